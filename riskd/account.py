@@ -1,0 +1,276 @@
+"""What is known of one account, and how each event changes it.
+
+The state is a frozen value and :func:`apply` the only way to the next one.  The daemon, the rules and
+the console share it, so that all three see the same account.
+
+Applying an event twice changes nothing, and a position, an order or a quote that is older than what
+is known changes nothing: then :func:`apply` returns the very state that it was given.  So a view that
+starts from a snapshot and applies events from before it once more, in order, ends on the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from riskd.contracts import Contract, known_contract
+from riskd.events import (
+    DaemonStatus,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+    OrderState,
+    PositionType,
+)
+from riskd.money import ZERO, profit
+
+_REMEMBERED_FINAL_ORDERS: Final = 256
+"""Ids of finished orders that are kept, so that a late or doubled event revives none of them."""
+
+
+class AccountState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one account.
+
+    :ivar contracts: what the gateway said of contracts, by contract id.
+    :ivar positions: the last word on each contract's position, by contract id; size 0 is flat.
+    :ivar orders: working orders, by order id.
+    :ivar final_orders: when orders that no longer work reached their end, by order id.
+    :ivar trades: full-turn trades by trade id, those of the trading day and any that came late.
+    :ivar realized_pnl: dollars realized in the trading day, as the gateway reports them.
+    :ivar trade_count: full-turn trades of the trading day.
+    :ivar quotes: the latest quote of each contract, by contract id.
+    :ivar lockouts: locks in force, by the id of the rule that set them.
+    :ivar enforcement: what was enforced in the trading day, oldest first.
+    :ivar last_reset: the reset that began the trading day; ``None`` before the first.
+    :ivar daemon: the daemon's last word on itself.
+    """
+
+    account_id: int
+    contracts: Mapping[str, Contract] = {}
+    positions: Mapping[str, GatewayUserPosition] = {}
+    orders: Mapping[int, GatewayUserOrder] = {}
+    final_orders: Mapping[int, datetime] = {}
+    trades: Mapping[int, GatewayUserTrade] = {}
+    realized_pnl: Decimal = ZERO
+    trade_count: int = 0
+    quotes: Mapping[str, MarketQuote] = {}
+    lockouts: Mapping[str, LockoutSet] = {}
+    enforcement: tuple[EnforcementAction, ...] = ()
+    last_reset: DailyReset | None = None
+    daemon: DaemonStatus | None = None
+
+    @property
+    def open_positions(self) -> tuple[GatewayUserPosition, ...]:
+        """The positions that are not flat, in the order in which their contracts were first held."""
+        return tuple(position for position in self.positions.values() if position.size)
+
+    @property
+    def working_orders(self) -> tuple[GatewayUserOrder, ...]:
+        """The working orders, oldest first."""
+        return tuple(self.orders.values())
+
+    @property
+    def lockout(self) -> LockoutSet | None:
+        """The lock that ends last, a permanent one before all; ``None`` when the account may trade.
+
+        A lock whose time has passed still counts: it ends when the daemon says so.
+        """
+        return max(self.lockouts.values(), key=_end_of_lock, default=None)
+
+    def contract(self, contract_id: str) -> Contract | None:
+        """Return what is known of a contract: the gateway's word, else the table of products."""
+        return self.contracts.get(contract_id) or known_contract(contract_id)
+
+    def holds_or_works(self, contract_id: str) -> bool:
+        """Tell whether there is a position or a working order in the contract."""
+        position = self.positions.get(contract_id)
+        return bool(position and position.size) or any(
+            order.contract_id == contract_id for order in self.orders.values()
+        )
+
+
+class OpenPnl(msgspec.Struct, frozen=True):
+    """An unrealized P&L, or why there is none.
+
+    :ivar amount: dollars, to the cent; ``None`` when it cannot be known.
+    :ivar unknown: why it cannot be known; empty when it is.
+    """
+
+    amount: Decimal | None
+    unknown: str = ""
+
+
+def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
+    """Return what ``position`` would make if it were closed at the last price."""
+    contract = state.contract(position.contract_id)
+    if contract is None:
+        return OpenPnl(None, "tick size unknown")
+    quote = state.quotes.get(position.contract_id)
+    if quote is None:
+        return OpenPnl(None, "no quote yet")
+    return OpenPnl(
+        profit(
+            side=1 if position.type is PositionType.LONG else -1,
+            size=position.size,
+            entry=position.average_price,
+            exit_=quote.last,
+            tick_size=contract.tick_size,
+            tick_value=contract.tick_value,
+        )
+    )
+
+
+def unrealized_pnl(state: AccountState) -> OpenPnl:
+    """Return what all open positions would make together; unknown when one of them is."""
+    total = ZERO
+    for position in state.open_positions:
+        pnl = position_pnl(state, position)
+        if pnl.amount is None:
+            return pnl
+        total += pnl.amount
+    return OpenPnl(total)
+
+
+def apply(state: AccountState, event: Event) -> AccountState:
+    """Return the state after ``event``; ``state`` itself when the event changes nothing.
+
+    :raises ValueError: the event belongs to another account.
+    """
+    if event.account_id not in (None, state.account_id):
+        raise ValueError(f"event of account {event.account_id} applied to {state.account_id}")
+    return _REDUCERS[type(event.data)](state, event.data)
+
+
+def is_repeat(state: AccountState, event: Event) -> bool:
+    """Tell whether ``event`` says of a position or an order what is known of it already.
+
+    Gateways repeat themselves with nothing new but the time.
+    """
+    data = event.data
+    known: GatewayUserPosition | GatewayUserOrder | None = None
+    if isinstance(data, GatewayUserPosition):
+        known = state.positions.get(data.contract_id)
+    elif isinstance(data, GatewayUserOrder):
+        known = state.orders.get(data.id)
+    return (
+        known is not None and msgspec.structs.replace(data, updated_at=known.updated_at) == known
+    )
+
+
+def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
+    if trade.id in state.trades:
+        return state
+    return _with_trades(state, {**state.trades, trade.id: trade})
+
+
+def _with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
+    """Replace the trades; those executed before the day began are kept but do not count."""
+    counted = [trade for trade in trades.values() if _is_of_the_day(state, trade.execution_time)]
+    return msgspec.structs.replace(
+        state,
+        trades=trades,
+        realized_pnl=sum((trade.profit_and_loss for trade in counted), ZERO),
+        trade_count=len(counted),
+    )
+
+
+def _is_of_the_day(state: AccountState, moment: datetime) -> bool:
+    return state.last_reset is None or moment >= state.last_reset.reset_time
+
+
+def _apply_position(state: AccountState, position: GatewayUserPosition) -> AccountState:
+    known = state.positions.get(position.contract_id)
+    if known is not None and (position.updated_at < known.updated_at or position == known):
+        return state
+    positions = {**state.positions, position.contract_id: position}
+    return msgspec.structs.replace(state, positions=positions)
+
+
+def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
+    # Whatever the timestamps say, an order that has ended does not work any more.
+    if order.id in state.final_orders:
+        return state
+    if order.state is OrderState.ACTIVE:
+        known = state.orders.get(order.id)
+        if known is not None and (order.updated_at < known.updated_at or order == known):
+            return state
+        return msgspec.structs.replace(state, orders={**state.orders, order.id: order})
+    final_orders = {**state.final_orders, order.id: order.updated_at}
+    if len(final_orders) > _REMEMBERED_FINAL_ORDERS:
+        del final_orders[next(iter(final_orders))]
+    orders = {key: working for key, working in state.orders.items() if key != order.id}
+    return msgspec.structs.replace(state, orders=orders, final_orders=final_orders)
+
+
+def _apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
+    known = state.quotes.get(quote.contract_id)
+    if known is not None and (quote.timestamp < known.timestamp or quote == known):
+        return state
+    return msgspec.structs.replace(state, quotes={**state.quotes, quote.contract_id: quote})
+
+
+def _apply_lockout(state: AccountState, lockout: LockoutSet) -> AccountState:
+    if state.lockouts.get(lockout.rule_id) == lockout:
+        return state
+    return msgspec.structs.replace(state, lockouts={**state.lockouts, lockout.rule_id: lockout})
+
+
+def _apply_cleared(state: AccountState, _cleared: LockoutCleared) -> AccountState:
+    return msgspec.structs.replace(state, lockouts={}) if state.lockouts else state
+
+
+def _apply_enforcement(state: AccountState, action: EnforcementAction) -> AccountState:
+    if action in state.enforcement:
+        return state
+    return msgspec.structs.replace(state, enforcement=(*state.enforcement, action))
+
+
+def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
+    after = msgspec.structs.replace(state, lockouts={}) if reset.lockouts_cleared else state
+    if state.last_reset is None or reset.reset_time >= state.last_reset.reset_time:
+        after = _begin_day(after, reset)
+    return state if after == state else after
+
+
+def _begin_day(state: AccountState, reset: DailyReset) -> AccountState:
+    """Drop what was executed before ``reset``; what came ahead of its announcement stays."""
+    actions = tuple(done for done in state.enforcement if done.timestamp >= reset.reset_time)
+    trades = {
+        key: trade
+        for key, trade in state.trades.items()
+        if trade.execution_time >= reset.reset_time
+    }
+    after = msgspec.structs.replace(state, last_reset=reset, enforcement=actions)
+    return _with_trades(after, trades)
+
+
+def _apply_status(state: AccountState, status: DaemonStatus) -> AccountState:
+    return state if status == state.daemon else msgspec.structs.replace(state, daemon=status)
+
+
+def _end_of_lock(lockout: LockoutSet) -> tuple[bool, float]:
+    until = lockout.locked_until
+    return (until is None, until.timestamp() if until else 0.0)
+
+
+_REDUCERS: Final[dict[type, Callable[[AccountState, Any], AccountState]]] = {
+    GatewayUserTrade: _apply_trade,
+    GatewayUserPosition: _apply_position,
+    GatewayUserOrder: _apply_order,
+    MarketQuote: _apply_quote,
+    LockoutSet: _apply_lockout,
+    LockoutCleared: _apply_cleared,
+    EnforcementAction: _apply_enforcement,
+    DailyReset: _apply_reset,
+    DaemonStatus: _apply_status,
+}

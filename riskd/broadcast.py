@@ -1,0 +1,279 @@
+"""The broadcast: one way, to every console on this machine.
+
+:meth:`BroadcastServerFactory.broadcast` is the only way out.  It encodes and frames an event once,
+whatever the number of clients.  The door is in :class:`ConsoleProtocol`: who may come in, and that
+nobody may say anything.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any, Final
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.logger import Logger
+from txaio.tx import make_logger
+
+from riskd import __version__
+from riskd.events import Event, encode
+
+DEFAULT_MAX_CLIENTS: Final = 1000
+KEEPALIVE_SECONDS: Final = 20
+"""A ping goes out this often, and its pong must be back within as long."""
+
+CLOSING_SECONDS: Final = 2
+"""What clients are given to answer a closing handshake."""
+
+GATEWAY_HEADER: Final = "Riskd-Gateway"
+"""The header of the handshake's answer that names the kind of gateway, such as ``practice``."""
+
+_HANDSHAKE_SECONDS: Final = 5
+_MAX_HANDSHAKE_BYTES: Final = 16 * 1024
+_MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
+_HANDSHAKE_START: Final = b"GET "
+
+_GOING_AWAY: Final = 1001
+_POLICY_VIOLATION: Final = 1008
+
+_BAD_REQUEST: Final = 400
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_UNAVAILABLE: Final = 503
+
+_log = Logger()
+
+
+class ConsoleProtocol(WebSocketServerProtocol):
+    """One client, from the first byte of its handshake to its last."""
+
+    # Autobahn's own account of refusals and cuts would double ours.
+    log = make_logger(level="error")
+
+    factory: BroadcastServerFactory
+    messages_sent = 0
+    _opened_at: float | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; before the handshake, only such as can become one."""
+        if self.state == self.STATE_CONNECTING and not self._may_become_handshake(data):
+            self.failHandshake("this is not a WebSocket handshake", _BAD_REQUEST)
+        else:
+            super().dataReceived(data)
+
+    def _may_become_handshake(self, data: bytes) -> bool:
+        size = len(self.data) + len(data)
+        start = (self.data[: len(_HANDSHAKE_START)] + data)[: len(_HANDSHAKE_START)]
+        return size <= _MAX_HANDSHAKE_BYTES and _HANDSHAKE_START.startswith(start)
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        """Let a client in, or refuse it with an HTTP status.
+
+        :raises ConnectionDeny: it is refused.
+        """
+        self.factory.check(request)
+
+    def failHandshake(
+        self, reason: str, code: int = _BAD_REQUEST, responseHeaders: Any = None
+    ) -> None:
+        """Refuse a handshake; whatever else is wrong with a stranger's page, it is a stranger's."""
+        headers = getattr(self, "http_headers", {})
+        if not self.factory.is_own_origin(headers.get("origin")):
+            code, reason = _FORBIDDEN, "foreign Origin"
+        super().failHandshake(reason, code, responseHeaders)
+
+    def onOpen(self) -> None:
+        """Count the client in."""
+        self._opened_at = self.factory.clock.seconds()
+        self.factory.add(self)
+        _log.info(
+            "client {peer} connected, {count} in all", peer=self.peer, count=self.factory.count
+        )
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
+        """Close on a client that talks; what it said is not read."""
+        _log.warn("client {peer} sent a message; this stream is one-way", peer=self.peer)
+        self.sendCloseFrame(_POLICY_VIOLATION, b"this stream is one-way")
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Count the client out and write down how it went."""
+        self.factory.remove(self)
+        if self._opened_at is None:
+            _log.warn(
+                "refused {peer}: {reason}", peer=self.peer, reason=self.wasNotCleanReason or reason
+            )
+            return
+        _log.info(
+            "client {peer} disconnected: code {code}{why}, {seconds:.1f} s connected, {sent} messages sent",
+            peer=self.peer,
+            code=self.localCloseCode if self.closedByMe else code,
+            why="" if wasClean else f" ({self.wasNotCleanReason})",
+            seconds=self.factory.clock.seconds() - self._opened_at,
+            sent=self.messages_sent,
+        )
+
+
+class BroadcastServerFactory(WebSocketServerFactory):
+    """The clients, and the one way to reach them.
+
+    :param reactor: clock of the connection log.
+    :param gateway_name: what clients are told of the gateway in the handshake.
+    :param max_clients: more than these are refused with 503.
+    :param allowed_origins: web origins that may connect besides the daemon's own.
+    """
+
+    protocol = ConsoleProtocol  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        *,
+        gateway_name: str,
+        max_clients: int = DEFAULT_MAX_CLIENTS,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        super().__init__(
+            reactor=reactor,
+            server=f"riskd/{__version__}",
+            headers={GATEWAY_HEADER: gateway_name},
+        )
+        self.clock = reactor
+        self.noisy = False
+        self._max_clients = max_clients
+        self._allowed_origins = frozenset(allowed_origins)
+        self._own_hosts: frozenset[str] = frozenset()
+        self._clients: set[ConsoleProtocol] = set()
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            failByDrop=False,
+            maxFramePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
+            maxMessagePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
+            openHandshakeTimeout=_HANDSHAKE_SECONDS,
+            closeHandshakeTimeout=CLOSING_SECONDS,
+            autoPingInterval=KEEPALIVE_SECONDS,
+            autoPingTimeout=KEEPALIVE_SECONDS,
+            # Only a pong proves that the peer still reads.
+            autoPingRestartOnAnyTraffic=False,
+            # Origins are checked here and not by Autobahn, which would answer 400.
+            allowNullOrigin=True,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
+
+    def serve_at(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Learn under which hosts and ports clients may ask for this server."""
+        self._own_hosts = frozenset(
+            f"{host}:{port}"
+            for address, port in addresses
+            for host in ("localhost", "127.0.0.1", "[::1]", _in_url(address))
+        )
+
+    def is_own_origin(self, origin: str | None) -> bool:
+        """Tell whether a page of ``origin`` may connect; ``None`` is no page at all."""
+        return (
+            origin is None
+            or origin in self._allowed_origins
+            or (origin.startswith("http://") and origin.removeprefix("http://") in self._own_hosts)
+        )
+
+    def check(self, request: ConnectionRequest) -> None:
+        """Let a well-formed handshake pass.
+
+        :raises ConnectionDeny: with 403, 404 or 503.
+        """
+        host = request.headers.get("host", "")
+        if not self.is_own_origin(request.headers.get("origin")):
+            raise ConnectionDeny(_FORBIDDEN, "foreign Origin")
+        # A page of a name that was made to resolve to this machine still sends its own name.
+        if host.lower() not in self._own_hosts:
+            raise ConnectionDeny(_FORBIDDEN, "foreign Host")
+        if request.path != "/":
+            raise ConnectionDeny(_NOT_FOUND, "there is nothing but /")
+        if len(self._clients) >= self._max_clients:
+            raise ConnectionDeny(_UNAVAILABLE, "too many clients")
+
+    def add(self, client: ConsoleProtocol) -> None:
+        """Send events to ``client`` from now on."""
+        self._clients.add(client)
+
+    def remove(self, client: ConsoleProtocol) -> None:
+        """Send ``client`` nothing any more."""
+        self._clients.discard(client)
+
+    def broadcast(self, event: Event) -> None:
+        """Send ``event`` to every client: encoded once, framed once."""
+        message = self.prepareMessage(encode(event), doNotCompress=True)
+        for client in tuple(self._clients):
+            # sendPreparedMessage itself would write even after a close frame.
+            if client.state == client.STATE_OPEN:
+                client.sendPreparedMessage(message)
+                client.messages_sent += 1
+
+    def close_all(self) -> Deferred[None]:
+        """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""
+        leaving = tuple(self._clients)
+        for client in leaving:
+            client.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+        gone = DeferredList([client.is_closed for client in leaving])
+        late = self.clock.callLater(CLOSING_SECONDS, _abort, leaving)
+
+        def all_gone(_results: object) -> None:
+            if late.active():
+                late.cancel()
+
+        return gone.addCallback(all_gone)
+
+
+class BroadcastService(Service):
+    """The listeners of a broadcast, for as long as the daemon runs.
+
+    :param sockets: listening already; they are taken over.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorSocket,
+        factory: BroadcastServerFactory,
+        sockets: list[socket.socket],
+    ) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._sockets = sockets
+        self._ports: list[IListeningPort] = []
+        factory.serve_at(listening.getsockname()[:2] for listening in sockets)
+
+    def startService(self) -> None:
+        """Accept clients."""
+        super().startService()
+        for listening in self._sockets:
+            host, port = listening.getsockname()[:2]
+            self._ports.append(
+                self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
+            )
+            listening.close()
+            _log.info("listening on ws://{host}:{port}", host=_in_url(host), port=port)
+        self._sockets = []
+
+    def stopService(self) -> Deferred[None]:
+        """Accept nobody any more and see every client out."""
+        super().stopService()
+        stopped = gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        self._ports = []
+        return stopped.addCallback(lambda _: self._factory.close_all())
+
+
+def _abort(clients: Iterable[ConsoleProtocol]) -> None:
+    for client in clients:
+        client.dropConnection(abort=True)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

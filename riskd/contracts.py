@@ -1,0 +1,106 @@
+"""Contracts: what their ids say, and the tick size and tick value of the products riskd knows.
+
+The gateway's product code is not always the ticker that traders use: ``EP`` is the ES.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+_CONTRACT_ID: Final = re.compile(
+    r"CON\.F\.US\.(?P<product>[A-Z0-9]+)\.(?P<month>[FGHJKMNQUVXZ])(?P<year>\d\d)"
+)
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What one contract is.
+
+    :ivar id: the gateway's contract id, such as ``CON.F.US.MNQ.Z26``.
+    :ivar name: ticker, month and year, such as ``MNQZ6``.
+    :ivar tick_size: the smallest move of its price.
+    :ivar tick_value: the dollars that one tick is worth to one contract.
+    """
+
+    id: str
+    name: str
+    tick_size: Decimal
+    tick_value: Decimal
+
+    @property
+    def root(self) -> str:
+        """The ticker: its name without the letter of the month and the digit of the year."""
+        return self.name[:-2]
+
+    @property
+    def price_places(self) -> int:
+        """How many decimal places its prices are written with."""
+        exponent = self.tick_size.as_tuple().exponent
+        return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+class Product(msgspec.Struct, frozen=True):
+    """What all contracts of a product share.
+
+    :ivar code: the gateway's product code, the third part of a contract id.
+    :ivar ticker: the name that traders use.
+    :ivar tick_size: the smallest move of the price.
+    :ivar tick_value: the dollars that one tick is worth to one contract.
+    :ivar months: the month codes it is listed in.
+    """
+
+    code: str
+    ticker: str
+    tick_size: Decimal
+    tick_value: Decimal
+    months: str
+    description: str
+
+
+def _product(
+    code: str, ticker: str, tick_size: str, tick_value: str, months: str, description: str
+) -> Product:
+    return Product(code, ticker, Decimal(tick_size), Decimal(tick_value), months, description)
+
+
+_QUARTERLY: Final = "HMUZ"
+_MONTHLY: Final = "FGHJKMNQUVXZ"
+
+PRODUCTS: Final[dict[str, Product]] = {
+    product.code: product
+    for product in (
+        # Tick sizes and values: the contract specifications of CME Group, as the gateway reports them.
+        _product("MNQ", "MNQ", "0.25", "0.50", _QUARTERLY, "Micro E-mini Nasdaq-100"),
+        _product("ENQ", "NQ", "0.25", "5.00", _QUARTERLY, "E-mini Nasdaq-100"),
+        _product("MES", "MES", "0.25", "1.25", _QUARTERLY, "Micro E-mini S&P 500"),
+        _product("EP", "ES", "0.25", "12.50", _QUARTERLY, "E-mini S&P 500"),
+        _product("M2K", "M2K", "0.10", "0.50", _QUARTERLY, "Micro E-mini Russell 2000"),
+        _product("RTY", "RTY", "0.10", "5.00", _QUARTERLY, "E-mini Russell 2000"),
+        _product("MYM", "MYM", "1", "0.50", _QUARTERLY, "Micro E-mini Dow Jones"),
+        _product("YM", "YM", "1", "5.00", _QUARTERLY, "E-mini Dow Jones"),
+        _product("MCLE", "MCL", "0.01", "1.00", _MONTHLY, "Micro Crude Oil"),
+        _product("CLE", "CL", "0.01", "10.00", _MONTHLY, "Crude Oil"),
+        _product("MGC", "MGC", "0.10", "1.00", "GJMQVZ", "Micro Gold"),
+        _product("GCE", "GC", "0.10", "10.00", "GJMQVZ", "Gold"),
+        _product("EU6", "6E", "0.00005", "6.25", _QUARTERLY, "Euro FX"),
+        _product("JY6", "6J", "0.0000005", "6.25", _QUARTERLY, "Japanese Yen"),
+    )
+}
+"""The products riskd knows by itself, by their code; a gateway's own word goes before this table."""
+
+
+def known_contract(contract_id: str) -> Contract | None:
+    """Return what the table of products says of ``contract_id``; ``None`` where it says nothing."""
+    match = _CONTRACT_ID.fullmatch(contract_id)
+    product = PRODUCTS.get(match["product"]) if match else None
+    if match is None or product is None:
+        return None
+    return Contract(
+        id=contract_id,
+        name=f"{product.ticker}{match['month']}{match['year'][-1]}",
+        tick_size=product.tick_size,
+        tick_value=product.tick_value,
+    )

@@ -1,0 +1,82 @@
+"""What riskd asks of a broker's gateway, and what a gateway tells riskd.
+
+Payloads are the gateway's own: dictionaries with its field names and its enums, timestamps as text,
+whole numbers as ``int`` and fractions as ``Decimal``.  :mod:`riskd.gateway.mapping` puts them into
+riskd's terms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+Payload = dict[str, Any]
+
+
+class GatewayRefusedError(Exception):
+    """The gateway understood a request and refused it.
+
+    :ivar request: what was asked, such as ``Order/place``.
+    :ivar code: the gateway's error code for that request.
+    :ivar message: the gateway's own words.
+    """
+
+    def __init__(self, request: str, code: int, message: str) -> None:
+        self.request = request
+        self.code = code
+        self.message = message
+        super().__init__(f"{request} refused with code {code}: {message}")
+
+
+class IGatewayListener(Interface):
+    """Whoever is told what happens at the gateway."""
+
+    def user_event(target: str, payload: Payload) -> None:
+        """Something happened to an account.
+
+        :param target: ``GatewayUserAccount``, ``GatewayUserPosition``, ``GatewayUserOrder`` or
+            ``GatewayUserTrade``.
+        """
+
+    def market_event(target: str, contract_id: str, payload: Payload) -> None:
+        """Something happened in the market of a contract.
+
+        :param target: ``GatewayQuote``; its payload may hold only what changed.
+        """
+
+
+class IGateway(Interface):
+    """A way to the broker: events in, reads and orders out.
+
+    A read answers with payloads.  Any request may fail with :class:`GatewayRefusedError`.
+    """
+
+    name = Attribute("what kind of gateway this is, in a word: ``practice`` or ``projectx``")
+
+    def start(listener: IGatewayListener) -> Deferred[None]:
+        """Begin to tell ``listener`` what happens; return a Deferred that fires when it does."""
+
+    def stop() -> Deferred[None]:
+        """Stop telling; return a Deferred that fires when the gateway is left."""
+
+    def search_open_positions(account_id: int) -> Deferred[list[Payload]]:
+        """Return a Deferred of the payloads of the account's open positions."""
+
+    def search_open_orders(account_id: int) -> Deferred[list[Payload]]:
+        """Return a Deferred of the payloads of the account's working orders."""
+
+    def search_contract(contract_id: str) -> Deferred[Payload]:
+        """Return a Deferred of the payload of a contract."""
+
+    def place_order(account_id: int, order: Payload) -> Deferred[int]:
+        """Place an order, given as the gateway's own fields; return a Deferred of its id."""
+
+    def cancel_order(account_id: int, order_id: int) -> Deferred[None]:
+        """Cancel a working order; return a Deferred of ``None``."""
+
+    def close_contract(account_id: int, contract_id: str) -> Deferred[None]:
+        """Close the account's position in a contract; return a Deferred of ``None``."""

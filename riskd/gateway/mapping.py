@@ -1,0 +1,298 @@
+"""The gateway's payloads put into riskd's events, once and at the edge.
+
+The ProjectX gateway counts sides from 0, swaps the numbers of market and limit orders, knows nine
+order states where the wire has four, and leaves out what is null.  All of that ends here.
+
+Source: the ProjectX Gateway API documentation, and what its clients see of the live gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import msgspec
+
+from riskd.contracts import Contract
+from riskd.events import (
+    ContractId,
+    EventError,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    MarketQuote,
+    OrderSide,
+    OrderState,
+    OrderType,
+    PositionType,
+    plain_number,
+)
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+    GatewayPositionType,
+)
+from riskd.gateway.interface import Payload
+
+ORDER_TYPES: Final[dict[int, OrderType]] = {
+    GatewayOrderType.LIMIT: OrderType.LIMIT,
+    GatewayOrderType.MARKET: OrderType.MARKET,
+    GatewayOrderType.STOP_LIMIT: OrderType.STOP_LIMIT,
+    GatewayOrderType.STOP: OrderType.STOP,
+    GatewayOrderType.TRAILING_STOP: OrderType.STOP,
+    GatewayOrderType.JOIN_BID: OrderType.LIMIT,
+    GatewayOrderType.JOIN_ASK: OrderType.LIMIT,
+}
+"""The gateway's order types on the wire; any other is told by its prices."""
+
+ORDER_SIDES: Final[dict[int, OrderSide]] = {
+    GatewayOrderSide.BID: OrderSide.BUY,
+    GatewayOrderSide.ASK: OrderSide.SELL,
+}
+
+ORDER_STATES: Final[dict[int, OrderState]] = {
+    GatewayOrderStatus.NONE: OrderState.ACTIVE,
+    GatewayOrderStatus.OPEN: OrderState.ACTIVE,
+    GatewayOrderStatus.FILLED: OrderState.FILLED,
+    GatewayOrderStatus.CANCELLED: OrderState.CANCELED,
+    GatewayOrderStatus.EXPIRED: OrderState.CANCELED,
+    GatewayOrderStatus.REJECTED: OrderState.REJECTED,
+    GatewayOrderStatus.PENDING: OrderState.ACTIVE,
+    GatewayOrderStatus.PENDING_CANCELLATION: OrderState.ACTIVE,
+    GatewayOrderStatus.SUSPENDED: OrderState.ACTIVE,
+}
+
+POSITION_TYPES: Final[dict[int, PositionType]] = {
+    GatewayPositionType.LONG: PositionType.LONG,
+    GatewayPositionType.SHORT: PositionType.SHORT,
+}
+
+_AVERAGE_PRICE_PLACES: Final = Decimal("1e-9")
+_MISSING: Final = object()
+_Choice = TypeVar("_Choice")
+
+
+class MappingError(EventError):
+    """A payload of the gateway that riskd cannot read; names its field, value and expectation."""
+
+
+def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
+    """Return a full-turn trade; ``None`` for an opening half-turn and for a voided trade.
+
+    :param received: when the payload came, aware.
+    :raises MappingError: the payload cannot be read.
+    """
+    read = _Reader("GatewayUserTrade", payload)
+    # Null keys are left out, and a scratch trade has a P&L of 0: only None is no P&L.
+    if payload.get("profitAndLoss") is None or payload.get("voided"):
+        return None
+    return GatewayUserTrade(
+        id=read.whole("id"),
+        contract_id=read.contract_id(),
+        profit_and_loss=read.number("profitAndLoss"),
+        quantity=read.count("size"),
+        execution_time=read.time("creationTimestamp"),
+        timestamp=received,
+    )
+
+
+def position(
+    payload: Payload, last: GatewayUserPosition | None, received: datetime
+) -> GatewayUserPosition:
+    """Return a position.
+
+    :param last: what is known of the contract's position; it answers for what the payload of a
+        closed position leaves out.
+    :param received: when the payload came, aware.
+    :raises MappingError: the payload cannot be read.
+    """
+    read = _Reader("GatewayUserPosition", payload)
+    if payload.get("averagePrice") is not None or last is None:
+        average = read.number("averagePrice")
+    else:
+        average = last.average_price
+    if payload.get("type") in (None, GatewayPositionType.UNDEFINED):
+        side = last.type if last else PositionType.LONG
+    else:
+        side = read.choice("type", POSITION_TYPES)
+    return GatewayUserPosition(
+        id=read.whole("id"),
+        contract_id=read.contract_id(),
+        type=side,
+        size=read.count("size"),
+        average_price=_short(average),
+        created_at=read.time("creationTimestamp"),
+        updated_at=read.time("updateTimestamp", received),
+    )
+
+
+def order(payload: Payload, received: datetime) -> GatewayUserOrder:
+    """Return an order; its ``size`` is the original one, however much of it is filled.
+
+    :param received: when the payload came, aware.
+    :raises MappingError: the payload cannot be read.
+    """
+    read = _Reader("GatewayUserOrder", payload)
+    limit_price = read.optional_number("limitPrice")
+    stop_price = read.optional_number("stopPrice")
+    return GatewayUserOrder(
+        id=read.whole("id"),
+        contract_id=read.contract_id(),
+        type=ORDER_TYPES.get(payload.get("type", 0)) or _type_by_prices(limit_price, stop_price),
+        side=read.choice("side", ORDER_SIDES),
+        size=read.count("size"),
+        limit_price=limit_price,
+        stop_price=stop_price,
+        state=read.choice("status", ORDER_STATES),
+        created_at=read.time("creationTimestamp"),
+        updated_at=read.time("updateTimestamp", received),
+    )
+
+
+def has_known_type(payload: Payload) -> bool:
+    """Tell whether an order's type is one the gateway documents, and need not be told by its prices."""
+    return payload.get("type") in ORDER_TYPES
+
+
+def _type_by_prices(limit_price: Decimal | None, stop_price: Decimal | None) -> OrderType:
+    if stop_price is not None:
+        return OrderType.STOP if limit_price is None else OrderType.STOP_LIMIT
+    return OrderType.MARKET if limit_price is None else OrderType.LIMIT
+
+
+_PRICES: Final = ("bestBid", "bestAsk", "lastPrice")
+
+
+class QuoteBook:
+    """The latest quote of each contract, put together from a feed that sends only what changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Decimal]] = {}
+
+    def merge(self, contract_id: str, payload: Payload, received: datetime) -> MarketQuote | None:
+        """Return the contract's quote after ``payload``; ``None`` until bid, ask and last are known.
+
+        :param contract_id: the contract that the feed named beside the payload; the payload's own
+            ``symbol`` spans expiries.
+        :param received: when the payload came, aware.
+        :raises MappingError: the payload cannot be read; then nothing of it is kept.
+        """
+        read = _Reader("GatewayQuote", payload)
+        news = {name: read.number(name) for name in _PRICES if payload.get(name) is not None}
+        moment = read.time("timestamp", read.time("lastUpdated", received))
+        known = {**self._known.get(contract_id, {}), **news}
+        self._known[contract_id] = known
+        if len(known) < len(_PRICES):
+            return None
+        return MarketQuote(
+            contract_id=contract_id,
+            bid=known["bestBid"],
+            ask=known["bestAsk"],
+            last=known["lastPrice"],
+            timestamp=moment,
+        )
+
+
+def contract(payload: Payload) -> Contract:
+    """Return what the gateway says of a contract.
+
+    :raises MappingError: the payload cannot be read, or a tick size or value is not above zero.
+    """
+    read = _Reader("contract", payload)
+    return Contract(
+        id=read.contract_id("id"),
+        name=read.text("name"),
+        tick_size=read.positive("tickSize"),
+        tick_value=read.positive("tickValue"),
+    )
+
+
+def _short(average: Decimal) -> Decimal:
+    """Return an average price without the endless places that a division leaves."""
+    exponent = average.as_tuple().exponent
+    limit = _AVERAGE_PRICE_PLACES.as_tuple().exponent
+    if isinstance(exponent, int) and isinstance(limit, int) and exponent < limit:
+        return average.quantize(_AVERAGE_PRICE_PLACES)
+    return average
+
+
+class _Reader:
+    """Reads the fields of one payload and names the one that is wrong."""
+
+    def __init__(self, target: str, payload: Payload) -> None:
+        self._target = target
+        self._payload = payload
+
+    def _fail(self, name: str, value: object, expected: str) -> MappingError:
+        return MappingError(
+            f"{self._target}.{name}", None if value is _MISSING else value, expected
+        )
+
+    def whole(self, name: str) -> int:
+        value = self._payload.get(name, _MISSING)
+        # The live gateway has been seen to write whole numbers as 2.000000000.
+        if isinstance(value, Decimal) and value == value.to_integral_value():
+            return int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._fail(name, value, "a whole number")
+        return value
+
+    def number(self, name: str) -> Decimal:
+        value = self._payload.get(name, _MISSING)
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+            raise self._fail(name, value, "a number")
+        try:
+            return plain_number(Decimal(value))
+        except ValueError:
+            raise self._fail(name, value, "a number of at most 15 digits") from None
+
+    def positive(self, name: str) -> Decimal:
+        value = self.number(name)
+        if value <= 0:
+            raise self._fail(name, value, "a number above zero")
+        return value
+
+    def optional_number(self, name: str) -> Decimal | None:
+        return None if self._payload.get(name) is None else self.number(name)
+
+    def text(self, name: str) -> str:
+        value = self._payload.get(name, _MISSING)
+        if not isinstance(value, str) or not value:
+            raise self._fail(name, value, "a text")
+        return value
+
+    def count(self, name: str) -> int:
+        value = self.whole(name)
+        if value < 0:
+            raise self._fail(name, value, "a whole number, not negative")
+        return value
+
+    def contract_id(self, name: str = "contractId") -> str:
+        value = self._payload.get(name, _MISSING)
+        try:
+            return msgspec.convert(value, ContractId)
+        except msgspec.ValidationError:
+            raise self._fail(name, value, "a contract id") from None
+
+    def choice(self, name: str, choices: Mapping[int, _Choice]) -> _Choice:
+        value = self._payload.get(name, _MISSING)
+        chosen = choices.get(value) if isinstance(value, int) else None
+        if chosen is None or isinstance(value, bool):
+            raise self._fail(
+                name, value, "one of " + ", ".join(str(int(choice)) for choice in choices)
+            )
+        return chosen
+
+    def time(self, name: str, default: datetime | None = None) -> datetime:
+        value = self._payload.get(name)
+        if value is None and default is not None:
+            return default
+        try:
+            moment = msgspec.convert(value, datetime)
+        except msgspec.ValidationError:
+            raise self._fail(name, value, "an ISO 8601 timestamp") from None
+        # The gateway's times are UTC whether they say so or not.
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

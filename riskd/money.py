@@ -1,0 +1,57 @@
+"""Tick arithmetic: prices, contracts and dollars, exact to the tick and the cent.
+
+Everything is ``Decimal``; nothing here ever sees a float.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+ZERO: Final = Decimal("0.00")
+_CENT: Final = Decimal("0.01")
+
+
+def to_cents(amount: Decimal) -> Decimal:
+    """Return ``amount`` in dollars, rounded half-even to the cent."""
+    return amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
+
+
+def profit(
+    *,
+    side: int,
+    size: int,
+    entry: Decimal,
+    exit_: Decimal,
+    tick_size: Decimal,
+    tick_value: Decimal,
+) -> Decimal:
+    """Return the dollars, to the cent, that a position made between two prices.
+
+    :param side: 1 for a long position, -1 for a short one.
+    :param size: contracts, not negative.
+    :param entry: the (average) price at which it was opened; it need not lie on a tick.
+    :param exit_: the price at which it was, or would be, closed.
+    :param tick_size: the smallest move of the price.
+    :param tick_value: the dollars that one tick is worth to one contract.
+    """
+    return to_cents((exit_ - entry) * tick_value * size * side / tick_size)
+
+
+def is_on_tick(price: Decimal, tick_size: Decimal) -> bool:
+    """Tell whether ``price`` is a whole number of ticks."""
+    return price % tick_size == 0
+
+
+def round_down_to_tick(price: Decimal, tick_size: Decimal) -> Decimal:
+    """Return the highest price on a tick that is not above ``price``."""
+    return _round_to_tick(price, tick_size, ROUND_FLOOR)
+
+
+def round_up_to_tick(price: Decimal, tick_size: Decimal) -> Decimal:
+    """Return the lowest price on a tick that is not below ``price``."""
+    return _round_to_tick(price, tick_size, ROUND_CEILING)
+
+
+def _round_to_tick(price: Decimal, tick_size: Decimal, rounding: str) -> Decimal:
+    return (price / tick_size).to_integral_value(rounding) * tick_size

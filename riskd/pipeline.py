@@ -1,0 +1,223 @@
+"""From the gateway to the consoles: each message is put into riskd's terms, applied, and told.
+
+One :class:`AccountPipeline` an account keeps that account's state; the :class:`Pipeline` hears the
+gateway and hands each message to the accounts it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from riskd.account import AccountState, apply, is_repeat
+from riskd.config import AccountSettings
+from riskd.contracts import Contract
+from riskd.events import DaemonStatus, Event, EventData, Status
+from riskd.gateway import mapping
+from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+
+_log = Logger()
+
+_LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
+
+
+class AccountPipeline:
+    """One account: its state, and the way an event takes through it.
+
+    :ivar state: what is known of the account.
+    """
+
+    def __init__(self, settings: AccountSettings, broadcast: Callable[[Event], None]) -> None:
+        self._watch = frozenset(settings.watch)
+        self._broadcast = broadcast
+        self.state = AccountState(account_id=settings.id)
+
+    def take(self, data: EventData) -> None:
+        """Apply what the gateway said, and tell it if it is news."""
+        event = Event(self.state.account_id, data)
+        if not is_repeat(self.state, event) and apply(self.state, event) is not self.state:
+            self.announce(event)
+
+    def announce(self, event: Event) -> None:
+        """Apply ``event`` and tell it."""
+        self.learn(event)
+        self._broadcast(event)
+
+    def learn(self, event: Event) -> None:
+        """Apply ``event``, which is told elsewhere."""
+        self.state = apply(self.state, event)
+
+    def learn_contract(self, contract: Contract) -> None:
+        """Keep what the gateway said of a contract."""
+        contracts = {**self.state.contracts, contract.id: contract}
+        self.state = msgspec.structs.replace(self.state, contracts=contracts)
+
+    def is_concerned(self, contract_id: str) -> bool:
+        """Tell whether the account's consoles want to see the contract's quotes."""
+        contract = self.state.contract(contract_id)
+        is_watched = contract is not None and contract.root in self._watch
+        return is_watched or self.state.holds_or_works(contract_id)
+
+
+@implementer(IGatewayListener)
+class Pipeline(Service):
+    """All accounts of a daemon, fed by one gateway.
+
+    :param gateway: where messages come from.
+    :param accounts: the accounts to follow; messages of others are passed over.
+    :param broadcast: the one way out.
+    :param now: gives the time of day, aware.
+    """
+
+    def __init__(
+        self,
+        gateway: IGateway,
+        accounts: Iterable[AccountSettings],
+        broadcast: Callable[[Event], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._gateway = gateway
+        self._broadcast = broadcast
+        self._now = now
+        self._accounts = {
+            settings.id: AccountPipeline(settings, broadcast) for settings in accounts
+        }
+        self._quotes = mapping.QuoteBook()
+        self._contracts_asked: set[str] = set()
+        self._starting: Deferred[None] | None = None
+
+    def account(self, account_id: int) -> AccountPipeline | None:
+        """Return the pipeline of an account; ``None`` when it is not followed."""
+        return self._accounts.get(account_id)
+
+    def startService(self) -> None:
+        """Get in step with the gateway, then say RUNNING."""
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._could_not_start)
+
+    def stopService(self) -> Deferred[None]:
+        """Say STOPPING and leave the gateway."""
+        super().stopService()
+        if self._starting is not None:
+            self._starting.cancel()
+        self.announce_status(Status.STOPPING, "The daemon is stopping")
+        return self._gateway.stop()
+
+    def announce_status(self, status: Status, message: str) -> None:
+        """Tell every console how the daemon is; ``message`` is for a trader to read."""
+        event = Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
+        for account in self._accounts.values():
+            account.learn(event)
+        self._broadcast(event)
+        _log.info("status {status}: {message}", status=status.value, message=message)
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        """Take what happened to an account; see :class:`IGatewayListener`."""
+        # GatewayUserAccount alone has its account under another name.
+        account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
+        account = None if account_id is None else self._accounts.get(account_id)
+        if account is None:
+            return
+        try:
+            self._take_user_event(account, target, payload)
+        except mapping.MappingError as error:
+            _log.error(
+                "the gateway sent a {target} that cannot be read: {error}",
+                target=target,
+                error=error,
+            )
+
+    def _take_user_event(self, account: AccountPipeline, target: str, payload: Payload) -> None:
+        received = self._now()
+        if target == "GatewayUserTrade":
+            trade = mapping.trade(payload, received)
+            if trade is not None:
+                account.take(trade)
+        elif target == "GatewayUserPosition":
+            last = account.state.positions.get(payload.get("contractId", ""))
+            account.take(mapping.position(payload, last, received))
+        elif target == "GatewayUserOrder":
+            if not mapping.has_known_type(payload):
+                _log.warn(
+                    "order {id} is of unknown type {type}",
+                    id=payload.get("id"),
+                    type=payload.get("type"),
+                )
+            account.take(mapping.order(payload, received))
+        contract_id = payload.get("contractId")
+        if contract_id is not None:
+            self._ask_for_contract(contract_id)
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        """Take what happened in a market; see :class:`IGatewayListener`."""
+        if target != "GatewayQuote":
+            return
+        try:
+            quote = self._quotes.merge(contract_id, payload, self._now())
+        except mapping.MappingError as error:
+            _log.error(
+                "the gateway sent a quote of {contract} that cannot be read: {error}",
+                contract=contract_id,
+                error=error,
+            )
+            return
+        if quote is not None:
+            for account in self._accounts.values():
+                if account.is_concerned(contract_id):
+                    account.take(quote)
+                    self._ask_for_contract(contract_id)
+
+    async def _start(self) -> None:
+        await self._gateway.start(self)
+        for account_id in self._accounts:
+            for payload in await self._gateway.search_open_positions(account_id):
+                self.user_event("GatewayUserPosition", payload)
+            for payload in await self._gateway.search_open_orders(account_id):
+                self.user_event("GatewayUserOrder", payload)
+        self.announce_status(
+            Status.RUNNING, f"Daemon started successfully on the {_label(self._gateway)} gateway"
+        )
+
+    def _could_not_start(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            _log.failure("cannot get in step with the gateway", failure=failure)
+            self.announce_status(
+                Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}"
+            )
+
+    def _ask_for_contract(self, contract_id: str) -> None:
+        """Ask the gateway once for tick size and tick value, and let every account know."""
+        if contract_id in self._contracts_asked:
+            return
+        self._contracts_asked.add(contract_id)
+        asked = Deferred.fromCoroutine(self._learn_contract(contract_id))
+        asked.addErrback(
+            lambda failure: _log.failure("asking for contract {id}", failure, id=contract_id)
+        )
+
+    async def _learn_contract(self, contract_id: str) -> None:
+        try:
+            contract = mapping.contract(await self._gateway.search_contract(contract_id))
+        except (GatewayRefusedError, mapping.MappingError) as error:
+            _log.error(
+                "no tick size for {contract}, its P&L stays unknown: {error}",
+                contract=contract_id,
+                error=error,
+            )
+            return
+        for account in self._accounts.values():
+            account.learn_contract(contract)
+
+
+def _label(gateway: IGateway) -> str:
+    name: str = gateway.name
+    return _LABELS.get(name, name)

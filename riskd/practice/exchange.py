@@ -1,0 +1,472 @@
+"""The practice exchange: a matching core that trades paper and speaks the gateway's own payloads.
+
+It is pure: prices, orders and the time go in; what happened waits in :meth:`Exchange.take_messages`.
+Every order is filled whole as soon as the market reaches it: a limit that rests in the book at its own
+price, anything else at the touch.  A stop is triggered by the last trade.
+
+Money is exact.  A position is netted per contract and carries the sum of the prices it was opened at;
+when part of it is closed, the P&L of that part is rounded to the cent and what the rounding left stays
+with the rest, so that the trades of a position add up to the cent.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from riskd.contracts import Contract
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+    GatewayPositionType,
+)
+from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.money import ZERO, is_on_tick, to_cents
+
+STARTING_BALANCE: Final = Decimal("50000.00")
+
+_ORDER_REJECTED: Final = 2
+_CONTRACT_NOT_FOUND: Final = 8
+_CONTRACT_NOT_ACTIVE: Final = 9
+_ORDER_NOT_FOUND: Final = 2
+_POSITION_NOT_FOUND: Final = 2
+_ACCOUNT_NOT_FOUND: Final = 1
+
+
+class Message(NamedTuple):
+    """What the gateway would send: an event's target, its contract if it is the market's, its payload."""
+
+    target: str
+    contract_id: str | None
+    payload: Payload
+
+
+class Quote(NamedTuple):
+    """The touch of a contract and its last trade."""
+
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+
+
+@dataclass
+class _Position:
+    id: int
+    contract: Contract
+    created: datetime
+    net: int = 0
+    """Contracts held: above zero long, below zero short."""
+    price_sum: Decimal = Decimal(0)
+    """The prices of the contracts held, added up."""
+
+    @property
+    def side(self) -> int:
+        return 1 if self.net > 0 else -1
+
+    @property
+    def size(self) -> int:
+        return abs(self.net)
+
+    @property
+    def average_price(self) -> Decimal:
+        return self.price_sum / self.size if self.net else Decimal(0)
+
+
+@dataclass
+class _Order:
+    id: int
+    account_id: int
+    contract: Contract
+    type: GatewayOrderType
+    side: GatewayOrderSide
+    size: int
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    custom_tag: str | None
+    created: datetime
+    updated: datetime
+    status: GatewayOrderStatus = GatewayOrderStatus.OPEN
+    filled_price: Decimal | None = None
+    triggered: bool = False
+    """The market has reached the stop price."""
+    resting: bool = False
+    """The limit has been in the book before."""
+
+    @property
+    def direction(self) -> int:
+        return 1 if self.side is GatewayOrderSide.BID else -1
+
+
+@dataclass
+class _Account:
+    id: int
+    name: str
+    balance: Decimal = STARTING_BALANCE
+    positions: dict[str, _Position] = field(default_factory=dict)
+    orders: dict[int, _Order] = field(default_factory=dict)
+
+
+class Exchange:
+    """Accounts, the orders they work and the positions they hold, against a moving market.
+
+    :param accounts: names of the accounts, by id.
+    :param contracts: the contracts that can be traded.
+    :param fees: dollars a contract and half-turn, by contract id.
+    :param first_id: the first of the ids that orders, positions and trades get.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[int, str],
+        contracts: tuple[Contract, ...],
+        fees: Mapping[str, Decimal],
+        first_id: int = 1,
+    ) -> None:
+        self._accounts = {key: _Account(key, name) for key, name in accounts.items()}
+        self._contracts = {contract.id: contract for contract in contracts}
+        self._fees = fees
+        self._ids = itertools.count(first_id)
+        self._quotes: dict[str, Quote] = {}
+        self._messages: list[Message] = []
+
+    # What happened and what is.
+
+    def take_messages(self) -> list[Message]:
+        """Return what happened since the last call, in order."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def quote(self, contract_id: str) -> Quote | None:
+        """Return the contract's market; ``None`` before its first quote."""
+        return self._quotes.get(contract_id)
+
+    def contract(self, contract_id: str) -> Payload:
+        """Return the payload of a contract."""
+        contract = self._contract("Contract/searchById", contract_id, code=1)
+        return {
+            "id": contract.id,
+            "name": contract.name,
+            "tickSize": contract.tick_size,
+            "tickValue": contract.tick_value,
+            "activeContract": True,
+            "symbolId": _symbol_id(contract),
+        }
+
+    def open_positions(self, account_id: int) -> list[Payload]:
+        """Return the payloads of the account's positions that are not flat."""
+        account = self._account("Position/searchOpen", account_id)
+        return [
+            _position_payload(account_id, held) for held in account.positions.values() if held.net
+        ]
+
+    def open_orders(self, account_id: int) -> list[Payload]:
+        """Return the payloads of the account's working orders, oldest first."""
+        return [
+            _order_payload(order)
+            for order in self._account("Order/searchOpen", account_id).orders.values()
+        ]
+
+    # The market moves.
+
+    def move_market(self, contract_id: str, quote: Quote, now: datetime) -> None:
+        """Let the market of a contract be ``quote``, and fill what it reaches."""
+        self._quotes[contract_id] = quote
+        stamp = now.isoformat()
+        self._messages.append(
+            Message(
+                "GatewayQuote",
+                contract_id,
+                {
+                    "symbol": _symbol_id(self._contracts[contract_id]),
+                    "bestBid": quote.bid,
+                    "bestAsk": quote.ask,
+                    "lastPrice": quote.last,
+                    "lastUpdated": stamp,
+                    "timestamp": stamp,
+                },
+            )
+        )
+        for account in self._accounts.values():
+            for order in list(account.orders.values()):
+                if order.contract.id == contract_id:
+                    self._match(account, order, now)
+
+    # Accounts act.
+
+    def place_order(self, account_id: int, order: Payload, now: datetime) -> int:
+        """Place an order, given as the gateway's own fields; return its id.
+
+        :raises GatewayRefusedError: account or contract are unknown, or the order is rejected; a
+            rejected order exists all the same, and an event says so.
+        """
+        account = self._account("Order/place", account_id)
+        contract = self._contract("Order/place", order.get("contractId"), code=_CONTRACT_NOT_FOUND)
+        quote = self._quotes.get(contract.id)
+        if quote is None:
+            raise GatewayRefusedError(
+                "Order/place", _CONTRACT_NOT_ACTIVE, f"{contract.id} has no market"
+            )
+        placed = _Order(
+            id=next(self._ids),
+            account_id=account_id,
+            contract=contract,
+            type=GatewayOrderType(order["type"]),
+            side=GatewayOrderSide(order["side"]),
+            size=order["size"],
+            limit_price=order.get("limitPrice"),
+            stop_price=order.get("stopPrice"),
+            custom_tag=order.get("customTag"),
+            created=now,
+            updated=now,
+        )
+        fault = _fault(placed, quote)
+        if fault:
+            placed.status = GatewayOrderStatus.REJECTED
+            self._tell_order(placed)
+            raise GatewayRefusedError("Order/place", _ORDER_REJECTED, fault)
+        account.orders[placed.id] = placed
+        self._tell_order(placed)
+        self._match(account, placed, now)
+        return placed.id
+
+    def cancel_order(self, account_id: int, order_id: int, now: datetime) -> None:
+        """Cancel a working order.
+
+        :raises GatewayRefusedError: there is none of that id.
+        """
+        account = self._account("Order/cancel", account_id)
+        order = account.orders.pop(order_id, None)
+        if order is None:
+            raise GatewayRefusedError(
+                "Order/cancel", _ORDER_NOT_FOUND, f"order {order_id} does not work"
+            )
+        order.status = GatewayOrderStatus.CANCELLED
+        order.updated = now
+        self._tell_order(order)
+
+    def close_contract(self, account_id: int, contract_id: str, now: datetime) -> None:
+        """Close the account's position in a contract at the market; its working orders stay.
+
+        :raises GatewayRefusedError: there is no position.
+        """
+        account = self._account("Position/closeContract", account_id)
+        held = account.positions.get(contract_id)
+        if held is None or not held.net:
+            raise GatewayRefusedError(
+                "Position/closeContract", _POSITION_NOT_FOUND, f"no position in {contract_id}"
+            )
+        self.place_order(
+            account_id,
+            {
+                "contractId": contract_id,
+                "type": GatewayOrderType.MARKET,
+                "side": GatewayOrderSide.ASK if held.net > 0 else GatewayOrderSide.BID,
+                "size": held.size,
+            },
+            now,
+        )
+
+    # Matching.
+
+    def _match(self, account: _Account, order: _Order, now: datetime) -> None:
+        quote = self._quotes[order.contract.id]
+        price = _fill_price(order, quote)
+        if price is None:
+            return
+        del account.orders[order.id]
+        order.status = GatewayOrderStatus.FILLED
+        order.filled_price = price
+        order.updated = now
+        self._tell_order(order)
+        self._fill(account, order, price, now)
+        self._tell("GatewayUserAccount", _account_payload(account))
+
+    def _fill(self, account: _Account, order: _Order, price: Decimal, now: datetime) -> None:
+        """Close what the order closes, then open with what is left of it."""
+        held = account.positions.get(order.contract.id)
+        left = order.size
+        if held is not None and held.net * order.direction < 0:
+            closing = min(left, held.size)
+            left -= closing
+            self._close(account, order, held, closing, price, now)
+        if left:
+            self._open(account, order, left, price, now)
+
+    def _close(
+        self,
+        account: _Account,
+        order: _Order,
+        held: _Position,
+        size: int,
+        price: Decimal,
+        now: datetime,
+    ) -> None:
+        average = held.average_price
+        worth = held.contract.tick_value / held.contract.tick_size
+        pnl = to_cents((price * size - average * size) * held.side * worth)
+        # The cost that this very P&L implies, so that rounding is passed on and never lost.
+        held.price_sum -= price * size - pnl * held.side / worth
+        held.net -= held.side * size
+        self._tell_trade(account, order, size, price, pnl, now)
+        payload = _position_payload(account.id, held)
+        if not held.net:
+            payload["averagePrice"] = average
+            del account.positions[held.contract.id]
+        self._tell("GatewayUserPosition", payload)
+
+    def _open(
+        self, account: _Account, order: _Order, size: int, price: Decimal, now: datetime
+    ) -> None:
+        held = account.positions.get(order.contract.id)
+        if held is None:
+            held = _Position(next(self._ids), order.contract, now)
+            account.positions[order.contract.id] = held
+        held.net += order.direction * size
+        held.price_sum += price * size
+        self._tell_trade(account, order, size, price, None, now)
+        self._tell("GatewayUserPosition", _position_payload(account.id, held))
+
+    # Telling.
+
+    def _tell(self, target: str, payload: Payload) -> None:
+        self._messages.append(Message(target, None, payload))
+
+    def _tell_order(self, order: _Order) -> None:
+        self._tell("GatewayUserOrder", _order_payload(order))
+
+    def _tell_trade(
+        self,
+        account: _Account,
+        order: _Order,
+        size: int,
+        price: Decimal,
+        pnl: Decimal | None,
+        now: datetime,
+    ) -> None:
+        fees = self._fees[order.contract.id] * size
+        account.balance += (pnl or ZERO) - fees
+        payload = {
+            "id": next(self._ids),
+            "accountId": account.id,
+            "contractId": order.contract.id,
+            "creationTimestamp": now.isoformat(),
+            "price": price,
+            "profitAndLoss": pnl,
+            "fees": fees,
+            "side": int(order.side),
+            "size": size,
+            "voided": False,
+            "orderId": order.id,
+        }
+        self._tell("GatewayUserTrade", _without_nulls(payload))
+
+    # Looking up.
+
+    def _account(self, request: str, account_id: int) -> _Account:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise GatewayRefusedError(request, _ACCOUNT_NOT_FOUND, f"no account {account_id}")
+        return account
+
+    def _contract(self, request: str, contract_id: str | None, *, code: int) -> Contract:
+        contract = self._contracts.get(contract_id or "")
+        if contract is None:
+            raise GatewayRefusedError(request, code, f"no contract {contract_id}")
+        return contract
+
+
+def _fault(order: _Order, quote: Quote) -> str:
+    """Say why an order is rejected; nothing when it is sound."""
+    if order.size < 1:
+        return f"size is {order.size}, it must be at least 1"
+    needs_limit = order.type in (GatewayOrderType.LIMIT, GatewayOrderType.STOP_LIMIT)
+    needs_stop = order.type in (GatewayOrderType.STOP, GatewayOrderType.STOP_LIMIT)
+    if not (needs_limit or needs_stop or order.type is GatewayOrderType.MARKET):
+        return f"order type {int(order.type)} is not traded here"
+    for name, price, needed in (
+        ("limitPrice", order.limit_price, needs_limit),
+        ("stopPrice", order.stop_price, needs_stop),
+    ):
+        if needed != (price is not None):
+            return f"{name} is {'missing' if needed else 'not wanted'}"
+        if price is not None and (price <= 0 or not is_on_tick(price, order.contract.tick_size)):
+            return f"{name} {price} is not on a tick of {order.contract.tick_size}"
+    if order.stop_price is not None and (order.stop_price - quote.last) * order.direction <= 0:
+        return f"stopPrice {order.stop_price} is already through the market at {quote.last}"
+    return ""
+
+
+def _fill_price(order: _Order, quote: Quote) -> Decimal | None:
+    """Return the price at which the market fills ``order``; ``None`` while it does not."""
+    touch = quote.ask if order.direction > 0 else quote.bid
+    if order.stop_price is not None and not order.triggered:
+        order.triggered = (quote.last - order.stop_price) * order.direction >= 0
+        if not order.triggered:
+            return None
+    if order.limit_price is None:
+        return touch
+    if (order.limit_price - touch) * order.direction < 0:
+        order.resting = True
+        return None
+    # What rests in the book is traded at its own price, even when the market jumps over it.
+    return order.limit_price if order.resting else touch
+
+
+def _symbol_id(contract: Contract) -> str:
+    return "F.US." + contract.id.split(".")[3]
+
+
+def _without_nulls(payload: Payload) -> Payload:
+    return {key: value for key, value in payload.items() if value is not None}
+
+
+def _account_payload(account: _Account) -> Payload:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "balance": account.balance,
+        "canTrade": True,
+        "isVisible": True,
+        "simulated": True,
+    }
+
+
+def _position_payload(account_id: int, held: _Position) -> Payload:
+    kind = GatewayPositionType.LONG if held.net > 0 else GatewayPositionType.SHORT
+    return {
+        "id": held.id,
+        "accountId": account_id,
+        "contractId": held.contract.id,
+        "creationTimestamp": held.created.isoformat(),
+        "type": int(kind if held.net else GatewayPositionType.UNDEFINED),
+        "size": held.size,
+        "averagePrice": held.average_price,
+    }
+
+
+def _order_payload(order: _Order) -> Payload:
+    filled = order.status is GatewayOrderStatus.FILLED
+    return _without_nulls(
+        {
+            "id": order.id,
+            "accountId": order.account_id,
+            "contractId": order.contract.id,
+            "symbolId": _symbol_id(order.contract),
+            "creationTimestamp": order.created.isoformat(),
+            "updateTimestamp": order.updated.isoformat(),
+            "status": int(order.status),
+            "type": int(order.type),
+            "side": int(order.side),
+            "size": order.size,
+            "fillVolume": order.size if filled else 0,
+            "limitPrice": order.limit_price,
+            "stopPrice": order.stop_price,
+            "filledPrice": order.filled_price,
+            "customTag": order.custom_tag,
+        }
+    )

@@ -1,0 +1,129 @@
+"""The practice market: the contracts it lists, and prices that move like prices.
+
+Prices walk at random, tick by tick, in spells of calm and of hurry, each contract in its own.  The
+same seed gives the same walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from random import Random
+from typing import Final, NamedTuple
+
+from riskd.contracts import PRODUCTS, Contract, known_contract
+from riskd.money import round_down_to_tick
+from riskd.practice.exchange import Quote
+
+STEP_SECONDS: Final = 0.25
+"""How often the market may move; each contract is quoted 1 to 4 times a second."""
+
+_MONTH_CODES: Final = "FGHJKMNQUVXZ"
+_CALM_TO_HURRY: Final = 0.02
+_HURRY_TO_CALM: Final = 0.08
+_HURRY: Final = 3.0
+
+
+class Listing(NamedTuple):
+    """A product of the practice market.
+
+    :ivar code: the gateway's product code.
+    :ivar opening: about where its price begins.
+    :ivar volatility: the standard deviation of a step, in ticks.
+    :ivar pace: the chance that a step brings a quote.
+    :ivar fee: dollars a contract and half-turn.
+    """
+
+    code: str
+    opening: Decimal
+    volatility: float
+    pace: float
+    fee: Decimal
+
+
+LISTINGS: Final = (
+    Listing("MNQ", Decimal(21000), 3.0, 0.9, Decimal("0.37")),
+    Listing("ENQ", Decimal(21000), 3.0, 0.9, Decimal("1.40")),
+    Listing("MES", Decimal(5800), 1.2, 0.8, Decimal("0.37")),
+    Listing("EP", Decimal(5800), 1.2, 0.8, Decimal("1.40")),
+    Listing("M2K", Decimal(2250), 1.5, 0.5, Decimal("0.37")),
+    Listing("MCLE", Decimal(72), 1.0, 0.4, Decimal("0.52")),
+    Listing("MGC", Decimal(2650), 1.5, 0.5, Decimal("0.52")),
+)
+
+
+def front_contract(code: str, today: date) -> Contract:
+    """Return the product's contract of the nearest listed month that begins after ``today``.
+
+    Real contracts expire on days of their own; this one is surely not expired.
+    """
+    months = PRODUCTS[code].months
+    for ahead in range(1, 13):
+        month = (today.month - 1 + ahead) % 12
+        year = today.year + (today.month - 1 + ahead) // 12
+        if _MONTH_CODES[month] in months:
+            contract = known_contract(f"CON.F.US.{code}.{_MONTH_CODES[month]}{year % 100:02}")
+            if contract is not None:
+                return contract
+    raise ValueError(f"{code} is listed in no month")
+
+
+class Market:
+    """Prices of the listed contracts, one step after another.
+
+    :ivar contracts: the listed contracts.
+    :ivar fees: dollars a contract and half-turn, by contract id.
+    """
+
+    def __init__(self, random: Random, today: date) -> None:
+        self._walks = [
+            _Walk(listing, front_contract(listing.code, today), random) for listing in LISTINGS
+        ]
+        self.contracts = tuple(walk.contract for walk in self._walks)
+        self.fees = {walk.contract.id: walk.listing.fee for walk in self._walks}
+
+    def opening(self) -> Iterator[tuple[str, Quote]]:
+        """Yield the first quote of every contract."""
+        for walk in self._walks:
+            yield walk.contract.id, walk.quote()
+
+    def step(self) -> Iterator[tuple[str, Quote]]:
+        """Yield the contracts that have a new quote in this step, and the quote."""
+        for walk in self._walks:
+            if walk.step():
+                yield walk.contract.id, walk.quote()
+
+
+class _Walk:
+    def __init__(self, listing: Listing, contract: Contract, random: Random) -> None:
+        self.listing = listing
+        self.contract = contract
+        self._random = random
+        self._hurried = False
+        self._remainder = 0.0
+        self._last_was_bought = False
+        scatter = Decimal(random.randint(-100, 100)) * contract.tick_size
+        self._bid = round_down_to_tick(listing.opening, contract.tick_size) + scatter
+
+    def step(self) -> bool:
+        """Move on; tell whether there is a new quote."""
+        random = self._random
+        if random.random() < (_HURRY_TO_CALM if self._hurried else _CALM_TO_HURRY):
+            self._hurried = not self._hurried
+        move = random.gauss(0.0, self.listing.volatility * (_HURRY if self._hurried else 1.0))
+        quoted = random.random() < self.listing.pace
+        self._last_was_bought = random.choice((True, False))
+        self._remainder += move
+        if not quoted:
+            return False
+        ticks = round(self._remainder)
+        self._remainder -= ticks
+        # A price stays above zero, and far enough from it for stops below.
+        floor = self.listing.opening / 2
+        self._bid = max(self._bid + ticks * self.contract.tick_size, floor)
+        return True
+
+    def quote(self) -> Quote:
+        ask = self._bid + self.contract.tick_size
+        return Quote(self._bid, ask, ask if self._last_was_bought else self._bid)

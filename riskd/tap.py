@@ -1,0 +1,183 @@
+"""``twistd riskd``: its options, and the daemon assembled from its parts."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from twisted.application.service import MultiService, Service
+from twisted.logger import FileLogObserver, Logger, jsonFileLogObserver
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from riskd.broadcast import BroadcastServerFactory, BroadcastService
+from riskd.config import PRACTICE_ACCOUNTS
+from riskd.gateway.interface import IGateway
+from riskd.loopback import ListenError, check_interface, listen
+from riskd.pipeline import Pipeline
+from riskd.practice.gateway import PracticeGateway
+
+_log = Logger()
+
+DEFAULT_PORT = 8765
+_MAX_PORT = 65535
+_LOG_FORMATS = ("text", "json")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise ValueError(f"port {text!r} is not a number from 0 to {_MAX_PORT}")
+    return int(text)
+
+
+def _interface(text: str) -> str:
+    try:
+        return check_interface(text)
+    except ListenError as error:
+        raise ValueError(str(error)) from None
+
+
+def _log_format(text: str) -> str:
+    if text not in _LOG_FORMATS:
+        raise ValueError(f"log format {text!r} is not one of {', '.join(_LOG_FORMATS)}")
+    return text
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"practice seed {text!r} is not a whole number") from None
+
+
+class Options(BaseOptions):
+    """The command line of ``twistd riskd``."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Follow futures accounts and broadcast what happens to every console on this machine. "
+        "Without further settings riskd trades paper on its embedded practice gateway, "
+        "with the accounts 123 and 456."
+    )
+    optParameters: Sequence[Sequence[Any]] = [
+        [
+            "port",
+            "p",
+            DEFAULT_PORT,
+            "TCP port to listen on; 0 takes a free one and logs it.",
+            _port,
+        ],
+        [
+            "interface",
+            None,
+            None,
+            "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
+            _interface,
+        ],
+        ["log-format", None, "text", "How to write the log: text or json.", _log_format],
+        [
+            "practice-seed",
+            None,
+            None,
+            "Whole number that makes the practice gateway repeat itself: same seed, same prices.",
+            _seed,
+        ],
+    ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line; a mistake in it ends the program with one line that says which."""
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            fault = str(error).removeprefix("Parameter type enforcement failed: ")
+            _refuse(f"{fault} (see twistd riskd --help)")
+
+    def postOptions(self) -> None:
+        """Give ``--log-format json`` to twistd, as its own ``--logger`` would."""
+        twistd = self.parent
+        if twistd is not None and self["log-format"] == "json":
+            twistd["logger"] = lambda: _json_log(twistd)
+
+
+def makeService(options: Options) -> MultiService:
+    """Assemble the daemon that ``options`` ask for.
+
+    The port is taken here and now, before twistd detaches or writes its log, so that a port in use is
+    one line on the user's terminal.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
+
+    try:
+        sockets = listen(options["port"], options["interface"])
+    except ListenError as error:
+        _refuse(str(error))
+    accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+    gateway = PracticeGateway(reactor, utc_now, accounts, seed=options["practice-seed"])
+    daemon, _pipeline = assemble(reactor, gateway, sockets)
+    CleanExit(reactor).setServiceParent(daemon)
+    return daemon
+
+
+def assemble(
+    reactor: Any, gateway: IGateway, sockets: list[socket.socket]
+) -> tuple[MultiService, Pipeline]:
+    """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
+    factory = BroadcastServerFactory(reactor, gateway_name=gateway.name)
+    pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, factory.broadcast, utc_now)
+    daemon = MultiService()
+    # Services stop in reverse order: STOPPING is told before the clients are closed.
+    BroadcastService(reactor, factory, sockets).setServiceParent(daemon)
+    pipeline.setServiceParent(daemon)
+    return daemon, pipeline
+
+
+def utc_now() -> datetime:
+    """Return the time of day."""
+    return datetime.now(UTC)
+
+
+class CleanExit(Service):
+    """Makes SIGINT and SIGTERM an orderly end with exit status 0.
+
+    twistd would end by the signal itself, which a supervisor takes for a crash.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._stopping = False
+
+    def startService(self) -> None:
+        """Take the signals over, once the reactor has set its own handlers."""
+        super().startService()
+        self._reactor.callWhenRunning(self._take_over)
+
+    def _take_over(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.callFromThread(self._say_and_stop, signal.Signals(number).name)
+
+    def _say_and_stop(self, name: str) -> None:
+        _log.info("received {name}, shutting down", name=name)
+        self._reactor.stop()
+
+
+def _json_log(twistd: BaseOptions) -> FileLogObserver:
+    """Return an observer that writes a JSON object a line where twistd would write its text."""
+    filename = twistd["logfile"]
+    if twistd["nodaemon"] and filename in (None, "-"):
+        return jsonFileLogObserver(sys.stdout, recordSeparator="")
+    return jsonFileLogObserver(LogFile.fromFullPath(filename or "twistd.log"), recordSeparator="")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """End the program with ``sentence`` on standard error and exit status 1."""
+    raise SystemExit(f"riskd: {sentence}")

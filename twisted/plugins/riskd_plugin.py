@@ -1,0 +1,7 @@
+"""Tells twistd of riskd."""
+
+from twisted.application.service import ServiceMaker
+
+riskd = ServiceMaker(
+    "riskd", "riskd.tap", "Broadcasts futures accounts to trader consoles.", "riskd"
+)
