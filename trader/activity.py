@@ -1,0 +1,182 @@
+"""What each event says in a line for a trader: the activity feed, and what flashes on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from riskd.account import AccountState
+from riskd.events import (
+    ClearedBy,
+    DaemonStatus,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+    OrderSide,
+    OrderState,
+    OrderType,
+    PositionType,
+    Status,
+)
+from trader.text import clock, money, price
+
+_CLEARED_BY = {
+    ClearedBy.TIMER_EXPIRY: "its time is over",
+    ClearedBy.ADMIN_OVERRIDE: "an operator cleared it",
+    ClearedBy.DAILY_RESET: "a new trading day began",
+}
+_ORDER_TYPES = {
+    OrderType.MARKET: "market",
+    OrderType.LIMIT: "limit",
+    OrderType.STOP: "stop",
+    OrderType.STOP_LIMIT: "stop-limit",
+}
+_ORDER_STATES = {
+    OrderState.ACTIVE: "working",
+    OrderState.FILLED: "filled",
+    OrderState.CANCELED: "canceled",
+    OrderState.REJECTED: "REJECTED",
+}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the feed.
+
+    :ivar at: when the console learned of it, aware.
+    :ivar text: what happened.
+    :ivar style: the name of a style in the palette.
+    :ivar flashes: whether it is worth flashing on the screen.
+    """
+
+    at: datetime
+    text: str
+    style: str
+    flashes: bool = False
+
+
+def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
+    """Return the line for ``event``; ``None`` for a quote, which has a panel of its own.
+
+    :param state: the account before the event.
+    """
+    if isinstance(event.data, MarketQuote):
+        return None
+    text, style, flashes = _TELLERS[type(event.data)](event.data, state)
+    return Line(now, text, style, flashes)
+
+
+def contract_name(state: AccountState, contract_id: str) -> str:
+    """Return a contract's short name, such as ``MNQZ6``; its id where none is known."""
+    contract = state.contract(contract_id)
+    return contract.name if contract else contract_id
+
+
+def contract_price(state: AccountState, contract_id: str, value: Decimal) -> str:
+    """Return a price with as many places as the contract's ticks have."""
+    contract = state.contract(contract_id)
+    return price(value, contract.price_places if contract else None)
+
+
+def side_name(side: OrderSide) -> str:
+    """Return ``Buy`` or ``Sell``."""
+    return "Buy" if side is OrderSide.BUY else "Sell"
+
+
+def order_type_name(order_type: OrderType) -> str:
+    """Return the order type in lower case."""
+    return _ORDER_TYPES[order_type]
+
+
+def describe_order(order: GatewayUserOrder, state: AccountState) -> str:
+    """Return an order in a line, such as ``Sell stop 2 MNQZ6 at 20990.00 working``."""
+    prices = [
+        contract_price(state, order.contract_id, value)
+        for value in (order.stop_price, order.limit_price)
+        if value is not None
+    ]
+    at = f" at {' limit '.join(prices)}" if prices else ""
+    name = contract_name(state, order.contract_id)
+    kind = f"{side_name(order.side)} {order_type_name(order.type)}"
+    return f"{kind} {order.size} {name}{at} {_ORDER_STATES[order.state]}"
+
+
+def position_side(position: GatewayUserPosition) -> str:
+    """Return ``Long`` or ``Short``."""
+    return "Long" if position.type is PositionType.LONG else "Short"
+
+
+_Told = tuple[str, str, bool]
+"""A sentence, its style, and whether it flashes."""
+
+
+def _trade(trade: GatewayUserTrade, state: AccountState) -> _Told:
+    style = "loss" if trade.profit_and_loss < 0 else "gain"
+    name = contract_name(state, trade.contract_id)
+    return f"Trade {money(trade.profit_and_loss)}  {name} x{trade.quantity}", style, True
+
+
+def _position(position: GatewayUserPosition, state: AccountState) -> _Told:
+    name = contract_name(state, position.contract_id)
+    if not position.size:
+        return f"Position closed: {name}", "text", False
+    known = state.positions.get(position.contract_id)
+    verb = "changed" if known and known.size else "opened"
+    average = contract_price(state, position.contract_id, position.average_price)
+    held = f"{position_side(position)} {position.size} {name} at {average}"
+    return f"Position {verb}: {held}", "text", False
+
+
+def _order(order: GatewayUserOrder, state: AccountState) -> _Told:
+    is_rejected = order.state is OrderState.REJECTED
+    return describe_order(order, state), "loss" if is_rejected else "dim", is_rejected
+
+
+def _lockout(lockout: LockoutSet, _state: AccountState) -> _Told:
+    until = lockout.locked_until
+    end = f"until {clock(until)}" if until else "until an operator unlocks it"
+    return f"LOCKED OUT {end}: {lockout.reason} ({lockout.rule_id})", "alert", True
+
+
+def _cleared(cleared: LockoutCleared, _state: AccountState) -> _Told:
+    return f"Trading resumed: {_CLEARED_BY[cleared.cleared_by]}", "good", True
+
+
+def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
+    failed = "" if action.success else "FAILED: "
+    done = action.details
+    count = f"{done.positions_closed} positions closed, {done.orders_canceled} orders canceled"
+    what = f"ENFORCED {failed}{action.action} ({action.rule_id})"
+    return f"{what}: {action.reason}; {count}", "alert", True
+
+
+def _reset(reset: DailyReset, _state: AccountState) -> _Told:
+    before = f"{money(reset.previous_pnl)} in {reset.previous_trade_count} trades before it"
+    return f"Daily reset executed: {before}", "good", True
+
+
+def _status(status: DaemonStatus, _state: AccountState) -> _Told:
+    is_fine = status.status is Status.RUNNING
+    told = f"Daemon {status.status}: {status.message}"
+    return told, "good" if is_fine else "alert", not is_fine
+
+
+_TELLERS: Final[dict[type, Callable[[Any, AccountState], _Told]]] = {
+    GatewayUserTrade: _trade,
+    GatewayUserPosition: _position,
+    GatewayUserOrder: _order,
+    LockoutSet: _lockout,
+    LockoutCleared: _cleared,
+    EnforcementAction: _enforcement,
+    DailyReset: _reset,
+    DaemonStatus: _status,
+}

@@ -1,0 +1,206 @@
+"""``trader-console``: the terminal screen a trader keeps open all day."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import urwid
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from zope.interface import implementer
+
+from trader.client import DEFAULT_URL, DaemonClient
+from trader.session import Session
+from trader.widgets.palette import DARK, MONOCHROME
+from trader.widgets.screen import Screen
+
+MAX_DRAWS_A_SECOND: Final = 20
+_QUOTE_DRAWS_A_SECOND: Final = 10
+_TICK_SECONDS: Final = 1.0
+
+
+class DrawBudget:
+    """Says how long a draw must wait, so that the screen is drawn at most 20 times in any second.
+
+    Quotes may use half of the draws; the other half is kept for what must be seen at once.
+
+    :param seconds: a clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._draws: deque[float] = deque(maxlen=MAX_DRAWS_A_SECOND)
+
+    def wait(self, *, important: bool) -> float:
+        """Return the seconds until the next draw may be made; 0 for at once."""
+        now = self._seconds()
+        wait = 0.0
+        if len(self._draws) == MAX_DRAWS_A_SECOND:
+            wait = self._draws[0] + 1.0 - now
+        if not important and self._draws:
+            wait = max(wait, self._draws[-1] + 1.0 / _QUOTE_DRAWS_A_SECOND - now)
+        return max(0.0, wait)
+
+    def spend(self) -> None:
+        """Count a draw."""
+        self._draws.append(self._seconds())
+
+
+class Console:
+    """The session, the client that feeds it and the screen that draws it, on one reactor.
+
+    :param account_id: the account to show.
+    :param url: where the daemon is.
+    :param palette: what the styles look like.
+    """
+
+    def __init__(self, account_id: int, url: str, palette: Sequence[Any], reactor: Any) -> None:
+        self._reactor = reactor
+        self._session = Session(account_id, _now, self._view_changed)
+        self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
+        self._screen = Screen(
+            self._view, _now, " ".join(f"{key} {name}" for key, (name, _) in KEYS.items())
+        )
+        self._event_loop = urwid.TwistedEventLoop(reactor)
+        self._main_loop = urwid.MainLoop(
+            self._screen,
+            palette,
+            event_loop=self._event_loop,
+            unhandled_input=self._key_pressed,
+            handle_mouse=False,
+        )
+        self._budget = DrawBudget(reactor.seconds)
+        self._next_draw: IDelayedCall | None = None
+        # Whatever goes wrong while drawing ends the program, with the terminal as it was.
+        self._draw = self._event_loop.handle_exit(self._draw_now, enable_idle=False)
+
+    def run(self) -> None:
+        """Show the screen until the trader quits."""
+        self._reactor.callWhenRunning(self._begin)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
+        self._main_loop.run()
+
+    def quit(self) -> None:
+        """Leave.
+
+        :raises urwid.ExitMainLoop: always; that is how urwid is left.
+        """
+        raise urwid.ExitMainLoop
+
+    def log(self, event: LogEvent) -> None:
+        """Show a warning or an error of the program itself in the feed."""
+        if event["log_level"] >= LogLevel.warn:
+            self._session.note(formatEvent(event).splitlines()[0])
+
+    def _begin(self) -> None:
+        # The reactor has its own handlers for the others; a closed terminal must be left in order too.
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+        self._client.connect()
+        ticking = LoopingCall(self._view_changed, important=False)
+        ticking.clock = self._reactor
+        ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
+
+    def _view(self) -> Any:
+        retry_at = self._client.retry_at
+        retry_in = None if retry_at is None else retry_at - self._reactor.seconds()
+        return self._session.view(retry_in, self._client.gateway_name)
+
+    def _view_changed(self, important: bool) -> None:
+        wait = self._budget.wait(important=important)
+        if wait == 0:
+            self._draw()
+        elif self._next_draw is None or self._next_draw.getTime() > self._reactor.seconds() + wait:
+            self._cancel_draw()
+            self._next_draw = self._reactor.callLater(wait, self._draw)
+
+    def _draw_now(self) -> None:
+        self._cancel_draw()
+        self._budget.spend()
+        self._screen.redraw()
+        if self._main_loop.screen.started:
+            self._main_loop.draw_screen()
+
+    def _cancel_draw(self) -> None:
+        if self._next_draw is not None and self._next_draw.active():
+            self._next_draw.cancel()
+        self._next_draw = None
+
+    def _key_pressed(self, key: Any) -> None:
+        if key in KEYS:
+            KEYS[key][1](self)
+
+
+KEYS: Final[dict[str, tuple[str, Callable[[Console], None]]]] = {
+    "q": ("quit", Console.quit),
+}
+"""What each key does, and what it is called at the foot of the screen."""
+
+
+@implementer(ILogObserver)
+class _FeedObserver:
+    """Keeps log messages off the terminal and shows the bad ones in the feed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: LogEvent) -> None:
+        self._console.log(event)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``trader-console``; return its exit status."""
+    options = _parse(arguments)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("trader-console: this is a screen; it needs a terminal", file=sys.stderr)  # noqa: T201
+        return 1
+    from twisted.internet import reactor  # noqa: PLC0415  # nothing may install one on import
+
+    plain = options.no_color or bool(os.environ.get("NO_COLOR"))
+    console = Console(options.account, options.url, MONOCHROME if plain else DARK, reactor)
+    stdout, stderr = sys.stdout, sys.stderr
+    globalLogBeginner.beginLoggingTo([_FeedObserver(console)], discardBuffer=True)
+    try:
+        console.run()
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="trader-console", description="Watch a futures account live, in the terminal."
+    )
+    parser.add_argument("account", type=_account, help="account id, such as 123")
+    parser.add_argument(
+        "--url", type=_url, default=DEFAULT_URL, help="where riskd is [%(default)s]"
+    )
+    parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
+    return parser.parse_args(arguments)
+
+
+def _account(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an account id; it must be a whole number"
+        )
+    return int(text)
+
+
+def _url(text: str) -> str:
+    try:
+        DaemonClient(0, lambda *_: None, text, reactor=object())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,46 @@
+"""How numbers and times are written for a person to read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+UNKNOWN: Final = "-"
+"""Stands where a number cannot be known; never a zero."""
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+
+
+def money(amount: Decimal) -> str:
+    """Return dollars with sign, thousands and cents: ``+1,234.50``."""
+    return f"{amount:+,.2f}" if amount else "0.00"
+
+
+def price(value: Decimal, places: int | None) -> str:
+    """Return a price; with ``places`` decimals if they are given, else as it came."""
+    return f"{value}" if places is None else f"{value:.{places}f}"
+
+
+def clock(moment: datetime) -> str:
+    """Return the local time of day, ``14:03:22``."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
+def countdown(seconds: float) -> str:
+    """Return what is left as ``2:14:45``, or ``14:45`` below an hour; never less than zero."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, _HOUR)
+    minutes, left = divmod(rest, _MINUTE)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

@@ -1,0 +1,216 @@
+"""The panels: each turns a view into lines of styled text, and knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from riskd.account import position_pnl, unrealized_pnl
+from trader.activity import (
+    contract_name,
+    contract_price,
+    order_type_name,
+    position_side,
+    side_name,
+)
+from trader.session import Source, View, is_stopping
+from trader.text import UNKNOWN, age, clock, countdown, money
+from trader.widgets.markup import Markup, row, signed_style, spread
+
+Panel = Callable[[View, datetime, int], list[Markup]]
+"""Takes a view, the time and a width in columns; returns lines."""
+
+_STALE_SECONDS: Final = 5
+_SILENT_SECONDS: Final = 30
+
+
+def header(view: View, now: datetime, width: int) -> list[Markup]:
+    """Account, gateway, connection and time of day."""
+    left: Markup = [("bar", f" riskd  account {view.account.account_id} ")]
+    if view.gateway_name is not None:
+        is_practice = view.gateway_name == "practice"
+        left.append(("practice" if is_practice else "bar", f" {view.gateway_name.upper()} "))
+    if view.source is Source.LIVE:
+        state = ("good", " LIVE ")
+    elif view.retry_in is None:
+        state = ("alert", " CONNECTING ")
+    else:
+        state = ("alert", f" NEXT TRY IN {max(0, round(view.retry_in))} s ")
+    return [
+        [
+            ("bar", part) if isinstance(part, str) else part
+            for part in spread(left, [state, ("bar", f" {clock(now)} ")], width)
+        ]
+    ]
+
+
+def banner(view: View, now: datetime, width: int) -> list[Markup]:
+    """What must not be missed: no connection, a lockout, a stopping daemon; else what flashes."""
+    lines: list[Markup] = []
+    if view.source is not Source.LIVE:
+        lines.append([("alert", f" {view.trouble or 'Connecting to daemon'} ".ljust(width))])
+    if view.source is Source.LAST_KNOWN and view.last_event_at is not None:
+        ago = age((now - view.last_event_at).total_seconds())
+        told = f" Last known state, {clock(view.last_event_at)}, {ago} ago "
+        lines.append([("warning", told.ljust(width))])
+    lockout = view.account.lockout
+    if lockout is not None:
+        if lockout.locked_until is None:
+            until = "until an operator unlocks it"
+        else:
+            left = countdown((lockout.locked_until - now).total_seconds())
+            until = f"until {clock(lockout.locked_until)} ({left} left)"
+        lines.append([("alert", f" LOCKED OUT {until}: {lockout.reason} ".ljust(width))])
+    if is_stopping(view.account.daemon):
+        lines.append([("alert", " The daemon is stopping ".ljust(width))])
+    if view.flash is not None:
+        lines.append([(view.flash.style, f" {view.flash.text} ".ljust(width))])
+    return lines
+
+
+def pnl(view: View, _now: datetime, width: int) -> list[Markup]:
+    """Realized, unrealized and total P&L, and the number of trades."""
+    title = "P&L" if view.since is None else f"P&L seen since {clock(view.since)}"
+    account = view.account
+    if view.source is Source.NOTHING:
+        return [_title(title, "", width), [("dim", f"{UNKNOWN}  not connected yet")]]
+    unrealized = unrealized_pnl(account)
+    total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
+    figures: Markup = []
+    for name, amount in (
+        ("Realized", account.realized_pnl),
+        ("Unrealized", unrealized.amount),
+        ("Total", total),
+    ):
+        figures += [("dim", f"{name} "), *_amount(view, amount), "   "]
+    figures += [("dim", "Trades "), (_style(view, "strong"), str(account.trade_count))]
+    if unrealized.unknown:
+        figures += [("dim", f"  ({unrealized.unknown})")]
+    return [_title(title, "", width), figures]
+
+
+def positions(view: View, _now: datetime, width: int) -> list[Markup]:
+    """Open positions with their P&L at the last price."""
+    held = view.account.open_positions
+    lines = [_title("Positions", _count(len(held)), width)]
+    for position in held:
+        value = position_pnl(view.account, position)
+        quote = view.account.quotes.get(position.contract_id)
+        shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
+        last = contract_price(view.account, position.contract_id, quote.last) if quote else UNKNOWN
+        average = contract_price(view.account, position.contract_id, position.average_price)
+        lines.append(
+            row(
+                [
+                    (
+                        _style(view, "strong"),
+                        contract_name(view.account, position.contract_id),
+                        10,
+                    ),
+                    (_style(view, "text"), position_side(position), 5),
+                    (_style(view, "text"), str(position.size), -4),
+                    ("dim", "avg", 3),
+                    (_style(view, "text"), average, -12),
+                    ("dim", "last", 4),
+                    (_style(view, "text"), last, -12),
+                    (_style(view, signed_style(value.amount or Decimal(0))), shown, -14),
+                ]
+            )
+        )
+    return lines
+
+
+def orders(view: View, _now: datetime, width: int) -> list[Markup]:
+    """Working orders."""
+    working = view.account.working_orders
+    lines = [_title("Working orders", _count(len(working)), width)]
+    for order in working:
+        stop, limit = (
+            contract_price(view.account, order.contract_id, value) if value is not None else ""
+            for value in (order.stop_price, order.limit_price)
+        )
+        lines.append(
+            row(
+                [
+                    (_style(view, "strong"), contract_name(view.account, order.contract_id), 10),
+                    (_style(view, "text"), side_name(order.side), 5),
+                    (_style(view, "text"), str(order.size), -4),
+                    (_style(view, "text"), order_type_name(order.type), 10),
+                    ("dim", "stop" if stop else "", 4),
+                    (_style(view, "text"), stop, -12),
+                    ("dim", "limit" if limit else "", 5),
+                    (_style(view, "text"), limit, -12),
+                ]
+            )
+        )
+    return lines
+
+
+def quotes(view: View, now: datetime, width: int) -> list[Markup]:
+    """The market of each contract, and how old each quote is."""
+    known = sorted(view.account.quotes.values(), key=lambda quote: quote.contract_id)
+    lines = [_title("Quotes", _count(len(known)), width)]
+    for quote in known:
+        seconds = (now - quote.timestamp).total_seconds()
+        prices = [
+            contract_price(view.account, quote.contract_id, value)
+            for value in (quote.bid, quote.ask, quote.last)
+        ]
+        is_silent = seconds > _SILENT_SECONDS
+        if is_silent:
+            prices = [UNKNOWN] * len(prices)
+        is_fresh = seconds <= _STALE_SECONDS
+        style = _style(view, "text" if is_fresh else "dim")
+        told = (
+            f"no quote for {age(seconds)}"
+            if is_silent
+            else age(seconds)
+            if is_fresh
+            else f"stale {age(seconds)}"
+        )
+        lines.append(
+            row(
+                [
+                    (_style(view, "strong"), contract_name(view.account, quote.contract_id), 10),
+                    ("dim", "bid", 3),
+                    (style, prices[0], -12),
+                    ("dim", "ask", 3),
+                    (style, prices[1], -12),
+                    ("dim", "last", 4),
+                    (style, prices[2], -12),
+                    ("dim" if is_fresh else "warning", told, 16),
+                ]
+            )
+        )
+    return lines
+
+
+def activity(view: View, _now: datetime, width: int) -> list[Markup]:
+    """What happened, newest first."""
+    lines = [_title("Activity", "", width)]
+    lines.extend(
+        [("dim", f"{clock(line.at)} "), (line.style, line.text)] for line in reversed(view.lines)
+    )
+    return lines
+
+
+def _title(text: str, aside: str, width: int) -> Markup:
+    head = f"{text} {aside}".strip()
+    return [("title", head), ("dim", " " + "─" * max(0, width - len(head) - 1))]
+
+
+def _count(number: int) -> str:
+    return f"({number})" if number else "(none)"
+
+
+def _amount(view: View, amount: Decimal | None) -> Markup:
+    if amount is None:
+        return [("dim", UNKNOWN)]
+    return [(_style(view, signed_style(amount)), money(amount))]
+
+
+def _style(view: View, style: str) -> str:
+    """Return ``style`` while the numbers are live, and a dimmed one when they are not."""
+    return style if view.source is Source.LIVE else "dim"
