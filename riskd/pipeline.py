@@ -43,13 +43,12 @@ class AccountPipeline:
     def take(self, data: EventData) -> None:
         """Apply what the gateway said, and tell it if it is news."""
         event = Event(self.state.account_id, data)
-        if not is_repeat(self.state, event) and apply(self.state, event) is not self.state:
-            self.announce(event)
-
-    def announce(self, event: Event) -> None:
-        """Apply ``event`` and tell it."""
-        self.learn(event)
-        self._broadcast(event)
+        if is_repeat(self.state, event):
+            return
+        after = apply(self.state, event)
+        if after is not self.state:
+            self.state = after
+            self._broadcast(event)
 
     def learn(self, event: Event) -> None:
         """Apply ``event``, which is told elsewhere."""
@@ -94,10 +93,6 @@ class Pipeline(Service):
         self._contracts_asked: set[str] = set()
         self._starting: Deferred[None] | None = None
 
-    def account(self, account_id: int) -> AccountPipeline | None:
-        """Return the pipeline of an account; ``None`` when it is not followed."""
-        return self._accounts.get(account_id)
-
     def startService(self) -> None:
         """Get in step with the gateway, then say RUNNING."""
         super().startService()
@@ -114,11 +109,17 @@ class Pipeline(Service):
 
     def announce_status(self, status: Status, message: str) -> None:
         """Tell every console how the daemon is; ``message`` is for a trader to read."""
-        event = Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
-        for account in self._accounts.values():
-            account.learn(event)
-        self._broadcast(event)
+        self.announce(
+            Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
+        )
         _log.info("status {status}: {message}", status=status.value, message=message)
+
+    def announce(self, event: Event) -> None:
+        """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it."""
+        for account in self._accounts.values():
+            if event.account_id in (None, account.state.account_id):
+                account.learn(event)
+        self._broadcast(event)
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Take what happened to an account; see :class:`IGatewayListener`."""

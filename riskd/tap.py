@@ -158,16 +158,18 @@ class CleanExit(Service):
 
     def _take_over(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+            signal.signal(number, self._signaled)
 
-    def _stop(self, number: int, _frame: object) -> None:
+    def stop(self, why: str) -> None:
+        """Stop the reactor, once; ``why`` is for the log."""
         if not self._stopping:
             self._stopping = True
-            self._reactor.callFromThread(self._say_and_stop, signal.Signals(number).name)
+            _log.info("{why}, shutting down", why=why)
+            self._reactor.stop()
 
-    def _say_and_stop(self, name: str) -> None:
-        _log.info("received {name}, shutting down", name=name)
-        self._reactor.stop()
+    def _signaled(self, number: int, _frame: object) -> None:
+        name = signal.Signals(number).name
+        self._reactor.callFromThread(self.stop, f"received {name}")
 
 
 def _json_log(twistd: BaseOptions) -> FileLogObserver:

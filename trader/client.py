@@ -263,9 +263,11 @@ class _EventProtocol(WebSocketClientProtocol):
             client.received(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: ARG002
-        self.factory.current = None
+        was_open, self.factory.current = self.factory.current is self, None
         if self.factory.client is not None:
-            self.factory.client.closed((reason if wasClean else self.wasNotCleanReason) or "")
+            # A daemon that is suddenly gone gives no reason; one that never let us in may have one.
+            told = reason if wasClean else None if was_open else self.wasNotCleanReason
+            self.factory.client.closed(told or "")
 
 
 class _EventFactory(WebSocketClientFactory):

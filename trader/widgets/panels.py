@@ -127,21 +127,19 @@ def orders(view: View, _now: datetime, width: int) -> list[Markup]:
     working = view.account.working_orders
     lines = [_title("Working orders", _count(len(working)), width)]
     for order in working:
-        stop, limit = (
-            contract_price(view.account, order.contract_id, value) if value is not None else ""
+        prices = [
+            contract_price(view.account, order.contract_id, value)
             for value in (order.stop_price, order.limit_price)
-        )
+            if value is not None
+        ]
+        terms = f"{order_type_name(order.type)} {' limit '.join(prices)}"
         lines.append(
             row(
                 [
                     (_style(view, "strong"), contract_name(view.account, order.contract_id), 10),
                     (_style(view, "text"), side_name(order.side), 5),
                     (_style(view, "text"), str(order.size), -4),
-                    (_style(view, "text"), order_type_name(order.type), 10),
-                    ("dim", "stop" if stop else "", 4),
-                    (_style(view, "text"), stop, -12),
-                    ("dim", "limit" if limit else "", 5),
-                    (_style(view, "text"), limit, -12),
+                    (_style(view, "text"), terms, max(40, width - 30)),
                 ]
             )
         )
