@@ -356,10 +356,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
         :raises EventError: it is not an object, or not JSON after all.
         """
-        try:
-            fields = _PLAIN_DECODER.decode(self.data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise EventError(f"{self.type}.data", bytes(self.data), f"JSON ({error})") from None
+        fields = _read_json(f"{self.type}.data", self.data)
         if not isinstance(fields, dict):
             raise EventError(f"{self.type}.data", fields, "an object")
         return fields
@@ -367,7 +364,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 _PLAIN_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+_ENCODER: Final = msgspec.json.Encoder()
 _ENVELOPE_FIELDS: Final[dict[str, tuple[Any, str]]] = {
     "type": (str, "a string"),
     "account_id": (Identifier | None, "a whole number or null"),
@@ -377,7 +374,7 @@ _ENVELOPE_FIELDS: Final[dict[str, tuple[Any, str]]] = {
 def encode(event: Event) -> bytes:
     """Return ``event`` as compact JSON in UTF-8, its keys in the documented order."""
     data = msgspec.to_builtins(event.data, builtin_types=(datetime, Decimal))
-    _format_times(data)
+    _write_values(data)
     return _ENCODER.encode({"type": event.type, "account_id": event.account_id, "data": data})
 
 
@@ -402,8 +399,15 @@ def open_envelope(message: bytes | str) -> Envelope:
         return _ENVELOPE_DECODER.decode(message)
     except msgspec.ValidationError:
         raise _envelope_error(message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise EventError("message", message, f"JSON ({error})") from None
+
+
+def _read_json(place: str, message: bytes | str | msgspec.Raw) -> Any:
+    try:
+        return _PLAIN_DECODER.decode(message)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise EventError(place, message, f"JSON ({error})") from None
 
 
 def from_fields(event_type: str, account_id: int | None, fields: dict[str, Any]) -> Event:
@@ -499,7 +503,7 @@ def _check_account(event_type: str, account_id: int | None) -> None:
 
 def _envelope_error(message: bytes | str) -> EventError:
     """Say what is wrong with a message that is JSON but no envelope."""
-    content = msgspec.json.decode(message)
+    content = _read_json("message", message)
     if not isinstance(content, dict):
         return EventError("message", content, "an object")
     for key, (key_type, expected) in _ENVELOPE_FIELDS.items():
@@ -512,11 +516,13 @@ def _envelope_error(message: bytes | str) -> EventError:
     return EventError("data", _MISSING, "an object")
 
 
-def _format_times(fields: dict[str, Any]) -> None:
-    """Turn every datetime in ``fields`` into the wire's text: ``Z``, milliseconds if there are any."""
+def _write_values(fields: dict[str, Any]) -> None:
+    """Write times and numbers as the wire wants them: ``Z`` and milliseconds if any, no exponents."""
     for key, value in fields.items():
         if isinstance(value, datetime):
             precision = "milliseconds" if value.microsecond else "seconds"
             fields[key] = value.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
+        elif isinstance(value, Decimal):
+            fields[key] = msgspec.Raw(f"{value:f}".encode())
         elif isinstance(value, dict):
-            _format_times(value)
+            _write_values(value)
