@@ -1,0 +1,414 @@
+"""The broadcast: who is let in, what they get, and how they are seen out."""
+
+from __future__ import annotations
+
+import txaio
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
+from riskd.events import encode
+from riskd.testing import make_event
+from tests.memory import MemoryTransport
+from tests.websocket_frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    close_code,
+    handshake,
+    read_frames,
+)
+
+
+class Peer:
+    """A client in memory: its bytes in, the server's bytes out."""
+
+    def __init__(self, factory: BroadcastServerFactory) -> None:
+        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
+        assert isinstance(protocol, ConsoleProtocol)
+        self.protocol = protocol
+        self.transport = MemoryTransport()
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        if self.transport.connected:
+            self.protocol.dataReceived(data)
+
+    def take(self) -> bytes:
+        data = self.transport.value()
+        self.transport.clear()
+        return data
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        return read_frames(self.take())
+
+    @property
+    def is_gone(self) -> bool:
+        return not self.transport.connected
+
+
+class BroadcastTestCase(SynchronousTestCase):
+    """A factory on a clock, and peers in memory."""
+
+    max_clients = 1000
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        # Autobahn's timers run on a loop of its own choosing.
+        self.patch(txaio.config, "loop", self.clock)
+        self.factory = BroadcastServerFactory(
+            self.clock,
+            gateway_name="practice",
+            max_clients=self.max_clients,
+            allowed_origins=["https://desk.example"],
+        )
+        self.factory.serve_at([("127.0.0.1", 8765), ("::1", 8765)])
+
+    def connect(self, request: bytes | None = None) -> Peer:
+        peer = Peer(self.factory)
+        peer.send(handshake() if request is None else request)
+        return peer
+
+    def let_in(self) -> Peer:
+        peer = self.connect()
+        self.assertEqual(peer.take().split(b"\r\n")[0], b"HTTP/1.1 101 Switching Protocols")
+        return peer
+
+    def status_of(self, request: bytes) -> int:
+        """Return the HTTP status that answers ``request``; whoever is refused is also cut."""
+        peer = self.connect(request)
+        status = int(peer.take().split(b" ")[1])
+        self.assertEqual(peer.is_gone, status != 101)
+        return status
+
+    def assert_closed(self, peer: Peer, code: int) -> None:
+        frames = peer.frames()
+        self.assertEqual([opcode for opcode, _ in frames], [CLOSE])
+        self.assertEqual(close_code(frames[0][1]), code)
+
+
+class DoorTests(BroadcastTestCase):
+    """The handshake."""
+
+    def test_nothing_is_sent_on_connect(self) -> None:
+        peer = self.let_in()
+        self.clock.advance(1)
+        self.assertEqual((peer.take(), self.factory.count), (b"", 1))
+
+    def test_the_answer_names_the_gateway_and_compresses_nothing(self) -> None:
+        peer = self.connect(handshake(headers=("Sec-WebSocket-Extensions: permessage-deflate",)))
+        answer = peer.take()
+        self.assertIn(b"\r\nRiskd-Gateway: practice\r\n", answer)
+        self.assertNotIn(b"permessage-deflate", answer)
+
+    def test_own_hosts_are_welcome(self) -> None:
+        for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"):
+            self.assertEqual(self.status_of(handshake(host)), 101, host)
+
+    def test_foreign_hosts_are_refused(self) -> None:
+        for host in (
+            "evil.example:8765",
+            "localhost",
+            "localhost:80",
+            "localhost:8766",
+            "127.0.0.2:8765",
+            "localhost.evil.example:8765",
+            "localhost:8765.evil.example:8765",
+            "[::2]:8765",
+        ):
+            self.assertEqual(self.status_of(handshake(host)), 403, host)
+
+    def test_a_request_without_or_with_two_hosts_is_refused(self) -> None:
+        self.assertEqual(self.status_of(handshake(None)), 400)
+        self.assertEqual(self.status_of(handshake(headers=("Host: localhost:8765",))), 400)
+
+    def test_own_pages_and_listed_ones_are_welcome(self) -> None:
+        for origin in (
+            "http://localhost:8765",
+            "http://127.0.0.1:8765",
+            "http://[::1]:8765",
+            "https://desk.example",
+        ):
+            self.assertEqual(
+                self.status_of(handshake(headers=(f"Origin: {origin}",))), 101, origin
+            )
+
+    def test_foreign_pages_are_refused(self) -> None:
+        for origin in (
+            "null",
+            "http://evil.example",
+            "https://localhost:8765",
+            "http://localhost",
+            "http://localhost:8766",
+            "http://localhost:8765.evil.example",
+            "http://localhost:8765/",
+            "https://desk.example.evil.example",
+            "chrome-extension://abcdef",
+            "file://",
+            "garbage",
+            "",
+        ):
+            for version in (13, 8):
+                request = handshake(headers=(f"Origin: {origin}",), version=version)
+                self.assertEqual(self.status_of(request), 403, origin)
+
+    def test_two_origins_are_refused(self) -> None:
+        origins = ("Origin: http://localhost:8765", "Origin: http://evil.example")
+        self.assertEqual(self.status_of(handshake(headers=origins)), 403)
+
+    def test_there_is_nothing_but_the_root(self) -> None:
+        for path in ("/events", "/favicon.ico", "//"):
+            self.assertEqual(self.status_of(handshake(path=path)), 404, path)
+
+    def test_a_plain_request_gets_no_page(self) -> None:
+        peer = self.connect(b"GET / HTTP/1.1\r\nHost: localhost:8765\r\n\r\n")
+        answer = peer.take()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 426 "))
+        self.assertNotIn(b"<html", answer.lower())
+        self.assertTrue(peer.is_gone)
+
+    def test_old_versions_are_refused(self) -> None:
+        self.assertEqual(self.status_of(handshake(version=8)), 400)
+
+    def test_what_cannot_become_a_handshake_is_refused_at_once(self) -> None:
+        for garbage in (b"\x16\x03\x01" + bytes(10_000), b"POST / HTTP/1.1\r\n", b"GEX"):
+            self.assertEqual(self.status_of(garbage), 400, garbage[:10])
+
+    def test_a_handshake_may_come_in_single_bytes(self) -> None:
+        peer = self.connect(b"")
+        for byte in handshake():
+            peer.send(bytes([byte]))
+        self.assertEqual(self.factory.count, 1)
+
+    def test_a_handshake_without_end_is_cut(self) -> None:
+        peer = self.connect(b"GET / HTTP/1.1\r\n")
+        for _ in range(20):
+            peer.send(b"X-Padding: " + b"x" * 1000 + b"\r\n")
+        self.assertTrue(peer.is_gone)
+
+    def test_a_handshake_that_does_not_come_is_cut_after_5_seconds(self) -> None:
+        peer = self.connect(b"GET / HT")
+        self.clock.pump([0.2] * 23)
+        self.assertFalse(peer.is_gone)
+        self.clock.pump([0.2] * 3)
+        self.assertTrue(peer.is_gone)
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_raise(self, data: bytes) -> None:
+        factory = BroadcastServerFactory(self.clock, gateway_name="practice")
+        for start in (b"", b"GET ", handshake()):
+            peer = Peer(factory)
+            peer.send(start + data)
+            peer.protocol.connectionLost()
+
+
+class CrowdTests(BroadcastTestCase):
+    """More clients than are served."""
+
+    max_clients = 2
+
+    def test_one_too_many_is_refused_until_one_has_left(self) -> None:
+        first, _second = self.let_in(), self.let_in()
+        self.assertEqual(self.status_of(handshake()), 503)
+        first.transport.loseConnection()
+        self.let_in()
+
+    def test_those_who_have_not_shaken_hands_are_not_counted(self) -> None:
+        for _ in range(5):
+            self.connect(b"")
+        self.let_in()
+
+
+class StreamTests(BroadcastTestCase):
+    """What clients get."""
+
+    def test_every_client_gets_every_event_in_order(self) -> None:
+        peers = [self.let_in() for _ in range(3)]
+        events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
+        for event in events:
+            self.factory.broadcast(event)
+        for peer in peers:
+            self.assertEqual(peer.frames(), [(TEXT, encode(event)) for event in events])
+
+    def test_a_client_that_left_gets_nothing(self) -> None:
+        peer, other = self.let_in(), self.let_in()
+        peer.transport.loseConnection()
+        self.factory.broadcast(make_event("daemon_status", {}))
+        self.assertEqual((peer.take(), len(other.frames())), (b"", 1))
+
+    def test_nothing_follows_a_close_frame(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(TEXT, b"hello"))
+        self.factory.broadcast(make_event("daemon_status", {}))
+        self.assert_closed(peer, 1008)
+
+    def test_a_client_that_leaves_during_a_broadcast_disturbs_nobody(self) -> None:
+        first, second = self.let_in(), self.let_in()
+        for peer, other in ((first, second), (second, first)):
+            write = peer.transport.write
+
+            def leave_too(data: bytes, peer: Peer = peer, other: Peer = other) -> None:
+                other.transport.loseConnection()
+                MemoryTransport.write(peer.transport, data)
+
+            self.assertTrue(callable(write))
+            self.patch(peer.transport, "write", leave_too)
+        self.factory.broadcast(make_event("daemon_status", {}))
+        self.assertEqual(self.factory.count, 1)
+
+
+class OneWayTests(BroadcastTestCase):
+    """Clients have nothing to say."""
+
+    def test_a_message_closes_with_1008_and_a_reason(self) -> None:
+        for opcode in (TEXT, BINARY):
+            peer = self.let_in()
+            peer.send(client_frame(opcode, b"hello"))
+            (frame,) = peer.frames()
+            self.assertEqual(frame, (CLOSE, b"\x03\xf0this stream is one-way"))
+
+    def test_a_large_message_closes_with_1009(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(TEXT, b"x" * 4097)[:20])
+        self.assert_closed(peer, 1009)
+
+    def test_a_large_message_in_fragments_closes_with_1009(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(TEXT, b"x" * 3000, final=False))
+        peer.send(client_frame(0, b"x" * 3000))
+        self.assert_closed(peer, 1009)
+
+    def test_a_ping_is_answered(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(PING, b"are you there"))
+        self.assertEqual(peer.frames(), [(PONG, b"are you there")])
+
+    def test_garbage_in_place_of_frames_closes_with_a_protocol_error(self) -> None:
+        peer = self.let_in()
+        peer.send(b"\x81\x05hello")
+        self.assert_closed(peer, 1002)
+
+    def test_a_client_that_closes_is_answered_and_gone(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(CLOSE, b"\x03\xe8"))
+        self.assert_closed(peer, 1000)
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(self.factory.count, 0)
+
+    def test_a_client_that_does_not_answer_a_close_is_cut(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(TEXT, b"hello"))
+        self.clock.pump([0.2] * 12)
+        self.assertTrue(peer.is_gone)
+
+
+class KeepaliveTests(BroadcastTestCase):
+    """Pings, every 20 seconds."""
+
+    def advance(self, seconds: float) -> None:
+        self.clock.pump([0.2] * round(seconds / 0.2))
+
+    def test_a_client_that_pongs_stays(self) -> None:
+        peer = self.let_in()
+        for _ in range(4):
+            self.advance(20.4)
+            ((opcode, payload),) = peer.frames()
+            self.assertEqual(opcode, PING)
+            peer.send(client_frame(PONG, payload))
+        self.assertFalse(peer.is_gone)
+
+    def test_a_dead_peer_is_gone_within_40_seconds(self) -> None:
+        peer = self.let_in()
+        self.advance(19)
+        self.assertEqual(peer.take(), b"")
+        self.advance(19)
+        self.assertFalse(peer.is_gone)
+        self.advance(2.4)
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(self.factory.count, 0)
+
+    def test_only_a_pong_counts(self) -> None:
+        peer = self.let_in()
+        for _ in range(41):
+            self.advance(1)
+            peer.send(client_frame(PING, b"me too"))
+        self.assertTrue(peer.is_gone)
+
+
+class ShutdownTests(BroadcastTestCase):
+    """The end."""
+
+    def test_every_client_is_told_1001(self) -> None:
+        peers = [self.let_in() for _ in range(3)]
+        gone = self.factory.close_all()
+        for peer in peers:
+            self.assertNoResult(gone)
+            self.assert_closed(peer, 1001)
+            peer.send(client_frame(CLOSE, b"\x03\xe9"))
+        self.successResultOf(gone)
+        self.assertEqual(self.factory.count, 0)
+
+    def test_without_clients_there_is_nothing_to_wait_for(self) -> None:
+        self.successResultOf(self.factory.close_all())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_client_that_does_not_answer_is_cut_after_2_seconds(self) -> None:
+        peer = self.let_in()
+        gone = self.factory.close_all()
+        self.clock.advance(1.9)
+        self.assertNoResult(gone)
+        self.clock.advance(0.1)
+        self.successResultOf(gone)
+        self.assertTrue(peer.is_gone)
+
+
+class LogTests(BroadcastTestCase):
+    """The connection log."""
+
+    def log_of(self, act: object) -> list[tuple[LogLevel, str]]:
+        with capturedLogs() as captured:
+            act()
+        return [
+            (event["log_level"], formatEvent(event))
+            for event in captured
+            if event["log_namespace"].startswith("riskd")
+        ]
+
+    def test_a_connection_is_told_from_beginning_to_end(self) -> None:
+        def connect_and_leave() -> None:
+            peer = self.let_in()
+            self.factory.broadcast(make_event("daemon_status", {}))
+            self.clock.advance(12.5)
+            peer.send(client_frame(CLOSE, b"\x03\xe8"))
+
+        (_, first), (_, last) = self.log_of(connect_and_leave)
+        self.assertEqual(first, "client tcp4:192.168.1.1:54321 connected, 1 in all")
+        self.assertEqual(
+            last,
+            "client tcp4:192.168.1.1:54321 disconnected: "
+            "code 1000, 12.5 s connected, 1 messages sent",
+        )
+
+    def test_a_refusal_is_told_with_its_reason(self) -> None:
+        ((level, text),) = self.log_of(lambda: self.connect(handshake("evil.example:8765")))
+        self.assertEqual(level, LogLevel.warn)
+        self.assertEqual(text, "refused tcp4:192.168.1.1:54321: foreign Host")
+
+    def test_a_client_that_talks_is_told_without_what_it_said(self) -> None:
+        def talk() -> None:
+            peer = self.let_in()
+            peer.send(client_frame(TEXT, b"secret"))
+            peer.send(client_frame(CLOSE, b"\x03\xf0"))
+
+        texts = [text for _, text in self.log_of(talk)]
+        self.assertIn("one-way", texts[1])
+        self.assertIn("code 1008", texts[2])
+        self.assertNotIn("secret", "".join(texts))

@@ -1,0 +1,434 @@
+"""The client library: what it passes on, and how it comes back."""
+
+from __future__ import annotations
+
+import json
+import struct
+from decimal import Decimal
+from typing import Any
+
+import txaio
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from riskd.events import EVENT_TYPES, encode
+from riskd.testing import make_event
+from tests.memory import MemoryTransport
+from tests.websocket_frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    handshake_answer,
+    read_client_frames,
+    server_frame,
+)
+from trader.client import DaemonClient
+
+
+class Server:
+    """The other end of one connection of the client."""
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self.protocol = protocol
+        self.transport = MemoryTransport()
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+    def let_in(self, *headers: str) -> None:
+        self.request = self.transport.value()
+        self.transport.clear()
+        self.send(handshake_answer(self.request, *headers))
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def tell(self, event_type: str, **data: Any) -> None:
+        self.send(server_frame(TEXT, encode(make_event(event_type, data))))
+
+    def close(self, code: int, reason: bytes = b"") -> None:
+        self.send(server_frame(CLOSE, struct.pack("!H", code) + reason))
+        self.transport.loseConnection()
+
+    def drop(self) -> None:
+        self.transport.loseConnection()
+
+
+@implementer(IStreamClientEndpoint)
+class MemoryEndpoint:
+    """Records when the client tries to connect, and lets the test say what comes of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.tries: list[float] = []
+        self._pending: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        self.tries.append(self._clock.seconds())
+        connected: Deferred[IProtocol] = Deferred()
+        self._pending.append((factory, connected))
+        return connected
+
+    def refuse(self) -> None:
+        _, connected = self._pending.pop()
+        connected.errback(Refused())
+
+    def accept(self) -> Server:
+        factory, connected = self._pending.pop()
+        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8765))
+        assert protocol is not None
+        server = Server(protocol)
+        connected.callback(protocol)
+        return server
+
+
+class ClientTestCase(SynchronousTestCase):
+    """A client of account 123 on a clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        # Autobahn's timers run on a loop of its own choosing.
+        self.patch(txaio.config, "loop", self.clock)
+        self.endpoint = MemoryEndpoint(self.clock)
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+        )
+
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        return [call for call in self.calls if call[0] != "connection_status"]
+
+    @property
+    def statuses(self) -> list[tuple[bool, str]]:
+        return [
+            (data["connected"], data["reason"])
+            for kind, data in self.calls
+            if kind == "connection_status"
+        ]
+
+    def connect(self, *headers: str) -> Server:
+        self.client.connect()
+        server = self.endpoint.accept()
+        server.let_in(*headers)
+        return server
+
+    def delays(self, fail: Any, count: int) -> list[float]:
+        """Let every try end in ``fail`` and return the seconds between ``count`` tries."""
+        begun = len(self.endpoint.tries)
+        last = self.clock.seconds()
+        delays = []
+        for number in range(begun, begun + count):
+            while len(self.endpoint.tries) <= number:
+                self.clock.advance(0.5)
+            delays.append(self.endpoint.tries[number] - last)
+            fail()
+            last = self.clock.seconds()
+        return delays
+
+
+class RetryTests(ClientTestCase):
+    """When the next try comes."""
+
+    def drop_handshake(self) -> None:
+        self.endpoint.accept().drop()
+
+    def answer_500(self) -> None:
+        self.endpoint.accept().send(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+
+    def say_nothing(self) -> None:
+        server = self.endpoint.accept()
+        while server.transport.connected:
+            self.clock.advance(0.5)
+
+    @property
+    def failures(self) -> tuple[Any, ...]:
+        return (self.endpoint.refuse, self.drop_handshake, self.answer_500, self.say_nothing)
+
+    def test_before_the_first_connection_it_tries_every_5_seconds(self) -> None:
+        self.client.connect()
+        self.assertEqual(self.endpoint.tries, [0])
+        self.endpoint.refuse()
+        self.assertEqual(self.delays(self.endpoint.refuse, 7), [5.0] * 7)
+
+    def test_after_a_loss_it_tries_after_1_2_4_8_10_10_seconds(self) -> None:
+        self.connect().drop()
+        self.assertEqual(self.delays(self.endpoint.refuse, 7), [1, 2, 4, 8, 10, 10, 10])
+
+    def test_a_completed_handshake_begins_the_delays_anew(self) -> None:
+        self.connect().drop()
+        self.delays(self.endpoint.refuse, 3)
+        self.clock.advance(8)
+        server = self.endpoint.accept()
+        server.let_in()
+        server.drop()
+        self.assertEqual(self.delays(self.endpoint.refuse, 3), [1, 2, 4])
+
+    def test_tcp_without_a_handshake_is_a_failed_try(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        for fail in self.failures:
+            self.assertEqual(self.delays(fail, 2), [5, 5])
+        self.assertFalse(self.client.connected)
+
+    def test_tcp_without_a_handshake_does_not_begin_the_delays_anew(self) -> None:
+        self.connect().drop()
+        delays = []
+        for fail in self.failures:
+            delays += self.delays(fail, 1)
+        self.assertEqual(delays, [1, 2, 4, 8])
+
+    def test_a_try_that_hangs_is_given_up_after_5_seconds(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        self.clock.pump([0.2] * 27)
+        self.assertFalse(server.transport.connected)
+
+    def test_the_next_try_is_announced(self) -> None:
+        self.client.connect()
+        self.assertEqual(self.client.retry_at, None)
+        self.endpoint.refuse()
+        self.assertEqual(self.client.retry_at, 5)
+        self.clock.advance(5)
+        self.endpoint.accept().let_in()
+        self.assertEqual(self.client.retry_at, None)
+
+
+class StatusTests(ClientTestCase):
+    """What the client says of its own connection."""
+
+    def test_connected_means_the_handshake_is_complete(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        self.assertEqual((self.client.connected, self.calls), (False, []))
+        server.let_in("Riskd-Gateway: practice")
+        self.assertTrue(self.client.connected)
+        self.assertEqual(
+            self.calls, [("connection_status", {"connected": True, "reason": "connected"})]
+        )
+        self.assertEqual(self.client.gateway_name, "practice")
+
+    def test_failure_and_loss_have_sentences_of_their_own(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        self.clock.advance(5)
+        server = self.endpoint.accept()
+        server.let_in()
+        server.drop()
+        self.clock.advance(1)
+        self.endpoint.refuse()
+        self.assertEqual(
+            self.statuses,
+            [
+                (False, "cannot connect to daemon (is it running?)"),
+                (True, "connected"),
+                (False, "lost connection to daemon"),
+                (False, "cannot connect to daemon (is it running?)"),
+            ],
+        )
+
+    def test_a_daemon_that_closes_is_quoted(self) -> None:
+        self.connect().close(1001, b"the daemon is stopping")
+        self.assertEqual(
+            self.statuses[-1], (False, "lost connection to daemon: the daemon is stopping")
+        )
+
+    def test_a_refused_handshake_says_so(self) -> None:
+        self.client.connect()
+        self.endpoint.accept().send(b"HTTP/1.1 503 too many clients\r\n\r\n")
+        ((connected, reason),) = self.statuses
+        self.assertFalse(connected)
+        self.assertTrue(reason.startswith("cannot connect to daemon: "), reason)
+        self.assertIn("503", reason)
+
+    def test_a_silent_daemon_is_lost_within_a_minute(self) -> None:
+        server = self.connect()
+        self.clock.pump([0.2] * 300)
+        self.assertFalse(server.transport.connected)
+        self.assertFalse(self.client.connected)
+
+
+class DisconnectTests(ClientTestCase):
+    """The end, and a new beginning."""
+
+    def test_it_closes_with_1000_and_stops_trying(self) -> None:
+        server = self.connect()
+        gone = self.client.disconnect()
+        self.assertEqual(read_client_frames(server.transport.value()), [(CLOSE, b"\x03\xe8")])
+        self.assertFalse(self.client.connected)
+        self.successResultOf(gone)
+        self.clock.pump([1] * 60)
+        self.assertEqual(len(self.endpoint.tries), 1)
+        self.assertEqual(self.statuses[1:], [(False, "disconnected")])
+
+    def test_it_stops_waiting_for_the_next_try(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        self.successResultOf(self.client.disconnect())
+        self.clock.pump([1] * 60)
+        self.assertEqual((len(self.endpoint.tries), self.client.retry_at), (1, None))
+
+    def test_it_gives_up_a_try_that_is_under_way(self) -> None:
+        self.client.connect()
+        self.client.disconnect()
+        self.clock.pump([1] * 60)
+        self.assertEqual((len(self.endpoint.tries), self.statuses), (1, []))
+
+    def test_it_can_be_followed_by_connect(self) -> None:
+        for _ in range(2):
+            server = self.connect()
+            server.tell("daemon_status")
+            self.client.disconnect()
+        self.assertEqual([kind for kind, _ in self.events], ["daemon_status"] * 2)
+        self.assertEqual([connected for connected, _ in self.statuses], [True, False, True, False])
+
+    def test_twice_is_once(self) -> None:
+        self.client.connect()
+        self.client.connect()
+        self.assertEqual(len(self.endpoint.tries), 1)
+        self.client.disconnect()
+        self.successResultOf(self.client.disconnect())
+
+    def test_nothing_is_passed_on_after_it(self) -> None:
+        server = self.connect()
+        self.client.disconnect()
+        count = len(self.calls)
+        server.tell("daemon_status")
+        self.assertEqual(len(self.calls), count)
+
+
+class EventTests(ClientTestCase):
+    """What is passed on."""
+
+    def test_own_and_daemon_wide_events_are_passed_on_and_no_others(self) -> None:
+        server = self.connect()
+        server.tell("GatewayUserTrade", accountId=123, id=1)
+        server.tell("GatewayUserTrade", accountId=456, id=2)
+        server.tell("daemon_status")
+        self.assertEqual(
+            [(kind, data.get("id")) for kind, data in self.events],
+            [("GatewayUserTrade", 1), ("daemon_status", None)],
+        )
+
+    def test_all_nine_events_are_passed_on(self) -> None:
+        server = self.connect()
+        for event_type in EVENT_TYPES:
+            server.tell(event_type)
+        self.assertEqual([kind for kind, _ in self.events], list(EVENT_TYPES))
+
+    def test_data_is_the_json_object_with_exact_numbers(self) -> None:
+        server = self.connect()
+        event = make_event("GatewayUserTrade", {"profitAndLoss": -45.5, "quantity": 2})
+        server.send(server_frame(TEXT, encode(event)))
+        ((_, data),) = self.events
+        self.assertEqual(data, json.loads(encode(event), parse_float=Decimal)["data"])
+        self.assertEqual(data["profitAndLoss"], -45.50)
+        self.assertEqual(data["profitAndLoss"], Decimal("-45.50"))
+
+    def test_unknown_types_and_keys_are_passed_on(self) -> None:
+        server = self.connect()
+        server.send(server_frame(TEXT, b'{"type":"news","account_id":123,"data":{"a":[1]}}'))
+        message = json.loads(encode(make_event("daemon_status", {})))
+        message["data"]["later"] = 1
+        server.send(server_frame(TEXT, json.dumps(message).encode()))
+        self.assertEqual(self.events[0], ("news", {"a": [1]}))
+        self.assertEqual(self.events[1][1]["later"], 1)
+        self.assertEqual(sum(self.client.dropped.values()), 0)
+
+    def test_malformed_messages_are_logged_once_a_kind_and_counted(self) -> None:
+        server = self.connect()
+        wrong_bid = json.loads(encode(make_event("MarketQuote", {})))
+        wrong_bid["data"]["bid"] = "21000"
+        with capturedLogs() as captured:
+            for message in (
+                b"not json",
+                b"[]",
+                b'{"type":"MarketQuote","account_id":123}',
+                b'{"type":"MarketQuote","account_id":123,"data":{}}',
+                json.dumps(wrong_bid).encode(),
+                json.dumps(wrong_bid).encode(),
+            ):
+                server.send(server_frame(TEXT, message))
+            server.send(server_frame(BINARY, b"{}"))
+        warnings = [each for each in captured if each["log_namespace"] == "trader.client"]
+        self.assertEqual(
+            dict(self.client.dropped),
+            {"message": 3, "data": 1, "MarketQuote.contractId": 1, "MarketQuote.bid": 2},
+        )
+        self.assertEqual(len(warnings), 4)
+        server.tell("daemon_status")
+        self.assertEqual([kind for kind, _ in self.events], ["daemon_status"])
+
+    def test_a_malformed_message_of_another_account_is_not_looked_at(self) -> None:
+        server = self.connect()
+        server.send(server_frame(TEXT, b'{"type":"MarketQuote","account_id":456,"data":{}}'))
+        self.assertEqual(sum(self.client.dropped.values()), 0)
+
+    def test_kinds_of_malformed_messages_are_not_counted_without_end(self) -> None:
+        server = self.connect()
+        for number in range(200):
+            message = {"type": f"t{number}", "account_id": 123, "data": []}
+            server.send(server_frame(TEXT, json.dumps(message).encode()))
+        self.assertEqual(len(self.client.dropped), 101)
+        self.assertEqual(self.client.dropped["other"], 100)
+
+    def test_a_callback_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+        seen = []
+
+        def fail_once(event_type: str, _data: object) -> None:
+            seen.append(event_type)
+            if event_type == "MarketQuote":
+                raise RuntimeError("a mistake of the script")
+
+        self.client = DaemonClient(123, fail_once, reactor=self.clock, endpoint=self.endpoint)
+        server = self.connect()
+        server.tell("MarketQuote")
+        server.tell("daemon_status")
+        self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_it_sends_nothing_but_pongs(self) -> None:
+        server = self.connect()
+        server.tell("MarketQuote")
+        server.send(server_frame(PING, b"x"))
+        self.assertEqual(read_client_frames(server.transport.value()), [(10, b"x")])
+
+
+class UrlTests(ClientTestCase):
+    """Where the daemon is."""
+
+    def request_to(self, url: str) -> bytes:
+        self.client = DaemonClient(
+            1, lambda *_: None, url, reactor=self.clock, endpoint=self.endpoint
+        )
+        return self.connect().request
+
+    def test_the_host_header_is_that_of_the_url(self) -> None:
+        for url, host in (
+            ("ws://localhost:8765", b"localhost:8765"),
+            ("ws://127.0.0.1:9", b"127.0.0.1:9"),
+            ("ws://[::1]:8765", b"[::1]:8765"),
+        ):
+            self.assertIn(b"\r\nHost: " + host + b"\r\n", self.request_to(url))
+
+    def test_what_is_no_url_is_refused_with_its_text(self) -> None:
+        for url in (
+            "http://localhost",
+            "wss://localhost:1",
+            "localhost:8765",
+            "ws://",
+            "ws://h:x",
+        ):
+            error = self.assertRaises(
+                ValueError, DaemonClient, 1, lambda *_: None, url, reactor=self.clock
+            )
+            self.assertIn(repr(url), str(error))
