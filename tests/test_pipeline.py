@@ -1,0 +1,367 @@
+"""From the gateway to the broadcast: what is applied, what is told, and in which order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from riskd.config import PRACTICE_ACCOUNTS, AccountSettings
+from riskd.events import DaemonStatus, Event, EventData, MarketQuote
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    IGateway,
+    IGatewayListener,
+    Payload,
+)
+from riskd.gateway.mapping import MappingError
+from riskd.pipeline import Pipeline
+from riskd.practice.gateway import PracticeGateway
+
+NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
+MNQ, ES, MCL = "CON.F.US.MNQ.H25", "CON.F.US.EP.H25", "CON.F.US.MCLE.G25"
+
+
+@implementer(IGateway)
+class ScriptedGateway:
+    """Tells what the test says, and answers with what the test gave it."""
+
+    name = "practice"
+
+    def __init__(self) -> None:
+        self.positions: dict[int, list[Payload]] = {}
+        self.orders: dict[int, list[Payload]] = {}
+        self.contracts: dict[str, Payload] = {}
+        self.contracts_asked: list[str] = []
+        self.started: Deferred[None] = succeed(None)
+        self.is_stopped = False
+
+    def start(self, listener: IGatewayListener) -> Deferred[None]:
+        self.listener = listener
+        return self.started
+
+    def stop(self) -> Deferred[None]:
+        self.is_stopped = True
+        return succeed(None)
+
+    def search_open_positions(self, account_id: int) -> Deferred[list[Payload]]:
+        return succeed(self.positions.get(account_id, []))
+
+    def search_open_orders(self, account_id: int) -> Deferred[list[Payload]]:
+        return succeed(self.orders.get(account_id, []))
+
+    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+        self.contracts_asked.append(contract_id)
+        if contract_id not in self.contracts:
+            return fail(GatewayRefusedError("Contract/searchById", 1, "not found"))
+        return succeed(self.contracts[contract_id])
+
+    def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
+        raise NotImplementedError
+
+    def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
+        raise NotImplementedError
+
+    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
+        raise NotImplementedError
+
+
+def position(size: int, contract_id: str = MNQ, account_id: int = 123, **more: Any) -> Payload:
+    return {
+        "id": 1,
+        "accountId": account_id,
+        "contractId": contract_id,
+        "creationTimestamp": NOON.isoformat(),
+        "type": 1 if size else 0,
+        "size": size,
+        "averagePrice": Decimal(21000),
+        **more,
+    }
+
+
+def order(status: int, identifier: int = 7, contract_id: str = MNQ, **more: Any) -> Payload:
+    return {
+        "id": identifier,
+        "accountId": 123,
+        "contractId": contract_id,
+        "creationTimestamp": NOON.isoformat(),
+        "updateTimestamp": NOON.isoformat(),
+        "status": status,
+        "type": 4,
+        "side": 1,
+        "size": 2,
+        "stopPrice": Decimal(20990),
+        **more,
+    }
+
+
+def trade(identifier: int, pnl: str | None, **more: Any) -> Payload:
+    return {
+        "id": identifier,
+        "accountId": 123,
+        "contractId": MNQ,
+        "creationTimestamp": NOON.isoformat(),
+        "profitAndLoss": None if pnl is None else Decimal(pnl),
+        "size": 2,
+        **more,
+    }
+
+
+def quote(last: int) -> Payload:
+    return {"bestBid": last, "bestAsk": last + 1, "lastPrice": last}
+
+
+class PipelineTestCase(SynchronousTestCase):
+    """Accounts 123 (watches MNQ) and 456 (watches nothing) on a scripted gateway."""
+
+    def setUp(self) -> None:
+        self.time = NOON
+        self.gateway = ScriptedGateway()
+        self.told: list[Event] = []
+        self.pipeline = Pipeline(
+            self.gateway,
+            [AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456)],
+            self.told.append,
+            lambda: self.time,
+        )
+
+    def start(self) -> None:
+        self.pipeline.startService()
+        self.told.clear()
+
+    def user(self, target: str, payload: Payload) -> None:
+        self.time += timedelta(milliseconds=1)
+        self.pipeline.user_event(target, payload)
+
+    def take(self) -> list[EventData]:
+        data = [event.data for event in self.told]
+        self.told.clear()
+        return data
+
+
+class NewsTests(PipelineTestCase):
+    """Only news is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def test_it_is_a_listener(self) -> None:
+        self.assertTrue(verifyObject(IGatewayListener, self.pipeline))
+        self.assertTrue(verifyObject(IGateway, self.gateway))
+
+    def test_a_position_is_told_once_and_its_end_once(self) -> None:
+        for size in (2, 2, 0, 0, 0):
+            self.user("GatewayUserPosition", position(size))
+        self.assertEqual([data.size for data in self.take()], [2, 0])
+
+    def test_a_trade_is_told_once_an_id_and_half_turns_never(self) -> None:
+        for identifier, pnl in ((1, None), (2, "-45.50"), (2, "-45.50"), (3, "0.00")):
+            self.user("GatewayUserTrade", trade(identifier, pnl))
+        self.assertEqual([data.id for data in self.take()], [2, 3])
+
+    def test_a_voided_trade_is_not_told(self) -> None:
+        self.user("GatewayUserTrade", trade(1, "5.00", voided=True))
+        self.assertEqual(self.take(), [])
+
+    def test_an_order_is_told_when_it_changes(self) -> None:
+        for status in (6, 1, 1, 8, 2, 2, 1):
+            self.user("GatewayUserOrder", order(status))
+        self.assertEqual([data.state for data in self.take()], [1, 2])
+
+    def test_a_closed_position_keeps_its_side(self) -> None:
+        self.user("GatewayUserPosition", position(2, type=2))
+        self.user("GatewayUserPosition", position(0))
+        self.assertEqual([data.type for data in self.take()], [2, 2])
+
+    def test_accounts_that_are_not_followed_are_passed_over(self) -> None:
+        self.user("GatewayUserPosition", position(2, account_id=999))
+        self.user("GatewayUserAccount", {"id": 123, "balance": Decimal(50000)})
+        self.assertEqual(self.take(), [])
+
+    def test_events_carry_their_account(self) -> None:
+        self.user("GatewayUserPosition", position(1, account_id=456))
+        self.user("GatewayUserPosition", position(1, account_id=123))
+        self.assertEqual([event.account_id for event in self.told], [456, 123])
+
+    def test_what_cannot_be_read_is_logged_and_the_rest_goes_on(self) -> None:
+        with capturedLogs() as captured:
+            self.user("GatewayUserPosition", position(2, averagePrice="high"))
+            self.pipeline.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
+            self.user("GatewayUserPosition", position(2))
+        errors = [
+            each
+            for each in captured
+            if each["log_level"] is LogLevel.error and isinstance(each["error"], MappingError)
+        ]
+        self.assertEqual(
+            [str(each["error"]).split(":")[0] for each in errors],
+            ["GatewayUserPosition.averagePrice", "GatewayQuote.bestBid"],
+        )
+        self.assertEqual([data.size for data in self.take()], [2])
+
+
+class QuoteTests(PipelineTestCase):
+    """Quotes go to every account they concern, and to no other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def accounts_told(self, contract_id: str, last: int) -> list[int | None]:
+        self.time += timedelta(milliseconds=1)
+        self.told.clear()
+        self.pipeline.market_event("GatewayQuote", contract_id, quote(last))
+        return [event.account_id for event in self.told if isinstance(event.data, MarketQuote)]
+
+    def test_watched_contracts_are_quoted(self) -> None:
+        self.assertEqual(self.accounts_told(MNQ, 1), [123])
+        self.assertEqual(self.accounts_told(ES, 1), [])
+
+    def test_held_contracts_are_quoted_as_long_as_they_are_held(self) -> None:
+        self.user("GatewayUserPosition", position(1, ES, account_id=456))
+        self.assertEqual(self.accounts_told(ES, 1), [456])
+        self.user("GatewayUserPosition", position(0, ES, account_id=456))
+        self.assertEqual(self.accounts_told(ES, 2), [])
+
+    def test_contracts_with_a_working_order_are_quoted(self) -> None:
+        self.user("GatewayUserOrder", order(1, contract_id=MCL))
+        self.assertEqual(self.accounts_told(MCL, 1), [123])
+        self.user("GatewayUserOrder", order(3, contract_id=MCL))
+        self.assertEqual(self.accounts_told(MCL, 2), [])
+
+    def test_one_quote_is_told_once_for_every_account(self) -> None:
+        self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
+        self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
+
+    def test_other_market_events_are_passed_over(self) -> None:
+        self.pipeline.market_event("GatewayDepth", MNQ, {})
+        self.assertEqual(self.take(), [])
+
+
+class StatusTests(PipelineTestCase):
+    """Start and stop."""
+
+    def statuses(self) -> list[tuple[str, str]]:
+        return [
+            (data.status, data.message) for data in self.take() if isinstance(data, DaemonStatus)
+        ]
+
+    def test_running_is_said_when_the_gateway_is_in_step(self) -> None:
+        self.gateway.started = Deferred()
+        self.pipeline.startService()
+        self.assertEqual(self.told, [])
+        self.gateway.positions[123] = [position(3)]
+        self.gateway.orders[123] = [order(1)]
+        self.gateway.started.callback(None)
+        self.assertEqual(
+            [event.type for event in self.told],
+            ["GatewayUserPosition", "GatewayUserOrder", "daemon_status"],
+        )
+        self.assertEqual(
+            self.statuses()[-1],
+            ("RUNNING", "Daemon started successfully on the PRACTICE gateway"),
+        )
+
+    def test_stopping_is_said_and_the_gateway_left(self) -> None:
+        self.start()
+        self.successResultOf(self.pipeline.stopService())
+        self.assertEqual(self.statuses(), [("STOPPING", "The daemon is stopping")])
+        self.assertTrue(self.gateway.is_stopped)
+
+    def test_stopping_before_the_gateway_answers_is_no_error(self) -> None:
+        self.gateway.started = Deferred()
+        self.pipeline.startService()
+        self.successResultOf(self.pipeline.stopService())
+        self.assertEqual([status for status, _ in self.statuses()], ["STOPPING"])
+
+    def test_a_gateway_that_cannot_be_followed_is_an_error_a_trader_can_read(self) -> None:
+        self.gateway.started = fail(GatewayRefusedError("Auth/loginKey", 3, "bad key"))
+        self.pipeline.startService()
+        self.assertEqual(len(self.flushLoggedErrors(GatewayRefusedError)), 1)
+        ((status, message),) = self.statuses()
+        self.assertEqual(status, "ERROR")
+        self.assertIn("bad key", message)
+
+
+class ContractTests(PipelineTestCase):
+    """The gateway is asked once for each contract that matters."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.contracts["CON.F.US.XYZ.H25"] = {
+            "id": "CON.F.US.XYZ.H25",
+            "name": "MNQH5",
+            "tickSize": Decimal("0.5"),
+            "tickValue": Decimal(1),
+        }
+        self.start()
+
+    def test_a_contract_is_asked_for_once(self) -> None:
+        for size in (1, 2):
+            self.user("GatewayUserPosition", position(size, "CON.F.US.XYZ.H25"))
+        self.assertEqual(self.gateway.contracts_asked, ["CON.F.US.XYZ.H25"])
+
+    def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
+        self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
+        self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
+        self.told.clear()
+        self.pipeline.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
+        self.assertEqual([event.type for event in self.told], ["MarketQuote"])
+
+    def test_an_unknown_contract_is_an_error_in_the_log_and_nothing_stops(self) -> None:
+        with capturedLogs() as captured:
+            self.user("GatewayUserPosition", position(1, "CON.F.US.NONE.H25"))
+        self.assertIn(LogLevel.error, [each["log_level"] for each in captured])
+        self.assertEqual(len(self.take()), 1)
+
+
+class PracticeTests(SynchronousTestCase):
+    """The whole picture, on the practice gateway and a clock."""
+
+    def run_for(self, seconds: int, seed: int) -> list[Event]:
+        clock = Clock()
+
+        def now() -> datetime:
+            return NOON + timedelta(seconds=clock.seconds())
+
+        told: list[Event] = []
+        accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+        gateway = PracticeGateway(clock, now, accounts, seed=seed)
+        pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, told.append, now)
+        pipeline.startService()
+        clock.pump([0.25] * (seconds * 4))
+        self.successResultOf(pipeline.stopService())
+        return told
+
+    def test_within_a_minute_every_account_sees_everything(self) -> None:
+        for seed in range(10):
+            told = self.run_for(60, seed)
+            for account in (123, 456):
+                kinds = {event.type for event in told if event.account_id == account}
+                self.assertEqual(
+                    kinds,
+                    {"GatewayUserTrade", "GatewayUserPosition", "GatewayUserOrder", "MarketQuote"},
+                    seed,
+                )
+
+    def test_quotes_move_within_two_seconds(self) -> None:
+        told = self.run_for(2, 1)
+        for account in (123, 456):
+            quotes = [
+                event.data.last
+                for event in told
+                if event.account_id == account and isinstance(event.data, MarketQuote)
+            ]
+            self.assertGreater(len(set(quotes)), 3)
+
+    def test_the_same_seed_tells_the_same(self) -> None:
+        self.assertEqual(self.run_for(60, 7), self.run_for(60, 7))
+        self.assertNotEqual(self.run_for(60, 7), self.run_for(60, 8))

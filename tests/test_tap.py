@@ -1,0 +1,144 @@
+"""``twistd riskd``: its command line, its log and its end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger, LogLevel
+from twisted.python.usage import Options as BaseOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.tap import CleanExit, Options, makeService
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line."""
+
+    def parse(self, *arguments: str) -> Options:
+        options = Options()
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_defaults(self) -> None:
+        options = self.parse()
+        self.assertEqual(
+            {name: options[name] for name in ("port", "interface", "log-format", "practice-seed")},
+            {"port": 8765, "interface": None, "log-format": "text", "practice-seed": None},
+        )
+
+    def test_values(self) -> None:
+        options = self.parse("-p", "0", "--interface", "127.0.0.2", "--practice-seed", "-7")
+        self.assertEqual((options["port"], options["practice-seed"]), (0, -7))
+        self.assertEqual(options["interface"], "127.0.0.2")
+
+    def test_mistakes_are_one_line_with_the_value(self) -> None:
+        for arguments, words in (
+            (("--port", "http"), ("port", "'http'")),
+            (("--port", "65536"), ("port", "'65536'")),
+            (("--port", "-1"), ("port", "'-1'")),
+            (("--interface", "0.0.0.0"), ("0.0.0.0", "not a loopback address")),
+            (("--interface", "eth0"), ("'eth0'",)),
+            (("--log-format", "xml"), ("'xml'", "text, json")),
+            (("--practice-seed", "luck"), ("practice seed", "'luck'")),
+            (("--colour",), ("colour",)),
+            (("surplus",), ()),
+        ):
+            refusal = self.assertRaises(SystemExit, self.parse, *arguments)
+            sentence = str(refusal.code)
+            self.assertTrue(sentence.startswith("riskd: "), sentence)
+            self.assertEqual(len(sentence.splitlines()), 1)
+            for word in words:
+                self.assertIn(word, sentence)
+
+    def test_help_explains_every_option(self) -> None:
+        text = str(Options())
+        for word in (
+            "--port",
+            "--interface",
+            "--log-format",
+            "--practice-seed",
+            "practice gateway",
+        ):
+            self.assertIn(word, text)
+
+
+class LogTests(SynchronousTestCase):
+    """``--log-format json``."""
+
+    def logger_for(self, *arguments: str, **twistd: Any) -> Any:
+        parent = BaseOptions()
+        parent.update({"nodaemon": True, "logfile": None, **twistd})
+        options = Options()
+        options.parent = parent
+        options.parseOptions(list(arguments))
+        return parent.get("logger")
+
+    def test_text_is_left_to_twistd(self) -> None:
+        self.assertEqual(self.logger_for(), None)
+
+    def test_json_is_an_object_a_line_in_the_log_file(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name, "riskd.log")
+        observer = self.logger_for("--log-format", "json", logfile=str(path))()
+        self.addCleanup(observer._outFile.close)
+        log = Logger(namespace="riskd.test", observer=observer)
+        log.info("client {peer}", peer="tcp4:127.0.0.1:1")
+        log.warn("more")
+        first, second = (json.loads(line) for line in path.read_text().splitlines())
+        self.assertEqual(
+            (first["peer"], first["log_namespace"]), ("tcp4:127.0.0.1:1", "riskd.test")
+        )
+        self.assertEqual(second["log_level"]["name"], LogLevel.warn.name)
+
+
+class ServiceTests(SynchronousTestCase):
+    """What twistd is given."""
+
+    def test_it_is_a_service_that_holds_its_port_already(self) -> None:
+        options = Options()
+        options.parseOptions(["--port", "0"])
+        service = makeService(options)
+        self.assertTrue(IService.providedBy(service))
+        broadcast = next(iter(service))
+        for listening in broadcast._sockets:
+            self.addCleanup(listening.close)
+        port = broadcast._sockets[0].getsockname()[1]
+        options.parseOptions(["--port", str(port)])
+        refusal = self.assertRaises(SystemExit, makeService, options)
+        self.assertIn(f"port {port}", str(refusal.code))
+
+
+class StoppableReactor(MemoryReactorClock):
+    """Counts how often it is stopped."""
+
+    stops = 0
+
+    def callFromThread(self, act: Callable[..., object], *arguments: object) -> None:
+        act(*arguments)
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+class CleanExitTests(SynchronousTestCase):
+    """Signals end the daemon in order, with exit status 0."""
+
+    def test_the_first_signal_stops_the_reactor_and_others_do_nothing(self) -> None:
+        reactor = StoppableReactor()
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number, handler in before.items():
+            self.addCleanup(signal.signal, number, handler)
+        CleanExit(reactor).startService()
+        for hook in reactor.whenRunningHooks:
+            hook[0](*hook[1:])
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(number)
+        self.assertEqual(reactor.stops, 1)

@@ -1,0 +1,61 @@
+"""The harness for anyone's tests: its samples and its refusals."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.events import EVENT_TYPES, EventError, UnknownEventTypeError, decode, encode
+from riskd.testing import DaemonHarness, make_event
+
+
+class SampleTests(SynchronousTestCase):
+    """Events made of what a test gives."""
+
+    def test_every_type_has_a_valid_sample(self) -> None:
+        for event_type in EVENT_TYPES:
+            event = make_event(event_type, {})
+            self.assertEqual(event.type, event_type)
+            self.assertEqual(decode(encode(event)), event)
+
+    def test_what_is_given_goes_before_the_sample(self) -> None:
+        event = make_event("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -45.50})
+        wire = json.loads(encode(event), parse_float=Decimal)
+        self.assertEqual(wire["account_id"], 456)
+        self.assertEqual(wire["data"]["profitAndLoss"], Decimal("-45.50"))
+        self.assertNotIn("accountId", wire["data"])
+
+    def test_a_float_is_what_it_is_written_as(self) -> None:
+        event = make_event("daily_reset", {"previous_pnl": 0.1})
+        self.assertEqual(event.data.previous_pnl, Decimal("0.1"))
+
+    def test_samples_of_trades_are_different_trades(self) -> None:
+        ids = {make_event("GatewayUserTrade", {}).data.id for _ in range(3)}
+        self.assertEqual(len(ids), 3)
+
+    def test_mistakes_are_named(self) -> None:
+        self.assertRaises(UnknownEventTypeError, make_event, "GatewayUserTrades", {})
+        for event_type, data, field in (
+            ("GatewayUserTrade", {"profitAndLoss": "lots"}, "GatewayUserTrade.profitAndLoss"),
+            ("GatewayUserTrade", {"profit": 1}, "GatewayUserTrade.profit"),
+            ("GatewayUserTrade", {"accountId": "123"}, "accountId"),
+            ("GatewayUserTrade", {"accountId": None}, "account_id"),
+            ("daemon_status", {"accountId": 123}, "account_id"),
+        ):
+            error = self.assertRaises(EventError, make_event, event_type, data)
+            self.assertEqual(error.field, field)
+
+
+class StoppedHarnessTests(SynchronousTestCase):
+    """A harness that does not run."""
+
+    def test_it_triggers_nothing(self) -> None:
+        error = self.assertRaises(
+            RuntimeError, DaemonHarness().trigger_test_event, "daemon_status", {}
+        )
+        self.assertIn("not running", str(error))
+
+    def test_stopping_it_is_nothing(self) -> None:
+        DaemonHarness().stop()
