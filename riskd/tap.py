@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
-from twisted.logger import FileLogObserver, Logger, jsonFileLogObserver
+from twisted.logger import FileLogObserver, ILogObserver, Logger, jsonFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -97,14 +97,8 @@ class Options(BaseOptions):
             fault = str(error).removeprefix("Parameter type enforcement failed: ")
             _refuse(f"{fault} (see twistd riskd --help)")
 
-    def postOptions(self) -> None:
-        """Give ``--log-format json`` to twistd, as its own ``--logger`` would."""
-        twistd = self.parent
-        if twistd is not None and self["log-format"] == "json":
-            twistd["logger"] = lambda: _json_log(twistd)
 
-
-def makeService(options: Options) -> MultiService:
+def makeService(options: Options) -> Daemon:
     """Assemble the daemon that ``options`` ask for.
 
     The port is taken here and now, before twistd detaches or writes its log, so that a port in use is
@@ -120,20 +114,37 @@ def makeService(options: Options) -> MultiService:
     gateway = PracticeGateway(reactor, utc_now, accounts, seed=options["practice-seed"])
     daemon, _pipeline = assemble(reactor, gateway, sockets)
     CleanExit(reactor).setServiceParent(daemon)
+    if options["log-format"] == "json" and options.parent is not None:
+        daemon.log_observer = _json_log(options.parent)
     return daemon
 
 
 def assemble(
     reactor: Any, gateway: IGateway, sockets: list[socket.socket]
-) -> tuple[MultiService, Pipeline]:
+) -> tuple[Daemon, Pipeline]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
     factory = BroadcastServerFactory(reactor, gateway_name=gateway.name)
     pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, factory.broadcast, utc_now)
-    daemon = MultiService()
+    daemon = Daemon()
     # Services stop in reverse order: STOPPING is told before the clients are closed.
     BroadcastService(reactor, factory, sockets).setServiceParent(daemon)
     pipeline.setServiceParent(daemon)
     return daemon, pipeline
+
+
+class Daemon(MultiService):
+    """The daemon's services.
+
+    :ivar log_observer: where twistd's log is to go; ``None`` leaves that to twistd.
+    """
+
+    log_observer: FileLogObserver | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application that twistd made, and tell it where its log goes."""
+        if self.log_observer is not None:
+            parent.setComponent(ILogObserver, self.log_observer)
+        super().setServiceParent(parent)
 
 
 def utc_now() -> datetime:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import Application, IService
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import Logger, LogLevel
+from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.tap import CleanExit, Options, makeService
+from riskd.broadcast import BroadcastService
+from riskd.tap import CleanExit, Daemon, Options, makeService
 
 
 class OptionsTests(SynchronousTestCase):
@@ -69,25 +71,40 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(word, text)
 
 
-class LogTests(SynchronousTestCase):
-    """``--log-format json``."""
+class ServiceTests(SynchronousTestCase):
+    """What twistd is given."""
 
-    def logger_for(self, *arguments: str, **twistd: Any) -> Any:
-        parent = BaseOptions()
-        parent.update({"nodaemon": True, "logfile": None, **twistd})
+    def make_service(self, *arguments: str, **twistd: Any) -> Daemon:
         options = Options()
-        options.parent = parent
-        options.parseOptions(list(arguments))
-        return parent.get("logger")
+        options.parent = BaseOptions()
+        options.parent.update({"nodaemon": True, "logfile": None, **twistd})
+        options.parseOptions(["--port", "0", *arguments])
+        service = makeService(options)
+        for listening in sockets_of(service):
+            self.addCleanup(listening.close)
+        return service
 
-    def test_text_is_left_to_twistd(self) -> None:
-        self.assertEqual(self.logger_for(), None)
+    def test_it_is_a_service_that_holds_its_port_already(self) -> None:
+        service = self.make_service()
+        self.assertTrue(IService.providedBy(service))
+        port = sockets_of(service)[0].getsockname()[1]
+        refusal = self.assertRaises(SystemExit, self.make_service, "--port", str(port))
+        self.assertIn(f"port {port}", str(refusal.code))
 
-    def test_json_is_an_object_a_line_in_the_log_file(self) -> None:
+    def observer_of(self, service: Daemon) -> Any:
+        application = Application("riskd")
+        service.setServiceParent(application)
+        return application.getComponent(ILogObserver)
+
+    def test_a_text_log_is_left_to_twistd(self) -> None:
+        self.assertEqual(self.observer_of(self.make_service()), None)
+
+    def test_a_json_log_is_an_object_a_line_in_the_log_file(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         path = Path(directory.name, "riskd.log")
-        observer = self.logger_for("--log-format", "json", logfile=str(path))()
+        service = self.make_service("--log-format", "json", logfile=str(path))
+        observer = self.observer_of(service)
         self.addCleanup(observer._outFile.close)
         log = Logger(namespace="riskd.test", observer=observer)
         log.info("client {peer}", peer="tcp4:127.0.0.1:1")
@@ -99,21 +116,10 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(second["log_level"]["name"], LogLevel.warn.name)
 
 
-class ServiceTests(SynchronousTestCase):
-    """What twistd is given."""
-
-    def test_it_is_a_service_that_holds_its_port_already(self) -> None:
-        options = Options()
-        options.parseOptions(["--port", "0"])
-        service = makeService(options)
-        self.assertTrue(IService.providedBy(service))
-        broadcast = next(iter(service))
-        for listening in broadcast._sockets:
-            self.addCleanup(listening.close)
-        port = broadcast._sockets[0].getsockname()[1]
-        options.parseOptions(["--port", str(port)])
-        refusal = self.assertRaises(SystemExit, makeService, options)
-        self.assertIn(f"port {port}", str(refusal.code))
+def sockets_of(service: Daemon) -> list[socket.socket]:
+    broadcast = next(iter(service))
+    assert isinstance(broadcast, BroadcastService)
+    return broadcast._sockets
 
 
 class StoppableReactor(MemoryReactorClock):
@@ -137,8 +143,8 @@ class CleanExitTests(SynchronousTestCase):
         for number, handler in before.items():
             self.addCleanup(signal.signal, number, handler)
         CleanExit(reactor).startService()
-        for hook in reactor.whenRunningHooks:
-            hook[0](*hook[1:])
+        for act, arguments, keywords in reactor.whenRunningHooks:
+            act(*arguments, **keywords)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             signal.raise_signal(number)
         self.assertEqual(reactor.stops, 1)

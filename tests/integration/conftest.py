@@ -1,0 +1,93 @@
+"""Real daemons on real ports; everything here waits for conditions and never for seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from riskd.testing import DaemonHarness
+
+DEADLINE_SECONDS = 15
+_POLL_SECONDS = 0.01
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the reactor run until ``condition`` holds; fail when it does not come to hold."""
+    deadline = reactor.seconds() + DEADLINE_SECONDS
+    while not condition():
+        assert reactor.seconds() < deadline, "waited in vain"
+        await deferLater(reactor, _POLL_SECONDS)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Block until ``condition`` holds, for tests without a reactor; fail when it does not."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(_POLL_SECONDS)
+
+
+@pytest.fixture
+def harness() -> Iterator[DaemonHarness]:
+    """A daemon whose only events are those the test triggers."""
+    daemon = DaemonHarness()
+    daemon.start()
+    yield daemon
+    daemon.kill()
+
+
+class Twistd:
+    """``twistd -n riskd`` as a user starts it, in a directory of its own."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._log_path = directory / "log"
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                twistd_command(*arguments), cwd=directory, stdout=log, stderr=subprocess.STDOUT
+            )
+        wait_until(lambda: "status RUNNING" in self.log or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        self.port = int(re.findall(r"listening on ws://127\.0\.0\.1:(\d+)", self.log)[0])
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+def twistd_command(*arguments: str) -> list[str]:
+    """Return the command that starts riskd with the twistd beside this Python."""
+    twistd = Path(sys.executable).with_name("twistd")
+    return [os.fspath(twistd), "-n", "--pidfile=", "riskd", *arguments]
+
+
+@pytest.fixture
+def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
+    """Start daemons that are gone after the test."""
+    started: list[Twistd] = []
+
+    def start(*arguments: str) -> Twistd:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        started.append(Twistd(directory, *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()

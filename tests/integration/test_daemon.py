@@ -1,0 +1,274 @@
+"""``twistd -n riskd`` as its user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+from tests.websocket_frames import handshake
+
+Start = Callable[..., Twistd]
+
+PROTOCOL = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
+
+
+def connect(daemon: Twistd, **options: Any) -> websocket.WebSocket:
+    return websocket.create_connection(
+        f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS, **options
+    )
+
+
+def documented_fields() -> dict[str, dict[str, str]]:
+    """Return the fields of each event and their types, as the protocol's tables tell them."""
+    fields = {}
+    for section in PROTOCOL.read_text(encoding="utf-8").split("\n### ")[1:]:
+        name = section.split("`")[1]
+        fields[name] = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.MULTILINE))
+    return fields
+
+
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: type(value) is int,
+    "float": lambda value: type(value) in (int, float),
+    "float or null": lambda value: value is None or type(value) in (int, float),
+    "string": lambda value: isinstance(value, str),
+    "string (ISO 8601)": lambda value: TIMESTAMP.fullmatch(value) is not None,
+    "bool": lambda value: type(value) is bool,
+    "object": lambda value: isinstance(value, dict),
+}
+
+
+def test_a_capture_holds_what_the_document_says(twistd: Start) -> None:
+    """Every message of a capture, field by field, against the document's own tables."""
+    fields = documented_fields()
+    assert len(fields) == 9
+    messages = []
+    stream = connect(twistd("--port", "0", "--practice-seed", "3"))
+    seen: dict[int, set[str]] = {123: set(), 456: set()}
+    wanted = {"MarketQuote", "GatewayUserOrder", "GatewayUserPosition"}
+    while not all(wanted <= kinds for kinds in seen.values()):
+        messages.append(stream.recv())
+        message = json.loads(messages[-1])
+        seen[message["account_id"]].add(message["type"])
+    stream.shutdown()
+    for text in messages:
+        assert len(text.encode()) < 1024
+        message = json.loads(text)
+        assert (
+            text == json.dumps(message, separators=(",", ":"), ensure_ascii=False) or "." in text
+        )
+        assert list(message) == ["type", "account_id", "data"]
+        documented = fields[message["type"]]
+        assert list(message["data"]) == list(documented)
+        for name, value in message["data"].items():
+            assert CHECKS[documented[name]](value), (message["type"], name, value)
+
+
+def test_the_log_tells_of_both_listeners_and_of_practice(twistd: Start) -> None:
+    daemon = twistd("--port", "0")
+    assert f"listening on ws://127.0.0.1:{daemon.port}" in daemon.log
+    assert "PRACTICE" in daemon.log
+    if socket.has_ipv6:
+        assert f"listening on ws://[::1]:{daemon.port}" in daemon.log
+
+
+def test_the_two_accounts_trade_different_contracts(twistd: Start) -> None:
+    stream = connect(twistd("--port", "0"))
+    quoted: dict[int, set[str]] = {123: set(), 456: set()}
+    while min(len(contracts) for contracts in quoted.values()) < 3:
+        message = json.loads(stream.recv())
+        if message["type"] == "MarketQuote":
+            quoted[message["account_id"]].add(message["data"]["contractId"])
+    stream.shutdown()
+    assert not quoted[123] & quoted[456]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(twistd: Start, number: signal.Signals) -> None:
+    """Every client hears STOPPING and 1001, even beside one that never answers; exit status 0."""
+    daemon = twistd("--port", "0")
+    streams = [connect(daemon) for _ in range(3)]
+    silent = connect(daemon)
+    begun = time.monotonic()
+    daemon.send_signal(number)
+    for stream in streams:
+        last = None
+        while True:
+            opcode, data = stream.recv_data()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                break
+            last = json.loads(data)
+        assert last is not None
+        assert (last["type"], last["data"]["status"]) == ("daemon_status", "STOPPING")
+        assert data[:2] == (1001).to_bytes(2, "big")
+        stream.shutdown()
+    assert daemon.wait() == 0
+    assert time.monotonic() - begun < 3
+    silent.shutdown()
+    assert "Traceback" not in daemon.log
+
+
+def refused_start(*arguments: str) -> str:
+    """Start a daemon that must not start; return the one line it says."""
+    result = subprocess.run(
+        twistd_command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_a_taken_port_is_one_line(twistd: Start) -> None:
+    daemon = twistd("--port", "0")
+    line = refused_start("--port", str(daemon.port))
+    assert f"port {daemon.port} on 127.0.0.1 is already in use" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--interface", "0.0.0.0"], "not a loopback address"),
+        (["--interface", "::"], "not a loopback address"),
+        (["--port", "http"], "'http' is not a number"),
+        (["--port", "70000"], "'70000' is not a number from 0 to 65535"),
+        (["--log-format", "xml"], "'xml' is not one of text, json"),
+        (["--nonsense"], "nonsense"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str) -> None:
+    assert words in refused_start(*arguments)
+
+
+def test_another_loopback_address_is_served(twistd: Start, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        twistd_command("--port", "0", "--interface", "127.0.0.2"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if "listening on" in line)
+    port = re.findall(r"ws://127\.0\.0\.2:(\d+)", line)[0]
+    stream = websocket.create_connection(f"ws://127.0.0.2:{port}", timeout=DEADLINE_SECONDS)
+    assert json.loads(stream.recv())
+    stream.shutdown()
+    process.terminate()
+    process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0
+
+
+def test_the_log_can_be_json(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        twistd_command("--port", "0", "--log-format", "json"), cwd=tmp_path, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        while not any("RUNNING" in json.dumps(line) for line in lines):
+            lines.append(json.loads(process.stdout.readline()))
+        process.terminate()
+    assert {"log_time", "log_level", "log_namespace"} <= set(lines[-1])
+
+
+def answer_to(daemon: Twistd, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", daemon.port), DEADLINE_SECONDS) as peer:
+        peer.sendall(request)
+        try:
+            return peer.recv(4096)
+        except ConnectionResetError:
+            return b""
+
+
+def test_strangers_and_garbage_are_refused_and_nobody_else_notices(twistd: Start) -> None:
+    daemon = twistd("--port", "0")
+    honest = connect(daemon)
+    host = f"localhost:{daemon.port}"
+    for request, status in (
+        (handshake(host, headers=("Origin: http://evil.example",)), b"403"),
+        (handshake(host, headers=("Origin: null",)), b"403"),
+        (handshake("evil.example"), b"403"),
+        (handshake(host, "/events"), b"404"),
+        (f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), b"426"),
+        (b"\x00" + os.urandom(10_000), b"400"),
+    ):
+        answer = answer_to(daemon, request)
+        assert not answer or answer.split(b" ")[1] == status, answer
+    for payload, opcode, code in (
+        ("hello", websocket.ABNF.OPCODE_TEXT, 1008),
+        (b"\x00\x01", websocket.ABNF.OPCODE_BINARY, 1008),
+        (b"x" * 1_000_000, websocket.ABNF.OPCODE_BINARY, 1009),
+    ):
+        rude = connect(daemon)
+        try:
+            rude.send(payload, opcode)
+            frames = iter(rude.recv_frame, None)
+            closing = next(frame for frame in frames if frame.opcode == 8)
+            assert closing.data[:2] == code.to_bytes(2, "big")
+        except (ConnectionResetError, BrokenPipeError):
+            assert code == 1009
+        rude.shutdown()
+    refusals = (
+        "foreign Origin",
+        "foreign Host",
+        "there is nothing but /",
+        "not a WebSocket handshake",
+        "one-way",
+        "code 1009",
+    )
+    wait_until(lambda: all(words in daemon.log for words in refusals))
+    assert json.loads(honest.recv())
+    honest.shutdown()
+    assert "Traceback" not in daemon.log
+
+
+def has_node_websocket() -> bool:
+    node = shutil.which("node")
+    return (
+        bool(node)
+        and not subprocess.run(
+            [
+                node,
+                "--experimental-websocket",
+                "-e",
+                "new WebSocket('ws://localhost:1').onerror=()=>{}",
+            ],
+            capture_output=True,
+            check=False,
+        ).returncode
+    )
+
+
+@pytest.mark.skipif(not has_node_websocket(), reason="no Node with a built-in WebSocket here")
+def test_node_receives_the_stream(twistd: Start) -> None:
+    daemon = twistd("--port", "0")
+    program = f"""
+        const stream = new WebSocket("ws://localhost:{daemon.port}");
+        stream.onmessage = message => {{ console.log(message.data); stream.close(); }};
+    """
+    result = subprocess.run(
+        ["node", "--experimental-websocket", "-e", program],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert json.loads(result.stdout.splitlines()[0])["type"] == "MarketQuote"
