@@ -103,8 +103,9 @@ class DocumentedClient:
         self.thread = threading.Thread(target=self.ws.run_forever, daemon=True)
         self.thread.start()
 
-    def _on_open(self, ws: object) -> None:
+    def _on_open(self, ws: websocket.WebSocketApp) -> None:
         self.connected = True
+        self.socket = ws.sock
         self.event_callback("connection_status", {"connected": True})
 
     def _on_message(self, ws: object, message: str) -> None:
@@ -119,9 +120,6 @@ class DocumentedClient:
     def _on_close(self, ws: object, close_status_code: int, close_msg: str) -> None:
         self.connected = False
         self.event_callback("connection_status", {"connected": False, "code": close_status_code})
-
-    def disconnect(self) -> None:
-        self.ws.close()
 
 
 def test_the_recommended_client_of_another_library(harness: DaemonHarness) -> None:
@@ -144,5 +142,6 @@ def test_the_recommended_client_of_another_library(harness: DaemonHarness) -> No
     harness.stop()
     wait_until(lambda: not client.connected)
     client.thread.join()
+    client.socket.shutdown()  # the library leaves that to the garbage collector
     assert calls[-2][1]["status"] == "STOPPING"
     assert calls[-1] == ("connection_status", {"connected": False, "code": 1001})
