@@ -466,7 +466,7 @@ def _is_valid(field_type: Any, value: Any) -> bool:
             plain_number(Decimal(value))
         else:
             msgspec.convert(value, field_type, builtin_types=(Decimal,))
-    except ValueError:
+    except (msgspec.ValidationError, ValueError):
         return False
     return True
 

@@ -13,8 +13,8 @@ _CENT: Final = Decimal("0.01")
 
 
 def to_cents(amount: Decimal) -> Decimal:
-    """Return ``amount`` in dollars, rounded half-even to the cent."""
-    return amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
+    """Return ``amount`` in dollars, rounded half-even to the cent; nothing is never ``-0.00``."""
+    return amount.quantize(_CENT, rounding=ROUND_HALF_EVEN) + 0
 
 
 def profit(

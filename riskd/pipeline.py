@@ -6,7 +6,8 @@ gateway and hands each message to the accounts it concerns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -123,21 +124,33 @@ class Pipeline(Service):
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Take what happened to an account; see :class:`IGatewayListener`."""
+        with self._fenced(target):
+            self._take_user_event(target, payload)
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        """Take what happened in a market; see :class:`IGatewayListener`."""
+        if target == "GatewayQuote":
+            with self._fenced(target):
+                self._take_quote(contract_id, payload)
+
+    @contextmanager
+    def _fenced(self, target: str) -> Iterator[None]:
+        """Let no message stop the ones that follow it."""
+        try:
+            yield
+        except mapping.MappingError as error:
+            _log.error(
+                "dropped a {target} that cannot be read: {error}", target=target, error=error
+            )
+        except Exception:  # noqa: BLE001  # a mistake of ours must not cut the gateway off
+            _log.failure("dropped a {target}: a mistake in riskd", target=target)
+
+    def _take_user_event(self, target: str, payload: Payload) -> None:
         # GatewayUserAccount alone has its account under another name.
         account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
         account = None if account_id is None else self._accounts.get(account_id)
         if account is None:
             return
-        try:
-            self._take_user_event(account, target, payload)
-        except mapping.MappingError as error:
-            _log.error(
-                "the gateway sent a {target} that cannot be read: {error}",
-                target=target,
-                error=error,
-            )
-
-    def _take_user_event(self, account: AccountPipeline, target: str, payload: Payload) -> None:
         received = self._now()
         if target == "GatewayUserTrade":
             trade = mapping.trade(payload, received)
@@ -158,24 +171,14 @@ class Pipeline(Service):
         if contract_id is not None:
             self._ask_for_contract(contract_id)
 
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        """Take what happened in a market; see :class:`IGatewayListener`."""
-        if target != "GatewayQuote":
+    def _take_quote(self, contract_id: str, payload: Payload) -> None:
+        quote = self._quotes.merge(contract_id, payload, self._now())
+        if quote is None:
             return
-        try:
-            quote = self._quotes.merge(contract_id, payload, self._now())
-        except mapping.MappingError as error:
-            _log.error(
-                "the gateway sent a quote of {contract} that cannot be read: {error}",
-                contract=contract_id,
-                error=error,
-            )
-            return
-        if quote is not None:
-            for account in self._accounts.values():
-                if account.is_concerned(contract_id):
-                    account.take(quote)
-                    self._ask_for_contract(contract_id)
+        for account in self._accounts.values():
+            if account.is_concerned(contract_id):
+                account.take(quote)
+                self._ask_for_contract(contract_id)
 
     async def _start(self) -> None:
         await self._gateway.start(self)

@@ -87,6 +87,9 @@ class RoundingTests(SynchronousTestCase):
         self.assertEqual(str(to_cents(Decimal("0.135"))), "0.14")
         self.assertEqual(str(to_cents(Decimal(-5))), "-5.00")
 
+    def test_nothing_has_no_sign(self) -> None:
+        self.assertEqual(str(to_cents(Decimal("-0.001"))), "0.00")
+
     @given(products, st.decimals("-99999", "99999", places=9))
     def test_rounding_to_a_tick_stays_within_one(self, product: Product, price: Decimal) -> None:
         tick = product.tick_size

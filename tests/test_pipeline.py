@@ -196,15 +196,17 @@ class NewsTests(PipelineTestCase):
             self.user("GatewayUserPosition", position(2, averagePrice="high"))
             self.pipeline.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
             self.user("GatewayUserPosition", position(2))
-        errors = [
-            each
-            for each in captured
-            if each["log_level"] is LogLevel.error and isinstance(each["error"], MappingError)
-        ]
+        errors = [each for each in captured if isinstance(each.get("error"), MappingError)]
         self.assertEqual(
             [str(each["error"]).split(":")[0] for each in errors],
             ["GatewayUserPosition.averagePrice", "GatewayQuote.bestBid"],
         )
+        self.assertEqual([data.size for data in self.take()], [2])
+
+    def test_a_mistake_of_ours_is_logged_and_the_rest_goes_on(self) -> None:
+        self.user("GatewayUserPosition", position(2, contract_id=["unhashable"]))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.user("GatewayUserPosition", position(2))
         self.assertEqual([data.size for data in self.take()], [2])
 
 

@@ -86,7 +86,13 @@ class Console:
         """Show the screen until the trader quits."""
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
-        self._main_loop.run()
+        try:
+            self._main_loop.run()
+        except BaseException:
+            # urwid crashes the reactor then, without its shutdown; the threads in which names are
+            # looked up would keep the program from ending.
+            self._reactor.getThreadPool().stop()
+            raise
 
     def quit(self) -> None:
         """Leave.
@@ -98,7 +104,10 @@ class Console:
     def log(self, event: LogEvent) -> None:
         """Show a warning or an error of the program itself in the feed."""
         if event["log_level"] >= LogLevel.warn:
-            self._session.note(formatEvent(event).splitlines()[0])
+            text = formatEvent(event).strip()
+            # Something may have printed a blank line, which is logged too.
+            if text:
+                self._session.note(text.splitlines()[0])
 
     def _begin(self) -> None:
         # The reactor has its own handlers for the others; a closed terminal must be left in order too.

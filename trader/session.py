@@ -39,7 +39,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar account: what is known of the account.
     :ivar source: where that comes from.
     :ivar since: when the connection was made whose events ``account`` is made of.
-    :ivar last_event_at: when the last event came.
+    :ivar last_event_at: when the last event of that connection came; ``None`` before the first.
     :ivar trouble: why there is no connection; empty while there is one.
     :ivar retry_in: seconds to the next try; ``None`` when none is due.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
@@ -118,7 +118,12 @@ class Session:
             # What happened between two connections is unknown, so nothing of before is carried over.
             fresh = AccountState(account_id=self._view.account.account_id)
             self._view = msgspec.structs.replace(
-                self._view, account=fresh, source=Source.LIVE, since=now, trouble=""
+                self._view,
+                account=fresh,
+                source=Source.LIVE,
+                since=now,
+                last_event_at=None,
+                trouble="",
             )
             self._add(Line(now, "Connected to daemon", "good"))
             return

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from riskd.money import to_cents
+
 UNKNOWN: Final = "-"
 """Stands where a number cannot be known; never a zero."""
 
@@ -15,13 +17,16 @@ _DAY: Final = 24 * _HOUR
 
 
 def money(amount: Decimal) -> str:
-    """Return dollars with sign, thousands and cents: ``+1,234.50``."""
-    return f"{amount:+,.2f}" if amount else "0.00"
+    """Return dollars with sign, thousands and cents: ``+1,234.50``; zero has no sign."""
+    # Less than half a cent is rounded to nothing, and nothing is neither gained nor lost.
+    cents = to_cents(amount)
+    return f"{cents:+,.2f}" if cents else "0.00"
 
 
 def price(value: Decimal, places: int | None) -> str:
     """Return a price; with ``places`` decimals if they are given, else as it came."""
-    return f"{value}" if places is None else f"{value:.{places}f}"
+    # A bare str() would write a small price with an exponent.
+    return f"{value:f}" if places is None else f"{value:.{places}f}"
 
 
 def clock(moment: datetime) -> str:
@@ -44,3 +49,16 @@ def countdown(seconds: float) -> str:
     hours, rest = divmod(whole, _HOUR)
     minutes, left = divmod(rest, _MINUTE)
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a blank for every kind of white space and ``?`` for what has no picture.
+
+    It has as many characters as before, and none of them can break a row or command a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "?"
+        for character in text
+    )

@@ -18,7 +18,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from riskd.contracts import Contract
+from riskd.contracts import PRODUCTS, Contract
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -35,6 +35,7 @@ _CONTRACT_NOT_FOUND: Final = 8
 _CONTRACT_NOT_ACTIVE: Final = 9
 _ORDER_NOT_FOUND: Final = 2
 _POSITION_NOT_FOUND: Final = 2
+_POSITION_CONTRACT_NOT_FOUND: Final = 3
 _ACCOUNT_NOT_FOUND: Final = 1
 
 
@@ -151,6 +152,7 @@ class Exchange:
         return {
             "id": contract.id,
             "name": contract.name,
+            "description": _description(contract),
             "tickSize": contract.tick_size,
             "tickValue": contract.tick_value,
             "activeContract": True,
@@ -202,7 +204,8 @@ class Exchange:
         """Place an order, given as the gateway's own fields; return its id.
 
         :raises GatewayRefusedError: account or contract are unknown, or the order is rejected; a
-            rejected order exists all the same, and an event says so.
+            rejected order exists all the same, and an event says so, unless its type, side or size
+            could not even be understood.
         """
         account = self._account("Order/place", account_id)
         contract = self._contract("Order/place", order.get("contractId"), code=_CONTRACT_NOT_FOUND)
@@ -211,13 +214,14 @@ class Exchange:
             raise GatewayRefusedError(
                 "Order/place", _CONTRACT_NOT_ACTIVE, f"{contract.id} has no market"
             )
+        order_type, side, size = _understood(order)
         placed = _Order(
             id=next(self._ids),
             account_id=account_id,
             contract=contract,
-            type=GatewayOrderType(order["type"]),
-            side=GatewayOrderSide(order["side"]),
-            size=order["size"],
+            type=order_type,
+            side=side,
+            size=size,
             limit_price=order.get("limitPrice"),
             stop_price=order.get("stopPrice"),
             custom_tag=order.get("customTag"),
@@ -252,9 +256,10 @@ class Exchange:
     def close_contract(self, account_id: int, contract_id: str, now: datetime) -> None:
         """Close the account's position in a contract at the market; its working orders stay.
 
-        :raises GatewayRefusedError: there is no position.
+        :raises GatewayRefusedError: there is no such contract, or no position in it.
         """
         account = self._account("Position/closeContract", account_id)
+        self._contract("Position/closeContract", contract_id, code=_POSITION_CONTRACT_NOT_FOUND)
         held = account.positions.get(contract_id)
         if held is None or not held.net:
             raise GatewayRefusedError(
@@ -308,7 +313,10 @@ class Exchange:
     ) -> None:
         average = held.average_price
         worth = held.contract.tick_value / held.contract.tick_size
-        pnl = to_cents((price * size - average * size) * held.side * worth)
+        # Multiplied before it is divided, so that half a cent is seen as half a cent.
+        cost = held.price_sum * size / held.size
+        # A short scratch would make -0.00; adding zero takes the sign away.
+        pnl = to_cents((price * size - cost) * held.side * worth) + ZERO
         # The cost that this very P&L implies, so that rounding is passed on and never lost.
         held.price_sum -= price * size - pnl * held.side / worth
         held.net -= held.side * size
@@ -380,6 +388,19 @@ class Exchange:
         return contract
 
 
+def _understood(order: Payload) -> tuple[GatewayOrderType, GatewayOrderSide, int]:
+    """Return the type, side and size of an order that is to be placed.
+
+    :raises GatewayRefusedError: one of them is missing, or a number that stands for nothing.
+    """
+    try:
+        return GatewayOrderType(order["type"]), GatewayOrderSide(order["side"]), order["size"]
+    except (KeyError, ValueError) as error:
+        raise GatewayRefusedError(
+            "Order/place", _ORDER_REJECTED, f"the order cannot be understood: {error}"
+        ) from None
+
+
 def _fault(order: _Order, quote: Quote) -> str:
     """Say why an order is rejected; nothing when it is sound."""
     if order.size < 1:
@@ -417,8 +438,17 @@ def _fill_price(order: _Order, quote: Quote) -> Decimal | None:
     return order.limit_price if order.resting else touch
 
 
+def _product_code(contract: Contract) -> str:
+    return contract.id.split(".")[3]
+
+
 def _symbol_id(contract: Contract) -> str:
-    return "F.US." + contract.id.split(".")[3]
+    return "F.US." + _product_code(contract)
+
+
+def _description(contract: Contract) -> str:
+    product = PRODUCTS.get(_product_code(contract))
+    return product.description if product else contract.name
 
 
 def _without_nulls(payload: Payload) -> Payload:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from riskd.contracts import Contract
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
-from riskd.practice.exchange import Exchange
+from riskd.practice.exchange import Exchange, Message
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.traders import Cancel, Place, Trader, Wish
 
@@ -57,11 +57,13 @@ class PracticeGateway:
             first_id,
         )
         self._traders = {
-            account_id: Trader(self._watched(tickers), _random(seed, f"trader {account_id}"))
+            account_id: Trader(contracts, _random(seed, f"trader {account_id}"))
             for account_id, tickers in accounts.items()
-            if is_open and tickers
+            # What is watched need not be listed here; then there is nothing to trade.
+            if is_open and (contracts := self._listed(tickers))
         }
         self._listener: IGatewayListener | None = None
+        self._delivering = False
         self._is_open = is_open
         self._loop = LoopingCall(self._step)
         self._loop.clock = clock
@@ -118,7 +120,7 @@ class PracticeGateway:
         self._deliver()
         return result
 
-    def _watched(self, tickers: tuple[str, ...]) -> tuple[Contract, ...]:
+    def _listed(self, tickers: tuple[str, ...]) -> tuple[Contract, ...]:
         return tuple(known for known in self._market.contracts if known.root in tickers)
 
     def _step(self) -> None:
@@ -150,13 +152,25 @@ class PracticeGateway:
             )
 
     def _deliver(self) -> None:
-        for target, contract_id, payload in self._exchange.take_messages():
-            if self._listener is None:
-                continue
-            if contract_id is None:
-                self._listener.user_event(target, payload)
-            else:
-                self._listener.market_event(target, contract_id, payload)
+        # A listener may act on what it is told, and so come back here.  What follows from that waits
+        # its turn: told at once, it would overtake what happened before it.
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while messages := self._exchange.take_messages():
+                for message in messages:
+                    self._tell(message)
+        finally:
+            self._delivering = False
+
+    def _tell(self, message: Message) -> None:
+        if self._listener is None:
+            return
+        if message.contract_id is None:
+            self._listener.user_event(message.target, message.payload)
+        else:
+            self._listener.market_event(message.target, message.contract_id, message.payload)
 
     def _stopped_by_error(self, failure: Failure) -> None:
         _log.failure("the practice market stopped moving", failure=failure)

@@ -53,13 +53,19 @@ LISTINGS: Final = (
 )
 
 
+_EXPIRE_EARLY: Final = frozenset({"CLE", "MCLE"})
+"""Products whose contracts stop trading in the month before their own."""
+
+
 def front_contract(code: str, today: date) -> Contract:
     """Return the product's contract of the nearest listed month that begins after ``today``.
 
-    Real contracts expire on days of their own; this one is surely not expired.
+    Real contracts expire on days of their own; this one is surely not expired.  For that, one that
+    expires before its own month is taken from a month further on.
     """
     months = PRODUCTS[code].months
-    for ahead in range(1, 13):
+    first = 2 if code in _EXPIRE_EARLY else 1
+    for ahead in range(first, first + 12):
         month = (today.month - 1 + ahead) % 12
         year = today.year + (today.month - 1 + ahead) // 12
         if _MONTH_CODES[month] in months:

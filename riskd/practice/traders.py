@@ -53,12 +53,12 @@ Wish = Place | Cancel | Close
 class Trader:
     """Somebody who trades some contracts, one position at a time.
 
-    :param contracts: what is traded.
+    :param contracts: what is traded; at least one.
     :param random: where moods come from; the same seed gives the same trader.
     """
 
     def __init__(self, contracts: tuple[Contract, ...], random: Random) -> None:
-        self._contracts = {contract.id: contract for contract in contracts}
+        self._contracts = contracts
         self._random = random
         self._steps_left = random.randint(4, _PAUSE_STEPS[0])
 
@@ -87,25 +87,27 @@ class Trader:
 
     def _enter(self, quote_of: Callable[[str], Quote | None]) -> list[Wish]:
         random = self._random
-        contract = random.choice(list(self._contracts.values()))
+        contract = random.choice(self._contracts)
         quote = quote_of(contract.id)
         if quote is None:
             return []
         side = random.choice((GatewayOrderSide.BID, GatewayOrderSide.ASK))
         size = random.randint(1, _MAX_SIZE)
         self._steps_left = random.randint(*_HOLD_STEPS)
-        wishes: list[Wish] = [Place(_order(contract, GatewayOrderType.MARKET, side, size))]
+        wishes: list[Wish] = [Place(_order(contract.id, GatewayOrderType.MARKET, side, size))]
         away = 1 if side is GatewayOrderSide.BID else -1
         exit_side = GatewayOrderSide.ASK if away > 0 else GatewayOrderSide.BID
         if random.random() < _PROTECTS:
             stop = self._price(quote.last, contract, -away, _STOP_TICKS)
             wishes.append(
-                Place(_order(contract, GatewayOrderType.STOP, exit_side, size, stopPrice=stop))
+                Place(_order(contract.id, GatewayOrderType.STOP, exit_side, size, stopPrice=stop))
             )
         if random.random() < _TAKES_PROFIT:
             limit = self._price(quote.last, contract, away, _TARGET_TICKS)
             wishes.append(
-                Place(_order(contract, GatewayOrderType.LIMIT, exit_side, size, limitPrice=limit))
+                Place(
+                    _order(contract.id, GatewayOrderType.LIMIT, exit_side, size, limitPrice=limit)
+                )
             )
         return wishes
 
@@ -117,7 +119,7 @@ class Trader:
         if position["size"] < _MAX_SIZE and self._random.random() < _ADDS:
             held_long = position["type"] == GatewayPositionType.LONG
             side = GatewayOrderSide.BID if held_long else GatewayOrderSide.ASK
-            return [Place(_order(self._contracts[contract_id], GatewayOrderType.MARKET, side, 1))]
+            return [Place(_order(contract_id, GatewayOrderType.MARKET, side, 1))]
         return []
 
     def _pause(self) -> None:
@@ -131,14 +133,14 @@ class Trader:
 
 
 def _order(
-    contract: Contract,
+    contract_id: str,
     order_type: GatewayOrderType,
     side: GatewayOrderSide,
     size: int,
     **prices: Decimal,
 ) -> Payload:
     return {
-        "contractId": contract.id,
+        "contractId": contract_id,
         "type": int(order_type),
         "side": int(side),
         "size": size,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from riskd.account import position_pnl, unrealized_pnl
+from riskd.events import Status
 from trader.activity import (
     contract_name,
     contract_price,
@@ -37,7 +39,7 @@ def header(view: View, now: datetime, width: int) -> list[Markup]:
     elif view.retry_in is None:
         state = ("alert", " CONNECTING ")
     else:
-        state = ("alert", f" NEXT TRY IN {max(0, round(view.retry_in))} s ")
+        state = ("alert", f" NEXT TRY IN {max(0, math.ceil(view.retry_in))} s ")
     return [
         [
             ("bar", part) if isinstance(part, str) else part
@@ -51,9 +53,10 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     lines: list[Markup] = []
     if view.source is not Source.LIVE:
         lines.append([("alert", f" {view.trouble or 'Connecting to daemon'} ".ljust(width))])
-    if view.source is Source.LAST_KNOWN and view.last_event_at is not None:
-        ago = age((now - view.last_event_at).total_seconds())
-        told = f" Last known state, {clock(view.last_event_at)}, {ago} ago "
+    known_at = view.last_event_at or view.since
+    if view.source is Source.LAST_KNOWN and known_at is not None:
+        ago = age((now - known_at).total_seconds())
+        told = f" Last known state, {clock(known_at)}, {ago} ago "
         lines.append([("warning", told.ljust(width))])
     lockout = view.account.lockout
     if lockout is not None:
@@ -63,7 +66,11 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
             left = countdown((lockout.locked_until - now).total_seconds())
             until = f"until {clock(lockout.locked_until)} ({left} left)"
         lines.append([("alert", f" LOCKED OUT {until}: {lockout.reason} ".ljust(width))])
-    if is_stopping(view.account.daemon):
+    daemon = view.account.daemon
+    if daemon is not None and daemon.status is Status.ERROR:
+        # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
+        lines.append([("alert", f" Daemon {daemon.status}: {daemon.message} ".ljust(width))])
+    if is_stopping(daemon):
         lines.append([("alert", " The daemon is stopping ".ljust(width))])
     if view.flash is not None:
         lines.append([(view.flash.style, f" {view.flash.text} ".ljust(width))])
@@ -94,7 +101,7 @@ def pnl(view: View, _now: datetime, width: int) -> list[Markup]:
 def positions(view: View, _now: datetime, width: int) -> list[Markup]:
     """Open positions with their P&L at the last price."""
     held = view.account.open_positions
-    lines = [_title("Positions", _count(len(held)), width)]
+    lines = [_title("Positions", _count(view, len(held)), width)]
     for position in held:
         value = position_pnl(view.account, position)
         quote = view.account.quotes.get(position.contract_id)
@@ -115,7 +122,7 @@ def positions(view: View, _now: datetime, width: int) -> list[Markup]:
                     (_style(view, "text"), average, -12),
                     ("dim", "last", 4),
                     (_style(view, "text"), last, -12),
-                    (_style(view, signed_style(value.amount or Decimal(0))), shown, -14),
+                    (_style(view, signed_style(value.amount or Decimal(0))), shown, -20),
                 ]
             )
         )
@@ -125,7 +132,7 @@ def positions(view: View, _now: datetime, width: int) -> list[Markup]:
 def orders(view: View, _now: datetime, width: int) -> list[Markup]:
     """Working orders."""
     working = view.account.working_orders
-    lines = [_title("Working orders", _count(len(working)), width)]
+    lines = [_title("Working orders", _count(view, len(working)), width)]
     for order in working:
         prices = [
             contract_price(view.account, order.contract_id, value)
@@ -149,7 +156,7 @@ def orders(view: View, _now: datetime, width: int) -> list[Markup]:
 def quotes(view: View, now: datetime, width: int) -> list[Markup]:
     """The market of each contract, and how old each quote is."""
     known = sorted(view.account.quotes.values(), key=lambda quote: quote.contract_id)
-    lines = [_title("Quotes", _count(len(known)), width)]
+    lines = [_title("Quotes", _count(view, len(known)), width)]
     for quote in known:
         seconds = (now - quote.timestamp).total_seconds()
         prices = [
@@ -173,12 +180,12 @@ def quotes(view: View, now: datetime, width: int) -> list[Markup]:
                 [
                     (_style(view, "strong"), contract_name(view.account, quote.contract_id), 10),
                     ("dim", "bid", 3),
-                    (style, prices[0], -12),
+                    (style, prices[0], -11),
                     ("dim", "ask", 3),
-                    (style, prices[1], -12),
+                    (style, prices[1], -11),
                     ("dim", "last", 4),
-                    (style, prices[2], -12),
-                    ("dim" if is_fresh else "warning", told, 16),
+                    (style, prices[2], -11),
+                    ("dim" if is_fresh else "warning", told, 19),
                 ]
             )
         )
@@ -199,8 +206,11 @@ def _title(text: str, aside: str, width: int) -> Markup:
     return [("title", head), ("dim", " " + "─" * max(0, width - len(head) - 1))]
 
 
-def _count(number: int) -> str:
-    return f"({number})" if number else "(none)"
+def _count(view: View, number: int) -> str:
+    """Return how many there are; without a word on any, that none was seen is all one can say."""
+    if number:
+        return f"({number})"
+    return "(not connected yet)" if view.source is Source.NOTHING else "(none seen)"
 
 
 def _amount(view: View, amount: Decimal | None) -> Markup:

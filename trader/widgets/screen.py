@@ -9,6 +9,7 @@ from typing import Any, Final
 import urwid
 
 from trader.session import View
+from trader.text import printable
 from trader.widgets import panels
 from trader.widgets.markup import Markup
 
@@ -77,11 +78,14 @@ def _share(room: int, wanted: list[int]) -> list[int]:
 
 
 def _cut(table: list[Markup], height: int) -> list[Markup]:
-    """Return ``height`` lines of ``table``; the last one says how many are missing."""
-    if len(table) <= height:
-        return table
+    """Return ``height`` lines of ``table``; the last one says how many are missing.
+
+    A single line is the title, which says how many there are.
+    """
+    if len(table) <= height or height <= 1:
+        return table[: max(0, height)]
     missing = len(table) - height + 1
-    return [*table[: height - 1], [("dim", f"  ... and {missing} more")]] if height else []
+    return [*table[: height - 1], [("dim", f"  ... and {missing} more")]]
 
 
 def _canvas(lines: list[Markup], columns: int, rows: int) -> urwid.Canvas:
@@ -93,4 +97,9 @@ def _canvas(lines: list[Markup], columns: int, rows: int) -> urwid.Canvas:
 
 
 def _markup(line: Markup) -> Any:
-    return line or ""
+    # Reasons and messages come from elsewhere; here is the one way to the terminal.
+    parts: Markup = [
+        printable(part) if isinstance(part, str) else (part[0], printable(part[1]))
+        for part in line
+    ]
+    return parts or ""

@@ -1,0 +1,360 @@
+"""The console on a pseudo-terminal, with a real daemon, from start to exit."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, Final
+
+import pyte
+import pytest
+
+from riskd.testing import DaemonHarness
+
+DEADLINE_SECONDS: Final = 10
+MAIN: Final = "import sys; from trader.console import main; sys.exit(main())"
+
+
+class Terminal:
+    """A pseudo-terminal with a console in it."""
+
+    def __init__(self, columns: int = 80, rows: int = 24) -> None:
+        self._master, self._slave = pty.openpty()
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.written = b""
+        self._set_size(columns, rows)
+        self._before = termios.tcgetattr(self._slave)
+
+    def start(self, *arguments: str, script: str = MAIN, **environment: str) -> None:
+        """Run ``script``, which runs the console, with ``arguments``."""
+        inherited = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, *arguments],
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            start_new_session=True,
+            env={**inherited, "TERM": "xterm-256color", **environment},
+        )
+
+    @property
+    def rows(self) -> list[str]:
+        """What each row of the screen shows, without the blanks at its end."""
+        return [row.rstrip() for row in self._screen.display]
+
+    @property
+    def shown(self) -> str:
+        """All that the screen shows."""
+        return "\n".join(self.rows)
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether the terminal's attributes are those it had before the console."""
+        return termios.tcgetattr(self._slave) == self._before
+
+    def wait_for(self, *words: str) -> None:
+        """Wait until the screen shows all ``words``."""
+        self.wait_until(lambda: all(word in self.shown for word in words), " and ".join(words))
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until ``condition`` holds; ``what`` names it."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            left = deadline - time.monotonic()
+            assert left > 0, f"never saw {what}; the screen shows:\n{self.shown}"
+            self._read(min(left, 0.05))
+
+    def press(self, key: str) -> None:
+        """Type."""
+        os.write(self._master, key.encode())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the console a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size, and say so as a terminal does."""
+        self._screen.resize(rows, columns)
+        self._set_size(columns, rows)
+        self.signal(signal.SIGWINCH)
+
+    def exit_status(self) -> int:
+        """Wait for the end of the console; return its exit status."""
+        process = self._process
+        assert process is not None
+        self.wait_until(lambda: process.poll() is not None, "the end of the console")
+        while self._read(0):
+            pass
+        return process.returncode
+
+    def close(self) -> None:
+        """End what still runs, and let go of everything."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._slave)
+        os.close(self._master)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, size)
+
+    def _read(self, seconds: float) -> bool:
+        """Show what was written, if anything is within ``seconds``; tell whether something was."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        output = os.read(self._master, 65536)
+        self.written += output
+        self._stream.feed(output)
+        return True
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    with closing(Terminal()) as made:
+        yield made
+
+
+@pytest.fixture
+def daemon() -> Iterator[DaemonHarness]:
+    with DaemonHarness() as harness:
+        yield harness
+
+
+@pytest.fixture
+def url(daemon: DaemonHarness) -> str:
+    return f"ws://localhost:{daemon.port}"
+
+
+@pytest.fixture
+def dead_url() -> Iterator[str]:
+    """Return the address of a port that is taken and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"ws://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def check_that_the_terminal_was_left_in_order(terminal: Terminal) -> None:
+    """Check line discipline, alternate screen and cursor."""
+    assert terminal.is_as_before
+    assert terminal.written.rfind(b"\x1b[?1049l") > terminal.written.rfind(b"\x1b[?1049h") >= 0
+    assert terminal.written.rfind(b"\x1b[?25h") > terminal.written.rfind(b"\x1b[?25l")
+
+
+def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: str) -> None:
+    terminal.start("123", "--url", url)
+    terminal.wait_for("account 123", "PRACTICE", "LIVE", "Connected to daemon", "q quit")
+    assert not terminal.is_as_before
+
+    trigger = daemon.trigger_test_event
+    trigger("MarketQuote", {"last": 21010.75})
+    trigger("GatewayUserPosition", {"type": 1, "size": 3, "averagePrice": 21000.50})
+    trigger("GatewayUserOrder", {"type": 3, "side": 2, "limitPrice": None, "stopPrice": 20990.25})
+    trigger("GatewayUserTrade", {"profitAndLoss": -45.50})
+    trigger("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -7777.77})
+    terminal.wait_for(
+        "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
+        "Positions (1)",
+        "stop 20990.25",
+        "Position opened: Long 3 MNQU5 at 21000.50",
+    )
+    assert "7,777" not in terminal.shown
+
+    trigger("enforcement_action", {"reason": "MaxContracts breach: 6 > 5"})
+    terminal.wait_for("ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5")
+    trigger("lockout_set", {"reason": "Daily loss limit hit: -$550"})
+    terminal.wait_for("LOCKED OUT until an operator unlocks it: Daily loss limit hit: -$550")
+    trigger("lockout_cleared", {})
+    terminal.wait_for("Trading resumed")
+    trigger("daily_reset", {})
+    terminal.wait_for("Daily reset executed", "Realized 0.00", "Trades 0")
+
+    daemon.kill()
+    terminal.wait_for("Lost connection to daemon", "NEXT TRY IN 1 s", "Last known state")
+    assert "Positions (1)" in terminal.shown
+    daemon.start()
+    terminal.wait_for("LIVE")
+    assert "Last known state" not in terminal.shown
+
+    daemon.trigger_test_event("daemon_status", {"status": "STOPPING", "message": "Going down"})
+    terminal.wait_for("The daemon is stopping")
+
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    check_that_the_terminal_was_left_in_order(terminal)
+    assert b"Traceback" not in terminal.written
+
+
+def test_a_daemon_that_does_not_run_is_asked_for_again(terminal: Terminal, dead_url: str) -> None:
+    terminal.start("123", "--url", dead_url)
+    terminal.wait_for("Cannot connect to daemon (is it running?)", "NEXT TRY IN 5 s")
+    terminal.wait_for("NEXT TRY IN 4 s")
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_as_it_was(
+    terminal: Terminal, dead_url: str, number: signal.Signals
+) -> None:
+    terminal.start("123", "--url", dead_url)
+    terminal.wait_for("NEXT TRY IN")
+    terminal.signal(number)
+    assert terminal.exit_status() == 0
+    check_that_the_terminal_was_left_in_order(terminal)
+
+
+def test_another_size_is_drawn_in_full(
+    terminal: Terminal, daemon: DaemonHarness, url: str
+) -> None:
+    def is_drawn(columns: int, rows: int) -> bool:
+        shown = terminal.rows
+        return (
+            len(shown) == rows
+            # The time of day ends one blank before the edge.
+            and re.search(r"LIVE  \d\d:\d\d:\d\d$", shown[0]) is not None
+            and len(shown[0]) == columns - 1
+            and shown[-1] == "q quit"
+            and shown.count("q quit") == 1
+        )
+
+    terminal.start("123", "--url", url)
+    terminal.wait_until(lambda: is_drawn(80, 24), "80x24")
+    for columns, rows in ((120, 40), (60, 16), (80, 24)):
+        terminal.resize(columns, rows)
+        terminal.wait_until(lambda: is_drawn(columns, rows), f"{columns}x{rows}")  # noqa: B023
+    daemon.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+    terminal.wait_for("Realized -45.50")
+
+
+def test_words_from_elsewhere_do_not_command_the_terminal(
+    terminal: Terminal, daemon: DaemonHarness, url: str
+) -> None:
+    terminal.start("123", "--url", url)
+    terminal.wait_for("LIVE")
+    evil = "Bad\x1b]0;owned\x07\x1b[2J\x1b[5;5H news\nin two\rlines\u202e"
+    daemon.trigger_test_event("lockout_set", {"reason": evil})
+    terminal.wait_for("LOCKED OUT until an operator unlocks it: Bad?]0;owned??[2J", "q quit")
+    assert b"\x1b]0;" not in terminal.written
+    assert b"\x1b[5;5H" not in terminal.written
+    assert "\u202e".encode() not in terminal.written
+    assert terminal.rows[-1] == "q quit"
+
+
+def test_no_color_is_no_color(terminal: Terminal, dead_url: str) -> None:
+    terminal.start("123", "--url", dead_url, NO_COLOR="1")
+    terminal.wait_for("Cannot connect")
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    styles = set(re.findall(rb"\x1b\[([\d;]*)m", terminal.written))
+    assert styles
+    codes = {int(code) for style in styles for code in style.split(b";") if code}
+    assert codes <= {0, 1, 4, 7, 39, 49}
+
+
+def run_sabotaged(sabotage: str) -> str:
+    """Return a script that breaks a panel and runs the console."""
+    return f"from trader.widgets import panels\n{sabotage}\n{MAIN}"
+
+
+def check_that_it_crashed_in_order(terminal: Terminal) -> None:
+    """Check that the terminal was restored first, and the traceback printed then."""
+    assert terminal.exit_status() == 1
+    check_that_the_terminal_was_left_in_order(terminal)
+    restored = terminal.written.rfind(b"\x1b[?1049l")
+    assert b"Traceback" not in terminal.written[:restored]
+    left = terminal.written[restored:]
+    assert b"Traceback (most recent call last)" in left
+    assert left.rstrip().endswith(b"ZeroDivisionError: sabotage")
+
+
+def test_a_panel_that_fails_at_once_ends_in_order(terminal: Terminal, dead_url: str) -> None:
+    sabotage = (
+        "def pnl(view, now, width):\n    raise ZeroDivisionError('sabotage')\npanels.pnl = pnl"
+    )
+    terminal.start("123", "--url", dead_url, script=run_sabotaged(sabotage))
+    check_that_it_crashed_in_order(terminal)
+
+
+def test_a_panel_that_fails_later_ends_in_order(
+    terminal: Terminal, daemon: DaemonHarness, url: str
+) -> None:
+    sabotage = (
+        "whole = panels.pnl\n"
+        "def pnl(view, now, width):\n"
+        "    if view.account.trade_count: raise ZeroDivisionError('sabotage')\n"
+        "    return whole(view, now, width)\n"
+        "panels.pnl = pnl"
+    )
+    terminal.start("123", "--url", url, script=run_sabotaged(sabotage))
+    terminal.wait_for("LIVE")
+    daemon.trigger_test_event("GatewayUserTrade", {})
+    check_that_it_crashed_in_order(terminal)
+
+
+def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
+    terminal: Terminal, daemon: DaemonHarness, url: str
+) -> None:
+    sabotage = (
+        "import sys, warnings\n"
+        "from trader import session\n"
+        "whole = session.line_for\n"
+        "def line_for(event, state, now):\n"
+        "    if event.type == 'lockout_cleared': raise ZeroDivisionError('sabotage')\n"
+        "    if event.type == 'daily_reset': print('printed', file=sys.stderr)\n"
+        "    return whole(event, state, now)\n"
+        "session.line_for = line_for"
+    )
+    terminal.start("123", "--url", url, script=run_sabotaged(sabotage))
+    terminal.wait_for("LIVE")
+    daemon.trigger_test_event("lockout_cleared", {})
+    daemon.trigger_test_event("daily_reset", {})
+    daemon.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+    terminal.wait_for("the callback failed on lockout_cleared", "printed", "Trade -45.50")
+    assert terminal.rows[-1] == "q quit"
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    assert b"Traceback" not in terminal.written
+
+
+def run_outside_a_terminal(*arguments: str) -> tuple[int, str, str]:
+    """Run the console with pipes; return exit status, standard output and standard error."""
+    done: Any = subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_without_a_terminal_it_says_so_and_fails() -> None:
+    assert run_outside_a_terminal("123") == (
+        1,
+        "",
+        "trader-console: this is a screen; it needs a terminal\n",
+    )
+
+
+def test_a_wrong_account_is_a_usage_error() -> None:
+    status, output, errors = run_outside_a_terminal("abc")
+    assert (status, output) == (2, "")
+    assert errors.startswith("usage: trader-console")
+    assert "'abc' is not an account id" in errors

@@ -1,0 +1,301 @@
+"""The console's own parts: when it draws, how it is called, what its keys and styles are."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import urwid
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.events import encode, open_envelope
+from riskd.testing import make_event
+from trader.client import DEFAULT_URL
+from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, _parse, main
+from trader.widgets.palette import DARK, MONOCHROME
+
+
+def most_in_a_second(moments: list[float]) -> int:
+    """Return how many of ``moments`` lie in the fullest second, wherever it begins."""
+    # Moments are sums of binary fractions of a second; the last digits are not meant.
+    return max(sum(begin <= moment < begin + 1 - 1e-9 for moment in moments) for begin in moments)
+
+
+class DrawBudgetTests(SynchronousTestCase):
+    """At most 20 draws in any second, and half of them for quotes."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.budget = DrawBudget(self.clock.seconds)
+
+    def draw(self, *, important: bool) -> float:
+        """Wait for a draw and make it; return when."""
+        self.clock.advance(self.budget.wait(important=important))
+        self.budget.spend()
+        return self.clock.seconds()
+
+    def test_the_first_draw_is_made_at_once(self) -> None:
+        self.assertEqual(self.budget.wait(important=False), 0)
+        self.assertEqual(self.budget.wait(important=True), 0)
+
+    def test_a_burst_of_twenty_important_draws_is_made_at_once(self) -> None:
+        moments = [self.draw(important=True) for _ in range(MAX_DRAWS_A_SECOND)]
+        self.assertEqual(moments, [0.0] * 20)
+        self.assertEqual(self.budget.wait(important=True), 1.0)
+
+    def test_no_second_has_more_than_twenty_draws(self) -> None:
+        moments = [self.draw(important=True) for _ in range(200)]
+        self.assertEqual(most_in_a_second(moments), 20)
+
+    def test_quotes_take_no_more_than_ten_draws_a_second(self) -> None:
+        moments = [self.draw(important=False) for _ in range(100)]
+        self.assertEqual(most_in_a_second(moments), 10)
+
+    def test_a_stream_of_quotes_leaves_room_for_what_is_important(self) -> None:
+        for _ in range(100):
+            self.draw(important=False)
+            self.assertEqual(self.budget.wait(important=True), 0)
+
+    def test_after_a_second_of_rest_everything_is_free_again(self) -> None:
+        for _ in range(20):
+            self.draw(important=True)
+        self.clock.advance(1.0)
+        self.assertEqual(self.budget.wait(important=False), 0)
+
+
+class Terminal:
+    """A terminal that remembers when it was drawn, and what."""
+
+    started = True
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.drawn: list[tuple[float, str]] = []
+
+    def get_cols_rows(self) -> tuple[int, int]:
+        """Return the size, as urwid asks for it."""
+        return 80, 24
+
+    def draw_screen(self, _size: tuple[int, int], canvas: urwid.Canvas) -> None:
+        """Take a picture, as urwid gives it."""
+        self.drawn.append(
+            (self._clock.seconds(), "\n".join(text.decode() for text in canvas.text))
+        )
+
+    @property
+    def moments(self) -> list[float]:
+        """When it was drawn."""
+        return [moment for moment, _ in self.drawn]
+
+    @property
+    def picture(self) -> str:
+        """What it shows."""
+        return self.drawn[-1][1]
+
+
+class ConsoleCase(SynchronousTestCase):
+    """A console on a clock, without a daemon."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.console = Console(123, DEFAULT_URL, DARK, self.clock)
+        self.terminal = Terminal(self.clock)
+        self.console._main_loop.screen = self.terminal
+        self.session = self.console._session
+        self.session.take("connection_status", {"connected": True, "reason": "connected"})
+
+    def receive(self, event_type: str, **data: Any) -> None:
+        """Report an event, as it comes off the wire."""
+        envelope = open_envelope(encode(make_event(event_type, data)))
+        self.session.take(envelope.type, envelope.read_data())
+
+
+class DrawingTests(ConsoleCase):
+    """When an event is on the screen."""
+
+    def test_what_is_important_is_drawn_at_once(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertEqual(self.terminal.moments[-1], 0.0)
+        self.assertIn("Trade -45.50", self.terminal.picture)
+
+    def test_a_flood_of_quotes_is_drawn_ten_times_a_second(self) -> None:
+        for _ in range(300):
+            self.receive("MarketQuote")
+            self.clock.advance(1 / 60)
+        self.assertLessEqual(most_in_a_second(self.terminal.moments), 10)
+        self.assertGreater(len(self.terminal.moments), 40)
+
+    def test_a_flood_of_anything_is_drawn_twenty_times_a_second(self) -> None:
+        for _ in range(500):
+            self.receive("GatewayUserTrade")
+            self.clock.advance(0.01)
+        self.assertEqual(most_in_a_second(self.terminal.moments), 20)
+
+    def test_the_last_of_a_flood_is_drawn_in_the_end(self) -> None:
+        for _ in range(500):
+            self.receive("GatewayUserTrade", profitAndLoss=1)
+        self.clock.advance(1)
+        self.assertIn("Realized +500.00", self.terminal.picture)
+
+    def test_the_last_quote_is_drawn_in_the_end(self) -> None:
+        for price in (21001, 21002, 21003):
+            self.receive("MarketQuote", last=price)
+        self.assertNotIn("21003.00", self.terminal.picture)
+        self.clock.advance(0.11)
+        self.assertIn("21003.00", self.terminal.picture)
+
+    def test_what_is_important_does_not_wait_for_a_draw_planned_for_quotes(self) -> None:
+        self.receive("MarketQuote")
+        self.clock.advance(0.01)
+        self.receive("lockout_set", reason="Account rule")
+        self.assertEqual(self.terminal.moments[-1], 0.01)
+        self.assertIn("LOCKED OUT", self.terminal.picture)
+
+
+class KeyTests(ConsoleCase):
+    """The keys, and where they are told."""
+
+    def test_q_quits(self) -> None:
+        self.assertRaises(urwid.ExitMainLoop, self.console._key_pressed, "q")
+
+    def test_other_keys_do_nothing(self) -> None:
+        for key in ("x", "Q", "esc", "up", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
+            self.console._key_pressed(key)
+
+    def test_the_foot_of_the_screen_names_every_key(self) -> None:
+        self.session.note("draw")
+        footer = self.terminal.picture.splitlines()[-1]
+        for key, (name, _) in KEYS.items():
+            self.assertIn(f"{key} {name}", footer)
+
+    def test_every_key_has_a_name_of_its_own(self) -> None:
+        names = [name for name, _ in KEYS.values()]
+        self.assertTrue(all(names))
+        self.assertEqual(len(set(names)), len(names))
+
+
+class LogTests(ConsoleCase):
+    """What the program logs does not tear the screen."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = Logger(namespace="tests", observer=self.console.log)
+
+    def feed(self) -> list[str]:
+        """Return the lines in the feed after the first, which is the connection's."""
+        return [line.text for line in self.session.view().lines[1:]]
+
+    def test_warnings_and_worse_are_lines_in_the_feed(self) -> None:
+        self.log.warn("dropped {what}", what="a message")
+        self.log.error("an error")
+        self.log.critical("the end")
+        self.assertEqual(self.feed(), ["dropped a message", "an error", "the end"])
+
+    def test_lesser_things_are_not(self) -> None:
+        self.log.info("started")
+        self.log.debug("details")
+        self.assertEqual(self.feed(), [])
+
+    def test_of_several_lines_the_first_is_shown(self) -> None:
+        self.log.error("Traceback (most recent call last):\n  File ...")
+        self.assertEqual(self.feed(), ["Traceback (most recent call last):"])
+
+    def test_of_an_exception_what_failed_is_shown(self) -> None:
+        fault = Failure(ZeroDivisionError())
+        self.log.failure("the callback failed on {type}", fault, type="MarketQuote")
+        self.assertEqual(self.feed(), ["the callback failed on MarketQuote"])
+
+    def test_a_blank_line_is_passed_over(self) -> None:
+        self.log.error("")
+        self.log.error("\n")
+        self.assertEqual(self.feed(), [])
+
+
+class ArgumentTests(SynchronousTestCase):
+    """The command line."""
+
+    def setUp(self) -> None:
+        self.stdout, self.stderr = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdin", io.StringIO())
+        self.patch(sys, "stdout", self.stdout)
+        self.patch(sys, "stderr", self.stderr)
+
+    def refuse(self, *arguments: str) -> str:
+        """Check that ``arguments`` are a usage error; return what is said of them."""
+        refusal = self.assertRaises(SystemExit, main, arguments)
+        self.assertEqual(refusal.code, 2)
+        said = self.stderr.getvalue()
+        self.assertTrue(said.startswith("usage: trader-console"), said)
+        return said
+
+    def test_an_account_is_enough(self) -> None:
+        options = _parse(["123"])
+        self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
+        self.assertFalse(options.no_color)
+
+    def test_url_and_color_can_be_chosen(self) -> None:
+        options = _parse(["123", "--url", "ws://127.0.0.1:9000", "--no-color"])
+        self.assertEqual(options.url, "ws://127.0.0.1:9000")
+        self.assertTrue(options.no_color)
+
+    def test_an_account_that_is_no_number_is_refused_by_name(self) -> None:
+        said = self.refuse("abc")
+        self.assertIn("'abc' is not an account id; it must be a whole number", said)
+
+    def test_other_wrong_accounts_are_refused(self) -> None:
+        for account in ("", "12.5", "1e3", "0x10", "-1", " "):
+            self.stderr.truncate(0)
+            self.stderr.seek(0)
+            self.refuse(account)
+
+    def test_an_account_is_needed(self) -> None:
+        self.assertIn("account", self.refuse())
+
+    def test_a_url_that_is_not_a_websocket_url_is_refused_by_name(self) -> None:
+        said = self.refuse("123", "--url", "http://localhost:8765")
+        self.assertIn("http://localhost:8765", said)
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        self.assertIn("--colour", self.refuse("123", "--colour"))
+
+    def test_help_explains_and_is_no_error(self) -> None:
+        self.assertEqual(self.assertRaises(SystemExit, main, ["--help"]).code, 0)
+        for word in ("account", "--url", DEFAULT_URL, "--no-color"):
+            self.assertIn(word, self.stdout.getvalue())
+
+    def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
+        self.assertEqual(main(["123"]), 1)
+        self.assertEqual(
+            self.stderr.getvalue(), "trader-console: this is a screen; it needs a terminal\n"
+        )
+        self.assertEqual(self.stdout.getvalue(), "")
+
+
+class PaletteTests(SynchronousTestCase):
+    """The palettes; that they cover what is drawn is shown with the screens."""
+
+    def test_each_has_the_same_styles_once(self) -> None:
+        names = [name for name, *_ in DARK]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual([name for name, *_ in MONOCHROME], names)
+
+    def test_urwid_understands_every_entry(self) -> None:
+        for name, foreground, background in (*DARK, *MONOCHROME):
+            self.assertTrue(name)
+            urwid.AttrSpec(foreground, background, colors=16)
+
+    def test_monochrome_has_no_color(self) -> None:
+        for name, foreground, background in MONOCHROME:
+            spec = urwid.AttrSpec(foreground, background, colors=16)
+            self.assertEqual(
+                (spec.foreground.split(",")[0], spec.background), ("default", "default"), name
+            )
+
+    def test_what_must_not_be_missed_stands_out_without_color(self) -> None:
+        for name, foreground, _ in MONOCHROME:
+            if name in ("alert", "warning", "practice", "good"):
+                self.assertIn("standout", foreground, name)
