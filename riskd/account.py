@@ -130,17 +130,6 @@ def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
     )
 
 
-def unrealized_pnl(state: AccountState) -> OpenPnl:
-    """Return what all open positions would make together; unknown when one of them is."""
-    total = ZERO
-    for position in state.open_positions:
-        pnl = position_pnl(state, position)
-        if pnl.amount is None:
-            return pnl
-        total += pnl.amount
-    return OpenPnl(total)
-
-
 def apply(state: AccountState, event: Event) -> AccountState:
     """Return the state after ``event``; ``state`` itself when the event changes nothing.
 

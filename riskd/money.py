@@ -5,16 +5,19 @@ Everything is ``Decimal``; nothing here ever sees a float.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Final
 
 ZERO: Final = Decimal("0.00")
 _CENT: Final = Decimal("0.01")
 
+_WIDE: Final = Context(prec=60)
+"""Wide enough for any price and size that the wire can carry."""
+
 
 def to_cents(amount: Decimal) -> Decimal:
     """Return ``amount`` in dollars, rounded half-even to the cent; nothing is never ``-0.00``."""
-    return amount.quantize(_CENT, rounding=ROUND_HALF_EVEN) + 0
+    return _WIDE.add(amount.quantize(_CENT, ROUND_HALF_EVEN, _WIDE), 0)
 
 
 def profit(
@@ -35,7 +38,8 @@ def profit(
     :param tick_size: the smallest move of the price.
     :param tick_value: the dollars that one tick is worth to one contract.
     """
-    return to_cents((exit_ - entry) * tick_value * size * side / tick_size)
+    with localcontext(_WIDE):
+        return to_cents((exit_ - entry) * tick_value * size * side / tick_size)
 
 
 def is_on_tick(price: Decimal, tick_size: Decimal) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, apply, is_repeat, position_pnl, unrealized_pnl
+from riskd.account import AccountState, OpenPnl, apply, is_repeat, position_pnl
 from riskd.contracts import Contract
 from riskd.events import (
     ClearedBy,
@@ -43,6 +43,11 @@ def state_after(*events: Event) -> AccountState:
     for each in events:
         state = apply(state, each)
     return state
+
+
+def pnl_of(state: AccountState) -> OpenPnl:
+    (held,) = state.open_positions
+    return position_pnl(state, held)
 
 
 def position(size: int, seconds: float = 0, **data: object) -> Event:
@@ -186,18 +191,15 @@ class QuoteTests(SynchronousTestCase):
     def test_unrealized_pnl_of_long_and_short(self) -> None:
         held = position(2, averagePrice=21000)
         for last, dollars in (("20925", "-300.00"), ("20925.25", "-299.00"), ("21010", "40.00")):
-            self.assertEqual(str(unrealized_pnl(state_after(held, quote(last))).amount), dollars)
+            self.assertEqual(str(pnl_of(state_after(held, quote(last))).amount), dollars)
         short = position(1, contractId=ES, type=PositionType.SHORT, averagePrice=5800)
         state = state_after(short, quote("5780", contract_id=ES))
-        self.assertEqual(str(unrealized_pnl(state).amount), "1000.00")
-
-    def test_flat_is_zero(self) -> None:
-        self.assertEqual(unrealized_pnl(state_after()).amount, Decimal(0))
+        self.assertEqual(str(pnl_of(state).amount), "1000.00")
 
     def test_what_cannot_be_known_is_not_zero(self) -> None:
         state = state_after(position(1))
-        self.assertEqual(unrealized_pnl(state).amount, None)
-        self.assertEqual(unrealized_pnl(state).unknown, "no quote yet")
+        self.assertEqual(pnl_of(state).amount, None)
+        self.assertEqual(pnl_of(state).unknown, "no quote yet")
         state = state_after(position(1, contractId="X"), quote("1", contract_id="X"))
         self.assertEqual(position_pnl(state, state.open_positions[0]).unknown, "tick size unknown")
 
@@ -207,7 +209,7 @@ class QuoteTests(SynchronousTestCase):
             state_after(position(2, averagePrice=21000), quote("21000.25")),
             contracts={MNQ: special},
         )
-        self.assertEqual(str(unrealized_pnl(state).amount), "2.00")
+        self.assertEqual(str(pnl_of(state).amount), "2.00")
 
 
 class LockoutTests(SynchronousTestCase):

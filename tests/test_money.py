@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +77,21 @@ class ProfitTests(SynchronousTestCase):
             tick_value=product.tick_value,
         )
         self.assertEqual(made, (exit_ - entry) * size * product.tick_value)
+
+    def test_no_price_and_size_of_the_wire_are_too_large(self) -> None:
+        huge = Decimal("999999999999999.999999999999")
+        product = PRODUCTS["JY6"]
+        made = profit(
+            side=1,
+            size=2**53,
+            entry=-huge,
+            exit_=huge,
+            tick_size=product.tick_size,
+            tick_value=product.tick_value,
+        )
+        with localcontext(prec=60):
+            self.assertEqual(made, to_cents(huge * 2 * 2**53 * 12500000))
+        self.assertEqual(to_cents(made), made)
 
 
 class RoundingTests(SynchronousTestCase):

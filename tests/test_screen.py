@@ -479,7 +479,7 @@ class BannerTests(ScreenCase):
         self.assertEqual(self.rows()[1].strip(), "Trading resumed: an operator cleared it")
         self.assertEqual(self.style_of("Trading resumed"), "good")
         self.wait(5)
-        self.assertTrue(self.rows()[1].startswith("P&L"))
+        self.assertTrue(self.rows()[2].startswith("P&L"))
 
     def test_enforcement_flashes_and_stays_in_the_feed(self) -> None:
         self.receive("enforcement_action", reason="MaxContracts breach: 6 > 5")
@@ -487,7 +487,7 @@ class BannerTests(ScreenCase):
         self.assertTrue(self.rows()[1].strip().startswith(told))
         self.assertEqual(self.style_of("ENFORCED"), "alert")
         self.wait(10)
-        self.assertTrue(self.rows()[1].startswith("P&L"))
+        self.assertTrue(self.rows()[2].startswith("P&L"))
         self.assertIn(f"{clock(BEGIN)} {told}", self.row("ENFORCED"))
 
     def test_a_stopping_daemon_is_warned_of(self) -> None:
@@ -503,7 +503,7 @@ class BannerTests(ScreenCase):
         self.assertEqual(self.rows()[1].strip(), "Daemon ERROR: The gateway is gone")
         self.assertEqual(self.style_of("Daemon ERROR"), "alert")
         self.receive("daemon_status", status="RUNNING", message="In step again")
-        self.assertTrue(self.rows()[1].startswith("P&L"))
+        self.assertTrue(self.rows()[2].startswith("P&L"))
 
 
 class ActivityTests(ScreenCase):

@@ -315,8 +315,7 @@ class Exchange:
         worth = held.contract.tick_value / held.contract.tick_size
         # Multiplied before it is divided, so that half a cent is seen as half a cent.
         cost = held.price_sum * size / held.size
-        # A short scratch would make -0.00; adding zero takes the sign away.
-        pnl = to_cents((price * size - cost) * held.side * worth) + ZERO
+        pnl = to_cents((price * size - cost) * held.side * worth)
         # The cost that this very P&L implies, so that rounding is passed on and never lost.
         held.price_sum -= price * size - pnl * held.side / worth
         held.net -= held.side * size

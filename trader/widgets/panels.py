@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from riskd.account import position_pnl, unrealized_pnl
-from riskd.events import Status
+from riskd.account import OpenPnl, position_pnl
+from riskd.events import GatewayUserPosition, MarketQuote, Status
 from trader.activity import (
     contract_name,
     contract_price,
@@ -18,7 +19,7 @@ from trader.activity import (
     side_name,
 )
 from trader.session import Source, View, is_stopping
-from trader.text import UNKNOWN, age, clock, countdown, money
+from trader.text import UNKNOWN, age, clock, countdown, money, printable
 from trader.widgets.markup import Markup, row, signed_style, spread
 
 Panel = Callable[[View, datetime, int], list[Markup]]
@@ -34,8 +35,12 @@ def header(view: View, now: datetime, width: int) -> list[Markup]:
     if view.gateway_name is not None:
         is_practice = view.gateway_name == "practice"
         left.append(("practice" if is_practice else "bar", f" {view.gateway_name.upper()} "))
+    daemon = view.account.daemon
     if view.source is Source.LIVE:
-        state = ("good", " LIVE ")
+        is_fine = daemon is None or daemon.status is Status.RUNNING
+        state = (
+            ("good", " LIVE ") if daemon is None or is_fine else ("alert", f" {daemon.status} ")
+        )
     elif view.retry_in is None:
         state = ("alert", " CONNECTING ")
     else:
@@ -49,15 +54,17 @@ def header(view: View, now: datetime, width: int) -> list[Markup]:
 
 
 def banner(view: View, now: datetime, width: int) -> list[Markup]:
-    """What must not be missed: no connection, a lockout, a stopping daemon; else what flashes."""
+    """What must not be missed: no connection, a lockout, a daemon in trouble; then what flashes.
+
+    The line for what flashes is always there, so that nothing below it jumps.
+    """
     lines: list[Markup] = []
     if view.source is not Source.LIVE:
-        lines.append([("alert", f" {view.trouble or 'Connecting to daemon'} ".ljust(width))])
+        lines += _wrapped("alert", view.trouble or "Connecting to daemon", width)
     known_at = view.last_event_at or view.since
     if view.source is Source.LAST_KNOWN and known_at is not None:
         ago = age((now - known_at).total_seconds())
-        told = f" Last known state, {clock(known_at)}, {ago} ago "
-        lines.append([("warning", told.ljust(width))])
+        lines += _wrapped("warning", f"Last known state, {clock(known_at)}, {ago} ago", width)
     lockout = view.account.lockout
     if lockout is not None:
         if lockout.locked_until is None:
@@ -65,25 +72,24 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
         else:
             left = countdown((lockout.locked_until - now).total_seconds())
             until = f"until {clock(lockout.locked_until)} ({left} left)"
-        lines.append([("alert", f" LOCKED OUT {until}: {lockout.reason} ".ljust(width))])
+        lines += _wrapped("alert", f"LOCKED OUT {until}: {lockout.reason}", width)
     daemon = view.account.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
-        lines.append([("alert", f" Daemon {daemon.status}: {daemon.message} ".ljust(width))])
-    if is_stopping(daemon):
-        lines.append([("alert", " The daemon is stopping ".ljust(width))])
-    if view.flash is not None:
-        lines.append([(view.flash.style, f" {view.flash.text} ".ljust(width))])
-    return lines
+        lines += _wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
+    if is_stopping(daemon) and view.source is Source.LIVE:
+        lines += _wrapped("alert", "The daemon is stopping", width)
+    flash = view.flash
+    return lines + (_wrapped(flash.style, flash.text, width) if flash is not None else [[]])
 
 
-def pnl(view: View, _now: datetime, width: int) -> list[Markup]:
+def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     title = "P&L" if view.since is None else f"P&L seen since {clock(view.since)}"
     account = view.account
     if view.source is Source.NOTHING:
         return [_title(title, "", width), [("dim", f"{UNKNOWN}  not connected yet")]]
-    unrealized = unrealized_pnl(account)
+    unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     figures: Markup = []
     for name, amount in (
@@ -98,13 +104,15 @@ def pnl(view: View, _now: datetime, width: int) -> list[Markup]:
     return [_title(title, "", width), figures]
 
 
-def positions(view: View, _now: datetime, width: int) -> list[Markup]:
+def positions(view: View, now: datetime, width: int) -> list[Markup]:
     """Open positions with their P&L at the last price."""
     held = view.account.open_positions
     lines = [_title("Positions", _count(view, len(held)), width)]
     for position in held:
-        value = position_pnl(view.account, position)
+        value = _open_pnl(view, position, now)
         quote = view.account.quotes.get(position.contract_id)
+        is_fresh = quote is not None and _age(quote, now) <= _STALE_SECONDS
+        style = signed_style(value.amount or Decimal(0)) if is_fresh else "dim"
         shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
         last = contract_price(view.account, position.contract_id, quote.last) if quote else UNKNOWN
         average = contract_price(view.account, position.contract_id, position.average_price)
@@ -122,7 +130,7 @@ def positions(view: View, _now: datetime, width: int) -> list[Markup]:
                     (_style(view, "text"), average, -12),
                     ("dim", "last", 4),
                     (_style(view, "text"), last, -12),
-                    (_style(view, signed_style(value.amount or Decimal(0))), shown, -20),
+                    (_style(view, style), shown, -20),
                 ]
             )
         )
@@ -158,7 +166,7 @@ def quotes(view: View, now: datetime, width: int) -> list[Markup]:
     known = sorted(view.account.quotes.values(), key=lambda quote: quote.contract_id)
     lines = [_title("Quotes", _count(view, len(known)), width)]
     for quote in known:
-        seconds = (now - quote.timestamp).total_seconds()
+        seconds = _age(quote, now)
         prices = [
             contract_price(view.account, quote.contract_id, value)
             for value in (quote.bid, quote.ask, quote.last)
@@ -199,6 +207,34 @@ def activity(view: View, _now: datetime, width: int) -> list[Markup]:
         [("dim", f"{clock(line.at)} "), (line.style, line.text)] for line in reversed(view.lines)
     )
     return lines
+
+
+def _open_pnl(view: View, position: GatewayUserPosition, now: datetime) -> OpenPnl:
+    """Return a position's P&L; unknown when the market has been silent for too long to say so."""
+    quote = view.account.quotes.get(position.contract_id)
+    if view.source is Source.LIVE and quote is not None and _age(quote, now) > _SILENT_SECONDS:
+        return OpenPnl(None, f"no quote for {age(_age(quote, now))}")
+    return position_pnl(view.account, position)
+
+
+def _unrealized(view: View, now: datetime) -> OpenPnl:
+    total = Decimal(0)
+    for position in view.account.open_positions:
+        pnl = _open_pnl(view, position, now)
+        if pnl.amount is None:
+            return pnl
+        total += pnl.amount
+    return OpenPnl(total)
+
+
+def _age(quote: MarketQuote, now: datetime) -> float:
+    return (now - quote.timestamp).total_seconds()
+
+
+def _wrapped(style: str, text: str, width: int) -> list[Markup]:
+    """Return ``text`` in full-width lines, two at the most."""
+    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=2, placeholder="…")
+    return [[(style, f" {line} ".ljust(width))] for line in lines]
 
 
 def _title(text: str, aside: str, width: int) -> Markup:
