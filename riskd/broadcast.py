@@ -8,7 +8,7 @@ nobody may say anything.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -70,12 +70,18 @@ class ConsoleProtocol(WebSocketServerProtocol):
         start = (self.data[: len(_HANDSHAKE_START)] + data)[: len(_HANDSHAKE_START)]
         return size <= _MAX_HANDSHAKE_BYTES and _HANDSHAKE_START.startswith(start)
 
-    def onConnect(self, request: ConnectionRequest) -> None:
-        """Let a client in, or refuse it with an HTTP status.
+    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]
+        """Let a client in once the state file is up to date, or refuse it with an HTTP status.
 
         :raises ConnectionDeny: it is refused.
         """
         self.factory.check(request)
+        return self.factory.join(self).addCallback(self._still_here)
+
+    def _still_here(self, _result: object) -> None:
+        # Autobahn would complete the handshake of a client that has left meanwhile.
+        if self.state != self.STATE_CONNECTING:
+            raise ConnectionDeny(_UNAVAILABLE, "the client left")
 
     def failHandshake(
         self, reason: str, code: int = _BAD_REQUEST, responseHeaders: Any = None
@@ -122,6 +128,8 @@ class BroadcastServerFactory(WebSocketServerFactory):
 
     :param reactor: clock of the connection log.
     :param gateway_name: what clients are told of the gateway in the handshake.
+    :param prepare: called for every client that asks to be let in; its handshake is completed when
+        the Deferred fires.
     :param max_clients: more than these are refused with 503.
     :param allowed_origins: web origins that may connect besides the daemon's own.
     """
@@ -133,6 +141,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         reactor: IReactorTime,
         *,
         gateway_name: str,
+        prepare: Callable[[], Deferred[None]],
         max_clients: int = DEFAULT_MAX_CLIENTS,
         allowed_origins: Iterable[str] = (),
     ) -> None:
@@ -147,6 +156,8 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._allowed_origins = frozenset(allowed_origins)
         self._own_hosts: frozenset[str] = frozenset()
         self._clients: set[ConsoleProtocol] = set()
+        self._prepare = prepare
+        self._joining: dict[ConsoleProtocol, list[Any]] = {}
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -197,25 +208,42 @@ class BroadcastServerFactory(WebSocketServerFactory):
             raise ConnectionDeny(_FORBIDDEN, "foreign Host")
         if request.path != "/":
             raise ConnectionDeny(_NOT_FOUND, "there is nothing but /")
-        if len(self._clients) >= self._max_clients:
+        if len(self._clients) + len(self._joining) >= self._max_clients:
             raise ConnectionDeny(_UNAVAILABLE, "too many clients")
+
+    def join(self, client: ConsoleProtocol) -> Deferred[None]:
+        """Fire when ``client`` may be let in; what is told until then is kept for it.
+
+        So it misses nothing: what was told before is in the state file, what is told from now on it
+        gets as soon as it is in.
+        """
+        self._joining[client] = []
+        return self._prepare()
 
     def add(self, client: ConsoleProtocol) -> None:
         """Send events to ``client`` from now on."""
+        for message in self._joining.pop(client, ()):
+            self._send(client, message)
         self._clients.add(client)
 
     def remove(self, client: ConsoleProtocol) -> None:
         """Send ``client`` nothing any more."""
+        self._joining.pop(client, None)
         self._clients.discard(client)
 
     def broadcast(self, event: Event) -> None:
         """Send ``event`` to every client: encoded once, framed once."""
         message = self.prepareMessage(encode(event), doNotCompress=True)
         for client in tuple(self._clients):
-            # sendPreparedMessage itself would write even after a close frame.
-            if client.state == client.STATE_OPEN:
-                client.sendPreparedMessage(message)
-                client.messages_sent += 1
+            self._send(client, message)
+        for kept in self._joining.values():
+            kept.append(message)
+
+    def _send(self, client: ConsoleProtocol, message: Any) -> None:
+        # sendPreparedMessage itself would write even after a close frame.
+        if client.state == client.STATE_OPEN:
+            client.sendPreparedMessage(message)
+            client.messages_sent += 1
 
     def close_all(self) -> Deferred[None]:
         """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""

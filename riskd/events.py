@@ -373,9 +373,13 @@ _ENVELOPE_FIELDS: Final[dict[str, tuple[Any, str]]] = {
 
 def encode(event: Event) -> bytes:
     """Return ``event`` as compact JSON in UTF-8, its keys in the documented order."""
-    data = msgspec.to_builtins(event.data, builtin_types=(datetime, Decimal))
-    _write_values(data)
+    data = _wire_fields(event.data)
     return _ENCODER.encode({"type": event.type, "account_id": event.account_id, "data": data})
+
+
+def encode_data(data: EventData) -> str:
+    """Return the data of an event alone, as :func:`encode` writes it."""
+    return _ENCODER.encode(_wire_fields(data)).decode()
 
 
 def decode(message: bytes | str) -> Event:
@@ -388,6 +392,16 @@ def decode(message: bytes | str) -> Event:
     """
     envelope = open_envelope(message)
     return from_fields(envelope.type, envelope.account_id, envelope.read_data())
+
+
+def decode_data(event_type: str, account_id: int | None, data: str) -> Event:
+    """Return the event of ``data`` as :func:`encode_data` wrote it.
+
+    :raises EventError: it is not that.
+    """
+    return from_fields(
+        event_type, account_id, Envelope(event_type, account_id, msgspec.Raw(data)).read_data()
+    )
 
 
 def open_envelope(message: bytes | str) -> Envelope:
@@ -514,6 +528,12 @@ def _envelope_error(message: bytes | str) -> EventError:
         except msgspec.ValidationError:
             return EventError(key, content[key], expected)
     return EventError("data", _MISSING, "an object")
+
+
+def _wire_fields(data: EventData) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(data, builtin_types=(datetime, Decimal))
+    _write_values(fields)
+    return fields
 
 
 def _write_values(fields: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -21,25 +21,60 @@ from zope.interface import implementer
 from riskd.account import AccountState, apply, is_repeat
 from riskd.config import AccountSettings
 from riskd.contracts import Contract
-from riskd.events import DaemonStatus, Event, EventData, Status
+from riskd.events import (
+    DaemonStatus,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    EventData,
+    GatewayUserOrder,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+    OrderState,
+    Status,
+)
 from riskd.gateway import mapping
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.journal.service import JournalService
+from riskd.journal.store import Recovery
 
 _log = Logger()
 
+_A_DAY: Final = timedelta(days=1)
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
+
+
+DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
+"""What riskd alone knows: it is on the disk before it is told."""
 
 
 class AccountPipeline:
     """One account: its state, and the way an event takes through it.
 
-    :ivar state: what is known of the account.
+    :ivar state: what is known of the account, and was told.
     """
 
-    def __init__(self, settings: AccountSettings, broadcast: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        settings: AccountSettings,
+        journal: JournalService,
+        broadcast: Callable[[Event], None],
+    ) -> None:
         self._watch = frozenset(settings.watch)
+        self._journal = journal
         self._broadcast = broadcast
+        self._to_be_told: list[Event] = []
         self.state = AccountState(account_id=settings.id)
+
+    @property
+    def state_to_write(self) -> AccountState:
+        """What the journal is to say: the state, and what is written first and told afterwards."""
+        state = self.state
+        for event in self._to_be_told:
+            state = apply(state, event)
+        return state
 
     def take(self, data: EventData) -> None:
         """Apply what the gateway said, and tell it if it is news."""
@@ -49,16 +84,48 @@ class AccountPipeline:
         after = apply(self.state, event)
         if after is not self.state:
             self.state = after
+            self._journal.changed(only_quotes=isinstance(data, MarketQuote))
             self._broadcast(event)
+
+    def announce(self, event: Event) -> None:
+        """Apply and tell what riskd itself says; what it alone knows is written first."""
+        if isinstance(event.data, DURABLE_FIRST):
+            self._to_be_told.append(event)
+            written = self._journal.make_durable()
+            written.addCallback(lambda _: self._announce_written(event))
+            written.addErrback(
+                lambda failure: _log.failure("telling {event}", failure, event=event)
+            )
+        else:
+            self.learn(event)
+            self._broadcast(event)
+
+    def _announce_written(self, event: Event) -> None:
+        self._to_be_told.remove(event)
+        self.learn(event)
+        self._broadcast(event)
+        self._journal.publish()
 
     def learn(self, event: Event) -> None:
         """Apply ``event``, which is told elsewhere."""
         self.state = apply(self.state, event)
+        self._journal.changed()
+
+    def recover(self, known: AccountState) -> None:
+        """Take over what the journal knows; with it, everything but locks gives way to the gateway."""
+        if self.state == AccountState(account_id=self.state.account_id):
+            self.state = known
+            return
+        # The journal could only be opened later; what it alone knows is told now.
+        for rule_id, lockout in known.lockouts.items():
+            if rule_id not in self.state_to_write.lockouts:
+                self.announce(Event(self.state.account_id, lockout))
 
     def learn_contract(self, contract: Contract) -> None:
         """Keep what the gateway said of a contract."""
         contracts = {**self.state.contracts, contract.id: contract}
         self.state = msgspec.structs.replace(self.state, contracts=contracts)
+        self._journal.changed()
 
     def is_concerned(self, contract_id: str) -> bool:
         """Tell whether the account's consoles want to see the contract's quotes."""
@@ -73,26 +140,34 @@ class Pipeline(Service):
 
     :param gateway: where messages come from.
     :param accounts: the accounts to follow; messages of others are passed over.
+    :param journal: what survives the daemon.
     :param broadcast: the one way out.
     :param now: gives the time of day, aware.
+    :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
     """
 
     def __init__(
         self,
         gateway: IGateway,
         accounts: Iterable[AccountSettings],
+        journal: JournalService,
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
     ) -> None:
         self._gateway = gateway
+        self._journal = journal
         self._broadcast = broadcast
         self._now = now
         self._accounts = {
-            settings.id: AccountPipeline(settings, broadcast) for settings in accounts
+            settings.id: AccountPipeline(settings, journal, broadcast) for settings in accounts
         }
         self._quotes = mapping.QuoteBook()
         self._contracts_asked: set[str] = set()
         self._starting: Deferred[None] | None = None
+        self.in_step: Deferred[None] = Deferred()
+        self._is_in_step = False
+        self._trouble = ""
+        self._begun = "Daemon started successfully"
 
     def startService(self) -> None:
         """Get in step with the gateway, then say RUNNING."""
@@ -117,9 +192,13 @@ class Pipeline(Service):
 
     def announce(self, event: Event) -> None:
         """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it."""
-        for account in self._accounts.values():
-            if event.account_id in (None, account.state.account_id):
-                account.learn(event)
+        account = None if event.account_id is None else self._accounts.get(event.account_id)
+        if account is not None:
+            account.announce(event)
+            return
+        if event.account_id is None:
+            for each in self._accounts.values():
+                each.learn(event)
         self._broadcast(event)
 
     def user_event(self, target: str, payload: Payload) -> None:
@@ -181,15 +260,74 @@ class Pipeline(Service):
                 self._ask_for_contract(contract_id)
 
     async def _start(self) -> None:
-        await self._gateway.start(self)
-        for account_id in self._accounts:
-            for payload in await self._gateway.search_open_positions(account_id):
-                self.user_event("GatewayUserPosition", payload)
-            for payload in await self._gateway.search_open_orders(account_id):
-                self.user_event("GatewayUserOrder", payload)
-        self.announce_status(
-            Status.RUNNING, f"Daemon started successfully on the {_label(self._gateway)} gateway"
+        await self._journal.recover(
+            self._accounts, self._states, self._recovered, self._journal_trouble
         )
+        await self._gateway.start(self)
+        for account in self._accounts.values():
+            await self._get_in_step(account)
+        self._is_in_step = True
+        self._say_how_it_is()
+        self.in_step.callback(None)
+
+    async def _get_in_step(self, account: AccountPipeline) -> None:
+        """Let the gateway's word replace what differs."""
+        account_id = account.state.account_id
+        held = await self._gateway.search_open_positions(account_id)
+        working = await self._gateway.search_open_orders(account_id)
+        since = account.state.last_reset.reset_time if account.state.last_reset else None
+        trades = await self._gateway.search_trades(account_id, since or self._now() - _A_DAY)
+        for payload in trades:
+            self.user_event("GatewayUserTrade", payload)
+        for position in account.state.open_positions:
+            if all(payload.get("contractId") != position.contract_id for payload in held):
+                account.take(msgspec.structs.replace(position, size=0, updated_at=self._now()))
+        for payload in held:
+            self.user_event("GatewayUserPosition", payload)
+        for order in account.state.working_orders:
+            if all(payload.get("id") != order.id for payload in working):
+                await self._find_end_of(account, order)
+        for payload in working:
+            self.user_event("GatewayUserOrder", payload)
+
+    async def _find_end_of(self, account: AccountPipeline, order: GatewayUserOrder) -> None:
+        """Tell what became of an order that does not work any more."""
+        try:
+            payload = await self._gateway.search_order(account.state.account_id, order.id)
+        except GatewayRefusedError as refusal:
+            _log.warn(
+                "order {id} is unknown to the gateway and counts as canceled: {refusal}",
+                id=order.id,
+                refusal=refusal,
+            )
+            account.take(
+                msgspec.structs.replace(order, state=OrderState.CANCELED, updated_at=self._now())
+            )
+            return
+        self.user_event("GatewayUserOrder", payload)
+
+    def _states(self) -> list[AccountState]:
+        return [account.state_to_write for account in self._accounts.values()]
+
+    def _recovered(self, recovery: Recovery) -> None:
+        for account_id, known in recovery.accounts.items():
+            if account_id in self._accounts:
+                self._accounts[account_id].recover(known)
+        if recovery.problem:
+            _log.error("{problem}", problem=recovery.problem)
+            self.announce_status(Status.ERROR, recovery.problem)
+
+    def _journal_trouble(self, trouble: str) -> None:
+        self._trouble = trouble
+        if trouble:
+            self.announce_status(Status.ERROR, trouble)
+        else:
+            self._say_how_it_is()
+
+    def _say_how_it_is(self) -> None:
+        if self._is_in_step and not self._trouble and self.running:
+            begun, self._begun = self._begun, "Running again"
+            self.announce_status(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway")
 
     def _could_not_start(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
@@ -18,6 +19,10 @@ from twisted.python.usage import UsageError
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config import PRACTICE_ACCOUNTS
 from riskd.gateway.interface import IGateway
+from riskd.journal.directory import StateDirectory, StateDirectoryError
+from riskd.journal.files import default_directory
+from riskd.journal.service import DiskThread, JournalService
+from riskd.journal.store import Store
 from riskd.loopback import ListenError, check_interface, listen
 from riskd.pipeline import Pipeline
 from riskd.practice.gateway import PracticeGateway
@@ -79,6 +84,13 @@ class Options(BaseOptions):
             "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
             _interface,
         ],
+        [
+            "state",
+            None,
+            None,
+            "Directory of the journal and state file [default: riskd in the XDG state directory].",
+            Path,
+        ],
         ["log-format", None, "text", "How to write the log: text or json.", _log_format],
         [
             "practice-seed",
@@ -110,9 +122,23 @@ def makeService(options: Options) -> Daemon:
         sockets = listen(options["port"], options["interface"])
     except ListenError as error:
         _refuse(str(error))
+    try:
+        state = StateDirectory(options["state"] or default_directory())
+    except StateDirectoryError as error:
+        for listening in sockets:
+            listening.close()
+        _refuse(str(error))
     accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
-    gateway = PracticeGateway(reactor, utc_now, accounts, seed=options["practice-seed"])
-    daemon, _pipeline = assemble(reactor, gateway, sockets)
+    seed = options["practice-seed"]
+    gateway = PracticeGateway(
+        # A run that is to repeat itself begins with nothing.
+        reactor,
+        utc_now,
+        accounts,
+        seed=seed,
+        ledger=state.path if seed is None else None,
+    )
+    daemon, _pipeline = assemble(reactor, gateway, sockets, state)
     CleanExit(reactor).setServiceParent(daemon)
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = _json_log(options.parent)
@@ -120,15 +146,19 @@ def makeService(options: Options) -> Daemon:
 
 
 def assemble(
-    reactor: Any, gateway: IGateway, sockets: list[socket.socket]
+    reactor: Any, gateway: IGateway, sockets: list[socket.socket], state: StateDirectory
 ) -> tuple[Daemon, Pipeline]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
-    factory = BroadcastServerFactory(reactor, gateway_name=gateway.name)
-    pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, factory.broadcast, utc_now)
+    store = Store(state.path)
+    journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
+    factory = BroadcastServerFactory(reactor, gateway_name=gateway.name, prepare=journal.published)
+    pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, journal, factory.broadcast, utc_now)
     daemon = Daemon()
-    # Services stop in reverse order: STOPPING is told before the clients are closed.
-    BroadcastService(reactor, factory, sockets).setServiceParent(daemon)
-    pipeline.setServiceParent(daemon)
+    daemon.state = state
+    # Services stop in reverse order: STOPPING is told, then the clients are closed, then the last word
+    # is written.
+    for service in (journal, BroadcastService(reactor, factory, sockets), pipeline):
+        service.setServiceParent(daemon)
     return daemon, pipeline
 
 
@@ -136,9 +166,11 @@ class Daemon(MultiService):
     """The daemon's services.
 
     :ivar log_observer: where twistd's log is to go; ``None`` leaves that to twistd.
+    :ivar state: the state directory, held for as long as the daemon lives.
     """
 
     log_observer: FileLogObserver | None = None
+    state: StateDirectory | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application that twistd made, and tell it where its log goes."""

@@ -14,11 +14,15 @@ or through ``deferToThread``.
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
+from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,6 +32,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.config import PRACTICE_ACCOUNTS
 from riskd.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
+from riskd.journal.directory import StateDirectory
 from riskd.loopback import listen
 from riskd.practice.gateway import PracticeGateway
 from riskd.tap import CleanExit, assemble, utc_now
@@ -43,11 +48,16 @@ class DaemonHarness:
     """A daemon that a test starts, feeds and stops.
 
     :param port: the TCP port; 0 takes a free one at the first start and keeps it from then on.
+    :param state: the state directory; by default one of its own, which is gone with the harness.
     :ivar port: the port it listens on, on both addresses of ``localhost``; 0 before the first start.
+    :ivar state: the state directory; it outlives :meth:`stop` and :meth:`kill`.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, state: Path | None = None) -> None:
         self.port = port
+        self.state = state or Path(mkdtemp(prefix="riskd-"))
+        if state is None:
+            weakref.finalize(self, shutil.rmtree, self.state, ignore_errors=True)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -58,7 +68,7 @@ class DaemonHarness:
         if self._process is not None:
             raise RuntimeError("the daemon is running already")
         self._process = subprocess.Popen(  # noqa: S603  # this very Python, and a number
-            [sys.executable, "-m", "riskd.testing", str(self.port)],
+            [sys.executable, "-m", "riskd.testing", str(self.port), str(self.state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -252,7 +262,7 @@ class _TriggerProtocol(LineOnlyReceiver):
         self._gone()
 
 
-def main(port: int) -> None:
+def main(port: int, state: Path) -> None:
     """Run the harness's daemon until standard input ends or a signal comes."""
     from twisted.internet import reactor  # noqa: PLC0415
 
@@ -261,14 +271,16 @@ def main(port: int) -> None:
     port = sockets[0].getsockname()[1]
     accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
     still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
-    daemon, pipeline = assemble(reactor, still, sockets)
+    daemon, pipeline = assemble(reactor, still, sockets, StateDirectory(state))
     clean_exit = CleanExit(reactor)
     clean_exit.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    StandardIO(_TriggerProtocol(pipeline.announce, port, lambda: clean_exit.stop("end of input")))
+    trigger = _TriggerProtocol(pipeline.announce, port, lambda: clean_exit.stop("end of input"))
+    # Clients that connect from then on see no event but those that are triggered.
+    pipeline.in_step.addCallback(lambda _: StandardIO(trigger))
     reactor.run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

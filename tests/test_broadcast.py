@@ -6,6 +6,7 @@ import txaio
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -64,9 +65,11 @@ class BroadcastTestCase(SynchronousTestCase):
         self.clock = Clock()
         # Autobahn's timers run on a loop of its own choosing.
         self.patch(txaio.config, "loop", self.clock)
+        self.prepared: Deferred[None] = succeed(None)
         self.factory = BroadcastServerFactory(
             self.clock,
             gateway_name="practice",
+            prepare=lambda: self.prepared,
             max_clients=self.max_clients,
             allowed_origins=["https://desk.example"],
         )
@@ -203,7 +206,9 @@ class DoorTests(BroadcastTestCase):
 
     @given(st.binary(max_size=300))
     def test_no_bytes_raise(self, data: bytes) -> None:
-        factory = BroadcastServerFactory(self.clock, gateway_name="practice")
+        factory = BroadcastServerFactory(
+            self.clock, gateway_name="practice", prepare=lambda: succeed(None)
+        )
         for start in (b"", b"GET ", handshake()):
             peer = Peer(factory)
             peer.send(start + data)
@@ -263,6 +268,44 @@ class StreamTests(BroadcastTestCase):
             self.patch(peer.transport, "write", leave_too)
         self.factory.broadcast(make_event("daemon_status", {}))
         self.assertEqual(self.factory.count, 1)
+
+
+class JoiningTests(BroadcastTestCase):
+    """A handshake waits until the state file is up to date."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.prepared = Deferred()
+
+    def test_nobody_is_let_in_before(self) -> None:
+        peer = self.connect()
+        self.assertEqual((peer.take(), self.factory.count), (b"", 0))
+        self.prepared.callback(None)
+        self.assertIn(b"101 Switching Protocols", peer.take())
+        self.assertEqual(self.factory.count, 1)
+
+    def test_what_is_told_meanwhile_is_kept_and_comes_first(self) -> None:
+        peer = self.connect()
+        events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
+        self.factory.broadcast(events[0])
+        self.factory.broadcast(events[1])
+        self.prepared.callback(None)
+        self.factory.broadcast(events[2])
+        _, _, frames = peer.take().partition(b"\r\n\r\n")
+        self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
+
+    def test_who_leaves_meanwhile_is_forgotten(self) -> None:
+        peer = self.connect()
+        peer.transport.loseConnection()
+        self.prepared.callback(None)
+        self.factory.broadcast(make_event("daemon_status", {}))
+        self.assertNotIn(b"101", peer.take())
+        self.assertEqual(self.factory.count, 0)
+
+    def test_those_who_wait_count(self) -> None:
+        self.factory._max_clients = 1
+        self.connect()
+        self.assertEqual(self.status_of(handshake()), 503)
 
 
 class OneWayTests(BroadcastTestCase):

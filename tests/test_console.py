@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import urwid
@@ -12,11 +16,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.events import encode, open_envelope
+from riskd.account import AccountState, apply
+from riskd.events import Event, encode, open_envelope
+from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.store import Store
 from riskd.testing import make_event
 from trader.client import DEFAULT_URL
 from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, _parse, main
-from trader.widgets.palette import DARK, MONOCHROME
+from trader.widgets.palette import DARK
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -98,14 +105,21 @@ class Terminal:
 
 
 class ConsoleCase(SynchronousTestCase):
-    """A console on a clock, without a daemon."""
+    """A console on a clock, without a daemon and with an empty state directory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.console = Console(123, DEFAULT_URL, DARK, self.clock)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.state = Path(directory.name)
+        self.console = Console(123, DEFAULT_URL, self.state, self.clock)
         self.terminal = Terminal(self.clock)
         self.console._main_loop.screen = self.terminal
         self.session = self.console._session
+        self.begin()
+
+    def begin(self) -> None:
+        """Report a completed handshake."""
         self.session.take("connection_status", {"connected": True, "reason": "connected"})
 
     def receive(self, event_type: str, **data: Any) -> None:
@@ -123,8 +137,8 @@ class DrawingTests(ConsoleCase):
         self.assertIn("Trade -45.50", self.terminal.picture)
 
     def test_a_flood_of_quotes_is_drawn_ten_times_a_second(self) -> None:
-        for _ in range(300):
-            self.receive("MarketQuote")
+        for number in range(300):
+            self.receive("MarketQuote", last=21000 + number)
             self.clock.advance(1 / 60)
         self.assertLessEqual(most_in_a_second(self.terminal.moments), 10)
         self.assertGreater(len(self.terminal.moments), 40)
@@ -154,6 +168,86 @@ class DrawingTests(ConsoleCase):
         self.receive("lockout_set", reason="Account rule")
         self.assertEqual(self.terminal.moments[-1], 0.01)
         self.assertIn("LOCKED OUT", self.terminal.picture)
+
+
+class LastKnownTests(ConsoleCase):
+    """The published file, looked at each second for as long as there is no connection."""
+
+    def begin(self) -> None:
+        """Leave it without a connection."""
+
+    def publish(self, *events: Event, ago: float = 0) -> None:
+        """Publish the state after ``events`` as the daemon does."""
+        state = AccountState(account_id=123)
+        for event in events:
+            state = apply(state, event)
+        store = Store(self.state)
+        now = datetime.now(UTC) - timedelta(seconds=ago)
+        store.open((123,), now)
+        store.write([state], "practice", now)
+        store.publish()
+        store.close()
+
+    def tick(self) -> None:
+        """Let the second pass that the console waits for."""
+        self.clock.advance(1)
+        self.console._tick()
+        # What can wait is drawn a little later.
+        self.clock.advance(0.2)
+
+    def test_a_missing_file_is_named_by_its_path(self) -> None:
+        self.tick()
+        self.assertIn("No last known state: ", self.terminal.picture)
+        told = "".join(self.terminal.picture.split())
+        self.assertIn(f"{self.state / PUBLISHED_NAME}isnotthere", told)
+
+    def test_a_file_is_on_the_screen_within_a_second_of_its_publication(self) -> None:
+        self.tick()
+        self.publish(make_event("GatewayUserTrade", {"profitAndLoss": -45.50}), ago=70)
+        self.tick()
+        for words in ("PRACTICE", ", 1 min ago", "P&L of the day", "Realized -45.50"):
+            self.assertIn(words, self.terminal.picture)
+
+    def test_a_newer_one_replaces_it(self) -> None:
+        trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+        self.publish(trade, ago=70)
+        self.tick()
+        self.publish(trade, make_event("GatewayUserTrade", {"profitAndLoss": -4.50}))
+        self.tick()
+        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn(", 0 s ago", self.terminal.picture)
+
+    def test_a_file_that_did_not_change_is_drawn_once_a_second_and_not_read(self) -> None:
+        self.publish()
+        self.tick()
+        self.terminal.drawn.clear()
+        self.patch(self.session, "_read", lambda: self.fail("it was read again"))
+        for _ in range(5):
+            self.tick()
+        self.assertEqual(len(self.terminal.drawn), 5)
+
+    def test_a_connection_takes_up_where_the_file_ends(self) -> None:
+        trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+        self.publish(trade)
+        super().begin()
+        envelope = open_envelope(encode(trade))
+        self.session.take(envelope.type, envelope.read_data())
+        self.receive("GatewayUserTrade", profitAndLoss=-4.50)
+        self.clock.advance(1)
+        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn("Trades 2", self.terminal.picture)
+        self.assertIn("Trade -4.50", self.terminal.picture)
+        self.assertNotIn("Trade -45.50", self.terminal.picture)
+
+    def test_another_account_than_the_files_is_said(self) -> None:
+        self.publish()
+        console = Console(999, DEFAULT_URL, self.state, self.clock)
+        console._main_loop.screen = self.terminal
+        console._tick()
+        self.clock.advance(1)
+        self.assertIn(
+            "Account 999 is not in the last known state; it knows 123", self.terminal.picture
+        )
 
 
 class KeyTests(ConsoleCase):
@@ -242,6 +336,13 @@ class ArgumentTests(SynchronousTestCase):
         self.assertEqual(options.url, "ws://127.0.0.1:9000")
         self.assertTrue(options.no_color)
 
+    def test_the_state_directory_is_the_daemons_own_unless_another_is_named(self) -> None:
+        self.patch(os, "environ", {"XDG_STATE_HOME": "/var/state"})
+        self.assertEqual(_parse(["123"]).state, Path("/var/state/riskd"))
+        self.assertEqual(
+            _parse(["123", "--state", "/srv/elsewhere"]).state, Path("/srv/elsewhere")
+        )
+
     def test_an_account_that_is_no_number_is_refused_by_name(self) -> None:
         said = self.refuse("abc")
         self.assertIn("'abc' is not an account id; it must be a whole number", said)
@@ -264,7 +365,7 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_help_explains_and_is_no_error(self) -> None:
         self.assertEqual(self.assertRaises(SystemExit, main, ["--help"]).code, 0)
-        for word in ("account", "--url", DEFAULT_URL, "--no-color"):
+        for word in ("account", "--url", DEFAULT_URL, "--state", "--no-color"):
             self.assertIn(word, self.stdout.getvalue())
 
     def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
@@ -276,26 +377,18 @@ class ArgumentTests(SynchronousTestCase):
 
 
 class PaletteTests(SynchronousTestCase):
-    """The palettes; that they cover what is drawn is shown with the screens."""
+    """The palette; that it covers what is drawn is shown with the screens."""
 
-    def test_each_has_the_same_styles_once(self) -> None:
+    def test_each_style_is_there_once(self) -> None:
         names = [name for name, *_ in DARK]
         self.assertEqual(len(set(names)), len(names))
-        self.assertEqual([name for name, *_ in MONOCHROME], names)
 
     def test_urwid_understands_every_entry(self) -> None:
-        for name, foreground, background in (*DARK, *MONOCHROME):
-            self.assertTrue(name)
+        for _, foreground, background, mono in DARK:
             urwid.AttrSpec(foreground, background, colors=16)
-
-    def test_monochrome_has_no_color(self) -> None:
-        for name, foreground, background in MONOCHROME:
-            spec = urwid.AttrSpec(foreground, background, colors=16)
-            self.assertEqual(
-                (spec.foreground.split(",")[0], spec.background), ("default", "default"), name
-            )
+            urwid.AttrSpec(mono, "default", colors=1)
 
     def test_what_must_not_be_missed_stands_out_without_color(self) -> None:
-        for name, foreground, _ in MONOCHROME:
+        for name, _, _, mono in DARK:
             if name in ("alert", "warning", "practice", "good"):
-                self.assertIn("standout", foreground, name)
+                self.assertIn("standout", mono, name)

@@ -21,7 +21,8 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import GatewayRefusedError, Payload
-from riskd.practice.exchange import STARTING_BALANCE, Exchange, Message, Quote
+from riskd.practice import exchange as exchange_module
+from riskd.practice.exchange import STARTING_BALANCE, Exchange, Memory, Message, Quote
 
 ACCOUNT = 123
 OTHER_ACCOUNT = 456
@@ -47,15 +48,33 @@ EURO = contract_of("CON.F.US.EU6.H26")
 FEES = {MNQ.id: Decimal("0.37"), ES.id: Decimal("1.40"), EURO.id: Decimal("1.62")}
 
 
+def fresh_exchange(
+    accounts: tuple[int, ...] = (ACCOUNT, OTHER_ACCOUNT),
+    contracts: tuple[Contract, ...] = (MNQ, ES, EURO),
+    first_id: int = 1,
+) -> Exchange:
+    return Exchange({key: f"PRACTICE-{key}" for key in accounts}, contracts, FEES, first_id)
+
+
 class Desk:
     """An exchange with a clock, and short words for what accounts and the market do."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange(
-            {ACCOUNT: "PRACTICE-123", OTHER_ACCOUNT: "PRACTICE-456"}, (MNQ, ES, EURO), FEES
-        )
+        self.exchange = fresh_exchange()
         self.now = NOW
         self.told: list[Message] = []
+
+    def restart(self, memory: Memory) -> list[str]:
+        """Go on with an exchange that knows nothing but ``memory``; return what it dropped."""
+        quotes = {contract.id: self.exchange.quote(contract.id) for contract in (MNQ, ES, EURO)}
+        self.exchange = fresh_exchange()
+        dropped = self.exchange.restore(memory, self.now)
+        for contract_id, quote in quotes.items():
+            if quote is not None:
+                self.exchange.move_market(contract_id, quote, self.now)
+        told = self.exchange.take_messages()
+        self.told += [message for message in told if message.contract_id is None]
+        return dropped
 
     def move(self, bid: str | Decimal, last: str | Decimal = "", contract: Contract = MNQ) -> None:
         """Let the market be one tick wide at ``bid``; it traded last at the bid, or at ``last``."""
@@ -693,6 +712,8 @@ class RefusalTests(SynchronousTestCase):
             ("Position/closeContract", lambda: self.desk.close(account_id=9)),
             ("Position/searchOpen", lambda: exchange.open_positions(9)),
             ("Order/searchOpen", lambda: exchange.open_orders(9)),
+            ("Order/searchById", lambda: exchange.order(9, 1)),
+            ("Trade/search", lambda: exchange.trades(9, NOW)),
         ):
             self.assertEqual(self.refusal(act), (request, 1))
 
@@ -867,6 +888,215 @@ class CloseTests(SynchronousTestCase):
         (held,) = self.desk.exchange.open_positions(ACCOUNT)
         self.assertEqual((held["type"], held["size"]), (GatewayPositionType.SHORT, 2))
         self.assertNotIn("profitAndLoss", self.desk.last(TRADE))
+
+
+class OrderSearchTests(SynchronousTestCase):
+    """An order can be asked for, whatever became of it."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.move("21000.00")
+
+    def status(self, order_id: int) -> int:
+        order = self.desk.exchange.order(ACCOUNT, order_id)
+        self.assertEqual(
+            order, [told for told in self.desk.payloads(ORDER) if told["id"] == order_id][-1]
+        )
+        status: int = order["status"]
+        return status
+
+    def refusal(self, order_id: int, account_id: int = ACCOUNT) -> tuple[str, int]:
+        error = self.assertRaises(
+            GatewayRefusedError, self.desk.exchange.order, account_id, order_id
+        )
+        return error.request, error.code
+
+    def test_an_order_is_found_in_every_state(self) -> None:
+        """As it was told last."""
+        filled = self.desk.order(BUY, 2)
+        working = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        cancelled = self.desk.order(SELL, 1, LIMIT, **prices(limit="21090.00"))
+        self.desk.now += timedelta(seconds=1)
+        self.desk.cancel(cancelled)
+        self.assertRaises(GatewayRefusedError, self.desk.order, BUY, 0)
+        rejected = self.desk.last(ORDER)["id"]
+        self.assertEqual(
+            [self.status(order_id) for order_id in (filled, working, cancelled, rejected)],
+            [2, 1, 3, 5],
+        )
+
+    def test_an_order_nobody_placed_is_refused(self) -> None:
+        self.assertEqual(self.refusal(999), ("Order/searchById", 1))
+
+    def test_an_order_of_another_account_is_refused(self) -> None:
+        for order_id in (
+            self.desk.order(BUY, 1),
+            self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00")),
+        ):
+            self.assertEqual(self.refusal(order_id, OTHER_ACCOUNT), ("Order/searchById", 1))
+
+    def test_only_so_many_ended_orders_are_remembered(self) -> None:
+        self.patch(exchange_module, "MAX_ENDED_ORDERS", 3)
+        first, *others = (self.desk.order(BUY, 1) for _ in range(4))
+        self.assertEqual(self.refusal(first), ("Order/searchById", 1))
+        self.assertEqual([self.status(order_id) for order_id in others], [2] * 3)
+
+    def test_what_is_found_is_a_copy(self) -> None:
+        order_id = self.desk.order(BUY, 1)
+        self.desk.exchange.order(ACCOUNT, order_id)["size"] = 99
+        self.assertEqual(self.status(order_id), 2)
+
+
+class TradeSearchTests(SynchronousTestCase):
+    """The trades of an account, from a moment on."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.move("21000.00")
+
+    def test_all_trades_since_a_moment_are_found_oldest_first(self) -> None:
+        """Half-turns too, of this account only, and those made at that very moment."""
+        self.desk.order(BUY, 1)
+        self.desk.now += timedelta(minutes=1)
+        since = self.desk.now
+        self.desk.order(BUY, 1)
+        self.desk.order(SELL, 7, account_id=OTHER_ACCOUNT)
+        self.desk.now += timedelta(microseconds=1)
+        self.desk.order(SELL, 2)
+        found = self.desk.exchange.trades(ACCOUNT, since)
+        own = [trade for trade in self.desk.payloads(TRADE) if trade["accountId"] == ACCOUNT]
+        self.assertEqual(found, own[1:])
+        self.assertEqual(["profitAndLoss" in trade for trade in found], [False, True])
+        self.assertEqual(self.desk.exchange.trades(ACCOUNT, NOW), own)
+        self.assertEqual(
+            self.desk.exchange.trades(ACCOUNT, self.desk.now + timedelta(seconds=1)), []
+        )
+
+    def test_trades_older_than_two_days_are_forgotten(self) -> None:
+        for hours in (0, 1, 48):
+            self.desk.now = NOW + timedelta(hours=hours, seconds=1)
+            self.desk.order(BUY, 1)
+        found = self.desk.exchange.trades(ACCOUNT, NOW - timedelta(days=9))
+        self.assertEqual(found, self.desk.payloads(TRADE))
+        self.desk.now += timedelta(seconds=1)
+        self.desk.order(BUY, 1)
+        found = self.desk.exchange.trades(ACCOUNT, NOW - timedelta(days=9))
+        self.assertEqual(found, self.desk.payloads(TRADE)[1:])
+
+    def test_what_is_found_is_a_copy(self) -> None:
+        self.desk.order(BUY, 1)
+        self.desk.exchange.trades(ACCOUNT, NOW)[0]["size"] = 99
+        self.assertEqual(self.desk.exchange.trades(ACCOUNT, NOW)[0]["size"], 1)
+
+
+class MemoryTests(SynchronousTestCase):
+    """What another exchange goes on from."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.move("21000.00")
+        self.desk.move("1.10000", contract=EURO)
+
+    def memory(self) -> Memory:
+        return self.desk.exchange.memory(self.desk.now)
+
+    def test_an_exchange_goes_on_from_what_another_knew(self) -> None:
+        self.desk.order(BUY, 2)
+        self.desk.order(SELL, 1, contract=EURO, account_id=OTHER_ACCOUNT)
+        self.desk.order(SELL, 2, STOP, **prices(stop="20990.00"))
+        self.desk.order(BUY, 3, LIMIT, customTag="a tag", **prices(limit="20980.00"))
+        before = self.memory()
+        self.assertEqual(len(before.positions) + len(before.orders), 4)
+        self.assertEqual(self.desk.restart(before), [])
+        self.assertEqual(self.memory(), before)
+
+    def test_of_the_past_it_holds_two_days(self) -> None:
+        self.desk.order(BUY, 1)
+        resting = self.desk.order(BUY, 1, LIMIT, **prices(limit="20000.00"))
+        self.desk.now += timedelta(days=2, seconds=1)
+        memory = self.memory()
+        self.assertEqual((memory.trades, memory.ended), ((), ()))
+        self.assertEqual([order["id"] for order in memory.orders], [resting])
+        self.assertEqual([held["size"] for held in memory.positions], [1])
+
+    def test_ids_go_on_above_the_highest_and_above_the_first(self) -> None:
+        order = {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}
+        for first_id, next_id in ((1, 5001), (9000, 9000)):
+            exchange = fresh_exchange(first_id=first_id)
+            exchange.restore(Memory(highest_id=5000), NOW)
+            exchange.move_market(MNQ.id, Quote(Decimal(10), Decimal("10.25"), Decimal(10)), NOW)
+            self.assertEqual(exchange.place_order(ACCOUNT, order, NOW), next_id)
+
+    def test_what_is_in_a_contract_not_listed_any_more_is_dropped(self) -> None:
+        """Its order has expired; its trades were made all the same."""
+        self.desk.order(BUY, 2)
+        self.desk.order(SELL, 1, contract=EURO)
+        order_id = self.desk.order(SELL, 2, STOP, **prices(stop="20990.00"))
+        exchange = fresh_exchange(contracts=(ES, EURO))
+        later = NOW + timedelta(hours=1)
+        position, order = exchange.restore(self.memory(), later)
+        for sentence, kind in ((position, "position"), (order, "order")):
+            self.assertIn(kind, sentence)
+            self.assertIn("account 123, 2 CON.F.US.MNQ.H26, is dropped", sentence)
+        self.assertEqual(
+            [held["contractId"] for held in exchange.open_positions(ACCOUNT)], [EURO.id]
+        )
+        self.assertEqual(exchange.open_orders(ACCOUNT), [])
+        expired = exchange.order(ACCOUNT, order_id)
+        self.assertEqual((expired["status"], expired["updateTimestamp"]), (4, later.isoformat()))
+        self.assertEqual(exchange.trades(ACCOUNT, NOW), self.desk.payloads(TRADE))
+        self.assertEqual(exchange.take_messages(), [])
+
+    def test_what_is_of_an_account_not_traded_any_more_is_dropped(self) -> None:
+        self.desk.order(BUY, 2)
+        self.desk.order(SELL, 2, STOP, **prices(stop="20990.00"))
+        exchange = fresh_exchange(accounts=(OTHER_ACCOUNT,))
+        (sentence,) = exchange.restore(self.memory(), NOW)
+        self.assertIn("account 123", sentence)
+        memory = exchange.memory(NOW)
+        self.assertEqual(
+            (memory.positions, memory.orders, memory.ended, memory.trades), ((), (), (), ())
+        )
+
+    def test_half_a_cent_falls_to_the_same_side_although_the_average_was_cut(self) -> None:
+        for cut in ("1.100008333333333333333333333", "1.100008333333333333333333334"):
+            self.desk = Desk()
+            self.desk.move("1.09995", contract=EURO)
+            self.desk.order(BUY, 5, contract=EURO)
+            self.desk.move("1.10000", contract=EURO)
+            self.desk.order(BUY, 1, contract=EURO)
+            self.desk.move("1.10005", contract=EURO)
+            memory = self.memory()
+            memory.positions[0]["averagePrice"] = Decimal(cut)
+            self.desk.restart(memory)
+            for made in ("15.62", "15.63"):
+                self.desk.order(SELL, 3, contract=EURO)
+                self.assertEqual(str(self.desk.last(TRADE)["profitAndLoss"]), made)
+
+    def test_a_stop_limit_stays_triggered(self) -> None:
+        """It rests as a limit once its stop was reached, and only then."""
+        order_id = self.desk.order(BUY, 1, STOP_LIMIT, **prices(stop="21002.00", limit="21003.00"))
+        waiting = self.memory()
+        self.desk.now += timedelta(seconds=1)
+        self.desk.move("21010.00")
+        triggered = self.desk.last(ORDER)
+        self.assertEqual(
+            (triggered["id"], triggered["status"], triggered["updateTimestamp"]),
+            (order_id, 1, self.desk.now.isoformat()),
+        )
+        resting = self.memory()
+        for memory, fills in ((waiting, []), (resting, [(order_id, Decimal("21003.00"))])):
+            desk = Desk()
+            desk.restart(memory)
+            desk.move("21001.00")
+            self.assertEqual(desk.fills(), fills)
+
+    def test_a_resting_limit_keeps_its_price_when_the_market_opens_beyond_it(self) -> None:
+        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        desk = Desk()
+        desk.restart(self.memory())
+        desk.move("20950.00")
+        self.assertEqual(desk.fills(), [(order_id, Decimal("20990.00"))])
 
 
 # Any course of trading.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -13,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from riskd.account import AccountState
 from riskd.config import PRACTICE_ACCOUNTS, AccountSettings
 from riskd.events import DaemonStatus, Event, EventData, MarketQuote
 from riskd.gateway.interface import (
@@ -22,8 +26,13 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.mapping import MappingError
+from riskd.journal.reader import read_published
+from riskd.journal.service import JournalService
+from riskd.journal.store import Store
 from riskd.pipeline import Pipeline
 from riskd.practice.gateway import PracticeGateway
+from riskd.testing import make_event
+from tests.memory import SlowDisk
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 MNQ, ES, MCL = "CON.F.US.MNQ.H25", "CON.F.US.EP.H25", "CON.F.US.MCLE.G25"
@@ -38,6 +47,9 @@ class ScriptedGateway:
     def __init__(self) -> None:
         self.positions: dict[int, list[Payload]] = {}
         self.orders: dict[int, list[Payload]] = {}
+        self.trades: dict[int, list[Payload]] = {}
+        self.ended: dict[int, Payload] = {}
+        self.trades_since: dict[int, datetime] = {}
         self.contracts: dict[str, Payload] = {}
         self.contracts_asked: list[str] = []
         self.started: Deferred[None] = succeed(None)
@@ -56,6 +68,15 @@ class ScriptedGateway:
 
     def search_open_orders(self, account_id: int) -> Deferred[list[Payload]]:
         return succeed(self.orders.get(account_id, []))
+
+    def search_order(self, account_id: int, order_id: int) -> Deferred[Payload]:
+        if order_id not in self.ended:
+            return fail(GatewayRefusedError("Order/searchById", 1, "not found"))
+        return succeed(self.ended[order_id])
+
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+        self.trades_since[account_id] = since
+        return succeed(self.trades.get(account_id, []))
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
         self.contracts_asked.append(contract_id)
@@ -123,18 +144,35 @@ class PipelineTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.time = NOON
+        self.clock = Clock()
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.disk = SlowDisk()
+        self.make()
+
+    def make(self) -> None:
+        """Make a daemon without a network, as at every start."""
         self.gateway = ScriptedGateway()
         self.told: list[Event] = []
+        store = Store(self.directory)
+        self.addCleanup(store.close)
+        self.journal = JournalService(self.clock, store, self.disk, lambda: self.time, "practice")
         self.pipeline = Pipeline(
             self.gateway,
             [AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456)],
+            self.journal,
             self.told.append,
             lambda: self.time,
         )
+        self.journal.startService()
 
     def start(self) -> None:
         self.pipeline.startService()
         self.told.clear()
+
+    def stop(self) -> None:
+        self.successResultOf(self.pipeline.stopService())
+        self.successResultOf(self.journal.stopService())
 
     def user(self, target: str, payload: Payload) -> None:
         self.time += timedelta(milliseconds=1)
@@ -293,6 +331,163 @@ class StatusTests(PipelineTestCase):
         self.assertIn("bad key", message)
 
 
+class DurableTests(PipelineTestCase):
+    """What riskd alone knows is on the disk before it is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+        self.clock.advance(1)
+        self.disk.is_slow = True
+
+    def test_it_is_told_when_it_is_written_and_the_stream_goes_on_meanwhile(self) -> None:
+        for event_type in ("enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"):
+            self.pipeline.announce(make_event(event_type, {}))
+        self.user("GatewayUserPosition", position(2))
+        self.pipeline.market_event("GatewayQuote", MNQ, quote(1))
+        self.assertEqual(
+            [event.type for event in self.told], ["GatewayUserPosition", "MarketQuote"]
+        )
+        self.told.clear()
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.assertEqual(
+            [event.type for event in self.told],
+            ["enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"],
+        )
+
+    def test_what_waits_to_be_told_is_not_written_away(self) -> None:
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.user("GatewayUserPosition", position(2))
+        self.clock.advance(1)
+        self.disk.catch_up(1)
+        self.disk.is_slow = False
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.assertEqual(set(self.snapshot().lockouts), {"RULE-003"})
+        self.assertEqual(self.told[-1].type, "lockout_set")
+
+    def snapshot(self) -> AccountState:
+        self.successResultOf(self.journal.published())
+        return read_published(self.directory).accounts[123]
+
+    def test_a_lockout_is_published_at_once(self) -> None:
+        self.disk.is_slow = False
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        locks = read_published(self.directory).accounts[123].lockouts
+        self.assertEqual(set(locks), {"RULE-003"})
+
+    def test_a_disk_that_fails_silences_no_lockout(self) -> None:
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        _, done = self.disk.waiting.pop()
+        done.errback(OSError(28, "No space left on device"))
+        self.assertEqual(
+            [(event.type, getattr(event.data, "status", None)) for event in self.told],
+            [("daemon_status", "ERROR"), ("lockout_set", None)],
+        )
+        self.assertIn("No space left", self.told[0].data.message)
+        self.disk.is_slow = False
+        self.disk.catch_up(len(self.disk.waiting))
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.told[-1].data.message, "Running again on the PRACTICE gateway")
+        self.assertEqual(set(self.snapshot().lockouts), {"RULE-003"})
+
+
+class RecoveryTests(PipelineTestCase):
+    """A daemon that starts again."""
+
+    def restart(self) -> None:
+        self.stop()
+        self.time += timedelta(minutes=1)
+        self.make()
+
+    def test_locks_enforcement_and_the_day_are_remembered(self) -> None:
+        self.start()
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.pipeline.announce(make_event("enforcement_action", {}))
+        self.user("GatewayUserTrade", trade(1, "-45.50"))
+        before = self.state()
+        self.restart()
+        self.pipeline.startService()
+        after = self.state()
+        self.assertEqual(after.lockouts, before.lockouts)
+        self.assertEqual(after.enforcement, before.enforcement)
+        self.assertEqual((after.realized_pnl, after.trade_count), (Decimal("-45.50"), 1))
+        self.assertEqual([event.type for event in self.told], ["daemon_status"])
+
+    def state(self) -> AccountState:
+        return self.pipeline._accounts[123].state
+
+    def test_what_the_gateway_says_replaces_what_differs(self) -> None:
+        self.start()
+        self.user("GatewayUserPosition", position(2, MNQ))
+        self.user("GatewayUserPosition", position(1, ES))
+        self.user("GatewayUserOrder", order(1, 7))
+        self.user("GatewayUserOrder", order(1, 8))
+        self.user("GatewayUserOrder", order(1, 9))
+        self.restart()
+        self.gateway.positions[123] = [position(3, ES)]
+        self.gateway.orders[123] = [order(1, 9)]
+        self.gateway.ended = {7: order(2, 7)}
+        self.gateway.trades[123] = [trade(1, None), trade(2, "12.50")]
+        self.pipeline.startService()
+        self.assertEqual(
+            [(event.type, getattr(event.data, "id", None)) for event in self.told],
+            [
+                ("GatewayUserTrade", 2),
+                ("GatewayUserPosition", 1),
+                ("GatewayUserPosition", 1),
+                ("GatewayUserOrder", 7),
+                ("GatewayUserOrder", 8),
+                ("daemon_status", None),
+            ],
+        )
+        state = self.state()
+        self.assertEqual(
+            [(held.contract_id, held.size) for held in state.open_positions], [(ES, 3)]
+        )
+        self.assertEqual([working.id for working in state.working_orders], [9])
+        self.assertEqual([event.data.state for event in self.told[3:5]], [2, 3])
+        self.assertEqual(state.realized_pnl, Decimal("12.50"))
+
+    def test_trades_are_asked_for_since_the_day_began(self) -> None:
+        self.start()
+        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(days=1))
+        reset = make_event("daily_reset", {"reset_time": "2025-01-17T11:00:00Z"})
+        self.pipeline.announce(reset)
+        self.restart()
+        self.start()
+        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(hours=1))
+
+    def test_a_damaged_journal_is_an_error_and_then_running(self) -> None:
+        self.start()
+        self.restart()
+        (self.directory / "riskd.db").write_bytes(b"x" * 5000)
+        (self.directory / "last-known.db").write_bytes(b"x" * 5000)
+        self.pipeline.startService()
+        statuses = [event.data.status for event in self.told if event.type == "daemon_status"]
+        self.assertEqual(statuses, ["ERROR", "RUNNING"])
+        self.assertNotEqual(self.state().lockout, None)
+
+    def test_a_journal_that_opens_late_still_locks(self) -> None:
+        self.start()
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.restart()
+        (self.directory / "riskd.db").rename(self.directory / "kept")
+        (self.directory / "riskd.db").mkdir()
+        self.pipeline.startService()
+        self.user("GatewayUserPosition", position(2))
+        self.assertEqual(self.state().lockout, None)
+        (self.directory / "riskd.db").rmdir()
+        (self.directory / "kept").rename(self.directory / "riskd.db")
+        self.told.clear()
+        self.clock.pump([0.5] * 6)
+        self.assertIn("lockout_set", [event.type for event in self.told])
+        lock = self.state().lockout
+        assert lock is not None
+        self.assertEqual(lock.rule_id, "RULE-003")
+
+
 class ContractTests(PipelineTestCase):
     """The gateway is asked once for each contract that matters."""
 
@@ -337,10 +532,15 @@ class PracticeTests(SynchronousTestCase):
         told: list[Event] = []
         accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
         gateway = PracticeGateway(clock, now, accounts, seed=seed)
-        pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, told.append, now)
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        journal = JournalService(clock, Store(directory), SlowDisk(), now, "practice")
+        pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, journal, told.append, now)
+        journal.startService()
         pipeline.startService()
         clock.pump([0.25] * (seconds * 4))
         self.successResultOf(pipeline.stopService())
+        self.successResultOf(journal.stopService())
         return told
 
     def test_within_a_minute_every_account_sees_everything(self) -> None:

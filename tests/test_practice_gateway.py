@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -16,7 +19,8 @@ from zope.interface.verify import verifyObject
 from riskd.events import GatewayUserPosition, PositionType
 from riskd.gateway import mapping
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
-from riskd.practice.gateway import PracticeGateway
+from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
+from riskd.practice.ledger import read_lines
 from riskd.practice.market import STEP_SECONDS
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -68,9 +72,11 @@ class Desk:
         accounts: dict[int, tuple[str, ...]] = NOBODY_TRADES,
         seed: int | None = 7,
         act: Callable[[str, Payload], object] | None = None,
+        hours: float = 0,
         **options: Any,
     ) -> None:
         self.clock = Clock()
+        self.clock.advance(hours * 3600)
         self.gateway = PracticeGateway(self.clock, self.now, accounts, seed=seed, **options)
         self.listener = Recorder(act)
 
@@ -87,6 +93,13 @@ class Desk:
 
     def order(self, side: int, size: int = 1, contract_id: str = MNQ, **fields: Any) -> Payload:
         return {"contractId": contract_id, "type": 2, "side": side, "size": size, **fields}
+
+
+def temporary_directory(test: SynchronousTestCase) -> Path:
+    """Return a directory that is gone after ``test``."""
+    directory = TemporaryDirectory()
+    test.addCleanup(directory.cleanup)
+    return Path(directory.name)
 
 
 class GatewayTestCase(SynchronousTestCase):
@@ -355,6 +368,26 @@ class RequestTests(GatewayTestCase):
         closed = self.listener.user_events(POSITION)[-1]
         self.assertEqual((closed["size"], closed["type"]), (0, 0))
 
+    def test_an_order_is_found_whatever_became_of_it(self) -> None:
+        order_id = self.successResultOf(self.gateway.place_order(123, self.desk.order(0)))
+        order = self.successResultOf(self.gateway.search_order(123, order_id))
+        self.assertEqual(order, self.listener.user_events(ORDER)[-1])
+        self.assertEqual(order["status"], 2)
+
+    def test_trades_are_found_from_a_moment_on(self) -> None:
+        self.successResultOf(self.gateway.place_order(123, self.desk.order(0)))
+        self.desk.clock.advance(1)
+        self.successResultOf(self.gateway.close_contract(123, MNQ))
+        opening, closing = self.listener.user_events(TRADE)
+        for since, found in (
+            (START, [opening, closing]),
+            (self.desk.now(), [closing]),
+            (self.desk.now() + timedelta(seconds=1), []),
+        ):
+            self.assertEqual(
+                self.successResultOf(self.gateway.search_trades(123, since)), found, since
+            )
+
     def test_a_contract_is_found(self) -> None:
         contract = mapping.contract(self.successResultOf(self.gateway.search_contract(ES)))
         self.assertEqual((contract.id, contract.root), (ES, "ES"))
@@ -376,6 +409,9 @@ class RequestTests(GatewayTestCase):
             (gateway.close_contract(9, MNQ), "Position/closeContract", 1),
             (gateway.search_open_positions(9), "Position/searchOpen", 1),
             (gateway.search_open_orders(9), "Order/searchOpen", 1),
+            (gateway.search_order(9, 1), "Order/searchById", 1),
+            (gateway.search_order(123, 999), "Order/searchById", 1),
+            (gateway.search_trades(9, START), "Trade/search", 1),
             (gateway.search_contract("CON.F.US.XX.M26"), "Contract/searchById", 1),
         ):
             self.assertEqual(self.refusal(asked), (request, code))
@@ -474,3 +510,188 @@ class ActingListenerTests(GatewayTestCase):
             }
             self.assertEqual({key: size for key, size in told.items() if size}, held)
         self.assertTrue(told)
+
+
+class RestartTests(GatewayTestCase):
+    """A gateway with a ledger, and the one after it."""
+
+    def setUp(self) -> None:
+        self.path = temporary_directory(self) / "state" / LEDGER_NAME
+
+    def desk(self, accounts: dict[int, tuple[str, ...]] = NOBODY_TRADES, **options: Any) -> Desk:
+        """Return a desk, started, on the ledger of all others of this test."""
+        return Desk(accounts, None, ledger=self.path.parent, **options).start()
+
+    def knowledge(self, desk: Desk, account_id: int = 123) -> tuple[list[Payload], ...]:
+        gateway = desk.gateway
+        return (
+            self.successResultOf(gateway.search_open_positions(account_id)),
+            self.successResultOf(gateway.search_open_orders(account_id)),
+            self.successResultOf(gateway.search_trades(account_id, START)),
+        )
+
+    def test_a_gateway_goes_on_where_another_was_killed(self) -> None:
+        """At whatever moment: with the positions, orders, trades and ended orders of both accounts."""
+        for seconds in (1, 20, 41, 63, 90):
+            self.setUp()
+            killed = self.desk(ACCOUNTS)
+            killed.run(seconds)
+            after = self.desk(hours=1, is_open=False)
+            for account_id in ACCOUNTS:
+                self.assertEqual(
+                    self.knowledge(after, account_id), self.knowledge(killed, account_id)
+                )
+                for order in killed.listener.user_events(ORDER):
+                    if order["accountId"] == account_id:
+                        found = [
+                            self.successResultOf(
+                                desk.gateway.search_order(account_id, order["id"])
+                            )
+                            for desk in (killed, after)
+                        ]
+                        self.assertEqual(found[0], found[1])
+            killed.gateway.stop()
+
+    def test_a_gateway_goes_on_where_another_was_stopped(self) -> None:
+        stopped = self.desk(ACCOUNTS)
+        stopped.run(50)
+        stopped.gateway.stop()
+        after = self.desk(hours=1, is_open=False)
+        self.assertEqual(self.knowledge(after), self.knowledge(stopped))
+
+    def test_what_is_told_is_written_already(self) -> None:
+        def check(target: str, payload: Payload) -> None:
+            messages, notes = read_lines(self.path.read_bytes(), "ledger")
+            self.assertEqual(notes, [])
+            self.assertIn((target, None, payload), messages)
+
+        desk = Desk(ACCOUNTS, ledger=self.path.parent, act=check).start()
+        desk.run(60)
+        self.assertTrue(desk.listener.user_events(TRADE))
+
+    def test_an_order_is_written_before_its_id_is_returned(self) -> None:
+        """Even to a listener that places it in the middle of other news."""
+        placed = []
+
+        def act(target: str, payload: Payload) -> None:
+            if target == ORDER and not placed:
+                placed.append(0)
+                placed[0] = self.successResultOf(
+                    desk.gateway.place_order(456, desk.order(1, customTag="in between"))
+                )
+                messages, _notes = read_lines(self.path.read_bytes(), "ledger")
+                self.assertIn(placed[0], [m.payload["id"] for m in messages if m.target == ORDER])
+
+        desk = Desk(seed=7, ledger=self.path.parent, act=act).start()
+        desk.gateway.place_order(123, desk.order(0))
+        self.assertTrue(placed[0])
+
+    def test_traders_go_on_with_what_they_held(self) -> None:
+        """They take their positions up, close them, and open others."""
+        killed = self.desk(ACCOUNTS)
+        while not all(all(self.knowledge(killed, account_id)[:2]) for account_id in ACCOUNTS):
+            killed.run(1)
+        held = {payload["id"] for key in ACCOUNTS for payload in self.knowledge(killed, key)[0]}
+        after = self.desk(ACCOUNTS, hours=1)
+        after.run(120)
+        told = after.listener.user_events(POSITION)
+        self.assertEqual(
+            {payload["id"] for payload in told if not payload["size"]} & held, held, "not closed"
+        )
+        self.assertEqual(
+            {payload["accountId"] for payload in told if payload["id"] not in held}, set(ACCOUNTS)
+        )
+        ended = {
+            order["id"] for order in after.listener.user_events(ORDER) if order["status"] != 1
+        }
+        for account_id in ACCOUNTS:
+            for order in self.knowledge(killed, account_id)[1]:
+                self.assertIn(order["id"], ended)
+
+    def test_the_market_goes_on_where_it_was_traded_last(self) -> None:
+        killed = self.desk()
+        self.successResultOf(killed.gateway.place_order(123, killed.order(1)))
+        (trade,) = killed.listener.user_events(TRADE)
+        after = self.desk(hours=60)
+        self.assertEqual(dict(after.listener.quotes())[MNQ]["bestBid"], trade["price"])
+
+    def test_ids_go_on_above_the_highest_although_the_clock_went_back(self) -> None:
+        first = self.desk(hours=5)
+        highest = self.successResultOf(first.gateway.place_order(123, first.order(0)))
+        for hours in (0, 72, 1):
+            after = self.desk(hours=hours)
+            order_id = self.successResultOf(after.gateway.place_order(123, after.order(0)))
+            self.assertTrue(order_id > highest, (order_id, highest))
+            highest = order_id
+
+    def test_what_is_in_a_contract_not_listed_any_more_is_dropped_with_a_warning(self) -> None:
+        killed = self.desk()
+        self.successResultOf(killed.gateway.place_order(123, killed.order(0, 2)))
+        with capturedLogs() as logs:
+            after = self.desk(hours=24 * 100)
+        self.assertEqual(self.knowledge(after)[0], [])
+        (warning,) = logs
+        self.assertIs(warning["log_level"], LogLevel.warn)
+        self.assertIn(MNQ, warning["sentence"])
+        with capturedLogs() as logs:
+            self.desk(hours=24 * 100)
+        self.assertEqual(logs, [], "it is gone for good")
+
+    def test_orders_that_a_shut_market_fills_at_the_start_are_told_and_written(self) -> None:
+        killed = self.desk()
+        last = dict(killed.listener.quotes())[MNQ]["lastPrice"]
+        order = killed.order(0, type=1, limitPrice=last - 20)
+        order_id = self.successResultOf(killed.gateway.place_order(123, order))
+        # Where no trade says where the market was, it opens anywhere: here, surely below.
+        text = self.path.read_bytes().replace(str(last - 20).encode(), b"29000.00")
+        self.path.write_bytes(text)
+        after = self.desk(hours=1, is_open=False)
+        self.assertEqual(
+            [(told["id"], told["status"]) for told in after.listener.user_events(ORDER)],
+            [(order_id, 2)],
+        )
+        self.assertEqual(after.listener.quotes(), [])
+        self.assertEqual(self.knowledge(self.desk(is_open=False)), self.knowledge(after))
+
+    def test_a_new_listener_hears_nothing_that_went_before(self) -> None:
+        """Not even what another did not live to hear."""
+
+        def act(target: str, payload: Payload) -> None:
+            raise ArithmeticError
+
+        desk = self.desk(act=act)
+        self.assertRaises(ArithmeticError, desk.gateway.place_order, 123, desk.order(0))
+        desk.gateway.stop()
+        desk.listener = Recorder()
+        desk.start()
+        self.assertEqual(desk.listener.user_events(), [])
+        self.assertEqual(len(self.knowledge(desk)[0]), 1)
+
+    def test_it_may_be_started_again_and_restores_once(self) -> None:
+        desk = self.desk()
+        self.successResultOf(desk.gateway.place_order(123, desk.order(0)))
+        self.successResultOf(desk.gateway.stop())
+        desk.start()
+        self.successResultOf(desk.gateway.close_contract(123, MNQ))
+        self.assertEqual(self.knowledge(desk)[0], [])
+        self.assertEqual(self.knowledge(self.desk(is_open=False)), self.knowledge(desk))
+
+    def test_a_ledger_that_cannot_be_written_is_one_error_and_trading_goes_on(self) -> None:
+        self.path.parent.write_text("not a directory")
+        with capturedLogs() as logs:
+            desk = self.desk(ACCOUNTS)
+            desk.run(60)
+        self.assertTrue(desk.listener.user_events(TRADE))
+        (error,) = logs
+        self.assertIs(error["log_level"], LogLevel.error)
+        self.assertIn(f"{self.path} cannot be read: Not a directory", error["text"])
+        self.path.parent.unlink()
+        with capturedLogs() as logs:
+            self.successResultOf(desk.gateway.place_order(123, desk.order(0)))
+        self.assertEqual([log["log_level"] for log in logs], [LogLevel.warn])
+        self.assertEqual(self.knowledge(self.desk(is_open=False)), self.knowledge(desk))
+
+    def test_without_a_ledger_nothing_is_written(self) -> None:
+        desk = Desk(ACCOUNTS).start()
+        desk.run(30)
+        self.assertFalse(self.path.parent.exists())

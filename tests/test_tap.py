@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import tempfile
@@ -78,10 +79,14 @@ class ServiceTests(SynchronousTestCase):
         options = Options()
         options.parent = BaseOptions()
         options.parent.update({"nodaemon": True, "logfile": None, **twistd})
-        options.parseOptions(["--port", "0", *arguments])
+        state = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        options.parseOptions(["--port", "0", "--state", state, *arguments])
         service = makeService(options)
         for listening in sockets_of(service):
             self.addCleanup(listening.close)
+        assert service.state is not None
+        self.addCleanup(service.state.release)
         return service
 
     def test_it_is_a_service_that_holds_its_port_already(self) -> None:
@@ -90,6 +95,14 @@ class ServiceTests(SynchronousTestCase):
         port = sockets_of(service)[0].getsockname()[1]
         refusal = self.assertRaises(SystemExit, self.make_service, "--port", str(port))
         self.assertIn(f"port {port}", str(refusal.code))
+
+    def test_a_state_directory_in_use_is_refused(self) -> None:
+        service = self.make_service()
+        assert service.state is not None
+        refusal = self.assertRaises(
+            SystemExit, self.make_service, "--state", str(service.state.path)
+        )
+        self.assertIn("another riskd uses the state directory", str(refusal.code))
 
     def observer_of(self, service: Daemon) -> Any:
         application = Application("riskd")
@@ -117,8 +130,7 @@ class ServiceTests(SynchronousTestCase):
 
 
 def sockets_of(service: Daemon) -> list[socket.socket]:
-    broadcast = next(iter(service))
-    assert isinstance(broadcast, BroadcastService)
+    (broadcast,) = (part for part in service if isinstance(part, BroadcastService))
     return broadcast._sockets
 
 

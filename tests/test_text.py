@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.text import UNKNOWN, age, clock, countdown, money, price, printable
+from trader.text import UNKNOWN, age, clock, countdown, money, price, printable, sentence
 from trader.widgets.markup import Markup, length, row, signed_style, spread
 
 
@@ -136,6 +136,19 @@ class PrintableTests(SynchronousTestCase):
     def test_the_number_of_characters_stays(self) -> None:
         text = "\x1b[31mred\x1b[0m\r\n"
         self.assertEqual(len(printable(text)), len(text))
+
+
+class SentenceTests(SynchronousTestCase):
+    """What begins a line of its own."""
+
+    def test_it_begins_with_a_capital_and_is_otherwise_left_alone(self) -> None:
+        for text, told in (
+            ("", ""),
+            ("lost connection to daemon", "Lost connection to daemon"),
+            ("account 123 is not in /State", "Account 123 is not in /State"),
+            ("4 tries", "4 tries"),
+        ):
+            self.assertEqual(sentence(text), told)
 
 
 class RowTests(SynchronousTestCase):

@@ -16,6 +16,7 @@ from riskd.events import (
     DailyReset,
     EnforcementAction,
     Event,
+    EventData,
     GatewayUserOrder,
     GatewayUserPosition,
     GatewayUserTrade,
@@ -28,6 +29,7 @@ from riskd.events import (
     PositionType,
     Status,
 )
+from riskd.money import is_on_tick
 from trader.text import clock, money, price
 
 _CLEARED_BY = {
@@ -49,10 +51,13 @@ _ORDER_STATES = {
 }
 
 
+_PLACES_OF_AN_AVERAGE: Final = 4
+
+
 class Line(msgspec.Struct, frozen=True):
     """One line of the feed.
 
-    :ivar at: when the console learned of it, aware.
+    :ivar at: when the console learned of it, or, where the file told it, when it was; aware.
     :ivar text: what happened.
     :ivar style: the name of a style in the palette.
     :ivar flashes: whether it is worth flashing on the screen.
@@ -65,14 +70,24 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
-    """Return the line for ``event``; ``None`` for a quote, which has a panel of its own.
+    """Return the line for ``event``; ``None`` for what is shown otherwise or at once superseded.
 
     :param state: the account before the event.
     """
-    if isinstance(event.data, MarketQuote):
+    data = event.data
+    if isinstance(data, MarketQuote) or _is_about_to_be_filled(data):
         return None
-    text, style, flashes = _TELLERS[type(event.data)](event.data, state)
+    text, style, flashes = _TELLERS[type(data)](data, state)
     return Line(now, text, style, flashes)
+
+
+def _is_about_to_be_filled(data: EventData) -> bool:
+    """Tell of a market order that works: a moment later it is filled, and that is said."""
+    return (
+        isinstance(data, GatewayUserOrder)
+        and data.type is OrderType.MARKET
+        and data.state is OrderState.ACTIVE
+    )
 
 
 def contract_name(state: AccountState, contract_id: str) -> str:
@@ -85,6 +100,16 @@ def contract_price(state: AccountState, contract_id: str, value: Decimal) -> str
     """Return a price with as many places as the contract's ticks have."""
     contract = state.contract(contract_id)
     return price(value, contract.price_places if contract else None)
+
+
+def average_price(state: AccountState, position: GatewayUserPosition) -> str:
+    """Return a position's average price; one between ticks has up to four places more than a tick."""
+    contract = state.contract(position.contract_id)
+    value = position.average_price
+    if contract is None or is_on_tick(value, contract.tick_size):
+        return contract_price(state, position.contract_id, value)
+    shown = f"{value:.{contract.price_places + _PLACES_OF_AN_AVERAGE}f}"
+    return shown.rstrip("0")
 
 
 def side_name(side: OrderSide) -> str:
@@ -120,7 +145,8 @@ _Told = tuple[str, str, bool]
 
 
 def _trade(trade: GatewayUserTrade, state: AccountState) -> _Told:
-    style = "loss" if trade.profit_and_loss < 0 else "gain"
+    pnl = trade.profit_and_loss
+    style = "loss" if pnl < 0 else "gain" if pnl > 0 else "strong"
     name = contract_name(state, trade.contract_id)
     return f"Trade {money(trade.profit_and_loss)}  {name} x{trade.quantity}", style, True
 
@@ -131,7 +157,7 @@ def _position(position: GatewayUserPosition, state: AccountState) -> _Told:
         return f"Position closed: {name}", "text", False
     known = state.positions.get(position.contract_id)
     verb = "changed" if known and known.size else "opened"
-    average = contract_price(state, position.contract_id, position.average_price)
+    average = average_price(state, position)
     held = f"{position_side(position)} {position.size} {name} at {average}"
     return f"Position {verb}: {held}", "text", False
 

@@ -9,22 +9,30 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import urwid
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from urwid.display.common import InputClosedError
 from zope.interface import implementer
 
+from riskd.journal.files import default_directory
+from riskd.journal.reader import published_mark, read_published
 from trader.client import DEFAULT_URL, DaemonClient
 from trader.session import Session
-from trader.widgets.palette import DARK, MONOCHROME
+from trader.widgets.palette import DARK
 from trader.widgets.screen import Screen
 
 MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 10
 _TICK_SECONDS: Final = 1.0
+
+
+_ACCOUNT_IDS_END: Final = 2**63
 
 
 class DrawBudget:
@@ -59,20 +67,33 @@ class Console:
 
     :param account_id: the account to show.
     :param url: where the daemon is.
-    :param palette: what the styles look like.
+    :param state: the directory in which the daemon publishes what it knows.
+    :param plain: whether to do without colors.
     """
 
-    def __init__(self, account_id: int, url: str, palette: Sequence[Any], reactor: Any) -> None:
+    def __init__(
+        self, account_id: int, url: str, state: Path, reactor: Any, *, plain: bool = False
+    ) -> None:
         self._reactor = reactor
-        self._session = Session(account_id, _now, self._view_changed)
+        self._session = Session(
+            account_id,
+            _now,
+            self._view_changed,
+            partial(read_published, state),
+            partial(published_mark, state),
+        )
         self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
         self._screen = Screen(
             self._view, _now, " ".join(f"{key} {name}" for key, (name, _) in KEYS.items())
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
+        terminal = urwid.display.raw.Screen()
+        if plain:
+            terminal.set_terminal_properties(colors=1)
         self._main_loop = urwid.MainLoop(
             self._screen,
-            palette,
+            DARK,
+            screen=terminal,
             event_loop=self._event_loop,
             unhandled_input=self._key_pressed,
             handle_mouse=False,
@@ -88,11 +109,13 @@ class Console:
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
         try:
             self._main_loop.run()
-        except BaseException:
+        except BaseException as error:
             # urwid crashes the reactor then, without its shutdown; the threads in which names are
             # looked up would keep the program from ending.
             self._reactor.getThreadPool().stop()
-            raise
+            if not isinstance(error, InputClosedError):
+                raise
+            # The terminal was closed: there is nobody left to tell, and nothing went wrong.
 
     def quit(self) -> None:
         """Leave.
@@ -113,9 +136,14 @@ class Console:
         # The reactor has its own handlers for the others; a closed terminal must be left in order too.
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
         self._client.connect()
-        ticking = LoopingCall(self._view_changed, important=False)
+        ticking = LoopingCall(self._tick)
         ticking.clock = self._reactor
         ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
+
+    def _tick(self) -> None:
+        self._session.look()
+        # Ages and countdowns change by themselves.
+        self._view_changed(important=False)
 
     def _view(self) -> Any:
         retry_at = self._client.retry_at
@@ -173,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from twisted.internet import reactor  # noqa: PLC0415  # nothing may install one on import
 
     plain = options.no_color or bool(os.environ.get("NO_COLOR"))
-    console = Console(options.account, options.url, MONOCHROME if plain else DARK, reactor)
+    console = Console(options.account, options.url, options.state, reactor, plain=plain)
     stdout, stderr = sys.stdout, sys.stderr
     globalLogBeginner.beginLoggingTo([_FeedObserver(console)], discardBuffer=True)
     try:
@@ -191,12 +219,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--url", type=_url, default=DEFAULT_URL, help="where riskd is [%(default)s]"
     )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=default_directory(),
+        metavar="DIR",
+        help="the state directory of riskd, for what is known without a connection [%(default)s]",
+    )
     parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
     return parser.parse_args(arguments)
 
 
 def _account(text: str) -> int:
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()) or int(text) >= _ACCOUNT_IDS_END:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not an account id; it must be a whole number"
         )

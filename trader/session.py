@@ -1,7 +1,7 @@
-"""A trader's session: what arrived, kept as one view that says how far it can be trusted.
+"""A trader's session: file and stream as one view, which says how far it can be trusted.
 
-The session knows no socket and no screen.  A :class:`trader.client.DaemonClient` feeds it and the
-console draws its view.
+The session knows no socket and no screen.  A :class:`trader.client.DaemonClient` feeds it, it reads the
+file that the daemon publishes, and the console draws its view.
 """
 
 from __future__ import annotations
@@ -13,24 +13,35 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.account import AccountState, apply
-from riskd.events import DaemonStatus, MarketQuote, UnknownEventTypeError, from_fields
+from riskd.account import AccountState, apply, is_repeat
+from riskd.events import (
+    DaemonStatus,
+    EnforcementAction,
+    Event,
+    LockoutCleared,
+    MarketQuote,
+    UnknownEventTypeError,
+    from_fields,
+)
+from riskd.journal.reader import Snapshot, StateFileError
 from trader.activity import Line, line_for
 from trader.client import CONNECTION_STATUS
+from trader.text import sentence
 
 FLASH_SECONDS: Final = 5
 _REMEMBERED_LINES: Final = 500
+_NEVER_READ: Final = object()
 
 
 class Source(Enum):
     """Where the numbers on the screen come from."""
 
     NOTHING = "nothing yet"
-    """There has been no connection; nothing is known."""
+    """There has been no connection and the file told nothing; nothing is known."""
     LIVE = "live"
     """The daemon is connected and tells what happens."""
     LAST_KNOWN = "last known"
-    """The connection is lost; this is what was known when it broke."""
+    """There is no connection; this is what the file says, or what was known when it was lost."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +49,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar account: what is known of the account.
     :ivar source: where that comes from.
-    :ivar since: when the connection was made whose events ``account`` is made of.
-    :ivar last_event_at: when the last event of that connection came; ``None`` before the first.
+    :ivar seen_since: when the connection was made of whose events alone ``account`` is made; ``None``
+        where it is made of the file too, and so is the whole day's.
+    :ivar known_at: up to when ``account`` is known: when the file was written, or the last event came
+        if that was later; ``None`` while that cannot be told.
+    :ivar daemon: the daemon's last word on itself; ``None`` when it has given none.
     :ivar trouble: why there is no connection; empty while there is one.
+    :ivar file_trouble: what is wrong with the file; empty when ``account`` lacks nothing for it.
     :ivar retry_in: seconds to the next try; ``None`` when none is due.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
     :ivar lines: the activity feed, oldest first.
@@ -49,9 +64,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     account: AccountState
     source: Source = Source.NOTHING
-    since: datetime | None = None
-    last_event_at: datetime | None = None
+    seen_since: datetime | None = None
+    known_at: datetime | None = None
+    daemon: DaemonStatus | None = None
     trouble: str = ""
+    file_trouble: str = ""
     retry_in: float | None = None
     gateway_name: str | None = None
     lines: tuple[Line, ...] = ()
@@ -59,90 +76,211 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session:
-    """Turns what a client reports into views.
+    """Turns what a client reports, and what the daemon's file says, into views.
 
     :param account_id: the account to follow.
     :param now: gives the time of day, aware.
     :param changed: called when the view has changed; its argument tells whether more than quotes did.
+    :param read: returns what the file says, or raises :exc:`riskd.journal.reader.StateFileError`.
+    :param mark: returns what changes whenever the file does, and can be compared.
     """
 
     def __init__(
-        self, account_id: int, now: Callable[[], datetime], changed: Callable[[bool], None]
+        self,
+        account_id: int,
+        now: Callable[[], datetime],
+        changed: Callable[[bool], None],
+        read: Callable[[], Snapshot],
+        mark: Callable[[], object],
     ) -> None:
+        self._account_id = account_id
         self._now = now
         self._changed = changed
+        self._read = read
+        self._mark = mark
+        self._mark_read: object = _NEVER_READ
+        self._was_connected = False
+        self._outdated_status: DaemonStatus | None = None
+        self._told: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
 
     def view(self, retry_in: float | None = None, gateway_name: str | None = None) -> View:
         """Return the view of this moment.
 
         :param retry_in: the client's seconds to its next try.
-        :param gateway_name: what the client heard of the gateway.
+        :param gateway_name: what the client heard of the gateway; what the file says if it is ``None``.
         """
-        flash = self._view.flash
-        if flash is not None and (self._now() - flash.at).total_seconds() >= FLASH_SECONDS:
+        view = self._view
+        flash = view.flash
+        # A clock that was set back since must not make it flash until it has caught up.
+        if flash is not None and not (
+            0 <= (self._now() - flash.at).total_seconds() < FLASH_SECONDS
+        ):
             flash = None
+        status = view.account.daemon
         return msgspec.structs.replace(
-            self._view, retry_in=retry_in, gateway_name=gateway_name, flash=flash
+            view,
+            daemon=None if status is self._outdated_status else status,
+            retry_in=retry_in,
+            gateway_name=view.gateway_name if gateway_name is None else gateway_name,
+            flash=flash,
         )
+
+    def look(self) -> None:
+        """Look at the file: without a connection, read it if it has changed.
+
+        As long as there is a connection its events are newer than any file.
+        """
+        if self._view.source is Source.LIVE or self._mark() == self._mark_read:
+            return
+        try:
+            snapshot, account = self._load()
+        except StateFileError as error:
+            self._view = msgspec.structs.replace(self._view, file_trouble=sentence(str(error)))
+        else:
+            self._take_last_known(snapshot, account)
+        self._changed(True)
 
     def take(self, event_type: str, data: dict[str, Any]) -> None:
         """Take what a client calls back with."""
         if event_type == CONNECTION_STATUS:
-            self._take_status(connected=data["connected"], reason=data["reason"])
+            if data["connected"]:
+                self._connected()
+            else:
+                self._not_connected(data["reason"])
             self._changed(True)
             return
-        account_id = None if event_type == "daemon_status" else self._view.account.account_id
+        account_id = None if event_type == "daemon_status" else self._account_id
         try:
             event = from_fields(event_type, account_id, data)
         except UnknownEventTypeError:
             return
-        now = self._now()
         before = self._view.account
-        self._view = msgspec.structs.replace(
-            self._view, account=apply(before, event), last_event_at=now
-        )
-        line = line_for(event, before, now)
+        after = apply(before, event)
+        now = self._now()
+        self._view = msgspec.structs.replace(self._view, account=after, known_at=now)
+        if isinstance(event.data, EnforcementAction):
+            self._told.add(event.data)
+        elif isinstance(event.data, DaemonStatus):
+            self._outdated_status = None
+        is_news = self._is_news(event, before, after)
+        line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._add(line)
-        self._changed(not isinstance(event.data, MarketQuote))
+        if is_news or after is not before:
+            self._changed(not isinstance(event.data, MarketQuote))
 
     def note(self, text: str) -> None:
         """Put a line of the program's own into the feed: something went wrong in it."""
         self._add(Line(self._now(), text, "alert"))
         self._changed(True)
 
-    def _take_status(self, *, connected: bool, reason: str) -> None:
+    def _connected(self) -> None:
         now = self._now()
-        if connected:
-            # What happened between two connections is unknown, so nothing of before is carried over.
-            fresh = AccountState(account_id=self._view.account.account_id)
+        # All that was told before the handshake was complete is in the file by then, and all that is
+        # told after it comes after this call.  So nothing has to be held back while the file is read.
+        try:
+            snapshot, account = self._load()
+        except StateFileError as error:
+            # What happened between two connections is unknown then; nothing of before is carried over.
             self._view = msgspec.structs.replace(
                 self._view,
-                account=fresh,
-                source=Source.LIVE,
-                since=now,
-                last_event_at=None,
-                trouble="",
+                account=AccountState(account_id=self._account_id),
+                seen_since=now,
+                known_at=now,
+                file_trouble=sentence(str(error)),
             )
-            self._add(Line(now, "Connected to daemon", "good"))
-            return
+        else:
+            self._show(snapshot, account)
+            # A daemon that has just let us in is not stopping: its predecessor was.
+            self._outdated_status = account.daemon if is_stopping(account.daemon) else None
+        self._was_connected = True
+        self._view = msgspec.structs.replace(self._view, source=Source.LIVE, trouble="")
+        self._add(Line(now, "Connected to daemon", "good"))
+
+    def _not_connected(self, reason: str) -> None:
         was_live = self._view.source is Source.LIVE
-        if self._view.source is Source.LAST_KNOWN:
+        if was_live:
+            self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
+        elif self._was_connected:
             # Why the connection was lost says more than that it is not back yet.
-            reason = self._view.trouble
+            return
+        self._view = msgspec.structs.replace(self._view, trouble=sentence(reason))
+        if was_live:
+            self._add(Line(self._now(), self._view.trouble, "alert"))
+
+    def _load(self) -> tuple[Snapshot, AccountState]:
+        """Return what the file says, and what it says of the account.
+
+        :raises StateFileError: it cannot be read, or does not know the account.
+        """
+        # The mark goes first, so that a file which is replaced meanwhile is read again.
+        self._mark_read = self._mark()
+        snapshot = self._read()
+        account = snapshot.accounts.get(self._account_id)
+        if account is None:
+            known = ", ".join(str(account_id) for account_id in sorted(snapshot.accounts))
+            raise StateFileError(
+                f"account {self._account_id} is not in the last known state; "
+                f"it knows {known or 'none'}"
+            )
+        return snapshot, account
+
+    def _take_last_known(self, snapshot: Snapshot, account: AccountState) -> None:
+        if self._is_at_least_as_new(snapshot.as_of):
+            self._show(snapshot, account)
+            self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
+        elif self._view.seen_since is None:
+            self._view = msgspec.structs.replace(self._view, file_trouble="")
+
+    def _is_at_least_as_new(self, as_of: datetime | None) -> bool:
+        """Tell whether a file of that moment may replace what is shown."""
+        known_at = self._view.known_at
+        if known_at is None or as_of is None:
+            return known_at is None
+        # A moment ahead of the clock is from before the clock was set back, and says nothing now.
+        return as_of >= known_at or known_at > self._now()
+
+    def _show(self, snapshot: Snapshot, account: AccountState) -> None:
+        """Begin from the file."""
+        self._outdated_status = None
         self._view = msgspec.structs.replace(
             self._view,
-            source=Source.LAST_KNOWN if was_live else self._view.source,
-            trouble=reason[:1].upper() + reason[1:],
+            account=account,
+            seen_since=None,
+            known_at=snapshot.as_of,
+            file_trouble="",
+            gateway_name=snapshot.gateway_name,
         )
-        if was_live:
-            self._add(Line(now, self._view.trouble, "alert"))
+        for action in account.enforcement:
+            self._tell(action)
+
+    def _tell(self, action: EnforcementAction) -> None:
+        """Put into the feed, at its own time and once, what the file says was enforced."""
+        event = Event(self._account_id, action)
+        line = line_for(event, self._view.account, action.timestamp)
+        if action in self._told or line is None:
+            return
+        self._told.add(action)
+        place = len(self._view.lines)
+        while place and self._view.lines[place - 1].at > line.at:
+            place -= 1
+        self._set_lines((*self._view.lines[:place], line, *self._view.lines[place:]))
+
+    def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
+        """Tell whether ``event`` says what was not known, and not only at what time it was so."""
+        if isinstance(event.data, LockoutCleared) and self._view.seen_since is not None:
+            # Without the file the end of a lockout can be the first that is heard of it.
+            return True
+        return after is not before and not is_repeat(before, event)
 
     def _add(self, line: Line) -> None:
-        lines = (*self._view.lines, line)[-_REMEMBERED_LINES:]
-        flash = line if line.flashes else self._view.flash
-        self._view = msgspec.structs.replace(self._view, lines=lines, flash=flash)
+        self._set_lines((*self._view.lines, line))
+        if line.flashes:
+            self._view = msgspec.structs.replace(self._view, flash=line)
+
+    def _set_lines(self, lines: tuple[Line, ...]) -> None:
+        self._view = msgspec.structs.replace(self._view, lines=lines[-_REMEMBERED_LINES:])
 
 
 def is_stopping(status: DaemonStatus | None) -> bool:

@@ -51,6 +51,11 @@ def countdown(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+def sentence(text: str) -> str:
+    """Return ``text`` with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def printable(text: str) -> str:
     """Return ``text`` with a blank for every kind of white space and ``?`` for what has no picture.
 

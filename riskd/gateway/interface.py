@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from twisted.internet.defer import Deferred
 
 Payload = dict[str, Any]
@@ -68,6 +70,20 @@ class IGateway(Interface):
 
     def search_open_orders(account_id: int) -> Deferred[list[Payload]]:
         """Return a Deferred of the payloads of the account's working orders."""
+
+    def search_order(account_id: int, order_id: int) -> Deferred[Payload]:
+        """Return a Deferred of the payload of an order of the account, whatever became of it.
+
+        It fails with :class:`GatewayRefusedError`, code 1, when the gateway knows none of that id.
+        """
+
+    def search_trades(account_id: int, since: datetime) -> Deferred[list[Payload]]:
+        """Return a Deferred of the payloads of the account's trades, oldest first.
+
+        They are all that were made at ``since`` or later, half-turns and voided ones too.
+
+        :param since: aware.
+        """
 
     def search_contract(contract_id: str) -> Deferred[Payload]:
         """Return a Deferred of the payload of a contract."""

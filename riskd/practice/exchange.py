@@ -7,14 +7,17 @@ price, anything else at the touch.  A stop is triggered by the last trade.
 Money is exact.  A position is netted per contract and carries the sum of the prices it was opened at;
 when part of it is closed, the P&L of that part is rounded to the cent and what the rounding left stays
 with the rest, so that the trades of a position add up to the cent.
+
+It remembers as a broker does: :meth:`Exchange.memory` is all that another exchange needs to go on from
+here, see :meth:`Exchange.restore`.
 """
 
 from __future__ import annotations
 
-import itertools
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -30,6 +33,13 @@ from riskd.money import ZERO, is_on_tick, to_cents
 
 STARTING_BALANCE: Final = Decimal("50000.00")
 
+REMEMBERED: Final = timedelta(days=2)
+"""How long trades are remembered: longer than any trading day lasts."""
+
+MAX_ENDED_ORDERS: Final = 10_000
+MAX_TRADES: Final = 100_000
+"""Far more than the practice traders make in the time that trades are remembered."""
+
 _ORDER_REJECTED: Final = 2
 _CONTRACT_NOT_FOUND: Final = 8
 _CONTRACT_NOT_ACTIVE: Final = 9
@@ -37,6 +47,8 @@ _ORDER_NOT_FOUND: Final = 2
 _POSITION_NOT_FOUND: Final = 2
 _POSITION_CONTRACT_NOT_FOUND: Final = 3
 _ACCOUNT_NOT_FOUND: Final = 1
+_ORDER_UNKNOWN: Final = 1
+_CENT: Final = Decimal("0.01")
 
 
 class Message(NamedTuple):
@@ -53,6 +65,26 @@ class Quote(NamedTuple):
     bid: Decimal
     ask: Decimal
     last: Decimal
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a broker knows, as payloads: all that an exchange goes on from after a restart.
+
+    :ivar accounts: of every account that traded.
+    :ivar positions: of every position that is not flat.
+    :ivar orders: of every working order.
+    :ivar ended: of the orders that work no more, in the order of their end.
+    :ivar trades: oldest first.
+    :ivar highest_id: the highest id ever given to an order, a position or a trade.
+    """
+
+    accounts: tuple[Payload, ...] = ()
+    positions: tuple[Payload, ...] = ()
+    orders: tuple[Payload, ...] = ()
+    ended: tuple[Payload, ...] = ()
+    trades: tuple[Payload, ...] = ()
+    highest_id: int = 0
 
 
 @dataclass
@@ -131,9 +163,11 @@ class Exchange:
         self._accounts = {key: _Account(key, name) for key, name in accounts.items()}
         self._contracts = {contract.id: contract for contract in contracts}
         self._fees = fees
-        self._ids = itertools.count(first_id)
+        self._last_id = first_id - 1
         self._quotes: dict[str, Quote] = {}
         self._messages: list[Message] = []
+        self._ended: dict[int, Payload] = {}
+        self._trades: deque[tuple[datetime, Payload]] = deque(maxlen=MAX_TRADES)
 
     # What happened and what is.
 
@@ -172,6 +206,108 @@ class Exchange:
             _order_payload(order)
             for order in self._account("Order/searchOpen", account_id).orders.values()
         ]
+
+    def order(self, account_id: int, order_id: int) -> Payload:
+        """Return the payload of an order, working or ended.
+
+        :raises GatewayRefusedError: the account has none of that id, or it ended too long ago.
+        """
+        account = self._account("Order/searchById", account_id)
+        working = account.orders.get(order_id)
+        if working is not None:
+            return _order_payload(working)
+        ended = self._ended.get(order_id)
+        if ended is None or ended["accountId"] != account_id:
+            raise GatewayRefusedError("Order/searchById", _ORDER_UNKNOWN, f"no order {order_id}")
+        return {**ended}
+
+    def trades(self, account_id: int, since: datetime) -> list[Payload]:
+        """Return the payloads of the account's trades made at ``since`` or later, oldest first.
+
+        Those of the last two days are remembered.
+
+        :param since: aware.
+        """
+        self._account("Trade/search", account_id)
+        return [
+            {**payload}
+            for made, payload in self._trades
+            if made >= since and payload["accountId"] == account_id
+        ]
+
+    # What outlives an exchange.
+
+    def memory(self, now: datetime) -> Memory:
+        """Return what another exchange needs to go on from here; of the past, the last two days."""
+        began = now - REMEMBERED
+        accounts = self._accounts.values()
+        return Memory(
+            accounts=tuple(_account_payload(account) for account in accounts),
+            positions=tuple(
+                position for account in accounts for position in self.open_positions(account.id)
+            ),
+            orders=tuple(order for account in accounts for order in self.open_orders(account.id)),
+            ended=tuple(
+                order
+                for order in self._ended.values()
+                if datetime.fromisoformat(order["updateTimestamp"]) >= began
+            ),
+            trades=tuple(payload for made, payload in self._trades if made >= began),
+            highest_id=self._last_id,
+        )
+
+    def restore(self, memory: Memory, now: datetime) -> list[str]:
+        """Go on from what an earlier exchange knew; return what could not be, a sentence each.
+
+        What is of an account that is not here is dropped, and so are positions and orders in a
+        contract that is no longer listed; such an order has expired.  Nothing of this is told.
+
+        :param memory: its payloads have every field that this exchange gives them.
+        """
+        dropped = [
+            f"account {payload['id']} is not traded here any more: what it had is dropped"
+            for payload in memory.accounts
+            if payload["id"] not in self._accounts
+        ]
+        for payload in memory.accounts:
+            if payload["id"] in self._accounts:
+                self._accounts[payload["id"]].balance = payload["balance"]
+        for order in self._own(memory.ended):
+            self._remember_ended(order)
+        for payload in self._own(memory.trades):
+            self._remember_trade(payload, datetime.fromisoformat(payload["creationTimestamp"]))
+        for payload in self._own(memory.positions):
+            contract = self._contracts.get(payload["contractId"])
+            if contract is None:
+                dropped.append(_farewell("position", payload))
+            else:
+                positions = self._accounts[payload["accountId"]].positions
+                positions[contract.id] = _restored_position(payload, contract)
+        for payload in self._own(memory.orders):
+            contract = self._contracts.get(payload["contractId"])
+            if contract is None:
+                dropped.append(_farewell("order", payload))
+                expired = {"status": int(GatewayOrderStatus.EXPIRED)}
+                self._remember_ended({**payload, **expired, "updateTimestamp": now.isoformat()})
+            else:
+                orders = self._accounts[payload["accountId"]].orders
+                orders[payload["id"]] = _restored_order(payload, contract)
+        self._last_id = max(self._last_id, memory.highest_id)
+        return dropped
+
+    def _own(self, payloads: tuple[Payload, ...]) -> list[Payload]:
+        """Return those of the accounts that are here."""
+        return [payload for payload in payloads if payload["accountId"] in self._accounts]
+
+    def _remember_ended(self, order: Payload) -> None:
+        self._ended[order["id"]] = order
+        if len(self._ended) > MAX_ENDED_ORDERS:
+            del self._ended[next(iter(self._ended))]
+
+    def _remember_trade(self, payload: Payload, made: datetime) -> None:
+        self._trades.append((made, payload))
+        while self._trades[0][0] < made - REMEMBERED:
+            self._trades.popleft()
 
     # The market moves.
 
@@ -216,7 +352,7 @@ class Exchange:
             )
         order_type, side, size = _understood(order)
         placed = _Order(
-            id=next(self._ids),
+            id=self._next_id(),
             account_id=account_id,
             contract=contract,
             type=order_type,
@@ -280,8 +416,13 @@ class Exchange:
 
     def _match(self, account: _Account, order: _Order, now: datetime) -> None:
         quote = self._quotes[order.contract.id]
+        was_triggered = order.triggered
         price = _fill_price(order, quote)
         if price is None:
+            if order.triggered and not was_triggered:
+                # A stop limit that is a limit from now on: its update is how one can know later.
+                order.updated = now
+                self._tell_order(order)
             return
         del account.orders[order.id]
         order.status = GatewayOrderStatus.FILLED
@@ -331,7 +472,7 @@ class Exchange:
     ) -> None:
         held = account.positions.get(order.contract.id)
         if held is None:
-            held = _Position(next(self._ids), order.contract, now)
+            held = _Position(self._next_id(), order.contract, now)
             account.positions[order.contract.id] = held
         held.net += order.direction * size
         held.price_sum += price * size
@@ -344,7 +485,10 @@ class Exchange:
         self._messages.append(Message(target, None, payload))
 
     def _tell_order(self, order: _Order) -> None:
-        self._tell("GatewayUserOrder", _order_payload(order))
+        payload = _order_payload(order)
+        if order.status is not GatewayOrderStatus.OPEN:
+            self._remember_ended(payload)
+        self._tell("GatewayUserOrder", payload)
 
     def _tell_trade(
         self,
@@ -357,8 +501,8 @@ class Exchange:
     ) -> None:
         fees = self._fees[order.contract.id] * size
         account.balance += (pnl or ZERO) - fees
-        payload = {
-            "id": next(self._ids),
+        nullable = {
+            "id": self._next_id(),
             "accountId": account.id,
             "contractId": order.contract.id,
             "creationTimestamp": now.isoformat(),
@@ -370,7 +514,13 @@ class Exchange:
             "voided": False,
             "orderId": order.id,
         }
-        self._tell("GatewayUserTrade", _without_nulls(payload))
+        payload = _without_nulls(nullable)
+        self._remember_trade(payload, now)
+        self._tell("GatewayUserTrade", payload)
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
 
     # Looking up.
 
@@ -435,6 +585,49 @@ def _fill_price(order: _Order, quote: Quote) -> Decimal | None:
         return None
     # What rests in the book is traded at its own price, even when the market jumps over it.
     return order.limit_price if order.resting else touch
+
+
+def _restored_position(payload: Payload, contract: Contract) -> _Position:
+    size: int = payload["size"]
+    # An average with endless places was cut, and half a cent of P&L would fall to the wrong side.  But
+    # prices are whole ticks and P&L is whole cents, so the sum is a whole number of the price of a cent.
+    cent = contract.tick_size * _CENT / contract.tick_value
+    price_sum = (payload["averagePrice"] * size / cent).to_integral_value() * cent
+    return _Position(
+        id=payload["id"],
+        contract=contract,
+        created=datetime.fromisoformat(payload["creationTimestamp"]),
+        net=size if payload["type"] == GatewayPositionType.LONG else -size,
+        price_sum=price_sum,
+    )
+
+
+def _restored_order(payload: Payload, contract: Contract) -> _Order:
+    order = _Order(
+        id=payload["id"],
+        account_id=payload["accountId"],
+        contract=contract,
+        type=GatewayOrderType(payload["type"]),
+        side=GatewayOrderSide(payload["side"]),
+        size=payload["size"],
+        limit_price=payload.get("limitPrice"),
+        stop_price=payload.get("stopPrice"),
+        custom_tag=payload.get("customTag"),
+        created=datetime.fromisoformat(payload["creationTimestamp"]),
+        updated=datetime.fromisoformat(payload["updateTimestamp"]),
+    )
+    # A working order was met by the market when it was placed.  It has been updated since only if its
+    # stop was reached and its limit was not; and a limit that was not reached rests.
+    order.triggered = order.stop_price is not None and order.updated > order.created
+    order.resting = order.stop_price is None or order.triggered
+    return order
+
+
+def _farewell(kind: str, payload: Payload) -> str:
+    return (
+        f"{kind} {payload['id']} of account {payload['accountId']}, {payload['size']} "
+        f"{payload['contractId']}, is dropped: the contract is not listed any more"
+    )
 
 
 def _product_code(contract: Contract) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -17,8 +19,12 @@ from zope.interface import implementer
 from riskd.contracts import Contract
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
 from riskd.practice.exchange import Exchange, Message
+from riskd.practice.ledger import Ledger, Note, last_prices
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.traders import Cancel, Place, Trader, Wish
+
+LEDGER_NAME: Final = "practice-ledger.jsonl"
+"""What the ledger's file is called in its directory."""
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -33,6 +39,8 @@ class PracticeGateway:
     :param accounts: what each account trades, as tickers such as ``MNQ``, by account id.
     :param seed: the same one gives the same prices and trades; ``None`` gives new ones.
     :param is_open: whether the market moves and the traders trade; shut, it only answers requests.
+    :param ledger: the directory of the ledger, from which positions, orders and trades are restored at
+        the start; ``None`` begins with fresh accounts and keeps none.  No two gateways may share one.
     """
 
     name = "practice"
@@ -45,6 +53,7 @@ class PracticeGateway:
         *,
         seed: int | None = None,
         is_open: bool = True,
+        ledger: Path | None = None,
     ) -> None:
         self._now = now
         # Unseeded, ids go on from those of an earlier run, as a broker's do.
@@ -63,6 +72,9 @@ class PracticeGateway:
             if is_open and (contracts := self._listed(tickers))
         }
         self._listener: IGatewayListener | None = None
+        self._ledger = None if ledger is None else Ledger(ledger / LEDGER_NAME)
+        self._is_restored = False
+        self._untold: deque[Message] = deque()
         self._delivering = False
         self._is_open = is_open
         self._loop = LoopingCall(self._step)
@@ -71,13 +83,16 @@ class PracticeGateway:
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         """Open the market and tell ``listener`` what happens from now on."""
         self._listener = listener
+        self._untold.clear()
+        if not self._is_restored:
+            self._is_restored = True
+            self._restore()
         for contract_id, quote in self._market.opening():
             self._exchange.move_market(contract_id, quote, self._now())
+        self._record()
+        self._deliver()
         if self._is_open:
-            self._deliver()
             self._loop.start(STEP_SECONDS, now=False).addErrback(self._stopped_by_error)
-        else:
-            self._exchange.take_messages()
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
@@ -85,6 +100,8 @@ class PracticeGateway:
         if self._loop.running:
             self._loop.stop()
         self._listener = None
+        if self._ledger is not None:
+            self._ledger.close()
         return succeed(None)
 
     def search_open_positions(self, account_id: int) -> Deferred[list[Payload]]:
@@ -94,6 +111,14 @@ class PracticeGateway:
     def search_open_orders(self, account_id: int) -> Deferred[list[Payload]]:
         """Return the account's working orders."""
         return execute(self._exchange.open_orders, account_id)
+
+    def search_order(self, account_id: int, order_id: int) -> Deferred[Payload]:
+        """Return an order, working or ended."""
+        return execute(self._exchange.order, account_id, order_id)
+
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+        """Return the account's trades made at ``since`` or later; two days are remembered."""
+        return execute(self._exchange.trades, account_id, since)
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
         """Return a contract."""
@@ -117,8 +142,28 @@ class PracticeGateway:
 
     def _request(self, act: Callable[[], _T]) -> Deferred[_T]:
         result = execute(act)
+        self._record()
         self._deliver()
         return result
+
+    def _restore(self) -> None:
+        if self._ledger is None:
+            return
+        now = self._now()
+        memory, notes = self._ledger.read()
+        self._log_notes(notes)
+        for sentence in self._exchange.restore(memory, now):
+            _log.warn("practice ledger: {sentence}", sentence=sentence)
+        # The market goes on where it was left: a jump of its prices would be a loss nobody traded.
+        self._market.resume(last_prices(memory))
+        self._log_notes(self._ledger.rewrite(self._exchange.memory(now)))
+
+    def _log_notes(self, notes: list[Note]) -> None:
+        for note in notes:
+            if note.is_error:
+                _log.error("practice ledger: {text}", text=note.text)
+            else:
+                _log.warn("practice ledger: {text}", text=note.text)
 
     def _listed(self, tickers: tuple[str, ...]) -> tuple[Contract, ...]:
         return tuple(known for known in self._market.contracts if known.root in tickers)
@@ -135,6 +180,7 @@ class PracticeGateway:
             )
             for wish in wishes:
                 self._carry_out(account_id, wish, now)
+        self._record()
         self._deliver()
 
     def _carry_out(self, account_id: int, wish: Wish, now: datetime) -> None:
@@ -151,6 +197,18 @@ class PracticeGateway:
                 "practice trader of {account}: {refusal}", account=account_id, refusal=refusal
             )
 
+    def _record(self) -> None:
+        """Write down what happened; then it may be told, as a broker knows before it tells."""
+        messages = self._exchange.take_messages()
+        if not self._is_open:
+            # A shut market has opening prices to fill orders at, and quotes nothing.
+            messages = [message for message in messages if message.contract_id is None]
+        of_users = [message for message in messages if message.contract_id is None]
+        if self._ledger is not None and of_users:
+            now = self._now()
+            self._log_notes(self._ledger.append(of_users, lambda: self._exchange.memory(now)))
+        self._untold.extend(messages)
+
     def _deliver(self) -> None:
         # A listener may act on what it is told, and so come back here.  What follows from that waits
         # its turn: told at once, it would overtake what happened before it.
@@ -158,9 +216,8 @@ class PracticeGateway:
             return
         self._delivering = True
         try:
-            while messages := self._exchange.take_messages():
-                for message in messages:
-                    self._tell(message)
+            while self._untold:
+                self._tell(self._untold.popleft())
         finally:
             self._delivering = False
 

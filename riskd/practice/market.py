@@ -6,7 +6,7 @@ same seed gives the same walk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -19,6 +19,7 @@ from riskd.practice.exchange import Quote
 STEP_SECONDS: Final = 0.25
 """How often the market may move; each contract is quoted 1 to 4 times a second."""
 
+_STEPS_A_SECOND: Final = round(1 / STEP_SECONDS)
 _MONTH_CODES: Final = "FGHJKMNQUVXZ"
 _CALM_TO_HURRY: Final = 0.02
 _HURRY_TO_CALM: Final = 0.08
@@ -31,7 +32,7 @@ class Listing(NamedTuple):
     :ivar code: the gateway's product code.
     :ivar opening: about where its price begins.
     :ivar volatility: the standard deviation of a step, in ticks.
-    :ivar pace: the chance that a step brings a quote.
+    :ivar pace: the chance that a step brings a quote; after a second without one, it surely does.
     :ivar fee: dollars a contract and half-turn.
     """
 
@@ -89,6 +90,12 @@ class Market:
         self.contracts = tuple(walk.contract for walk in self._walks)
         self.fees = {walk.contract.id: walk.listing.fee for walk in self._walks}
 
+    def resume(self, prices: Mapping[str, Decimal]) -> None:
+        """Go on from known prices, by contract id; contracts that are not listed are passed over."""
+        for walk in self._walks:
+            if walk.contract.id in prices:
+                walk.resume(prices[walk.contract.id])
+
     def opening(self) -> Iterator[tuple[str, Quote]]:
         """Yield the first quote of every contract."""
         for walk in self._walks:
@@ -109,8 +116,15 @@ class _Walk:
         self._hurried = False
         self._remainder = 0.0
         self._last_was_bought = False
+        self._silent_steps = 0
+        # A price stays above zero, and far enough from it for stops below.
+        self._floor = listing.opening / 2
         scatter = Decimal(random.randint(-100, 100)) * contract.tick_size
         self._bid = round_down_to_tick(listing.opening, contract.tick_size) + scatter
+
+    def resume(self, price: Decimal) -> None:
+        """Go on from ``price``."""
+        self._bid = max(round_down_to_tick(price, self.contract.tick_size), self._floor)
 
     def step(self) -> bool:
         """Move on; tell whether there is a new quote."""
@@ -118,16 +132,17 @@ class _Walk:
         if random.random() < (_HURRY_TO_CALM if self._hurried else _CALM_TO_HURRY):
             self._hurried = not self._hurried
         move = random.gauss(0.0, self.listing.volatility * (_HURRY if self._hurried else 1.0))
-        quoted = random.random() < self.listing.pace
+        # However slow its pace, a contract is quoted once a second.
+        self._silent_steps += 1
+        quoted = random.random() < self.listing.pace or self._silent_steps == _STEPS_A_SECOND
         self._last_was_bought = random.choice((True, False))
         self._remainder += move
         if not quoted:
             return False
+        self._silent_steps = 0
         ticks = round(self._remainder)
         self._remainder -= ticks
-        # A price stays above zero, and far enough from it for stops below.
-        floor = self.listing.opening / 2
-        self._bid = max(self._bid + ticks * self.contract.tick_size, floor)
+        self._bid = max(self._bid + ticks * self.contract.tick_size, self._floor)
         return True
 
     def quote(self) -> Quote:

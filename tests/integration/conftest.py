@@ -76,6 +76,13 @@ def twistd_command(*arguments: str) -> list[str]:
     return [os.fspath(twistd), "-n", "--pidfile=", "riskd", *arguments]
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let no test touch the state of the user who runs it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 @pytest.fixture
 def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
     """Start daemons that are gone after the test."""

@@ -16,12 +16,18 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pyte
 import pytest
 
-from riskd.testing import DaemonHarness
+from riskd.account import AccountState, apply
+from riskd.events import Event
+from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.store import Store
+from riskd.testing import DaemonHarness, make_event
 
 DEADLINE_SECONDS: Final = 10
 MAIN: Final = "import sys; from trader.console import main; sys.exit(main())"
@@ -48,7 +54,7 @@ class Terminal:
             stdout=self._slave,
             stderr=self._slave,
             start_new_session=True,
-            env={**inherited, "TERM": "xterm-256color", **environment},
+            env={**inherited, "TERM": "xterm-256color", "PYTHON_COLORS": "0", **environment},
         )
 
     @property
@@ -157,8 +163,9 @@ def check_that_the_terminal_was_left_in_order(terminal: Terminal) -> None:
 
 
 def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: str) -> None:
-    terminal.start("123", "--url", url)
+    terminal.start("123", "--url", url, "--state", str(daemon.state))
     terminal.wait_for("account 123", "PRACTICE", "LIVE", "Connected to daemon", "q quit")
+    terminal.wait_for("P&L of the day", "Positions (none)")
     assert not terminal.is_as_before
 
     trigger = daemon.trigger_test_event
@@ -206,6 +213,120 @@ def test_a_daemon_that_does_not_run_is_asked_for_again(terminal: Terminal, dead_
     terminal.wait_for("NEXT TRY IN 4 s")
     terminal.press("q")
     assert terminal.exit_status() == 0
+
+
+def publish(directory: Path, *events: Event, ago: float = 0) -> None:
+    """Publish in ``directory`` what a daemon knew ``ago`` seconds ago, after ``events``."""
+    state = AccountState(account_id=123)
+    for event in events:
+        state = apply(state, event)
+    store = Store(directory)
+    now = datetime.now(UTC) - timedelta(seconds=ago)
+    store.open((123,), now)
+    store.write([state], "practice", now)
+    store.publish()
+    store.close()
+
+
+def test_without_a_daemon_the_last_known_state_is_on_the_screen(
+    terminal: Terminal, dead_url: str, tmp_path: Path
+) -> None:
+    def left() -> int | None:
+        """Return the seconds that the lockout is said to last."""
+        found = re.search(r"LOCKED OUT until .* \((\d+):(\d\d) left\): Daily loss", terminal.shown)
+        return int(found[1]) * 60 + int(found[2]) if found else None
+
+    end = datetime.now(UTC) + timedelta(minutes=50)
+    publish(
+        tmp_path,
+        make_event("MarketQuote", {"last": 21010.75}),
+        make_event("GatewayUserPosition", {"type": 1, "size": 3, "averagePrice": 21000.50}),
+        make_event("GatewayUserTrade", {"profitAndLoss": -45.50}),
+        make_event("enforcement_action", {"reason": "Daily loss"}),
+        make_event("lockout_set", {"reason": "Daily loss", "locked_until": end.isoformat()}),
+        make_event("daemon_status", {"status": "STOPPING", "message": "The daemon is stopping"}),
+        ago=130,
+    )
+    terminal.start("123", "--url", dead_url, "--state", str(tmp_path))
+    terminal.wait_for(
+        "PRACTICE",
+        "Cannot connect to daemon (is it running?)",
+        "Last known state, ",
+        ", 2 min ago",
+        "P&L of the day",
+        "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
+        "Positions (1)",
+        "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
+    )
+    assert re.search(r"MNQU5 +Long +3 avg +21000\.50 last +21010\.75", terminal.shown)
+    assert "stopping" not in terminal.shown
+    first = left()
+    assert first is not None
+    assert 2900 < first < 3000
+    terminal.wait_until(lambda: (left() or first) < first, "the countdown running")
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    check_that_the_terminal_was_left_in_order(terminal)
+
+
+def test_what_is_wrong_with_the_file_is_a_sentence_until_nothing_is(
+    terminal: Terminal, dead_url: str, tmp_path: Path
+) -> None:
+    published = tmp_path / PUBLISHED_NAME
+    terminal.start("123", "--url", dead_url, "--state", str(tmp_path))
+    terminal.wait_for("No last known state: ", "is not there", "not connected yet")
+    published.write_bytes(b"no database")
+    terminal.wait_for("Cannot read the last known state: ", "is damaged")
+    published.unlink()
+    publish(tmp_path, make_event("GatewayUserTrade", {"profitAndLoss": -45.50}))
+    terminal.wait_for("Last known state, ", "Realized -45.50")
+    assert "No last known state" not in terminal.shown
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    assert b"Traceback" not in terminal.written
+
+
+def test_an_account_that_the_file_does_not_know_is_said(
+    terminal: Terminal, dead_url: str, tmp_path: Path
+) -> None:
+    publish(tmp_path)
+    terminal.start("999", "--url", dead_url, "--state", str(tmp_path))
+    terminal.wait_for("Account 999 is not in the last known state; it knows 123")
+
+
+def test_a_console_that_comes_late_has_the_whole_day(
+    terminal: Terminal, daemon: DaemonHarness, url: str
+) -> None:
+    trigger = daemon.trigger_test_event
+    trigger("GatewayUserPosition", {"type": 1, "size": 3, "averagePrice": 21000.50})
+    trigger("GatewayUserOrder", {"type": 3, "side": 2, "limitPrice": None, "stopPrice": 20990.25})
+    trigger("GatewayUserTrade", {"id": 1, "profitAndLoss": -45.50})
+    trigger("enforcement_action", {"reason": "Daily loss"})
+    trigger("lockout_set", {"reason": "Daily loss"})
+    terminal.start("123", "--url", url, "--state", str(daemon.state))
+    terminal.wait_for(
+        "LIVE",
+        "LOCKED OUT until an operator unlocks it: Daily loss",
+        "P&L of the day",
+        "Realized -45.50",
+        "Trades 1",
+        "Positions (1)",
+        "stop 20990.25",
+        "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
+    )
+    trigger("GatewayUserTrade", {"id": 1, "profitAndLoss": -45.50})
+    trigger("GatewayUserTrade", {"id": 2, "profitAndLoss": -4.50})
+    trigger("MarketQuote", {"last": 21010.75})
+    terminal.wait_for(
+        "Realized -50.00   Unrealized +61.50   Total +11.50   Trades 2", "Trade -4.50"
+    )
+    assert "Trade -45.50" not in terminal.shown
+    daemon.stop()
+    terminal.wait_for("Lost connection to daemon", "Last known state, ", "Realized -50.00")
+    assert "\n The daemon is stopping" not in terminal.shown
+    daemon.start()
+    terminal.wait_for(" LIVE ", "LOCKED OUT", "P&L of the day")
+    assert terminal.shown.count("ENFORCED") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -265,6 +386,7 @@ def test_no_color_is_no_color(terminal: Terminal, dead_url: str) -> None:
     assert styles
     codes = {int(code) for style in styles for code in style.split(b";") if code}
     assert codes <= {0, 1, 4, 7, 39, 49}
+    assert {1, 7} <= codes, "nothing stands out"
 
 
 def run_sabotaged(sabotage: str) -> str:

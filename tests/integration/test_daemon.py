@@ -60,10 +60,10 @@ def test_a_capture_holds_what_the_document_says(twistd: Start) -> None:
     stream = connect(twistd("--port", "0", "--practice-seed", "3"))
     seen: dict[int, set[str]] = {123: set(), 456: set()}
     wanted = {"MarketQuote", "GatewayUserOrder", "GatewayUserPosition"}
-    while not all(wanted <= kinds for kinds in seen.values()):
+    while not all(wanted <= seen[account] for account in (123, 456)):
         messages.append(stream.recv())
         message = json.loads(messages[-1])
-        seen[message["account_id"]].add(message["type"])
+        seen.setdefault(message["account_id"], set()).add(message["type"])
     stream.shutdown()
     for text in messages:
         assert len(text.encode()) < 1024

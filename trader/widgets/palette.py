@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-PaletteEntry = tuple[str, str, str]
+PaletteEntry = tuple[str, str, str, str]
+"""Name, foreground, background, and what takes their place where there are no colors: there words and
+signs carry everything, and standing out is all that is left."""
 
 DARK: Final[tuple[PaletteEntry, ...]] = (
-    ("text", "light gray", "default"),
-    ("dim", "dark gray", "default"),
-    ("title", "light cyan", "default"),
-    ("strong", "white,bold", "default"),
-    ("gain", "light green", "default"),
-    ("loss", "light red", "default"),
-    ("good", "black", "dark green"),
-    ("alert", "white,bold", "dark red"),
-    ("warning", "black", "brown"),
-    ("bar", "white", "dark blue"),
-    ("practice", "black,bold", "brown"),
+    ("text", "light gray", "default", "default"),
+    ("dim", "dark gray", "default", "default"),
+    ("title", "light cyan", "default", "underline"),
+    ("strong", "white,bold", "default", "bold"),
+    ("gain", "light green", "default", "default"),
+    ("loss", "light red", "default", "bold"),
+    ("good", "black", "dark green", "standout"),
+    ("alert", "white,bold", "dark red", "bold,standout"),
+    ("warning", "black", "brown", "standout"),
+    ("bar", "white", "dark blue", "standout"),
+    ("practice", "black,bold", "brown", "bold,standout"),
 )
-
-MONOCHROME: Final[tuple[PaletteEntry, ...]] = (
-    ("text", "default", "default"),
-    ("dim", "default", "default"),
-    ("title", "default,underline", "default"),
-    ("strong", "default,bold", "default"),
-    ("gain", "default", "default"),
-    ("loss", "default,bold", "default"),
-    ("good", "default,standout", "default"),
-    ("alert", "default,bold,standout", "default"),
-    ("warning", "default,standout", "default"),
-    ("bar", "default,standout", "default"),
-    ("practice", "default,bold,standout", "default"),
-)
-"""For ``NO_COLOR``: words and signs carry everything, and standing out is all that is left."""

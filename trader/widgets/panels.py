@@ -12,6 +12,7 @@ from typing import Final
 from riskd.account import OpenPnl, position_pnl
 from riskd.events import GatewayUserPosition, MarketQuote, Status
 from trader.activity import (
+    average_price,
     contract_name,
     contract_price,
     order_type_name,
@@ -27,6 +28,8 @@ Panel = Callable[[View, datetime, int], list[Markup]]
 
 _STALE_SECONDS: Final = 5
 _SILENT_SECONDS: Final = 30
+_LINES_FOR_FILE_TROUBLE: Final = 3
+"""Its sentence names a path, and says after it what to do."""
 
 
 def header(view: View, now: datetime, width: int) -> list[Markup]:
@@ -35,7 +38,7 @@ def header(view: View, now: datetime, width: int) -> list[Markup]:
     if view.gateway_name is not None:
         is_practice = view.gateway_name == "practice"
         left.append(("practice" if is_practice else "bar", f" {view.gateway_name.upper()} "))
-    daemon = view.account.daemon
+    daemon = view.daemon
     if view.source is Source.LIVE:
         is_fine = daemon is None or daemon.status is Status.RUNNING
         state = (
@@ -54,17 +57,16 @@ def header(view: View, now: datetime, width: int) -> list[Markup]:
 
 
 def banner(view: View, now: datetime, width: int) -> list[Markup]:
-    """What must not be missed: no connection, a lockout, a daemon in trouble; then what flashes.
+    """What must not be missed: no connection, no file, a lockout, a daemon in trouble; what flashes.
 
     The line for what flashes is always there, so that nothing below it jumps.
     """
     lines: list[Markup] = []
     if view.source is not Source.LIVE:
-        lines += _wrapped("alert", view.trouble or "Connecting to daemon", width)
-    known_at = view.last_event_at or view.since
-    if view.source is Source.LAST_KNOWN and known_at is not None:
-        ago = age((now - known_at).total_seconds())
-        lines += _wrapped("warning", f"Last known state, {clock(known_at)}, {ago} ago", width)
+        lines += wrapped("alert", view.trouble or "Connecting to daemon", width)
+    if view.source is Source.LAST_KNOWN:
+        lines += wrapped("warning", f"Last known state, {_when(view.known_at, now)}", width)
+    lines += wrapped("warning", view.file_trouble, width, _LINES_FOR_FILE_TROUBLE)
     lockout = view.account.lockout
     if lockout is not None:
         if lockout.locked_until is None:
@@ -72,23 +74,24 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
         else:
             left = countdown((lockout.locked_until - now).total_seconds())
             until = f"until {clock(lockout.locked_until)} ({left} left)"
-        lines += _wrapped("alert", f"LOCKED OUT {until}: {lockout.reason}", width)
-    daemon = view.account.daemon
+        lines += wrapped("alert", f"LOCKED OUT {until}: {lockout.reason}", width)
+    daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
-        lines += _wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
+        lines += wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
     if is_stopping(daemon) and view.source is Source.LIVE:
-        lines += _wrapped("alert", "The daemon is stopping", width)
+        lines += wrapped("alert", "The daemon is stopping", width)
     flash = view.flash
-    return lines + (_wrapped(flash.style, flash.text, width) if flash is not None else [[]])
+    return lines + (wrapped(flash.style, flash.text, width) if flash is not None else [[]])
 
 
 def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
-    title = "P&L" if view.since is None else f"P&L seen since {clock(view.since)}"
-    account = view.account
     if view.source is Source.NOTHING:
-        return [_title(title, "", width), [("dim", f"{UNKNOWN}  not connected yet")]]
+        return [_title("P&L", "", width), [("dim", f"{UNKNOWN}  not connected yet")]]
+    since = view.seen_since
+    title = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
+    account = view.account
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     figures: Markup = []
@@ -115,7 +118,7 @@ def positions(view: View, now: datetime, width: int) -> list[Markup]:
         style = signed_style(value.amount or Decimal(0)) if is_fresh else "dim"
         shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
         last = contract_price(view.account, position.contract_id, quote.last) if quote else UNKNOWN
-        average = contract_price(view.account, position.contract_id, position.average_price)
+        average = average_price(view.account, position)
         lines.append(
             row(
                 [
@@ -171,7 +174,8 @@ def quotes(view: View, now: datetime, width: int) -> list[Markup]:
             contract_price(view.account, quote.contract_id, value)
             for value in (quote.bid, quote.ask, quote.last)
         ]
-        is_silent = seconds > _SILENT_SECONDS
+        # What is last known stands, dimmed and with its age; of a market that is live, silence is news.
+        is_silent = view.source is Source.LIVE and seconds > _SILENT_SECONDS
         if is_silent:
             prices = [UNKNOWN] * len(prices)
         is_fresh = seconds <= _STALE_SECONDS
@@ -231,9 +235,15 @@ def _age(quote: MarketQuote, now: datetime) -> float:
     return (now - quote.timestamp).total_seconds()
 
 
-def _wrapped(style: str, text: str, width: int) -> list[Markup]:
-    """Return ``text`` in full-width lines, two at the most."""
-    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=2, placeholder="…")
+def _when(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "of unknown age"
+    return f"{clock(moment)}, {age((now - moment).total_seconds())} ago"
+
+
+def wrapped(style: str, text: str, width: int, most: int = 2) -> list[Markup]:
+    """Return ``text`` in full-width lines, ``most`` of them at the most; none for no text."""
+    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=most, placeholder="…")
     return [[(style, f" {line} ".ljust(width))] for line in lines]
 
 
@@ -243,10 +253,12 @@ def _title(text: str, aside: str, width: int) -> Markup:
 
 
 def _count(view: View, number: int) -> str:
-    """Return how many there are; without a word on any, that none was seen is all one can say."""
+    """Return how many there are; without the file, that none was seen is all one can say."""
     if number:
         return f"({number})"
-    return "(not connected yet)" if view.source is Source.NOTHING else "(none seen)"
+    if view.source is Source.NOTHING:
+        return "(not connected yet)"
+    return "(none)" if view.seen_since is None else "(none seen)"
 
 
 def _amount(view: View, amount: Decimal | None) -> Markup:

@@ -14,10 +14,10 @@ from trader.widgets import panels
 from trader.widgets.markup import Markup
 
 MIN_COLUMNS: Final = 80
-MIN_ROWS: Final = 24
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
 _LINES_FOR_ACTIVITY: Final = 4
+_FOOTER_ROWS: Final = 1
 
 
 class Screen(urwid.Widget):
@@ -48,14 +48,21 @@ class Screen(urwid.Widget):
     def render(self, size: tuple[int, int], focus: bool = False) -> urwid.Canvas:  # type: ignore[override]  # noqa: ARG002
         """Return the picture of the view."""
         columns, rows = size
-        lines = compose(self._view(), self._now(), columns, rows - 1)
+        lines = compose(self._view(), self._now(), columns, rows - _FOOTER_ROWS)
         lines.append([("dim", self._footer)])
         return _canvas(lines[:rows], columns, rows)
 
 
 def compose(view: View, now: datetime, columns: int, rows: int) -> list[Markup]:
-    """Return exactly ``rows`` lines that show as much of ``view`` as fits."""
+    """Return exactly ``rows`` lines that show as much of ``view`` as fits.
+
+    On a narrow screen there are no figures at all: one that is cut is a wrong one.
+    """
     top = panels.header(view, now, columns) + panels.banner(view, now, columns)
+    if columns < MIN_COLUMNS:
+        too_few = f"{columns} columns are too few for figures; {MIN_COLUMNS} are needed"
+        top += panels.wrapped("strong", too_few, columns)
+        return (top + [[] for _ in range(rows)])[:rows]
     top += panels.pnl(view, now, columns)
     tables = [panel(view, now, columns) for panel in _TABLES]
     heights = _share(rows - len(top) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])

@@ -1,0 +1,147 @@
+"""The tables of the journal, and how an older journal becomes a newer one.
+
+Events are kept in the wire's own words (:func:`riskd.events.encode_data`), beside the keys they are
+found by.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE accounts (
+        account_id INTEGER PRIMARY KEY,
+        realized_pnl TEXT NOT NULL,
+        trade_count INTEGER NOT NULL,
+        last_reset TEXT,
+        day_began INTEGER
+    );
+    CREATE TABLE contracts (
+        contract_id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        tick_size TEXT NOT NULL,
+        tick_value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE positions (
+        account_id INTEGER NOT NULL,
+        contract_id TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, contract_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE orders (
+        account_id INTEGER NOT NULL,
+        order_id INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, order_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE trades (
+        account_id INTEGER NOT NULL,
+        trade_id INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, trade_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE quotes (
+        account_id INTEGER NOT NULL,
+        contract_id TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, contract_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE lockouts (
+        account_id INTEGER NOT NULL,
+        rule_id TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, rule_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE enforcement (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        account_id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX enforcement_by_account ON enforcement (account_id, at);
+    """,
+)
+"""What makes each version of the schema out of the one before; the first makes it out of nothing.
+
+``facts`` holds what is true once: ``as_of``, ``gateway`` and ``daemon_status``.  ``enforcement`` is a
+log, of which nothing is ever deleted; the other tables hold what is so now.  ``at`` and ``day_began``
+are milliseconds since 1970.
+"""
+
+
+TABLES: Final = (
+    "facts",
+    "accounts",
+    "contracts",
+    "positions",
+    "orders",
+    "trades",
+    "quotes",
+    "lockouts",
+    "enforcement",
+)
+"""The tables of the newest version."""
+
+_APPLICATION_ID: Final = 0x7269736B
+"""Marks a file as riskd's own; the letters are ``risk``."""
+
+
+class DamagedError(Exception):
+    """The journal is no longer a journal."""
+
+
+class NewerSchemaError(Exception):
+    """The file was written by a newer riskd."""
+
+    def __init__(self, path: Path, version: int, known: int) -> None:
+        super().__init__(
+            f"{path} was written by a newer riskd (schema {version}, this one knows {known}); "
+            "upgrade riskd, or start with another --state directory"
+        )
+
+
+def check_version(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:
+    """Return the schema version of an open file; 0 is an empty one.
+
+    :raises DamagedError: it is not a journal.
+    :raises NewerSchemaError: this riskd does not know it.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if version != 0 and application_id != _APPLICATION_ID:
+        raise DamagedError("its header is not that of a journal")
+    if version > known:
+        raise NewerSchemaError(path, version, known)
+    return int(version)
+
+
+def migrate(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS
+) -> None:
+    """Bring the file up to date, in one transaction; an older file is copied first.
+
+    :raises NewerSchemaError: the file is newer than ``migrations``; then nothing is changed.
+    """
+    version = check_version(connection, path, len(migrations))
+    if version == len(migrations):
+        return
+    if version:
+        backup = path.with_name(f"{path.name}.v{version}.backup")
+        backup.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(backup),))
+        backup.chmod(0o600)
+    script = "".join(migrations[version:])
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {_APPLICATION_ID};"
+            f" PRAGMA user_version = {len(migrations)}; COMMIT;"
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.rollback()
+        raise

@@ -1,0 +1,293 @@
+"""The journal in a running daemon: what is written when, and who waits for it.
+
+All work on the disk is done in one thread; the reactor's never waits.  What riskd alone knows is on
+the disk before it is announced (:meth:`JournalService.make_durable`); the rest is written within a
+second.  A client's handshake waits for the published copy (:meth:`JournalService.published`), which is
+the whole synchronization between the file and the stream.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from riskd.account import AccountState
+from riskd.journal.store import Recovery, Store
+
+WRITE_BEHIND_SECONDS: Final = 0.5
+"""How long a change may wait for others before it is written and published."""
+
+QUOTES_WRITTEN_EVERY: Final = 1.0
+QUOTES_PUBLISHED_EVERY: Final = 5.0
+"""Quotes alone are written and published no more often than this, in seconds."""
+
+HANDSHAKE_SECONDS: Final = 1.0
+"""The longest that a handshake waits for the published copy."""
+
+RETRY_SECONDS: Final = 1.0
+
+_log = Logger()
+_T = TypeVar("_T")
+
+
+class DiskThread:
+    """The one thread in which everything is done that waits for the disk."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(1, 1, "journal")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._pool.start()
+
+    def run(self, act: Callable[[], _T]) -> Deferred[_T]:
+        """Call ``act`` in the thread, after all that was asked for before; fire with its result."""
+        return deferToThreadPool(self._reactor, self._pool, act)
+
+    def stop(self) -> None:
+        """Let the thread end; what it was asked for is done first."""
+        if self._pool.started:
+            self._pool.stop()
+
+
+class JournalService(Service):
+    """Writes and publishes what ``states`` gives, when it is told that something has changed.
+
+    :param clock: the reactor.
+    :param store: the journal.
+    :param thread: where the disk is waited for.
+    :param now: gives the time of day, aware.
+    :param gateway_name: the kind of gateway, for the consoles.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: Store,
+        thread: DiskThread,
+        now: Callable[[], datetime],
+        gateway_name: str,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._thread = thread
+        self._now = now
+        self._gateway_name = gateway_name
+        self._states: Callable[[], Iterable[AccountState]] = tuple
+        self._account_ids: tuple[int, ...] = ()
+        self._report: Callable[[str], None] = lambda _trouble: None
+        self._found: Callable[[Recovery], None] = lambda _recovery: None
+        self._trouble = ""
+        self._is_ready = False
+        self._is_recovered = False
+        self._is_busy = False
+        self._is_unpublished = True
+        self._has_new_quotes = False
+        self._published_at: float | None = None
+        self._write_waiters: list[Deferred[None]] = []
+        self._publish_waiters: list[Deferred[None]] = []
+        self._publishing_for: list[Deferred[None]] | None = None
+        self._timer: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        """Be ready to work."""
+        super().startService()
+        self._thread.start()
+
+    def recover(
+        self,
+        account_ids: Iterable[int],
+        states: Callable[[], Iterable[AccountState]],
+        found: Callable[[Recovery], None],
+        report: Callable[[str], None],
+    ) -> Deferred[None]:
+        """Open the journal; fire when it is in use, or when it cannot be opened now.
+
+        What is told of :meth:`changed` before is written after.
+
+        :param account_ids: the accounts that are followed.
+        :param states: gives the states that are to be written, whenever the journal writes.
+        :param found: told what the journal knows, once it can be opened; that may be later.
+        :param report: told of trouble in a sentence, and with an empty one that it is over.
+        """
+        self._account_ids = tuple(account_ids)
+        self._states = states
+        self._found = found
+        self._report = report
+        self._is_ready = True
+        tried: Deferred[None] = Deferred()
+        self._write_waiters.append(tried)
+        self._begin()
+        return tried
+
+    def changed(self, *, only_quotes: bool = False) -> None:
+        """Take note that the states have changed; they will be written and published in time."""
+        if only_quotes:
+            self._has_new_quotes = True
+            self._work_within(QUOTES_WRITTEN_EVERY)
+        else:
+            self._is_unpublished = True
+            self._work_within(WRITE_BEHIND_SECONDS)
+
+    def make_durable(self) -> Deferred[None]:
+        """Write the states now; fire when they are on the disk, or when they cannot be written now.
+
+        What could not be written is trouble, is reported as such, and is tried again.
+        """
+        waiter: Deferred[None] = Deferred()
+        self._write_waiters.append(waiter)
+        self._is_unpublished = True
+        self._begin()
+        return waiter
+
+    def publish(self) -> None:
+        """Publish the states at once."""
+        self._publish_waiters.append(Deferred())
+        self._begin()
+
+    def published(self) -> Deferred[None]:
+        """Fire when the published copy holds all that was broadcast before this call.
+
+        Quotes may be up to five seconds behind.  Whatever happens, it fires within a second.
+        """
+        is_due = self._is_due_to_publish()
+        if not self.running or (not is_due and self._publishing_for is None):
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        if is_due or self._publishing_for is None:
+            self._publish_waiters.append(waiter)
+        else:
+            # The copy that is being made right now is of states that are still the latest.
+            self._publishing_for.append(waiter)
+        late = self._clock.callLater(HANDSHAKE_SECONDS, self._too_late, waiter)
+
+        def in_time(_result: object) -> None:
+            if late.active():
+                late.cancel()
+
+        waiter.addBoth(in_time)
+        self._begin()
+        return waiter
+
+    def stopService(self) -> Deferred[None]:
+        """Write and publish the last word, and let go of the journal."""
+        super().stopService()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        # What is under way was asked of the thread before, so this comes after it.
+        done = self._work(publish=True)
+        done.addCallback(lambda _: self._thread.run(self._store.close))
+        return done.addCallback(lambda _: self._thread.stop())
+
+    def _is_due_to_publish(self) -> bool:
+        if self._is_unpublished or self._published_at is None:
+            return True
+        age = self._clock.seconds() - self._published_at
+        return self._has_new_quotes and age >= QUOTES_PUBLISHED_EVERY
+
+    def _work_within(self, seconds: float) -> None:
+        due = self._clock.seconds() + seconds
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() > due:
+                self._timer.reset(seconds)
+        elif self.running:
+            self._timer = self._clock.callLater(seconds, self._begin)
+
+    def _begin(self) -> None:
+        """Work now, or after the work that is under way."""
+        if self._is_busy or not (self._is_ready and self.running):
+            return
+        self._is_busy = True
+        writers, self._write_waiters = self._write_waiters, []
+        publishers: list[Deferred[None]] = []
+        # Who only waits for the disk need not wait for a copy that nobody waits for.
+        publish = self._is_due_to_publish() and bool(self._publish_waiters or not writers)
+        if publish:
+            publishers, self._publish_waiters = self._publish_waiters, []
+            self._publishing_for = publishers
+            self._is_unpublished = self._has_new_quotes = False
+
+        def finish(is_written: bool) -> None:
+            self._is_busy = False
+            self._publishing_for = None
+            if is_written or not self.running:
+                _fire(writers + publishers)
+            else:
+                self._write_waiters[:0] = writers
+                self._publish_waiters[:0] = publishers
+            if self._write_waiters or self._publish_waiters:
+                self._begin()
+            elif self._has_new_quotes:
+                self._work_within(QUOTES_PUBLISHED_EVERY)
+
+        self._work(publish=publish).addCallback(finish)
+
+    def _work(self, *, publish: bool) -> Deferred[bool]:
+        """Write, and publish if asked; a journal that is not open is opened instead.
+
+        Trouble is reported, not raised.  Fires with whether there is no more to wait for: after the
+        journal was opened there is still all to be written.
+        """
+        states = tuple(self._states())
+        now = self._now()
+        # States of before the recovery would wipe out what the journal knows.
+        may_write = self._is_recovered
+
+        def work() -> Recovery | None:
+            if not self._store.is_open:
+                return self._store.open(self._account_ids, now)
+            if may_write:
+                self._store.write(states, self._gateway_name, now)
+                if publish:
+                    self._store.publish()
+            return None
+
+        def succeeded(recovery: Recovery | None) -> bool:
+            if recovery is not None:
+                self._is_recovered = True
+                self._is_unpublished = True
+                self._found(recovery)
+                self._work_within(0)
+            elif publish and may_write:
+                self._published_at = self._clock.seconds()
+            self._tell("")
+            return may_write
+
+        return self._thread.run(work).addCallbacks(succeeded, self._failed)
+
+    def _failed(self, failure: Failure) -> bool:
+        if failure.check(sqlite3.Error, OSError) is None:
+            _log.failure("a mistake in the journal", failure=failure)
+        self._is_unpublished = True
+        self._work_within(RETRY_SECONDS)
+        self._tell(f"The state file cannot be written: {failure.getErrorMessage()}")
+        return True
+
+    def _too_late(self, waiter: Deferred[None]) -> None:
+        if not waiter.called:
+            self._tell("The state file takes over a second to publish; consoles may be behind it")
+            waiter.callback(None)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            if trouble:
+                _log.error("{trouble}", trouble=trouble)
+            self._report(trouble)
+
+
+def _fire(waiters: Iterable[Deferred[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.called:
+            waiter.callback(None)

@@ -1,0 +1,116 @@
+"""A daemon in a hurry, to be killed: the practice market at many times its speed, and rules that bark.
+
+Run as ``python -m tests.hurried_daemon PORT STATE``.  It writes its port when it is in step.  A line on
+standard input makes it stand still and write the states of its accounts.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import LoopingCall
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.protocols.basic import LineOnlyReceiver
+
+from riskd.account import AccountState
+from riskd.config import PRACTICE_ACCOUNTS
+from riskd.journal.directory import StateDirectory
+from riskd.loopback import listen
+from riskd.pipeline import Pipeline
+from riskd.practice.gateway import PracticeGateway
+from riskd.tap import assemble, utc_now
+from riskd.testing import make_event
+
+SPEED = 50
+ANNOUNCE_SECONDS = 0.02
+LAST_RULE = "THE-END"
+"""The rule of the lockout after which nothing more is told."""
+
+
+def plain(state: AccountState) -> Any:
+    """Return a state in a form that can be compared across processes."""
+    # Quotes of before a console came may be behind in its file.
+    known = msgspec.structs.replace(state, final_orders={}, quotes={})
+    return msgspec.to_builtins(known, str_keys=True)
+
+
+class HastyClock:
+    """The reactor's clock, many times as fast."""
+
+    def seconds(self) -> float:
+        return reactor.seconds() * SPEED
+
+    def callLater(self, delay: float, act: Callable[..., Any], *arguments: Any) -> IDelayedCall:
+        return reactor.callLater(delay / SPEED, act, *arguments)
+
+
+class Control(LineOnlyReceiver):
+    """Stands still when told to, and then tells the states."""
+
+    delimiter = b"\n"
+
+    def __init__(self, port: int, gateway: PracticeGateway, pipeline: Pipeline) -> None:
+        self._port = port
+        self._gateway = gateway
+        self._pipeline = pipeline
+        self._barking = LoopingCall(self._bark)
+        self._random = random.Random()
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"%d" % self._port)
+        self._barking.start(ANNOUNCE_SECONDS)
+
+    def _bark(self) -> None:
+        account = self._random.choice((123, 456))
+        rule = f"RULE-{self._random.getrandbits(40):x}"
+        self._pipeline.announce(
+            make_event("enforcement_action", {"accountId": account, "rule_id": rule})
+        )
+        self._pipeline.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
+
+    def lineReceived(self, line: bytes) -> None:
+        self._barking.stop()
+        self._gateway.stop()
+        for account in (123, 456):
+            self._pipeline.announce(
+                make_event("lockout_set", {"accountId": account, "rule_id": LAST_RULE})
+            )
+        self._tell()
+
+    def _tell(self) -> None:
+        accounts = self._pipeline._accounts.values()
+        if any(account._to_be_told for account in accounts):
+            reactor.callLater(0.01, self._tell)
+            return
+        states = {str(account.state.account_id): plain(account.state) for account in accounts}
+        self.sendLine(msgspec.json.encode(states))
+
+    def connectionLost(self, reason: object = None) -> None:
+        if reactor.running:
+            reactor.stop()
+
+
+def main(port: int, state: Path) -> None:
+    """Run until killed."""
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    sockets = listen(port)
+    port = sockets[0].getsockname()[1]
+    accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+    gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
+    daemon, pipeline = assemble(reactor, gateway, sockets, StateDirectory(state))
+    reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    daemon.startService()
+    pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, gateway, pipeline)))
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

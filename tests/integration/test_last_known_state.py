@@ -1,0 +1,228 @@
+"""The state file of real daemons: after kills, for other users, on a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import websocket
+
+from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME
+from riskd.journal.reader import read_published
+from riskd.testing import DaemonHarness
+from tests import kills
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+
+Start = Callable[..., Twistd]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def connect(port: int) -> websocket.WebSocket:
+    return websocket.create_connection(f"ws://localhost:{port}", timeout=DEADLINE_SECONDS)
+
+
+def test_kills_at_random_moments_lose_nothing() -> None:
+    """Twenty kills under load; ``python -m tests.kills 200`` does more."""
+    kills.run(20)
+
+
+def test_a_handshake_finds_in_the_file_what_was_told_before(harness: DaemonHarness) -> None:
+    for number in range(5):
+        harness.trigger_test_event("GatewayUserTrade", {"id": 1000 + number})
+        harness.trigger_test_event("lockout_set", {"rule_id": f"RULE-{number}"})
+        stream = connect(harness.port)
+        account = read_published(harness.state).accounts[123]
+        assert 1000 + number in account.trades
+        assert f"RULE-{number}" in account.lockouts
+        stream.shutdown()
+
+
+def test_a_restart_forgets_no_lockout(harness: DaemonHarness) -> None:
+    harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
+    harness.kill()
+    harness.start()
+    stream = connect(harness.port)
+    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
+    stream.shutdown()
+
+
+def test_an_orderly_stop_leaves_its_last_word(harness: DaemonHarness) -> None:
+    harness.stop()
+    status = read_published(harness.state).accounts[123].daemon
+    assert status is not None
+    assert status.status == "STOPPING"
+
+
+def test_a_second_daemon_in_the_same_state_directory_is_refused(twistd: Start) -> None:
+    twistd("--port", "0")
+    result = subprocess.run(
+        twistd_command("--port", "0"),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert result.returncode != 0
+    (line,) = result.stderr.splitlines()
+    assert "another riskd uses the state directory" in line
+
+
+STRANGER = 54321
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user can reach."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path / "state"
+
+
+def as_stranger(state: Path) -> dict[str, bool]:
+    """Return what another user of this machine can do in the state directory."""
+    program = f"""
+import json, os, sqlite3
+from pathlib import Path
+from riskd.journal.reader import read_published
+state = Path({str(state)!r})
+os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
+def can(act):
+    try:
+        act()
+    except (OSError, sqlite3.Error):
+        return False
+    return True
+print(json.dumps({{
+    "read": can(lambda: read_published(state).accounts[123]),
+    "write": can(lambda: (state / {PUBLISHED_NAME!r}).open("r+b")),
+    "replace": can(lambda: (state / {PUBLISHED_NAME!r}).unlink()),
+    "create": can(lambda: (state / "new").touch()),
+    "read journal": can(lambda: (state / {JOURNAL_NAME!r}).open("rb")),
+}}))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    answer: dict[str, bool] = json.loads(result.stdout)
+    return answer
+
+
+ONLY_READ = {
+    "read": True,
+    "write": False,
+    "replace": False,
+    "create": False,
+    "read journal": False,
+}
+
+
+@needs_root
+def test_another_user_can_read_and_nothing_else(open_directory: Path) -> None:
+    """While the daemon runs, after a kill, and after an orderly stop."""
+    daemon = DaemonHarness(state=open_directory)
+    daemon.start()
+    connect(daemon.port).shutdown()
+    assert as_stranger(open_directory) == ONLY_READ
+    daemon.kill()
+    assert as_stranger(open_directory) == ONLY_READ
+    daemon.start()
+    daemon.stop()
+    assert as_stranger(open_directory) == ONLY_READ
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@needs_root
+def test_a_full_disk_is_told_the_stream_goes_on_and_it_heals(small_disk: Path) -> None:
+    daemon = DaemonHarness(state=small_disk / "state")
+    daemon.start()
+    stream = connect(daemon.port)
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    told: list[dict[str, object]] = []
+
+    def told_since(event_type: str, **fields: object) -> bool:
+        while True:
+            message = json.loads(stream.recv())
+            told.append(message)
+            if message["type"] == event_type and fields.items() <= message["data"].items():
+                return True
+
+    for number in range(20):
+        daemon.trigger_test_event("GatewayUserTrade", {"id": number})
+    daemon.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
+    assert told_since("lockout_set", rule_id="RULE-003")
+    errors = [each for each in told if each["data"].get("status") == "ERROR"]
+    assert errors, told
+    assert "cannot be written" in errors[0]["data"]["message"]
+    ballast.unlink()
+    assert told_since("daemon_status", status="RUNNING")
+    stream.shutdown()
+    daemon.kill()
+    daemon.start()
+    connect(daemon.port).shutdown()
+    account = read_published(daemon.state).accounts[123]
+    assert set(account.lockouts) == {"RULE-003"}
+    assert len(account.trades) == 20
+    daemon.stop()
+
+
+def test_a_damaged_journal_is_set_aside_and_the_daemon_starts(harness: DaemonHarness) -> None:
+    harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
+    harness.stop()
+    journal = harness.state / JOURNAL_NAME
+    content = journal.read_bytes()
+    journal.write_bytes(content[: len(content) // 2])
+    harness.start()
+    connect(harness.port).shutdown()
+    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
+    assert [path for path in harness.state.iterdir() if ".damaged-" in path.name]
+
+
+def test_paper_trading_goes_on_after_a_kill(twistd: Start, state_home: Path) -> None:
+    daemon = twistd("--port", "0")
+    stream = connect(daemon.port)
+    held = None
+    while held is None:
+        message = json.loads(stream.recv())
+        if message["type"] == "GatewayUserPosition" and message["data"]["size"]:
+            held = message
+    daemon.send_signal(signal.SIGKILL)
+    daemon.process.wait()
+    stream.shutdown()
+    begun = datetime.now(UTC)
+    again = twistd("--port", "0")
+    connect(again.port).shutdown()
+    wait_until(lambda: read_published(state_home / "riskd").as_of > begun)
+    account = read_published(state_home / "riskd").accounts[held["account_id"]]
+    position = account.positions[held["data"]["contractId"]]
+    assert position.id == held["data"]["id"]

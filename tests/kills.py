@@ -1,0 +1,150 @@
+"""Killing a daemon at random moments, and looking at what is left.
+
+Run as ``python -m tests.kills 200`` for as many times as are wanted; the suite does 20.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import websocket
+
+from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.reader import published_mark, read_published
+from tests.hurried_daemon import LAST_RULE, plain
+from trader.session import Session
+
+DEADLINE_SECONDS = 15
+_DURABLE = ("lockout_set", "enforcement_action", "GatewayUserTrade")
+
+
+class Victim:
+    """A hurried daemon, a client of it, and two consoles fed by that client."""
+
+    def __init__(self, state: Path, log: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.hurried_daemon", "0", str(state)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        assert self.process.stdout is not None
+        port = self.process.stdout.readline().decode().strip()
+        assert port, "the daemon did not start"
+        self.stream = websocket.create_connection(
+            f"ws://127.0.0.1:{port}", timeout=DEADLINE_SECONDS
+        )
+        self.consoles = {}
+        for account in (123, 456):
+            console = Session(
+                account,
+                lambda: datetime.now(UTC),
+                lambda _important: None,
+                read=lambda: read_published(state),
+                mark=lambda: published_mark(state),
+            )
+            console.take("connection_status", {"connected": True, "reason": ""})
+            self.consoles[account] = console
+        self.announced: list[dict[str, Any]] = []
+
+    def listen(self, seconds: float) -> None:
+        """Take what is told for a while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._take_one()
+
+    def _take_one(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.stream.recv(), parse_float=Decimal)
+        for account, console in self.consoles.items():
+            if message["account_id"] in (None, account):
+                console.take(message["type"], message["data"])
+        if message["type"] in _DURABLE:
+            self.announced.append(message)
+        return message
+
+    def stand_still(self) -> dict[int, Any]:
+        """Let the daemon come to rest; return the states that it says it has."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(b"stand still\n")
+        self.process.stdin.flush()
+        ended = set()
+        while ended != {123, 456}:
+            message = self._take_one()
+            if message["data"].get("rule_id") == LAST_RULE and message["type"] == "lockout_set":
+                ended.add(message["account_id"])
+        states = json.loads(self.process.stdout.readline())
+        return {int(account): state for account, state in states.items()}
+
+    def kill(self) -> None:
+        """End it as a power cut ends a process."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+        # What was told before the end counts as announced, though nobody had read it yet.
+        try:
+            while True:
+                self._take_one()
+        except (websocket.WebSocketException, OSError, ValueError):
+            self.stream.shutdown()
+
+
+def check_files(state: Path, announced: list[dict[str, Any]]) -> None:
+    """See that the published copy is sound, and that the journal lost nothing that was announced."""
+    copy = sqlite3.connect(state / PUBLISHED_NAME)
+    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    copy.close()
+    accounts = read_published(state).accounts
+    for message in announced:
+        account = accounts[message["account_id"]]
+        data = message["data"]
+        if message["type"] == "lockout_set":
+            assert data["rule_id"] in account.lockouts, message
+        elif message["type"] == "enforcement_action":
+            assert any(done.rule_id == data["rule_id"] for done in account.enforcement), message
+        else:
+            assert data["id"] in account.trades, message
+
+
+def run(times: int, seed: int | None = None) -> None:
+    """Kill a daemon so many times, and after each check what it left and how it starts again."""
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
+        state = Path(directory)
+        announced: list[dict[str, Any]] = []
+        for _ in range(times):
+            victim = Victim(state, log)
+            try:
+                # It has started by itself, and a handshake is complete: the copy is up to date.
+                check_files(state, announced)
+                victim.listen(chance.uniform(0, 0.15))
+                states = victim.stand_still() if chance.random() < 0.3 else {}
+                for account, told in states.items():
+                    seen = victim.consoles[account].view().account
+                    assert json.loads(msgspec.json.encode(plain(seen))) == told
+                if not states:
+                    victim.listen(chance.uniform(0, 0.15))
+            finally:
+                victim.kill()
+            announced += victim.announced
+            # Right after the kill the copy may be behind, but it is whole.
+            check_files(state, [])
+        assert len(announced) > times, "nothing happened"
+        print(f"{times} kills, {len(announced)} announcements, none lost")  # noqa: T201
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
