@@ -1,0 +1,1 @@
+"""Measurements, each printed from one run; nothing here passes or fails."""

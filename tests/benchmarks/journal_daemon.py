@@ -1,0 +1,146 @@
+"""The daemon that ``tests.benchmarks.journal`` measures, with the journal or without.
+
+It prints its port, and then for each load its CPU seconds and how many events it made.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall, deferLater
+
+from riskd import tap
+from riskd.account import AccountState
+from riskd.events import GatewayUserPosition, MarketQuote, PositionType
+from riskd.journal.directory import StateDirectory
+from riskd.journal.service import JournalService
+from riskd.journal.store import Recovery
+from riskd.loopback import listen
+from riskd.pipeline import AccountPipeline
+from riskd.practice.gateway import PracticeGateway
+
+EVENTS_A_SECOND = 60
+FLOOD_EVENTS = 20_000
+_BATCH = 50
+_CONTRACTS = 7
+
+
+class NoJournal(JournalService):
+    """Does nothing, at once."""
+
+    def recover(
+        self,
+        account_ids: Iterable[int],
+        states: Callable[[], Iterable[AccountState]],
+        found: Callable[[Recovery], None],
+        report: Callable[[str], None],
+    ) -> Deferred[None]:
+        found(Recovery({number: AccountState(account_id=number) for number in account_ids}))
+        return succeed(None)
+
+    def changed(self, *, only_quotes: bool = False) -> None:
+        """Let it be."""
+
+    def published(self) -> Deferred[None]:
+        return succeed(None)
+
+    def stopService(self) -> Deferred[None]:
+        self._thread.stop()
+        return succeed(None)
+
+
+class Source:
+    """Makes events as a gateway would: every tenth is a position, the others are quotes.
+
+    Each carries the time it was made at, by the clock that the listener reads too.
+    """
+
+    def __init__(self, account: AccountPipeline) -> None:
+        self._account = account
+        self.count = 0
+
+    def emit(self) -> None:
+        self.count += 1
+        now = tap.utc_now() + timedelta(milliseconds=self.count)
+        stamp = Decimal(time.monotonic_ns() // 1000) / 1_000_000
+        contract = f"CON.F.US.MNQ.{self.count % _CONTRACTS}"
+        if self.count % 10:
+            quote = MarketQuote(
+                contract_id=contract, bid=stamp, ask=stamp, last=Decimal(1), timestamp=now
+            )
+            self._account.take(quote)
+            return
+        position = GatewayUserPosition(
+            id=self.count,
+            contract_id=contract,
+            type=PositionType.LONG,
+            size=self.count,
+            average_price=stamp,
+            created_at=now,
+            updated_at=now,
+        )
+        self._account.take(position)
+
+
+def cpu() -> float:
+    """Return the CPU seconds of this process, all its threads together."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def measure(source: Source, seconds: float) -> None:
+    """Make the two loads and print what they cost."""
+    begun = cpu()
+    steady = LoopingCall(source.emit)
+    done = steady.start(1 / EVENTS_A_SECOND)
+    await deferLater(reactor, seconds)
+    steady.stop()
+    await done
+    print(cpu() - begun, source.count, flush=True)  # noqa: T201
+    begun = cpu()
+    for _ in range(FLOOD_EVENTS // _BATCH):
+        for _ in range(_BATCH):
+            source.emit()
+        await deferLater(reactor, 0)
+    print(cpu() - begun, flush=True)  # noqa: T201
+    reactor.stop()
+
+
+def main(*, with_journal: bool, seconds: float) -> None:
+    """Run until both loads are measured."""
+    if not with_journal:
+        tap.JournalService = NoJournal
+    sockets = listen(0)
+    port = sockets[0].getsockname()[1]
+    accounts: dict[int, tuple[str, ...]] = {123: (), 456: ()}
+    gateway = PracticeGateway(reactor, tap.utc_now, accounts, is_open=False)
+    with tempfile.TemporaryDirectory() as directory:
+        state = StateDirectory(Path(directory))
+        daemon, pipeline = tap.assemble(reactor, gateway, sockets, state)
+        reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+        daemon.startService()
+        source = Source(pipeline._accounts[123])
+        factory = pipeline._broadcast.__self__
+
+        async def begin() -> None:
+            await pipeline.in_step
+            while not factory.count:
+                await deferLater(reactor, 0.01)
+            await measure(source, seconds)
+
+        Deferred.fromCoroutine(begin()).addErrback(lambda failure: failure.printTraceback())
+        print(port, flush=True)  # noqa: T201
+        reactor.run()
+
+
+if __name__ == "__main__":
+    main(with_journal=sys.argv[1] == "1", seconds=float(sys.argv[2]))
