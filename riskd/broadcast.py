@@ -7,6 +7,7 @@ nobody may say anything.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -15,7 +16,12 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IReactorSocket,
+    IReactorTime,
+)
 from twisted.logger import Logger
 from txaio.tx import make_logger
 
@@ -35,14 +41,17 @@ GATEWAY_HEADER: Final = "Riskd-Gateway"
 _HANDSHAKE_SECONDS: Final = 5
 _MAX_HANDSHAKE_BYTES: Final = 16 * 1024
 _MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
-_HANDSHAKE_START: Final = b"GET "
+_REQUEST_START: Final = re.compile(rb"[A-Z]{1,16}( .*)?", re.DOTALL)
+_MAX_REASON: Final = 120
 
 _GOING_AWAY: Final = 1001
+_NO_CODE: Final = 1005
 _POLICY_VIOLATION: Final = 1008
 
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
+_UPGRADE_REQUIRED: Final = 426
 _UNAVAILABLE: Final = 503
 
 _log = Logger()
@@ -57,6 +66,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     factory: BroadcastServerFactory
     messages_sent = 0
     _opened_at: float | None = None
+    _reaper: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; before the handshake, only such as can become one."""
@@ -66,9 +76,10 @@ class ConsoleProtocol(WebSocketServerProtocol):
             super().dataReceived(data)
 
     def _may_become_handshake(self, data: bytes) -> bool:
-        size = len(self.data) + len(data)
-        start = (self.data[: len(_HANDSHAKE_START)] + data)[: len(_HANDSHAKE_START)]
-        return size <= _MAX_HANDSHAKE_BYTES and _HANDSHAKE_START.startswith(start)
+        received = self.data + data
+        return len(received) <= _MAX_HANDSHAKE_BYTES and (
+            not received or _REQUEST_START.fullmatch(received) is not None
+        )
 
     def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]
         """Let a client in once the state file is up to date, or refuse it with an HTTP status.
@@ -76,6 +87,9 @@ class ConsoleProtocol(WebSocketServerProtocol):
         :raises ConnectionDeny: it is refused.
         """
         self.factory.check(request)
+        # Autobahn's path is what is left of //evil/ and of http://evil/ too.
+        if self.http_request_uri.partition("?")[0] != "/":
+            raise ConnectionDeny(_NOT_FOUND, "there is nothing but /")
         return self.factory.join(self).addCallback(self._still_here)
 
     def _still_here(self, _result: object) -> None:
@@ -88,9 +102,16 @@ class ConsoleProtocol(WebSocketServerProtocol):
     ) -> None:
         """Refuse a handshake; whatever else is wrong with a stranger's page, it is a stranger's."""
         headers = getattr(self, "http_headers", {})
+        answer = [*(responseHeaders or ()), ("Connection", "close"), ("Content-Length", "0")]
         if not self.factory.is_own_origin(headers.get("origin")):
             code, reason = _FORBIDDEN, "foreign Origin"
-        super().failHandshake(reason, code, responseHeaders)
+        elif "host" in headers and not self.factory.is_own_host(headers["host"]):
+            code, reason = _FORBIDDEN, "foreign Host"
+        elif headers and "upgrade" not in headers:
+            code, reason = _UPGRADE_REQUIRED, "this is a WebSocket and no page"
+            answer.append(("Upgrade", "websocket"))
+        # Autobahn quotes what was sent; nobody may write into the log or the answer that way.
+        super().failHandshake(ascii(reason)[1:-1][:_MAX_REASON], code, answer)
 
     def onOpen(self) -> None:
         """Count the client in."""
@@ -100,14 +121,27 @@ class ConsoleProtocol(WebSocketServerProtocol):
             "client {peer} connected, {count} in all", peer=self.peer, count=self.factory.count
         )
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
-        """Close on a client that talks; what it said is not read."""
-        _log.warn("client {peer} sent a message; this stream is one-way", peer=self.peer)
-        self.sendCloseFrame(_POLICY_VIOLATION, b"this stream is one-way")
+    def onMessageFrameBegin(self, length: int) -> None:
+        """Close on a client that talks; what it says is not read."""
+        super().onMessageFrameBegin(length)
+        if self.state == self.STATE_OPEN:
+            _log.warn("client {peer} sent a message; this stream is one-way", peer=self.peer)
+            self.sendCloseFrame(_POLICY_VIOLATION, b"this stream is one-way")
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """Let go of the client, and of its connection even if it reads nothing any more."""
+        super().dropConnection(abort)
+        self.factory.remove(self)
+        if not abort and self._reaper is None:
+            self._reaper = self.factory.clock.callLater(
+                CLOSING_SECONDS, self._closeConnection, True
+            )
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Count the client out and write down how it went."""
         self.factory.remove(self)
+        if self._reaper is not None and self._reaper.active():
+            self._reaper.cancel()
         if self._opened_at is None:
             _log.warn(
                 "refused {peer}: {reason}", peer=self.peer, reason=self.wasNotCleanReason or reason
@@ -116,7 +150,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         _log.info(
             "client {peer} disconnected: code {code}{why}, {seconds:.1f} s connected, {sent} messages sent",
             peer=self.peer,
-            code=self.localCloseCode if self.closedByMe else code,
+            code=(self.localCloseCode if self.closedByMe else code) or _NO_CODE,
             why="" if wasClean else f" ({self.wasNotCleanReason})",
             seconds=self.factory.clock.seconds() - self._opened_at,
             sent=self.messages_sent,
@@ -195,19 +229,20 @@ class BroadcastServerFactory(WebSocketServerFactory):
             or (origin.startswith("http://") and origin.removeprefix("http://") in self._own_hosts)
         )
 
+    def is_own_host(self, host: str) -> bool:
+        """Tell whether ``host`` is one under which this server may be asked for."""
+        return host.strip().lower() in self._own_hosts
+
     def check(self, request: ConnectionRequest) -> None:
         """Let a well-formed handshake pass.
 
-        :raises ConnectionDeny: with 403, 404 or 503.
+        :raises ConnectionDeny: with 403 or 503.
         """
-        host = request.headers.get("host", "")
         if not self.is_own_origin(request.headers.get("origin")):
             raise ConnectionDeny(_FORBIDDEN, "foreign Origin")
         # A page of a name that was made to resolve to this machine still sends its own name.
-        if host.lower() not in self._own_hosts:
+        if not self.is_own_host(request.headers.get("host", "")):
             raise ConnectionDeny(_FORBIDDEN, "foreign Host")
-        if request.path != "/":
-            raise ConnectionDeny(_NOT_FOUND, "there is nothing but /")
         if len(self._clients) + len(self._joining) >= self._max_clients:
             raise ConnectionDeny(_UNAVAILABLE, "too many clients")
 

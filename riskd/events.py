@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import reprlib
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, ClassVar, Final, get_args
 
@@ -120,8 +120,15 @@ _MISSING: Final = _Missing()
 
 
 def to_milliseconds(moment: datetime) -> datetime:
-    """Return an aware ``moment`` in UTC, cut to the milliseconds that the wire carries."""
-    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+    """Return an aware ``moment`` in UTC, cut to the milliseconds that the wire carries.
+
+    :raises ValueError: in UTC it is before the first year or after the last.
+    """
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"expected a moment that is in the calendar, got {moment}") from None
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def plain_number(number: Decimal) -> Decimal:
@@ -135,7 +142,8 @@ def plain_number(number: Decimal) -> Decimal:
     if isinstance(exponent, int) and -_MAX_DECIMAL_PLACES <= exponent <= 0:
         return number
     places = 0 if isinstance(exponent, int) and exponent > 0 else -_MAX_DECIMAL_PLACES
-    return number.quantize(Decimal(1).scaleb(places), rounding=ROUND_HALF_EVEN)
+    # Towards zero, so that the largest number stays below its limit.
+    return number.quantize(Decimal(1).scaleb(places), ROUND_DOWN)
 
 
 def _cut(text: str) -> str:
@@ -420,7 +428,7 @@ def open_envelope(message: bytes | str) -> Envelope:
 def _read_json(place: str, message: bytes | str | msgspec.Raw) -> Any:
     try:
         return _PLAIN_DECODER.decode(message)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as error:
         raise EventError(place, message, f"JSON ({error})") from None
 
 

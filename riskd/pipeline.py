@@ -79,12 +79,14 @@ class AccountPipeline:
     def take(self, data: EventData) -> None:
         """Apply what the gateway said, and tell it if it is news."""
         event = Event(self.state.account_id, data)
-        if is_repeat(self.state, event):
-            return
         after = apply(self.state, event)
-        if after is not self.state:
-            self.state = after
-            self._journal.changed(only_quotes=isinstance(data, MarketQuote))
+        if after is self.state:
+            return
+        # A repeat is not told, but what is older than it is now known to be outdated.
+        is_told = not is_repeat(self.state, event)
+        self.state = after
+        self._journal.changed(only_quotes=isinstance(data, MarketQuote))
+        if is_told:
             self._broadcast(event)
 
     def announce(self, event: Event) -> None:

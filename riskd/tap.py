@@ -185,7 +185,7 @@ def utc_now() -> datetime:
 
 
 class CleanExit(Service):
-    """Makes SIGINT and SIGTERM an orderly end with exit status 0.
+    """Makes SIGINT, SIGTERM and a closed terminal an orderly end with exit status 0.
 
     twistd would end by the signal itself, which a supervisor takes for a crash.
     """
@@ -200,7 +200,7 @@ class CleanExit(Service):
         self._reactor.callWhenRunning(self._take_over)
 
     def _take_over(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._signaled)
 
     def stop(self, why: str) -> None:

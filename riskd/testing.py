@@ -19,6 +19,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -106,8 +107,10 @@ class DaemonHarness:
         event = make_event(event_type, data)
         if self._process is None or self._process.stdin is None:
             raise RuntimeError("the daemon is not running")
-        self._process.stdin.write(encode(event) + b"\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            # If it is gone, the missing answer will tell.
+            self._process.stdin.write(encode(event) + b"\n")
+            self._process.stdin.flush()
         self._answer()
 
     def __enter__(self) -> Self:
@@ -231,7 +234,8 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     """Wait for ``process``, let go of its pipes, and return its exit status."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            pipe.close()
+            with suppress(BrokenPipeError):
+                pipe.close()
     try:
         return process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:

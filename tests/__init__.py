@@ -1,0 +1,7 @@
+"""The tests: trial and pytest run what is here, pytest alone what is in ``integration``."""
+
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")

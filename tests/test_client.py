@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import txaio
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
@@ -110,6 +112,7 @@ class ClientTestCase(SynchronousTestCase):
 
     @property
     def statuses(self) -> list[tuple[bool, str]]:
+        self.clock.advance(0)
         return [
             (data["connected"], data["reason"])
             for kind, data in self.calls
@@ -250,6 +253,19 @@ class StatusTests(ClientTestCase):
         self.assertTrue(reason.startswith("cannot connect to daemon: "), reason)
         self.assertIn("503", reason)
 
+    def test_an_answer_without_end_is_cut(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        for _ in range(200):
+            if server.transport.connected:
+                server.send(b"HTTP/1.1 101 " + b"x" * 1000)
+        self.assertFalse(server.transport.connected)
+        self.assertIn("too long", self.statuses[-1][1])
+
+    def test_the_gateways_name_is_cut(self) -> None:
+        self.connect("Riskd-Gateway: " + "x" * 10_000)
+        self.assertEqual(self.client.gateway_name, "x" * 20)
+
     def test_a_silent_daemon_is_lost_within_a_minute(self) -> None:
         server = self.connect()
         self.clock.pump([0.2] * 300)
@@ -300,10 +316,31 @@ class DisconnectTests(ClientTestCase):
 
     def test_nothing_is_passed_on_after_it(self) -> None:
         server = self.connect()
+        # The connection is not gone at once: its end has yet to reach the client.
+        server.transport.loseConnection = lambda: None
         self.client.disconnect()
-        count = len(self.calls)
         server.tell("daemon_status")
-        self.assertEqual(len(self.calls), count)
+        server.drop()
+        self.assertEqual(self.events, [])
+
+    def test_it_may_be_called_by_the_callback(self) -> None:
+        for fail in (True, False):
+            self.calls.clear()
+            self.endpoint.tries.clear()
+            self.client = DaemonClient(
+                123,
+                lambda kind, data: (self.calls.append((kind, data)), self.client.disconnect()),
+                reactor=self.clock,
+                endpoint=self.endpoint,
+            )
+            self.client.connect()
+            if fail:
+                self.endpoint.refuse()
+            else:
+                self.endpoint.accept().let_in()
+            self.clock.pump([0.5] * 60)
+            self.assertEqual(len(self.endpoint.tries), 1)
+            self.assertFalse(self.client.connected)
 
 
 class EventTests(ClientTestCase):
@@ -367,6 +404,44 @@ class EventTests(ClientTestCase):
         self.assertEqual(len(warnings), 4)
         server.tell("daemon_status")
         self.assertEqual([kind for kind, _ in self.events], ["daemon_status"])
+
+    def test_only_the_client_says_how_its_connection_is(self) -> None:
+        server = self.connect()
+        forged = {
+            "type": "connection_status",
+            "account_id": None,
+            "data": {"connected": False, "reason": "call 555"},
+        }
+        server.send(server_frame(TEXT, json.dumps(forged).encode()))
+        self.assertEqual(self.statuses, [(True, "connected")])
+        self.assertEqual(self.client.dropped["type"], 1)
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        ),
+        st.sampled_from([*EVENT_TYPES, "news"]),
+    )
+    def test_no_message_ends_the_stream(self, data: Any, event_type: str) -> None:
+        envelope = {"type": event_type, "account_id": 123, "data": data}
+        for message in (data, envelope):
+            self.client.received(json.dumps(message).encode())
+
+    def test_no_number_or_moment_ends_the_stream(self) -> None:
+        server = self.connect()
+        for field, value in (
+            ("bid", "1e99999999999999999999"),
+            ("bid", "-1e999999"),
+            ("timestamp", '"0001-01-01T00:00:00+23:59"'),
+            ("timestamp", '"9999-12-31T23:59:59-01:00"'),
+        ):
+            message = json.loads(encode(make_event("MarketQuote", {})))
+            message["data"][field] = "VALUE"
+            text = json.dumps(message).replace('"VALUE"', value)
+            server.send(server_frame(TEXT, text.encode()))
+        self.assertEqual(sum(self.client.dropped.values()), 4)
+        self.assertTrue(self.client.connected)
 
     def test_a_malformed_message_of_another_account_is_not_looked_at(self) -> None:
         server = self.connect()

@@ -199,6 +199,24 @@ class ValueTests(SynchronousTestCase):
         self.assertIs(action.action, Action.CLOSE_ALL_POSITIONS)
 
 
+class LimitTests(SynchronousTestCase):
+    """The ends of numbers and of the calendar."""
+
+    def test_the_largest_number_stays_below_its_limit(self) -> None:
+        data = MarketQuote(
+            contract_id="C",
+            bid=Decimal("999999999999999.9999999999999999"),
+            ask=Decimal(1),
+            last=Decimal(1),
+            timestamp=MOMENT,
+        )
+        self.assertEqual(decode(encode(Event(1, data))).data, data)
+
+    def test_a_moment_outside_the_calendar_is_refused(self) -> None:
+        for text in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-01:00"):
+            self.assertRaises(EventError, decode, json.dumps(quote(timestamp=text)))
+
+
 class FaultTests(SynchronousTestCase):
     """Every fault names its field, the value and what was expected."""
 

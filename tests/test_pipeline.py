@@ -209,6 +209,14 @@ class NewsTests(PipelineTestCase):
         self.user("GatewayUserTrade", trade(1, "5.00", voided=True))
         self.assertEqual(self.take(), [])
 
+    def test_a_repeat_outdates_what_is_older_than_it(self) -> None:
+        for stop, seconds in ((20990, 1), (20990, 5), (20000, 3)):
+            updated = (NOON + timedelta(seconds=seconds)).isoformat()
+            self.user(
+                "GatewayUserOrder", order(1, stopPrice=Decimal(stop), updateTimestamp=updated)
+            )
+        self.assertEqual([data.stop_price for data in self.take()], [20990])
+
     def test_an_order_is_told_when_it_changes(self) -> None:
         for status in (6, 1, 1, 8, 2, 2, 1):
             self.user("GatewayUserOrder", order(status))

@@ -243,7 +243,9 @@ class LastKnownTests(ScreenCase):
             self.row("Realized"), "Realized -45.50 Unrealized +3.00 Total -42.50 Trades 1"
         )
         self.assertIn("P&L of the day", self.shown())
-        self.assertEqual(self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21001.00 +3.00")
+        self.assertEqual(
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21001.00 +3.00 NO STOP"
+        )
         self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00")
         self.assertIn("bid 21000.25 ask 21000.50 last 21001.00", self.row("MNQU5", "bid"))
         enforced = clock(BEGIN - timedelta(seconds=5))
@@ -517,7 +519,7 @@ class PositionTests(ScreenCase):
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
         self.receive("MarketQuote", contractId=MNQ, last=21010.75, timestamp=at(0))
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21010.75 +61.50"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last 21010.75 +61.50 NO STOP"
         )
         self.assertEqual(self.style_of("+61.50"), "gain")
 
@@ -526,14 +528,16 @@ class PositionTests(ScreenCase):
             "GatewayUserPosition", contractId="CON.F.US.EP.Z26", type=2, size=2, averagePrice=5800
         )
         self.receive("MarketQuote", contractId="CON.F.US.EP.Z26", last=5802.25, timestamp=at(0))
-        self.assertEqual(self.row("ESZ6", "avg"), "ESZ6 Short 2 avg 5800.00 last 5802.25 -225.00")
+        self.assertEqual(
+            self.row("ESZ6", "avg"), "ESZ6 Short 2 avg 5800.00 last 5802.25 -225.00 NO STOP"
+        )
         self.assertEqual(self.style_of("-225.00"), "loss")
 
     def test_an_average_between_ticks_is_reckoned_exactly(self) -> None:
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.333333333)
         self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.333333 last 21001.00 +4.00"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.3333 last 21001.00 +4.00 NO STOP"
         )
 
     def test_each_quote_moves_the_figure(self) -> None:
@@ -544,25 +548,82 @@ class PositionTests(ScreenCase):
             (2, 21000, "0.00"),
         ):
             self.receive("MarketQuote", contractId=MNQ, last=last, timestamp=at(seconds))
-            self.assertTrue(self.row("MNQU5", "avg").endswith(f" {made}"), made)
+            self.assertIn(f" {made} ", self.row("MNQU5", "avg"))
 
     def test_without_a_quote_the_figure_is_unknown_and_says_why(self) -> None:
         self.receive("GatewayUserPosition", contractId=MNQ)
         self.assertEqual(
-            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last - - no quote yet"
+            self.row("MNQU5", "avg"), "MNQU5 Long 3 avg 21000.50 last - - no quote yet NO STOP"
         )
 
     def test_without_a_tick_size_the_figure_is_unknown_and_says_why(self) -> None:
         self.receive("MarketQuote", contractId=NOBODY_KNOWS, last=12.5, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=NOBODY_KNOWS, size=1, averagePrice=12)
-        self.assertEqual(self.row("avg"), "CON.F.US.… Long 1 avg 12 last 12.5 - tick size unknown")
+        self.assertEqual(
+            self.row("avg"), "CON.F.U… Long 1 avg 12 last 12.5 - tick size unknown NO STOP"
+        )
 
     def test_a_closed_position_is_gone(self) -> None:
         self.receive("GatewayUserPosition", contractId=MNQ)
-        self.assertIn("Positions (1)", self.shown())
+        self.assertIn("Positions (1, 3 contracts)", self.shown())
         self.receive("GatewayUserPosition", contractId=MNQ, size=0)
         self.assertIn("Positions (none)", self.shown())
         self.assertNotIn("avg", self.shown())
+
+
+class ProtectionTests(ScreenCase):
+    """Whether working stops would close the whole position."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+        self.receive("GatewayUserPosition", size=3, type=1)
+
+    def stop(self, number: int, **data: Any) -> None:
+        self.receive(
+            "GatewayUserOrder",
+            **{"id": number, "type": 3, "side": 2, "size": 3, "stopPrice": 20990, **data},
+        )
+
+    def protection(self) -> str:
+        return self.row("avg").split("- no quote yet ")[1]
+
+    def test_without_a_stop_it_says_so(self) -> None:
+        self.assertEqual(self.protection(), "NO STOP")
+        self.assertEqual(self.style_of("NO STOP"), "loss")
+
+    def test_a_stop_of_its_size_protects_it(self) -> None:
+        self.stop(1)
+        self.assertEqual(self.protection(), "stop")
+
+    def test_stops_add_up_and_too_few_are_counted(self) -> None:
+        self.stop(1, size=2)
+        self.assertEqual(self.protection(), "stop 2")
+        self.stop(2, size=1, type=4, limitPrice=20980)
+        self.assertEqual(self.protection(), "stop")
+
+    def test_no_other_order_protects_it(self) -> None:
+        self.stop(1, side=1)
+        self.stop(2, type=2, stopPrice=None, limitPrice=21100)
+        self.stop(3, contractId="CON.F.US.MES.U25")
+        self.stop(4, state=3)
+        self.assertEqual(self.protection(), "NO STOP")
+
+
+class SilentMarketTests(ScreenCase):
+    """A position whose market is silent."""
+
+    def test_its_figures_are_doubted_and_then_unknown(self) -> None:
+        self.connect()
+        self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000)
+        self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
+        self.assertIn("+6.00", self.row("avg"))
+        self.assertEqual(self.style_of("+6.00"), "gain")
+        self.wait(6)
+        self.assertEqual(self.style_of("+6.00"), "dim")
+        self.wait(30)
+        self.assertIn("- no quote for 36 s", self.row("avg"))
+        self.assertIn("Unrealized - Total -", " ".join(self.row("Realized").split()))
 
 
 class OrderTests(ScreenCase):
@@ -831,7 +892,7 @@ class LayoutTests(ScreenCase):
                 "GatewayUserPosition", contractId=f"CON.F.US.MNQ.{'HMUZ'[number % 4]}{number}"
             )
             self.receive("GatewayUserOrder", id=number)
-        self.assertIn("Positions (30)", self.shown())
+        self.assertIn("Positions (30, 90 contracts)", self.shown())
         self.assertIn("Working orders (30)", self.shown())
         rows = self.rows()
         held = sum(" avg " in row for row in rows)
@@ -852,7 +913,7 @@ class LayoutTests(ScreenCase):
         self.wait(10)
         # Header, P&L and footer take four rows, the feed another four.
         shown = self.shown(80, 11)
-        self.assertIn("Positions (5)", shown)
+        self.assertIn("Positions (5, 15 contracts)", shown)
         self.assertIn("Working orders (5)", shown)
         self.assertNotIn("more", shown)
 

@@ -48,6 +48,24 @@ class SampleTests(SynchronousTestCase):
             self.assertEqual(error.field, field)
 
 
+class CrashedHarnessTests(SynchronousTestCase):
+    """A harness whose daemon has died."""
+
+    def test_what_is_asked_of_it_is_a_runtime_error_and_it_starts_again(self) -> None:
+        daemon = DaemonHarness()
+        self.addCleanup(daemon.kill)
+        daemon.start()
+        assert daemon._process is not None
+        daemon._process.kill()
+        daemon._process.wait()
+        for _ in range(2):
+            error = self.assertRaises(RuntimeError, daemon.trigger_test_event, "daemon_status", {})
+            self.assertRegex(str(error), "is gone|not running")
+        daemon.stop()
+        daemon.start()
+        daemon.trigger_test_event("daemon_status", {})
+
+
 class StoppedHarnessTests(SynchronousTestCase):
     """A harness that does not run."""
 

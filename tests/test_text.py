@@ -70,15 +70,25 @@ class PriceTests(SynchronousTestCase):
 class TimeTests(SynchronousTestCase):
     """Moments, ages and what is left."""
 
-    def test_the_clock_is_the_local_one(self) -> None:
+    def use_zone(self, zone: str) -> None:
+        """Let the local time be that of ``zone`` until the end of the test."""
         self.addCleanup(time.tzset)
         before = os.environ.get("TZ")
         if before is None:
-            self.addCleanup(os.environ.pop, "TZ")
+            self.addCleanup(os.environ.pop, "TZ", None)
         else:
             self.addCleanup(os.environ.__setitem__, "TZ", before)
-        os.environ["TZ"] = "CST6CDT"
+        os.environ["TZ"] = zone
         time.tzset()
+
+    def test_the_clock_knows_the_ends_of_the_calendar(self) -> None:
+        for zone in ("UTC-9", "CST6CDT"):
+            self.use_zone(zone)
+            for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+                self.assertRegex(clock(end), r"\d\d:\d\d:\d\d")
+
+    def test_the_clock_is_the_local_one(self) -> None:
+        self.use_zone("CST6CDT")
         moment = datetime(2025, 1, 17, 14, 45, 15, 999_000, tzinfo=UTC)
         self.assertEqual(clock(moment), "08:45:15")
 

@@ -51,7 +51,7 @@ _ORDER_STATES = {
 }
 
 
-_PLACES_OF_AN_AVERAGE: Final = 4
+_PLACES_OF_AN_AVERAGE: Final = 2
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def contract_price(state: AccountState, contract_id: str, value: Decimal) -> str
 
 
 def average_price(state: AccountState, position: GatewayUserPosition) -> str:
-    """Return a position's average price; one between ticks has up to four places more than a tick."""
+    """Return a position's average price; one between ticks has up to two places more than a tick."""
     contract = state.contract(position.contract_id)
     value = position.average_price
     if contract is None or is_on_tick(value, contract.tick_size):

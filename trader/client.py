@@ -22,7 +22,7 @@ from autobahn.websocket.types import ConnectingRequest, ConnectionResponse
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from txaio.tx import make_logger
 
@@ -46,6 +46,8 @@ _GATEWAY_HEADER: Final = "riskd-gateway"
 _KEEPALIVE_SECONDS: Final = 20
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 _MAX_KINDS: Final = 100
+_MAX_HANDSHAKE_BYTES: Final = 64 * 1024
+_MAX_NAME: Final = 20
 _NORMAL_CLOSURE: Final = 1000
 
 EventCallback = Callable[[str, dict[str, Any]], object]
@@ -93,6 +95,7 @@ class DaemonClient:
         self._factory: _EventFactory | None = None
         self._service: ReconnectingClientService | None = None
         self._reason = ""
+        self._status_due: IDelayedCall | None = None
         self.connected = False
         self.retry_at: float | None = None
         self.gateway_name: str | None = None
@@ -121,6 +124,8 @@ class DaemonClient:
         factory, self._factory = self._factory, None
         factory.client = None
         self.retry_at = None
+        if self._status_due is not None and self._status_due.active():
+            self._status_due.cancel()
         if self.connected:
             self.connected = False
             self._deliver_status("disconnected")
@@ -169,7 +174,10 @@ class DaemonClient:
     def _will_retry(self, delay: float) -> None:
         self.retry_at = self._reactor.seconds() + delay
         reason, self._reason = self._reason, ""
-        self._deliver_status(reason or f"{CANNOT_CONNECT} (is it running?)")
+        # Not at once: the service asks in the midst of its own work, and the callback may disconnect.
+        self._status_due = self._reactor.callLater(
+            0, self._deliver_status, reason or f"{CANNOT_CONNECT} (is it running?)"
+        )
 
     def _deliver_status(self, reason: str) -> None:
         self._call_back(CONNECTION_STATUS, {"connected": self.connected, "reason": reason})
@@ -245,8 +253,16 @@ class _EventProtocol(WebSocketClientProtocol):
             useragent=self.factory.useragent,
         )
 
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; an answer to the handshake that has no end is none."""
+        size = len(self.data) + len(data)
+        if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
+            self.failHandshake("the answer to the handshake is too long")
+        else:
+            super().dataReceived(data)
+
     def onConnect(self, response: ConnectionResponse) -> None:
-        self._gateway_name = response.headers.get(_GATEWAY_HEADER)
+        self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
 
     def onOpen(self) -> None:
         self.factory.current = self
@@ -301,8 +317,11 @@ def _make_factory(url: str, reactor: Any) -> _EventFactory:
 def _check(event_type: str, account_id: int | None, data: dict[str, Any]) -> None:
     """Check the data of an event.
 
-    :raises EventError: it is one of the nine and something is wrong with it.
+    :raises EventError: it is one of the nine and something is wrong with it, or it claims to be the
+        client's own.
     """
+    if event_type == CONNECTION_STATUS:
+        raise EventError("type", event_type, "a type that is the daemon's to send")
     try:
         from_fields(event_type, account_id, data)
     except UnknownEventTypeError:

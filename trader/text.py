@@ -31,7 +31,12 @@ def price(value: Decimal, places: int | None) -> str:
 
 def clock(moment: datetime) -> str:
     """Return the local time of day, ``14:03:22``."""
-    return moment.astimezone().strftime("%H:%M:%S")
+    try:
+        local = moment.astimezone()
+    except (OverflowError, ValueError):
+        # At the ends of the calendar there may be no local time any more.
+        local = moment
+    return local.strftime("%H:%M:%S")
 
 
 def age(seconds: float) -> str:

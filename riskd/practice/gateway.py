@@ -77,7 +77,7 @@ class PracticeGateway:
         self._untold: deque[Message] = deque()
         self._delivering = False
         self._is_open = is_open
-        self._loop = LoopingCall(self._step)
+        self._loop = LoopingCall(self._try_to_step)
         self._loop.clock = clock
 
     def start(self, listener: IGatewayListener) -> Deferred[None]:
@@ -167,6 +167,12 @@ class PracticeGateway:
 
     def _listed(self, tickers: tuple[str, ...]) -> tuple[Contract, ...]:
         return tuple(known for known in self._market.contracts if known.root in tickers)
+
+    def _try_to_step(self) -> None:
+        try:
+            self._step()
+        except Exception:  # noqa: BLE001  # a mistake in one step must not end the market
+            _log.failure("a step of the practice market failed")
 
     def _step(self) -> None:
         now = self._now()

@@ -176,7 +176,7 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
     trigger("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -7777.77})
     terminal.wait_for(
         "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
-        "Positions (1)",
+        "Positions (1, 3 contracts)",
         "stop 20990.25",
         "Position opened: Long 3 MNQU5 at 21000.50",
     )
@@ -193,7 +193,7 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
 
     daemon.kill()
     terminal.wait_for("Lost connection to daemon", "NEXT TRY IN 1 s", "Last known state")
-    assert "Positions (1)" in terminal.shown
+    assert "Positions (1, 3 contracts)" in terminal.shown
     daemon.start()
     terminal.wait_for("LIVE")
     assert "Last known state" not in terminal.shown
@@ -255,7 +255,7 @@ def test_without_a_daemon_the_last_known_state_is_on_the_screen(
         ", 2 min ago",
         "P&L of the day",
         "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
-        "Positions (1)",
+        "Positions (1, 3 contracts)",
         "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
     )
     assert re.search(r"MNQU5 +Long +3 avg +21000\.50 last +21010\.75", terminal.shown)
@@ -310,7 +310,7 @@ def test_a_console_that_comes_late_has_the_whole_day(
         "P&L of the day",
         "Realized -45.50",
         "Trades 1",
-        "Positions (1)",
+        "Positions (1, 3 contracts)",
         "stop 20990.25",
         "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
     )

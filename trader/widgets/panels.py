@@ -10,7 +10,14 @@ from decimal import Decimal
 from typing import Final
 
 from riskd.account import OpenPnl, position_pnl
-from riskd.events import GatewayUserPosition, MarketQuote, Status
+from riskd.events import (
+    GatewayUserPosition,
+    MarketQuote,
+    OrderSide,
+    OrderType,
+    PositionType,
+    Status,
+)
 from trader.activity import (
     average_price,
     contract_name,
@@ -95,12 +102,13 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     figures: Markup = []
-    for name, amount in (
-        ("Realized", account.realized_pnl),
-        ("Unrealized", unrealized.amount),
-        ("Total", total),
+    is_fresh = all(_is_fresh(view, position, now) for position in account.open_positions)
+    for name, amount, is_certain in (
+        ("Realized", account.realized_pnl, True),
+        ("Unrealized", unrealized.amount, is_fresh),
+        ("Total", total, is_fresh),
     ):
-        figures += [("dim", f"{name} "), *_amount(view, amount), "   "]
+        figures += [("dim", f"{name} "), _amount(view, amount, is_certain=is_certain), "   "]
     figures += [("dim", "Trades "), (_style(view, "strong"), str(account.trade_count))]
     if unrealized.unknown:
         figures += [("dim", f"  ({unrealized.unknown})")]
@@ -110,11 +118,17 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
 def positions(view: View, now: datetime, width: int) -> list[Markup]:
     """Open positions with their P&L at the last price."""
     held = view.account.open_positions
-    lines = [_title("Positions", _count(view, len(held)), width)]
+    contracts = sum(position.size for position in held)
+    count = (
+        _count(view, contracts)
+        if len(held) == contracts
+        else f"({len(held)}, {contracts} contracts)"
+    )
+    lines = [_title("Positions", count, width)]
     for position in held:
         value = _open_pnl(view, position, now)
         quote = view.account.quotes.get(position.contract_id)
-        is_fresh = quote is not None and _age(quote, now) <= _STALE_SECONDS
+        is_fresh = _is_fresh(view, position, now)
         style = signed_style(value.amount or Decimal(0)) if is_fresh else "dim"
         shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
         last = contract_price(view.account, position.contract_id, quote.last) if quote else UNKNOWN
@@ -122,22 +136,34 @@ def positions(view: View, now: datetime, width: int) -> list[Markup]:
         lines.append(
             row(
                 [
-                    (
-                        _style(view, "strong"),
-                        contract_name(view.account, position.contract_id),
-                        10,
-                    ),
+                    (_style(view, "strong"), contract_name(view.account, position.contract_id), 8),
                     (_style(view, "text"), position_side(position), 5),
-                    (_style(view, "text"), str(position.size), -4),
+                    (_style(view, "text"), str(position.size), -3),
                     ("dim", "avg", 3),
-                    (_style(view, "text"), average, -12),
+                    (_style(view, "text"), average, -10),
                     ("dim", "last", 4),
-                    (_style(view, "text"), last, -12),
+                    (_style(view, "text"), last, -10),
                     (_style(view, style), shown, -20),
+                    _protection(view, position),
                 ]
             )
         )
     return lines
+
+
+def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, int]:
+    """Return the cell that says whether working stops would close the whole position."""
+    exit_side = OrderSide.SELL if position.type is PositionType.LONG else OrderSide.BUY
+    stopped = sum(
+        order.size
+        for order in view.account.working_orders
+        if order.contract_id == position.contract_id
+        and order.side is exit_side
+        and order.type in (OrderType.STOP, OrderType.STOP_LIMIT)
+    )
+    if stopped >= position.size:
+        return ("dim", "stop", 7)
+    return (_style(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
 
 
 def orders(view: View, _now: datetime, width: int) -> list[Markup]:
@@ -231,6 +257,12 @@ def _unrealized(view: View, now: datetime) -> OpenPnl:
     return OpenPnl(total)
 
 
+def _is_fresh(view: View, position: GatewayUserPosition, now: datetime) -> bool:
+    """Tell whether the position's P&L is that of a moment ago."""
+    quote = view.account.quotes.get(position.contract_id)
+    return quote is not None and _age(quote, now) <= _STALE_SECONDS
+
+
 def _age(quote: MarketQuote, now: datetime) -> float:
     return (now - quote.timestamp).total_seconds()
 
@@ -261,10 +293,10 @@ def _count(view: View, number: int) -> str:
     return "(none)" if view.seen_since is None else "(none seen)"
 
 
-def _amount(view: View, amount: Decimal | None) -> Markup:
+def _amount(view: View, amount: Decimal | None, *, is_certain: bool) -> tuple[str, str]:
     if amount is None:
-        return [("dim", UNKNOWN)]
-    return [(_style(view, signed_style(amount)), money(amount))]
+        return ("dim", UNKNOWN)
+    return (_style(view, signed_style(amount)) if is_certain else "dim", money(amount))
 
 
 def _style(view: View, style: str) -> str:
