@@ -156,6 +156,28 @@ def is_repeat(state: AccountState, event: Event) -> bool:
     )
 
 
+def merge(known: AccountState, since: AccountState) -> AccountState:
+    """Return what is known of before and what came since, together.
+
+    :param known: what an earlier run of the daemon wrote down.
+    :param since: what this run was told without knowing of the earlier one.
+    """
+    resets = [state.last_reset for state in (known, since) if state.last_reset]
+    working = {**known.orders, **since.orders}
+    together = msgspec.structs.replace(
+        since,
+        contracts={**known.contracts, **since.contracts},
+        positions={**known.positions, **since.positions},
+        orders={key: order for key, order in working.items() if key not in since.final_orders},
+        quotes={**known.quotes, **since.quotes},
+        lockouts={**known.lockouts, **since.lockouts},
+        enforcement=(*known.enforcement, *since.enforcement),
+        last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
+        daemon=since.daemon or known.daemon,
+    )
+    return _with_trades(together, {**known.trades, **since.trades})
+
+
 def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
     if trade.id in state.trades:
         return state

@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from riskd.account import AccountState, apply, is_repeat
+from riskd.account import AccountState, apply, is_repeat, merge
 from riskd.config import AccountSettings
 from riskd.contracts import Contract
 from riskd.events import (
@@ -114,14 +114,12 @@ class AccountPipeline:
         self._journal.changed()
 
     def recover(self, known: AccountState) -> None:
-        """Take over what the journal knows; with it, everything but locks gives way to the gateway."""
-        if self.state == AccountState(account_id=self.state.account_id):
-            self.state = known
-            return
-        # The journal could only be opened later; what it alone knows is told now.
-        for rule_id, lockout in known.lockouts.items():
-            if rule_id not in self.state_to_write.lockouts:
-                self.announce(Event(self.state.account_id, lockout))
+        """Take over what the journal knows; all but locks will give way to the gateway's word."""
+        news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
+        self.state = merge(known, self.state)
+        # Nobody can have heard of these from this daemon; who was let in before could not read them.
+        for lockout in news:
+            self._broadcast(Event(self.state.account_id, lockout))
 
     def learn_contract(self, contract: Contract) -> None:
         """Keep what the gateway said of a contract."""
@@ -247,7 +245,8 @@ class Pipeline(Service):
                     id=payload.get("id"),
                     type=payload.get("type"),
                 )
-            account.take(mapping.order(payload, received))
+            known = account.state.orders.get(payload.get("id", 0))
+            account.take(mapping.order(payload, known, received))
         contract_id = payload.get("contractId")
         if contract_id is not None:
             self._ask_for_contract(contract_id)
@@ -283,7 +282,11 @@ class Pipeline(Service):
             self.user_event("GatewayUserTrade", payload)
         for position in account.state.open_positions:
             if all(payload.get("contractId") != position.contract_id for payload in held):
-                account.take(msgspec.structs.replace(position, size=0, updated_at=self._now()))
+                account.take(
+                    msgspec.structs.replace(
+                        position, size=0, updated_at=max(self._now(), position.updated_at)
+                    )
+                )
         for payload in held:
             self.user_event("GatewayUserPosition", payload)
         for order in account.state.working_orders:
@@ -303,7 +306,11 @@ class Pipeline(Service):
                 refusal=refusal,
             )
             account.take(
-                msgspec.structs.replace(order, state=OrderState.CANCELED, updated_at=self._now())
+                msgspec.structs.replace(
+                    order,
+                    state=OrderState.CANCELED,
+                    updated_at=max(self._now(), order.updated_at),
+                )
             )
             return
         self.user_event("GatewayUserOrder", payload)
@@ -315,6 +322,15 @@ class Pipeline(Service):
         for account_id, known in recovery.accounts.items():
             if account_id in self._accounts:
                 self._accounts[account_id].recover(known)
+        if self._is_in_step:
+            # The journal could only be opened now; what it knows of positions and orders is old.
+            again = gatherResults(
+                [
+                    Deferred.fromCoroutine(self._get_in_step(each))
+                    for each in self._accounts.values()
+                ]
+            )
+            again.addErrback(lambda failure: _log.failure("getting in step again", failure))
         if recovery.problem:
             _log.error("{problem}", problem=recovery.problem)
             self.announce_status(Status.ERROR, recovery.problem)

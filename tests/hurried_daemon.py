@@ -1,7 +1,7 @@
 """A daemon in a hurry, to be killed: the practice market at many times its speed, and rules that bark.
 
 Run as ``python -m tests.hurried_daemon PORT STATE``.  It writes its port when it is in step.  A line on
-standard input makes it stand still and write the states of its accounts.
+standard input is told to all consoles, and makes it write the states its accounts have at that moment.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.account import AccountState
 from riskd.config import PRACTICE_ACCOUNTS
+from riskd.events import Status
 from riskd.journal.directory import StateDirectory
 from riskd.loopback import listen
 from riskd.pipeline import Pipeline
@@ -31,8 +32,6 @@ from riskd.testing import make_event
 
 SPEED = 50
 ANNOUNCE_SECONDS = 0.02
-LAST_RULE = "THE-END"
-"""The rule of the lockout after which nothing more is told."""
 
 
 def plain(state: AccountState) -> Any:
@@ -53,13 +52,12 @@ class HastyClock:
 
 
 class Control(LineOnlyReceiver):
-    """Stands still when told to, and then tells the states."""
+    """Announces this and that, and says what the states are when it is asked."""
 
     delimiter = b"\n"
 
-    def __init__(self, port: int, gateway: PracticeGateway, pipeline: Pipeline) -> None:
+    def __init__(self, port: int, pipeline: Pipeline) -> None:
         self._port = port
-        self._gateway = gateway
         self._pipeline = pipeline
         self._barking = LoopingCall(self._bark)
         self._random = random.Random()
@@ -77,19 +75,9 @@ class Control(LineOnlyReceiver):
         self._pipeline.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
 
     def lineReceived(self, line: bytes) -> None:
-        self._barking.stop()
-        self._gateway.stop()
-        for account in (123, 456):
-            self._pipeline.announce(
-                make_event("lockout_set", {"accountId": account, "rule_id": LAST_RULE})
-            )
-        self._tell()
-
-    def _tell(self) -> None:
+        # Told and applied in one go: what a console has seen when it sees this is what is written here.
+        self._pipeline.announce_status(Status.RUNNING, line.decode())
         accounts = self._pipeline._accounts.values()
-        if any(account._to_be_told for account in accounts):
-            reactor.callLater(0.01, self._tell)
-            return
         states = {str(account.state.account_id): plain(account.state) for account in accounts}
         self.sendLine(msgspec.json.encode(states))
 
@@ -108,7 +96,7 @@ def main(port: int, state: Path) -> None:
     daemon, pipeline = assemble(reactor, gateway, sockets, StateDirectory(state))
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, gateway, pipeline)))
+    pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, pipeline)))
     reactor.run()
 
 

@@ -22,7 +22,7 @@ import websocket
 
 from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
-from tests.hurried_daemon import LAST_RULE, plain
+from tests.hurried_daemon import plain
 from trader.session import Session
 
 DEADLINE_SECONDS = 15
@@ -73,19 +73,19 @@ class Victim:
             self.announced.append(message)
         return message
 
-    def stand_still(self) -> dict[int, Any]:
-        """Let the daemon come to rest; return the states that it says it has."""
+    def check_consoles(self) -> None:
+        """See that the consoles, from file and stream, know what the daemon knows."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(b"stand still\n")
+        mark = f"mark {random.getrandbits(40):x}"
+        self.process.stdin.write(mark.encode() + b"\n")
         self.process.stdin.flush()
-        ended = set()
-        while ended != {123, 456}:
-            message = self._take_one()
-            if message["data"].get("rule_id") == LAST_RULE and message["type"] == "lockout_set":
-                ended.add(message["account_id"])
+        while self._take_one()["data"].get("message") != mark:
+            pass
         states = json.loads(self.process.stdout.readline())
-        return {int(account): state for account, state in states.items()}
+        for account, console in self.consoles.items():
+            seen = plain(console.view().account)
+            assert json.loads(msgspec.json.encode(seen)) == states[str(account)]
 
     def kill(self) -> None:
         """End it as a power cut ends a process."""
@@ -130,13 +130,10 @@ def run(times: int, seed: int | None = None) -> None:
             try:
                 # It has started by itself, and a handshake is complete: the copy is up to date.
                 check_files(state, announced)
+                victim.check_consoles()
                 victim.listen(chance.uniform(0, 0.15))
-                states = victim.stand_still() if chance.random() < 0.3 else {}
-                for account, told in states.items():
-                    seen = victim.consoles[account].view().account
-                    assert json.loads(msgspec.json.encode(plain(seen))) == told
-                if not states:
-                    victim.listen(chance.uniform(0, 0.15))
+                victim.check_consoles()
+                victim.listen(chance.uniform(0, 0.15))
             finally:
                 victim.kill()
             announced += victim.announced

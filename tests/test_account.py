@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, OpenPnl, apply, is_repeat, position_pnl
+from riskd.account import AccountState, OpenPnl, apply, is_repeat, merge, position_pnl
 from riskd.contracts import Contract
 from riskd.events import (
     ClearedBy,
@@ -289,6 +289,10 @@ class OtherTests(SynchronousTestCase):
         self.assertIn("123", str(error))
 
 
+def without_final(state: AccountState) -> AccountState:
+    return msgspec.structs.replace(state, final_orders={})
+
+
 # Few ids, contracts and moments, so that events meet.
 few_moments = st.integers(0, 6).map(lambda seconds: NOON + timedelta(seconds=seconds))
 few_ids = st.integers(1, 3)
@@ -338,6 +342,17 @@ class PropertyTests(SynchronousTestCase):
         for each in history[replay_from:]:
             state = apply(state, each)
         self.assertEqual(state, state_after(*history))
+
+    @given(histories(), histories())
+    def test_what_came_without_knowing_of_before_is_merged(
+        self, before: list[Event], since: list[Event]
+    ) -> None:
+        known, fresh = state_after(*before), state_after(*since)
+        both = merge(known, fresh)
+        self.assertLessEqual(set(known.lockouts) | set(fresh.lockouts), set(both.lockouts))
+        self.assertLessEqual(set(known.trades) | set(fresh.trades), set(both.trades))
+        self.assertEqual(merge(known, AccountState(account_id=123)), without_final(known))
+        self.assertEqual(merge(AccountState(account_id=123), fresh), fresh)
 
     @given(histories())
     def test_realized_pnl_is_the_sum_of_the_trades_of_the_day(self, history: list[Event]) -> None:

@@ -30,6 +30,7 @@ class CountingStore(Store):
     writes = 0
     publications = 0
     fault: Exception | None = None
+    publish_fault: Exception | None = None
 
     def write(self, *arguments: Any) -> bool:
         self.writes += 1
@@ -37,9 +38,11 @@ class CountingStore(Store):
             raise self.fault
         return super().write(*arguments)
 
-    def publish(self) -> None:
+    def publish(self) -> bool:
         self.publications += 1
-        super().publish()
+        if self.publish_fault:
+            raise self.publish_fault
+        return super().publish()
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -196,6 +199,12 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(waiting)
         self.assertIn("takes over a second", self.troubles[-1])
         self.disk.catch_up()
+        self.clock.advance(5)
+        self.assertIn("takes over a second", self.troubles[-1])
+        self.disk.is_slow = False
+        self.apply("GatewayUserTrade", id=2)
+        self.service.changed()
+        self.clock.advance(1)
         self.assertEqual(self.troubles[-1], "")
 
     def test_a_publication_that_fails_delays_nobody(self) -> None:
@@ -256,6 +265,36 @@ class DurableTests(ServiceTestCase):
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.troubles[-1], "")
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+
+    def test_a_copy_that_cannot_be_made_is_trouble_until_one_is(self) -> None:
+        self.clock.advance(1)
+        told = len(self.troubles)
+        self.store.publish_fault = OSError(28, "No space left on device")
+        for number in range(5):
+            self.apply("lockout_set", rule_id=f"R{number}")
+            self.successResultOf(self.service.make_durable())
+            self.service.publish()
+            self.clock.advance(1)
+        self.assertEqual(len(self.troubles) - told, 1)
+        self.store.publish_fault = None
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.troubles[-1], "")
+
+    def test_a_change_during_a_slow_write_is_not_forgotten(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(0.6)
+        self.apply("GatewayUserTrade", id=2)
+        self.service.changed()
+        # The timer of the second change finds the disk still at the first.
+        self.clock.advance(3)
+        self.disk.catch_up()
+        self.disk.is_slow = False
+        self.clock.advance(1)
+        self.disk.catch_up(len(self.disk.waiting))
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
 
     def test_the_same_trouble_is_told_once(self) -> None:
         self.clock.advance(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from hypothesis import given, settings
@@ -357,8 +359,8 @@ class DamageTests(StoreTestCase):
     def test_random_bytes_in_the_header(self) -> None:
         for seed in range(20):
             with self.subTest(seed=seed):
-                random = bytes((seed * 37 + i * 101) % 256 for i in range(100))
-                self.damage(lambda content, random=random: random + content[100:])
+                header = bytes((seed * 37 + i * 101) % 256 for i in range(100))
+                self.damage(lambda content, header=header: header + content[100:])
                 self.assert_locks_kept()
                 self.store.close()
                 shutil.rmtree(self.directory)
@@ -383,6 +385,89 @@ class DamageTests(StoreTestCase):
                 self.open()
                 locks = set(self.recovery.accounts[123].lockouts)
                 self.assertEqual(locks, {"RULE-003", "RULE-007"})
+
+    def assert_locks_survive(self, content: bytes) -> None:
+        """See that a journal of these bytes, whatever they are, is opened with its locks."""
+        self.store.close()
+        for path in self.directory.iterdir():
+            if path != self.published:
+                path.unlink()
+        self.journal.write_bytes(content)
+        self.store = self.open()
+        self.assertEqual(set(self.recovery.accounts[123].lockouts), {"RULE-003", "RULE-007"})
+        self.store.close()
+
+    def test_any_byte_of_the_header(self) -> None:
+        self.publish(full_state())
+        self.store.close()
+        whole = self.journal.read_bytes()
+        # Of bytes 60 to 63 is the version: a newer one is refused, and nothing is lost.
+        for place in (*range(60), *range(64, 100)):
+            for value in (0, 255):
+                with self.subTest(place=place, value=value):
+                    if whole[place] != value:
+                        self.assert_locks_survive(
+                            whole[:place] + bytes([value]) + whole[place + 1 :]
+                        )
+
+    def test_random_bytes_anywhere(self) -> None:
+        self.publish(full_state())
+        self.store.close()
+        whole = self.journal.read_bytes()
+        chance = random.Random(7)
+        for _ in range(60):
+            damaged = bytearray(whole)
+            for _ in range(chance.randint(1, 8)):
+                damaged[chance.randrange(len(whole))] = chance.randrange(256)
+            try:
+                self.assert_locks_survive(bytes(damaged))
+            except NewerSchemaError:
+                # Only the version was hit: refused, and nothing is lost.
+                self.store.close()
+
+    def test_a_page_of_locks_that_was_emptied(self) -> None:
+        self.publish(full_state())
+        self.store._journal.execute("DELETE FROM lockouts")
+        self.store.close()
+        with sqlite3.connect(self.journal) as journal:
+            journal.execute("UPDATE facts SET value = '0' WHERE name = 'commits'")
+        journal.close()
+        self.assert_locks_kept()
+
+    def test_a_log_whose_end_was_lost(self) -> None:
+        early = full_state()
+        self.publish(early)
+        locked = apply(early, make_event("lockout_set", {"rule_id": "IN-WAL"}))
+        self.publish(locked, at=NOON + timedelta(seconds=2))
+        self.crash()
+        wal = self.directory / f"{JOURNAL_NAME}-wal"
+        content = wal.read_bytes()
+        wal.write_bytes(content[: len(content) - 4096 * 2] + os.urandom(4096 * 2))
+        self.open()
+        self.assertIn("IN-WAL", self.recovery.accounts[123].lockouts)
+
+    def test_a_full_disk_while_it_is_set_aside_loses_nothing(self) -> None:
+        self.damage(lambda content: content[: len(content) // 2])
+        for step in ("_open_whole", "write", "_set_aside"):
+            store = Store(self.directory)
+            real = getattr(store, step)
+            calls = []
+
+            def fail(*arguments: object, real: Any = real, calls: Any = calls) -> object:
+                calls.append(arguments)
+                if step == "_open_whole" and len(calls) == 1:  # noqa: B023
+                    return real(*arguments)
+                raise OSError(28, "No space left on device")
+
+            self.patch(store, step, fail)
+            self.assertRaises(OSError, store.open, [123, 456], NOON)
+            self.assertFalse(store.is_open)
+        self.assert_locks_kept()
+
+    def test_a_crash_after_it_was_set_aside_loses_nothing(self) -> None:
+        self.damage(lambda content: content[: len(content) // 2])
+        self.store._set_aside(NOON)
+        self.assert_locks_kept()
 
     def test_words_that_make_no_sense(self) -> None:
         self.damage(lambda content: content.replace(b"profitAndLoss", b"profitAndXoss"))

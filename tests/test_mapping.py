@@ -80,7 +80,7 @@ class OrderTests(SynchronousTestCase):
             (6, OrderType.LIMIT),
             (7, OrderType.LIMIT),
         ):
-            order = mapping.order(order_payload(type=gateway), RECEIVED)
+            order = mapping.order(order_payload(type=gateway), None, RECEIVED)
             self.assertIs(order.type, wire, gateway)
             self.assertTrue(mapping.has_known_type(order_payload(type=gateway)))
 
@@ -94,12 +94,12 @@ class OrderTests(SynchronousTestCase):
         ):
             for unknown in (0, 8, 99):
                 payload = order_payload(type=unknown, **prices)
-                self.assertIs(mapping.order(payload, RECEIVED).type, wire)
+                self.assertIs(mapping.order(payload, None, RECEIVED).type, wire)
                 self.assertFalse(mapping.has_known_type(payload))
 
     def test_sides(self) -> None:
         for gateway, wire in ((0, OrderSide.BUY), (1, OrderSide.SELL)):
-            self.assertIs(mapping.order(order_payload(side=gateway), RECEIVED).side, wire)
+            self.assertIs(mapping.order(order_payload(side=gateway), None, RECEIVED).side, wire)
 
     def test_states(self) -> None:
         for gateway, wire in (
@@ -113,11 +113,11 @@ class OrderTests(SynchronousTestCase):
             (7, OrderState.ACTIVE),
             (8, OrderState.ACTIVE),
         ):
-            self.assertIs(mapping.order(order_payload(status=gateway), RECEIVED).state, wire)
+            self.assertIs(mapping.order(order_payload(status=gateway), None, RECEIVED).state, wire)
 
     def test_fields(self) -> None:
         order = mapping.order(
-            order_payload(limitPrice=Decimal("21000.000000000"), stopPrice=20990), RECEIVED
+            order_payload(limitPrice=Decimal("21000.000000000"), stopPrice=20990), None, RECEIVED
         )
         self.assertEqual((order.id, order.contract_id, order.size), (789, MNQ, 3))
         self.assertEqual((order.limit_price, order.stop_price), (Decimal(21000), Decimal(20990)))
@@ -126,7 +126,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_missing_prices_are_none_and_a_missing_update_is_now(self) -> None:
         for absent in ({"limitPrice": None, "stopPrice": None}, {}):
-            order = mapping.order(order_payload(updateTimestamp=None, **absent), RECEIVED)
+            order = mapping.order(order_payload(updateTimestamp=None, **absent), None, RECEIVED)
             self.assertEqual((order.limit_price, order.stop_price), (None, None))
             self.assertEqual(order.updated_at, RECEIVED)
 
@@ -149,7 +149,7 @@ class OrderTests(SynchronousTestCase):
             ({"creationTimestamp": "soon"}, "creationTimestamp"),
         ):
             error = self.assertRaises(
-                MappingError, mapping.order, order_payload(**changes), RECEIVED
+                MappingError, mapping.order, order_payload(**changes), None, RECEIVED
             )
             self.assertEqual(error.field, f"GatewayUserOrder.{field}")
 
@@ -177,6 +177,15 @@ class PositionTests(SynchronousTestCase):
         closed = mapping.position(payload, last, RECEIVED)
         self.assertEqual((closed.size, closed.type), (0, PositionType.SHORT))
         self.assertEqual(closed.average_price, Decimal("21000.25"))
+
+    def test_what_comes_later_is_newer_though_the_clock_was_set_back(self) -> None:
+        last = mapping.position(position_payload(), None, RECEIVED)
+        earlier = RECEIVED - timedelta(hours=1)
+        closed = mapping.position(position_payload(type=0, size=0), last, earlier)
+        self.assertEqual(closed.updated_at, RECEIVED)
+        untimed = order_payload(updateTimestamp=None)
+        order = mapping.order(untimed, mapping.order(untimed, None, RECEIVED), earlier)
+        self.assertEqual(order.updated_at, RECEIVED)
 
     def test_a_closed_position_of_unknown_side_is_long(self) -> None:
         closed = mapping.position(position_payload(type=0, size=0), None, RECEIVED)

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from riskd.account import AccountState
 from riskd.config import PRACTICE_ACCOUNTS, AccountSettings
-from riskd.events import DaemonStatus, Event, EventData, MarketQuote
+from riskd.events import DaemonStatus, Event, EventData, MarketQuote, Status
 from riskd.gateway.interface import (
     GatewayRefusedError,
     IGateway,
@@ -421,7 +421,30 @@ class RecoveryTests(PipelineTestCase):
         self.assertEqual(after.lockouts, before.lockouts)
         self.assertEqual(after.enforcement, before.enforcement)
         self.assertEqual((after.realized_pnl, after.trade_count), (Decimal("-45.50"), 1))
-        self.assertEqual([event.type for event in self.told], ["daemon_status"])
+        # Whoever was let in before the journal was open is told of the lock.
+        self.assertEqual([event.type for event in self.told], ["lockout_set", "daemon_status"])
+
+    def test_a_word_on_the_daemon_before_the_journal_is_open_wipes_nothing_out(self) -> None:
+        self.start()
+        self.user("GatewayUserTrade", trade(7, "-45.50"))
+        reset = make_event("daily_reset", {"reset_time": "2025-01-16T23:00:00Z"})
+        self.pipeline.announce(reset)
+        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.restart()
+        self.disk.is_slow = True
+        self.pipeline.startService()
+        self.pipeline.announce_status(Status.ERROR, "something else")
+        while self.disk.waiting:
+            self.disk.catch_up()
+            self.clock.advance(0.6)
+        state = self.state()
+        self.assertEqual((set(state.trades), set(state.lockouts)), ({7}, {"RULE-003"}))
+        self.assertEqual(state.last_reset, reset.data)
+        self.disk.is_slow = False
+        self.stop()
+        kept = read_published(self.directory).accounts[123]
+        self.assertEqual((set(kept.trades), set(kept.lockouts)), ({7}, {"RULE-003"}))
+        self.assertEqual((str(kept.realized_pnl), kept.last_reset), ("-45.50", reset.data))
 
     def state(self) -> AccountState:
         return self.pipeline._accounts[123].state
@@ -491,6 +514,8 @@ class RecoveryTests(PipelineTestCase):
         self.told.clear()
         self.clock.pump([0.5] * 6)
         self.assertIn("lockout_set", [event.type for event in self.told])
+        # The gateway was asked again: it knows of no position.
+        self.assertEqual(self.state().open_positions, ())
         lock = self.state().lockout
         assert lock is not None
         self.assertEqual(lock.rule_id, "RULE-003")

@@ -304,7 +304,7 @@ class TraderTests(GatewayTestCase):
             positions[key] = mapping.position(payload, positions.get(key), desk.now())
         for payload in desk.listener.user_events(ORDER):
             self.assertTrue(mapping.has_known_type(payload))
-            mapping.order(payload, desk.now())
+            mapping.order(payload, None, desk.now())
         full_turns = [
             mapping.trade(payload, desk.now()) for payload in desk.listener.user_events(TRADE)
         ]

@@ -952,7 +952,7 @@ class PropertyTests(SynchronousTestCase):
     def test_what_the_file_has_is_told_no_second_time(
         self, history: list[Event], data: st.DataObject
     ) -> None:
-        told = [event for event in worth_telling(history) if event.type == "GatewayUserTrade"]
+        told = worth_telling([event for event in history if event.type == "GatewayUserTrade"])
         joined = data.draw(st.integers(0, len(told)), "joined")
         file = StateFile()
         file.publish(*told[:joined])

@@ -125,13 +125,14 @@ def position(
         size=read.count("size"),
         average_price=_short(average),
         created_at=read.time("creationTimestamp"),
-        updated_at=read.time("updateTimestamp", received),
+        updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
     )
 
 
-def order(payload: Payload, received: datetime) -> GatewayUserOrder:
+def order(payload: Payload, last: GatewayUserOrder | None, received: datetime) -> GatewayUserOrder:
     """Return an order; its ``size`` is the original one, however much of it is filled.
 
+    :param last: what is known of the order.
     :param received: when the payload came, aware.
     :raises MappingError: the payload cannot be read.
     """
@@ -148,8 +149,18 @@ def order(payload: Payload, received: datetime) -> GatewayUserOrder:
         stop_price=stop_price,
         state=read.choice("status", ORDER_STATES),
         created_at=read.time("creationTimestamp"),
-        updated_at=read.time("updateTimestamp", received),
+        updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
     )
+
+
+def _no_earlier_than(
+    last: GatewayUserPosition | GatewayUserOrder | None, received: datetime
+) -> datetime:
+    """Return the time to give to what came without one.
+
+    What comes later is newer, also when the clock was set back in between.
+    """
+    return received if last is None else max(received, last.updated_at)
 
 
 def has_known_type(payload: Payload) -> bool:

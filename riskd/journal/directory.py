@@ -31,12 +31,20 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         try:
-            self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not self.path.is_dir():
+                self.path.mkdir(parents=True)
+                self.path.chmod(0o755)
             self._lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StateDirectoryError(
                 f"the state directory {self.path} cannot be used: {error.strerror}"
             ) from None
+        status = self.path.stat()
+        if status.st_mode & 0o002 or status.st_uid not in (os.geteuid(), 0):
+            self.release()
+            raise StateDirectoryError(
+                f"the state directory {self.path} belongs to another user or can be written by everybody"
+            )
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._refuse_newer()

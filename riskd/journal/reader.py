@@ -9,7 +9,7 @@ import sqlite3
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +19,9 @@ from riskd.contracts import Contract
 from riskd.events import DaemonStatus, EnforcementAction, decode_data
 from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.schema import TABLES, DamagedError, NewerSchemaError, check_version
+
+DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
+"""What reading a damaged file may raise."""
 
 
 class StateFileError(Exception):
@@ -31,11 +34,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     :ivar accounts: the state of each account, by account id.
     :ivar as_of: when that was written, aware.
     :ivar gateway_name: the kind of gateway that the daemon followed.
+    :ivar commits: how often the journal had been written.
     """
 
     accounts: dict[int, AccountState]
     as_of: datetime | None = None
     gateway_name: str | None = None
+    commits: int = 0
 
 
 FileMark = tuple[int, int, int]
@@ -77,7 +82,7 @@ def read_published(directory: Path) -> Snapshot:
             connection.close()
     except NewerSchemaError as error:
         raise StateFileError(f"cannot read the last known state: {error}") from None
-    except (DamagedError, sqlite3.Error, ValueError) as error:
+    except DAMAGES as error:
         raise StateFileError(
             f"cannot read the last known state: {path} is damaged ({error})"
         ) from None
@@ -123,7 +128,12 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
     as_of = datetime.fromisoformat(facts["as_of"]) if "as_of" in facts else None
     if as_of is not None and as_of.tzinfo is None:
         raise ValueError("as_of has no time zone")
-    return Snapshot(accounts=accounts, as_of=as_of, gateway_name=facts.get("gateway"))
+    return Snapshot(
+        accounts=accounts,
+        as_of=as_of,
+        gateway_name=facts.get("gateway"),
+        commits=int(facts.get("commits", 0)),
+    )
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:

@@ -68,7 +68,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 )
 """What makes each version of the schema out of the one before; the first makes it out of nothing.
 
-``facts`` holds what is true once: ``as_of``, ``gateway`` and ``daemon_status``.  ``enforcement`` is a
+``facts`` holds what is true once: ``as_of``, ``gateway``, ``daemon_status``, and ``commits``, how often
+the journal was written, which shows whether it has lost what the copy has.  ``enforcement`` is a
 log, of which nothing is ever deleted; the other tables hold what is so now.  ``at`` and ``day_began``
 are milliseconds since 1970.
 """
@@ -113,7 +114,11 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(M
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if version != 0 and application_id != _APPLICATION_ID:
+    if (version, application_id) == (0, 0):
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise DamagedError("it has tables but no version")
+        return 0
+    if version < 1 or application_id != _APPLICATION_ID:
         raise DamagedError("its header is not that of a journal")
     if version > known:
         raise NewerSchemaError(path, version, known)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -228,6 +228,8 @@ class JournalService(Service):
                 self._publish_waiters[:0] = publishers
             if self._write_waiters or self._publish_waiters:
                 self._begin()
+            elif self._is_unpublished:
+                self._work_within(WRITE_BEHIND_SECONDS)
             elif self._has_new_quotes:
                 self._work_within(QUOTES_PUBLISHED_EVERY)
 
@@ -239,32 +241,35 @@ class JournalService(Service):
         Trouble is reported, not raised.  Fires with whether there is no more to wait for: after the
         journal was opened there is still all to be written.
         """
-        states = tuple(self._states())
         now = self._now()
+        begun = self._clock.seconds()
         # States of before the recovery would wipe out what the journal knows.
         may_write = self._is_recovered
 
-        def work() -> Recovery | None:
+        def work(states: tuple[AccountState, ...]) -> Recovery | bool:
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
                 self._store.write(states, self._gateway_name, now)
-                if publish:
-                    self._store.publish()
-            return None
+                return publish and self._store.publish()
+            return False
 
-        def succeeded(recovery: Recovery | None) -> bool:
-            if recovery is not None:
+        def succeeded(outcome: Recovery | bool) -> bool:
+            if isinstance(outcome, Recovery):
                 self._is_recovered = True
                 self._is_unpublished = True
-                self._found(recovery)
+                self._found(outcome)
                 self._work_within(0)
             elif publish and may_write:
                 self._published_at = self._clock.seconds()
-            self._tell("")
+                # Trouble is over when a copy was made, and made in time for a handshake.
+                if outcome and self._published_at - begun < HANDSHAKE_SECONDS:
+                    self._tell("")
             return may_write
 
-        return self._thread.run(work).addCallbacks(succeeded, self._failed)
+        states = maybeDeferred(lambda: tuple(self._states()))
+        done = states.addCallback(lambda found: self._thread.run(lambda: work(found)))
+        return done.addCallback(succeeded).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> bool:
         if failure.check(sqlite3.Error, OSError) is None:

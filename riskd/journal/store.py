@@ -12,20 +12,46 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
 from riskd.account import AccountState
 from riskd.events import EventData, LockoutSet, decode_data, encode_data
 from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME
-from riskd.journal.reader import Snapshot, read_snapshot
-from riskd.journal.schema import DamagedError, check_version, migrate
+from riskd.journal.reader import (
+    DAMAGES,
+    Snapshot,
+    StateFileError,
+    read_published,
+    read_snapshot,
+)
+from riskd.journal.schema import DamagedError, NewerSchemaError, check_version, migrate
 
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of a lock that stands in for locks which a damaged journal may have held."""
 
 _QUOTES_EVERY: Final = timedelta(seconds=1)
 _TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
+
+_NEW_NAME: Final = f"{JOURNAL_NAME}.new"
+_SUFFIXES: Final = ("", "-wal", "-shm")
+
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+"""What is wrong with the disk or with rights, and not with the file."""
+
+_NOT_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
 
 _PUT_CONTRACT: Final = (
     "INSERT OR REPLACE INTO contracts (contract_id, name, tick_size, tick_value)"
@@ -66,6 +92,7 @@ class Store:
         self._facts: dict[str, str] = {}
         self._quotes_written_at: datetime | None = None
         self._is_published = False
+        self._commits = 0
 
     @property
     def is_open(self) -> bool:
@@ -77,17 +104,22 @@ class Store:
 
         :param account_ids: the accounts that are to be followed.
         :raises sqlite3.OperationalError: it cannot be opened now, for want of space or permission.
+        :raises OSError: likewise.
         :raises NewerSchemaError: a newer riskd wrote it.
         """
         try:
-            snapshot = self._open_whole()
-        except sqlite3.OperationalError:
+            snapshot = self._open_whole(self._path)
+            self._check_against_copy(snapshot)
+        except NewerSchemaError:
             self.close()
             raise
-        except (DamagedError, sqlite3.DatabaseError, ValueError) as error:
+        except (*DAMAGES, OSError) as error:
             self.close()
+            if _may_pass(error):
+                raise
             return self._begin_anew(tuple(account_ids), now, str(error))
         self._written = dict(snapshot.accounts)
+        self._commits = snapshot.commits
         return Recovery(snapshot.accounts)
 
     def write(self, states: Iterable[AccountState], gateway_name: str, now: datetime) -> bool:
@@ -114,12 +146,13 @@ class Store:
             facts["daemon_status"] = encode_data(status)
         if not statements and facts.items() <= self._facts.items():
             return False
-        facts["as_of"] = now.isoformat()
+        facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
         statements += [
             ("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
             for fact in facts.items()
         ]
         self._execute(statements)
+        self._commits += 1
         self._facts |= facts
         self._written |= {state.account_id: state for state in states}
         self._is_published = False
@@ -127,14 +160,15 @@ class Store:
             self._quotes_written_at = now
         return True
 
-    def publish(self) -> None:
+    def publish(self) -> bool:
         """Replace the published copy by what the journal says; free if it says so already.
 
+        :returns: whether there was anything to do.
         :raises sqlite3.Error: the copy could not be made; the one before stays.
         :raises OSError: likewise.
         """
         if self._is_published:
-            return
+            return False
         temporary = self._directory / _TEMPORARY_NAME
         temporary.unlink(missing_ok=True)
         self._journal.execute("VACUUM INTO ?", (str(temporary),))
@@ -155,6 +189,7 @@ class Store:
         temporary.replace(self._directory / PUBLISHED_NAME)
         _sync(self._directory)
         self._is_published = True
+        return True
 
     def close(self) -> None:
         """Let go of the journal; it may be opened again."""
@@ -179,39 +214,48 @@ class Store:
     def _is_empty(self) -> bool:
         return not self._path.exists() or self._path.stat().st_size == 0
 
-    def _open_whole(self) -> Snapshot:
+    def _open_whole(self, path: Path) -> Snapshot:
         """Open the file and see that all of it can be read."""
-        if self._is_empty() and (self._directory / PUBLISHED_NAME).exists():
-            raise DamagedError("it is empty, though a copy of it was published")
-        self._connect()
-        journal = self._journal
-        check_version(journal, self._path)
+        if path == self._path and self._is_empty() and self._had_a_journal():
+            raise DamagedError("it is empty, though there was one before")
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        journal = self._connection
+        check_version(journal, path)
         journal.execute("PRAGMA journal_mode = WAL")
         journal.execute("PRAGMA synchronous = FULL")
         (verdict,) = journal.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise DamagedError(verdict)
-        migrate(journal, self._path)
+        migrate(journal, path)
         return read_snapshot(journal)
 
-    def _connect(self) -> None:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._path.chmod(0o600)
-        self._connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False
-        )
+    def _had_a_journal(self) -> bool:
+        is_published = (self._directory / PUBLISHED_NAME).exists()
+        return is_published or any(self._directory.glob(f"{JOURNAL_NAME}.damaged-*"))
+
+    def _check_against_copy(self, snapshot: Snapshot) -> None:
+        """See that the journal still has all that was published.
+
+        SQLite goes back in silence to before a commit whose end it cannot read.
+        """
+        if self._published_commits() > snapshot.commits:
+            raise DamagedError("it has lost what was published")
+
+    def _published_commits(self) -> int:
+        """Return how often the journal was written, as far as the copy knows."""
+        try:
+            return read_published(self._directory).commits
+        except StateFileError:
+            return 0
 
     def _begin_anew(self, account_ids: tuple[int, ...], now: datetime, why: str) -> Recovery:
-        """Set the damaged journal aside, begin a new one, and keep what locks can be saved."""
+        """Set the damaged journal aside, begin a new one, and keep what locks can be saved.
+
+        Until the new journal holds them and is on the disk, the damaged one stays where it is.
+        """
         lockouts = self._salvage_lockouts()
-        aside = self._path.with_name(f"{JOURNAL_NAME}.damaged-{now:%Y%m%dT%H%M%S%fZ}")
-        for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(JOURNAL_NAME + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        (self._directory / PUBLISHED_NAME).unlink(missing_ok=True)
-        self._open_whole()
-        self._written, self._facts, self._is_published = {}, {}, False
         if lockouts is None:
             held = (
                 "its lockouts cannot be read, so every account is locked until an operator looks"
@@ -229,19 +273,55 @@ class Store:
             account_id: AccountState(account_id=account_id, lockouts=lockouts.get(account_id, {}))
             for account_id in {*account_ids, *lockouts}
         }
+        new = self._directory / _NEW_NAME
+        for suffix in _SUFFIXES:
+            new.with_name(new.name + suffix).unlink(missing_ok=True)
+        self._written, self._facts, self._commits = {}, {}, self._published_commits()
+        try:
+            self._open_whole(new)
+            self.write(accounts.values(), "", now)
+        finally:
+            # Closing moves all of it into the one file.
+            self.close()
+        self._set_aside(now)
+        new.replace(self._path)
+        _sync(self._directory)
+        try:
+            self._open_whole(self._path)
+        except BaseException:
+            self.close()
+            raise
         return Recovery(
             accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {held}"
         )
 
+    def _set_aside(self, now: datetime) -> None:
+        """Give the damaged journal another name too; its log must not be taken for the new one's."""
+        aside = f"{JOURNAL_NAME}.damaged-{now:%Y%m%dT%H%M%S%fZ}"
+        for suffix in _SUFFIXES[1:]:
+            part = self._path.with_name(JOURNAL_NAME + suffix)
+            if part.exists():
+                part.rename(self._directory / (aside + suffix))
+        if self._path.exists():
+            (self._directory / aside).unlink(missing_ok=True)
+            os.link(self._path, self._directory / aside)
+
     def _salvage_lockouts(self) -> dict[int, dict[str, LockoutSet]] | None:
-        """Return the locks that the damaged journal or its copy hold; ``None`` if neither can tell."""
+        """Return the locks that the damaged journal or its copy hold; ``None`` if neither can tell.
+
+        Each may lack what the other has; a lock too many is for an operator, one too few is a breach.
+        """
+        saved: dict[int, dict[str, LockoutSet]] | None = None
         for path in (self._path, self._directory / PUBLISHED_NAME):
             try:
-                if path.stat().st_size:
-                    return _read_lockouts(path)
-            except (sqlite3.Error, ValueError, OSError):
+                found = _read_lockouts(path) if path.stat().st_size else None
+            except (*DAMAGES, OSError):
                 continue
-        return None
+            if found is not None:
+                saved = saved or {}
+                for account_id, locks in found.items():
+                    saved[account_id] = {**locks, **saved.get(account_id, {})}
+        return saved
 
     def _execute(self, statements: list[_Statement]) -> None:
         journal = self._journal
@@ -256,6 +336,14 @@ class Store:
             raise
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether a file that could not be opened may be sound, and be opened later."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return code is not None and code & 0xFF in _PASSING and code not in _NOT_PASSING
+    return isinstance(error, OSError)
+
+
 def _read_lockouts(path: Path) -> dict[int, dict[str, LockoutSet]]:
     """Return the locks in a file of which the rest may be damaged.
 
@@ -263,7 +351,7 @@ def _read_lockouts(path: Path) -> dict[int, dict[str, LockoutSet]]:
     :raises ValueError: they make no sense.
     """
     lockouts: dict[int, dict[str, LockoutSet]] = {}
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
         for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
             lockout = decode_data("lockout_set", account_id, data).data
@@ -286,13 +374,14 @@ def _differences(old: AccountState, new: AccountState) -> list[_Statement]:
         ("lockouts", "rule_id", old.lockouts, new.lockouts),
     ):
         statements += _table_differences(table, key, account_id, before, after)
+    enforced = frozenset(old.enforcement)
     statements += [
         (
             "INSERT INTO enforcement (account_id, at, data) VALUES (?, ?, ?)",
             (account_id, _milliseconds(action.timestamp), encode_data(action)),
         )
         for action in new.enforcement
-        if action not in old.enforcement
+        if action not in enforced
     ]
     statements += [
         (

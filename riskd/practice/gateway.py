@@ -55,9 +55,10 @@ class PracticeGateway:
         is_open: bool = True,
         ledger: Path | None = None,
     ) -> None:
-        self._now = now
-        # Unseeded, ids go on from those of an earlier run, as a broker's do.
-        first_id = 1 if seed is not None else int(now().timestamp() * 1000)
+        self._time = now
+        self._latest = now()
+        # Ids go on from those of an earlier run, as a broker's do.
+        first_id = int(self._latest.timestamp() * 1000)
         self._market = Market(_random(seed, "market"), now().date())
         self._exchange = Exchange(
             {account_id: f"PRACTICE-{account_id}" for account_id in accounts},
@@ -79,6 +80,11 @@ class PracticeGateway:
         self._is_open = is_open
         self._loop = LoopingCall(self._try_to_step)
         self._loop.clock = clock
+
+    def _now(self) -> datetime:
+        """Return the broker's time, which is never set back."""
+        self._latest = max(self._latest, self._time())
+        return self._latest
 
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         """Open the market and tell ``listener`` what happens from now on."""
