@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -89,18 +89,21 @@ class AccountPipeline:
         if is_told:
             self._broadcast(event)
 
-    def announce(self, event: Event) -> None:
-        """Apply and tell what riskd itself says; what it alone knows is written first."""
-        if isinstance(event.data, DURABLE_FIRST):
-            self._to_be_told.append(event)
-            written = self._journal.make_durable()
-            written.addCallback(lambda _: self._announce_written(event))
-            written.addErrback(
-                lambda failure: _log.failure("telling {event}", failure, event=event)
-            )
-        else:
+    def announce(self, event: Event) -> Deferred[None]:
+        """Apply and tell what riskd itself says; what it alone knows is written first.
+
+        Fires when the event is told.
+        """
+        if not isinstance(event.data, DURABLE_FIRST):
             self.learn(event)
             self._broadcast(event)
+            return succeed(None)
+        self._to_be_told.append(event)
+        written = self._journal.make_durable()
+        written.addCallback(lambda _: self._announce_written(event))
+        return written.addErrback(
+            lambda failure: _log.failure("telling {event}", failure, event=event)
+        )
 
     def _announce_written(self, event: Event) -> None:
         self._to_be_told.remove(event)
@@ -190,16 +193,19 @@ class Pipeline(Service):
         )
         _log.info("status {status}: {message}", status=status.value, message=message)
 
-    def announce(self, event: Event) -> None:
-        """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it."""
+    def announce(self, event: Event) -> Deferred[None]:
+        """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it.
+
+        Fires when it is told.
+        """
         account = None if event.account_id is None else self._accounts.get(event.account_id)
         if account is not None:
-            account.announce(event)
-            return
+            return account.announce(event)
         if event.account_id is None:
             for each in self._accounts.values():
                 each.learn(event)
         self._broadcast(event)
+        return succeed(None)
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Take what happened to an account; see :class:`IGatewayListener`."""

@@ -27,6 +27,7 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Final, Self
 
+from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
@@ -249,7 +250,7 @@ class _TriggerProtocol(LineOnlyReceiver):
     delimiter = b"\n"
 
     def __init__(
-        self, announce: Callable[[Event], None], port: int, gone: Callable[[], None]
+        self, announce: Callable[[Event], Deferred[None]], port: int, gone: Callable[[], None]
     ) -> None:
         self._announce = announce
         self._port = port
@@ -259,8 +260,7 @@ class _TriggerProtocol(LineOnlyReceiver):
         self.sendLine(b"%d" % self._port)
 
     def lineReceived(self, line: bytes) -> None:
-        self._announce(decode(line))
-        self.sendLine(b"done")
+        self._announce(decode(line)).addCallback(lambda _: self.sendLine(b"done"))
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002
         self._gone()

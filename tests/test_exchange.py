@@ -1217,7 +1217,7 @@ class InvariantTests(SynchronousTestCase):
         return course
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
@@ -1227,7 +1227,7 @@ class InvariantTests(SynchronousTestCase):
             )
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_what_is_made_and_what_is_held_come_to_what_the_fills_cost(
         self, steps: list[Any]
     ) -> None:
@@ -1248,7 +1248,7 @@ class InvariantTests(SynchronousTestCase):
             self.assertTrue(abs(difference) < Decimal("1e-9"), difference)
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_positions_are_the_sum_of_their_fills(self, steps: list[Any]) -> None:
         course = self.course(steps)
         expected = {
@@ -1270,7 +1270,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual(told, {key: abs(expected[key]) for key in told})
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_the_balance_is_what_was_made_less_fees(self, steps: list[Any]) -> None:
         course = self.course(steps)
         trades = course.desk.payloads(TRADE)
@@ -1286,7 +1286,7 @@ class InvariantTests(SynchronousTestCase):
             self.assertEqual(balance, STARTING_BALANCE + total_pnl(own) - fees)
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_every_profit_and_loss_is_in_whole_cents(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
@@ -1297,7 +1297,7 @@ class InvariantTests(SynchronousTestCase):
                 self.assertFalse(pnl.is_zero() and pnl.is_signed(), "a zero has no sign")
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_an_order_ends_once_and_then_works_no_more(self, steps: list[Any]) -> None:
         course = self.course(steps)
         ended = Counter(
@@ -1316,7 +1316,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual(set(ended.values()) - {1}, set())
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_ids_are_unique_across_orders_trades_and_positions(self, steps: list[Any]) -> None:
         desk = self.course(steps).desk
         trades = [trade["id"] for trade in desk.payloads(TRADE)]
@@ -1329,7 +1329,7 @@ class InvariantTests(SynchronousTestCase):
         self.assertEqual({len(owner) for owner in owners.values()} - {1}, set())
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_a_position_id_is_of_one_position_from_opening_to_flat(self, steps: list[Any]) -> None:
         flat: set[int] = set()
         for position in self.course(steps).desk.payloads(POSITION):
@@ -1338,7 +1338,7 @@ class InvariantTests(SynchronousTestCase):
                 flat.add(position["id"])
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_nobody_trades_at_a_price_worse_than_their_limit(self, steps: list[Any]) -> None:
         for order in self.course(steps).desk.payloads(ORDER):
             if "filledPrice" in order and "limitPrice" in order:
@@ -1346,7 +1346,7 @@ class InvariantTests(SynchronousTestCase):
                 self.assertTrue(better >= 0, order)
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40)
     def test_no_order_works_that_the_market_would_fill(self, steps: list[Any]) -> None:
         """After every course, what still works is out of reach or waits for its stop."""
         course = self.course(steps)

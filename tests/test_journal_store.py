@@ -215,7 +215,7 @@ class WriteTests(StoreTestCase):
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
             self.assertEqual(self.store._journal.execute(f"PRAGMA {pragma}").fetchone(), (value,))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=20)
     @given(st.lists(histories(), max_size=4))
     def test_whatever_happens_what_was_written_is_read(self, days: list[list[Event]]) -> None:
         shutil.rmtree(self.directory)
@@ -403,12 +403,8 @@ class DamageTests(StoreTestCase):
         whole = self.journal.read_bytes()
         # Of bytes 60 to 63 is the version: a newer one is refused, and nothing is lost.
         for place in (*range(60), *range(64, 100)):
-            for value in (0, 255):
-                with self.subTest(place=place, value=value):
-                    if whole[place] != value:
-                        self.assert_locks_survive(
-                            whole[:place] + bytes([value]) + whole[place + 1 :]
-                        )
+            with self.subTest(place=place):
+                self.assert_locks_survive(whole[:place] + b"\xff" + whole[place + 1 :])
 
     def test_random_bytes_anywhere(self) -> None:
         self.publish(full_state())

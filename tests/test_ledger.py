@@ -119,7 +119,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(read_lines(desk.text, "ledger"), (told, []))
 
     @given(st.decimals("0.0000001", "999999999"), st.decimals("-999999999", "999999999", places=2))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50)
     def test_numbers_are_exact(self, average: Decimal, balance: Decimal) -> None:
         """Digit for digit, and never less than a Decimal."""
         desk = trading_desk()
@@ -223,7 +223,7 @@ class DamageTests(SynchronousTestCase):
         self.assertIn("480 more", notes[-1].text)
 
     @given(st.binary(max_size=300), st.integers(0, 5000), st.integers(0, 5000))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80)
     def test_no_damage_raises(self, rubbish: bytes, start: int, length: int) -> None:
         """Neither reading nor going on from what is left."""
         text = trading_desk().text
@@ -251,7 +251,7 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual(last_prices(memory), {EURO.id: Decimal("1.10005")})
 
     @given(courses)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50)
     def test_what_was_told_comes_to_what_the_exchange_knows(self, steps: list[Any]) -> None:
         course = Course()
         course.play(steps)
@@ -277,7 +277,7 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual((recall(messages), notes), (known, []))
 
     @given(courses, st.sets(st.integers(0, 40), max_size=4), st.booleans())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=100)
     def test_trading_is_the_same_to_the_cent_with_restarts_and_without(
         self, steps: list[Any], restarts: set[int], anew: bool
     ) -> None:
@@ -309,7 +309,7 @@ class RecallTests(SynchronousTestCase):
             max_size=12,
         )
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=100)
     def test_profit_and_loss_is_the_same_to_the_cent_with_a_restart_after_every_trade(
         self, fills: list[tuple[int, Any, int]]
     ) -> None:
