@@ -2,6 +2,9 @@
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says more of the machine than of the code; what 50 examples of a run do not
+# find, the next run's will.
+settings.register_profile(
+    "suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")

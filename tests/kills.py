@@ -131,9 +131,9 @@ def run(times: int, seed: int | None = None) -> None:
                 # It has started by itself, and a handshake is complete: the copy is up to date.
                 check_files(state, announced)
                 victim.check_consoles()
-                victim.listen(chance.uniform(0, 0.15))
+                victim.listen(chance.uniform(0, 0.1))
                 victim.check_consoles()
-                victim.listen(chance.uniform(0, 0.15))
+                victim.listen(chance.uniform(0, 0.1))
             finally:
                 victim.kill()
             announced += victim.announced
