@@ -92,7 +92,7 @@ class AccountPipeline:
     def announce(self, event: Event) -> Deferred[None]:
         """Apply and tell what riskd itself says; what it alone knows is written first.
 
-        Fires when the event is told.
+        Fires when the event is told, and what was written first is published too.
         """
         if not isinstance(event.data, DURABLE_FIRST):
             self.learn(event)
@@ -105,11 +105,11 @@ class AccountPipeline:
             lambda failure: _log.failure("telling {event}", failure, event=event)
         )
 
-    def _announce_written(self, event: Event) -> None:
+    def _announce_written(self, event: Event) -> Deferred[None]:
         self._to_be_told.remove(event)
         self.learn(event)
         self._broadcast(event)
-        self._journal.publish()
+        return self._journal.published()
 
     def learn(self, event: Event) -> None:
         """Apply ``event``, which is told elsewhere."""
@@ -196,7 +196,7 @@ class Pipeline(Service):
     def announce(self, event: Event) -> Deferred[None]:
         """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it.
 
-        Fires when it is told.
+        Fires when it is told, and published if it is what riskd alone knows.
         """
         account = None if event.account_id is None else self._accounts.get(event.account_id)
         if account is not None:

@@ -273,7 +273,7 @@ class DurableTests(ServiceTestCase):
         for number in range(5):
             self.apply("lockout_set", rule_id=f"R{number}")
             self.successResultOf(self.service.make_durable())
-            self.service.publish()
+            self.successResultOf(self.service.published())
             self.clock.advance(1)
         self.assertEqual(len(self.troubles) - told, 1)
         self.store.publish_fault = None

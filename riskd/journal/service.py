@@ -151,11 +151,6 @@ class JournalService(Service):
         self._begin()
         return waiter
 
-    def publish(self) -> None:
-        """Publish the states at once."""
-        self._publish_waiters.append(Deferred())
-        self._begin()
-
     def published(self) -> Deferred[None]:
         """Fire when the published copy holds all that was broadcast before this call.
 

@@ -52,6 +52,8 @@ def test_a_handshake_finds_in_the_file_what_was_told_before(harness: DaemonHarne
 def test_a_restart_forgets_no_lockout(harness: DaemonHarness) -> None:
     harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
     harness.kill()
+    # A console without a daemon knows of it, and so does the daemon that starts again.
+    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
     harness.start()
     stream = connect(harness.port)
     assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
