@@ -127,6 +127,18 @@ class RhythmTests(ServiceTestCase):
         self.assertLessEqual(self.store.writes - writes, 31)
         self.assertIn(self.store.publications - publications, (5, 6))
 
+    def test_a_quote_among_other_changes_is_not_forgotten(self) -> None:
+        self.clock.advance(1)
+        for number in (1, 2):
+            self.apply("MarketQuote", last=number)
+            self.service.changed(only_quotes=True)
+            self.apply("lockout_set", rule_id=f"R{number}")
+            self.successResultOf(self.service.make_durable())
+            self.successResultOf(self.service.published())
+        self.clock.pump([0.5] * 14)
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        self.assertEqual(quote.last, 2)
+
     def test_the_last_quote_is_published_in_the_end(self) -> None:
         self.clock.advance(1)
         for number in (1, 2):

@@ -226,7 +226,7 @@ class JournalService(Service):
             elif self._is_unpublished:
                 self._work_within(WRITE_BEHIND_SECONDS)
             elif self._has_new_quotes:
-                self._work_within(QUOTES_PUBLISHED_EVERY)
+                self._work_within(QUOTES_WRITTEN_EVERY)
 
         self._work(publish=publish).addCallback(finish)
 
@@ -255,10 +255,12 @@ class JournalService(Service):
                 self._is_unpublished = True
                 self._found(outcome)
                 self._work_within(0)
-            elif publish and may_write:
+            elif not self._store.has_all_quotes:
+                self._has_new_quotes = True
+            if publish and may_write:
                 self._published_at = self._clock.seconds()
                 # Trouble is over when a copy was made, and made in time for a handshake.
-                if outcome and self._published_at - begun < HANDSHAKE_SECONDS:
+                if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
                     self._tell("")
             return may_write
 

@@ -82,6 +82,7 @@ class Store:
     Its methods block for as long as the disk takes, and are called from one thread at a time.
 
     :param directory: it exists.
+    :ivar has_all_quotes: whether the last write took all quotes, or left some for a later one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -93,6 +94,7 @@ class Store:
         self._quotes_written_at: datetime | None = None
         self._is_published = False
         self._commits = 0
+        self.has_all_quotes = True
 
     @property
     def is_open(self) -> bool:
@@ -132,6 +134,9 @@ class Store:
         """
         states = list(states)
         takes_quotes = not self._has_fresh_quotes(now)
+        self.has_all_quotes = takes_quotes or all(
+            state.quotes == self._known(state).quotes for state in states
+        )
         if not takes_quotes:
             states = [
                 msgspec.structs.replace(state, quotes=self._known(state).quotes)
