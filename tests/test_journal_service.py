@@ -199,6 +199,22 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(second)
         self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
 
+    def test_one_that_comes_while_quotes_are_published_is_served_by_the_next_copy(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.clock.advance(6)
+        self.apply("MarketQuote", last=1)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(1)
+        self.apply("MarketQuote", last=2)
+        self.service.changed(only_quotes=True)
+        waiting = self.service.published()
+        # The first copy makes that of the quotes no longer due; the handshake still gets its own.
+        self.disk.catch_up()
+        self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.assertEqual(self.disk.waiting, [])
+
     def test_a_slow_disk_delays_nobody_beyond_a_second(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True

@@ -206,8 +206,9 @@ class JournalService(Service):
         self._is_busy = True
         writers, self._write_waiters = self._write_waiters, []
         publishers: list[Deferred[None]] = []
-        # Who only waits for the disk need not wait for a copy that nobody waits for.
-        publish = self._is_due_to_publish() and bool(self._publish_waiters or not writers)
+        # Who only waits for the disk need not wait for a copy that nobody waits for; who waits for a
+        # copy gets one, even if the one just made has put off when the next is due.
+        publish = bool(self._publish_waiters) or (not writers and self._is_due_to_publish())
         if publish:
             publishers, self._publish_waiters = self._publish_waiters, []
             self._publishing_for = publishers
