@@ -11,7 +11,7 @@ starts from a snapshot and applies events from before it once more, in order, en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import msgspec
 
 from riskd.contracts import Contract, known_contract
 from riskd.events import (
+    Action,
     DaemonStatus,
     DailyReset,
     EnforcementAction,
@@ -38,6 +39,92 @@ _REMEMBERED_FINAL_ORDERS: Final = 256
 """Ids of finished orders that are kept, so that a late or doubled event revives none of them."""
 
 
+class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway says of a working order beyond what the wire carries.
+
+    :ivar filled: contracts of it that are filled.
+    :ivar is_open: whether it is in the market: not pending, and not suspended until another is filled.
+    :ivar custom_tag: what whoever placed it wrote on it.
+    """
+
+    filled: int = 0
+    is_open: bool = True
+    custom_tag: str = ""
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What the broker took for a half-turn or a full turn: fees and commissions, in dollars."""
+
+    at: datetime
+    amount: Decimal
+
+
+class Flattening(msgspec.Struct, frozen=True, kw_only=True):
+    """A flatten that was decided and is not known to be done.
+
+    :ivar action: what it is called on the wire.
+    :ivar rule_id: the rule whose breach weighs most in it.
+    :ivar reason: that breach, in a sentence.
+    :ivar begun: when it was decided.
+    :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:
+        nothing may stay, in any contract.
+    :ivar locks: the locks that begin with it.
+    :ivar is_told: whether it, and its locks, were told; then only the account is not yet flat.
+    """
+
+    action: Action
+    rule_id: str
+    reason: str
+    begun: datetime
+    keep: Mapping[str, int] | None = None
+    locks: tuple[LockoutSet, ...] = ()
+    is_told: bool = False
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """A line of the journal's log that no other table holds.
+
+    :ivar kind: an event's name on the wire, or ``operator`` for what an operator did.
+    :ivar data: a JSON object.
+    """
+
+    at: datetime
+    kind: str
+    data: str
+
+
+class RiskState(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the daemon needs to know of an account; it is not told and not published.
+
+    :ivar can_trade: what the broker last said; ``None`` before it said anything.
+    :ivar order_details: of working orders, by order id.
+    :ivar charges: of the trading day, by trade id.
+    :ivar memory: what each rule wants to remember, as JSON, by rule id.
+    :ivar flattening: the flatten that is under way.
+    :ivar day_key: the date that the trading day is named after, the one on which it ends.
+    :ivar log: what was logged of late, oldest first.
+    """
+
+    can_trade: bool | None = None
+    order_details: Mapping[int, OrderDetail] = {}
+    charges: Mapping[int, Charge] = {}
+    memory: Mapping[str, str] = {}
+    flattening: Flattening | None = None
+    day_key: date | None = None
+    log: tuple[LogEntry, ...] = ()
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A rule in force.
+
+    :ivar key: the rule's name in the configuration.
+    :ivar settings: its settings there, as JSON.
+    """
+
+    key: str
+    settings: str
+
+
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one account.
 
@@ -51,8 +138,11 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar quotes: the latest quote of each contract, by contract id.
     :ivar lockouts: locks in force, by the id of the rule that set them.
     :ivar enforcement: what was enforced in the trading day, oldest first.
-    :ivar last_reset: the reset that began the trading day; ``None`` before the first.
+    :ivar last_reset: the last reset that was told; ``None`` before the first.
+    :ivar day_began: when the trading day began; ``None`` before that is known.
+    :ivar limits: the rules in force, by rule id.
     :ivar daemon: the daemon's last word on itself.
+    :ivar risk: what only the daemon needs to know.
     """
 
     account_id: int
@@ -67,7 +157,10 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     lockouts: Mapping[str, LockoutSet] = {}
     enforcement: tuple[EnforcementAction, ...] = ()
     last_reset: DailyReset | None = None
+    day_began: datetime | None = None
+    limits: Mapping[str, Limit] = {}
     daemon: DaemonStatus | None = None
+    risk: RiskState = RiskState()
 
     @property
     def open_positions(self) -> tuple[GatewayUserPosition, ...]:
@@ -90,6 +183,11 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     def contract(self, contract_id: str) -> Contract | None:
         """Return what is known of a contract: the gateway's word, else the table of products."""
         return self.contracts.get(contract_id) or known_contract(contract_id)
+
+    def root(self, contract_id: str) -> str | None:
+        """Return the ticker that a contract belongs to, such as ``ES``; ``None`` while it is unknown."""
+        contract = self.contract(contract_id)
+        return contract.root if contract else None
 
     def holds_or_works(self, contract_id: str) -> bool:
         """Tell whether there is a position or a working order in the contract."""
@@ -163,6 +261,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
     :param since: what this run was told without knowing of the earlier one.
     """
     resets = [state.last_reset for state in (known, since) if state.last_reset]
+    began = [state.day_began for state in (known, since) if state.day_began]
     working = {**known.orders, **since.orders}
     together = msgspec.structs.replace(
         since,
@@ -173,9 +272,47 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         lockouts={**known.lockouts, **since.lockouts},
         enforcement=(*known.enforcement, *since.enforcement),
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
+        day_began=max(began, default=None),
         daemon=since.daemon or known.daemon,
+        risk=_merge_risk(known.risk, since.risk),
     )
     return _with_trades(together, {**known.trades, **since.trades})
+
+
+def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
+    return msgspec.structs.replace(
+        since,
+        can_trade=known.can_trade if since.can_trade is None else since.can_trade,
+        charges={**known.charges, **since.charges},
+        memory={**known.memory, **since.memory},
+        flattening=since.flattening or known.flattening,
+        day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
+    )
+
+
+def begin_day(state: AccountState, began: datetime) -> AccountState:
+    """Return the state of a trading day that began at ``began``.
+
+    What was executed earlier is dropped; what came ahead of the day's announcement stays.
+    """
+    trades = {
+        number: trade for number, trade in state.trades.items() if trade.execution_time >= began
+    }
+    charges = {
+        number: charge for number, charge in state.risk.charges.items() if charge.at >= began
+    }
+    actions = tuple(done for done in state.enforcement if done.timestamp >= began)
+    risk = msgspec.structs.replace(state.risk, charges=charges)
+    after = msgspec.structs.replace(state, day_began=began, enforcement=actions, risk=risk)
+    return _with_trades(after, trades)
+
+
+def without_trade(state: AccountState, trade_id: int) -> AccountState:
+    """Return the state without a trade that the broker voided; it does not count any more."""
+    if trade_id not in state.trades:
+        return state
+    trades = {number: trade for number, trade in state.trades.items() if number != trade_id}
+    return _with_trades(state, trades)
 
 
 def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
@@ -196,7 +333,7 @@ def _with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> Ac
 
 
 def _is_of_the_day(state: AccountState, moment: datetime) -> bool:
-    return state.last_reset is None or moment >= state.last_reset.reset_time
+    return state.day_began is None or moment >= state.day_began
 
 
 def _apply_position(state: AccountState, position: GatewayUserPosition) -> AccountState:
@@ -248,21 +385,9 @@ def _apply_enforcement(state: AccountState, action: EnforcementAction) -> Accoun
 
 def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
     after = msgspec.structs.replace(state, lockouts={}) if reset.lockouts_cleared else state
-    if state.last_reset is None or reset.reset_time >= state.last_reset.reset_time:
-        after = _begin_day(after, reset)
+    if state.day_began is None or reset.reset_time >= state.day_began:
+        after = begin_day(msgspec.structs.replace(after, last_reset=reset), reset.reset_time)
     return state if after == state else after
-
-
-def _begin_day(state: AccountState, reset: DailyReset) -> AccountState:
-    """Drop what was executed before ``reset``; what came ahead of its announcement stays."""
-    actions = tuple(done for done in state.enforcement if done.timestamp >= reset.reset_time)
-    trades = {
-        key: trade
-        for key, trade in state.trades.items()
-        if trade.execution_time >= reset.reset_time
-    }
-    after = msgspec.structs.replace(state, last_reset=reset, enforcement=actions)
-    return _with_trades(after, trades)
 
 
 def _apply_status(state: AccountState, status: DaemonStatus) -> AccountState:

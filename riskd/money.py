@@ -5,7 +5,7 @@ Everything is ``Decimal``; nothing here ever sees a float.
 
 from __future__ import annotations
 
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Final
 
 ZERO: Final = Decimal("0.00")
@@ -50,3 +50,8 @@ def is_on_tick(price: Decimal, tick_size: Decimal) -> bool:
 def round_down_to_tick(price: Decimal, tick_size: Decimal) -> Decimal:
     """Return the highest price on a tick that is not above ``price``."""
     return (price / tick_size).to_integral_value(ROUND_FLOOR) * tick_size
+
+
+def round_up_to_tick(price: Decimal, tick_size: Decimal) -> Decimal:
+    """Return the lowest price on a tick that is not below ``price``."""
+    return (price / tick_size).to_integral_value(ROUND_CEILING) * tick_size

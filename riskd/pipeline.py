@@ -1,176 +1,118 @@
-"""From the gateway to the consoles: each message is put into riskd's terms, applied, and told.
+"""From the gateway to the consoles and the rules: each message is mapped, applied, told, and judged.
 
-One :class:`AccountPipeline` an account keeps that account's state; the :class:`Pipeline` hears the
-gateway and hands each message to the accounts it concerns.
+An account's state is kept by its :class:`~riskd.keeper.AccountKeeper` and watched by its
+:class:`~riskd.warden.Warden`; the :class:`Pipeline` hears the gateway and hands each message to the
+accounts it concerns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from riskd.account import AccountState, apply, is_repeat, merge
-from riskd.config import AccountSettings
-from riskd.contracts import Contract
-from riskd.events import (
-    DaemonStatus,
-    DailyReset,
-    EnforcementAction,
-    Event,
-    EventData,
-    GatewayUserOrder,
-    LockoutCleared,
-    LockoutSet,
-    MarketQuote,
-    OrderState,
-    Status,
-)
+from riskd.account import AccountState
+from riskd.config import Settings
+from riskd.events import DaemonStatus, Event, GatewayUserOrder, Status
 from riskd.gateway import mapping
-from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.gateway.interface import (
+    GatewayError,
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    IGateway,
+    IGatewayListener,
+    Payload,
+)
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery
+from riskd.keeper import SETTLED, AccountKeeper, vanished_orders, vanished_positions
+from riskd.rules.interface import IRule
+from riskd.warden import Warden
 
 _log = Logger()
 
 _A_DAY: Final = timedelta(days=1)
 
+PATROL_SECONDS: Final = 5.0
+"""How often a locked account is looked at, lest it trade with an event lost on the way."""
+
+PATROL_ROUNDS: Final = 12
+"""Any account is looked at once in so many of these."""
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
-DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
-"""What riskd alone knows: it is on the disk before it is told."""
+class Account(NamedTuple):
+    """One account: who keeps its state, and who watches it."""
 
-
-class AccountPipeline:
-    """One account: its state, and the way an event takes through it.
-
-    :ivar state: what is known of the account, and was told.
-    """
-
-    def __init__(
-        self,
-        settings: AccountSettings,
-        journal: JournalService,
-        broadcast: Callable[[Event], None],
-    ) -> None:
-        self._watch = frozenset(settings.watch)
-        self._journal = journal
-        self._broadcast = broadcast
-        self._to_be_told: list[Event] = []
-        self.state = AccountState(account_id=settings.id)
-
-    @property
-    def state_to_write(self) -> AccountState:
-        """What the journal is to say: the state, and what is written first and told afterwards."""
-        state = self.state
-        for event in self._to_be_told:
-            state = apply(state, event)
-        return state
-
-    def take(self, data: EventData) -> None:
-        """Apply what the gateway said, and tell it if it is news."""
-        event = Event(self.state.account_id, data)
-        after = apply(self.state, event)
-        if after is self.state:
-            return
-        # A repeat is not told, but what is older than it is now known to be outdated.
-        is_told = not is_repeat(self.state, event)
-        self.state = after
-        self._journal.changed(only_quotes=isinstance(data, MarketQuote))
-        if is_told:
-            self._broadcast(event)
-
-    def announce(self, event: Event) -> Deferred[None]:
-        """Apply and tell what riskd itself says; what it alone knows is written first.
-
-        Fires when the event is told, and what was written first is published too.
-        """
-        if not isinstance(event.data, DURABLE_FIRST):
-            self.learn(event)
-            self._broadcast(event)
-            return succeed(None)
-        self._to_be_told.append(event)
-        written = self._journal.make_durable()
-        written.addCallback(lambda _: self._announce_written(event))
-        return written.addErrback(
-            lambda failure: _log.failure("telling {event}", failure, event=event)
-        )
-
-    def _announce_written(self, event: Event) -> Deferred[None]:
-        self._to_be_told.remove(event)
-        self.learn(event)
-        self._broadcast(event)
-        return self._journal.published()
-
-    def learn(self, event: Event) -> None:
-        """Apply ``event``, which is told elsewhere."""
-        self.state = apply(self.state, event)
-        self._journal.changed()
-
-    def recover(self, known: AccountState) -> None:
-        """Take over what the journal knows; all but locks will give way to the gateway's word."""
-        news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
-        self.state = merge(known, self.state)
-        # Nobody can have heard of these from this daemon; who was let in before could not read them.
-        for lockout in news:
-            self._broadcast(Event(self.state.account_id, lockout))
-
-    def learn_contract(self, contract: Contract) -> None:
-        """Keep what the gateway said of a contract."""
-        contracts = {**self.state.contracts, contract.id: contract}
-        self.state = msgspec.structs.replace(self.state, contracts=contracts)
-        self._journal.changed()
-
-    def is_concerned(self, contract_id: str) -> bool:
-        """Tell whether the account's consoles want to see the contract's quotes."""
-        contract = self.state.contract(contract_id)
-        is_watched = contract is not None and contract.root in self._watch
-        return is_watched or self.state.holds_or_works(contract_id)
+    keeper: AccountKeeper
+    warden: Warden
 
 
 @implementer(IGatewayListener)
 class Pipeline(Service):
     """All accounts of a daemon, fed by one gateway.
 
+    :param clock: the reactor.
     :param gateway: where messages come from.
-    :param accounts: the accounts to follow; messages of others are passed over.
+    :param settings: the accounts to follow, and their rules; messages of others are passed over.
     :param journal: what survives the daemon.
     :param broadcast: the one way out.
     :param now: gives the time of day, aware.
+    :param catalogue: all rules there are, by key.
+    :ivar accounts: by account id.
     :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
     """
 
     def __init__(
         self,
+        clock: IReactorTime,
         gateway: IGateway,
-        accounts: Iterable[AccountSettings],
+        settings: Settings,
         journal: JournalService,
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
+        catalogue: Mapping[str, IRule] | None = None,
     ) -> None:
         self._gateway = gateway
         self._journal = journal
         self._broadcast = broadcast
         self._now = now
-        self._accounts = {
-            settings.id: AccountPipeline(settings, journal, broadcast) for settings in accounts
-        }
+        self.accounts: dict[int, Account] = {}
+        for account in settings.accounts:
+            keeper = AccountKeeper(account.id, account.watch, journal, broadcast)
+            warden = Warden(
+                keeper,
+                account,
+                is_strict=settings.strict_mode,
+                catalogue=catalogue or {},
+                gateway=gateway,
+                clock=clock,
+                now=now,
+                tell_trouble=self._tell_trouble,
+                take_order=lambda payload: self.user_event("GatewayUserOrder", payload),
+            )
+            self.accounts[account.id] = Account(keeper, warden)
         self._quotes = mapping.QuoteBook()
         self._contracts_asked: set[str] = set()
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self._is_in_step = False
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
         self._begun = "Daemon started successfully"
+        self._patrol = LoopingCall(self._look_around)
+        self._patrol.clock = clock
+        self._rounds = 0
+        self._looking: dict[int, Deferred[None]] = {}
 
     def startService(self) -> None:
         """Get in step with the gateway, then say RUNNING."""
@@ -183,27 +125,51 @@ class Pipeline(Service):
         super().stopService()
         if self._starting is not None:
             self._starting.cancel()
-        self.announce_status(Status.STOPPING, "The daemon is stopping")
+        self.pause()
+        for account in self.accounts.values():
+            account.warden.stop()
+        self._say(Status.STOPPING, "The daemon is stopping")
         return self._gateway.stop()
 
-    def announce_status(self, status: Status, message: str) -> None:
-        """Tell every console how the daemon is; ``message`` is for a trader to read."""
-        self.announce(
-            Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
-        )
-        _log.info("status {status}: {message}", status=status.value, message=message)
+    def pause(self) -> None:
+        """Tell what is heard, but look at no account and ask no rules."""
+        if self._patrol.running:
+            self._patrol.stop()
+        for looking in list(self._looking.values()):
+            looking.cancel()
+        for account in self.accounts.values():
+            account.warden.pause()
+
+    def reload(self, settings: Settings) -> str:
+        """Take new settings; return what of them needs a restart, in a sentence, or nothing."""
+        known, wanted = set(self.accounts), {account.id for account in settings.accounts}
+        for account in settings.accounts:
+            if account.id in known:
+                self.accounts[account.id].keeper.watch = frozenset(account.watch)
+                self.accounts[account.id].warden.reload(account, is_strict=settings.strict_mode)
+        if known == wanted:
+            return ""
+        changed = ", ".join(str(number) for number in sorted(known ^ wanted))
+        return f"accounts that come or go need a restart: {changed}"
+
+    def tell_trouble(self, source: str, sentence: str) -> None:
+        """Tell every console of trouble; with an empty ``sentence``, that it is over.
+
+        :param source: what is in trouble; each has one sentence at a time.
+        """
+        self._tell_trouble(source, sentence)
 
     def announce(self, event: Event) -> Deferred[None]:
         """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it.
 
         Fires when it is told, and published if it is what riskd alone knows.
         """
-        account = None if event.account_id is None else self._accounts.get(event.account_id)
+        account = None if event.account_id is None else self.accounts.get(event.account_id)
         if account is not None:
-            return account.announce(event)
+            return account.keeper.announce(event.data)
         if event.account_id is None:
-            for each in self._accounts.values():
-                each.learn(event)
+            for each in self.accounts.values():
+                each.keeper.learn(event)
         self._broadcast(event)
         return succeed(None)
 
@@ -233,132 +199,220 @@ class Pipeline(Service):
     def _take_user_event(self, target: str, payload: Payload) -> None:
         # GatewayUserAccount alone has its account under another name.
         account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        account = None if account_id is None else self._accounts.get(account_id)
+        account = None if account_id is None else self.accounts.get(account_id)
         if account is None:
             return
-        received = self._now()
         if target == "GatewayUserTrade":
-            trade = mapping.trade(payload, received)
-            if trade is not None:
-                account.take(trade)
+            self._take_trade(account, payload)
         elif target == "GatewayUserPosition":
-            last = account.state.positions.get(payload.get("contractId", ""))
-            account.take(mapping.position(payload, last, received))
+            self._take_position(account, payload)
         elif target == "GatewayUserOrder":
-            if not mapping.has_known_type(payload):
-                _log.warn(
-                    "order {id} is of unknown type {type}",
-                    id=payload.get("id"),
-                    type=payload.get("type"),
-                )
-            known = account.state.orders.get(payload.get("id", 0))
-            account.take(mapping.order(payload, known, received))
+            self._take_order(account, payload)
+        elif target == "GatewayUserAccount":
+            account.warden.heard_account(may_trade=mapping.may_trade(payload))
         contract_id = payload.get("contractId")
         if contract_id is not None:
             self._ask_for_contract(contract_id)
+
+    def _take_trade(self, account: Account, payload: Payload) -> None:
+        keeper = account.keeper
+        number, charge = mapping.charge(payload)
+        if keeper.state.risk.charges.get(number) != charge:
+            keeper.change_risk(charges={**keeper.state.risk.charges, number: charge})
+        voided = mapping.voided_trade(payload)
+        if voided is not None:
+            if keeper.void_trade(voided):
+                _log.warn(
+                    "account {account}: the broker voided trade {id}, it counts no more",
+                    account=keeper.account_id,
+                    id=voided,
+                )
+                account.warden.review()
+            return
+        trade = mapping.trade(payload, self._now())
+        if trade is not None and keeper.take(trade):
+            account.warden.heard(trade)
+
+    def _take_position(
+        self, account: Account, payload: Payload, received: datetime | None = None
+    ) -> None:
+        last = account.keeper.state.positions.get(payload.get("contractId", ""))
+        position = mapping.position(payload, last, received or self._now())
+        if account.keeper.take(position):
+            account.warden.heard(position)
+
+    def _take_order(self, account: Account, payload: Payload) -> None:
+        if not mapping.has_known_type(payload):
+            _log.warn(
+                "order {id} is of unknown type {type}",
+                id=payload.get("id"),
+                type=payload.get("type"),
+            )
+        keeper = account.keeper
+        known = keeper.state.orders.get(payload.get("id", 0))
+        order = mapping.order(payload, known, self._now())
+        if known is not None and order.updated_at < known.updated_at:
+            return
+        is_news = keeper.take(order)
+        # What the wire does not carry may be news to the rules.
+        if keeper.take_detail(order, mapping.order_detail(payload)) or is_news:
+            account.warden.heard(order)
 
     def _take_quote(self, contract_id: str, payload: Payload) -> None:
         quote = self._quotes.merge(contract_id, payload, self._now())
         if quote is None:
             return
-        for account in self._accounts.values():
-            if account.is_concerned(contract_id):
-                account.take(quote)
+        for account in self.accounts.values():
+            if account.keeper.is_concerned(contract_id):
+                account.keeper.take(quote)
+                account.warden.heard(quote)
                 self._ask_for_contract(contract_id)
+
+    # Getting in step, and staying there.
 
     async def _start(self) -> None:
         await self._journal.recover(
-            self._accounts, self._states, self._recovered, self._journal_trouble
+            self.accounts, self._states, self._recovered, self._journal_trouble
         )
         await self._gateway.start(self)
-        for account in self._accounts.values():
+        for account in self.accounts.values():
+            account.warden.prepare()
             await self._get_in_step(account)
         self._is_in_step = True
         self._say_how_it_is()
+        for account in self.accounts.values():
+            account.warden.begin()
+        self._patrol.start(PATROL_SECONDS, now=False).addErrback(
+            lambda failure: _log.failure("looking around", failure)
+        )
         self.in_step.callback(None)
 
-    async def _get_in_step(self, account: AccountPipeline) -> None:
-        """Let the gateway's word replace what differs."""
-        account_id = account.state.account_id
+    async def _get_in_step(self, account: Account) -> None:
+        """Let the gateway's word replace what differs.
+
+        What came while it was asked is newer than its answer.
+        """
+        keeper, account_id = account.keeper, account.keeper.account_id
+        asked = self._now()
+        self.user_event("GatewayUserAccount", await self._gateway.search_account(account_id))
         held = await self._gateway.search_open_positions(account_id)
         working = await self._gateway.search_open_orders(account_id)
-        since = account.state.last_reset.reset_time if account.state.last_reset else None
-        trades = await self._gateway.search_trades(account_id, since or self._now() - _A_DAY)
+        trades = await self._gateway.search_trades(
+            account_id, keeper.state.day_began or asked - _A_DAY
+        )
         for payload in trades:
             self.user_event("GatewayUserTrade", payload)
-        for position in account.state.open_positions:
-            if all(payload.get("contractId") != position.contract_id for payload in held):
-                account.take(
-                    msgspec.structs.replace(
-                        position, size=0, updated_at=max(self._now(), position.updated_at)
-                    )
-                )
+        before = asked - SETTLED if self._is_in_step else asked
+        for closed in keeper.close_vanished(
+            vanished_positions(keeper.state, held, before), self._now()
+        ):
+            account.warden.heard(closed)
         for payload in held:
-            self.user_event("GatewayUserPosition", payload)
-        for order in account.state.working_orders:
-            if all(payload.get("id") != order.id for payload in working):
-                await self._find_end_of(account, order)
+            with self._fenced("GatewayUserPosition"):
+                self._take_position_found(account, payload, asked)
+        for order in vanished_orders(keeper.state, working, before):
+            await self._find_end_of(account, order)
         for payload in working:
             self.user_event("GatewayUserOrder", payload)
 
-    async def _find_end_of(self, account: AccountPipeline, order: GatewayUserOrder) -> None:
+    def _take_position_found(self, account: Account, payload: Payload, asked: datetime) -> None:
+        known = account.keeper.state.positions.get(payload.get("contractId", ""))
+        if known is None or known.updated_at <= asked:
+            self._take_position(account, payload, asked)
+
+    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
         """Tell what became of an order that does not work any more."""
+        keeper = account.keeper
         try:
-            payload = await self._gateway.search_order(account.state.account_id, order.id)
+            payload = await self._gateway.search_order(keeper.account_id, order.id)
         except GatewayRefusedError as refusal:
             _log.warn(
                 "order {id} is unknown to the gateway and counts as canceled: {refusal}",
                 id=order.id,
                 refusal=refusal,
             )
-            account.take(
-                msgspec.structs.replace(
-                    order,
-                    state=OrderState.CANCELED,
-                    updated_at=max(self._now(), order.updated_at),
-                )
-            )
+            keeper.end_vanished(order, self._now())
             return
         self.user_event("GatewayUserOrder", payload)
 
+    def _look_around(self) -> None:
+        """See now and then whether an event was lost; of a locked account, every few seconds."""
+        self._rounds += 1
+        is_full_round = self._rounds % PATROL_ROUNDS == 0
+        for account in self.accounts.values():
+            if is_full_round or account.warden.wants_a_look():
+                self._look_at(account)
+
+    def _look_at(self, account: Account) -> None:
+        account_id = account.keeper.account_id
+        if account_id in self._looking:
+            return
+
+        def done(result: Any) -> Any:
+            self._looking.pop(account_id, None)
+            return result
+
+        def failed(failure: Failure) -> None:
+            if failure.check(GatewayError) is not None:
+                _log.warn("looking at account {id}: {error}", id=account_id, error=failure.value)
+            elif failure.check(CancelledError) is None:
+                _log.failure("looking at account {id}", failure, id=account_id)
+
+        self._looking[account_id] = Deferred()
+        looking = Deferred.fromCoroutine(self._get_in_step(account))
+        self._looking[account_id] = looking
+        looking.addBoth(done).addCallback(lambda _: account.warden.review()).addErrback(failed)
+
     def _states(self) -> list[AccountState]:
-        return [account.state_to_write for account in self._accounts.values()]
+        return [account.keeper.truth for account in self.accounts.values()]
 
     def _recovered(self, recovery: Recovery) -> None:
         for account_id, known in recovery.accounts.items():
-            if account_id in self._accounts:
-                self._accounts[account_id].recover(known)
+            if account_id in self.accounts:
+                self.accounts[account_id].keeper.recover(known)
+                self.accounts[account_id].warden.recover(known)
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.
-            again = gatherResults(
-                [
-                    Deferred.fromCoroutine(self._get_in_step(each))
-                    for each in self._accounts.values()
-                ]
-            )
-            again.addErrback(lambda failure: _log.failure("getting in step again", failure))
+            for account in self.accounts.values():
+                self._look_at(account)
         if recovery.problem:
             _log.error("{problem}", problem=recovery.problem)
-            self.announce_status(Status.ERROR, recovery.problem)
+            self._say(Status.ERROR, recovery.problem)
+
+    # How the daemon is.
 
     def _journal_trouble(self, trouble: str) -> None:
-        self._trouble = trouble
-        if trouble:
-            self.announce_status(Status.ERROR, trouble)
+        self._tell_trouble("journal", trouble)
+
+    def _tell_trouble(self, source: str, sentence: str) -> None:
+        """Say ERROR for as long as anything is in trouble, each time with the latest of it."""
+        if self._troubles.get(source, "") == sentence:
+            return
+        self._troubles.pop(source, None)
+        if sentence:
+            self._troubles[source] = sentence
+            self._say(Status.ERROR, sentence)
+        elif self._troubles:
+            self._say(Status.ERROR, next(reversed(self._troubles.values())))
         else:
             self._say_how_it_is()
 
     def _say_how_it_is(self) -> None:
-        if self._is_in_step and not self._trouble and self.running:
+        if self._is_in_step and not self._troubles and self.running:
             begun, self._begun = self._begun, "Running again"
-            self.announce_status(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway")
+            self._say(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway")
+
+    def _say(self, status: Status, message: str) -> None:
+        """Tell every console how the daemon is; ``message`` is for a trader to read."""
+        self.announce(
+            Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
+        )
+        _log.info("status {status}: {message}", status=status.value, message=message)
 
     def _could_not_start(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
             _log.failure("cannot get in step with the gateway", failure=failure)
-            self.announce_status(
-                Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}"
-            )
+            self._say(Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}")
 
     def _ask_for_contract(self, contract_id: str) -> None:
         """Ask the gateway once for tick size and tick value, and let every account know."""
@@ -373,6 +427,11 @@ class Pipeline(Service):
     async def _learn_contract(self, contract_id: str) -> None:
         try:
             contract = mapping.contract(await self._gateway.search_contract(contract_id))
+        except GatewayUnansweredError as error:
+            # Whoever mentions it next asks again.
+            self._contracts_asked.discard(contract_id)
+            _log.warn("{error}", error=error)
+            return
         except (GatewayRefusedError, mapping.MappingError) as error:
             _log.error(
                 "no tick size for {contract}, its P&L stays unknown: {error}",
@@ -380,8 +439,10 @@ class Pipeline(Service):
                 error=error,
             )
             return
-        for account in self._accounts.values():
-            account.learn_contract(contract)
+        for account in self.accounts.values():
+            account.keeper.learn_contract(contract)
+            # What could not be told of its positions before can be told now.
+            account.warden.review()
 
 
 def _label(gateway: IGateway) -> str:

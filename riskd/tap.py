@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config import PRACTICE_ACCOUNTS
+from riskd.config import ConfigError, Settings, load, practice_settings
 from riskd.gateway.interface import IGateway
 from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import default_directory
@@ -26,6 +26,8 @@ from riskd.journal.store import Store
 from riskd.loopback import ListenError, check_interface, listen
 from riskd.pipeline import Pipeline
 from riskd.practice.gateway import PracticeGateway
+from riskd.rules.discovery import RuleDiscoveryError, find_rules
+from riskd.rules.interface import IRule
 
 _log = Logger()
 
@@ -66,8 +68,8 @@ class Options(BaseOptions):
     synopsis = "[options]"
     longdesc = (
         "Follow futures accounts and broadcast what happens to every console on this machine. "
-        "Without further settings riskd trades paper on its embedded practice gateway, "
-        "with the accounts 123 and 456."
+        "Without --config riskd trades paper on its embedded practice gateway, "
+        "with the accounts 123 and 456 and a set of rules to watch at work."
     )
     optParameters: Sequence[Sequence[Any]] = [
         [
@@ -83,6 +85,13 @@ class Options(BaseOptions):
             None,
             "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
             _interface,
+        ],
+        [
+            "config",
+            "c",
+            None,
+            "File of the accounts and their rules (TOML); SIGHUP reads it again.",
+            Path,
         ],
         [
             "state",
@@ -118,6 +127,7 @@ def makeService(options: Options) -> Daemon:
     """
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
+    catalogue, settings = read_settings(options["config"])
     try:
         sockets = listen(options["port"], options["interface"])
     except ListenError as error:
@@ -128,31 +138,56 @@ def makeService(options: Options) -> Daemon:
         for listening in sockets:
             listening.close()
         _refuse(str(error))
-    accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
     seed = options["practice-seed"]
+    if seed is None:
+        seed = settings.practice.seed
     gateway = PracticeGateway(
         # A run that is to repeat itself begins with nothing.
         reactor,
         utc_now,
-        accounts,
+        {account.id: account.watch for account in settings.accounts},
         seed=seed,
         ledger=state.path if seed is None else None,
+        faults=settings.practice.faults,
     )
-    daemon, _pipeline = assemble(reactor, gateway, sockets, state)
-    CleanExit(reactor).setServiceParent(daemon)
+    daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
+    reload = None
+    if options["config"] is not None:
+        reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
+    Signals(reactor, reload).setServiceParent(daemon)
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = _json_log(options.parent)
     return daemon
 
 
+def read_settings(path: Path | None) -> tuple[Mapping[str, IRule], Settings]:
+    """Return the rules there are and the settings; what is wrong ends the program with a line each."""
+    try:
+        catalogue = find_rules()
+        return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
+    except (RuleDiscoveryError, ConfigError) as error:
+        _refuse("\nriskd: ".join(error.problems))
+
+
 def assemble(
-    reactor: Any, gateway: IGateway, sockets: list[socket.socket], state: StateDirectory
+    reactor: Any,
+    gateway: IGateway,
+    sockets: list[socket.socket],
+    state: StateDirectory,
+    settings: Settings,
+    catalogue: Mapping[str, IRule] | None = None,
 ) -> tuple[Daemon, Pipeline]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
     store = Store(state.path)
     journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
-    factory = BroadcastServerFactory(reactor, gateway_name=gateway.name, prepare=journal.published)
-    pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, journal, factory.broadcast, utc_now)
+    factory = BroadcastServerFactory(
+        reactor,
+        gateway_name=gateway.name,
+        prepare=journal.published,
+        max_clients=settings.server.max_clients,
+        allowed_origins=settings.server.allowed_origins,
+    )
+    pipeline = Pipeline(reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue)
     daemon = Daemon()
     daemon.state = state
     # Services stop in reverse order: STOPPING is told, then the clients are closed, then the last word
@@ -160,6 +195,48 @@ def assemble(
     for service in (journal, BroadcastService(reactor, factory, sockets), pipeline):
         service.setServiceParent(daemon)
     return daemon, pipeline
+
+
+class Reloader:
+    """Reads the configuration again; what is wrong with it leaves everything as it was.
+
+    :param path: the file.
+    :param catalogue: all rules there are, by key.
+    :param settings: what the daemon was started with.
+    :param pipeline: told of what is new, and of trouble.
+    """
+
+    def __init__(
+        self, path: Path, catalogue: Mapping[str, IRule], settings: Settings, pipeline: Pipeline
+    ) -> None:
+        self._path = path
+        self._catalogue = catalogue
+        self._started_with = settings
+        self._pipeline = pipeline
+
+    def __call__(self) -> None:
+        """Read it now."""
+        try:
+            settings = load(self._path, self._catalogue)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("{problem}", problem=problem)
+            more = len(error.problems) - 1
+            self._tell(
+                f"The configuration is wrong, the old one stays in force: {error.problems[0]}"
+                + (f" (and {more} more, see the log)" if more else "")
+            )
+            return
+        notes = [self._pipeline.reload(settings)]
+        if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
+            notes.append("changes of gateway, practice and server need a restart")
+        for note in filter(None, notes):
+            _log.warn("{path}: {note}", path=self._path, note=note)
+        _log.info("{path} is in force", path=self._path)
+        self._tell("")
+
+    def _tell(self, trouble: str) -> None:
+        self._pipeline.tell_trouble("config", trouble)
 
 
 class Daemon(MultiService):
@@ -184,14 +261,21 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class CleanExit(Service):
-    """Makes SIGINT, SIGTERM and a closed terminal an orderly end with exit status 0.
+def _beyond_accounts(settings: Settings) -> tuple[object, ...]:
+    return (settings.gateway, settings.practice, settings.server)
+
+
+class Signals(Service):
+    """Makes SIGINT and SIGTERM an orderly end with exit status 0, and SIGHUP a reading of the file.
 
     twistd would end by the signal itself, which a supervisor takes for a crash.
+
+    :param reload: called on SIGHUP; without it, a closed terminal is an orderly end, too.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, reload: Callable[[], None] | None = None) -> None:
         self._reactor = reactor
+        self._reload = reload
         self._stopping = False
 
     def startService(self) -> None:
@@ -211,6 +295,9 @@ class CleanExit(Service):
             self._reactor.stop()
 
     def _signaled(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP and self._reload is not None:
+            self._reactor.callFromThread(self._reload)
+            return
         name = signal.Signals(number).name
         self._reactor.callFromThread(self.stop, f"received {name}")
 

@@ -32,12 +32,12 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd.config import PRACTICE_ACCOUNTS
+from riskd.config import PRACTICE_ACCOUNTS, Settings
 from riskd.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
 from riskd.journal.directory import StateDirectory
 from riskd.loopback import listen
 from riskd.practice.gateway import PracticeGateway
-from riskd.tap import CleanExit, assemble, utc_now
+from riskd.tap import Signals, assemble, utc_now
 
 SAMPLE_ACCOUNT: Final = 123
 
@@ -275,13 +275,16 @@ def main(port: int, state: Path) -> None:
     port = sockets[0].getsockname()[1]
     accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
     still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
-    daemon, pipeline = assemble(reactor, still, sockets, StateDirectory(state))
-    clean_exit = CleanExit(reactor)
-    clean_exit.setServiceParent(daemon)
+    daemon, pipeline = assemble(
+        reactor, still, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
+    )
+    signals = Signals(reactor)
+    signals.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    trigger = _TriggerProtocol(pipeline.announce, port, lambda: clean_exit.stop("end of input"))
+    trigger = _TriggerProtocol(pipeline.announce, port, lambda: signals.stop("end of input"))
     # Clients that connect from then on see no event but those that are triggered.
+    pipeline.in_step.addCallback(lambda _: pipeline.pause())
     pipeline.in_step.addCallback(lambda _: StandardIO(trigger))
     reactor.run()
 

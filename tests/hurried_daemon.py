@@ -20,8 +20,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd.account import AccountState
-from riskd.config import PRACTICE_ACCOUNTS
+from riskd.account import AccountState, RiskState
+from riskd.config import PRACTICE_ACCOUNTS, Settings
 from riskd.events import Status
 from riskd.journal.directory import StateDirectory
 from riskd.loopback import listen
@@ -36,8 +36,8 @@ ANNOUNCE_SECONDS = 0.02
 
 def plain(state: AccountState) -> Any:
     """Return a state in a form that can be compared across processes."""
-    # Quotes of before a console came may be behind in its file.
-    known = msgspec.structs.replace(state, final_orders={}, quotes={})
+    # Quotes of before a console came may be behind in its file; what is private is not in it at all.
+    known = msgspec.structs.replace(state, final_orders={}, quotes={}, risk=RiskState())
     return msgspec.to_builtins(known, str_keys=True)
 
 
@@ -76,9 +76,11 @@ class Control(LineOnlyReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         # Told and applied in one go: what a console has seen when it sees this is what is written here.
-        self._pipeline.announce_status(Status.RUNNING, line.decode())
-        accounts = self._pipeline._accounts.values()
-        states = {str(account.state.account_id): plain(account.state) for account in accounts}
+        self._pipeline._say(Status.RUNNING, line.decode())
+        states = {
+            str(account_id): plain(account.keeper.state)
+            for account_id, account in self._pipeline.accounts.items()
+        }
         self.sendLine(msgspec.json.encode(states))
 
     def connectionLost(self, reason: object = None) -> None:
@@ -93,9 +95,13 @@ def main(port: int, state: Path) -> None:
     port = sockets[0].getsockname()[1]
     accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
     gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
-    daemon, pipeline = assemble(reactor, gateway, sockets, StateDirectory(state))
+    daemon, pipeline = assemble(
+        reactor, gateway, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
+    )
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
+    # Its locks are for show: nobody is to flatten the traders who make the load.
+    pipeline.in_step.addCallback(lambda _: pipeline.pause())
     pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, pipeline)))
     reactor.run()
 

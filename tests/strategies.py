@@ -1,4 +1,4 @@
-"""Hypothesis strategies: any event that the wire can carry."""
+"""Hypothesis strategies: any event that the wire can carry, and what the daemon keeps to itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
+from riskd.account import Charge, Flattening, Limit, LogEntry, OrderDetail, RiskState
 from riskd.events import (
     Action,
     ClearedBy,
@@ -27,6 +29,7 @@ from riskd.events import (
     OrderType,
     PositionType,
     Status,
+    to_milliseconds,
 )
 
 ids = st.integers(min_value=-(2**63), max_value=2**63 - 1)
@@ -136,3 +139,32 @@ account_events = st.builds(
     trades | positions | orders | quotes | lockouts | cleared | actions | resets,
 )
 events = account_events | st.builds(Event, st.none(), statuses)
+
+json_objects = st.dictionaries(sentences, st.integers() | sentences | st.none(), max_size=3).map(
+    lambda fields: msgspec.json.encode(fields).decode()
+)
+milliseconds = moments.map(to_milliseconds)
+limits = st.builds(Limit, contract_ids, json_objects)
+log_entries = st.builds(LogEntry, milliseconds, contract_ids, json_objects)
+flattenings = st.builds(
+    Flattening,
+    action=st.sampled_from(Action),
+    rule_id=contract_ids,
+    reason=sentences,
+    begun=moments,
+    keep=optional(st.dictionaries(contract_ids, counts, max_size=3)),
+    locks=st.lists(lockouts, max_size=3).map(tuple),
+    is_told=st.booleans(),
+)
+risks = st.builds(
+    RiskState,
+    can_trade=optional(st.booleans()),
+    order_details=st.dictionaries(
+        ids, st.builds(OrderDetail, filled=counts, is_open=st.booleans(), custom_tag=sentences)
+    ),
+    charges=st.dictionaries(ids, st.builds(Charge, milliseconds, numbers), max_size=3),
+    memory=st.dictionaries(contract_ids, json_objects, max_size=3),
+    flattening=optional(flattenings),
+    day_key=optional(st.dates()),
+    log=st.lists(log_entries, max_size=3).map(tuple),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -12,9 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, OpenPnl, apply, is_repeat, merge, position_pnl
+from riskd.account import (
+    AccountState,
+    Charge,
+    Flattening,
+    LogEntry,
+    OpenPnl,
+    OrderDetail,
+    RiskState,
+    apply,
+    begin_day,
+    is_repeat,
+    merge,
+    position_pnl,
+    without_trade,
+)
 from riskd.contracts import Contract
 from riskd.events import (
+    Action,
     ClearedBy,
     Event,
     EventData,
@@ -270,6 +285,137 @@ class ResetTests(SynchronousTestCase):
         self.assertEqual(apply(state, reset(50)).realized_pnl, Decimal(5))
 
 
+class DayTests(SynchronousTestCase):
+    """The trading day, which begins by the clock and not only by an event."""
+
+    def moment(self, seconds: float) -> datetime:
+        return NOON + timedelta(seconds=seconds)
+
+    def test_a_day_begins_with_what_came_ahead_of_it(self) -> None:
+        state = state_after(
+            trade(1, "-50.00", seconds=99),
+            trade(2, "5.00", seconds=100),
+            event("enforcement_action", timestamp=at(99)),
+            event("enforcement_action", timestamp=at(100)),
+            position(2),
+            lockout("RULE-003", 3600),
+        )
+        charges = {
+            1: Charge(self.moment(99), Decimal("0.74")),
+            2: Charge(self.moment(100), Decimal("1.48")),
+        }
+        risk = RiskState(charges=charges, memory={"RULE-006": "[]"})
+        after = begin_day(msgspec.structs.replace(state, risk=risk), self.moment(100))
+        self.assertEqual(after.day_began, self.moment(100))
+        self.assertEqual((after.realized_pnl, after.trade_count), (Decimal(5), 1))
+        self.assertEqual(set(after.trades), {2})
+        self.assertEqual([done.timestamp for done in after.enforcement], [self.moment(100)])
+        self.assertEqual(after.risk, msgspec.structs.replace(risk, charges={2: charges[2]}))
+        # Neither a lock nor a position ends with the day.
+        self.assertEqual((after.positions, after.lockouts), (state.positions, state.lockouts))
+        self.assertEqual(after.last_reset, None)
+
+    def test_a_reset_begins_a_day(self) -> None:
+        state = state_after(reset(100))
+        self.assertEqual(state.day_began, self.moment(100))
+
+    def test_a_reset_of_before_the_day_is_not_its_beginning(self) -> None:
+        began = begin_day(state_after(trade(1, "5.00", seconds=150)), self.moment(100))
+        state = apply(began, reset(50))
+        self.assertEqual((state.day_began, state.last_reset), (self.moment(100), None))
+        self.assertEqual(state.realized_pnl, Decimal(5))
+
+    def test_a_reset_of_the_day_that_began_by_the_clock_is_remembered(self) -> None:
+        state = apply(begin_day(state_after(), self.moment(100)), reset(100))
+        assert state.last_reset is not None
+        self.assertEqual(state.last_reset.reset_time, state.day_began)
+
+    def test_a_trade_of_before_the_day_is_known_and_does_not_count(self) -> None:
+        began = begin_day(state_after(), self.moment(100))
+        state = apply(began, trade(1, "5.00", seconds=99))
+        self.assertEqual((set(state.trades), state.trade_count), ({1}, 0))
+
+    def test_a_trade_that_was_voided_does_not_count(self) -> None:
+        state = without_trade(state_after(trade(1, "-50.00"), trade(2, "5.00")), 1)
+        self.assertEqual((set(state.trades), state.trade_count), ({2}, 1))
+        self.assertEqual(state.realized_pnl, Decimal(5))
+        self.assertIs(without_trade(state, 1), state)
+
+    def test_a_trade_that_was_voided_after_its_day_changes_no_sum(self) -> None:
+        began = begin_day(state_after(trade(2, "5.00", seconds=100)), self.moment(100))
+        state = apply(began, trade(1, "-50.00", seconds=99))
+        self.assertEqual(without_trade(state, 1), began)
+
+
+class RiskTests(SynchronousTestCase):
+    """What only the daemon knows, of before and since."""
+
+    def merged(self, known: RiskState, since: RiskState) -> RiskState:
+        before, after = (AccountState(account_id=123, risk=risk) for risk in (known, since))
+        return merge(before, after).risk
+
+    def flattening(self, rule_id: str) -> Flattening:
+        action = Action.CLOSE_ALL_POSITIONS
+        return Flattening(action=action, rule_id=rule_id, reason="Too many", begun=NOON)
+
+    def test_what_was_known_is_kept(self) -> None:
+        known = RiskState(
+            can_trade=False,
+            charges={1: Charge(NOON, Decimal("0.74"))},
+            memory={"RULE-006": "[1]"},
+            flattening=self.flattening("RULE-001"),
+            day_key=date(2025, 1, 17),
+        )
+        self.assertEqual(self.merged(known, RiskState()), known)
+        self.assertEqual(self.merged(RiskState(), known), known)
+
+    def test_what_came_since_goes_before(self) -> None:
+        known = RiskState(
+            can_trade=False,
+            charges={1: Charge(NOON, Decimal(1)), 2: Charge(NOON, Decimal(2))},
+            memory={"RULE-006": "[1]", "RULE-007": "[2]"},
+            flattening=self.flattening("RULE-001"),
+            day_key=date(2025, 1, 16),
+        )
+        since = RiskState(
+            can_trade=True,
+            charges={2: Charge(NOON, Decimal(3))},
+            memory={"RULE-006": "[3]"},
+            flattening=self.flattening("RULE-002"),
+            day_key=date(2025, 1, 17),
+        )
+        both = RiskState(
+            can_trade=True,
+            charges={1: Charge(NOON, Decimal(1)), 2: Charge(NOON, Decimal(3))},
+            memory={"RULE-006": "[3]", "RULE-007": "[2]"},
+            flattening=self.flattening("RULE-002"),
+            day_key=date(2025, 1, 17),
+        )
+        self.assertEqual(self.merged(known, since), both)
+
+    def test_a_day_does_not_go_back(self) -> None:
+        later, earlier = (RiskState(day_key=date(2025, 1, day)) for day in (17, 16))
+        self.assertEqual(self.merged(later, earlier).day_key, date(2025, 1, 17))
+
+    def test_orders_and_the_log_are_of_this_run_alone(self) -> None:
+        known, since = (
+            RiskState(
+                order_details={number: OrderDetail()}, log=(LogEntry(NOON, "operator", "{}"),)
+            )
+            for number in (1, 2)
+        )
+        self.assertEqual(self.merged(known, since), since)
+
+    def test_the_later_beginning_of_the_day_counts(self) -> None:
+        trades = (trade(1, "-50.00", seconds=50), trade(2, "5.00", seconds=150))
+        early = state_after(*trades)
+        late = begin_day(state_after(), NOON + timedelta(seconds=100))
+        for known, since in ((early, late), (late, early)):
+            both = merge(known, since)
+            self.assertEqual(both.day_began, late.day_began)
+            self.assertEqual((both.realized_pnl, both.trade_count), (Decimal(5), 1))
+
+
 class OtherTests(SynchronousTestCase):
     """Enforcement, status, and whose event it is."""
 
@@ -357,7 +503,7 @@ class PropertyTests(SynchronousTestCase):
     @given(histories())
     def test_realized_pnl_is_the_sum_of_the_trades_of_the_day(self, history: list[Event]) -> None:
         state = state_after(*history)
-        began = state.last_reset.reset_time if state.last_reset else None
+        began = state.day_began
         counted = [
             each.profit_and_loss
             for each in state.trades.values()

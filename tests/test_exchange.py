@@ -22,7 +22,8 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.practice import exchange as exchange_module
-from riskd.practice.exchange import STARTING_BALANCE, Exchange, Memory, Message, Quote
+from riskd.practice.exchange import Exchange, Memory, Message, Quote
+from riskd.practice.records import STARTING_BALANCE
 
 ACCOUNT = 123
 OTHER_ACCOUNT = 456
@@ -66,15 +67,23 @@ class Desk:
 
     def restart(self, memory: Memory) -> list[str]:
         """Go on with an exchange that knows nothing but ``memory``; return what it dropped."""
-        quotes = {contract.id: self.exchange.quote(contract.id) for contract in (MNQ, ES, EURO)}
+        quotes, available = self.quotes(), self.exchange.available
         self.exchange = fresh_exchange()
+        self.exchange.available = available
         dropped = self.exchange.restore(memory, self.now)
+        self.quote(quotes)
+        return dropped
+
+    def quotes(self) -> dict[str, Quote]:
+        quotes = {contract.id: self.exchange.quote(contract.id) for contract in (MNQ, ES, EURO)}
+        return {contract_id: quote for contract_id, quote in quotes.items() if quote is not None}
+
+    def quote(self, quotes: dict[str, Quote]) -> None:
+        """Quote contracts without a word of the market itself."""
         for contract_id, quote in quotes.items():
-            if quote is not None:
-                self.exchange.move_market(contract_id, quote, self.now)
+            self.exchange.move_market(contract_id, quote, self.now)
         told = self.exchange.take_messages()
         self.told += [message for message in told if message.contract_id is None]
-        return dropped
 
     def move(self, bid: str | Decimal, last: str | Decimal = "", contract: Contract = MNQ) -> None:
         """Let the market be one tick wide at ``bid``; it traded last at the bid, or at ``last``."""
@@ -111,6 +120,22 @@ class Desk:
 
     def cancel(self, order_id: int, account_id: int = ACCOUNT) -> None:
         self.exchange.cancel_order(account_id, order_id, self.now)
+        self._listen()
+
+    def modify(self, order_id: int, account_id: int = ACCOUNT, **changes: Any) -> None:
+        self.exchange.modify_order(account_id, order_id, changes, self.now)
+        self._listen()
+
+    def partial_close(self, size: int, contract: Contract = MNQ) -> None:
+        self.exchange.partial_close_contract(ACCOUNT, contract.id, size, self.now)
+        self._listen()
+
+    def void(self, trade_id: int, account_id: int = ACCOUNT) -> None:
+        self.exchange.void_trade(account_id, trade_id)
+        self._listen()
+
+    def restrict(self, *, can_trade: bool = False) -> None:
+        self.exchange.set_can_trade(ACCOUNT, can_trade)
         self._listen()
 
     def payloads(self, target: str) -> list[Payload]:
@@ -709,7 +734,13 @@ class RefusalTests(SynchronousTestCase):
         for request, act in (
             ("Order/place", lambda: self.desk.order(BUY, 1, account_id=9)),
             ("Order/cancel", lambda: self.desk.cancel(1, account_id=9)),
+            ("Order/modify", lambda: self.desk.modify(1, account_id=9)),
             ("Position/closeContract", lambda: self.desk.close(account_id=9)),
+            (
+                "Position/partialCloseContract",
+                lambda: exchange.partial_close_contract(9, MNQ.id, 1, NOW),
+            ),
+            ("Account/search", lambda: exchange.account(9)),
             ("Position/searchOpen", lambda: exchange.open_positions(9)),
             ("Order/searchOpen", lambda: exchange.open_orders(9)),
             ("Order/searchById", lambda: exchange.order(9, 1)),
@@ -722,6 +753,7 @@ class RefusalTests(SynchronousTestCase):
         for request, code, act in (
             ("Order/place", 8, lambda: self.desk.order(BUY, 1, contract=unlisted)),
             ("Position/closeContract", 3, lambda: self.desk.close(unlisted)),
+            ("Position/partialCloseContract", 3, lambda: self.desk.partial_close(1, unlisted)),
             ("Contract/searchById", 1, lambda: self.desk.exchange.contract(unlisted.id)),
         ):
             self.assertEqual(self.refusal(act), (request, code))
@@ -888,6 +920,401 @@ class CloseTests(SynchronousTestCase):
         (held,) = self.desk.exchange.open_positions(ACCOUNT)
         self.assertEqual((held["type"], held["size"]), (GatewayPositionType.SHORT, 2))
         self.assertNotIn("profitAndLoss", self.desk.last(TRADE))
+
+
+class RefusalTestCase(SynchronousTestCase):
+    """A desk in a market at 21000.00, and what it is refused."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.move("21000.00")
+
+    def refusal(self, act: Callable[..., object], *args: Any, **fields: Any) -> tuple[str, int]:
+        error = self.assertRaises(GatewayRefusedError, act, *args, **fields)
+        return error.request, error.code
+
+
+class ModifyTests(RefusalTestCase):
+    """Changing a working order."""
+
+    def test_size_and_prices_are_changed_and_told(self) -> None:
+        limit = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        stop = self.desk.order(SELL, 1, STOP, **prices(stop="20980.00"))
+        self.desk.now += timedelta(seconds=5)
+        for order_id, changes in (
+            (limit, {"size": 3}),
+            (limit, prices(limit="20985.00")),
+            (stop, {"size": 2, **prices(stop="20970.00")}),
+        ):
+            self.desk.modify(order_id, **changes)
+            told = self.desk.last(ORDER)
+            self.assertEqual((told["id"], told["status"]), (order_id, 1))
+            self.assertEqual({key: told[key] for key in changes}, changes)
+            self.assertEqual(told["updateTimestamp"], self.desk.now.isoformat())
+            self.assertEqual(self.desk.exchange.order(ACCOUNT, order_id), told)
+        self.assertEqual(self.desk.exchange.order(ACCOUNT, limit)["size"], 3)
+        self.desk.move("20970.00")
+        self.assertEqual([price for _id, price in self.desk.fills()], [20985, 20970])
+
+    def test_null_and_unknown_fields_change_nothing(self) -> None:
+        order_id = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+        before = self.desk.last(ORDER)
+        self.desk.modify(order_id, size=None, limitPrice=None, stopPrice=None, trailPrice=None)
+        self.assertEqual(self.desk.last(ORDER), before)
+
+    def test_a_limit_that_becomes_marketable_is_filled_at_the_touch(self) -> None:
+        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.desk.modify(order_id, **prices(limit="21005.00"))
+        self.assertEqual(self.desk.fills(), [(order_id, Decimal("21000.25"))])
+
+    def test_what_does_not_work_cannot_be_changed(self) -> None:
+        filled = self.desk.order(BUY, 1)
+        working = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        for order_id, account_id in ((999, ACCOUNT), (filled, ACCOUNT), (working, OTHER_ACCOUNT)):
+            self.assertEqual(
+                self.refusal(self.desk.modify, order_id, account_id, size=2), ("Order/modify", 2)
+            )
+
+    def test_what_would_not_be_sound_is_refused_and_nothing_changes(self) -> None:
+        limit = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+        stop = self.desk.order(SELL, 2, STOP, **prices(stop="20980.00"))
+        before = self.desk.exchange.open_orders(ACCOUNT)
+        self.desk.forget()
+        for order_id, changes in (
+            (limit, {"size": 0}),
+            (limit, {"size": -1}),
+            (limit, prices(limit="20990.10")),
+            (limit, prices(limit="-1")),
+            (limit, prices(stop="20990.00")),
+            (stop, prices(stop="21000.00")),
+            (stop, prices(stop="21500.00")),
+            (stop, prices(stop="20980.01")),
+            (stop, {"size": 5, **prices(limit="20970.00")}),
+        ):
+            self.assertEqual(
+                self.refusal(self.desk.modify, order_id, **changes), ("Order/modify", 3), changes
+            )
+        self.assertEqual((self.desk.exchange.open_orders(ACCOUNT), self.desk.told), (before, []))
+
+    def test_before_the_market_is_known_it_is_refused(self) -> None:
+        order_id = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+        exchange = fresh_exchange()
+        exchange.restore(self.desk.exchange.memory(NOW), NOW)
+        self.assertEqual(
+            self.refusal(exchange.modify_order, ACCOUNT, order_id, {"size": 3}, NOW),
+            ("Order/modify", 3),
+        )
+
+    def test_a_stop_limit_that_was_changed_still_waits_for_its_stop_after_a_restart(self) -> None:
+        order_id = self.desk.order(BUY, 1, STOP_LIMIT, **prices(stop="21002.00", limit="21003.00"))
+        self.desk.now += timedelta(seconds=1)
+        self.desk.modify(order_id, size=2)
+        self.desk.restart(self.desk.exchange.memory(self.desk.now))
+        self.desk.move("20990.00")
+        self.assertEqual(self.desk.working(), [order_id])
+        self.desk.move("21002.00")
+        self.assertEqual(self.desk.fills(), [(order_id, Decimal("21002.25"))])
+
+
+class TagTests(RefusalTestCase):
+    """A custom tag is used once by an account."""
+
+    def test_a_tag_is_refused_the_second_time_whatever_became_of_the_first(self) -> None:
+        self.desk.order(BUY, 1, customTag="filled")
+        self.desk.order(BUY, 1, LIMIT, customTag="working", **prices(limit="20990.00"))
+        self.desk.cancel(
+            self.desk.order(BUY, 1, LIMIT, customTag="cancelled", **prices(limit="20990.00"))
+        )
+        self.refusal(self.desk.order, BUY, 0, customTag="rejected")
+        for restarts in (False, True):
+            if restarts:
+                self.desk.restart(self.desk.exchange.memory(self.desk.now))
+            self.desk.forget()
+            for tag in ("filled", "working", "cancelled", "rejected"):
+                self.assertEqual(
+                    self.refusal(self.desk.order, BUY, 1, customTag=tag), ("Order/place", 2), tag
+                )
+            self.assertEqual(self.desk.told, [], "there is no order of it")
+
+    def test_another_account_may_use_it_and_no_tag_is_none(self) -> None:
+        self.desk.order(BUY, 1, customTag="tag")
+        self.desk.order(BUY, 1, customTag="tag", account_id=OTHER_ACCOUNT)
+        for _ in range(2):
+            self.desk.order(BUY, 1)
+            self.desk.order(BUY, 1, customTag=None)
+
+    def test_a_tag_is_remembered_as_long_as_its_order(self) -> None:
+        self.patch(exchange_module, "MAX_ENDED_ORDERS", 2)
+        self.desk.order(BUY, 1, customTag="tag")
+        self.desk.order(BUY, 1)
+        self.refusal(self.desk.order, BUY, 1, customTag="tag")
+        self.desk.order(BUY, 1)
+        self.desk.order(BUY, 1, customTag="tag")
+
+
+class PartialCloseTests(RefusalTestCase):
+    """Closing a part of a position."""
+
+    def test_so_many_contracts_are_closed(self) -> None:
+        for side, kind in ((BUY, GatewayPositionType.LONG), (SELL, GatewayPositionType.SHORT)):
+            self.desk.order(side, 5)
+            self.desk.partial_close(2)
+            held = self.desk.last(POSITION)
+            self.assertEqual((held["type"], held["size"]), (kind, 3))
+            self.assertEqual(self.desk.last(TRADE)["size"], 2)
+            self.desk.partial_close(3)
+            self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
+
+    def test_a_size_that_is_not_held_is_refused(self) -> None:
+        self.desk.order(BUY, 2)
+        for size in (0, -1, 3):
+            self.assertEqual(
+                self.refusal(self.desk.partial_close, size), ("Position/partialCloseContract", 5)
+            )
+
+    def test_without_a_position_it_is_refused(self) -> None:
+        self.assertEqual(
+            self.refusal(self.desk.partial_close, 1), ("Position/partialCloseContract", 2)
+        )
+
+    def test_without_a_market_a_close_is_refused_for_now(self) -> None:
+        self.desk.order(BUY, 2)
+        exchange = fresh_exchange()
+        exchange.restore(self.desk.exchange.memory(NOW), NOW)
+        self.assertEqual(
+            self.refusal(exchange.close_contract, ACCOUNT, MNQ.id, NOW),
+            ("Position/closeContract", 5),
+        )
+        self.assertEqual(
+            self.refusal(exchange.partial_close_contract, ACCOUNT, MNQ.id, 1, NOW),
+            ("Position/partialCloseContract", 6),
+        )
+
+
+class PartialFillTests(RefusalTestCase):
+    """Orders that the market takes in parts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.desk.exchange.available = lambda size: min(size, 2)
+        self.desk.forget()
+
+    def volumes(self, order_id: int) -> list[tuple[int, int]]:
+        """Return status and filled contracts of an order each time it was told."""
+        return [
+            (order["status"], order["fillVolume"])
+            for order in self.desk.payloads(ORDER)
+            if order["id"] == order_id
+        ]
+
+    def test_a_part_is_a_trade_and_a_position_and_the_rest_comes_with_the_next_quotes(
+        self,
+    ) -> None:
+        order_id = self.desk.order(BUY, 5)
+        self.assertEqual(
+            [message.target for message in self.desk.told],
+            [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT],
+        )
+        self.assertEqual(self.desk.working(), [order_id])
+        self.desk.move("21001.00")
+        self.desk.move("21002.00")
+        self.assertEqual(self.volumes(order_id), [(1, 0), (1, 2), (1, 4), (2, 5)])
+        self.assertEqual(
+            [(trade["size"], str(trade["price"])) for trade in self.desk.payloads(TRADE)],
+            [(2, "21000.25"), (2, "21001.25"), (1, "21002.25")],
+        )
+        self.assertEqual([held["size"] for held in self.desk.payloads(POSITION)], [2, 4, 5])
+        self.assertEqual(self.desk.last(ORDER)["filledPrice"], Decimal("21001.05"))
+        self.assertEqual(self.desk.last(POSITION)["averagePrice"], Decimal("21001.05"))
+        self.assertEqual(
+            self.desk.last(ACCOUNT_EVENT)["balance"], STARTING_BALANCE - 5 * FEES[MNQ.id]
+        )
+
+    def test_the_rest_of_a_limit_stays_in_the_book_at_its_price(self) -> None:
+        order_id = self.desk.order(BUY, 3, LIMIT, **prices(limit="21000.50"))
+        self.desk.move("21010.00")
+        self.assertEqual(self.desk.working(), [order_id])
+        self.desk.move("21000.00")
+        self.assertEqual(
+            [str(trade["price"]) for trade in self.desk.payloads(TRADE)], ["21000.25", "21000.50"]
+        )
+
+    def test_the_rest_of_a_stop_waits_for_no_stop(self) -> None:
+        order_id = self.desk.order(SELL, 3, STOP, **prices(stop="20990.00"))
+        self.desk.move("20990.00")
+        self.desk.modify(order_id, size=4)
+        self.assertEqual(self.volumes(order_id), [(1, 0), (1, 2), (1, 2), (2, 4)])
+
+    def test_the_rest_of_a_stop_is_filled_although_the_market_came_back(self) -> None:
+        for restarts in (False, True):
+            self.setUp()
+            order_id = self.desk.order(SELL, 3, STOP, **prices(stop="20990.00"))
+            self.desk.move("20990.00")
+            self.desk.exchange.available = lambda size: size
+            if restarts:
+                self.desk.restart(self.desk.exchange.memory(self.desk.now))
+            self.desk.move("21010.00")
+            self.assertEqual(self.volumes(order_id)[-1], (2, 3))
+
+    def test_what_is_left_can_be_cancelled_and_what_is_filled_stays(self) -> None:
+        order_id = self.desk.order(BUY, 5)
+        self.desk.cancel(order_id)
+        cancelled = self.desk.last(ORDER)
+        self.assertEqual((cancelled["status"], cancelled["fillVolume"]), (3, 2))
+        self.assertEqual(cancelled["filledPrice"], Decimal("21000.25"))
+        self.desk.move("21000.00")
+        self.assertEqual([held["size"] for held in self.desk.payloads(POSITION)], [2])
+
+    def test_an_order_cannot_be_made_smaller_than_what_is_filled(self) -> None:
+        order_id = self.desk.order(BUY, 5)
+        for size in (1, 2):
+            self.assertEqual(
+                self.refusal(self.desk.modify, order_id, size=size), ("Order/modify", 3)
+            )
+        self.desk.modify(order_id, size=3)
+        self.assertEqual(self.volumes(order_id)[-1], (2, 3))
+
+    def test_a_part_may_turn_a_position_round(self) -> None:
+        self.desk.exchange.available = lambda size: size
+        self.desk.order(BUY, 1)
+        self.desk.exchange.available = lambda size: min(size, 2)
+        self.desk.order(SELL, 3)
+        self.desk.move("21000.00")
+        self.assertEqual([held["size"] for held in self.desk.payloads(POSITION)], [1, 0, 1, 2])
+
+    def test_while_a_close_is_filled_another_is_pending(self) -> None:
+        """It would turn the position round."""
+        self.desk.exchange.available = lambda size: size
+        self.desk.order(BUY, 3)
+        self.desk.exchange.available = lambda size: min(size, 1)
+        self.desk.close()
+        self.assertEqual(self.refusal(self.desk.close), ("Position/closeContract", 6))
+        self.assertEqual(
+            self.refusal(self.desk.partial_close, 1), ("Position/partialCloseContract", 7)
+        )
+        for _ in range(2):
+            self.desk.move("21000.00")
+        self.assertEqual((self.desk.working(), self.desk.last(POSITION)["size"]), ([], 0))
+
+    def test_an_order_to_buy_more_is_no_close(self) -> None:
+        self.desk.order(BUY, 3)
+        self.desk.close()
+        self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
+
+    def test_an_order_can_be_filled_wherever_the_market_is(self) -> None:
+        """All that is left of it, at its limit or else at the touch."""
+        for order_type, given_prices, price in (
+            (LIMIT, prices(limit="20900.00"), "20900.00"),
+            (STOP, prices(stop="21900.00"), "21000.25"),
+        ):
+            order_id = self.desk.order(BUY, 5, order_type, **given_prices)
+            self.desk.exchange.fill_order(ACCOUNT, order_id, NOW)
+            self.desk._listen()
+            self.assertEqual(self.volumes(order_id), [(1, 0), (2, 5)])
+            self.assertEqual(str(self.desk.last(TRADE)["price"]), price)
+        self.assertEqual(
+            self.refusal(self.desk.exchange.fill_order, ACCOUNT, order_id, NOW),
+            ("Order/cancel", 2),
+        )
+
+
+class RestrictionTests(RefusalTestCase):
+    """Accounts that may not trade."""
+
+    def test_it_is_told_and_found(self) -> None:
+        for can_trade in (False, True):
+            self.desk.restrict(can_trade=can_trade)
+            told = self.desk.last(ACCOUNT_EVENT)
+            self.assertEqual((told["id"], told["canTrade"]), (ACCOUNT, can_trade))
+            self.assertEqual(self.desk.exchange.account(ACCOUNT), told)
+
+    def test_placing_is_refused_closing_and_cancelling_are_not(self) -> None:
+        self.desk.order(BUY, 3)
+        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.desk.restrict()
+        self.desk.forget()
+        self.assertEqual(self.refusal(self.desk.order, BUY, 1), ("Order/place", 4))
+        self.assertEqual(self.desk.told, [])
+        self.desk.cancel(order_id)
+        self.desk.partial_close(1)
+        self.desk.close()
+        self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
+        self.desk.order(BUY, 1, account_id=OTHER_ACCOUNT)
+        self.desk.restrict(can_trade=True)
+        self.desk.order(BUY, 1)
+
+    def test_it_outlives_a_restart(self) -> None:
+        self.desk.restrict()
+        self.desk.restart(self.desk.exchange.memory(self.desk.now))
+        self.assertEqual(self.refusal(self.desk.order, BUY, 1), ("Order/place", 4))
+
+    def test_an_unknown_account_cannot_be_restricted(self) -> None:
+        error = self.assertRaises(GatewayRefusedError, self.desk.exchange.set_can_trade, 9, True)
+        self.assertEqual(error.code, 1)
+
+
+class VoidTests(RefusalTestCase):
+    """Trades that the broker takes back."""
+
+    def test_it_is_told_again_and_what_it_brought_is_gone(self) -> None:
+        self.desk.order(BUY, 2)
+        self.desk.move("21010.25")
+        before = self.desk.last(ACCOUNT_EVENT)["balance"]
+        self.desk.order(SELL, 2)
+        trade = self.desk.last(TRADE)
+        self.desk.forget()
+        self.desk.void(trade["id"])
+        self.assertEqual([message.target for message in self.desk.told], [TRADE, ACCOUNT_EVENT])
+        self.assertEqual(self.desk.last(TRADE), {**trade, "voided": True})
+        self.assertFalse(trade["voided"], "what was told before is another payload")
+        self.assertEqual(self.desk.last(ACCOUNT_EVENT)["balance"], before)
+        found = self.desk.exchange.trades(ACCOUNT, NOW)
+        self.assertEqual([trade["voided"] for trade in found], [False, True])
+
+    def test_a_half_turn_gives_its_fees_back(self) -> None:
+        self.desk.order(BUY, 2)
+        self.desk.void(self.desk.last(TRADE)["id"])
+        self.assertEqual(self.desk.last(ACCOUNT_EVENT)["balance"], STARTING_BALANCE)
+        self.assertEqual(len(self.desk.exchange.open_positions(ACCOUNT)), 1)
+
+    def test_only_a_trade_of_the_account_is_voided_and_once(self) -> None:
+        self.desk.order(BUY, 2)
+        trade_id = self.desk.last(TRADE)["id"]
+        for account_id, voided, code in (
+            (ACCOUNT, 999, 1),
+            (OTHER_ACCOUNT, trade_id, 1),
+            (9, trade_id, 1),
+        ):
+            self.assertEqual(
+                self.refusal(self.desk.void, voided, account_id), ("Trade/void", code)
+            )
+        self.desk.void(trade_id)
+        self.assertEqual(self.refusal(self.desk.void, trade_id), ("Trade/void", 2))
+
+
+class OpeningAgainTests(RefusalTestCase):
+    """Exits that are told as two trades."""
+
+    def test_the_entry_is_told_once_more_and_costs_nothing(self) -> None:
+        self.desk.exchange.tells_opening_again = True
+        self.desk.order(SELL, 2)
+        self.desk.move("21010.00")
+        self.desk.forget()
+        self.desk.order(BUY, 1)
+        again, exit_ = self.desk.payloads(TRADE)
+        self.assertNotEqual(again["id"], exit_["id"])
+        self.assertNotIn("profitAndLoss", again)
+        self.assertEqual(
+            (again["side"], again["size"], str(again["price"]), str(again["fees"])),
+            (SELL, 1, "21000.00", "0.00"),
+        )
+        self.assertEqual((exit_["side"], str(exit_["profitAndLoss"])), (BUY, "-20.50"))
+        self.assertEqual(again["orderId"], exit_["orderId"])
+        self.assertEqual(
+            self.desk.last(ACCOUNT_EVENT)["balance"],
+            STARTING_BALANCE - 3 * FEES[MNQ.id] - Decimal("20.50"),
+        )
+        self.assertEqual(self.desk.exchange.trades(ACCOUNT, NOW)[1:], [again, exit_])
 
 
 class OrderSearchTests(SynchronousTestCase):
@@ -1192,6 +1619,62 @@ class Course:
         ]
 
 
+troubled_courses = st.lists(
+    st.tuples(st.just("move"), contracts, distances, st.booleans())
+    | st.tuples(st.just("place"), placings)
+    | st.tuples(st.just("take"), st.integers(min_value=1, max_value=4))
+    | st.tuples(
+        st.just("modify"),
+        account_ids,
+        st.integers(min_value=0, max_value=20),
+        st.integers(min_value=1, max_value=9),
+        distances,
+    )
+    | st.tuples(st.just("close_part"), contracts, st.integers(min_value=0, max_value=5))
+    | st.tuples(st.just("tag"), st.sampled_from("abc"))
+    | st.tuples(st.just("void"), st.integers(min_value=0, max_value=20))
+    | st.tuples(st.just("restrict"), account_ids, st.booleans())
+    | st.tuples(st.just("cancel"), account_ids, st.integers(min_value=0, max_value=20))
+    | st.tuples(st.just("close"), account_ids, contracts),
+    min_size=10,
+    max_size=40,
+)
+
+
+class TroubledCourse(Course):
+    """A course of trading on which orders are filled in parts and changed, and the broker acts."""
+
+    def take(self, most: int) -> None:
+        """Let the market take no more than ``most`` contracts of an order at a time."""
+        self.desk.exchange.available = lambda size: min(size, most)
+
+    def modify(self, account_id: int, index: int, size: int, ticks: int) -> None:
+        working = self.desk.exchange.open_orders(account_id)
+        if not working:
+            return
+        order = working[index % len(working)]
+        contract = contract_of(order["contractId"])
+        price = self.bids[contract] + ticks * contract.tick_size
+        names = [name for name in ("limitPrice", "stopPrice") if name in order]
+        changes = dict.fromkeys(names, price) if ticks else {}
+        self.desk.modify(order["id"], account_id, size=size, **changes)
+
+    def close_part(self, contract: Contract, size: int) -> None:
+        self.desk.partial_close(size, contract)
+
+    def tag(self, tag: str) -> None:
+        self.desk.order(BUY, 1, customTag=tag)
+
+    def void(self, index: int) -> None:
+        trades = self.desk.exchange.trades(ACCOUNT, NOW)
+        if trades:
+            self.desk.void(trades[index % len(trades)]["id"])
+
+    def restrict(self, account_id: int, can_trade: bool) -> None:
+        self.desk.exchange.set_can_trade(account_id, can_trade)
+        self.desk._listen()
+
+
 def direction(trade: Payload) -> int:
     return 1 if trade["side"] == GatewayOrderSide.BID else -1
 
@@ -1360,3 +1843,67 @@ class InvariantTests(SynchronousTestCase):
                 elif "limitPrice" not in order:
                     away = (order["stopPrice"] - quote.last) * direction(order)
                     self.assertTrue(away > 0, order)
+
+
+class TroubledInvariantTests(SynchronousTestCase):
+    """What holds for any course of partial fills, changes, partial closes and voided trades."""
+
+    def course(self, steps: list[Any]) -> TroubledCourse:
+        course = TroubledCourse()
+        course.play(steps)
+        return course
+
+    @given(troubled_courses)
+    def test_the_balance_is_what_the_trades_made_less_their_fees(self, steps: list[Any]) -> None:
+        exchange = self.course(steps).desk.exchange
+        for account_id in (ACCOUNT, OTHER_ACCOUNT):
+            counted = [trade for trade in exchange.trades(account_id, NOW) if not trade["voided"]]
+            fees = sum((trade["fees"] for trade in counted), Decimal(0))
+            change = exchange.account(account_id)["balance"] - STARTING_BALANCE
+            self.assertEqual(total_pnl(counted), change + fees)
+
+    @given(troubled_courses)
+    def test_what_is_filled_of_orders_is_what_was_traded(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        traded: Counter[int] = Counter()
+        for account_id, _contract, _trades in course.books()[::2]:
+            for trade in course.desk.exchange.trades(account_id, NOW):
+                traded[trade["orderId"]] += trade["size"]
+        last = {order["id"]: order for order in course.desk.payloads(ORDER)}
+        for order_id, order in last.items():
+            filled = order["fillVolume"]
+            self.assertEqual(filled, traded[order_id])
+            self.assertEqual("filledPrice" in order, filled > 0)
+            if order["status"] == GatewayOrderStatus.FILLED:
+                self.assertEqual(filled, order["size"])
+            elif order["status"] == GatewayOrderStatus.OPEN:
+                self.assertTrue(filled < order["size"])
+
+    @given(troubled_courses)
+    def test_a_tag_is_of_one_order(self, steps: list[Any]) -> None:
+        tagged = {
+            (order["customTag"], order["id"])
+            for order in self.course(steps).desk.payloads(ORDER)
+            if "customTag" in order
+        }
+        self.assertEqual(len(tagged), len({tag for tag, _id in tagged}))
+
+    @given(troubled_courses)
+    def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
+        course = self.course([step for step in steps if step[0] != "void"])
+        course.take(1000)
+        for contract in STARTS:
+            course.move(contract, 0, False)
+        course.close_all()
+        for account_id, contract, trades in course.books():
+            held = course.desk.exchange.open_positions(account_id)
+            self.assertNotIn(contract.id, [position["contractId"] for position in held])
+            self.assertEqual(total_pnl(trades), cash_flow(contract, trades))
+
+    @given(troubled_courses)
+    def test_an_exchange_goes_on_from_what_another_knew(self, steps: list[Any]) -> None:
+        desk = self.course(steps).desk
+        memory = desk.exchange.memory(desk.now)
+        exchange = fresh_exchange()
+        self.assertEqual(exchange.restore(memory, desk.now), [])
+        self.assertEqual(exchange.memory(desk.now), memory)

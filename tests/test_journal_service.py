@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, apply
+from riskd.account import AccountState, LogEntry, RiskState, apply
 from riskd.events import Event
+from riskd.journal.log import read_log
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery, Store
@@ -293,6 +295,19 @@ class DurableTests(ServiceTestCase):
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.troubles[-1], "")
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+
+    def test_what_was_logged_on_a_full_disk_is_written_once(self) -> None:
+        self.clock.advance(1)
+        self.store.fault = OSError(28, "No space left on device")
+        for number in range(3):
+            logged = LogEntry(NOON + timedelta(seconds=number), "operator", "{}")
+            risk = RiskState(log=(*self.state.risk.log, logged))
+            self.state = msgspec.structs.replace(self.state, risk=risk)
+            self.successResultOf(self.service.make_durable())
+        self.store.fault = None
+        self.clock.pump([0.5] * 10)
+        lines = read_log(self.directory, 123)
+        self.assertEqual([line.at.second for line in lines], [0, 1, 2])
 
     def test_a_copy_that_cannot_be_made_is_trouble_until_one_is(self) -> None:
         self.clock.advance(1)

@@ -8,7 +8,9 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, apply
+from riskd.account import (
+    AccountState,
+    Charge,
+    Flattening,
+    Limit,
+    LogEntry,
+    OrderDetail,
+    RiskState,
+    apply,
+    begin_day,
+)
 from riskd.contracts import known_contract
-from riskd.events import Event
+from riskd.events import Action, LockoutSet
 from riskd.journal import schema
+from riskd.journal.differences import differences
 from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME, default_directory
 from riskd.journal.reader import (
@@ -33,15 +46,47 @@ from riskd.journal.reader import (
 from riskd.journal.schema import MIGRATIONS, NewerSchemaError, migrate
 from riskd.journal.store import DAMAGE_RULE, Store
 from riskd.testing import make_event
-from tests.test_account import histories
+from tests import strategies
+from tests.test_account import few_moments, histories
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
+PRIVATE = '{"what":"only the daemon knows"}'
 
 
-def without_final_orders(state: AccountState) -> AccountState:
-    """What is kept: that an order has ended is the gateway's to know."""
-    return msgspec.structs.replace(state, final_orders={})
+def kept(state: AccountState) -> AccountState:
+    """What is recovered: what has ended, and more of orders, is the gateway's to know."""
+    risk = msgspec.structs.replace(state.risk, order_details={}, log=())
+    return msgspec.structs.replace(state, final_orders={}, risk=risk)
+
+
+def shown(state: AccountState) -> AccountState:
+    """What is published."""
+    return msgspec.structs.replace(state, final_orders={}, risk=RiskState())
+
+
+def lock(rule_id: str, until: datetime | None = None) -> LockoutSet:
+    return LockoutSet(reason="Too much", locked_until=until, rule_id=rule_id, locked_at=NOON)
+
+
+def flattening(*locks: LockoutSet) -> Flattening:
+    return Flattening(
+        action=Action.CLOSE_ALL_AND_LOCKOUT,
+        rule_id="RULE-003",
+        reason="Too much",
+        begun=NOON,
+        keep={MNQ: 1},
+        locks=locks,
+    )
+
+
+def entry(number: int) -> LogEntry:
+    return LogEntry(NOON + timedelta(seconds=number), "operator", f'{{"number":{number}}}')
+
+
+def with_risk(state: AccountState, **changes: Any) -> AccountState:
+    risk = msgspec.structs.replace(state.risk, **changes)
+    return msgspec.structs.replace(state, risk=risk)
 
 
 @cache
@@ -67,7 +112,23 @@ def full_state() -> AccountState:
         ("enforcement_action", {"timestamp": "2025-01-17T11:01:00Z"}),
     ):
         state = apply(state, make_event(event_type, data))
-    return apply(state, make_event("daemon_status", {}))
+    state = apply(state, make_event("daemon_status", {}))
+    return msgspec.structs.replace(
+        state,
+        limits={"RULE-001": Limit("max_contracts", '{"limit":5}')},
+        risk=RiskState(
+            can_trade=True,
+            order_details={7: OrderDetail(filled=1)},
+            charges={1: Charge(NOON, Decimal("1.48"))},
+            memory={"RULE-006": PRIVATE},
+            flattening=flattening(lock("RULE-003")),
+            day_key=date(2025, 1, 17),
+            log=(entry(1),),
+        ),
+    )
+
+
+few_limits = st.dictionaries(st.sampled_from(["RULE-001", "RULE-003"]), strategies.limits)
 
 
 class StoreTestCase(SynchronousTestCase):
@@ -122,14 +183,14 @@ class WriteTests(StoreTestCase):
         self.write(state)
         self.store.close()
         self.open()
-        self.assertEqual(self.recovery.accounts, {123: without_final_orders(state)})
+        self.assertEqual(self.recovery.accounts, {123: kept(state)})
 
     def test_a_whole_state_comes_back_after_a_crash(self) -> None:
         state = full_state()
         self.write(state)
         self.crash()
         self.open()
-        self.assertEqual(self.recovery.accounts, {123: without_final_orders(state)})
+        self.assertEqual(self.recovery.accounts, {123: kept(state)})
 
     def test_writing_the_same_again_is_nothing(self) -> None:
         state = full_state()
@@ -149,7 +210,7 @@ class WriteTests(StoreTestCase):
         self.store.close()
         self.open()
         recovered = self.recovery.accounts[123]
-        self.assertEqual(recovered, without_final_orders(state))
+        self.assertEqual(recovered, kept(state))
         self.assertEqual((recovered.orders, recovered.lockouts, recovered.trades), ({}, {}, {}))
 
     def test_accounts_are_kept_apart(self) -> None:
@@ -171,6 +232,61 @@ class WriteTests(StoreTestCase):
         copy = sqlite3.connect(self.published)
         self.assertEqual(copy.execute(count).fetchone(), (0,))
         copy.close()
+
+    def test_what_the_daemon_knows_no_more_is_gone(self) -> None:
+        self.write(full_state())
+        state = msgspec.structs.replace(full_state(), limits={}, risk=RiskState())
+        self.write(state, at=NOON + timedelta(seconds=2))
+        self.store.close()
+        self.open()
+        recovered = self.recovery.accounts[123]
+        self.assertEqual((recovered.limits, recovered.risk), ({}, RiskState()))
+
+    def test_a_day_that_began_without_a_reset_comes_back(self) -> None:
+        state = begin_day(AccountState(account_id=123), NOON)
+        self.assertEqual(self.publish(state).accounts[123], state)
+        self.store.close()
+        self.open()
+        self.assertEqual(self.recovery.accounts, {123: state})
+
+    def test_an_empty_account_is_written_once(self) -> None:
+        state = AccountState(account_id=123)
+        self.assertTrue(self.write(state))
+        self.assertFalse(self.write(state))
+
+    def logged(self) -> list[str]:
+        """What the log says, after a restart too."""
+        rows = self.store._journal.execute("SELECT data FROM log ORDER BY number")
+        return [data for (data,) in rows]
+
+    def test_what_is_logged_is_added_and_never_taken_away(self) -> None:
+        entries = [entry(number) for number in range(6)]
+        for begin, end in ((0, 1), (0, 3), (2, 4), (3, 4), (4, 4), (4, 6), (0, 0)):
+            self.write(with_risk(full_state(), log=tuple(entries[begin:end])))
+        self.assertEqual(self.logged(), [each.data for each in entries])
+
+    def test_what_was_logged_and_told_in_another_order_is_not_logged_twice(self) -> None:
+        first, second, third = entry(1), entry(2), entry(3)
+        for log in ((first, second), (second, first, third), (third, first)):
+            self.write(with_risk(full_state(), log=log))
+        self.assertEqual(self.logged(), [each.data for each in (first, second, third)])
+
+    def test_a_new_daemon_goes_on_with_the_log(self) -> None:
+        self.write(full_state())
+        self.store.close()
+        self.store = self.open()
+        self.write(with_risk(self.recovery.accounts[123], log=(entry(2),)))
+        self.assertEqual(self.logged(), [entry(1).data, entry(2).data])
+
+    def test_actions_of_the_day_are_logged_once(self) -> None:
+        state = full_state()
+        for second in range(1, 6):
+            stamp = (NOON + timedelta(seconds=second)).isoformat()
+            state = apply(state, make_event("enforcement_action", {"timestamp": stamp}))
+            self.write(state)
+        self.write(begin_day(state, NOON + timedelta(seconds=3)))
+        count = self.store._journal.execute("SELECT count(*) FROM enforcement").fetchone()
+        self.assertEqual(count, (6,))
 
     def test_quotes_are_written_once_a_second(self) -> None:
         state = full_state()
@@ -198,10 +314,8 @@ class WriteTests(StoreTestCase):
             state = apply(state, event)
         self.assertRaises(sqlite3.Error, self.write, state)
         self.store._journal.execute("DROP TRIGGER no")
-        self.assertEqual(
-            self.publish(full_state()).accounts[123], without_final_orders(full_state())
-        )
-        self.assertEqual(self.publish(state).accounts[123], without_final_orders(state))
+        self.assertEqual(self.publish(full_state()).accounts[123], shown(full_state()))
+        self.assertEqual(self.publish(state).accounts[123], shown(state))
 
     def test_the_journal_is_private_and_the_copy_is_not(self) -> None:
         self.publish(full_state())
@@ -216,22 +330,26 @@ class WriteTests(StoreTestCase):
             self.assertEqual(self.store._journal.execute(f"PRAGMA {pragma}").fetchone(), (value,))
 
     @settings(max_examples=20)
-    @given(st.lists(histories(), max_size=4))
-    def test_whatever_happens_what_was_written_is_read(self, days: list[list[Event]]) -> None:
+    @given(st.lists(st.tuples(histories(), strategies.risks, few_limits, few_moments), max_size=4))
+    def test_whatever_happens_what_was_written_is_read(self, days: list[Any]) -> None:
         shutil.rmtree(self.directory)
         self.directory.mkdir()
         store = self.store = self.open()
         state = AccountState(account_id=123)
-        for number, history in enumerate(days):
+        for number, (history, risk, limits, began) in enumerate(days):
             for event in history:
                 state = apply(state, event)
+            state = msgspec.structs.replace(state, limits=limits, risk=risk)
+            if state.day_began is None or began > state.day_began:
+                state = begin_day(state, began)
             snapshot = self.publish(state, at=NOON + timedelta(seconds=number))
-            expected = without_final_orders(state)
-            read = snapshot.accounts.get(123, AccountState(account_id=123))
-            began = state.last_reset.reset_time if state.last_reset else None
-            # An action from before the reset that came after it is in the log, not in the day.
-            kept = tuple(a for a in state.enforcement if began is None or a.timestamp >= began)
-            self.assertEqual(read, msgspec.structs.replace(expected, enforcement=kept))
+            # An action from before the day that came after it began is in the log, not in the day.
+            actions = tuple(a for a in state.enforcement if a.timestamp >= state.day_began)
+            expected = msgspec.structs.replace(state, enforcement=actions)
+            self.assertEqual(snapshot.accounts[123], shown(expected))
+            store.close()
+            store = self.store = self.open()
+            self.assertEqual(self.recovery.accounts[123], kept(expected))
         store.close()
 
 
@@ -261,6 +379,26 @@ class PublishTests(StoreTestCase):
         self.assertEqual(reader.execute("SELECT count(*) FROM trades").fetchone(), (2,))
         reader.close()
 
+    def test_limits_are_published(self) -> None:
+        limits = self.publish(full_state()).accounts[123].limits
+        self.assertEqual(limits, full_state().limits)
+
+    def test_nothing_private_is_in_it(self) -> None:
+        self.assertEqual(self.publish(full_state()).accounts[123], shown(full_state()))
+        copy = sqlite3.connect(self.published)
+        self.addCleanup(copy.close)
+        for table in schema.PRIVATE_TABLES:
+            query = f"SELECT count(*) FROM {table}"  # noqa: S608
+            self.assertEqual(self.store._journal.execute(query).fetchone(), (1,), table)
+            self.assertEqual(copy.execute(query).fetchone(), (0,), table)
+        # Nor is any of it in a part of the file that is not in use.
+        self.assertNotIn(PRIVATE.encode(), self.published.read_bytes())
+
+    def test_actions_of_an_account_whose_day_is_unknown_are_published(self) -> None:
+        action = make_event("enforcement_action", {})
+        state = apply(AccountState(account_id=123), action)
+        self.assertEqual(self.publish(state).accounts[123].enforcement, (action.data,))
+
     def test_a_copy_left_half_made_is_no_hindrance(self) -> None:
         (self.directory / ".last-known.db.new").write_bytes(b"half")
         self.assertEqual(set(self.publish(full_state()).accounts), {123})
@@ -270,6 +408,50 @@ class PublishTests(StoreTestCase):
         copy = sqlite3.connect(self.published)
         self.assertEqual(copy.execute("PRAGMA integrity_check").fetchone(), ("ok",))
         copy.close()
+
+
+class DifferencesTests(SynchronousTestCase):
+    """A write costs what has changed."""
+
+    def test_what_is_shared_is_not_looked_at(self) -> None:
+        # Whatever touches these fails: they can neither be hashed nor compared nor gone through.
+        touchy: Any = Untouchable()
+        unseen = AccountState(
+            account_id=123,
+            contracts=touchy,
+            positions=touchy,
+            orders=touchy,
+            trades=touchy,
+            quotes=touchy,
+            lockouts=touchy,
+            enforcement=(touchy,),
+            limits=touchy,
+            risk=RiskState(memory=touchy, charges=touchy, log=(touchy,)),
+        )
+        after = msgspec.structs.replace(unseen, trade_count=1)
+        ((sql, _values),) = differences(unseen, after)
+        self.assertIn("INTO accounts", sql)
+
+    def test_what_is_added_at_the_end_is_found_without_hashing_the_rest(self) -> None:
+        touchy: Any = Untouchable()
+        before = AccountState(account_id=123, risk=RiskState(log=(touchy, entry(1))))
+        for log in ((touchy, entry(1), entry(2)), (entry(1), entry(2))):
+            (statement,) = differences(before, with_risk(before, log=log))
+            self.assertEqual(statement[1][-1], entry(2).data)
+
+
+class Untouchable:
+    """Stands in for what must not be looked at."""
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            raise AssertionError("compared with itself")
+        return NotImplemented
+
+    def __iter__(self) -> Any:
+        raise AssertionError("gone through")
 
 
 class ReaderTests(StoreTestCase):
@@ -322,8 +504,8 @@ class ReaderTests(StoreTestCase):
 class DamageTests(StoreTestCase):
     """A damaged journal is set aside, and no lock is lost."""
 
-    def damage(self, change: object) -> None:
-        self.publish(full_state())
+    def damage(self, change: Any, state: AccountState | None = None) -> None:
+        self.publish(state or full_state())
         self.store.close()
         content = self.journal.read_bytes()
         self.journal.write_bytes(change(content))
@@ -469,6 +651,73 @@ class DamageTests(StoreTestCase):
         self.damage(lambda content: content.replace(b"profitAndLoss", b"profitAndXoss"))
         self.assert_locks_kept()
 
+    def without_commits(self) -> None:
+        """Damage the journal in nothing but that it has forgotten how often it was written."""
+        with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
+            journal.execute("UPDATE facts SET value = '0' WHERE name = 'commits'")
+
+    def test_locks_that_were_about_to_be_set_are_not_lost(self) -> None:
+        locks = (lock("RULE-007", NOON + timedelta(hours=9)), lock("RULE-009"))
+        state = with_risk(full_state(), flattening=flattening(*locks))
+        self.damage(lambda content: content, state)
+        self.without_commits()
+        self.open()
+        self.assertIn("its lockouts were saved", self.recovery.problem)
+        recovered = self.recovery.accounts[123]
+        self.assertEqual(set(recovered.lockouts), {"RULE-003", "RULE-007", "RULE-009"})
+        # Of two locks of one rule the longer one holds.
+        self.assertEqual(recovered.lockouts["RULE-007"], locks[0])
+        self.assertEqual(recovered.risk, RiskState(flattening=flattening(*locks)))
+        self.store = self.open()
+        self.assertEqual(self.recovery.accounts[123], recovered)
+
+    def test_a_lock_that_was_about_to_be_set_shortens_none(self) -> None:
+        locks = (lock("RULE-003", NOON), lock("RULE-007", NOON))
+        state = with_risk(full_state(), flattening=flattening(*locks))
+        self.damage(lambda content: content, state)
+        self.without_commits()
+        self.open()
+        self.assertEqual(self.recovery.accounts[123].lockouts, full_state().lockouts)
+
+    def test_a_flatten_of_an_account_that_has_no_locks_is_saved(self) -> None:
+        state = with_risk(AccountState(account_id=789), flattening=flattening(lock("RULE-009")))
+        self.damage(lambda content: content, state)
+        self.without_commits()
+        self.open()
+        self.assertEqual(set(self.recovery.accounts), {123, 456, 789})
+        self.assertEqual(set(self.recovery.accounts[789].lockouts), {"RULE-009"})
+
+    def test_a_flatten_that_cannot_be_read_spoils_no_lock(self) -> None:
+        self.damage(lambda content: content.replace(b'"begun"', b'"gebun"'))
+        self.assert_locks_kept()
+        self.assertEqual(self.recovery.accounts[123].risk, RiskState())
+
+    def test_of_several_flattens_those_that_can_be_read_are_saved(self) -> None:
+        others = [
+            with_risk(AccountState(account_id=number), flattening=flattening(lock("RULE-009")))
+            for number in (1, 456)
+        ]
+        self.write(*others)
+        self.store._journal.execute("UPDATE flattenings SET data = '{}' WHERE account_id = 1")
+        self.damage(lambda content: content)
+        self.without_commits()
+        self.open()
+        self.assertEqual(set(self.recovery.accounts), {123, 456})
+        self.assertEqual(set(self.recovery.accounts[456].lockouts), {"RULE-009"})
+
+    def test_a_damaged_journal_of_an_older_riskd_keeps_its_locks(self) -> None:
+        self.store.close()
+        for damage in (b"profitAndLoss", b"average"):
+            with self.subTest(damage=damage):
+                shutil.rmtree(self.directory)
+                self.directory.mkdir()
+                write_version_1(self.journal)
+                content = self.journal.read_bytes()
+                self.journal.write_bytes(content.replace(damage, damage[::-1]))
+                self.store = self.open()
+                self.assertIn("its lockouts were saved", self.recovery.problem)
+                self.assertEqual(set(self.recovery.accounts[123].lockouts), {"RULE-003"})
+
     def test_locks_that_nobody_can_read_lock_every_account(self) -> None:
         self.damage(lambda _: b"x" * 5000)
         self.published.write_bytes(b"x" * 5000)
@@ -485,8 +734,163 @@ class DamageTests(StoreTestCase):
         self.assertEqual(aside.read_bytes(), b"x" * 5000)
 
 
+_VERSION_1 = (
+    ("INSERT INTO facts VALUES (?, ?)", "as_of", "2025-01-17T12:00:00+00:00"),
+    ("INSERT INTO facts VALUES (?, ?)", "gateway", "practice"),
+    ("INSERT INTO facts VALUES (?, ?)", "commits", "41"),
+    (
+        "INSERT INTO facts VALUES (?, ?)",
+        "daemon_status",
+        '{"status":"RUNNING","message":"Daemon started","timestamp":"2025-01-17T11:00:00Z"}',
+    ),
+    (
+        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)",
+        123,
+        "-45.50",
+        1,
+        (
+            '{"reset_time":"2025-01-16T23:00:00Z","previous_pnl":12.5,"previous_trade_count":3,'
+            '"lockouts_cleared":true}'
+        ),
+        1737068400000,
+    ),
+    ("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", 456, "0.00", 0, None, None),
+    ("INSERT INTO contracts VALUES (?, ?, ?, ?)", MNQ, "MNQU5", "0.25", "0.5"),
+    (
+        "INSERT INTO positions VALUES (?, ?, ?)",
+        123,
+        MNQ,
+        (
+            f'{{"id":1,"contractId":"{MNQ}","type":1,"size":2,"averagePrice":21000.25,'
+            '"createdAt":"2025-01-17T11:00:00Z","updatedAt":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO orders VALUES (?, ?, ?)",
+        123,
+        7,
+        (
+            f'{{"id":7,"contractId":"{MNQ}","type":3,"side":2,"size":2,"limitPrice":null,'
+            '"stopPrice":20990,"state":1,"createdAt":"2025-01-17T11:00:00Z",'
+            '"updatedAt":"2025-01-17T11:00:00.250Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO trades VALUES (?, ?, ?)",
+        123,
+        1,
+        (
+            f'{{"id":1,"contractId":"{MNQ}","profitAndLoss":-45.50,"quantity":1,'
+            '"executionTime":"2025-01-17T11:00:00Z","timestamp":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO quotes VALUES (?, ?, ?)",
+        123,
+        MNQ,
+        (
+            f'{{"contractId":"{MNQ}","bid":21000,"ask":21000.25,"last":21000,'
+            '"timestamp":"2025-01-17T11:59:59Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO lockouts VALUES (?, ?, ?)",
+        123,
+        "RULE-003",
+        (
+            '{"reason":"Daily loss","locked_until":null,"rule_id":"RULE-003",'
+            '"locked_at":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    # The first of them is of the day before.
+    *(
+        (
+            "INSERT INTO enforcement (account_id, at, data) VALUES (?, ?, ?)",
+            123,
+            at,
+            (
+                f'{{"action":"CLOSE_ALL_POSITIONS","reason":"Daily loss","rule_id":"RULE-003",'
+                f'"success":true,"timestamp":"{stamp}",'
+                '"details":{"positions_closed":1,"orders_canceled":0}}'
+            ),
+        )
+        for at, stamp in (
+            (1737028800000, "2025-01-16T12:00:00Z"),
+            (1737111600000, "2025-01-17T11:00:00Z"),
+        )
+    ),
+)
+
+
+def write_version_1(path: Path) -> None:
+    """Write a journal as the first riskd did."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as journal:
+        journal.executescript(MIGRATIONS[0])
+        journal.execute("PRAGMA application_id = 0x7269736B")
+        journal.execute("PRAGMA user_version = 1")
+        for sql, *values in _VERSION_1:
+            journal.execute(sql, values)
+
+
 class SchemaTests(StoreTestCase):
     """Older and newer journals."""
+
+    def assert_is_of_version_1(self, account: AccountState) -> None:
+        """See that what an account of the first riskd's journal held is all there."""
+        self.assertEqual(str(account.realized_pnl), "-45.50")
+        self.assertEqual(account.trade_count, 1)
+        assert account.last_reset is not None
+        self.assertEqual(account.last_reset.previous_trade_count, 3)
+        self.assertEqual(account.day_began, account.last_reset.reset_time)
+        self.assertEqual(account.contracts[MNQ].name, "MNQU5")
+        self.assertEqual(account.positions[MNQ].size, 2)
+        self.assertEqual(account.orders[7].stop_price, 20990)
+        self.assertEqual(account.trades[1].quantity, 1)
+        self.assertEqual(account.quotes[MNQ].last, 21000)
+        self.assertEqual(account.lockouts["RULE-003"].reason, "Daily loss")
+        self.assertEqual([done.timestamp.day for done in account.enforcement], [17])
+        self.assertEqual((account.limits, account.risk), ({}, RiskState()))
+        assert account.daemon is not None
+        self.assertEqual(account.daemon.message, "Daemon started")
+
+    def test_a_journal_of_the_first_riskd_is_brought_up_to_date(self) -> None:
+        self.store.close()
+        self.journal.unlink()
+        write_version_1(self.journal)
+        self.store = self.open()
+        self.assertEqual(self.recovery.problem, "")
+        self.assert_is_of_version_1(self.recovery.accounts[123])
+        self.assertEqual(self.recovery.accounts[456].day_began, None)
+        with closing(sqlite3.connect(self.directory / f"{JOURNAL_NAME}.v1.backup")) as backup:
+            self.assertEqual(backup.execute("PRAGMA user_version").fetchone(), (1,))
+            self.assertEqual(backup.execute("SELECT count(*) FROM trades").fetchone(), (1,))
+        # And it holds what is new.
+        state = msgspec.structs.replace(
+            self.recovery.accounts[123], limits=full_state().limits, risk=full_state().risk
+        )
+        snapshot = self.publish(state)
+        self.assertEqual((snapshot.accounts[123], snapshot.commits), (shown(state), 42))
+        self.store.close()
+        self.open()
+        self.assertEqual(self.recovery.accounts[123], kept(state))
+
+    def test_a_copy_of_the_first_riskd_can_be_read(self) -> None:
+        write_version_1(self.published)
+        before = self.published.read_bytes()
+        snapshot = read_published(self.directory)
+        self.assert_is_of_version_1(snapshot.accounts[123])
+        self.assertEqual((snapshot.as_of, snapshot.commits), (NOON, 41))
+        self.assertEqual(self.published.read_bytes(), before)
+
+    def test_a_journal_of_the_first_riskd_that_lost_what_was_published_is_damaged(self) -> None:
+        self.store.close()
+        write_version_1(self.published)
+        self.journal.unlink()
+        write_version_1(self.journal)
+        with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
+            journal.execute("UPDATE facts SET value = '40' WHERE name = 'commits'")
+        self.store = self.open()
+        self.assertIn("has lost what was published", self.recovery.problem)
 
     def connect(self) -> sqlite3.Connection:
         self.store.close()

@@ -13,6 +13,7 @@ from riskd.money import (
     is_on_tick,
     profit,
     round_down_to_tick,
+    round_up_to_tick,
     to_cents,
 )
 
@@ -107,9 +108,10 @@ class RoundingTests(SynchronousTestCase):
     @given(products, st.decimals("-99999", "99999", places=9))
     def test_rounding_to_a_tick_stays_within_one(self, product: Product, price: Decimal) -> None:
         tick = product.tick_size
-        down = round_down_to_tick(price, tick)
+        down, up = round_down_to_tick(price, tick), round_up_to_tick(price, tick)
         self.assertTrue(is_on_tick(down, tick))
-        self.assertTrue(price - tick < down <= price)
+        self.assertTrue(is_on_tick(up, tick))
+        self.assertTrue(price - tick < down <= price <= up < price + tick)
 
     def test_a_price_between_ticks_is_told(self) -> None:
         self.assertFalse(is_on_tick(Decimal("5800.30"), Decimal("0.25")))

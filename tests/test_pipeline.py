@@ -17,7 +17,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from riskd.account import AccountState
-from riskd.config import PRACTICE_ACCOUNTS, AccountSettings
+from riskd.config import PRACTICE_ACCOUNTS, AccountSettings, Settings
 from riskd.events import DaemonStatus, Event, EventData, MarketQuote, Status
 from riskd.gateway.interface import (
     GatewayRefusedError,
@@ -84,6 +84,9 @@ class ScriptedGateway:
             return fail(GatewayRefusedError("Contract/searchById", 1, "not found"))
         return succeed(self.contracts[contract_id])
 
+    def search_account(self, account_id: int) -> Deferred[Payload]:
+        return succeed({"id": account_id, "canTrade": True})
+
     def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
         raise NotImplementedError
 
@@ -91,6 +94,14 @@ class ScriptedGateway:
         raise NotImplementedError
 
     def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
+        raise NotImplementedError
+
+    def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
+        raise NotImplementedError
+
+    def partial_close_contract(
+        self, account_id: int, contract_id: str, size: int
+    ) -> Deferred[None]:
         raise NotImplementedError
 
 
@@ -158,8 +169,9 @@ class PipelineTestCase(SynchronousTestCase):
         self.addCleanup(store.close)
         self.journal = JournalService(self.clock, store, self.disk, lambda: self.time, "practice")
         self.pipeline = Pipeline(
+            self.clock,
             self.gateway,
-            [AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456)],
+            Settings(accounts=(AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456))),
             self.journal,
             self.told.append,
             lambda: self.time,
@@ -433,7 +445,7 @@ class RecoveryTests(PipelineTestCase):
         self.restart()
         self.disk.is_slow = True
         self.pipeline.startService()
-        self.pipeline.announce_status(Status.ERROR, "something else")
+        self.pipeline._say(Status.ERROR, "something else")
         while self.disk.waiting:
             self.disk.catch_up()
             self.clock.advance(0.6)
@@ -447,7 +459,7 @@ class RecoveryTests(PipelineTestCase):
         self.assertEqual((str(kept.realized_pnl), kept.last_reset), ("-45.50", reset.data))
 
     def state(self) -> AccountState:
-        return self.pipeline._accounts[123].state
+        return self.pipeline.accounts[123].keeper.state
 
     def test_what_the_gateway_says_replaces_what_differs(self) -> None:
         self.start()
@@ -483,7 +495,9 @@ class RecoveryTests(PipelineTestCase):
 
     def test_trades_are_asked_for_since_the_day_began(self) -> None:
         self.start()
-        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(days=1))
+        # 17:00 in Chicago, the evening before.
+        began = datetime(2025, 1, 16, 23, tzinfo=UTC)
+        self.assertEqual(self.gateway.trades_since[123], began)
         reset = make_event("daily_reset", {"reset_time": "2025-01-17T11:00:00Z"})
         self.pipeline.announce(reset)
         self.restart()
@@ -568,7 +582,8 @@ class PracticeTests(SynchronousTestCase):
         directory = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         journal = JournalService(clock, Store(directory), SlowDisk(), now, "practice")
-        pipeline = Pipeline(gateway, PRACTICE_ACCOUNTS, journal, told.append, now)
+        settings = Settings(accounts=PRACTICE_ACCOUNTS)
+        pipeline = Pipeline(clock, gateway, settings, journal, told.append, now)
         journal.startService()
         pipeline.startService()
         clock.pump([0.25] * (seconds * 4))

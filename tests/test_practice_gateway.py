@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from zope.interface.verify import verifyObject
 from riskd.events import GatewayUserPosition, PositionType
 from riskd.gateway import mapping
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.practice.faults import Faults
 from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
 from riskd.practice.ledger import read_lines
 from riskd.practice.market import STEP_SECONDS
@@ -259,6 +261,30 @@ class TraderTests(GatewayTestCase):
             {trade["accountId"] for trade in trades if "profitAndLoss" in trade}, set(ACCOUNTS)
         )
 
+    def test_there_is_something_to_see_from_the_start(self) -> None:
+        """A position within 2 seconds."""
+        for seed in range(20):
+            desk = Desk(ACCOUNTS, seed).start()
+            desk.run(2)
+            owners = {held["accountId"] for held in desk.listener.user_events(POSITION)}
+            self.assertEqual(owners, set(ACCOUNTS))
+
+    def test_a_trader_whose_positions_are_closed_comes_back_later(self) -> None:
+        """As it does when somebody closes whatever it opens, as soon as it hears of it."""
+
+        def act(target: str, payload: Payload) -> None:
+            if target == POSITION and payload["size"]:
+                desk.gateway.close_contract(123, payload["contractId"])
+
+        desk = Desk({123: ("MNQ",)}, act=act).start()
+        desk.run(600)
+        opened = [
+            datetime.fromisoformat(trade["creationTimestamp"])
+            for trade in desk.listener.user_events(TRADE)
+            if "profitAndLoss" not in trade
+        ]
+        self.assertTrue(5 < len(opened) < 60, len(opened))
+
     def test_an_account_trades_only_what_it_watches(self) -> None:
         desk = Desk(ACCOUNTS).start()
         desk.run(240)
@@ -368,6 +394,51 @@ class RequestTests(GatewayTestCase):
         closed = self.listener.user_events(POSITION)[-1]
         self.assertEqual((closed["size"], closed["type"]), (0, 0))
 
+    def test_a_part_of_a_position_is_closed(self) -> None:
+        self.successResultOf(self.gateway.place_order(123, self.desk.order(0, 3)))
+        closing = self.gateway.partial_close_contract(123, MNQ, 2)
+        self.assertIsNone(self.successResultOf(closing))
+        (held,) = self.successResultOf(self.gateway.search_open_positions(123))
+        self.assertEqual(held["size"], 1)
+        self.assertEqual(held, self.listener.user_events(POSITION)[-1])
+
+    def test_an_order_is_changed(self) -> None:
+        far = dict(self.listener.quotes())[MNQ]["bestBid"] - 5000
+        order = self.desk.order(0, type=1, limitPrice=far)
+        order_id = self.successResultOf(self.gateway.place_order(123, order))
+        changes = {"size": 4, "limitPrice": far - 1}
+        changing = self.gateway.modify_order(123, order_id, changes)
+        self.assertIsNone(self.successResultOf(changing))
+        (working,) = self.successResultOf(self.gateway.search_open_orders(123))
+        self.assertEqual((working["size"], working["limitPrice"]), (4, far - 1))
+        self.assertEqual(working, self.listener.user_events(ORDER)[-1])
+
+    def test_an_account_is_found(self) -> None:
+        account = self.successResultOf(self.gateway.search_account(123))
+        self.assertEqual((account["id"], account["canTrade"]), (123, True))
+        self.successResultOf(self.gateway.place_order(123, self.desk.order(0)))
+        account = self.successResultOf(self.gateway.search_account(123))
+        self.assertEqual(account, self.listener.user_events(ACCOUNT_EVENT)[-1])
+
+    def test_an_account_that_is_restricted_is_told(self) -> None:
+        for can_trade in (False, True):
+            self.gateway.set_can_trade(123, can_trade)
+            account = self.listener.user_events(ACCOUNT_EVENT)[-1]
+            self.assertEqual((account["id"], account["canTrade"]), (123, can_trade))
+        self.gateway.set_can_trade(123, False)
+        self.assertEqual(
+            self.refusal(self.gateway.place_order(123, self.desk.order(0))), ("Order/place", 4)
+        )
+
+    def test_a_trade_that_is_voided_is_told_again(self) -> None:
+        self.successResultOf(self.gateway.place_order(123, self.desk.order(0)))
+        (trade,) = self.listener.user_events(TRADE)
+        self.gateway.void_trade(123, trade["id"])
+        voided = {**trade, "voided": True}
+        self.assertEqual(self.listener.user_events(TRADE), [trade, voided])
+        found = self.gateway.search_trades(123, START)
+        self.assertEqual(self.successResultOf(found), [voided])
+
     def test_an_order_is_found_whatever_became_of_it(self) -> None:
         order_id = self.successResultOf(self.gateway.place_order(123, self.desk.order(0)))
         order = self.successResultOf(self.gateway.search_order(123, order_id))
@@ -407,6 +478,9 @@ class RequestTests(GatewayTestCase):
             (gateway.close_contract(123, MNQ), "Position/closeContract", 2),
             (gateway.close_contract(123, "CON.F.US.XX.M26"), "Position/closeContract", 3),
             (gateway.close_contract(9, MNQ), "Position/closeContract", 1),
+            (gateway.modify_order(123, 999, {"size": 2}), "Order/modify", 2),
+            (gateway.partial_close_contract(123, MNQ, 1), "Position/partialCloseContract", 2),
+            (gateway.search_account(9), "Account/search", 1),
             (gateway.search_open_positions(9), "Position/searchOpen", 1),
             (gateway.search_open_orders(9), "Order/searchOpen", 1),
             (gateway.search_order(9, 1), "Order/searchById", 1),
@@ -461,6 +535,52 @@ class ShutMarketTests(GatewayTestCase):
 
     def test_it_stops(self) -> None:
         self.assertIsNone(self.successResultOf(self.desk.gateway.stop()))
+
+
+class MovedMarketTests(GatewayTestCase):
+    """A market that is moved by hand."""
+
+    def setUp(self) -> None:
+        self.desk = Desk(is_open=False).start()
+        self.gateway = self.desk.gateway
+
+    def test_the_quote_is_told_although_the_market_is_shut(self) -> None:
+        self.gateway.move_market(MNQ, Decimal("20000.00"))
+        ((contract_id, quote),) = self.desk.listener.quotes()
+        self.assertEqual(contract_id, MNQ)
+        self.assertEqual(
+            [str(quote[name]) for name in ("bestBid", "lastPrice", "bestAsk")],
+            ["19999.75", "20000.00", "20000.25"],
+        )
+
+    def test_what_it_reaches_is_filled_and_told(self) -> None:
+        self.gateway.move_market(MNQ, Decimal("20000.00"))
+        for order in (
+            self.desk.order(0, 2),
+            self.desk.order(1, 2, type=4, stopPrice=Decimal("19990.00")),
+        ):
+            self.successResultOf(self.gateway.place_order(123, order))
+        self.gateway.move_market(MNQ, Decimal("19989.00"))
+        trades = self.desk.listener.user_events(TRADE)
+        self.assertEqual([str(trade["price"]) for trade in trades], ["20000.25", "19988.75"])
+        self.assertEqual(self.gateway.exchange.open_positions(123), [])
+
+    def test_an_open_market_goes_on_from_there(self) -> None:
+        desk = Desk().start()
+        desk.gateway.move_market(MNQ, Decimal("30000.00"))
+        desk.listener.told.clear()
+        desk.run(2)
+        quotes = [quote for contract_id, quote in desk.listener.quotes() if contract_id == MNQ]
+        self.assertTrue(quotes)
+        for quote in quotes:
+            self.assertTrue(abs(quote["lastPrice"] - 30000) < 100, quote)
+
+    def test_a_price_off_tick_and_a_contract_that_is_not_listed_are_errors(self) -> None:
+        self.assertRaises(ValueError, self.gateway.move_market, MNQ, Decimal("20000.10"))
+        self.assertRaises(
+            GatewayRefusedError, self.gateway.move_market, "CON.F.US.XX.M26", Decimal(1)
+        )
+        self.assertEqual(self.desk.listener.told, [])
 
 
 class ActingListenerTests(GatewayTestCase):
@@ -530,12 +650,21 @@ class RestartTests(GatewayTestCase):
             self.successResultOf(gateway.search_trades(account_id, START)),
         )
 
+    def withdraw_entries(self, desk: Desk) -> None:
+        """Cancel the entries that rest near the market, which the opening of the next may reach."""
+        for account_id in ACCOUNTS:
+            exchange = desk.gateway.exchange
+            if not exchange.open_positions(account_id):
+                for order in exchange.open_orders(account_id):
+                    self.successResultOf(desk.gateway.cancel_order(account_id, order["id"]))
+
     def test_a_gateway_goes_on_where_another_was_killed(self) -> None:
         """At whatever moment: with the positions, orders, trades and ended orders of both accounts."""
         for seconds in (1, 20, 41, 63, 90):
             self.setUp()
             killed = self.desk(ACCOUNTS)
             killed.run(seconds)
+            self.withdraw_entries(killed)
             after = self.desk(hours=1, is_open=False)
             for account_id in ACCOUNTS:
                 self.assertEqual(
@@ -555,6 +684,7 @@ class RestartTests(GatewayTestCase):
     def test_a_gateway_goes_on_where_another_was_stopped(self) -> None:
         stopped = self.desk(ACCOUNTS)
         stopped.run(50)
+        self.withdraw_entries(stopped)
         stopped.gateway.stop()
         after = self.desk(hours=1, is_open=False)
         self.assertEqual(self.knowledge(after), self.knowledge(stopped))
@@ -652,6 +782,23 @@ class RestartTests(GatewayTestCase):
         )
         self.assertEqual(after.listener.quotes(), [])
         self.assertEqual(self.knowledge(self.desk(is_open=False)), self.knowledge(after))
+
+    def test_restrictions_voided_trades_and_parts_of_orders_outlive_it(self) -> None:
+        killed = self.desk(is_open=False, faults=Faults(partial_fills=1.0))
+        order = killed.order(0, 5, customTag="in parts")
+        self.successResultOf(killed.gateway.place_order(123, order))
+        (trade,) = killed.listener.user_events(TRADE)
+        killed.gateway.void_trade(123, trade["id"])
+        killed.gateway.set_can_trade(456, False)
+        # The opening quote of the next one fills the rest.
+        after = self.desk(hours=1, is_open=False)
+        exchange = after.gateway.exchange
+        self.assertFalse(exchange.account(456)["canTrade"])
+        self.assertTrue(exchange.trades(123, START)[0]["voided"])
+        (filled,) = after.listener.user_events(ORDER)
+        self.assertEqual((filled["status"], filled["fillVolume"]), (2, 5))
+        self.assertEqual([held["size"] for held in exchange.open_positions(123)], [5])
+        self.assertEqual(self.refusal(after.gateway.place_order(123, order)), ("Order/place", 2))
 
     def test_a_new_listener_hears_nothing_that_went_before(self) -> None:
         """Not even what another did not live to hear."""

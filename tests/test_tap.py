@@ -18,7 +18,7 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastService
-from riskd.tap import CleanExit, Daemon, Options, makeService
+from riskd.tap import Daemon, Options, Signals, makeService
 
 
 class OptionsTests(SynchronousTestCase):
@@ -146,7 +146,7 @@ class StoppableReactor(MemoryReactorClock):
         self.stops += 1
 
 
-class CleanExitTests(SynchronousTestCase):
+class SignalsTests(SynchronousTestCase):
     """Signals end the daemon in order, with exit status 0."""
 
     def test_the_first_signal_stops_the_reactor_and_others_do_nothing(self) -> None:
@@ -154,7 +154,7 @@ class CleanExitTests(SynchronousTestCase):
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number, handler in before.items():
             self.addCleanup(signal.signal, number, handler)
-        CleanExit(reactor).startService()
+        Signals(reactor).startService()
         for act, arguments, keywords in reactor.whenRunningHooks:
             act(*arguments, **keywords)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.interface import Payload
+from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.practice.exchange import Exchange, Quote
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.traders import Cancel, Close, Place, Trader, Wish
@@ -23,6 +23,7 @@ from riskd.practice.traders import Cancel, Close, Place, Trader, Wish
 ACCOUNT = 123
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 MAX_SIZE = 3
+OVERSIZES = {4, 5, 6}
 ONE_MINUTE = int(60 / STEP_SECONDS)
 SEEDS = range(25)
 
@@ -46,7 +47,7 @@ class Floor:
         self.now += timedelta(seconds=STEP_SECONDS)
         for contract_id, quote in self.market.step():
             self.exchange.move_market(contract_id, quote, self.now)
-        wishes = self.trader.step(self.positions(), self.orders(), self.exchange.quote)
+        wishes = self.trader.step(self.positions(), self.orders(), self.exchange.quote, self.order)
         for wish in wishes:
             self.carry_out(wish)
         self.told += [(target, payload) for target, _id, payload in self.exchange.take_messages()]
@@ -65,6 +66,24 @@ class Floor:
 
     def orders(self) -> list[Payload]:
         return self.exchange.open_orders(ACCOUNT)
+
+    def order(self, order_id: int) -> Payload:
+        return self.exchange.order(ACCOUNT, order_id)
+
+    def flatten(self) -> None:
+        """Close and cancel all that the trader has, as somebody else."""
+        for order in self.orders():
+            self.exchange.cancel_order(ACCOUNT, order["id"], self.now)
+        for position in self.positions():
+            self.exchange.close_contract(ACCOUNT, position["contractId"], self.now)
+
+    def run_until_it_holds(self) -> None:
+        while not self.positions():
+            self.step()
+
+
+def closes(wishes: list[Wish]) -> bool:
+    return any(isinstance(wish, Close) for wish in wishes)
 
 
 class TradingDayTests(SynchronousTestCase):
@@ -92,16 +111,14 @@ class TradingDayTests(SynchronousTestCase):
         for floor in self.floors(int(3 / STEP_SECONDS)):
             self.assertTrue(any("Position" in told for told, _payload in floor.told))
 
-    def test_no_position_is_ever_larger_than_the_maximum_and_there_is_one_at_a_time(self) -> None:
+    def test_it_holds_one_position_at_a_time_and_none_beyond_its_largest_entry(self) -> None:
         for seed in SEEDS:
             floor = Floor(seed)
             for _ in range(2 * ONE_MINUTE):
                 floor.step()
-                held = floor.positions()
-                self.assertTrue(len(held) <= 1, held)
-                self.assertTrue(all(position["size"] <= MAX_SIZE for position in held), held)
+                self.assertTrue(len(floor.positions()) <= 1, floor.positions())
             sizes = [payload["size"] for told, payload in floor.told if "Position" in told]
-            self.assertTrue(max(sizes) <= MAX_SIZE)
+            self.assertTrue(max(sizes) <= max(OVERSIZES))
 
     def test_every_wish_is_granted(self) -> None:
         """No stop on the wrong side, no price off tick, no cancelling of what does not work.
@@ -118,17 +135,41 @@ class TradingDayTests(SynchronousTestCase):
             kinds, {GatewayOrderType.MARKET, GatewayOrderType.LIMIT, GatewayOrderType.STOP}
         )
 
-    def test_no_order_works_while_flat_once_the_trader_has_acted(self) -> None:
+    def test_flat_it_leaves_no_order_but_an_entry(self) -> None:
         """When the stop closes the position the target is cancelled in the same step."""
         exits = 0
         for seed in SEEDS:
             floor = Floor(seed)
+            entries = set()
             for _ in range(2 * ONE_MINUTE):
+                was_flat = not floor.positions() and not floor.orders()
                 wishes = floor.step()
+                if was_flat:
+                    entries |= {order["id"] for order in floor.orders()}
                 if not floor.positions():
-                    self.assertEqual(floor.orders(), [])
+                    self.assertTrue({order["id"] for order in floor.orders()} <= entries)
+                    self.assertTrue(len(floor.orders()) <= 1)
                 exits += bool(wishes) and all(isinstance(wish, Cancel) for wish in wishes)
         self.assertTrue(exits > 0, "no target was left behind by a stop, or the other way")
+
+    def test_a_day_has_entries_of_all_kinds(self) -> None:
+        """About a third rests in the book, about an eighth is too large."""
+        market, resting, sizes = 0, 0, []
+        for seed in range(15):
+            floor = Floor(seed)
+            for _ in range(5 * ONE_MINUTE):
+                was_flat = not floor.positions() and not floor.orders()
+                wishes = floor.step()
+                if was_flat and wishes:
+                    assert isinstance(wishes[0], Place)
+                    is_resting = wishes[0].order["type"] == GatewayOrderType.LIMIT
+                    resting += is_resting
+                    market += not is_resting
+                    sizes.append(wishes[0].order["size"])
+        self.assertTrue(0.2 < resting / (resting + market) < 0.45, (resting, market))
+        large = [size for size in sizes if size > MAX_SIZE]
+        self.assertEqual(set(large), OVERSIZES)
+        self.assertTrue(0.05 < len(large) / len(sizes) < 0.25, (large, sizes))
 
     def test_the_same_seed_gives_the_same_day(self) -> None:
         first, second = Floor(5), Floor(5)
@@ -148,10 +189,17 @@ class DecisionTests(SynchronousTestCase):
     def trader(self, seed: int, *roots: str) -> Trader:
         return Trader(tuple(self.contracts[root] for root in roots or ("MNQ",)), Random(seed))
 
+    def order_of(self, order_id: int) -> Payload:
+        """Return what became of an order that works no more: it was filled."""
+        return {"id": order_id, "status": int(GatewayOrderStatus.FILLED), "fillVolume": 1}
+
+    def step(self, trader: Trader, positions: list[Payload], orders: list[Payload]) -> list[Wish]:
+        return trader.step(positions, orders, self.quotes.get, self.order_of)
+
     def entry(self, trader: Trader) -> list[Wish]:
         """Return what a flat trader wishes for first."""
         for _ in range(50):
-            wishes = trader.step([], [], self.quotes.get)
+            wishes = self.step(trader, [], [])
             if wishes:
                 return wishes
         raise AssertionError("the trader does nothing")
@@ -168,7 +216,7 @@ class DecisionTests(SynchronousTestCase):
             assert isinstance(first, Place)
             quote = self.quotes[first.order["contractId"]]
             self.assertEqual(first.order["type"], GatewayOrderType.MARKET)
-            self.assertTrue(1 <= first.order["size"] <= MAX_SIZE)
+            self.assertIn(first.order["size"], {1, 2, 3} | OVERSIZES)
             sides.add(first.order["side"])
             away = 1 if first.order["side"] == GatewayOrderSide.BID else -1
             for wish in rest:
@@ -195,21 +243,19 @@ class DecisionTests(SynchronousTestCase):
 
     def test_flat_with_orders_it_cancels_them_all(self) -> None:
         orders = [{"id": 31}, {"id": 32}]
-        self.assertEqual(
-            self.trader(1).step([], orders, self.quotes.get), [Cancel(31), Cancel(32)]
-        )
+        self.assertEqual(self.step(self.trader(1), [], orders), [Cancel(31), Cancel(32)])
 
     def test_having_cancelled_it_waits_before_it_enters_again(self) -> None:
         for seed in range(20):
             trader = self.trader(seed)
-            trader.step([], [{"id": 31}], self.quotes.get)
+            self.step(trader, [], [{"id": 31}])
             for _ in range(7):
-                self.assertEqual(trader.step([], [], self.quotes.get), [])
+                self.assertEqual(self.step(trader, [], []), [])
 
     def test_without_a_market_it_waits(self) -> None:
         trader = self.trader(1)
         for _ in range(50):
-            self.assertEqual(trader.step([], [], lambda _id: None), [])
+            self.assertEqual(trader.step([], [], lambda _id: None, self.order_of), [])
         self.assertTrue(self.entry(trader))
 
     def test_a_position_is_closed_in_time_and_its_orders_with_it(self) -> None:
@@ -218,7 +264,7 @@ class DecisionTests(SynchronousTestCase):
         for seed in range(20):
             trader = self.trader(seed)
             self.entry(trader)
-            answers = [trader.step(held, orders, self.quotes.get) for _ in range(100)]
+            answers = [self.step(trader, held, orders) for _ in range(100)]
             wishes = next(answer for answer in answers if answer)
             self.assertEqual(wishes, [Cancel(31), Cancel(32), Close(mnq.id)])
 
@@ -226,10 +272,10 @@ class DecisionTests(SynchronousTestCase):
         held = [self.position(self.contracts["MNQ"], MAX_SIZE)]
         for seed in range(20):
             trader = self.trader(seed)
-            while not trader.step(held, [], self.quotes.get):
+            while not self.step(trader, held, []):
                 pass
             for _ in range(7):
-                self.assertEqual(trader.step([], [], self.quotes.get), [])
+                self.assertEqual(self.step(trader, [], []), [])
 
     def test_it_adds_a_contract_in_the_direction_of_its_position(self) -> None:
         for kind, side in (
@@ -265,8 +311,163 @@ class DecisionTests(SynchronousTestCase):
             trader = self.trader(seed)
             for _ in range(40):
                 placed += [
-                    wish.order
-                    for wish in trader.step([held], [], self.quotes.get)
-                    if isinstance(wish, Place)
+                    wish.order for wish in self.step(trader, [held], []) if isinstance(wish, Place)
                 ]
         return placed
+
+
+class RestingEntryTests(SynchronousTestCase):
+    """Entries by a limit a few ticks away from the market."""
+
+    def resting(self) -> Iterator[tuple[Floor, Payload]]:
+        """Yield floors on which an entry rests, and its order."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            for _ in range(4 * ONE_MINUTE):
+                was_flat = not floor.positions() and not floor.orders()
+                wishes = floor.step()
+                if was_flat and len(wishes) == 1 and floor.orders() and not floor.positions():
+                    yield floor, floor.orders()[0]
+                    break
+
+    def test_it_is_a_limit_at_most_a_few_ticks_away(self) -> None:
+        for floor, order in self.resting():
+            self.assertEqual(order["type"], GatewayOrderType.LIMIT)
+            contract = floor.exchange.contract(order["contractId"])
+            quote = floor.exchange.quote(order["contractId"])
+            assert quote is not None
+            if order["side"] == GatewayOrderSide.BID:
+                distance = quote.bid - order["limitPrice"]
+            else:
+                distance = order["limitPrice"] - quote.ask
+            self.assertTrue(2 <= distance / contract["tickSize"] <= 8)
+
+    def test_it_is_cancelled_or_filled_in_time(self) -> None:
+        statuses = set()
+        for floor, order in self.resting():
+            for _ in range(ONE_MINUTE):
+                floor.step()
+            statuses.add(floor.order(order["id"])["status"])
+        self.assertEqual(statuses, {GatewayOrderStatus.FILLED, GatewayOrderStatus.CANCELLED})
+
+    def test_filled_it_is_a_position_like_any_other(self) -> None:
+        """Often protected, and closed in the end."""
+        protected = set()
+        for floor, order in self.resting():
+            while floor.order(order["id"])["status"] == GatewayOrderStatus.OPEN:
+                floor.step()
+            if floor.order(order["id"])["status"] == GatewayOrderStatus.FILLED:
+                protected.add(bool(floor.orders()))
+                for _ in range(ONE_MINUTE):
+                    floor.step()
+                told = [payload for told, payload in floor.told if "Position" in told]
+                self.assertIn(0, [held["size"] for held in told])
+        self.assertIn(True, protected)
+
+
+class OffenceTests(SynchronousTestCase):
+    """What a trader does when somebody else trades its account."""
+
+    LEAST_PAUSE = int(20 / STEP_SECONDS)
+    LONGEST_PAUSE = int(70 / STEP_SECONDS)
+
+    def quiet_steps(self, floor: Floor) -> tuple[int, list[Wish]]:
+        """Return for how many steps a trader wishes for nothing, and what it wishes for then."""
+        for steps in range(2 * self.LONGEST_PAUSE):
+            wishes = floor.step()
+            if wishes:
+                return steps, wishes
+        raise AssertionError("the trader never comes back")
+
+    def offended(self) -> Iterator[Floor]:
+        """Yield floors whose position was closed, and its orders cancelled, by somebody else."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            floor.run_until_it_holds()
+            for _ in range(4):
+                floor.step()
+            if floor.positions():
+                floor.flatten()
+                yield floor
+
+    def test_it_stays_away_for_long_or_tries_a_limit_once(self) -> None:
+        entries = []
+        for floor in self.offended():
+            steps, wishes = self.quiet_steps(floor)
+            assert isinstance(wishes[0], Place)
+            self.assertTrue(steps <= self.LONGEST_PAUSE)
+            if steps < self.LEAST_PAUSE - 1:
+                self.assertEqual(
+                    [wish.order["type"] for wish in wishes if isinstance(wish, Place)],
+                    [GatewayOrderType.LIMIT],
+                )
+            entries.append(steps < self.LEAST_PAUSE - 1)
+        self.assertEqual(set(entries), {True, False})
+
+    def test_a_defiant_entry_that_is_cancelled_is_not_followed_by_another_at_once(self) -> None:
+        tried = 0
+        for floor in self.offended():
+            steps, _wishes = self.quiet_steps(floor)
+            if steps < self.LEAST_PAUSE - 1 and not floor.positions():
+                tried += 1
+                floor.flatten()
+                steps, _wishes = self.quiet_steps(floor)
+                self.assertTrue(steps > 5 / STEP_SECONDS - 2, steps)
+        self.assertTrue(tried)
+
+    def test_a_position_that_is_closed_before_the_trader_sees_it_offends(self) -> None:
+        """A daemon in the same process is that fast."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            while not floor.step():
+                pass
+            floor.flatten()
+            steps, _wishes = self.quiet_steps(floor)
+            self.assertTrue(steps >= 5 / STEP_SECONDS - 1, steps)
+
+    def test_it_takes_offence_when_one_order_is_cancelled_and_goes_on_with_its_position(
+        self,
+    ) -> None:
+        for seed in SEEDS:
+            floor = Floor(seed)
+            floor.run_until_it_holds()
+            floor.step()
+            if not floor.positions() or not floor.orders():
+                continue
+            floor.exchange.cancel_order(ACCOUNT, floor.orders()[0]["id"], floor.now)
+            while floor.positions():
+                floor.step()
+            if floor.orders():
+                floor.step()
+            steps, wishes = self.quiet_steps(floor)
+            is_defiant = len(wishes) == 1
+            self.assertTrue(steps > (5 if is_defiant else 19) / STEP_SECONDS - 3, steps)
+
+    def test_its_own_stop_and_target_do_not_offend(self) -> None:
+        """It cancels the other one, and soon enters again."""
+        pauses = []
+        for seed in SEEDS:
+            floor = Floor(seed)
+            for _ in range(2 * ONE_MINUTE):
+                was_held = bool(floor.positions())
+                wishes = floor.step()
+                if was_held and not floor.positions() and not closes(wishes) and wishes:
+                    pauses.append(self.quiet_steps(floor)[0])
+                    break
+        self.assertTrue(len(pauses) > 3)
+        self.assertTrue(max(pauses) < 32, pauses)
+
+    def test_a_market_that_refuses_is_not_asked_each_step(self) -> None:
+        for seed in range(5):
+            floor = Floor(seed)
+            floor.exchange.set_can_trade(ACCOUNT, False)
+            asked = 0
+            for _ in range(5 * ONE_MINUTE):
+                floor.now += timedelta(seconds=STEP_SECONDS)
+                wishes = floor.trader.step(
+                    floor.positions(), floor.orders(), floor.exchange.quote, floor.order
+                )
+                asked += bool(wishes)
+                for wish in wishes:
+                    self.assertRaises(GatewayRefusedError, floor.carry_out, wish)
+            self.assertTrue(1 <= asked <= 30, asked)

@@ -19,7 +19,24 @@ if TYPE_CHECKING:
 Payload = dict[str, Any]
 
 
-class GatewayRefusedError(Exception):
+class GatewayError(Exception):
+    """A request of the gateway did not succeed."""
+
+
+class GatewayUnansweredError(GatewayError):
+    """There was no answer, or none that says what became of the request.
+
+    A read failed; what was to be changed may have been changed or not, and is to be looked up.
+
+    :ivar request: what was asked, such as ``Order/place``.
+    """
+
+    def __init__(self, request: str, why: str) -> None:
+        self.request = request
+        super().__init__(f"{request} was not answered: {why}")
+
+
+class GatewayRefusedError(GatewayError):
     """The gateway understood a request and refused it.
 
     :ivar request: what was asked, such as ``Order/place``.
@@ -54,7 +71,7 @@ class IGatewayListener(Interface):
 class IGateway(Interface):
     """A way to the broker: events in, reads and orders out.
 
-    A read answers with payloads.  Any request may fail with :class:`GatewayRefusedError`.
+    A read answers with payloads.  Any request may fail with :class:`GatewayError`, or take its time.
     """
 
     name = Attribute("what kind of gateway this is, in a word: ``practice`` or ``projectx``")
@@ -64,6 +81,9 @@ class IGateway(Interface):
 
     def stop() -> Deferred[None]:
         """Stop telling; return a Deferred that fires when the gateway is left."""
+
+    def search_account(account_id: int) -> Deferred[Payload]:
+        """Return a Deferred of the payload of an account: its balance, and whether it may trade."""
 
     def search_open_positions(account_id: int) -> Deferred[list[Payload]]:
         """Return a Deferred of the payloads of the account's open positions."""
@@ -96,3 +116,12 @@ class IGateway(Interface):
 
     def close_contract(account_id: int, contract_id: str) -> Deferred[None]:
         """Close the account's position in a contract; return a Deferred of ``None``."""
+
+    def modify_order(account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
+        """Change a working order; return a Deferred of ``None``.
+
+        :param changes: ``size``, ``limitPrice`` or ``stopPrice``; what is not there stays as it is.
+        """
+
+    def partial_close_contract(account_id: int, contract_id: str, size: int) -> Deferred[None]:
+        """Close ``size`` contracts of the account's position; return a Deferred of ``None``."""

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from riskd.account import Charge, OrderDetail
 from riskd.contracts import Contract
 from riskd.events import (
     ContractId,
@@ -36,6 +37,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.money import ZERO
 
 ORDER_TYPES: Final[dict[int, OrderType]] = {
     GatewayOrderType.LIMIT: OrderType.LIMIT,
@@ -99,6 +101,36 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
     )
 
 
+def voided_trade(payload: Payload) -> int | None:
+    """Return the id of a trade that does not count any more; ``None`` if it does.
+
+    :raises MappingError: the payload cannot be read.
+    """
+    return _Reader("GatewayUserTrade", payload).whole("id") if payload.get("voided") else None
+
+
+def charge(payload: Payload) -> tuple[int, Charge]:
+    """Return the id of a trade, half-turn or full, and what the broker took for it.
+
+    :raises MappingError: the payload cannot be read.
+    """
+    read = _Reader("GatewayUserTrade", payload)
+    amounts = (read.optional_number(name) for name in ("fees", "commissions"))
+    total = sum((amount for amount in amounts if amount is not None), ZERO)
+    return read.whole("id"), Charge(read.time("creationTimestamp"), total)
+
+
+def may_trade(payload: Payload) -> bool | None:
+    """Return what an account's payload says of whether it may trade; ``None`` if nothing.
+
+    :raises MappingError: it says something else than yes or no.
+    """
+    value = payload.get("canTrade")
+    if value is not None and not isinstance(value, bool):
+        raise MappingError("GatewayUserAccount.canTrade", value, "true or false")
+    return value
+
+
 def position(
     payload: Payload, last: GatewayUserPosition | None, received: datetime
 ) -> GatewayUserPosition:
@@ -150,6 +182,20 @@ def order(payload: Payload, last: GatewayUserOrder | None, received: datetime) -
         state=read.choice("status", ORDER_STATES),
         created_at=read.time("creationTimestamp"),
         updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
+    )
+
+
+def order_detail(payload: Payload) -> OrderDetail:
+    """Return what the wire does not carry of an order.
+
+    :raises MappingError: the payload cannot be read.
+    """
+    read = _Reader("GatewayUserOrder", payload)
+    filled = 0 if payload.get("fillVolume") is None else read.count("fillVolume")
+    return OrderDetail(
+        filled=filled,
+        is_open=payload.get("status") == GatewayOrderStatus.OPEN,
+        custom_tag=str(payload.get("customTag") or ""),
     )
 
 

@@ -5,8 +5,12 @@ There is no Twisted here, nothing is ever written, and whatever is wrong with th
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +18,43 @@ from urllib.parse import quote
 
 import msgspec
 
-from riskd.account import AccountState
+from riskd.account import AccountState, Charge, Flattening, Limit, RiskState
 from riskd.contracts import Contract
-from riskd.events import DaemonStatus, EnforcementAction, decode_data
+from riskd.events import DaemonStatus, EnforcementAction, LockoutSet, decode_data
 from riskd.journal.files import PUBLISHED_NAME
-from riskd.journal.schema import TABLES, DamagedError, NewerSchemaError, check_version
+from riskd.journal.schema import (
+    MIGRATIONS,
+    TABLES,
+    DamagedError,
+    NewerSchemaError,
+    as_moment,
+    as_stamp,
+    check_version,
+    upgrade,
+)
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
 """What reading a damaged file may raise."""
 
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+"""What is wrong with the disk or with rights, and not with the file."""
+
+_NOT_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
+
 
 class StateFileError(Exception):
-    """The published copy cannot be read; the text says why, for a trader."""
+    """The journal or its published copy cannot be read; the text says why, for a person."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,29 +92,80 @@ def read_published(directory: Path) -> Snapshot:
     :raises StateFileError: there is none, or it cannot be read, is damaged, or is of a newer riskd.
     """
     path = directory / PUBLISHED_NAME
+    with open_to_read(path, "last known state", "mode=ro&immutable=1") as (copy, version):
+        if not 0 < version < len(MIGRATIONS):
+            return read_snapshot(copy)
+        # An older riskd published it; in memory it can be brought up to date.
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as newer:
+            copy.backup(newer)
+            upgrade(newer, version)
+            return read_snapshot(newer)
+
+
+@contextmanager
+def open_to_read(
+    path: Path, what: str, options: str = "mode=ro"
+) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """Open a journal or a copy of one; give the connection, and the version of its schema.
+
+    :param what: what is to be read there, for a person.
+    :param options: those of SQLite's URI.
+    :raises StateFileError: the file is not there, or it or its content cannot be read.
+    """
     try:
         path.stat()
-        with path.open("rb"):
-            pass
     except FileNotFoundError:
-        raise StateFileError(f"no last known state: {path} is not there") from None
+        raise StateFileError(f"no {what}: {path} is not there") from None
     except OSError as error:
-        raise StateFileError(
-            f"cannot read the last known state: {path}: {error.strerror}"
-        ) from None
+        raise StateFileError(f"cannot read the {what}: {path}: {error.strerror}") from None
+    # It is not opened to find out: closing it again would undo this process's locks on it.
+    if not os.access(path, os.R_OK):
+        raise StateFileError(f"cannot read the {what}: {path}: {os.strerror(errno.EACCES)}")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-        try:
-            check_version(connection, path)
-            return read_snapshot(connection)
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(uri_to_read(path, options), uri=True)) as connection:
+            yield connection, check_version(connection, path)
     except NewerSchemaError as error:
-        raise StateFileError(f"cannot read the last known state: {error}") from None
+        raise StateFileError(f"cannot read the {what}: {error}") from None
     except DAMAGES as error:
-        raise StateFileError(
-            f"cannot read the last known state: {path} is damaged ({error})"
-        ) from None
+        wrong = f"{path}: {error}" if may_pass(error) else f"{path} is damaged ({error})"
+        raise StateFileError(f"cannot read the {what}: {wrong}") from None
+
+
+def uri_to_read(path: Path, options: str = "mode=ro") -> str:
+    """Return what SQLite opens ``path`` by to read it; whatever characters are in it."""
+    return f"file:{quote(str(path))}?{options}"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether a file that could not be opened may be sound, and be opened later."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return code is not None and code & 0xFF in _PASSING and code not in _NOT_PASSING
+    return isinstance(error, OSError)
+
+
+def read_lockouts(path: Path) -> dict[int, dict[str, LockoutSet]]:
+    """Return the locks in a file of which the rest may be damaged.
+
+    :raises sqlite3.Error: they cannot be read.
+    :raises ValueError: they make no sense.
+    """
+    lockouts: dict[int, dict[str, LockoutSet]] = {}
+    with closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
+        for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
+            lockout: LockoutSet = _data("lockout_set", account_id, data)
+            lockouts.setdefault(account_id, {})[lockout.rule_id] = lockout
+    return lockouts
+
+
+def read_flattenings(path: Path) -> dict[int, Flattening]:
+    """Return those flattens in a file, of which the rest may be damaged, that can be read."""
+    found: dict[int, Flattening] = {}
+    with suppress(*DAMAGES), closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
+        for account_id, data in connection.execute("SELECT account_id, data FROM flattenings"):
+            with suppress(ValueError):
+                found[account_id] = _flattening(data)
+    return found
 
 
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
@@ -109,7 +189,8 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         )
     }
     rows = connection.execute(
-        "SELECT account_id, realized_pnl, trade_count, last_reset FROM accounts"
+        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, day_key, can_trade"
+        " FROM accounts"
     )
     accounts = {
         account_id: _read_account(
@@ -120,10 +201,17 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
                 realized_pnl=_amount(realized_pnl),
                 trade_count=int(trade_count),
                 last_reset=_data("daily_reset", account_id, reset) if reset else None,
+                day_began=None if began is None else as_moment(began),
                 daemon=status,
+                risk=RiskState(
+                    can_trade=None if can_trade is None else bool(can_trade),
+                    day_key=None if day_key is None else date.fromisoformat(day_key),
+                ),
             ),
         )
-        for account_id, realized_pnl, trade_count, reset in rows.fetchall()
+        for account_id, realized_pnl, trade_count, reset, began, day_key, can_trade in (
+            rows.fetchall()
+        )
     }
     as_of = datetime.fromisoformat(facts["as_of"]) if "as_of" in facts else None
     if as_of is not None and as_of.tzinfo is None:
@@ -145,15 +233,29 @@ def _check_tables(connection: sqlite3.Connection) -> None:
 
 
 def _read_account(connection: sqlite3.Connection, state: AccountState) -> AccountState:
+    """Return ``state`` with what the other tables hold of the account."""
     account_id = state.account_id
 
-    def keyed(event_type: str, table: str, key: str) -> dict[Any, Any]:
-        rows = connection.execute(
-            f"SELECT {key}, data FROM {table} WHERE account_id = ?",  # noqa: S608  # names of ours
+    def rows(table: str, *columns: str) -> sqlite3.Cursor:
+        return connection.execute(
+            f"SELECT {', '.join(columns)} FROM {table} WHERE account_id = ?",  # noqa: S608  # names of ours
             (account_id,),
         )
-        return {found: _data(event_type, account_id, data) for found, data in rows}
 
+    def keyed(event_type: str, table: str, key: str) -> dict[Any, Any]:
+        return {
+            found: _data(event_type, account_id, data) for found, data in rows(table, key, "data")
+        }
+
+    risk = msgspec.structs.replace(
+        state.risk,
+        memory={rule: _text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
+        charges={
+            trade_id: Charge(as_moment(at), _amount(amount))
+            for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
+        },
+        flattening=next((_flattening(data) for (data,) in rows("flattenings", "data")), None),
+    )
     return msgspec.structs.replace(
         state,
         positions=keyed("GatewayUserPosition", "positions", "contract_id"),
@@ -161,19 +263,39 @@ def _read_account(connection: sqlite3.Connection, state: AccountState) -> Accoun
         trades=keyed("GatewayUserTrade", "trades", "trade_id"),
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
+        limits={
+            rule: Limit(_text(key), _text(settings))
+            for rule, key, settings in rows("limits", "rule_id", "key", "settings")
+        },
         enforcement=_enforcement(connection, state),
+        risk=risk,
     )
 
 
 def _enforcement(
     connection: sqlite3.Connection, state: AccountState
 ) -> tuple[EnforcementAction, ...]:
-    rows = connection.execute(
-        "SELECT data FROM enforcement WHERE account_id = ? ORDER BY number", (state.account_id,)
-    )
-    actions = [_data("enforcement_action", state.account_id, data) for (data,) in rows]
-    began = state.last_reset.reset_time if state.last_reset else None
-    return tuple(action for action in actions if began is None or action.timestamp >= began)
+    """Return what was enforced in the trading day; the log goes back further."""
+    query = "SELECT data FROM enforcement WHERE account_id = ?"
+    values = [state.account_id]
+    if state.day_began is not None:
+        query += " AND at >= ?"
+        values.append(as_stamp(state.day_began))
+    rows = connection.execute(f"{query} ORDER BY number", values)
+    return tuple(_data("enforcement_action", state.account_id, data) for (data,) in rows)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file's mistake, not ours
+    return value
+
+
+def _flattening(text: object) -> Flattening:
+    try:
+        return msgspec.json.decode(_text(text), type=Flattening)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"flattening: {error}") from None
 
 
 def _amount(text: object) -> Decimal:
@@ -191,6 +313,4 @@ def _amount(text: object) -> Decimal:
 
 
 def _data(event_type: str, account_id: int | None, text: object) -> Any:
-    if not isinstance(text, str):
-        raise ValueError(f"{event_type} is not text")  # noqa: TRY004  # the file's mistake, not ours
-    return decode_data(event_type, account_id, text).data
+    return decode_data(event_type, account_id, _text(text)).data

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -65,17 +66,53 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX enforcement_by_account ON enforcement (account_id, at);
     """,
+    """
+    ALTER TABLE accounts ADD COLUMN day_key TEXT;
+    ALTER TABLE accounts ADD COLUMN can_trade INTEGER;
+    CREATE TABLE limits (
+        account_id INTEGER NOT NULL,
+        rule_id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        PRIMARY KEY (account_id, rule_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE rule_memory (
+        account_id INTEGER NOT NULL,
+        rule_id TEXT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (account_id, rule_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE charges (
+        account_id INTEGER NOT NULL,
+        trade_id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        amount TEXT NOT NULL,
+        PRIMARY KEY (account_id, trade_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE flattenings (account_id INTEGER PRIMARY KEY, data TEXT NOT NULL);
+    CREATE TABLE log (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        account_id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX log_by_account ON log (account_id, at);
+    """,
 )
 """What makes each version of the schema out of the one before; the first makes it out of nothing.
 
 ``facts`` holds what is true once: ``as_of``, ``gateway``, ``daemon_status``, and ``commits``, how often
-the journal was written, which shows whether it has lost what the copy has.  ``enforcement`` is a
-log, of which nothing is ever deleted; the other tables hold what is so now.  ``at`` and ``day_began``
-are milliseconds since 1970.
+the journal was written, which shows whether it has lost what the copy has.  Of ``enforcement`` and
+``log`` nothing is ever deleted; the other tables hold what is so now.  ``at`` and ``day_began`` are
+stamps (:func:`as_stamp`).
 """
 
+FIRST_WITH_LOG: Final = 2
+"""The first version of the schema that has a ``log``."""
 
-TABLES: Final = (
+
+PUBLISHED_TABLES: Final = (
     "facts",
     "accounts",
     "contracts",
@@ -85,11 +122,36 @@ TABLES: Final = (
     "quotes",
     "lockouts",
     "enforcement",
+    "limits",
 )
+"""The tables of the newest version that consoles may see."""
+
+PRIVATE_TABLES: Final = ("rule_memory", "charges", "flattenings", "log")
+"""The tables that are the daemon's own; the published copy has them too, and nothing in them."""
+
+TABLES: Final = PUBLISHED_TABLES + PRIVATE_TABLES
 """The tables of the newest version."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _APPLICATION_ID: Final = 0x7269736B
 """Marks a file as riskd's own; the letters are ``risk``."""
+
+
+def as_stamp(moment: datetime) -> int:
+    """Return an aware ``moment`` as the journal keeps it: whole milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def as_moment(stamp: object) -> datetime:
+    """Return the moment, in UTC, of a stamp.
+
+    :raises ValueError: it is not a stamp.
+    :raises OverflowError: it is not in the calendar.
+    """
+    if not isinstance(stamp, int):
+        raise ValueError(f"{stamp!r} is not a moment")  # noqa: TRY004  # the file's mistake, not ours
+    return _EPOCH + timedelta(milliseconds=stamp)
 
 
 class DamagedError(Exception):
@@ -140,6 +202,13 @@ def migrate(
         backup.unlink(missing_ok=True)
         connection.execute("VACUUM INTO ?", (str(backup),))
         backup.chmod(0o600)
+    upgrade(connection, version, migrations)
+
+
+def upgrade(
+    connection: sqlite3.Connection, version: int, migrations: Sequence[str] = MIGRATIONS
+) -> None:
+    """Make the newest version out of ``version``, in one transaction and without a backup."""
     script = "".join(migrations[version:])
     try:
         connection.executescript(

@@ -9,24 +9,35 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 import msgspec
 
-from riskd.account import AccountState
-from riskd.events import EventData, LockoutSet, decode_data, encode_data
+from riskd.account import AccountState, Flattening, RiskState
+from riskd.events import LockoutSet, encode_data
+from riskd.journal.differences import Statement, differences
 from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
     StateFileError,
+    may_pass,
+    read_flattenings,
+    read_lockouts,
     read_published,
     read_snapshot,
+    uri_to_read,
 )
-from riskd.journal.schema import DamagedError, NewerSchemaError, check_version, migrate
+from riskd.journal.schema import (
+    PUBLISHED_TABLES,
+    DamagedError,
+    NewerSchemaError,
+    check_version,
+    migrate,
+)
 
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of a lock that stands in for locks which a damaged journal may have held."""
@@ -37,32 +48,20 @@ _TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
-_PASSING: Final = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
-"""What is wrong with the disk or with rights, and not with the file."""
-
-_NOT_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
-
-_PUT_CONTRACT: Final = (
-    "INSERT OR REPLACE INTO contracts (contract_id, name, tick_size, tick_value)"
-    " VALUES (?, ?, ?, ?)"
-)
-_PUT_ACCOUNT: Final = (
-    "INSERT OR REPLACE INTO accounts"
-    " (account_id, realized_pnl, trade_count, last_reset, day_began) VALUES (?, ?, ?, ?, ?)"
-)
-
-_Statement = tuple[str, tuple[Any, ...]]
+_PUBLISHED_ROWS: Final = {
+    # Of an account's own row, the last two columns are private.
+    "accounts": (
+        "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
+        " FROM journal.accounts"
+    ),
+    # No stamp is less than the one that stands in for a day whose beginning is unknown.
+    "enforcement": (
+        "SELECT action.* FROM journal.accounts AS account JOIN journal.enforcement AS action"
+        " ON action.account_id = account.account_id"
+        " AND action.at >= ifnull(account.day_began, -1e18)"
+    ),
+}
+"""What is published of the tables that are not published whole."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -117,7 +116,7 @@ class Store:
             raise
         except (*DAMAGES, OSError) as error:
             self.close()
-            if _may_pass(error):
+            if may_pass(error):
                 raise
             return self._begin_anew(tuple(account_ids), now, str(error))
         self._written = dict(snapshot.accounts)
@@ -143,7 +142,9 @@ class Store:
                 for state in states
             ]
         statements = [
-            statement for state in states for statement in _differences(self._known(state), state)
+            statement
+            for state in states
+            for statement in differences(self._written.get(state.account_id), state)
         ]
         facts = {"gateway": gateway_name}
         status = next((state.daemon for state in states if state.daemon), None)
@@ -176,20 +177,10 @@ class Store:
             return False
         temporary = self._directory / _TEMPORARY_NAME
         temporary.unlink(missing_ok=True)
-        self._journal.execute("VACUUM INTO ?", (str(temporary),))
-        copy = sqlite3.connect(temporary, isolation_level=None)
-        try:
-            copy.execute("PRAGMA journal_mode = OFF")
-            copy.execute("PRAGMA synchronous = OFF")
-            copy.execute(
-                "DELETE FROM enforcement WHERE at < (SELECT day_began FROM accounts"
-                " WHERE accounts.account_id = enforcement.account_id)"
-            )
-        finally:
-            copy.close()
+        self._copy_to(temporary)
         temporary.chmod(0o644)
-        # VACUUM INTO leaves the copy in the system's memory; a name that survives a power cut must
-        # not stand for bytes that did not.
+        # SQLite left the copy in the system's memory; a name that survives a power cut must not
+        # stand for bytes that did not.
         _sync(temporary)
         temporary.replace(self._directory / PUBLISHED_NAME)
         _sync(self._directory)
@@ -210,6 +201,22 @@ class Store:
 
     def _known(self, state: AccountState) -> AccountState:
         return self._written.get(state.account_id) or AccountState(account_id=state.account_id)
+
+    def _copy_to(self, path: Path) -> None:
+        """Make a new journal at ``path`` of what consoles may see, and of nothing else.
+
+        Nothing private is written there even for a moment: SQLite leaves in a file what it deletes.
+        """
+        with closing(sqlite3.connect(path, isolation_level=None, uri=True)) as copy:
+            copy.execute("PRAGMA journal_mode = OFF")
+            copy.execute("PRAGMA synchronous = OFF")
+            migrate(copy, path)
+            copy.execute("ATTACH ? AS journal", (uri_to_read(self._path),))
+            copy.execute("BEGIN")
+            for table in PUBLISHED_TABLES:
+                rows = _PUBLISHED_ROWS.get(table, f"SELECT * FROM journal.{table}")  # noqa: S608  # names of ours
+                copy.execute(f"INSERT INTO main.{table} {rows}")
+            copy.execute("COMMIT")
 
     def _has_fresh_quotes(self, now: datetime) -> bool:
         # A clock that was set back must not stop the writing of quotes until it has caught up.
@@ -274,9 +281,12 @@ class Store:
             lockouts = {account_id: {DAMAGE_RULE: stand_in} for account_id in account_ids}
         else:
             held = "its lockouts were saved"
+        flattenings = read_flattenings(self._path)
         accounts = {
-            account_id: AccountState(account_id=account_id, lockouts=lockouts.get(account_id, {}))
-            for account_id in {*account_ids, *lockouts}
+            account_id: _state_of_salvage(
+                account_id, lockouts.get(account_id, {}), flattenings.get(account_id)
+            )
+            for account_id in {*account_ids, *lockouts, *flattenings}
         }
         new = self._directory / _NEW_NAME
         for suffix in _SUFFIXES:
@@ -319,7 +329,7 @@ class Store:
         saved: dict[int, dict[str, LockoutSet]] | None = None
         for path in (self._path, self._directory / PUBLISHED_NAME):
             try:
-                found = _read_lockouts(path) if path.stat().st_size else None
+                found = read_lockouts(path) if path.stat().st_size else None
             except (*DAMAGES, OSError):
                 continue
             if found is not None:
@@ -328,7 +338,7 @@ class Store:
                     saved[account_id] = {**locks, **saved.get(account_id, {})}
         return saved
 
-    def _execute(self, statements: list[_Statement]) -> None:
+    def _execute(self, statements: list[Statement]) -> None:
         journal = self._journal
         journal.execute("BEGIN IMMEDIATE")
         try:
@@ -341,99 +351,23 @@ class Store:
             raise
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Tell whether a file that could not be opened may be sound, and be opened later."""
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _PASSING and code not in _NOT_PASSING
-    return isinstance(error, OSError)
+def _state_of_salvage(
+    account_id: int, lockouts: Mapping[str, LockoutSet], flattening: Flattening | None
+) -> AccountState:
+    """Return what is left of an account; a lock that was about to be set holds like any other."""
+    locks = dict(lockouts)
+    for lock in flattening.locks if flattening else ():
+        known = locks.get(lock.rule_id)
+        locks[lock.rule_id] = lock if known is None else _longer(known, lock)
+    risk = RiskState(flattening=flattening)
+    return AccountState(account_id=account_id, lockouts=locks, risk=risk)
 
 
-def _read_lockouts(path: Path) -> dict[int, dict[str, LockoutSet]]:
-    """Return the locks in a file of which the rest may be damaged.
-
-    :raises sqlite3.Error: they cannot be read.
-    :raises ValueError: they make no sense.
-    """
-    lockouts: dict[int, dict[str, LockoutSet]] = {}
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    try:
-        for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
-            lockout = decode_data("lockout_set", account_id, data).data
-            if isinstance(lockout, LockoutSet):
-                lockouts.setdefault(account_id, {})[lockout.rule_id] = lockout
-    finally:
-        connection.close()
-    return lockouts
-
-
-def _differences(old: AccountState, new: AccountState) -> list[_Statement]:
-    """Return what makes a journal that says ``old`` say ``new``."""
-    account_id = new.account_id
-    statements: list[_Statement] = []
-    for table, key, before, after in (
-        ("positions", "contract_id", old.positions, new.positions),
-        ("orders", "order_id", old.orders, new.orders),
-        ("trades", "trade_id", old.trades, new.trades),
-        ("quotes", "contract_id", old.quotes, new.quotes),
-        ("lockouts", "rule_id", old.lockouts, new.lockouts),
-    ):
-        statements += _table_differences(table, key, account_id, before, after)
-    enforced = frozenset(old.enforcement)
-    statements += [
-        (
-            "INSERT INTO enforcement (account_id, at, data) VALUES (?, ?, ?)",
-            (account_id, _milliseconds(action.timestamp), encode_data(action)),
-        )
-        for action in new.enforcement
-        if action not in enforced
-    ]
-    statements += [
-        (
-            _PUT_CONTRACT,
-            (contract.id, contract.name, str(contract.tick_size), str(contract.tick_value)),
-        )
-        for contract in new.contracts.values()
-        if old.contracts.get(contract.id) != contract
-    ]
-    summary = _summary(new)
-    if summary != _summary(old) or old == AccountState(account_id=account_id):
-        statements.append((_PUT_ACCOUNT, summary))
-    return statements
-
-
-def _summary(state: AccountState) -> tuple[int, str, int, str | None, int | None]:
-    reset = state.last_reset
-    return (
-        state.account_id,
-        str(state.realized_pnl),
-        state.trade_count,
-        encode_data(reset) if reset else None,
-        _milliseconds(reset.reset_time) if reset else None,
-    )
-
-
-def _table_differences(
-    table: str,
-    key: str,
-    account_id: int,
-    before: Mapping[Any, EventData],
-    after: Mapping[Any, EventData],
-) -> list[_Statement]:
-    if before is after:
-        return []
-    # The names of table and key are ours.
-    put = f"INSERT OR REPLACE INTO {table} (account_id, {key}, data) VALUES (?, ?, ?)"  # noqa: S608
-    drop = f"DELETE FROM {table} WHERE account_id = ? AND {key} = ?"  # noqa: S608
-    return [
-        (put, (account_id, name, encode_data(data)))
-        for name, data in after.items()
-        if before.get(name) != data
-    ] + [(drop, (account_id, name)) for name in before if name not in after]
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+def _longer(first: LockoutSet, second: LockoutSet) -> LockoutSet:
+    """Return the lock that ends later; one without an end does so."""
+    if first.locked_until is None or second.locked_until is None:
+        return first if first.locked_until is None else second
+    return first if first.locked_until >= second.locked_until else second
 
 
 def _sync(path: Path) -> None:

@@ -77,7 +77,7 @@ class _OrderPayload(TypedDict):
     side: Annotated[int, msgspec.Meta(ge=0, le=1)]
     # A rejected order may have been of any size.
     size: int
-    fillVolume: int
+    fillVolume: _Size
     limitPrice: NotRequired[Decimal]
     stopPrice: NotRequired[Decimal]
     filledPrice: NotRequired[Decimal]
@@ -209,8 +209,10 @@ def _check(target: str, payload: Payload) -> None:
     if is_held and payload["type"] == GatewayPositionType.UNDEFINED:
         raise ValueError("it is a position that is neither long nor short")
     is_working = target == _ORDER and payload["status"] == GatewayOrderStatus.OPEN
-    if is_working and payload["size"] < 1:
+    if is_working and payload["size"] <= payload["fillVolume"]:
         raise ValueError("it is a working order for nothing")
+    if is_working and payload["fillVolume"] and "filledPrice" not in payload:
+        raise ValueError("it is filled in part, at no price")
 
 
 # What the lines come to.

@@ -20,12 +20,13 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from riskd import tap
 from riskd.account import AccountState
+from riskd.config import PRACTICE_ACCOUNTS, Settings
 from riskd.events import GatewayUserPosition, MarketQuote, PositionType
 from riskd.journal.directory import StateDirectory
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery
+from riskd.keeper import AccountKeeper
 from riskd.loopback import listen
-from riskd.pipeline import AccountPipeline
 from riskd.practice.gateway import PracticeGateway
 
 EVENTS_A_SECOND = 60
@@ -64,7 +65,7 @@ class Source:
     Each carries the time it was made at, by the clock that the listener reads too.
     """
 
-    def __init__(self, account: AccountPipeline) -> None:
+    def __init__(self, account: AccountKeeper) -> None:
         self._account = account
         self.count = 0
 
@@ -125,10 +126,12 @@ def main(*, with_journal: bool, seconds: float) -> None:
     gateway = PracticeGateway(reactor, tap.utc_now, accounts, is_open=False)
     with tempfile.TemporaryDirectory() as directory:
         state = StateDirectory(Path(directory))
-        daemon, pipeline = tap.assemble(reactor, gateway, sockets, state)
+        daemon, pipeline = tap.assemble(
+            reactor, gateway, sockets, state, Settings(accounts=PRACTICE_ACCOUNTS)
+        )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
-        source = Source(pipeline._accounts[123])
+        source = Source(pipeline.accounts[123].keeper)
         factory = pipeline._broadcast.__self__
 
         async def begin() -> None:

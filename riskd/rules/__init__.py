@@ -1,0 +1,1 @@
+"""The rules: what may not be, and what is to be done about it."""

@@ -1,0 +1,327 @@
+"""RULE-009: when an account may trade.
+
+Hours are wall-clock times: a change of the clocks moves them.  Hours whose end is not after their start
+go over midnight and belong to the date on which they start; so does a holiday of theirs.  Whatever the
+hours say, all is shut over the weekend, from Friday 16:00 to Sunday 17:00 in Chicago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from itertools import count
+from typing import Annotated, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from riskd.account import AccountState
+from riskd.events import GatewayUserOrder, GatewayUserPosition
+from riskd.lockouts import is_exit
+from riskd.rules.interface import Flatten, Gauge, Lock, Occasion, RejectOrder, Verdict
+from riskd.rules.settings import RuleSettings, Ticker
+from riskd.rules.words import name_of
+
+_EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
+_SHUTS: Final = time(16)
+_REOPENS: Final = time(17)
+_FRIDAY: Final = 4
+
+WallTime = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+"""A time of day, such as ``08:30``."""
+
+
+class Action(StrEnum):
+    """What is done with an order outside the hours."""
+
+    CANCEL_ORDER = "CANCEL_ORDER"
+
+
+def _check_hours(start: str, end: str) -> None:
+    if start == end:
+        raise ValueError(f"end: expected another time than start, got {end} for both")
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"timezone: expected an IANA name such as America/Chicago, got {name!r}"
+        ) from None
+
+
+class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hours of a day; the end is outside."""
+
+    start: WallTime = "08:30"
+    end: WallTime = "15:00"
+
+    def __post_init__(self) -> None:
+        _check_hours(self.start, self.end)
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hours of one product.
+
+    :ivar timezone: that of the rule, if it says none.
+    """
+
+    start: WallTime
+    end: WallTime
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_hours(self.start, self.end)
+        if self.timezone is not None:
+            _check_zone(self.timezone)
+
+
+class Settings(RuleSettings, frozen=True, kw_only=True):
+    """When an account may trade.
+
+    :ivar timezone: the IANA name of the zone that ``allowed_hours`` are in.
+    :ivar sessions: hours of their own for some roots; breaking these closes only that contract.
+    :ivar holidays: dates on which no hours start.
+    :ivar close_positions_at_session_end: whether what was opened within the hours is closed when they
+        end; if not, only what is opened outside of them is.
+    :ivar lockout_outside_session: whether a position outside of ``allowed_hours`` locks the account
+        until they start again; if not, just that position is closed.
+    """
+
+    allowed_hours: Hours = Hours()
+    timezone: str = "America/Chicago"
+    action: Action = Action.CANCEL_ORDER
+    sessions: Mapping[Ticker, Session] = {}
+    holidays: tuple[date, ...] = ()
+    close_positions_at_session_end: bool = True
+    lockout_outside_session: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_zone(self.timezone)
+        roots = [root.upper() for root in self.sessions]
+        for root in roots:
+            if roots.count(root) > 1:
+                raise ValueError(f"sessions: expected each root once, got {root} twice")
+
+
+class Window(NamedTuple):
+    """Once when trading is allowed, in UTC; the end is outside."""
+
+    start: datetime
+    end: datetime
+
+
+class Calendar(NamedTuple):
+    """Hours, and the days on which they do not start."""
+
+    start: time
+    end: time
+    zone: ZoneInfo
+    holidays: frozenset[date]
+
+    def window(self, now: datetime) -> Window | None:
+        """Return the window that ``now`` lies in."""
+        nearest = self._next_window(now)
+        return nearest if nearest.start <= now else None
+
+    def next_start(self, now: datetime) -> datetime:
+        """Return when trading is allowed again: the first start after ``now``."""
+        return next(window.start for window in self._windows(now) if window.start > now)
+
+    def next_edge(self, now: datetime) -> datetime:
+        """Return when trading begins or ends to be allowed, the first such time after ``now``."""
+        nearest = self._next_window(now)
+        return nearest.end if nearest.start <= now else nearest.start
+
+    def _next_window(self, now: datetime) -> Window:
+        return next(window for window in self._windows(now) if window.end > now)
+
+    def _windows(self, now: datetime) -> Iterator[Window]:
+        """Yield windows in their order without end, from yesterday on."""
+        today = now.astimezone(self.zone).date()
+        for ahead in count(-1):
+            window = self._window_of(today + timedelta(days=ahead))
+            if window.start < window.end:
+                yield window
+
+    def _window_of(self, day: date) -> Window:
+        """Return the window that starts on ``day``; it is empty when there is none."""
+        start = _moment(day, self.start, self.zone)
+        if day in self.holidays:
+            return Window(start, start)
+        last_day = day if self.start < self.end else day + timedelta(days=1)
+        return _without_weekend(Window(start, _moment(last_day, self.end, self.zone)))
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone.key}"
+
+
+def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+    """Close what is held and cancel what is ordered outside the hours.
+
+    Being flat outside of them is no breach.  What closes a position may work.
+    """
+    now = occasion.now
+    calendars = _Calendars(state, settings)
+    outside = [
+        position
+        for position in state.open_positions
+        if _is_breach(position, calendars.of(position.contract_id), settings, now)
+    ]
+    closing = _closing(state, settings, calendars, outside, now)
+    closed = {position.contract_id for position in outside}
+    rejections = (
+        _rejection(state, order, calendars)
+        for order in _orders_to_judge(state, occasion)
+        # Closing a position cancels the orders of its contract.
+        if order.contract_id not in closed
+        and not is_exit(state, order)
+        and calendars.of(order.contract_id).window(now) is None
+    )
+    closes_all = any(flatten.keep is None for flatten in closing)
+    return Verdict(
+        intents=closing if closes_all else (*closing, *rejections),
+        wake_at=_next_edge(state, calendars, now),
+        warnings=_warnings(state, settings),
+    )
+
+
+def gauges(_state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
+    """Say for each hours whether trading is allowed, and until when that is so."""
+    calendars = {"": _calendar_of_account(settings)} | {
+        root.upper(): _calendar_of_root(settings, session)
+        for root, session in settings.sessions.items()
+    }
+    return tuple(
+        Gauge(name=f"trading hours {root}".strip(), words=_words(calendar, now))
+        for root, calendar in calendars.items()
+    )
+
+
+class _Calendars:
+    """Which calendar a contract goes by."""
+
+    def __init__(self, state: AccountState, settings: Settings) -> None:
+        self._state = state
+        self.account = _calendar_of_account(settings)
+        self._roots = {
+            root.upper(): _calendar_of_root(settings, session)
+            for root, session in settings.sessions.items()
+        }
+
+    def of(self, contract_id: str) -> Calendar:
+        root = self._state.root(contract_id)
+        return self.account if root is None else self._roots.get(root.upper(), self.account)
+
+    def is_of_account(self, contract_id: str) -> bool:
+        return self.of(contract_id) is self.account
+
+
+def _calendar_of_account(settings: Settings) -> Calendar:
+    hours = settings.allowed_hours
+    return _calendar(hours.start, hours.end, settings.timezone, settings)
+
+
+def _calendar_of_root(settings: Settings, session: Session) -> Calendar:
+    return _calendar(session.start, session.end, session.timezone or settings.timezone, settings)
+
+
+def _calendar(start: str, end: str, zone: str, settings: Settings) -> Calendar:
+    return Calendar(
+        start=time.fromisoformat(start),
+        end=time.fromisoformat(end),
+        zone=ZoneInfo(zone),
+        holidays=frozenset(settings.holidays),
+    )
+
+
+def _is_breach(
+    position: GatewayUserPosition, calendar: Calendar, settings: Settings, now: datetime
+) -> bool:
+    if calendar.window(now) is not None:
+        return False
+    return settings.close_positions_at_session_end or calendar.window(position.created_at) is None
+
+
+def _closing(
+    state: AccountState,
+    settings: Settings,
+    calendars: _Calendars,
+    outside: Iterable[GatewayUserPosition],
+    now: datetime,
+) -> tuple[Flatten, ...]:
+    """Return what closes the positions that are ``outside``; all of them at once if it locks."""
+    closings: list[Flatten] = []
+    for position in outside:
+        calendar = calendars.of(position.contract_id)
+        name = name_of(state, position.contract_id)
+        reason = f"{position.size} {name} held outside trading hours ({calendar})"
+        if calendars.is_of_account(position.contract_id) and settings.lockout_outside_session:
+            return (Flatten(reason=reason, lock=Lock(until=calendar.next_start(now))),)
+        closings.append(Flatten(reason=reason, keep={position.contract_id: 0}))
+    return tuple(closings)
+
+
+def _orders_to_judge(state: AccountState, occasion: Occasion) -> tuple[GatewayUserOrder, ...]:
+    if isinstance(occasion.subject, GatewayUserOrder):
+        order = state.orders.get(occasion.subject.id)
+        return () if order is None else (order,)
+    if isinstance(occasion.subject, GatewayUserPosition):
+        # An order that was an exit is none any more when the position is gone or has turned.
+        contract_id = occasion.subject.contract_id
+        return tuple(order for order in state.working_orders if order.contract_id == contract_id)
+    return state.working_orders
+
+
+def _rejection(state: AccountState, order: GatewayUserOrder, calendars: _Calendars) -> RejectOrder:
+    name = name_of(state, order.contract_id)
+    reason = (
+        f"Order to {order.side.name.lower()} {order.size} {name} outside trading hours "
+        f"({calendars.of(order.contract_id)})"
+    )
+    return RejectOrder(reason=reason, order_id=order.id)
+
+
+def _next_edge(state: AccountState, calendars: _Calendars, now: datetime) -> datetime | None:
+    """Return when what is held or ordered has to be looked at again, though nothing happens."""
+    concerned = {position.contract_id for position in state.open_positions}
+    concerned |= {order.contract_id for order in state.working_orders}
+    edges = (calendars.of(contract_id).next_edge(now) for contract_id in concerned)
+    return min(edges, default=None)
+
+
+def _warnings(state: AccountState, settings: Settings) -> tuple[str, ...]:
+    if not settings.sessions:
+        return ()
+    return tuple(
+        f"{position.contract_id}: symbol unknown, the account's hours are taken for its own"
+        for position in state.open_positions
+        if state.root(position.contract_id) is None
+    )
+
+
+def _words(calendar: Calendar, now: datetime) -> str:
+    edge = calendar.next_edge(now).astimezone(calendar.zone)
+    word = "open" if calendar.window(now) else "closed"
+    return f"{word} until {edge:%a %Y-%m-%d %H:%M} {calendar.zone.key}"
+
+
+def _moment(day: date, wall: time, zone: ZoneInfo) -> datetime:
+    # A time that the clock skips is counted as if it had not; one that it repeats, the first time.
+    return datetime.combine(day, wall, tzinfo=zone).astimezone(UTC)
+
+
+def _without_weekend(window: Window) -> Window:
+    """Cut off what lies in the weekend; that is longer than a window, so one piece is left at most."""
+    day = window.start.astimezone(_EXCHANGE_ZONE).date()
+    friday = day + timedelta(days=(_FRIDAY - day.weekday()))
+    shuts = _moment(friday, _SHUTS, _EXCHANGE_ZONE)
+    reopens = _moment(friday + timedelta(days=2), _REOPENS, _EXCHANGE_ZONE)
+    if shuts <= window.start < reopens:
+        return Window(reopens, window.end)
+    if window.start < shuts < window.end:
+        return Window(window.start, shuts)
+    return window

@@ -1,0 +1,511 @@
+"""One account's rules at work: who is asked when, what follows, and how locks and days end.
+
+The warden is shown what has been applied and told, asks the rules, and hands what they decide to the
+enforcement.  It begins when the account is in step with the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from riskd.account import AccountState, Flattening, Limit, apply
+from riskd.config import AccountSettings, settings_from_json, settings_json
+from riskd.enforcement import Enforcer
+from riskd.events import (
+    ClearedBy,
+    DailyReset,
+    Event,
+    EventData,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+)
+from riskd.gateway.interface import IGateway, Payload
+from riskd.keeper import AccountKeeper
+from riskd.lockouts import (
+    OPERATOR,
+    Lock,
+    action_of,
+    forbidden_orders,
+    is_locked,
+    lifted,
+    locks_in_force,
+    new_lock,
+    telling,
+)
+from riskd.money import ZERO
+from riskd.rules.interface import (
+    ChangeStop,
+    Flatten,
+    IRule,
+    Kind,
+    LiftLock,
+    Occasion,
+    PlaceStop,
+    RejectOrder,
+    WithdrawStop,
+)
+from riskd.rules.judge import Decision, Judgement, RuleInForce, judge
+
+_log = Logger()
+
+TICK_SECONDS: Final = 1.0
+"""How often the clock is looked at, whatever the timers say: a machine may sleep, a clock may be set."""
+
+_KINDS: Final[dict[type, Kind]] = {
+    GatewayUserTrade: Kind.TRADE,
+    GatewayUserPosition: Kind.POSITION,
+    GatewayUserOrder: Kind.ORDER,
+    MarketQuote: Kind.QUOTE,
+}
+
+
+class Warden:
+    """Watches one account.
+
+    :param keeper: the account.
+    :param settings: its rules, and when its day ends.
+    :param is_strict: whether every breach locks it for good.
+    :param catalogue: all rules there are, by key: those that held a locked account before a restart
+        hold it until the lock ends, whatever the settings say now.
+    :param gateway: the broker.
+    :param clock: times what is due.
+    :param now: gives the time of day, aware.
+    :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
+    :param take_order: takes what the broker says of an order.
+    """
+
+    def __init__(
+        self,
+        keeper: AccountKeeper,
+        settings: AccountSettings,
+        *,
+        is_strict: bool,
+        catalogue: Mapping[str, IRule],
+        gateway: IGateway,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        tell_trouble: Callable[[str, str], None],
+        take_order: Callable[[Payload], None],
+    ) -> None:
+        self._keeper = keeper
+        self._settings = settings
+        self._is_strict = is_strict
+        self._catalogue = catalogue
+        self._clock = clock
+        self._now = now
+        self._tell_trouble = tell_trouble
+        self._enforcer = Enforcer(
+            keeper,
+            gateway,
+            clock,
+            now,
+            lambda trouble: tell_trouble(f"enforcement {keeper.account_id}", trouble),
+            self._settled,
+            take_order,
+        )
+        self._rules: tuple[RuleInForce, ...] = settings.rules
+        self._is_loosening = False
+        self._is_active = False
+        self._is_newly_flat = False
+        self._wakes: dict[str, datetime] = {}
+        self._warnings: dict[str, tuple[str, ...]] = {}
+        self._faulty: dict[str, str] = {}
+        self._timer: IDelayedCall | None = None
+
+    # From start to stop.
+
+    def recover(self, known: AccountState) -> None:
+        """Hold a locked account to the rules that it was held to before the daemon stopped."""
+        if is_locked(self._keeper.truth, self._now()):
+            self._hold_on_to(_rules_of(known.limits, self._catalogue))
+
+    def prepare(self) -> None:
+        """Know what day it is, before the gateway is asked what happened in it."""
+        if self._keeper.state.risk.day_key is None:
+            now = self._now()
+            schedule = self._settings.schedule
+            self._keeper.begin_first_day(schedule.began(now))
+            self._keeper.change_risk(day_key=schedule.day_key(now))
+        self._note_limits()
+
+    def begin(self) -> None:
+        """Ask the rules from now on; the account is in step with the gateway."""
+        self._is_active = True
+        self._enforcer.resume()
+        self._tick()
+        self._review()
+
+    def pause(self) -> None:
+        """Ask no rules until :meth:`begin`: what is known of the account may be wrong."""
+        self._is_active = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def stop(self) -> None:
+        """Leave off."""
+        self.pause()
+        self._enforcer.stop()
+
+    def reload(self, settings: AccountSettings, *, is_strict: bool) -> None:
+        """Take new settings; while the account is locked, the old rules stay in force beside the new."""
+        old, self._settings, self._is_strict = self._rules, settings, is_strict
+        self._rules, self._is_loosening = settings.rules, False
+        if is_locked(self._keeper.truth, self._now()):
+            self._hold_on_to(old)
+        self._note_limits()
+        if self._is_active:
+            self._review()
+
+    def _hold_on_to(self, old: Sequence[RuleInForce]) -> None:
+        """Keep rules in force that the settings have loosened, until the lock ends."""
+        kept = tuple(rule for rule in old if rule not in self._settings.rules)
+        if kept:
+            self._is_loosening = True
+            self._rules = tuple(
+                sorted((*self._settings.rules, *kept), key=lambda one: one.rule.rule_id)
+            )
+
+    def _let_go(self) -> None:
+        if self._is_loosening:
+            self._is_loosening = False
+            self._rules = self._settings.rules
+            self._note_limits()
+
+    def _note_limits(self) -> None:
+        # Of two settings of one rule, those that hold on are what the account is held to.
+        in_force = sorted(self._rules, key=lambda one: one in self._settings.rules, reverse=True)
+        self._keeper.set_limits(
+            {
+                one.rule.rule_id: Limit(one.rule.key, settings_json(one.settings))
+                for one in in_force
+            }
+        )
+
+    # What happens.
+
+    def heard(self, data: EventData) -> None:
+        """Look at the account: this happened, and has been applied and told."""
+        if not self._is_active:
+            return
+        if isinstance(data, MarketQuote):
+            held = self._keeper.state.positions.get(data.contract_id)
+            if held is None or not held.size:
+                return
+        self._ask(_KINDS[type(data)], data)
+
+    def heard_account(self, *, may_trade: bool | None) -> None:
+        """Look at the account: the broker said whether it may trade."""
+        if may_trade is not None and may_trade != self._keeper.state.risk.can_trade:
+            self._keeper.change_risk(can_trade=may_trade)
+        if self._is_active:
+            self._ask(Kind.ACCOUNT)
+
+    def review(self) -> None:
+        """See whether the account is as it should be, whatever has happened."""
+        if self._is_active:
+            self._review()
+
+    def wants_a_look(self) -> bool:
+        """Tell whether the broker is to be asked what the account holds, lest an event was lost."""
+        is_new = self._is_newly_flat
+        self._is_newly_flat = False
+        return is_new or is_locked(self._keeper.truth, self._now())
+
+    def _review(self) -> None:
+        self._ask(Kind.REVIEW)
+
+    def _settled(self) -> None:
+        self._is_newly_flat = True
+        if self._is_active:
+            self._tick()
+            self._review()
+
+    # Asking.
+
+    def _ask(self, kind: Kind, subject: EventData | None = None, due: Sequence[str] = ()) -> None:
+        now = self._now()
+        state = self._keeper.truth
+        locked = is_locked(state, now)
+        if locked and not self._enforcer.is_flattening:
+            self._gate(state, now)
+        # What our own closing does to positions and orders breaches nothing; losses are counted.
+        if self._enforcer.is_flattening and kind not in (Kind.TRADE, Kind.ACCOUNT):
+            return
+        judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
+        self._take(judgement)
+        for decision in judgement.decisions:
+            self._decide(decision, now)
+        self._arm(now)
+
+    def _judge(
+        self,
+        state: AccountState,
+        kind: Kind,
+        now: datetime,
+        subject: EventData | None = None,
+        *,
+        is_locked: bool = False,
+        due: Sequence[str] = (),
+    ) -> Judgement:
+        occasion = Occasion(
+            kind=kind,
+            now=now,
+            next_reset=self._settings.schedule.next_reset(now),
+            subject=subject,
+        )
+        return judge(
+            state, self._rules, occasion, is_locked=is_locked, is_strict=self._is_strict, due=due
+        )
+
+    def _take(self, judgement: Judgement) -> None:
+        """Keep what the rules want to remember, when they want to be asked, and what ails them."""
+        memory = judgement.state.risk.memory
+        if memory is not self._keeper.state.risk.memory:
+            self._keeper.change_risk(memory=memory)
+        for rule_id, wake_at in judgement.wakes.items():
+            if wake_at is None:
+                self._wakes.pop(rule_id, None)
+            else:
+                self._wakes[rule_id] = wake_at
+        for rule_id, warnings in judgement.warnings.items():
+            self._warn(rule_id, warnings)
+            self._note_fault(rule_id, "")
+        for rule_id, error in judgement.faults:
+            if rule_id not in self._faulty:
+                _log.error("{rule} raised {error!r}", rule=rule_id, error=error)
+            self._note_fault(rule_id, f"{rule_id} failed and does not guard: {error}")
+
+    def _warn(self, rule_id: str, warnings: tuple[str, ...]) -> None:
+        known = self._warnings.get(rule_id, ())
+        if warnings != known:
+            self._warnings[rule_id] = warnings
+        for warning in warnings:
+            if warning not in known:
+                _log.warn(
+                    "account {account}, {rule}: {warning}",
+                    account=self._keeper.account_id,
+                    rule=rule_id,
+                    warning=warning,
+                )
+
+    def _note_fault(self, rule_id: str, trouble: str) -> None:
+        if self._faulty.get(rule_id, "") != trouble:
+            self._faulty[rule_id] = trouble
+            self._tell_trouble(f"{rule_id} {self._keeper.account_id}", trouble)
+
+    # Deciding.
+
+    def _gate(self, state: AccountState, now: datetime) -> None:
+        """A locked account holds nothing and works nothing."""
+        lock = locks_in_force(state, now)[0]
+        if state.open_positions:
+            self._flatten(
+                lock.rule_id,
+                Flatten(reason=f"Position opened while locked out: {lock.reason}"),
+                now,
+            )
+            return
+        for order in forbidden_orders(state):
+            self._enforcer.reject(
+                lock.rule_id,
+                RejectOrder(
+                    reason=f"Order placed while locked out: {lock.reason}", order_id=order.id
+                ),
+            )
+
+    def _decide(self, decision: Decision, now: datetime) -> None:
+        rule_id, intent = decision
+        if isinstance(intent, Flatten):
+            self._flatten(rule_id, intent, now)
+        elif isinstance(intent, RejectOrder):
+            self._enforcer.reject(rule_id, intent)
+        elif isinstance(intent, PlaceStop):
+            self._enforcer.place_stop(rule_id, intent)
+        elif isinstance(intent, ChangeStop):
+            self._enforcer.change_stop(intent)
+        elif isinstance(intent, WithdrawStop):
+            self._enforcer.withdraw_stop(intent)
+        elif isinstance(intent, LiftLock):
+            self._lift(rule_id, intent.reason, now)
+
+    def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
+        locks: tuple[LockoutSet, ...] = ()
+        if intent.lock is not None:
+            state = self._keeper.truth
+            lock = new_lock(rule_id, intent.reason, intent.lock, state, now)
+            if lock in locks_in_force(state, now):
+                # This very lock holds already: the breach is known, and the gate sees to the rest.
+                return
+            locks = (lock,)
+        self._enforcer.flatten(
+            Flattening(
+                action=action_of(intent.lock),
+                rule_id=rule_id,
+                reason=intent.reason,
+                begun=now,
+                keep=intent.keep if intent.lock is None else None,
+                locks=locks,
+            )
+        )
+
+    def _lift(self, rule_id: str, reason: str, now: datetime) -> None:
+        """End one rule's lock; the account is free when it was the only one."""
+        state = self._keeper.truth
+        self._drop_pending(rule_id)
+        locks = locks_in_force(state, now)
+        mine = next((lock for lock in locks if lock.rule_id == rule_id), None)
+        if mine is None:
+            return
+        if len(locks) == 1:
+            self._clear(ClearedBy.ADMIN_OVERRIDE, now)
+        elif rule_id in state.lockouts:
+            ended = lifted(mine, reason, now)
+            after = apply(state, Event(state.account_id, ended))
+            self._keeper.announce(*telling((ended,), after, now))
+
+    def _drop_pending(self, rule_id: str | None = None) -> None:
+        """Take locks back that have not been told yet; ``None`` takes all back."""
+        plan = self._keeper.state.risk.flattening
+        if plan is not None and plan.locks:
+            locks = tuple(
+                lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id
+            )
+            self._keeper.change_risk(flattening=msgspec.structs.replace(plan, locks=locks))
+
+    def _clear(self, cleared_by: ClearedBy, now: datetime) -> Deferred[None]:
+        self._let_go()
+        return self._keeper.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
+
+    # Time.
+
+    def _tick(self) -> None:
+        """See what is due."""
+        now = self._now()
+        self._end_day(now)
+        self._end_locks(now)
+        due = [rule_id for rule_id, wake_at in self._wakes.items() if wake_at <= now]
+        for rule_id in due:
+            del self._wakes[rule_id]
+        if due:
+            self._ask(Kind.TIMER, due=due)
+        self._arm(now)
+
+    def _arm(self, now: datetime) -> None:
+        """Look at the clock again when something is due, and once a second in any case."""
+        soonest = min(
+            (wake_at - now for wake_at in self._wakes.values()), default=timedelta(seconds=1)
+        )
+        delay = min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
+        if self._timer is None or not self._timer.active():
+            self._timer = self._clock.callLater(delay, self._tick)
+        elif self._timer.getTime() > self._clock.seconds() + delay:
+            self._timer.reset(delay)
+
+    def _end_day(self, now: datetime) -> None:
+        """Begin a new trading day if it is time; also after a stop over the end of the day."""
+        schedule = self._settings.schedule
+        key = schedule.day_key(now)
+        state = self._keeper.truth
+        if state.risk.day_key is not None and key > state.risk.day_key:
+            reset = _reset(state, schedule.began(now), now, schedule.next_reset)
+            self._keeper.change_risk(day_key=key)
+            self._keeper.announce(reset)
+            if reset.lockouts_cleared:
+                self._free(ClearedBy.DAILY_RESET, now)
+
+    def _end_locks(self, now: datetime) -> None:
+        state = self._keeper.truth
+        if state.lockouts and state.risk.flattening is None and not locks_in_force(state, now):
+            self._free(ClearedBy.TIMER_EXPIRY, now)
+
+    def _free(self, cleared_by: ClearedBy, now: datetime) -> None:
+        """Say that the account may trade again, unless a look at it says that it may not."""
+        self._let_go()
+        judgement = self._judge(self._keeper.truth, Kind.REVIEW, now)
+        self._take(judgement)
+        if not any(
+            isinstance(decision.intent, Flatten) and decision.intent.lock is not None
+            for decision in judgement.decisions
+        ):
+            self._clear(cleared_by, now)
+        for decision in judgement.decisions:
+            self._decide(decision, now)
+
+    # The operator.
+
+    def unlock(self, reason: str, operator: str) -> bool:
+        """End all locks; return whether there were any."""
+        now = self._now()
+        if not locks_in_force(self._keeper.truth, now):
+            return False
+        self._log_operator(now, "unlock", reason, operator)
+        self._drop_pending()
+        self._clear(ClearedBy.ADMIN_OVERRIDE, now)
+        return True
+
+    def lock(self, reason: str, operator: str, until: datetime | None) -> None:
+        """Flatten and lock the account; ``None`` locks it until it is unlocked."""
+        now = self._now()
+        self._log_operator(now, "lock", reason, operator)
+        self._flatten(OPERATOR, Flatten(reason=reason, lock=Lock(until)), now)
+
+    def flatten(self, reason: str, operator: str) -> None:
+        """Close all positions and cancel all orders."""
+        now = self._now()
+        self._log_operator(now, "flatten", reason, operator)
+        self._flatten(OPERATOR, Flatten(reason=reason), now)
+
+    def _log_operator(self, now: datetime, command: str, reason: str, operator: str) -> None:
+        _log.warn(
+            "operator {operator}: {command} account {account}: {reason}",
+            operator=operator,
+            command=command,
+            account=self._keeper.account_id,
+            reason=reason,
+        )
+        data = msgspec.json.encode({"command": command, "reason": reason, "operator": operator})
+        self._keeper.log(now, "operator", data.decode())
+
+
+def _reset(
+    state: AccountState,
+    began: datetime,
+    now: datetime,
+    next_reset: Callable[[datetime], datetime],
+) -> DailyReset:
+    """Return the reset that begins a day, with the figures of the day that was counted before it."""
+    ended = next_reset(state.day_began) if state.day_began else began
+    counted = [
+        trade.profit_and_loss
+        for trade in state.trades.values()
+        if (state.day_began is None or trade.execution_time >= state.day_began)
+        and trade.execution_time < ended
+    ]
+    return DailyReset(
+        reset_time=began,
+        previous_pnl=sum(counted, ZERO),
+        previous_trade_count=len(counted),
+        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, now),
+    )
+
+
+def _rules_of(
+    limits: Mapping[str, Limit], catalogue: Mapping[str, IRule]
+) -> tuple[RuleInForce, ...]:
+    """Return the rules that were in force, as far as they can still be asked."""
+    return tuple(
+        RuleInForce(rule, settings_from_json(rule, limit.settings))
+        for limit in limits.values()
+        if (rule := catalogue.get(limit.key)) is not None
+    )

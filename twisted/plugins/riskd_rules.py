@@ -1,0 +1,25 @@
+"""Tells riskd of its own rules, by the door through which a user's come, too."""
+
+from twisted.plugin import IPlugin
+from zope.interface import alsoProvides
+
+from riskd.rules.table import RULES
+
+for _rule in RULES:
+    alsoProvides(_rule, IPlugin)
+
+(
+    max_contracts,
+    max_contracts_per_instrument,
+    daily_realized_loss,
+    daily_unrealized_loss,
+    max_unrealized_profit,
+    trade_frequency_limit,
+    cooldown_after_loss,
+    no_stop_loss_grace,
+    session_block_outside,
+    auth_loss_guard,
+    symbol_blocks,
+    trade_management,
+) = RULES
+del _rule
