@@ -165,7 +165,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open_positions(self) -> tuple[GatewayUserPosition, ...]:
         """The positions that are not flat, in the order in which their contracts were first held."""
-        return tuple(position for position in self.positions.values() if position.size)
+        return tuple([position for position in self.positions.values() if position.size])
 
     @property
     def working_orders(self) -> tuple[GatewayUserOrder, ...]:

@@ -126,6 +126,7 @@ class Enforcer:
         self._tell_trouble = tell_trouble
         self._settled = settled
         self._take_order = take_order
+        self._is_stopped = False
         self._flattening: Deferred[None] | None = None
         self._tally = _Tally()
         self._busy: dict[object, Deferred[None]] = {}
@@ -138,6 +139,7 @@ class Enforcer:
 
     def stop(self) -> None:
         """Leave off; what is under way is in the journal and goes on at the next start."""
+        self._is_stopped = True
         for under_way in (self._flattening, *self._busy.values()):
             if under_way is not None:
                 under_way.cancel()
@@ -527,6 +529,10 @@ class Enforcer:
             return await answer.addTimeout(CALL_SECONDS, self._clock)
         except DeferredTimeoutError:
             raise GatewayUnansweredError(request, f"nothing in {CALL_SECONDS} s") from None
+        finally:
+            # However a gateway answers what was left waiting, nothing goes on.
+            if self._is_stopped:
+                raise CancelledError
 
     async def _all(self, acts: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Do things at the same time, and wait for all of them."""

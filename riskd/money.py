@@ -5,7 +5,7 @@ Everything is ``Decimal``; nothing here ever sees a float.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
 ZERO: Final = Decimal("0.00")
@@ -38,8 +38,8 @@ def profit(
     :param tick_size: the smallest move of the price.
     :param tick_value: the dollars that one tick is worth to one contract.
     """
-    with localcontext(_WIDE):
-        return to_cents((exit_ - entry) * tick_value * size * side / tick_size)
+    moved = _WIDE.multiply(_WIDE.subtract(exit_, entry), size * side)
+    return to_cents(_WIDE.divide(_WIDE.multiply(moved, tick_value), tick_size))
 
 
 def is_on_tick(price: Decimal, tick_size: Decimal) -> bool:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from riskd.account import AccountState
 from riskd.config import Settings
+from riskd.control import IOperated, IOperatedAccount
 from riskd.events import DaemonStatus, Event, GatewayUserOrder, Status
 from riskd.gateway import mapping
 from riskd.gateway.interface import (
@@ -58,7 +59,7 @@ class Account(NamedTuple):
     warden: Warden
 
 
-@implementer(IGatewayListener)
+@implementer(IGatewayListener, IOperated)
 class Pipeline(Service):
     """All accounts of a daemon, fed by one gateway.
 
@@ -70,6 +71,7 @@ class Pipeline(Service):
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
     :ivar accounts: by account id.
+    :ivar is_recovered: whether what the journal knows was taken over, or cannot be read now.
     :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
     """
 
@@ -106,6 +108,7 @@ class Pipeline(Service):
         self._contracts_asked: set[str] = set()
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
+        self.is_recovered = False
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
         self._begun = "Daemon started successfully"
@@ -151,6 +154,21 @@ class Pipeline(Service):
             return ""
         changed = ", ".join(str(number) for number in sorted(known ^ wanted))
         return f"accounts that come or go need a restart: {changed}"
+
+    @property
+    def gateway_name(self) -> str:
+        """The kind of gateway that is followed."""
+        name: str = self._gateway.name
+        return name
+
+    @property
+    def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
+        """The accounts, for an operator."""
+        return {account_id: account.warden for account_id, account in self.accounts.items()}
+
+    def make_durable(self) -> Deferred[None]:
+        """Write what is so; fire when it is on the disk, or when it cannot be written now."""
+        return self._journal.make_durable()
 
     def tell_trouble(self, source: str, sentence: str) -> None:
         """Tell every console of trouble; with an empty ``sentence``, that it is over.
@@ -217,7 +235,8 @@ class Pipeline(Service):
     def _take_trade(self, account: Account, payload: Payload) -> None:
         keeper = account.keeper
         number, charge = mapping.charge(payload)
-        if keeper.state.risk.charges.get(number) != charge:
+        is_charged = keeper.state.risk.charges.get(number) != charge
+        if is_charged:
             keeper.change_risk(charges={**keeper.state.risk.charges, number: charge})
         voided = mapping.voided_trade(payload)
         if voided is not None:
@@ -232,6 +251,9 @@ class Pipeline(Service):
         trade = mapping.trade(payload, self._now())
         if trade is not None and keeper.take(trade):
             account.warden.heard(trade)
+        elif is_charged:
+            # A half-turn is no trade to be told, but what it costs counts.
+            account.warden.review()
 
     def _take_position(
         self, account: Account, payload: Payload, received: datetime | None = None
@@ -274,6 +296,7 @@ class Pipeline(Service):
         await self._journal.recover(
             self.accounts, self._states, self._recovered, self._journal_trouble
         )
+        self.is_recovered = True
         await self._gateway.start(self)
         for account in self.accounts.values():
             account.warden.prepare()
@@ -410,7 +433,7 @@ class Pipeline(Service):
         _log.info("status {status}: {message}", status=status.value, message=message)
 
     def _could_not_start(self, failure: Failure) -> None:
-        if failure.check(CancelledError) is None:
+        if failure.check(CancelledError) is None and self.running:
             _log.failure("cannot get in step with the gateway", failure=failure)
             self._say(Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}")
 

@@ -18,6 +18,7 @@ from twisted.python.usage import UsageError
 
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config import ConfigError, Settings, load, practice_settings
+from riskd.control import SOCKET_NAME, ControlFactory, ControlService
 from riskd.gateway.interface import IGateway
 from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import default_directory
@@ -188,11 +189,18 @@ def assemble(
         allowed_origins=settings.server.allowed_origins,
     )
     pipeline = Pipeline(reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue)
+    control = ControlService(
+        reactor,
+        state.path / SOCKET_NAME,
+        ControlFactory(reactor, pipeline, utc_now),
+        pipeline.tell_trouble,
+    )
     daemon = Daemon()
     daemon.state = state
     # Services stop in reverse order: STOPPING is told, then the clients are closed, then the last word
     # is written.
-    for service in (journal, BroadcastService(reactor, factory, sockets), pipeline):
+    broadcast = BroadcastService(reactor, factory, sockets)
+    for service in (journal, broadcast, pipeline, control):
         service.setServiceParent(daemon)
     return daemon, pipeline
 

@@ -14,9 +14,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from riskd.account import AccountState, Flattening, Limit, apply
 from riskd.config import AccountSettings, settings_from_json, settings_json
+from riskd.control import IOperatedAccount
 from riskd.enforcement import Enforcer
 from riskd.events import (
     ClearedBy,
@@ -41,6 +43,7 @@ from riskd.lockouts import (
     lifted,
     locks_in_force,
     new_lock,
+    next_end,
     telling,
 )
 from riskd.money import ZERO
@@ -70,6 +73,7 @@ _KINDS: Final[dict[type, Kind]] = {
 }
 
 
+@implementer(IOperatedAccount)
 class Warden:
     """Watches one account.
 
@@ -392,6 +396,9 @@ class Warden:
     def _tick(self) -> None:
         """See what is due."""
         now = self._now()
+        # A lock that ended before the day did was ended by its timer, one that ended with it by the reset.
+        if not self._ends_with_the_day(now):
+            self._end_locks(now)
         self._end_day(now)
         self._end_locks(now)
         due = [rule_id for rule_id, wake_at in self._wakes.items() if wake_at <= now]
@@ -403,9 +410,11 @@ class Warden:
 
     def _arm(self, now: datetime) -> None:
         """Look at the clock again when something is due, and once a second in any case."""
-        soonest = min(
-            (wake_at - now for wake_at in self._wakes.values()), default=timedelta(seconds=1)
-        )
+        moments = list(self._wakes.values())
+        if self._keeper.state.lockouts:
+            end = next_end(self._keeper.truth, now)
+            moments += [end] if end is not None else []
+        soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
         delay = min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
         if self._timer is None or not self._timer.active():
             self._timer = self._clock.callLater(delay, self._tick)
@@ -418,11 +427,17 @@ class Warden:
         key = schedule.day_key(now)
         state = self._keeper.truth
         if state.risk.day_key is not None and key > state.risk.day_key:
-            reset = _reset(state, schedule.began(now), now, schedule.next_reset)
+            reset = _reset(state, schedule.began(now), schedule.next_reset)
             self._keeper.change_risk(day_key=key)
             self._keeper.announce(reset)
             if reset.lockouts_cleared:
                 self._free(ClearedBy.DAILY_RESET, now)
+
+    def _ends_with_the_day(self, now: datetime) -> bool:
+        """Tell whether the account's last lock ends when the day of ``now`` began, or later."""
+        began = self._settings.schedule.began(now)
+        ends = [lock.locked_until for lock in self._keeper.truth.lockouts.values()]
+        return any(end is None or end >= began for end in ends)
 
     def _end_locks(self, now: datetime) -> None:
         state = self._keeper.truth
@@ -443,6 +458,16 @@ class Warden:
             self._decide(decision, now)
 
     # The operator.
+
+    @property
+    def account_state(self) -> AccountState:
+        """What is so of the account."""
+        return self._keeper.truth
+
+    @property
+    def rules(self) -> tuple[RuleInForce, ...]:
+        """The rules in force, in the order in which they are asked."""
+        return self._rules
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
@@ -481,7 +506,6 @@ class Warden:
 def _reset(
     state: AccountState,
     began: datetime,
-    now: datetime,
     next_reset: Callable[[datetime], datetime],
 ) -> DailyReset:
     """Return the reset that begins a day, with the figures of the day that was counted before it."""
@@ -496,7 +520,7 @@ def _reset(
         reset_time=began,
         previous_pnl=sum(counted, ZERO),
         previous_trade_count=len(counted),
-        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, now),
+        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, began),
     )
 
 

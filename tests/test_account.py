@@ -519,7 +519,8 @@ class PurityTests(SynchronousTestCase):
         program = (
             "import sys, riskd.events, riskd.money, riskd.contracts, riskd.account, riskd.config\n"
             "import riskd.gateway.mapping, riskd.practice.exchange, riskd.practice.market\n"
-            "import riskd.practice.traders\n"
+            "import riskd.practice.traders, riskd.lockouts, riskd.trading_day, riskd.flattening\n"
+            "import riskd.rules.table, riskd.rules.judge\n"
             "sys.exit('twisted.internet.reactor' in sys.modules)"
         )
         self.assertEqual(

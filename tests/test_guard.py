@@ -161,12 +161,21 @@ class CooldownTests(GuardTestCase):
         self.assertEqual(action.action, Action.COOLDOWN)
         self.assertEqual(action.details.cooldown_seconds, 60)
         self.assertEqual(lock.locked_until, MONDAY_NOON + timedelta(seconds=60))
-        self.daemon.advance(59)
+        self.daemon.advance(59.99, step=0.01)
         self.assertEqual(self.daemon.cleared, [])
-        self.daemon.advance(1.5)
+        self.daemon.advance(0.02, step=0.01)
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
-        self.assertLess(cleared.cleared_at - lock.locked_until, timedelta(seconds=1))
+        self.assertLess(cleared.cleared_at - lock.locked_until, timedelta(milliseconds=20))
+
+    def test_one_that_ended_before_the_day_did_was_not_ended_by_the_reset(self) -> None:
+        """A machine that sleeps over both."""
+        self.lose(51, 1)
+        self.daemon.stopped_for(hours=6)
+        self.daemon.advance(2)
+        (reset,), (cleared,) = self.daemon.news(DailyReset), self.daemon.cleared
+        self.assertFalse(reset.lockouts_cleared)
+        self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
 
     def test_a_loss_realized_in_a_cooldown_still_ends_the_day(self) -> None:
         daemon = self.daemon

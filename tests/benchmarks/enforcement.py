@@ -1,0 +1,107 @@
+"""How long a breach waits until the daemon calls the broker, while many consoles listen.
+
+Run as ``python -m tests.benchmarks.enforcement [BREACHES [REPEATS]]``.  Each repeat runs a daemon with
+the journal and one without.  All twelve rules are in force, and every quote is told to a hundred clients,
+of which twenty do not read.  What is measured begins when the gateway tells a position that is too large
+and ends when the daemon asks it to close the position.
+
+What a silent client does not read is kept for it, so a run must not be long: at most 400 breaches.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from tests.benchmarks.enforcement_daemon import CLIENTS
+from tests.websocket_frames import handshake
+
+SILENT_CLIENTS = 20
+MAX_BREACHES = 400
+_CHUNK = 256 * 1024
+
+
+def run(with_journal: bool, breaches: int) -> dict[str, Any]:
+    """Start a daemon, listen to it with many clients, and return what it measured."""
+    program = [sys.executable, "-m", "tests.benchmarks.enforcement_daemon"]
+    arguments = [*program, str(int(with_journal)), str(breaches)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        port = int(daemon.stdout.readline())
+        clients = [connect(port) for _ in range(CLIENTS)]
+        drain(clients[SILENT_CLIENTS:])
+        for client in clients:
+            client.close()
+        figures: dict[str, Any] = msgspec.json.decode(daemon.stdout.readline())
+    return figures
+
+
+def connect(port: int) -> socket.socket:
+    """Return a client that was let in."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(handshake(f"localhost:{port}"))
+    answer = client.recv(_CHUNK)
+    assert answer.startswith(b"HTTP/1.1 101 "), answer
+    return client
+
+
+def drain(clients: list[socket.socket]) -> None:
+    """Read whatever comes, until the daemon has closed every connection."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            selector.register(client, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                if not _received(key.fileobj):
+                    selector.unregister(key.fileobj)
+
+
+def _received(client: Any) -> bool:
+    try:
+        return bool(client.recv(_CHUNK))
+    except ConnectionError:
+        return False
+
+
+def table(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the figures of all repeats together."""
+    waits = sorted(1000 * wait for result in results for wait in result["latencies"])
+    return {
+        "breaches": len(waits),
+        "p50, ms": waits[len(waits) // 2],
+        "p99, ms": waits[int(len(waits) * 0.99)],
+        "max, ms": waits[-1],
+        "clients at the end": min(result["clients"] for result in results),
+        "quotes told, 1/s": min(result["quotes"] for result in results),
+        "longest burst, ms": 1000 * max(result["longest burst"] for result in results),
+        "CPU, %": 100 * max(result["cpu"] for result in results),
+    }
+
+
+def main(breaches: int, repeats: int) -> None:
+    """Print the table."""
+    if not 0 < breaches <= MAX_BREACHES:
+        raise SystemExit(f"enforcement: expected 1 to {MAX_BREACHES} breaches, got {breaches}")
+    results: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for _ in range(repeats):
+        for with_journal in (True, False):
+            results[with_journal].append(run(with_journal, breaches))
+    on, off = table(results[True]), table(results[False])
+    print(  # noqa: T201
+        f"{repeats} interleaved repeats, {CLIENTS} clients, {SILENT_CLIENTS} of them not reading"
+    )
+    print(f"{'':24}{'journal on':>14}{'journal off':>14}")  # noqa: T201
+    for name, figure in on.items():
+        print(f"{name:24}{figure:14.3f}{off[name]:14.3f}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(
+        int(sys.argv[1]) if len(sys.argv) > 1 else 300,
+        int(sys.argv[2]) if len(sys.argv) > 2 else 3,
+    )

@@ -1,0 +1,242 @@
+"""The daemon that ``tests.benchmarks.enforcement`` measures, with the journal or without.
+
+It prints its port; when the breaches are done, it prints what was measured as a JSON object.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall, deferLater
+from zope.interface import implementer
+
+from riskd import tap
+from riskd.config import read
+from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.gateway.interface import IGatewayListener, Payload
+from riskd.journal.directory import StateDirectory
+from riskd.loopback import listen
+from riskd.pipeline import Pipeline
+from riskd.practice.gateway import PracticeGateway
+from riskd.rules.table import RULES
+from tests.benchmarks import journal_daemon
+
+QUOTES_A_SECOND = 1_000
+CLIENTS = 100
+BREACHES_A_SECOND = 20
+
+_ACCOUNT = 123
+_LIMIT = 2
+_BURSTS_A_SECOND = 100
+_TICK = Decimal("0.25")
+_PRICE = Decimal(21000)
+
+_CONFIG = f"""
+[rules.max_contracts]
+limit = {_LIMIT}
+[rules.max_contracts_per_instrument]
+limits = {{ MNQ = 5 }}
+[rules.daily_realized_loss]
+loss_limit = 1_000_000
+[rules.daily_unrealized_loss]
+[rules.max_unrealized_profit]
+[rules.trade_frequency_limit]
+max_trades = 1_000_000
+[rules.cooldown_after_loss]
+[rules.no_stop_loss_grace]
+[rules.session_block_outside]
+allowed_hours = {{ start = "00:00", end = "23:59" }}
+lockout_outside_session = false
+[rules.auth_loss_guard]
+[rules.symbol_blocks]
+blocked_symbols = ["RTY"]
+[rules.trade_management]
+enabled = true
+[[accounts]]
+id = {_ACCOUNT}
+watch = ["MNQ"]
+"""
+
+
+class NoJournal(journal_daemon.NoJournal):
+    """Does nothing, at once, and says that it is done."""
+
+    def make_durable(self) -> Deferred[None]:
+        return succeed(None)
+
+
+@implementer(IGatewayListener)
+class Watched:
+    """Hands everything on, and notes when a breach is handed on."""
+
+    def __init__(self, listener: IGatewayListener, breached: Callable[[], None]) -> None:
+        self._listener = listener
+        self._breached = breached
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        if target == "GatewayUserPosition" and payload["size"] > _LIMIT:
+            self._breached()
+        self._listener.user_event(target, payload)
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        self._listener.market_event(target, contract_id, payload)
+
+
+class TimedGateway(PracticeGateway):
+    """Measures how long it takes from telling a breach to being called to close it.
+
+    :ivar latencies: in seconds.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.latencies: list[float] = []
+        self._breached_at: float | None = None
+
+    def start(self, listener: IGatewayListener) -> Deferred[None]:
+        return super().start(Watched(listener, self._breached))
+
+    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
+        if self._breached_at is not None:
+            self.latencies.append(time.perf_counter() - self._breached_at)
+            self._breached_at = None
+        return super().close_contract(account_id, contract_id)
+
+    def _breached(self) -> None:
+        if self._breached_at is None:
+            self._breached_at = time.perf_counter()
+
+
+class Market:
+    """Quotes one contract, in bursts, as they come out of a gateway's socket.
+
+    :ivar count: quotes made.
+    :ivar longest: seconds that the longest burst took to be told.
+    """
+
+    def __init__(self, pipeline: Pipeline, contract_id: str) -> None:
+        self._pipeline = pipeline
+        self._contract_id = contract_id
+        self.count = 0
+        self.longest = 0.0
+
+    def burst(self) -> None:
+        begun = time.perf_counter()
+        stamp = tap.utc_now().isoformat()
+        for _ in range(QUOTES_A_SECOND // _BURSTS_A_SECOND):
+            self.count += 1
+            last = _PRICE + _TICK * (self.count % 2)
+            payload = {
+                "symbol": "F.US.MNQ",
+                "bestBid": last - _TICK,
+                "bestAsk": last + _TICK,
+                "lastPrice": last,
+                "lastUpdated": stamp,
+                "timestamp": stamp,
+            }
+            self._pipeline.market_event("GatewayQuote", self._contract_id, payload)
+        self.longest = max(self.longest, time.perf_counter() - begun)
+
+
+class Setting(NamedTuple):
+    """A daemon that runs, and its gateway."""
+
+    pipeline: Pipeline
+    gateway: TimedGateway
+    contract_id: str
+
+    def breach(self) -> None:
+        order = {
+            "contractId": self.contract_id,
+            "type": int(GatewayOrderType.MARKET),
+            "side": int(GatewayOrderSide.BID),
+            "size": _LIMIT + 1,
+        }
+        self.gateway.place_order(_ACCOUNT, order)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is held, and the last flatten was told."""
+        state = self.pipeline.accounts[_ACCOUNT].keeper.truth
+        return not state.open_positions and state.risk.flattening is None
+
+
+async def measure(setting: Setting, breaches: int) -> None:
+    """Breach the limit so many times under load, and print what that took."""
+    market = Market(setting.pipeline, setting.contract_id)
+    quoting = LoopingCall(market.burst)
+    quoted = quoting.start(1 / _BURSTS_A_SECOND)
+    await deferLater(reactor, 1)
+    begun, used, quotes = time.perf_counter(), journal_daemon.cpu(), market.count
+    for number in range(breaches):
+        # At another moment of the bursts each time.
+        await deferLater(reactor, 1 / BREACHES_A_SECOND + number % 7 / 1000)
+        setting.breach()
+        while not setting.is_calm:
+            await deferLater(reactor, 0.001)
+    seconds = time.perf_counter() - begun
+    figures = {
+        "latencies": setting.gateway.latencies,
+        "quotes": (market.count - quotes) / seconds,
+        "cpu": (journal_daemon.cpu() - used) / seconds,
+        "longest burst": market.longest,
+        "clients": setting.pipeline._broadcast.__self__.count,
+    }
+    quoting.stop()
+    await quoted
+    print(msgspec.json.encode(figures).decode(), flush=True)  # noqa: T201
+    reactor.stop()
+
+
+def main(*, with_journal: bool, breaches: int) -> None:
+    """Run until the breaches are measured."""
+    if not with_journal:
+        tap.JournalService = NoJournal
+    catalogue = {rule.key: rule for rule in RULES}
+    settings = read(_CONFIG, "benchmark", catalogue)
+    sockets = listen(0)
+    port = sockets[0].getsockname()[1]
+    gateway = TimedGateway(reactor, tap.utc_now, {_ACCOUNT: ("MNQ",)}, seed=1, is_open=False)
+    with tempfile.TemporaryDirectory() as directory:
+        state = StateDirectory(Path(directory))
+        daemon, pipeline = tap.assemble(reactor, gateway, sockets, state, settings, catalogue)
+        reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+        daemon.startService()
+        clients = pipeline._broadcast.__self__
+        # These clients answer no pings.
+        clients.setProtocolOptions(autoPingInterval=0)
+
+        async def begin() -> None:
+            await pipeline.in_step
+            while clients.count < CLIENTS:
+                await deferLater(reactor, 0.01)
+            await measure(Setting(pipeline, gateway, _contract(gateway)), breaches)
+
+        Deferred.fromCoroutine(begin()).addErrback(_give_up)
+        print(port, flush=True)  # noqa: T201
+        reactor.run()
+
+
+def _contract(gateway: PracticeGateway) -> str:
+    """Return the contract that is traded, at a price to begin with."""
+    contract_id = next(one.id for one in gateway._market.contracts if one.root == "MNQ")
+    gateway.move_market(contract_id, _PRICE)
+    return contract_id
+
+
+def _give_up(failure: Any) -> None:
+    failure.printTraceback()
+    reactor.stop()
+
+
+if __name__ == "__main__":
+    main(with_journal=sys.argv[1] == "1", breaches=int(sys.argv[2]))

@@ -1,0 +1,552 @@
+"""The rules in real daemons: a breach is traded, and what follows is told, done and published."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import websocket
+
+from riskd.account import AccountState
+from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.journal.reader import read_published
+from riskd.practice.market import front_contract
+from tests.integration.conftest import (
+    DEADLINE_SECONDS,
+    Twistd,
+    twistd_command,
+    until,
+    wait_until,
+)
+from tests.integration.guarded import GuardedDaemon, WallClock
+from tests.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+
+Guard = Callable[[str], Awaitable[GuardedDaemon]]
+Start = Callable[..., Twistd]
+
+EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "riskd.example.toml"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """The daemon's time of day, at first Monday noon in Chicago, whenever the test runs."""
+    clock = WallClock()
+    clock.set_to(MONDAY_NOON)
+    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    return clock
+
+
+@pytest_twisted.async_yield_fixture
+async def guard(tmp_path: Path, clock: WallClock) -> AsyncIterator[Guard]:
+    """Start daemons with rules; they are gone after the test."""
+    started: list[GuardedDaemon] = []
+
+    async def start(config: str) -> GuardedDaemon:
+        started.append(GuardedDaemon(config, tmp_path / f"state{len(started)}", clock))
+        await started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.stop()
+
+
+# The twelve, in their order.
+
+
+@pytest_twisted.ensureDeferred
+async def test_001_max_contracts(guard: Guard) -> None:
+    daemon = await guard("[rules.max_contracts]\nlimit = 3")
+    await daemon.be_elsewhere()
+    await daemon.trade(SELL, 3, stop="20900")
+    await daemon.trade(BUY, 3)
+    await daemon.hears_enforcement(
+        "RULE-001", "CLOSE_ALL_POSITIONS", positions_closed=2, orders_canceled=2
+    )
+    assert daemon.is_flat
+    await daemon.publishes()
+    assert not daemon.heard("lockout_set")
+
+
+@pytest_twisted.ensureDeferred
+async def test_002_max_contracts_per_instrument(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.max_contracts_per_instrument]
+        limits = { MNQ = 2 }
+        unknown_symbol_action = "allow_unlimited"
+        """
+    )
+    await daemon.be_elsewhere()
+    stop = await daemon.trade(SELL, 3, stop="20900")
+    await daemon.trade(BUY, 3)
+    await daemon.hears_enforcement(
+        "RULE-002",
+        "CLOSE_ALL_POSITIONS",
+        positions_closed=1,
+        orders_canceled=0,
+        contractId=MNQ,
+    )
+    assert daemon.held == {ES: 1, MNQ: 2}
+    # A stop of three would turn two long into one short.
+    assert daemon.working[stop]["size"] == 2
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_003_daily_realized_loss(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 500")
+    await daemon.be_elsewhere()
+    await daemon.lose(100)
+    assert daemon.held == {ES: 1}
+    await daemon.lose(150)
+    reset = "2026-11-23T23:00:00Z"
+    await daemon.hears_enforcement(
+        "RULE-003",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=1,
+        orders_canceled=1,
+        locked_until=reset,
+    )
+    lock = await daemon.hears_lock("RULE-003")
+    assert lock["locked_until"] == reset
+    assert daemon.is_flat
+    published = await daemon.publishes("RULE-003")
+    # What was lost by closing the rest counts, too.
+    assert published.realized_pnl == Decimal("-527.00")
+
+
+@pytest_twisted.ensureDeferred
+async def test_004_daily_unrealized_loss_of_a_position(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_unrealized_loss]\nloss_limit = 300")
+    await daemon.be_elsewhere()
+    await daemon.trade(BUY, 2)
+    await daemon.trade(SELL, 2, stop="20900")
+    daemon.move(MNQ, "20925.50")
+    daemon.move(MNQ, "20925")
+    await daemon.hears_enforcement(
+        "RULE-004",
+        "CLOSE_ALL_POSITIONS",
+        positions_closed=1,
+        orders_canceled=1,
+        contractId=MNQ,
+    )
+    assert daemon.held == {ES: 1}
+    assert [order["contractId"] for order in daemon.working.values()] == [M2K]
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_004_daily_unrealized_loss_in_total(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.daily_unrealized_loss]
+        loss_limit = 300
+        scope = "total"
+        action = "CLOSE_ALL_AND_LOCKOUT"
+        lockout_until = "permanent"
+        """
+    )
+    await daemon.be_elsewhere()
+    await daemon.trade(BUY, 1)
+    daemon.move(ES, "5797")
+    daemon.move(MNQ, "20900")
+    await daemon.hears_enforcement(
+        "RULE-004",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=2,
+        orders_canceled=1,
+        locked_until=None,
+    )
+    assert (await daemon.hears_lock("RULE-004"))["locked_until"] is None
+    assert daemon.is_flat
+    await daemon.publishes("RULE-004")
+
+
+@pytest_twisted.ensureDeferred
+async def test_005_max_unrealized_profit(guard: Guard) -> None:
+    daemon = await guard("[rules.max_unrealized_profit]\nprofit_target = 100")
+    await daemon.be_elsewhere()
+    await daemon.trade(SELL, 2)
+    await daemon.trade(BUY, 2, limit="20900")
+    daemon.move(MNQ, "20974")
+    await daemon.hears_enforcement(
+        "RULE-005",
+        "CLOSE_ALL_POSITIONS",
+        positions_closed=1,
+        orders_canceled=1,
+        contractId=MNQ,
+    )
+    assert daemon.held == {ES: 1}
+    assert [order["contractId"] for order in daemon.working.values()] == [M2K]
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_006_trade_frequency_limit(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.trade_frequency_limit]
+        max_trades = 1
+        time_window_minutes = 60
+        cooldown_seconds = 600
+        """
+    )
+    await daemon.be_elsewhere()
+    await daemon.lose(1)
+    assert daemon.held == {ES: 1}
+    await daemon.lose(1)
+    await daemon.hears_enforcement(
+        "RULE-006", "COOLDOWN", positions_closed=1, orders_canceled=1, cooldown_seconds=600
+    )
+    await daemon.hears_lock("RULE-006")
+    assert daemon.is_flat
+    await daemon.publishes("RULE-006")
+
+
+@pytest_twisted.ensureDeferred
+async def test_007_cooldown_after_loss(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.cooldown_after_loss]
+        loss_thresholds = [
+            { loss_amount = 100, cooldown_duration = 300 },
+            { loss_amount = 200, cooldown_duration = 900 },
+        ]
+        """
+    )
+    await daemon.be_elsewhere()
+    await daemon.lose(125)
+    await daemon.hears_enforcement(
+        "RULE-007", "COOLDOWN", positions_closed=1, orders_canceled=1, cooldown_seconds=900
+    )
+    await daemon.hears_lock("RULE-007")
+    assert daemon.is_flat
+    await daemon.publishes("RULE-007")
+
+
+@pytest_twisted.ensureDeferred
+async def test_008_no_stop_loss_grace(guard: Guard) -> None:
+    daemon = await guard("[rules.no_stop_loss_grace]\ngrace_period_seconds = 1")
+    await daemon.be_elsewhere()
+    stop = await daemon.trade(SELL, 1, ES, stop="5700")
+    await daemon.trade(BUY, 2)
+    await daemon.trade(SELL, 2, limit="21100")
+    closing = await daemon.hears_enforcement(
+        "RULE-008",
+        "CLOSE_ALL_POSITIONS",
+        positions_closed=1,
+        orders_canceled=1,
+        contractId=MNQ,
+    )
+    opened = (await daemon.hears("GatewayUserPosition", contractId=MNQ))["createdAt"]
+    grace = datetime.fromisoformat(closing["timestamp"]) - datetime.fromisoformat(opened)
+    assert grace >= timedelta(seconds=1)
+    assert daemon.held == {ES: 1}
+    assert stop in daemon.working
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_009_session_block_outside_at_the_end_of_the_hours(
+    guard: Guard, clock: WallClock
+) -> None:
+    # The day ends within the hours, so that nothing but the hours ends the lock.
+    daemon = await guard('[defaults]\nreset_time = "09:00"\n[rules.session_block_outside]')
+    await daemon.be_elsewhere()
+    end = datetime(2026, 11, 23, 21, tzinfo=UTC)
+    clock.set_to(end - timedelta(seconds=0.3))
+    start = "2026-11-24T14:30:00Z"
+    closing = await daemon.hears_enforcement(
+        "RULE-009",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=1,
+        orders_canceled=1,
+        locked_until=start,
+    )
+    assert datetime.fromisoformat(closing["timestamp"]) >= end
+    assert (await daemon.hears_lock("RULE-009"))["locked_until"] == start
+    assert daemon.is_flat
+    await daemon.publishes("RULE-009")
+
+    clock.set_to(datetime.fromisoformat(start))
+    assert (await daemon.hears("lockout_cleared"))["cleared_by"] == "TIMER_EXPIRY"
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_009_session_block_outside_by_the_clock_of_this_machine(
+    guard: Guard, clock: WallClock
+) -> None:
+    """Whenever this runs, it is a holiday."""
+    now = datetime.now(UTC)
+    clock.set_to(now)
+    holidays = ", ".join(f"{now + timedelta(days=day):%Y-%m-%d}" for day in (-1, 0, 1))
+    daemon = await guard(
+        f"""
+        [rules.session_block_outside]
+        allowed_hours = {{ start = "00:00", end = "23:59" }}
+        timezone = "UTC"
+        holidays = [{holidays}]
+        """
+    )
+    mnq = front_contract("MNQ", now.date()).id
+    daemon.move(mnq, "21000")
+    order = await daemon.trade(BUY, 1, mnq, limit="20900")
+    await daemon.hears_enforcement(
+        "RULE-009", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    assert daemon.is_flat
+    assert not daemon.heard("lockout_set")
+
+    await daemon.trade(BUY, 1, mnq)
+    lock = await daemon.hears_lock("RULE-009")
+    assert datetime.fromisoformat(lock["locked_until"]) > now
+    assert daemon.is_flat
+    await daemon.publishes("RULE-009")
+
+
+@pytest_twisted.ensureDeferred
+async def test_010_auth_loss_guard(guard: Guard) -> None:
+    daemon = await guard("[rules.auth_loss_guard]")
+    await daemon.be_elsewhere()
+    daemon.permit(False)
+    await daemon.hears_enforcement(
+        "RULE-010",
+        "CLOSE_ALL_AND_LOCKOUT",
+        positions_closed=1,
+        orders_canceled=1,
+        locked_until=None,
+    )
+    assert (await daemon.hears_lock("RULE-010"))["locked_until"] is None
+    assert daemon.is_flat
+    await daemon.publishes("RULE-010")
+
+    daemon.permit(True)
+    await daemon.hears("lockout_cleared")
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_011_symbol_blocks(guard: Guard) -> None:
+    daemon = await guard('[rules.symbol_blocks]\nblocked_symbols = ["mnq"]')
+    await daemon.be_elsewhere()
+    order = await daemon.trade(BUY, 1, limit="20900")
+    await daemon.hears_enforcement(
+        "RULE-011", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    assert order not in daemon.working
+
+    await daemon.trade(SELL, 2)
+    await daemon.hears_enforcement(
+        "RULE-011",
+        "CLOSE_ALL_POSITIONS",
+        positions_closed=1,
+        orders_canceled=0,
+        contractId=MNQ,
+    )
+    assert daemon.held == {ES: 1}
+    assert [order["contractId"] for order in daemon.working.values()] == [M2K]
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
+async def test_012_trade_management(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.trade_management]
+        enabled = true
+        stop_loss_ticks = 10
+        trailing_stop = { enabled = true, activation_ticks = 20, trail_distance_ticks = 10 }
+        """
+    )
+    await daemon.trade(BUY, 2)
+    entry = Decimal("21000.25")
+    await until(lambda: daemon.working)
+    ((order_id, stop),) = daemon.working.items()
+    assert (stop["type"], stop["side"], stop["size"], stop["stopPrice"]) == (
+        GatewayOrderType.STOP,
+        GatewayOrderSide.ASK,
+        2,
+        entry - 10 * Decimal("0.25"),
+    )
+    await daemon.hears_enforcement(
+        "RULE-012",
+        "AUTO_STOP_LOSS",
+        positions_closed=0,
+        orders_canceled=0,
+        contractId=MNQ,
+        order_id=order_id,
+        stopPrice=stop["stopPrice"],
+        size=2,
+    )
+    await daemon.publishes()
+
+    # It follows the profit, and it is a stop that holds.
+    daemon.move(MNQ, "21010")
+    await daemon.hears("GatewayUserOrder", id=order_id, stopPrice=Decimal("21007.5"))
+    daemon.move(MNQ, "21007.50")
+    await daemon.hears("GatewayUserTrade", profitAndLoss=Decimal("28.00"))
+    assert daemon.is_flat
+
+
+# Locks and days.
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_locked_account_can_neither_hold_nor_order(guard: Guard) -> None:
+    daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 100")
+    await daemon.lose(50)
+    await daemon.hears_lock("RULE-003")
+    await daemon.trade(BUY, 1)
+    await daemon.hears_enforcement(
+        "RULE-003", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0
+    )
+    order = await daemon.trade(BUY, 1, limit="20000")
+    await daemon.hears_enforcement(
+        "RULE-003", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    assert daemon.is_flat
+    await daemon.publishes("RULE-003")
+    assert len(daemon.heard("lockout_set")) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cooldown_ends_by_itself(guard: Guard) -> None:
+    daemon = await guard("[rules.cooldown_after_loss]\nloss_threshold = 100\ncooldown_seconds = 1")
+    await daemon.lose(50)
+    lock = await daemon.hears_lock("RULE-007")
+    cleared = await daemon.hears("lockout_cleared")
+    assert cleared["cleared_by"] == "TIMER_EXPIRY"
+    assert datetime.fromisoformat(cleared["cleared_at"]) >= datetime.fromisoformat(
+        lock["locked_until"]
+    )
+    await daemon.publishes()
+    await daemon.trade(BUY, 1)
+    await daemon.hears("GatewayUserPosition", size=1, averagePrice=Decimal("21000.25"))
+    assert daemon.held == {MNQ: 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_daily_reset_ends_the_lock_of_the_day(guard: Guard, clock: WallClock) -> None:
+    daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 100")
+    await daemon.lose(50)
+    lock = await daemon.hears_lock("RULE-003")
+    await daemon.publishes("RULE-003")
+    clock.set_to(datetime.fromisoformat(lock["locked_until"]))
+    assert (await daemon.hears("lockout_cleared"))["cleared_by"] == "DAILY_RESET"
+    (reset,) = daemon.heard("daily_reset")
+    assert reset == {
+        "reset_time": lock["locked_until"],
+        "previous_pnl": Decimal("-101.00"),
+        "previous_trade_count": 1,
+        "lockouts_cleared": True,
+    }
+    published = await daemon.publishes()
+    assert (published.realized_pnl, published.trade_count) == (0, 0)
+
+
+# The file, as ``twistd -n riskd --config FILE`` reads it.
+
+
+def limits(state_home: Path, account_id: int = 123) -> dict[str, dict[str, Any]]:
+    """Return the settings of the rules in force, as the published copy tells them."""
+    account: AccountState = read_published(state_home / "riskd").accounts[account_id]
+    return {limit.key: json.loads(limit.settings) for limit in account.limits.values()}
+
+
+def next_status(stream: websocket.WebSocket) -> dict[str, str]:
+    while True:
+        message = json.loads(stream.recv())
+        if message["type"] == "daemon_status":
+            data: dict[str, str] = message["data"]
+            return data
+
+
+def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: Path) -> None:
+    file = tmp_path / "riskd.toml"
+
+    def write(rule: str) -> None:
+        file.write_text(f"[rules.max_contracts]\n{rule}\n[[accounts]]\nid = 123\n")
+
+    write("limit = 5")
+    daemon = twistd("--port", "0", "--config", os.fspath(file))
+    stream = websocket.create_connection(f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS)
+    assert limits(state_home)["max_contracts"]["limit"] == 5
+
+    write("limit = 4")
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: limits(state_home)["max_contracts"]["limit"] == 4)
+
+    write("limitt = 3")
+    daemon.send_signal(signal.SIGHUP)
+    status = next_status(stream)
+    assert status["status"] == "ERROR"
+    assert "rules.max_contracts.limitt" in status["message"]
+    assert limits(state_home)["max_contracts"]["limit"] == 4
+
+    write("limit = 3")
+    daemon.send_signal(signal.SIGHUP)
+    assert next_status(stream)["status"] == "RUNNING"
+    wait_until(lambda: limits(state_home)["max_contracts"]["limit"] == 3)
+    stream.shutdown()
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert "Traceback" not in daemon.log
+
+
+def test_a_wrong_file_is_told_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "riskd.toml"
+    file.write_text(
+        """
+        strict = true
+        [rules.max_contract]
+        [rules.daily_realized_loss]
+        loss_limit = -500
+        [[accounts]]
+        id = 0
+        """
+    )
+    result = subprocess.run(
+        twistd_command("--port", "0", "--config", os.fspath(file)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    lines = result.stderr.splitlines()
+    assert all(line.startswith(f"riskd: {file}") for line in lines), result.stderr
+    keys = (
+        "strict",
+        "rules.max_contract",
+        "rules.daily_realized_loss.loss_limit",
+        "accounts[0].id",
+    )
+    for line, key in zip(lines, keys, strict=True):
+        assert f": {key}: " in line
+
+
+def test_the_example_starts(twistd: Start, tmp_path: Path, state_home: Path) -> None:
+    file = tmp_path / "riskd.toml"
+    shutil.copy(EXAMPLE, file)
+    daemon = twistd("--port", "0", "--config", os.fspath(file))
+    websocket.create_connection(
+        f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS
+    ).shutdown()
+    first, second = limits(state_home, 123), limits(state_home, 456)
+    assert first["max_contracts"]["limit"] == 3
+    assert second["max_contracts"]["limit"] == 5
+    assert set(first) - set(second) == {"cooldown_after_loss"}
+    assert "Traceback" not in daemon.log

@@ -1,0 +1,48 @@
+"""Recorded days, replayed through the pure core."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.rules.interface import (
+    ChangeStop,
+    Flatten,
+    LiftLock,
+    PlaceStop,
+    WithdrawStop,
+)
+from tests.replay_help import Replay, recording, settings
+
+DAYS = 10
+_INTENTS = {Flatten, LiftLock, PlaceStop, ChangeStop, WithdrawStop}
+
+
+def replayed() -> Replay:
+    replay = Replay(settings())
+    for moments in recording(DAYS):
+        replay.hear(moments)
+    return replay
+
+
+class ReplayTests(SynchronousTestCase):
+    def test_what_is_decided_follows_from_what_was_recorded(self) -> None:
+        first, second = replayed(), replayed()
+        self.assertEqual(first.decided, second.decided)
+        self.assertEqual(first.state, second.state)
+
+    def test_the_recording_is_in_order(self) -> None:
+        times = [moment.at for moments in recording(DAYS) for moment in moments]
+        self.assertEqual(times, sorted(times))
+
+    def test_most_rules_have_something_to_decide(self) -> None:
+        decided = replayed().decided
+        rules = {one.rule_id for one in decided}
+        self.assertGreaterEqual(len(rules), 8, sorted(rules))
+        kinds = {type(one.intent) for one in decided}
+        self.assertLessEqual(_INTENTS, kinds)
+
+    def test_what_is_opened_under_a_lock_is_decided_on(self) -> None:
+        reasons = [
+            one.intent.reason for one in replayed().decided if isinstance(one.intent, Flatten)
+        ]
+        self.assertTrue(any(reason.startswith("Locked: ") for reason in reasons))
