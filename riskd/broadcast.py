@@ -121,6 +121,13 @@ class ConsoleProtocol(WebSocketServerProtocol):
             "client {peer} connected, {count} in all", peer=self.peer, count=self.factory.count
         )
 
+    def send_frames(self, frames: bytes, count: int) -> None:
+        """Send ``count`` whole frames, if the client is still to be sent anything."""
+        # Autobahn itself would write them even after a close frame.
+        if self.state == self.STATE_OPEN and self.transport is not None:
+            self.transport.write(frames)
+            self.messages_sent += count
+
     def onMessageFrameBegin(self, length: int) -> None:
         """Close on a client that talks; what it says is not read."""
         super().onMessageFrameBegin(length)
@@ -191,7 +198,8 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._own_hosts: frozenset[str] = frozenset()
         self._clients: set[ConsoleProtocol] = set()
         self._prepare = prepare
-        self._joining: dict[ConsoleProtocol, list[Any]] = {}
+        self._joining: dict[ConsoleProtocol, list[bytes]] = {}
+        self._unsent: list[bytes] = []
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -257,8 +265,11 @@ class BroadcastServerFactory(WebSocketServerFactory):
 
     def add(self, client: ConsoleProtocol) -> None:
         """Send events to ``client`` from now on."""
-        for message in self._joining.pop(client, ()):
-            self._send(client, message)
+        # What the others are still to be sent is among what was kept for it.
+        self.flush()
+        kept = self._joining.pop(client, [])
+        if kept:
+            client.send_frames(b"".join(kept), len(kept))
         self._clients.add(client)
 
     def remove(self, client: ConsoleProtocol) -> None:
@@ -267,21 +278,29 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._clients.discard(client)
 
     def broadcast(self, event: Event) -> None:
-        """Send ``event`` to every client: encoded once, framed once."""
-        message = self.prepareMessage(encode(event), doNotCompress=True)
-        for client in tuple(self._clients):
-            self._send(client, message)
-        for kept in self._joining.values():
-            kept.append(message)
+        """Send ``event`` to every client: encoded once, framed once.
 
-    def _send(self, client: ConsoleProtocol, message: Any) -> None:
-        # sendPreparedMessage itself would write even after a close frame.
-        if client.state == client.STATE_OPEN:
-            client.sendPreparedMessage(message)
-            client.messages_sent += 1
+        What is told in one turn of the reactor is one write to each client, at the turn's end.  So a
+        burst keeps nobody waiting: neither the clients nor whatever is to be done about the burst.
+        """
+        frame: bytes = self.prepareMessage(encode(event), doNotCompress=True).payloadHybi
+        if not self._unsent:
+            self.clock.callLater(0, self.flush)
+        self._unsent.append(frame)
+        for kept in self._joining.values():
+            kept.append(frame)
+
+    def flush(self) -> None:
+        """Send what was broadcast in this turn."""
+        if self._unsent:
+            frames, count = b"".join(self._unsent), len(self._unsent)
+            self._unsent.clear()
+            for client in tuple(self._clients):
+                client.send_frames(frames, count)
 
     def close_all(self) -> Deferred[None]:
         """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""
+        self.flush()
         leaving = tuple(self._clients)
         for client in leaving:
             client.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")

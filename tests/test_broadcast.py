@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
-from riskd.events import encode
+from riskd.events import Event, encode
 from riskd.testing import make_event
 from tests.memory import MemoryTransport
 from tests.websocket_frames import (
@@ -74,6 +74,11 @@ class BroadcastTestCase(SynchronousTestCase):
             allowed_origins=["https://desk.example"],
         )
         self.factory.serve_at([("127.0.0.1", 8765), ("::1", 8765)])
+
+    def tell(self, event: Event) -> None:
+        """Broadcast ``event`` in a turn of its own."""
+        self.factory.broadcast(event)
+        self.clock.advance(0)
 
     def connect(self, request: bytes | None = None) -> Peer:
         peer = Peer(self.factory)
@@ -253,19 +258,38 @@ class StreamTests(BroadcastTestCase):
         events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
         for event in events:
             self.factory.broadcast(event)
+        self.clock.advance(0)
         for peer in peers:
             self.assertEqual(peer.frames(), [(TEXT, encode(event)) for event in events])
+
+    def test_what_is_told_in_one_turn_is_one_write(self) -> None:
+        peer = self.let_in()
+        written: list[bytes] = []
+        self.patch(peer.transport, "write", written.append)
+        events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
+        for event in events:
+            self.factory.broadcast(event)
+        self.assertEqual(written, [])
+        self.clock.advance(0)
+        (frames,) = written
+        self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
+
+    def test_the_last_word_goes_out_before_the_close(self) -> None:
+        peer = self.let_in()
+        self.factory.broadcast(make_event("daemon_status", {"status": "STOPPING"}))
+        self.factory.close_all()
+        self.assertEqual([opcode for opcode, _ in peer.frames()], [TEXT, CLOSE])
 
     def test_a_client_that_left_gets_nothing(self) -> None:
         peer, other = self.let_in(), self.let_in()
         peer.transport.loseConnection()
-        self.factory.broadcast(make_event("daemon_status", {}))
+        self.tell(make_event("daemon_status", {}))
         self.assertEqual((peer.take(), len(other.frames())), (b"", 1))
 
     def test_nothing_follows_a_close_frame(self) -> None:
         peer = self.let_in()
         peer.send(client_frame(TEXT, b"hello"))
-        self.factory.broadcast(make_event("daemon_status", {}))
+        self.tell(make_event("daemon_status", {}))
         self.assert_closed(peer, 1008)
 
     def test_a_client_that_leaves_during_a_broadcast_disturbs_nobody(self) -> None:
@@ -277,7 +301,7 @@ class StreamTests(BroadcastTestCase):
                 MemoryTransport.write(peer.transport, data)
 
             self.patch(peer.transport, "write", leave_too)
-        self.factory.broadcast(make_event("daemon_status", {}))
+        self.tell(make_event("daemon_status", {}))
         self.assertEqual(self.factory.count, 1)
 
 
@@ -298,10 +322,12 @@ class JoiningTests(BroadcastTestCase):
     def test_what_is_told_meanwhile_is_kept_and_comes_first(self) -> None:
         peer = self.connect()
         events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
-        self.factory.broadcast(events[0])
+        self.tell(events[0])
+        # In one turn: told before it is in, and after.
         self.factory.broadcast(events[1])
         self.prepared.callback(None)
         self.factory.broadcast(events[2])
+        self.clock.advance(0)
         _, _, frames = peer.take().partition(b"\r\n\r\n")
         self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
 
@@ -309,7 +335,7 @@ class JoiningTests(BroadcastTestCase):
         peer = self.connect()
         peer.transport.loseConnection()
         self.prepared.callback(None)
-        self.factory.broadcast(make_event("daemon_status", {}))
+        self.tell(make_event("daemon_status", {}))
         self.assertNotIn(b"101", peer.take())
         self.assertEqual(self.factory.count, 0)
 
@@ -457,7 +483,7 @@ class LogTests(BroadcastTestCase):
     def test_a_connection_is_told_from_beginning_to_end(self) -> None:
         def connect_and_leave() -> None:
             peer = self.let_in()
-            self.factory.broadcast(make_event("daemon_status", {}))
+            self.tell(make_event("daemon_status", {}))
             self.clock.advance(12.5)
             peer.send(client_frame(CLOSE, b"\x03\xe8"))
 

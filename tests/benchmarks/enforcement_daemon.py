@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
@@ -65,13 +65,6 @@ enabled = true
 id = {_ACCOUNT}
 watch = ["MNQ"]
 """
-
-
-class NoJournal(journal_daemon.NoJournal):
-    """Does nothing, at once, and says that it is done."""
-
-    def make_durable(self) -> Deferred[None]:
-        return succeed(None)
 
 
 @implementer(IGatewayListener)
@@ -200,7 +193,7 @@ async def measure(setting: Setting, breaches: int) -> None:
 def main(*, with_journal: bool, breaches: int) -> None:
     """Run until the breaches are measured."""
     if not with_journal:
-        tap.JournalService = NoJournal
+        tap.JournalService = journal_daemon.NoJournal
     catalogue = {rule.key: rule for rule in RULES}
     settings = read(_CONFIG, "benchmark", catalogue)
     sockets = listen(0)

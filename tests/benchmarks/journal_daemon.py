@@ -51,6 +51,9 @@ class NoJournal(JournalService):
     def changed(self, *, only_quotes: bool = False) -> None:
         """Let it be."""
 
+    def make_durable(self) -> Deferred[None]:
+        return succeed(None)
+
     def published(self) -> Deferred[None]:
         return succeed(None)
 
