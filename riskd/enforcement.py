@@ -20,11 +20,13 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from riskd.account import Flattening
 from riskd.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
 from riskd.flattening import (
     Closing,
+    concerns,
     has_ended,
     merged,
     report,
@@ -105,8 +107,8 @@ class Enforcer:
     :param now: gives the time of day, aware.
     :param tell_trouble: told in a sentence that the account cannot be made flat, and with an empty one
         that it is.
-    :param settled: called when a flatten is done and verified.
-    :param take_order: takes what the broker says of an order, as if the broker had told it unasked.
+    :param settled: called when a flatten is done and verified, with whether there was anything to do.
+    :param take: takes what the broker says of a position or an order, as if it had been told unasked.
     """
 
     def __init__(
@@ -116,8 +118,8 @@ class Enforcer:
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str], None],
-        settled: Callable[[], None],
-        take_order: Callable[[Payload], None],
+        settled: Callable[[bool], None],
+        take: Callable[[str, Payload], None],
     ) -> None:
         self._keeper = keeper
         self._gateway = gateway
@@ -125,7 +127,7 @@ class Enforcer:
         self._now = now
         self._tell_trouble = tell_trouble
         self._settled = settled
-        self._take_order = take_order
+        self._take = take
         self._is_stopped = False
         self._flattening: Deferred[None] | None = None
         self._tally = _Tally()
@@ -154,14 +156,14 @@ class Enforcer:
 
     def resume(self) -> None:
         """Go on with the flatten that is in the account's state, if it is not under way."""
-        if self._flattening is None and self._plan is not None:
+        if self._flattening is None and self._plan is not None and not self._is_stopped:
             self._tally = _Tally()
             # It may be done before there is a Deferred to hold on to.
             self._flattening = Deferred()
             under_way = Deferred.fromCoroutine(self._flatten())
             if self._flattening is not None:
                 self._flattening = under_way
-            under_way.addErrback(self._failed, "the flatten")
+            under_way.addErrback(self._flatten_failed)
 
     def reject(self, rule_id: str, wanted: RejectOrder) -> None:
         """Cancel an order that may not be, and tell."""
@@ -213,7 +215,7 @@ class Enforcer:
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
         self._flattening = None
         self._tell_trouble("")
-        self._settled()
+        self._settled(bool(self._tally.closed or self._tally.canceled))
 
     async def _intent_is_written(self) -> None:
         """Wait until the flatten is in the journal, but not for a slow disk."""
@@ -244,10 +246,27 @@ class Enforcer:
             held, working = await self._look()
         if to_close(plan, held) or to_cancel(plan, working) or to_resize(plan, working, held):
             return False
-        self._learn_closed(plan, held)
+        await self._learn(plan, held, working)
+        return True
+
+    async def _learn(
+        self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
+    ) -> None:
+        """Take what the broker says of all that was flattened: its events may come late, or never."""
+        found = {payload["contractId"] for payload in held}
+        self._keeper.close_vanished(
+            [
+                position.contract_id
+                for position in self._keeper.state.open_positions
+                if position.contract_id not in found and concerns(plan, position.contract_id)
+            ],
+            self._now(),
+        )
+        for payload in held:
+            if concerns(plan, payload["contractId"]):
+                self._take("GatewayUserPosition", payload)
         for order_id in self._vanished(plan, working):
             await self._learn_order(order_id)
-        return True
 
     async def _look(self) -> tuple[list[Payload], list[Payload]]:
         account_id = self._keeper.account_id
@@ -297,26 +316,12 @@ class Enforcer:
         if outcome is not _Canceling.GONE:
             self._tally.canceled.add(order_id)
 
-    def _learn_closed(self, plan: Flattening, held: Iterable[Payload]) -> None:
-        """Take that what was closed is closed: the gateway's own word on it may come late, or never."""
-        found = {payload["contractId"] for payload in held}
-        self._keeper.close_vanished(
-            [
-                position.contract_id
-                for position in self._keeper.state.open_positions
-                if position.contract_id not in found
-                and (plan.keep is None or plan.keep.get(position.contract_id) == 0)
-            ],
-            self._now(),
-        )
-
     def _vanished(self, plan: Flattening, working: Iterable[Payload]) -> list[int]:
         found = {payload["id"] for payload in working}
         return [
             order.id
             for order in self._keeper.state.working_orders
-            if order.id not in found
-            and (plan.keep is None or plan.keep.get(order.contract_id) == 0)
+            if order.id not in found and concerns(plan, order.contract_id)
         ]
 
     def _conclude(self, plan: Flattening, *, success: bool) -> None:
@@ -424,7 +429,7 @@ class Enforcer:
         except GatewayUnansweredError as error:
             _log.warn("asking for {order}: {error}", order=order_id, error=error)
             return {"status": GatewayOrderStatus.NONE}
-        self._take_order(payload)
+        self._take("GatewayUserOrder", payload)
         return payload
 
     # Stops.
@@ -560,7 +565,14 @@ class Enforcer:
                 f"{refusal.message}"
             )
 
-    def _failed(self, failure: Any, what: str) -> None:
+    def _flatten_failed(self, failure: Failure) -> None:
+        """Begin anew after a mistake of ours: what is not flat must become flat all the same."""
+        self._flattening = None
+        self._failed(failure, "the flatten")
+        if not self._is_stopped:
+            self._clock.callLater(RETRY_SECONDS[-1], self.resume)
+
+    def _failed(self, failure: Failure, what: str) -> None:
         if failure.check(CancelledError) is None:
             _log.failure("{what} failed: a mistake in riskd", failure, what=what)
             self._tell_trouble(

@@ -144,6 +144,11 @@ def _nearest_first(order: Payload) -> Decimal:
     return -price if is_sale == _is_stop(order) else Decimal(price)
 
 
+def concerns(flattening: Flattening, contract_id: str) -> bool:
+    """Tell whether a flatten has to do with a contract."""
+    return _kept(flattening, contract_id) is not None
+
+
 def _kept(flattening: Flattening, contract_id: str) -> int | None:
     """Return how many contracts may stay; ``None`` if it is none of the flatten's business."""
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)

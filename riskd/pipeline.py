@@ -101,7 +101,7 @@ class Pipeline(Service):
                 clock=clock,
                 now=now,
                 tell_trouble=self._tell_trouble,
-                take_order=lambda payload: self.user_event("GatewayUserOrder", payload),
+                take=self.user_event,
             )
             self.accounts[account.id] = Account(keeper, warden)
         self._quotes = mapping.QuoteBook()

@@ -86,7 +86,7 @@ class Warden:
     :param clock: times what is due.
     :param now: gives the time of day, aware.
     :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
-    :param take_order: takes what the broker says of an order.
+    :param take: takes what the broker says of a position or an order.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Warden:
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
-        take_order: Callable[[Payload], None],
+        take: Callable[[str, Payload], None],
     ) -> None:
         self._keeper = keeper
         self._settings = settings
@@ -116,7 +116,7 @@ class Warden:
             now,
             lambda trouble: tell_trouble(f"enforcement {keeper.account_id}", trouble),
             self._settled,
-            take_order,
+            take,
         )
         self._rules: tuple[RuleInForce, ...] = settings.rules
         self._is_loosening = False
@@ -229,8 +229,12 @@ class Warden:
     def _review(self) -> None:
         self._ask(Kind.REVIEW)
 
-    def _settled(self) -> None:
+    def _settled(self, did_something: bool) -> None:
         self._is_newly_flat = True
+        # A rule that wants the same again, though there was nothing to do, must not run in circles.
+        self._clock.callLater(0 if did_something else TICK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
         if self._is_active:
             self._tick()
             self._review()

@@ -70,6 +70,36 @@ class BreachTests(GuardTestCase):
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({MNQ: 1}, 1))
 
 
+class ReductionTests(GuardTestCase):
+    config = """
+    [rules.max_contracts_per_instrument]
+    limits = { MNQ = 2 }
+    """
+
+    def test_what_is_too_much_is_closed_and_the_stop_cut_with_it(self) -> None:
+        daemon = self.daemon
+        stop = daemon.trade(SELL, 2, stopPrice="20900")
+        daemon.trade(BUY, 2)
+        daemon.gateway.modify_order(ACCOUNT, stop, {"size": 3})
+        daemon.trade(BUY, 1)
+        self.assertEqual(daemon.held, {MNQ: 2})
+        (working,) = daemon.gateway.exchange.open_orders(ACCOUNT)
+        self.assertEqual((working["id"], working["size"]), (stop, 2))
+        daemon.advance(10)
+        (action,) = daemon.actions
+        self.assertEqual(action.details.contract_id, MNQ)
+        (held,) = daemon.state.open_positions
+        self.assertEqual(held.size, 2)
+        self.assertFalse(daemon.pipeline.accounts[ACCOUNT].warden._enforcer.is_flattening)
+
+    def test_it_is_done_again_and_again(self) -> None:
+        for _ in range(3):
+            self.daemon.trade(BUY, 3)
+            self.daemon.advance(1)
+            self.assertEqual(self.daemon.held, {MNQ: 2})
+        self.assertEqual(len(self.daemon.actions), 3)
+
+
 class LockoutTests(GuardTestCase):
     config = DAILY_LOSS
 

@@ -37,6 +37,9 @@ LOSS_LIMIT = Decimal(500)
 CONFIG = """
 [rules.max_contracts]
 limit = 4
+[rules.max_contracts_per_instrument]
+limits = { ES = 2 }
+unknown_symbol_action = "allow_unlimited"
 [rules.daily_realized_loss]
 loss_limit = 500
 [rules.cooldown_after_loss]
@@ -166,6 +169,7 @@ class GuardedAccount(RuleBasedStateMachine):
         assert sorted(daemon.state.orders) == sorted(daemon.working)
         assert abs(sum(map(abs, held.values()))) <= 4
         assert MES not in held
+        assert abs(held.get(ES, 0)) <= 2
         if self.broker_pnl() <= -LOSS_LIMIT and not self.was_freed:
             assert "RULE-003" in daemon.state.lockouts
 
