@@ -133,6 +133,7 @@ class LockoutTests(GuardTestCase):
 
     def test_what_is_opened_while_no_event_comes_is_closed_all_the_same(self) -> None:
         self.breach()
+        self.daemon.advance(30)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.daemon.trade(BUY, 1)
         self.daemon.trade(BUY, 1, limitPrice="20000")
@@ -162,6 +163,23 @@ class LockoutTests(GuardTestCase):
         self.daemon.trade(BUY, 1)
         self.assertEqual(self.daemon.held, {})
         self.assertEqual(len({lock.locked_at for lock in self.daemon.locks}), 1)
+
+    def test_a_lock_of_an_operators_is_finished_after_a_kill(self) -> None:
+        """No rule would set it again."""
+        self.daemon.trade(BUY, 1)
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("lunch", "trader", None)
+        self.daemon.advance(1)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 1}, []))
+        self.daemon.kill()
+        self.daemon.gateway.faults = Faults()
+        self.daemon.restart()
+        self.daemon.advance(1)
+        (action,), (lock,) = self.daemon.actions, self.daemon.locks
+        self.assertEqual(
+            (action.rule_id, action.action), ("OPERATOR", Action.CLOSE_ALL_AND_LOCKOUT)
+        )
+        self.assertEqual((self.daemon.held, lock.locked_until), ({}, None))
 
     def test_an_operator_frees_the_account(self) -> None:
         self.breach()
@@ -228,21 +246,22 @@ class CooldownTests(GuardTestCase):
 class StubbornBrokerTests(GuardTestCase):
     config = MAX_CONTRACTS
 
-    def statuses(self) -> list[Status]:
-        return [status.status for status in self.daemon.news(DaemonStatus)]
-
-    def test_refusals_are_repeated_until_the_broker_gives_way(self) -> None:
-        self.daemon.gateway.faults = Faults(refuse=1.0)
-        self.daemon.gateway.exchange.place_order  # noqa: B018
-        self.daemon.gateway.faults = Faults()
-        self.daemon.trade(BUY, 2)
-        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+    def breach_by_hand(self) -> None:
+        """Buy one more at the exchange itself, where requests meet no faults."""
         self.daemon.gateway.exchange.place_order(
             ACCOUNT,
             {"contractId": MNQ, "type": 2, "side": 0, "size": 1},
             self.daemon.now(),
         )
         self.daemon.move(MNQ, "21000")
+
+    def statuses(self) -> list[Status]:
+        return [status.status for status in self.daemon.news(DaemonStatus)]
+
+    def test_refusals_are_repeated_until_the_broker_gives_way(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.breach_by_hand()
         self.daemon.advance(3)
         self.assertEqual((self.daemon.held, self.daemon.actions), ({MNQ: 3}, []))
         self.daemon.advance(4)
@@ -257,26 +276,24 @@ class StubbornBrokerTests(GuardTestCase):
     def test_a_closing_that_was_done_but_not_answered_is_told_once(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(unanswered=1.0)
-        self.daemon.gateway.exchange.place_order(
-            ACCOUNT,
-            {"contractId": MNQ, "type": 2, "side": 0, "size": 1},
-            self.daemon.now(),
-        )
-        self.daemon.move(MNQ, "21000")
+        self.breach_by_hand()
         self.daemon.advance(10)
         (action,) = self.daemon.actions
         self.assertEqual((action.success, action.details.positions_closed), (True, 1))
         self.assertEqual(self.daemon.held, {})
 
+    def test_what_was_closed_is_known_to_be_closed_though_no_event_says_so(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.breach_by_hand()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.advance(0.5)
+        self.assertEqual((self.daemon.held, self.daemon.state.open_positions), ({}, ()))
+
     def test_a_kill_in_the_middle_is_finished_by_the_next_start(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
-        self.daemon.gateway.exchange.place_order(
-            ACCOUNT,
-            {"contractId": MNQ, "type": 2, "side": 0, "size": 1},
-            self.daemon.now(),
-        )
-        self.daemon.move(MNQ, "21000")
+        self.breach_by_hand()
         self.daemon.advance(1)
         self.daemon.kill()
         self.daemon.gateway.faults = Faults()

@@ -69,6 +69,7 @@ FAULTS = st.sampled_from(
         Faults(slow_seconds=3.0),
         Faults(fill_while_cancelled=0.7),
         Faults(lost_events=0.4),
+        Faults(lost_events=0.8),
         Faults(doubled_events=0.5),
         Faults(opening_half_again=True),
         Faults(partial_fills=0.7),
@@ -93,7 +94,11 @@ class GuardedAccount(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "daemon"):
-            self.daemon.close()
+            try:
+                self.settle()
+                self.locks_hold()
+            finally:
+                self.daemon.close()
 
     # What traders, brokers and machines do.
 
