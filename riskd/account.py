@@ -269,7 +269,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         positions={**known.positions, **since.positions},
         orders={key: order for key, order in working.items() if key not in since.final_orders},
         quotes={**known.quotes, **since.quotes},
-        lockouts={**known.lockouts, **since.lockouts},
+        lockouts=_merge_locks(known.lockouts, since.lockouts),
         enforcement=(*known.enforcement, *since.enforcement),
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
         day_began=max(began, default=None),
@@ -279,14 +279,35 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
     return _with_trades(together, {**known.trades, **since.trades})
 
 
+def _merge_locks(
+    known: Mapping[str, LockoutSet], since: Mapping[str, LockoutSet]
+) -> dict[str, LockoutSet]:
+    """Keep of each rule's locks the one that ends last."""
+    locks = {**known}
+    for rule_id, lock in since.items():
+        other = locks.get(rule_id)
+        if other is None or _end_of_lock(lock) >= _end_of_lock(other):
+            locks[rule_id] = lock
+    return locks
+
+
 def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
     return msgspec.structs.replace(
         since,
         can_trade=known.can_trade if since.can_trade is None else since.can_trade,
         charges={**known.charges, **since.charges},
         memory={**known.memory, **since.memory},
-        flattening=since.flattening or known.flattening,
+        flattening=_merge_flattenings(known.flattening, since.flattening),
         day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
+    )
+
+
+def _merge_flattenings(known: Flattening | None, since: Flattening | None) -> Flattening | None:
+    if known is None or since is None:
+        return since or known
+    # Of two that nobody has weighed against each other, all of both.
+    return msgspec.structs.replace(
+        since, keep=None, locks=(*known.locks, *since.locks), is_told=False
     )
 
 

@@ -144,6 +144,9 @@ def load(path: Path, rules: Mapping[str, IRule]) -> Settings:
     :raises ConfigError: it cannot be read, or something in it is wrong.
     """
     try:
+        # To open a pipe would wait for somebody to write into it.
+        if not path.is_file() and path.exists():
+            raise ConfigError(f"{path}: is no file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -92,6 +93,7 @@ PRODUCTS: Final[dict[str, Product]] = {
 """The products riskd knows by itself, by their code; a gateway's own word goes before this table."""
 
 
+@lru_cache(maxsize=1024)
 def known_contract(contract_id: str) -> Contract | None:
     """Return what the table of products says of ``contract_id``; ``None`` where it says nothing."""
     match = _CONTRACT_ID.fullmatch(contract_id)

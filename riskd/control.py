@@ -114,9 +114,7 @@ class IOperated(Interface):
     """All accounts of a daemon, as an operator sees them."""
 
     gateway_name = Attribute("the kind of gateway, such as ``practice``")
-    is_recovered = Attribute(
-        "whether what the daemon knew before it was started is known again, or cannot be known"
-    )
+    is_recovered = Attribute("whether what an earlier daemon knew is known again")
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
 
     def make_durable() -> Deferred[None]:
@@ -268,13 +266,15 @@ class Commands(CommandLocator):
     @UnlockCommand.responder
     def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """End all locks of an account."""
-        reason, account = self._reason(request), self._account_to_act_on(request)
+        reason, account = self._reason(request), self._account(request)
+        if not self._operated.is_recovered:
+            raise RefusedError("riskd could not read its journal yet; try again in a moment")
         return self._done(account, was_locked=account.unlock(reason, self.operator))
 
     @LockCommand.responder
     def lock(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """Flatten an account and lock it."""
-        reason, account = self._reason(request), self._account_to_act_on(request)
+        reason, account = self._reason(request), self._account(request)
         if request.until is not None and request.until <= self._now():
             raise RefusedError("the lock would end before it begins")
         was_locked = self._is_locked(account)
@@ -284,7 +284,7 @@ class Commands(CommandLocator):
     @FlattenCommand.responder
     def flatten(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """Close all positions of an account and cancel its orders."""
-        reason, account = self._reason(request), self._account_to_act_on(request)
+        reason, account = self._reason(request), self._account(request)
         was_locked = self._is_locked(account)
         account.flatten(reason, self.operator)
         return self._done(account, was_locked=was_locked)
@@ -306,12 +306,6 @@ class Commands(CommandLocator):
             known = ", ".join(map(str, accounts))
             raise RefusedError(f"riskd does not follow account {request.account}, but {known}")
         return accounts[request.account]
-
-    def _account_to_act_on(self, request: Request) -> IOperatedAccount:
-        account = self._account(request)
-        if not self._operated.is_recovered:
-            raise RefusedError("riskd is still reading its journal; try again in a moment")
-        return account
 
     def _reason(self, request: Request) -> str:
         """Return the reason in one line; nobody may write into the log with it."""

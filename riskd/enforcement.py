@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -42,7 +41,8 @@ from riskd.gateway.interface import (
     IGateway,
     Payload,
 )
-from riskd.keeper import AccountKeeper
+from riskd.gateway.requests import in_time
+from riskd.keeper import SETTLED_SECONDS, AccountKeeper
 from riskd.lockouts import telling
 from riskd.rules.interface import (
     OWN_STOP_TAG,
@@ -60,9 +60,6 @@ RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 
 OVERDUE_SECONDS: Final = 5.0
 """A flatten that is not verified by then is told as a failure, and goes on."""
-
-CALL_SECONDS: Final = 2.0
-"""How long the gateway may take to answer a request."""
 
 WRITE_SECONDS: Final = 0.005
 """How long a flatten waits for its intent to be on the disk: closing must not wait for a slow one."""
@@ -105,8 +102,7 @@ class Enforcer:
     :param gateway: the broker.
     :param clock: times repetitions.
     :param now: gives the time of day, aware.
-    :param tell_trouble: told in a sentence that the account cannot be made flat, and with an empty one
-        that it is.
+    :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
     :param settled: called when a flatten is done and verified, with whether there was anything to do.
     :param take: takes what the broker says of a position or an order, as if it had been told unasked.
     """
@@ -117,7 +113,7 @@ class Enforcer:
         gateway: IGateway,
         clock: IReactorTime,
         now: Callable[[], datetime],
-        tell_trouble: Callable[[str], None],
+        tell_trouble: Callable[[str, str], None],
         settled: Callable[[bool], None],
         take: Callable[[str, Payload], None],
     ) -> None:
@@ -152,6 +148,8 @@ class Enforcer:
         plan = wanted if known is None else merged(known, wanted)
         if plan is not known:
             self._keeper.change_risk(flattening=plan)
+            if self.is_flattening:
+                self._keeper.make_durable()
         self.resume()
 
     def resume(self) -> None:
@@ -159,9 +157,10 @@ class Enforcer:
         if self._flattening is None and self._plan is not None and not self._is_stopped:
             self._tally = _Tally()
             # It may be done before there is a Deferred to hold on to.
-            self._flattening = Deferred()
+            beginning: Deferred[None] = Deferred()
+            self._flattening = beginning
             under_way = Deferred.fromCoroutine(self._flatten())
-            if self._flattening is not None:
+            if self._flattening is beginning:
                 self._flattening = under_way
             under_way.addErrback(self._flatten_failed)
 
@@ -206,7 +205,7 @@ class Enforcer:
             )
             plan = self._plan
             if is_overdue and plan is not None:
-                self._tell_trouble(
+                self._tell_not_flat(
                     f"Account {self._keeper.account_id} is not flat yet, riskd keeps trying: "
                     f"{plan.reason}"
                 )
@@ -214,7 +213,7 @@ class Enforcer:
                     self._conclude(plan, success=False)
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
         self._flattening = None
-        self._tell_trouble("")
+        self._tell_not_flat("")
         self._settled(bool(self._tally.closed or self._tally.canceled))
 
     async def _intent_is_written(self) -> None:
@@ -230,12 +229,13 @@ class Enforcer:
         """Try to flatten; return whether it is done.  Nothing but a cancellation stops the next try."""
         try:
             return await self._try_to_flatten(plan)
-        except CancelledError:
-            raise
         except GatewayError as error:
             # A read that failed does not mean flat.
             _log.warn("account {account}: {error}", account=self._keeper.account_id, error=error)
-        except Exception:  # noqa: BLE001  # a payload that nobody expected, perhaps; the next may be sound
+        except Exception:  # a payload that nobody expected, perhaps; the next may be sound
+            # Whatever a cancellation is wrapped in, nothing goes on.
+            if self._is_stopped:
+                raise
             _log.failure("a try to flatten failed: a mistake in riskd")
         return False
 
@@ -244,6 +244,8 @@ class Enforcer:
         held, working = await self._look()
         if await self._act(plan, held, working):
             held, working = await self._look()
+        elif self._is_contradicted(plan, held):
+            return False
         if to_close(plan, held) or to_cancel(plan, working) or to_resize(plan, working, held):
             return False
         await self._learn(plan, held, working)
@@ -267,6 +269,16 @@ class Enforcer:
                 self._take("GatewayUserPosition", payload)
         for order_id in self._vanished(plan, working):
             await self._learn_order(order_id)
+
+    def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
+        """Tell whether the broker has told of a position so lately that its searches may not know it."""
+        found = {payload["contractId"] for payload in held}
+        return any(
+            position.contract_id not in found
+            and concerns(plan, position.contract_id)
+            and self._keeper.was_heard_within(position.contract_id, SETTLED_SECONDS)
+            for position in self._keeper.state.open_positions
+        )
 
     async def _look(self) -> tuple[list[Payload], list[Payload]]:
         account_id = self._keeper.account_id
@@ -309,6 +321,8 @@ class Enforcer:
             return
         except GatewayUnansweredError as error:
             _log.warn("closing {contract}: {error}", contract=contract_id, error=error)
+        else:
+            self._tell_refused("")
         self._tally.closed.add(contract_id)
 
     async def _cancel_for_flatten(self, order_id: int) -> None:
@@ -396,12 +410,14 @@ class Enforcer:
             )
         except GatewayRefusedError as refusal:
             if refusal.code == _GONE:
+                self._tell_refused("")
                 return _Canceling.GONE
             self._note_refusal(refusal, _CANCEL_REFUSED_FOR_GOOD)
             return _Canceling.UNKNOWN
         except GatewayUnansweredError as error:
             _log.warn("canceling {order}: {error}", order=order_id, error=error)
             return _Canceling.UNKNOWN
+        self._tell_refused("")
         return _Canceling.CANCELED
 
     async def _modify(self, order_id: int, changes: Payload) -> None:
@@ -531,9 +547,7 @@ class Enforcer:
         :raises GatewayError: it refused, or did not answer in time.
         """
         try:
-            return await answer.addTimeout(CALL_SECONDS, self._clock)
-        except DeferredTimeoutError:
-            raise GatewayUnansweredError(request, f"nothing in {CALL_SECONDS} s") from None
+            return await in_time(request, answer, self._clock)
         finally:
             # However a gateway answers what was left waiting, nothing goes on.
             if self._is_stopped:
@@ -557,10 +571,16 @@ class Enforcer:
 
         under_way.addBoth(done).addErrback(self._failed, str(key))
 
+    def _tell_not_flat(self, sentence: str) -> None:
+        self._tell_trouble(f"enforcement {self._keeper.account_id}", sentence)
+
+    def _tell_refused(self, sentence: str) -> None:
+        self._tell_trouble(f"refusal {self._keeper.account_id}", sentence)
+
     def _note_refusal(self, refusal: GatewayRefusedError, for_good: int | None) -> None:
         _log.warn("{refusal}", refusal=refusal)
         if refusal.code == for_good:
-            self._tell_trouble(
+            self._tell_refused(
                 f"The broker refuses to let riskd act for account {self._keeper.account_id}: "
                 f"{refusal.message}"
             )
@@ -568,16 +588,18 @@ class Enforcer:
     def _flatten_failed(self, failure: Failure) -> None:
         """Begin anew after a mistake of ours: what is not flat must become flat all the same."""
         self._flattening = None
-        self._failed(failure, "the flatten")
         if not self._is_stopped:
+            self._failed(failure, "the flatten")
+            self._tell_not_flat(
+                f"Enforcement failed for account {self._keeper.account_id}, riskd tries again: "
+                "a mistake in riskd"
+            )
             self._clock.callLater(RETRY_SECONDS[-1], self.resume)
 
     def _failed(self, failure: Failure, what: str) -> None:
-        if failure.check(CancelledError) is None:
+        # What is not done will be seen again by the rules.
+        if failure.check(CancelledError) is None and not self._is_stopped:
             _log.failure("{what} failed: a mistake in riskd", failure, what=what)
-            self._tell_trouble(
-                f"Enforcement failed for account {self._keeper.account_id}: a mistake in riskd"
-            )
 
 
 def _stop_order(wanted: PlaceStop, tag: str) -> Payload:

@@ -149,6 +149,16 @@ def concerns(flattening: Flattening, contract_id: str) -> bool:
     return _kept(flattening, contract_id) is not None
 
 
+def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
+    """Tell whether a flatten closes all that another one, which keeps ``keep``, would close."""
+    if flattening.keep is None:
+        return True
+    return keep is not None and all(
+        contract_id in flattening.keep and flattening.keep[contract_id] <= size
+        for contract_id, size in keep.items()
+    )
+
+
 def _kept(flattening: Flattening, contract_id: str) -> int | None:
     """Return how many contracts may stay; ``None`` if it is none of the flatten's business."""
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -28,13 +28,13 @@ from riskd.events import (
     Event,
     EventData,
     GatewayUserOrder,
+    GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
     MarketQuote,
     OrderState,
     encode_data,
 )
-from riskd.gateway.interface import Payload
 from riskd.journal.service import JournalService
 
 _log = Logger()
@@ -44,6 +44,15 @@ DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyRese
 
 _LOGGED: Final = (LockoutSet, LockoutCleared, DailyReset)
 """What goes to the journal's log; enforcement actions have a table of their own."""
+
+SETTLED_SECONDS: Final = 1.0
+"""How long the gateway's searches may trail what it did.
+
+Source: what clients see of the live gateway; about a tenth of a second.
+"""
+
+_MAX_REMEMBERED: Final = 4096
+"""Trades and events that are remembered, lest a late copy of one is taken for news."""
 
 _MAX_LOG: Final = 256
 """Log entries that are held in memory, long after they were written."""
@@ -56,6 +65,7 @@ class AccountKeeper:
     :param watch: tickers whose quotes its consoles want to see even while it holds nothing in them.
     :param journal: what survives the daemon.
     :param broadcast: the one way out.
+    :param seconds: gives the seconds of a clock that nobody sets.
     :ivar state: what is known of the account, and was told.
     """
 
@@ -65,8 +75,12 @@ class AccountKeeper:
         watch: Iterable[str],
         journal: JournalService,
         broadcast: Callable[[Event], None],
+        seconds: Callable[[], float],
     ) -> None:
         self.account_id = account_id
+        self._seconds = seconds
+        self._heard: dict[object, float] = {}
+        self._past_trades: dict[int, None] = {}
         self.watch = frozenset(watch)
         self._journal = journal
         self._broadcast = broadcast
@@ -88,6 +102,8 @@ class AccountKeeper:
 
     def take(self, data: EventData) -> bool:
         """Apply what the gateway said, tell it if it is news, and return whether it was."""
+        if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
+            return False
         event = Event(self.account_id, data)
         after = apply(self.state, event)
         if after is self.state:
@@ -132,8 +148,29 @@ class AccountKeeper:
             )
         )
 
+    def note_heard(self, key: object) -> None:
+        """Note that the broker has told just now of a position, by contract id, or of an order, by id."""
+        self._heard.pop(key, None)
+        self._heard[key] = self._seconds()
+        if len(self._heard) > _MAX_REMEMBERED:
+            del self._heard[next(iter(self._heard))]
+
+    def was_heard_within(self, key: object, seconds: float) -> bool:
+        """Tell whether the broker has told of ``key`` in the last ``seconds``, whatever the wall clock says."""
+        heard = self._heard.get(key)
+        return heard is not None and self._seconds() - heard < seconds
+
+    def _forget_trades(self, before: AccountState) -> None:
+        """Remember the ids of trades that went with their day: told again, they are none of the next."""
+        for trade_id in before.trades:
+            if trade_id not in self.state.trades:
+                self._past_trades[trade_id] = None
+        while len(self._past_trades) > _MAX_REMEMBERED:
+            del self._past_trades[next(iter(self._past_trades))]
+
     def void_trade(self, trade_id: int) -> bool:
         """Take a trade back that the broker voided; return whether it had counted."""
+        self._past_trades[trade_id] = None
         after = without_trade(self.state, trade_id)
         if after is self.state:
             return False
@@ -188,7 +225,9 @@ class AccountKeeper:
 
     def learn(self, event: Event) -> None:
         """Apply ``event``, which is told elsewhere."""
-        self.state = apply(self.state, event)
+        before, self.state = self.state, apply(self.state, event)
+        if isinstance(event.data, DailyReset):
+            self._forget_trades(before)
         self._journal.changed()
 
     def log(self, at: datetime, kind: str, data: str) -> None:
@@ -205,8 +244,8 @@ class AccountKeeper:
         if self.state.limits != limits:
             self._change(limits=limits)
 
-    def begin_first_day(self, began: datetime) -> None:
-        """Note when the trading day began that riskd is started in for the first time."""
+    def count_since(self, began: datetime) -> None:
+        """Count the trading day from ``began`` on, without telling of a reset."""
         self.state = begin_day(self.state, began)
         self._journal.changed()
 
@@ -225,41 +264,6 @@ class AccountKeeper:
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
         self._journal.changed()
-
-
-def vanished_positions(
-    state: AccountState, held: Iterable[Payload], before: datetime
-) -> list[str]:
-    """Return the contracts that a state holds and the gateway does not.
-
-    :param held: payloads of the positions that the gateway knows.
-    :param before: what the state learned later than this, the gateway's answer may not know yet.
-    """
-    found = {payload.get("contractId") for payload in held}
-    return [
-        position.contract_id
-        for position in state.open_positions
-        if position.contract_id not in found and position.updated_at <= before
-    ]
-
-
-def vanished_orders(
-    state: AccountState, working: Iterable[Payload], before: datetime
-) -> list[GatewayUserOrder]:
-    """Return the orders that work in a state and not at the gateway; see :func:`vanished_positions`."""
-    found = {payload.get("id") for payload in working}
-    return [
-        order
-        for order in state.working_orders
-        if order.id not in found and order.updated_at <= before
-    ]
-
-
-SETTLED: Final = timedelta(seconds=1)
-"""How long the gateway's searches may trail what it did.
-
-Source: what clients see of the live gateway; about a tenth of a second.
-"""
 
 
 def _moment(data: LockoutSet | LockoutCleared | DailyReset) -> datetime:

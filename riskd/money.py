@@ -17,7 +17,7 @@ _WIDE: Final = Context(prec=60)
 
 def to_cents(amount: Decimal) -> Decimal:
     """Return ``amount`` in dollars, rounded half-even to the cent; nothing is never ``-0.00``."""
-    return _WIDE.add(amount.quantize(_CENT, ROUND_HALF_EVEN, _WIDE), 0)
+    return amount.quantize(_CENT, ROUND_HALF_EVEN, _WIDE) or ZERO
 
 
 def profit(

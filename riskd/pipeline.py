@@ -7,21 +7,22 @@ accounts it concerns.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.account import AccountState
-from riskd.config import Settings
+from riskd.config import AccountSettings, Settings
 from riskd.control import IOperated, IOperatedAccount
 from riskd.events import DaemonStatus, Event, GatewayUserOrder, Status
 from riskd.gateway import mapping
@@ -33,15 +34,24 @@ from riskd.gateway.interface import (
     IGatewayListener,
     Payload,
 )
+from riskd.gateway.requests import in_time
 from riskd.journal.service import JournalService
 from riskd.journal.store import Recovery
-from riskd.keeper import SETTLED, AccountKeeper, vanished_orders, vanished_positions
+from riskd.keeper import SETTLED_SECONDS, AccountKeeper
+from riskd.lockouts import is_locked
 from riskd.rules.interface import IRule
 from riskd.warden import Warden
 
 _log = Logger()
+_T = TypeVar("_T")
 
 _A_DAY: Final = timedelta(days=1)
+
+BEGIN_AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
+"""How long to wait before a gateway that did not answer at the start is asked again."""
+
+_HEARD_BY: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
+"""What positions and orders are remembered by when an event tells of them."""
 
 PATROL_SECONDS: Final = 5.0
 """How often a locked account is looked at, lest it trade with an event lost on the way."""
@@ -71,7 +81,7 @@ class Pipeline(Service):
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
     :ivar accounts: by account id.
-    :ivar is_recovered: whether what the journal knows was taken over, or cannot be read now.
+    :ivar is_recovered: whether what the journal knows was taken over.
     :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
     """
 
@@ -85,25 +95,16 @@ class Pipeline(Service):
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule] | None = None,
     ) -> None:
+        self._clock = clock
         self._gateway = gateway
         self._journal = journal
         self._broadcast = broadcast
         self._now = now
+        self._is_strict = settings.strict_mode
+        self._catalogue = catalogue or {}
         self.accounts: dict[int, Account] = {}
         for account in settings.accounts:
-            keeper = AccountKeeper(account.id, account.watch, journal, broadcast)
-            warden = Warden(
-                keeper,
-                account,
-                is_strict=settings.strict_mode,
-                catalogue=catalogue or {},
-                gateway=gateway,
-                clock=clock,
-                now=now,
-                tell_trouble=self._tell_trouble,
-                take=self.user_event,
-            )
-            self.accounts[account.id] = Account(keeper, warden)
+            self._follow(account)
         self._quotes = mapping.QuoteBook()
         self._contracts_asked: set[str] = set()
         self._starting: Deferred[None] | None = None
@@ -116,6 +117,24 @@ class Pipeline(Service):
         self._patrol.clock = clock
         self._rounds = 0
         self._looking: dict[int, Deferred[None]] = {}
+
+    def _follow(self, settings: AccountSettings) -> Account:
+        keeper = AccountKeeper(
+            settings.id, settings.watch, self._journal, self._broadcast, self._clock.seconds
+        )
+        warden = Warden(
+            keeper,
+            settings,
+            is_strict=self._is_strict,
+            catalogue=self._catalogue,
+            gateway=self._gateway,
+            clock=self._clock,
+            now=self._now,
+            tell_trouble=self.tell_trouble,
+            take=self._hear,
+        )
+        self.accounts[settings.id] = Account(keeper, warden)
+        return self.accounts[settings.id]
 
     def startService(self) -> None:
         """Get in step with the gateway, then say RUNNING."""
@@ -170,13 +189,6 @@ class Pipeline(Service):
         """Write what is so; fire when it is on the disk, or when it cannot be written now."""
         return self._journal.make_durable()
 
-    def tell_trouble(self, source: str, sentence: str) -> None:
-        """Tell every console of trouble; with an empty ``sentence``, that it is over.
-
-        :param source: what is in trouble; each has one sentence at a time.
-        """
-        self._tell_trouble(source, sentence)
-
     def announce(self, event: Event) -> Deferred[None]:
         """Apply ``event`` to the account it is about, or to all if it is about the daemon; tell it.
 
@@ -193,6 +205,14 @@ class Pipeline(Service):
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Take what happened to an account; see :class:`IGatewayListener`."""
+        with self._fenced(target):
+            account = self.accounts.get(payload.get("accountId", 0))
+            if account is not None and target in _HEARD_BY:
+                account.keeper.note_heard(payload.get(_HEARD_BY[target]))
+            self._take_user_event(target, payload)
+
+    def _hear(self, target: str, payload: Payload) -> None:
+        """Take what the gateway tells or answers."""
         with self._fenced(target):
             self._take_user_event(target, payload)
 
@@ -255,11 +275,9 @@ class Pipeline(Service):
             # A half-turn is no trade to be told, but what it costs counts.
             account.warden.review()
 
-    def _take_position(
-        self, account: Account, payload: Payload, received: datetime | None = None
-    ) -> None:
+    def _take_position(self, account: Account, payload: Payload) -> None:
         last = account.keeper.state.positions.get(payload.get("contractId", ""))
-        position = mapping.position(payload, last, received or self._now())
+        position = mapping.position(payload, last, self._now())
         if account.keeper.take(position):
             account.warden.heard(position)
 
@@ -296,58 +314,90 @@ class Pipeline(Service):
         await self._journal.recover(
             self.accounts, self._states, self._recovered, self._journal_trouble
         )
-        self.is_recovered = True
+        if not self.is_recovered:
+            # The locks that the journal holds are in its copy, too.
+            self._take_over(await self._journal.read_copy())
         await self._gateway.start(self)
         for account in self.accounts.values():
             account.warden.prepare()
-            await self._get_in_step(account)
+        await gatherResults(
+            [Deferred.fromCoroutine(self._begin(each)) for each in self.accounts.values()]
+        )
         self._is_in_step = True
         self._say_how_it_is()
-        for account in self.accounts.values():
-            account.warden.begin()
         self._patrol.start(PATROL_SECONDS, now=False).addErrback(
             lambda failure: _log.failure("looking around", failure)
         )
         self.in_step.callback(None)
 
+    async def _begin(self, account: Account) -> None:
+        """Guard an account as soon as the gateway says what it holds."""
+        account_id = account.keeper.account_id
+        for attempt in itertools.count():
+            try:
+                await self._get_in_step(account)
+                break
+            except GatewayError as error:
+                self.tell_trouble(
+                    f"begin {account_id}",
+                    f"The gateway does not say what account {account_id} holds, its rules wait: {error}",
+                )
+                wait = BEGIN_AGAIN_SECONDS[min(attempt, len(BEGIN_AGAIN_SECONDS) - 1)]
+                await deferLater(self._clock, wait)
+        with self._fenced("review at the start"):
+            account.warden.begin()
+        self.tell_trouble(f"begin {account_id}", "")
+
     async def _get_in_step(self, account: Account) -> None:
         """Let the gateway's word replace what differs.
 
         What came while it was asked is newer than its answer.
+
+        :raises GatewayError: the gateway does not say all.
         """
-        keeper, account_id = account.keeper, account.keeper.account_id
-        asked = self._now()
-        self.user_event("GatewayUserAccount", await self._gateway.search_account(account_id))
-        held = await self._gateway.search_open_positions(account_id)
-        working = await self._gateway.search_open_orders(account_id)
-        trades = await self._gateway.search_trades(
-            account_id, keeper.state.day_began or asked - _A_DAY
+        keeper, account_id, gateway = account.keeper, account.keeper.account_id, self._gateway
+        began = self._clock.seconds()
+        trailing = SETTLED_SECONDS if self._is_in_step else 0.0
+        self._hear(
+            "GatewayUserAccount",
+            await self._ask("Account/search", gateway.search_account(account_id)),
         )
+        held = await self._ask("Position/searchOpen", gateway.search_open_positions(account_id))
+        working = await self._ask("Order/searchOpen", gateway.search_open_orders(account_id))
+        since = keeper.state.day_began or self._now() - _A_DAY
+        trades = await self._ask("Trade/search", gateway.search_trades(account_id, since))
         for payload in trades:
-            self.user_event("GatewayUserTrade", payload)
-        before = asked - SETTLED if self._is_in_step else asked
-        for closed in keeper.close_vanished(
-            vanished_positions(keeper.state, held, before), self._now()
-        ):
+            self._hear("GatewayUserTrade", payload)
+
+        def is_newer(key: object) -> bool:
+            """Tell whether an event may be newer than what was found."""
+            return keeper.was_heard_within(key, self._clock.seconds() - began + trailing)
+
+        found = {payload.get("contractId") for payload in held}
+        gone = [
+            position.contract_id
+            for position in keeper.state.open_positions
+            if position.contract_id not in found and not is_newer(position.contract_id)
+        ]
+        for closed in keeper.close_vanished(gone, self._now()):
             account.warden.heard(closed)
         for payload in held:
-            with self._fenced("GatewayUserPosition"):
-                self._take_position_found(account, payload, asked)
-        for order in vanished_orders(keeper.state, working, before):
-            await self._find_end_of(account, order)
+            if not is_newer(payload.get("contractId")):
+                self._hear("GatewayUserPosition", payload)
+        works = {payload.get("id") for payload in working}
+        for order in keeper.state.working_orders:
+            if order.id not in works and not is_newer(order.id):
+                await self._find_end_of(account, order)
         for payload in working:
-            self.user_event("GatewayUserOrder", payload)
-
-    def _take_position_found(self, account: Account, payload: Payload, asked: datetime) -> None:
-        known = account.keeper.state.positions.get(payload.get("contractId", ""))
-        if known is None or known.updated_at <= asked:
-            self._take_position(account, payload, asked)
+            self._hear("GatewayUserOrder", payload)
 
     async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
         """Tell what became of an order that does not work any more."""
         keeper = account.keeper
         try:
-            payload = await self._gateway.search_order(keeper.account_id, order.id)
+            payload = await self._ask(
+                "Order/searchById", self._gateway.search_order(keeper.account_id, order.id)
+            )
         except GatewayRefusedError as refusal:
             _log.warn(
                 "order {id} is unknown to the gateway and counts as canceled: {refusal}",
@@ -356,7 +406,10 @@ class Pipeline(Service):
             )
             keeper.end_vanished(order, self._now())
             return
-        self.user_event("GatewayUserOrder", payload)
+        self._hear("GatewayUserOrder", payload)
+
+    async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
+        return await in_time(request, answer, self._clock)
 
     def _look_around(self) -> None:
         """See now and then whether an event was lost; of a locked account, every few seconds."""
@@ -375,40 +428,68 @@ class Pipeline(Service):
             self._looking.pop(account_id, None)
             return result
 
+        def looked(_result: None) -> None:
+            self.tell_trouble(f"look {account_id}", "")
+            account.warden.review()
+
         def failed(failure: Failure) -> None:
             if failure.check(GatewayError) is not None:
                 _log.warn("looking at account {id}: {error}", id=account_id, error=failure.value)
+                self.tell_trouble(
+                    f"look {account_id}",
+                    f"The gateway does not say what account {account_id} holds",
+                )
             elif failure.check(CancelledError) is None:
                 _log.failure("looking at account {id}", failure, id=account_id)
 
         self._looking[account_id] = Deferred()
         looking = Deferred.fromCoroutine(self._get_in_step(account))
         self._looking[account_id] = looking
-        looking.addBoth(done).addCallback(lambda _: account.warden.review()).addErrback(failed)
+        looking.addBoth(done).addCallback(looked).addErrback(failed)
 
     def _states(self) -> list[AccountState]:
         return [account.keeper.truth for account in self.accounts.values()]
 
     def _recovered(self, recovery: Recovery) -> None:
-        for account_id, known in recovery.accounts.items():
-            if account_id in self.accounts:
-                self.accounts[account_id].keeper.recover(known)
-                self.accounts[account_id].warden.recover(known)
+        self.is_recovered = True
+        self._take_over(recovery.accounts)
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.
             for account in self.accounts.values():
+                account.warden.resume()
                 self._look_at(account)
         if recovery.problem:
             _log.error("{problem}", problem=recovery.problem)
             self._say(Status.ERROR, recovery.problem)
 
+    def _take_over(self, known: Mapping[int, AccountState]) -> None:
+        """Go on from what an earlier daemon knew."""
+        for account_id, found in known.items():
+            if account_id not in self.accounts and _is_to_be_guarded(found, self._now()):
+                _log.warn(
+                    "account {id} is locked, and followed until it is free, "
+                    "though the configuration does not name it any more",
+                    id=account_id,
+                )
+                self._follow(AccountSettings(id=account_id))
+        followed = {key: found for key, found in known.items() if key in self.accounts}
+        # All locks first: no mistake in what follows may keep one from being taken over.
+        for account_id, found in followed.items():
+            self.accounts[account_id].keeper.recover(found)
+        for account_id, found in followed.items():
+            self.accounts[account_id].warden.recover(found)
+
     # How the daemon is.
 
     def _journal_trouble(self, trouble: str) -> None:
-        self._tell_trouble("journal", trouble)
+        self.tell_trouble("journal", trouble)
 
-    def _tell_trouble(self, source: str, sentence: str) -> None:
-        """Say ERROR for as long as anything is in trouble, each time with the latest of it."""
+    def tell_trouble(self, source: str, sentence: str) -> None:
+        """Say ERROR for as long as anything is in trouble, each time with the latest of it.
+
+        :param source: what is in trouble; each has one sentence at a time.
+        :param sentence: for a trader to read; an empty one says that the source's trouble is over.
+        """
         if self._troubles.get(source, "") == sentence:
             return
         self._troubles.pop(source, None)
@@ -449,7 +530,9 @@ class Pipeline(Service):
 
     async def _learn_contract(self, contract_id: str) -> None:
         try:
-            contract = mapping.contract(await self._gateway.search_contract(contract_id))
+            contract = mapping.contract(
+                await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
+            )
         except GatewayUnansweredError as error:
             # Whoever mentions it next asks again.
             self._contracts_asked.discard(contract_id)
@@ -466,6 +549,10 @@ class Pipeline(Service):
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.
             account.warden.review()
+
+
+def _is_to_be_guarded(state: AccountState, now: datetime) -> bool:
+    return is_locked(state, now) or state.risk.flattening is not None
 
 
 def _label(gateway: IGateway) -> str:

@@ -186,7 +186,7 @@ def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> RuleReport:
     """Return how far an account is from a rule's limits; a rule that fails to say hides no other."""
-    rule, settings = in_force
+    rule, settings = in_force.rule, in_force.settings
     gauges: tuple[GaugeReport, ...] = ()
     trouble = ""
     try:

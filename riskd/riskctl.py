@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -76,6 +77,9 @@ class RiskctlError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``riskctl``; return its exit status."""
     options = parse(arguments, datetime.now(UTC))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A reason may hold what this terminal's encoding cannot show.
+        sys.stdout.reconfigure(errors="replace")
     try:
         return _run(options)
     except RiskctlError as error:
@@ -203,7 +207,8 @@ def _account(text: str) -> int:
 def _reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a reason is missing")
-    return text
+    # What the terminal's encoding could not read cannot be sent either.
+    return text.encode(errors="replace").decode()
 
 
 def minutes_from(text: str, now: datetime) -> datetime:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.logger import FileLogObserver, ILogObserver, Logger, jsonFileLogObserver
+from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -155,7 +158,8 @@ def makeService(options: Options) -> Daemon:
     reload = None
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
-    Signals(reactor, reload).setServiceParent(daemon)
+    is_detached = options.parent is not None and not options.parent.get("nodaemon", True)
+    Signals(reactor, reload, is_detached=is_detached).setServiceParent(daemon)
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = _json_log(options.parent)
     return daemon
@@ -212,29 +216,55 @@ class Reloader:
     :param catalogue: all rules there are, by key.
     :param settings: what the daemon was started with.
     :param pipeline: told of what is new, and of trouble.
+    :param in_thread: calls what it is given where it may block.
     """
 
     def __init__(
-        self, path: Path, catalogue: Mapping[str, IRule], settings: Settings, pipeline: Pipeline
+        self,
+        path: Path,
+        catalogue: Mapping[str, IRule],
+        settings: Settings,
+        pipeline: Pipeline,
+        in_thread: Callable[[Callable[[], Settings]], Deferred[Settings]] = deferToThread,
     ) -> None:
         self._path = path
         self._catalogue = catalogue
         self._started_with = settings
         self._pipeline = pipeline
+        self._in_thread = in_thread
+        self._is_reading = False
+        self._is_to_read_again = False
 
     def __call__(self) -> None:
-        """Read it now."""
-        try:
-            settings = load(self._path, self._catalogue)
-        except ConfigError as error:
-            for problem in error.problems:
-                _log.error("{problem}", problem=problem)
-            more = len(error.problems) - 1
-            self._tell(
-                f"The configuration is wrong, the old one stays in force: {error.problems[0]}"
-                + (f" (and {more} more, see the log)" if more else "")
-            )
+        """Read it now, in a thread: no rule waits for a slow disk or a strange file."""
+        # The last word counts: who changes the file while it is read, asks again.
+        if self._is_reading:
+            self._is_to_read_again = True
             return
+        self._is_reading = True
+        read = self._in_thread(lambda: load(self._path, self._catalogue))
+        read.addCallbacks(self._take, self._refuse).addBoth(self._is_read)
+
+    def _is_read(self, result: object) -> None:
+        if isinstance(result, Failure):
+            _log.failure("a mistake in riskd, in the configuration", result)
+        self._is_reading = False
+        if self._is_to_read_again:
+            self._is_to_read_again = False
+            self()
+
+    def _refuse(self, failure: Failure) -> None:
+        failure.trap(ConfigError)
+        problems: tuple[str, ...] = failure.value.problems  # type: ignore[union-attr]
+        for problem in problems:
+            _log.error("{problem}", problem=problem)
+        more = len(problems) - 1
+        self._tell(
+            f"The configuration is wrong, the old one stays in force: {problems[0]}"
+            + (f" (and {more} more, see the log)" if more else "")
+        )
+
+    def _take(self, settings: Settings) -> None:
         notes = [self._pipeline.reload(settings)]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
             notes.append("changes of gateway, practice and server need a restart")
@@ -279,11 +309,19 @@ class Signals(Service):
     twistd would end by the signal itself, which a supervisor takes for a crash.
 
     :param reload: called on SIGHUP; without it, a closed terminal is an orderly end, too.
+    :param is_detached: whether there is no terminal that could be closed.
     """
 
-    def __init__(self, reactor: Any, reload: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        reload: Callable[[], None] | None = None,
+        *,
+        is_detached: bool = False,
+    ) -> None:
         self._reactor = reactor
         self._reload = reload
+        self._is_detached = is_detached
         self._stopping = False
 
     def startService(self) -> None:
@@ -293,7 +331,9 @@ class Signals(Service):
 
     def _take_over(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._signaled)
+            # Who started it with nohup wants it to outlive the terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._signaled)
 
     def stop(self, why: str) -> None:
         """Stop the reactor, once; ``why`` is for the log."""
@@ -305,6 +345,9 @@ class Signals(Service):
     def _signaled(self, number: int, _frame: object) -> None:
         if number == signal.SIGHUP and self._reload is not None:
             self._reactor.callFromThread(self._reload)
+            return
+        if number == signal.SIGHUP and self._is_detached:
+            self._reactor.callFromThread(_log.info, "SIGHUP: there is no --config to read again")
             return
         name = signal.Signals(number).name
         self._reactor.callFromThread(self.stop, f"received {name}")

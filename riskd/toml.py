@@ -8,6 +8,7 @@ whatever it says.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import sys
@@ -305,10 +306,15 @@ def _choices(info: inspect.Type) -> list[Any]:
 def _names(kind: Any) -> list[str]:
     """Return the texts that a value of ``kind`` is chosen from; none if it is not."""
     if _bare(kind) is ZoneInfo:
-        return sorted(available_timezones())
+        return _time_zones()
     return [
         choice for choice in _choices(inspect.type_info(_bare(kind))) if isinstance(choice, str)
     ]
+
+
+@functools.cache
+def _time_zones() -> list[str]:
+    return sorted(available_timezones())
 
 
 def _said(kind: Any) -> Any:

@@ -6,14 +6,15 @@ enforcement.  It begins when the account is in step with the gateway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.account import AccountState, Flattening, Limit, apply
@@ -32,6 +33,7 @@ from riskd.events import (
     LockoutSet,
     MarketQuote,
 )
+from riskd.flattening import concerns, covers, merged
 from riskd.gateway.interface import IGateway, Payload
 from riskd.keeper import AccountKeeper
 from riskd.lockouts import (
@@ -50,6 +52,7 @@ from riskd.money import ZERO
 from riskd.rules.interface import (
     ChangeStop,
     Flatten,
+    Intent,
     IRule,
     Kind,
     LiftLock,
@@ -59,11 +62,16 @@ from riskd.rules.interface import (
     WithdrawStop,
 )
 from riskd.rules.judge import Decision, Judgement, RuleInForce, judge
+from riskd.trading_day import ResetSchedule
 
 _log = Logger()
 
 TICK_SECONDS: Final = 1.0
 """How often the clock is looked at, whatever the timers say: a machine may sleep, a clock may be set."""
+
+_DAY: Final = "DAY"
+_STRICT: Final = "STRICT"
+"""What the day's end and strict mode are called among the limits in force."""
 
 _KINDS: Final[dict[type, Kind]] = {
     GatewayUserTrade: Kind.TRADE,
@@ -105,6 +113,8 @@ class Warden:
         self._keeper = keeper
         self._settings = settings
         self._is_strict = is_strict
+        self._wants_strict = is_strict
+        self._schedule = settings.schedule
         self._catalogue = catalogue
         self._clock = clock
         self._now = now
@@ -114,12 +124,11 @@ class Warden:
             gateway,
             clock,
             now,
-            lambda trouble: tell_trouble(f"enforcement {keeper.account_id}", trouble),
+            tell_trouble,
             self._settled,
             take,
         )
         self._rules: tuple[RuleInForce, ...] = settings.rules
-        self._is_loosening = False
         self._is_active = False
         self._is_newly_flat = False
         self._wakes: dict[str, datetime] = {}
@@ -132,23 +141,32 @@ class Warden:
     def recover(self, known: AccountState) -> None:
         """Hold a locked account to the rules that it was held to before the daemon stopped."""
         if is_locked(self._keeper.truth, self._now()):
-            self._hold_on_to(_rules_of(known.limits, self._catalogue))
+            self._is_strict |= _STRICT in known.limits
+            if _DAY in known.limits:
+                self._schedule = msgspec.json.decode(
+                    known.limits[_DAY].settings, type=ResetSchedule
+                )
+            self._hold_on_to(self._rules_of(known.limits))
 
     def prepare(self) -> None:
         """Know what day it is, before the gateway is asked what happened in it."""
         if self._keeper.state.risk.day_key is None:
             now = self._now()
-            schedule = self._settings.schedule
-            self._keeper.begin_first_day(schedule.began(now))
+            schedule = self._schedule
+            self._keeper.count_since(schedule.began(now))
             self._keeper.change_risk(day_key=schedule.day_key(now))
         self._note_limits()
 
     def begin(self) -> None:
         """Ask the rules from now on; the account is in step with the gateway."""
         self._is_active = True
-        self._enforcer.resume()
-        self._tick()
-        self._review()
+        self.resume()
+        self._look_again()
+
+    def resume(self) -> None:
+        """Go on with a flatten that an earlier daemon began."""
+        if self._is_active:
+            self._enforcer.resume()
 
     def pause(self) -> None:
         """Ask no rules until :meth:`begin`: what is known of the account may be wrong."""
@@ -163,38 +181,71 @@ class Warden:
 
     def reload(self, settings: AccountSettings, *, is_strict: bool) -> None:
         """Take new settings; while the account is locked, the old rules stay in force beside the new."""
-        old, self._settings, self._is_strict = self._rules, settings, is_strict
-        self._rules, self._is_loosening = settings.rules, False
+        old, was_strict, schedule = self._rules, self._is_strict, self._schedule
+        self._settings, self._wants_strict = settings, is_strict
+        self._let_go()
         if is_locked(self._keeper.truth, self._now()):
+            self._is_strict |= was_strict
+            self._schedule = schedule
             self._hold_on_to(old)
+        self._forget_others({one.slot for one in self._rules})
         self._note_limits()
-        if self._is_active:
-            self._review()
+        self.review()
 
-    def _hold_on_to(self, old: Sequence[RuleInForce]) -> None:
-        """Keep rules in force that the settings have loosened, until the lock ends."""
-        kept = tuple(rule for rule in old if rule not in self._settings.rules)
-        if kept:
-            self._is_loosening = True
-            self._rules = tuple(
-                sorted((*self._settings.rules, *kept), key=lambda one: one.rule.rule_id)
-            )
+    def _rules_of(self, limits: Mapping[str, Limit]) -> Iterator[RuleInForce]:
+        """Yield the rules that were in force, as far as they can still be asked."""
+        for rule_id, limit in limits.items():
+            rule = self._catalogue.get(limit.key)
+            if rule is None:
+                continue
+            try:
+                yield RuleInForce(rule, settings_from_json(rule, limit.settings))
+            except ValueError as error:
+                _log.error(
+                    "{rule} has other settings now; what it held account {account} to is not known: {error}",
+                    rule=rule_id,
+                    account=self._keeper.account_id,
+                    error=error,
+                )
+
+    def _hold_on_to(self, old: Iterable[RuleInForce]) -> None:
+        """Keep rules in force that the settings have changed, until the lock ends."""
+        new = [(one.rule, one.settings) for one in self._settings.rules]
+        kept = [
+            RuleInForce(one.rule, one.settings, is_held=True)
+            for one in old
+            if (one.rule, one.settings) not in new
+        ]
+        # Of several that held already, those of the longest ago hold on.
+        held = {one.rule.rule_id: one for one in reversed(kept)}
+        self._rules = tuple(
+            sorted((*self._settings.rules, *held.values()), key=lambda one: one.rule.rule_id)
+        )
+
+    def _forget_others(self, rule_ids: Collection[str]) -> None:
+        """Drop what is known of rules that are not asked any more."""
+        for known in (self._wakes, self._warnings, self._faulty):
+            for rule_id in [key for key in known if key not in rule_ids]:
+                if known is self._faulty:
+                    self._note_fault(rule_id, "")
+                known.pop(rule_id)
 
     def _let_go(self) -> None:
-        if self._is_loosening:
-            self._is_loosening = False
-            self._rules = self._settings.rules
-            self._note_limits()
+        """Hold the account to its settings and nothing else."""
+        self._rules = self._settings.rules
+        self._is_strict = self._wants_strict
+        self._schedule = self._settings.schedule
+        self._forget_others({one.slot for one in self._rules})
+        self._note_limits()
 
     def _note_limits(self) -> None:
-        # Of two settings of one rule, those that hold on are what the account is held to.
-        in_force = sorted(self._rules, key=lambda one: one in self._settings.rules, reverse=True)
-        self._keeper.set_limits(
-            {
-                one.rule.rule_id: Limit(one.rule.key, settings_json(one.settings))
-                for one in in_force
-            }
-        )
+        """Write down what the account is held to; of two settings of one rule, those that hold on."""
+        limits = {_DAY: Limit("daily_reset", msgspec.json.encode(self._schedule).decode())}
+        if self._is_strict:
+            limits[_STRICT] = Limit("strict_mode", "true")
+        for one in sorted(self._rules, key=lambda one: one.is_held):
+            limits[one.rule.rule_id] = Limit(one.rule.key, settings_json(one.settings))
+        self._keeper.set_limits(limits)
 
     # What happens.
 
@@ -218,16 +269,13 @@ class Warden:
     def review(self) -> None:
         """See whether the account is as it should be, whatever has happened."""
         if self._is_active:
-            self._review()
+            self._ask(Kind.REVIEW)
 
     def wants_a_look(self) -> bool:
         """Tell whether the broker is to be asked what the account holds, lest an event was lost."""
         is_new = self._is_newly_flat
         self._is_newly_flat = False
         return is_new or is_locked(self._keeper.truth, self._now())
-
-    def _review(self) -> None:
-        self._ask(Kind.REVIEW)
 
     def _settled(self, did_something: bool) -> None:
         self._is_newly_flat = True
@@ -237,7 +285,7 @@ class Warden:
     def _look_again(self) -> None:
         if self._is_active:
             self._tick()
-            self._review()
+            self.review()
 
     # Asking.
 
@@ -247,14 +295,36 @@ class Warden:
         locked = is_locked(state, now)
         if locked and not self._enforcer.is_flattening:
             self._gate(state, now)
-        # What our own closing does to positions and orders breaches nothing; losses are counted.
-        if self._enforcer.is_flattening and kind not in (Kind.TRADE, Kind.ACCOUNT):
+        if self._is_our_own_doing(subject):
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
         self._take(judgement)
-        for decision in judgement.decisions:
-            self._decide(decision, now)
+        self._decide(judgement.decisions, now)
         self._arm(now)
+
+    def _is_our_own_doing(self, subject: EventData | None) -> bool:
+        """Tell whether this is what closing does to positions and orders, which breaches nothing."""
+        plan = self._keeper.state.risk.flattening
+        return (
+            self._enforcer.is_flattening
+            and plan is not None
+            and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
+            and concerns(plan, subject.contract_id)
+        )
+
+    def _is_under_way(self, intent: Intent) -> bool:
+        """Tell whether the flatten that is under way sees to ``intent``, or will."""
+        plan = self._keeper.state.risk.flattening
+        if plan is None or not self._enforcer.is_flattening:
+            return False
+        if isinstance(intent, Flatten):
+            return intent.lock is None and covers(plan, intent.keep)
+        if isinstance(intent, PlaceStop):
+            return concerns(plan, intent.contract_id)
+        if isinstance(intent, LiftLock):
+            return False
+        order = self._keeper.state.orders.get(intent.order_id)
+        return order is not None and concerns(plan, order.contract_id)
 
     def _judge(
         self,
@@ -267,13 +337,16 @@ class Warden:
         due: Sequence[str] = (),
     ) -> Judgement:
         occasion = Occasion(
-            kind=kind,
-            now=now,
-            next_reset=self._settings.schedule.next_reset(now),
-            subject=subject,
+            kind=kind, now=now, next_reset=self._schedule.next_reset(now), subject=subject
         )
         return judge(
-            state, self._rules, occasion, is_locked=is_locked, is_strict=self._is_strict, due=due
+            state,
+            self._rules,
+            occasion,
+            is_locked=is_locked,
+            is_strict=self._is_strict,
+            due=due,
+            is_under_way=self._is_under_way,
         )
 
     def _take(self, judgement: Judgement) -> None:
@@ -290,9 +363,13 @@ class Warden:
             self._warn(rule_id, warnings)
             self._note_fault(rule_id, "")
         for rule_id, error in judgement.faults:
-            if rule_id not in self._faulty:
-                _log.error("{rule} raised {error!r}", rule=rule_id, error=error)
-            self._note_fault(rule_id, f"{rule_id} failed and does not guard: {error}")
+            if not self._faulty.get(rule_id):
+                _log.failure("{rule} failed", Failure(error), rule=rule_id)
+            self._note_fault(
+                rule_id,
+                f"{rule_id} failed and does not guard account {self._keeper.account_id}; "
+                "the log says why",
+            )
 
     def _warn(self, rule_id: str, warnings: tuple[str, ...]) -> None:
         known = self._warnings.get(rule_id, ())
@@ -332,43 +409,53 @@ class Warden:
                 ),
             )
 
-    def _decide(self, decision: Decision, now: datetime) -> None:
-        rule_id, intent = decision
-        if isinstance(intent, Flatten):
-            self._flatten(rule_id, intent, now)
-        elif isinstance(intent, RejectOrder):
-            self._enforcer.reject(rule_id, intent)
-        elif isinstance(intent, PlaceStop):
-            self._enforcer.place_stop(rule_id, intent)
-        elif isinstance(intent, ChangeStop):
-            self._enforcer.change_stop(intent)
-        elif isinstance(intent, WithdrawStop):
-            self._enforcer.withdraw_stop(intent)
-        elif isinstance(intent, LiftLock):
-            self._lift(rule_id, intent.reason, now)
+    def _decide(self, decisions: Iterable[Decision], now: datetime) -> None:
+        """Hand on what is to be done; several flattens as one, so that all their locks are written at once."""
+        plan: Flattening | None = None
+        for rule_id, intent in decisions:
+            if isinstance(intent, Flatten):
+                wanted = self._plan(rule_id, intent, now)
+                plan = merged(plan, wanted) if plan and wanted else wanted or plan
+            elif isinstance(intent, LiftLock):
+                self._lift(rule_id, intent.reason, now)
+            elif isinstance(intent, RejectOrder):
+                self._enforcer.reject(rule_id, intent)
+            elif isinstance(intent, PlaceStop):
+                self._enforcer.place_stop(rule_id, intent)
+            elif isinstance(intent, ChangeStop):
+                self._enforcer.change_stop(intent)
+            elif isinstance(intent, WithdrawStop):
+                self._enforcer.withdraw_stop(intent)
+        if plan is not None:
+            self._enforcer.flatten(plan)
 
     def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
+        self._decide([Decision(rule_id, intent)], now)
+
+    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Flattening | None:
+        """Return what is to be done about a breach; nothing if it is known and its lock holds already."""
         locks: tuple[LockoutSet, ...] = ()
         if intent.lock is not None:
             state = self._keeper.truth
             lock = new_lock(rule_id, intent.reason, intent.lock, state, now)
             if lock in locks_in_force(state, now):
-                # This very lock holds already: the breach is known, and the gate sees to the rest.
-                return
+                # The gate sees to the rest.
+                return None
             locks = (lock,)
-        self._enforcer.flatten(
-            Flattening(
-                action=action_of(intent.lock),
-                rule_id=rule_id,
-                reason=intent.reason,
-                begun=now,
-                keep=intent.keep if intent.lock is None else None,
-                locks=locks,
-            )
+        return Flattening(
+            action=action_of(intent.lock),
+            rule_id=rule_id,
+            reason=intent.reason,
+            begun=now,
+            keep=intent.keep if intent.lock is None else None,
+            locks=locks,
         )
 
     def _lift(self, rule_id: str, reason: str, now: datetime) -> None:
         """End one rule's lock; the account is free when it was the only one."""
+        if sum(one.rule.rule_id == rule_id for one in self._rules) > 1:
+            # Under the settings that hold on it might stay; an operator may end it.
+            return
         state = self._keeper.truth
         self._drop_pending(rule_id)
         locks = locks_in_force(state, now)
@@ -398,8 +485,15 @@ class Warden:
     # Time.
 
     def _tick(self) -> None:
-        """See what is due."""
-        now = self._now()
+        """See what is due, and look again in a second whatever comes of it."""
+        try:
+            self._see_what_is_due(self._now())
+        except Exception:  # noqa: BLE001  # a mistake of ours must not stop the clock
+            _log.failure("a mistake in riskd, account {id}", id=self._keeper.account_id)
+        if self._is_active:
+            self._arm(self._now())
+
+    def _see_what_is_due(self, now: datetime) -> None:
         # A lock that ended before the day did was ended by its timer, one that ended with it by the reset.
         if not self._ends_with_the_day(now):
             self._end_locks(now)
@@ -410,7 +504,6 @@ class Warden:
             del self._wakes[rule_id]
         if due:
             self._ask(Kind.TIMER, due=due)
-        self._arm(now)
 
     def _arm(self, now: datetime) -> None:
         """Look at the clock again when something is due, and once a second in any case."""
@@ -427,7 +520,7 @@ class Warden:
 
     def _end_day(self, now: datetime) -> None:
         """Begin a new trading day if it is time; also after a stop over the end of the day."""
-        schedule = self._settings.schedule
+        schedule = self._schedule
         key = schedule.day_key(now)
         state = self._keeper.truth
         if state.risk.day_key is not None and key > state.risk.day_key:
@@ -436,10 +529,24 @@ class Warden:
             self._keeper.announce(reset)
             if reset.lockouts_cleared:
                 self._free(ClearedBy.DAILY_RESET, now)
+        elif state.risk.day_key is not None and key < state.risk.day_key:
+            self._go_back_to(schedule.began(now), key)
+
+    def _go_back_to(self, began: datetime, key: date) -> None:
+        """Count an earlier day again: the clock was ahead, or the day ends at another time now."""
+        _log.error(
+            "account {account}: the clock was set back, the day of {key} goes on",
+            account=self._keeper.account_id,
+            key=key,
+        )
+        self._keeper.count_since(began)
+        self._keeper.change_risk(day_key=key)
+        # Trades that went with the day that was none are with the broker.
+        self._is_newly_flat = True
 
     def _ends_with_the_day(self, now: datetime) -> bool:
         """Tell whether the account's last lock ends when the day of ``now`` began, or later."""
-        began = self._settings.schedule.began(now)
+        began = self._schedule.began(now)
         ends = [lock.locked_until for lock in self._keeper.truth.lockouts.values()]
         return any(end is None or end >= began for end in ends)
 
@@ -458,8 +565,7 @@ class Warden:
             for decision in judgement.decisions
         ):
             self._clear(cleared_by, now)
-        for decision in judgement.decisions:
-            self._decide(decision, now)
+        self._decide(judgement.decisions, now)
 
     # The operator.
 
@@ -525,15 +631,4 @@ def _reset(
         previous_pnl=sum(counted, ZERO),
         previous_trade_count=len(counted),
         lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, began),
-    )
-
-
-def _rules_of(
-    limits: Mapping[str, Limit], catalogue: Mapping[str, IRule]
-) -> tuple[RuleInForce, ...]:
-    """Return the rules that were in force, as far as they can still be asked."""
-    return tuple(
-        RuleInForce(rule, settings_from_json(rule, limit.settings))
-        for limit in limits.values()
-        if (rule := catalogue.get(limit.key)) is not None
     )

@@ -341,9 +341,9 @@ class Replay:
 
     def _next_due(self, day_ends: datetime) -> datetime:
         # Locks end together, with the last of them.
-        lock = self.state.lockout
+        lock = self.state.lockout if self.state.lockouts else None
         lock_ends = lock.locked_until if lock is not None and lock.locked_until else day_ends
-        return min((day_ends, lock_ends, *self._wakes.values()))
+        return min(day_ends, lock_ends, *self._wakes.values())
 
     def _end_day(self, now: datetime) -> None:
         if self._day_ends is None or now < self._day_ends:

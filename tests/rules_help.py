@@ -44,6 +44,12 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
 
 _Settings = TypeVar("_Settings", bound=RuleSettings)
 
+_KINDS: dict[type[EventData], Kind] = {
+    GatewayUserPosition: Kind.POSITION,
+    GatewayUserOrder: Kind.ORDER,
+    MarketQuote: Kind.QUOTE,
+}
+
 
 def at(seconds: float) -> datetime:
     """Return the moment so many seconds after noon."""
@@ -72,23 +78,41 @@ def position(
     return Event(ACCOUNT, data)
 
 
-def stop_order(
-    number: int, contract_id: str, side: OrderSide, size: int, price: str | None = "20900"
+def order(
+    number: int,
+    contract_id: str = MNQ,
+    side: OrderSide = SELL,
+    size: int = 1,
+    *,
+    kind: OrderType = OrderType.STOP,
+    state: OrderState = OrderState.ACTIVE,
+    price: str = "20900",
+    seconds: float = 0,
 ) -> Event:
-    """Return a working stop order; one that trails may have no price."""
+    """Return what is told of an order so many seconds after noon."""
+    has_stop = kind in (OrderType.STOP, OrderType.STOP_LIMIT)
+    has_limit = kind in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     data = GatewayUserOrder(
         id=number,
         contract_id=contract_id,
-        type=OrderType.STOP,
+        type=kind,
         side=side,
         size=size,
-        limit_price=None,
-        stop_price=None if price is None else Decimal(price),
-        state=OrderState.ACTIVE,
+        limit_price=Decimal(price) if has_limit else None,
+        stop_price=Decimal(price) if has_stop else None,
+        state=state,
         created_at=at(0),
-        updated_at=at(0),
+        updated_at=at(seconds),
     )
     return Event(ACCOUNT, data)
+
+
+def canceled(event: Event, seconds: float = 0) -> Event:
+    """Return what is told when an order is canceled."""
+    return Event(
+        ACCOUNT,
+        msgspec.structs.replace(event.data, state=OrderState.CANCELED, updated_at=at(seconds)),
+    )
 
 
 def trade(number: int, pnl: str, seconds: float = 0) -> Event:
@@ -138,6 +162,12 @@ def with_details(state: AccountState, details: Mapping[int, OrderDetail]) -> Acc
     return with_risk(state, order_details=details)
 
 
+def with_detail(state: AccountState, number: int, **detail: object) -> AccountState:
+    """Return ``state`` with what the gateway says of one more order."""
+    known = {**state.risk.order_details, number: msgspec.convert(detail, OrderDetail)}
+    return with_details(state, known)
+
+
 def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountState:
     """Return ``state`` with what the broker took, so many seconds after noon."""
     known = {
@@ -157,6 +187,16 @@ def occasion(
 def review(seconds: float = 0) -> Occasion:
     """Return the occasion of a review."""
     return occasion(Kind.REVIEW, seconds)
+
+
+def timer(seconds: float) -> Occasion:
+    """Return the occasion of a timer, so many seconds after noon."""
+    return occasion(Kind.TIMER, seconds)
+
+
+def told(event: Event, seconds: float = 0) -> Occasion:
+    """Return the occasion of an event, so many seconds after noon."""
+    return occasion(_KINDS[type(event.data)], seconds, event.data)
 
 
 def quoted(state: AccountState, contract_id: str, seconds: float = 0) -> Occasion:

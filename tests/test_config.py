@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -51,7 +52,7 @@ def only_account(text: str) -> AccountSettings:
 
 
 def rules_of(account: AccountSettings) -> dict[str, Any]:
-    return {rule.key: settings for rule, settings in account.rules}
+    return {one.rule.key: one.settings for one in account.rules}
 
 
 class ReadTests(SynchronousTestCase):
@@ -106,7 +107,7 @@ class ReadTests(SynchronousTestCase):
     def test_rules_come_in_the_order_in_which_they_are_asked(self) -> None:
         tables = "".join(f"[rules.{key}]\nenabled = true\n" for key in reversed(BY_KEY))
         account = only_account(tables + ACCOUNT)
-        self.assertEqual([rule.key for rule, _ in account.rules], list(BY_KEY))
+        self.assertEqual([one.rule.key for one in account.rules], list(BY_KEY))
 
     def test_an_account_overrides_key_by_key(self) -> None:
         first, second = read_text(
@@ -357,7 +358,11 @@ class LoadTests(SynchronousTestCase):
 
     def test_a_directory(self) -> None:
         self.path.mkdir()
-        self.assertIn("cannot be read", self.problem())
+        self.assertIn("is no file", self.problem())
+
+    def test_a_pipe_that_nobody_writes_into(self) -> None:
+        os.mkfifo(self.path)
+        self.assertIn("is no file", self.problem())
 
     def test_not_text(self) -> None:
         self.assertIn(", line 2: is not text in UTF-8", self.problem(b"a = 1\nb = '\xff'"))
@@ -417,7 +422,8 @@ def in_effect(settings: Settings) -> Any:
             account,
             # Its settings say as little as the file does; the windows are what they mean.
             rules=[
-                (rule.key, getattr(of_rule, "windows", of_rule)) for rule, of_rule in account.rules
+                (one.rule.key, getattr(one.settings, "windows", one.settings))
+                for one in account.rules
             ],
         )
         for account in settings.accounts

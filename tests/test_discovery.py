@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.plugin import IPlugin, pluginPackagePaths
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -115,9 +116,9 @@ class ForeignRulesTests(SynchronousTestCase):
     def test_a_module_that_cannot_be_loaded(self) -> None:
         for number, (code, word) in enumerate(
             (
-                ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
-                ("def broken(:", "SyntaxError"),
-                ("raise SystemExit('enough')", "enough"),
+                ("import riskd.no_such_module", "riskd.no_such_module"),
+                ("import riskd\ndef broken(:", "SyntaxError"),
+                ("import riskd\nraise SystemExit('enough')", "enough"),
             )
         ):
             path = self.folder.add(f"broken{number}", code)
@@ -125,9 +126,20 @@ class ForeignRulesTests(SynchronousTestCase):
             path.unlink()
 
     def test_all_modules_that_cannot_be_loaded(self) -> None:
-        self.folder.add("broken_one", "1 / 0")
-        self.folder.add("broken_two", "1 / 0")
+        self.folder.add("broken_one", "import riskd\n1 / 0")
+        self.folder.add("broken_two", "import riskd\n1 / 0")
         self.assertEqual(len(self.problems()), 2)
+
+    def test_a_module_of_another_program_that_cannot_be_loaded(self) -> None:
+        path = self.folder.add("others", "import a_module_that_is_not_there")
+        with capturedLogs() as logged:
+            self.assertEqual(list(find_rules().values()), list(RULES))
+        told = [formatEvent(event) for event in logged if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn(str(path), told[0])
+        self.assertIn("a_module_that_is_not_there", told[0])
+        # The plugin system says so, too, each time that it looks.
+        self.flushLoggedErrors(ImportError)
 
     def test_something_that_is_no_rule_but_says_so(self) -> None:
         self.folder.add(
@@ -200,7 +212,8 @@ class ExampleTests(SynchronousTestCase):
         return judge(self.state, self.in_force, occasion)
 
     def test_it_is_configured(self) -> None:
-        ((rule, settings),) = self.in_force
+        (in_force,) = self.in_force
+        rule, settings = in_force.rule, in_force.settings
         self.assertEqual((rule.rule_id, rule.key), ("RULE-101", "losing_streak"))
         self.assertEqual((settings.losses, settings.cooldown_seconds), (3, 600))
 
@@ -227,7 +240,8 @@ class ExampleTests(SynchronousTestCase):
     def test_the_gauge_counts_losses(self) -> None:
         for minute in range(2):
             self.judged(minute, -1)
-        ((rule, settings),) = self.in_force
+        (in_force,) = self.in_force
+        rule, settings = in_force.rule, in_force.settings
         gauges: tuple[Any, ...] = rule.gauges(self.state, settings, NOON)
         self.assertEqual(
             [msgspec.structs.astuple(gauge)[:4] for gauge in gauges],

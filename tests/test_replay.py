@@ -25,17 +25,23 @@ def replayed() -> Replay:
 
 
 class ReplayTests(SynchronousTestCase):
+    replay: Replay
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.replay = replayed()
+
     def test_what_is_decided_follows_from_what_was_recorded(self) -> None:
-        first, second = replayed(), replayed()
-        self.assertEqual(first.decided, second.decided)
-        self.assertEqual(first.state, second.state)
+        again = replayed()
+        self.assertEqual(again.decided, self.replay.decided)
+        self.assertEqual(again.state, self.replay.state)
 
     def test_the_recording_is_in_order(self) -> None:
         times = [moment.at for moments in recording(DAYS) for moment in moments]
         self.assertEqual(times, sorted(times))
 
     def test_most_rules_have_something_to_decide(self) -> None:
-        decided = replayed().decided
+        decided = self.replay.decided
         rules = {one.rule_id for one in decided}
         self.assertGreaterEqual(len(rules), 8, sorted(rules))
         kinds = {type(one.intent) for one in decided}
@@ -43,6 +49,6 @@ class ReplayTests(SynchronousTestCase):
 
     def test_what_is_opened_under_a_lock_is_decided_on(self) -> None:
         reasons = [
-            one.intent.reason for one in replayed().decided if isinstance(one.intent, Flatten)
+            one.intent.reason for one in self.replay.decided if isinstance(one.intent, Flatten)
         ]
         self.assertTrue(any(reason.startswith("Locked: ") for reason in reasons))

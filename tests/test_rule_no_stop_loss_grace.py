@@ -19,14 +19,18 @@ from tests.rules_help import (
     SELL,
     SHORT,
     at,
+    canceled,
     flatten_of,
+    order,
     position,
     review,
     settings_of,
     state_after,
+    timer,
+    told,
+    with_detail,
     with_memory,
 )
-from tests.rules_help_b import canceled, order, timer, told, with_detail
 
 RULE = "RULE-008"
 SETTINGS = Settings()

@@ -23,11 +23,12 @@ from tests.rules_help import (
     RESET,
     SELL,
     UNKNOWN,
+    order,
     position,
     settings_of,
     state_after,
+    told,
 )
-from tests.rules_help_b import order, told
 
 CHICAGO = ZoneInfo("America/Chicago")
 DAY = Settings()

@@ -21,12 +21,14 @@ from tests.rules_help import (
     SELL,
     SHORT,
     UNKNOWN,
+    canceled,
+    order,
     position,
     review,
     settings_of,
     state_after,
+    told,
 )
-from tests.rules_help_b import canceled, order, told
 
 RTY_DEC = "CON.F.US.RTY.Z25"
 BLOCKS = settings_of(Settings, blocked_symbols=["RTY"])

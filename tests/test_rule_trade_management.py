@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.account import AccountState
-from riskd.events import Event, EventData, OrderSide, OrderState
+from riskd.events import Event, OrderSide, OrderState
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
     Flatten,
     Intent,
-    Kind,
+    Occasion,
     PlaceStop,
     Verdict,
     WithdrawStop,
@@ -33,14 +33,18 @@ from tests.rules_help import (
     SHORT,
     UNKNOWN,
     at,
-    occasion,
+    canceled,
+    order,
     position,
     quote,
+    review,
     settings_of,
     state_after,
+    timer,
+    told,
+    with_detail,
     with_memory,
 )
-from tests.rules_help_b import canceled, order, with_detail
 
 RULE = "RULE-012"
 STOPS = settings_of(Settings, enabled=True)
@@ -48,11 +52,6 @@ TRAILING = settings_of(Settings, enabled=True, trailing_stop={"enabled": True})
 BREAKEVEN = settings_of(
     Settings, enabled=True, auto_breakeven={"enabled": True, "offset_ticks": 2}
 )
-KINDS: dict[str, Kind] = {
-    "GatewayUserPosition": Kind.POSITION,
-    "GatewayUserOrder": Kind.ORDER,
-    "MarketQuote": Kind.QUOTE,
-}
 
 
 class Account:
@@ -65,13 +64,13 @@ class Account:
 
     def tell(self, event: Event, seconds: float = 0) -> tuple[Intent, ...]:
         self.state = state_after(event, state=self.state)
-        return self._ask(KINDS[event.type], seconds, event.data)
+        return self._ask(told(event, seconds))
 
     def wake(self, seconds: float) -> tuple[Intent, ...]:
-        return self._ask(Kind.TIMER, seconds)
+        return self._ask(timer(seconds))
 
     def review(self, seconds: float) -> tuple[Intent, ...]:
-        return self._ask(Kind.REVIEW, seconds)
+        return self._ask(review(seconds))
 
     def price(self, last: str, seconds: float, contract_id: str = ES) -> tuple[Intent, ...]:
         return self.tell(quote(contract_id, last, seconds), seconds)
@@ -107,10 +106,8 @@ class Account:
         )
         return self.tell(Event(123, data), seconds)
 
-    def _ask(
-        self, kind: Kind, seconds: float, subject: EventData | None = None
-    ) -> tuple[Intent, ...]:
-        self.last = check(self.state, self.settings, occasion(kind, seconds, subject))
+    def _ask(self, asked_on: Occasion) -> tuple[Intent, ...]:
+        self.last = check(self.state, self.settings, asked_on)
         self.state = with_memory(self.state, RULE, self.last)
         return self.last.intents
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from random import Random
+from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -82,6 +84,30 @@ class Floor:
             self.step()
 
 
+class Step(NamedTuple):
+    """What was before, in and after a step on the floor."""
+
+    was_flat: bool
+    wishes: list[Wish]
+    positions: list[Payload]
+    orders: list[Payload]
+    told: list[tuple[str, Payload]]
+
+
+@cache
+def two_minutes(seed: int) -> list[Step]:
+    """Return what a trader did in two minutes, which many tests look at."""
+    floor = Floor(seed)
+    steps = []
+    for _ in range(2 * ONE_MINUTE):
+        was_flat = not floor.positions() and not floor.orders()
+        known = len(floor.told)
+        wishes = floor.step()
+        told = floor.told[known:]
+        steps.append(Step(was_flat, wishes, floor.positions(), floor.orders(), told))
+    return steps
+
+
 def closes(wishes: list[Wish]) -> bool:
     return any(isinstance(wish, Close) for wish in wishes)
 
@@ -89,35 +115,31 @@ def closes(wishes: list[Wish]) -> bool:
 class TradingDayTests(SynchronousTestCase):
     """A trader on the exchange."""
 
-    def floors(self, steps: int) -> Iterator[Floor]:
-        """Yield the floor of each seed after so many steps."""
+    def told(self, steps: int) -> Iterator[list[tuple[str, Payload]]]:
+        """Yield what was told of each seed's trader within so many steps."""
         for seed in SEEDS:
-            floor = Floor(seed)
-            for _ in range(steps):
-                floor.step()
-            yield floor
+            yield [message for step in two_minutes(seed)[:steps] for message in step.told]
 
     def test_within_a_minute_an_order_was_placed_a_position_held_and_closed(self) -> None:
-        for floor in self.floors(ONE_MINUTE):
-            sizes = [payload["size"] for told, payload in floor.told if "Position" in told]
-            full_turns = [payload for _told, payload in floor.told if "profitAndLoss" in payload]
-            orders = [payload for told, payload in floor.told if "Order" in told]
+        for messages in self.told(ONE_MINUTE):
+            sizes = [payload["size"] for told, payload in messages if "Position" in told]
+            full_turns = [payload for _told, payload in messages if "profitAndLoss" in payload]
+            orders = [payload for told, payload in messages if "Order" in told]
             self.assertTrue(orders)
             self.assertTrue(max(sizes) > 0)
             self.assertIn(0, sizes)
             self.assertTrue(full_turns)
 
     def test_within_seconds_there_is_a_position(self) -> None:
-        for floor in self.floors(int(3 / STEP_SECONDS)):
-            self.assertTrue(any("Position" in told for told, _payload in floor.told))
+        for messages in self.told(int(3 / STEP_SECONDS)):
+            self.assertTrue(any("Position" in told for told, _payload in messages))
 
     def test_it_holds_one_position_at_a_time_and_none_beyond_its_largest_entry(self) -> None:
         for seed in SEEDS:
-            floor = Floor(seed)
-            for _ in range(2 * ONE_MINUTE):
-                floor.step()
-                self.assertTrue(len(floor.positions()) <= 1, floor.positions())
-            sizes = [payload["size"] for told, payload in floor.told if "Position" in told]
+            for step in two_minutes(seed):
+                self.assertTrue(len(step.positions) <= 1, step.positions)
+        for messages in self.told(2 * ONE_MINUTE):
+            sizes = [payload["size"] for told, payload in messages if "Position" in told]
             self.assertTrue(max(sizes) <= max(OVERSIZES))
 
     def test_every_wish_is_granted(self) -> None:
@@ -126,8 +148,8 @@ class TradingDayTests(SynchronousTestCase):
         The floor raises what the exchange refuses; an order that it rejects would have status 5.
         """
         kinds = set()
-        for floor in self.floors(2 * ONE_MINUTE):
-            for told, payload in floor.told:
+        for messages in self.told(2 * ONE_MINUTE):
+            for told, payload in messages:
                 if told == "GatewayUserOrder":
                     kinds.add(payload["type"])
                     self.assertNotEqual(payload["status"], GatewayOrderStatus.REJECTED)
@@ -139,33 +161,31 @@ class TradingDayTests(SynchronousTestCase):
         """When the stop closes the position the target is cancelled in the same step."""
         exits = 0
         for seed in SEEDS:
-            floor = Floor(seed)
             entries = set()
-            for _ in range(2 * ONE_MINUTE):
-                was_flat = not floor.positions() and not floor.orders()
-                wishes = floor.step()
-                if was_flat:
-                    entries |= {order["id"] for order in floor.orders()}
-                if not floor.positions():
-                    self.assertTrue({order["id"] for order in floor.orders()} <= entries)
-                    self.assertTrue(len(floor.orders()) <= 1)
-                exits += bool(wishes) and all(isinstance(wish, Cancel) for wish in wishes)
+            for step in two_minutes(seed):
+                ids = {order["id"] for order in step.orders}
+                if step.was_flat:
+                    entries |= ids
+                if not step.positions:
+                    self.assertTrue(ids <= entries)
+                    self.assertTrue(len(ids) <= 1)
+                exits += bool(step.wishes) and all(
+                    isinstance(wish, Cancel) for wish in step.wishes
+                )
         self.assertTrue(exits > 0, "no target was left behind by a stop, or the other way")
 
     def test_a_day_has_entries_of_all_kinds(self) -> None:
         """About a third rests in the book, about an eighth is too large."""
         market, resting, sizes = 0, 0, []
-        for seed in range(15):
-            floor = Floor(seed)
-            for _ in range(5 * ONE_MINUTE):
-                was_flat = not floor.positions() and not floor.orders()
-                wishes = floor.step()
-                if was_flat and wishes:
-                    assert isinstance(wishes[0], Place)
-                    is_resting = wishes[0].order["type"] == GatewayOrderType.LIMIT
+        for seed in range(40):
+            for step in two_minutes(seed):
+                if step.was_flat and step.wishes:
+                    first = step.wishes[0]
+                    assert isinstance(first, Place)
+                    is_resting = first.order["type"] == GatewayOrderType.LIMIT
                     resting += is_resting
                     market += not is_resting
-                    sizes.append(wishes[0].order["size"])
+                    sizes.append(first.order["size"])
         self.assertTrue(0.2 < resting / (resting + market) < 0.45, (resting, market))
         large = [size for size in sizes if size > MAX_SIZE]
         self.assertEqual(set(large), OVERSIZES)

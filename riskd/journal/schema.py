@@ -200,8 +200,9 @@ def migrate(
     if version:
         backup = path.with_name(f"{path.name}.v{version}.backup")
         backup.unlink(missing_ok=True)
+        # Made before it is filled: nobody else may read it, not even for a moment.
+        backup.touch(0o600)
         connection.execute("VACUUM INTO ?", (str(backup),))
-        backup.chmod(0o600)
     upgrade(connection, version, migrations)
 
 

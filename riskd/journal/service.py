@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from riskd.account import AccountState
+from riskd.journal.reader import StateFileError
 from riskd.journal.store import Recovery, Store
 
 WRITE_BEHIND_SECONDS: Final = 0.5
@@ -33,6 +34,13 @@ QUOTES_PUBLISHED_EVERY: Final = 5.0
 
 HANDSHAKE_SECONDS: Final = 1.0
 """The longest that a handshake waits for the published copy."""
+
+WRITE_SECONDS: Final = 1.0
+"""A write that takes longer is trouble."""
+
+_TOO_SLOW: Final = (
+    "The state file takes over a second to write; what must be written first waits for it"
+)
 
 RETRY_SECONDS: Final = 1.0
 
@@ -131,6 +139,18 @@ class JournalService(Service):
         self._begin()
         return tried
 
+    def read_copy(self) -> Deferred[dict[int, AccountState]]:
+        """Fire with what the published copy says of each account; with nothing if it cannot be read."""
+
+        def read() -> dict[int, AccountState]:
+            try:
+                return self._store.read_copy().accounts
+            except StateFileError as error:
+                _log.warn("{error}", error=error)
+                return {}
+
+        return self._thread.run(read)
+
     def changed(self, *, only_quotes: bool = False) -> None:
         """Take note that the states have changed; they will be written and published in time."""
         if only_quotes:
@@ -143,10 +163,18 @@ class JournalService(Service):
     def make_durable(self) -> Deferred[None]:
         """Write the states now; fire when they are on the disk, or when they cannot be written now.
 
-        What could not be written is trouble, is reported as such, and is tried again.
+        What could not be written is trouble, is reported as such, and is tried again; so is a disk that
+        does not answer.
         """
         waiter: Deferred[None] = Deferred()
         self._write_waiters.append(waiter)
+        late = self._clock.callLater(WRITE_SECONDS, self._tell, _TOO_SLOW)
+
+        def in_time(_result: object) -> None:
+            if late.active():
+                late.cancel()
+
+        waiter.addBoth(in_time)
         self._is_unpublished = True
         self._begin()
         return waiter
@@ -252,9 +280,10 @@ class JournalService(Service):
 
         def succeeded(outcome: Recovery | bool) -> bool:
             if isinstance(outcome, Recovery):
+                self._found(outcome)
+                # Not before: what was not taken over would be wiped out by the first write.
                 self._is_recovered = True
                 self._is_unpublished = True
-                self._found(outcome)
                 self._work_within(0)
             elif not self._store.has_all_quotes:
                 self._has_new_quotes = True

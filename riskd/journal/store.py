@@ -123,6 +123,13 @@ class Store:
         self._commits = snapshot.commits
         return Recovery(snapshot.accounts)
 
+    def read_copy(self) -> Snapshot:
+        """Return what the published copy says.
+
+        :raises StateFileError: there is none, or it cannot be read.
+        """
+        return read_published(self._directory)
+
     def write(self, states: Iterable[AccountState], gateway_name: str, now: datetime) -> bool:
         """Make the journal say ``states``; when this returns it is on the disk.
 

@@ -111,6 +111,9 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime
 
 
+_LATE: Final = timedelta(seconds=10)
+"""A trade that is told of within so long was executed just now, as clocks go."""
+
 _DECODER: Final = msgspec.json.Decoder(tuple[Cooldown, ...])
 
 
@@ -140,7 +143,11 @@ def _judge_new_trade(
     tier = _deepest_tier(settings, trade)
     if tier is None:
         return NOTHING
-    until = now + timedelta(seconds=tier.cooldown_duration)
+    # What was told of late began its pause when it was executed.
+    begun = now if now - trade.execution_time < _LATE else trade.execution_time
+    until = begun + timedelta(seconds=tier.cooldown_duration)
+    if until <= now:
+        return NOTHING
     known = _still_ahead(_remembered(state), now)
     return Verdict(
         intents=() if is_locked(state, now) else (_pause(trade, tier, until, now),),

@@ -88,14 +88,16 @@ def _breaches_of_positions(
     state: AccountState, settings: Settings, positions: tuple[GatewayUserPosition, ...]
 ) -> tuple[Flatten, ...]:
     return tuple(
-        Flatten(
-            reason=f"Open loss limit hit: {name_of(state, position.contract_id)} "
-            f"{dollars(pnl)} (limit {dollars(settings.loss_limit)})",
-            keep={position.contract_id: 0},
-        )
-        for position in positions
-        if (pnl := position_pnl(state, position).amount) is not None
-        and pnl <= -settings.loss_limit
+        [
+            Flatten(
+                reason=f"Open loss limit hit: {name_of(state, position.contract_id)} "
+                f"{dollars(pnl)} (limit {dollars(settings.loss_limit)})",
+                keep={position.contract_id: 0},
+            )
+            for position in positions
+            if (pnl := position_pnl(state, position).amount) is not None
+            and pnl <= -settings.loss_limit
+        ]
     )
 
 

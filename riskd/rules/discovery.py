@@ -1,7 +1,8 @@
 """Finding the rules: riskd's twelve and those of a user's own, all of them Twisted plugins.
 
 A rule that somebody relies on must not be missing in silence.  Whatever may be a rule and cannot be used
-is an error.
+is an error.  Plugins of other programs, which do not mention riskd, are passed over when they cannot be
+loaded; the log tells.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
+from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python.modules import PythonModule, getModule
 from zope.interface.exceptions import Invalid
@@ -20,6 +22,8 @@ import twisted.plugins
 from riskd.rules.interface import IRule, Kind
 from riskd.rules.settings import RuleSettings
 from riskd.rules.table import RULES
+
+_log = Logger()
 
 _ID: Final = re.compile(r"[A-Z]{1,20}-[0-9]{1,6}")
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -39,7 +43,8 @@ class RuleDiscoveryError(Exception):
 def find_rules() -> dict[str, IRule]:
     """Return the rules that are installed, by key, in the order in which they are asked.
 
-    :raises RuleDiscoveryError: a plugin cannot be loaded, or a rule is not what a rule must be.
+    :raises RuleDiscoveryError: a plugin that may hold a rule cannot be loaded, or a rule is not what a
+        rule must be.
     """
     # getPlugins passes over what it cannot load, and only the log would tell.
     if problems := [*_load(getModule(twisted.plugins.__name__).iterModules())]:
@@ -51,13 +56,25 @@ def find_rules() -> dict[str, IRule]:
 
 
 def _load(modules: Iterable[PythonModule]) -> Iterator[str]:
-    """Load ``modules``; yield a sentence for each that cannot be."""
+    """Load ``modules``; yield a sentence for each that may hold a rule and cannot be loaded."""
     for module in modules:
         try:
             module.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
             reason = _one_line(f"{type(error).__name__}: {error}")
-            yield f"plugin {module.filePath.path} cannot be loaded, and may hold a rule: {reason}"
+            problem = f"plugin {module.filePath.path} cannot be loaded"
+            if _may_hold_rule(module):
+                yield f"{problem}, and may hold a rule: {reason}"
+            else:
+                _log.warn("{problem}: {reason}", problem=problem, reason=reason)
+
+
+def _may_hold_rule(module: PythonModule) -> bool:
+    """Tell whether a module mentions riskd; one that cannot be read may."""
+    try:
+        return b"riskd" in module.filePath.getContent()
+    except OSError:
+        return True
 
 
 def _place(rule: IRule) -> tuple[int, str]:

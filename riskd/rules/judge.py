@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -21,12 +21,24 @@ from riskd.rules.interface import (
     Verdict,
 )
 
+_INTENTS = get_args(Intent)
+
 
 class RuleInForce(NamedTuple):
-    """A rule, and the settings that it has for an account."""
+    """A rule, and the settings that it has for an account.
+
+    :ivar is_held: whether these are settings of before, which hold on until a lock ends.
+    """
 
     rule: IRule
     settings: Any
+    is_held: bool = False
+
+    @property
+    def slot(self) -> str:
+        """What its memory, its wishes and its troubles are kept under: apart from other settings' ones."""
+        rule_id: str = self.rule.rule_id
+        return f"{rule_id} (held)" if self.is_held else rule_id
 
 
 class Decision(NamedTuple):
@@ -37,9 +49,9 @@ class Decision(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A rule that raised instead of saying something."""
+    """A rule that raised, or said what makes no sense."""
 
-    rule_id: str
+    slot: str
     error: Exception
 
 
@@ -48,9 +60,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar state: the account's state, with what the rules want to remember.
     :ivar decisions: what is to be done, in this order.
-    :ivar wakes: when each rule that was asked wants to be asked again, by rule id.
-    :ivar warnings: what each rule that was asked cannot see clearly, by rule id.
-    :ivar faults: the rules that raised; they count as having said nothing.
+    :ivar wakes: when each rule that was asked wants to be asked again, by slot.
+    :ivar warnings: what each rule that was asked cannot see clearly, by slot.
+    :ivar faults: the rules that failed; they count as having said nothing.
     """
 
     state: AccountState
@@ -58,6 +70,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: tuple[Fault, ...] = ()
+
+
+def _nothing_is_known(_intent: Intent) -> bool:
+    return False
 
 
 def judge(
@@ -68,6 +84,7 @@ def judge(
     is_locked: bool = False,
     is_strict: bool = False,
     due: Collection[str] = (),
+    is_under_way: Callable[[Intent], bool] = _nothing_is_known,
 ) -> Judgement:
     """Ask the rules that listen to the occasion.
 
@@ -77,26 +94,33 @@ def judge(
     :param rules: in the order in which they are asked.
     :param is_locked: whether the account is locked; then few rules are asked.
     :param is_strict: whether every breach locks the account for good.
-    :param due: the rules that are asked on ``TIMER``, by rule id.
+    :param due: the rules that are asked on ``TIMER``, by slot.
+    :param is_under_way: tells what is being done already; nothing more comes of that.
     """
     decisions: list[Decision] = []
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
-    for rule, settings in rules:
-        if not _is_asked(rule, occasion.kind, is_locked, due):
-            continue
+    for each in _asked(rules, occasion.kind, is_locked, due):
+        slot = each.slot
         try:
-            verdict = rule.check(state, settings, occasion)
-            intents = _strict(verdict.intents) if is_strict else verdict.intents
+            verdict = each.rule.check(_as_remembered(state, each), each.settings, occasion)
+            _check(verdict)
         except Exception as error:  # noqa: BLE001  # a rule's mistake must not silence the others
-            faults.append(Fault(rule.rule_id, error))
+            faults.append(Fault(slot, error))
             continue
-        state = _remember(state, rule.rule_id, verdict)
-        wakes[rule.rule_id] = verdict.wake_at
-        warnings[rule.rule_id] = verdict.warnings
-        decisions += [Decision(rule.rule_id, intent) for intent in intents]
-        if intents and occasion.kind is not Kind.TRADE:
+        if verdict.memory is not None:
+            state = _remember(state, slot, verdict.memory)
+        wakes[slot] = verdict.wake_at
+        warnings[slot] = verdict.warnings
+        if not verdict.intents:
+            continue
+        intents = _strict(verdict.intents) if is_strict else verdict.intents
+        news = [
+            Decision(each.rule.rule_id, intent) for intent in intents if not is_under_way(intent)
+        ]
+        decisions += news
+        if news and occasion.kind is not Kind.TRADE:
             break
     return Judgement(
         state=state,
@@ -107,19 +131,66 @@ def judge(
     )
 
 
-def _is_asked(rule: IRule, kind: Kind, is_locked: bool, due: Collection[str]) -> bool:
-    if is_locked and not rule.runs_while_locked:
-        return False
+def _asked(
+    rules: Sequence[RuleInForce], kind: Kind, is_locked: bool, due: Collection[str]
+) -> Sequence[RuleInForce]:
+    if is_locked:
+        rules = [each for each in rules if each.rule.runs_while_locked]
+    if kind is Kind.REVIEW:
+        return rules
     if kind is Kind.TIMER:
-        return rule.rule_id in due
-    return kind is Kind.REVIEW or kind in rule.listens
+        return [each for each in rules if each.slot in due]
+    return [each for each in rules if kind in each.rule.listens]
 
 
-def _remember(state: AccountState, rule_id: str, verdict: Verdict) -> AccountState:
-    if verdict.memory is None or state.risk.memory.get(rule_id) == verdict.memory:
+def _as_remembered(state: AccountState, rule: RuleInForce) -> AccountState:
+    """Return the state with the memory that belongs to these very settings."""
+    memory = state.risk.memory
+    if not rule.is_held or rule.slot not in memory:
         return state
-    memory = {**state.risk.memory, rule_id: verdict.memory}
+    return _with_memory(state, {**memory, rule.rule.rule_id: memory[rule.slot]})
+
+
+def _remember(state: AccountState, slot: str, text: str) -> AccountState:
+    memory = state.risk.memory
+    return state if memory.get(slot) == text else _with_memory(state, {**memory, slot: text})
+
+
+def _with_memory(state: AccountState, memory: dict[str, str]) -> AccountState:
     return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, memory=memory))
+
+
+def _check(verdict: Verdict) -> None:
+    """See that a verdict is one: it is what others will act on and write down.
+
+    :raises TypeError: it is not.
+    """
+    if not isinstance(verdict, Verdict):
+        raise TypeError(f"expected a Verdict, got {verdict!r}")
+    if verdict.memory is not None and not isinstance(verdict.memory, str):
+        raise TypeError(f"memory: expected a text or None, got {verdict.memory!r}")
+    _check_moment("wake_at", verdict.wake_at)
+    for warning in verdict.warnings:
+        if not isinstance(warning, str):
+            raise TypeError(f"warnings: expected texts, got {warning!r}")
+    for intent in verdict.intents:
+        _check_intent(intent)
+
+
+def _check_intent(intent: Intent) -> None:
+    if not isinstance(intent, _INTENTS) or not isinstance(intent.reason, str):
+        raise TypeError(f"expected an intent with a reason, got {intent!r}")
+    if isinstance(intent, Flatten):
+        for kept in (intent.keep or {}).values():
+            if type(kept) is not int or kept < 0:
+                raise TypeError(f"keep: expected whole numbers, not negative, got {kept!r}")
+        if intent.lock is not None:
+            _check_moment("lock", intent.lock.until)
+
+
+def _check_moment(name: str, moment: datetime | None) -> None:
+    if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
+        raise TypeError(f"{name}: expected an aware datetime or None, got {moment!r}")
 
 
 def _strict(intents: Iterable[Intent]) -> tuple[Intent, ...]:

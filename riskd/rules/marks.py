@@ -50,7 +50,7 @@ def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: dat
 def total_pnl(state: AccountState) -> Decimal:
     """Return the dollars that all open positions would make; what is unknown counts as nothing."""
     amounts = (position_pnl(state, position).amount for position in state.open_positions)
-    return sum((amount for amount in amounts if amount is not None), ZERO)
+    return sum([amount for amount in amounts if amount is not None], ZERO)
 
 
 def doubts(state: AccountState, now: datetime) -> tuple[str, ...]:
@@ -59,9 +59,11 @@ def doubts(state: AccountState, now: datetime) -> tuple[str, ...]:
     The sentences hold no figures, so that they stay the same for as long as they are true.
     """
     return tuple(
-        f"{name_of(state, position.contract_id)}: {doubt}"
-        for position in state.open_positions
-        if (doubt := _doubt(state, position, now))
+        [
+            f"{name_of(state, position.contract_id)}: {doubt}"
+            for position in state.positions.values()
+            if position.size and (doubt := _doubt(state, position, now))
+        ]
     )
 
 

@@ -76,7 +76,9 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
         verdict = Verdict(intents=_target_of_total(state, settings, occasion.now))
     else:
         verdict = Verdict(intents=_targets_of_positions(state, settings, occasion))
-    return msgspec.structs.replace(verdict, warnings=doubts(state, occasion.now))
+    return Verdict(
+        intents=verdict.intents, memory=verdict.memory, warnings=doubts(state, occasion.now)
+    )
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -101,14 +103,16 @@ def _targets_of_positions(
     state: AccountState, settings: Settings, occasion: Occasion
 ) -> tuple[Flatten, ...]:
     return tuple(
-        Flatten(
-            reason=f"Profit target hit: {name_of(state, position.contract_id)} {dollars(pnl)} "
-            f"(target {dollars(settings.profit_target)})",
-            keep={position.contract_id: 0},
-        )
-        for position in concerned(state, occasion)
-        if (pnl := _fresh_pnl(state, position, occasion.now)) is not None
-        and pnl >= settings.profit_target
+        [
+            Flatten(
+                reason=f"Profit target hit: {name_of(state, position.contract_id)} {dollars(pnl)} "
+                f"(target {dollars(settings.profit_target)})",
+                keep={position.contract_id: 0},
+            )
+            for position in concerned(state, occasion)
+            if (pnl := _fresh_pnl(state, position, occasion.now)) is not None
+            and pnl >= settings.profit_target
+        ]
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -70,7 +71,7 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
             deadlines.append(deadline)
     return Verdict(
         intents=tuple(closings),
-        memory=msgspec.json.encode(windows).decode(),
+        memory=None if windows == _remembered(state) else msgspec.json.encode(windows).decode(),
         wake_at=min(deadlines, default=None),
     )
 
@@ -100,9 +101,18 @@ def _gauge(
     return Gauge(name=name, limit=limit, current=max(Decimal(0), seconds), unit="s")
 
 
+def _remembered(state: AccountState) -> dict[str, Window]:
+    return _decode(state.risk.memory.get(_OWN_RULE, "{}"))
+
+
+@lru_cache(maxsize=128)
+def _decode(text: str) -> dict[str, Window]:
+    return _DECODER.decode(text)
+
+
 def _windows(state: AccountState, grace: timedelta, now: datetime) -> dict[str, Window]:
     """Return the window of each position; those of positions that are no more are forgotten."""
-    known = _DECODER.decode(state.risk.memory.get(_OWN_RULE, "{}"))
+    known = _remembered(state)
     return {
         position.contract_id: _window(
             known.get(position.contract_id),

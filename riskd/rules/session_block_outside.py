@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import count
 from typing import Annotated, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +21,7 @@ from riskd.account import AccountState
 from riskd.events import GatewayUserOrder, GatewayUserPosition
 from riskd.lockouts import is_exit
 from riskd.rules.interface import Flatten, Gauge, Lock, Occasion, RejectOrder, Verdict
+from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 from riskd.rules.words import name_of
 
@@ -124,39 +126,45 @@ class Calendar(NamedTuple):
 
     def window(self, now: datetime) -> Window | None:
         """Return the window that ``now`` lies in."""
-        nearest = self._next_window(now)
+        nearest = _next_window(self, now)
         return nearest if nearest.start <= now else None
 
     def next_start(self, now: datetime) -> datetime:
         """Return when trading is allowed again: the first start after ``now``."""
-        return next(window.start for window in self._windows(now) if window.start > now)
+        return next(window.start for window in _windows(self, now) if window.start > now)
 
     def next_edge(self, now: datetime) -> datetime:
         """Return when trading begins or ends to be allowed, the first such time after ``now``."""
-        nearest = self._next_window(now)
+        nearest = _next_window(self, now)
         return nearest.end if nearest.start <= now else nearest.start
-
-    def _next_window(self, now: datetime) -> Window:
-        return next(window for window in self._windows(now) if window.end > now)
-
-    def _windows(self, now: datetime) -> Iterator[Window]:
-        """Yield windows in their order without end, from yesterday on."""
-        today = now.astimezone(self.zone).date()
-        for ahead in count(-1):
-            window = self._window_of(today + timedelta(days=ahead))
-            if window.start < window.end:
-                yield window
-
-    def _window_of(self, day: date) -> Window:
-        """Return the window that starts on ``day``; it is empty when there is none."""
-        start = _moment(day, self.start, self.zone)
-        if day in self.holidays:
-            return Window(start, start)
-        last_day = day if self.start < self.end else day + timedelta(days=1)
-        return _without_weekend(Window(start, _moment(last_day, self.end, self.zone)))
 
     def __str__(self) -> str:
         return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone.key}"
+
+
+@lru_cache(maxsize=128)
+def _next_window(calendar: Calendar, now: datetime) -> Window:
+    """Return the first window that has not ended."""
+    return next(window for window in _windows(calendar, now) if window.end > now)
+
+
+def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
+    """Yield windows in their order without end, from yesterday on."""
+    today = now.astimezone(calendar.zone).date()
+    for ahead in count(-1):
+        window = _window_of(calendar, today + timedelta(days=ahead))
+        if window.start < window.end:
+            yield window
+
+
+@lru_cache(maxsize=1024)
+def _window_of(calendar: Calendar, day: date) -> Window:
+    """Return the window that starts on ``day``; it is empty when there is none."""
+    start = _moment(day, calendar.start, calendar.zone)
+    if day in calendar.holidays:
+        return Window(start, start)
+    last_day = day if calendar.start < calendar.end else day + timedelta(days=1)
+    return _without_weekend(Window(start, _moment(last_day, calendar.end, calendar.zone)))
 
 
 def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
@@ -175,7 +183,7 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
     closed = {position.contract_id for position in outside}
     rejections = (
         _rejection(state, order, calendars)
-        for order in _orders_to_judge(state, occasion)
+        for order in orders_concerned(state, occasion)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closed
         and not is_exit(state, order)
@@ -206,7 +214,7 @@ class _Calendars:
 
     def __init__(self, state: AccountState, settings: Settings) -> None:
         self._state = state
-        self.account = _calendar_of_account(settings)
+        self._account = _calendar_of_account(settings)
         self._roots = {
             root.upper(): _calendar_of_root(settings, session)
             for root, session in settings.sessions.items()
@@ -214,27 +222,30 @@ class _Calendars:
 
     def of(self, contract_id: str) -> Calendar:
         root = self._state.root(contract_id)
-        return self.account if root is None else self._roots.get(root.upper(), self.account)
+        return self._account if root is None else self._roots.get(root.upper(), self._account)
 
     def is_of_account(self, contract_id: str) -> bool:
-        return self.of(contract_id) is self.account
+        root = self._state.root(contract_id)
+        return root is None or root.upper() not in self._roots
 
 
 def _calendar_of_account(settings: Settings) -> Calendar:
     hours = settings.allowed_hours
-    return _calendar(hours.start, hours.end, settings.timezone, settings)
+    return _calendar(hours.start, hours.end, settings.timezone, settings.holidays)
 
 
 def _calendar_of_root(settings: Settings, session: Session) -> Calendar:
-    return _calendar(session.start, session.end, session.timezone or settings.timezone, settings)
+    zone = session.timezone or settings.timezone
+    return _calendar(session.start, session.end, zone, settings.holidays)
 
 
-def _calendar(start: str, end: str, zone: str, settings: Settings) -> Calendar:
+@lru_cache(maxsize=128)
+def _calendar(start: str, end: str, zone: str, holidays: tuple[date, ...]) -> Calendar:
     return Calendar(
         start=time.fromisoformat(start),
         end=time.fromisoformat(end),
         zone=ZoneInfo(zone),
-        holidays=frozenset(settings.holidays),
+        holidays=frozenset(holidays),
     )
 
 
@@ -265,17 +276,6 @@ def _closing(
     return tuple(closings)
 
 
-def _orders_to_judge(state: AccountState, occasion: Occasion) -> tuple[GatewayUserOrder, ...]:
-    if isinstance(occasion.subject, GatewayUserOrder):
-        order = state.orders.get(occasion.subject.id)
-        return () if order is None else (order,)
-    if isinstance(occasion.subject, GatewayUserPosition):
-        # An order that was an exit is none any more when the position is gone or has turned.
-        contract_id = occasion.subject.contract_id
-        return tuple(order for order in state.working_orders if order.contract_id == contract_id)
-    return state.working_orders
-
-
 def _rejection(state: AccountState, order: GatewayUserOrder, calendars: _Calendars) -> RejectOrder:
     name = name_of(state, order.contract_id)
     reason = (
@@ -287,10 +287,9 @@ def _rejection(state: AccountState, order: GatewayUserOrder, calendars: _Calenda
 
 def _next_edge(state: AccountState, calendars: _Calendars, now: datetime) -> datetime | None:
     """Return when what is held or ordered has to be looked at again, though nothing happens."""
-    concerned = {position.contract_id for position in state.open_positions}
-    concerned |= {order.contract_id for order in state.working_orders}
-    edges = (calendars.of(contract_id).next_edge(now) for contract_id in concerned)
-    return min(edges, default=None)
+    concerned = {calendars.of(position.contract_id) for position in state.open_positions}
+    concerned |= {calendars.of(order.contract_id) for order in state.working_orders}
+    return min([calendar.next_edge(now) for calendar in concerned], default=None)
 
 
 def _warnings(state: AccountState, settings: Settings) -> tuple[str, ...]:

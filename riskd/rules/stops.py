@@ -42,7 +42,7 @@ def protecting_stops(
 
 def total_remaining(state: AccountState, orders: Iterable[GatewayUserOrder]) -> int:
     """Return how many contracts ``orders`` can still fill together."""
-    return sum(remaining(state, order) for order in orders)
+    return sum([remaining(state, order) for order in orders])
 
 
 def protected_size(state: AccountState, position: GatewayUserPosition) -> int:

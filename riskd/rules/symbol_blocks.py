@@ -13,6 +13,7 @@ from riskd.account import AccountState
 from riskd.events import GatewayUserOrder, GatewayUserPosition
 from riskd.lockouts import is_exit
 from riskd.rules.interface import Flatten, Gauge, Intent, Occasion, RejectOrder, Verdict
+from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 
 
@@ -50,7 +51,7 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
             intents.append(_closing(state, position))
     intents += (
         _rejection(state, order)
-        for order in _orders_to_judge(state, occasion)
+        for order in orders_concerned(state, occasion)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closing
         and _is_blocked(state, order.contract_id, blocked)
@@ -74,17 +75,6 @@ def _positions_to_judge(
         held = state.positions.get(occasion.subject.contract_id)
         return (held,) if held is not None and held.size else ()
     return state.open_positions
-
-
-def _orders_to_judge(state: AccountState, occasion: Occasion) -> tuple[GatewayUserOrder, ...]:
-    if isinstance(occasion.subject, GatewayUserOrder):
-        order = state.orders.get(occasion.subject.id)
-        return () if order is None else (order,)
-    if isinstance(occasion.subject, GatewayUserPosition):
-        # An order that was an exit is none any more when the position is gone or has turned.
-        contract_id = occasion.subject.contract_id
-        return tuple(order for order in state.working_orders if order.contract_id == contract_id)
-    return state.working_orders
 
 
 def _is_blocked(state: AccountState, contract_id: str, blocked: frozenset[str]) -> bool:

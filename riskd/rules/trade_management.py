@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, NamedTuple
+from functools import lru_cache
+from typing import Annotated, Final
 
 import msgspec
 
@@ -139,9 +140,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     asked: Mapping[str, datetime] = {}
 
 
-class _Case(NamedTuple):
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """One position, and all that counts for its stop.
 
+    :ivar direction: 1 for a long position, -1 for a short one.
     :ivar contract: ``None`` while its ticks are unknown.
     :ivar price: the last price, where it is fresh and younger than the position.
     :ivar own: this rule's stops that protect it, nearest to the market first.
@@ -149,14 +151,11 @@ class _Case(NamedTuple):
     """
 
     position: GatewayUserPosition
+    direction: int
     contract: Contract | None
     price: Decimal | None
     own: tuple[GatewayUserOrder, ...]
     needed: int
-
-    @property
-    def direction(self) -> int:
-        return 1 if self.position.type is PositionType.LONG else -1
 
     def is_better(self, price: Decimal, other: Decimal) -> bool:
         """Tell whether ``price`` is further in the position's favor: nearer to the market for a stop."""
@@ -167,20 +166,28 @@ class _Case(NamedTuple):
         return self.price is not None and not self.is_better(self.price, stop_price)
 
 
-class _Target(NamedTuple):
-    """Where a stop should be, and why there."""
+class _Target(msgspec.Struct, frozen=True):
+    """Where a stop should be: how many ticks from where."""
 
     price: Decimal
-    why: str
+    ticks: int
+    from_where: str
+
+    @property
+    def why(self) -> str:
+        return f"{counted(self.ticks, 'tick')} {self.from_where}" if self.ticks else "at the entry"
 
 
-class _Wish(NamedTuple):
+class _Wish(msgspec.Struct, frozen=True):
     """What should be asked for in one contract, and when to look again if nothing happens."""
 
     intents: tuple[Intent, ...] = ()
     wake_at: datetime | None = None
 
 
+_NO_WISH: Final = _Wish()
+
+_NOTHING_KNOWN: Final = Memory()
 _DECODER: Final = msgspec.json.Decoder(Memory)
 
 
@@ -190,29 +197,31 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
     known = _remembered(state)
     own = _own_stops(state)
     notes: dict[str, Note] = {}
-    asked = {key: at for key, at in known.asked.items() if now - at < _PATIENCE}
+    asked = known.asked
     intents: list[Intent] = []
-    wakes: list[datetime | None] = []
-    for contract_id in _concerned(state, own):
+    wakes: list[datetime] = []
+    held = state.open_positions
+    for contract_id in _concerned(held, own):
         wish, note = _judge(state, settings, contract_id, own, known.notes.get(contract_id), now)
-        free_at = _free_at(asked.get(contract_id), note)
-        if not wish.intents:
-            wakes.append(wish.wake_at)
-        elif free_at is not None and now < free_at:
-            wakes.append(free_at)
-        else:
-            intents += wish.intents
-            asked[contract_id] = now
-            note = _after_asking(note, wish)
-            # What was asked for may fail without a word.
-            wakes.append(_free_at(now, note))
+        wake_at = wish.wake_at
+        if wish.intents:
+            wake_at = _free_at(asked.get(contract_id), note)
+            if wake_at is None or now >= wake_at:
+                intents += wish.intents
+                asked = {**_still_waited_for(asked, now), contract_id: now}
+                note = _after_asking(note, wish)
+                # What was asked for may fail without a word.
+                wake_at = _free_at(now, note)
+        if wake_at is not None:
+            wakes.append(wake_at)
         if note is not None:
             notes[contract_id] = note
+    memory = Memory(notes=notes, asked=asked)
     return Verdict(
         intents=tuple(intents),
-        memory=msgspec.json.encode(Memory(notes=notes, asked=asked)).decode(),
-        wake_at=min((wake for wake in wakes if wake), default=None),
-        warnings=tuple(_warnings(state, settings, now)),
+        memory=None if memory == known else msgspec.json.encode(memory).decode(),
+        wake_at=min(wakes, default=None),
+        warnings=tuple(_warnings(state, settings, held, now)),
     )
 
 
@@ -238,20 +247,28 @@ def _words(state: AccountState, position: GatewayUserPosition) -> str:
 
 def _remembered(state: AccountState) -> Memory:
     text = state.risk.memory.get(_OWN_RULE)
-    return Memory() if text is None else _DECODER.decode(text)
+    return _NOTHING_KNOWN if text is None else _decode(text)
 
 
-def _own_stops(state: AccountState) -> tuple[GatewayUserOrder, ...]:
-    return tuple(
+@lru_cache(maxsize=128)
+def _decode(text: str) -> Memory:
+    return _DECODER.decode(text)
+
+
+def _own_stops(state: AccountState) -> list[GatewayUserOrder]:
+    return [
         order
         for order in state.orders.values()
         if detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
-    )
+    ]
 
 
-def _concerned(state: AccountState, own: Iterable[GatewayUserOrder]) -> Iterable[str]:
-    held = [position.contract_id for position in state.open_positions]
-    return dict.fromkeys([*held, *(order.contract_id for order in own)])
+def _concerned(
+    held: Iterable[GatewayUserPosition], own: Iterable[GatewayUserOrder]
+) -> Iterable[str]:
+    contract_ids = [position.contract_id for position in held]
+    contract_ids += [order.contract_id for order in own]
+    return dict.fromkeys(contract_ids)
 
 
 def _free_at(asked_at: datetime | None, note: Note | None) -> datetime | None:
@@ -259,6 +276,10 @@ def _free_at(asked_at: datetime | None, note: Note | None) -> datetime | None:
     if asked_at is None:
         return None
     return asked_at + (_PATIENCE if note is not None and note.is_placing else _PACE)
+
+
+def _still_waited_for(asked: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
+    return {contract_id: at for contract_id, at in asked.items() if now - at < _PATIENCE}
 
 
 def _after_asking(note: Note | None, wish: _Wish) -> Note | None:
@@ -285,7 +306,9 @@ def _judge(
     case = _case(state, position, here, now)
     note = _note(state, settings, case, known, now)
     wish = _wish_for(state, settings, case, note, now)
-    return wish._replace(intents=(*strays, *wish.intents)), note
+    if strays:
+        wish = _Wish((*strays, *wish.intents), wish.wake_at)
+    return wish, note
 
 
 def _case(
@@ -294,21 +317,28 @@ def _case(
     here: Iterable[GatewayUserOrder],
     now: datetime,
 ) -> _Case:
-    own = {order.id: order for order in here if is_exit(state, order)}
-    traders = (order for order in protecting_stops(state, position) if order.id not in own)
-    case = _Case(
+    direction = 1 if position.type is PositionType.LONG else -1
+    own = [order for order in here if is_exit(state, order)]
+    if len(own) > 1:
+        own = _nearest_first(own, position, direction)
+    traders = [order for order in protecting_stops(state, position) if order not in own]
+    return _Case(
         position=position,
+        direction=direction,
         contract=state.contract(position.contract_id),
         price=_fresh_price(state, position, now),
-        own=(),
+        own=tuple(own),
         needed=max(0, position.size - total_remaining(state, traders)),
     )
-    nearest_first = sorted(
-        own.values(),
-        key=lambda order: (order.stop_price or position.average_price) * case.direction,
-        reverse=True,
-    )
-    return case._replace(own=tuple(nearest_first))
+
+
+def _nearest_first(
+    stops: Iterable[GatewayUserOrder], position: GatewayUserPosition, direction: int
+) -> list[GatewayUserOrder]:
+    def nearness(order: GatewayUserOrder) -> Decimal:
+        return (order.stop_price or position.average_price) * direction
+
+    return sorted(stops, key=nearness, reverse=True)
 
 
 def _fresh_price(
@@ -355,14 +385,14 @@ def _wish_for(
     state: AccountState, settings: Settings, case: _Case, note: Note, now: datetime
 ) -> _Wish:
     if not case.needed:
-        return _Wish(tuple(_withdrawal(state, order) for order in case.own))
+        return _Wish(tuple([_withdrawal(state, order) for order in case.own]))
     if not case.own:
         return _wish_to_place(state, settings, case, note, now)
     nearest, *others = case.own
     if others:
         return _Wish(tuple(_withdrawal(state, order) for order in others))
     if not detail(state, nearest).is_open:
-        return _Wish()
+        return _NO_WISH
     return _wish_to_change(state, settings, case, note, nearest, now)
 
 
@@ -371,7 +401,7 @@ def _wish_to_place(
 ) -> _Wish:
     target = _target(settings, case, note)
     if target is None or note.missing_from is None:
-        return _Wish()
+        return _NO_WISH
     if now < note.missing_from:
         return _Wish(wake_at=note.missing_from)
     if case.is_through(target.price):
@@ -427,21 +457,18 @@ def _target(settings: Settings, case: _Case, note: Note) -> _Target | None:
         return None
     tick = case.contract.tick_size
     best: _Target | None = None
-    for ticks, entry, why in _distances(settings, case, note, tick):
-        price = _on_tick(case, entry + ticks * tick * case.direction, case.contract)
-        if best is None or case.is_better(price, best.price):
-            best = _Target(price, why)
+    for target in _targets(settings, case, note, tick):
+        if best is None or case.is_better(target.price, best.price):
+            best = target
     return best
 
 
-def _distances(
-    settings: Settings, case: _Case, note: Note, tick: Decimal
-) -> Iterator[tuple[int, Decimal, str]]:
-    """Yield how many ticks better than which price a stop may be, and that in words."""
+def _targets(settings: Settings, case: _Case, note: Note, tick: Decimal) -> Iterator[_Target]:
+    """Yield where a stop may be."""
     entry = case.position.average_price
     if settings.auto_stop_loss:
         ticks = settings.stop_loss_ticks
-        yield -ticks, entry, f"{counted(ticks, 'tick')} from the entry"
+        yield _Target(_moved(case, entry, -ticks, tick), ticks, "from the entry")
     if case.price is None or note.best is None:
         # Where the market is now is not known well enough to follow it.
         return
@@ -449,20 +476,16 @@ def _distances(
     breakeven, trailing = settings.auto_breakeven, settings.trailing_stop
     if breakeven.enabled and gained >= breakeven.profit_trigger_ticks * tick:
         ticks = breakeven.offset_ticks
-        yield (
-            ticks,
-            entry,
-            f"{counted(ticks, 'tick')} beyond the entry" if ticks else "at the entry",
-        )
+        yield _Target(_moved(case, entry, ticks, tick), ticks, "beyond the entry")
     if trailing.enabled and gained >= trailing.activation_ticks * tick:
         ticks = trailing.trail_distance_ticks
-        yield -ticks, note.best, f"{counted(ticks, 'tick')} behind {note.best}"
+        yield _Target(_moved(case, note.best, -ticks, tick), ticks, f"behind {note.best}")
 
 
-def _on_tick(case: _Case, price: Decimal, contract: Contract) -> Decimal:
-    """Return a price on a tick, away from the market where it is between two."""
+def _moved(case: _Case, price: Decimal, ticks: int, tick: Decimal) -> Decimal:
+    """Return what is so many ticks better than ``price``, away from the market to the next tick."""
     towards_loss = round_down_to_tick if case.direction > 0 else round_up_to_tick
-    return towards_loss(price, contract.tick_size)
+    return towards_loss(price + ticks * tick * case.direction, tick)
 
 
 def _risk(case: _Case, target: _Target) -> str:
@@ -494,8 +517,10 @@ def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
     return WithdrawStop(reason=f"Stop for {size} of {name} not needed any more", order_id=order.id)
 
 
-def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterator[str]:
-    for position in state.open_positions:
+def _warnings(
+    state: AccountState, settings: Settings, held: Iterable[GatewayUserPosition], now: datetime
+) -> Iterator[str]:
+    for position in held:
         contract_id = position.contract_id
         quote = state.quotes.get(contract_id)
         if state.contract(contract_id) is None:

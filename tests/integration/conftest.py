@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from riskd.testing import DaemonHarness
 
 DEADLINE_SECONDS = 15
-_POLL_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
     deadline = reactor.seconds() + DEADLINE_SECONDS
     while not condition():
         assert reactor.seconds() < deadline, "waited in vain"
-        await deferLater(reactor, _POLL_SECONDS)
+        await deferLater(reactor, POLL_SECONDS)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -34,12 +34,21 @@ def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 @pytest.fixture
 def harness() -> Iterator[DaemonHarness]:
     """A daemon whose only events are those the test triggers."""
+    daemon = DaemonHarness()
+    daemon.start()
+    yield daemon
+    daemon.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_harness() -> Iterator[DaemonHarness]:
+    """A daemon like that of :func:`harness`, which the tests of a module share."""
     daemon = DaemonHarness()
     daemon.start()
     yield daemon
@@ -83,18 +92,29 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-@pytest.fixture
-def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
-    """Start daemons that are gone after the test."""
+def daemons_in(directory: Path) -> Iterator[Callable[..., Twistd]]:
+    """Yield what starts daemons, each in a directory of its own below; end them all then."""
     started: list[Twistd] = []
 
     def start(*arguments: str) -> Twistd:
-        directory = tmp_path / str(len(started))
-        directory.mkdir()
-        started.append(Twistd(directory, *arguments))
+        own = directory / str(len(started))
+        own.mkdir()
+        started.append(Twistd(own, *arguments))
         return started[-1]
 
     yield start
     for each in started:
         each.process.kill()
         each.process.wait()
+
+
+@pytest.fixture
+def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
+    """Start daemons that are gone after the test."""
+    yield from daemons_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_twistd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Twistd]]:
+    """Start daemons that are gone after the module; each needs a state directory of its own."""
+    yield from daemons_in(tmp_path_factory.mktemp("shared"))

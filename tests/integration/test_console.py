@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,8 @@ from riskd.testing import DaemonHarness, make_event
 
 DEADLINE_SECONDS: Final = 10
 MAIN: Final = "import sys; from trader.console import main; sys.exit(main())"
+QUICK: Final = f"from trader import console; console._TICK_SECONDS = 0.05; {MAIN}"
+"""A console that looks at the file and at the clock more often."""
 
 
 class Terminal:
@@ -143,6 +145,11 @@ def daemon() -> Iterator[DaemonHarness]:
 
 
 @pytest.fixture
+def shared_url(shared_harness: DaemonHarness) -> str:
+    return f"ws://localhost:{shared_harness.port}"
+
+
+@pytest.fixture
 def url(daemon: DaemonHarness) -> str:
     return f"ws://localhost:{daemon.port}"
 
@@ -208,7 +215,7 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
 
 
 def test_a_daemon_that_does_not_run_is_asked_for_again(terminal: Terminal, dead_url: str) -> None:
-    terminal.start("123", "--url", dead_url)
+    terminal.start("123", "--url", dead_url, script=QUICK)
     terminal.wait_for("Cannot connect to daemon (is it running?)", "NEXT TRY IN 5 s")
     terminal.wait_for("NEXT TRY IN 4 s")
     terminal.press("q")
@@ -273,7 +280,7 @@ def test_what_is_wrong_with_the_file_is_a_sentence_until_nothing_is(
     terminal: Terminal, dead_url: str, tmp_path: Path
 ) -> None:
     published = tmp_path / PUBLISHED_NAME
-    terminal.start("123", "--url", dead_url, "--state", str(tmp_path))
+    terminal.start("123", "--url", dead_url, "--state", str(tmp_path), script=QUICK)
     terminal.wait_for("No last known state: ", "is not there", "not connected yet")
     published.write_bytes(b"no database")
     terminal.wait_for("Cannot read the last known state: ", "is damaged")
@@ -329,19 +336,21 @@ def test_a_console_that_comes_late_has_the_whole_day(
     assert terminal.shown.count("ENFORCED") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_leaves_the_terminal_as_it_was(
-    terminal: Terminal, dead_url: str, number: signal.Signals
-) -> None:
-    terminal.start("123", "--url", dead_url)
-    terminal.wait_for("NEXT TRY IN")
-    terminal.signal(number)
-    assert terminal.exit_status() == 0
-    check_that_the_terminal_was_left_in_order(terminal)
+def test_a_signal_leaves_the_terminal_as_it_was(dead_url: str) -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with ExitStack() as stack:
+        terminals = [stack.enter_context(closing(Terminal())) for _ in numbers]
+        for terminal in terminals:
+            terminal.start("123", "--url", dead_url)
+        for terminal, number in zip(terminals, numbers, strict=True):
+            terminal.wait_for("NEXT TRY IN")
+            terminal.signal(number)
+            assert terminal.exit_status() == 0, number
+            check_that_the_terminal_was_left_in_order(terminal)
 
 
 def test_another_size_is_drawn_in_full(
-    terminal: Terminal, daemon: DaemonHarness, url: str
+    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
     def is_drawn(columns: int, rows: int) -> bool:
         shown = terminal.rows
@@ -354,22 +363,22 @@ def test_another_size_is_drawn_in_full(
             and shown.count("q quit") == 1
         )
 
-    terminal.start("123", "--url", url)
+    terminal.start("123", "--url", shared_url)
     terminal.wait_until(lambda: is_drawn(80, 24), "80x24")
     for columns, rows in ((120, 40), (60, 16), (80, 24)):
         terminal.resize(columns, rows)
         terminal.wait_until(lambda: is_drawn(columns, rows), f"{columns}x{rows}")  # noqa: B023
-    daemon.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+    shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
     terminal.wait_for("Realized -45.50")
 
 
 def test_words_from_elsewhere_do_not_command_the_terminal(
-    terminal: Terminal, daemon: DaemonHarness, url: str
+    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
-    terminal.start("123", "--url", url)
+    terminal.start("456", "--url", shared_url)
     terminal.wait_for("LIVE")
     evil = "Bad\x1b]0;owned\x07\x1b[2J\x1b[5;5H news\nin two\rlines\u202e"
-    daemon.trigger_test_event("lockout_set", {"reason": evil})
+    shared_harness.trigger_test_event("lockout_set", {"accountId": 456, "reason": evil})
     terminal.wait_for("LOCKED OUT until an operator unlocks it: Bad?]0;owned??[2J", "q quit")
     assert b"\x1b]0;" not in terminal.written
     assert b"\x1b[5;5H" not in terminal.written
@@ -414,7 +423,7 @@ def test_a_panel_that_fails_at_once_ends_in_order(terminal: Terminal, dead_url: 
 
 
 def test_a_panel_that_fails_later_ends_in_order(
-    terminal: Terminal, daemon: DaemonHarness, url: str
+    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
     sabotage = (
         "whole = panels.pnl\n"
@@ -423,14 +432,14 @@ def test_a_panel_that_fails_later_ends_in_order(
         "    return whole(view, now, width)\n"
         "panels.pnl = pnl"
     )
-    terminal.start("123", "--url", url, script=run_sabotaged(sabotage))
+    terminal.start("456", "--url", shared_url, script=run_sabotaged(sabotage))
     terminal.wait_for("LIVE")
-    daemon.trigger_test_event("GatewayUserTrade", {})
+    shared_harness.trigger_test_event("GatewayUserTrade", {"accountId": 456})
     check_that_it_crashed_in_order(terminal)
 
 
 def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
-    terminal: Terminal, daemon: DaemonHarness, url: str
+    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
     sabotage = (
         "import sys, warnings\n"
@@ -442,11 +451,11 @@ def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
         "    return whole(event, state, now)\n"
         "session.line_for = line_for"
     )
-    terminal.start("123", "--url", url, script=run_sabotaged(sabotage))
+    terminal.start("123", "--url", shared_url, script=run_sabotaged(sabotage))
     terminal.wait_for("LIVE")
-    daemon.trigger_test_event("lockout_cleared", {})
-    daemon.trigger_test_event("daily_reset", {})
-    daemon.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+    shared_harness.trigger_test_event("lockout_cleared", {})
+    shared_harness.trigger_test_event("daily_reset", {})
+    shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
     terminal.wait_for("the callback failed on lockout_cleared", "printed", "Trade -45.50")
     assert terminal.rows[-1] == "q quit"
     terminal.press("q")

@@ -54,19 +54,32 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def test_a_capture_holds_what_the_document_says(twistd: Start) -> None:
-    """Every message of a capture, field by field, against the document's own tables."""
-    fields = documented_fields()
-    assert len(fields) == 9
-    messages = []
-    stream = connect(twistd("--port", "0", "--practice-seed", "3"))
+@pytest.fixture(scope="module")
+def daemon(shared_twistd: Start, tmp_path_factory: pytest.TempPathFactory) -> Twistd:
+    """The daemon that those tests share which do not end it."""
+    state = tmp_path_factory.mktemp("state")
+    return shared_twistd("--port", "0", "--state", str(state), "--practice-seed", "27")
+
+
+@pytest.fixture(scope="module")
+def messages(daemon: Twistd) -> list[str]:
+    """What is told until both accounts were quoted, ordered and held a position."""
+    told: list[str] = []
+    stream = connect(daemon)
     seen: dict[int, set[str]] = {123: set(), 456: set()}
     wanted = {"MarketQuote", "GatewayUserOrder", "GatewayUserPosition"}
     while not all(wanted <= seen[account] for account in (123, 456)):
-        messages.append(stream.recv())
-        message = json.loads(messages[-1])
+        told.append(stream.recv())
+        message = json.loads(told[-1])
         seen.setdefault(message["account_id"], set()).add(message["type"])
     stream.shutdown()
+    return told
+
+
+def test_a_capture_holds_what_the_document_says(messages: list[str]) -> None:
+    """Every message of a capture, field by field, against the document's own tables."""
+    fields = documented_fields()
+    assert len(fields) == 9
     for text in messages:
         assert len(text.encode()) < 1024
         message = json.loads(text)
@@ -80,22 +93,19 @@ def test_a_capture_holds_what_the_document_says(twistd: Start) -> None:
             assert CHECKS[documented[name]](value), (message["type"], name, value)
 
 
-def test_the_log_tells_of_both_listeners_and_of_practice(twistd: Start) -> None:
-    daemon = twistd("--port", "0")
+def test_the_log_tells_of_both_listeners_and_of_practice(daemon: Twistd) -> None:
     assert f"listening on ws://127.0.0.1:{daemon.port}" in daemon.log
     assert "PRACTICE" in daemon.log
     if socket.has_ipv6:
         assert f"listening on ws://[::1]:{daemon.port}" in daemon.log
 
 
-def test_the_two_accounts_trade_different_contracts(twistd: Start) -> None:
-    stream = connect(twistd("--port", "0"))
+def test_the_two_accounts_trade_different_contracts(messages: list[str]) -> None:
     quoted: dict[int, set[str]] = {123: set(), 456: set()}
-    while min(len(contracts) for contracts in quoted.values()) < 3:
-        message = json.loads(stream.recv())
+    for message in map(json.loads, messages):
         if message["type"] == "MarketQuote":
             quoted[message["account_id"]].add(message["data"]["contractId"])
-    stream.shutdown()
+    assert min(len(contracts) for contracts in quoted.values()) >= 3
     assert not quoted[123] & quoted[456]
 
 
@@ -130,37 +140,29 @@ def test_sigterm_ends_it_in_order(twistd: Start) -> None:
     assert "Traceback" not in daemon.log
 
 
-def refused_start(*arguments: str) -> str:
-    """Start a daemon that must not start; return the one line it says."""
-    result = subprocess.run(
-        twistd_command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-    assert result.returncode != 0
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line
+def check_that_starts_are_refused(*starts: tuple[list[str], str]) -> None:
+    """Start daemons that must not start, all at once; each says why in one line."""
+    processes = [
+        subprocess.Popen(
+            twistd_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for arguments, _ in starts
+    ]
+    for process, (arguments, words) in zip(processes, starts, strict=True):
+        output, errors = process.communicate(timeout=DEADLINE_SECONDS)
+        assert process.returncode != 0, arguments
+        assert output == ""
+        (line,) = errors.splitlines()
+        assert words in line
 
 
-def test_a_taken_port_is_one_line(twistd: Start) -> None:
-    daemon = twistd("--port", "0")
-    line = refused_start("--port", str(daemon.port))
-    assert f"port {daemon.port} on 127.0.0.1 is already in use" in line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_a_start_that_is_refused_is_one_line(daemon: Twistd) -> None:
+    check_that_starts_are_refused(
+        (["--port", str(daemon.port)], f"port {daemon.port} on 127.0.0.1 is already in use"),
         (["--interface", "0.0.0.0"], "not a loopback address"),
         (["--port", "http"], "'http' is not a number"),
         (["--nonsense"], "nonsense"),
-    ],
-)
-def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str) -> None:
-    assert words in refused_start(*arguments)
+    )
 
 
 def test_another_loopback_address_is_served(twistd: Start, tmp_path: Path) -> None:
@@ -200,8 +202,7 @@ def answer_to(daemon: Twistd, request: bytes) -> bytes:
         return peer.recv(4096)
 
 
-def test_strangers_and_garbage_are_refused_and_nobody_else_notices(twistd: Start) -> None:
-    daemon = twistd("--port", "0")
+def test_strangers_and_garbage_are_refused_and_nobody_else_notices(daemon: Twistd) -> None:
     honest = connect(daemon)
     host = f"localhost:{daemon.port}"
     for request, status in (
@@ -260,8 +261,7 @@ def has_node_websocket() -> bool:
 
 
 @pytest.mark.skipif(not has_node_websocket(), reason="no Node with a built-in WebSocket here")
-def test_node_receives_the_stream(twistd: Start) -> None:
-    daemon = twistd("--port", "0")
+def test_node_receives_the_stream(daemon: Twistd) -> None:
     program = f"""
         const stream = new WebSocket("ws://localhost:{daemon.port}");
         stream.onmessage = message => {{ console.log(message.data); stream.close(); }};

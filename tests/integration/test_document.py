@@ -40,19 +40,21 @@ class Recorder:
 
 
 @pytest_twisted.ensureDeferred
-async def test_connection(harness: DaemonHarness) -> None:
+async def test_connection(shared_harness: DaemonHarness) -> None:
     """Test 1: a client connects."""
-    recorder = Recorder(harness)
+    recorder = Recorder(shared_harness)
     await until(lambda: recorder.client.connected)
     await recorder.disconnect()
 
 
 @pytest_twisted.ensureDeferred
-async def test_event_reception(harness: DaemonHarness) -> None:
+async def test_event_reception(shared_harness: DaemonHarness) -> None:
     """Test 2: a client receives an event."""
-    recorder = Recorder(harness)
+    recorder = Recorder(shared_harness)
     await until(lambda: recorder.client.connected)
-    harness.trigger_test_event("GatewayUserTrade", {"accountId": 123, "profitAndLoss": -45.50})
+    shared_harness.trigger_test_event(
+        "GatewayUserTrade", {"accountId": 123, "profitAndLoss": -45.50}
+    )
     await until(lambda: recorder.events)
     assert len(recorder.events) == 1
     assert recorder.events[0][0] == "GatewayUserTrade"
@@ -61,25 +63,27 @@ async def test_event_reception(harness: DaemonHarness) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_account_filtering(harness: DaemonHarness) -> None:
+async def test_account_filtering(shared_harness: DaemonHarness) -> None:
     """Test 3: events of another account are not passed on."""
-    recorder = Recorder(harness)
+    recorder = Recorder(shared_harness)
     await until(lambda: recorder.client.connected)
-    harness.trigger_test_event("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -100})
-    harness.trigger_test_event("daemon_status", {})
+    shared_harness.trigger_test_event(
+        "GatewayUserTrade", {"accountId": 456, "profitAndLoss": -100}
+    )
+    shared_harness.trigger_test_event("daemon_status", {})
     await until(lambda: recorder.events)
     assert [kind for kind, _ in recorder.events] == ["daemon_status"]
     await recorder.disconnect()
 
 
 @pytest_twisted.ensureDeferred
-async def test_reconnection(harness: DaemonHarness) -> None:
+async def test_reconnection(shared_harness: DaemonHarness) -> None:
     """Test 4: a client reconnects by itself."""
-    recorder = Recorder(harness)
+    recorder = Recorder(shared_harness)
     await until(lambda: recorder.client.connected)
-    await deferToThread(harness.stop)
+    await deferToThread(shared_harness.stop)
     await until(lambda: not recorder.client.connected)
-    await deferToThread(harness.start)
+    await deferToThread(shared_harness.start)
     await until(lambda: recorder.client.connected)
     await recorder.disconnect()
 

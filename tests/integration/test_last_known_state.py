@@ -38,39 +38,24 @@ def test_kills_at_random_moments_lose_nothing() -> None:
             done.result()
 
 
-def test_a_handshake_finds_in_the_file_what_was_told_before(harness: DaemonHarness) -> None:
+def test_a_handshake_finds_in_the_file_what_was_told_before(
+    shared_harness: DaemonHarness,
+) -> None:
     for number in range(3):
-        harness.trigger_test_event("GatewayUserTrade", {"id": 1000 + number})
-        harness.trigger_test_event("lockout_set", {"rule_id": f"RULE-{number}"})
-        stream = connect(harness.port)
-        account = read_published(harness.state).accounts[123]
+        shared_harness.trigger_test_event("GatewayUserTrade", {"id": 1000 + number})
+        shared_harness.trigger_test_event("lockout_set", {"rule_id": f"RULE-{number}"})
+        stream = connect(shared_harness.port)
+        account = read_published(shared_harness.state).accounts[123]
         assert 1000 + number in account.trades
         assert f"RULE-{number}" in account.lockouts
         stream.shutdown()
 
 
-def test_a_restart_forgets_no_lockout(harness: DaemonHarness) -> None:
-    harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
-    harness.kill()
-    # A console without a daemon knows of it, and so does the daemon that starts again.
-    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
-    harness.start()
-    stream = connect(harness.port)
-    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
-    stream.shutdown()
-
-
-def test_an_orderly_stop_leaves_its_last_word(harness: DaemonHarness) -> None:
-    harness.stop()
-    status = read_published(harness.state).accounts[123].daemon
-    assert status is not None
-    assert status.status == "STOPPING"
-
-
-def test_a_second_daemon_in_the_same_state_directory_is_refused(twistd: Start) -> None:
-    twistd("--port", "0")
+def test_a_second_daemon_in_the_same_state_directory_is_refused(
+    shared_harness: DaemonHarness,
+) -> None:
     result = subprocess.run(
-        twistd_command("--port", "0"),
+        twistd_command("--port", "0", "--state", str(shared_harness.state)),
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,
@@ -79,6 +64,23 @@ def test_a_second_daemon_in_the_same_state_directory_is_refused(twistd: Start) -
     assert result.returncode != 0
     (line,) = result.stderr.splitlines()
     assert "another riskd uses the state directory" in line
+
+
+def test_a_restart_forgets_no_lockout_and_a_stop_leaves_its_last_word(
+    harness: DaemonHarness,
+) -> None:
+    harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
+    harness.kill()
+    # A console without a daemon knows of it, and so does the daemon that starts again.
+    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
+    harness.start()
+    stream = connect(harness.port)
+    assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
+    stream.shutdown()
+    harness.stop()
+    status = read_published(harness.state).accounts[123].daemon
+    assert status is not None
+    assert status.status == "STOPPING"
 
 
 STRANGER = 54321

@@ -12,15 +12,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from riskd.control import MAX_PATH_BYTES, SOCKET_NAME
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+from riskd.riskctl import RiskctlError, main, parse, run_with_daemon
+from tests.integration.conftest import (
+    DEADLINE_SECONDS,
+    POLL_SECONDS,
+    Twistd,
+    twistd_command,
+    wait_until,
+)
 
 Start = Callable[..., Twistd]
 Completed = subprocess.CompletedProcess[str]
@@ -47,173 +59,124 @@ def said(state: Path, *arguments: str) -> str:
     return result.stdout
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "s"
+async def answer(state: Path, *arguments: str) -> str:
+    """Return what a command says, asked from this process, which need not be started.
+
+    :raises RiskctlError: it failed.
+    """
+    options = parse(["--state", str(state), *arguments], datetime.now(UTC))
+    return await run_with_daemon(reactor, options)
 
 
-@pytest.fixture
-def daemon(twistd: Start, state: Path) -> Twistd:
-    return twistd("--port", "0", "--state", str(state), "--practice-seed", "3")
-
-
-def status_of(state: Path, account_id: int) -> dict[str, Any]:
-    report = json.loads(said(state, "status", "--json"))
+async def status_of(state: Path, account_id: int) -> dict[str, Any]:
+    report = json.loads(await answer(state, "status", "--json"))
     return next(each for each in report["accounts"] if each["account"] == account_id)
 
 
-def test_status(daemon: Twistd, state: Path) -> None:
-    first, *_ = said(state, "status").splitlines()
-    assert re.match(r"riskd .* on the practice gateway: RUNNING since \d\d:\d\d:\d\d, ", first)
-    assert status_of(state, 123)["locks"] == []
+async def until_it_is(state: Path, account_id: int, **expected: bool) -> dict[str, Any]:
+    """Wait until each named part of an account's status is there, or not; return the status."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        account = await status_of(state, account_id)
+        if all(bool(account[part]) is there for part, there in expected.items()):
+            return account
+        assert time.monotonic() < deadline, f"waited in vain: {account}"
+        await deferLater(reactor, POLL_SECONDS)
 
 
-def test_rules(daemon: Twistd, state: Path) -> None:
-    assert "RULE-001  max_contracts" in said(state, "rules", "123")
-    report = json.loads(said(state, "rules", "123", "--json"))
-    rules = {rule["key"]: rule for rule in report["rules"]}
-    (gauge,) = rules["max_contracts"]["gauges"]
-    assert (gauge["limit"], gauge["unit"]) == (3, "contracts")
-    assert [rule["trouble"] for rule in report["rules"]] == [""] * len(rules)
-
-
-def test_lock_and_unlock(daemon: Twistd, state: Path) -> None:
-    """The lock closes, holds, survives a kill, ends on command, and all of it is in the log."""
-    wait_until(lambda: status_of(state, 123)["positions"])
-    assert "is locked until" in said(state, "lock", "123", "--reason", "lunch", "--minutes", "90")
-    wait_until(lambda: status_of(state, 123)["flattening"] is None)
-    account = status_of(state, 123)
-    assert account["positions"] == []
-    (lock,) = account["locks"]
-    assert (lock["reason"], lock["rule_id"]) == ("lunch", "OPERATOR")
-    assert "123: LOCKED until" in said(state, "status")
-
-    assert said(state, "unlock", "123", "--reason", "back") == "account 123 is unlocked\n"
-    assert status_of(state, 123)["locks"] == []
-    again = riskctl(state, "unlock", "123", "--reason", "back")
-    assert (again.returncode, again.stderr) == (1, "riskctl: account 123 is not locked\n")
-
-    me = getpass.getuser()
-    assert f"operator {me}: lock account 123: lunch" in daemon.log
-    assert f"operator {me}: unlock account 123: back" in daemon.log
-    assert "Traceback" not in daemon.log
-
-
-def test_a_lock_that_was_answered_survives_a_kill(
-    daemon: Twistd, state: Path, twistd: Start
-) -> None:
-    said(state, "lock", "456", "--reason", "enough")
-    daemon.process.kill()
-    daemon.wait()
-    assert riskctl(state, "status").returncode == 1
-    twistd("--port", "0", "--state", str(state), "--practice-seed", "3")
-    (lock,) = status_of(state, 456)["locks"]
-    assert (lock["reason"], lock["locked_until"]) == ("enough", None)
-
-
-def test_flatten_and_what_the_journal_says_of_it(daemon: Twistd, state: Path) -> None:
-    wait_until(lambda: status_of(state, 456)["positions"])
-    assert "flattened" in said(state, "flatten", "456", "--reason", "=1+1")
-
-    def told() -> list[dict[str, Any]]:
-        lines = said(state, "journal", "456", "--since", "1h", "--jsonl").splitlines()
-        return [json.loads(line) for line in lines]
-
-    def was_done() -> bool:
-        return any(line["data"].get("rule_id") == "OPERATOR" for line in told())
-
-    wait_until(was_done)
-    (ordered,) = [line["data"] for line in told() if line["kind"] == "operator"]
-    assert (ordered["command"], ordered["reason"]) == ("flatten", "=1+1")
-    assert "flatten by" in said(state, "journal", "456")
-    rows = list(csv.DictReader(said(state, "journal", "456", "--csv").splitlines()))
-    assert "'=1+1" in [row["reason"] for row in rows]
-    # The journal is read without a daemon, too.
-    daemon.send_signal(signal.SIGTERM)
-    daemon.wait()
-    assert "flatten by" in said(state, "journal", "456")
-
-
-def test_an_account_that_is_not_followed(daemon: Twistd, state: Path) -> None:
-    result = riskctl(state, "flatten", "99")
-    assert result.returncode == 1
-    assert result.stderr == "riskctl: riskd does not follow account 99, but 123, 456\n"
-
-
-def test_the_socket_is_its_owners_and_goes_with_the_daemon(daemon: Twistd, state: Path) -> None:
-    path = state / SOCKET_NAME
-    assert path.is_socket()
-    assert path.stat().st_mode & 0o777 == 0o600
-    daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait() == 0
-    assert not path.exists()
-    result = riskctl(state, "status")
-    assert result.returncode == 1
-    assert result.stderr == f"riskctl: riskd is not running (no answer at {path})\n"
-
-
-def test_garbage_does_the_daemon_no_harm(daemon: Twistd, state: Path) -> None:
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000), b"\x00" * 100):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(DEADLINE_SECONDS)
-            client.connect(str(state / SOCKET_NAME))
-            with suppress(BrokenPipeError, ConnectionResetError):
-                client.sendall(garbage)
-    said(state, "status")
-    assert daemon.process.poll() is None
-    assert "Traceback" not in daemon.log
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that every user can reach."""
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """The state directory of the daemon that most tests share, where every user can reach it."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         path.chmod(0o755)
         yield path / "s"
 
 
+@pytest.fixture(scope="module")
+def daemon(shared_twistd: Start, state: Path) -> Twistd:
+    return start(shared_twistd, state)
+
+
+def start(twistd: Start, state: Path) -> Twistd:
+    return twistd("--port", "0", "--state", str(state), "--practice-seed", "3")
+
+
+# First, while the traders have just begun: later one may stay away for long.
+@pytest_twisted.ensureDeferred
+async def test_flatten_and_what_the_journal_says_of_it(
+    daemon: Twistd, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*options: str) -> list[str]:
+        assert main(["--state", str(state), "journal", "456", *options]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    def was_done() -> bool:
+        lines = (json.loads(line) for line in told("--since", "1h", "--jsonl"))
+        return any(line["data"].get("rule_id") == "OPERATOR" for line in lines)
+
+    await until_it_is(state, 456, positions=True)
+    # At once: the trader may close the position himself.
+    assert "flattened" in await answer(state, "flatten", "456", "--reason", "=1+1")
+    wait_until(was_done)
+    lines = [json.loads(line) for line in told("--since", "1h", "--jsonl")]
+    (ordered,) = [line["data"] for line in lines if line["kind"] == "operator"]
+    assert (ordered["command"], ordered["reason"]) == ("flatten", "=1+1")
+    assert "flatten by" in said(state, "journal", "456")
+    rows = list(csv.DictReader(told("--csv")))
+    assert "'=1+1" in [row["reason"] for row in rows]
+
+
+@pytest_twisted.ensureDeferred
+async def test_status(daemon: Twistd, state: Path) -> None:
+    first, *_ = said(state, "status").splitlines()
+    assert re.match(r"riskd .* on the practice gateway: RUNNING since \d\d:\d\d:\d\d, ", first)
+    assert (await status_of(state, 123))["locks"] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_rules(daemon: Twistd, state: Path) -> None:
+    assert "RULE-001  max_contracts" in said(state, "rules", "123")
+    report = json.loads(await answer(state, "rules", "123", "--json"))
+    rules = {rule["key"]: rule for rule in report["rules"]}
+    (gauge,) = rules["max_contracts"]["gauges"]
+    assert (gauge["limit"], gauge["unit"]) == (3, "contracts")
+    assert [rule["trouble"] for rule in report["rules"]] == [""] * len(rules)
+
+
 @needs_root
-def test_nobody_else_may_open_it(twistd: Start, open_directory: Path) -> None:
-    daemon = twistd("--port", "0", "--state", str(open_directory))
+def test_nobody_else_may_open_it(daemon: Twistd, state: Path) -> None:
     program = f"""
 import os, sys
 from riskd.riskctl import main
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
-sys.exit(main(["--state", {str(open_directory)!r}, "flatten", "123"]))
+sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))
 """
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode == 1
     assert "permission denied: only root" in result.stderr
-    assert "operator" not in daemon.log
+    assert "flatten account 123" not in daemon.log
 
 
-def test_a_path_too_long_for_a_socket_stops_nothing_else(tmp_path: Path) -> None:
-    state = tmp_path / ("x" * MAX_PATH_BYTES)
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        daemon = subprocess.Popen(
-            twistd_command("--port", "0", "--state", str(state)),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until(lambda: "status ERROR: riskctl cannot reach this riskd" in log.read_text())
-        wait_until(lambda: "listening on" in log.read_text())
-    finally:
-        daemon.terminate()
-        assert daemon.wait(DEADLINE_SECONDS) == 0
-    result = riskctl(state, "status")
+@pytest_twisted.ensureDeferred
+async def test_garbage_does_the_daemon_no_harm(daemon: Twistd, state: Path) -> None:
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000), b"\x00" * 100):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE_SECONDS)
+            client.connect(str(state / SOCKET_NAME))
+            with suppress(BrokenPipeError, ConnectionResetError):
+                client.sendall(garbage)
+    await answer(state, "status")
+    assert daemon.process.poll() is None
+    assert "Traceback" not in daemon.log
+
+
+def test_an_account_that_is_not_followed(daemon: Twistd, state: Path) -> None:
+    result = riskctl(state, "flatten", "99")
     assert result.returncode == 1
-    assert "bytes long" in result.stderr
-
-
-def test_wrong_usage_is_2(state: Path) -> None:
-    result = riskctl(state, "unlock", "123")
-    assert result.returncode == 2
-    assert result.stderr.startswith("usage: riskctl")
+    assert result.stderr == "riskctl: riskd does not follow account 99, but 123, 456\n"
 
 
 def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path) -> None:
@@ -229,3 +192,81 @@ def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path)
             check=False,
         )
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest_twisted.ensureDeferred
+async def test_lock_and_unlock(twistd: Start, tmp_path: Path) -> None:
+    """The lock closes, holds, ends on command, and all of it is in the log."""
+    state = tmp_path / "s"
+    daemon = start(twistd, state)
+    await until_it_is(state, 123, positions=True)
+    assert "is locked until" in said(state, "lock", "123", "--reason", "lunch", "--minutes", "90")
+    account = await until_it_is(state, 123, flattening=False)
+    assert account["positions"] == []
+    (lock,) = account["locks"]
+    assert (lock["reason"], lock["rule_id"]) == ("lunch", "OPERATOR")
+    assert "123: LOCKED until" in await answer(state, "status")
+
+    assert said(state, "unlock", "123", "--reason", "back") == "account 123 is unlocked\n"
+    assert (await status_of(state, 123))["locks"] == []
+    again = riskctl(state, "unlock", "123", "--reason", "back")
+    assert (again.returncode, again.stderr) == (1, "riskctl: account 123 is not locked\n")
+
+    me = getpass.getuser()
+    assert f"operator {me}: lock account 123: lunch" in daemon.log
+    assert f"operator {me}: unlock account 123: back" in daemon.log
+    assert "Traceback" not in daemon.log
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_answered_survives_a_kill_and_the_socket_goes_with_the_daemon(
+    twistd: Start, tmp_path: Path
+) -> None:
+    own = tmp_path / "s"
+    path = own / SOCKET_NAME
+    daemon = start(twistd, own)
+    assert path.is_socket()
+    assert path.stat().st_mode & 0o777 == 0o600
+    await answer(own, "lock", "456", "--reason", "enough")
+    daemon.process.kill()
+    daemon.wait()
+    with pytest.raises(RiskctlError, match="riskd is not running"):
+        await answer(own, "status")
+
+    again = start(twistd, own)
+    (lock,) = (await status_of(own, 456))["locks"]
+    assert (lock["reason"], lock["locked_until"]) == ("enough", None)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait() == 0
+    assert not path.exists()
+    result = riskctl(own, "status")
+    assert result.returncode == 1
+    assert result.stderr == f"riskctl: riskd is not running (no answer at {path})\n"
+    # The journal is read without a daemon, too.
+    assert "lock by" in said(own, "journal", "456")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_too_long_for_a_socket_stops_nothing_else(tmp_path: Path) -> None:
+    state = tmp_path / ("x" * MAX_PATH_BYTES)
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            twistd_command("--port", "0", "--state", str(state)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: "status ERROR: riskctl cannot reach this riskd" in log.read_text())
+        wait_until(lambda: "listening on" in log.read_text())
+    finally:
+        daemon.terminate()
+        assert daemon.wait(DEADLINE_SECONDS) == 0
+    with pytest.raises(RiskctlError, match="bytes long"):
+        await answer(state, "status")
+
+
+def test_wrong_usage_is_2(tmp_path: Path) -> None:
+    result = riskctl(tmp_path, "unlock", "123")
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: riskctl")

@@ -43,6 +43,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     clock = WallClock()
     clock.set_to(MONDAY_NOON)
     monkeypatch.setattr("riskd.tap.utc_now", clock)
+    # How often the daemon looks whether the clock was set.
+    monkeypatch.setattr("riskd.warden.TICK_SECONDS", 0.02)
     return clock
 
 
@@ -236,12 +238,15 @@ async def test_007_cooldown_after_loss(guard: Guard) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_008_no_stop_loss_grace(guard: Guard) -> None:
-    daemon = await guard("[rules.no_stop_loss_grace]\ngrace_period_seconds = 1")
+async def test_008_no_stop_loss_grace(guard: Guard, clock: WallClock) -> None:
+    daemon = await guard("[rules.no_stop_loss_grace]\ngrace_period_seconds = 30")
     await daemon.be_elsewhere()
     stop = await daemon.trade(SELL, 1, ES, stop="5700")
     await daemon.trade(BUY, 2)
     await daemon.trade(SELL, 2, limit="21100")
+    opened = (await daemon.hears("GatewayUserPosition", contractId=MNQ))["createdAt"]
+    end = datetime.fromisoformat(opened) + timedelta(seconds=30)
+    clock.set_to(end - timedelta(seconds=0.2))
     closing = await daemon.hears_enforcement(
         "RULE-008",
         "CLOSE_ALL_POSITIONS",
@@ -249,9 +254,7 @@ async def test_008_no_stop_loss_grace(guard: Guard) -> None:
         orders_canceled=1,
         contractId=MNQ,
     )
-    opened = (await daemon.hears("GatewayUserPosition", contractId=MNQ))["createdAt"]
-    grace = datetime.fromisoformat(closing["timestamp"]) - datetime.fromisoformat(opened)
-    assert grace >= timedelta(seconds=1)
+    assert datetime.fromisoformat(closing["timestamp"]) >= end
     assert daemon.held == {ES: 1}
     assert stop in daemon.working
     await daemon.publishes()
@@ -422,15 +425,17 @@ async def test_a_locked_account_can_neither_hold_nor_order(guard: Guard) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_cooldown_ends_by_itself(guard: Guard) -> None:
-    daemon = await guard("[rules.cooldown_after_loss]\nloss_threshold = 100\ncooldown_seconds = 1")
+async def test_a_cooldown_ends_by_itself(guard: Guard, clock: WallClock) -> None:
+    daemon = await guard(
+        "[rules.cooldown_after_loss]\nloss_threshold = 100\ncooldown_seconds = 60"
+    )
     await daemon.lose(50)
     lock = await daemon.hears_lock("RULE-007")
+    end = datetime.fromisoformat(lock["locked_until"])
+    clock.set_to(end - timedelta(seconds=0.2))
     cleared = await daemon.hears("lockout_cleared")
     assert cleared["cleared_by"] == "TIMER_EXPIRY"
-    assert datetime.fromisoformat(cleared["cleared_at"]) >= datetime.fromisoformat(
-        lock["locked_until"]
-    )
+    assert datetime.fromisoformat(cleared["cleared_at"]) >= end
     await daemon.publishes()
     await daemon.trade(BUY, 1)
     await daemon.hears("GatewayUserPosition", size=1, averagePrice=Decimal("21000.25"))

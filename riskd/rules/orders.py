@@ -1,0 +1,19 @@
+"""Which working orders an occasion is about."""
+
+from __future__ import annotations
+
+from riskd.account import AccountState
+from riskd.events import GatewayUserOrder, GatewayUserPosition
+from riskd.rules.interface import Occasion
+
+
+def orders_concerned(state: AccountState, occasion: Occasion) -> tuple[GatewayUserOrder, ...]:
+    """Return the working orders that a rule about orders has to look at."""
+    if isinstance(occasion.subject, GatewayUserOrder):
+        order = state.orders.get(occasion.subject.id)
+        return () if order is None else (order,)
+    if isinstance(occasion.subject, GatewayUserPosition):
+        # An order that was an exit is none any more when the position is gone or has turned.
+        contract_id = occasion.subject.contract_id
+        return tuple([each for each in state.orders.values() if each.contract_id == contract_id])
+    return state.working_orders
