@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
@@ -117,6 +117,7 @@ class Pipeline(Service):
         self._patrol.clock = clock
         self._rounds = 0
         self._looking: dict[int, Deferred[None]] = {}
+        self._waiting_for_look: dict[int, list[Deferred[None]]] = {}
 
     def _follow(self, settings: AccountSettings) -> Account:
         keeper = AccountKeeper(
@@ -132,6 +133,7 @@ class Pipeline(Service):
             now=self._now,
             tell_trouble=self.tell_trouble,
             take=self._hear,
+            look=lambda: self._look_at(self.accounts[settings.id]),
         )
         self.accounts[settings.id] = Account(keeper, warden)
         return self.accounts[settings.id]
@@ -419,33 +421,40 @@ class Pipeline(Service):
             if is_full_round or account.warden.wants_a_look():
                 self._look_at(account)
 
-    def _look_at(self, account: Account) -> None:
+    def _look_at(self, account: Account) -> Deferred[None]:
+        """Ask the broker what an account holds; fire when that is known, or cannot be known now."""
         account_id = account.keeper.account_id
-        if account_id in self._looking:
-            return
+        done: Deferred[None] = Deferred()
+        if account_id in self._waiting_for_look:
+            self._waiting_for_look[account_id].append(done)
+            return done
+        self._waiting_for_look[account_id] = [done]
 
-        def done(result: Any) -> Any:
+        def looked(_result: object) -> None:
             self._looking.pop(account_id, None)
-            return result
+            for waiting in self._waiting_for_look.pop(account_id):
+                waiting.callback(None)
 
-        def looked(_result: None) -> None:
-            self.tell_trouble(f"look {account_id}", "")
-            account.warden.review()
+        self._looking[account_id] = Deferred.fromCoroutine(self._look(account))
+        self._looking[account_id].addErrback(self._could_not_look, account_id).addBoth(looked)
+        return done
 
-        def failed(failure: Failure) -> None:
-            if failure.check(GatewayError) is not None:
-                _log.warn("looking at account {id}: {error}", id=account_id, error=failure.value)
-                self.tell_trouble(
-                    f"look {account_id}",
-                    f"The gateway does not say what account {account_id} holds",
-                )
-            elif failure.check(CancelledError) is None:
-                _log.failure("looking at account {id}", failure, id=account_id)
+    async def _look(self, account: Account) -> None:
+        account_id = account.keeper.account_id
+        try:
+            await self._get_in_step(account)
+        except GatewayError as error:
+            _log.warn("looking at account {id}: {error}", id=account_id, error=error)
+            self.tell_trouble(
+                f"look {account_id}", f"The gateway does not say what account {account_id} holds"
+            )
+            return
+        self.tell_trouble(f"look {account_id}", "")
+        account.warden.review()
 
-        self._looking[account_id] = Deferred()
-        looking = Deferred.fromCoroutine(self._get_in_step(account))
-        self._looking[account_id] = looking
-        looking.addBoth(done).addCallback(looked).addErrback(failed)
+    def _could_not_look(self, failure: Failure, account_id: int) -> None:
+        if failure.check(CancelledError) is None:
+            _log.failure("looking at account {id}", failure, id=account_id)
 
     def _states(self) -> list[AccountState]:
         return [account.keeper.truth for account in self.accounts.values()]

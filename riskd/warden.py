@@ -95,6 +95,7 @@ class Warden:
     :param now: gives the time of day, aware.
     :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
     :param take: takes what the broker says of a position or an order.
+    :param look: asks the broker what the account holds; fires when that is known, or cannot be.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Warden:
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
         take: Callable[[str, Payload], None],
+        look: Callable[[], Deferred[None]],
     ) -> None:
         self._keeper = keeper
         self._settings = settings
@@ -116,6 +118,8 @@ class Warden:
         self._wants_strict = is_strict
         self._schedule = settings.schedule
         self._catalogue = catalogue
+        self._look = look
+        self._confirming: set[str] = set()
         self._clock = clock
         self._now = now
         self._tell_trouble = tell_trouble
@@ -289,7 +293,14 @@ class Warden:
 
     # Asking.
 
-    def _ask(self, kind: Kind, subject: EventData | None = None, due: Sequence[str] = ()) -> None:
+    def _ask(
+        self,
+        kind: Kind,
+        subject: EventData | None = None,
+        due: Sequence[str] = (),
+        *,
+        is_confirmed: bool = False,
+    ) -> None:
         now = self._now()
         state = self._keeper.truth
         locked = is_locked(state, now)
@@ -299,8 +310,24 @@ class Warden:
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
         self._take(judgement)
-        self._decide(judgement.decisions, now)
+        self._decide(judgement.decisions, now, is_confirmed=is_confirmed)
         self._arm(now)
+
+    def _is_to_be_confirmed(self, decision: Decision) -> bool:
+        """Tell whether the broker is to be asked first; then it is, and the rule once more."""
+        rule_id, intent = decision
+        if not (isinstance(intent, Flatten) and intent.asks_broker_first):
+            return False
+        if rule_id not in self._confirming:
+            self._confirming.add(rule_id)
+            self._look().addCallback(lambda _: self._confirm(rule_id))
+        return True
+
+    def _confirm(self, rule_id: str) -> None:
+        self._confirming.discard(rule_id)
+        if self._is_active:
+            slots = [one.slot for one in self._rules if one.rule.rule_id == rule_id]
+            self._ask(Kind.TIMER, due=slots, is_confirmed=True)
 
     def _is_our_own_doing(self, subject: EventData | None) -> bool:
         """Tell whether this is what closing does to positions and orders, which breaches nothing."""
@@ -409,10 +436,15 @@ class Warden:
                 ),
             )
 
-    def _decide(self, decisions: Iterable[Decision], now: datetime) -> None:
+    def _decide(
+        self, decisions: Iterable[Decision], now: datetime, *, is_confirmed: bool = False
+    ) -> None:
         """Hand on what is to be done; several flattens as one, so that all their locks are written at once."""
         plan: Flattening | None = None
-        for rule_id, intent in decisions:
+        for decision in decisions:
+            rule_id, intent = decision
+            if not is_confirmed and self._is_to_be_confirmed(decision):
+                continue
             if isinstance(intent, Flatten):
                 wanted = self._plan(rule_id, intent, now)
                 plan = merged(plan, wanted) if plan and wanted else wanted or plan

@@ -83,7 +83,11 @@ class DeadlineTests(SynchronousTestCase):
         verdict = account.ask(timer(30))
         self.assertEqual(
             flatten_of(verdict),
-            Flatten(reason="No stop for 2 of 2 MNQU5 in time (limit 30 s)", keep={MNQ: 0}),
+            Flatten(
+                reason="No stop for 2 of 2 MNQU5 in time (limit 30 s)",
+                keep={MNQ: 0},
+                asks_broker_first=True,
+            ),
         )
         self.assertIsNone(verdict.wake_at)
 

@@ -59,11 +59,14 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True):
     :ivar reason: the breach, in a sentence for a trader.
     :ivar keep: how many contracts may stay, by contract id; contracts that are not named are not
         touched.  ``None``: nothing may stay, in any contract.
+    :ivar asks_broker_first: whether the broker is asked what the account has, and then the rule once
+        more, before anything is closed: for rules that miss something, and an event may be lost.
     """
 
     reason: str
     keep: Mapping[str, int] | None = None
     lock: Lock | None = None
+    asks_broker_first: bool = False
 
 
 class RejectOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,4 +155,4 @@ def _closing(state: AccountState, position: GatewayUserPosition, settings: Setti
         f"No stop for {position.size - covered} of {position.size} {name} "
         f"in time (limit {settings.grace_period_seconds} s)"
     )
-    return Flatten(reason=reason, keep={position.contract_id: 0})
+    return Flatten(reason=reason, keep={position.contract_id: 0}, asks_broker_first=True)
