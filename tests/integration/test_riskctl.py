@@ -148,6 +148,8 @@ async def test_rules(daemon: Twistd, state: Path) -> None:
 def test_nobody_else_may_open_it(daemon: Twistd, state: Path) -> None:
     program = f"""
 import os, sys
+# All that it imports, while it may read where riskd is installed.
+import riskd.control, twisted.internet.endpoints, twisted.internet.reactor, twisted.internet.task
 from riskd.riskctl import main
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
 sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))
