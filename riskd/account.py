@@ -52,6 +52,13 @@ class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
     custom_tag: str = ""
 
 
+class Touch(msgspec.Struct, frozen=True):
+    """What a contract is bid and offered, as long as nobody has told of a trade in it."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+
+
 class Charge(msgspec.Struct, frozen=True):
     """What the broker took for a half-turn or a full turn: fees and commissions, in dollars."""
 
@@ -98,6 +105,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar can_trade: what the broker last said; ``None`` before it said anything.
     :ivar order_details: of working orders, by order id.
+    :ivar touches: of contracts whose last trade is not known yet, by contract id.
     :ivar charges: of the trading day, by trade id.
     :ivar memory: what each rule wants to remember, as JSON, by rule id.
     :ivar flattening: the flatten that is under way.
@@ -107,6 +115,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
     can_trade: bool | None = None
     order_details: Mapping[int, OrderDetail] = {}
+    touches: Mapping[str, Touch] = {}
     charges: Mapping[int, Charge] = {}
     memory: Mapping[str, str] = {}
     flattening: Flattening | None = None
@@ -209,23 +218,37 @@ class OpenPnl(msgspec.Struct, frozen=True):
 
 
 def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
-    """Return what ``position`` would make if it were closed at the last price."""
+    """Return what ``position`` would make if it were closed at the last price.
+
+    Until a last price is seen, a long position goes by the bid and a short one by the ask.
+    """
     contract = state.contract(position.contract_id)
     if contract is None:
         return OpenPnl(None, "tick size unknown")
-    quote = state.quotes.get(position.contract_id)
-    if quote is None:
+    is_long = position.type is PositionType.LONG
+    price = _mark(state, position.contract_id, is_long=is_long)
+    if price is None:
         return OpenPnl(None, "no quote yet")
     return OpenPnl(
         profit(
-            side=1 if position.type is PositionType.LONG else -1,
+            side=1 if is_long else -1,
             size=position.size,
             entry=position.average_price,
-            exit_=quote.last,
+            exit_=price,
             tick_size=contract.tick_size,
             tick_value=contract.tick_value,
         )
     )
+
+
+def _mark(state: AccountState, contract_id: str, *, is_long: bool) -> Decimal | None:
+    quote = state.quotes.get(contract_id)
+    if quote is not None:
+        return quote.last
+    touch = state.risk.touches.get(contract_id)
+    if touch is None:
+        return None
+    return touch.bid if is_long else touch.ask
 
 
 def apply(state: AccountState, event: Event) -> AccountState:

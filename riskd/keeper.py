@@ -15,6 +15,7 @@ from riskd.account import (
     Limit,
     LogEntry,
     OrderDetail,
+    Touch,
     apply,
     begin_day,
     is_repeat,
@@ -126,6 +127,11 @@ class AccountKeeper:
             return False
         self.change_risk(order_details=details)
         return known.get(order.id) != details.get(order.id)
+
+    def take_touch(self, contract_id: str, touch: Touch) -> None:
+        """Keep bid and ask of a contract whose last trade is not known yet."""
+        if self.state.risk.touches.get(contract_id) != touch:
+            self.change_risk(touches={**self.state.risk.touches, contract_id: touch})
 
     def close_vanished(self, contract_ids: Iterable[str], now: datetime) -> list[EventData]:
         """Take that there is no position in these contracts any more; return what was news."""

@@ -303,6 +303,12 @@ class Pipeline(Service):
     def _take_quote(self, contract_id: str, payload: Payload) -> None:
         quote = self._quotes.merge(contract_id, payload, self._now())
         if quote is None:
+            # The wire waits for all of it; a loss does not.
+            touch = self._quotes.touch(contract_id)
+            for account in self.accounts.values():
+                if account.keeper.state.holds_or_works(contract_id):
+                    account.keeper.take_touch(contract_id, touch)
+                    account.warden.heard_touch()
             return
         for account in self.accounts.values():
             if account.keeper.is_concerned(contract_id):

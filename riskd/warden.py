@@ -263,6 +263,11 @@ class Warden:
                 return
         self._ask(_KINDS[type(data)], data)
 
+    def heard_touch(self) -> None:
+        """Look at the account: a contract was bid or offered, of which no trade is known yet."""
+        if self._is_active:
+            self._ask(Kind.QUOTE)
+
     def heard_account(self, *, may_trade: bool | None) -> None:
         """Look at the account: the broker said whether it may trade."""
         if may_trade is not None and may_trade != self._keeper.state.risk.can_trade:

@@ -8,8 +8,18 @@ from decimal import Decimal
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.events import Action, ClearedBy, DaemonStatus, DailyReset, Status
+from riskd.practice.exchange import Quote
 from riskd.practice.faults import Faults
-from tests.practice_daemon import ACCOUNT, BUY, MNQ, MONDAY_NOON, SELL, PracticeDaemon, settings_of
+from tests.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    M2K,
+    MNQ,
+    MONDAY_NOON,
+    SELL,
+    PracticeDaemon,
+    settings_of,
+)
 
 COOLDOWN = """
 [rules.cooldown_after_loss]
@@ -100,6 +110,25 @@ class ReductionTests(GuardTestCase):
             self.daemon.advance(1)
             self.assertEqual(self.daemon.held, {MNQ: 2})
         self.assertEqual(len(self.daemon.actions), 3)
+
+
+class MarkTests(GuardTestCase):
+    config = """
+    [rules.daily_unrealized_loss]
+    loss_limit = 300
+    """
+
+    def test_until_a_trade_is_seen_a_position_is_worth_what_is_bid_for_it(self) -> None:
+        daemon = self.daemon
+        for bid, held in (("4994.20", {M2K: 10}), ("4994.10", {})):
+            daemon.gateway.exchange.move_market(
+                M2K, Quote(Decimal(5000), Decimal("5000.10"), Decimal(5000)), daemon.now()
+            )
+            daemon.gateway.exchange.take_messages()
+            if not daemon.held:
+                daemon.trade(BUY, 10, M2K)
+            daemon.pipeline.market_event("GatewayQuote", M2K, {"bestBid": Decimal(bid)})
+            self.assertEqual(daemon.held, held)
 
 
 class LockoutTests(GuardTestCase):

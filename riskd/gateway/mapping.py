@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from riskd.account import Charge, OrderDetail
+from riskd.account import Charge, OrderDetail, Touch
 from riskd.contracts import Contract
 from riskd.events import (
     ContractId,
@@ -251,6 +251,11 @@ class QuoteBook:
             last=known["lastPrice"],
             timestamp=moment,
         )
+
+    def touch(self, contract_id: str) -> Touch:
+        """Return what is known of a contract's bid and ask."""
+        known = self._known.get(contract_id, {})
+        return Touch(known.get("bestBid"), known.get("bestAsk"))
 
 
 def contract(payload: Payload) -> Contract:

@@ -69,10 +69,11 @@ def doubts(state: AccountState, now: datetime) -> tuple[str, ...]:
 
 def _doubt(state: AccountState, position: GatewayUserPosition, now: datetime) -> str:
     quote = state.quotes.get(position.contract_id)
-    if quote is None:
-        return "no quote yet, its P&L is unknown"
     if state.contract(position.contract_id) is None:
         return "tick size unknown, its P&L is unknown"
+    if quote is None:
+        unknown = position_pnl(state, position).unknown
+        return f"{unknown}, its P&L is unknown" if unknown else ""
     if is_stale(quote, now):
         return f"the last quote is more than {STALE_AFTER.seconds} s old"
     return ""
