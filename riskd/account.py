@@ -11,7 +11,7 @@ starts from a snapshot and applies events from before it once more, in order, en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -34,6 +34,8 @@ from riskd.events import (
     PositionType,
 )
 from riskd.money import ZERO, profit
+
+_A_DAY: Final = timedelta(days=1)
 
 _REMEMBERED_FINAL_ORDERS: Final = 256
 """Ids of finished orders that are kept, so that a late or doubled event revives none of them."""
@@ -107,6 +109,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar order_details: of working orders, by order id.
     :ivar touches: of contracts whose last trade is not known yet, by contract id.
     :ivar charges: of the trading day, by trade id.
+    :ivar earlier_trades: when full-turn trades of the last 24 hours before the trading day were
+        executed, by trade id: a stretch of time may span the end of a day.
     :ivar memory: what each rule wants to remember, as JSON, by rule id.
     :ivar flattening: the flatten that is under way.
     :ivar day_key: the date that the trading day is named after, the one on which it ends.
@@ -117,6 +121,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     order_details: Mapping[int, OrderDetail] = {}
     touches: Mapping[str, Touch] = {}
     charges: Mapping[int, Charge] = {}
+    earlier_trades: Mapping[int, datetime] = {}
     memory: Mapping[str, str] = {}
     flattening: Flattening | None = None
     day_key: date | None = None
@@ -319,6 +324,7 @@ def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
         since,
         can_trade=known.can_trade if since.can_trade is None else since.can_trade,
         charges={**known.charges, **since.charges},
+        earlier_trades={**known.earlier_trades, **since.earlier_trades},
         memory={**known.memory, **since.memory},
         flattening=_merge_flattenings(known.flattening, since.flattening),
         day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
@@ -346,7 +352,13 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
         number: charge for number, charge in state.risk.charges.items() if charge.at >= began
     }
     actions = tuple(done for done in state.enforcement if done.timestamp >= began)
-    risk = msgspec.structs.replace(state.risk, charges=charges)
+    executed = {number: trade.execution_time for number, trade in state.trades.items()}
+    earlier = {
+        number: at
+        for number, at in {**state.risk.earlier_trades, **executed}.items()
+        if began - _A_DAY <= at < began
+    }
+    risk = msgspec.structs.replace(state.risk, charges=charges, earlier_trades=earlier)
     after = msgspec.structs.replace(state, day_began=began, enforcement=actions, risk=risk)
     return _with_trades(after, trades)
 

@@ -310,7 +310,12 @@ class DayTests(SynchronousTestCase):
         self.assertEqual((after.realized_pnl, after.trade_count), (Decimal(5), 1))
         self.assertEqual(set(after.trades), {2})
         self.assertEqual([done.timestamp for done in after.enforcement], [self.moment(100)])
-        self.assertEqual(after.risk, msgspec.structs.replace(risk, charges={2: charges[2]}))
+        self.assertEqual(
+            after.risk,
+            msgspec.structs.replace(
+                risk, charges={2: charges[2]}, earlier_trades={1: self.moment(99)}
+            ),
+        )
         # Neither a lock nor a position ends with the day.
         self.assertEqual((after.positions, after.lockouts), (state.positions, state.lockouts))
         self.assertEqual(after.last_reset, None)

@@ -56,7 +56,7 @@ PRIVATE = '{"what":"only the daemon knows"}'
 
 def kept(state: AccountState) -> AccountState:
     """What is recovered: what has ended, and more of orders, is the gateway's to know."""
-    risk = msgspec.structs.replace(state.risk, order_details={}, log=())
+    risk = msgspec.structs.replace(state.risk, order_details={}, earlier_trades={}, log=())
     return msgspec.structs.replace(state, final_orders={}, risk=risk)
 
 

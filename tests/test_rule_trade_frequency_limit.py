@@ -70,6 +70,17 @@ class WindowTests(SynchronousTestCase):
     def test_the_window_slides(self) -> None:
         self.assertEqual(breaches([0, 10, 20, 70], **THREE_A_MINUTE), [False] * 4)
 
+    def test_it_spans_the_end_of_a_day(self) -> None:
+        before = begin_day(state_of([0, 10, 20]), at(25))
+        self.assertEqual(dict(before.trades), {})
+        event = trade(9, "1", 30)
+        verdict = check(
+            state_after(event, state=before),
+            settings_of(Settings, **THREE_A_MINUTE),
+            traded(event),
+        )
+        self.assertIn("4 in 1 minute", flatten_of(verdict).reason)
+
     def test_its_begin_is_not_in_it_and_its_end_is(self) -> None:
         for seconds, breach in ((59.999, True), (60, False), (60.001, False)):
             self.assertEqual(breaches([0, 10, 20, seconds], **THREE_A_MINUTE)[-1], breach, seconds)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, apply
+from riskd.account import AccountState, RiskState, apply
 from riskd.contracts import Contract
 from riskd.events import EVENT_TYPES, Event, encode, open_envelope
 from riskd.journal.reader import Snapshot, StateFileError
@@ -907,8 +907,8 @@ class PropertyTests(SynchronousTestCase):
     def check(self, session: Session, history: list[Event]) -> None:
         """Check that the session ends on the state of the whole history."""
         self.assertEqual(
-            without_final_orders(session.view().account),
-            without_final_orders(state_after(*history)),
+            as_published(session.view().account),
+            as_published(state_after(*history)),
         )
 
     @given(histories(), st.data())
@@ -975,6 +975,6 @@ def worth_telling(history: list[Event]) -> list[Event]:
     return told
 
 
-def without_final_orders(state: AccountState) -> AccountState:
-    """Return what the file tells of ``state``: it does not remember orders that ended."""
-    return msgspec.structs.replace(state, final_orders={})
+def as_published(state: AccountState) -> AccountState:
+    """Return what the file tells of ``state``: no orders that ended, and nothing that is the daemon's own."""
+    return msgspec.structs.replace(state, final_orders={}, risk=RiskState())

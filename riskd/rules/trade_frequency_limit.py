@@ -149,11 +149,11 @@ def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gaug
 
 def _count(state: AccountState, window: Window, end: datetime) -> int:
     """Count the trades of a stretch of time that ends with ``end``."""
-    times = (trade.execution_time for trade in state.trades.values())
+    times = [trade.execution_time for trade in state.trades.values()]
     if window.length is None:
         return sum(time <= end and _is_of_the_day(state, time) for time in times)
     begin = end - window.length
-    return sum(begin < time <= end for time in times)
+    return sum(begin < time <= end for time in (*state.risk.earlier_trades.values(), *times))
 
 
 def _matters(state: AccountState, window: Window, trade: GatewayUserTrade, now: datetime) -> bool:
