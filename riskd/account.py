@@ -298,7 +298,10 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         orders={key: order for key, order in working.items() if key not in since.final_orders},
         quotes={**known.quotes, **since.quotes},
         lockouts=_merge_locks(known.lockouts, since.lockouts),
-        enforcement=(*known.enforcement, *since.enforcement),
+        enforcement=(
+            *known.enforcement,
+            *(done for done in since.enforcement if done not in known.enforcement),
+        ),
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
         day_began=max(began, default=None),
         daemon=since.daemon or known.daemon,
@@ -434,7 +437,8 @@ def _apply_cleared(state: AccountState, _cleared: LockoutCleared) -> AccountStat
 
 
 def _apply_enforcement(state: AccountState, action: EnforcementAction) -> AccountState:
-    if action in state.enforcement:
+    is_of_the_day = _is_of_the_day(state, action.timestamp)
+    if not is_of_the_day or action in state.enforcement:
         return state
     return msgspec.structs.replace(state, enforcement=(*state.enforcement, action))
 

@@ -244,7 +244,7 @@ class Enforcer:
         held, working = await self._look()
         if await self._act(plan, held, working):
             held, working = await self._look()
-        elif self._is_contradicted(plan, held):
+        if self._is_contradicted(plan, held):
             return False
         if to_close(plan, held) or to_cancel(plan, working) or to_resize(plan, working, held):
             return False
@@ -274,7 +274,7 @@ class Enforcer:
         """Tell whether the broker has told of a position so lately that its searches may not know it."""
         found = {payload["contractId"] for payload in held}
         return any(
-            position.contract_id not in found
+            position.contract_id not in {*found, *self._tally.closed}
             and concerns(plan, position.contract_id)
             and self._keeper.was_heard_within(position.contract_id, SETTLED_SECONDS)
             for position in self._keeper.state.open_positions

@@ -149,6 +149,11 @@ def concerns(flattening: Flattening, contract_id: str) -> bool:
     return _kept(flattening, contract_id) is not None
 
 
+def closes_all_of(flattening: Flattening, contract_id: str) -> bool:
+    """Tell whether a flatten leaves nothing of a contract, neither a position nor an order."""
+    return _kept(flattening, contract_id) == 0
+
+
 def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
     """Tell whether a flatten closes all that another one, which keeps ``keep``, would close."""
     if flattening.keep is None:

@@ -46,6 +46,14 @@ DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyRese
 _LOGGED: Final = (LockoutSet, LockoutCleared, DailyReset)
 """What goes to the journal's log; enforcement actions have a table of their own."""
 
+_STAMPS: Final[dict[type, str]] = {
+    LockoutSet: "locked_at",
+    LockoutCleared: "cleared_at",
+    DailyReset: "reset_time",
+    EnforcementAction: "timestamp",
+}
+"""When each thing that can be logged happened."""
+
 SETTLED_SECONDS: Final = 1.0
 """How long the gateway's searches may trail what it did.
 
@@ -81,7 +89,8 @@ class AccountKeeper:
         self.account_id = account_id
         self._seconds = seconds
         self._heard: dict[object, float] = {}
-        self._past_trades: dict[int, None] = {}
+        self._past_trades: dict[int, datetime | None] = {}
+        self._cleared_at: datetime | None = None
         self.watch = frozenset(watch)
         self._journal = journal
         self._broadcast = broadcast
@@ -168,9 +177,9 @@ class AccountKeeper:
 
     def _forget_trades(self, before: AccountState) -> None:
         """Remember the ids of trades that went with their day: told again, they are none of the next."""
-        for trade_id in before.trades:
+        for trade_id, trade in before.trades.items():
             if trade_id not in self.state.trades:
-                self._past_trades[trade_id] = None
+                self._past_trades[trade_id] = trade.execution_time
         while len(self._past_trades) > _MAX_REMEMBERED:
             del self._past_trades[next(iter(self._past_trades))]
 
@@ -204,7 +213,7 @@ class AccountKeeper:
         """
         self._to_be_told += news
         for data in news:
-            if isinstance(data, _LOGGED):
+            if isinstance(data, _LOGGED) or self._is_of_an_earlier_day(data):
                 self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
         if not any(isinstance(data, DURABLE_FIRST) for data in news):
             self._tell(news)
@@ -221,6 +230,11 @@ class AccountKeeper:
             lambda failure: _log.failure("telling {news}", failure, news=news)
         )
 
+    def _is_of_an_earlier_day(self, data: EventData) -> bool:
+        """Tell whether this was enforced before the day began: then it is in no list but the log."""
+        began = self.state.day_began
+        return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
+
     def _tell(self, news: tuple[EventData, ...]) -> None:
         for data in news:
             # By identity: two may be equal, and each is told.
@@ -234,6 +248,8 @@ class AccountKeeper:
         before, self.state = self.state, apply(self.state, event)
         if isinstance(event.data, DailyReset):
             self._forget_trades(before)
+        if isinstance(event.data, LockoutCleared):
+            self._cleared_at = event.data.cleared_at
         self._journal.changed()
 
     def log(self, at: datetime, kind: str, data: str) -> None:
@@ -253,6 +269,10 @@ class AccountKeeper:
     def count_since(self, began: datetime) -> None:
         """Count the trading day from ``began`` on, without telling of a reset."""
         self.state = begin_day(self.state, began)
+        # Those that went with a day that was none may come again.
+        self._past_trades = {
+            number: at for number, at in self._past_trades.items() if at is None or at < began
+        }
         self._journal.changed()
 
     def make_durable(self) -> Deferred[None]:
@@ -261,6 +281,11 @@ class AccountKeeper:
 
     def recover(self, known: AccountState) -> None:
         """Take over what the journal knows; all but locks will give way to the gateway's word."""
+        cleared = self._cleared_at
+        if cleared is not None:
+            # What a late journal still holds was lifted meanwhile.
+            locks = {key: lock for key, lock in known.lockouts.items() if lock.locked_at > cleared}
+            known = msgspec.structs.replace(known, lockouts=locks)
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
         self.state = merge(known, self.state)
         # Nobody can have heard of these from this daemon; who was let in before could not read them.
@@ -272,7 +297,6 @@ class AccountKeeper:
         self._journal.changed()
 
 
-def _moment(data: LockoutSet | LockoutCleared | DailyReset) -> datetime:
-    if isinstance(data, LockoutSet):
-        return data.locked_at
-    return data.cleared_at if isinstance(data, LockoutCleared) else data.reset_time
+def _moment(data: EventData) -> datetime:
+    moment: datetime = getattr(data, _STAMPS[type(data)])
+    return moment

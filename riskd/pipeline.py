@@ -103,6 +103,7 @@ class Pipeline(Service):
         self._is_strict = settings.strict_mode
         self._catalogue = catalogue or {}
         self.accounts: dict[int, Account] = {}
+        self._configured = frozenset(account.id for account in settings.accounts)
         for account in settings.accounts:
             self._follow(account)
         self._quotes = mapping.QuoteBook()
@@ -110,6 +111,8 @@ class Pipeline(Service):
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
+        self._is_heard = False
+        self._beginning: list[Deferred[None]] = []
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
         self._begun = "Daemon started successfully"
@@ -159,8 +162,8 @@ class Pipeline(Service):
         """Tell what is heard, but look at no account and ask no rules."""
         if self._patrol.running:
             self._patrol.stop()
-        for looking in list(self._looking.values()):
-            looking.cancel()
+        for under_way in (*self._beginning, *self._looking.values()):
+            under_way.cancel()
         for account in self.accounts.values():
             account.warden.pause()
 
@@ -328,15 +331,29 @@ class Pipeline(Service):
         await self._gateway.start(self)
         for account in self.accounts.values():
             account.warden.prepare()
-        await gatherResults(
-            [Deferred.fromCoroutine(self._begin(each)) for each in self.accounts.values()]
-        )
-        self._is_in_step = True
-        self._say_how_it_is()
+        self._is_heard = True
         self._patrol.start(PATROL_SECONDS, now=False).addErrback(
             lambda failure: _log.failure("looking around", failure)
         )
+        beginnings = {
+            account_id: self._begin_to_guard(account)
+            for account_id, account in self.accounts.items()
+        }
+        await gatherResults(
+            [begun for account_id, begun in beginnings.items() if account_id in self._configured]
+        )
+        self._is_in_step = True
+        self._say_how_it_is()
         self.in_step.callback(None)
+
+    def _begin_to_guard(self, account: Account) -> Deferred[None]:
+        begun = Deferred.fromCoroutine(self._begin(account))
+        self._beginning.append(begun)
+        return begun.addErrback(self._could_not_begin)
+
+    def _could_not_begin(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            _log.failure("beginning to guard an account", failure)
 
     async def _begin(self, account: Account) -> None:
         """Guard an account as soon as the gateway says what it holds."""
@@ -346,6 +363,9 @@ class Pipeline(Service):
                 await self._get_in_step(account)
                 break
             except GatewayError as error:
+                if account_id not in self._configured and isinstance(error, GatewayRefusedError):
+                    _log.error("account {id} is not followed: {error}", id=account_id, error=error)
+                    return
                 self.tell_trouble(
                     f"begin {account_id}",
                     f"The gateway does not say what account {account_id} holds, its rules wait: {error}",
@@ -424,7 +444,7 @@ class Pipeline(Service):
         self._rounds += 1
         is_full_round = self._rounds % PATROL_ROUNDS == 0
         for account in self.accounts.values():
-            if is_full_round or account.warden.wants_a_look():
+            if account.warden.is_active and (is_full_round or account.warden.wants_a_look()):
                 self._look_at(account)
 
     def _look_at(self, account: Account) -> Deferred[None]:
@@ -467,7 +487,10 @@ class Pipeline(Service):
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
-        self._take_over(recovery.accounts)
+        for account in self._take_over(recovery.accounts):
+            if self._is_heard:
+                account.warden.prepare()
+                self._begin_to_guard(account)
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.
             for account in self.accounts.values():
@@ -477,8 +500,9 @@ class Pipeline(Service):
             _log.error("{problem}", problem=recovery.problem)
             self._say(Status.ERROR, recovery.problem)
 
-    def _take_over(self, known: Mapping[int, AccountState]) -> None:
-        """Go on from what an earlier daemon knew."""
+    def _take_over(self, known: Mapping[int, AccountState]) -> list[Account]:
+        """Go on from what an earlier daemon knew; return the accounts that are followed for that."""
+        new: list[Account] = []
         for account_id, found in known.items():
             if account_id not in self.accounts and _is_to_be_guarded(found, self._now()):
                 _log.warn(
@@ -486,13 +510,14 @@ class Pipeline(Service):
                     "though the configuration does not name it any more",
                     id=account_id,
                 )
-                self._follow(AccountSettings(id=account_id))
+                new.append(self._follow(AccountSettings(id=account_id)))
         followed = {key: found for key, found in known.items() if key in self.accounts}
         # All locks first: no mistake in what follows may keep one from being taken over.
         for account_id, found in followed.items():
             self.accounts[account_id].keeper.recover(found)
         for account_id, found in followed.items():
             self.accounts[account_id].warden.recover(found)
+        return new
 
     # How the daemon is.
 

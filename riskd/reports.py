@@ -193,7 +193,9 @@ def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> Ru
         gauges = tuple(_report_gauge(gauge) for gauge in rule.gauges(state, settings, now))
     except Exception as error:  # noqa: BLE001  # a user's rule may raise anything
         trouble = f"{type(error).__name__}: {error}"
-    return RuleReport(rule_id=rule.rule_id, key=rule.key, gauges=gauges, trouble=trouble)
+    # Of two settings of one rule, a reader is to see which were loosened.
+    key = f"{rule.key} (until unlocked)" if in_force.is_held else rule.key
+    return RuleReport(rule_id=rule.rule_id, key=key, gauges=gauges, trouble=trouble)
 
 
 def _report_gauge(gauge: Gauge) -> GaugeReport:

@@ -276,6 +276,9 @@ def check_config(options: argparse.Namespace) -> int:
         for problem in error.problems:
             _say(printable(problem))
         return _FAILED
+    for account in settings.accounts:
+        if not account.rules:
+            _say(f"{options.file}: warning: account {account.id} is guarded by no rule")
     _say(f"{options.file} is correct: {_content(settings)}")
     return _DONE
 
@@ -416,7 +419,9 @@ def _cannot_connect(number: int | None, path: Path) -> str:
     if number in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
         return f"riskd is not running (no answer at {path})"
     if number in (errno.EACCES, errno.EPERM):
-        return f"permission denied: only {_owner(path)} and root may use {path}"
+        who = _owner(path)
+        may = who if who == "root" else f"{who} and root"
+        return f"permission denied: only {may} may use {path}"
     reason = "no answer" if number is None else os.strerror(number)
     return f"cannot reach riskd at {path}: {reason}"
 

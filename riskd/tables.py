@@ -186,12 +186,22 @@ def _enforcement_sentence(data: dict[str, Any]) -> str:
 
 
 def _lock_sentence(data: dict[str, Any]) -> str:
-    end = data["locked_until"] or "it is unlocked"
+    until = data["locked_until"]
+    end = (
+        f"{datetime.fromisoformat(until).astimezone():%Y-%m-%d %H:%M:%S}"
+        if until
+        else "it is unlocked"
+    )
     return f"locked until {end}: {data['reason']} ({data['rule_id']})"
 
 
 def _clearing_sentence(data: dict[str, Any]) -> str:
-    return f"unlocked by {data['cleared_by']}"
+    how = {
+        "TIMER_EXPIRY": "its time was over",
+        "DAILY_RESET": "the trading day ended",
+        "ADMIN_OVERRIDE": "an operator or the broker lifted it",
+    }
+    return f"unlocked: {how.get(data['cleared_by'], data['cleared_by'])}"
 
 
 def _reset_sentence(data: dict[str, Any]) -> str:

@@ -385,7 +385,7 @@ _WORDS: Final[dict[type, str]] = {
     inspect.BoolType: "true or false",
     inspect.IntType: "a whole number",
     inspect.FloatType: "a number",
-    inspect.DecimalType: "an amount above 0, such as 500 or 0.50",
+    inspect.DecimalType: "an amount above 0, such as 500 or 0.50, without quotes",
     inspect.StrType: "a text",
     inspect.DateType: "a date such as 2026-12-25",
     inspect.TimeType: 'a time of day such as "17:00"',

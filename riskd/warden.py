@@ -22,6 +22,7 @@ from riskd.config import AccountSettings, settings_from_json, settings_json
 from riskd.control import IOperatedAccount
 from riskd.enforcement import Enforcer
 from riskd.events import (
+    Action,
     ClearedBy,
     DailyReset,
     Event,
@@ -33,7 +34,7 @@ from riskd.events import (
     LockoutSet,
     MarketQuote,
 )
-from riskd.flattening import concerns, covers, merged
+from riskd.flattening import closes_all_of, concerns, covers, merged
 from riskd.gateway.interface import IGateway, Payload
 from riskd.keeper import AccountKeeper
 from riskd.lockouts import (
@@ -151,9 +152,12 @@ class Warden:
                     known.limits[_DAY].settings, type=ResetSchedule
                 )
             self._hold_on_to(self._rules_of(known.limits))
+            self._note_limits()
 
     def prepare(self) -> None:
         """Know what day it is, before the gateway is asked what happened in it."""
+        if not self._rules:
+            _log.warn("account {account} is guarded by no rule", account=self._keeper.account_id)
         if self._keeper.state.risk.day_key is None:
             now = self._now()
             schedule = self._schedule
@@ -192,6 +196,11 @@ class Warden:
             self._is_strict |= was_strict
             self._schedule = schedule
             self._hold_on_to(old)
+            _log.warn(
+                "account {account} is locked: what held it holds on beside the new settings "
+                "until the lock ends",
+                account=self._keeper.account_id,
+            )
         self._forget_others({one.slot for one in self._rules})
         self._note_limits()
         self.review()
@@ -217,7 +226,7 @@ class Warden:
         new = [(one.rule, one.settings) for one in self._settings.rules]
         kept = [
             RuleInForce(one.rule, one.settings, is_held=True)
-            for one in old
+            for one in sorted(old, key=lambda one: not one.is_held)
             if (one.rule, one.settings) not in new
         ]
         # Of several that held already, those of the longest ago hold on.
@@ -280,6 +289,11 @@ class Warden:
         if self._is_active:
             self._ask(Kind.REVIEW)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the rules are asked."""
+        return self._is_active
+
     def wants_a_look(self) -> bool:
         """Tell whether the broker is to be asked what the account holds, lest an event was lost."""
         is_new = self._is_newly_flat
@@ -309,7 +323,8 @@ class Warden:
         now = self._now()
         state = self._keeper.truth
         locked = is_locked(state, now)
-        if locked and not self._enforcer.is_flattening:
+        plan = state.risk.flattening
+        if locked and (plan is None or plan.keep is not None):
             self._gate(state, now)
         if self._is_our_own_doing(subject):
             return
@@ -340,6 +355,8 @@ class Warden:
         return (
             self._enforcer.is_flattening
             and plan is not None
+            # What cannot be closed must not hide what becomes of it.
+            and not plan.is_told
             and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
             and concerns(plan, subject.contract_id)
         )
@@ -352,11 +369,11 @@ class Warden:
         if isinstance(intent, Flatten):
             return intent.lock is None and covers(plan, intent.keep)
         if isinstance(intent, PlaceStop):
-            return concerns(plan, intent.contract_id)
+            return closes_all_of(plan, intent.contract_id)
         if isinstance(intent, LiftLock):
             return False
         order = self._keeper.state.orders.get(intent.order_id)
-        return order is not None and concerns(plan, order.contract_id)
+        return order is not None and closes_all_of(plan, order.contract_id)
 
     def _judge(
         self,
@@ -509,11 +526,16 @@ class Warden:
     def _drop_pending(self, rule_id: str | None = None) -> None:
         """Take locks back that have not been told yet; ``None`` takes all back."""
         plan = self._keeper.state.risk.flattening
-        if plan is not None and plan.locks:
+        if plan is not None and (plan.locks or rule_id is None):
             locks = tuple(
                 lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id
             )
-            self._keeper.change_risk(flattening=msgspec.structs.replace(plan, locks=locks))
+            plan = msgspec.structs.replace(plan, locks=locks)
+            if not locks:
+                # What goes on is the closing of what is held now, and no longer the lock's.
+                held = {held.contract_id: 0 for held in self._keeper.state.open_positions}
+                plan = msgspec.structs.replace(plan, action=Action.CLOSE_ALL_POSITIONS, keep=held)
+            self._keeper.change_risk(flattening=plan)
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> Deferred[None]:
         self._let_go()

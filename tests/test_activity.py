@@ -113,6 +113,7 @@ class LineTests(SynchronousTestCase):
                 "reason": "Daily loss limit hit: -$550",
                 "rule_id": "RULE-003",
                 "locked_until": "2025-01-17T17:00:00Z",
+                "locked_at": "2025-01-17T14:45:15Z",
             },
         )
         end = clock(datetime(2025, 1, 17, 17, tzinfo=UTC))
@@ -129,7 +130,7 @@ class LineTests(SynchronousTestCase):
 
     def test_the_end_of_a_lockout_flashes_green_and_says_what_ended_it(self) -> None:
         for cleared_by, words in (
-            (ClearedBy.TIMER_EXPIRY, "its time is over"),
+            (ClearedBy.TIMER_EXPIRY, "the lock has ended"),
             (ClearedBy.ADMIN_OVERRIDE, "an operator cleared it"),
             (ClearedBy.DAILY_RESET, "a new trading day began"),
         ):
@@ -149,7 +150,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(
             told.text,
             "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5; "
-            "2 positions closed, 1 orders canceled",
+            "2 positions closed, 1 order canceled",
         )
         self.assertEqual((told.style, told.flashes), ("alert", True))
 

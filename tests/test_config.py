@@ -215,14 +215,14 @@ loss_limit = -5
                 "riskd.toml, line 5: rules.max_contract: there is no such rule; did you mean max_contracts?",
                 "riskd.toml, line 7: rules.max_contracts.limit: expected a whole number above 0 up to 10000, got 0",
                 'riskd.toml, line 8: rules.max_contracts.count_type: expected one of "net", "gross", got "nett"; did you mean net?',
-                'riskd.toml, line 10: rules.daily_realized_loss.loss_limit: expected an amount above 0, such as 500 or 0.50, got "500"',
+                'riskd.toml, line 10: rules.daily_realized_loss.loss_limit: expected an amount above 0, such as 500 or 0.50, without quotes, got "500"',
                 'riskd.toml, line 13: accounts[0].reset_time: expected a time of day such as "17:00", got "25:00"',
                 "riskd.toml, line 15: accounts[0].rules.max_contracts.limt: unknown key; did you mean limit?",
                 "riskd.toml, line 16: accounts[1].id: missing; expected the gateway's number of the account, above 0",
                 'riskd.toml, line 17: accounts[1].watch[0]: expected a ticker such as "MNQ", got "M NQ"',
                 'riskd.toml, line 18: accounts[1].time_zone: expected the name of a time zone, such as "America/Chicago", got "Amrica/Chicago"; did you mean America/Chicago?',
                 "riskd.toml, line 20: accounts[1].rules.daily_unrealized_loss.lockout: expected false with scope per_position, got true",
-                "riskd.toml, line 22: accounts[1].rules.daily_realized_loss.loss_limit: expected an amount above 0, such as 500 or 0.50, got -5",
+                "riskd.toml, line 22: accounts[1].rules.daily_realized_loss.loss_limit: expected an amount above 0, such as 500 or 0.50, without quotes, got -5",
             ),
         )
 

@@ -390,6 +390,26 @@ class BeginningAndEndTests(ServiceTestCase):
         self.begin()
         self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
 
+    def test_what_could_not_be_taken_over_is_not_wiped_out(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.state = AccountState(account_id=123)
+        failing = self.patch(self, "found", self.fail_to_take_over)
+        self.begin()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.pump([0.5] * 4)
+        self.successResultOf(self.service.stopService())
+        failing.restore()
+        self.recoveries.clear()
+        self.begin()
+        self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
+
+    def fail_to_take_over(self, _recovery: Recovery) -> None:
+        raise ZeroDivisionError
+
     def test_the_last_word_is_published(self) -> None:
         self.apply("daemon_status", status="STOPPING")
         self.service.changed()

@@ -288,7 +288,9 @@ class TroubleTests(AskingTestCase):
         (Path(self.state) / "riskd.sock").touch()
         self.begin("status")
         self.fail_to_connect(errno.EACCES)
-        self.assertIn(f"only {user_name(os.geteuid())} and root may use", self.trouble())
+        who = user_name(os.geteuid())
+        may = who if who == "root" else f"{who} and root"
+        self.assertIn(f"only {may} may use", self.trouble())
 
     def test_permission_denied_to_look_at_all(self) -> None:
         self.begin("status")
@@ -458,7 +460,7 @@ class JournalTests(ZonedTestCase):
                 f"{stamp}operator            lock by jane: lunch",
                 f"{stamp}enforcement_action  CLOSE_ALL_AND_LOCKOUT FAILED: =cmd|'/c calc'!A0 (RULE-003)",
                 f"{stamp}lockout_set         locked until it is unlocked: r (RULE-003)",
-                f"{stamp}lockout_cleared     unlocked by DAILY_RESET",
+                f"{stamp}lockout_cleared     unlocked: the trading day ended",
                 f"{stamp}daily_reset         a new day; the last one made -$150.50 in 12 trades",
                 f'{stamp}something_new       {{"x":1.50}}',
             ],

@@ -47,7 +47,10 @@ class LimitTests(SynchronousTestCase):
         verdict = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
         self.assertEqual(
             flatten_of(verdict),
-            Flatten(reason="Too many contracts: 3 contracts of MNQ held (limit 2)", keep={MNQ: 2}),
+            Flatten(
+                reason="Too many contracts: 3 contracts of MNQ held (limit 2), 1 to be closed",
+                keep={MNQ: 2},
+            ),
         )
 
     def test_a_review_finds_what_is_too_much(self) -> None:

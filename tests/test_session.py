@@ -337,7 +337,7 @@ class FeedTests(SessionCase):
         self.wait(4)
         flash = self.view.flash
         assert flash is not None
-        self.assertEqual(flash.text, "Trading resumed: its time is over")
+        self.assertEqual(flash.text, "Trading resumed: the lock has ended")
 
     def test_what_does_not_flash_leaves_the_flash(self) -> None:
         self.receive("GatewayUserTrade")
@@ -348,7 +348,7 @@ class FeedTests(SessionCase):
     def test_an_old_flash_leaves_its_line_in_the_feed(self) -> None:
         self.receive("lockout_cleared")
         self.wait(3600)
-        self.assertEqual(self.feed[1:], ["Trading resumed: its time is over"])
+        self.assertEqual(self.feed[1:], ["Trading resumed: the lock has ended"])
 
     def test_a_clock_that_is_set_back_puts_a_flash_out(self) -> None:
         self.receive("GatewayUserTrade")
@@ -379,7 +379,7 @@ DAY = (
 )
 """What happened before the connection, and is in the file."""
 
-ENFORCED = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): 6 > 5; 2 positions closed, 1 orders canceled"
+ENFORCED = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
 class FileTests(SessionCase):
@@ -483,13 +483,13 @@ class FileTests(SessionCase):
         self.assertEqual(self.feed, ["Connected to daemon"])
         self.receive("lockout_set")
         self.receive("lockout_cleared")
-        self.assertEqual(self.feed[-1], "Trading resumed: its time is over")
+        self.assertEqual(self.feed[-1], "Trading resumed: the lock has ended")
 
     def test_without_the_file_the_end_of_a_lockout_is_news(self) -> None:
         self.connect()
         self.changes.clear()
         self.receive("lockout_cleared")
-        self.assertEqual(self.feed[-1], "Trading resumed: its time is over")
+        self.assertEqual(self.feed[-1], "Trading resumed: the lock has ended")
         self.assertEqual(self.changes, [True])
 
     def test_each_connection_begins_with_what_the_file_says_then(self) -> None:
@@ -854,7 +854,7 @@ class EnforcementTests(SessionCase):
         self.assertEqual(
             [line.text for line in self.view.lines if "live" in line.text],
             [
-                "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): live; 2 positions closed, 1 orders canceled"
+                "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): live; 2 positions closed, 1 order canceled"
             ],
         )
 

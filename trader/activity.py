@@ -30,10 +30,10 @@ from riskd.events import (
     Status,
 )
 from riskd.money import is_on_tick
-from trader.text import clock, money, price
+from trader.text import counted, money, price, until
 
 _CLEARED_BY = {
-    ClearedBy.TIMER_EXPIRY: "its time is over",
+    ClearedBy.TIMER_EXPIRY: "the lock has ended",
     ClearedBy.ADMIN_OVERRIDE: "an operator cleared it",
     ClearedBy.DAILY_RESET: "a new trading day began",
 }
@@ -168,8 +168,8 @@ def _order(order: GatewayUserOrder, state: AccountState) -> _Told:
 
 
 def _lockout(lockout: LockoutSet, _state: AccountState) -> _Told:
-    until = lockout.locked_until
-    end = f"until {clock(until)}" if until else "until an operator unlocks it"
+    ends = lockout.locked_until
+    end = f"until {until(ends, lockout.locked_at)}" if ends else "until an operator unlocks it"
     return f"LOCKED OUT {end}: {lockout.reason} ({lockout.rule_id})", "alert", True
 
 
@@ -180,9 +180,17 @@ def _cleared(cleared: LockoutCleared, _state: AccountState) -> _Told:
 def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
     failed = "" if action.success else "FAILED: "
     done = action.details
-    count = f"{done.positions_closed} positions closed, {done.orders_canceled} orders canceled"
+    counts = [
+        f"{counted(number, what)} {done_to}"
+        for number, what, done_to in (
+            (done.positions_closed, "position", "closed"),
+            (done.orders_canceled, "order", "canceled"),
+        )
+        if number
+    ]
     what = f"ENFORCED {failed}{action.action} ({action.rule_id})"
-    return f"{what}: {action.reason}; {count}", "alert", True
+    told = f"{what}: {action.reason}"
+    return f"{told}; {', '.join(counts)}" if counts else told, "alert", True
 
 
 def _reset(reset: DailyReset, _state: AccountState) -> _Told:

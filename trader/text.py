@@ -39,6 +39,20 @@ def clock(moment: datetime) -> str:
     return local.strftime("%H:%M:%S")
 
 
+def until(moment: datetime, now: datetime) -> str:
+    """Return the local time of ``moment``, with its date unless that is today's."""
+    try:
+        local, today = moment.astimezone(), now.astimezone().date()
+    except (OverflowError, ValueError):
+        return clock(moment)
+    return clock(moment) if local.date() == today else f"{local:%a %d %b} {clock(moment)}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 order``, ``2 orders``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def age(seconds: float) -> str:
     """Return how long ago something was: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
     whole = max(0, int(seconds))

@@ -196,7 +196,11 @@ def _check_moment(name: str, moment: datetime | None) -> None:
 def _strict(intents: Iterable[Intent]) -> tuple[Intent, ...]:
     """Make a breach what it is in strict mode: all is closed, and locked until an operator looks."""
     return tuple(
-        Flatten(reason=intent.reason, lock=Lock(until=None))
+        Flatten(
+            reason=intent.reason,
+            lock=Lock(until=None),
+            asks_broker_first=isinstance(intent, Flatten) and intent.asks_broker_first,
+        )
         if isinstance(intent, (Flatten, RejectOrder))
         else intent
         for intent in intents

@@ -44,8 +44,9 @@ def check(state: AccountState, settings: Settings, _occasion: Occasion) -> Verdi
     reason = f"Too many contracts: {held} held (limit {settings.limit})"
     if not settings.reduce_to_limit:
         return Verdict(intents=(Flatten(reason=reason),))
-    keep = _keep(state, settings, count - settings.limit)
-    return Verdict(intents=(Flatten(reason=reason, keep=keep),))
+    excess = count - settings.limit
+    keep = _keep(state, settings, excess)
+    return Verdict(intents=(Flatten(reason=f"{reason}, {excess} to be closed", keep=keep),))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:

@@ -110,7 +110,7 @@ def _breach(
         reason = f"{root} may not be held: {held}"
         return Flatten(reason=reason, keep=reduced(positions, size))
     excess = size if settings.enforcement is Enforcement.CLOSE_ALL else size - limit
-    reason = f"Too many contracts: {held} (limit {limit})"
+    reason = f"Too many contracts: {held} (limit {limit}), {excess} to be closed"
     return Flatten(reason=reason, keep=reduced(positions, excess))
 
 

@@ -30,7 +30,10 @@ _SHUTS: Final = time(16)
 _REOPENS: Final = time(17)
 _FRIDAY: Final = 4
 
-WallTime = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+WallTime = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description='a time such as "08:30"'),
+]
 """A time of day, such as ``08:30``."""
 
 

@@ -27,7 +27,7 @@ from trader.activity import (
     side_name,
 )
 from trader.session import Source, View, is_stopping
-from trader.text import UNKNOWN, age, clock, countdown, money, printable
+from trader.text import UNKNOWN, age, clock, countdown, money, printable, until
 from trader.widgets.markup import Markup, row, signed_style, spread
 
 Panel = Callable[[View, datetime, int], list[Markup]]
@@ -77,11 +77,11 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     lockout = view.account.lockout
     if lockout is not None:
         if lockout.locked_until is None:
-            until = "until an operator unlocks it"
+            end = "until an operator unlocks it"
         else:
             left = countdown((lockout.locked_until - now).total_seconds())
-            until = f"until {clock(lockout.locked_until)} ({left} left)"
-        lines += wrapped("alert", f"LOCKED OUT {until}: {lockout.reason}", width)
+            end = f"until {until(lockout.locked_until, now)} ({left} left)"
+        lines += wrapped("alert", f"LOCKED OUT {end}: {lockout.reason}", width)
     daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
