@@ -909,6 +909,24 @@ class SchemaTests(StoreTestCase):
         self.assertEqual(backup.execute("PRAGMA user_version").fetchone(), (len(MIGRATIONS),))
         self.assertEqual(backup.execute("SELECT count(*) FROM trades").fetchone(), (2,))
 
+    def test_the_copy_of_an_older_journal_is_private_before_anything_is_in_it(self) -> None:
+        backup = self.directory / f"{JOURNAL_NAME}.v{len(MIGRATIONS)}.backup"
+        modes: list[int] = []
+
+        def note_mode(sql: str) -> None:
+            if sql.startswith("VACUUM INTO"):
+                modes.append(stat.S_IMODE(backup.stat().st_mode))
+
+        self.addCleanup(os.umask, os.umask(0))
+        self.write(full_state())
+        connection = self.connect()
+        # One that anybody may read was left there.
+        backup.touch(0o644)
+        connection.set_trace_callback(note_mode)
+        migrate(connection, self.journal, (*MIGRATIONS, "CREATE TABLE later (x);"))
+        self.assertEqual(modes, [0o600])
+        self.assertEqual(stat.S_IMODE(backup.stat().st_mode), 0o600)
+
     def test_a_migration_that_fails_leaves_the_journal_as_it_was(self) -> None:
         connection = self.connect()
         broken = (*MIGRATIONS, "CREATE TABLE later (x); CREATE TABLE facts (x);")

@@ -141,6 +141,13 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(end.exception.code, 2, arguments)
         self.assertTrue(said.getvalue().startswith("usage: riskctl"))
 
+    def test_a_reason_that_is_no_utf_8_is_taken_as_far_as_it_can_be_read(self) -> None:
+        given = os.fsdecode(b"caf\xe9 na\xc3\xafve")
+        for command in ("lock", "unlock", "flatten"):
+            reason = parse([command, "123", "--reason", given], NOW).reason
+            self.assertEqual(reason, "caf? na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve")
+            msgspec.json.encode(reason)
+
     def test_a_lock_is_for_good_unless_it_is_said(self) -> None:
         self.assertIsNone(parse(["lock", "123", "--reason", "x"], NOW).until)
 
@@ -171,6 +178,15 @@ class LocalCommandTests(SynchronousTestCase):
         status, out, _ = self.run_main("check-config", "/nowhere/riskd.toml")
         self.assertEqual(status, 1)
         self.assertIn("/nowhere/riskd.toml", out)
+
+    def test_what_the_terminal_cannot_show_is_replaced(self) -> None:
+        path = Path(a_directory(self), "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{SNOWMAN}.toml")
+        path.write_text("[[accounts]]\nid = 1\n")
+        shown = io.BytesIO()
+        terminal = io.TextIOWrapper(shown, encoding="latin-1")
+        with redirect_stdout(terminal):
+            self.assertEqual(main(["check-config", str(path)]), 0)
+        self.assertIn(b"caf\xe9 ?.toml is correct", shown.getvalue())
 
     def test_no_journal(self) -> None:
         status, out, err = self.run_main("--state", a_directory(self), "journal", "123")
@@ -237,6 +253,10 @@ class AskingTests(AskingTestCase):
         said = self.ask("lock", "123", "--reason", "lunch")
         self.assertEqual(said, "account 123 was flattened and is locked until it is unlocked")
         self.assertEqual(self.account.done, [("lock", "lunch", "jane", None)])
+
+    def test_a_lock_for_a_reason_that_is_no_utf_8(self) -> None:
+        self.ask("lock", "123", "--reason", os.fsdecode(b"caf\xe9"))
+        self.assertEqual(self.account.done, [("lock", "caf?", "jane", None)])
 
     def test_a_lock_that_another_one_outlives(self) -> None:
         self.account.learn(

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Application, IService
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.logger import ILogObserver, Logger, LogLevel, capturedLogs, formatEvent
 from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastService
-from riskd.tap import Daemon, Options, Signals, makeService
+from riskd.config import Settings
+from riskd.events import DaemonStatus, Status
+from riskd.tap import Daemon, Options, Reloader, Signals, makeService
+from tests.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
 
 class OptionsTests(SynchronousTestCase):
@@ -147,16 +151,161 @@ class StoppableReactor(MemoryReactorClock):
 
 
 class SignalsTests(SynchronousTestCase):
-    """Signals end the daemon in order, with exit status 0."""
+    """Signals end the daemon in order, with exit status 0; SIGHUP may do something else."""
+
+    def setUp(self) -> None:
+        self.reactor = StoppableReactor()
+        self.reloads = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        # As in a terminal, wherever the tests run.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+    def take_over(self, reload: Callable[[], None] | None = None, **more: bool) -> None:
+        Signals(self.reactor, reload, **more).startService()
+        for act, arguments, keywords in self.reactor.whenRunningHooks:
+            act(*arguments, **keywords)
 
     def test_the_first_signal_stops_the_reactor_and_others_do_nothing(self) -> None:
-        reactor = StoppableReactor()
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number, handler in before.items():
-            self.addCleanup(signal.signal, number, handler)
-        Signals(reactor).startService()
-        for act, arguments, keywords in reactor.whenRunningHooks:
-            act(*arguments, **keywords)
+        self.take_over()
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             signal.raise_signal(number)
-        self.assertEqual(reactor.stops, 1)
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_a_closed_terminal_is_an_end_like_any_other(self) -> None:
+        self.take_over()
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_with_a_file_it_is_read_again_each_time(self) -> None:
+        for is_detached in (False, True):
+            self.take_over(self.reload, is_detached=is_detached)
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual((self.reloads, self.reactor.stops), (3, 0))
+
+    def test_without_a_terminal_and_a_file_there_is_nothing_to_do(self) -> None:
+        self.take_over(is_detached=True)
+        with capturedLogs() as logged:
+            signal.raise_signal(signal.SIGHUP)
+        self.assertEqual((self.reactor.stops, len(logged)), (0, 1))
+
+    def test_who_has_it_ignored_has_it_ignored(self) -> None:
+        """So does nohup, lest the daemon end with the terminal."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.take_over(self.reload)
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual((self.reloads, self.reactor.stops), (0, 0))
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+
+class Pages:
+    """Stands in for a thread that reads: what it is asked for is read when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Settings], Deferred[Settings]]] = []
+
+    def read_later(self, read: Callable[[], Settings]) -> Deferred[Settings]:
+        self.waiting.append((read, Deferred()))
+        return self.waiting[-1][1]
+
+    def turn(self) -> None:
+        read, done = self.waiting.pop(0)
+        execute(read).chainDeferred(done)
+
+
+class ReloaderTests(SynchronousTestCase):
+    """Reading the configuration again, in a running daemon."""
+
+    def setUp(self) -> None:
+        self.daemon = PracticeDaemon(limit(2))
+        self.addCleanup(self.daemon.close)
+        self.path = Path(self.daemon.directory, "riskd.toml")
+        self.write(limit(2))
+        self.reload = self.reloader(execute)
+
+    def reloader(self, in_thread: Callable[..., Deferred[Settings]]) -> Reloader:
+        daemon = self.daemon
+        return Reloader(self.path, CATALOGUE, daemon.settings, daemon.pipeline, in_thread)
+
+    def write(self, text: str) -> None:
+        self.path.write_text(f"{text}[[accounts]]\nid = {ACCOUNT}\n")
+
+    def limit_in_force(self) -> int:
+        settings = json.loads(self.daemon.state.limits["RULE-001"].settings)
+        number: int = settings["limit"]
+        return number
+
+    def last_word(self) -> DaemonStatus:
+        status: DaemonStatus = self.daemon.news(DaemonStatus)[-1]
+        return status
+
+    def test_what_the_file_says_now_is_in_force(self) -> None:
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+        self.assertIs(self.last_word().status, Status.RUNNING)
+
+    def test_a_wrong_file_changes_nothing_and_is_told_until_it_is_right(self) -> None:
+        self.write("[rules.max_contracts]\nlimt = 5\n")
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 2)
+        self.assertIs(self.last_word().status, Status.ERROR)
+        self.assertIn("rules.max_contracts.limt", self.last_word().message)
+        self.assertIn("the old one stays in force", self.last_word().message)
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+        self.assertIs(self.last_word().status, Status.RUNNING)
+
+    def test_a_file_that_is_gone_changes_nothing(self) -> None:
+        self.path.unlink()
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 2)
+        self.assertIn(str(self.path), self.last_word().message)
+
+    def test_of_several_mistakes_the_first_is_told_and_the_number_of_others(self) -> None:
+        self.write("colour = 1\n[rules.max_contracts]\nlimt = 5\n")
+        self.reload()
+        self.assertIn("(and 1 more, see the log)", self.last_word().message)
+
+    def test_who_asks_during_a_reading_gets_one_more(self) -> None:
+        """The file may have been changed after it was read."""
+        pages = Pages()
+        reload = self.reloader(pages.read_later)
+        for _ in range(3):
+            reload()
+        self.assertEqual(len(pages.waiting), 1)
+        self.write(limit(5))
+        pages.turn()
+        self.assertEqual((len(pages.waiting), self.limit_in_force()), (1, 5))
+        self.write(limit(7))
+        pages.turn()
+        self.assertEqual((len(pages.waiting), self.limit_in_force()), (0, 7))
+
+    def test_a_mistake_of_ours_does_not_end_reading_for_good(self) -> None:
+        failing = self.patch(self.daemon.pipeline, "reload", fail_to_reload)
+        self.reload()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        failing.restore()
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+
+    def test_what_needs_a_restart_is_logged(self) -> None:
+        self.write("[server]\nmax_clients = 3\n")
+        with capturedLogs() as logged:
+            self.reload()
+        said = [formatEvent(event) for event in logged]
+        self.assertTrue(any("need a restart" in line for line in said), said)
+
+
+def limit(number: int) -> str:
+    return f"[rules.max_contracts]\nlimit = {number}\n"
+
+
+def fail_to_reload(_settings: Settings) -> str:
+    raise ZeroDivisionError
