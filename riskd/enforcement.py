@@ -214,6 +214,7 @@ class Enforcer:
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
         self._flattening = None
         self._tell_not_flat("")
+        self._tell_refused("")
         self._settled(bool(self._tally.closed or self._tally.canceled))
 
     async def _intent_is_written(self) -> None:
@@ -356,7 +357,12 @@ class Enforcer:
                 canceled=len(tally.canceled),
                 now=now,
             )
-            self._tell(action, *telling(plan.locks, state, now))
+            try:
+                self._tell(action, *telling(plan.locks, state, now))
+            except Exception:
+                # What was not told is not done: the next try tells it.
+                self._keeper.change_risk(flattening=plan)
+                raise
 
     def _tell(self, action: EnforcementAction, *locks: LockoutSet) -> None:
         _log.warn(

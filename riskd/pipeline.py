@@ -14,7 +14,13 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    gatherResults,
+    succeed,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -52,6 +58,9 @@ BEGIN_AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 
 _HEARD_BY: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
 """What positions and orders are remembered by when an event tells of them."""
+
+JOURNAL_SECONDS: Final = 5.0
+"""How long the start waits for the journal."""
 
 PATROL_SECONDS: Final = 5.0
 """How often a locked account is looked at, lest it trade with an event lost on the way."""
@@ -322,10 +331,18 @@ class Pipeline(Service):
     # Getting in step, and staying there.
 
     async def _start(self) -> None:
-        await self._journal.recover(
+        recovered = self._journal.recover(
             self.accounts, self._states, self._recovered, self._journal_trouble
         )
-        if not self.is_recovered:
+        late: Deferred[None] = Deferred()
+        timer = self._clock.callLater(JOURNAL_SECONDS, late.callback, None)
+        await DeferredList([recovered, late], fireOnOneCallback=True)
+        if timer.active():
+            timer.cancel()
+        else:
+            # No disk is worth leaving the accounts unguarded for.
+            self.tell_trouble("journal at the start", "The state file cannot be read yet")
+        if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
         await self._gateway.start(self)
@@ -487,6 +504,7 @@ class Pipeline(Service):
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
+        self.tell_trouble("journal at the start", "")
         for account in self._take_over(recovery.accounts):
             if self._is_heard:
                 account.warden.prepare()
@@ -516,7 +534,8 @@ class Pipeline(Service):
         for account_id, found in followed.items():
             self.accounts[account_id].keeper.recover(found)
         for account_id, found in followed.items():
-            self.accounts[account_id].warden.recover(found)
+            with self._fenced("recovery"):
+                self.accounts[account_id].warden.recover(found)
         return new
 
     # How the daemon is.

@@ -147,10 +147,7 @@ class Warden:
         """Hold a locked account to the rules that it was held to before the daemon stopped."""
         if is_locked(self._keeper.truth, self._now()):
             self._is_strict |= _STRICT in known.limits
-            if _DAY in known.limits:
-                self._schedule = msgspec.json.decode(
-                    known.limits[_DAY].settings, type=ResetSchedule
-                )
+            self._hold_on_to_day(known.limits)
             self._hold_on_to(self._rules_of(known.limits))
             self._note_limits()
 
@@ -205,6 +202,13 @@ class Warden:
         self._note_limits()
         self.review()
 
+    def _hold_on_to_day(self, limits: Mapping[str, Limit]) -> None:
+        if _DAY in limits:
+            try:
+                self._schedule = msgspec.json.decode(limits[_DAY].settings, type=ResetSchedule)
+            except (msgspec.MsgspecError, ValueError) as error:
+                _log.error("the day's end of before is not known: {error}", error=error)
+
     def _rules_of(self, limits: Mapping[str, Limit]) -> Iterator[RuleInForce]:
         """Yield the rules that were in force, as far as they can still be asked."""
         for rule_id, limit in limits.items():
@@ -213,7 +217,7 @@ class Warden:
                 continue
             try:
                 yield RuleInForce(rule, settings_from_json(rule, limit.settings))
-            except ValueError as error:
+            except (msgspec.MsgspecError, ValueError) as error:
                 _log.error(
                     "{rule} has other settings now; what it held account {account} to is not known: {error}",
                     rule=rule_id,
@@ -427,10 +431,11 @@ class Warden:
         for warning in warnings:
             if warning not in known:
                 _log.warn(
-                    "account {account}, {rule}: {warning}",
+                    "account {account}, {rule}: {doubt}",
                     account=self._keeper.account_id,
                     rule=rule_id,
-                    warning=warning,
+                    # Twisted takes what is called a warning for one of Python's.
+                    doubt=warning,
                 )
 
     def _note_fault(self, rule_id: str, trouble: str) -> None:

@@ -87,7 +87,7 @@ def reset(seconds: float, *, clears: bool = False) -> DailyReset:
 
 
 def cleared() -> LockoutCleared:
-    data = make_event("lockout_cleared", {}).data
+    data = make_event("lockout_cleared", {"cleared_at": "2026-11-23T18:00:01Z"}).data
     assert isinstance(data, LockoutCleared)
     return data
 

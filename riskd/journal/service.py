@@ -280,7 +280,12 @@ class JournalService(Service):
 
         def succeeded(outcome: Recovery | bool) -> bool:
             if isinstance(outcome, Recovery):
-                self._found(outcome)
+                try:
+                    self._found(outcome)
+                except Exception:
+                    # It is opened again later; until then nothing may be written over it.
+                    self._thread.run(self._store.close)
+                    raise
                 # Not before: what was not taken over would be wiped out by the first write.
                 self._is_recovered = True
                 self._is_unpublished = True

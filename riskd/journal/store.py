@@ -352,7 +352,7 @@ class Store:
             for sql, values in statements:
                 journal.execute(sql, values)
             journal.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if journal.in_transaction:
                 journal.execute("ROLLBACK")
             raise

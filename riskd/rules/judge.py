@@ -169,6 +169,9 @@ def _check(verdict: Verdict) -> None:
         raise TypeError(f"expected a Verdict, got {verdict!r}")
     if verdict.memory is not None and not isinstance(verdict.memory, str):
         raise TypeError(f"memory: expected a text or None, got {verdict.memory!r}")
+    if verdict.memory is not None and not verdict.memory.isascii():
+        # What cannot be written would stop the journal.
+        verdict.memory.encode()
     _check_moment("wake_at", verdict.wake_at)
     for warning in verdict.warnings:
         if not isinstance(warning, str):
