@@ -10,7 +10,7 @@ starts from a snapshot and applies events from before it once more, in order, en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -192,7 +192,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
         A lock whose time has passed still counts: it ends when the daemon says so.
         """
-        return max(self.lockouts.values(), key=_end_of_lock, default=None)
+        return max(self.lockouts.values(), key=end_of_lock, default=None)
 
     def contract(self, contract_id: str) -> Contract | None:
         """Return what is known of a contract: the gateway's word, else the table of products."""
@@ -297,7 +297,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         positions={**known.positions, **since.positions},
         orders={key: order for key, order in working.items() if key not in since.final_orders},
         quotes={**known.quotes, **since.quotes},
-        lockouts=_merge_locks(known.lockouts, since.lockouts),
+        lockouts=with_locks(known.lockouts, since.lockouts.values()),
         enforcement=(
             *known.enforcement,
             *(done for done in since.enforcement if done not in known.enforcement),
@@ -308,18 +308,6 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         risk=_merge_risk(known.risk, since.risk),
     )
     return _with_trades(together, {**known.trades, **since.trades})
-
-
-def _merge_locks(
-    known: Mapping[str, LockoutSet], since: Mapping[str, LockoutSet]
-) -> dict[str, LockoutSet]:
-    """Keep of each rule's locks the one that ends last."""
-    locks = {**known}
-    for rule_id, lock in since.items():
-        other = locks.get(rule_id)
-        if other is None or _end_of_lock(lock) >= _end_of_lock(other):
-            locks[rule_id] = lock
-    return locks
 
 
 def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
@@ -454,9 +442,22 @@ def _apply_status(state: AccountState, status: DaemonStatus) -> AccountState:
     return state if status == state.daemon else msgspec.structs.replace(state, daemon=status)
 
 
-def _end_of_lock(lockout: LockoutSet) -> tuple[bool, float]:
-    until = lockout.locked_until
+def end_of_lock(lock: LockoutSet) -> tuple[bool, float]:
+    """Return what orders locks by their ends; one without an end comes last."""
+    until = lock.locked_until
     return (until is None, until.timestamp() if until else 0.0)
+
+
+def with_locks(
+    known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
+) -> dict[str, LockoutSet]:
+    """Return locks by rule id: of each rule's the one that ends last, and of equal ones the later told."""
+    locks = {**known}
+    for lock in more:
+        other = locks.get(lock.rule_id)
+        if other is None or end_of_lock(lock) >= end_of_lock(other):
+            locks[lock.rule_id] = lock
+    return locks
 
 
 _REDUCERS: Final[dict[type, Callable[[AccountState, Any], AccountState]]] = {

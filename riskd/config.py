@@ -18,6 +18,7 @@ import msgspec
 from riskd.practice.faults import NO_FAULTS, Faults
 from riskd.rules.interface import IRule
 from riskd.rules.judge import RuleInForce
+from riskd.rules.settings import Ticker
 from riskd.toml import WRONG, KeyPath, TableReader, nearest, parse
 from riskd.trading_day import ResetSchedule
 
@@ -34,9 +35,6 @@ Name = Annotated[
         pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,60}$",
         description="a text of up to 60 letters, in one line",
     ),
-]
-Ticker = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,12}$", description='a ticker such as "MNQ"')
 ]
 Clients = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Origin = Annotated[

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from riskd.account import Flattening
+from riskd.account import Flattening, end_of_lock, with_locks
 from riskd.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
 from riskd.gateway.enums import (
     GatewayOrderSide,
@@ -21,7 +21,6 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
-from riskd.lockouts import end_of, longest
 
 _SEVERITY: Final = (
     Action.CLOSE_ALL_POSITIONS,
@@ -53,9 +52,7 @@ class Resizing(NamedTuple):
 def merged(known: Flattening, new: Flattening) -> Flattening:
     """Return one flatten that does what both ask; ``known`` itself if ``new`` asks for no more."""
     keep = _merged_keep(known.keep, new.keep)
-    locks = {lock.rule_id: lock for lock in known.locks}
-    for lock in new.locks:
-        locks[lock.rule_id] = longest(lock, locks.get(lock.rule_id))
+    locks = with_locks({lock.rule_id: lock for lock in known.locks}, new.locks)
     if keep == known.keep and tuple(locks.values()) == known.locks:
         return known
     weighs_more = _SEVERITY.index(new.action) > _SEVERITY.index(known.action)
@@ -196,7 +193,7 @@ def report(
     if flattening.keep is not None and len(flattening.keep) == 1:
         (contract_id,) = flattening.keep
         details = msgspec.structs.replace(details, contract_id=contract_id)
-    lock = max(flattening.locks, key=end_of, default=None)
+    lock = max(flattening.locks, key=end_of_lock, default=None)
     if lock is not None and flattening.action is Action.COOLDOWN:
         details = msgspec.structs.replace(details, cooldown_seconds=_seconds(lock))
     elif lock is not None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.account import AccountState
+from riskd.account import AccountState, end_of_lock, with_locks
 from riskd.events import (
     Action,
     GatewayUserOrder,
@@ -45,11 +45,9 @@ def holds(lock: LockoutSet, now: datetime) -> bool:
 def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]:
     """Return the locks that hold, those of a flatten that is under way among them; strongest first."""
     pending = state.risk.flattening.locks if state.risk.flattening else ()
-    locks = {**state.lockouts}
-    for lock in pending:
-        locks[lock.rule_id] = longest(lock, locks.get(lock.rule_id))
+    locks = with_locks(state.lockouts, pending).values()
     return tuple(
-        sorted((lock for lock in locks.values() if holds(lock, now)), key=end_of, reverse=True)
+        sorted((lock for lock in locks if holds(lock, now)), key=end_of_lock, reverse=True)
     )
 
 
@@ -72,12 +70,7 @@ def new_lock(
     """Return the lock that a rule asks for, or the one that it has set already if that ends no earlier."""
     asked = LockoutSet(reason=reason, locked_until=lock.until, rule_id=rule_id, locked_at=now)
     known = next((one for one in locks_in_force(state, now) if one.rule_id == rule_id), None)
-    return asked if known is None else longest(known, asked)
-
-
-def longest(first: LockoutSet, second: LockoutSet | None) -> LockoutSet:
-    """Return the lock that ends later; ``first`` if both end together."""
-    return second if second is not None and end_of(second) > end_of(first) else first
+    return asked if known is None or end_of_lock(known) < end_of_lock(asked) else known
 
 
 def lifted(lock: LockoutSet, reason: str, now: datetime) -> LockoutSet:
@@ -90,8 +83,8 @@ def telling(locks: Iterable[LockoutSet], state: AccountState, now: datetime) -> 
 
     Whoever keeps only the last lock it heard of has the right one.
     """
-    told = sorted(locks, key=end_of)
-    strongest = max((*locks_in_force(state, now), *told), key=end_of, default=None)
+    told = sorted(locks, key=end_of_lock)
+    strongest = max((*locks_in_force(state, now), *told), key=end_of_lock, default=None)
     if strongest is not None and told and told[-1] != strongest:
         told.append(strongest)
     return told
@@ -118,9 +111,3 @@ def is_exit(state: AccountState, order: GatewayUserOrder) -> bool:
     if held is None or not held.size:
         return False
     return order.side is (OrderSide.SELL if held.type is PositionType.LONG else OrderSide.BUY)
-
-
-def end_of(lock: LockoutSet) -> tuple[bool, float]:
-    """Return what orders locks by their ends; one without an end comes last."""
-    until = lock.locked_until
-    return (until is None, until.timestamp() if until else 0.0)

@@ -30,7 +30,8 @@ from riskd.events import (
     Status,
 )
 from riskd.money import is_on_tick
-from trader.text import counted, money, price, until
+from riskd.rules.words import counted
+from trader.text import money, price, until
 
 _CLEARED_BY = {
     ClearedBy.TIMER_EXPIRY: "the lock has ended",

@@ -48,11 +48,6 @@ def until(moment: datetime, now: datetime) -> str:
     return clock(moment) if local.date() == today else f"{local:%a %d %b} {clock(moment)}"
 
 
-def counted(number: int, what: str) -> str:
-    """Return ``1 order``, ``2 orders``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def age(seconds: float) -> str:
     """Return how long ago something was: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
     whole = max(0, int(seconds))

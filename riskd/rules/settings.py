@@ -14,7 +14,7 @@ Ticks = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
 Seconds = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 3600)]
 Minutes = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 60)]
 Ticker = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,12}$", description='a ticker such as "ES"')
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,12}$", description='a ticker such as "MNQ"')
 ]
 """A contract's root, such as ``ES``; upper and lower case are the same."""
 
