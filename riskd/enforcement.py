@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -51,6 +51,7 @@ from riskd.rules.interface import (
     RejectOrder,
     WithdrawStop,
 )
+from riskd.waiting import done_within
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -219,12 +220,7 @@ class Enforcer:
 
     async def _intent_is_written(self) -> None:
         """Wait until the flatten is in the journal, but not for a slow disk."""
-        written = self._keeper.make_durable()
-        late: Deferred[None] = Deferred()
-        timer = self._clock.callLater(WRITE_SECONDS, late.callback, None)
-        await DeferredList([written, late], fireOnOneCallback=True)
-        if timer.active():
-            timer.cancel()
+        await done_within(WRITE_SECONDS, self._keeper.make_durable(), self._clock)
 
     async def _try(self, plan: Flattening) -> bool:
         """Try to flatten; return whether it is done.  Nothing but a cancellation stops the next try."""
@@ -256,29 +252,24 @@ class Enforcer:
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
     ) -> None:
         """Take what the broker says of all that was flattened: its events may come late, or never."""
-        found = {payload["contractId"] for payload in held}
+        gone = self._keeper.missing_positions(held)
         self._keeper.close_vanished(
-            [
-                position.contract_id
-                for position in self._keeper.state.open_positions
-                if position.contract_id not in found and concerns(plan, position.contract_id)
-            ],
-            self._now(),
+            [contract_id for contract_id in gone if concerns(plan, contract_id)], self._now()
         )
         for payload in held:
             if concerns(plan, payload["contractId"]):
                 self._take("GatewayUserPosition", payload)
-        for order_id in self._vanished(plan, working):
-            await self._learn_order(order_id)
+        for order in self._keeper.missing_orders(working):
+            if concerns(plan, order.contract_id):
+                await self._learn_order(order.id)
 
     def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
         """Tell whether the broker has told of a position so lately that its searches may not know it."""
-        found = {payload["contractId"] for payload in held}
         return any(
-            position.contract_id not in {*found, *self._tally.closed}
-            and concerns(plan, position.contract_id)
-            and self._keeper.was_heard_within(position.contract_id, SETTLED_SECONDS)
-            for position in self._keeper.state.open_positions
+            contract_id not in self._tally.closed
+            and concerns(plan, contract_id)
+            and self._keeper.was_heard_within(contract_id, SETTLED_SECONDS)
+            for contract_id in self._keeper.missing_positions(held)
         )
 
     async def _look(self) -> tuple[list[Payload], list[Payload]]:
@@ -330,14 +321,6 @@ class Enforcer:
         outcome = await self._cancel(order_id)
         if outcome is not _Canceling.GONE:
             self._tally.canceled.add(order_id)
-
-    def _vanished(self, plan: Flattening, working: Iterable[Payload]) -> list[int]:
-        found = {payload["id"] for payload in working}
-        return [
-            order.id
-            for order in self._keeper.state.working_orders
-            if order.id not in found and concerns(plan, order.contract_id)
-        ]
 
     def _conclude(self, plan: Flattening, *, success: bool) -> None:
         """Tell what came of a flatten, once, and then the locks that begin with it."""

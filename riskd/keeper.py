@@ -36,6 +36,7 @@ from riskd.events import (
     OrderState,
     encode_data,
 )
+from riskd.gateway.interface import Payload
 from riskd.journal.service import JournalService
 
 _log = Logger()
@@ -141,6 +142,20 @@ class AccountKeeper:
         """Keep bid and ask of a contract whose last trade is not known yet."""
         if self.state.risk.touches.get(contract_id) != touch:
             self.change_risk(touches={**self.state.risk.touches, contract_id: touch})
+
+    def missing_positions(self, held: Iterable[Payload]) -> list[str]:
+        """Return the contracts that are held as far as is known, but are not in the broker's answer."""
+        found = {payload.get("contractId") for payload in held}
+        return [
+            position.contract_id
+            for position in self.state.open_positions
+            if position.contract_id not in found
+        ]
+
+    def missing_orders(self, working: Iterable[Payload]) -> list[GatewayUserOrder]:
+        """Return the orders that work as far as is known, but are not in the broker's answer."""
+        found = {payload.get("id") for payload in working}
+        return [order for order in self.state.working_orders if order.id not in found]
 
     def close_vanished(self, contract_ids: Iterable[str], now: datetime) -> list[EventData]:
         """Take that there is no position in these contracts any more; return what was news."""

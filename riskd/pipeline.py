@@ -17,7 +17,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
-    DeferredList,
     gatherResults,
     succeed,
 )
@@ -46,6 +45,7 @@ from riskd.journal.store import Recovery
 from riskd.keeper import SETTLED_SECONDS, AccountKeeper
 from riskd.lockouts import is_locked
 from riskd.rules.interface import IRule
+from riskd.waiting import done_within
 from riskd.warden import Warden
 
 _log = Logger()
@@ -334,12 +334,7 @@ class Pipeline(Service):
         recovered = self._journal.recover(
             self.accounts, self._states, self._recovered, self._journal_trouble
         )
-        late: Deferred[None] = Deferred()
-        timer = self._clock.callLater(JOURNAL_SECONDS, late.callback, None)
-        await DeferredList([recovered, late], fireOnOneCallback=True)
-        if timer.active():
-            timer.cancel()
-        else:
+        if not await done_within(JOURNAL_SECONDS, recovered, self._clock):
             # No disk is worth leaving the accounts unguarded for.
             self.tell_trouble("journal at the start", "The state file cannot be read yet")
         if not self.is_recovered and recovered.called:
@@ -418,20 +413,18 @@ class Pipeline(Service):
             """Tell whether an event may be newer than what was found."""
             return keeper.was_heard_within(key, self._clock.seconds() - began + trailing)
 
-        found = {payload.get("contractId") for payload in held}
         gone = [
-            position.contract_id
-            for position in keeper.state.open_positions
-            if position.contract_id not in found and not is_newer(position.contract_id)
+            contract_id
+            for contract_id in keeper.missing_positions(held)
+            if not is_newer(contract_id)
         ]
         for closed in keeper.close_vanished(gone, self._now()):
             account.warden.heard(closed)
         for payload in held:
             if not is_newer(payload.get("contractId")):
                 self._hear("GatewayUserPosition", payload)
-        works = {payload.get("id") for payload in working}
-        for order in keeper.state.working_orders:
-            if order.id not in works and not is_newer(order.id):
+        for order in keeper.missing_orders(working):
+            if not is_newer(order.id):
                 await self._find_end_of(account, order)
         for payload in working:
             self._hear("GatewayUserOrder", payload)

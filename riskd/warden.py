@@ -118,6 +118,7 @@ class Warden:
         self._is_strict = is_strict
         self._wants_strict = is_strict
         self._schedule = settings.schedule
+        self._day_known = (settings.schedule, now(), settings.schedule.next_reset(now()))
         self._catalogue = catalogue
         self._look = look
         self._confirming: set[str] = set()
@@ -389,9 +390,7 @@ class Warden:
         is_locked: bool = False,
         due: Sequence[str] = (),
     ) -> Judgement:
-        occasion = Occasion(
-            kind=kind, now=now, next_reset=self._schedule.next_reset(now), subject=subject
-        )
+        occasion = Occasion(kind=kind, now=now, next_reset=self._next_reset(now), subject=subject)
         return judge(
             state,
             self._rules,
@@ -401,6 +400,14 @@ class Warden:
             due=due,
             is_under_way=self._is_under_way,
         )
+
+    def _next_reset(self, now: datetime) -> datetime:
+        """Return when the day of ``now`` ends, without asking the calendar at every quote."""
+        schedule, asked, ends = self._day_known
+        if schedule != self._schedule or not asked <= now < ends:
+            ends = self._schedule.next_reset(now)
+            self._day_known = (self._schedule, now, ends)
+        return ends
 
     def _take(self, judgement: Judgement) -> None:
         """Keep what the rules want to remember, when they want to be asked, and what ails them."""
