@@ -275,9 +275,11 @@ class Enforcer:
     async def _look(self) -> tuple[list[Payload], list[Payload]]:
         account_id = self._keeper.account_id
         held = await self._ask(
-            "Position/searchOpen", self._gateway.search_open_positions(account_id)
+            "Position/searchOpen", self._gateway.search_open_positions(account_id, urgent=True)
         )
-        working = await self._ask("Order/searchOpen", self._gateway.search_open_orders(account_id))
+        working = await self._ask(
+            "Order/searchOpen", self._gateway.search_open_orders(account_id, urgent=True)
+        )
         return held, working
 
     async def _act(self, plan: Flattening, held: list[Payload], working: list[Payload]) -> bool:
@@ -424,7 +426,7 @@ class Enforcer:
         try:
             payload = await self._ask(
                 "Order/searchById",
-                self._gateway.search_order(self._keeper.account_id, order_id),
+                self._gateway.search_order(self._keeper.account_id, order_id, urgent=True),
             )
         except GatewayRefusedError as refusal:
             known = self._keeper.state.orders.get(order_id)
@@ -536,7 +538,7 @@ class Enforcer:
         :raises GatewayError: it refused, or did not answer in time.
         """
         try:
-            return await in_time(request, answer, self._clock)
+            return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
         finally:
             # However a gateway answers what was left waiting, nothing goes on.
             if self._is_stopped:

@@ -236,6 +236,18 @@ class Pipeline(Service):
             with self._fenced(target):
                 self._take_quote(contract_id, payload)
 
+    def feed_lost(self, sentence: str) -> None:
+        """Take note that events may be missing; see :class:`IGatewayListener`."""
+        self.tell_trouble("feed", sentence)
+
+    def feed_restored(self) -> None:
+        """Take note that events are told again; see :class:`IGatewayListener`."""
+        self.tell_trouble("feed", "")
+
+    def gateway_trouble(self, source: str, sentence: str) -> None:
+        """Take what else is wrong at the gateway; see :class:`IGatewayListener`."""
+        self.tell_trouble(f"gateway {source}", sentence)
+
     @contextmanager
     def _fenced(self, target: str) -> Iterator[None]:
         """Let no message stop the ones that follow it."""
@@ -447,7 +459,7 @@ class Pipeline(Service):
         self._hear("GatewayUserOrder", payload)
 
     async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
-        return await in_time(request, answer, self._clock)
+        return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
 
     def _look_around(self) -> None:
         """See now and then whether an event was lost; of a locked account, every few seconds."""

@@ -956,6 +956,16 @@ class ModifyTests(RefusalTestCase):
         self.desk.move("20970.00")
         self.assertEqual([price for _id, price in self.desk.fills()], [20985, 20970])
 
+    def test_all_orders_since_a_moment_can_be_looked_up_whatever_became_of_them(self) -> None:
+        self.desk.order(BUY, 1, LIMIT, **prices(limit="20980.00"))
+        self.desk.now += timedelta(seconds=1)
+        filled = self.desk.order(BUY, 1)
+        working = self.desk.order(BUY, 2, LIMIT, **prices(limit="20981.00"))
+        self.desk.order(BUY, 1, account_id=OTHER_ACCOUNT)
+        found = self.desk.exchange.orders(ACCOUNT, self.desk.now)
+        self.assertEqual([order["id"] for order in found], [filled, working])
+        self.assertEqual([order["status"] for order in found], [2, 1])
+
     def test_null_and_unknown_fields_change_nothing(self) -> None:
         order_id = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
         before = self.desk.last(ORDER)

@@ -168,7 +168,7 @@ class TrailingTests(BrokerTestCase):
         began = self.daemon.clock.seconds()
         real = self.daemon.gateway.search_open_positions
 
-        def search(account_id: int) -> Deferred[Any]:
+        def search(account_id: int, *, urgent: bool = False) -> Deferred[Any]:
             trails = self.daemon.clock.seconds() - began < SETTLED_SECONDS / 10
             return succeed([]) if trails else real(account_id)
 

@@ -215,7 +215,7 @@ class TwoSettingsTests(SettingsTestCase):
         searches: list[int] = []
         real = self.daemon.gateway.search_open_positions
 
-        def search(account_id: int) -> Deferred[Any]:
+        def search(account_id: int, *, urgent: bool = False) -> Deferred[Any]:
             searches.append(account_id)
             asked = deferLater(self.daemon.clock, 0.05)
             return asked.addCallback(lambda _: real(account_id))
@@ -292,8 +292,8 @@ class RemovedAccountTests(SettingsTestCase):
 
 
 def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
-    def search(account_id: int, *more: object) -> Deferred[Any]:
-        return real(account_id, *more) if account_id == ACCOUNT else succeed([])
+    def search(account_id: int, *more: object, **named: object) -> Deferred[Any]:
+        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed([])
 
     return search
 

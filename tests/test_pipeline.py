@@ -43,8 +43,11 @@ class ScriptedGateway:
     """Tells what the test says, and answers with what the test gave it."""
 
     name = "practice"
+    answer_seconds = 2.0
 
     def __init__(self) -> None:
+        self.quotes_followed: list[str] = []
+        self.room = 100
         self.positions: dict[int, list[Payload]] = {}
         self.orders: dict[int, list[Payload]] = {}
         self.trades: dict[int, list[Payload]] = {}
@@ -63,13 +66,30 @@ class ScriptedGateway:
         self.is_stopped = True
         return succeed(None)
 
-    def search_open_positions(self, account_id: int) -> Deferred[list[Payload]]:
+    def has_room(self, requests: int) -> bool:
+        return requests <= self.room
+
+    def follow_quotes(self, contract_id: str) -> None:
+        self.quotes_followed.append(contract_id)
+
+    def search_open_positions(
+        self, account_id: int, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
         return succeed(self.positions.get(account_id, []))
 
-    def search_open_orders(self, account_id: int) -> Deferred[list[Payload]]:
+    def search_open_orders(
+        self, account_id: int, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
         return succeed(self.orders.get(account_id, []))
 
-    def search_order(self, account_id: int, order_id: int) -> Deferred[Payload]:
+    def search_orders(
+        self, account_id: int, since: datetime, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        raise NotImplementedError
+
+    def search_order(
+        self, account_id: int, order_id: int, *, urgent: bool = False
+    ) -> Deferred[Payload]:
         if order_id not in self.ended:
             return fail(GatewayRefusedError("Order/searchById", 1, "not found"))
         return succeed(self.ended[order_id])

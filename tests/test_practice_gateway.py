@@ -55,6 +55,15 @@ class Recorder:
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         self.told.append((target, contract_id, payload))
 
+    def feed_lost(self, sentence: str) -> None:
+        raise NotImplementedError
+
+    def feed_restored(self) -> None:
+        raise NotImplementedError
+
+    def gateway_trouble(self, source: str, sentence: str) -> None:
+        raise NotImplementedError
+
     def user_events(self, target: str = "") -> list[Payload]:
         return [
             payload

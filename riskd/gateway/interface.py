@@ -67,31 +67,70 @@ class IGatewayListener(Interface):
         :param target: ``GatewayQuote``; its payload may hold only what changed.
         """
 
+    def feed_lost(sentence: str) -> None:
+        """From now on events of accounts may be missing; requests may still be answered.
+
+        :param sentence: why, for a trader to read.
+        """
+
+    def feed_restored() -> None:
+        """Events of accounts are told again; those since :meth:`feed_lost` never will be."""
+
+    def gateway_trouble(source: str, sentence: str) -> None:
+        """Something else is wrong at the gateway, and what is told and answered stays right.
+
+        :param source: what is in trouble; each has one sentence at a time.
+        :param sentence: for a trader to read; an empty one says that it is over.
+        """
+
 
 class IGateway(Interface):
     """A way to the broker: events in, reads and orders out.
 
     A read answers with payloads.  Any request may fail with :class:`GatewayError`, or take its time.
+
+    Brokers answer only so many requests a minute, and riskd keeps some of them for enforcement: a
+    request that changes something is urgent by itself, a read is if it is asked with ``urgent``.
     """
 
     name = Attribute("what kind of gateway this is, in a word: ``practice`` or ``projectx``")
+    answer_seconds = Attribute("how long an answer may take; whoever waits longer waits in vain")
 
     def start(listener: IGatewayListener) -> Deferred[None]:
-        """Begin to tell ``listener`` what happens; return a Deferred that fires when it does."""
+        """Begin to tell ``listener`` what happens; return a Deferred that fires when it does.
+
+        It tries until it succeeds, or is stopped.
+        """
 
     def stop() -> Deferred[None]:
         """Stop telling; return a Deferred that fires when the gateway is left."""
 
+    def has_room(requests: int) -> bool:
+        """Tell whether so many reads that are not urgent can be answered now."""
+
+    def follow_quotes(contract_id: str) -> None:
+        """Tell the quotes of a contract from now on, for as long as the gateway runs."""
+
     def search_account(account_id: int) -> Deferred[Payload]:
         """Return a Deferred of the payload of an account: its balance, and whether it may trade."""
 
-    def search_open_positions(account_id: int) -> Deferred[list[Payload]]:
+    def search_open_positions(account_id: int, *, urgent: bool = False) -> Deferred[list[Payload]]:
         """Return a Deferred of the payloads of the account's open positions."""
 
-    def search_open_orders(account_id: int) -> Deferred[list[Payload]]:
+    def search_open_orders(account_id: int, *, urgent: bool = False) -> Deferred[list[Payload]]:
         """Return a Deferred of the payloads of the account's working orders."""
 
-    def search_order(account_id: int, order_id: int) -> Deferred[Payload]:
+    def search_orders(
+        account_id: int, since: datetime, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        """Return a Deferred of the payloads of the account's orders, whatever became of them.
+
+        They are all that were placed at ``since`` or later.
+
+        :param since: aware.
+        """
+
+    def search_order(account_id: int, order_id: int, *, urgent: bool = False) -> Deferred[Payload]:
         """Return a Deferred of the payload of an order of the account, whatever became of it.
 
         It fails with :class:`GatewayRefusedError`, code 1, when the gateway knows none of that id.

@@ -181,6 +181,25 @@ class Exchange:
             for order in self._account("Order/searchOpen", account_id).orders.values()
         ]
 
+    def orders(self, account_id: int, since: datetime) -> list[Payload]:
+        """Return the payloads of the account's orders placed at ``since`` or later, oldest first.
+
+        Of those that work no more, the last :data:`MAX_ENDED_ORDERS` are remembered.
+
+        :param since: aware.
+        """
+        account = self._account("Order/search", account_id)
+        ended = ({**order} for order in self._ended.values() if order["accountId"] == account_id)
+        working = (order.payload() for order in account.orders.values())
+        return sorted(
+            (
+                order
+                for order in (*ended, *working)
+                if datetime.fromisoformat(order["creationTimestamp"]) >= since
+            ),
+            key=lambda order: int(order["id"]),
+        )
+
     def order(self, account_id: int, order_id: int) -> Payload:
         """Return the payload of an order, working or ended.
 

@@ -56,6 +56,7 @@ class PracticeGateway:
     """
 
     name = "practice"
+    answer_seconds = 2.0
 
     def __init__(
         self,
@@ -148,21 +149,54 @@ class PracticeGateway:
 
     # What may be asked.
 
+    def has_room(self, requests: int) -> bool:  # noqa: ARG002
+        """Return true: this broker is here for nobody else."""
+        return True
+
+    def follow_quotes(self, contract_id: str) -> None:
+        """Do nothing: all quotes are told."""
+
     def search_account(self, account_id: int) -> Deferred[Payload]:
         """Return an account."""
         return self._read("Account/search", partial(self._exchange.account, account_id))
 
-    def search_open_positions(self, account_id: int) -> Deferred[list[Payload]]:
+    def search_open_positions(
+        self,
+        account_id: int,
+        *,
+        urgent: bool = False,  # noqa: ARG002
+    ) -> Deferred[list[Payload]]:
         """Return the account's open positions."""
         return self._read(
             "Position/searchOpen", partial(self._exchange.open_positions, account_id)
         )
 
-    def search_open_orders(self, account_id: int) -> Deferred[list[Payload]]:
+    def search_open_orders(
+        self,
+        account_id: int,
+        *,
+        urgent: bool = False,  # noqa: ARG002
+    ) -> Deferred[list[Payload]]:
         """Return the account's working orders."""
         return self._read("Order/searchOpen", partial(self._exchange.open_orders, account_id))
 
-    def search_order(self, account_id: int, order_id: int) -> Deferred[Payload]:
+    def search_orders(
+        self,
+        account_id: int,
+        since: datetime,
+        *,
+        urgent: bool = False,  # noqa: ARG002
+    ) -> Deferred[list[Payload]]:
+        """Return the account's orders placed at ``since`` or later, working or ended."""
+        return self._read("Order/search", partial(self._exchange.orders, account_id, since))
+
+    def search_order(
+        self,
+        account_id: int,
+        order_id: int,
+        *,
+        urgent: bool = False,  # noqa: ARG002
+    ) -> Deferred[Payload]:
         """Return an order, working or ended."""
         return self._read("Order/searchById", partial(self._exchange.order, account_id, order_id))
 

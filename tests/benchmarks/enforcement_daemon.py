@@ -83,6 +83,15 @@ class Watched:
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         self._listener.market_event(target, contract_id, payload)
 
+    def feed_lost(self, sentence: str) -> None:
+        self._listener.feed_lost(sentence)
+
+    def feed_restored(self) -> None:
+        self._listener.feed_restored()
+
+    def gateway_trouble(self, source: str, sentence: str) -> None:
+        self._listener.gateway_trouble(source, sentence)
+
 
 class TimedGateway(PracticeGateway):
     """Measures how long it takes from telling a breach to being called to close it.
