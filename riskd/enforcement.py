@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
@@ -66,6 +66,9 @@ WRITE_SECONDS: Final = 0.005
 """How long a flatten waits for its intent to be on the disk: closing must not wait for a slow one."""
 
 _STOP_RETRY_SECONDS: Final = 5.0
+
+_TAG_AGE: Final = timedelta(hours=1)
+"""How long ago an order may have been placed that is looked for by its tag."""
 
 # Codes of the gateway's refusals, by request.
 _GONE: Final = 2
@@ -130,6 +133,7 @@ class Enforcer:
         self._tally = _Tally()
         self._busy: dict[object, Deferred[None]] = {}
         self._unprotected: dict[str, float] = {}
+        self._unknown_tags: dict[str, str] = {}
 
     @property
     def is_flattening(self) -> bool:
@@ -442,7 +446,10 @@ class Enforcer:
     # Stops.
 
     async def _place_stop(self, rule_id: str, wanted: PlaceStop) -> None:
-        tag = f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(_serial)}"
+        # A tag is good for one order: as long as it is not known whether the broker took the last try,
+        # the next goes under the same tag, and cannot become a second stop.
+        earlier = self._unknown_tags.pop(wanted.contract_id, None)
+        tag = earlier or f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(_serial)}"
         order_id: int | None = None
         try:
             order_id = await self._ask(
@@ -451,13 +458,17 @@ class Enforcer:
             )
         except GatewayUnansweredError as error:
             _log.warn("placing a stop: {error}", error=error)
+            self._unknown_tags[wanted.contract_id] = tag
             order_id = await self._find(tag)
         except GatewayRefusedError as refusal:
             _log.warn("placing a stop: {refusal}", refusal=refusal)
-            if refusal.code == _ORDER_REJECTED:
+            if earlier is not None:
+                order_id = await self._find(tag)
+            if order_id is None and refusal.code == _ORDER_REJECTED:
                 self._close_unprotected(rule_id, wanted, refusal)
                 return
         if order_id is not None:
+            self._unknown_tags.pop(wanted.contract_id, None)
             await self._learn_order(order_id)
         was_failing = wanted.contract_id in self._unprotected
         if order_id is None:
@@ -472,12 +483,19 @@ class Enforcer:
         for seconds in RETRY_SECONDS[:3]:
             await deferLater(self._clock, seconds)
             try:
-                _held, working = await self._look()
+                placed = await self._ask(
+                    "Order/search",
+                    self._gateway.search_orders(
+                        self._keeper.account_id, self._now() - _TAG_AGE, urgent=True
+                    ),
+                )
             except GatewayError as error:
                 _log.warn("looking for the order {tag}: {error}", tag=tag, error=error)
                 continue
-            for payload in working:
-                if payload.get("customTag") == tag:
+            for payload in placed:
+                # One that was rejected has the tag, too.
+                is_rejected = payload.get("status") == GatewayOrderStatus.REJECTED
+                if payload.get("customTag") == tag and not is_rejected:
                     found: int = payload["id"]
                     return found
         return None

@@ -56,6 +56,9 @@ _A_DAY: Final = timedelta(days=1)
 BEGIN_AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """How long to wait before a gateway that did not answer at the start is asked again."""
 
+_REQUESTS_OF_A_LOOK: Final = 4
+"""What it takes to ask the gateway what an account holds."""
+
 _HEARD_BY: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
 """What positions and orders are remembered by when an event tells of them."""
 
@@ -112,6 +115,7 @@ class Pipeline(Service):
         self._is_strict = settings.strict_mode
         self._catalogue = catalogue or {}
         self.accounts: dict[int, Account] = {}
+        self._next_looks: list[int] = []
         self._configured = frozenset(account.id for account in settings.accounts)
         for account in settings.accounts:
             self._follow(account)
@@ -121,7 +125,8 @@ class Pipeline(Service):
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
         self._is_heard = False
-        self._beginning: list[Deferred[None]] = []
+        self._is_deaf = False
+        self._beginning: dict[int, Deferred[None]] = {}
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
         self._begun = "Daemon started successfully"
@@ -148,6 +153,7 @@ class Pipeline(Service):
             look=lambda: self._look_at(self.accounts[settings.id]),
         )
         self.accounts[settings.id] = Account(keeper, warden)
+        self._next_looks.append(settings.id)
         return self.accounts[settings.id]
 
     def startService(self) -> None:
@@ -171,7 +177,7 @@ class Pipeline(Service):
         """Tell what is heard, but look at no account and ask no rules."""
         if self._patrol.running:
             self._patrol.stop()
-        for under_way in (*self._beginning, *self._looking.values()):
+        for under_way in (*self._beginning.values(), *self._looking.values()):
             under_way.cancel()
         for account in self.accounts.values():
             account.warden.pause()
@@ -237,12 +243,30 @@ class Pipeline(Service):
                 self._take_quote(contract_id, payload)
 
     def feed_lost(self, sentence: str) -> None:
-        """Take note that events may be missing; see :class:`IGatewayListener`."""
+        """Let the rules wait, for events may be missing; see :class:`IGatewayListener`.
+
+        What the accounts hold is asked every few seconds, and the rules whenever it was answered.
+        """
+        self._is_deaf = True
+        for beginning in self._beginning.values():
+            beginning.cancel()
+        for account in self.accounts.values():
+            account.warden.wait()
         self.tell_trouble("feed", sentence)
 
     def feed_restored(self) -> None:
-        """Take note that events are told again; see :class:`IGatewayListener`."""
-        self.tell_trouble("feed", "")
+        """Get in step again, then ask the rules; see :class:`IGatewayListener`."""
+        self._is_deaf = False
+        if not self._is_heard:
+            # Nobody was in step yet; the start goes on by itself.
+            self.tell_trouble("feed", "")
+            return
+        begun = [self._begin_to_guard(account) for account in self.accounts.values()]
+        gatherResults(begun).addCallback(self._caught_up)
+
+    def _caught_up(self, _results: object) -> None:
+        if not self._is_deaf:
+            self.tell_trouble("feed", "")
 
     def gateway_trouble(self, source: str, sentence: str) -> None:
         """Take what else is wrong at the gateway; see :class:`IGatewayListener`."""
@@ -371,9 +395,19 @@ class Pipeline(Service):
         self.in_step.callback(None)
 
     def _begin_to_guard(self, account: Account) -> Deferred[None]:
+        account_id = account.keeper.account_id
+        earlier = self._beginning.pop(account_id, None)
+        if earlier is not None:
+            earlier.cancel()
         begun = Deferred.fromCoroutine(self._begin(account))
-        self._beginning.append(begun)
-        return begun.addErrback(self._could_not_begin)
+        self._beginning[account_id] = begun
+
+        def ended(result: Failure | None) -> Failure | None:
+            if self._beginning.get(account_id) is begun:
+                del self._beginning[account_id]
+            return result
+
+        return begun.addBoth(ended).addErrback(self._could_not_begin)
 
     def _could_not_begin(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
@@ -465,8 +499,15 @@ class Pipeline(Service):
         """See now and then whether an event was lost; of a locked account, every few seconds."""
         self._rounds += 1
         is_full_round = self._rounds % PATROL_ROUNDS == 0
-        for account in self.accounts.values():
-            if account.warden.is_active and (is_full_round or account.warden.wants_a_look()):
+        # Whoever is looked at goes to the end, so that all have their turn if there is not room for all.
+        for account_id in tuple(self._next_looks):
+            account = self.accounts[account_id]
+            is_guarded = account.warden.is_active or self._is_deaf
+            if is_guarded and (is_full_round or self._is_deaf or account.warden.wants_a_look()):
+                if not self._gateway.has_room(_REQUESTS_OF_A_LOOK):
+                    return
+                self._next_looks.remove(account_id)
+                self._next_looks.append(account_id)
                 self._look_at(account)
 
     def _look_at(self, account: Account) -> Deferred[None]:
@@ -498,7 +539,10 @@ class Pipeline(Service):
             )
             return
         self.tell_trouble(f"look {account_id}", "")
-        account.warden.review()
+        if self._is_deaf:
+            account.warden.visit()
+        else:
+            account.warden.review()
 
     def _could_not_look(self, failure: Failure, account_id: int) -> None:
         if failure.check(CancelledError) is None:
@@ -587,6 +631,7 @@ class Pipeline(Service):
         if contract_id in self._contracts_asked:
             return
         self._contracts_asked.add(contract_id)
+        self._gateway.follow_quotes(contract_id)
         asked = Deferred.fromCoroutine(self._learn_contract(contract_id))
         asked.addErrback(
             lambda failure: _log.failure("asking for contract {id}", failure, id=contract_id)

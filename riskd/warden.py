@@ -136,6 +136,8 @@ class Warden:
         )
         self._rules: tuple[RuleInForce, ...] = settings.rules
         self._is_active = False
+        self._is_waiting = False
+        self._missed: list[GatewayUserTrade] = []
         self._is_newly_flat = False
         self._wakes: dict[str, datetime] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
@@ -166,7 +168,29 @@ class Warden:
     def begin(self) -> None:
         """Ask the rules from now on; the account is in step with the gateway."""
         self._is_active = True
+        self._is_waiting = False
         self.resume()
+        self._catch_up()
+
+    def wait(self) -> None:
+        """Ask no rules until :meth:`begin` or :meth:`visit`, and then of what happens meanwhile, too."""
+        self._is_waiting |= self._is_active
+        self.pause()
+
+    def visit(self) -> None:
+        """Ask the rules this once: the broker has just said what is so, though events are still lost."""
+        self._is_active = True
+        self.resume()
+        self._catch_up()
+        # Whoever wants the broker asked first is content with that.
+        self._ask(Kind.REVIEW, is_confirmed=True)
+        self.pause()
+
+    def _catch_up(self) -> None:
+        """Ask the rules about what was learned while they waited, and how the account is now."""
+        missed, self._missed = self._missed, []
+        for trade in missed:
+            self._ask(Kind.TRADE, trade)
         self._look_again()
 
     def resume(self) -> None:
@@ -270,6 +294,9 @@ class Warden:
     def heard(self, data: EventData) -> None:
         """Look at the account: this happened, and has been applied and told."""
         if not self._is_active:
+            if self._is_waiting and isinstance(data, GatewayUserTrade):
+                # Whatever else is so can be seen again; a trade is judged when it is told.
+                self._missed.append(data)
             return
         if isinstance(data, MarketQuote):
             held = self._keeper.state.positions.get(data.contract_id)

@@ -1,0 +1,353 @@
+"""The broker over the network: TopstepX, and whoever else speaks the ProjectX gateway's API.
+
+Two hubs tell what happens, REST answers what is asked.  The hub of accounts is the feed: while it is
+down, events are lost, and whoever listens is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, succeed
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
+
+from riskd.gateway.answers import BrokerFaultError, item, items
+from riskd.gateway.backoff import Backoff
+from riskd.gateway.credentials import Credentials, Secret
+from riskd.gateway.feed import is_logout, user_events
+from riskd.gateway.hub import Connect, Hub, Subscription
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    IGateway,
+    IGatewayListener,
+    Payload,
+)
+from riskd.gateway.quotes import QuoteFeed
+from riskd.gateway.rest import BrokerRequests, Rest
+from riskd.gateway.session import Session
+from riskd.gateway.signalr import Invocation
+
+_CONNECT_SECONDS: Final = 5.0
+_IDLE_SECONDS: Final = 30
+_CONNECTIONS: Final = 8
+
+_ACCOUNT_NOT_FOUND: Final = 1
+
+
+@implementer(IGateway)
+class ProjectXGateway:
+    """Follows accounts through the ProjectX gateway's API.
+
+    :param reactor: the reactor.
+    :param now: gives the time of day, aware.
+    :param agent: sends HTTP requests; :func:`make_agent` makes one.
+    :param rest_url: where the API is.
+    :param connect_user_hub: makes a connection to the hub of accounts.
+    :param connect_market_hub: makes a connection to the hub of markets.
+    :param credentials: finds the user name and the API key, at each login.
+    :param account_ids: the accounts whose events are told.
+    :param watch: tickers whose quotes are told, whatever is held.
+    :param random: spreads tries in time.
+    """
+
+    name = "projectx"
+    answer_seconds = 8.0
+
+    def __init__(
+        self,
+        reactor: Any,
+        now: Callable[[], datetime],
+        *,
+        agent: IAgent,
+        rest_url: str,
+        connect_user_hub: Connect,
+        connect_market_hub: Connect,
+        credentials: Callable[[], Credentials],
+        account_ids: Iterable[int],
+        watch: Iterable[str],
+        random: Random,
+    ) -> None:
+        self._now = now
+        self._listener: IGatewayListener | None = None
+        self._started: Deferred[None] = Deferred()
+        self._down_since: datetime | None = None
+        rest = Rest(HTTPClient(agent), rest_url, reactor)
+        self._session = Session(
+            rest.post,
+            credentials,
+            reactor,
+            now,
+            random,
+            lambda sentence: self._tell_trouble("login", sentence),
+            lambda: self._reconnect("the token was renewed"),
+        )
+        self._requests = BrokerRequests(rest, self._session, reactor, random, self._answered)
+        self._user_hub = Hub(
+            "user",
+            connect_user_hub,
+            self._session,
+            reactor,
+            Backoff(random),
+            _user_subscriptions(account_ids),
+            self._heard_user,
+            self._feed_is_up,
+            self._feed_is_down,
+            self._not_told,
+        )
+        self._quotes = QuoteFeed(
+            self._requests,
+            reactor,
+            now,
+            watch,
+            subscribe=self._subscribe_quotes,
+            # The hub needs the feed, too; one of them comes first.
+            reconnect=lambda why: self._market_hub.reconnect(why),  # noqa: PLW0108
+            tell=self._tell_quote,
+            tell_trouble=lambda sentence: self._tell_trouble("quotes", sentence),
+        )
+        self._market_hub = Hub(
+            "market",
+            connect_market_hub,
+            self._session,
+            reactor,
+            Backoff(random),
+            (),
+            self._heard_market,
+            self._quotes.connected,
+            self._quotes.lost,
+            self._not_quoted,
+        )
+
+    def start(self, listener: IGatewayListener) -> Deferred[None]:
+        """Log in, connect, and tell ``listener`` what happens; fire when its accounts are subscribed."""
+        self._listener = listener
+        self._session.start()
+        self._user_hub.start()
+        self._market_hub.start()
+        self._quotes.start()
+        return self._started
+
+    def stop(self) -> Deferred[None]:
+        """Leave the broker."""
+        self._listener = None
+        self._quotes.stop()
+        for hub in (self._user_hub, self._market_hub):
+            hub.stop()
+        self._session.stop()
+        return succeed(None)
+
+    # What is told.
+
+    def follow_quotes(self, contract_id: str) -> None:
+        """Tell the quotes of a contract from now on."""
+        self._quotes.follow(contract_id)
+
+    def _subscribe_quotes(self, contract_id: str) -> None:
+        self._market_hub.subscribe("SubscribeContractQuotes", contract_id)
+
+    def _heard_user(self, invocation: Invocation, token: Secret) -> None:
+        if is_logout(invocation):
+            self._logged_out(token)
+            return
+        for event in user_events(invocation):
+            if self._listener is not None:
+                self._listener.user_event(event.target, event.payload)
+
+    def _heard_market(self, invocation: Invocation, token: Secret) -> None:
+        if is_logout(invocation):
+            self._logged_out(token)
+        else:
+            self._quotes.heard(invocation)
+
+    def _tell_quote(self, contract_id: str, payload: Payload) -> None:
+        if self._listener is not None:
+            self._listener.market_event("GatewayQuote", contract_id, payload)
+
+    def _logged_out(self, token: Secret) -> None:
+        self._session.logged_out(token)
+        self._reconnect("the broker has ended the login")
+
+    def _reconnect(self, why: str) -> None:
+        # A hub keeps the token that it was connected with, and ends with it.
+        for hub in (self._user_hub, self._market_hub):
+            hub.reconnect(why)
+
+    def _answered(self) -> None:
+        """Take it that the way to the broker is open again, whatever a hub is waiting for."""
+        for hub in (self._user_hub, self._market_hub):
+            if not hub.is_up:
+                hub.hurry()
+
+    # How it is.
+
+    def _feed_is_up(self) -> None:
+        self._down_since = None
+        self._tell_restored()
+        if not self._started.called:
+            self._started.callback(None)
+
+    def _tell_restored(self) -> None:
+        if self._listener is not None:
+            self._listener.feed_restored()
+
+    def _feed_is_down(self, why: str) -> None:
+        self._down_since = self._down_since or self._now()
+        if self._listener is not None:
+            self._listener.feed_lost(
+                f"The broker tells riskd nothing since {self._down_since:%H:%M:%S} UTC: {why}. "
+                "riskd asks every few seconds, and keeps trying to be told again"
+            )
+
+    def _not_told(self, subscription: Subscription, why: str) -> None:
+        """Say that the broker tells nothing of one kind; all else is told."""
+        target, arguments = subscription
+        what = target.removeprefix("Subscribe").lower()
+        if arguments:
+            what += f" of account {arguments[0]}"
+        if why:
+            self._tell_trouble(what, f"The broker does not tell riskd of {what}: {why}")
+        else:
+            self._tell_trouble(what, "")
+            self._tell_restored()
+
+    def _not_quoted(self, subscription: Subscription, why: str) -> None:
+        _target, (contract_id,) = subscription
+        sentence = f"The broker tells no quotes of {contract_id}: {why}" if why else ""
+        self._tell_trouble(f"quotes of {contract_id}", sentence)
+
+    def _tell_trouble(self, source: str, sentence: str) -> None:
+        if self._listener is not None:
+            self._listener.gateway_trouble(source, sentence)
+
+    # What is asked.
+
+    def has_room(self, requests: int) -> bool:
+        """Tell whether so many reads can be made without taking what is kept for enforcement."""
+        return self._requests.has_room(requests)
+
+    def search_account(self, account_id: int) -> Deferred[Payload]:
+        """Return an account, restricted or not."""
+        return Deferred.fromCoroutine(self._search_account(account_id))
+
+    async def _search_account(self, account_id: int) -> Payload:
+        request = "Account/search"
+        fields = await self._requests.read(request, {"onlyActiveAccounts": False})
+        for account in items(request, fields, "accounts"):
+            if account.get("id") == account_id:
+                return account
+        raise GatewayRefusedError(request, _ACCOUNT_NOT_FOUND, f"no account {account_id}")
+
+    def search_open_positions(
+        self, account_id: int, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        """Return the account's open positions."""
+        body = {"accountId": account_id}
+        return self._list("Position/searchOpen", body, "positions", urgent=urgent)
+
+    def search_open_orders(
+        self, account_id: int, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        """Return the account's working orders."""
+        return self._list("Order/searchOpen", {"accountId": account_id}, "orders", urgent=urgent)
+
+    def search_orders(
+        self, account_id: int, since: datetime, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        """Return the account's orders placed at ``since`` or later."""
+        body = {"accountId": account_id, "startTimestamp": since.astimezone(UTC).isoformat()}
+        return self._list("Order/search", body, "orders", urgent=urgent)
+
+    def search_order(
+        self, account_id: int, order_id: int, *, urgent: bool = False
+    ) -> Deferred[Payload]:
+        """Return an order, working or ended."""
+        body = {"accountId": account_id, "orderId": order_id}
+        return self._one("Order/searchById", body, "order", urgent=urgent)
+
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+        """Return the account's trades made at ``since`` or later, oldest first."""
+        body = {"accountId": account_id, "startTimestamp": since.astimezone(UTC).isoformat()}
+        found = self._list("Trade/search", body, "trades")
+        return found.addCallback(lambda trades: sorted(trades, key=_age))
+
+    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+        """Return a contract."""
+        return self._one("Contract/searchById", {"contractId": contract_id}, "contract")
+
+    def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
+        """Place an order, once; return its id."""
+        return Deferred.fromCoroutine(self._place_order({"accountId": account_id, **order}))
+
+    async def _place_order(self, order: Payload) -> int:
+        request = "Order/place"
+        order_id = (await self._requests.change(request, order)).get("orderId")
+        if type(order_id) is not int:
+            raise BrokerFaultError(request, "the answer has no orderId")
+        return order_id
+
+    def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
+        """Cancel a working order."""
+        return self._change("Order/cancel", {"accountId": account_id, "orderId": order_id})
+
+    def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
+        """Change a working order."""
+        body = {"accountId": account_id, "orderId": order_id, **changes}
+        return self._change("Order/modify", body)
+
+    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
+        """Close a position at the market."""
+        body = {"accountId": account_id, "contractId": contract_id}
+        return self._change("Position/closeContract", body)
+
+    def partial_close_contract(
+        self, account_id: int, contract_id: str, size: int
+    ) -> Deferred[None]:
+        """Close ``size`` contracts of a position at the market."""
+        body = {"accountId": account_id, "contractId": contract_id, "size": size}
+        return self._change("Position/partialCloseContract", body)
+
+    def _change(self, request: str, body: Payload) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._requests.change(request, body)).addCallback(
+            lambda _: None
+        )
+
+    def _list(
+        self, request: str, body: Payload, name: str, *, urgent: bool = False
+    ) -> Deferred[list[Payload]]:
+        asked = Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
+        return asked.addCallback(lambda fields: items(request, fields, name))
+
+    def _one(
+        self, request: str, body: Payload, name: str, *, urgent: bool = False
+    ) -> Deferred[Payload]:
+        asked = Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
+        return asked.addCallback(lambda fields: item(request, fields, name))
+
+
+def make_agent(reactor: Any) -> IAgent:
+    """Return what sends HTTP requests over connections that are kept for a while."""
+    pool = HTTPConnectionPool(reactor)
+    # The broker's side lets go of an idle connection; what is sent into one is lost.
+    pool.cachedConnectionTimeout = _IDLE_SECONDS
+    pool.maxPersistentPerHost = _CONNECTIONS
+    return Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=pool)
+
+
+def _user_subscriptions(account_ids: Iterable[int]) -> tuple[Subscription, ...]:
+    of_accounts = [
+        (target, (account_id,))
+        for account_id in account_ids
+        for target in ("SubscribeOrders", "SubscribePositions", "SubscribeTrades")
+    ]
+    return (("SubscribeAccounts", ()), *of_accounts)
+
+
+def _age(trade: Payload) -> tuple[str, int]:
+    number = trade.get("id")
+    return str(trade.get("creationTimestamp")), number if isinstance(number, int) else 0

@@ -1,0 +1,209 @@
+"""Quotes from the broker: which contracts are followed, and what stands in for quotes that do not come.
+
+The hub of markets may freeze: it pings, and is silent.  Then it is connected anew, and until quotes come
+the latest bars, which REST keeps fresh, are told in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from riskd.gateway.answers import items
+from riskd.gateway.feed import quote_events
+from riskd.gateway.interface import GatewayError, Payload
+from riskd.gateway.market_hours import is_market_open
+from riskd.gateway.rest import BrokerRequests
+from riskd.gateway.signalr import Invocation
+
+_log = Logger()
+
+FREEZE_SECONDS: Final = 30.0
+"""A market that is open and followed, and silent for so long, is frozen: its hub is connected anew.
+
+Source: what clients see of the live gateway; the hub pings on, and bars stay fresh.
+"""
+
+MAX_FREEZE_SECONDS: Final = 480.0
+"""The longest that is waited between two such reconnects."""
+
+BARS_SECONDS: Final = 10.0
+"""How often the latest bars are asked for while there are no quotes."""
+
+LISTING_SECONDS: Final = 3600.0
+"""How often the contracts of watched tickers are looked up: the front month changes."""
+
+_LOOK_SECONDS: Final = 5.0
+_BARS_BACK: Final = timedelta(minutes=5)
+_SECOND: Final = 1
+
+TellQuote = Callable[[str, Payload], None]
+"""Told of a contract's quote, by its id, as far as it has changed."""
+
+
+class QuoteFeed:
+    """Keeps quotes coming.
+
+    :param requests: asks the broker.
+    :param clock: times silence.
+    :param now: gives the time of day, aware.
+    :param watch: tickers whose quotes are told, whatever is held.
+    :param subscribe: subscribes a contract's quotes at the hub of markets.
+    :param reconnect: connects that hub anew, for a reason.
+    :param tell: told of quotes.
+    :param tell_trouble: told of trouble in a sentence; an empty one says that it is over.
+    """
+
+    def __init__(
+        self,
+        requests: BrokerRequests,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        watch: Iterable[str],
+        *,
+        subscribe: Callable[[str], None],
+        reconnect: Callable[[str], None],
+        tell: TellQuote,
+        tell_trouble: Callable[[str], None],
+    ) -> None:
+        self._requests = requests
+        self._clock = clock
+        self._now = now
+        self._watch = frozenset(watch)
+        self._subscribe = subscribe
+        self._reconnect = reconnect
+        self._tell = tell
+        self._tell_trouble = tell_trouble
+        self._followed: set[str] = set()
+        self._is_connected = False
+        self._down_since: datetime | None = None
+        self._quoted_at = clock.seconds()
+        self._patience = FREEZE_SECONDS
+        self._listed_at: float | None = None
+        self._bars_asked_at = clock.seconds()
+        self._asking: set[Deferred[None]] = set()
+        self._look = LoopingCall(self._look_at_clock)
+        self._look.clock = clock
+
+    def start(self) -> None:
+        """See to it from now on."""
+        self._look.start(_LOOK_SECONDS, now=False).addErrback(_log_failure)
+
+    def stop(self) -> None:
+        """Leave off."""
+        if self._look.running:
+            self._look.stop()
+        for asking in tuple(self._asking):
+            asking.cancel()
+
+    def follow(self, contract_id: str) -> None:
+        """Tell the quotes of a contract from now on."""
+        if contract_id not in self._followed:
+            self._followed.add(contract_id)
+            self._subscribe(contract_id)
+
+    def heard(self, invocation: Invocation) -> None:
+        """Tell what the hub of markets says."""
+        for event in quote_events(invocation):
+            self._quoted_at = self._clock.seconds()
+            self._patience = FREEZE_SECONDS
+            self._are_back()
+            self._tell(event.contract_id, event.payload)
+
+    def connected(self) -> None:
+        """Take note that the hub is up."""
+        self._is_connected = True
+        self._are_back()
+        if self._watch:
+            self._look_up_watched()
+
+    def lost(self, why: str) -> None:
+        """Take note that the hub is down."""
+        self._is_connected = False
+        self._down_since = self._down_since or self._now()
+        self._tell_trouble(
+            f"No quotes since {self._down_since:%H:%M:%S} UTC: {why}. "
+            "Rules that need them go by the latest known price, or wait"
+        )
+
+    def _are_back(self) -> None:
+        if self._down_since is not None:
+            self._down_since = None
+            self._tell_trouble("")
+
+    def _look_at_clock(self) -> None:
+        """See whether quotes are to be expected and do not come."""
+        now = self._clock.seconds()
+        if self._listed_at is not None and now - self._listed_at >= LISTING_SECONDS:
+            self._look_up_watched()
+        if not self._followed or not is_market_open(self._now()):
+            self._quoted_at = now
+            return
+        silent = now - self._quoted_at
+        if silent < FREEZE_SECONDS:
+            return
+        if self._is_connected and silent >= self._patience:
+            self._patience = min(self._patience * 2, MAX_FREEZE_SECONDS)
+            self._reconnect(f"the hub of markets is connected, and silent for {silent:.0f} s")
+        if now - self._bars_asked_at >= BARS_SECONDS:
+            self._bars_asked_at = now
+            for contract_id in sorted(self._followed):
+                self._go_on(self._ask_for_bar(contract_id))
+
+    async def _ask_for_bar(self, contract_id: str) -> None:
+        """Tell the latest price: a hub that is silent does not mean a quiet market."""
+        now = self._now()
+        request = "History/retrieveBars"
+        fields = await self._requests.read(
+            request,
+            {
+                "contractId": contract_id,
+                "live": False,
+                "startTime": (now - _BARS_BACK).isoformat(),
+                "endTime": now.isoformat(),
+                "unit": _SECOND,
+                "unitNumber": 1,
+                "limit": 1,
+                "includePartialBar": True,
+            },
+        )
+        for bar in items(request, fields, "bars")[:1]:
+            if bar.get("c") is not None:
+                self._tell(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
+
+    def _look_up_watched(self) -> None:
+        self._listed_at = self._clock.seconds()
+        self._go_on(self._follow_watched())
+
+    async def _follow_watched(self) -> None:
+        """Follow the contract that each watched ticker is traded in now."""
+        request = "Contract/available"
+        listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
+        found = set()
+        for contract in listed:
+            ticker = str(contract.get("name"))[:-2]
+            if contract.get("activeContract") and ticker in self._watch:
+                found.add(ticker)
+                self.follow(str(contract.get("id")))
+        for ticker in sorted(self._watch - found):
+            _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
+
+    def _go_on(self, asking: Coroutine[Any, Any, None]) -> None:
+        """Let a question be asked and answered beside all else."""
+        under_way = Deferred.fromCoroutine(asking)
+        self._asking.add(under_way)
+        under_way.addErrback(_log_failure).addBoth(lambda _: self._asking.discard(under_way))
+
+
+def _log_failure(failure: Failure) -> None:
+    if failure.check(GatewayError):
+        _log.warn("asking about quotes: {why}", why=failure.getErrorMessage())
+    elif failure.check(CancelledError) is None:
+        _log.failure("asking about quotes: a mistake in riskd", failure)

@@ -1,0 +1,213 @@
+"""The broker's REST side: one request at a time, answered in time or not at all.
+
+A read is repeated until it is answered or too late.  What changes something is sent once: whoever asked
+looks up what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import readBody
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from riskd.gateway.answers import (
+    BrokerFaultError,
+    TokenRefusedError,
+    TooManyRequestsError,
+    read_answer,
+)
+from riskd.gateway.budget import RequestBudget
+from riskd.gateway.credentials import Secret
+from riskd.gateway.exact_json import encode_json
+from riskd.gateway.interface import GatewayError, Payload
+from riskd.gateway.session import Session
+
+_log = Logger()
+
+CHANGE_SECONDS: Final = 4.0
+"""How long a change may take to be answered; then it is looked up what became of it."""
+
+READ_SECONDS: Final = (2.5, 5.0)
+"""How long a read's tries may take; the first is short, for its connection may be dead."""
+
+READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
+"""The waits before a read is asked again; after these it has failed."""
+
+
+class Rest:
+    """Sends requests and reads their answers.
+
+    :param client: sends HTTP requests.
+    :param base_url: where the API is, without a slash at the end.
+    :param clock: ends what takes too long.
+    """
+
+    def __init__(self, client: HTTPClient, base_url: str, clock: IReactorTime) -> None:
+        self._client = client
+        self._base_url = base_url
+        self._clock = clock
+
+    async def post(
+        self, request: str, body: Payload | None, token: Secret | None, seconds: float
+    ) -> Payload:
+        """Return the fields of the answer to a request.
+
+        :param request: such as ``Order/place``.
+        :param token: shown to the broker; a login has none.
+        :param seconds: how long all of it may take.
+        :raises GatewayError: it was refused, or not answered.
+        """
+        answer = Deferred.fromCoroutine(self._exchange(request, body, token))
+        late = self._clock.callLater(seconds, answer.cancel)
+        try:
+            return await answer
+        except GatewayError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong on the way, nobody knows the outcome
+            if not late.active():
+                raise BrokerFaultError(request, f"nothing in {seconds:g} s") from None
+            if _is_cancellation(error):
+                raise CancelledError from None
+            raise BrokerFaultError(request, _why(error)) from None
+        finally:
+            if late.active():
+                late.cancel()
+
+    async def _exchange(self, request: str, body: Payload | None, token: Secret | None) -> Payload:
+        headers = Headers({"Content-Type": ["application/json"], "Accept": ["application/json"]})
+        if token is not None:
+            headers.setRawHeaders("Authorization", [f"Bearer {token.reveal()}"])
+        response = await self._client.post(
+            f"{self._base_url}/api/{request}",
+            data=b"" if body is None else encode_json(body),
+            headers=headers,
+            # A token is shown to nobody but the broker.
+            allow_redirects=False,
+        )
+        content = await readBody(response)
+        return read_answer(request, response.code, _retry_after(response), content)
+
+
+class BrokerRequests:
+    """Makes requests with a token, within what the broker answers.
+
+    :param rest: sends them.
+    :param session: has the token.
+    :param clock: times the tries.
+    :param random: spreads them.
+    :param answered: called whenever the broker has answered, whatever it said.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        session: Session,
+        clock: IReactorTime,
+        random: Random,
+        answered: Callable[[], None],
+    ) -> None:
+        self._rest = rest
+        self._session = session
+        self._clock = clock
+        self._random = random
+        self._answered = answered
+        self._budget = RequestBudget()
+
+    def has_room(self, requests: int) -> bool:
+        """Tell whether so many reads that are not urgent can be made now."""
+        return self._budget.has_room(self._clock.seconds(), requests)
+
+    async def read(self, request: str, body: Payload, *, urgent: bool = False) -> Payload:
+        """Return the fields of the answer to a request that changes nothing.
+
+        :raises GatewayError: it was refused, or not answered.
+        """
+        has_logged_in = False
+        for tries, wait in enumerate((*READ_AGAIN_SECONDS, None)):
+            seconds = READ_SECONDS[min(tries, len(READ_SECONDS) - 1)]
+            try:
+                return await self._ask(request, body, seconds, urgent=urgent)
+            except TokenRefusedError:
+                if has_logged_in:
+                    raise
+                has_logged_in = True
+            except TooManyRequestsError as error:
+                if wait is None or error.seconds > wait:
+                    raise
+                await self._sleep(wait)
+            except BrokerFaultError as error:
+                if wait is None:
+                    raise
+                _log.debug("{error}; it is asked again", error=error)
+                await self._sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+    async def change(self, request: str, body: Payload) -> Payload:
+        """Return the fields of the answer to a request that changes something; it is sent once.
+
+        :raises GatewayRefusedError: it was refused.
+        :raises GatewayUnansweredError: nobody knows what became of it.
+        """
+        return await self._ask(request, body, CHANGE_SECONDS, urgent=True)
+
+    async def _ask(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
+        token = await self._session.token()
+        while wait := self._budget.wait(self._clock.seconds(), urgent=urgent):
+            await deferLater(self._clock, wait)
+        self._budget.spend(self._clock.seconds())
+        try:
+            fields = await self._rest.post(request, body, token, seconds)
+        except TokenRefusedError:
+            self._session.discard(token)
+            raise
+        except TooManyRequestsError as error:
+            self._budget.hold(self._clock.seconds(), error.seconds)
+            raise
+        except BrokerFaultError:
+            raise
+        except GatewayError:
+            self._answered()
+            raise
+        self._answered()
+        return fields
+
+    async def _sleep(self, seconds: float) -> None:
+        await deferLater(self._clock, seconds * self._random.uniform(0.8, 1.2))
+
+
+def _retry_after(response: IResponse) -> str | None:
+    values = response.headers.getRawHeaders("Retry-After")
+    return values[0] if values else None
+
+
+def _is_cancellation(error: Exception) -> bool:
+    """Tell whether a request failed because nobody waits for it any more, however it is wrapped."""
+    if isinstance(error, CancelledError):
+        return True
+    return any(reason.check(CancelledError) for reason in _reasons(error))
+
+
+def _reasons(error: Exception) -> list[Failure]:
+    reasons: list[Failure] = getattr(error, "reasons", [])
+    return reasons
+
+
+def _why(error: Exception) -> str:
+    """Return what went wrong on the way, in words without the names of classes."""
+    if isinstance(error, ConnectError):
+        return "no connection"
+    reasons = _reasons(error)
+    if reasons:
+        return "; ".join(reason.getErrorMessage() for reason in reasons)
+    return str(error) or type(error).__name__
