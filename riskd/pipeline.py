@@ -248,7 +248,7 @@ class Pipeline(Service):
         What the accounts hold is asked every few seconds, and the rules whenever it was answered.
         """
         self._is_deaf = True
-        for beginning in self._beginning.values():
+        for beginning in tuple(self._beginning.values()):
             beginning.cancel()
         for account in self.accounts.values():
             account.warden.wait()

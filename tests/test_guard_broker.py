@@ -26,12 +26,12 @@ blocked_symbols = ["M2K"]
 Answer = Callable[..., Deferred[Any]]
 
 
-def never(*_arguments: object) -> Deferred[Any]:
+def never(*_arguments: object, **_more: object) -> Deferred[Any]:
     return Deferred()
 
 
 def refused(request: str, code: int) -> Answer:
-    def answer(*_arguments: object) -> Deferred[Any]:
+    def answer(*_arguments: object, **_more: object) -> Deferred[Any]:
         return fail(GatewayRefusedError(request, code, "not today"))
 
     return answer
@@ -40,8 +40,8 @@ def refused(request: str, code: int) -> Answer:
 def only_for(wanted: object, answer: Answer, real: Answer) -> Answer:
     """Return what gives ``answer`` when an argument is ``wanted``, and asks the broker otherwise."""
 
-    def choose(*arguments: object) -> Deferred[Any]:
-        return (answer if wanted in arguments else real)(*arguments)
+    def choose(*arguments: object, **more: object) -> Deferred[Any]:
+        return (answer if wanted in arguments else real)(*arguments, **more)
 
     return choose
 
