@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from riskd.endpoints import checked_url
 from riskd.practice.faults import NO_FAULTS, Faults
 from riskd.rules.interface import IRule
 from riskd.rules.judge import RuleInForce
 from riskd.rules.settings import Ticker
-from riskd.toml import WRONG, KeyPath, TableReader, nearest, parse
+from riskd.toml import WRONG, KeyPath, TableReader, nearest, parse, shown
 from riskd.trading_day import ResetSchedule
 
 MAX_BYTES: Final = 256 * 1024
@@ -42,6 +43,19 @@ Origin = Annotated[
     msgspec.Meta(
         pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$",
         description='an origin such as "http://localhost:3000"',
+    ),
+]
+Login = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x20\x7f-\x9f][^\x00-\x1f\x7f-\x9f]{0,99}$",
+        description="the user name of the login, a text of up to 100 letters, in one line",
+    ),
+]
+PathText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,1000}$", description='a path such as "topstepx.key"'
     ),
 ]
 
@@ -78,10 +92,41 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway.
 
-    :ivar kind: which one; ``practice`` trades paper in this process.
+    :ivar kind: which one; ``practice`` trades paper in this process, ``projectx`` is TopstepX.
+    :ivar user_name: who logs in; empty for practice.
+    :ivar key_file: the file that holds the API key; ``None``: it is elsewhere, see
+        :mod:`riskd.gateway.credentials`.  :func:`load` makes it absolute.
+    :ivar rest_url: where requests go; no URL ends in a slash.
+    :ivar user_hub_url: where events of accounts come from.
+    :ivar market_hub_url: where quotes come from.
     """
 
-    kind: Literal["practice"] = "practice"
+    kind: Literal["practice", "projectx"] = "practice"
+    user_name: Login = ""
+    key_file: PathText | None = None
+    rest_url: str = "https://api.topstepx.com"
+    user_hub_url: str = "https://rtc.topstepx.com/hubs/user"
+    market_hub_url: str = "https://rtc.topstepx.com/hubs/market"
+
+    def __post_init__(self) -> None:
+        for name in ("rest_url", "user_hub_url", "market_hub_url"):
+            try:
+                url = checked_url(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            msgspec.structs.force_setattr(self, name, url)
+        if self.kind == "projectx" and not self.user_name:
+            raise ValueError(
+                'user_name: missing; expected the user name of the login, with kind "projectx"'
+            )
+        if self.kind == "practice":
+            # Who gave a login does not want to trade paper, or only for now: in any case, say so.
+            for name in ("user_name", "key_file"):
+                if value := getattr(self, name):
+                    raise ValueError(
+                        f'{name}: expected only with kind "projectx" (kind is "practice", '
+                        f"which has no login), got {shown(value)}"
+                    )
 
 
 class PracticeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a configuration says.
 
     :ivar strict_mode: whether every breach closes everything and locks the account for good.
+    :ivar enforce: whether anything is done about a breach; if not, it is only told what would be.
     """
 
     accounts: tuple[AccountSettings, ...]
@@ -117,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     practice: PracticeSettings = PracticeSettings()
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
+    enforce: bool = True
 
 
 PRACTICE_ACCOUNTS: Final = (
@@ -156,7 +203,13 @@ def load(path: Path, rules: Mapping[str, IRule]) -> Settings:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}, line {line}: is not text in UTF-8") from None
-    return read(text, str(path), rules)
+    settings = read(text, str(path), rules)
+    key_file = settings.gateway.key_file
+    if key_file is None:
+        return settings
+    beside = path.absolute().parent / key_file
+    gateway = msgspec.structs.replace(settings.gateway, key_file=str(beside))
+    return msgspec.structs.replace(settings, gateway=gateway)
 
 
 def read(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
@@ -170,7 +223,7 @@ def read(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
         tables = parse(text)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
-    reader = TableReader(text, name)
+    reader = TableReader(text, name, _SECRETS)
     # What is wrong in one part hides nothing of the other.
     document = reader.struct(tables, _Document, ())
     in_force = _rules_of_accounts(reader, tables, rules)
@@ -184,6 +237,7 @@ def read(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
         practice=document.practice,
         server=document.server,
         strict_mode=document.strict_mode,
+        enforce=document.enforce,
     )
 
 
@@ -199,6 +253,15 @@ def settings_from_json(rule: IRule, text: str) -> Any:
     """
     return msgspec.json.decode(text, type=rule.settings_type)
 
+
+_NO_SECRETS: Final = (
+    "a secret does not belong in this file; expected the API key in a file of its own that "
+    "gateway.key_file names, as the systemd credential riskd-api-key, or in RISKD_API_KEY"
+)
+_SECRETS: Final = dict.fromkeys(
+    ("api_key", "apikey", "key", "password", "secret", "token", "access_token"), _NO_SECRETS
+)
+"""What a key is called whose value is a secret, and what is said of it."""
 
 _RuleTables = dict[str, dict[str, Any]]
 """The tables of rules, by key; what may stand in them, each rule knows."""
@@ -229,6 +292,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True):
     practice: PracticeSettings = PracticeSettings()
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
+    enforce: bool = True
     rules: _RuleTables = {}
 
     def settings_of(

@@ -132,6 +132,9 @@ def makeService(options: Options) -> Daemon:
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
     catalogue, settings = read_settings(options["config"])
+    if settings.gateway.kind != "practice":
+        # Never paper trading in place of what was asked for.
+        _refuse(f"gateway.kind {settings.gateway.kind} cannot be followed by this riskd yet")
     try:
         sockets = listen(options["port"], options["interface"])
     except ListenError as error:
@@ -267,7 +270,7 @@ class Reloader:
     def _take(self, settings: Settings) -> None:
         notes = [self._pipeline.reload(settings)]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
-            notes.append("changes of gateway, practice and server need a restart")
+            notes.append("changes of enforce, gateway, practice and server need a restart")
         for note in filter(None, notes):
             _log.warn("{path}: {note}", path=self._path, note=note)
         _log.info("{path} is in force", path=self._path)
@@ -300,7 +303,7 @@ def utc_now() -> datetime:
 
 
 def _beyond_accounts(settings: Settings) -> tuple[object, ...]:
-    return (settings.gateway, settings.practice, settings.server)
+    return (settings.enforce, settings.gateway, settings.practice, settings.server)
 
 
 class Signals(Service):

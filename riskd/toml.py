@@ -59,10 +59,13 @@ class TableReader:
     """Reads the tables of one text, and notes whatever is wrong in them.
 
     :param name: what the text is called, for the notes.
+    :param refused: what is to be said of unknown keys that people may try, by key in lower case and
+        with ``_`` for ``-``.
     """
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, refused: Mapping[str, str] | None = None) -> None:
         self._name = name
+        self._refused = refused or {}
         self._lines = key_lines(text)
         self._problems: dict[str, int] = {}
 
@@ -93,8 +96,12 @@ class TableReader:
             if key in known:
                 values[known[key].name] = self.value(value, known[key].type, (*path, key))
             else:
-                self.note((*path, key), f"unknown key{nearest(key, known)}")
+                self.note((*path, key), self._of_unknown(key, known))
         return values
+
+    def _of_unknown(self, key: str, known: Iterable[str]) -> str:
+        refused = self._refused.get(key.lower().replace("-", "_"))
+        return refused or f"unknown key{nearest(key, known)}"
 
     def build(self, values: Mapping[str, Any], kind: type[msgspec.Struct], path: KeyPath) -> Any:
         """Return a ``kind`` of ``values``, or ``WRONG`` after noting what is missing or contradictory."""

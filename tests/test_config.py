@@ -65,6 +65,7 @@ class ReadTests(SynchronousTestCase):
         settings = read_text(
             """
             strict_mode = true
+            enforce = false
             [defaults]
             time_zone = "America/New_York"
             [gateway]
@@ -86,7 +87,7 @@ class ReadTests(SynchronousTestCase):
             """
         )
         first, second = settings.accounts
-        self.assertTrue(settings.strict_mode)
+        self.assertEqual((settings.strict_mode, settings.enforce), (True, False))
         self.assertEqual(settings.gateway, GatewaySettings(kind="practice"))
         faults = Faults(refuse=0.25, requests_per_minute=60, opening_half_again=True)
         self.assertEqual(settings.practice, PracticeSettings(seed=7, faults=faults))
@@ -175,6 +176,109 @@ class ReadTests(SynchronousTestCase):
             self.assertRaises(ValueError, settings_from_json, BY_KEY["max_contracts"], text)
 
 
+class GatewayTests(SynchronousTestCase):
+    """Where the accounts are, and who logs in."""
+
+    def read_gateway(self, text: str) -> GatewaySettings:
+        table = f'[gateway]\nkind = "projectx"\nuser_name = "jane"\n{text}\n'
+        return read_text(table + ACCOUNT).gateway
+
+    def problem(self, text: str) -> str:
+        (problem,) = self.assertRaises(ConfigError, read_text, text + "\n" + ACCOUNT).problems
+        self.assertTrue(problem.startswith("riskd.toml, line "), problem)
+        return problem
+
+    def test_topstepx_needs_a_user_name_and_no_more(self) -> None:
+        self.assertEqual(
+            self.read_gateway(""),
+            GatewaySettings(
+                kind="projectx",
+                user_name="jane",
+                key_file=None,
+                rest_url="https://api.topstepx.com",
+                user_hub_url="https://rtc.topstepx.com/hubs/user",
+                market_hub_url="https://rtc.topstepx.com/hubs/market",
+            ),
+        )
+
+    def test_without_a_user_name(self) -> None:
+        self.assertIn(
+            "line 1: gateway.user_name: missing; expected the user name",
+            self.problem('[gateway]\nkind = "projectx"'),
+        )
+        for name in ('""', '" jane"', '"two\\nlines"', "7"):
+            self.assertIn(
+                "line 3: gateway.user_name: expected the user name of the login",
+                self.problem(f'[gateway]\nkind = "projectx"\nuser_name = {name}'),
+            )
+
+    def test_a_login_for_practice_is_a_mistake(self) -> None:
+        """Who gave one, and forgot to say for what, believes that the account is guarded."""
+        for line in ('key_file = "topstepx.key"', 'user_name = "jane"'):
+            name, _, value = line.partition(" = ")
+            problem = self.problem(f"[gateway]\n{line}")
+            self.assertIn(f'line 2: gateway.{name}: expected only with kind "projectx"', problem)
+            self.assertIn(f"got {value}", problem)
+
+    def test_a_url_loses_its_last_slash(self) -> None:
+        for text, url in (
+            ("https://api.example.com/", "https://api.example.com"),
+            ("https://api.example.com:8443/v1/", "https://api.example.com:8443/v1"),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("http://localhost/", "http://localhost"),
+            ("http://[::1]:8000/", "http://[::1]:8000"),
+        ):
+            self.assertEqual(self.read_gateway(f'rest_url = "{text}"').rest_url, url)
+
+    def test_a_token_never_travels_in_the_clear(self) -> None:
+        for name in ("rest_url", "user_hub_url", "market_hub_url"):
+            for url in (
+                "http://api.topstepx.com",
+                "http://10.0.0.1",
+                "http://localhost.example.com",
+                "http://127.0.0.1.example.com",
+                "ws://rtc.topstepx.com/hubs/user",
+                "ftp://localhost",
+            ):
+                problem = self.problem(
+                    f'[gateway]\nkind = "projectx"\nuser_name = "jane"\n{name} = "{url}"'
+                )
+                self.assertIn(f"line 4: gateway.{name}: expected https://", problem)
+                self.assertIn(url, problem)
+
+    def test_what_is_no_url(self) -> None:
+        for url in (
+            "",
+            "api.topstepx.com",
+            "https://",
+            "https:///hubs",
+            "https://[::1",
+            "https://host:99999",
+            "https://host:0",
+            "https://ho st",
+            "https://host\\n",
+            "https://h\N{CYRILLIC SMALL LETTER O}st",
+            "https://" + "a" * 200,
+        ):
+            problem = self.problem(f'[gateway]\nrest_url = "{url}"')
+            self.assertIn("line 2: gateway.rest_url: expected a URL such as https://", problem)
+            self.assertEqual(len(problem.splitlines()), 1)
+            self.assertLess(len(problem), 300)
+
+    def test_secrets_in_a_url_are_refused_and_not_repeated(self) -> None:
+        for url in (
+            "https://jane:hunter2@api.topstepx.com",
+            "https://hunter2@api.topstepx.com",
+            "http://jane:hunter2@localhost",
+            "https://api.topstepx.com?access_token=hunter2",
+            "https://api.topstepx.com/#hunter2",
+            "https://jane:hunter2@ho st",
+        ):
+            problem = self.problem(f'[gateway]\nrest_url = "{url}"')
+            self.assertIn("line 2: gateway.rest_url: expected a URL without", problem)
+            self.assertNotIn("hunter2", problem)
+
+
 class MistakeTests(SynchronousTestCase):
     """What a configuration may not say."""
 
@@ -187,7 +291,7 @@ class MistakeTests(SynchronousTestCase):
                 """strict_mode = 1
 colour = "green"
 [gateway]
-kind = "projectx"
+kind = "projectxx"
 [rules.max_contract]
 [rules.max_contracts]
 limit = 0
@@ -210,8 +314,8 @@ loss_limit = -5
             ),
             (
                 "riskd.toml, line 1: strict_mode: expected true or false, got 1",
-                "riskd.toml, line 2: colour: unknown key; known are accounts, defaults, gateway, practice, server, strict_mode, rules",
-                'riskd.toml, line 4: gateway.kind: expected "practice", got "projectx"',
+                "riskd.toml, line 2: colour: unknown key; known are accounts, defaults, gateway, practice, server, strict_mode, enforce, rules",
+                'riskd.toml, line 4: gateway.kind: expected one of "practice", "projectx", got "projectxx"; did you mean projectx?',
                 "riskd.toml, line 5: rules.max_contract: there is no such rule; did you mean max_contracts?",
                 "riskd.toml, line 7: rules.max_contracts.limit: expected a whole number above 0 up to 10000, got 0",
                 'riskd.toml, line 8: rules.max_contracts.count_type: expected one of "net", "gross", got "nett"; did you mean net?',
@@ -301,9 +405,24 @@ loss_limit = -5
             self.assertIn(words, problem)
 
     def test_values_of_unknown_keys_are_not_repeated(self) -> None:
-        (problem,) = self.problems('[gateway]\napi_key = "hunter2"\n' + ACCOUNT)
-        self.assertIn("gateway.api_key: unknown key", problem)
+        (problem,) = self.problems('[gateway]\napi_ky = "hunter2"\n' + ACCOUNT)
+        self.assertIn("gateway.api_ky: unknown key", problem)
         self.assertNotIn("hunter2", problem)
+
+    def test_a_secret_is_told_where_it_belongs_and_is_not_repeated(self) -> None:
+        for key in ("api_key", "API-KEY", "apikey", "key", "password", "secret", "token"):
+            for text in (
+                f'{key} = "hunter2"\n{ACCOUNT}',
+                f'[gateway]\n{key} = "hunter2"\n{ACCOUNT}',
+                f'gateway = {{ kind = "practice", {key} = "hunter2" }}\n{ACCOUNT}',
+                f'{ACCOUNT}{key} = "hunter2"',
+                f'{ACCOUNT}[accounts.rules.max_contracts]\n{key} = "hunter2"',
+            ):
+                (problem,) = self.problems(text)
+                self.assertIn(f"{key}: a secret does not belong in this file", problem)
+                for place in ("gateway.key_file", "riskd-api-key", "RISKD_API_KEY"):
+                    self.assertIn(place, problem)
+                self.assertNotIn("hunter2", problem)
 
     def test_an_error_is_a_line_for_each_problem(self) -> None:
         error = self.assertRaises(ConfigError, read_text, "strict_mode = 1")
@@ -352,6 +471,26 @@ class LoadTests(SynchronousTestCase):
     def test_a_file(self) -> None:
         self.path.write_text(ACCOUNT.replace("\n", "\r\n"), encoding="utf-8")
         self.assertEqual(load(self.path, BY_KEY), read_text(ACCOUNT))
+
+    def test_a_key_file_is_beside_the_configuration(self) -> None:
+        table = '[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{}"\n'
+        for text, found in (
+            ("topstepx.key", str(self.path.parent / "topstepx.key")),
+            ("/etc/riskd/topstepx.key", "/etc/riskd/topstepx.key"),
+        ):
+            self.path.write_text(table.format(text) + ACCOUNT, encoding="utf-8")
+            self.assertEqual(load(self.path, BY_KEY).gateway.key_file, found)
+
+    def test_of_a_relative_path_too(self) -> None:
+        """The daemon may be elsewhere when it looks for the key again."""
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.path.parent)
+        table = '[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "topstepx.key"\n'
+        self.path.write_text(table + ACCOUNT, encoding="utf-8")
+        self.assertEqual(
+            load(Path("riskd.toml"), BY_KEY).gateway.key_file, str(Path.cwd() / "topstepx.key")
+        )
 
     def test_no_file(self) -> None:
         self.assertIn("cannot be read: No such file", self.problem())
@@ -465,6 +604,10 @@ class ExampleTests(SynchronousTestCase):
             if line.startswith("cooldown_on_breach"):
                 # It makes sense together with the line before it.
                 read_text(text.replace("#? limits = { per", "limits = { per"))
+            elif line.startswith(("user_name", "key_file")):
+                # So do these, and with another gateway.
+                of_broker = text.replace('#kind = "practice"', 'kind = "projectx"')
+                read_text(of_broker.replace("#? user_name", "user_name"))
             else:
                 read_text(text)
         self.assertGreater(len(lines), 4)

@@ -296,11 +296,16 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.limit_in_force(), 5)
 
     def test_what_needs_a_restart_is_logged(self) -> None:
-        self.write("[server]\nmax_clients = 3\n")
-        with capturedLogs() as logged:
-            self.reload()
-        said = [formatEvent(event) for event in logged]
-        self.assertTrue(any("need a restart" in line for line in said), said)
+        for change in (
+            "[server]\nmax_clients = 3\n",
+            "enforce = false\n",
+            '[gateway]\nkind = "projectx"\nuser_name = "jane"\n',
+        ):
+            self.write(change)
+            with capturedLogs() as logged:
+                self.reload()
+            said = [formatEvent(event) for event in logged]
+            self.assertTrue(any("need a restart" in line for line in said), said)
 
 
 def limit(number: int) -> str:
