@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
@@ -22,7 +24,10 @@ from twisted.python.usage import UsageError
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config import ConfigError, Settings, load, practice_settings
 from riskd.control import SOCKET_NAME, ControlFactory, ControlService
+from riskd.gateway.credentials import find_credentials
 from riskd.gateway.interface import IGateway
+from riskd.gateway.projectx import ProjectXGateway, make_agent
+from riskd.gateway.websocket import HubConnector
 from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import default_directory
 from riskd.journal.service import DiskThread, JournalService
@@ -145,18 +150,10 @@ def makeService(options: Options) -> Daemon:
         for listening in sockets:
             listening.close()
         _refuse(str(error))
-    seed = options["practice-seed"]
-    if seed is None:
-        seed = settings.practice.seed
-    gateway = PracticeGateway(
-        # A run that is to repeat itself begins with nothing.
-        reactor,
-        utc_now,
-        {account.id: account.watch for account in settings.accounts},
-        seed=seed,
-        ledger=state.path if seed is None else None,
-        faults=settings.practice.faults,
-    )
+    if settings.gateway.kind == "projectx":
+        gateway: IGateway = projectx_gateway(reactor, settings)
+    else:
+        gateway = _practice_gateway(reactor, settings, options["practice-seed"], state.path)
     daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
     reload = None
     if options["config"] is not None:
@@ -166,6 +163,38 @@ def makeService(options: Options) -> Daemon:
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = _json_log(options.parent)
     return daemon
+
+
+def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
+    """Return the gateway over the network that the settings name."""
+    return ProjectXGateway(
+        reactor,
+        utc_now,
+        agent=make_agent(reactor),
+        rest_url=settings.gateway.rest_url,
+        connect_user_hub=HubConnector(reactor, settings.gateway.user_hub_url),
+        connect_market_hub=HubConnector(reactor, settings.gateway.market_hub_url),
+        credentials=lambda: find_credentials(settings.gateway, os.environ),
+        account_ids=[account.id for account in settings.accounts],
+        watch={ticker for account in settings.accounts for ticker in account.watch},
+        random=Random(),
+    )
+
+
+def _practice_gateway(
+    reactor: Any, settings: Settings, seed: int | None, directory: Path
+) -> PracticeGateway:
+    if seed is None:
+        seed = settings.practice.seed
+    return PracticeGateway(
+        reactor,
+        utc_now,
+        {account.id: account.watch for account in settings.accounts},
+        seed=seed,
+        # A run that is to repeat itself begins with nothing.
+        ledger=directory if seed is None else None,
+        faults=settings.practice.faults,
+    )
 
 
 def read_settings(path: Path | None) -> tuple[Mapping[str, IRule], Settings]:

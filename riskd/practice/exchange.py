@@ -109,6 +109,17 @@ class Memory:
     highest_id: int = 0
 
 
+class OrderRejectedError(GatewayRefusedError):
+    """An order was rejected, and exists all the same.
+
+    :ivar order_id: its id.
+    """
+
+    def __init__(self, order_id: int, message: str) -> None:
+        super().__init__("Order/place", _ORDER_REJECTED, message)
+        self.order_id = order_id
+
+
 class Exchange:
     """Accounts, the orders they work and the positions they hold, against a moving market.
 
@@ -154,16 +165,15 @@ class Exchange:
 
     def contract(self, contract_id: str) -> Payload:
         """Return the payload of a contract."""
-        contract = self._contract("Contract/searchById", contract_id, code=1)
-        return {
-            "id": contract.id,
-            "name": contract.name,
-            "description": _description(contract),
-            "tickSize": contract.tick_size,
-            "tickValue": contract.tick_value,
-            "activeContract": True,
-            "symbolId": symbol_id(contract),
-        }
+        return _payload(self._contract("Contract/searchById", contract_id, code=1))
+
+    def contracts(self) -> list[Payload]:
+        """Return the payloads of all contracts."""
+        return [_payload(contract) for contract in self._contracts.values()]
+
+    def accounts(self) -> list[Payload]:
+        """Return the payloads of all accounts."""
+        return [account.payload() for account in self._accounts.values()]
 
     def account(self, account_id: int) -> Payload:
         """Return the payload of an account."""
@@ -315,21 +325,8 @@ class Exchange:
     def move_market(self, contract_id: str, quote: Quote, now: datetime) -> None:
         """Let the market of a contract be ``quote``, and fill what it reaches."""
         self._quotes[contract_id] = quote
-        stamp = now.isoformat()
-        self._messages.append(
-            Message(
-                "GatewayQuote",
-                contract_id,
-                {
-                    "symbol": symbol_id(self._contracts[contract_id]),
-                    "bestBid": quote.bid,
-                    "bestAsk": quote.ask,
-                    "lastPrice": quote.last,
-                    "lastUpdated": stamp,
-                    "timestamp": stamp,
-                },
-            )
-        )
+        payload = quote_payload(symbol_id(self._contracts[contract_id]), quote, now)
+        self._messages.append(Message("GatewayQuote", contract_id, payload))
         for account in self._accounts.values():
             for order in list(account.orders.values()):
                 if order.contract.id == contract_id:
@@ -343,6 +340,7 @@ class Exchange:
         :raises GatewayRefusedError: account or contract are unknown, the account may not trade, or the
             order is rejected; a rejected order exists all the same, and an event says so, unless its
             type, side or size could not even be understood, or its tag was used before.
+        :raises OrderRejectedError: it is rejected and exists.
         """
         account = self._account("Order/place", account_id)
         if not account.can_trade:
@@ -374,11 +372,11 @@ class Exchange:
             stop_price=order.get("stopPrice"),
             custom_tag=tag,
         )
-        fault = _fault(placed, quote)
+        fault = _bracket_fault(order) or _fault(placed, quote)
         if fault:
             placed.status = GatewayOrderStatus.REJECTED
             self._tell_order(placed)
-            raise GatewayRefusedError("Order/place", _ORDER_REJECTED, fault)
+            raise OrderRejectedError(placed.id, fault)
         self._work(account, placed, now)
         return placed.id
 
@@ -691,6 +689,22 @@ class Exchange:
         return contract
 
 
+def quote_payload(symbol: str, quote: Quote, now: datetime) -> Payload:
+    """Return the gateway's payload of a quote.
+
+    :param symbol: the id of the contract's product.
+    """
+    stamp = now.isoformat()
+    return {
+        "symbol": symbol,
+        "bestBid": quote.bid,
+        "bestAsk": quote.ask,
+        "lastPrice": quote.last,
+        "lastUpdated": stamp,
+        "timestamp": stamp,
+    }
+
+
 def _understood(order: Payload) -> tuple[GatewayOrderType, GatewayOrderSide, int]:
     """Return the type, side and size of an order that is to be placed.
 
@@ -702,6 +716,14 @@ def _understood(order: Payload) -> tuple[GatewayOrderType, GatewayOrderSide, int
         raise GatewayRefusedError(
             "Order/place", _ORDER_REJECTED, f"the order cannot be understood: {error}"
         ) from None
+
+
+def _bracket_fault(order: Payload) -> str:
+    """Say why an order is rejected for its brackets; nothing when it has none."""
+    for name in ("stopLossBracket", "takeProfitBracket"):
+        if order.get(name) is not None:
+            return f"{name} cannot be used: the brackets of the account are those of its positions"
+    return ""
 
 
 def _fault(order: Order, quote: Quote) -> str:
@@ -768,6 +790,18 @@ def _farewell(kind: str, payload: Payload) -> str:
         f"{kind} {payload['id']} of account {payload['accountId']}, {payload['size']} "
         f"{payload['contractId']}, is dropped: the contract is not listed any more"
     )
+
+
+def _payload(contract: Contract) -> Payload:
+    return {
+        "id": contract.id,
+        "name": contract.name,
+        "description": _description(contract),
+        "tickSize": contract.tick_size,
+        "tickValue": contract.tick_value,
+        "activeContract": True,
+        "symbolId": symbol_id(contract),
+    }
 
 
 def _description(contract: Contract) -> str:

@@ -40,6 +40,26 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
+@implementer(IGatewayListener)
+class NoListener:
+    """Stands in where a gateway has nobody of its own to tell."""
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        """Do nothing."""
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        """Do nothing."""
+
+    def feed_lost(self, sentence: str) -> None:
+        """Do nothing."""
+
+    def feed_restored(self) -> None:
+        """Do nothing."""
+
+    def gateway_trouble(self, source: str, sentence: str) -> None:
+        """Do nothing."""
+
+
 @implementer(IGateway)
 class PracticeGateway:
     """Trades paper: a market of its own, and a trader for every account that watches something.
@@ -49,6 +69,7 @@ class PracticeGateway:
     :param accounts: what each account trades, as tickers such as ``MNQ``, by account id.
     :param seed: the same one gives the same prices and trades; ``None`` gives new ones.
     :param is_open: whether the market moves and the traders trade; shut, it only answers requests.
+    :param is_quiet: whether the traders stay away; the market moves all the same.
     :param ledger: the directory of the ledger, from which positions, orders and trades are restored at
         the start; ``None`` begins with fresh accounts and keeps none.  No two gateways may share one.
     :param faults: what goes wrong, at random.  The practice traders are at the exchange itself: of all
@@ -66,6 +87,7 @@ class PracticeGateway:
         *,
         seed: int | None = None,
         is_open: bool = True,
+        is_quiet: bool = False,
         ledger: Path | None = None,
         faults: Faults = NO_FAULTS,
     ) -> None:
@@ -84,9 +106,10 @@ class PracticeGateway:
             account_id: Trader(contracts, _random(seed, f"trader {account_id}"))
             for account_id, tickers in accounts.items()
             # What is watched need not be listed here; then there is nothing to trade.
-            if is_open and (contracts := self._listed(tickers))
+            if is_open and not is_quiet and (contracts := self._listed(tickers))
         }
         self._listener: IGatewayListener | None = None
+        self._observers: list[Callable[[Message], None]] = []
         self._ledger = None if ledger is None else Ledger(ledger / LEDGER_NAME)
         self._is_restored = False
         self._untold: deque[Message] = deque()
@@ -147,7 +170,24 @@ class PracticeGateway:
             self._ledger.close()
         return succeed(None)
 
+    def observe(self, observer: Callable[[Message], None]) -> None:
+        """Tell ``observer``, too, what the listener is told, and right after it.
+
+        It may be called before the start, and holds for every start.  What goes wrong with an observer
+        is logged and disturbs nobody.
+        """
+        self._observers.append(observer)
+
     # What may be asked.
+
+    def ask(self, request: str, look: Callable[[Exchange], _T]) -> Deferred[_T]:
+        """Return a Deferred of what ``look`` sees at the exchange.
+
+        It is answered as all that only reads: late, or not at all, where there are faults.
+
+        :param request: what is asked, such as ``Account/search``.
+        """
+        return self._read(request, partial(look, self._exchange))
 
     def has_room(self, requests: int) -> bool:  # noqa: ARG002
         """Return true: this broker is here for nobody else."""
@@ -420,6 +460,11 @@ class PracticeGateway:
             self._listener.user_event(message.target, message.payload)
         else:
             self._listener.market_event(message.target, message.contract_id, message.payload)
+        for observer in self._observers:
+            try:
+                observer(message)
+            except Exception:  # noqa: BLE001  # the others are to hear of it all the same
+                _log.failure("an observer of the practice gateway failed")
 
     def _stopped_by_error(self, failure: Failure) -> None:
         _log.failure("the practice market stopped moving", failure=failure)

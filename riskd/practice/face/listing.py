@@ -1,0 +1,47 @@
+"""Searching contracts by what somebody typed: the best match first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from riskd.gateway.interface import Payload
+
+MAX_FOUND: Final = 20
+"""A search tells of so many at most.  Source: the ProjectX Gateway API documentation."""
+
+_NO_MATCH: Final = 4
+
+
+def search(contracts: list[Payload], text: str) -> list[Payload]:
+    """Return the contracts that ``text`` may mean, best first.
+
+    It may be a ticker, a product, a name, an id, the beginning of one of them, or words of the
+    description.  No text means all.
+
+    :param contracts: payloads of contracts.
+    """
+    wanted = text.strip().upper()
+    ranks = {contract["id"]: _rank(contract, wanted) for contract in contracts}
+    found = [contract for contract in contracts if ranks[contract["id"]] < _NO_MATCH]
+    return sorted(found, key=lambda contract: ranks[contract["id"]])[:MAX_FOUND]
+
+
+def _rank(contract: Payload, text: str) -> int:
+    """Return how good a match is, 0 being the best."""
+    names = _names(contract)
+    if text in names:
+        return 0
+    if any(name.startswith(text) for name in names):
+        return 1
+    # Within words nothing is looked for: "EP" is in "September".
+    described = contract["description"].upper().replace("-", " ").split()
+    wanted = text.replace("-", " ").split()
+    if wanted and all(any(word.startswith(part) for word in described) for part in wanted):
+        return 2
+    return 3 if any(text in name for name in names) else _NO_MATCH
+
+
+def _names(contract: Payload) -> tuple[str, ...]:
+    ticker = contract["name"][:-2]
+    product = contract["symbolId"].rpartition(".")[2]
+    return ticker, product, contract["name"], contract["id"], contract["symbolId"]

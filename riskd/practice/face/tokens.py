@@ -1,0 +1,95 @@
+"""Session tokens: JSON Web Tokens that outlive the process that made them."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from uuid import uuid4
+
+import jwt
+
+LIFETIME: Final = timedelta(hours=24)
+"""How long a token is good for.  Source: the ProjectX Gateway API documentation."""
+
+_ALGORITHM: Final = "HS256"
+_KEY_PURPOSE: Final = b"session tokens of a practice gateway"
+
+
+class Tokens:
+    """Gives tokens to whoever knows the key, and knows its own again.
+
+    Tokens are signed with a key made from the API key: after a restart they are still good, with another
+    API key they are not.
+
+    :param user_name: the only user there is.
+    :param api_key: what that user logs in with.
+    :param now: gives the time of day, aware.
+    """
+
+    def __init__(self, user_name: str, api_key: str, now: Callable[[], datetime]) -> None:
+        self._user_name = user_name
+        self._api_key = api_key
+        self._now = now
+        self._signing_key = hmac.digest(api_key.encode(), _KEY_PURPOSE, sha256)
+        self._revoked: dict[str, datetime] = {}
+
+    def log_in(self, user_name: str, api_key: str) -> str | None:
+        """Return a new token, or ``None`` for a wrong name or key."""
+        # Both are compared, and in constant time: how long it takes says nothing of either.
+        is_user = hmac.compare_digest(user_name.encode(), self._user_name.encode())
+        is_key = hmac.compare_digest(api_key.encode(), self._api_key.encode())
+        return self.issue() if is_user & is_key else None
+
+    def issue(self) -> str:
+        """Return a new token, which leaves older ones good."""
+        now = self._now()
+        claims = {
+            "sub": self._user_name,
+            "jti": uuid4().hex,
+            "iat": int(now.timestamp()),
+            "exp": int((now + LIFETIME).timestamp()),
+        }
+        return jwt.encode(claims, self._signing_key, _ALGORITHM)
+
+    def is_good(self, token: str) -> bool:
+        """Tell whether ``token`` was given here, has not expired and is not revoked."""
+        claims = self._claims(token)
+        return (
+            claims is not None
+            and self._now() < _expiry(claims)
+            and claims["jti"] not in self._revoked
+        )
+
+    def revoke(self, token: str) -> None:
+        """Let ``token`` be good no more, for as long as this process lives."""
+        claims = self._claims(token)
+        if claims is None:
+            return
+        now = self._now()
+        self._revoked = {key: expiry for key, expiry in self._revoked.items() if now < expiry}
+        self._revoked[claims["jti"]] = _expiry(claims)
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        try:
+            return jwt.decode(
+                token,
+                self._signing_key,
+                algorithms=[_ALGORITHM],
+                # The time of day is what ``now`` says, and not what PyJWT would look up.
+                options={
+                    "require": ["sub", "jti", "exp"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+                subject=self._user_name,
+            )
+        except (jwt.PyJWTError, ValueError):
+            return None
+
+
+def _expiry(claims: dict[str, Any]) -> datetime:
+    return datetime.fromtimestamp(claims["exp"], UTC)
