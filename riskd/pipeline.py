@@ -432,7 +432,8 @@ class Pipeline(Service):
                 await deferLater(self._clock, wait)
         with self._fenced("review at the start"):
             account.warden.begin()
-        self.tell_trouble(f"begin {account_id}", "")
+        for source in ("begin", "look"):
+            self.tell_trouble(f"{source} {account_id}", "")
 
     async def _get_in_step(self, account: Account) -> None:
         """Let the gateway's word replace what differs.

@@ -137,9 +137,6 @@ def makeService(options: Options) -> Daemon:
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
     catalogue, settings = read_settings(options["config"])
-    if settings.gateway.kind != "practice":
-        # Never paper trading in place of what was asked for.
-        _refuse(f"gateway.kind {settings.gateway.kind} cannot be followed by this riskd yet")
     try:
         sockets = listen(options["port"], options["interface"])
     except ListenError as error:

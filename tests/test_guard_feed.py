@@ -15,7 +15,7 @@ from riskd.rules.interface import OWN_STOP_TAG
 from tests.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
 from tests.test_guard import MAX_CONTRACTS, GuardTestCase
 
-WHY = "The broker tells riskd nothing since 18:00:00 UTC: the connection was lost"
+WHY = "The broker's events are missing since 18:00:00 UTC: the connection was lost"
 
 A_LOOK = PATROL_SECONDS + 1
 """Long enough for a patrol to look, and for what follows."""

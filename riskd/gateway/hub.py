@@ -227,6 +227,7 @@ class Hub:
         self._came_up = came_up
         self._went_down = went_down
         self._refused = refused
+        self._last_why = ""
         self._refusals: set[Subscription] = set()
         self._tried_at: float | None = None
         self._connection: HubConnection | None = None
@@ -282,7 +283,10 @@ class Hub:
             why = await self._one_connection()
             self.is_up = False
             self._connection = None
-            _log.warn("{hub} hub: {why}", hub=self._name, why=why)
+            if why != self._last_why:
+                # A long outage is not a line of the log every few seconds.
+                _log.warn("{hub} hub: {why}", hub=self._name, why=why)
+            self._last_why = why
             self._went_down(why)
             await self._wait_for_next_try()
 
@@ -311,6 +315,7 @@ class Hub:
         except HubError as error:
             return str(error)
         self.is_up = True
+        self._last_why = ""
         self._backoff.succeeded()
         _log.info("{hub} hub: connected", hub=self._name)
         for subscription in self._wanted:

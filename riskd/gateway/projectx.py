@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
@@ -200,8 +200,8 @@ class ProjectXGateway:
         self._down_since = self._down_since or self._now()
         if self._listener is not None:
             self._listener.feed_lost(
-                f"The broker tells riskd nothing since {self._down_since:%H:%M:%S} UTC: {why}. "
-                "riskd asks every few seconds, and keeps trying to be told again"
+                f"The broker's events are missing since {self._down_since:%H:%M:%S} UTC: {why}. "
+                "riskd asks for the accounts every few seconds, and keeps reconnecting"
             )
 
     def _not_told(self, subscription: Subscription, why: str) -> None:
@@ -330,9 +330,15 @@ class ProjectXGateway:
         return asked.addCallback(lambda fields: item(request, fields, name))
 
 
+class _QuietFactory(_HTTP11ClientFactory):
+    noisy = False
+
+
 def make_agent(reactor: Any) -> IAgent:
     """Return what sends HTTP requests over connections that are kept for a while."""
     pool = HTTPConnectionPool(reactor)
+    # Twisted has no public name for it; each connection would be two lines of the log.
+    pool._factory = _QuietFactory  # noqa: SLF001
     # The broker's side lets go of an idle connection; what is sent into one is lost.
     pool.cachedConnectionTimeout = _IDLE_SECONDS
     pool.maxPersistentPerHost = _CONNECTIONS

@@ -76,9 +76,10 @@ class HubProtocol(WebSocketClientProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Say that it is over."""
-        why = f"the connection was closed ({code}{f': {reason}' if reason else ''})"
+        why = f"the broker closed the connection ({code}{f': {reason}' if reason else ''})"
         if not wasClean:
-            why = self.wasNotCleanReason or "the connection was lost"
+            lost = "the connection was lost"
+            why = lost if self.conversation else self.wasNotCleanReason or lost
         opened, self.factory.opened = self.factory.opened, None
         if opened is not None:
             opened.errback(_refusal(why))
