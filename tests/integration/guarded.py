@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from riskd.gateway.interface import Payload
 from riskd.journal.directory import StateDirectory
 from riskd.journal.reader import read_published
 from riskd.loopback import listen
-from riskd.practice.gateway import PracticeGateway
 from riskd.tap import assemble
+from tests.integration.brokers import Broker
 from tests.integration.conftest import until
 from tests.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
 from trader.client import DaemonClient
@@ -26,37 +24,24 @@ from trader.client import DaemonClient
 Data = dict[str, Any]
 
 
-class WallClock:
-    """The time of day, on a clock that can be set and then goes on by itself."""
-
-    def __init__(self) -> None:
-        self._ahead = timedelta(0)
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
-
-    def set_to(self, moment: datetime) -> None:
-        self._ahead = moment - datetime.now(UTC)
-
-
 class GuardedDaemon:
     """A daemon that guards one account, and a client of it that keeps what it is told.
 
     :param config: the rules, as TOML tables.
     :param directory: the state directory.
-    :param now: gives the time of day, to the exchange.
+    :param broker: where the account is.
     :ivar told: every event, as its type and its data on the wire.
     """
 
-    def __init__(self, config: str, directory: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: str, directory: Path, broker: Broker) -> None:
         self.told: list[tuple[str, Data]] = []
         self._settings = settings_of(config)
-        self._gateway = PracticeGateway(reactor, now, {ACCOUNT: ()}, is_open=False)
+        self._broker = broker
         self._state = StateDirectory(directory)
         sockets = listen(0)
         port = sockets[0].getsockname()[1]
         self._daemon, self._pipeline = assemble(
-            reactor, self._gateway, sockets, self._state, self._settings, CATALOGUE
+            reactor, broker.gateway, sockets, self._state, self._settings, CATALOGUE
         )
         self._client = DaemonClient(
             ACCOUNT,
@@ -76,6 +61,7 @@ class GuardedDaemon:
     async def stop(self) -> None:
         await self._client.disconnect()
         await self._daemon.stopService()
+        self._broker.stop()
         self._state.release()
         assert not self._client.dropped
 
@@ -83,7 +69,7 @@ class GuardedDaemon:
 
     def move(self, contract_id: str, last: str) -> None:
         """Let the market trade at ``last``; the bid is a tick below, the ask a tick above."""
-        self._gateway.move_market(contract_id, Decimal(last))
+        self._broker.move(contract_id, last)
 
     async def trade(
         self,
@@ -102,7 +88,7 @@ class GuardedDaemon:
             order |= {"type": int(GatewayOrderType.STOP), "stopPrice": Decimal(stop)}
         else:
             order |= {"type": int(GatewayOrderType.MARKET)}
-        return await self._gateway.place_order(ACCOUNT, order)
+        return self._broker.place(order)
 
     async def lose(self, points: int, size: int = 1) -> None:
         """Buy MNQ, let it fall, and sell: two dollars a point, and one for the spread."""
@@ -118,7 +104,7 @@ class GuardedDaemon:
 
     def permit(self, may_trade: bool) -> None:
         """Let the broker allow or forbid the account to trade."""
-        self._gateway.set_can_trade(ACCOUNT, may_trade)
+        self._broker.permit(may_trade)
 
     # What the exchange says.
 
@@ -127,13 +113,13 @@ class GuardedDaemon:
         """Sizes by contract id, short ones negative."""
         return {
             position["contractId"]: position["size"] * (1 if position["type"] == 1 else -1)
-            for position in self._gateway.exchange.open_positions(ACCOUNT)
+            for position in self._broker.positions()
         }
 
     @property
     def working(self) -> dict[int, Payload]:
         """Orders by their ids."""
-        return {order["id"]: order for order in self._gateway.exchange.open_orders(ACCOUNT)}
+        return {order["id"]: order for order in self._broker.working()}
 
     @property
     def is_flat(self) -> bool:

@@ -21,6 +21,7 @@ from riskd.account import AccountState
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.reader import read_published
 from riskd.practice.market import front_contract
+from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.conftest import (
     DEADLINE_SECONDS,
     Twistd,
@@ -28,7 +29,7 @@ from tests.integration.conftest import (
     until,
     wait_until,
 )
-from tests.integration.guarded import GuardedDaemon, WallClock
+from tests.integration.guarded import GuardedDaemon
 from tests.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
@@ -48,13 +49,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     return clock
 
 
-@pytest_twisted.async_yield_fixture
-async def guard(tmp_path: Path, clock: WallClock) -> AsyncIterator[Guard]:
-    """Start daemons with rules; they are gone after the test."""
+@pytest_twisted.async_yield_fixture(params=[EmbeddedBroker, RemoteBroker])
+async def guard(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock
+) -> AsyncIterator[Guard]:
+    """Start daemons with rules, on either broker; they are gone after the test."""
     started: list[GuardedDaemon] = []
 
     async def start(config: str) -> GuardedDaemon:
-        started.append(GuardedDaemon(config, tmp_path / f"state{len(started)}", clock))
+        broker = request.param(clock)
+        started.append(GuardedDaemon(config, tmp_path / f"state{len(started)}", broker))
         await started[-1].start()
         return started[-1]
 

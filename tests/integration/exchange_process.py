@@ -1,0 +1,102 @@
+"""A practice exchange in a process of its own, reached over the network, and led by a test.
+
+Run as ``python -m tests.integration.exchange_process ACCOUNT AHEAD``.  It writes the port of its face,
+then answers each line of standard input, a JSON list of a name and arguments, with a line of JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.stdio import StandardIO
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from riskd.gateway.exact_json import decode_json, encode_json
+from riskd.practice.face.web import practice_face
+from riskd.practice.faults import Faults
+from riskd.practice.gateway import NoListener, PracticeGateway
+
+
+class Led(LineOnlyReceiver):
+    """Does what the test says."""
+
+    delimiter = b"\n"
+
+    def __init__(self, account_id: int, ahead: float) -> None:
+        self._account = account_id
+        self._ahead = timedelta(seconds=ahead)
+        faults = Faults(opening_half_again=True)
+        self._gateway = PracticeGateway(
+            reactor, self.now, {account_id: ()}, is_open=False, faults=faults
+        )
+        self._site = practice_face(reactor, self._gateway, self.now)
+        self._gateway.start(NoListener())
+        self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"%d" % self._port.getHost().port)
+
+    def lineReceived(self, line: bytes) -> None:
+        name, *arguments = decode_json(line)
+        act: Callable[..., Any] = getattr(self, f"do_{name}")
+        result = act(*arguments)
+        if not isinstance(result, Deferred):
+            self.sendLine(encode_json(result))
+            return
+        result.addErrback(_refusal).addCallback(encode_json).addCallback(self.sendLine)
+
+    def connectionLost(self, reason: object = None) -> None:
+        if reactor.running:
+            reactor.stop()
+
+    # What a test may say.
+
+    def do_set_ahead(self, seconds: Decimal) -> None:
+        self._ahead = timedelta(seconds=float(seconds))
+
+    def do_move(self, contract_id: str, last: str) -> None:
+        self._gateway.move_market(contract_id, Decimal(last))
+
+    def do_permit(self, may_trade: bool) -> None:
+        self._gateway.set_can_trade(self._account, may_trade)
+
+    def do_place(self, order: Any) -> Deferred[Any]:
+        return self._gateway.place_order(self._account, order)
+
+    def do_cancel(self, order_id: int) -> Deferred[Any]:
+        return self._gateway.cancel_order(self._account, order_id)
+
+    def do_positions(self) -> Any:
+        return self._gateway.exchange.open_positions(self._account)
+
+    def do_working(self) -> Any:
+        return self._gateway.exchange.open_orders(self._account)
+
+    def do_orders(self) -> Any:
+        long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+        return self._gateway.exchange.orders(self._account, long_ago)
+
+    def do_trades(self) -> Any:
+        long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+        return self._gateway.exchange.trades(self._account, long_ago)
+
+
+def _refusal(failure: Failure) -> str:
+    return failure.getErrorMessage()
+
+
+if __name__ == "__main__":
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    StandardIO(Led(int(sys.argv[1]), float(sys.argv[2])))
+    reactor.run()
