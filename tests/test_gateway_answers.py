@@ -140,8 +140,8 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(refusal.code, -400)
         self.assertIn("HTTP 400: the field  accountId is required", str(refusal))
 
-    def test_server_errors_leave_the_outcome_open(self) -> None:
-        for status in (500, 502, 503, 504, 520, 599):
+    def test_any_other_leaves_the_outcome_open(self) -> None:
+        for status in (201, 202, 204, 302, 403, 404, 408, 500, 502, 503, 504, 520, 599):
             error = self.assertRaises(BrokerFaultError, read, {}, status)
             self.assertIn(f"HTTP {status}", str(error))
 
