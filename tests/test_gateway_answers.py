@@ -92,6 +92,8 @@ class EnvelopeTests(SynchronousTestCase):
             b'{"success":false,"errorCode":"2"}',
             b'{"success":false,"errorCode":true}',
             b'{"success":1,"errorCode":null}',
+            b'{"errorCode":0}',
+            b'{"success":null,"errorCode":0}',
             b'{"success":true,"errorCode":0',
             b'{"errorMessage":"\xff"}',
             b"[" * 100_000,

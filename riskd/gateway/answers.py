@@ -76,10 +76,10 @@ def _read_envelope(request: str, body: bytes) -> Payload:
         raise BrokerFaultError(request, f"the answer is no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BrokerFaultError(request, "the answer is no JSON object")
-    code = fields.get("errorCode")
-    if fields.get("success") is True and code in (0, None):
+    has_succeeded, code = fields.get("success"), fields.get("errorCode")
+    if has_succeeded is True and code in (0, None):
         return fields
-    if type(code) is not int:
+    if type(code) is not int or (code == 0 and has_succeeded is not False):
         raise BrokerFaultError(request, f"the answer has no error code: {_shown(code)}")
     raise GatewayRefusedError(request, code, _words(fields.get("errorMessage")))
 
