@@ -229,6 +229,23 @@ class LoginTests(SessionTestCase):
         self.session.token()
         self.assertEqual(self.seconds_until_login(), 50)
 
+    def test_one_waiter_may_make_another_give_up(self) -> None:
+        waiters: list[Deferred[Secret]] = [self.session.token()]
+        waiters[0].addCallback(lambda _: waiters[1].cancel())
+        waiters += [self.session.token() for _ in range(2)]
+        self.post.answer(token=make_token("first"))
+        self.failureResultOf(waiters[1], CancelledError)
+        self.successResultOf(waiters[2])
+
+    def test_no_waiter_is_given_a_token_that_another_has_just_discarded(self) -> None:
+        first = self.session.token()
+        first.addCallback(self.session.discard)
+        second = self.session.token()
+        self.post.answer(token=make_token("first"))
+        self.assertNoResult(second)
+        self.post.answer(token=make_token("second"))
+        self.assertEqual(self.successResultOf(second), Secret(make_token("second")))
+
 
 class RenewalTests(SessionTestCase):
     """A token in place of one that is still good."""

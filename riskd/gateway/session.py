@@ -174,16 +174,17 @@ class Session:
             self._waiting.remove(waiter)
 
     async def _get(self) -> None:
-        """Log in, however often it takes, and tell whoever waits."""
+        """Log in, however often it takes, until nobody waits."""
         try:
-            while self._token is None:
-                await self._wait_until(self._not_before)
-                await self._try_to_log_in()
+            while self._waiting:
+                if self._token is not None:
+                    # Whoever is told may give it up, or keep another from waiting.
+                    self._waiting.pop(0).callback(self._token)
+                else:
+                    await self._wait_until(self._not_before)
+                    await self._try_to_log_in()
         finally:
             self._getting = None
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(self._token)
 
     async def _wait_until(self, moment: float) -> None:
         wait = moment - self._clock.seconds()
