@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import jwt
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
@@ -282,6 +283,11 @@ class RenewalTests(SessionTestCase):
             self.session.discard(self.successResultOf(self.session.token()))
             self.successResultOf(waiter)
 
+    def test_a_token_that_has_ended_by_our_clock_is_not_renewed_all_the_time(self) -> None:
+        self.log_in(ends=THURSDAY - timedelta(hours=1))
+        self.pass_time(300)
+        self.assertEqual((self.post.count, self.renewals), (1, 0))
+
     def test_while_it_is_renewed_the_old_one_is_given(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
@@ -557,3 +563,23 @@ class AnyOrderTests(SessionTestCase):
             self.assertTrue(waiter.called)
         self.session.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class MalformedTokenTests(SessionTestCase):
+    """Tokens that say strange things."""
+
+    @given(
+        st.text(min_size=1, max_size=20)
+        | st.builds(
+            lambda end: jwt.encode({"exp": end}, "a key that is long enough for nobody"),
+            st.none() | st.integers() | st.booleans() | st.text() | st.floats(),
+        )
+    )
+    def test_any_text_can_be_a_token(self, token: str) -> None:
+        self.setUp()
+        waiter = self.session.token()
+        self.post.answer(token=token)
+        self.assertEqual(self.successResultOf(waiter).reveal(), token)
+        self.clock.pump([30] * 4)
+        self.assertEqual((self.post.count, self.renewals), (1, 0))
+        self.session.stop()

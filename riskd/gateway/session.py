@@ -223,7 +223,10 @@ class Session:
     def _take(self, token: Secret) -> None:
         now = self._now()
         self._token = token
-        ends = _end_of(token) or now + LIFETIME
+        ends = _end_of(token)
+        if ends is None or ends <= now:
+            # Of two clocks that differ so much, neither says when it ends.
+            ends = now + LIFETIME
         self._renew_at = now + (ends - now) * RENEWED_AFTER
         _log.info("logged in; the token is good until {ends}", ends=ends)
 
