@@ -326,6 +326,17 @@ class RenewalTests(SessionTestCase):
             self.clock.pump([30] * 2)
             self.assertEqual(self.post.waiting, ["Auth/validate"])
 
+    def test_refused_logins_are_not_hurried_then_either(self) -> None:
+        self.log_in()
+        self.clock.pump([30] * 2400)
+        for _ in range(3):
+            self.post.fail(NO_ANSWER)
+            self.post.fail(REFUSED)
+            self.pass_time(59)
+            self.assertEqual(self.post.asked, [])
+            self.pass_time(31)
+            self.assertEqual(self.post.waiting, ["Auth/validate"])
+
     def test_credentials_that_are_gone_leave_the_old_one(self) -> None:
         old = self.log_in()
         self.credentials = [CredentialsError("the file is gone")]

@@ -251,6 +251,7 @@ class Session:
             token = await self._validated(old)
         except (GatewayError, CredentialsError) as error:
             # The old one is good for some hours yet; it is tried again soon.
+            self._renew_at = self._now() + timedelta(seconds=REFUSED_SECONDS)
             _log.warn("the token was not renewed: {error}", error=error)
             return
         finally:
