@@ -360,6 +360,16 @@ class RenewalTests(SessionTestCase):
         self.assertIs(self.successResultOf(self.session.token()), second)
         self.assertEqual(self.renewals, 0)
 
+    def test_there_is_one_login_even_if_a_token_is_refused_while_it_is_renewed(self) -> None:
+        old = self.log_in()
+        self.clock.pump([30] * 2400)
+        self.post.fail(NO_ANSWER)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+        self.session.discard(old)
+        self.session.token()
+        self.clock.advance(1)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+
 
 class GivingUpTests(SessionTestCase):
     """Tokens that the broker refuses or ends."""

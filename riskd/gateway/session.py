@@ -155,6 +155,9 @@ class Session:
         if token != self._token:
             return
         self._token = None
+        if self._renewing is not None:
+            # There is nothing to renew any more; whoever needs a token logs in.
+            self._renewing.cancel()
         now = self._clock.seconds()
         self._given_up.append(now)
         while self._given_up[0] <= now - LOGOUT_WINDOW_SECONDS:
