@@ -429,6 +429,13 @@ class GivingUpTests(SessionTestCase):
         self.session.token()
         self.assertEqual(self.seconds_until_login(), 60)
 
+    def test_it_stays_slow_and_told_for_as_long_as_the_other_program_goes_on(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 5)
+        self.troubles.clear()
+        self.assertEqual(self.waits_after(self.session.logged_out, 6), [60] * 6)
+        self.assertNotIn("", self.troubles)
+
     def test_the_trouble_ends_when_there_was_no_logout_for_2_minutes(self) -> None:
         self.log_in()
         self.waits_after(self.session.logged_out, 6)
@@ -444,6 +451,18 @@ class GivingUpTests(SessionTestCase):
             self.assertEqual(self.waits_after(self.session.logged_out, 1), [2])
             self.pass_time(150)
         self.assertEqual(set(self.troubles), {""})
+
+    def test_a_login_that_was_not_answered_meanwhile_does_not_hide_the_other_program(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 5)
+        self.session.logged_out(self.successResultOf(self.session.token()))
+        self.session.token()
+        self.seconds_until_login()
+        self.post.fail(NO_ANSWER)
+        self.assertIn("cannot be reached", self.trouble)
+        self.seconds_until_login()
+        self.post.answer(token=make_token("again"))
+        self.assertIn("another program", self.trouble)
 
 
 class StopTests(SessionTestCase):

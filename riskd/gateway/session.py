@@ -49,9 +49,17 @@ LOGOUT_STEP_SECONDS: Final = 2.0
 LOGOUT_MAX_SECONDS: Final = 15.0
 LOGOUT_WINDOW_SECONDS: Final = 120.0
 LOGOUTS_IN_A_ROW: Final = 5
-"""More logouts than these in the window mean that another program uses the same key."""
+"""More logouts than these in the window mean that another program uses the same key.
+
+It is taken to go on until there was no logout for as long as the window.
+"""
 
 _CHECK_SECONDS: Final = 30.0
+
+_CONTENDED: Final = (
+    "The broker keeps logging riskd out: another program seems to use the same API key; "
+    f"riskd tries once in {REFUSED_SECONDS:g} s"
+)
 
 _REFUSALS: Final = {
     3: "the user name or the API key is wrong",
@@ -107,7 +115,7 @@ class Session:
         self._token: Secret | None = None
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._not_before = 0.0
-        self._given_up: deque[float] = deque()
+        self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
@@ -159,18 +167,24 @@ class Session:
             # There is nothing to renew any more; whoever needs a token logs in.
             self._renewing.cancel()
         now = self._clock.seconds()
+        self._forget_logouts(now)
         self._given_up.append(now)
-        while self._given_up[0] <= now - LOGOUT_WINDOW_SECONDS:
-            self._given_up.popleft()
         wait = min(step * len(self._given_up), LOGOUT_MAX_SECONDS)
-        if len(self._given_up) > LOGOUTS_IN_A_ROW:
+        if self._is_contended:
             wait = REFUSED_SECONDS
-            self._tell_trouble(
-                "The broker keeps logging riskd out: another program seems to use the same API key; "
-                f"riskd tries once in {REFUSED_SECONDS:g} s"
-            )
+            self._tell_trouble(_CONTENDED)
         _log.warn("the broker has ended the login; the next is due in {wait} s", wait=wait)
         self._not_before = max(self._not_before, now + wait)
+
+    @property
+    def _is_contended(self) -> bool:
+        return len(self._given_up) > LOGOUTS_IN_A_ROW
+
+    def _forget_logouts(self, now: float) -> None:
+        """Forget those that are too old to count; of another program's, all or none."""
+        begin = now - LOGOUT_WINDOW_SECONDS
+        while self._given_up and self._given_up[-1 if self._is_contended else 0] <= begin:
+            self._given_up.popleft()
 
     def _forget(self, waiter: Deferred[Secret]) -> None:
         if waiter in self._waiting:
@@ -208,8 +222,7 @@ class Session:
         else:
             self._backoff.succeeded()
             self._take(token)
-            if len(self._given_up) <= LOGOUTS_IN_A_ROW:
-                self._tell_trouble("")
+            self._tell_trouble(_CONTENDED if self._is_contended else "")
 
     def _put_off(self, seconds: float, sentence: str) -> None:
         _log.error("{sentence}; next try in {seconds:.1f} s", sentence=sentence, seconds=seconds)
@@ -236,10 +249,10 @@ class Session:
     # Renewing.
 
     def _look_at_clock(self) -> None:
-        if self._given_up and self._given_up[-1] <= self._clock.seconds() - LOGOUT_WINDOW_SECONDS:
-            self._given_up.clear()
-            if self._token is not None:
-                self._tell_trouble("")
+        was_contended = self._is_contended
+        self._forget_logouts(self._clock.seconds())
+        if was_contended and not self._is_contended and self._token is not None:
+            self._tell_trouble("")
         is_due = self._token is not None and self._now() >= self._renew_at
         if is_due and self._renewing is None:
             self._renewing = Deferred()
