@@ -495,6 +495,20 @@ class StopTests(SessionTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertEqual(self.post.asked, [])
 
+    def test_nobody_logs_in_afterwards(self) -> None:
+        self.session.stop()
+        waiter = self.session.token()
+        self.failureResultOf(waiter, CancelledError)
+        self.pass_time(100)
+        self.assertEqual(self.post.count, 0)
+
+    def test_whoever_hears_of_trouble_may_stop_it(self) -> None:
+        self.session.token().addErrback(lambda _: None)
+        self.tell_trouble = lambda _: self.session.stop()  # type: ignore[method-assign]
+        self.session._tell_trouble = self.tell_trouble
+        self.post.fail(NO_ANSWER)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
 
 class SecrecyTests(SessionTestCase):
     """What nobody may read."""

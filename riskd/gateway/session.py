@@ -117,6 +117,7 @@ class Session:
         self._not_before = 0.0
         self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
+        self._is_stopped = False
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
         self._check = LoopingCall(self._look_at_clock)
@@ -127,7 +128,8 @@ class Session:
         self._check.start(_CHECK_SECONDS, now=False).addErrback(_log_mistake)
 
     def stop(self) -> None:
-        """Get no token any more; whoever waits for one waits in vain."""
+        """Get no token any more; whoever waits for one, now or later, waits in vain."""
+        self._is_stopped = True
         if self._check.running:
             self._check.stop()
         for under_way in (self._getting, self._renewing, *self._waiting):
@@ -137,6 +139,9 @@ class Session:
     def token(self) -> Deferred[Secret]:
         """Fire with the token, as soon as there is one."""
         waiter: Deferred[Secret] = Deferred(self._forget)
+        if self._is_stopped:
+            waiter.cancel()
+            return waiter
         if self._token is not None:
             waiter.callback(self._token)
             return waiter
