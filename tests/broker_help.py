@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
 import jwt
+from twisted.internet import task
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock, Cooperator
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.credentials import Credentials, Secret
 from riskd.gateway.interface import Payload
+from tests.memory import MemoryTransport
 
 THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)
 """A moment at which futures are traded."""
@@ -94,7 +102,7 @@ class MemoryPost:
         return asked
 
 
-def observed(test: Any) -> list[LogEvent]:
+def observed(test: SynchronousTestCase) -> list[LogEvent]:
     """Return the events that are logged from now on, at any level, until the test ends."""
     events: list[LogEvent] = []
     observe: Callable[[LogEvent], None] = events.append
@@ -106,3 +114,75 @@ def observed(test: Any) -> list[LogEvent]:
 def logged(events: list[LogEvent]) -> str:
     """Return all that a reader of the log could see of ``events``: their words, and their fields."""
     return "\n".join(f"{formatEvent(event)} {event!r}" for event in events)
+
+
+class HttpConnection:
+    """The broker's end of an HTTP connection."""
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self.protocol = protocol
+        self.transport = MemoryTransport()
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+    @property
+    def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
+        """The first line, headers and body of each request that came."""
+        found, data = [], self.transport.value()
+        while data:
+            head, _, data = data.partition(b"\r\n\r\n")
+            first, *lines = head.decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            length = int(headers["Content-Length"])
+            found.append((first, headers, data[:length]))
+            data = data[length:]
+        return found
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def answer(self, body: bytes, status: str = "200 OK", *headers: str) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        self.send("\r\n".join(lines).encode() + body)
+
+    def succeed(self, **fields: Any) -> None:
+        self.answer(json.dumps({"success": True, "errorCode": 0, **fields}).encode())
+
+
+class MemoryBroker:
+    """Where HTTP connections go that go nowhere.
+
+    :ivar reactor: what the client runs on.
+    :ivar connections: those that were taken, in their order.
+    """
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self.reactor = MemoryReactorClock()
+        self.connections: list[HttpConnection] = []
+        # The bodies of requests are produced on a reactor of Twisted's choosing.
+        bodies = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
+        test.patch(task, "_theCooperator", bodies)
+
+    @property
+    def tries(self) -> int:
+        """How many connections were asked for."""
+        return len(self.reactor.tcpClients)
+
+    def accept(self) -> HttpConnection:
+        """Take the latest connection."""
+        factory = self.reactor.tcpClients[-1][2]
+        self.connections.append(HttpConnection(factory.buildProtocol(None)))
+        self.flush()
+        return self.connections[-1]
+
+    def refuse(self) -> None:
+        """Refuse the latest connection."""
+        _, _, factory, _, _ = self.reactor.tcpClients[-1]
+        factory.clientConnectionFailed(None, Failure(Refused()))
+        # The name may have another address; then there is none.
+        self.reactor.advance(0.5)
+
+    def flush(self) -> None:
+        """Let what was asked be sent."""
+        for _ in range(4):
+            self.reactor.advance(0)

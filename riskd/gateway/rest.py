@@ -14,10 +14,12 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import readBody
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -94,9 +96,41 @@ class Rest:
             headers=headers,
             # A token is shown to nobody but the broker.
             allow_redirects=False,
+            unbuffered=True,
         )
-        content = await readBody(response)
-        return read_answer(request, response.code, _retry_after(response), content)
+        content = _Body()
+        response.deliverBody(content)
+        return read_answer(request, response.code, _retry_after(response), await content.whole)
+
+
+class _Body(Protocol):
+    """Puts a body together; whoever waits for it no more ends its connection.
+
+    :ivar whole: fires with it.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._is_wanted = True
+        self.whole: Deferred[bytes] = Deferred(self._give_up)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_wanted:
+            self._pieces.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._is_wanted:
+            return
+        # Of a body that ends with its connection, JSON tells whether it is whole.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(b"".join(self._pieces))
+        else:
+            self.whole.errback(reason)
+
+    def _give_up(self, _whole: Deferred[bytes]) -> None:
+        self._is_wanted = False
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 class BrokerRequests:
