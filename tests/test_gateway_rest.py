@@ -216,6 +216,22 @@ class UnansweredTests(RestTestCase):
         protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
         self.broker.connections.append(HttpConnection(protocol))
 
+    def test_who_gives_up_leaves_nothing_running_at_any_stage(self) -> None:
+        for stage in (
+            self.connecting,
+            self.sending,
+            self.waiting,
+            self.within_head,
+            self.within_body,
+        ):
+            self.setUp()
+            answer = self.post(body={"accountId": 123})
+            stage()
+            answer.cancel()
+            self.failureResultOf(answer, CancelledError)
+            self.broker.flush()
+            self.assert_nothing_runs()
+
     def test_no_request_is_sent_twice_whatever_happens_to_its_connection(self) -> None:
         for lose in (
             self.lose,

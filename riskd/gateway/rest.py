@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
@@ -36,6 +36,7 @@ from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.session import Session
 
 _log = Logger()
+_T = TypeVar("_T")
 
 CHANGE_SECONDS: Final = 4.0
 """How long a change may take to be answered; then it is looked up what became of it."""
@@ -70,17 +71,17 @@ class Rest:
         :param seconds: how long all of it may take.
         :raises GatewayError: it was refused, or not answered.
         """
-        answer = Deferred.fromCoroutine(self._exchange(request, body, token))
+        answer = _cancellable(Deferred.fromCoroutine(self._exchange(request, body, token)))
         late = self._clock.callLater(seconds, answer.cancel)
         try:
             return await answer
         except GatewayError:
             raise
+        except CancelledError:
+            if late.active():
+                raise
+            raise BrokerFaultError(request, f"nothing in {seconds:g} s") from None
         except Exception as error:  # noqa: BLE001  # whatever goes wrong on the way, nobody knows the outcome
-            if not late.active():
-                raise BrokerFaultError(request, f"nothing in {seconds:g} s") from None
-            if _is_cancellation(error):
-                raise CancelledError from None
             raise BrokerFaultError(request, _why(error)) from None
         finally:
             if late.active():
@@ -225,23 +226,29 @@ def _retry_after(response: IResponse) -> str | None:
     return values[0] if values else None
 
 
-def _is_cancellation(error: Exception) -> bool:
-    """Tell whether a request failed because nobody waits for it any more, however it is wrapped."""
-    if isinstance(error, CancelledError):
-        return True
-    return any(reason.check(CancelledError) for reason in _reasons(error))
+def _cancellable(answer: Deferred[_T]) -> Deferred[_T]:
+    """Return ``answer``, so that who cancels it is told nothing else, whatever stage it was in."""
+    is_wanted = True
 
+    def cancel(_outer: Deferred[_T]) -> None:
+        nonlocal is_wanted
+        is_wanted = False
+        answer.cancel()
 
-def _reasons(error: Exception) -> list[Failure]:
-    reasons: list[Failure] = getattr(error, "reasons", [])
-    return reasons
+    def hand_on(result: _T | Failure) -> None:
+        if is_wanted:
+            outer.callback(result)
+
+    outer: Deferred[_T] = Deferred(cancel)
+    answer.addBoth(hand_on)
+    return outer
 
 
 def _why(error: Exception) -> str:
     """Return what went wrong on the way, in words without the names of classes."""
     if isinstance(error, ConnectError):
         return "no connection"
-    reasons = _reasons(error)
+    reasons: list[Failure] = getattr(error, "reasons", [])
     if reasons:
         return "; ".join(reason.getErrorMessage() for reason in reasons)
     return str(error) or type(error).__name__
