@@ -450,6 +450,27 @@ class ReadTests(RequestsTestCase):
         self.clock.advance(100)
         self.assertEqual(self.post.count, 2)
 
+    def test_401_may_come_at_any_of_the_tries(self) -> None:
+        for faults in range(4):
+            self.setUp()
+            answer = self.read()
+            for _ in range(faults):
+                self.post.fail(FAULT)
+                self.clock.advance(1.3)
+            self.post.fail(UNAUTHORIZED)
+            self.session.log_in()
+            self.post.answer(orders=[])
+            self.assertEqual(self.successResultOf(answer)["orders"], [])
+
+    def test_a_fault_after_401_is_asked_again_all_the_same(self) -> None:
+        answer = self.read()
+        self.post.fail(UNAUTHORIZED)
+        self.session.log_in()
+        self.post.fail(FAULT)
+        self.clock.advance(0.24)
+        self.post.answer(orders=[])
+        self.successResultOf(answer)
+
     def test_after_429_it_is_not_asked_before_the_broker_wants_it(self) -> None:
         answer = self.read()
         self.post.fail(TOO_MANY)

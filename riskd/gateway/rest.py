@@ -168,25 +168,23 @@ class BrokerRequests:
 
         :raises GatewayError: it was refused, or not answered.
         """
+        waits = iter(READ_AGAIN_SECONDS)
+        seconds, later_seconds = READ_SECONDS
         has_logged_in = False
-        for tries, wait in enumerate((*READ_AGAIN_SECONDS, None)):
-            seconds = READ_SECONDS[min(tries, len(READ_SECONDS) - 1)]
+        while True:
             try:
                 return await self._ask(request, body, seconds, urgent=urgent)
             except TokenRefusedError:
                 if has_logged_in:
                     raise
                 has_logged_in = True
-            except TooManyRequestsError as error:
-                if wait is None or error.seconds > wait:
-                    raise
-                await self._sleep(wait)
-            except BrokerFaultError as error:
-                if wait is None:
+            except (TooManyRequestsError, BrokerFaultError) as error:
+                wait = next(waits, None)
+                if wait is None or _least_wait(error) > wait:
                     raise
                 _log.debug("{error}; it is asked again", error=error)
                 await self._sleep(wait)
-        raise AssertionError("the last try returns or raises")
+            seconds = later_seconds
 
     async def change(self, request: str, body: Payload) -> Payload:
         """Return the fields of the answer to a request that changes something; it is sent once.
@@ -219,6 +217,10 @@ class BrokerRequests:
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._clock, seconds * self._random.uniform(0.8, 1.2))
+
+
+def _least_wait(error: TooManyRequestsError | BrokerFaultError) -> float:
+    return error.seconds if isinstance(error, TooManyRequestsError) else 0.0
 
 
 def _retry_after(response: IResponse) -> str | None:
