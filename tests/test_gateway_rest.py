@@ -7,6 +7,8 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -14,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.answers import BrokerFaultError, TokenRefusedError, TooManyRequestsError
 from riskd.gateway.credentials import Secret
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx import make_agent
-from riskd.gateway.rest import CHANGE_SECONDS, BrokerRequests, Rest
+from riskd.gateway.rest import ANSWER_SECONDS, CHANGE_SECONDS, BrokerRequests, Rest
 from tests.broker_help import HttpConnection, MemoryBroker, MemoryPost, Upper, logged, observed
 
 TOKEN = Secret("the-token")
@@ -403,7 +405,7 @@ class ReadTests(RequestsTestCase):
         answer = self.read()
         self.assertEqual(self.post.asked[0].seconds, 2.5)
         self.post.fail(FAULT)
-        self.clock.advance(0.24)
+        self.clock.advance(0.2)
         self.assertEqual(self.post.asked[0].seconds, 5)
         self.post.answer(orders=[])
         self.assertEqual(self.successResultOf(answer)["orders"], [])
@@ -414,7 +416,7 @@ class ReadTests(RequestsTestCase):
         for number in range(4):
             moments.append(self.clock.seconds())
             self.post.fail(BrokerFaultError("Order/search", f"fault {number}"))
-            self.clock.pump([0.01] * 130)
+            self.clock.pump([0.01] * 101)
         error = self.failureResultOf(answer, BrokerFaultError).value
         self.assertIn("fault 3", str(error))
         self.clock.advance(100)
@@ -422,7 +424,7 @@ class ReadTests(RequestsTestCase):
 
     def test_the_waits_between_are_spread(self) -> None:
         answer = self.read()
-        for wait in (0.24, 0.6, 1.2):
+        for wait in (0.2, 0.5, 1.0):
             self.post.fail(FAULT)
             self.clock.advance(wait - 0.01)
             self.assertEqual(self.post.asked, [])
@@ -456,7 +458,7 @@ class ReadTests(RequestsTestCase):
             answer = self.read()
             for _ in range(faults):
                 self.post.fail(FAULT)
-                self.clock.advance(1.3)
+                self.clock.advance(1)
             self.post.fail(UNAUTHORIZED)
             self.session.log_in()
             self.post.answer(orders=[])
@@ -467,7 +469,7 @@ class ReadTests(RequestsTestCase):
         self.post.fail(UNAUTHORIZED)
         self.session.log_in()
         self.post.fail(FAULT)
-        self.clock.advance(0.24)
+        self.clock.advance(0.2)
         self.post.answer(orders=[])
         self.successResultOf(answer)
 
@@ -481,9 +483,36 @@ class ReadTests(RequestsTestCase):
     def test_after_429_without_a_wait_it_is_asked_again(self) -> None:
         answer = self.read()
         self.post.fail(TooManyRequestsError("Order/search", 0.0))
-        self.clock.advance(0.24)
+        self.clock.advance(0.2)
         self.post.answer(orders=[])
         self.successResultOf(answer)
+
+    def test_it_stops_in_time(self) -> None:
+        """Whoever waits as long as the gateway promises has an answer, or the last error."""
+        self.assert_it_stops([])
+        self.assertEqual(self.post.count, 2)
+
+    @given(st.lists(st.tuples(st.floats(0, 6), st.sampled_from([FAULT, TOO_MANY, UNAUTHORIZED]))))
+    def test_it_stops_in_time_however_it_fails(
+        self, failures: list[tuple[float, GatewayError]]
+    ) -> None:
+        self.setUp()
+        self.assert_it_stops(failures)
+
+    def assert_it_stops(self, failures: list[tuple[float, GatewayError]]) -> None:
+        answer = self.read()
+        left = [*failures, *[(99.0, FAULT)] * 5]
+        while not answer.called:
+            self.assertTrue(self.clock.seconds() < ANSWER_SECONDS, self.clock.seconds())
+            if self.post.asked:
+                seconds, error = left.pop(0)
+                self.clock.advance(min(seconds, self.post.asked[0].seconds))
+                self.post.fail(error)
+                self.session.log_in()
+            else:
+                self.clock.advance(0.05)
+        self.assertIs(self.failureResultOf(answer, GatewayError).value, error)
+        self.assertTrue(self.clock.seconds() <= ANSWER_SECONDS + 0.05)
 
     def test_who_gives_up_at_any_moment_leaves_nothing_running(self) -> None:
         def wait_for_token() -> None:
@@ -553,7 +582,7 @@ class RoomTests(RequestsTestCase):
         self.spend(138, urgent=False)
         answer = self.read()
         self.post.fail(FAULT)
-        self.clock.advance(0.24)
+        self.clock.advance(0.2)
         self.assertFalse(self.requests.has_room(1))
         self.post.answer()
         self.successResultOf(answer)

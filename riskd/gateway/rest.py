@@ -38,6 +38,9 @@ from riskd.gateway.session import Session
 _log = Logger()
 _T = TypeVar("_T")
 
+ANSWER_SECONDS: Final = 8.0
+"""How long a request may take, with all the tries of a read."""
+
 CHANGE_SECONDS: Final = 4.0
 """How long a change may take to be answered; then it is looked up what became of it."""
 
@@ -168,6 +171,7 @@ class BrokerRequests:
 
         :raises GatewayError: it was refused, or not answered.
         """
+        deadline = self._clock.seconds() + ANSWER_SECONDS
         waits = iter(READ_AGAIN_SECONDS)
         seconds, later_seconds = READ_SECONDS
         has_logged_in = False
@@ -175,16 +179,19 @@ class BrokerRequests:
             try:
                 return await self._ask(request, body, seconds, urgent=urgent)
             except TokenRefusedError:
-                if has_logged_in:
+                if has_logged_in or self._left(deadline) <= 0:
                     raise
                 has_logged_in = True
             except (TooManyRequestsError, BrokerFaultError) as error:
                 wait = next(waits, None)
-                if wait is None or _least_wait(error) > wait:
+                if wait is None or _least_wait(error) > wait or self._left(deadline) <= wait:
                     raise
                 _log.debug("{error}; it is asked again", error=error)
                 await self._sleep(wait)
-            seconds = later_seconds
+            seconds = min(later_seconds, self._left(deadline))
+
+    def _left(self, deadline: float) -> float:
+        return deadline - self._clock.seconds()
 
     async def change(self, request: str, body: Payload) -> Payload:
         """Return the fields of the answer to a request that changes something; it is sent once.
@@ -216,7 +223,7 @@ class BrokerRequests:
         return fields
 
     async def _sleep(self, seconds: float) -> None:
-        await deferLater(self._clock, seconds * self._random.uniform(0.8, 1.2))
+        await deferLater(self._clock, seconds * self._random.uniform(0.6, 1.0))
 
 
 def _least_wait(error: TooManyRequestsError | BrokerFaultError) -> float:
