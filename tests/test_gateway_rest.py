@@ -397,6 +397,16 @@ class ChangeTests(RequestsTestCase):
         self.clock.advance(100)
         self.assertEqual(self.post.count, 0)
 
+    def test_it_goes_with_the_token_that_is_good_when_it_is_sent(self) -> None:
+        self.spend(200)
+        answer = self.change()
+        self.session.discard(TOKEN)
+        self.session.log_in()
+        self.clock.advance(60)
+        self.assertEqual(self.post.asked[0].token, Secret("token 1"))
+        self.post.answer()
+        self.successResultOf(answer)
+
 
 class ReadTests(RequestsTestCase):
     """What changes nothing."""

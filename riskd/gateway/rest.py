@@ -144,7 +144,7 @@ class BrokerRequests:
     :param session: has the token.
     :param clock: times the tries.
     :param random: spreads them.
-    :param answered: called whenever the broker has answered, whatever it said.
+    :param answered: called whenever the broker has done what was asked, or refused it.
     """
 
     def __init__(
@@ -205,6 +205,8 @@ class BrokerRequests:
         token = await self._session.token()
         while wait := self._budget.wait(self._clock.seconds(), urgent=urgent):
             await deferLater(self._clock, wait)
+            # It may have ended meanwhile.
+            token = await self._session.token()
         self._budget.spend(self._clock.seconds())
         try:
             fields = await self._rest.post(request, body, token, seconds)
