@@ -20,7 +20,17 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.credentials import Credentials, Secret
+from riskd.gateway.hub import HubConnection, HubError
 from riskd.gateway.interface import Payload
+from riskd.gateway.signalr import (
+    Completion,
+    Invocation,
+    Message,
+    RecordReader,
+    decode,
+    encode,
+    encode_handshake_response,
+)
 from tests.memory import MemoryTransport
 
 THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)
@@ -28,6 +38,9 @@ THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)
 
 API_KEY = "the-API-key"
 CREDENTIALS = Credentials("trader", Secret(API_KEY))
+
+
+TOKEN = Secret("the-token")
 
 
 class Upper(Random):
@@ -116,6 +129,40 @@ def logged(events: list[LogEvent]) -> str:
     return "\n".join(f"{formatEvent(event)} {event!r}" for event in events)
 
 
+class MemorySession:
+    """Has a token, until it is discarded, and another when the test says so."""
+
+    def __init__(self) -> None:
+        self.current: Secret | None = TOKEN
+        self.waiting: list[Deferred[Secret]] = []
+        self.discarded: list[Secret] = []
+        self.logins = 0
+
+    def token(self) -> Deferred[Secret]:
+        waiter: Deferred[Secret] = Deferred()
+        if self.current is None:
+            self.waiting.append(waiter)
+        else:
+            waiter.callback(self.current)
+        return waiter
+
+    def is_current(self, token: Secret) -> bool:
+        return token == self.current
+
+    def discard(self, token: Secret) -> None:
+        self.discarded.append(token)
+        if token == self.current:
+            self.current = None
+
+    def log_in(self) -> None:
+        self.logins += 1
+        self.current = Secret(f"token {self.logins}")
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(self.current)
+
+
 class HttpConnection:
     """The broker's end of an HTTP connection."""
 
@@ -186,3 +233,110 @@ class MemoryBroker:
         """Let what was asked be sent."""
         for _ in range(4):
             self.reactor.advance(0)
+
+
+class HubEnd:
+    """The broker's end of a hub's conversation.
+
+    :ivar said: what the client has said, the handshake apart.
+    """
+
+    def __init__(self, clock: Clock, heard: Callable[[Invocation], None]) -> None:
+        self._reader = RecordReader()
+        self._handshake: bytes | None = None
+        self._answered = 0
+        self._has_shaken = False
+        self.said: list[Message | None] = []
+        self.is_dropped = False
+        self.conversation = HubConnection(clock, self._take, self._drop, heard)
+        self.conversation.begin()
+
+    def _take(self, data: bytes) -> None:
+        for record in self._reader.feed(data):
+            if self._handshake is None:
+                self._handshake = record
+            else:
+                self.said.append(decode(record))
+
+    def _drop(self) -> None:
+        self.is_dropped = True
+        self.conversation.end("the connection was lost")
+
+    @property
+    def handshake(self) -> bytes | None:
+        """The first record of the client."""
+        return self._handshake
+
+    @property
+    def asked(self) -> list[Invocation]:
+        """What the client has invoked, and has not been answered."""
+        invoked = [message for message in self.said if isinstance(message, Invocation)]
+        return invoked[self._answered :]
+
+    def send(self, *records: bytes) -> None:
+        self.conversation.received(b"".join(records))
+
+    def shake_hands(self) -> None:
+        if not self._has_shaken:
+            self._has_shaken = True
+            self.send(encode_handshake_response())
+
+    def complete(self, error: str | None = None) -> Invocation:
+        """Answer what was asked first."""
+        invocation = self.asked[0]
+        self._answered += 1
+        assert invocation.invocation_id is not None
+        self.send(encode(Completion(invocation.invocation_id, error=error)))
+        return invocation
+
+    def complete_all(self) -> None:
+        while self.asked:
+            self.complete()
+
+    def tell(self, target: str, *arguments: Any) -> None:
+        self.send(encode(Invocation(target, arguments)))
+
+    def open(self) -> None:
+        """Shake hands, and accept all that is subscribed."""
+        self.shake_hands()
+        self.complete_all()
+
+
+class Try(NamedTuple):
+    """A connection to a hub that is being made."""
+
+    moment: float
+    token: Secret
+    heard: Callable[[Invocation], None]
+    made: Deferred[HubConnection]
+
+
+class MemoryHub:
+    """Makes connections to a hub when the test says so."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.tries: list[Try] = []
+        self.given_up = 0
+
+    async def __call__(self, token: Secret, heard: Callable[[Invocation], None]) -> HubConnection:
+        made: Deferred[HubConnection] = Deferred(self._give_up)
+        self.tries.append(Try(self._clock.seconds(), token, heard, made))
+        return await made
+
+    def _give_up(self, _made: Deferred[HubConnection]) -> None:
+        self.given_up += 1
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether a connection is being made."""
+        return bool(self.tries) and not self.tries[-1].made.called
+
+    def accept(self) -> HubEnd:
+        latest = self.tries[-1]
+        end = HubEnd(self._clock, latest.heard)
+        latest.made.callback(end.conversation)
+        return end
+
+    def refuse(self, error: HubError | None = None) -> None:
+        self.tries[-1].made.errback(error or HubError("no connection"))
