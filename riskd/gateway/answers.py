@@ -20,9 +20,7 @@ from riskd.gateway.interface import (
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
-_SERVER_ERRORS: Final = 500
 
 MAX_RETRY_AFTER: Final = 60.0
 
@@ -62,11 +60,12 @@ def read_answer(request: str, status: int, retry_after: str | None, body: bytes)
         raise TokenRefusedError(request, "HTTP 401, the token is not valid")
     if status == _TOO_MANY:
         raise TooManyRequestsError(request, _seconds(retry_after))
-    if status >= _SERVER_ERRORS:
-        raise BrokerFaultError(request, f"HTTP {status}")
-    if status != _OK:
+    if status == _BAD_REQUEST:
         # It was not understood, and will not be if it is asked again.
         raise GatewayRefusedError(request, -status, f"HTTP {status}{_hint(body)}")
+    if status != _OK:
+        # It may come from what stands between: that an order is not found is not told so.
+        raise BrokerFaultError(request, f"HTTP {status}")
     return _read_envelope(request, body)
 
 
@@ -77,10 +76,10 @@ def _read_envelope(request: str, body: bytes) -> Payload:
         raise BrokerFaultError(request, f"the answer is no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise BrokerFaultError(request, "the answer is no JSON object")
-    code = fields.get("errorCode")
-    if fields.get("success") is True and code in (0, None):
+    has_succeeded, code = fields.get("success"), fields.get("errorCode")
+    if has_succeeded is True and code in (0, None):
         return fields
-    if type(code) is not int:
+    if type(code) is not int or (code == 0 and has_succeeded is not False):
         raise BrokerFaultError(request, f"the answer has no error code: {_shown(code)}")
     raise GatewayRefusedError(request, code, _words(fields.get("errorMessage")))
 

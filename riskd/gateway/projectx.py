@@ -29,7 +29,7 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.quotes import QuoteFeed
-from riskd.gateway.rest import BrokerRequests, Rest
+from riskd.gateway.rest import ANSWER_SECONDS, BrokerRequests, Rest
 from riskd.gateway.session import Session
 from riskd.gateway.signalr import Invocation
 
@@ -57,7 +57,7 @@ class ProjectXGateway:
     """
 
     name = "projectx"
-    answer_seconds = 8.0
+    answer_seconds = ANSWER_SECONDS
 
     def __init__(
         self,

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import readBody
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -34,6 +36,10 @@ from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.session import Session
 
 _log = Logger()
+_T = TypeVar("_T")
+
+ANSWER_SECONDS: Final = 8.0
+"""How long a request may take, with all the tries of a read."""
 
 CHANGE_SECONDS: Final = 4.0
 """How long a change may take to be answered; then it is looked up what became of it."""
@@ -68,17 +74,17 @@ class Rest:
         :param seconds: how long all of it may take.
         :raises GatewayError: it was refused, or not answered.
         """
-        answer = Deferred.fromCoroutine(self._exchange(request, body, token))
+        answer = _cancellable(Deferred.fromCoroutine(self._exchange(request, body, token)))
         late = self._clock.callLater(seconds, answer.cancel)
         try:
             return await answer
         except GatewayError:
             raise
+        except CancelledError:
+            if late.active():
+                raise
+            raise BrokerFaultError(request, f"nothing in {seconds:g} s") from None
         except Exception as error:  # noqa: BLE001  # whatever goes wrong on the way, nobody knows the outcome
-            if not late.active():
-                raise BrokerFaultError(request, f"nothing in {seconds:g} s") from None
-            if _is_cancellation(error):
-                raise CancelledError from None
             raise BrokerFaultError(request, _why(error)) from None
         finally:
             if late.active():
@@ -94,9 +100,41 @@ class Rest:
             headers=headers,
             # A token is shown to nobody but the broker.
             allow_redirects=False,
+            unbuffered=True,
         )
-        content = await readBody(response)
-        return read_answer(request, response.code, _retry_after(response), content)
+        content = _Body()
+        response.deliverBody(content)
+        return read_answer(request, response.code, _retry_after(response), await content.whole)
+
+
+class _Body(Protocol):
+    """Puts a body together; whoever waits for it no more ends its connection.
+
+    :ivar whole: fires with it.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._is_wanted = True
+        self.whole: Deferred[bytes] = Deferred(self._give_up)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_wanted:
+            self._pieces.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._is_wanted:
+            return
+        # Of a body that ends with its connection, JSON tells whether it is whole.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(b"".join(self._pieces))
+        else:
+            self.whole.errback(reason)
+
+    def _give_up(self, _whole: Deferred[bytes]) -> None:
+        self._is_wanted = False
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 class BrokerRequests:
@@ -106,7 +144,7 @@ class BrokerRequests:
     :param session: has the token.
     :param clock: times the tries.
     :param random: spreads them.
-    :param answered: called whenever the broker has answered, whatever it said.
+    :param answered: called whenever the broker has done what was asked, or refused it.
     """
 
     def __init__(
@@ -133,25 +171,27 @@ class BrokerRequests:
 
         :raises GatewayError: it was refused, or not answered.
         """
+        deadline = self._clock.seconds() + ANSWER_SECONDS
+        waits = iter(READ_AGAIN_SECONDS)
+        seconds, later_seconds = READ_SECONDS
         has_logged_in = False
-        for tries, wait in enumerate((*READ_AGAIN_SECONDS, None)):
-            seconds = READ_SECONDS[min(tries, len(READ_SECONDS) - 1)]
+        while True:
             try:
                 return await self._ask(request, body, seconds, urgent=urgent)
             except TokenRefusedError:
-                if has_logged_in:
+                if has_logged_in or self._left(deadline) <= 0:
                     raise
                 has_logged_in = True
-            except TooManyRequestsError as error:
-                if wait is None or error.seconds > wait:
-                    raise
-                await self._sleep(wait)
-            except BrokerFaultError as error:
-                if wait is None:
+            except (TooManyRequestsError, BrokerFaultError) as error:
+                wait = next(waits, None)
+                if wait is None or _least_wait(error) > wait or self._left(deadline) <= wait:
                     raise
                 _log.debug("{error}; it is asked again", error=error)
                 await self._sleep(wait)
-        raise AssertionError("the last try returns or raises")
+            seconds = min(later_seconds, self._left(deadline))
+
+    def _left(self, deadline: float) -> float:
+        return deadline - self._clock.seconds()
 
     async def change(self, request: str, body: Payload) -> Payload:
         """Return the fields of the answer to a request that changes something; it is sent once.
@@ -165,6 +205,8 @@ class BrokerRequests:
         token = await self._session.token()
         while wait := self._budget.wait(self._clock.seconds(), urgent=urgent):
             await deferLater(self._clock, wait)
+            # It may have ended meanwhile.
+            token = await self._session.token()
         self._budget.spend(self._clock.seconds())
         try:
             fields = await self._rest.post(request, body, token, seconds)
@@ -183,7 +225,11 @@ class BrokerRequests:
         return fields
 
     async def _sleep(self, seconds: float) -> None:
-        await deferLater(self._clock, seconds * self._random.uniform(0.8, 1.2))
+        await deferLater(self._clock, seconds * self._random.uniform(0.6, 1.0))
+
+
+def _least_wait(error: TooManyRequestsError | BrokerFaultError) -> float:
+    return error.seconds if isinstance(error, TooManyRequestsError) else 0.0
 
 
 def _retry_after(response: IResponse) -> str | None:
@@ -191,23 +237,29 @@ def _retry_after(response: IResponse) -> str | None:
     return values[0] if values else None
 
 
-def _is_cancellation(error: Exception) -> bool:
-    """Tell whether a request failed because nobody waits for it any more, however it is wrapped."""
-    if isinstance(error, CancelledError):
-        return True
-    return any(reason.check(CancelledError) for reason in _reasons(error))
+def _cancellable(answer: Deferred[_T]) -> Deferred[_T]:
+    """Return ``answer``, so that who cancels it is told nothing else, whatever stage it was in."""
+    is_wanted = True
 
+    def cancel(_outer: Deferred[_T]) -> None:
+        nonlocal is_wanted
+        is_wanted = False
+        answer.cancel()
 
-def _reasons(error: Exception) -> list[Failure]:
-    reasons: list[Failure] = getattr(error, "reasons", [])
-    return reasons
+    def hand_on(result: _T | Failure) -> None:
+        if is_wanted:
+            outer.callback(result)
+
+    outer: Deferred[_T] = Deferred(cancel)
+    answer.addBoth(hand_on)
+    return outer
 
 
 def _why(error: Exception) -> str:
     """Return what went wrong on the way, in words without the names of classes."""
     if isinstance(error, ConnectError):
         return "no connection"
-    reasons = _reasons(error)
+    reasons: list[Failure] = getattr(error, "reasons", [])
     if reasons:
         return "; ".join(reason.getErrorMessage() for reason in reasons)
     return str(error) or type(error).__name__

@@ -49,9 +49,17 @@ LOGOUT_STEP_SECONDS: Final = 2.0
 LOGOUT_MAX_SECONDS: Final = 15.0
 LOGOUT_WINDOW_SECONDS: Final = 120.0
 LOGOUTS_IN_A_ROW: Final = 5
-"""More logouts than these in the window mean that another program uses the same key."""
+"""More logouts than these in the window mean that another program uses the same key.
+
+It is taken to go on until there was no logout for as long as the window.
+"""
 
 _CHECK_SECONDS: Final = 30.0
+
+_CONTENDED: Final = (
+    "The broker keeps logging riskd out: another program seems to use the same API key; "
+    f"riskd tries once in {REFUSED_SECONDS:g} s"
+)
 
 _REFUSALS: Final = {
     3: "the user name or the API key is wrong",
@@ -107,8 +115,9 @@ class Session:
         self._token: Secret | None = None
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._not_before = 0.0
-        self._given_up: deque[float] = deque()
+        self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
+        self._is_stopped = False
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
         self._check = LoopingCall(self._look_at_clock)
@@ -119,7 +128,8 @@ class Session:
         self._check.start(_CHECK_SECONDS, now=False).addErrback(_log_mistake)
 
     def stop(self) -> None:
-        """Get no token any more; whoever waits for one waits in vain."""
+        """Get no token any more; whoever waits for one, now or later, waits in vain."""
+        self._is_stopped = True
         if self._check.running:
             self._check.stop()
         for under_way in (self._getting, self._renewing, *self._waiting):
@@ -129,6 +139,9 @@ class Session:
     def token(self) -> Deferred[Secret]:
         """Fire with the token, as soon as there is one."""
         waiter: Deferred[Secret] = Deferred(self._forget)
+        if self._is_stopped:
+            waiter.cancel()
+            return waiter
         if self._token is not None:
             waiter.callback(self._token)
             return waiter
@@ -155,35 +168,45 @@ class Session:
         if token != self._token:
             return
         self._token = None
+        if self._renewing is not None:
+            # There is nothing to renew any more; whoever needs a token logs in.
+            self._renewing.cancel()
         now = self._clock.seconds()
+        self._forget_logouts(now)
         self._given_up.append(now)
-        while self._given_up[0] <= now - LOGOUT_WINDOW_SECONDS:
-            self._given_up.popleft()
         wait = min(step * len(self._given_up), LOGOUT_MAX_SECONDS)
-        if len(self._given_up) > LOGOUTS_IN_A_ROW:
+        if self._is_contended:
             wait = REFUSED_SECONDS
-            self._tell_trouble(
-                "The broker keeps logging riskd out: another program seems to use the same API key; "
-                f"riskd tries once in {REFUSED_SECONDS:g} s"
-            )
+            self._tell_trouble(_CONTENDED)
         _log.warn("the broker has ended the login; the next is due in {wait} s", wait=wait)
         self._not_before = max(self._not_before, now + wait)
+
+    @property
+    def _is_contended(self) -> bool:
+        return len(self._given_up) > LOGOUTS_IN_A_ROW
+
+    def _forget_logouts(self, now: float) -> None:
+        """Forget those that are too old to count; of another program's, all or none."""
+        begin = now - LOGOUT_WINDOW_SECONDS
+        while self._given_up and self._given_up[-1 if self._is_contended else 0] <= begin:
+            self._given_up.popleft()
 
     def _forget(self, waiter: Deferred[Secret]) -> None:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 
     async def _get(self) -> None:
-        """Log in, however often it takes, and tell whoever waits."""
+        """Log in, however often it takes, until nobody waits."""
         try:
-            while self._token is None:
-                await self._wait_until(self._not_before)
-                await self._try_to_log_in()
+            while self._waiting:
+                if self._token is not None:
+                    # Whoever is told may give it up, or keep another from waiting.
+                    self._waiting.pop(0).callback(self._token)
+                else:
+                    await self._wait_until(self._not_before)
+                    await self._try_to_log_in()
         finally:
             self._getting = None
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(self._token)
 
     async def _wait_until(self, moment: float) -> None:
         wait = moment - self._clock.seconds()
@@ -204,8 +227,7 @@ class Session:
         else:
             self._backoff.succeeded()
             self._take(token)
-            if len(self._given_up) <= LOGOUTS_IN_A_ROW:
-                self._tell_trouble("")
+            self._tell_trouble(_CONTENDED if self._is_contended else "")
 
     def _put_off(self, seconds: float, sentence: str) -> None:
         _log.error("{sentence}; next try in {seconds:.1f} s", sentence=sentence, seconds=seconds)
@@ -222,17 +244,20 @@ class Session:
     def _take(self, token: Secret) -> None:
         now = self._now()
         self._token = token
-        ends = _end_of(token) or now + LIFETIME
+        ends = _end_of(token)
+        if ends is None or ends <= now:
+            # Of two clocks that differ so much, neither says when it ends.
+            ends = now + LIFETIME
         self._renew_at = now + (ends - now) * RENEWED_AFTER
         _log.info("logged in; the token is good until {ends}", ends=ends)
 
     # Renewing.
 
     def _look_at_clock(self) -> None:
-        if self._given_up and self._given_up[-1] <= self._clock.seconds() - LOGOUT_WINDOW_SECONDS:
-            self._given_up.clear()
-            if self._token is not None:
-                self._tell_trouble("")
+        was_contended = self._is_contended
+        self._forget_logouts(self._clock.seconds())
+        if was_contended and not self._is_contended and self._token is not None:
+            self._tell_trouble("")
         is_due = self._token is not None and self._now() >= self._renew_at
         if is_due and self._renewing is None:
             self._renewing = Deferred()
@@ -247,6 +272,7 @@ class Session:
             token = await self._validated(old)
         except (GatewayError, CredentialsError) as error:
             # The old one is good for some hours yet; it is tried again soon.
+            self._renew_at = self._now() + timedelta(seconds=REFUSED_SECONDS)
             _log.warn("the token was not renewed: {error}", error=error)
             return
         finally:
