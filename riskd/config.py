@@ -110,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a configuration says.
 
     :ivar strict_mode: whether every breach closes everything and locks the account for good.
+    :ivar text: the text that says so; empty for settings that were not read.
     """
 
     accounts: tuple[AccountSettings, ...]
@@ -117,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     practice: PracticeSettings = PracticeSettings()
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
+    text: str = ""
 
 
 PRACTICE_ACCOUNTS: Final = (
@@ -184,6 +186,7 @@ def read(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
         practice=document.practice,
         server=document.server,
         strict_mode=document.strict_mode,
+        text=text,
     )
 
 

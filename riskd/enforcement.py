@@ -77,8 +77,6 @@ _CLOSE_REFUSED_FOR_GOOD: Final = {
 _ORDER_REJECTED: Final = 2
 _ORDER_UNKNOWN: Final = 1
 
-_serial = itertools.count(1)
-
 
 class _Canceling(Enum):
     """What came of a request to cancel an order."""
@@ -130,6 +128,7 @@ class Enforcer:
         self._tally = _Tally()
         self._busy: dict[object, Deferred[None]] = {}
         self._unprotected: dict[str, float] = {}
+        self._placed = itertools.count(1)
 
     @property
     def is_flattening(self) -> bool:
@@ -442,7 +441,7 @@ class Enforcer:
     # Stops.
 
     async def _place_stop(self, rule_id: str, wanted: PlaceStop) -> None:
-        tag = f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(_serial)}"
+        tag = f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(self._placed)}"
         order_id: int | None = None
         try:
             order_id = await self._ask(
