@@ -20,7 +20,7 @@ from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.practice.faults import NO_FAULTS, Faults
 from riskd.practice.gateway import PracticeGateway
-from riskd.recording.lines import Recording
+from riskd.recording.lines import Recording, Stopped
 from riskd.recording.player import Played, replay
 from riskd.recording.recorded import RecordedPipeline
 from riskd.recording.recorder import Recorder
@@ -122,14 +122,23 @@ class RecordedDaemon:
 
     def kill(self) -> Path:
         """End it as a crash does, after all was written; return the recording."""
-        for call in self.clock.getDelayedCalls():
+        self.recorder._write_behind()
+        self.recorder._is_over = True
+        self.recorder._file.close()
+        self.pipeline._broadcast = lambda _event: None
+        self.pipeline._take(Stopped(), self._abandon)
+        self.gateway.stop()
+        for call in tuple(self.clock.getDelayedCalls()):
             if call.active():
                 call.cancel()
-        self.gateway.stop()
-        self.recorder._write_behind()
-        self.recorder._file.close()
         self.journal._store.close()
         return self.recordings[-1]
+
+    def _abandon(self) -> None:
+        pipeline = self.pipeline._stage.pipeline
+        pipeline.pause()
+        for account in pipeline.accounts.values():
+            account.warden.stop()
 
     def clean_up(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
