@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -210,3 +212,42 @@ class RecordingTests(SynchronousTestCase):
             read = Recording(io.BytesIO(whole + rest), "day.jsonl")
             first, second = read.turns()
             self.assertEqual((first.is_cut, second.is_cut, read.broke_off), (False, True, 4))
+
+
+class DocumentTests(SynchronousTestCase):
+    """``docs/recording.md`` says what is so."""
+
+    text = (Path(__file__).parent.parent / "docs" / "recording.md").read_text(encoding="utf-8")
+
+    def test_every_kind_and_its_fields_are_in_it(self) -> None:
+        _, _, table = self.text.partition("| `kind` |")
+        rows = [row.split("|") for row in table.partition("\n\n")[0].splitlines()]
+        documented = {
+            kind: re.findall("`([a-z_]+)`", row[2])
+            for row in rows
+            for kind in re.findall("`([a-z_]+)`", row[1])
+        }
+        fields = {
+            kind.__struct_config__.tag: [
+                field.encode_name for field in msgspec.structs.fields(kind)
+            ]
+            for kind in get_args(Came)
+        }
+        self.assertEqual(documented, fields)
+
+    def test_every_field_of_the_header_is_in_it(self) -> None:
+        for field in msgspec.structs.fields(Header):
+            self.assertIn(f"`{field.name}`", self.text)
+
+    def test_its_example_is_a_recording(self) -> None:
+        example = [
+            line.strip().encode() for line in self.text.splitlines() if line.startswith("    {")
+        ]
+        opened = recording(*example)
+        turns = list(opened.turns())
+        self.assertEqual(opened.header.recording, lines.FORMAT)
+        self.assertEqual((len(turns), opened.broke_off), (5, 0))
+        self.assertEqual(
+            [encode_line(turn.turn) for turn in turns],
+            [line for line in example if line.startswith(b'{"at":')],
+        )
