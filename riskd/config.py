@@ -156,6 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar strict_mode: whether every breach closes everything and locks the account for good.
     :ivar enforce: whether anything is done about a breach; if not, it is only told what would be.
+    :ivar text: the text that says so; empty for settings that were not read.
     """
 
     accounts: tuple[AccountSettings, ...]
@@ -164,6 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
     enforce: bool = True
+    text: str = ""
 
 
 PRACTICE_ACCOUNTS: Final = (
@@ -238,6 +240,7 @@ def read(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
         server=document.server,
         strict_mode=document.strict_mode,
         enforce=document.enforce,
+        text=text,
     )
 
 

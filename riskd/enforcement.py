@@ -80,8 +80,6 @@ _CLOSE_REFUSED_FOR_GOOD: Final = {
 _ORDER_REJECTED: Final = 2
 _ORDER_UNKNOWN: Final = 1
 
-_serial = itertools.count(1)
-
 
 class _Canceling(Enum):
     """What came of a request to cancel an order."""
@@ -134,6 +132,7 @@ class Enforcer:
         self._busy: dict[object, Deferred[None]] = {}
         self._unprotected: dict[str, float] = {}
         self._unknown_tags: dict[str, str] = {}
+        self._placed = itertools.count(1)
 
     @property
     def is_flattening(self) -> bool:
@@ -449,7 +448,9 @@ class Enforcer:
         # A tag is good for one order: as long as it is not known whether the broker took the last try,
         # the next goes under the same tag, and cannot become a second stop.
         earlier = self._unknown_tags.pop(wanted.contract_id, None)
-        tag = earlier or f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(_serial)}"
+        tag = (
+            earlier or f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(self._placed)}"
+        )
         order_id: int | None = None
         try:
             order_id = await self._ask(

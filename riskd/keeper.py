@@ -37,7 +37,7 @@ from riskd.events import (
     encode_data,
 )
 from riskd.gateway.interface import Payload
-from riskd.journal.service import JournalService
+from riskd.journal.interface import IJournal
 
 _log = Logger()
 
@@ -83,7 +83,7 @@ class AccountKeeper:
         self,
         account_id: int,
         watch: Iterable[str],
-        journal: JournalService,
+        journal: IJournal,
         broadcast: Callable[[Event], None],
         seconds: Callable[[], float],
     ) -> None:

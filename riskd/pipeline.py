@@ -40,7 +40,7 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.requests import in_time
-from riskd.journal.service import JournalService
+from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
 from riskd.keeper import SETTLED_SECONDS, AccountKeeper
 from riskd.lockouts import is_locked
@@ -102,7 +102,7 @@ class Pipeline(Service):
         clock: IReactorTime,
         gateway: IGateway,
         settings: Settings,
-        journal: JournalService,
+        journal: IJournal,
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule] | None = None,

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.task import react
+from twisted.logger import globalLogBeginner
 from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
@@ -41,10 +42,15 @@ from riskd.journal.files import default_directory
 from riskd.journal.log import read_log
 from riskd.journal.reader import StateFileError
 from riskd.lockouts import OPERATOR
+from riskd.recording.lines import Recording, RecordingError
+from riskd.recording.player import replay
+from riskd.recording.what_if import what_if
 from riskd.reports import encode_report
 from riskd.rules.discovery import RuleDiscoveryError, find_rules
 from riskd.rules.words import counted
 from riskd.tables import (
+    enforcement_summary,
+    enforcement_table,
     journal_csv,
     journal_json_lines,
     journal_table,
@@ -147,6 +153,18 @@ def _add_reading_commands(commands: Any, now: datetime) -> None:
     check = commands.add_parser("check-config", help="look for mistakes in a configuration")
     check.add_argument("file", type=Path, metavar="FILE")
     check.set_defaults(ask=None, run=check_config)
+
+    replay = commands.add_parser(
+        "replay", help="play a recording again, or see what other limits would have done"
+    )
+    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument(
+        "--config",
+        type=Path,
+        metavar="OTHER",
+        help="the other limits; without it, what was broadcast is written to standard output",
+    )
+    replay.set_defaults(ask=None, run=replay_recording)
 
     journal = commands.add_parser(
         "journal", help="show what was enforced, locked, reset and ordered"
@@ -299,6 +317,63 @@ def show_journal(options: argparse.Namespace) -> int:
     return _DONE
 
 
+def replay_recording(options: argparse.Namespace) -> int:
+    """Play a recording again; see what it says, and how much of it there is."""
+    # What the daemon logged on that day is in its log.
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    play = _replay_exactly if options.config is None else _replay_otherwise
+    try:
+        with options.file.open("rb") as file:
+            recording = Recording(file, str(options.file))
+            for summary in play(recording, options):
+                sys.stderr.write(f"{printable(summary)}\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RiskctlError(f"{options.file} cannot be read: {error.strerror}") from None
+    except (RecordingError, RuleDiscoveryError, ConfigError) as error:
+        raise RiskctlError(str(error)) from None
+    return _DONE
+
+
+def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Iterator[str]:
+    """Write what is broadcast; yield what there is to say of it."""
+    messages = timers = broadcasts = 0
+    for turn in replay(recording, find_rules()):
+        timers += turn.is_timer
+        messages += not turn.is_timer
+        broadcasts += len(turn.told)
+        for told in turn.told:
+            # Byte for byte, whatever the terminal's encoding.
+            sys.stdout.buffer.write(told + b"\n")
+    yield (
+        f"{messages:,} messages and {timers:,} timers replayed: "
+        f"{broadcasts:,} broadcasts, all as recorded"
+    )
+    yield from _end_of(recording)
+
+
+def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iterator[str]:
+    """Write what would have been enforced; yield how that compares to the day."""
+    catalogue = find_rules()
+    enforced = list(what_if(recording, load(options.config, catalogue), catalogue))
+    would_be = [(one.account_id, one.action) for one in enforced if not one.is_real]
+    for text in enforcement_table(would_be):
+        _say(text)
+    was = [one.action for one in enforced if one.is_real]
+    yield f"with {options.config}: {enforcement_summary(action for _, action in would_be)}"
+    yield f"on the day itself: {enforcement_summary(was)}"
+    yield from _end_of(recording)
+
+
+def _end_of(recording: Recording) -> Iterator[str]:
+    if recording.broke_off:
+        yield (
+            f"{recording.name} breaks off after line {recording.broke_off:,}: "
+            "riskd was killed, or still records"
+        )
+
+
 # What the daemon is asked.
 
 Ask = Callable[..., Awaitable[Any]]
@@ -441,7 +516,8 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> int:
-    sys.stderr.write(f"riskctl: {printable(text)}\n")
+    for line in text.splitlines():
+        sys.stderr.write(f"riskctl: {printable(line)}\n")
     return _FAILED
 
 

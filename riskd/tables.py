@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from riskd.events import EnforcementAction
 from riskd.journal.log import LogLine
 from riskd.reports import (
     AccountReport,
@@ -30,6 +32,7 @@ _HOUR: Final = 60 * _MINUTE
 _STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
+_ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
 
 _FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
@@ -147,10 +150,7 @@ def _figure(value: Decimal | None, unit: str) -> str:
 
 def journal_table(lines: Iterable[LogLine]) -> Iterator[str]:
     """Yield the log as lines for a terminal."""
-    rows = [
-        (line.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), line.kind, _sentence(line))
-        for line in lines
-    ]
+    rows = [(_local(line.at), line.kind, _sentence(line)) for line in lines]
     if not rows:
         yield "nothing is logged"
         return
@@ -187,11 +187,7 @@ def _enforcement_sentence(data: dict[str, Any]) -> str:
 
 def _lock_sentence(data: dict[str, Any]) -> str:
     until = data["locked_until"]
-    end = (
-        f"{datetime.fromisoformat(until).astimezone():%Y-%m-%d %H:%M:%S}"
-        if until
-        else "it is unlocked"
-    )
+    end = _local(datetime.fromisoformat(until)) if until else "it is unlocked"
     return f"locked until {end}: {data['reason']} ({data['rule_id']})"
 
 
@@ -262,6 +258,35 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
 
 
+# What was enforced, or would have been.
+
+
+def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[str]:
+    """Return actions, each with its account, as lines for a terminal."""
+    rows = [
+        (
+            _local(action.timestamp),
+            str(account),
+            action.rule_id,
+            action.action.value,
+            action.reason,
+        )
+        for account, action in actions
+    ]
+    lines = _table(_ENFORCEMENT_HEADER, rows, right=(1,)) if rows else ["nothing is enforced"]
+    return [printable(line) for line in lines]
+
+
+def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
+    """Return in words how many actions there are of each rule."""
+    of_rules = Counter(action.rule_id for action in actions)
+    total = counted(of_rules.total(), "action")
+    if not of_rules:
+        return total
+    rules = ", ".join(f"{number} by {rule}" for rule, number in sorted(of_rules.items()))
+    return f"{total}: {rules}"
+
+
 # Words and figures.
 
 
@@ -270,6 +295,10 @@ def when(moment: datetime, now: datetime) -> str:
     local = moment.astimezone()
     today = local.date() == now.astimezone().date()
     return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def _local(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def printable(text: str) -> str:

@@ -8,9 +8,10 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
@@ -35,10 +36,14 @@ from riskd.journal.store import Store
 from riskd.loopback import ListenError, check_interface, listen
 from riskd.pipeline import Pipeline
 from riskd.practice.gateway import PracticeGateway
+from riskd.recording.lines import RecordingError
+from riskd.recording.recorded import RecordedPipeline
+from riskd.recording.recorder import Recorder
 from riskd.rules.discovery import RuleDiscoveryError, find_rules
 from riskd.rules.interface import IRule
 
 _log = Logger()
+_AnyPipeline = TypeVar("_AnyPipeline", Pipeline, RecordedPipeline)
 
 DEFAULT_PORT = 8765
 _MAX_PORT = 65535
@@ -109,6 +114,13 @@ class Options(BaseOptions):
             "Directory of the journal and state file [default: riskd in the XDG state directory].",
             Path,
         ],
+        [
+            "record",
+            None,
+            None,
+            "New file to which all that comes in is recorded, for riskctl replay.",
+            Path,
+        ],
         ["log-format", None, "text", "How to write the log: text or json.", _log_format],
         [
             "practice-seed",
@@ -151,7 +163,22 @@ def makeService(options: Options) -> Daemon:
         gateway: IGateway = projectx_gateway(reactor, settings)
     else:
         gateway = _practice_gateway(reactor, settings, options["practice-seed"], state.path)
-    daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
+    try:
+        record = options["record"]
+        recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
+    except RecordingError as error:
+        for listening in sockets:
+            listening.close()
+        state.release()
+        _refuse(str(error))
+    pipeline: Pipeline | RecordedPipeline
+    if recorder is None:
+        daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
+    else:
+        make = partial(RecordedPipeline, recorder=recorder)
+        daemon, pipeline = _assemble(make, reactor, gateway, sockets, state, settings, catalogue)
+        # When everything else is done, for until then something may come in.
+        reactor.addSystemEventTrigger("after", "shutdown", recorder.close)
     reload = None
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
@@ -212,6 +239,19 @@ def assemble(
     catalogue: Mapping[str, IRule] | None = None,
 ) -> tuple[Daemon, Pipeline]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
+    return _assemble(Pipeline, reactor, gateway, sockets, state, settings, catalogue or {})
+
+
+def _assemble(
+    make_pipeline: Callable[..., _AnyPipeline],
+    reactor: Any,
+    gateway: IGateway,
+    sockets: list[socket.socket],
+    state: StateDirectory,
+    settings: Settings,
+    catalogue: Mapping[str, IRule],
+) -> tuple[Daemon, _AnyPipeline]:
+    """Return a daemon and its pipeline, which ``make_pipeline`` makes."""
     store = Store(state.path)
     journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
     factory = BroadcastServerFactory(
@@ -221,7 +261,9 @@ def assemble(
         max_clients=settings.server.max_clients,
         allowed_origins=settings.server.allowed_origins,
     )
-    pipeline = Pipeline(reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue)
+    pipeline = make_pipeline(
+        reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue
+    )
     control = ControlService(
         reactor,
         state.path / SOCKET_NAME,
@@ -253,7 +295,7 @@ class Reloader:
         path: Path,
         catalogue: Mapping[str, IRule],
         settings: Settings,
-        pipeline: Pipeline,
+        pipeline: Pipeline | RecordedPipeline,
         in_thread: Callable[[Callable[[], Settings]], Deferred[Settings]] = deferToThread,
     ) -> None:
         self._path = path

@@ -59,7 +59,9 @@ class ReadTests(SynchronousTestCase):
     """What a configuration says."""
 
     def test_an_account_is_enough(self) -> None:
-        self.assertEqual(read_text(ACCOUNT), Settings(accounts=(AccountSettings(id=123),)))
+        self.assertEqual(
+            read_text(ACCOUNT), Settings(accounts=(AccountSettings(id=123),), text=ACCOUNT)
+        )
 
     def test_everything_but_rules(self) -> None:
         settings = read_text(
@@ -470,7 +472,9 @@ class LoadTests(SynchronousTestCase):
 
     def test_a_file(self) -> None:
         self.path.write_text(ACCOUNT.replace("\n", "\r\n"), encoding="utf-8")
-        self.assertEqual(load(self.path, BY_KEY), read_text(ACCOUNT))
+        settings = load(self.path, BY_KEY)
+        self.assertEqual(in_effect(settings), in_effect(read_text(ACCOUNT)))
+        self.assertEqual(settings.text, ACCOUNT.replace("\n", "\r\n"))
 
     def test_a_key_file_is_beside_the_configuration(self) -> None:
         table = '[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{}"\n'
@@ -567,7 +571,7 @@ def in_effect(settings: Settings) -> Any:
         )
         for account in settings.accounts
     ]
-    return msgspec.structs.replace(settings, accounts=tuple(accounts))
+    return msgspec.structs.replace(settings, accounts=tuple(accounts), text="")
 
 
 def fields_of(kind: type[msgspec.Struct]) -> Iterator[str]:
@@ -620,7 +624,7 @@ class ExampleTests(SynchronousTestCase):
 
     def test_every_other_key_is_in_it(self) -> None:
         for kind in (GatewaySettings, ServerSettings, PracticeSettings, Settings):
-            self.check(EXAMPLE, kind, kind.__name__, "schedule")
+            self.check(EXAMPLE, kind, kind.__name__, "schedule", "text")
 
     def check(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:
         for key in fields_of(kind):

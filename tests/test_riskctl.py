@@ -42,6 +42,8 @@ from riskd.riskctl import (
 )
 from riskd.rules.interface import Gauge
 from riskd.tables import (
+    enforcement_summary,
+    enforcement_table,
     journal_csv,
     journal_json_lines,
     journal_table,
@@ -49,6 +51,9 @@ from riskd.tables import (
     rules_table,
     status_table,
 )
+from riskd.testing import make_event
+from tests.practice_daemon import ACCOUNT, MNQ
+from tests.recorded_daemon import RecordedDaemon
 from tests.test_control import NOW, AbortableTransport, FakeAccount, FakeDaemon, a_rule, position
 
 
@@ -520,3 +525,112 @@ class JournalTests(ZonedTestCase):
             line = LogLine(NOW, "operator", {"reason": f"{start}1+1"})
             (_, row) = csv.reader(journal_csv([line]))
             self.assertTrue(row[4].startswith("'"), row)
+
+
+class ReplayTests(ZonedTestCase):
+    """``riskctl replay``, which needs no daemon."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.directory = Path(a_directory(self))
+        self.path = self.directory / "day.jsonl"
+        account = f"[[accounts]]\nid = {ACCOUNT}\n"
+        daemon = RecordedDaemon(f"[rules.max_contracts]\nlimit = 3\n{account}", is_open=False)
+        self.addCleanup(daemon.clean_up)
+        daemon.advance(3)
+        for size in (5, 2):
+            order = {"contractId": MNQ, "type": 2, "side": 0, "size": size}
+            daemon.gateway.place_order(ACCOUNT, order)
+            daemon.advance(10)
+        self.told = daemon.told
+        self.path.write_bytes(daemon.end().read_bytes())
+        self.other = self.directory / "other.toml"
+        self.other.write_text(f"[rules.max_contracts]\nlimit = 1\n{account}")
+
+    def replay(self, *arguments: str) -> tuple[int, bytes, str]:
+        """Return exit status, standard output and standard error."""
+        output, errors = io.TextIOWrapper(io.BytesIO(), encoding="ascii"), io.StringIO()
+        with redirect_stdout(output), redirect_stderr(errors):
+            status = main(["replay", str(self.path), *arguments])
+        return status, output.buffer.getvalue(), errors.getvalue()  # type: ignore[attr-defined]
+
+    def test_what_was_broadcast_is_written_byte_for_byte(self) -> None:
+        status, output, errors = self.replay()
+        self.assertEqual(status, 0)
+        self.assertEqual(output, b"".join(message + b"\n" for message in self.told))
+        self.assertRegex(
+            errors,
+            r"^\d+ messages and \d+ timers replayed: "
+            rf"{len(self.told)} broadcasts, all as recorded\n$",
+        )
+
+    def test_a_difference_is_told_line_by_line(self) -> None:
+        recorded = self.path.read_bytes()
+        self.path.write_bytes(recorded.replace(b"(limit 3)", b"(limit 2)"))
+        status, _output, errors = self.replay()
+        self.assertEqual(status, 1)
+        where, was, came = errors.splitlines()
+        self.assertRegex(where, r"^riskctl: .*day.jsonl, line \d+ is replayed to something else:$")
+        self.assertTrue(was.startswith('riskctl: recorded: {"told":') and "(limit 2)" in was)
+        self.assertTrue(came.startswith('riskctl: replayed: {"told":') and "(limit 3)" in came)
+
+    def test_one_that_breaks_off(self) -> None:
+        lines = self.path.read_bytes().splitlines()
+        self.path.write_bytes(b"\n".join(lines[:30]) + b"\n" + lines[30][:9])
+        status, _output, errors = self.replay()
+        self.assertEqual(status, 0)
+        self.assertIn("breaks off after line 30: riskd was killed, or still records", errors)
+
+    def test_what_cannot_be_read(self) -> None:
+        self.path.write_text("hello")
+        self.assertEqual(
+            self.replay()[::2], (1, f"riskctl: {self.path} is no recording of riskd\n")
+        )
+        self.path.unlink()
+        self.assertEqual(
+            self.replay()[::2],
+            (1, f"riskctl: {self.path} cannot be read: No such file or directory\n"),
+        )
+
+    def test_other_limits(self) -> None:
+        status, output, errors = self.replay("--config", str(self.other))
+        self.assertEqual(status, 0)
+        self.assertEqual(errors.splitlines()[-1], "on the day itself: 1 action: 1 by RULE-001")
+        self.assertIn(f"with {self.other}: ", errors)
+        header, *rows = output.decode().splitlines()
+        self.assertEqual(header.split(), ["AT", "ACCOUNT", "RULE", "ACTION", "REASON"])
+        self.assertTrue(rows and all("(limit 1)" in row for row in rows), rows)
+
+    def test_other_limits_that_do_nothing(self) -> None:
+        self.other.write_text(self.other.read_text().replace("limit = 1", "limit = 5"))
+        status, output, errors = self.replay("--config", str(self.other))
+        self.assertEqual((status, output), (0, b"nothing is enforced\n"))
+        self.assertIn(f"with {self.other}: 0 actions\n", errors)
+
+    def test_other_limits_with_mistakes(self) -> None:
+        self.other.write_text("colour = 1\nshape = 2\n")
+        status, _output, errors = self.replay("--config", str(self.other))
+        self.assertEqual(status, 1)
+        self.assertTrue(all(line.startswith("riskctl: ") for line in errors.splitlines()))
+        self.assertIn("other.toml, line 2: shape: unknown key", errors)
+
+
+class EnforcementTableTests(ZonedTestCase):
+    def test_the_table(self) -> None:
+        action = make_event("enforcement_action", {"timestamp": "2026-11-23T18:00:00Z"}).data
+        self.assertEqual(
+            enforcement_table([(123, action), (7, action)]),
+            [
+                "AT                   ACCOUNT  RULE      ACTION               REASON",
+                f"2026-11-23 13:00:00      123  RULE-001  CLOSE_ALL_POSITIONS  {action.reason}",
+                f"2026-11-23 13:00:00        7  RULE-001  CLOSE_ALL_POSITIONS  {action.reason}",
+            ],
+        )
+
+    def test_the_summary(self) -> None:
+        one = make_event("enforcement_action", {}).data
+        other = make_event("enforcement_action", {"rule_id": "RULE-003"}).data
+        self.assertEqual(
+            enforcement_summary([other, one, other]), "3 actions: 1 by RULE-001, 2 by RULE-003"
+        )
+        self.assertEqual(enforcement_summary([]), "0 actions")

@@ -21,6 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.broadcast import BroadcastService
 from riskd.config import Settings
 from riskd.events import DaemonStatus, Status
+from riskd.pipeline import Pipeline
+from riskd.recording.recorded import RecordedPipeline
 from riskd.tap import Daemon, Options, Reloader, Signals, makeService
 from tests.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
@@ -71,6 +73,7 @@ class OptionsTests(SynchronousTestCase):
             "--interface",
             "--log-format",
             "--practice-seed",
+            "--record",
             "practice gateway",
         ):
             self.assertIn(word, text)
@@ -107,6 +110,24 @@ class ServiceTests(SynchronousTestCase):
             SystemExit, self.make_service, "--state", str(service.state.path)
         )
         self.assertIn("another riskd uses the state directory", str(refusal.code))
+
+    def test_without_a_recording_nothing_of_it_is_there(self) -> None:
+        self.assertEqual([type(part) for part in self.make_service()][2], Pipeline)
+
+    def test_a_recording_is_made_at_once_and_refused_where_a_file_is(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name, "day.jsonl")
+        service = self.make_service("--record", str(path))
+        pipeline = list(service)[2]
+        self.assertEqual(type(pipeline), RecordedPipeline)
+        self.assertTrue(path.exists())
+        pipeline._recorder.close()
+        refusal = self.assertRaises(SystemExit, self.make_service, "--record", str(path))
+        self.assertEqual(
+            refusal.code,
+            f"riskd: the recording {path} exists already (--record takes another file)",
+        )
 
     def observer_of(self, service: Daemon) -> Any:
         application = Application("riskd")

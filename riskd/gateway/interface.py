@@ -29,10 +29,12 @@ class GatewayUnansweredError(GatewayError):
     A read failed; what was to be changed may have been changed or not, and is to be looked up.
 
     :ivar request: what was asked, such as ``Order/place``.
+    :ivar why: what is known of the reason.
     """
 
     def __init__(self, request: str, why: str) -> None:
         self.request = request
+        self.why = why
         super().__init__(f"{request} was not answered: {why}")
 
 

@@ -20,8 +20,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
 
 from riskd.account import AccountState
+from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError
 from riskd.journal.store import Recovery, Store
 
@@ -69,6 +71,7 @@ class DiskThread:
             self._pool.stop()
 
 
+@implementer(IJournal)
 class JournalService(Service):
     """Writes and publishes what ``states`` gives, when it is told that something has changed.
 

@@ -1,0 +1,1 @@
+"""Recording all that comes in to a daemon, and playing it again."""
