@@ -626,6 +626,12 @@ class StopTests(StoppedTestCase):
             self.assertTrue(end.is_dropped)
             self.assert_stopped()
 
+    def test_while_it_is_up(self) -> None:
+        end = self.start()
+        self.hub.stop()
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+
     def test_while_it_waits_for_its_next_try(self) -> None:
         self.hub.start()
         self.connect.refuse()
@@ -637,6 +643,58 @@ class StopTests(StoppedTestCase):
         self.connect.tries[-1].made.errback(ZeroDivisionError("a mistake"))
         self.flushLoggedErrors(ZeroDivisionError)
         self.hub.stop()
+        self.assert_stopped()
+
+    def test_while_a_subscription_waits_to_be_tried_again(self) -> None:
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete("not allowed")
+        end.complete()
+        self.hub.stop()
+        said = len(end.said)
+        self.assert_stopped()
+        self.assertEqual(len(end.said), said)
+
+    def test_while_a_subscription_beside_is_not_answered(self) -> None:
+        self.start()
+        self.hub.subscribe("SubscribeContractQuotes", "A")
+        self.hub.stop()
+        self.assert_stopped()
+
+    def test_by_whoever_is_told_that_it_is_up_or_down(self) -> None:
+        self.came_up = lambda: self.hub.stop()  # type: ignore[method-assign]  # noqa: PLW0108
+        self.hub.start()
+        end = self.connect.accept()
+        end.open()
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+        del self.came_up
+        self.setUp()
+        self.went_down = lambda _: self.hub.stop()  # type: ignore[method-assign]
+        self.hub.start()
+        self.connect.refuse()
+        self.assert_stopped()
+
+    def test_by_whoever_hears_an_event(self) -> None:
+        self.hub._heard = lambda *_: self.hub.stop()
+        end = self.start()
+        end.tell("GatewayUserOrder", {"id": 7})
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+
+    def test_twice(self) -> None:
+        self.start()
+        self.hub.stop()
+        self.hub.stop()
+        self.assert_stopped()
+
+    def test_nothing_begins_again_after_it(self) -> None:
+        self.start()
+        self.hub.stop()
+        self.hub.reconnect("the token was renewed")
+        self.hub.hurry()
+        self.hub.subscribe("SubscribeContractQuotes", "A")
         self.assert_stopped()
 
 
@@ -719,6 +777,17 @@ class AnyOrderTests(StoppedTestCase):
 
     def subscribe(self) -> None:
         self.hub.subscribe("SubscribeContractQuotes", len(self.ends))
+
+    @given(st.lists(st.sampled_from(ACTS), max_size=30))
+    def test_stop_ends_all(self, acts: list[str]) -> None:
+        self.setUp()
+        self.hub.start()
+        for act in acts:
+            getattr(self, act)()
+        self.hub.stop()
+        self.assertIsNone(self.end)
+        self.assertFalse(self.connect.is_tried)
+        self.assert_stopped()
 
     @given(st.lists(st.sampled_from(ACTS), max_size=30))
     def test_it_comes_up_again(self, acts: list[str]) -> None:

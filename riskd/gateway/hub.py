@@ -245,6 +245,7 @@ class Hub:
     def stop(self) -> None:
         """Connect no more, and end the connection there is."""
         self._is_stopped = True
+        self.is_up = False
         if self._life is not None:
             self._life.cancel()
         self._end("riskd is stopping")
@@ -278,15 +279,21 @@ class Hub:
             self._connection.end(why)
 
     async def _live(self) -> None:
-        while True:
-            why = await self._one_connection()
-            self.is_up = False
-            self._connection = None
-            _log.warn("{hub} hub: {why}", hub=self._name, why=why)
-            self._went_down(why)
+        while not self._is_stopped:
+            self._lost(await self._one_connection())
             await self._wait_for_next_try()
 
+    def _lost(self, why: str) -> None:
+        self.is_up = False
+        self._connection = None
+        if not self._is_stopped:
+            _log.warn("{hub} hub: {why}", hub=self._name, why=why)
+            self._went_down(why)
+
     async def _wait_for_next_try(self) -> None:
+        # Whoever was told that it is up, or down, may have stopped it.
+        if self._is_stopped:
+            return
         pause: Deferred[None] = deferLater(
             self._clock, self._backoff.next_wait(self._clock.seconds())
         )
@@ -329,7 +336,7 @@ class Hub:
             await self._answer(connection.handshaken, "the handshake")
             for subscription in self._required:
                 await self._subscribe(connection, subscription)
-        except BaseException:
+        except Exception:
             connection.end("it could not be used")
             raise
         return connection
