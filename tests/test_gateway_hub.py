@@ -364,6 +364,23 @@ class SubscriptionTests(HubTestCase):
             ],
         )
 
+    def test_it_is_tried_again_though_the_others_took_long(self) -> None:
+        self.hub._required = tuple(("SubscribeOrders", (number,)) for number in range(6))
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete("not allowed")
+        for _ in range(4):
+            self.talk(end, 9)
+            end.complete()
+        self.assertFalse(self.hub.is_up)
+        end.complete()
+        self.talk(end, 30)
+        end.complete_all()
+        self.assertEqual(end.said.count(end.said[0]), 1)
+        again = [message.arguments for message in end.said if isinstance(message, Invocation)]
+        self.assertEqual(again.count((0,)), 2)
+
     def test_what_was_refused_is_told_as_accepted_after_a_reconnect(self) -> None:
         self.hub.start()
         end = self.connect.accept()

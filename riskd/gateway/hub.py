@@ -371,7 +371,7 @@ class Hub:
             self._clock.callLater(AGAIN_SECONDS, self._subscribe_again, connection, subscription)
 
     def _subscribe_again(self, connection: HubConnection, subscription: Subscription) -> None:
-        if connection is self._connection and self.is_up:
+        if connection is self._connection and not self._is_stopped:
             self._go_on(connection, subscription)
 
     def _go_on(self, connection: HubConnection, subscription: Subscription) -> None:
