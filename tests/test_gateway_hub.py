@@ -478,6 +478,14 @@ class RetryTests(HubTestCase):
         end.conversation.end("lost")
         self.assertEqual(self.seconds_to_next_try(), 0.25)
 
+    def test_a_hub_that_comes_up_and_goes_down_at_once_is_not_hurried(self) -> None:
+        self.hub.start()
+
+        def come_up_and_go_down() -> None:
+            self.bring_up().send(encode(Close("another session")))
+
+        self.assertEqual(self.waits(7, come_up_and_go_down), [0.25, 0.5, 1, 2, 3, 3, 3])
+
     def test_why_it_is_down_is_told_each_time(self) -> None:
         end = self.start()
         end.conversation.end("lost")

@@ -47,6 +47,9 @@ ANSWER_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 30.0
 """When a subscription that was refused is tried again."""
 
+STEADY_SECONDS: Final = 10.0
+"""A connection that was up for so long was a success, and the waits begin anew after it."""
+
 HURRY_SECONDS: Final = 2.0
 """The least time between two tries, whatever speaks for the next."""
 
@@ -318,12 +321,15 @@ class Hub:
         except HubError as error:
             return str(error)
         self.is_up = True
-        self._backoff.succeeded()
+        came_up_at = self._clock.seconds()
         _log.info("{hub} hub: connected", hub=self._name)
         for subscription in self._wanted:
             self._go_on(connection, subscription)
         self._came_up()
-        return await connection.ended
+        why = await connection.ended
+        if self._clock.seconds() - came_up_at >= STEADY_SECONDS:
+            self._backoff.succeeded()
+        return why
 
     async def _opened(self, token: Secret) -> HubConnection:
         """Return a connection on which all is subscribed that must be.
