@@ -600,6 +600,19 @@ class ReconnectTests(HubTestCase):
         self.assertTrue(end.is_dropped)
         self.assertEqual(len(self.connect.tries), 2)
 
+    def test_a_connection_that_opens_with_a_token_that_was_replaced_is_not_used(self) -> None:
+        self.hub.start()
+        self.session.log_in()
+        self.hub.reconnect("the token was renewed")
+        end = self.connect.accept()
+        end.shake_hands()
+        self.assertTrue(end.is_dropped)
+        self.assertEqual(end.said, [])
+        self.assertEqual(self.seconds_to_next_try(), 0.25)
+        self.assertEqual(self.connect.tries[-1].token, Secret("token 1"))
+        self.bring_up()
+        self.assertEqual(self.ups, [0.25])
+
     def test_what_comes_on_the_old_connection_is_not_heard(self) -> None:
         end = self.start()
         self.hub.reconnect("the token was renewed")
@@ -821,9 +834,12 @@ class AnyOrderTests(StoppedTestCase):
         for act in acts:
             getattr(self, act)()
         for _ in range(60):
-            self.log_in()
+            if self.session.current is None:
+                self.log_in()
             self.come_up()
             self.clock.advance(1)
+            if self.hub.is_up and self.end is not None:
+                self.end.send(encode(Ping()))
         self.assertTrue(self.hub.is_up)
         self.hub.stop()
 

@@ -340,12 +340,18 @@ class Hub:
         self._connection = connection
         try:
             await self._answer(connection.handshaken, "the handshake")
+            self._check_token(token)
             for subscription in self._required:
                 await self._subscribe(connection, subscription)
         except Exception:
             connection.end("it could not be used")
             raise
         return connection
+
+    def _check_token(self, token: Secret) -> None:
+        if not self._session.is_current(token):
+            # The broker may accept it all the same, and then tell nothing.
+            raise HubError("the token was replaced while it was opened")
 
     async def _answer(self, answer: Deferred[Any], what: str) -> None:
         try:

@@ -155,6 +155,10 @@ class Session:
             getting.addErrback(_log_mistake)
         return waiter
 
+    def is_current(self, token: Secret) -> bool:
+        """Tell whether a token is the one that is given now."""
+        return token == self._token
+
     def discard(self, token: Secret) -> None:
         """Give a token up that the broker has refused; one that was got meanwhile stays."""
         # The first is most likely just too old; a broker that refuses every token is not hurried.
@@ -165,7 +169,7 @@ class Session:
         self._give_up(token, LOGOUT_STEP_SECONDS)
 
     def _give_up(self, token: Secret, step: float) -> None:
-        if token != self._token:
+        if not self.is_current(token):
             return
         self._token = None
         if self._renewing is not None:
