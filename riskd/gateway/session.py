@@ -92,7 +92,7 @@ class Session:
     :param now: gives the time of day, aware.
     :param random: spreads the tries.
     :param tell_trouble: told of trouble in a sentence; an empty one says that it is over.
-    :param renewed: called when there is a new token in place of one that is still good.
+    :param renewed: called when there is a new token in place of another, which some may still use.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Session:
         self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
         self._is_stopped = False
+        self._has_had_token = False
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
         self._check = LoopingCall(self._look_at_clock)
@@ -254,6 +255,9 @@ class Session:
             ends = now + LIFETIME
         self._renew_at = now + (ends - now) * RENEWED_AFTER
         _log.info("logged in; the token is good until {ends}", ends=ends)
+        had_token, self._has_had_token = self._has_had_token, True
+        if had_token:
+            self._renewed()
 
     # Renewing.
 
@@ -283,7 +287,6 @@ class Session:
             self._renewing = None
         if self._token is old:
             self._take(token)
-            self._renewed()
 
     async def _validated(self, old: Secret | None) -> Secret:
         try:
