@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import txaio
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.credentials import Secret
 from riskd.gateway.hub import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.signalr import Close, Invocation, encode, encode_handshake_response
-from riskd.gateway.websocket import HubConnector
+from riskd.gateway.websocket import OPEN_SECONDS, HubConnector
 from tests.broker_help import logged, observed
 from tests.memory import MemoryEndpoint, MemoryTransport
 from tests.websocket_frames import (
@@ -165,6 +165,38 @@ class OpeningTests(WebSocketTestCase):
         self.endpoint.accept().loseConnection()
         self.failureResultOf(connecting, HubError)
         self.settle()
+
+    def test_all_of_it_takes_ten_seconds_at_most(self) -> None:
+        for is_accepted in (False, True):
+            self.setUp()
+            connecting = self.connect()
+            if is_accepted:
+                self.reactor.advance(5)
+                transport = self.endpoint.accept()
+                self.reactor.advance(OPEN_SECONDS - 5.1)
+            else:
+                self.reactor.advance(OPEN_SECONDS - 0.1)
+            self.assertNoResult(connecting)
+            self.reactor.advance(0.2)
+            self.failureResultOf(connecting, HubError)
+            if is_accepted:
+                self.assertFalse(transport.connected)
+            else:
+                self.assertEqual(self.endpoint.given_up, 1)
+            self.settle()
+
+    def test_who_gives_up_leaves_no_connection(self) -> None:
+        for is_accepted in (False, True):
+            self.setUp()
+            connecting = self.connect()
+            transport = self.endpoint.accept() if is_accepted else None
+            connecting.cancel()
+            self.failureResultOf(connecting, CancelledError)
+            if transport is None:
+                self.assertEqual(self.endpoint.given_up, 1)
+            else:
+                self.assertFalse(transport.connected)
+            self.settle()
 
     def test_a_url_without_an_endpoint_is_reached_by_its_host_and_port(self) -> None:
         for url, port, first in (
