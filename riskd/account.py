@@ -434,7 +434,10 @@ def _apply_enforcement(state: AccountState, action: EnforcementAction) -> Accoun
 def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
     after = msgspec.structs.replace(state, lockouts={}) if reset.lockouts_cleared else state
     if state.day_began is None or reset.reset_time >= state.day_began:
-        after = begin_day(msgspec.structs.replace(after, last_reset=reset), reset.reset_time)
+        after = msgspec.structs.replace(after, last_reset=reset)
+    if state.day_began is None or reset.reset_time > state.day_began:
+        # Told twice it changes nothing: what came late of the day before stays, and does not count.
+        after = begin_day(after, reset.reset_time)
     return state if after == state else after
 
 

@@ -10,18 +10,13 @@ from typing import Any
 import txaio
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from riskd.events import EVENT_TYPES, encode
 from riskd.testing import make_event
-from tests.memory import MemoryTransport
+from tests.memory import MemoryEndpoint, MemoryTransport
 from tests.websocket_frames import (
     BINARY,
     CLOSE,
@@ -37,11 +32,9 @@ from trader.client import DaemonClient
 class Server:
     """The other end of one connection of the client."""
 
-    def __init__(self, protocol: IProtocol) -> None:
-        self.protocol = protocol
-        self.transport = MemoryTransport()
-        self.transport.protocol = protocol
-        protocol.makeConnection(self.transport)
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.protocol = transport.protocol
+        self.transport = transport
 
     def let_in(self, *headers: str) -> None:
         self.request = self.transport.value()
@@ -62,32 +55,11 @@ class Server:
         self.transport.loseConnection()
 
 
-@implementer(IStreamClientEndpoint)
-class MemoryEndpoint:
-    """Records when the client tries to connect, and lets the test say what comes of it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.tries: list[float] = []
-        self._pending: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        self.tries.append(self._clock.seconds())
-        connected: Deferred[IProtocol] = Deferred()
-        self._pending.append((factory, connected))
-        return connected
-
-    def refuse(self) -> None:
-        _, connected = self._pending.pop()
-        connected.errback(Refused())
+class ServerEndpoint(MemoryEndpoint):
+    """Leads to a server."""
 
     def accept(self) -> Server:
-        factory, connected = self._pending.pop()
-        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8765))
-        assert protocol is not None
-        server = Server(protocol)
-        connected.callback(protocol)
-        return server
+        return Server(super().accept())
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -97,7 +69,7 @@ class ClientTestCase(SynchronousTestCase):
         self.clock = Clock()
         # Autobahn's timers run on a loop of its own choosing.
         self.patch(txaio.config, "loop", self.clock)
-        self.endpoint = MemoryEndpoint(self.clock)
+        self.endpoint = ServerEndpoint(self.clock)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.client = DaemonClient(
             123,

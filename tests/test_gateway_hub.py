@@ -364,6 +364,23 @@ class SubscriptionTests(HubTestCase):
             ],
         )
 
+    def test_it_is_tried_again_though_the_others_took_long(self) -> None:
+        self.hub._required = tuple(("SubscribeOrders", (number,)) for number in range(6))
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete("not allowed")
+        for _ in range(4):
+            self.talk(end, 9)
+            end.complete()
+        self.assertFalse(self.hub.is_up)
+        end.complete()
+        self.talk(end, 30)
+        end.complete_all()
+        self.assertEqual(end.said.count(end.said[0]), 1)
+        again = [message.arguments for message in end.said if isinstance(message, Invocation)]
+        self.assertEqual(again.count((0,)), 2)
+
     def test_what_was_refused_is_told_as_accepted_after_a_reconnect(self) -> None:
         self.hub.start()
         end = self.connect.accept()
@@ -460,6 +477,14 @@ class RetryTests(HubTestCase):
         self.talk(end, 20)
         end.conversation.end("lost")
         self.assertEqual(self.seconds_to_next_try(), 0.25)
+
+    def test_a_hub_that_comes_up_and_goes_down_at_once_is_not_hurried(self) -> None:
+        self.hub.start()
+
+        def come_up_and_go_down() -> None:
+            self.bring_up().send(encode(Close("another session")))
+
+        self.assertEqual(self.waits(7, come_up_and_go_down), [0.25, 0.5, 1, 2, 3, 3, 3])
 
     def test_why_it_is_down_is_told_each_time(self) -> None:
         end = self.start()
@@ -575,6 +600,19 @@ class ReconnectTests(HubTestCase):
         self.assertTrue(end.is_dropped)
         self.assertEqual(len(self.connect.tries), 2)
 
+    def test_a_connection_that_opens_with_a_token_that_was_replaced_is_not_used(self) -> None:
+        self.hub.start()
+        self.session.log_in()
+        self.hub.reconnect("the token was renewed")
+        end = self.connect.accept()
+        end.shake_hands()
+        self.assertTrue(end.is_dropped)
+        self.assertEqual(end.said, [])
+        self.assertEqual(self.seconds_to_next_try(), 0.25)
+        self.assertEqual(self.connect.tries[-1].token, Secret("token 1"))
+        self.bring_up()
+        self.assertEqual(self.ups, [0.25])
+
     def test_what_comes_on_the_old_connection_is_not_heard(self) -> None:
         end = self.start()
         self.hub.reconnect("the token was renewed")
@@ -626,6 +664,12 @@ class StopTests(StoppedTestCase):
             self.assertTrue(end.is_dropped)
             self.assert_stopped()
 
+    def test_while_it_is_up(self) -> None:
+        end = self.start()
+        self.hub.stop()
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+
     def test_while_it_waits_for_its_next_try(self) -> None:
         self.hub.start()
         self.connect.refuse()
@@ -637,6 +681,58 @@ class StopTests(StoppedTestCase):
         self.connect.tries[-1].made.errback(ZeroDivisionError("a mistake"))
         self.flushLoggedErrors(ZeroDivisionError)
         self.hub.stop()
+        self.assert_stopped()
+
+    def test_while_a_subscription_waits_to_be_tried_again(self) -> None:
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete("not allowed")
+        end.complete()
+        self.hub.stop()
+        said = len(end.said)
+        self.assert_stopped()
+        self.assertEqual(len(end.said), said)
+
+    def test_while_a_subscription_beside_is_not_answered(self) -> None:
+        self.start()
+        self.hub.subscribe("SubscribeContractQuotes", "A")
+        self.hub.stop()
+        self.assert_stopped()
+
+    def test_by_whoever_is_told_that_it_is_up_or_down(self) -> None:
+        self.came_up = lambda: self.hub.stop()  # type: ignore[method-assign]  # noqa: PLW0108
+        self.hub.start()
+        end = self.connect.accept()
+        end.open()
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+        del self.came_up
+        self.setUp()
+        self.went_down = lambda _: self.hub.stop()  # type: ignore[method-assign]
+        self.hub.start()
+        self.connect.refuse()
+        self.assert_stopped()
+
+    def test_by_whoever_hears_an_event(self) -> None:
+        self.hub._heard = lambda *_: self.hub.stop()
+        end = self.start()
+        end.tell("GatewayUserOrder", {"id": 7})
+        self.assertTrue(end.is_dropped)
+        self.assert_stopped()
+
+    def test_twice(self) -> None:
+        self.start()
+        self.hub.stop()
+        self.hub.stop()
+        self.assert_stopped()
+
+    def test_nothing_begins_again_after_it(self) -> None:
+        self.start()
+        self.hub.stop()
+        self.hub.reconnect("the token was renewed")
+        self.hub.hurry()
+        self.hub.subscribe("SubscribeContractQuotes", "A")
         self.assert_stopped()
 
 
@@ -721,15 +817,29 @@ class AnyOrderTests(StoppedTestCase):
         self.hub.subscribe("SubscribeContractQuotes", len(self.ends))
 
     @given(st.lists(st.sampled_from(ACTS), max_size=30))
+    def test_stop_ends_all(self, acts: list[str]) -> None:
+        self.setUp()
+        self.hub.start()
+        for act in acts:
+            getattr(self, act)()
+        self.hub.stop()
+        self.assertIsNone(self.end)
+        self.assertFalse(self.connect.is_tried)
+        self.assert_stopped()
+
+    @given(st.lists(st.sampled_from(ACTS), max_size=30))
     def test_it_comes_up_again(self, acts: list[str]) -> None:
         self.setUp()
         self.hub.start()
         for act in acts:
             getattr(self, act)()
         for _ in range(60):
-            self.log_in()
+            if self.session.current is None:
+                self.log_in()
             self.come_up()
             self.clock.advance(1)
+            if self.hub.is_up and self.end is not None:
+                self.end.send(encode(Ping()))
         self.assertTrue(self.hub.is_up)
         self.hub.stop()
 

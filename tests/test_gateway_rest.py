@@ -19,9 +19,17 @@ from riskd.gateway.credentials import Secret
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx import make_agent
 from riskd.gateway.rest import ANSWER_SECONDS, CHANGE_SECONDS, BrokerRequests, Rest
-from tests.broker_help import HttpConnection, MemoryBroker, MemoryPost, Upper, logged, observed
+from tests.broker_help import (
+    TOKEN,
+    HttpConnection,
+    MemoryBroker,
+    MemoryPost,
+    MemorySession,
+    Upper,
+    logged,
+    observed,
+)
 
-TOKEN = Secret("the-token")
 OK = {"success": True, "errorCode": 0}
 
 FAULT = BrokerFaultError("Order/place", "HTTP 502")
@@ -292,37 +300,6 @@ class UnansweredTests(RestTestCase):
             self.assertNotIn(secret, "\n".join(texts))
 
 
-class MemorySession:
-    """Has a token, when the test says so."""
-
-    def __init__(self) -> None:
-        self.current: Secret | None = TOKEN
-        self.waiting: list[Deferred[Secret]] = []
-        self.discarded: list[Secret] = []
-        self.logins = 0
-
-    def token(self) -> Deferred[Secret]:
-        waiter: Deferred[Secret] = Deferred()
-        if self.current is None:
-            self.waiting.append(waiter)
-        else:
-            waiter.callback(self.current)
-        return waiter
-
-    def discard(self, token: Secret) -> None:
-        self.discarded.append(token)
-        if token == self.current:
-            self.current = None
-
-    def log_in(self) -> None:
-        self.logins += 1
-        self.current = Secret(f"token {self.logins}")
-        waiting, self.waiting = self.waiting, []
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(self.current)
-
-
 class RequestsTestCase(SynchronousTestCase):
     """Requests with a token and within the budget, that go nowhere."""
 
@@ -501,6 +478,22 @@ class ReadTests(RequestsTestCase):
         """Whoever waits as long as the gateway promises has an answer, or the last error."""
         self.assert_it_stops([])
         self.assertEqual(self.post.count, 2)
+
+    def test_a_try_has_half_a_second_or_is_not_made(self) -> None:
+        for seconds, is_made in ((4.2, True), (4.4, False)):
+            self.setUp()
+            answer = self.read()
+            self.clock.advance(2.5)
+            self.post.fail(FAULT)
+            self.clock.advance(0.2)
+            self.clock.advance(seconds)
+            self.post.fail(FAULT)
+            # A reactor may be busy for long.
+            self.clock.advance(20)
+            self.assertEqual([asked.seconds for asked in self.post.asked], [0.5] * is_made)
+            if is_made:
+                self.post.fail(FAULT)
+            self.assertIs(self.failureResultOf(answer).value, FAULT)
 
     @given(st.lists(st.tuples(st.floats(0, 6), st.sampled_from([FAULT, TOO_MANY, UNAUTHORIZED]))))
     def test_it_stops_in_time_however_it_fails(

@@ -358,7 +358,7 @@ class RenewalTests(SessionTestCase):
         second = self.successResultOf(waiter)
         self.assertEqual(second, Secret(make_token("second", None)))
         self.assertIs(self.successResultOf(self.session.token()), second)
-        self.assertEqual(self.renewals, 0)
+        self.assertEqual(self.renewals, 1)
 
     def test_there_is_one_login_even_if_a_token_is_refused_while_it_is_renewed(self) -> None:
         old = self.log_in()
@@ -411,6 +411,14 @@ class GivingUpTests(SessionTestCase):
         self.session.token()
         self.assertEqual(self.seconds_until_login(), 2)
         self.assertEqual(self.trouble, "")
+
+    def test_whoever_still_uses_a_token_that_was_given_up_is_told_of_the_next(self) -> None:
+        self.log_in()
+        self.assertEqual(self.renewals, 0)
+        self.waits_after(self.session.discard, 1)
+        self.assertEqual(self.renewals, 1)
+        self.waits_after(self.session.logged_out, 1)
+        self.assertEqual(self.renewals, 2)
 
     def test_a_token_that_was_replaced_is_nothing_to_give_up(self) -> None:
         old = self.log_in()

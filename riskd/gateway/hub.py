@@ -47,6 +47,9 @@ ANSWER_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 30.0
 """When a subscription that was refused is tried again."""
 
+STEADY_SECONDS: Final = 10.0
+"""A connection that was up for so long was a success, and the waits begin anew after it."""
+
 HURRY_SECONDS: Final = 2.0
 """The least time between two tries, whatever speaks for the next."""
 
@@ -246,6 +249,7 @@ class Hub:
     def stop(self) -> None:
         """Connect no more, and end the connection there is."""
         self._is_stopped = True
+        self.is_up = False
         if self._life is not None:
             self._life.cancel()
         self._end("riskd is stopping")
@@ -279,18 +283,25 @@ class Hub:
             self._connection.end(why)
 
     async def _live(self) -> None:
-        while True:
-            why = await self._one_connection()
-            self.is_up = False
-            self._connection = None
-            if why != self._last_why:
-                # A long outage is not a line of the log every few seconds.
-                _log.warn("{hub} hub: {why}", hub=self._name, why=why)
-            self._last_why = why
-            self._went_down(why)
+        while not self._is_stopped:
+            self._lost(await self._one_connection())
             await self._wait_for_next_try()
 
+    def _lost(self, why: str) -> None:
+        self.is_up = False
+        self._connection = None
+        if self._is_stopped:
+            return
+        if why != self._last_why:
+            # A long outage is not a line of the log every few seconds.
+            _log.warn("{hub} hub: {why}", hub=self._name, why=why)
+        self._last_why = why
+        self._went_down(why)
+
     async def _wait_for_next_try(self) -> None:
+        # Whoever was told that it is up, or down, may have stopped it.
+        if self._is_stopped:
+            return
         pause: Deferred[None] = deferLater(
             self._clock, self._backoff.next_wait(self._clock.seconds())
         )
@@ -316,12 +327,15 @@ class Hub:
             return str(error)
         self.is_up = True
         self._last_why = ""
-        self._backoff.succeeded()
+        came_up_at = self._clock.seconds()
         _log.info("{hub} hub: connected", hub=self._name)
         for subscription in self._wanted:
             self._go_on(connection, subscription)
         self._came_up()
-        return await connection.ended
+        why = await connection.ended
+        if self._clock.seconds() - came_up_at >= STEADY_SECONDS:
+            self._backoff.succeeded()
+        return why
 
     async def _opened(self, token: Secret) -> HubConnection:
         """Return a connection on which all is subscribed that must be.
@@ -332,12 +346,18 @@ class Hub:
         self._connection = connection
         try:
             await self._answer(connection.handshaken, "the handshake")
+            self._check_token(token)
             for subscription in self._required:
                 await self._subscribe(connection, subscription)
-        except BaseException:
+        except Exception:
             connection.end("it could not be used")
             raise
         return connection
+
+    def _check_token(self, token: Secret) -> None:
+        if not self._session.is_current(token):
+            # The broker may accept it all the same, and then tell nothing.
+            raise HubError("the token was replaced while it was opened")
 
     async def _answer(self, answer: Deferred[Any], what: str) -> None:
         try:
@@ -369,7 +389,7 @@ class Hub:
             self._clock.callLater(AGAIN_SECONDS, self._subscribe_again, connection, subscription)
 
     def _subscribe_again(self, connection: HubConnection, subscription: Subscription) -> None:
-        if connection is self._connection and self.is_up:
+        if connection is self._connection and not self._is_stopped:
             self._go_on(connection, subscription)
 
     def _go_on(self, connection: HubConnection, subscription: Subscription) -> None:

@@ -47,6 +47,9 @@ CHANGE_SECONDS: Final = 4.0
 READ_SECONDS: Final = (2.5, 5.0)
 """How long a read's tries may take; the first is short, for its connection may be dead."""
 
+LEAST_SECONDS: Final = 0.5
+"""How long a try must have; with less left there is none."""
+
 READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
 """The waits before a read is asked again; after these it has failed."""
 
@@ -179,16 +182,18 @@ class BrokerRequests:
             try:
                 return await self._ask(request, body, seconds, urgent=urgent)
             except TokenRefusedError:
-                if has_logged_in or self._left(deadline) <= 0:
+                if has_logged_in or self._left(deadline) < LEAST_SECONDS:
                     raise
                 has_logged_in = True
             except (TooManyRequestsError, BrokerFaultError) as error:
                 wait = next(waits, None)
-                if wait is None or _least_wait(error) > wait or self._left(deadline) <= wait:
+                if wait is None or _least_wait(error) > wait:
+                    raise
+                if self._left(deadline) < wait + LEAST_SECONDS:
                     raise
                 _log.debug("{error}; it is asked again", error=error)
                 await self._sleep(wait)
-            seconds = min(later_seconds, self._left(deadline))
+            seconds = max(LEAST_SECONDS, min(later_seconds, self._left(deadline)))
 
     def _left(self, deadline: float) -> float:
         return deadline - self._clock.seconds()

@@ -92,7 +92,7 @@ class Session:
     :param now: gives the time of day, aware.
     :param random: spreads the tries.
     :param tell_trouble: told of trouble in a sentence; an empty one says that it is over.
-    :param renewed: called when there is a new token in place of one that is still good.
+    :param renewed: called when there is a new token in place of another, which some may still use.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Session:
         self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
         self._is_stopped = False
+        self._has_had_token = False
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
         self._check = LoopingCall(self._look_at_clock)
@@ -155,6 +156,10 @@ class Session:
             getting.addErrback(_log_mistake)
         return waiter
 
+    def is_current(self, token: Secret) -> bool:
+        """Tell whether a token is the one that is given now."""
+        return token == self._token
+
     def discard(self, token: Secret) -> None:
         """Give a token up that the broker has refused; one that was got meanwhile stays."""
         # The first is most likely just too old; a broker that refuses every token is not hurried.
@@ -165,7 +170,7 @@ class Session:
         self._give_up(token, LOGOUT_STEP_SECONDS)
 
     def _give_up(self, token: Secret, step: float) -> None:
-        if token != self._token:
+        if not self.is_current(token):
             return
         self._token = None
         if self._renewing is not None:
@@ -250,6 +255,9 @@ class Session:
             ends = now + LIFETIME
         self._renew_at = now + (ends - now) * RENEWED_AFTER
         _log.info("logged in; the token is good until {ends}", ends=ends)
+        had_token, self._has_had_token = self._has_had_token, True
+        if had_token:
+            self._renewed()
 
     # Renewing.
 
@@ -279,7 +287,6 @@ class Session:
             self._renewing = None
         if self._token is old:
             self._take(token)
-            self._renewed()
 
     async def _validated(self, old: Secret | None) -> Secret:
         try:

@@ -44,6 +44,7 @@ class HubProtocol(WebSocketClientProtocol):
 
     def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
         """Ask for the hub by the name of its URL."""
+        self.factory.reached = self
         host = self.factory.host
         return ConnectingRequest(
             host=f"[{host}]" if ":" in host else host,
@@ -100,6 +101,7 @@ class HubProtocol(WebSocketClientProtocol):
 class _HubFactory(WebSocketClientFactory):
     protocol = HubProtocol  # type: ignore[assignment]
     opened: Deferred[HubProtocol] | None = None
+    reached: HubProtocol | None = None
 
 
 class HubConnector:
@@ -143,12 +145,16 @@ class HubConnector:
         factory.opened = opened
         connecting = self._reach(factory).connect(factory)
         connecting.addErrback(_could_not_connect, factory)
-        late = self._reactor.callLater(OPEN_SECONDS, _give_up, factory, connecting)
+        late = self._reactor.callLater(
+            OPEN_SECONDS, _fail, factory, f"no connection in {OPEN_SECONDS:g} s"
+        )
         try:
             return await opened
-        except CancelledError:
+        except (CancelledError, HubError):
             factory.opened = None
             connecting.cancel()
+            if factory.reached is not None:
+                factory.reached.drop()
             raise
         finally:
             if late.active():
@@ -176,11 +182,6 @@ def _could_not_connect(failure: Failure, factory: _HubFactory) -> None:
     else:
         why = failure.getErrorMessage()
     _fail(factory, why)
-
-
-def _give_up(factory: _HubFactory, connecting: Deferred[Any]) -> None:
-    _fail(factory, f"no connection in {OPEN_SECONDS:g} s")
-    connecting.cancel()
 
 
 def _fail(factory: _HubFactory, why: str) -> None:
