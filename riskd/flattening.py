@@ -13,7 +13,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from riskd.account import Flattening, end_of_lock, with_locks
-from riskd.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
+from riskd.events import (
+    Action,
+    EnforcementAction,
+    EnforcementDetails,
+    GatewayUserOrder,
+    LockoutSet,
+)
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -21,6 +27,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.rules.interface import RejectOrder
 
 _SEVERITY: Final = (
     Action.CLOSE_ALL_POSITIONS,
@@ -47,6 +54,21 @@ class Resizing(NamedTuple):
 
     order_id: int
     size: int
+
+
+def flattening_of_locked(lock: LockoutSet, now: datetime) -> Flattening:
+    """Return what is to be done about positions of a locked account."""
+    return Flattening(
+        action=Action.CLOSE_ALL_POSITIONS,
+        rule_id=lock.rule_id,
+        reason=f"Position opened while locked out: {lock.reason}",
+        begun=now,
+    )
+
+
+def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrder:
+    """Return what is to be done about an order of a locked account."""
+    return RejectOrder(reason=f"Order placed while locked out: {lock.reason}", order_id=order.id)
 
 
 def merged(known: Flattening, new: Flattening) -> Flattening:

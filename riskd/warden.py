@@ -34,14 +34,13 @@ from riskd.events import (
     LockoutSet,
     MarketQuote,
 )
-from riskd.flattening import closes_all_of, concerns, covers, merged
+from riskd.flattening import concerns
 from riskd.gateway.interface import IGateway, Payload
 from riskd.keeper import AccountKeeper
 from riskd.lockouts import (
     OPERATOR,
     Lock,
     action_of,
-    forbidden_orders,
     is_locked,
     lifted,
     locks_in_force,
@@ -53,7 +52,6 @@ from riskd.money import ZERO
 from riskd.rules.interface import (
     ChangeStop,
     Flatten,
-    Intent,
     IRule,
     Kind,
     LiftLock,
@@ -330,7 +328,7 @@ class Warden:
         locked = is_locked(state, now)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
-            self._gate(state, now)
+            self._enforcer.hold_to(locks_in_force(state, now)[0], state)
         if self._is_our_own_doing(subject):
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
@@ -366,20 +364,6 @@ class Warden:
             and concerns(plan, subject.contract_id)
         )
 
-    def _is_under_way(self, intent: Intent) -> bool:
-        """Tell whether the flatten that is under way sees to ``intent``, or will."""
-        plan = self._keeper.state.risk.flattening
-        if plan is None or not self._enforcer.is_flattening:
-            return False
-        if isinstance(intent, Flatten):
-            return intent.lock is None and covers(plan, intent.keep)
-        if isinstance(intent, PlaceStop):
-            return closes_all_of(plan, intent.contract_id)
-        if isinstance(intent, LiftLock):
-            return False
-        order = self._keeper.state.orders.get(intent.order_id)
-        return order is not None and closes_all_of(plan, order.contract_id)
-
     def _judge(
         self,
         state: AccountState,
@@ -398,7 +382,7 @@ class Warden:
             is_locked=is_locked,
             is_strict=self._is_strict,
             due=due,
-            is_under_way=self._is_under_way,
+            is_under_way=self._enforcer.sees_to,
         )
 
     def _next_reset(self, now: datetime) -> datetime:
@@ -452,36 +436,17 @@ class Warden:
 
     # Deciding.
 
-    def _gate(self, state: AccountState, now: datetime) -> None:
-        """A locked account holds nothing and works nothing."""
-        lock = locks_in_force(state, now)[0]
-        if state.open_positions:
-            self._flatten(
-                lock.rule_id,
-                Flatten(reason=f"Position opened while locked out: {lock.reason}"),
-                now,
-            )
-            return
-        for order in forbidden_orders(state):
-            self._enforcer.reject(
-                lock.rule_id,
-                RejectOrder(
-                    reason=f"Order placed while locked out: {lock.reason}", order_id=order.id
-                ),
-            )
-
     def _decide(
         self, decisions: Iterable[Decision], now: datetime, *, is_confirmed: bool = False
     ) -> None:
         """Hand on what is to be done; several flattens as one, so that all their locks are written at once."""
-        plan: Flattening | None = None
+        plans: list[Flattening] = []
         for decision in decisions:
             rule_id, intent = decision
             if not is_confirmed and self._is_to_be_confirmed(decision):
                 continue
             if isinstance(intent, Flatten):
-                wanted = self._plan(rule_id, intent, now)
-                plan = merged(plan, wanted) if plan and wanted else wanted or plan
+                plans += self._plan(rule_id, intent, now)
             elif isinstance(intent, LiftLock):
                 self._lift(rule_id, intent.reason, now)
             elif isinstance(intent, RejectOrder):
@@ -492,23 +457,23 @@ class Warden:
                 self._enforcer.change_stop(intent)
             elif isinstance(intent, WithdrawStop):
                 self._enforcer.withdraw_stop(intent)
-        if plan is not None:
-            self._enforcer.flatten(plan)
+        if plans:
+            self._enforcer.flatten(*plans)
 
     def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
         self._decide([Decision(rule_id, intent)], now)
 
-    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Flattening | None:
-        """Return what is to be done about a breach; nothing if it is known and its lock holds already."""
+    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Iterator[Flattening]:
+        """Yield what is to be done about a breach; nothing if it is known and its lock holds already."""
         locks: tuple[LockoutSet, ...] = ()
         if intent.lock is not None:
             state = self._keeper.truth
             lock = new_lock(rule_id, intent.reason, intent.lock, state, now)
             if lock in locks_in_force(state, now):
-                # The gate sees to the rest.
-                return None
+                # The account is held to it already.
+                return
             locks = (lock,)
-        return Flattening(
+        yield Flattening(
             action=action_of(intent.lock),
             rule_id=rule_id,
             reason=intent.reason,
