@@ -27,7 +27,8 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
-from riskd.rules.interface import RejectOrder
+from riskd.lockouts import action_of
+from riskd.rules.interface import Flatten, RejectOrder
 
 _SEVERITY: Final = (
     Action.CLOSE_ALL_POSITIONS,
@@ -56,14 +57,27 @@ class Resizing(NamedTuple):
     size: int
 
 
+def flattening_of(
+    rule_id: str, intent: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
+) -> Flattening:
+    """Return what is to be done about a breach; with a lock, nothing may stay.
+
+    :param locks: those that begin with it.
+    """
+    return Flattening(
+        action=action_of(intent.lock),
+        rule_id=rule_id,
+        reason=intent.reason,
+        begun=now,
+        keep=intent.keep if intent.lock is None else None,
+        locks=locks,
+    )
+
+
 def flattening_of_locked(lock: LockoutSet, now: datetime) -> Flattening:
     """Return what is to be done about positions of a locked account."""
-    return Flattening(
-        action=Action.CLOSE_ALL_POSITIONS,
-        rule_id=lock.rule_id,
-        reason=f"Position opened while locked out: {lock.reason}",
-        begun=now,
-    )
+    reason = f"Position opened while locked out: {lock.reason}"
+    return flattening_of(lock.rule_id, Flatten(reason=reason), now)
 
 
 def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrder:

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from riskd.account import AccountState, Flattening, Limit, apply
 from riskd.config import AccountSettings, settings_from_json, settings_json
 from riskd.control import IOperatedAccount
+from riskd.dry_run import DryRun
 from riskd.enforcement import Enforcer
 from riskd.events import (
     Action,
@@ -34,13 +35,12 @@ from riskd.events import (
     LockoutSet,
     MarketQuote,
 )
-from riskd.flattening import concerns
+from riskd.flattening import concerns, flattening_of
 from riskd.gateway.interface import IGateway, Payload
 from riskd.keeper import AccountKeeper
 from riskd.lockouts import (
     OPERATOR,
     Lock,
-    action_of,
     is_locked,
     lifted,
     locks_in_force,
@@ -89,7 +89,7 @@ class Warden:
     :param is_strict: whether every breach locks it for good.
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
-    :param gateway: the broker.
+    :param gateway: the broker; ``None`` makes it a dry run, in which what would be done is told.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
     :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
@@ -104,7 +104,7 @@ class Warden:
         *,
         is_strict: bool,
         catalogue: Mapping[str, IRule],
-        gateway: IGateway,
+        gateway: IGateway | None,
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
@@ -123,15 +123,21 @@ class Warden:
         self._clock = clock
         self._now = now
         self._tell_trouble = tell_trouble
-        self._enforcer = Enforcer(
-            keeper,
-            gateway,
-            clock,
-            now,
-            tell_trouble,
-            self._settled,
-            take,
-        )
+        self._dry_run: DryRun | None = None
+        self._enforcer: Enforcer | DryRun
+        if gateway is None:
+            self._enforcer = self._dry_run = DryRun(keeper, clock, now)
+        else:
+            self._enforcer = Enforcer(
+                keeper,
+                gateway,
+                clock,
+                now,
+                tell_trouble,
+                self._settled,
+                take,
+            )
+        self._memory_before: Mapping[str, str] = {}
         self._rules: tuple[RuleInForce, ...] = settings.rules
         self._is_active = False
         self._is_newly_flat = False
@@ -144,6 +150,7 @@ class Warden:
 
     def recover(self, known: AccountState) -> None:
         """Hold a locked account to the rules that it was held to before the daemon stopped."""
+        self._memory_before = known.risk.memory
         if is_locked(self._keeper.truth, self._now()):
             self._is_strict |= _STRICT in known.limits
             self._hold_on_to_day(known.limits)
@@ -165,6 +172,12 @@ class Warden:
         """Ask the rules from now on; the account is in step with the gateway."""
         self._is_active = True
         self.resume()
+        if self._dry_run is not None and is_locked(self._keeper.truth, self._now()):
+            _log.warn(
+                "account {account} is locked from before this dry run: the lock is told until it "
+                "ends, and the account is not held to it",
+                account=self._keeper.account_id,
+            )
         self._look_again()
 
     def resume(self) -> None:
@@ -325,6 +338,9 @@ class Warden:
     ) -> None:
         now = self._now()
         state = self._keeper.truth
+        if self._dry_run is not None:
+            review = Occasion(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
+            self._dry_run.forget_ended(state, self._rules, review, is_strict=self._is_strict)
         locked = is_locked(state, now)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
@@ -473,14 +489,7 @@ class Warden:
                 # The account is held to it already.
                 return
             locks = (lock,)
-        yield Flattening(
-            action=action_of(intent.lock),
-            rule_id=rule_id,
-            reason=intent.reason,
-            begun=now,
-            keep=intent.keep if intent.lock is None else None,
-            locks=locks,
-        )
+        yield flattening_of(rule_id, intent, now, locks)
 
     def _lift(self, rule_id: str, reason: str, now: datetime) -> None:
         """End one rule's lock; the account is free when it was the only one."""
@@ -588,7 +597,9 @@ class Warden:
 
     def _end_locks(self, now: datetime) -> None:
         state = self._keeper.truth
-        if state.lockouts and state.risk.flattening is None and not locks_in_force(state, now):
+        # What is left of a flatten waits for a daemon that enforces; a lock does not wait for that.
+        is_flattening = state.risk.flattening is not None and self._dry_run is None
+        if state.lockouts and not is_flattening and not locks_in_force(state, now):
             self._free(ClearedBy.TIMER_EXPIRY, now)
 
     def _free(self, cleared_by: ClearedBy, now: datetime) -> None:
@@ -596,10 +607,11 @@ class Warden:
         self._let_go()
         judgement = self._judge(self._keeper.truth, Kind.REVIEW, now)
         self._take(judgement)
-        if not any(
+        is_locked_again = self._dry_run is None and any(
             isinstance(decision.intent, Flatten) and decision.intent.lock is not None
             for decision in judgement.decisions
-        ):
+        )
+        if not is_locked_again:
             self._clear(cleared_by, now)
         self._decide(judgement.decisions, now)
 
@@ -611,6 +623,19 @@ class Warden:
         return self._keeper.truth
 
     @property
+    def lasting_state(self) -> AccountState:
+        """What the journal is to say.
+
+        What rules remember of a dry run is none of it: a daemon that enforces would take for done what
+        was only told.
+        """
+        state = self._keeper.truth
+        if self._dry_run is None:
+            return state
+        risk = msgspec.structs.replace(state.risk, memory=self._memory_before)
+        return msgspec.structs.replace(state, risk=risk)
+
+    @property
     def rules(self) -> tuple[RuleInForce, ...]:
         """The rules in force, in the order in which they are asked."""
         return self._rules
@@ -618,6 +643,8 @@ class Warden:
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
         now = self._now()
+        if self._dry_run is not None:
+            self._dry_run.forget_locks()
         if not locks_in_force(self._keeper.truth, now):
             return False
         self._log_operator(now, "unlock", reason, operator)
