@@ -114,6 +114,7 @@ class IOperated(Interface):
     """All accounts of a daemon, as an operator sees them."""
 
     gateway_name = Attribute("the kind of gateway, such as ``practice``")
+    enforces = Attribute("whether anything is done at the broker; if not, this is a dry run")
     is_recovered = Attribute("whether what an earlier daemon knew is known again")
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
 
@@ -275,6 +276,7 @@ class Commands(CommandLocator):
     def lock(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """Flatten an account and lock it."""
         reason, account = self._reason(request), self._account(request)
+        self._check_enforcing()
         if request.until is not None and request.until <= self._now():
             raise RefusedError("the lock would end before it begins")
         was_locked = self._is_locked(account)
@@ -285,6 +287,7 @@ class Commands(CommandLocator):
     def flatten(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """Close all positions of an account and cancel its orders."""
         reason, account = self._reason(request), self._account(request)
+        self._check_enforcing()
         was_locked = self._is_locked(account)
         account.flatten(reason, self.operator)
         return self._done(account, was_locked=was_locked)
@@ -299,6 +302,12 @@ class Commands(CommandLocator):
             return {"answer": Outcome(was_locked=was_locked, account=report)}
 
         return self._operated.make_durable().addCallback(answer)
+
+    def _check_enforcing(self) -> None:
+        if not self._operated.enforces:
+            raise RefusedError(
+                "this is a dry run (enforce = false): riskd closes, cancels and locks nothing"
+            )
 
     def _account(self, request: Request) -> IOperatedAccount:
         accounts: Mapping[int, IOperatedAccount] = self._operated.operated_accounts
@@ -324,6 +333,7 @@ def _report_status(operated: IOperated, now: datetime) -> StatusReport:
     return StatusReport(
         version=__version__,
         gateway=operated.gateway_name,
+        dry_run=not operated.enforces,
         # Each account has heard it.
         daemon=next((state.daemon for state in states if state.daemon is not None), None),
         accounts=tuple(report_account(state, now) for state in states),

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import reduce
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,13 +22,17 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.account import Flattening
+from riskd.account import AccountState, Flattening
 from riskd.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
 from riskd.flattening import (
     Closing,
+    closes_all_of,
     concerns,
+    covers,
+    flattening_of_locked,
     has_ended,
     merged,
+    rejection_of_locked,
     report,
     to_cancel,
     to_close,
@@ -43,14 +48,17 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.requests import in_time
 from riskd.keeper import SETTLED_SECONDS, AccountKeeper
-from riskd.lockouts import telling
+from riskd.lockouts import forbidden_orders, telling
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
+    Flatten,
+    LiftLock,
     PlaceStop,
     RejectOrder,
     WithdrawStop,
 )
+from riskd.rules.judge import Decision
 from riskd.waiting import done_within
 
 _log = Logger()
@@ -146,10 +154,32 @@ class Enforcer:
             if under_way is not None:
                 under_way.cancel()
 
-    def flatten(self, wanted: Flattening) -> None:
-        """Begin a flatten, or let the one that is under way do more."""
-        known = self._keeper.state.risk.flattening
-        plan = wanted if known is None else merged(known, wanted)
+    def sees_to(self, decision: Decision) -> bool:
+        """Tell whether the flatten that is under way sees to what was decided, or will."""
+        plan, intent = self._plan, decision.intent
+        if plan is None or not self.is_flattening:
+            return False
+        if isinstance(intent, Flatten):
+            return intent.lock is None and covers(plan, intent.keep)
+        if isinstance(intent, PlaceStop):
+            return closes_all_of(plan, intent.contract_id)
+        if isinstance(intent, LiftLock):
+            return False
+        order = self._keeper.state.orders.get(intent.order_id)
+        return order is not None and closes_all_of(plan, order.contract_id)
+
+    def hold_to(self, lock: LockoutSet, state: AccountState) -> None:
+        """See to it that a locked account holds nothing and works nothing."""
+        if state.open_positions:
+            self.flatten(flattening_of_locked(lock, self._now()))
+            return
+        for order in forbidden_orders(state):
+            self.reject(lock.rule_id, rejection_of_locked(lock, order))
+
+    def flatten(self, *wanted: Flattening) -> None:
+        """Begin one flatten that does all that is wanted, or let the one that is under way do more."""
+        known, new = self._plan, reduce(merged, wanted)
+        plan = new if known is None else merged(known, new)
         if plan is not known:
             self._keeper.change_risk(flattening=plan)
             if self.is_flattening:

@@ -251,7 +251,10 @@ class LockoutCleared(_Wire, frozen=True):
 
 
 class EnforcementDetails(_Wire, frozen=True):
-    """What an enforcement action touched; which of the optional fields are there depends on it."""
+    """What an enforcement action touched; which of the optional fields are there depends on it.
+
+    :ivar dry_run: true where nothing was done, and this is what would have been touched.
+    """
 
     positions_closed: Count
     orders_canceled: Count
@@ -261,6 +264,7 @@ class EnforcementDetails(_Wire, frozen=True):
     order_id: Identifier | UnsetType = UNSET
     stop_price: Decimal | UnsetType = msgspec.field(default=UNSET, name="stopPrice")
     size: Count | UnsetType = UNSET
+    dry_run: bool | UnsetType = UNSET
 
 
 class EnforcementAction(_Wire, frozen=True):

@@ -13,7 +13,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from riskd.account import Flattening, end_of_lock, with_locks
-from riskd.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
+from riskd.events import (
+    Action,
+    EnforcementAction,
+    EnforcementDetails,
+    GatewayUserOrder,
+    LockoutSet,
+)
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -21,6 +27,8 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.lockouts import action_of
+from riskd.rules.interface import Flatten, RejectOrder
 
 _SEVERITY: Final = (
     Action.CLOSE_ALL_POSITIONS,
@@ -47,6 +55,34 @@ class Resizing(NamedTuple):
 
     order_id: int
     size: int
+
+
+def flattening_of(
+    rule_id: str, intent: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
+) -> Flattening:
+    """Return what is to be done about a breach; with a lock, nothing may stay.
+
+    :param locks: those that begin with it.
+    """
+    return Flattening(
+        action=action_of(intent.lock),
+        rule_id=rule_id,
+        reason=intent.reason,
+        begun=now,
+        keep=intent.keep if intent.lock is None else None,
+        locks=locks,
+    )
+
+
+def flattening_of_locked(lock: LockoutSet, now: datetime) -> Flattening:
+    """Return what is to be done about positions of a locked account."""
+    reason = f"Position opened while locked out: {lock.reason}"
+    return flattening_of(lock.rule_id, Flatten(reason=reason), now)
+
+
+def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrder:
+    """Return what is to be done about an order of a locked account."""
+    return RejectOrder(reason=f"Order placed while locked out: {lock.reason}", order_id=order.id)
 
 
 def merged(known: Flattening, new: Flattening) -> Flattening:

@@ -93,6 +93,7 @@ class Pipeline(Service):
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
     :ivar accounts: by account id.
+    :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether what the journal knows was taken over.
     :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
     """
@@ -113,6 +114,7 @@ class Pipeline(Service):
         self._broadcast = broadcast
         self._now = now
         self._is_strict = settings.strict_mode
+        self.enforces = settings.enforce
         self._catalogue = catalogue or {}
         self.accounts: dict[int, Account] = {}
         self._next_looks: list[int] = []
@@ -145,7 +147,7 @@ class Pipeline(Service):
             settings,
             is_strict=self._is_strict,
             catalogue=self._catalogue,
-            gateway=self._gateway,
+            gateway=self._gateway if self.enforces else None,
             clock=self._clock,
             now=self._now,
             tell_trouble=self.tell_trouble,
@@ -550,7 +552,7 @@ class Pipeline(Service):
             _log.failure("looking at account {id}", failure, id=account_id)
 
     def _states(self) -> list[AccountState]:
-        return [account.keeper.truth for account in self.accounts.values()]
+        return [account.warden.lasting_state for account in self.accounts.values()]
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
@@ -613,7 +615,8 @@ class Pipeline(Service):
     def _say_how_it_is(self) -> None:
         if self._is_in_step and not self._troubles and self.running:
             begun, self._begun = self._begun, "Running again"
-            self._say(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway")
+            how = "" if self.enforces else " (dry run: nothing is enforced)"
+            self._say(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway{how}")
 
     def _say(self, status: Status, message: str) -> None:
         """Tell every console how the daemon is; ``message`` is for a trader to read."""

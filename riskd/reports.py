@@ -85,12 +85,14 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a daemon and its accounts are.
 
     :ivar daemon: the daemon's last word on itself; ``None`` while it has not said any.
+    :ivar dry_run: whether nothing is enforced.
     """
 
     version: str
     gateway: str
     daemon: DaemonStatus | None
     accounts: tuple[AccountReport, ...]
+    dry_run: bool = False
 
 
 class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -303,7 +303,8 @@ def check_config(options: argparse.Namespace) -> int:
 
 def _content(settings: Settings) -> str:
     rules = {one.rule.rule_id for account in settings.accounts for one in account.rules}
-    return f"{counted(len(settings.accounts), 'account')}, {counted(len(rules), 'rule')}"
+    content = f"{counted(len(settings.accounts), 'account')}, {counted(len(rules), 'rule')}"
+    return content if settings.enforce else f"{content}; a dry run, nothing is enforced"
 
 
 def show_journal(options: argparse.Namespace) -> int:

@@ -46,12 +46,18 @@ def status_table(report: StatusReport, now: datetime) -> list[str]:
     """Return a daemon's status as lines for a terminal."""
     rows = [_status_row(account, now) for account in report.accounts]
     lines = [_daemon_line(report, now), "", *_table(_STATUS_HEADER, rows, right=range(6))]
-    details = [line for account in report.accounts for line in _details(account, now)]
+    details = [
+        line
+        for account in report.accounts
+        for line in _details(account, now, is_dry_run=report.dry_run)
+    ]
     return [printable(line) for line in (*lines, *([""] if details else []), *details)]
 
 
 def _daemon_line(report: StatusReport, now: datetime) -> str:
     line = f"riskd {report.version} on the {report.gateway} gateway"
+    if report.dry_run:
+        line = f"{line} (dry run)"
     if report.daemon is None:
         return f"{line} is starting"
     said = report.daemon
@@ -79,11 +85,12 @@ def _until(account: AccountReport, now: datetime) -> str:
     return f"until {when(end, now)} ({_left((end - now).total_seconds())} left)"
 
 
-def _details(account: AccountReport, now: datetime) -> Iterator[str]:
+def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
     name = account.account
     if account.flattening is not None:
         plan = account.flattening
-        yield (f"{name}: FLATTENING since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})")
+        what = "flatten that waits for a riskd that enforces," if is_dry_run else "FLATTENING"
+        yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
@@ -182,6 +189,8 @@ def _sentence(line: LogLine) -> str:
 
 def _enforcement_sentence(data: dict[str, Any]) -> str:
     failed = "" if data["success"] else " FAILED"
+    if data["details"].get("dry_run"):
+        failed = " not done (dry run)"
     return f"{data['action']}{failed}: {data['reason']} ({data['rule_id']})"
 
 

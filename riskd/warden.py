@@ -20,6 +20,7 @@ from zope.interface import implementer
 from riskd.account import AccountState, Flattening, Limit, apply
 from riskd.config import AccountSettings, settings_from_json, settings_json
 from riskd.control import IOperatedAccount
+from riskd.dry_run import DryRun
 from riskd.enforcement import Enforcer
 from riskd.events import (
     Action,
@@ -34,14 +35,12 @@ from riskd.events import (
     LockoutSet,
     MarketQuote,
 )
-from riskd.flattening import closes_all_of, concerns, covers, merged
+from riskd.flattening import concerns, flattening_of
 from riskd.gateway.interface import IGateway, Payload
 from riskd.keeper import AccountKeeper
 from riskd.lockouts import (
     OPERATOR,
     Lock,
-    action_of,
-    forbidden_orders,
     is_locked,
     lifted,
     locks_in_force,
@@ -53,7 +52,6 @@ from riskd.money import ZERO
 from riskd.rules.interface import (
     ChangeStop,
     Flatten,
-    Intent,
     IRule,
     Kind,
     LiftLock,
@@ -91,7 +89,7 @@ class Warden:
     :param is_strict: whether every breach locks it for good.
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
-    :param gateway: the broker.
+    :param gateway: the broker; ``None`` makes it a dry run, in which what would be done is told.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
     :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
@@ -106,7 +104,7 @@ class Warden:
         *,
         is_strict: bool,
         catalogue: Mapping[str, IRule],
-        gateway: IGateway,
+        gateway: IGateway | None,
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
@@ -125,15 +123,21 @@ class Warden:
         self._clock = clock
         self._now = now
         self._tell_trouble = tell_trouble
-        self._enforcer = Enforcer(
-            keeper,
-            gateway,
-            clock,
-            now,
-            tell_trouble,
-            self._settled,
-            take,
-        )
+        self._dry_run: DryRun | None = None
+        self._enforcer: Enforcer | DryRun
+        if gateway is None:
+            self._enforcer = self._dry_run = DryRun(keeper, clock, now)
+        else:
+            self._enforcer = Enforcer(
+                keeper,
+                gateway,
+                clock,
+                now,
+                tell_trouble,
+                self._settled,
+                take,
+            )
+        self._memory_before: Mapping[str, str] = {}
         self._rules: tuple[RuleInForce, ...] = settings.rules
         self._is_active = False
         self._is_waiting = False
@@ -148,6 +152,7 @@ class Warden:
 
     def recover(self, known: AccountState) -> None:
         """Hold a locked account to the rules that it was held to before the daemon stopped."""
+        self._memory_before = known.risk.memory
         if is_locked(self._keeper.truth, self._now()):
             self._is_strict |= _STRICT in known.limits
             self._hold_on_to_day(known.limits)
@@ -170,6 +175,12 @@ class Warden:
         self._is_active = True
         self._is_waiting = False
         self.resume()
+        if self._dry_run is not None and is_locked(self._keeper.truth, self._now()):
+            _log.warn(
+                "account {account} is locked from before this dry run: the lock is told until it "
+                "ends, and the account is not held to it",
+                account=self._keeper.account_id,
+            )
         self._catch_up()
 
     def wait(self) -> None:
@@ -354,10 +365,13 @@ class Warden:
     ) -> None:
         now = self._now()
         state = self._keeper.truth
+        if self._dry_run is not None:
+            review = Occasion(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
+            self._dry_run.forget_ended(state, self._rules, review, is_strict=self._is_strict)
         locked = is_locked(state, now)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
-            self._gate(state, now)
+            self._enforcer.hold_to(locks_in_force(state, now)[0], state)
         if self._is_our_own_doing(subject):
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
@@ -393,20 +407,6 @@ class Warden:
             and concerns(plan, subject.contract_id)
         )
 
-    def _is_under_way(self, intent: Intent) -> bool:
-        """Tell whether the flatten that is under way sees to ``intent``, or will."""
-        plan = self._keeper.state.risk.flattening
-        if plan is None or not self._enforcer.is_flattening:
-            return False
-        if isinstance(intent, Flatten):
-            return intent.lock is None and covers(plan, intent.keep)
-        if isinstance(intent, PlaceStop):
-            return closes_all_of(plan, intent.contract_id)
-        if isinstance(intent, LiftLock):
-            return False
-        order = self._keeper.state.orders.get(intent.order_id)
-        return order is not None and closes_all_of(plan, order.contract_id)
-
     def _judge(
         self,
         state: AccountState,
@@ -425,7 +425,7 @@ class Warden:
             is_locked=is_locked,
             is_strict=self._is_strict,
             due=due,
-            is_under_way=self._is_under_way,
+            is_under_way=self._enforcer.sees_to,
         )
 
     def _next_reset(self, now: datetime) -> datetime:
@@ -479,36 +479,17 @@ class Warden:
 
     # Deciding.
 
-    def _gate(self, state: AccountState, now: datetime) -> None:
-        """A locked account holds nothing and works nothing."""
-        lock = locks_in_force(state, now)[0]
-        if state.open_positions:
-            self._flatten(
-                lock.rule_id,
-                Flatten(reason=f"Position opened while locked out: {lock.reason}"),
-                now,
-            )
-            return
-        for order in forbidden_orders(state):
-            self._enforcer.reject(
-                lock.rule_id,
-                RejectOrder(
-                    reason=f"Order placed while locked out: {lock.reason}", order_id=order.id
-                ),
-            )
-
     def _decide(
         self, decisions: Iterable[Decision], now: datetime, *, is_confirmed: bool = False
     ) -> None:
         """Hand on what is to be done; several flattens as one, so that all their locks are written at once."""
-        plan: Flattening | None = None
+        plans: list[Flattening] = []
         for decision in decisions:
             rule_id, intent = decision
             if not is_confirmed and self._is_to_be_confirmed(decision):
                 continue
             if isinstance(intent, Flatten):
-                wanted = self._plan(rule_id, intent, now)
-                plan = merged(plan, wanted) if plan and wanted else wanted or plan
+                plans += self._plan(rule_id, intent, now)
             elif isinstance(intent, LiftLock):
                 self._lift(rule_id, intent.reason, now)
             elif isinstance(intent, RejectOrder):
@@ -519,30 +500,23 @@ class Warden:
                 self._enforcer.change_stop(intent)
             elif isinstance(intent, WithdrawStop):
                 self._enforcer.withdraw_stop(intent)
-        if plan is not None:
-            self._enforcer.flatten(plan)
+        if plans:
+            self._enforcer.flatten(*plans)
 
     def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
         self._decide([Decision(rule_id, intent)], now)
 
-    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Flattening | None:
-        """Return what is to be done about a breach; nothing if it is known and its lock holds already."""
+    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Iterator[Flattening]:
+        """Yield what is to be done about a breach; nothing if it is known and its lock holds already."""
         locks: tuple[LockoutSet, ...] = ()
         if intent.lock is not None:
             state = self._keeper.truth
             lock = new_lock(rule_id, intent.reason, intent.lock, state, now)
             if lock in locks_in_force(state, now):
-                # The gate sees to the rest.
-                return None
+                # The account is held to it already.
+                return
             locks = (lock,)
-        return Flattening(
-            action=action_of(intent.lock),
-            rule_id=rule_id,
-            reason=intent.reason,
-            begun=now,
-            keep=intent.keep if intent.lock is None else None,
-            locks=locks,
-        )
+        yield flattening_of(rule_id, intent, now, locks)
 
     def _lift(self, rule_id: str, reason: str, now: datetime) -> None:
         """End one rule's lock; the account is free when it was the only one."""
@@ -650,7 +624,9 @@ class Warden:
 
     def _end_locks(self, now: datetime) -> None:
         state = self._keeper.truth
-        if state.lockouts and state.risk.flattening is None and not locks_in_force(state, now):
+        # What is left of a flatten waits for a daemon that enforces; a lock does not wait for that.
+        is_flattening = state.risk.flattening is not None and self._dry_run is None
+        if state.lockouts and not is_flattening and not locks_in_force(state, now):
             self._free(ClearedBy.TIMER_EXPIRY, now)
 
     def _free(self, cleared_by: ClearedBy, now: datetime) -> None:
@@ -658,10 +634,11 @@ class Warden:
         self._let_go()
         judgement = self._judge(self._keeper.truth, Kind.REVIEW, now)
         self._take(judgement)
-        if not any(
+        is_locked_again = self._dry_run is None and any(
             isinstance(decision.intent, Flatten) and decision.intent.lock is not None
             for decision in judgement.decisions
-        ):
+        )
+        if not is_locked_again:
             self._clear(cleared_by, now)
         self._decide(judgement.decisions, now)
 
@@ -673,6 +650,19 @@ class Warden:
         return self._keeper.truth
 
     @property
+    def lasting_state(self) -> AccountState:
+        """What the journal is to say.
+
+        What rules remember of a dry run is none of it: a daemon that enforces would take for done what
+        was only told.
+        """
+        state = self._keeper.truth
+        if self._dry_run is None:
+            return state
+        risk = msgspec.structs.replace(state.risk, memory=self._memory_before)
+        return msgspec.structs.replace(state, risk=risk)
+
+    @property
     def rules(self) -> tuple[RuleInForce, ...]:
         """The rules in force, in the order in which they are asked."""
         return self._rules
@@ -680,6 +670,8 @@ class Warden:
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
         now = self._now()
+        if self._dry_run is not None:
+            self._dry_run.forget_locks()
         if not locks_in_force(self._keeper.truth, now):
             return False
         self._log_operator(now, "unlock", reason, operator)

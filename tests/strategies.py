@@ -111,6 +111,7 @@ details = st.fixed_dictionaries(
         "order_id": ids,
         "stop_price": numbers,
         "size": counts,
+        "dry_run": st.booleans(),
     },
 ).map(lambda fields: EnforcementDetails(**fields))
 actions = st.builds(

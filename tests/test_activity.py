@@ -158,6 +158,25 @@ class LineTests(SynchronousTestCase):
         told = line("enforcement_action", {"success": False})
         self.assertIn("ENFORCED FAILED: CLOSE_ALL_POSITIONS", told.text)
 
+    def test_what_a_dry_run_would_have_done_is_not_said_to_be_done(self) -> None:
+        details = {"positions_closed": 2, "orders_canceled": 1, "dry_run": True}
+        event = {
+            "action": "CLOSE_ALL_POSITIONS",
+            "reason": "MaxContracts breach: 6 > 5",
+            "rule_id": "RULE-001",
+            "success": False,
+            "details": details,
+        }
+        told = line("enforcement_action", event)
+        self.assertEqual(
+            told.text,
+            "NOT ENFORCED (dry run): CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5; "
+            "would be: 2 positions closed, 1 order canceled",
+        )
+        self.assertEqual((told.style, told.flashes), ("alert", True))
+        details |= {"positions_closed": 0, "orders_canceled": 0}
+        self.assertNotIn("would be", line("enforcement_action", event).text)
+
     def test_every_enforcement_action_is_named(self) -> None:
         for action in Action:
             self.assertIn(str(action), line("enforcement_action", {"action": str(action)}).text)

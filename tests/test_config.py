@@ -519,6 +519,18 @@ class LoadTests(SynchronousTestCase):
         )
 
 
+class GuideTests(SynchronousTestCase):
+    """``docs/topstepx.md`` begins with a configuration that can be used."""
+
+    def test_it_is_a_dry_run_on_topstepx(self) -> None:
+        guide = (DOCS / "topstepx.md").read_text(encoding="utf-8")
+        (text,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+        settings = read_text(text)
+        self.assertEqual((settings.gateway.kind, settings.enforce), ("projectx", False))
+        (account,) = settings.accounts
+        self.assertEqual(len(account.rules), 3)
+
+
 class PracticeTests(SynchronousTestCase):
     """What runs without a configuration."""
 

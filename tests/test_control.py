@@ -113,6 +113,7 @@ class FakeDaemon:
     gateway_name = "practice"
 
     def __init__(self, *account_ids: int) -> None:
+        self.enforces = True
         self.is_recovered = True
         self.operated_accounts = {number: FakeAccount(number) for number in account_ids}
         self.on_disk: Deferred[None] | None = None
@@ -182,6 +183,11 @@ class StatusTests(DoorTestCase):
         report = self.ask(StatusCommand)
         self.assertEqual((report.gateway, report.daemon), ("practice", status))
         self.assertEqual([account.account for account in report.accounts], [123, 456])
+
+    def test_a_dry_run_is_told(self) -> None:
+        self.assertFalse(self.ask(StatusCommand).dry_run)
+        self.daemon.enforces = False
+        self.assertTrue(self.ask(StatusCommand).dry_run)
 
     def test_before_the_daemon_has_said_anything(self) -> None:
         self.assertIsNone(self.ask(StatusCommand).daemon)
@@ -307,6 +313,17 @@ class ActingTests(DoorTestCase):
         _, reason, _ = self.account.done[0]
         self.assertTrue(str(reason).startswith("a b?[2Jccc"))
         self.assertEqual((len(str(reason)), str(reason)[-1]), (MAX_REASON, "…"))
+
+    def test_in_a_dry_run_nothing_is_closed_or_locked(self) -> None:
+        self.daemon.enforces = False
+        for command in (LockCommand, FlattenCommand):
+            self.assertEqual(
+                self.refusal(command, Request(account=123, reason="x")),
+                "this is a dry run (enforce = false): riskd closes, cancels and locks nothing",
+            )
+        self.assertEqual(self.account.done, [])
+        self.ask(UnlockCommand, Request(account=123, reason="x"))
+        self.assertEqual(self.account.done, [("unlock", "x", "jane")])
 
     def test_a_lock_must_end_later(self) -> None:
         self.assertEqual(

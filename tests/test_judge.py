@@ -25,7 +25,7 @@ from riskd.rules.interface import (
     Verdict,
     WithdrawStop,
 )
-from riskd.rules.judge import Judgement, RuleInForce, judge
+from riskd.rules.judge import Decision, Judgement, RuleInForce, judge
 from riskd.rules.settings import RuleSettings
 from tests import practice_daemon
 from tests.practice_daemon import ACCOUNT, BUY, CATALOGUE, settings_of
@@ -169,18 +169,18 @@ class UnderWayTests(JudgeTestCase):
         self.assertEqual(judgement.decisions, (("A-1", change),))
 
     def test_what_strict_mode_makes_of_it_is_what_is_compared(self) -> None:
-        asked: list[Intent] = []
+        asked: list[Decision] = []
 
-        def is_under_way(intent: Intent) -> bool:
-            asked.append(intent)
+        def is_under_way(decision: Decision) -> bool:
+            asked.append(decision)
             return True
 
         self.judge(Script("A-1", wants(CLOSE)), is_strict=True, is_under_way=is_under_way)
-        self.assertEqual(asked, [Flatten(reason="Too much", lock=Lock(until=None))])
+        self.assertEqual(asked, [("A-1", Flatten(reason="Too much", lock=Lock(until=None)))])
 
 
-def is_flatten(intent: Intent) -> bool:
-    return isinstance(intent, Flatten)
+def is_flatten(decision: Decision) -> bool:
+    return isinstance(decision.intent, Flatten)
 
 
 class StrictTests(JudgeTestCase):

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import connect
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import Flattening
+from riskd.account import Flattening, RiskState
 from riskd.control import MAX_PATH_BYTES, ControlFactory, user_name
 from riskd.events import Action, DaemonStatus, LockoutSet, Status
 from riskd.journal.log import LogLine
@@ -173,6 +173,12 @@ class LocalCommandTests(SynchronousTestCase):
         status, out, err = self.check(f"{rules}[[accounts]]\nid = 1\n[[accounts]]\nid = 2\n")
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(out, f"{self.path} is correct: 2 accounts, 2 rules\n")
+
+    def test_a_dry_run_is_not_overlooked(self) -> None:
+        _, out, _ = self.check("enforce = false\n[rules.max_contracts]\n[[accounts]]\nid = 1\n")
+        self.assertEqual(
+            out, f"{self.path} is correct: 1 account, 1 rule; a dry run, nothing is enforced\n"
+        )
 
     def test_every_mistake_has_a_line(self) -> None:
         status, out, _ = self.check("colour = 1\n[[accounts]]\nid = -1\n")
@@ -412,6 +418,28 @@ class TableTests(ZonedTestCase):
             ],
         )
 
+    def test_the_status_of_a_dry_run(self) -> None:
+        account = FakeAccount(123)
+        plan = Flattening(
+            action=Action.CLOSE_ALL_POSITIONS, rule_id="RULE-001", reason="Too many", begun=NOW
+        )
+        account.account_state = msgspec.structs.replace(
+            account.account_state, risk=RiskState(flattening=plan)
+        )
+        report = StatusReport(
+            version="0.1.0",
+            gateway="practice",
+            daemon=None,
+            accounts=(report_account(account.account_state, NOW),),
+            dry_run=True,
+        )
+        first, *_, last = status_table(report, NOW)
+        self.assertEqual(first, "riskd 0.1.0 on the practice gateway (dry run) is starting")
+        self.assertEqual(
+            last,
+            "123: flatten that waits for a riskd that enforces, since 13:00:00: Too many (RULE-001)",
+        )
+
     def test_the_rules(self) -> None:
         gauges = (
             GaugeReport(
@@ -475,6 +503,14 @@ class JournalTests(ZonedTestCase):
         ),
         LogLine(NOW, "something_new", {"x": Decimal("1.50")}),
     )
+
+    def test_what_a_dry_run_did_not_do(self) -> None:
+        details = {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
+        data = {**self.lines[1].data, "reason": "Too much", "details": details}
+        *_, line = journal_table([LogLine(NOW, "enforcement_action", data)])
+        self.assertTrue(
+            line.endswith("CLOSE_ALL_AND_LOCKOUT not done (dry run): Too much (RULE-003)"), line
+        )
 
     def test_the_table(self) -> None:
         stamp = "2026-11-23 13:00:00  "

@@ -179,8 +179,11 @@ def _cleared(cleared: LockoutCleared, _state: AccountState) -> _Told:
 
 
 def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
-    failed = "" if action.success else "FAILED: "
     done = action.details
+    if done.dry_run is True:
+        outcome = "NOT ENFORCED (dry run): "
+    else:
+        outcome = "ENFORCED " if action.success else "ENFORCED FAILED: "
     counts = [
         f"{counted(number, what)} {done_to}"
         for number, what, done_to in (
@@ -189,9 +192,11 @@ def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
         )
         if number
     ]
-    what = f"ENFORCED {failed}{action.action} ({action.rule_id})"
-    told = f"{what}: {action.reason}"
-    return f"{told}; {', '.join(counts)}" if counts else told, "alert", True
+    told = f"{outcome}{action.action} ({action.rule_id}): {action.reason}"
+    if not counts:
+        return told, "alert", True
+    would = "would be: " if done.dry_run is True else ""
+    return f"{told}; {would}{', '.join(counts)}", "alert", True
 
 
 def _reset(reset: DailyReset, _state: AccountState) -> _Told:

@@ -161,6 +161,11 @@ class RecordedPipeline(Service):
         return self._stage.pipeline.is_recovered
 
     @property
+    def enforces(self) -> bool:
+        """Whether anything is done at the broker."""
+        return self._stage.pipeline.enforces
+
+    @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
         return {

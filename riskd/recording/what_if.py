@@ -118,7 +118,7 @@ class _Replay:
             self,
             gateway_name=header.gateway,
             answer_seconds=header.answer_seconds,
-            settings=settings,
+            settings=msgspec.structs.replace(settings, enforce=False),
             catalogue=catalogue,
             at=header.at,
             seconds=header.seconds,

@@ -72,7 +72,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
 
 
-def _nothing_is_known(_intent: Intent) -> bool:
+def _nothing_is_known(_decision: Decision) -> bool:
     return False
 
 
@@ -84,7 +84,7 @@ def judge(
     is_locked: bool = False,
     is_strict: bool = False,
     due: Collection[str] = (),
-    is_under_way: Callable[[Intent], bool] = _nothing_is_known,
+    is_under_way: Callable[[Decision], bool] = _nothing_is_known,
 ) -> Judgement:
     """Ask the rules that listen to the occasion.
 
@@ -116,9 +116,8 @@ def judge(
         if not verdict.intents:
             continue
         intents = _strict(verdict.intents) if is_strict else verdict.intents
-        news = [
-            Decision(each.rule.rule_id, intent) for intent in intents if not is_under_way(intent)
-        ]
+        wanted = [Decision(each.rule.rule_id, intent) for intent in intents]
+        news = [decision for decision in wanted if not is_under_way(decision)]
         decisions += news
         if news and occasion.kind is not Kind.TRADE:
             break

@@ -1,0 +1,162 @@
+"""A dry run in a real daemon: what would be done is told on the wire, and nothing is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command
+from tests.integration.guarded import GuardedDaemon, WallClock
+from tests.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
+
+Guard = Callable[[str], Awaitable[GuardedDaemon]]
+Start = Callable[..., Twistd]
+
+CONFIG = """
+[rules.max_contracts]
+limit = 3
+[rules.daily_realized_loss]
+loss_limit = 200
+[rules.symbol_blocks]
+blocked_symbols = ["MES"]
+"""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """The daemon's time of day, at first Monday noon in Chicago."""
+    clock = WallClock()
+    clock.set_to(MONDAY_NOON)
+    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    return clock
+
+
+@pytest_twisted.async_yield_fixture
+async def guard(tmp_path: Path, clock: WallClock) -> AsyncIterator[Guard]:
+    """Start daemons one after another on one state directory; the last is gone after the test."""
+    started: list[GuardedDaemon] = []
+
+    async def start(config: str) -> GuardedDaemon:
+        if started:
+            await started.pop().stop()
+        started.append(GuardedDaemon(config, tmp_path / "state", clock))
+        await started[-1].start()
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> None:
+    daemon = await guard(f"enforce = false\n{CONFIG}")
+    await daemon.be_elsewhere()
+    await daemon.trade(BUY, 3)
+    closing = await daemon.hears("enforcement_action", rule_id="RULE-001")
+    assert (closing["action"], closing["success"]) == ("CLOSE_ALL_POSITIONS", False)
+    assert closing["details"] == {"positions_closed": 2, "orders_canceled": 1, "dry_run": True}
+    assert list(closing["details"])[-1] == "dry_run"
+
+    daemon.move(MNQ, "20900")
+    await daemon.trade(SELL, 3)
+    ending = await daemon.hears("enforcement_action", rule_id="RULE-003")
+    assert (ending["action"], ending["success"]) == ("CLOSE_ALL_AND_LOCKOUT", False)
+    assert ending["details"] == {
+        "positions_closed": 1,
+        "orders_canceled": 1,
+        "locked_until": "2026-11-23T23:00:00Z",
+        "dry_run": True,
+    }
+    # What comes after it shows that nothing came in between.
+    order = await daemon.trade(BUY, 1, ES, limit="5000")
+    await daemon.hears("GatewayUserOrder", id=order, state=1)
+    assert (daemon.held, len(daemon.working)) == ({ES: 1}, 2)
+    assert len(daemon.heard("enforcement_action")) == 2
+    assert not daemon.heard("lockout_set")
+    published = await daemon.publishes()
+    assert [action.details.dry_run for action in published.enforcement] == [True, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_enforces_finds_no_lock_but_the_loss(
+    guard: Guard, clock: WallClock
+) -> None:
+    """The second daemon may have told of its lock before the client was connected; the copy knows."""
+    daemon = await guard(f"enforce = false\n{CONFIG}")
+    await daemon.lose(150)
+    await daemon.hears("enforcement_action", rule_id="RULE-003")
+    later = MONDAY_NOON + timedelta(minutes=1)
+    clock.set_to(later)
+    daemon = await guard(CONFIG)
+    published = await daemon.publishes("RULE-003")
+    assert published.lockouts["RULE-003"].locked_at >= later
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lock_of_before_is_told_and_not_enforced(guard: Guard) -> None:
+    daemon = await guard(CONFIG)
+    await daemon.lose(150)
+    await daemon.hears_lock("RULE-003")
+    await daemon.publishes("RULE-003")
+    daemon = await guard(f"enforce = false\n{CONFIG}")
+    await daemon.publishes("RULE-003")
+    await daemon.trade(BUY, 1)
+    told = await daemon.hears("enforcement_action", rule_id="RULE-003")
+    assert told["details"] == {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
+    assert daemon.held == {MNQ: 1}
+
+
+def riskctl(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [os.fspath(Path(sys.executable).with_name("riskctl")), "--state", state, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def test_the_operator_is_told_that_it_is_a_dry_run(
+    twistd: Start, tmp_path: Path, state_home: Path
+) -> None:
+    file = tmp_path / "riskd.toml"
+    file.write_text("enforce = false\n[[accounts]]\nid = 123\n")
+    daemon = twistd("--port", "0", "--config", os.fspath(file))
+    assert "on the PRACTICE gateway (dry run: nothing is enforced)" in daemon.log
+    state = state_home / "riskd"
+    status = riskctl(state, "status").stdout
+    assert status.splitlines()[0].startswith(
+        "riskd 0.1.0 on the practice gateway (dry run): RUNNING"
+    )
+    assert json.loads(riskctl(state, "status", "--json").stdout)["dry_run"] is True
+    for command in (("lock", "123", "--reason", "lunch"), ("flatten", "123")):
+        refused = riskctl(state, *command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == (
+            "riskctl: this is a dry run (enforce = false): "
+            "riskd closes, cancels and locks nothing\n"
+        )
+
+
+def test_no_other_gateway_is_made_up_for_by_practice(tmp_path: Path) -> None:
+    file = tmp_path / "riskd.toml"
+    file.write_text('[gateway]\nkind = "projectx"\nuser_name = "jane"\n[[accounts]]\nid = 123\n')
+    result = subprocess.run(
+        twistd_command("--port", "0", "--config", os.fspath(file)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("riskd: gateway.kind projectx")
