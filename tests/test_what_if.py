@@ -102,7 +102,8 @@ class WhatIfTests(SynchronousTestCase):
             one for one in self.what_if("[rules.max_contracts]\nlimit = 2") if not one.is_real
         ]
         self.assertEqual([one.action.success for one in enforced], [False])
-        self.assertEqual(enforced[0].action.details.positions_closed, 0)
+        details = enforced[0].action.details
+        self.assertEqual((details.positions_closed, details.dry_run), (1, True))
         self.assertEqual(asked, [])
 
     def test_it_begins_without_the_locks_of_before_and_without_the_operators(self) -> None:

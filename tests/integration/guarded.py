@@ -157,6 +157,12 @@ class GuardedDaemon:
         )
         return lock
 
+    async def settles(self, positions: int) -> None:
+        """Wait until so many positions were told to be closed, which the broker may tell late."""
+        enforcer = self._pipeline.accounts[ACCOUNT].warden._enforcer
+        await until(lambda: len(self.heard("GatewayUserPosition", size=0)) >= positions)
+        await until(lambda: not enforcer.is_flattening)
+
     # What the published copy says.
 
     async def publishes(self, *locked_by: str) -> AccountState:

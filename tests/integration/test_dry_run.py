@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command
-from tests.integration.guarded import GuardedDaemon, WallClock
+from tests.integration.brokers import EmbeddedBroker, WallClock
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd
+from tests.integration.guarded import GuardedDaemon
 from tests.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
@@ -47,7 +48,7 @@ async def guard(tmp_path: Path, clock: WallClock) -> AsyncIterator[Guard]:
     async def start(config: str) -> GuardedDaemon:
         if started:
             await started.pop().stop()
-        started.append(GuardedDaemon(config, tmp_path / "state", clock))
+        started.append(GuardedDaemon(config, tmp_path / "state", EmbeddedBroker(clock)))
         await started[-1].start()
         return started[-1]
 
@@ -145,18 +146,3 @@ def test_the_operator_is_told_that_it_is_a_dry_run(
             "riskctl: this is a dry run (enforce = false): "
             "riskd closes, cancels and locks nothing\n"
         )
-
-
-def test_no_other_gateway_is_made_up_for_by_practice(tmp_path: Path) -> None:
-    file = tmp_path / "riskd.toml"
-    file.write_text('[gateway]\nkind = "projectx"\nuser_name = "jane"\n[[accounts]]\nid = 123\n')
-    result = subprocess.run(
-        twistd_command("--port", "0", "--config", os.fspath(file)),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith("riskd: gateway.kind projectx")

@@ -419,6 +419,7 @@ async def test_a_locked_account_can_neither_hold_nor_order(guard: Guard) -> None
     await daemon.hears_enforcement(
         "RULE-003", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0
     )
+    await daemon.settles(positions=2)
     order = await daemon.trade(BUY, 1, limit="20000")
     await daemon.hears_enforcement(
         "RULE-003", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
