@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import reactor
 
@@ -35,6 +35,32 @@ class WallClock:
         self.ahead = moment - datetime.now(UTC)
         for tell in self.was_set:
             tell()
+
+
+class Broker(Protocol):
+    """Where the account is."""
+
+    @property
+    def gateway(self) -> IGateway:
+        """The way to it."""
+
+    def stop(self) -> None:
+        """Be gone."""
+
+    def move(self, contract_id: str, last: str) -> None:
+        """Let the market trade at ``last``."""
+
+    def permit(self, may_trade: bool) -> None:
+        """Allow or forbid the account to trade."""
+
+    def place(self, order: Payload) -> int:
+        """Place an order as the trader; return its id."""
+
+    def positions(self) -> list[Payload]:
+        """Return what is held."""
+
+    def working(self) -> list[Payload]:
+        """Return the orders that work."""
 
 
 class EmbeddedBroker:
@@ -154,6 +180,3 @@ def remote_gateway(clock: WallClock, rest_port: int, hub_port: int) -> IGateway:
         watch=["MNQ"],
         random=Random(),
     )
-
-
-Broker = EmbeddedBroker | RemoteBroker

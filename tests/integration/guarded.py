@@ -52,7 +52,7 @@ class GuardedDaemon:
     async def start(self) -> None:
         """Begin to guard; the client is connected then, and the markets are where tests expect them."""
         self._daemon.startService()
-        await self._pipeline.in_step
+        await until(lambda: self._pipeline.in_step.called)
         self._client.connect()
         await until(lambda: self._client.connected)
         for contract_id, last in ((MNQ, "21000"), (ES, "5800"), (M2K, "2250")):
@@ -125,6 +125,11 @@ class GuardedDaemon:
     def is_flat(self) -> bool:
         """Whether nothing is held and nothing works."""
         return not self.held and not self.working
+
+    @property
+    def state(self) -> AccountState:
+        """What the daemon knows of the account."""
+        return self._pipeline.accounts[ACCOUNT].keeper.state
 
     # What the client was told.
 

@@ -1,0 +1,304 @@
+"""What stands between riskd and its broker, and lets through what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import treq
+from treq.client import HTTPClient
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from riskd.gateway.exact_json import encode_json
+from tests.websocket_frames import TEXT, server_frame
+
+LOCALHOST = "127.0.0.1"
+
+
+class FaultProxy:
+    """Passes requests and hubs on to a broker, but for what goes wrong.
+
+    :ivar rest_port: where requests are taken.
+    :ivar hub_port: where hubs are reached.
+    :ivar hits: how often something went wrong.
+    :ivar is_cut: whether every connection is dropped, and none accepted.
+    :ivar is_mute: whether connections stand and nothing passes.
+    :ivar is_silent: whether the hubs say nothing.
+    :ivar status: what each request is answered in place of the broker's answer; ``None``: nothing.
+    :ivar loses_answers: whether changes are done, and their answers lost.
+    :ivar delay: seconds that everything of the broker's takes longer.
+    :ivar mangle: turns the frames that a hub sends at a time into others.
+    :ivar cuts_frames: whether a hub's connection ends in the middle of its next message.
+    :ivar expired: tokens that are good no more.
+    :ivar seen: tokens that were shown.
+    """
+
+    def __init__(self, broker_port: int) -> None:
+        self.broker_port = broker_port
+        self.hits = 0
+        self.is_cut = self.is_mute = self.is_silent = False
+        self.loses_answers = self.cuts_frames = False
+        self.status: int | None = None
+        self.delay = 0.0
+        self.mangle: Callable[[list[bytes]], list[bytes]] = list
+        self.expired: set[str] = set()
+        self.seen: set[str] = set()
+        self.relays: set[_Relay] = set()
+        self._site = Site(_Requests(self))
+        self._rest = reactor.listenTCP(0, self._site, interface=LOCALHOST)
+        hubs = Factory.forProtocol(_Relay)
+        hubs.proxy = self
+        self._hubs = reactor.listenTCP(0, hubs, interface=LOCALHOST)
+        self.rest_port: int = self._rest.getHost().port
+        self.hub_port: int = self._hubs.getHost().port
+
+    async def stop(self) -> None:
+        self.drop_hubs()
+        for port in (self._rest, self._hubs):
+            await port.stopListening()
+
+    def drop_hubs(self) -> None:
+        for relay in tuple(self.relays):
+            relay.drop()
+
+    def cut(self) -> None:
+        self.is_cut = True
+        self.drop_hubs()
+
+
+class _Relay(Protocol):
+    """One hub's connection, byte for byte but for the frames of the broker."""
+
+    def connectionMade(self) -> None:
+        self._proxy: FaultProxy = self.factory.proxy
+        self._waiting = b""
+        self._upstream: _Upstream | None = None
+        self._is_known = False
+        if self._proxy.is_cut:
+            self._proxy.hits += 1
+            self.transport.abortConnection()
+            return
+        self._proxy.relays.add(self)
+        endpoint = TCP4ClientEndpoint(reactor, LOCALHOST, self._proxy.broker_port)
+        connectProtocol(endpoint, _Upstream(self)).addCallbacks(
+            self._connected, lambda _failure: self.drop()
+        )
+
+    def _connected(self, upstream: _Upstream) -> None:
+        self._upstream = upstream
+        self.dataReceived(b"")
+
+    def dataReceived(self, data: bytes) -> None:
+        self._waiting += data
+        if not self._is_known and b"\r\n\r\n" in self._waiting:
+            self._is_known = True
+            token = self._waiting.partition(b"access_token=")[2].partition(b" ")[0].decode()
+            self._proxy.seen.add(token)
+            # The broker lets nobody in who asks for another.
+            own, real = (
+                b":%d\r\n" % port for port in (self._proxy.hub_port, self._proxy.broker_port)
+            )
+            self._waiting = self._waiting.replace(own, real, 1)
+            if token in self._proxy.expired:
+                self._proxy.hits += 1
+                self.transport.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+                self.transport.loseConnection()
+                return
+        if self._proxy.is_mute:
+            self._proxy.hits += 1
+            self._waiting = b""
+        elif self._upstream is not None and self._is_known:
+            self._upstream.transport.write(self._waiting)
+            self._waiting = b""
+
+    def to_client(self, data: bytes) -> None:
+        if self._proxy.is_mute or self._proxy.is_silent:
+            self._proxy.hits += 1
+        elif self._proxy.delay:
+            self._proxy.hits += 1
+            reactor.callLater(self._proxy.delay, self._write, data)
+        else:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self.transport.connected:
+            self.transport.write(data)
+
+    def drop(self) -> None:
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._proxy.relays.discard(self)
+        if self._upstream is not None:
+            self._upstream.transport.abortConnection()
+
+    @property
+    def proxy(self) -> FaultProxy:
+        return self._proxy
+
+
+class _Upstream(Protocol):
+    """The broker's end: its frames are whole ones before they are passed on."""
+
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
+        self._buffer = b""
+        self._is_open = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._is_open:
+            head, end, rest = self._buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self._is_open = True
+            self._buffer = rest
+            self._relay.to_client(head + end)
+        frames = self._take_frames()
+        if not frames:
+            return
+        proxy = self._relay.proxy
+        mangled = proxy.mangle(frames)
+        proxy.hits += mangled != frames
+        if proxy.cuts_frames and frames[-1][0] & 0x0F == TEXT:
+            proxy.cuts_frames = False
+            proxy.hits += 1
+            self._relay.to_client(b"".join(mangled)[:-7])
+            # What was written goes out before the connection ends.
+            self._relay.transport.loseConnection()
+            return
+        self._relay.to_client(b"".join(mangled))
+
+    def _take_frames(self) -> list[bytes]:
+        frames = []
+        while len(self._buffer) >= 2:
+            length, start = self._buffer[1] & 0x7F, 2
+            if length == 126:
+                length, start = int.from_bytes(self._buffer[2:4], "big"), 4
+            elif length == 127:
+                length, start = int.from_bytes(self._buffer[2:10], "big"), 10
+            if len(self._buffer) < start + length:
+                break
+            frames.append(self._buffer[: start + length])
+            self._buffer = self._buffer[start + length :]
+        return frames
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._relay.drop()
+
+
+class _Requests(Resource):
+    isLeaf = True  # noqa: N815  # as twisted.web calls it
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        super().__init__()
+        self._proxy = proxy
+        self._client = HTTPClient(Agent(reactor))
+
+    def render(self, request: Request) -> Any:
+        passing = Deferred.fromCoroutine(self._pass_on(request, request.content.read()))
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: passing.cancel())
+        passing.addErrback(lambda _: request.transport and request.transport.abortConnection())
+        return NOT_DONE_YET
+
+    async def _pass_on(self, request: Request, body: bytes) -> None:
+        proxy = self._proxy
+        token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")
+        if token:
+            proxy.seen.add(token)
+        if proxy.is_cut:
+            proxy.hits += 1
+            request.transport.abortConnection()
+            return
+        if proxy.is_mute:
+            proxy.hits += 1
+            await Deferred()
+        status = 401 if token in proxy.expired else proxy.status
+        if status is not None:
+            proxy.hits += 1
+            request.setResponseCode(status)
+            if status == 429:
+                request.setHeader("Retry-After", "1")
+            request.finish()
+            return
+        if proxy.delay:
+            proxy.hits += 1
+            await deferLater(reactor, proxy.delay)
+        url = f"http://{LOCALHOST}:{proxy.broker_port}{request.uri.decode()}"
+        answer = await self._client.request(
+            request.method.decode(), url, data=body, headers=_headers(request)
+        )
+        content = await treq.content(answer)
+        if proxy.loses_answers and _is_change(request.uri):
+            proxy.hits += 1
+            request.transport.abortConnection()
+            return
+        request.setResponseCode(answer.code)
+        request.setHeader("Content-Type", "application/json")
+        request.write(content)
+        request.finish()
+
+
+def _headers(request: Request) -> Headers:
+    """Return what is to be passed on; all else is of each connection's own."""
+    passed = ("Authorization", "Content-Type")
+    return Headers({name: request.requestHeaders.getRawHeaders(name, []) for name in passed})
+
+
+def _is_change(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] in (
+        b"place",
+        b"cancel",
+        b"modify",
+        b"closeContract",
+        b"partialCloseContract",
+    )
+
+
+# What may become of a hub's frames.
+
+
+def twice(frames: list[bytes]) -> list[bytes]:
+    """Send everything twice."""
+    return [frame for frame in frames for _ in range(2)]
+
+
+def backwards(frames: list[bytes]) -> list[bytes]:
+    """Send what comes at a time in the reverse order."""
+    return frames[::-1]
+
+
+def swapped() -> Callable[[list[bytes]], list[bytes]]:
+    """Return what swaps each event with the next."""
+    held: list[bytes] = []
+
+    def swap(frames: list[bytes]) -> list[bytes]:
+        sent = []
+        for frame in frames:
+            if b'"target"' not in frame:
+                sent.append(frame)
+            elif held:
+                sent += [frame, held.pop()]
+            else:
+                held.append(frame)
+        return sent
+
+    return swap
+
+
+def with_garbage(*garbage: bytes) -> Callable[[list[bytes]], list[bytes]]:
+    """Return what sends garbage before each frame."""
+    return lambda frames: [*(server_frame(TEXT, text) for text in garbage), *frames]
+
+
+GARBAGE = (b"\xff\xfe{", b'{"type":1}\x1e', b"null\x1e", encode_json({"type": 99}) + b"\x1e")

@@ -1,0 +1,261 @@
+"""riskd and its broker with everything in between that goes wrong: afterwards they agree, and nothing is lost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from riskd.gateway.interface import Payload
+from riskd.rules.interface import OWN_STOP_TAG
+from tests.integration.brokers import ExchangeProcess, WallClock, remote_gateway
+from tests.integration.conftest import until
+from tests.integration.fault_proxy import (
+    GARBAGE,
+    FaultProxy,
+    backwards,
+    swapped,
+    twice,
+    with_garbage,
+)
+from tests.integration.guarded import GuardedDaemon
+from tests.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+
+IN_STEP_SECONDS = 5
+"""How soon after the link's return riskd knows all that the exchange knows."""
+
+CONFIG = """
+[rules.max_contracts_per_instrument]
+limits = { MNQ = 3 }
+unknown_symbol_action = "allow_unlimited"
+[rules.symbol_blocks]
+blocked_symbols = ["ES"]
+[rules.trade_management]
+enabled = true
+stop_loss_ticks = 40
+"""
+
+
+class ProxiedBroker(ExchangeProcess):
+    """An exchange in another process, with a proxy before it."""
+
+    def __init__(self, clock: WallClock) -> None:
+        super().__init__(clock)
+        self.proxy = FaultProxy(self.port)
+        self.gateway = remote_gateway(clock, self.proxy.rest_port, self.proxy.hub_port)
+
+    def log_out(self) -> None:
+        """Let the broker end every login, as it does when somebody else logs in."""
+        token = self._post("Auth/loginKey", {"userName": "practice", "apiKey": "practice"})[
+            "token"
+        ]
+        self._post("Practice/logout", {}, token)
+
+    def _post(self, request: str, body: Any, token: str = "") -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        connection.request("POST", f"/api/{request}", json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        connection.close()
+        assert content["success"], content
+        return content
+
+    def orders(self) -> list[Payload]:
+        found: list[Payload] = self.say("orders")
+        return found
+
+    def trades(self) -> list[Payload]:
+        found: list[Payload] = self.say("trades")
+        return found
+
+
+def is_met(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    """Tell whether enough went wrong to be felt."""
+    return broker.proxy.hits >= 3
+
+
+def is_told(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    """Tell whether traders were told."""
+    return bool(daemon.heard("daemon_status", status="ERROR"))
+
+
+def is_in_trouble(daemon: GuardedDaemon) -> bool:
+    """Tell whether traders were told of trouble, and not yet that it is over."""
+    told = daemon.heard("daemon_status")
+    return bool(told) and told[-1]["status"] != "RUNNING"
+
+
+def told_closings(daemon: GuardedDaemon) -> int:
+    """Count the positions that were told to be closed by enforcement."""
+    done = daemon.heard("enforcement_action", success=True)
+    return sum(action["details"]["positions_closed"] for action in done)
+
+
+class Fault(NamedTuple):
+    """Something that goes wrong, when it has gone on for long enough, and how it ends."""
+
+    begin: Callable[[ProxiedBroker], Any]
+    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = is_met
+    end: Callable[[ProxiedBroker], Any] = lambda _broker: None
+
+
+def setting(
+    name: str,
+    wrong: Any,
+    right: Any,
+    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = is_met,
+) -> Fault:
+    """Return the fault that the proxy is set to something wrong."""
+    return Fault(
+        lambda broker: setattr(broker.proxy, name, wrong),
+        is_felt,
+        lambda broker: setattr(broker.proxy, name, right),
+    )
+
+
+def expire(broker: ProxiedBroker) -> None:
+    broker.proxy.expired |= broker.proxy.seen
+    broker.proxy.drop_hubs()
+
+
+def uncut(broker: ProxiedBroker) -> None:
+    broker.proxy.is_cut = False
+
+
+FAULTS = {
+    "cut": Fault(lambda broker: broker.proxy.cut(), is_told, uncut),
+    "cut in the middle of a record": setting("cuts_frames", True, False, is_told),
+    "half-open": setting("is_mute", True, False, is_told),
+    "silence": setting("is_silent", True, False, is_told),
+    "delay": setting("delay", 0.4, 0.0),
+    "401": setting("status", 401, None),
+    "429": setting("status", 429, None),
+    "500": setting("status", 500, None),
+    "503": setting("status", 503, None),
+    "lost answers": setting("loses_answers", True, False),
+    "garbage": setting("mangle", with_garbage(*GARBAGE), list, is_told),
+    "duplicates": setting("mangle", twice, list),
+    "reversed": setting("mangle", backwards, list),
+    "reordered": Fault(
+        lambda broker: setattr(broker.proxy, "mangle", swapped()),
+        is_met,
+        lambda broker: setattr(broker.proxy, "mangle", list),
+    ),
+    "token expiry": Fault(expire, is_told),
+    "logout": Fault(lambda broker: broker.log_out(), is_told),
+}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    clock = WallClock()
+    clock.set_to(MONDAY_NOON)
+    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    # As they are in life, but that a test need not wait as long.
+    monkeypatch.setattr("riskd.gateway.hub.SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr("riskd.gateway.hub.PING_SECONDS", 0.5)
+    monkeypatch.setattr("riskd.gateway.rest.CHANGE_SECONDS", 1.0)
+    monkeypatch.setattr("riskd.gateway.rest.READ_SECONDS", (0.5, 1.0))
+    return clock
+
+
+def told_and_so(daemon: GuardedDaemon, broker: ProxiedBroker) -> tuple[Any, Any]:
+    """Return what riskd knows of the account, and what the exchange does."""
+    state = daemon.state
+    known = {
+        "positions": {
+            held.contract_id: (int(held.type), held.size, held.average_price)
+            for held in state.open_positions
+        },
+        "orders": {
+            order.id: (order.size, order.limit_price, order.stop_price)
+            for order in state.working_orders
+        },
+        "trades": {trade.id: trade.profit_and_loss for trade in state.trades.values()},
+    }
+    places = Decimal("1e-9")
+    real = {
+        "positions": {
+            held["contractId"]: (
+                held["type"],
+                held["size"],
+                Decimal(held["averagePrice"]).quantize(places).normalize(),
+            )
+            for held in broker.positions()
+        },
+        "orders": {
+            order["id"]: (order["size"], order.get("limitPrice"), order.get("stopPrice"))
+            for order in broker.working()
+        },
+        "trades": {
+            trade["id"]: trade["profitAndLoss"]
+            for trade in broker.trades()
+            if trade.get("profitAndLoss") is not None
+        },
+    }
+    return known, real
+
+
+def is_in_step(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    known, real = told_and_so(daemon, broker)
+    return bool(known == real)
+
+
+def own_stops(broker: ProxiedBroker) -> dict[str, list[int]]:
+    """Return the sizes of the stops that riskd works, by contract id."""
+    stops: dict[str, list[int]] = {}
+    for order in broker.working():
+        if str(order.get("customTag", "")).startswith(OWN_STOP_TAG):
+            stops.setdefault(order["contractId"], []).append(order["size"])
+    return stops
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest_twisted.ensureDeferred
+async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> None:
+    fault = FAULTS[name]
+    broker = ProxiedBroker(clock)
+    daemon = GuardedDaemon(CONFIG, tmp_path / "state", broker)
+    await daemon.start()
+    try:
+        await daemon.trade(BUY, 1)
+        await until(lambda: own_stops(broker) == {MNQ: [1]})
+        await daemon.trade(BUY, 1, M2K, limit="2000")
+
+        fault.begin(broker)
+        # A loss, a breach of each kind, and a position that needs a stop.
+        await daemon.trade(SELL, 1)
+        await daemon.trade(SELL, 2, M2K)
+        await daemon.trade(BUY, 5)
+        await daemon.trade(BUY, 1, ES)
+        daemon.move(MNQ, "21001")
+        await until(lambda: fault.is_felt(daemon, broker))
+        fault.end(broker)
+
+        returned = reactor.seconds()
+        await until(lambda: is_in_step(daemon, broker))
+        assert reactor.seconds() - returned < IN_STEP_SECONDS
+        await until(lambda: daemon.held == {MNQ: 3, M2K: -2})
+        await until(lambda: own_stops(broker) == {MNQ: [3], M2K: [2]})
+        await until(lambda: is_in_step(daemon, broker))
+        await until(lambda: not is_in_trouble(daemon))
+
+        # Breaches that come at a time are closed, and told, as one.
+        await until(lambda: told_closings(daemon) >= 2)
+        tags = [order["customTag"] for order in broker.orders() if "customTag" in order]
+        assert len(tags) == len(set(tags))
+        trades = [trade["id"] for trade in daemon.heard("GatewayUserTrade")]
+        assert len(trades) == len(set(trades))
+    finally:
+        await daemon.stop()
+        await broker.proxy.stop()
