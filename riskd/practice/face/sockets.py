@@ -158,11 +158,11 @@ class HubProtocol(WebSocketServerProtocol):
 
     # The transport reports.
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """Count from now on what is not yet on its way."""
         self._is_congested, self._unsent = True, 0
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         """Count no more."""
         self._is_congested = False
 
