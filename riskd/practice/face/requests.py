@@ -19,7 +19,7 @@ from riskd.events import plain_number
 from riskd.gateway.exact_json import JsonError, decode_json
 
 _Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _PRICES: Final = ("limit_price", "stop_price", "trail_price", "price")
 
