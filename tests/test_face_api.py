@@ -6,6 +6,9 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from riskd.practice.face.endpoints import ENDPOINTS
 from riskd.practice.faults import Faults
 from tests.face_help import ES, KEY, MNQ, USER, FaceTestCase
@@ -456,6 +459,43 @@ class OrderTests(FaceTestCase):
         self.assertEqual(
             (order["status"], order["fillVolume"], order["filledPrice"]), (2, 1, 19989.75)
         )
+
+
+NAMES = (
+    *("accountId", "contractId", "orderId", "tradeId", "searchText", "userName", "apiKey"),
+    *("type", "side", "size", "limitPrice", "stopPrice", "trailPrice", "customTag", "price"),
+    *("startTimestamp", "endTimestamp", "startTime", "endTime", "unit", "unitNumber", "limit"),
+    *("includePartialBar", "canTrade", "stopLossBracket", "pageSize", "pageOffset", "filter"),
+)
+values: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from((123, MNQ, 1, 2, 4, 20000, "2026-03-02T15:00:00Z", "0001-01-01T00:00:00", "")),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+)
+bodies = st.dictionaries(st.sampled_from(NAMES), values)
+
+
+class RobustnessTests(FaceTestCase):
+    """Whatever is asked is answered, and no mistake of ours."""
+
+    @given(
+        st.sampled_from([*sorted(ENDPOINTS), "/api/Auth/loginKey"]),
+        bodies | st.fixed_dictionaries({"filter": bodies}),
+        st.sampled_from(("", "full")),
+    )
+    @settings(max_examples=400)
+    def test_any_body_is_answered(self, path: str, body: dict[str, Any], base: str) -> None:
+        usual = {"accountId": 123, "contractId": MNQ, "orderId": 1, "tradeId": 1, "type": 2}
+        usual |= {"side": 0, "size": 1, "price": 20000, "canTrade": True, "searchText": "NQ"}
+        usual |= bars(MNQ) | {"startTimestamp": SINCE, "userName": "x", "apiKey": "x"}
+        reply = self.request(path, json.dumps(usual | body if base else body).encode())
+        self.clock.advance(1)
+        self.assertIn(reply.status, (200, 400), reply.body)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 def market_order() -> dict[str, Any]:
