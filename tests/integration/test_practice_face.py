@@ -20,6 +20,7 @@ from tests.integration.practice_gateway import Broker, Gateway, practice_command
 
 ACCOUNT = 123
 SCRIPTS = Path(__file__).parent / "signalr"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "practice-gateway.md"
 EVENTS = {
     "GatewayUserAccount",
     "GatewayUserOrder",
@@ -169,6 +170,24 @@ def test_riskd_reacts_to_what_is_done_at_its_practice_port(
         told.add(json.loads(stream.recv())["type"])
     assert {"GatewayUserOrder", "GatewayUserPosition"} <= told
     stream.shutdown()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_what_the_document_tells_to_type_works(gateway: Begin) -> None:
+    place = gateway("--quiet")
+    section = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[2]
+    blocks = [block for block in section.split("```")[1::2] if "twistd" not in block]
+    script = "".join(blocks).replace("localhost:5000", f"127.0.0.1:{place.port}")
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    accounts, order, positions = (json.loads(line) for line in done.stdout.splitlines())
+    assert (len(accounts["accounts"]), order["success"]) == (2, True)
+    assert [held["size"] for held in positions["positions"]] == [5]
 
 
 # The official client.

@@ -122,6 +122,9 @@ class HubProtocol(WebSocketServerProtocol):
 
     def _carry_out(self, steps: Iterable[Step]) -> None:
         for step in steps:
+            # It may have been cut for an answer that it did not read.
+            if self.state != self.STATE_OPEN:
+                return
             match step:
                 case Send(record):
                     self.send(record)
