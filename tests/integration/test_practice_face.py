@@ -129,25 +129,26 @@ def test_a_start_that_is_refused_is_one_line(gateway: Begin, tmp_path: Path) -> 
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[[accounts]]\n")
     state = tmp_path / "gateway-0" / "state"
-    for arguments, words in (
+    starts = (
         (("--port", str(place.port)), "is already in use"),
         (("--port", "0", "--state", str(state)), "uses the state directory"),
         (("--key-file", str(open_key)), "has mode 0644, expected 0600"),
         (("--config", str(wrong)), "accounts[0].id"),
         (("--interface", "0.0.0.0"), "not a loopback address"),
         (("--nonsense",), "nonsense"),
-    ):
-        refused = subprocess.run(
-            practice_command(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-            check=False,
+    )
+    processes = [
+        subprocess.Popen(
+            practice_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        (line,) = refused.stderr.splitlines()
+        for arguments, _words in starts
+    ]
+    for process, (_arguments, words) in zip(processes, starts, strict=True):
+        output, errors = process.communicate(timeout=DEADLINE_SECONDS)
+        (line,) = errors.splitlines()
         assert line.startswith("practice-gateway: "), line
         assert words in line
-        assert (refused.returncode, refused.stdout) == (1, "")
+        assert (process.returncode, output) == (1, "")
 
 
 def test_riskd_reacts_to_what_is_done_at_its_practice_port(
