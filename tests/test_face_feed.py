@@ -192,6 +192,13 @@ class MarketTests(FaceTestCase):
             self.assertEqual(set(again), {"symbol", "lastUpdated", "timestamp"})
         self.assertTrue(datetime.fromisoformat(again["timestamp"]) > START)
 
+    def test_only_quotes_are_told_again(self) -> None:
+        self.move("20000")
+        client = self.hub("market")
+        self.subscribe(client, "SubscribeContractTrades", MNQ)
+        self.clock.pump([1] * 25)
+        self.assertEqual(client.events(), [])
+
     def test_trades_and_depth_for_those_who_ask(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractTrades", MNQ)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.exact_json import decode_json, encode_json
+from riskd.practice.face import habits
 from riskd.practice.face.habits import (
     ACCOUNT_SECONDS,
     CREATED,
@@ -113,6 +114,11 @@ class HabitsTests(SynchronousTestCase):
         self.assertEqual(spelled["price"], number)
         for name in ("lastUpdated", "timestamp"):
             self.assertEqual(datetime.fromisoformat(spelled[name]), at)
+
+    def test_only_so_many_ids_are_remembered(self) -> None:
+        self.patch(habits, "_MAX_KNOWN", 3)
+        actions = [self.action("Order", order(number)) for number in (1, 2, 3, 1, 4, 1)]
+        self.assertEqual(actions, [CREATED, CREATED, CREATED, UPDATED, CREATED, CREATED])
 
     def test_an_average_has_an_end(self) -> None:
         third = Decimal(61415) / 3

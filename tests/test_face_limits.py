@@ -15,7 +15,8 @@ class RequestLimitTests(SynchronousTestCase):
         self.assertEqual([limit.wait(0), limit.wait(10), limit.wait(10)], [0, 0, 20])
         self.assertEqual([limit.wait(30), limit.wait(30)], [0, 10])
 
-    @given(st.lists(st.floats(0, 10), max_size=60), st.integers(1, 5))
+    # In quarters of a second, which add up without rounding.
+    @given(st.lists(st.integers(0, 40).map(lambda n: n / 4), max_size=60), st.integers(1, 5))
     def test_no_stretch_of_time_ever_has_more(self, pauses: list[float], count: int) -> None:
         limit = RequestLimit(count, 30)
         now, answered = 0.0, []
@@ -23,6 +24,7 @@ class RequestLimitTests(SynchronousTestCase):
             now += pause
             wait = limit.wait(now)
             self.assertTrue(0 <= wait <= 30)
+            self.assertEqual(bool(wait), sum(now - 30 < at for at in answered) >= count)
             if not wait:
                 answered.append(now)
         for begin in answered:

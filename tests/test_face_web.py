@@ -302,7 +302,20 @@ class HubTests(FaceTestCase):
                 self.rest()
                 self.clock.advance(1)
             client.transport.producer.resumeProducing()
+        client.take()
+        for _ in range(LITTLE // 600 * 3):
+            self.rest()
+            self.clock.advance(1)
         self.assertFalse(client.is_gone)
+        self.assertTrue(len(client.take()) > LITTLE)
+
+    def test_one_that_is_cut_for_the_answer_is_told_nothing_after_it(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", 10)
+        client = self.hub()
+        client.transport.producer.pauseProducing()
+        client.invoke("SubscribeOrders", 123)
+        self.assertTrue(client.is_gone)
+        self.assertEqual(self.site._feed._audience, {})
 
     def rest(self) -> int:
         """Let an order wait in the book."""
