@@ -281,9 +281,10 @@ class HubTests(FaceTestCase):
         slow, quick = self.hub(), self.hub()
         for client in (slow, quick):
             self.subscribe(client, "SubscribeOrders", 123)
-        slow.transport.producer.pauseProducing()
         sent = 0
         while not slow.is_gone and sent < 10 * LITTLE:
+            # As a transport does with every write.
+            slow.transport.producer.pauseProducing()
             self.ask("Order/cancel", accountId=123, orderId=self.rest())
             sent += len(quick.take())
             slow.take()

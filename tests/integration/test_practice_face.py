@@ -7,16 +7,26 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
 import websocket
+from twisted.internet import reactor
 
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, wait_until
+from riskd.launch import utc_now
+from riskd.practice.face.sockets import MAX_UNSENT_BYTES
+from riskd.practice.face.tokens import Tokens
+from riskd.practice.face.web import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.practice.gateway import NoListener, PracticeGateway
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, until, wait_until
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
+from tests.websocket_frames import TEXT, client_frame, handshake
 
 ACCOUNT = 123
 SCRIPTS = Path(__file__).parent / "signalr"
@@ -171,6 +181,42 @@ def test_riskd_reacts_to_what_is_done_at_its_practice_port(
         told.add(json.loads(stream.recv())["type"])
     assert {"GatewayUserOrder", "GatewayUserPosition"} <= told
     stream.shutdown()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_reads_nothing_is_cut_by_a_real_transport() -> None:
+    """Beyond what the kernel takes, it costs a megabyte and no more."""
+    gateway = PracticeGateway(reactor, utc_now, {ACCOUNT: ()}, is_open=False)
+    site = practice_face(reactor, gateway, utc_now)
+    gateway.start(NoListener())
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    (hub,) = (each for each in site._hubs if each.name == "market")
+    contract = gateway.exchange.contracts()[0]["id"]
+    token = Tokens(DEFAULT_USER_NAME, DEFAULT_API_KEY, utc_now).issue()
+    number = port.getHost().port
+    with socket.create_connection(("127.0.0.1", number)) as stalled:
+        stalled.sendall(handshake(f"localhost:{number}", f"/hubs/market?access_token={token}"))
+        await until(lambda: hub.clients)
+        stalled.sendall(client_frame(TEXT, b'{"protocol":"json","version":1}\x1e'))
+        for subject in ("Quotes", "Trades", "MarketDepth"):
+            call = {"type": 1, "target": f"SubscribeContract{subject}", "arguments": [contract]}
+            stalled.sendall(client_frame(TEXT, json.dumps(call).encode() + b"\x1e"))
+        await until(lambda: len(site._feed._audience) == 3)
+        (client,) = hub.clients
+        most = 0
+
+        def is_cut() -> bool:
+            nonlocal most
+            for _ in range(500):
+                gateway.move_market(contract, Decimal(20000))
+                waiting = len(client.transport.dataBuffer) + client.transport._tempDataLen
+                most = max(most, waiting)
+            return not hub.clients
+
+        await until(is_cut)
+    assert MAX_UNSENT_BYTES / 2 < most < MAX_UNSENT_BYTES * 1.2
+    await port.stopListening()
+    await gateway.stop()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")

@@ -163,7 +163,9 @@ class HubProtocol(WebSocketServerProtocol):
 
     def pauseProducing(self) -> None:
         """Count from now on what is not yet on its way."""
-        self._is_congested, self._unsent = True, 0
+        # A transport says so again with every write until it is through.
+        if not self._is_congested:
+            self._is_congested, self._unsent = True, 0
 
     def resumeProducing(self) -> None:
         """Count no more."""
