@@ -36,12 +36,15 @@ def check_interface(interface: str) -> str:
     return interface
 
 
-def listen(port: int, interface: str | None = None) -> list[socket.socket]:
+def listen(
+    port: int, interface: str | None = None, *, option: str = "--port"
+) -> list[socket.socket]:
     """Return listening sockets, all on the same port.
 
     :param port: the TCP port; 0 takes a free one.
     :param interface: a loopback address; ``None`` means both of ``localhost``, the second where the
         machine has it.
+    :param option: which option takes another port.
     :raises ListenError: the port is taken, or an address is not to be had.
     """
     hosts = BOTH if interface is None else (check_interface(interface),)
@@ -51,7 +54,7 @@ def listen(port: int, interface: str | None = None) -> list[socket.socket]:
             return _listen_on_all(hosts, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or attempt == tries:
-                raise ListenError(_explain(error, port)) from None
+                raise ListenError(_explain(error, port, option)) from None
     raise AssertionError("unreachable")
 
 
@@ -90,8 +93,8 @@ def _listen_on(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _explain(error: OSError, port: int) -> str:
+def _explain(error: OSError, port: int, option: str) -> str:
     place = f"port {port} on {error.filename}"
     if error.errno == errno.EADDRINUSE:
-        return f"{place} is already in use; is another riskd running? (--port takes another one)"
+        return f"{place} is already in use; is another riskd running? ({option} takes another one)"
     return f"cannot listen to {place}: {error.strerror}"

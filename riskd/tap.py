@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.logger import FileLogObserver, ILogObserver, Logger, jsonFileLogObserver
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
-from twisted.python.usage import Options as BaseOptions
-from twisted.python.usage import UsageError
 
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config import ConfigError, Settings, load, practice_settings
+from riskd.config import ConfigError, Settings, load
 from riskd.control import SOCKET_NAME, ControlFactory, ControlService
 from riskd.gateway.credentials import find_credentials
 from riskd.gateway.interface import IGateway
@@ -33,53 +27,41 @@ from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import default_directory
 from riskd.journal.service import DiskThread, JournalService
 from riskd.journal.store import Store
-from riskd.loopback import ListenError, check_interface, listen
+from riskd.launch import (
+    Daemon,
+    Signals,
+    is_detached,
+    json_log,
+    read_interface,
+    read_log_format,
+    read_port,
+    read_seed,
+    read_settings,
+    refuse,
+    utc_now,
+)
+from riskd.launch import Options as BaseOptions
+from riskd.loopback import ListenError, listen
 from riskd.pipeline import Pipeline
+from riskd.practice.face.service import FaceService
+from riskd.practice.face.web import practice_face
 from riskd.practice.gateway import PracticeGateway
 from riskd.recording.lines import RecordingError
 from riskd.recording.recorded import RecordedPipeline
 from riskd.recording.recorder import Recorder
-from riskd.rules.discovery import RuleDiscoveryError, find_rules
 from riskd.rules.interface import IRule
 
 _log = Logger()
 _AnyPipeline = TypeVar("_AnyPipeline", Pipeline, RecordedPipeline)
 
 DEFAULT_PORT = 8765
-_MAX_PORT = 65535
-_LOG_FORMATS = ("text", "json")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MAX_PORT:
-        raise ValueError(f"port {text!r} is not a number from 0 to {_MAX_PORT}")
-    return int(text)
-
-
-def _interface(text: str) -> str:
-    try:
-        return check_interface(text)
-    except ListenError as error:
-        raise ValueError(str(error)) from None
-
-
-def _log_format(text: str) -> str:
-    if text not in _LOG_FORMATS:
-        raise ValueError(f"log format {text!r} is not one of {', '.join(_LOG_FORMATS)}")
-    return text
-
-
-def _seed(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"practice seed {text!r} is not a whole number") from None
+_PROGRAM = "riskd"
 
 
 class Options(BaseOptions):
     """The command line of ``twistd riskd``."""
 
-    synopsis = "[options]"
+    program = _PROGRAM
     longdesc = (
         "Follow futures accounts and broadcast what happens to every console on this machine. "
         "Without --config riskd trades paper on its embedded practice gateway, "
@@ -91,14 +73,14 @@ class Options(BaseOptions):
             "p",
             DEFAULT_PORT,
             "TCP port to listen on; 0 takes a free one and logs it.",
-            _port,
+            read_port,
         ],
         [
             "interface",
             None,
             None,
             "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
-            _interface,
+            read_interface,
         ],
         [
             "config",
@@ -121,23 +103,22 @@ class Options(BaseOptions):
             "New file to which all that comes in is recorded, for riskctl replay.",
             Path,
         ],
-        ["log-format", None, "text", "How to write the log: text or json.", _log_format],
+        ["log-format", None, "text", "How to write the log: text or json.", read_log_format],
         [
             "practice-seed",
             None,
             None,
             "Whole number that makes the practice gateway repeat itself: same seed, same prices.",
-            _seed,
+            read_seed,
+        ],
+        [
+            "practice-port",
+            None,
+            None,
+            "TCP port at which the practice gateway is a ProjectX gateway, too [default: none].",
+            read_port,
         ],
     ]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line; a mistake in it ends the program with one line that says which."""
-        try:
-            super().parseOptions(options)
-        except UsageError as error:
-            fault = str(error).removeprefix("Parameter type enforcement failed: ")
-            _refuse(f"{fault} (see twistd riskd --help)")
 
 
 def makeService(options: Options) -> Daemon:
@@ -148,29 +129,30 @@ def makeService(options: Options) -> Daemon:
     """
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
-    catalogue, settings = read_settings(options["config"])
+    catalogue, settings = read_settings(_PROGRAM, options["config"])
     try:
-        sockets = listen(options["port"], options["interface"])
-    except ListenError as error:
-        _refuse(str(error))
-    try:
-        state = StateDirectory(options["state"] or default_directory())
-    except StateDirectoryError as error:
-        for listening in sockets:
-            listening.close()
-        _refuse(str(error))
+        with ExitStack() as taken:
+            sockets = listen(options["port"], options["interface"])
+            for listening in sockets:
+                taken.enter_context(listening)
+            face = practice_sockets(options, settings.gateway.kind)
+            for listening in face:
+                taken.enter_context(listening)
+            state = StateDirectory(options["state"] or default_directory())
+            taken.callback(state.release)
+            record = options["record"]
+            recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
+            # Nothing is refused any more.
+            taken.pop_all()
+    except (ListenError, StateDirectoryError, RecordingError) as error:
+        refuse(_PROGRAM, str(error))
+    practice = None
+    gateway: IGateway
     if settings.gateway.kind == "projectx":
-        gateway: IGateway = projectx_gateway(reactor, settings)
+        gateway = projectx_gateway(reactor, settings)
     else:
-        gateway = _practice_gateway(reactor, settings, options["practice-seed"], state.path)
-    try:
-        record = options["record"]
-        recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
-    except RecordingError as error:
-        for listening in sockets:
-            listening.close()
-        state.release()
-        _refuse(str(error))
+        seed = options["practice-seed"]
+        gateway = practice = practice_gateway(reactor, settings, seed, state.path)
     pipeline: Pipeline | RecordedPipeline
     if recorder is None:
         daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
@@ -179,13 +161,15 @@ def makeService(options: Options) -> Daemon:
         daemon, pipeline = _assemble(make, reactor, gateway, sockets, state, settings, catalogue)
         # When everything else is done, for until then something may come in.
         reactor.addSystemEventTrigger("after", "shutdown", recorder.close)
+    if face and practice is not None:
+        site = practice_face(reactor, practice, utc_now)
+        FaceService(reactor, site, face).setServiceParent(daemon)
     reload = None
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
-    is_detached = options.parent is not None and not options.parent.get("nodaemon", True)
-    Signals(reactor, reload, is_detached=is_detached).setServiceParent(daemon)
+    Signals(reactor, reload, is_detached=is_detached(options)).setServiceParent(daemon)
     if options["log-format"] == "json" and options.parent is not None:
-        daemon.log_observer = _json_log(options.parent)
+        daemon.log_observer = json_log(options.parent)
     return daemon
 
 
@@ -205,9 +189,14 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
     )
 
 
-def _practice_gateway(
+def practice_gateway(
     reactor: Any, settings: Settings, seed: int | None, directory: Path
 ) -> PracticeGateway:
+    """Return the gateway that trades paper.
+
+    :param seed: makes it repeat itself; without one, that of the settings does, if they have one.
+    :param directory: where it remembers what was traded.
+    """
     if seed is None:
         seed = settings.practice.seed
     return PracticeGateway(
@@ -221,13 +210,19 @@ def _practice_gateway(
     )
 
 
-def read_settings(path: Path | None) -> tuple[Mapping[str, IRule], Settings]:
-    """Return the rules there are and the settings; what is wrong ends the program with a line each."""
-    try:
-        catalogue = find_rules()
-        return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
-    except (RuleDiscoveryError, ConfigError) as error:
-        _refuse("\nriskd: ".join(error.problems))
+def practice_sockets(options: Options, gateway_kind: str) -> list[socket.socket]:
+    """Return the sockets of the practice gateway's network face; none if nobody asked for it.
+
+    :raises ListenError: the port is not to be had, or the gateway is none of practice.
+    """
+    port = options["practice-port"]
+    if port is None:
+        return []
+    if gateway_kind != PracticeGateway.name:
+        raise ListenError(
+            f"--practice-port is for the practice gateway, and the gateway is {gateway_kind}"
+        )
+    return listen(port, options["interface"], option="--practice-port")
 
 
 def assemble(
@@ -348,90 +343,5 @@ class Reloader:
         self._pipeline.tell_trouble("config", trouble)
 
 
-class Daemon(MultiService):
-    """The daemon's services.
-
-    :ivar log_observer: where twistd's log is to go; ``None`` leaves that to twistd.
-    :ivar state: the state directory, held for as long as the daemon lives.
-    """
-
-    log_observer: FileLogObserver | None = None
-    state: StateDirectory | None = None
-
-    def setServiceParent(self, parent: Any) -> None:
-        """Join the application that twistd made, and tell it where its log goes."""
-        if self.log_observer is not None:
-            parent.setComponent(ILogObserver, self.log_observer)
-        super().setServiceParent(parent)
-
-
-def utc_now() -> datetime:
-    """Return the time of day."""
-    return datetime.now(UTC)
-
-
 def _beyond_accounts(settings: Settings) -> tuple[object, ...]:
     return (settings.enforce, settings.gateway, settings.practice, settings.server)
-
-
-class Signals(Service):
-    """Makes SIGINT and SIGTERM an orderly end with exit status 0, and SIGHUP a reading of the file.
-
-    twistd would end by the signal itself, which a supervisor takes for a crash.
-
-    :param reload: called on SIGHUP; without it, a closed terminal is an orderly end, too.
-    :param is_detached: whether there is no terminal that could be closed.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        reload: Callable[[], None] | None = None,
-        *,
-        is_detached: bool = False,
-    ) -> None:
-        self._reactor = reactor
-        self._reload = reload
-        self._is_detached = is_detached
-        self._stopping = False
-
-    def startService(self) -> None:
-        """Take the signals over, once the reactor has set its own handlers."""
-        super().startService()
-        self._reactor.callWhenRunning(self._take_over)
-
-    def _take_over(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Who started it with nohup wants it to outlive the terminal.
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._signaled)
-
-    def stop(self, why: str) -> None:
-        """Stop the reactor, once; ``why`` is for the log."""
-        if not self._stopping:
-            self._stopping = True
-            _log.info("{why}, shutting down", why=why)
-            self._reactor.stop()
-
-    def _signaled(self, number: int, _frame: object) -> None:
-        if number == signal.SIGHUP and self._reload is not None:
-            self._reactor.callFromThread(self._reload)
-            return
-        if number == signal.SIGHUP and self._is_detached:
-            self._reactor.callFromThread(_log.info, "SIGHUP: there is no --config to read again")
-            return
-        name = signal.Signals(number).name
-        self._reactor.callFromThread(self.stop, f"received {name}")
-
-
-def _json_log(twistd: BaseOptions) -> FileLogObserver:
-    """Return an observer that writes a JSON object a line where twistd would write its text."""
-    filename = twistd["logfile"]
-    if twistd["nodaemon"] and filename in (None, "-"):
-        return jsonFileLogObserver(sys.stdout, recordSeparator="")
-    return jsonFileLogObserver(LogFile.fromFullPath(filename or "twistd.log"), recordSeparator="")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """End the program with ``sentence`` on standard error and exit status 1."""
-    raise SystemExit(f"riskd: {sentence}")

@@ -35,9 +35,10 @@ from twisted.protocols.basic import LineOnlyReceiver
 from riskd.config import PRACTICE_ACCOUNTS, Settings
 from riskd.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
 from riskd.journal.directory import StateDirectory
+from riskd.launch import Signals, utc_now
 from riskd.loopback import listen
 from riskd.practice.gateway import PracticeGateway
-from riskd.tap import Signals, assemble, utc_now
+from riskd.tap import assemble
 
 SAMPLE_ACCOUNT: Final = 123
 

@@ -22,7 +22,7 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.practice import exchange as exchange_module
-from riskd.practice.exchange import Exchange, Memory, Message, Quote
+from riskd.practice.exchange import Exchange, Memory, Message, OrderRejectedError, Quote
 from riskd.practice.records import STARTING_BALANCE
 
 ACCOUNT = 123
@@ -823,17 +823,31 @@ class RefusalTests(SynchronousTestCase):
             ("no type", BUY, 1, GatewayOrderType.UNKNOWN, {}, "type 0"),
             ("trailing", BUY, 1, GatewayOrderType.TRAILING_STOP, {}, "type 5"),
             ("join", BUY, 1, GatewayOrderType.JOIN_BID, {}, "type 6"),
+            ("stop bracket", BUY, 1, MARKET, {"stopLossBracket": {}}, "stopLossBracket cannot"),
+            (
+                "profit bracket",
+                BUY,
+                1,
+                MARKET,
+                {"takeProfitBracket": {"ticks": 4, "type": 1}},
+                "takeProfitBracket cannot",
+            ),
         ):
             self.desk.forget()
             error = self.assertRaises(
-                GatewayRefusedError, self.desk.order, side, size, order_type, **fields
+                OrderRejectedError, self.desk.order, side, size, order_type, **fields
             )
             self.assertEqual((error.request, error.code), ("Order/place", 2), what)
             self.assertIn(words, error.message, what)
             ((target, _contract, order),) = self.desk.told
             self.assertEqual(target, ORDER, what)
             self.assertEqual((order["status"], order["fillVolume"]), (5, 0), what)
+            self.assertEqual(order["id"], error.order_id, what)
             self.assertEqual(self.desk.working(), [], what)
+
+    def test_brackets_that_are_null_are_none(self) -> None:
+        self.desk.order(BUY, 1, stopLossBracket=None, takeProfitBracket=None)
+        self.assertEqual(self.desk.told[-1].target, ACCOUNT_EVENT)
 
     def test_the_price_of_a_sound_stop_is_measured_from_the_last_trade(self) -> None:
         """A buy stop at the ask is sound while the last trade was at the bid."""
@@ -1325,6 +1339,19 @@ class OpeningAgainTests(RefusalTestCase):
             STARTING_BALANCE - 3 * FEES[MNQ.id] - Decimal("20.50"),
         )
         self.assertEqual(self.desk.exchange.trades(ACCOUNT, NOW)[1:], [again, exit_])
+
+
+class ListTests(SynchronousTestCase):
+    """All that there is."""
+
+    def test_every_account_and_every_contract_is_listed(self) -> None:
+        exchange = fresh_exchange()
+        self.assertEqual(
+            exchange.accounts(), [exchange.account(key) for key in (ACCOUNT, OTHER_ACCOUNT)]
+        )
+        self.assertEqual(
+            exchange.contracts(), [exchange.contract(each.id) for each in (MNQ, ES, EURO)]
+        )
 
 
 class OrderSearchTests(SynchronousTestCase):

@@ -52,7 +52,9 @@ class LoopbackTests(SynchronousTestCase):
         self.assertEqual([each.getsockname()[0] for each in sockets], ["127.0.0.1"])
 
     def test_other_failures_are_a_sentence_too(self) -> None:
-        explained = loopback._explain(OSError(errno.EACCES, "Permission denied", "127.0.0.1"), 80)
+        explained = loopback._explain(
+            OSError(errno.EACCES, "Permission denied", "127.0.0.1"), 80, "--port"
+        )
         self.assertEqual(explained, "cannot listen to port 80 on 127.0.0.1: Permission denied")
 
     def test_addresses_that_others_can_reach_are_refused(self) -> None:

@@ -19,9 +19,16 @@ from zope.interface.verify import verifyObject
 
 from riskd.events import GatewayUserPosition, PositionType
 from riskd.gateway import mapping
-from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    IGateway,
+    IGatewayListener,
+    Payload,
+)
+from riskd.practice.exchange import Message
 from riskd.practice.faults import Faults
-from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
+from riskd.practice.gateway import LEDGER_NAME, NoListener, PracticeGateway
 from riskd.practice.ledger import read_lines
 from riskd.practice.market import STEP_SECONDS
 
@@ -639,6 +646,83 @@ class ActingListenerTests(GatewayTestCase):
             }
             self.assertEqual({key: size for key, size in told.items() if size}, held)
         self.assertTrue(told)
+
+
+class ObserverTests(GatewayTestCase):
+    """More who are told than the listener."""
+
+    def test_an_observer_is_told_what_the_listener_is_told(self) -> None:
+        """In the same order, also when the listener acts on what it hears."""
+
+        def act(target: str, payload: Payload) -> None:
+            if target == TRADE and "profitAndLoss" not in payload:
+                desk.gateway.close_contract(123, payload["contractId"])
+
+        desk = Desk(act=act)
+        observed: list[Any] = []
+        desk.gateway.observe(lambda message: observed.append(tuple(message)))
+        desk.start()
+        desk.gateway.place_order(123, desk.order(0))
+        desk.run(5)
+        self.assertEqual(observed, desk.listener.told)
+        self.assertTrue(desk.listener.user_events(POSITION))
+
+    def test_one_that_fails_disturbs_nobody(self) -> None:
+        desk = Desk()
+        observed: list[Message] = []
+
+        def fail(_message: Message) -> None:
+            raise ZeroDivisionError
+
+        desk.gateway.observe(fail)
+        desk.gateway.observe(observed.append)
+        desk.start()
+        self.assertEqual(len(observed), len(desk.listener.told))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(observed))
+
+    def test_it_is_told_nothing_after_the_stop_and_again_after_the_next_start(self) -> None:
+        desk = Desk()
+        observed: list[Message] = []
+        desk.gateway.observe(observed.append)
+        desk.start()
+        desk.gateway.stop()
+        observed.clear()
+        desk.gateway.place_order(123, desk.order(0))
+        self.assertEqual(observed, [])
+        desk.start()
+        self.assertTrue(observed)
+
+    def test_who_listens_to_nothing_is_a_listener(self) -> None:
+        verifyObject(IGatewayListener, NoListener())
+        gateway = Desk().gateway
+        gateway.start(NoListener())
+        self.successResultOf(gateway.place_order(123, Desk().order(0)))
+
+
+class AskTests(GatewayTestCase):
+    """What the interface has no request for."""
+
+    def test_what_is_seen_is_answered(self) -> None:
+        desk = Desk().start()
+        accounts = self.successResultOf(
+            desk.gateway.ask("Account/search", lambda exchange: exchange.accounts())
+        )
+        self.assertEqual([account["id"] for account in accounts], [123, 456])
+
+    def test_it_meets_the_faults_of_all_that_reads(self) -> None:
+        desk = Desk(faults=Faults(failed_reads=1)).start()
+        asked = desk.gateway.ask("Account/search", lambda exchange: exchange.accounts())
+        error = self.failureResultOf(asked, GatewayUnansweredError).value
+        self.assertEqual(error.request, "Account/search")
+
+
+class QuietTests(GatewayTestCase):
+    def test_the_market_moves_and_nobody_trades(self) -> None:
+        desk = Desk(ACCOUNTS, is_quiet=True).start()
+        desk.listener.told.clear()
+        desk.run(60)
+        self.assertEqual(desk.listener.user_events(), [])
+        self.assertTrue(desk.listener.quotes())
 
 
 class RestartTests(GatewayTestCase):

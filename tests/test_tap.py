@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 from twisted.application.service import Application, IService
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, Logger, LogLevel, capturedLogs, formatEvent
 from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,9 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.broadcast import BroadcastService
 from riskd.config import Settings
 from riskd.events import DaemonStatus, Status
+from riskd.launch import Daemon
+from riskd.loopback import ListenError
 from riskd.pipeline import Pipeline
+from riskd.practice.face.service import FaceService
 from riskd.recording.recorded import RecordedPipeline
-from riskd.tap import Daemon, Options, Reloader, Signals, makeService
+from riskd.tap import Options, Reloader, makeService, practice_sockets
 from tests.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
 
@@ -129,6 +130,24 @@ class ServiceTests(SynchronousTestCase):
             f"riskd: the recording {path} exists already (--record takes another file)",
         )
 
+    def test_the_practice_gateway_may_have_a_port_too(self) -> None:
+        service = self.make_service("--practice-port", "0", "--interface", "127.0.0.1")
+        (face,) = (part for part in service if isinstance(part, FaceService))
+        (listening,) = face._sockets
+        port = listening.getsockname()[1]
+        refusal = self.assertRaises(
+            SystemExit,
+            self.make_service,
+            *("--practice-port", str(port), "--interface", "127.0.0.1"),
+        )
+        self.assertIn("--practice-port takes another one", str(refusal.code))
+
+    def test_no_other_gateway_has_a_practice_port(self) -> None:
+        options = Options()
+        options.parseOptions(["--practice-port", "0"])
+        error = self.assertRaises(ListenError, practice_sockets, options, "projectx")
+        self.assertIn("the gateway is projectx", str(error))
+
     def observer_of(self, service: Daemon) -> Any:
         application = Application("riskd")
         service.setServiceParent(application)
@@ -155,72 +174,12 @@ class ServiceTests(SynchronousTestCase):
 
 
 def sockets_of(service: Daemon) -> list[socket.socket]:
-    (broadcast,) = (part for part in service if isinstance(part, BroadcastService))
-    return broadcast._sockets
-
-
-class StoppableReactor(MemoryReactorClock):
-    """Counts how often it is stopped."""
-
-    stops = 0
-
-    def callFromThread(self, act: Callable[..., object], *arguments: object) -> None:
-        act(*arguments)
-
-    def stop(self) -> None:
-        self.stops += 1
-
-
-class SignalsTests(SynchronousTestCase):
-    """Signals end the daemon in order, with exit status 0; SIGHUP may do something else."""
-
-    def setUp(self) -> None:
-        self.reactor = StoppableReactor()
-        self.reloads = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
-        # As in a terminal, wherever the tests run.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-    def reload(self) -> None:
-        self.reloads += 1
-
-    def take_over(self, reload: Callable[[], None] | None = None, **more: bool) -> None:
-        Signals(self.reactor, reload, **more).startService()
-        for act, arguments, keywords in self.reactor.whenRunningHooks:
-            act(*arguments, **keywords)
-
-    def test_the_first_signal_stops_the_reactor_and_others_do_nothing(self) -> None:
-        self.take_over()
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-            signal.raise_signal(number)
-        self.assertEqual(self.reactor.stops, 1)
-
-    def test_a_closed_terminal_is_an_end_like_any_other(self) -> None:
-        self.take_over()
-        signal.raise_signal(signal.SIGHUP)
-        self.assertEqual(self.reactor.stops, 1)
-
-    def test_with_a_file_it_is_read_again_each_time(self) -> None:
-        for is_detached in (False, True):
-            self.take_over(self.reload, is_detached=is_detached)
-            signal.raise_signal(signal.SIGHUP)
-        signal.raise_signal(signal.SIGHUP)
-        self.assertEqual((self.reloads, self.reactor.stops), (3, 0))
-
-    def test_without_a_terminal_and_a_file_there_is_nothing_to_do(self) -> None:
-        self.take_over(is_detached=True)
-        with capturedLogs() as logged:
-            signal.raise_signal(signal.SIGHUP)
-        self.assertEqual((self.reactor.stops, len(logged)), (0, 1))
-
-    def test_who_has_it_ignored_has_it_ignored(self) -> None:
-        """So does nohup, lest the daemon end with the terminal."""
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.take_over(self.reload)
-        signal.raise_signal(signal.SIGHUP)
-        self.assertEqual((self.reloads, self.reactor.stops), (0, 0))
-        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+    return [
+        listening
+        for part in service
+        if isinstance(part, BroadcastService | FaceService)
+        for listening in part._sockets
+    ]
 
 
 class Pages:

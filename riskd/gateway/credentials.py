@@ -99,7 +99,7 @@ def find_credentials(settings: GatewaySettings, environ: MutableMapping[str, str
 
 def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret:
     if key_file is not None:
-        return _read(Path(key_file), is_of_systemd=False)
+        return read_key_file(Path(key_file))
     directory = environ.get(_DIRECTORY_VARIABLE)
     if directory and os.path.lexists(credential := Path(directory, CREDENTIAL)):
         return _read(credential, is_of_systemd=True)
@@ -110,6 +110,14 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
         "there is no API key; expected it in a file that gateway.key_file names, as the systemd "
         f"credential {CREDENTIAL}, or in the environment variable {KEY_VARIABLE}"
     )
+
+
+def read_key_file(path: Path) -> Secret:
+    """Return the key in a file of one line that nobody but its owner may read.
+
+    :raises CredentialsError: it is none; the text says why, and what mends it.
+    """
+    return _read(path, is_of_systemd=False)
 
 
 def _read(path: Path, *, is_of_systemd: bool) -> Secret:

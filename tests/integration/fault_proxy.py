@@ -197,7 +197,7 @@ class _Upstream(Protocol):
 
 
 class _Requests(Resource):
-    isLeaf = True  # noqa: N815  # as twisted.web calls it
+    isLeaf = True  # as twisted.web calls it
 
     def __init__(self, proxy: FaultProxy) -> None:
         super().__init__()

@@ -25,9 +25,13 @@ class RequestLimit:
 
         :param now: seconds, on any clock that does not go back.
         """
-        while self._answered and self._answered[0] <= now - self._seconds:
+        while self._answered and self._free_in(now) <= 0:
             self._answered.popleft()
         if len(self._answered) < self._count:
             self._answered.append(now)
             return 0.0
+        return self._free_in(now)
+
+    def _free_in(self, now: float) -> float:
+        """Return the seconds until the first request counts no more."""
         return self._answered[0] + self._seconds - now

@@ -19,10 +19,8 @@ from riskd.events import plain_number
 from riskd.gateway.exact_json import JsonError, decode_json
 
 _Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
-_PRICES: Final = ("limit_price", "stop_price", "trail_price", "price")
-
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 _WHERE: Final = re.compile(r" - at `\$(?P<path>\S*)`$")
 
@@ -42,15 +40,10 @@ class Nothing(msgspec.Struct, rename="camel", frozen=True):
     """A body of no fields; the other bodies have some more."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that nobody can reckon with, and give times without a zone their zone.
-
-        :raises ValueError: a price has more than fifteen digits.
-        """
+        """Give times without a zone their zone."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, Decimal):
-                plain_number(value)
-            elif isinstance(value, datetime) and value.tzinfo is None:
+            if isinstance(value, datetime) and value.tzinfo is None:
                 msgspec.structs.force_setattr(self, name, value.replace(tzinfo=UTC))
 
 
@@ -199,9 +192,23 @@ def read_body(text: bytes, kind: type[_Body]) -> _Body:
     if not isinstance(fields, dict):
         raise BodyError("$", "The body is no object.")
     try:
-        return msgspec.convert(_without_nulls(fields), kind)
+        body = msgspec.convert(_without_nulls(fields), kind)
     except msgspec.ValidationError as error:
         raise _body_error(str(error)) from None
+    _check_numbers(body)
+    return body
+
+
+def _check_numbers(body: Nothing) -> None:
+    """Refuse numbers that nobody can reckon with."""
+    for known in msgspec.structs.fields(body):
+        value = getattr(body, known.name)
+        if isinstance(value, Decimal):
+            try:
+                plain_number(value)
+            except ValueError as error:
+                name = known.encode_name
+                raise BodyError(name, f"{name}: {error}.") from None
 
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:

@@ -122,6 +122,9 @@ class HubProtocol(WebSocketServerProtocol):
 
     def _carry_out(self, steps: Iterable[Step]) -> None:
         for step in steps:
+            # It may have been cut for an answer that it did not read.
+            if self.state != self.STATE_OPEN:
+                return
             match step:
                 case Send(record):
                     self.send(record)
@@ -158,11 +161,13 @@ class HubProtocol(WebSocketServerProtocol):
 
     # The transport reports.
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """Count from now on what is not yet on its way."""
-        self._is_congested, self._unsent = True, 0
+        # A transport says so again with every write until it is through.
+        if not self._is_congested:
+            self._is_congested, self._unsent = True, 0
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         """Count no more."""
         self._is_congested = False
 
@@ -209,6 +214,7 @@ class HubFactory(WebSocketServerFactory):
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
+            failByDrop=False,
             maxFramePayloadSize=MAX_MESSAGE_BYTES,
             maxMessagePayloadSize=MAX_MESSAGE_BYTES,
             openHandshakeTimeout=HANDSHAKE_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
@@ -34,7 +34,7 @@ class Tokens:
         self._api_key = api_key
         self._now = now
         self._signing_key = hmac.digest(api_key.encode(), _KEY_PURPOSE, sha256)
-        self._revoked: dict[str, datetime] = {}
+        self._revoked: dict[str, int] = {}
 
     def log_in(self, user_name: str, api_key: str) -> str | None:
         """Return a new token, or ``None`` for a wrong name or key."""
@@ -59,7 +59,7 @@ class Tokens:
         claims = self._claims(token)
         return (
             claims is not None
-            and self._now() < _expiry(claims)
+            and self._now().timestamp() < claims["exp"]
             and claims["jti"] not in self._revoked
         )
 
@@ -68,9 +68,9 @@ class Tokens:
         claims = self._claims(token)
         if claims is None:
             return
-        now = self._now()
+        now = self._now().timestamp()
         self._revoked = {key: expiry for key, expiry in self._revoked.items() if now < expiry}
-        self._revoked[claims["jti"]] = _expiry(claims)
+        self._revoked[claims["jti"]] = claims["exp"]
 
     def _claims(self, token: str) -> dict[str, Any] | None:
         try:
@@ -89,7 +89,3 @@ class Tokens:
             )
         except (jwt.PyJWTError, ValueError):
             return None
-
-
-def _expiry(claims: dict[str, Any]) -> datetime:
-    return datetime.fromtimestamp(claims["exp"], UTC)

@@ -93,11 +93,11 @@ class BoundedRequest(Request):
 
     is_too_large = False
 
-    def gotLength(self, length: int | None) -> None:  # noqa: N802
+    def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, however long it is said to be."""
         super().gotLength(min(length or 0, MAX_BODY_BYTES))
 
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+    def handleContentChunk(self, data: bytes) -> None:
         """Keep a piece of the body, or drop it."""
         content: Any = self.content
         if content.tell() + len(data) > MAX_BODY_BYTES:
@@ -148,7 +148,7 @@ class FaceResource(Resource):
     :param hubs: the hubs, by path.
     """
 
-    isLeaf = True  # noqa: N815  # Twisted's name
+    isLeaf = True  # Twisted's name
 
     def __init__(self, api: Api, tokens: Tokens, hubs: dict[str, HubFactory]) -> None:
         super().__init__()

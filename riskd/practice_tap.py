@@ -1,0 +1,152 @@
+"""``twistd practice-gateway``: a ProjectX gateway to try clients and riskd against, and nothing but paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from riskd.config import Settings
+from riskd.gateway.credentials import CredentialsError, read_key_file
+from riskd.journal.directory import StateDirectory, StateDirectoryError
+from riskd.journal.files import default_directory
+from riskd.launch import (
+    Daemon,
+    Signals,
+    is_detached,
+    json_log,
+    read_interface,
+    read_log_format,
+    read_port,
+    read_seed,
+    read_settings,
+    refuse,
+    utc_now,
+)
+from riskd.launch import Options as BaseOptions
+from riskd.loopback import ListenError, listen
+from riskd.practice.face.service import FaceService, GatewayService
+from riskd.practice.face.web import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.practice.faults import Faults
+from riskd.practice.gateway import PracticeGateway
+
+DEFAULT_PORT: Final = 5000
+_PROGRAM: Final = "practice-gateway"
+
+
+class Options(BaseOptions):
+    """The command line of ``twistd practice-gateway``."""
+
+    program = _PROGRAM
+    longdesc = (
+        "Be a ProjectX gateway on this machine: REST and two SignalR hubs, over accounts that trade "
+        "paper in a market that moves. Without --config there are the accounts 123 and 456."
+    )
+    optParameters: Sequence[Sequence[Any]] = [
+        [
+            "port",
+            "p",
+            DEFAULT_PORT,
+            "TCP port to listen on; 0 takes a free one and logs it.",
+            read_port,
+        ],
+        [
+            "interface",
+            None,
+            None,
+            "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
+            read_interface,
+        ],
+        [
+            "config",
+            "c",
+            None,
+            "File of the accounts (TOML), as riskd's; of it, [practice] and the accounts count.",
+            Path,
+        ],
+        [
+            "state",
+            None,
+            None,
+            "Directory of the ledger [default: practice-gateway in the XDG state directory].",
+            Path,
+        ],
+        ["log-format", None, "text", "How to write the log: text or json.", read_log_format],
+        [
+            "practice-seed",
+            None,
+            None,
+            "Whole number that makes the gateway repeat itself: same seed, same prices.",
+            read_seed,
+        ],
+        ["user-name", None, DEFAULT_USER_NAME, "Name to log in with."],
+        [
+            "key-file",
+            None,
+            None,
+            "File of mode 0600 whose one line is the API key [default: the key 'practice'].",
+            Path,
+        ],
+    ]
+    optFlags: Sequence[Sequence[Any]] = [
+        ["quiet", "q", "Let nobody trade but those who log in; the market moves all the same."],
+    ]
+
+
+def makeService(options: Options) -> Daemon:
+    """Assemble the gateway that ``options`` ask for.
+
+    The port is taken here and now, before twistd detaches or writes its log, so that a port in use is
+    one line on the user's terminal.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
+
+    _catalogue, settings = read_settings(_PROGRAM, options["config"])
+    try:
+        key_file = options["key-file"]
+        api_key = DEFAULT_API_KEY if key_file is None else read_key_file(key_file).reveal()
+        with ExitStack() as taken:
+            sockets = listen(options["port"], options["interface"])
+            for listening in sockets:
+                taken.enter_context(listening)
+            state = StateDirectory(options["state"] or default_directory(_PROGRAM))
+            # Nothing is refused any more.
+            taken.pop_all()
+    except (CredentialsError, ListenError, StateDirectoryError) as error:
+        refuse(_PROGRAM, str(error))
+    gateway = practice_gateway(reactor, options, settings, state)
+    site = practice_face(reactor, gateway, utc_now, options["user-name"], api_key)
+    daemon = Daemon()
+    daemon.state = state
+    for service in (
+        GatewayService(gateway),
+        FaceService(reactor, site, sockets),
+        Signals(reactor, is_detached=is_detached(options)),
+    ):
+        service.setServiceParent(daemon)
+    if options["log-format"] == "json" and options.parent is not None:
+        daemon.log_observer = json_log(options.parent)
+    return daemon
+
+
+def practice_gateway(
+    reactor: Any, options: Options, settings: Settings, state: StateDirectory
+) -> PracticeGateway:
+    """Return the gateway; where no file says otherwise, it has the broker's habit of telling exits twice."""
+    faults = settings.practice.faults
+    if options["config"] is None:
+        faults = Faults(opening_half_again=True)
+    seed = options["practice-seed"]
+    if seed is None:
+        seed = settings.practice.seed
+    return PracticeGateway(
+        reactor,
+        utc_now,
+        {account.id: account.watch for account in settings.accounts},
+        seed=seed,
+        is_quiet=bool(options["quiet"]),
+        # A run that is to repeat itself begins with nothing.
+        ledger=state.path if seed is None else None,
+        faults=faults,
+    )

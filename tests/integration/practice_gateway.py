@@ -1,0 +1,106 @@
+"""``twistd practice-gateway`` as its user starts it, and a client of its REST API."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.integration.conftest import DEADLINE_SECONDS, wait_until
+
+KEY = "practice"
+
+
+class Gateway:
+    """A practice gateway in a process, in a directory of its own.
+
+    :param directory: where its state and its log lie.
+    :param arguments: what its user says beside.
+    """
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._directory = directory
+        self._arguments = arguments
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it, on the port of the time before."""
+        log_path = self._directory / "log"
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                practice_command("--port", str(self.port), "--state", "state", *self._arguments),
+                cwd=self._directory,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        starts = self.log.count("/hubs/market")
+        wait_until(
+            lambda: self.log.count("/hubs/market") > starts or self.process.poll() is not None
+        )
+        assert self.process.poll() is None, self.log
+        self.port = int(re.findall(r"http://127\.0\.0\.1:(\d+)", self.log)[-1])
+
+    @property
+    def log(self) -> str:
+        return (self._directory / "log").read_text()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+def practice_command(*arguments: str) -> list[str]:
+    """Return the command that starts a practice gateway with the twistd beside this Python."""
+    twistd = Path(sys.executable).with_name("twistd")
+    return [str(twistd), "-n", "--pidfile=", "practice-gateway", *arguments]
+
+
+class Broker:
+    """The REST API of a gateway, for somebody who has logged in."""
+
+    def __init__(self, port: int, api_key: str = KEY) -> None:
+        self._port = port
+        self.token = ""
+        self.token = self.ask("Auth/loginKey", userName="practice", apiKey=api_key)["token"]
+
+    def ask(self, path: str, **fields: Any) -> dict[str, Any]:
+        """Return the reply to a request, which must succeed."""
+        reply = self.reply(path, **fields)
+        assert reply["success"], reply
+        return reply
+
+    def reply(self, path: str, **fields: Any) -> dict[str, Any]:
+        """Return the reply to a request, whatever it says."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE_SECONDS)
+        try:
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            connection.request("POST", f"/api/{path}", json.dumps(fields), headers)
+            reply: dict[str, Any] = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        return reply
+
+    def contract(self, ticker: str) -> str:
+        """Return the id of a contract."""
+        found = self.ask("Contract/search", searchText=ticker, live=False)["contracts"]
+        return str(found[0]["id"])
+
+    def trade(self, account: int, contract: str, side: int, size: int = 1) -> int:
+        """Place an order at the market; return its id."""
+        order = {"accountId": account, "contractId": contract, "type": 2}
+        return int(self.ask("Order/place", **order, side=side, size=size)["orderId"])
+
+    def held(self, account: int) -> dict[str, int]:
+        """Return what an account holds, by contract."""
+        positions = self.ask("Position/searchOpen", accountId=account)["positions"]
+        return {held["contractId"]: held["size"] for held in positions}

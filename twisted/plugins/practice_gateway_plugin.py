@@ -1,0 +1,10 @@
+"""Tells twistd of the practice gateway."""
+
+from twisted.application.service import ServiceMaker
+
+practice_gateway = ServiceMaker(
+    "practice gateway",
+    "riskd.practice_tap",
+    "Is a ProjectX gateway that trades paper.",
+    "practice-gateway",
+)
