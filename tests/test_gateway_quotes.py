@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -169,6 +170,13 @@ class FreezeTests(QuotesTestCase):
             self.quote(ES)
         self.assertEqual((self.reconnects, self.requests.count), ([], 0))
 
+    def test_if_that_does_not_help_the_waits_grow_to_8_minutes_and_stay(self) -> None:
+        self.pass_time(3600)
+        waits = [after - before for before, after in pairwise([0.0, *self.reconnects])]
+        for wait, planned in zip(waits, [30, 60, 120, 240, 480, 480, 480, 480], strict=False):
+            self.assertTrue(planned <= wait <= planned + 5, waits)
+        self.assertTrue(len(waits) >= 8)
+
     def test_a_quote_begins_the_waits_anew(self) -> None:
         self.pass_time(300)
         self.quote()
@@ -178,6 +186,16 @@ class FreezeTests(QuotesTestCase):
         waits = [moment - begun for moment in self.reconnects]
         self.assertEqual(len(waits), 2)
         self.assertTrue(30 <= waits[0] <= 35)
+
+    def test_a_hub_that_has_just_come_up_is_given_its_time(self) -> None:
+        self.feed.lost("no connection")
+        self.pass_time(200)
+        self.assertEqual(self.reconnects, [])
+        self.feed.connected()
+        self.pass_time(29)
+        self.assertEqual(self.reconnects, [])
+        self.pass_time(6)
+        self.assertEqual(len(self.reconnects), 1)
 
     def test_a_hub_that_is_down_is_not_connected_anew(self) -> None:
         self.feed.lost("no connection")
@@ -215,6 +233,18 @@ class NotFrozenTests(QuotesTestCase):
         self.pass_time(3600 + 24)
         self.assertEqual(self.reconnects, [])
         self.pass_time(12)
+        self.assertEqual(len(self.reconnects), 1)
+
+    def test_a_freeze_before_the_break_is_forgotten_over_it(self) -> None:
+        self.BEGINS = datetime(2025, 7, 17, 20, 0, tzinfo=UTC)
+        self.setUp()
+        self.feed.follow(MNQ)
+        self.feed.connected()
+        self.pass_time(3600)
+        self.assertTrue(len(self.reconnects) > 4)
+        self.pass_time(3600)
+        self.reconnects.clear()
+        self.pass_time(37)
         self.assertEqual(len(self.reconnects), 1)
 
 

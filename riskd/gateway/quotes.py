@@ -84,8 +84,7 @@ class QuoteFeed:
         self._followed: set[str] = set()
         self._is_connected = False
         self._down_since: datetime | None = None
-        self._quoted_at = clock.seconds()
-        self._patience = FREEZE_SECONDS
+        self._expect_quotes()
         self._listed_at: float | None = None
         self._bars_asked_at = clock.seconds()
         self._asking: set[Deferred[None]] = set()
@@ -112,14 +111,14 @@ class QuoteFeed:
     def heard(self, invocation: Invocation) -> None:
         """Tell what the hub of markets says."""
         for event in quote_events(invocation):
-            self._quoted_at = self._clock.seconds()
-            self._patience = FREEZE_SECONDS
+            self._expect_quotes()
             self._are_back()
             self._tell(event.contract_id, event.payload)
 
     def connected(self) -> None:
         """Take note that the hub is up."""
         self._is_connected = True
+        self._patient_until = self._clock.seconds() + self._patience
         self._are_back()
         if self._watch:
             self._look_up_watched()
@@ -133,6 +132,12 @@ class QuoteFeed:
             "Rules that need them go by the latest known price, or wait"
         )
 
+    def _expect_quotes(self) -> None:
+        """Wait for quotes from now on."""
+        self._quoted_at = self._clock.seconds()
+        self._patience = FREEZE_SECONDS
+        self._patient_until = self._quoted_at + self._patience
+
     def _are_back(self) -> None:
         if self._down_since is not None:
             self._down_since = None
@@ -144,13 +149,14 @@ class QuoteFeed:
         if self._listed_at is not None and now - self._listed_at >= LISTING_SECONDS:
             self._look_up_watched()
         if not self._followed or not is_market_open(self._now()):
-            self._quoted_at = now
+            self._expect_quotes()
             return
         silent = now - self._quoted_at
         if silent < FREEZE_SECONDS:
             return
-        if self._is_connected and silent >= self._patience:
+        if self._is_connected and now >= self._patient_until:
             self._patience = min(self._patience * 2, MAX_FREEZE_SECONDS)
+            self._patient_until = now + self._patience
             self._reconnect(f"the hub of markets is connected, and silent for {silent:.0f} s")
         if now - self._bars_asked_at >= BARS_SECONDS:
             self._bars_asked_at = now
