@@ -328,6 +328,26 @@ class BarTests(QuotesTestCase):
         self.requests.answer(bars=[{"c": 1}])
         self.assertEqual([contract_id for contract_id, _ in self.told], [ES])
 
+    def test_bars_that_are_not_answered_do_not_pile_up(self) -> None:
+        self.feed.lost("no connection")
+        self.pass_time(7200)
+        self.assertEqual(self.requests.count, 1)
+
+    def test_bars_leave_other_requests_their_room(self) -> None:
+        for number in range(11):
+            self.feed.follow(f"CON.F.US.X{number}.U25")
+        self.freeze()
+        rounds: list[list[str]] = []
+        for _ in range(3):
+            rounds.append([])
+            while self.requests.asked:
+                rounds[-1].append(self.requests.answer(bars=[])["contractId"])
+            self.pass_time(10)
+        self.assertEqual([len(contracts) for contracts in rounds], [8, 8, 8])
+        # Those that had no turn come first.
+        self.assertEqual(len({*rounds[0], *rounds[1][:4]}), 12)
+        self.assertEqual(len({*rounds[1], *rounds[2]}), 12)
+
 
 class WatchTests(QuotesTestCase):
     """Tickers that are watched."""

@@ -6,6 +6,7 @@ the latest bars, which REST keeps fresh, are told in their place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -36,6 +37,9 @@ MAX_FREEZE_SECONDS: Final = 480.0
 
 BARS_SECONDS: Final = 10.0
 """How often the latest bars are asked for while there are no quotes."""
+
+MAX_BARS: Final = 8
+"""Of so many contracts at a time: the broker answers 50 such requests in 30 s, and others need theirs."""
 
 LISTING_SECONDS: Final = 3600.0
 """How often the contracts of watched tickers are looked up: the front month changes."""
@@ -87,7 +91,8 @@ class QuoteFeed:
         self._expect_quotes()
         self._listed_at: float | None = None
         self._bars_asked_at = clock.seconds()
-        self._asking: set[Deferred[None]] = set()
+        self._bar_asked_at: dict[str, float] = {}
+        self._asking: dict[str, Deferred[None]] = {}
         self._look = LoopingCall(self._look_at_clock)
         self._look.clock = clock
 
@@ -99,7 +104,7 @@ class QuoteFeed:
         """Leave off."""
         if self._look.running:
             self._look.stop()
-        for asking in tuple(self._asking):
+        for asking in tuple(self._asking.values()):
             asking.cancel()
 
     def follow(self, contract_id: str) -> None:
@@ -160,8 +165,19 @@ class QuoteFeed:
             self._reconnect(f"the hub of markets is connected, and silent for {silent:.0f} s")
         if now - self._bars_asked_at >= BARS_SECONDS:
             self._bars_asked_at = now
-            for contract_id in sorted(self._followed):
-                self._go_on(self._ask_for_bar(contract_id))
+            self._go_on("bars", self._ask_for_bars)
+
+    async def _ask_for_bars(self) -> None:
+        """Ask for those that were not asked for the longest, one after another."""
+        for contract_id in sorted(self._followed, key=self._turn)[:MAX_BARS]:
+            self._bar_asked_at[contract_id] = self._clock.seconds()
+            try:
+                await self._ask_for_bar(contract_id)
+            except GatewayError as error:
+                _log.warn("no bar of {contract}: {why}", contract=contract_id, why=error)
+
+    def _turn(self, contract_id: str) -> tuple[float, str]:
+        return self._bar_asked_at.get(contract_id, -math.inf), contract_id
 
     async def _ask_for_bar(self, contract_id: str) -> None:
         """Tell the latest price: a hub that is silent does not mean a quiet market."""
@@ -186,7 +202,7 @@ class QuoteFeed:
 
     def _look_up_watched(self) -> None:
         self._listed_at = self._clock.seconds()
-        self._go_on(self._follow_watched())
+        self._go_on("contracts", self._follow_watched)
 
     async def _follow_watched(self) -> None:
         """Follow the contract that each watched ticker is traded in now."""
@@ -201,11 +217,16 @@ class QuoteFeed:
         for ticker in sorted(self._watch - found):
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
-    def _go_on(self, asking: Coroutine[Any, Any, None]) -> None:
-        """Let a question be asked and answered beside all else."""
-        under_way = Deferred.fromCoroutine(asking)
-        self._asking.add(under_way)
-        under_way.addErrback(_log_failure).addBoth(lambda _: self._asking.discard(under_way))
+    def _go_on(self, what: str, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let a question be asked and answered beside all else, unless it still waits for an answer."""
+        if what in self._asking:
+            return
+
+        def answered(_result: None) -> None:
+            del self._asking[what]
+
+        self._asking[what] = under_way = Deferred.fromCoroutine(ask())
+        under_way.addErrback(_log_failure).addCallback(answered)
 
 
 def _log_failure(failure: Failure) -> None:
