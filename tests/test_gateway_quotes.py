@@ -312,6 +312,12 @@ class BarTests(QuotesTestCase):
         self.pass_time(29)
         self.assertEqual(self.requests.asked, [])
 
+    def test_a_bar_that_is_older_than_a_quote_is_not_told(self) -> None:
+        self.freeze()
+        self.quote(MNQ, lastPrice=Decimal(2))
+        self.requests.answer(bars=[{"t": "2025-07-17T14:00:29Z", "c": Decimal(1)}])
+        self.assertEqual(self.told, [(MNQ, {"lastPrice": Decimal(2)})])
+
     def test_without_a_bar_or_its_price_nothing_is_told(self) -> None:
         for bars in ([], [{"t": "2025-07-17T14:00:29Z"}], [{"c": None}]):
             self.freeze()

@@ -181,7 +181,7 @@ class QuoteFeed:
 
     async def _ask_for_bar(self, contract_id: str) -> None:
         """Tell the latest price: a hub that is silent does not mean a quiet market."""
-        now = self._now()
+        now, quoted_at = self._now(), self._quoted_at
         request = "History/retrieveBars"
         fields = await self._requests.read(
             request,
@@ -197,7 +197,8 @@ class QuoteFeed:
             },
         )
         for bar in items(request, fields, "bars")[:1]:
-            if bar.get("c") is not None:
+            # A quote that came meanwhile is newer.
+            if bar.get("c") is not None and self._quoted_at == quoted_at:
                 self._tell(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
 
     def _look_up_watched(self) -> None:
