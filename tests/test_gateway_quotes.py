@@ -389,6 +389,28 @@ class WatchTests(QuotesTestCase):
         )
         self.assertEqual(self.subscribed[-1], "CON.F.US.MNQ.Z25")
 
+    def test_a_listing_that_fails_is_asked_for_again_soon(self) -> None:
+        for fail in (lambda: self.requests.fail(), self.answer_no_list):  # noqa: PLW0108
+            self.setUp()
+            self.feed.connected()
+            fail()
+            self.pass_time(65)
+            self.assertEqual(self.requests.waiting, ["Contract/available"])
+            self.requests.answer(contracts=CONTRACTS)
+            self.assertEqual(self.subscribed, [MNQ, ES])
+            self.pass_time(65)
+            self.assertNotIn("Contract/available", self.requests.waiting)
+
+    def answer_no_list(self) -> None:
+        self.requests.answer(contracts=None)
+
+    def test_listings_that_are_not_answered_do_not_pile_up(self) -> None:
+        for _ in range(5):
+            self.feed.connected()
+            self.feed.lost("no connection")
+        self.pass_time(7300)
+        self.assertEqual(self.requests.waiting, ["Contract/available"])
+
 
 class StopTests(QuotesTestCase):
     """The end."""

@@ -44,6 +44,9 @@ MAX_BARS: Final = 8
 LISTING_SECONDS: Final = 3600.0
 """How often the contracts of watched tickers are looked up: the front month changes."""
 
+LISTING_AGAIN_SECONDS: Final = 60.0
+"""When they are looked up again after there was no answer."""
+
 _LOOK_SECONDS: Final = 5.0
 _BARS_BACK: Final = timedelta(minutes=5)
 _SECOND: Final = 1
@@ -89,7 +92,7 @@ class QuoteFeed:
         self._is_connected = False
         self._down_since: datetime | None = None
         self._expect_quotes()
-        self._listed_at: float | None = None
+        self._list_at = clock.seconds()
         self._bars_asked_at = clock.seconds()
         self._bar_asked_at: dict[str, float] = {}
         self._asking: dict[str, Deferred[None]] = {}
@@ -125,8 +128,7 @@ class QuoteFeed:
         self._is_connected = True
         self._patient_until = self._clock.seconds() + self._patience
         self._are_back()
-        if self._watch:
-            self._look_up_watched()
+        self._look_up_watched()
 
     def lost(self, why: str) -> None:
         """Take note that the hub is down."""
@@ -151,8 +153,7 @@ class QuoteFeed:
     def _look_at_clock(self) -> None:
         """See whether quotes are to be expected and do not come."""
         now = self._clock.seconds()
-        if self._listed_at is not None and now - self._listed_at >= LISTING_SECONDS:
-            self._look_up_watched()
+        self._look_up_watched()
         if not self._followed or not is_market_open(self._now()):
             self._expect_quotes()
             return
@@ -202,13 +203,16 @@ class QuoteFeed:
                 self._tell(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
 
     def _look_up_watched(self) -> None:
-        self._listed_at = self._clock.seconds()
-        self._go_on("contracts", self._follow_watched)
+        """Look them up if it is time to."""
+        if self._watch and self._is_connected and self._clock.seconds() >= self._list_at:
+            self._go_on("contracts", self._follow_watched)
 
     async def _follow_watched(self) -> None:
         """Follow the contract that each watched ticker is traded in now."""
         request = "Contract/available"
+        self._list_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
+        self._list_at = self._clock.seconds() + LISTING_SECONDS
         found = set()
         for contract in listed:
             ticker = str(contract.get("name"))[:-2]
