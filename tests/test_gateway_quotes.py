@@ -370,6 +370,24 @@ class WatchTests(QuotesTestCase):
         self.assertEqual(self.requests.answer(contracts=CONTRACTS), {"live": False})
         self.assertEqual(self.subscribed, [MNQ, ES])
 
+    def test_a_ticker_is_a_name_without_month_and_year(self) -> None:
+        self.WATCH = ("M2K", "NQ")
+        self.setUp()
+        self.feed.connected()
+        self.requests.answer(
+            contracts=[
+                {"id": "a", "name": "M2KU5", "activeContract": True},
+                {"id": "b", "name": "NQU5", "activeContract": True},
+                {"id": "c", "name": "NQ", "activeContract": True},
+                {"id": "d", "name": "MNQU5", "activeContract": True},
+                {"id": "e", "name": None, "activeContract": True},
+                {"id": None, "name": "NQZ5", "activeContract": True},
+                {"name": "NQZ5", "activeContract": True},
+                {},
+            ]
+        )
+        self.assertEqual(self.subscribed, ["a", "b"])
+
     def test_without_tickers_nothing_is_looked_up(self) -> None:
         self.WATCH = ()
         self.setUp()

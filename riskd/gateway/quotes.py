@@ -216,9 +216,11 @@ class QuoteFeed:
         found = set()
         for contract in listed:
             ticker = str(contract.get("name"))[:-2]
-            if contract.get("activeContract") and ticker in self._watch:
+            contract_id = contract.get("id")
+            is_wanted = contract.get("activeContract") and ticker in self._watch
+            if is_wanted and isinstance(contract_id, str):
                 found.add(ticker)
-                self.follow(str(contract.get("id")))
+                self.follow(contract_id)
         for ticker in sorted(self._watch - found):
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
