@@ -435,6 +435,21 @@ class StopTests(QuotesTestCase):
 
     WATCH = ("ES",)
 
+    def test_nothing_is_left_to_do(self) -> None:
+        self.feed.connected()
+        self.feed.follow(MNQ)
+        self.pass_time(31)
+        self.assertEqual(len(self.requests.asked), 2)
+        self.feed.stop()
+        self.assertEqual(self.requests.asked, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nothing_is_asked_afterwards(self) -> None:
+        self.feed.stop()
+        self.feed.connected()
+        self.pass_time(100)
+        self.assertEqual(self.requests.count, 0)
+
     def test_twice(self) -> None:
         self.feed.stop()
         self.feed.stop()

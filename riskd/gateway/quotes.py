@@ -90,6 +90,7 @@ class QuoteFeed:
         self._tell_trouble = tell_trouble
         self._followed: set[str] = set()
         self._is_connected = False
+        self._is_stopped = False
         self._down_since: datetime | None = None
         self._expect_quotes()
         self._list_at = clock.seconds()
@@ -105,6 +106,7 @@ class QuoteFeed:
 
     def stop(self) -> None:
         """Leave off."""
+        self._is_stopped = True
         if self._look.running:
             self._look.stop()
         for asking in tuple(self._asking.values()):
@@ -226,7 +228,7 @@ class QuoteFeed:
 
     def _go_on(self, what: str, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let a question be asked and answered beside all else, unless it still waits for an answer."""
-        if what in self._asking:
+        if self._is_stopped or what in self._asking:
             return
 
         def answered(_result: None) -> None:
