@@ -563,7 +563,7 @@ class AnyOrderTests(SessionTestCase):
     ACTS = (
         "ask",
         "answer",
-        "fail",
+        "answer_badly",
         "refuse",
         "discard",
         "log_out",
@@ -590,12 +590,12 @@ class AnyOrderTests(SessionTestCase):
             token = make_token(f"token {self.number}", ends)
             self.post.answer(token=token, newToken=token)
 
-    def fail(self, error: Exception = NO_ANSWER) -> None:  # type: ignore[override]
+    def answer_badly(self, error: Exception = NO_ANSWER) -> None:
         if self.post.asked:
             self.post.fail(error)
 
     def refuse(self) -> None:
-        self.fail(REFUSED)
+        self.answer_badly(REFUSED)
 
     def discard(self) -> None:
         if self.tokens:
