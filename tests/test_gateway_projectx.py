@@ -533,6 +533,21 @@ class ReadTests(GatewayTestCase):
         self.answer("Position/searchOpen", positions=None)
         self.failureResultOf(asked, GatewayUnansweredError)
 
+    def test_trades_come_oldest_first_however_their_moments_are_written(self) -> None:
+        moments = [
+            "2025-07-17T14:00:00Z",
+            "2025-07-17T14:00:00.1Z",
+            "2025-07-17T14:00:00.12+00:00",
+            "2025-07-17T14:00:00.123Z",
+            "2025-07-17T14:00:00.1234567Z",
+            "2025-07-17T14:00:01",
+            "2025-07-17T14:00:01.5+00:00",
+        ]
+        trades = [{"id": n, "creationTimestamp": moment} for n, moment in enumerate(moments)]
+        asked = self.gateway.search_trades(123, self.SINCE)
+        self.answer("Trade/search", trades=trades[::-1])
+        self.assertEqual(self.successResultOf(asked), trades)
+
     def test_trades_of_one_moment_come_by_their_ids(self) -> None:
         trades = [{"id": n, "creationTimestamp": "2025-07-17T14:00:00Z"} for n in (9, 10, 11)]
         asked = self.gateway.search_trades(123, self.SINCE)
