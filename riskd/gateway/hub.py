@@ -389,7 +389,12 @@ class Hub:
     def _go_on(self, connection: HubConnection, subscription: Subscription) -> None:
         """Subscribe beside all else; without an answer, the connection is of no use."""
         asked = Deferred.fromCoroutine(self._subscribe(connection, subscription))
-        asked.addErrback(lambda failure: connection.end(failure.getErrorMessage()))
+        asked.addErrback(self._could_not_subscribe, connection)
+
+    def _could_not_subscribe(self, failure: Failure, connection: HubConnection) -> None:
+        if failure.check(HubError) is None:
+            _log.failure("{hub} hub: a mistake in riskd", failure, hub=self._name)
+        connection.end(failure.getErrorMessage())
 
     def _failed(self, failure: Failure) -> None:
         """Begin anew after a mistake of ours: a hub that nobody keeps is a feed that is lost for good."""
