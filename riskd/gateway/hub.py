@@ -380,11 +380,8 @@ class Hub:
                 refusal=refusal,
             )
             self._refused(subscription, str(refusal))
-            self._clock.callLater(AGAIN_SECONDS, self._subscribe_again, connection, subscription)
-
-    def _subscribe_again(self, connection: HubConnection, subscription: Subscription) -> None:
-        if connection is self._connection and not self._is_stopped:
-            self._go_on(connection, subscription)
+            # On a connection that has ended by then, it is nothing.
+            self._clock.callLater(AGAIN_SECONDS, self._go_on, connection, subscription)
 
     def _go_on(self, connection: HubConnection, subscription: Subscription) -> None:
         """Subscribe beside all else; without an answer, the connection is of no use."""
