@@ -26,6 +26,7 @@ from riskd.gateway.signalr import (
     Completion,
     Invocation,
     Message,
+    Ping,
     RecordReader,
     decode,
     encode,
@@ -206,6 +207,7 @@ class MemoryBroker:
     def __init__(self, test: SynchronousTestCase) -> None:
         self.reactor = MemoryReactorClock()
         self.connections: list[HttpConnection] = []
+        self._seen = 0
         # The bodies of requests are produced on a reactor of Twisted's choosing.
         bodies = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
         test.patch(task, "_theCooperator", bodies)
@@ -216,10 +218,8 @@ class MemoryBroker:
         return len(self.reactor.tcpClients)
 
     def accept(self) -> HttpConnection:
-        """Take the latest connection."""
-        factory = self.reactor.tcpClients[-1][2]
-        self.connections.append(HttpConnection(factory.buildProtocol(None)))
-        self.flush()
+        """Take every connection that was asked for, and return the latest."""
+        self.accept_all()
         return self.connections[-1]
 
     def refuse(self) -> None:
@@ -228,6 +228,15 @@ class MemoryBroker:
         factory.clientConnectionFailed(None, Failure(Refused()))
         # The name may have another address; then there is none.
         self.reactor.advance(0.5)
+
+    def accept_all(self) -> None:
+        """Take every connection that was asked for, and is still wanted."""
+        asked = zip(self.reactor.tcpClients, self.reactor.connectors, strict=True)
+        for (_, _, factory, _, _), connector in list(asked)[self._seen :]:
+            self._seen += 1
+            if not connector.stoppedConnecting:
+                self.connections.append(HttpConnection(factory.buildProtocol(None)))
+        self.flush()
 
     def flush(self) -> None:
         """Let what was asked be sent."""
@@ -296,6 +305,11 @@ class HubEnd:
     def tell(self, target: str, *arguments: Any) -> None:
         self.send(encode(Invocation(target, arguments)))
 
+    def ping(self) -> None:
+        """Give a sign of life, if there is somebody to give it to."""
+        if self._has_shaken and not self.is_dropped:
+            self.send(encode(Ping()))
+
     def open(self) -> None:
         """Shake hands, and accept all that is subscribed."""
         self.shake_hands()
@@ -317,6 +331,7 @@ class MemoryHub:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.tries: list[Try] = []
+        self.ends: list[HubEnd] = []
         self.given_up = 0
 
     async def __call__(self, token: Secret, heard: Callable[[Invocation], None]) -> HubConnection:
@@ -334,9 +349,9 @@ class MemoryHub:
 
     def accept(self) -> HubEnd:
         latest = self.tries[-1]
-        end = HubEnd(self._clock, latest.heard)
-        latest.made.callback(end.conversation)
-        return end
+        self.ends.append(HubEnd(self._clock, latest.heard))
+        latest.made.callback(self.ends[-1].conversation)
+        return self.ends[-1]
 
     def refuse(self, error: HubError | None = None) -> None:
         self.tries[-1].made.errback(error or HubError("no connection"))

@@ -546,6 +546,15 @@ class RetryTests(HubTestCase):
         self.seconds_to_next_try()
         self.bring_up()
 
+    def test_a_mistake_of_whoever_is_told_of_a_refusal_is_logged(self) -> None:
+        self.hub._refused = lambda *_: 1 / 0
+        end = self.start()
+        self.hub.subscribe("SubscribeContractQuotes", "A")
+        end.complete("not allowed")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(end.is_dropped)
+        self.seconds_to_next_try()
+
     def test_whoever_is_told_may_make_a_mistake(self) -> None:
         def fail(*_: Any) -> None:
             raise ZeroDivisionError

@@ -136,10 +136,18 @@ class PostTests(RestTestCase):
             connection.transport.loseConnection()
 
     def test_a_redirect_is_not_followed(self) -> None:
-        answer = self.post()
-        self.broker.accept().answer(b"", "307 Temporary Redirect", "Location: http://evil.test/")
-        self.failureResultOf(answer, BrokerFaultError)
-        self.assertEqual(self.broker.tries, 1)
+        for status in (
+            "301 Moved",
+            "302 Found",
+            "303 See Other",
+            "307 Temporary",
+            "308 Permanent",
+        ):
+            self.setUp()
+            answer = self.post()
+            self.broker.accept().answer(b"", status, "Location: http://127.0.0.1:9/elsewhere")
+            self.failureResultOf(answer, BrokerFaultError)
+            self.assertEqual(self.broker.tries, 1)
 
     def test_a_connection_is_used_again(self) -> None:
         answers = [self.post()]

@@ -393,6 +393,13 @@ class GivingUpTests(SessionTestCase):
         self.log_in()
         self.assertEqual(self.waits_after(self.session.discard, 6), [0, 4, 6, 8, 10, 60])
 
+    def test_it_is_replaced_though_nobody_asks_for_it(self) -> None:
+        for give_up, wait in ((self.session.discard, 0), (self.session.logged_out, 4)):
+            give_up(self.successResultOf(self.session.token()) if wait else self.log_in())
+            self.assertEqual(self.seconds_until_login(), wait)
+            self.post.answer(token=make_token(f"token {wait}"))
+        self.assertEqual(self.renewals, 2)
+
     def test_after_a_logout_the_waits_grow(self) -> None:
         self.log_in()
         self.assertEqual(self.waits_after(self.session.logged_out, 5), [2, 4, 6, 8, 10])
@@ -556,7 +563,7 @@ class AnyOrderTests(SessionTestCase):
     ACTS = (
         "ask",
         "answer",
-        "fail",
+        "answer_badly",
         "refuse",
         "discard",
         "log_out",
@@ -583,12 +590,12 @@ class AnyOrderTests(SessionTestCase):
             token = make_token(f"token {self.number}", ends)
             self.post.answer(token=token, newToken=token)
 
-    def fail(self, error: Exception = NO_ANSWER) -> None:  # type: ignore[override]
+    def answer_badly(self, error: Exception = NO_ANSWER) -> None:
         if self.post.asked:
             self.post.fail(error)
 
     def refuse(self) -> None:
-        self.fail(REFUSED)
+        self.answer_badly(REFUSED)
 
     def discard(self) -> None:
         if self.tokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,6 +22,7 @@ from tests.broker_help import logged, observed
 from tests.memory import MemoryEndpoint, MemoryTransport
 from tests.websocket_frames import (
     BINARY,
+    CLOSE,
     PING,
     PONG,
     TEXT,
@@ -252,6 +254,12 @@ class CarryingTests(WebSocketTestCase):
     def test_when_tcp_is_lost_the_conversation_ends(self) -> None:
         self.transport.loseConnection()
         self.assertEqual(len(self.ended), 1)
+        self.settle()
+
+    def test_when_the_broker_closes_it_ends_with_its_words(self) -> None:
+        self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"restarting"))
+        self.assertEqual(self.ended, ["the connection was closed (1001: restarting)"])
+        self.assertFalse(self.transport.connected)
         self.settle()
 
     def test_the_end_of_the_conversation_ends_the_connection(self) -> None:

@@ -386,16 +386,18 @@ class Hub:
                 refusal=refusal,
             )
             self._refused(subscription, str(refusal))
-            self._clock.callLater(AGAIN_SECONDS, self._subscribe_again, connection, subscription)
-
-    def _subscribe_again(self, connection: HubConnection, subscription: Subscription) -> None:
-        if connection is self._connection and not self._is_stopped:
-            self._go_on(connection, subscription)
+            # On a connection that has ended by then, it is nothing.
+            self._clock.callLater(AGAIN_SECONDS, self._go_on, connection, subscription)
 
     def _go_on(self, connection: HubConnection, subscription: Subscription) -> None:
         """Subscribe beside all else; without an answer, the connection is of no use."""
         asked = Deferred.fromCoroutine(self._subscribe(connection, subscription))
-        asked.addErrback(lambda failure: connection.end(failure.getErrorMessage()))
+        asked.addErrback(self._could_not_subscribe, connection)
+
+    def _could_not_subscribe(self, failure: Failure, connection: HubConnection) -> None:
+        if failure.check(HubError) is None:
+            _log.failure("{hub} hub: a mistake in riskd", failure, hub=self._name)
+        connection.end(failure.getErrorMessage())
 
     def _failed(self, failure: Failure) -> None:
         """Begin anew after a mistake of ours: a hub that nobody keeps is a feed that is lost for good."""

@@ -109,6 +109,14 @@ def voided_trade(payload: Payload) -> int | None:
     return _Reader("GatewayUserTrade", payload).whole("id") if payload.get("voided") else None
 
 
+def made_at(payload: Payload) -> datetime:
+    """Return when a trade was made.
+
+    :raises MappingError: the payload does not say.
+    """
+    return _Reader("GatewayUserTrade", payload).time("creationTimestamp")
+
+
 def charge(payload: Payload) -> tuple[int, Charge]:
     """Return the id of a trade, half-turn or full, and what the broker took for it.
 

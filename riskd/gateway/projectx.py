@@ -28,6 +28,7 @@ from riskd.gateway.interface import (
     IGatewayListener,
     Payload,
 )
+from riskd.gateway.mapping import MappingError, made_at
 from riskd.gateway.quotes import QuoteFeed
 from riskd.gateway.rest import ANSWER_SECONDS, BrokerRequests, Rest
 from riskd.gateway.session import Session
@@ -354,6 +355,11 @@ def _user_subscriptions(account_ids: Iterable[int]) -> tuple[Subscription, ...]:
     return (("SubscribeAccounts", ()), *of_accounts)
 
 
-def _age(trade: Payload) -> tuple[str, int]:
+def _age(trade: Payload) -> tuple[datetime, int]:
     number = trade.get("id")
-    return str(trade.get("creationTimestamp")), number if isinstance(number, int) else 0
+    try:
+        moment = made_at(trade)
+    except MappingError:
+        # Whoever reads it will say so.
+        moment = datetime.min.replace(tzinfo=UTC)
+    return moment, number if isinstance(number, int) else 0

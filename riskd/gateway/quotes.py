@@ -6,6 +6,7 @@ the latest bars, which REST keeps fresh, are told in their place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -37,8 +38,14 @@ MAX_FREEZE_SECONDS: Final = 480.0
 BARS_SECONDS: Final = 10.0
 """How often the latest bars are asked for while there are no quotes."""
 
+MAX_BARS: Final = 8
+"""Of so many contracts at a time: the broker answers 50 such requests in 30 s, and others need theirs."""
+
 LISTING_SECONDS: Final = 3600.0
 """How often the contracts of watched tickers are looked up: the front month changes."""
+
+LISTING_AGAIN_SECONDS: Final = 60.0
+"""When they are looked up again after there was no answer."""
 
 _LOOK_SECONDS: Final = 5.0
 _BARS_BACK: Final = timedelta(minutes=5)
@@ -83,12 +90,13 @@ class QuoteFeed:
         self._tell_trouble = tell_trouble
         self._followed: set[str] = set()
         self._is_connected = False
+        self._is_stopped = False
         self._down_since: datetime | None = None
-        self._quoted_at = clock.seconds()
-        self._patience = FREEZE_SECONDS
-        self._listed_at: float | None = None
+        self._expect_quotes()
+        self._list_at = clock.seconds()
         self._bars_asked_at = clock.seconds()
-        self._asking: set[Deferred[None]] = set()
+        self._bar_asked_at: dict[str, float] = {}
+        self._asking: dict[str, Deferred[None]] = {}
         self._look = LoopingCall(self._look_at_clock)
         self._look.clock = clock
 
@@ -98,9 +106,10 @@ class QuoteFeed:
 
     def stop(self) -> None:
         """Leave off."""
+        self._is_stopped = True
         if self._look.running:
             self._look.stop()
-        for asking in tuple(self._asking):
+        for asking in tuple(self._asking.values()):
             asking.cancel()
 
     def follow(self, contract_id: str) -> None:
@@ -112,17 +121,16 @@ class QuoteFeed:
     def heard(self, invocation: Invocation) -> None:
         """Tell what the hub of markets says."""
         for event in quote_events(invocation):
-            self._quoted_at = self._clock.seconds()
-            self._patience = FREEZE_SECONDS
+            self._expect_quotes()
             self._are_back()
             self._tell(event.contract_id, event.payload)
 
     def connected(self) -> None:
         """Take note that the hub is up."""
         self._is_connected = True
+        self._patient_until = self._clock.seconds() + self._patience
         self._are_back()
-        if self._watch:
-            self._look_up_watched()
+        self._look_up_watched()
 
     def lost(self, why: str) -> None:
         """Take note that the hub is down."""
@@ -133,6 +141,12 @@ class QuoteFeed:
             "Rules that need them go by the latest known price, or wait"
         )
 
+    def _expect_quotes(self) -> None:
+        """Wait for quotes from now on."""
+        self._quoted_at = self._clock.seconds()
+        self._patience = FREEZE_SECONDS
+        self._patient_until = self._quoted_at + self._patience
+
     def _are_back(self) -> None:
         if self._down_since is not None:
             self._down_since = None
@@ -141,25 +155,36 @@ class QuoteFeed:
     def _look_at_clock(self) -> None:
         """See whether quotes are to be expected and do not come."""
         now = self._clock.seconds()
-        if self._listed_at is not None and now - self._listed_at >= LISTING_SECONDS:
-            self._look_up_watched()
+        self._look_up_watched()
         if not self._followed or not is_market_open(self._now()):
-            self._quoted_at = now
+            self._expect_quotes()
             return
         silent = now - self._quoted_at
         if silent < FREEZE_SECONDS:
             return
-        if self._is_connected and silent >= self._patience:
+        if self._is_connected and now >= self._patient_until:
             self._patience = min(self._patience * 2, MAX_FREEZE_SECONDS)
+            self._patient_until = now + self._patience
             self._reconnect(f"the hub of markets is connected, and silent for {silent:.0f} s")
         if now - self._bars_asked_at >= BARS_SECONDS:
             self._bars_asked_at = now
-            for contract_id in sorted(self._followed):
-                self._go_on(self._ask_for_bar(contract_id))
+            self._go_on("bars", self._ask_for_bars)
+
+    async def _ask_for_bars(self) -> None:
+        """Ask for those that were not asked for the longest, one after another."""
+        for contract_id in sorted(self._followed, key=self._turn)[:MAX_BARS]:
+            self._bar_asked_at[contract_id] = self._clock.seconds()
+            try:
+                await self._ask_for_bar(contract_id)
+            except GatewayError as error:
+                _log.warn("no bar of {contract}: {why}", contract=contract_id, why=error)
+
+    def _turn(self, contract_id: str) -> tuple[float, str]:
+        return self._bar_asked_at.get(contract_id, -math.inf), contract_id
 
     async def _ask_for_bar(self, contract_id: str) -> None:
         """Tell the latest price: a hub that is silent does not mean a quiet market."""
-        now = self._now()
+        now, quoted_at = self._now(), self._quoted_at
         request = "History/retrieveBars"
         fields = await self._requests.read(
             request,
@@ -175,31 +200,42 @@ class QuoteFeed:
             },
         )
         for bar in items(request, fields, "bars")[:1]:
-            if bar.get("c") is not None:
+            # A quote that came meanwhile is newer.
+            if bar.get("c") is not None and self._quoted_at == quoted_at:
                 self._tell(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
 
     def _look_up_watched(self) -> None:
-        self._listed_at = self._clock.seconds()
-        self._go_on(self._follow_watched())
+        """Look them up if it is time to."""
+        if self._watch and self._is_connected and self._clock.seconds() >= self._list_at:
+            self._go_on("contracts", self._follow_watched)
 
     async def _follow_watched(self) -> None:
         """Follow the contract that each watched ticker is traded in now."""
         request = "Contract/available"
+        self._list_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
+        self._list_at = self._clock.seconds() + LISTING_SECONDS
         found = set()
         for contract in listed:
             ticker = str(contract.get("name"))[:-2]
-            if contract.get("activeContract") and ticker in self._watch:
+            contract_id = contract.get("id")
+            is_wanted = contract.get("activeContract") and ticker in self._watch
+            if is_wanted and isinstance(contract_id, str):
                 found.add(ticker)
-                self.follow(str(contract.get("id")))
+                self.follow(contract_id)
         for ticker in sorted(self._watch - found):
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
-    def _go_on(self, asking: Coroutine[Any, Any, None]) -> None:
-        """Let a question be asked and answered beside all else."""
-        under_way = Deferred.fromCoroutine(asking)
-        self._asking.add(under_way)
-        under_way.addErrback(_log_failure).addBoth(lambda _: self._asking.discard(under_way))
+    def _go_on(self, what: str, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let a question be asked and answered beside all else, unless it still waits for an answer."""
+        if self._is_stopped or what in self._asking:
+            return
+
+        def answered(_result: None) -> None:
+            del self._asking[what]
+
+        self._asking[what] = under_way = Deferred.fromCoroutine(ask())
+        under_way.addErrback(_log_failure).addCallback(answered)
 
 
 def _log_failure(failure: Failure) -> None:

@@ -147,13 +147,7 @@ class Session:
             waiter.callback(self._token)
             return waiter
         self._waiting.append(waiter)
-        if self._getting is None:
-            # It may be done before there is a Deferred to hold on to.
-            self._getting = Deferred()
-            getting = Deferred.fromCoroutine(self._get())
-            if self._getting is not None:
-                self._getting = getting
-            getting.addErrback(_log_mistake)
+        self._begin_to_get()
         return waiter
 
     def is_current(self, token: Secret) -> bool:
@@ -185,6 +179,8 @@ class Session:
             self._tell_trouble(_CONTENDED)
         _log.warn("the broker has ended the login; the next is due in {wait} s", wait=wait)
         self._not_before = max(self._not_before, now + wait)
+        # Whoever still uses it may be told nothing any more, and does not ask.
+        self._begin_to_get()
 
     @property
     def _is_contended(self) -> bool:
@@ -200,10 +196,19 @@ class Session:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 
+    def _begin_to_get(self) -> None:
+        if self._getting is None and not self._is_stopped:
+            # It may be done before there is a Deferred to hold on to.
+            self._getting = Deferred()
+            getting = Deferred.fromCoroutine(self._get())
+            if self._getting is not None:
+                self._getting = getting
+            getting.addErrback(_log_mistake)
+
     async def _get(self) -> None:
-        """Log in, however often it takes, until nobody waits."""
+        """Log in, however often it takes, and tell whoever waits."""
         try:
-            while self._waiting:
+            while not self._is_stopped and (self._token is None or self._waiting):
                 if self._token is not None:
                     # Whoever is told may give it up, or keep another from waiting.
                     self._waiting.pop(0).callback(self._token)

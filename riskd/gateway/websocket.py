@@ -75,6 +75,12 @@ class HubProtocol(WebSocketClientProtocol):
         if self.conversation is not None:
             self.conversation.received(payload)
 
+    def onCloseFrame(self, code: int, reason_raw: bytes) -> None:
+        """Take the broker's last word; that it lets go of TCP, too, is not waited for."""
+        super().onCloseFrame(code, reason_raw)
+        if self.state == self.STATE_CLOSING:
+            self.onClose(True, self.remoteCloseCode, self.remoteCloseReason)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Say that it is over."""
         why = f"the broker closed the connection ({code}{f': {reason}' if reason else ''})"
