@@ -365,7 +365,13 @@ def without_trade(state: AccountState, trade_id: int) -> AccountState:
 def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
     if trade.id in state.trades:
         return state
-    return _with_trades(state, {**state.trades, trade.id: trade})
+    after = _with_trades(state, {**state.trades, trade.id: trade})
+    if trade.id not in after.risk.earlier_trades:
+        return after
+    # It went with an earlier day and was told again: it is remembered once.
+    earlier = {key: at for key, at in after.risk.earlier_trades.items() if key != trade.id}
+    risk = msgspec.structs.replace(after.risk, earlier_trades=earlier)
+    return msgspec.structs.replace(after, risk=risk)
 
 
 def _with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
@@ -434,10 +440,7 @@ def _apply_enforcement(state: AccountState, action: EnforcementAction) -> Accoun
 def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
     after = msgspec.structs.replace(state, lockouts={}) if reset.lockouts_cleared else state
     if state.day_began is None or reset.reset_time >= state.day_began:
-        after = msgspec.structs.replace(after, last_reset=reset)
-    if state.day_began is None or reset.reset_time > state.day_began:
-        # Told twice it changes nothing: what came late of the day before stays, and does not count.
-        after = begin_day(after, reset.reset_time)
+        after = begin_day(msgspec.structs.replace(after, last_reset=reset), reset.reset_time)
     return state if after == state else after
 
 

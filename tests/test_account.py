@@ -280,9 +280,10 @@ class ResetTests(SynchronousTestCase):
         self.assertEqual(again.realized_pnl, Decimal(5))
         self.assertIs(apply(again, state_reset), again)
 
-    def test_nor_does_it_when_a_trade_of_the_day_before_came_late(self) -> None:
-        state = state_after(reset(100), trade(1, "5.00", seconds=50))
-        self.assertIs(apply(state, reset(100)), state)
+    def test_nor_does_a_trade_of_the_day_before_that_is_told_again_after_it(self) -> None:
+        late = (reset(100), trade(1, "5.00", seconds=50))
+        state = state_after(*late)
+        self.assertEqual(apply(apply(state, late[0]), late[1]), state)
 
     def test_an_older_reset_does_not_begin_a_day(self) -> None:
         state = state_after(trade(1, "5.00", seconds=150), reset(100))

@@ -258,7 +258,7 @@ class CarryingTests(WebSocketTestCase):
 
     def test_when_the_broker_closes_it_ends_with_its_words(self) -> None:
         self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"restarting"))
-        self.assertEqual(self.ended, ["the connection was closed (1001: restarting)"])
+        self.assertEqual(self.ended, ["the broker closed the connection (1001: restarting)"])
         self.assertFalse(self.transport.connected)
         self.settle()
 

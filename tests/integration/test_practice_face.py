@@ -113,10 +113,10 @@ def test_the_accounts_of_a_configuration_are_traded(gateway: Begin, tmp_path: Pa
 def test_a_key_from_a_file_is_the_only_one(gateway: Begin, tmp_path: Path) -> None:
     """And neither it nor a token is ever in the log."""
     key_file = tmp_path / "key"
-    key_file.write_text("a key of its own\n")
+    key_file.write_text("a-key-of-its-own\n")
     key_file.chmod(0o600)
     place = gateway("--key-file", str(key_file))
-    broker = Broker(place.port, "a key of its own")
+    broker = Broker(place.port, "a-key-of-its-own")
     refused = broker.reply("Auth/loginKey", userName="practice", apiKey="practice")
     assert (refused["errorCode"], refused["token"]) == (3, None)
     hub = websocket.create_connection(
@@ -128,7 +128,7 @@ def test_a_key_from_a_file_is_the_only_one(gateway: Begin, tmp_path: Path) -> No
     hub.close()
     wait_until(lambda: "left the user hub" in place.log)
     assert broker.token not in place.log
-    assert "a key of its own" not in place.log
+    assert "a-key-of-its-own" not in place.log
 
 
 def test_a_start_that_is_refused_is_one_line(gateway: Begin, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_start_that_is_refused_is_one_line(gateway: Begin, tmp_path: Path) -> 
     starts = (
         (("--port", str(place.port)), "is already in use"),
         (("--port", "0", "--state", str(state)), "uses the state directory"),
-        (("--key-file", str(open_key)), "has mode 0644, expected 0600"),
+        (("--key-file", str(open_key)), "expected 0600: chmod 600"),
         (("--config", str(wrong)), "accounts[0].id"),
         (("--interface", "0.0.0.0"), "not a loopback address"),
         (("--nonsense",), "nonsense"),
