@@ -56,6 +56,9 @@ _A_DAY: Final = timedelta(days=1)
 BEGIN_AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """How long to wait before a gateway that did not answer at the start is asked again."""
 
+_ORDER_UNKNOWN: Final = 1
+"""The code with which the gateway says that it knows no order of that id."""
+
 _REQUESTS_OF_A_LOOK: Final = 4
 """What it takes to ask the gateway what an account holds."""
 
@@ -378,6 +381,8 @@ class Pipeline(Service):
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
+        for account_id in self.accounts:
+            self._gateway.follow_account(account_id)
         await self._gateway.start(self)
         for account in self.accounts.values():
             account.warden.prepare()
@@ -486,6 +491,8 @@ class Pipeline(Service):
                 "Order/searchById", self._gateway.search_order(keeper.account_id, order.id)
             )
         except GatewayRefusedError as refusal:
+            if refusal.code != _ORDER_UNKNOWN:
+                raise
             _log.warn(
                 "order {id} is unknown to the gateway and counts as canceled: {refusal}",
                 id=order.id,
@@ -559,6 +566,7 @@ class Pipeline(Service):
         self.tell_trouble("journal at the start", "")
         for account in self._take_over(recovery.accounts):
             if self._is_heard:
+                self._gateway.follow_account(account.keeper.account_id)
                 account.warden.prepare()
                 self._begin_to_guard(account)
         if self._is_in_step:
@@ -637,9 +645,12 @@ class Pipeline(Service):
         self._contracts_asked.add(contract_id)
         self._gateway.follow_quotes(contract_id)
         asked = Deferred.fromCoroutine(self._learn_contract(contract_id))
-        asked.addErrback(
-            lambda failure: _log.failure("asking for contract {id}", failure, id=contract_id)
-        )
+        asked.addErrback(self._could_not_learn, contract_id)
+
+    def _could_not_learn(self, failure: Failure, contract_id: str) -> None:
+        # A request that waits while the daemon stops is given up.
+        if failure.check(CancelledError) is None:
+            _log.failure("asking for contract {id}", failure, id=contract_id)
 
     async def _learn_contract(self, contract_id: str) -> None:
         try:

@@ -183,7 +183,6 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
         connect_user_hub=HubConnector(reactor, settings.gateway.user_hub_url),
         connect_market_hub=HubConnector(reactor, settings.gateway.market_hub_url),
         credentials=lambda: find_credentials(settings.gateway, os.environ),
-        account_ids=[account.id for account in settings.accounts],
         watch={ticker for account in settings.accounts for ticker in account.watch},
         random=Random(),
     )

@@ -236,12 +236,13 @@ class HubTestCase(SynchronousTestCase):
             self.session,
             self.clock,
             Backoff(Upper()),
-            self.REQUIRED,
             lambda invocation, token: self.heard.append((invocation, token)),
             lambda: self.came_up(),  # noqa: PLW0108
             lambda why: self.went_down(why),  # noqa: PLW0108
             lambda subscription, why: self.refusals.append((subscription[0], why)),
         )
+        for target, arguments in self.REQUIRED:
+            self.hub.require(target, *arguments)
 
     def came_up(self) -> None:
         self.ups.append(self.clock.seconds())
@@ -299,6 +300,27 @@ class SubscriptionTests(HubTestCase):
         end = self.connect.accept()
         end.send(encode_handshake_response(), encode(EVENT))
         self.assertEqual(self.heard, [(EVENT, TOKEN)])
+
+    def test_what_is_required_while_it_opens_is_waited_for_too(self) -> None:
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete()
+        self.hub.require("SubscribeOrders", 456)
+        end.complete()
+        self.assertFalse(self.hub.is_up)
+        self.assertEqual(end.complete().arguments, (456,))
+        self.assertTrue(self.hub.is_up)
+
+    def test_what_is_required_when_it_is_up_is_subscribed_at_once_and_from_then_on(self) -> None:
+        end = self.start()
+        self.hub.require("SubscribeOrders", 456)
+        self.assertEqual(end.complete().arguments, (456,))
+        end.conversation.end("lost")
+        self.clock.advance(1)
+        again = self.connect.accept()
+        again.open()
+        self.assertIn((456,), [said.arguments for said in again.said])
 
     def test_more_may_be_subscribed_at_any_time(self) -> None:
         self.hub.subscribe("SubscribeContractQuotes", "A")

@@ -96,10 +96,11 @@ class GatewayTestCase(SynchronousTestCase):
             connect_user_hub=self.user,
             connect_market_hub=self.market,
             credentials=self.find_credentials,
-            account_ids=self.ACCOUNTS,
             watch=self.WATCH,
             random=Upper(),
         )
+        for account_id in self.ACCOUNTS:
+            self.gateway.follow_account(account_id)
         self.answered: dict[int, int] = {}
 
     def find_credentials(self) -> Credentials:

@@ -272,7 +272,10 @@ class RemovedAccountTests(SettingsTestCase):
 
     def test_a_locked_one_is_followed_until_it_is_free(self) -> None:
         self.lose(125, 2)
+        followed: list[int] = []
+        self.patch(self.daemon.gateway, "follow_account", followed.append)
         self.restart_with(self.others)
+        self.assertEqual(set(followed), {ACCOUNT, OTHER_ACCOUNT})
         self.daemon.trade(BUY, 1)
         self.daemon.advance(10)
         self.assertEqual(self.daemon.held, {})

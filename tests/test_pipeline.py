@@ -47,6 +47,7 @@ class ScriptedGateway:
 
     def __init__(self) -> None:
         self.quotes_followed: list[str] = []
+        self.accounts_followed: list[int] = []
         self.room = 100
         self.positions: dict[int, list[Payload]] = {}
         self.orders: dict[int, list[Payload]] = {}
@@ -68,6 +69,9 @@ class ScriptedGateway:
 
     def has_room(self, requests: int) -> bool:
         return requests <= self.room
+
+    def follow_account(self, account_id: int) -> None:
+        self.accounts_followed.append(account_id)
 
     def follow_quotes(self, contract_id: str) -> None:
         self.quotes_followed.append(contract_id)

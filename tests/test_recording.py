@@ -410,6 +410,9 @@ class Broker:
     def has_room(self, requests: int) -> bool:
         return requests < 3
 
+    def follow_account(self, account_id: int) -> None:
+        self.followed.append(str(account_id))
+
     def follow_quotes(self, contract_id: str) -> None:
         self.followed.append(contract_id)
 

@@ -198,7 +198,6 @@ class Hub:
     :param session: has the token.
     :param clock: times the tries.
     :param backoff: says how long to wait between them.
-    :param required: what is subscribed before the hub counts as up.
     :param heard: given each invocation, and the token of the connection that it came on.
     :param came_up: called when all is subscribed.
     :param went_down: told why, when a connection has ended or could not be made.
@@ -213,7 +212,6 @@ class Hub:
         session: Session,
         clock: IReactorTime,
         backoff: Backoff,
-        required: tuple[Subscription, ...],
         heard: Callable[[Invocation, Secret], None],
         came_up: Callable[[], None],
         went_down: Callable[[str], None],
@@ -224,7 +222,7 @@ class Hub:
         self._session = session
         self._clock = clock
         self._backoff = backoff
-        self._required = required
+        self._required: dict[Subscription, None] = {}
         self._wanted: dict[Subscription, None] = {}
         self._heard = heard
         self._came_up = came_up
@@ -254,11 +252,17 @@ class Hub:
             self._life.cancel()
         self._end("riskd is stopping")
 
+    def require(self, target: str, *arguments: Any) -> None:
+        """Subscribe as :meth:`subscribe` does, but before the hub counts as up."""
+        self._add((target, arguments), self._required)
+
     def subscribe(self, target: str, *arguments: Any) -> None:
         """Subscribe now, if the hub is up, and after each reconnect."""
-        subscription = (target, arguments)
-        if subscription not in self._wanted:
-            self._wanted[subscription] = None
+        self._add((target, arguments), self._wanted)
+
+    def _add(self, subscription: Subscription, known: dict[Subscription, None]) -> None:
+        if subscription not in known:
+            known[subscription] = None
             if self.is_up and self._connection is not None:
                 self._go_on(self._connection, subscription)
 
@@ -347,8 +351,11 @@ class Hub:
         try:
             await self._answer(connection.handshaken, "the handshake")
             self._check_token(token)
-            for subscription in self._required:
-                await self._subscribe(connection, subscription)
+            done: set[Subscription] = set()
+            # One may be added meanwhile.
+            while missing := [one for one in self._required if one not in done]:
+                done.add(missing[0])
+                await self._subscribe(connection, missing[0])
         except Exception:
             connection.end("it could not be used")
             raise

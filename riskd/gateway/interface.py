@@ -110,6 +110,9 @@ class IGateway(Interface):
     def has_room(requests: int) -> bool:
         """Tell whether so many reads that are not urgent can be answered now."""
 
+    def follow_account(account_id: int) -> None:
+        """Tell the events of an account from now on, for as long as the gateway runs."""
+
     def follow_quotes(contract_id: str) -> None:
         """Tell the quotes of a contract from now on, for as long as the gateway runs."""
 

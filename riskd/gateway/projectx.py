@@ -52,7 +52,6 @@ class ProjectXGateway:
     :param connect_user_hub: makes a connection to the hub of accounts.
     :param connect_market_hub: makes a connection to the hub of markets.
     :param credentials: finds the user name and the API key, at each login.
-    :param account_ids: the accounts whose events are told.
     :param watch: tickers whose quotes are told, whatever is held.
     :param random: spreads tries in time.
     """
@@ -70,7 +69,6 @@ class ProjectXGateway:
         connect_user_hub: Connect,
         connect_market_hub: Connect,
         credentials: Callable[[], Credentials],
-        account_ids: Iterable[int],
         watch: Iterable[str],
         random: Random,
     ) -> None:
@@ -95,12 +93,12 @@ class ProjectXGateway:
             self._session,
             reactor,
             Backoff(random),
-            _user_subscriptions(account_ids),
             self._heard_user,
             self._feed_is_up,
             self._feed_is_down,
             self._not_told,
         )
+        self._user_hub.require("SubscribeAccounts")
         self._quotes = QuoteFeed(
             self._requests,
             reactor,
@@ -118,7 +116,6 @@ class ProjectXGateway:
             self._session,
             reactor,
             Backoff(random),
-            (),
             self._heard_market,
             self._quotes.connected,
             self._quotes.lost,
@@ -144,6 +141,11 @@ class ProjectXGateway:
         return succeed(None)
 
     # What is told.
+
+    def follow_account(self, account_id: int) -> None:
+        """Tell the events of an account from now on."""
+        for target in ("SubscribeOrders", "SubscribePositions", "SubscribeTrades"):
+            self._user_hub.require(target, account_id)
 
     def follow_quotes(self, contract_id: str) -> None:
         """Tell the quotes of a contract from now on."""
@@ -344,15 +346,6 @@ def make_agent(reactor: Any) -> IAgent:
     pool.cachedConnectionTimeout = _IDLE_SECONDS
     pool.maxPersistentPerHost = _CONNECTIONS
     return Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=pool)
-
-
-def _user_subscriptions(account_ids: Iterable[int]) -> tuple[Subscription, ...]:
-    of_accounts = [
-        (target, (account_id,))
-        for account_id in account_ids
-        for target in ("SubscribeOrders", "SubscribePositions", "SubscribeTrades")
-    ]
-    return (("SubscribeAccounts", ()), *of_accounts)
 
 
 def _age(trade: Payload) -> tuple[datetime, int]:

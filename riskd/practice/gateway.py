@@ -193,6 +193,9 @@ class PracticeGateway:
         """Return true: this broker is here for nobody else."""
         return True
 
+    def follow_account(self, account_id: int) -> None:
+        """Do nothing: all accounts are told."""
+
     def follow_quotes(self, contract_id: str) -> None:
         """Do nothing: all quotes are told."""
 

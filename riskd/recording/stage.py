@@ -194,6 +194,10 @@ class _GatewayOutside:
         """Tell whether so many reads can be answered now."""
         return self._stage.outside.has_room(requests)
 
+    def follow_account(self, account_id: int) -> None:
+        """Ask for the events of an account."""
+        self._stage.say("gateway.follow_account", {"account_id": account_id})
+
     def follow_quotes(self, contract_id: str) -> None:
         """Ask for the quotes of a contract."""
         self._stage.say("gateway.follow_quotes", {"contract_id": contract_id})

@@ -199,7 +199,7 @@ class _Replay:
 
     def asked(self, number: int, request: str, arguments: dict[str, Any]) -> None:
         """Take a request; it is answered when the turn is over."""
-        if request != "gateway.follow_quotes":
+        if request not in ("gateway.follow_account", "gateway.follow_quotes"):
             self._to_answer.append((number, request, arguments))
 
     def left(self, number: int) -> None:

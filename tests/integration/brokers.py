@@ -176,7 +176,6 @@ def remote_gateway(clock: WallClock, rest_port: int, hub_port: int) -> IGateway:
         connect_user_hub=HubConnector(reactor, f"{hubs}/user"),
         connect_market_hub=HubConnector(reactor, f"{hubs}/market"),
         credentials=lambda: Credentials("practice", Secret("practice")),
-        account_ids=[ACCOUNT],
         watch=["MNQ"],
         random=Random(),
     )
