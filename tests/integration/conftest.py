@@ -56,15 +56,19 @@ def shared_harness() -> Iterator[DaemonHarness]:
 
 
 class Twistd:
-    """``twistd -n riskd`` as a user starts it, in a directory of its own."""
+    """``twistd -n riskd`` as a user starts it, in a directory of its own.
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    :param waits: whether it is waited for until all is well.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, waits: bool = True) -> None:
         self._log_path = directory / "log"
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 twistd_command(*arguments), cwd=directory, stdout=log, stderr=subprocess.STDOUT
             )
-        wait_until(lambda: "status RUNNING" in self.log or self.process.poll() is not None)
+        begun = "status RUNNING" if waits else "listening on ws://[::1]"
+        wait_until(lambda: begun in self.log or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
         self.port = int(re.findall(r"listening on ws://127\.0\.0\.1:(\d+)", self.log)[0])
 
@@ -96,10 +100,10 @@ def daemons_in(directory: Path) -> Iterator[Callable[..., Twistd]]:
     """Yield what starts daemons, each in a directory of its own below; end them all then."""
     started: list[Twistd] = []
 
-    def start(*arguments: str) -> Twistd:
+    def start(*arguments: str, waits: bool = True) -> Twistd:
         own = directory / str(len(started))
         own.mkdir()
-        started.append(Twistd(own, *arguments))
+        started.append(Twistd(own, *arguments, waits=waits))
         return started[-1]
 
     yield start

@@ -1,0 +1,92 @@
+"""SignalR's codec against bytes that nobody would send: nothing but its own error may come out.
+
+Run as ``python -m tests.benchmarks.codec [SECONDS]``.  Random bytes, and sound records that were damaged,
+cut and joined at random, are read for as long; what is read whole is written and read again.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from random import Random
+
+from riskd.gateway.signalr import (
+    Completion,
+    Invocation,
+    Message,
+    Ping,
+    RecordReader,
+    SignalRError,
+    decode,
+    encode,
+)
+
+SECONDS = 60.0
+
+_SOUND = (
+    encode(Ping()),
+    encode(Completion("7", 0)),
+    encode(Completion("8", error="no")),
+    encode(Invocation("GatewayUserOrder", ({"action": 1, "data": {"id": 7, "status": 1}},))),
+    encode(Invocation("GatewayQuote", ("CON.F.US.MNQ.Z26", {"lastPrice": 21000.25}))),
+    b'{"type":7,"error":"bye","allowReconnect":true}\x1e',
+    b'{"type":1,"target":"T","arguments":[[[[[[{"a":[1e400,-0.0,null,true]}]]]]]]}\x1e',
+)
+_TOKENS = (b"\x1e", b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\u", b"\xff", b"1e999", b'"type"')
+
+
+def damaged(random: Random) -> bytes:
+    """Return sound records with random damage."""
+    data = bytearray(b"".join(random.choices(_SOUND, k=random.randint(1, 6))))
+    for _ in range(random.randint(0, 8)):
+        begin = random.randrange(len(data) + 1)
+        end = begin + random.choice((0, 0, 1, 5))
+        data[begin:end] = random.choice((random.choice(_TOKENS), random.randbytes(3), b""))
+    return bytes(data)
+
+
+def read(data: bytes, random: Random) -> list[Message | None]:
+    """Return the messages of ``data``, which comes in random pieces.
+
+    :raises SignalRError: something in it is none.
+    """
+    reader = RecordReader()
+    messages: list[Message | None] = []
+    while data:
+        length = random.randint(1, len(data))
+        messages += map(decode, reader.feed(data[:length]))
+        data = data[length:]
+    return messages
+
+
+def main(seconds: float) -> None:
+    """Read nonsense for so long, and print how much it was."""
+    seed = time.time_ns()
+    print(f"seed {seed}")  # noqa: T201
+    random = Random(seed)
+    counts: Counter[str] = Counter()
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        data = (
+            damaged(random) if random.random() < 0.8 else random.randbytes(random.randint(0, 200))
+        )
+        counts["bytes"] += len(data)
+        try:
+            messages = read(data, random)
+        except SignalRError:
+            counts["refused"] += 1
+            continue
+        counts["read"] += 1
+        for message in messages:
+            if message is not None and decode(encode(message)[:-1]) != message:
+                raise SystemExit(f"read otherwise when written again: {message}")
+    total = counts["read"] + counts["refused"]
+    print(  # noqa: T201
+        f"{total:,} inputs, {counts['bytes']:,} bytes: {counts['read']:,} read, "
+        f"{counts['refused']:,} refused, no other error"
+    )
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS)

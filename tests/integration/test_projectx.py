@@ -1,0 +1,171 @@
+"""``twistd -n riskd`` on a ProjectX gateway, which is ``twistd practice-gateway``: three programs as users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+
+from riskd.journal.reader import read_published
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, wait_until
+from tests.integration.practice_gateway import Broker, Gateway
+
+Start = Callable[..., Twistd]
+
+KEY = "a-key-that-nobody-may-see"
+ACCOUNT = 123
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """A practice gateway in which nobody trades but the test."""
+    directory = tmp_path / "gateway"
+    directory.mkdir()
+    key_file(tmp_path)
+    started = Gateway(directory, "--quiet", "--key-file", str(tmp_path / "key"))
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+def key_file(directory: Path, key: str = KEY, mode: int = 0o600) -> None:
+    path = directory / "key"
+    path.write_text(f"{key}\n")
+    path.chmod(mode)
+
+
+def config(directory: Path, url: str, rules: str = "") -> str:
+    """Write a configuration; return the path of its file."""
+    path = directory / "riskd.toml"
+    path.write_text(
+        f"""
+        {rules}
+        [gateway]
+        kind = "projectx"
+        user_name = "practice"
+        key_file = "key"
+        rest_url = "{url}"
+        user_hub_url = "{url}/hubs/user"
+        market_hub_url = "{url}/hubs/market"
+        [[accounts]]
+        id = {ACCOUNT}
+        watch = ["MNQ"]
+        """
+    )
+    return os.fspath(path)
+
+
+class Stream:
+    """What any WebSocket client is told by the daemon."""
+
+    def __init__(self, daemon: Twistd) -> None:
+        self._socket = websocket.create_connection(
+            f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS
+        )
+
+    def next(self, event_type: str, **fields: Any) -> dict[str, Any]:
+        """Return the data of the next event of a type that has these fields."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            assert time.monotonic() < deadline, "waited in vain"
+            message = json.loads(self._socket.recv())
+            data: dict[str, Any] = message["data"]
+            if message["type"] == event_type and fields.items() <= data.items():
+                return data
+
+    def close(self) -> None:
+        self._socket.shutdown()
+
+
+TIGHT = """
+[rules.max_contracts]
+limit = 2
+[rules.cooldown_after_loss]
+loss_threshold = 1
+cooldown_seconds = 3600
+"""
+
+
+def test_a_day_at_the_broker(
+    gateway: Gateway, twistd: Start, tmp_path: Path, state_home: Path
+) -> None:
+    file = config(tmp_path, gateway.url, TIGHT)
+    daemon = twistd("--port", "0", "--config", file)
+    stream = Stream(daemon)
+    broker = Broker(gateway.port, KEY)
+    mnq = broker.contract("MNQ")
+    stream.next("MarketQuote", contractId=mnq)
+
+    # A breach; and what was closed at a loss locks the account.
+    broker.trade(ACCOUNT, mnq, side=0, size=3)
+    assert stream.next("enforcement_action")["success"]
+    assert broker.held(ACCOUNT) == {}
+    stream.next("lockout_set", rule_id="RULE-007")
+
+    # A kill does not free it.
+    stream.close()
+    daemon.process.kill()
+    daemon.process.wait()
+    broker.trade(ACCOUNT, mnq, side=0)
+    daemon = twistd("--port", "0", "--config", file)
+    wait_until(lambda: broker.held(ACCOUNT) == {})
+    stream = Stream(daemon)
+    assert set(read_published(state_home / "riskd").accounts[ACCOUNT].lockouts) == {"RULE-007"}
+
+    # The broker goes away, and comes back.
+    assert gateway.end(signal.SIGKILL) != 0
+    lost = stream.next("daemon_status", status="ERROR")
+    assert "since" in lost["message"]
+    gateway.start()
+    stream.next("daemon_status", status="RUNNING")
+    broker.trade(ACCOUNT, mnq, side=1)
+    wait_until(lambda: broker.held(ACCOUNT) == {})
+
+    daemon.send_signal(signal.SIGTERM)
+    assert stream.next("daemon_status", status="STOPPING")
+    assert daemon.wait() == 0
+    stream.close()
+    for log in (daemon.log, gateway.log):
+        assert "Traceback" not in log
+        for secret in (KEY, broker.token, "access_token=ey"):
+            assert secret not in log
+
+
+def test_what_is_wrong_with_the_login_is_told_and_mended_without_a_restart(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twistd: Start
+) -> None:
+    key_file(tmp_path, mode=0o644)
+    file = config(tmp_path, gateway.url)
+    daemon = twistd("--port", "0", "--config", file, waits=False)
+    wait_until(lambda: "chmod 600" in daemon.log)
+    (tmp_path / "key").chmod(0o600)
+    # It looks again in half a minute; who does not want to wait starts again.
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert KEY not in daemon.log
+
+    key_file(tmp_path, "another-key")
+    daemon = twistd("--port", "0", "--config", file, waits=False)
+    wait_until(lambda: "The broker refuses the login" in daemon.log)
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert "another-key" not in daemon.log
+    assert "Traceback" not in daemon.log
+
+
+def test_a_daemon_that_starts_before_its_broker_waits_for_it(
+    gateway: Gateway, twistd: Start, tmp_path: Path
+) -> None:
+    gateway.end()
+    daemon = twistd("--port", "0", "--config", config(tmp_path, gateway.url, TIGHT), waits=False)
+    wait_until(lambda: "status ERROR" in daemon.log)
+    gateway.start()
+    wait_until(lambda: "status RUNNING" in daemon.log)
+    assert "Traceback" not in daemon.log
