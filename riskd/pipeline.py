@@ -253,11 +253,12 @@ class Pipeline(Service):
         What the accounts hold is asked every few seconds, and the rules whenever it was answered.
         """
         self._is_deaf = True
+        # Before the start goes on with whoever does not begin to be guarded now: it is not RUNNING.
+        self.tell_trouble("feed", sentence)
         for beginning in tuple(self._beginning.values()):
             beginning.cancel()
         for account in self.accounts.values():
             account.warden.wait()
-        self.tell_trouble("feed", sentence)
 
     def feed_restored(self) -> None:
         """Get in step again, then ask the rules; see :class:`IGatewayListener`."""

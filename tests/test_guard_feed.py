@@ -123,6 +123,17 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
+    def test_a_feed_that_is_lost_before_the_first_answer_is_not_running(self) -> None:
+        self.daemon.stop()
+        answer = self.hold_back("search_account")
+        self.daemon.told.clear()
+        self.daemon.restart()
+        self.daemon.pipeline.feed_lost(WHY)
+        self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
+        answer()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
     def hold_back(self, method: str) -> Callable[[], None]:
         """Let a request wait; return what lets it be answered."""
         real = getattr(self.daemon.gateway, method)
