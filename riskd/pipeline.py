@@ -131,6 +131,7 @@ class Pipeline(Service):
         self.is_recovered = False
         self._is_heard = False
         self._is_deaf = False
+        self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
@@ -267,11 +268,13 @@ class Pipeline(Service):
             # Nobody was in step yet; the start goes on by itself.
             self.tell_trouble("feed", "")
             return
+        self._times_restored += 1
         begun = [self._begin_to_guard(account) for account in self.accounts.values()]
-        gatherResults(begun).addCallback(self._caught_up)
+        gatherResults(begun).addCallback(self._caught_up, self._times_restored)
 
-    def _caught_up(self, _results: object) -> None:
-        if not self._is_deaf:
+    def _caught_up(self, _results: object, times_restored: int) -> None:
+        # Who is to begin anew has begun nothing.
+        if not self._is_deaf and times_restored == self._times_restored:
             self.tell_trouble("feed", "")
 
     def gateway_trouble(self, source: str, sentence: str) -> None:

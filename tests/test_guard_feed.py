@@ -103,6 +103,15 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
+    def test_a_feed_that_is_restored_twice_is_caught_up_with_once(self) -> None:
+        self.lose_feed()
+        answer = self.hold_back("search_account")
+        self.daemon.pipeline.feed_restored()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
+        answer()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
     def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
         self.daemon.stop()
         started: Deferred[None] = Deferred()
