@@ -143,6 +143,15 @@ class LostFeedTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
+    def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
+        self.lose_feed()
+        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
+        mistake = self.patch(warden, "_look_again", lambda: 1 / 0)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistake.restore()
+        self.assertFalse(warden.is_active)
+
     def hold_back(self, method: str) -> Callable[[], None]:
         """Let a request wait; return what lets it be answered."""
         real = getattr(self.daemon.gateway, method)
