@@ -401,6 +401,9 @@ class Pipeline(Service):
         await gatherResults(
             [begun for account_id, begun in beginnings.items() if account_id in self._configured]
         )
+        if not self.running:
+            # It was stopped, which gives all of these up, and that looks as if they were done.
+            return
         self._is_in_step = True
         self._say_how_it_is()
         self.in_step.callback(None)

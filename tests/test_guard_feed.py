@@ -143,6 +143,13 @@ class LostFeedTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
+    def test_a_stop_before_the_first_answer_is_no_start(self) -> None:
+        self.daemon.stop()
+        self.hold_back("search_account")
+        self.daemon.restart()
+        self.daemon.stop()
+        self.assertNoResult(self.daemon.pipeline.in_step)
+
     def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
         self.lose_feed()
         warden = self.daemon.pipeline.accounts[ACCOUNT].warden
