@@ -131,6 +131,7 @@ class Pipeline(Service):
         self.is_recovered = False
         self._is_heard = False
         self._is_deaf = False
+        self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
@@ -253,11 +254,12 @@ class Pipeline(Service):
         What the accounts hold is asked every few seconds, and the rules whenever it was answered.
         """
         self._is_deaf = True
+        # Before the start goes on with whoever does not begin to be guarded now: it is not RUNNING.
+        self.tell_trouble("feed", sentence)
         for beginning in tuple(self._beginning.values()):
             beginning.cancel()
         for account in self.accounts.values():
             account.warden.wait()
-        self.tell_trouble("feed", sentence)
 
     def feed_restored(self) -> None:
         """Get in step again, then ask the rules; see :class:`IGatewayListener`."""
@@ -266,11 +268,13 @@ class Pipeline(Service):
             # Nobody was in step yet; the start goes on by itself.
             self.tell_trouble("feed", "")
             return
+        self._times_restored += 1
         begun = [self._begin_to_guard(account) for account in self.accounts.values()]
-        gatherResults(begun).addCallback(self._caught_up)
+        gatherResults(begun).addCallback(self._caught_up, self._times_restored)
 
-    def _caught_up(self, _results: object) -> None:
-        if not self._is_deaf:
+    def _caught_up(self, _results: object, times_restored: int) -> None:
+        # Who is to begin anew has begun nothing.
+        if not self._is_deaf and times_restored == self._times_restored:
             self.tell_trouble("feed", "")
 
     def gateway_trouble(self, source: str, sentence: str) -> None:
@@ -397,6 +401,9 @@ class Pipeline(Service):
         await gatherResults(
             [begun for account_id, begun in beginnings.items() if account_id in self._configured]
         )
+        if not self.running:
+            # It was stopped, which gives all of these up, and that looks as if they were done.
+            return
         self._is_in_step = True
         self._say_how_it_is()
         self.in_step.callback(None)

@@ -191,11 +191,13 @@ class Warden:
     def visit(self) -> None:
         """Ask the rules this once: the broker has just said what is so, though events are still lost."""
         self._is_active = True
-        self.resume()
-        self._catch_up()
-        # Whoever wants the broker asked first is content with that.
-        self._ask(Kind.REVIEW, is_confirmed=True)
-        self.pause()
+        try:
+            self.resume()
+            self._catch_up()
+            # Whoever wants the broker asked first is content with that.
+            self._ask(Kind.REVIEW, is_confirmed=True)
+        finally:
+            self.pause()
 
     def _catch_up(self) -> None:
         """Ask the rules about what was learned while they waited, and how the account is now."""

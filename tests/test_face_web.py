@@ -318,6 +318,17 @@ class HubTests(FaceTestCase):
         self.assertTrue(client.is_gone)
         self.assertEqual(self.site._feed._audience, {})
 
+    def test_answers_to_pings_count_too(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
+        client = self.hub()
+        client.transport.producer.pauseProducing()
+        for _ in range(LITTLE // 8 - 1):
+            client.ping()
+        self.assertFalse(client.is_gone)
+        client.ping()
+        client.ping()
+        self.assertTrue(client.is_gone)
+
     def rest(self) -> int:
         """Let an order wait in the book."""
         return self.place(type=1, limitPrice=15000, customTag=f"{self.clock.seconds()}")

@@ -94,6 +94,16 @@ class ConversationTests(SynchronousTestCase):
         self.hub.send(encode(Completion("1", error="no such account")))
         self.assertIn("no such account", str(self.failureResultOf(first, HubRefusedError).value))
 
+    def test_the_broker_may_not_write_whatever_it_likes_into_the_log(self) -> None:
+        self.shake_hands()
+        asked = self.conversation.invoke("SubscribeOrders", 123)
+        self.hub.send(encode(Completion("1", error="no\n\x1b[2J" + "o" * 1000)))
+        refusal = str(self.failureResultOf(asked, HubRefusedError).value)
+        self.hub.send(encode(Close("bye\n\x1b[2J" + "e" * 1000)))
+        for said in (refusal, *self.ended):
+            self.assertTrue(said.isprintable())
+            self.assertLess(len(said), 300)
+
     def test_a_completion_that_nobody_waits_for_is_passed_over(self) -> None:
         self.shake_hands()
         asked = self.conversation.invoke("SubscribeOrders", 123)
@@ -360,6 +370,13 @@ class SubscriptionTests(HubTestCase):
         self.assertEqual((self.ups, self.downs), ([0], []))
         end.tell("GatewayUserOrder", {"id": 7})
         self.assertEqual(len(self.heard), 1)
+
+    def test_a_refusal_without_words_is_one(self) -> None:
+        self.hub.start()
+        end = self.connect.accept()
+        end.shake_hands()
+        end.complete("")
+        self.assertEqual(self.refusals, [("SubscribeAccounts", "no reason given")])
 
     def test_what_was_refused_is_tried_again_after_30_seconds(self) -> None:
         self.hub.start()

@@ -24,6 +24,7 @@ from riskd.gateway.interface import (
     IGatewayListener,
 )
 from riskd.gateway.projectx import ProjectXGateway, make_agent
+from riskd.gateway.signalr import Close, encode
 from tests.broker_help import (
     API_KEY,
     CREDENTIALS,
@@ -378,6 +379,22 @@ class ToldTests(GatewayTestCase):
             [told for told in self.listener.told if told[1:2] != ("quotes",)],
             [("trouble", "orders of account 123", ""), ("restored",)],
         )
+
+    def test_one_subscription_that_is_accepted_after_all_restores_no_feed(self) -> None:
+        self.user_end.send(encode(Close()))
+        self.pass_time(1)
+        refusing = self.user.accept()
+        refusing.shake_hands()
+        refusing.complete("not now")
+        refusing.send(encode(Close()))
+        self.pass_time(2)
+        self.listener.told.clear()
+        again = self.user.accept()
+        again.shake_hands()
+        again.complete()
+        self.assertEqual(self.listener.of("restored"), [])
+        again.complete_all()
+        self.assertEqual(self.listener.of("restored"), [()])
 
     def test_a_feed_that_is_lost_is_not_restored_by_rest(self) -> None:
         self.user_end.conversation.end("lost")

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.answers import BrokerFaultError, TokenRefusedError
 from riskd.gateway.credentials import Credentials, CredentialsError, Secret
 from riskd.gateway.interface import GatewayRefusedError
-from riskd.gateway.session import LOGIN_SECONDS, Session
+from riskd.gateway.session import LOGIN_SECONDS, REFUSED_SECONDS, Session
 from tests.broker_help import (
     API_KEY,
     CREDENTIALS,
@@ -140,6 +140,26 @@ class LoginTests(SessionTestCase):
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
         self.assertEqual(self.trouble, "")
+
+    def test_a_mistake_is_told_and_it_is_tried_again_for_all_that_wait(self) -> None:
+        self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
+        waiters = [self.session.token(), self.session.token()]
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertIn("a mistake in riskd", self.trouble)
+        self.assertEqual(self.seconds_until_login(), REFUSED_SECONDS)
+        self.post.answer(token=make_token("first"))
+        for waiter in waiters:
+            self.successResultOf(waiter)
+        self.assertEqual(self.trouble, "")
+
+    def test_a_mistake_of_whoever_hears_of_the_token_keeps_nobody_waiting(self) -> None:
+        first = self.log_in()
+        self.session.discard(first)
+        waiter = self.session.token()
+        self.session._renewed = lambda: 1 / 0
+        self.post.answer(token=make_token("second"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.successResultOf(waiter), Secret(make_token("second")))
 
     def test_a_login_that_is_not_answered_is_tried_again_with_growing_waits(self) -> None:
         waiter = self.session.token()
@@ -548,12 +568,8 @@ class SecrecyTests(SessionTestCase):
 
     def test_a_mistake_is_logged_without_them(self) -> None:
         self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
-        waiter = self.session.token()
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-        # Whoever asks next begins anew, for all that wait.
         self.session.token()
-        self.post.answer(token=make_token("first"))
-        self.successResultOf(waiter)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertNotIn(API_KEY, logged(self.events))
 
 

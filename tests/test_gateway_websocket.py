@@ -262,6 +262,11 @@ class CarryingTests(WebSocketTestCase):
         self.assertFalse(self.transport.connected)
         self.settle()
 
+    def test_its_words_are_fit_for_a_line(self) -> None:
+        self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"a\n\x1b[2Jb"))
+        self.assertEqual(self.ended, ["the broker closed the connection (1001: a  [2Jb)"])
+        self.settle()
+
     def test_the_end_of_the_conversation_ends_the_connection(self) -> None:
         self.conversation.end("enough")
         self.assertFalse(self.transport.connected)

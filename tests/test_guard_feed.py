@@ -103,6 +103,15 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
+    def test_a_feed_that_is_restored_twice_is_caught_up_with_once(self) -> None:
+        self.lose_feed()
+        answer = self.hold_back("search_account")
+        self.daemon.pipeline.feed_restored()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
+        answer()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
     def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
         self.daemon.stop()
         started: Deferred[None] = Deferred()
@@ -122,6 +131,33 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
+
+    def test_a_feed_that_is_lost_before_the_first_answer_is_not_running(self) -> None:
+        self.daemon.stop()
+        answer = self.hold_back("search_account")
+        self.daemon.told.clear()
+        self.daemon.restart()
+        self.daemon.pipeline.feed_lost(WHY)
+        self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
+        answer()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_a_stop_before_the_first_answer_is_no_start(self) -> None:
+        self.daemon.stop()
+        self.hold_back("search_account")
+        self.daemon.restart()
+        self.daemon.stop()
+        self.assertNoResult(self.daemon.pipeline.in_step)
+
+    def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
+        self.lose_feed()
+        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
+        mistake = self.patch(warden, "_look_again", lambda: 1 / 0)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistake.restore()
+        self.assertFalse(warden.is_active)
 
     def hold_back(self, method: str) -> Callable[[], None]:
         """Let a request wait; return what lets it be answered."""

@@ -81,7 +81,7 @@ def _read_envelope(request: str, body: bytes) -> Payload:
         return fields
     if type(code) is not int or (code == 0 and has_succeeded is not False):
         raise BrokerFaultError(request, f"the answer has no error code: {_shown(code)}")
-    raise GatewayRefusedError(request, code, _words(fields.get("errorMessage")))
+    raise GatewayRefusedError(request, code, words(fields.get("errorMessage")))
 
 
 def items(request: str, fields: Payload, name: str) -> list[Payload]:
@@ -112,7 +112,8 @@ def _seconds(retry_after: str | None) -> float:
     return min(float(retry_after), MAX_RETRY_AFTER)
 
 
-def _words(message: object) -> str:
+def words(message: object) -> str:
+    """Return what the broker gives as its reason, fit for a line of the log and for a console."""
     return _shown(message) if message else "no reason given"
 
 
@@ -122,5 +123,4 @@ def _hint(body: bytes) -> str:
 
 
 def _shown(what: object) -> str:
-    """Return the broker's words, fit for a line of the log and for a console."""
     return "".join(letter if letter.isprintable() else " " for letter in str(what))[:200]

@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.gateway.answers import words
 from riskd.gateway.backoff import Backoff
 from riskd.gateway.credentials import Secret
 from riskd.gateway.session import Session
@@ -159,7 +160,7 @@ class HubConnection:
         elif isinstance(message, Completion):
             self._answered(message)
         elif isinstance(message, Close):
-            self.end(f"the broker closed it: {message.error or 'no reason given'}")
+            self.end(f"the broker closed it: {words(message.error)}")
 
     def _answered(self, completion: Completion) -> None:
         answer = self._asked.pop(completion.invocation_id, None)
@@ -168,7 +169,7 @@ class HubConnection:
         if completion.error is None:
             answer.callback(completion.result)
         else:
-            answer.errback(HubRefusedError(completion.error))
+            answer.errback(HubRefusedError(words(completion.error)))
 
     def _say(self, record: bytes) -> None:
         self._sent_at = self._clock.seconds()

@@ -217,7 +217,8 @@ class ProjectXGateway:
             self._tell_trouble(what, f"The broker does not tell riskd of {what}: {why}")
         else:
             self._tell_trouble(what, "")
-            self._tell_restored()
+            if self._user_hub.is_up:
+                self._tell_restored()
 
     def _not_quoted(self, subscription: Subscription, why: str) -> None:
         _target, (contract_id,) = subscription

@@ -203,7 +203,16 @@ class Session:
             getting = Deferred.fromCoroutine(self._get())
             if self._getting is not None:
                 self._getting = getting
-            getting.addErrback(_log_mistake)
+            getting.addErrback(self._could_not_get)
+
+    def _could_not_get(self, failure: Failure) -> None:
+        """Begin anew after a mistake of ours: nobody else would, and all wait for the token."""
+        _log_mistake(failure)
+        if self._is_stopped:
+            return
+        if self._token is None:
+            self._put_off(REFUSED_SECONDS, "riskd cannot log in: a mistake in riskd, see its log")
+        self._begin_to_get()
 
     async def _get(self) -> None:
         """Log in, however often it takes, and tell whoever waits."""

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from txaio.tx import make_logger
 
 from riskd import __version__
+from riskd.gateway.answers import words
 from riskd.gateway.credentials import Secret
 from riskd.gateway.hub import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
@@ -83,10 +84,10 @@ class HubProtocol(WebSocketClientProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Say that it is over."""
-        why = f"the broker closed the connection ({code}{f': {reason}' if reason else ''})"
+        why = f"the broker closed the connection ({code}{f': {words(reason)}' if reason else ''})"
         if not wasClean:
             lost = "the connection was lost"
-            why = lost if self.conversation else self.wasNotCleanReason or lost
+            why = lost if self.conversation else words(self.wasNotCleanReason or lost)
         opened, self.factory.opened = self.factory.opened, None
         if opened is not None:
             opened.errback(_refusal(why))

@@ -42,6 +42,9 @@ LOST_SECONDS: Final = 30.0
 MAX_UNSENT_BYTES: Final = 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 
+_FRAME_BYTES: Final = 2
+"""What the smallest frame has beside its payload."""
+
 _CLOSING_SECONDS: Final = 2
 _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
@@ -101,19 +104,28 @@ class HubProtocol(WebSocketServerProtocol):
 
     def send(self, record: bytes) -> None:
         """Send a record of the hub protocol, if the client is still to be sent anything."""
-        if self.state != self.STATE_OPEN:
+        if self.state != self.STATE_OPEN or not self._keeps_up_with(len(record)):
             return
-        if self._is_congested:
-            self._unsent += len(record)
-            if self._unsent > MAX_UNSENT_BYTES:
-                _log.warn("{peer} reads too slowly and is cut", peer=self.peer)
-                self.dropConnection(abort=True)
-                return
         self.sendMessage(record)
         if self._pinging is None:
             self._pinging = self.factory.clock.callLater(PING_SECONDS, self._ping)
         else:
             self._pinging.reset(PING_SECONDS)
+
+    def onPing(self, payload: bytes) -> None:
+        """Answer a WebSocket ping, which costs as much as a record if nobody reads the answer."""
+        if self._keeps_up_with(len(payload)):
+            super().onPing(payload)
+
+    def _keeps_up_with(self, size: int) -> bool:
+        """Count what is to be sent, and cut a client that has left too much of it; tell whether it stays."""
+        if self._is_congested:
+            self._unsent += size + _FRAME_BYTES
+            if self._unsent > MAX_UNSENT_BYTES:
+                _log.warn("{peer} reads too slowly and is cut", peer=self.peer)
+                self.dropConnection(abort=True)
+                return False
+        return True
 
     def say_goodbye(self) -> None:
         """Close the connection for now; the client is welcome back."""
