@@ -372,6 +372,8 @@ class Warden:
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
             self._enforcer.hold_to(locks_in_force(state, now)[0], state)
+            # A broker may have told of the closing before it returned, and rules may have remembered that.
+            state = self._keeper.truth
         if self._is_our_own_doing(subject):
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)

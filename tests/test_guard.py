@@ -131,6 +131,24 @@ class MarkTests(GuardTestCase):
             self.assertEqual(daemon.held, held)
 
 
+class BreachWhileHeldToALockTests(GuardTestCase):
+    """A breach that is seen while a locked account's position is closed."""
+
+    config = COOLDOWN + DAILY_LOSS
+
+    def test_it_is_remembered_and_breaches_once(self) -> None:
+        self.lose(245, 1)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 9)
+        self.daemon.gateway.faults = Faults()
+        # Closing it, when it is found, costs a dollar a contract, which makes it 500.
+        self.daemon.advance(10)
+        self.assertEqual(set(self.daemon.state.lockouts), {"RULE-003", "RULE-007"})
+        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("a mistake", "trader")
+        self.daemon.advance(120)
+        self.assertEqual(self.daemon.state.lockouts, {})
+
+
 class LockoutTests(GuardTestCase):
     config = DAILY_LOSS
 
