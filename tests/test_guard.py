@@ -139,11 +139,14 @@ class BreachWhileHeldToALockTests(GuardTestCase):
     def test_it_is_remembered_and_breaches_once(self) -> None:
         self.lose(245, 1)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
-        self.daemon.trade(BUY, 9)
+        # Closing it costs a dollar a contract, which makes it more than 500.
+        self.daemon.trade(BUY, 20)
+        self.daemon.kill()
         self.daemon.gateway.faults = Faults()
-        # Closing it, when it is found, costs a dollar a contract, which makes it 500.
-        self.daemon.advance(10)
-        self.assertEqual(set(self.daemon.state.lockouts), {"RULE-003", "RULE-007"})
+        self.daemon.restart()
+        flattening = self.daemon.state.risk.flattening
+        assert flattening is not None
+        self.assertEqual([lock.rule_id for lock in flattening.locks], ["RULE-003"])
         self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("a mistake", "trader")
         self.daemon.advance(120)
         self.assertEqual(self.daemon.state.lockouts, {})
