@@ -125,7 +125,7 @@ class Enforcer:
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
         settled: Callable[[bool], None],
-        take: Callable[[str, Payload], None],
+        take: Callable[[str, Payload], object],
     ) -> None:
         self._keeper = keeper
         self._gateway = gateway

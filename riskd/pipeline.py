@@ -236,10 +236,13 @@ class Pipeline(Service):
                 account.keeper.note_heard(payload.get(_HEARD_BY[target]))
             self._take_user_event(target, payload)
 
-    def _hear(self, target: str, payload: Payload) -> None:
-        """Take what the gateway tells or answers."""
+    def _hear(self, target: str, payload: Payload) -> bool:
+        """Take what the gateway tells or answers; return whether it could be read."""
+        is_read = False
         with self._fenced(target):
             self._take_user_event(target, payload)
+            is_read = True
+        return is_read  # noqa: RET504  # the fence may have held something back
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Take what happened in a market; see :class:`IGatewayListener`."""
@@ -452,16 +455,13 @@ class Pipeline(Service):
         keeper, account_id, gateway = account.keeper, account.keeper.account_id, self._gateway
         began = self._clock.seconds()
         trailing = SETTLED_SECONDS if self._is_in_step else 0.0
-        self._hear(
-            "GatewayUserAccount",
-            await self._ask("Account/search", gateway.search_account(account_id)),
-        )
+        found = await self._ask("Account/search", gateway.search_account(account_id))
+        is_read = [self._hear("GatewayUserAccount", found)]
         held = await self._ask("Position/searchOpen", gateway.search_open_positions(account_id))
         working = await self._ask("Order/searchOpen", gateway.search_open_orders(account_id))
         since = keeper.state.day_began or self._now() - _A_DAY
         trades = await self._ask("Trade/search", gateway.search_trades(account_id, since))
-        for payload in trades:
-            self._hear("GatewayUserTrade", payload)
+        is_read += [self._hear("GatewayUserTrade", payload) for payload in trades]
 
         def is_newer(key: object) -> bool:
             """Tell whether an event may be newer than what was found."""
@@ -476,12 +476,18 @@ class Pipeline(Service):
             account.warden.heard(closed)
         for payload in held:
             if not is_newer(payload.get("contractId")):
-                self._hear("GatewayUserPosition", payload)
+                is_read.append(self._hear("GatewayUserPosition", payload))
         for order in keeper.missing_orders(working):
             if not is_newer(order.id):
                 await self._find_end_of(account, order)
-        for payload in working:
-            self._hear("GatewayUserOrder", payload)
+        is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
+        self.tell_trouble(
+            f"reading {account_id}",
+            ""
+            if all(is_read)
+            else f"Not all that the gateway says of account {account_id} can be read, and the rules "
+            "do not see the rest; the log says what",
+        )
 
     async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
         """Tell what became of an order that does not work any more."""

@@ -119,7 +119,7 @@ class Warden:
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
-        take: Callable[[str, Payload], None],
+        take: Callable[[str, Payload], object],
         look: Callable[[], Deferred[None]],
     ) -> None:
         self._keeper = keeper
