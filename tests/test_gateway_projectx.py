@@ -727,6 +727,26 @@ class ChangeTests(GatewayTestCase):
         self.assertEqual((refusal.code, refusal.message), (2, "Stop is too near"))
 
 
+class ManyOrdersTests(GatewayTestCase):
+    """A trader who places orders faster than the broker lets them be canceled."""
+
+    def test_a_position_is_closed_all_the_same(self) -> None:
+        self.start()
+        for number in range(250):
+            canceling = self.gateway.cancel_order(123, number)
+            canceling.addErrback(lambda failure: failure.trap(CancelledError))
+            self.addCleanup(canceling.cancel)
+        self.assertTrue(150 < self.count("Order/cancel") < 175)
+        for asked, request in (
+            (self.gateway.search_open_positions(123, urgent=True), "Position/searchOpen"),
+            (self.gateway.search_open_orders(123, urgent=True), "Order/searchOpen"),
+            (self.gateway.close_contract(123, MNQ), "Position/closeContract"),
+        ):
+            self.addCleanup(asked.cancel)
+            asked.addErrback(lambda failure: failure.trap(CancelledError))
+            self.assertEqual(self.count(request), 1)
+
+
 class StopTests(GatewayTestCase):
     """The end, at any moment."""
 
