@@ -8,6 +8,7 @@ accounts it concerns.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -34,7 +35,6 @@ from riskd.gateway import mapping
 from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
-    GatewayUnansweredError,
     IGateway,
     IGatewayListener,
     Payload,
@@ -67,6 +67,9 @@ _HEARD_BY: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id
 
 JOURNAL_SECONDS: Final = 5.0
 """How long the start waits for the journal."""
+
+CONTRACT_AGAIN_SECONDS: Final = 30.0
+"""When the gateway is asked for a contract again that it has not told of."""
 
 PATROL_SECONDS: Final = 5.0
 """How often a locked account is looked at, lest it trade with an event lost on the way."""
@@ -125,7 +128,7 @@ class Pipeline(Service):
         for account in settings.accounts:
             self._follow(account)
         self._quotes = mapping.QuoteBook()
-        self._contracts_asked: set[str] = set()
+        self._ask_for_contract_at: dict[str, float] = {}
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
@@ -645,10 +648,10 @@ class Pipeline(Service):
             self._say(Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}")
 
     def _ask_for_contract(self, contract_id: str) -> None:
-        """Ask the gateway once for tick size and tick value, and let every account know."""
-        if contract_id in self._contracts_asked:
+        """Ask the gateway for tick size and tick value until it says so, and let every account know."""
+        if self._clock.seconds() < self._ask_for_contract_at.get(contract_id, 0.0):
             return
-        self._contracts_asked.add(contract_id)
+        self._ask_for_contract_at[contract_id] = math.inf
         self._gateway.follow_quotes(contract_id)
         asked = Deferred.fromCoroutine(self._learn_contract(contract_id))
         asked.addErrback(self._could_not_learn, contract_id)
@@ -663,14 +666,11 @@ class Pipeline(Service):
             contract = mapping.contract(
                 await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
             )
-        except GatewayUnansweredError as error:
-            # Whoever mentions it next asks again.
-            self._contracts_asked.discard(contract_id)
-            _log.warn("{error}", error=error)
-            return
-        except (GatewayRefusedError, mapping.MappingError) as error:
+        except (GatewayError, mapping.MappingError) as error:
+            # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
+            self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
             _log.error(
-                "no tick size for {contract}, its P&L stays unknown: {error}",
+                "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,
                 error=error,
             )
