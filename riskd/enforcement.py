@@ -125,7 +125,7 @@ class Enforcer:
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
         settled: Callable[[bool], None],
-        take: Callable[[str, Payload], None],
+        take: Callable[[str, Payload], object],
     ) -> None:
         self._keeper = keeper
         self._gateway = gateway
@@ -408,7 +408,7 @@ class Enforcer:
                 is_told = True
                 self._tell_rejection(rule_id, wanted, canceled=0)
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        was_filled = payload is not None and payload["status"] == GatewayOrderStatus.FILLED
+        was_filled = payload is not None and payload.get("status") == GatewayOrderStatus.FILLED
         # Filled before it could be canceled: what it opened is somebody else's business.
         if has_canceled and not was_filled and not is_told:
             self._tell_rejection(rule_id, wanted, canceled=1)

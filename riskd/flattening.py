@@ -27,6 +27,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.gateway.mapping import whole
 from riskd.lockouts import action_of
 from riskd.rules.interface import Flatten, RejectOrder
 
@@ -120,13 +121,18 @@ def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
 
     :param held: payloads of the open positions, as the gateway answered just now.
     """
-    closings = []
+    closings: dict[str, Closing] = {}
     for payload in held:
-        contract_id, size = payload["contractId"], payload["size"]
+        contract_id, size = payload["contractId"], whole(payload.get("size"))
         kept = _kept(flattening, contract_id)
-        if kept is not None and size > kept:
-            closings.append(Closing(contract_id, size - kept if kept else None))
-    return closings
+        if kept is None:
+            continue
+        if size is None:
+            # Of what cannot be counted, nothing can stay.
+            closings[contract_id] = Closing(contract_id, None)
+        elif size > kept:
+            closings[contract_id] = Closing(contract_id, size - kept if kept else None)
+    return list(closings.values())
 
 
 def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
@@ -152,6 +158,9 @@ def to_resize(
         contract_id = order["contractId"]
         kept, position = _kept(flattening, contract_id), positions.get(contract_id)
         if not kept or position is None or order["side"] != _exit_side(position):
+            continue
+        if whole(order.get("size")) is None:
+            resizings.append(Resizing(order["id"], 0))
             continue
         key = (contract_id, _is_stop(order))
         filled = order.get("fillVolume") or 0
@@ -203,13 +212,13 @@ def _kept(flattening: Flattening, contract_id: str) -> int | None:
 
 
 def _exit_side(position: Payload) -> GatewayOrderSide:
-    is_long = position["type"] == GatewayPositionType.LONG
+    is_long = position.get("type") == GatewayPositionType.LONG
     return GatewayOrderSide.ASK if is_long else GatewayOrderSide.BID
 
 
 def has_ended(order: Payload) -> bool:
     """Tell whether an order works no more."""
-    return order["status"] in (
+    return order.get("status") in (
         GatewayOrderStatus.FILLED,
         GatewayOrderStatus.CANCELLED,
         GatewayOrderStatus.EXPIRED,

@@ -8,6 +8,7 @@ accounts it concerns.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -34,7 +35,6 @@ from riskd.gateway import mapping
 from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
-    GatewayUnansweredError,
     IGateway,
     IGatewayListener,
     Payload,
@@ -67,6 +67,9 @@ _HEARD_BY: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id
 
 JOURNAL_SECONDS: Final = 5.0
 """How long the start waits for the journal."""
+
+CONTRACT_AGAIN_SECONDS: Final = 30.0
+"""When the gateway is asked for a contract again that it has not told of."""
 
 PATROL_SECONDS: Final = 5.0
 """How often a locked account is looked at, lest it trade with an event lost on the way."""
@@ -125,7 +128,7 @@ class Pipeline(Service):
         for account in settings.accounts:
             self._follow(account)
         self._quotes = mapping.QuoteBook()
-        self._contracts_asked: set[str] = set()
+        self._ask_for_contract_at: dict[str, float] = {}
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
@@ -237,10 +240,13 @@ class Pipeline(Service):
                 account.keeper.note_heard(payload.get(_HEARD_BY[target]))
             self._take_user_event(target, payload)
 
-    def _hear(self, target: str, payload: Payload) -> None:
-        """Take what the gateway tells or answers."""
+    def _hear(self, target: str, payload: Payload) -> bool:
+        """Take what the gateway tells or answers; return whether it could be read."""
+        is_read = False
         with self._fenced(target):
             self._take_user_event(target, payload)
+            is_read = True
+        return is_read  # noqa: RET504  # the fence may have held something back
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Take what happened in a market; see :class:`IGatewayListener`."""
@@ -459,16 +465,13 @@ class Pipeline(Service):
         keeper, account_id, gateway = account.keeper, account.keeper.account_id, self._gateway
         began = self._clock.seconds()
         trailing = SETTLED_SECONDS if self._is_in_step else 0.0
-        self._hear(
-            "GatewayUserAccount",
-            await self._ask("Account/search", gateway.search_account(account_id)),
-        )
+        found = await self._ask("Account/search", gateway.search_account(account_id))
+        is_read = [self._hear("GatewayUserAccount", found)]
         held = await self._ask("Position/searchOpen", gateway.search_open_positions(account_id))
         working = await self._ask("Order/searchOpen", gateway.search_open_orders(account_id))
         since = keeper.state.day_began or self._now() - _A_DAY
         trades = await self._ask("Trade/search", gateway.search_trades(account_id, since))
-        for payload in trades:
-            self._hear("GatewayUserTrade", payload)
+        is_read += [self._hear("GatewayUserTrade", payload) for payload in trades]
 
         def is_newer(key: object) -> bool:
             """Tell whether an event may be newer than what was found."""
@@ -483,12 +486,18 @@ class Pipeline(Service):
             account.warden.heard(closed)
         for payload in held:
             if not is_newer(payload.get("contractId")):
-                self._hear("GatewayUserPosition", payload)
+                is_read.append(self._hear("GatewayUserPosition", payload))
         for order in keeper.missing_orders(working):
             if not is_newer(order.id):
                 await self._find_end_of(account, order)
-        for payload in working:
-            self._hear("GatewayUserOrder", payload)
+        is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
+        self.tell_trouble(
+            f"reading {account_id}",
+            ""
+            if all(is_read)
+            else f"Not all that the gateway says of account {account_id} can be read, and the rules "
+            "do not see the rest; the log says what",
+        )
 
     async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
         """Tell what became of an order that does not work any more."""
@@ -646,10 +655,10 @@ class Pipeline(Service):
             self._say(Status.ERROR, f"The gateway cannot be followed: {failure.getErrorMessage()}")
 
     def _ask_for_contract(self, contract_id: str) -> None:
-        """Ask the gateway once for tick size and tick value, and let every account know."""
-        if contract_id in self._contracts_asked:
+        """Ask the gateway for tick size and tick value until it says so, and let every account know."""
+        if self._clock.seconds() < self._ask_for_contract_at.get(contract_id, 0.0):
             return
-        self._contracts_asked.add(contract_id)
+        self._ask_for_contract_at[contract_id] = math.inf
         self._gateway.follow_quotes(contract_id)
         asked = Deferred.fromCoroutine(self._learn_contract(contract_id))
         asked.addErrback(self._could_not_learn, contract_id)
@@ -664,14 +673,11 @@ class Pipeline(Service):
             contract = mapping.contract(
                 await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
             )
-        except GatewayUnansweredError as error:
-            # Whoever mentions it next asks again.
-            self._contracts_asked.discard(contract_id)
-            _log.warn("{error}", error=error)
-            return
-        except (GatewayRefusedError, mapping.MappingError) as error:
+        except (GatewayError, mapping.MappingError) as error:
+            # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
+            self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
             _log.error(
-                "no tick size for {contract}, its P&L stays unknown: {error}",
+                "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,
                 error=error,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -80,6 +80,17 @@ _KINDS: Final[dict[type, Kind]] = {
 }
 
 
+class _Day(NamedTuple):
+    """A trading day.
+
+    :ivar key: the date that it is named after.
+    :ivar ends: when it ends.
+    """
+
+    key: date
+    ends: datetime
+
+
 @implementer(IOperatedAccount)
 class Warden:
     """Watches one account.
@@ -108,7 +119,7 @@ class Warden:
         clock: IReactorTime,
         now: Callable[[], datetime],
         tell_trouble: Callable[[str, str], None],
-        take: Callable[[str, Payload], None],
+        take: Callable[[str, Payload], object],
         look: Callable[[], Deferred[None]],
     ) -> None:
         self._keeper = keeper
@@ -116,7 +127,7 @@ class Warden:
         self._is_strict = is_strict
         self._wants_strict = is_strict
         self._schedule = settings.schedule
-        self._day_known = (settings.schedule, now(), settings.schedule.next_reset(now()))
+        self._day_known = (settings.schedule, now(), _day(settings.schedule, now()))
         self._catalogue = catalogue
         self._look = look
         self._confirming: set[str] = set()
@@ -366,6 +377,9 @@ class Warden:
         is_confirmed: bool = False,
     ) -> None:
         now = self._now()
+        if self._is_another_day(now):
+            # What was lost in a day that is over must not lock the next one.
+            self._see_what_is_due(now)
         state = self._keeper.truth
         if self._dry_run is not None:
             review = Occasion(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
@@ -374,6 +388,8 @@ class Warden:
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
             self._enforcer.hold_to(locks_in_force(state, now)[0], state)
+            # A broker may have told of the closing before it returned, and rules may have remembered that.
+            state = self._keeper.truth
         if self._is_our_own_doing(subject):
             return
         judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
@@ -431,12 +447,21 @@ class Warden:
         )
 
     def _next_reset(self, now: datetime) -> datetime:
-        """Return when the day of ``now`` ends, without asking the calendar at every quote."""
-        schedule, asked, ends = self._day_known
-        if schedule != self._schedule or not asked <= now < ends:
-            ends = self._schedule.next_reset(now)
-            self._day_known = (self._schedule, now, ends)
-        return ends
+        """Return when the day of ``now`` ends."""
+        return self._day_of(now).ends
+
+    def _is_another_day(self, now: datetime) -> bool:
+        """Tell whether the day that is counted is not the one of ``now``."""
+        counted = self._keeper.state.risk.day_key
+        return counted is not None and counted != self._day_of(now).key
+
+    def _day_of(self, now: datetime) -> _Day:
+        """Return the day of ``now``, without asking the calendar at every quote."""
+        schedule, asked, day = self._day_known
+        if schedule != self._schedule or not asked <= now < day.ends:
+            day = _day(self._schedule, now)
+            self._day_known = (self._schedule, now, day)
+        return day
 
     def _take(self, judgement: Judgement) -> None:
         """Keep what the rules want to remember, when they want to be asked, and what ails them."""
@@ -703,6 +728,10 @@ class Warden:
         )
         data = msgspec.json.encode({"command": command, "reason": reason, "operator": operator})
         self._keeper.log(now, "operator", data.decode())
+
+
+def _day(schedule: ResetSchedule, now: datetime) -> _Day:
+    return _Day(schedule.day_key(now), schedule.next_reset(now))
 
 
 def _reset(

@@ -130,6 +130,20 @@ class PlanTests(SynchronousTestCase):
         )
         self.assertEqual(to_cancel(plan, [order(1, "A"), order(2, "B")]), [1])
 
+    def test_a_position_that_is_told_twice_is_closed_once(self) -> None:
+        held = [position("A", 5), position("A", 5)]
+        self.assertEqual(to_close(flatten({"A": 3}), held), [Closing("A", 2)])
+
+    def test_what_cannot_be_counted_is_closed_whole_and_keeps_nothing_else_open(self) -> None:
+        unknown: Any = None
+        held = [position("A", unknown), position("B", 3)]
+        for plan in (flatten(), flatten({"A": 2, "B": 0})):
+            with self.subTest(plan=plan):
+                self.assertEqual(to_close(plan, held), [Closing("A", None), Closing("B", None)])
+        self.assertEqual(
+            to_resize(flatten({"B": 2}), [order(1, "B", unknown, type=4)], held), [Resizing(1, 0)]
+        )
+
     def test_a_position_is_reduced_and_its_exits_with_it(self) -> None:
         plan, held = flatten({"A": 2}), [position("A", 3)]
         self.assertEqual(to_close(plan, held), [Closing("A", 1)])

@@ -17,6 +17,7 @@ from riskd.gateway.answers import (
     TooManyRequestsError,
     item,
     items,
+    of_account,
     read_answer,
 )
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
@@ -194,3 +195,30 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(item("A", {"order": {"id": 1}}, "order"), {"id": 1})
         for fields in ({}, {"order": None}, {"order": []}):
             self.assertRaises(BrokerFaultError, item, "Order/searchById", fields, "order")
+
+
+class AccountTests(SynchronousTestCase):
+    """What is told of one account."""
+
+    def test_it_is_the_one_that_was_asked_for(self) -> None:
+        for told in ({}, {"accountId": None}, {"accountId": 123}, {"accountId": Decimal("123.0")}):
+            with self.subTest(told=told):
+                self.assertEqual(
+                    of_account("A", {"id": 5, **told}, 123), {"id": 5, "accountId": 123}
+                )
+        for told in (124, "123", True, [], Decimal("123.5")):
+            with self.subTest(told=told):
+                payload = {"id": 5, "accountId": told}
+                self.assertRaises(BrokerFaultError, of_account, "A", payload, 123)
+
+    def test_whole_numbers_can_be_sent_back_as_they_are(self) -> None:
+        payload = {"id": Decimal("5.0"), "size": Decimal("2.000000000"), "averagePrice": 7}
+        read = of_account("Position/searchOpen", payload, 123)
+        self.assertEqual(
+            json.dumps(read, sort_keys=True),
+            '{"accountId": 123, "averagePrice": 7, "id": 5, "size": 2}',
+        )
+
+    def test_what_is_no_number_stays_for_who_reads_it(self) -> None:
+        read = of_account("A", {"size": None, "id": "five"}, 123)
+        self.assertEqual(read, {"size": None, "id": "five", "accountId": 123})

@@ -40,6 +40,13 @@ class BudgetTests(SynchronousTestCase):
         self.budget.spend(1)
         self.assertEqual(self.budget.wait(1, urgent=True), 59)
 
+    def test_of_these_some_are_kept_for_closing(self) -> None:
+        spend(self.budget, 0, 169)
+        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 0)
+        self.budget.spend(1)
+        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 59)
+        self.assertEqual(self.budget.wait(1, urgent=True), 0)
+
     def test_what_enforcement_took_is_not_there_for_others(self) -> None:
         for second in range(150):
             self.budget.spend(second / 10)

@@ -527,7 +527,7 @@ class ReadTests(GatewayTestCase):
 
     def test_lists(self) -> None:
         since = "2025-07-16T23:00:00.500000+00:00"
-        gateway, found = self.gateway, [{"id": 1}, {"id": 2}]
+        gateway, found = self.gateway, [{"id": n, "accountId": 123} for n in (1, 2)]
         for asked, request, body, name in (
             (gateway.search_open_positions(123), "Position/searchOpen", {}, "positions"),
             (gateway.search_open_orders(123), "Order/searchOpen", {}, "orders"),
@@ -552,6 +552,19 @@ class ReadTests(GatewayTestCase):
         self.answer("Position/searchOpen", positions=None)
         self.failureResultOf(asked, GatewayUnansweredError)
 
+    def test_what_is_of_another_account_is_no_answer(self) -> None:
+        gateway = self.gateway
+        foreign = {"id": 1, "accountId": 456}
+        for asked, request, fields in (
+            (gateway.search_open_positions(123), "Position/searchOpen", {"positions": [foreign]}),
+            (gateway.search_open_orders(123), "Order/searchOpen", {"orders": [foreign]}),
+            (gateway.search_orders(123, self.SINCE), "Order/search", {"orders": [foreign]}),
+            (gateway.search_order(123, 1), "Order/searchById", {"order": foreign}),
+            (gateway.search_trades(123, self.SINCE), "Trade/search", {"trades": [foreign]}),
+        ):
+            self.answer(request, **fields)
+            self.failureResultOf(asked, GatewayUnansweredError)
+
     def test_trades_come_oldest_first_however_their_moments_are_written(self) -> None:
         moments = [
             "2025-07-17T14:00:00Z",
@@ -562,25 +575,34 @@ class ReadTests(GatewayTestCase):
             "2025-07-17T14:00:01",
             "2025-07-17T14:00:01.5+00:00",
         ]
-        trades = [{"id": n, "creationTimestamp": moment} for n, moment in enumerate(moments)]
+        trades = [
+            {"id": n, "accountId": 123, "creationTimestamp": moment}
+            for n, moment in enumerate(moments)
+        ]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades[::-1])
         self.assertEqual(self.successResultOf(asked), trades)
 
     def test_trades_of_one_moment_come_by_their_ids(self) -> None:
-        trades = [{"id": n, "creationTimestamp": "2025-07-17T14:00:00Z"} for n in (9, 10, 11)]
+        moment = "2025-07-17T14:00:00Z"
+        trades = [{"id": n, "accountId": 123, "creationTimestamp": moment} for n in (9, 10, 11)]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades[::-1])
         self.assertEqual(self.successResultOf(asked), trades)
 
     def test_trades_that_cannot_be_read_are_handed_on_all_the_same(self) -> None:
-        trades = [{"id": "x"}, {"creationTimestamp": 5}, {"id": 1, "creationTimestamp": "noon"}]
+        unreadable: list[dict[str, Any]] = [
+            {"id": "x"},
+            {"creationTimestamp": 5},
+            {"id": 1, "creationTimestamp": "noon"},
+        ]
+        trades = [{"accountId": 123, **trade} for trade in unreadable]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades)
         self.assertCountEqual(self.successResultOf(asked), trades)
 
     def test_an_order_and_a_contract(self) -> None:
-        found = {"id": 7}
+        found = {"id": 7, "accountId": 123}
         self.assertEqual(
             self.asks(
                 self.gateway.search_order(123, 7),
@@ -720,6 +742,26 @@ class ChangeTests(GatewayTestCase):
         self.take("Order/place").connection.answer(body)
         refusal = self.failureResultOf(asked, GatewayRefusedError).value
         self.assertEqual((refusal.code, refusal.message), (2, "Stop is too near"))
+
+
+class ManyOrdersTests(GatewayTestCase):
+    """A trader who places orders faster than the broker lets them be canceled."""
+
+    def test_a_position_is_closed_all_the_same(self) -> None:
+        self.start()
+        for number in range(250):
+            canceling = self.gateway.cancel_order(123, number)
+            canceling.addErrback(lambda failure: failure.trap(CancelledError))
+            self.addCleanup(canceling.cancel)
+        self.assertTrue(150 < self.count("Order/cancel") < 175)
+        for asked, request in (
+            (self.gateway.search_open_positions(123, urgent=True), "Position/searchOpen"),
+            (self.gateway.search_open_orders(123, urgent=True), "Order/searchOpen"),
+            (self.gateway.close_contract(123, MNQ), "Position/closeContract"),
+        ):
+            self.addCleanup(asked.cancel)
+            asked.addErrback(lambda failure: failure.trap(CancelledError))
+            self.assertEqual(self.count(request), 1)
 
 
 class StopTests(GatewayTestCase):

@@ -560,7 +560,7 @@ class RoomTests(RequestsTestCase):
         self.assertFalse(self.requests.has_room(1))
         waiting = self.read()
         self.assertEqual(self.post.asked, [])
-        self.spend(50)
+        self.spend(20)
         urgent = self.read(urgent=True)
         self.post.answer()
         self.successResultOf(urgent)

@@ -131,6 +131,27 @@ class MarkTests(GuardTestCase):
             self.assertEqual(daemon.held, held)
 
 
+class BreachWhileHeldToALockTests(GuardTestCase):
+    """A breach that is seen while a locked account's position is closed."""
+
+    config = COOLDOWN + DAILY_LOSS
+
+    def test_it_is_remembered_and_breaches_once(self) -> None:
+        self.lose(245, 1)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        # Closing it costs a dollar a contract, which makes it more than 500.
+        self.daemon.trade(BUY, 20)
+        self.daemon.kill()
+        self.daemon.gateway.faults = Faults()
+        self.daemon.restart()
+        flattening = self.daemon.state.risk.flattening
+        assert flattening is not None
+        self.assertEqual([lock.rule_id for lock in flattening.locks], ["RULE-003"])
+        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("a mistake", "trader")
+        self.daemon.advance(120)
+        self.assertEqual(self.daemon.state.lockouts, {})
+
+
 class LockoutTests(GuardTestCase):
     config = DAILY_LOSS
 

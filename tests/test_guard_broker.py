@@ -158,6 +158,22 @@ class LookTests(BrokerTestCase):
         self.assertEqual(self.statuses(), [Status.ERROR, Status.RUNNING])
 
 
+class UnreadableTests(BrokerTestCase):
+    """What the broker says of an account, and nobody can read."""
+
+    config = MAX_CONTRACTS
+
+    def test_it_is_told_for_as_long_as_it_lasts(self) -> None:
+        row = {"id": 1, "accountId": ACCOUNT, "contractId": MNQ, "type": 1, "size": "three"}
+        way_back = self.answer("search_open_positions", lambda *_, **__: succeed([row]))
+        self.daemon.advance(130)
+        self.assertEqual(self.statuses(), [Status.RUNNING, Status.ERROR])
+        self.assertIn(f"of account {ACCOUNT} can be read", self.message())
+        way_back.restore()
+        self.daemon.advance(70)
+        self.assertEqual(self.statuses()[-1], Status.RUNNING)
+
+
 class TrailingTests(BrokerTestCase):
     """Searches may trail what the broker did by a tenth of a second; its events do not."""
 

@@ -89,6 +89,22 @@ class WrongClockTests(ClockTestCase):
         self.assertEqual(len(self.daemon.cleared), 1)
 
 
+class FirstMomentTests(ClockTestCase):
+    """What happens after a reset, before the clock was looked at."""
+
+    config = DAILY_LOSS
+
+    def test_what_was_lost_the_day_before_does_not_lock_the_new_day(self) -> None:
+        self.lose(50, 4)
+        self.daemon.stopped_for(hours=6)
+        self.lose(50, 2)
+        self.daemon.advance(5)
+        (reset,) = self.daemon.news(DailyReset)
+        self.assertEqual(reset.previous_trade_count, 1)
+        self.assertEqual(self.daemon.state.trade_count, 1)
+        self.assertEqual(self.daemon.state.lockouts, {})
+
+
 class SleepTests(ClockTestCase):
     config = DAILY_LOSS
 

@@ -308,3 +308,27 @@ class ContractTests(SynchronousTestCase):
             payload = {"id": MNQ, "name": "MNQU5", "tickSize": 1, "tickValue": 1, field: 0}
             error = self.assertRaises(MappingError, mapping.contract, payload)
             self.assertEqual(error.field, f"contract.{field}")
+
+
+class WholeNumberTests(SynchronousTestCase):
+    """Ids, sizes and enumerations, in whatever form the gateway writes them."""
+
+    def test_zeros_behind_the_point_are_nothing(self) -> None:
+        decimals = {
+            name: Decimal(f"{value}.000000000")
+            for name, value in order_payload().items()
+            if isinstance(value, int)
+        }
+        self.assertEqual(
+            mapping.order(order_payload(**decimals), None, RECEIVED),
+            mapping.order(order_payload(), None, RECEIVED),
+        )
+
+    def test_what_the_journal_cannot_hold_cannot_be_read(self) -> None:
+        for huge in (2**63, -(2**63), 10**30, Decimal("1E+999999999"), Decimal("1E+18")):
+            with self.subTest(huge=huge):
+                payload = order_payload(size=huge)
+                self.assertRaises(MappingError, mapping.order, payload, None, RECEIVED)
+        for huge in (2**63, -(2**63), Decimal("1E+999999999")):
+            payload = order_payload(id=huge)
+            self.assertRaises(MappingError, mapping.order, payload, None, RECEIVED)

@@ -586,6 +586,21 @@ class ContractTests(PipelineTestCase):
             self.user("GatewayUserPosition", position(size, "CON.F.US.XYZ.H25"))
         self.assertEqual(self.gateway.contracts_asked, ["CON.F.US.XYZ.H25"])
 
+    def test_one_that_is_not_told_of_is_asked_for_again_and_not_with_each_quote(self) -> None:
+        unknown = "CON.F.US.NONE.H25"
+        self.user("GatewayUserPosition", position(1, unknown))
+        for last in range(4 * 29):
+            self.pipeline.market_event("GatewayQuote", unknown, quote(last))
+            self.clock.advance(0.25)
+        self.assertEqual(self.gateway.contracts_asked, [unknown])
+        self.gateway.contracts[unknown] = {
+            **self.gateway.contracts["CON.F.US.XYZ.H25"],
+            "id": unknown,
+        }
+        self.clock.advance(2)
+        self.pipeline.market_event("GatewayQuote", unknown, quote(1))
+        self.assertIn(unknown, self.pipeline.accounts[123].keeper.state.contracts)
+
     def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
         self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))

@@ -16,6 +16,7 @@ from riskd.gateway.interface import (
     GatewayUnansweredError,
     Payload,
 )
+from riskd.gateway.mapping import whole
 
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
@@ -25,6 +26,8 @@ _TOO_MANY: Final = 429
 MAX_RETRY_AFTER: Final = 60.0
 
 _DEFAULT_RETRY_AFTER: Final = 10.0
+
+_WHOLE: Final = ("id", "orderId", "type", "side", "status", "size", "fillVolume")
 
 
 class TokenRefusedError(GatewayUnansweredError):
@@ -104,6 +107,19 @@ def item(request: str, fields: Payload, name: str) -> Payload:
     if not isinstance(found, dict):
         raise BrokerFaultError(request, f"the answer has no {name}")
     return found
+
+
+def of_account(request: str, payload: Payload, account_id: int) -> Payload:
+    """Return what an answer says of an account, its ids and sizes as ``int`` where they are whole.
+
+    :raises BrokerFaultError: it says that of another account.
+    """
+    read = {name: whole(payload.get(name)) for name in _WHOLE}
+    plain: Payload = {name: number for name, number in read.items() if number is not None}
+    told = payload.get("accountId", account_id)
+    if told is not None and whole(told) != account_id:
+        raise BrokerFaultError(request, f"the answer is of account {_shown(told)}")
+    return {**payload, **plain, "accountId": account_id}
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -18,6 +18,9 @@ Source: the ProjectX Gateway API documentation, rate limits.
 RESERVED: Final = 60
 """Of these, so many are made for nothing but enforcement."""
 
+KEPT_FOR_CLOSING: Final = 30
+"""Of these in turn, so many are made to close positions, however many orders are to be canceled."""
+
 
 class RequestBudget:
     """Counts requests, so that none is made in vain and enforcement always has some left."""
@@ -40,10 +43,13 @@ class RequestBudget:
         self._forget(now)
         return self._held_until <= now and len(self._made) + requests <= REQUESTS - RESERVED
 
-    def wait(self, now: float, *, urgent: bool) -> float:
-        """Return the seconds until one more request can be made; 0 if it can be now."""
+    def wait(self, now: float, *, urgent: bool, kept: int = 0) -> float:
+        """Return the seconds until one more request can be made; 0 if it can be now.
+
+        :param kept: how many must then be left for others that are urgent.
+        """
         self._forget(now)
-        allowed = REQUESTS if urgent else REQUESTS - RESERVED
+        allowed = REQUESTS - kept if urgent else REQUESTS - RESERVED
         held = 0.0 if urgent else max(0.0, self._held_until - now)
         if len(self._made) < allowed:
             return held

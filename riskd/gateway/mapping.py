@@ -72,6 +72,10 @@ POSITION_TYPES: Final[dict[int, PositionType]] = {
     GatewayPositionType.SHORT: PositionType.SHORT,
 }
 
+_MAX_WHOLE: Final = 2**63 - 1
+_MAX_COUNT: Final = 2**53
+"""What ids and sizes can be, on the wire and in the journal."""
+
 _AVERAGE_PRICE_PLACES: Final = Decimal("1e-9")
 _MISSING: Final = object()
 _Choice = TypeVar("_Choice")
@@ -79,6 +83,16 @@ _Choice = TypeVar("_Choice")
 
 class MappingError(EventError):
     """A payload of the gateway that riskd cannot read; names its field, value and expectation."""
+
+
+def whole(value: object) -> int | None:
+    """Return the whole number that ``value`` is; ``None`` if it is none, or one that is no id and no size."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return None
+    # The live gateway has been seen to write whole numbers as 2.000000000.
+    if not -_MAX_WHOLE <= value <= _MAX_WHOLE or value != int(value):
+        return None
+    return int(value)
 
 
 def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
@@ -303,12 +317,10 @@ class _Reader:
 
     def whole(self, name: str) -> int:
         value = self._payload.get(name, _MISSING)
-        # The live gateway has been seen to write whole numbers as 2.000000000.
-        if isinstance(value, Decimal) and value == value.to_integral_value():
-            return int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
+        number = whole(value)
+        if number is None:
             raise self._fail(name, value, "a whole number")
-        return value
+        return number
 
     def number(self, name: str) -> Decimal:
         value = self._payload.get(name, _MISSING)
@@ -336,7 +348,7 @@ class _Reader:
 
     def count(self, name: str) -> int:
         value = self.whole(name)
-        if value < 0:
+        if not 0 <= value <= _MAX_COUNT:
             raise self._fail(name, value, "a whole number, not negative")
         return value
 
@@ -349,8 +361,9 @@ class _Reader:
 
     def choice(self, name: str, choices: Mapping[int, _Choice]) -> _Choice:
         value = self._payload.get(name, _MISSING)
-        chosen = choices.get(value) if isinstance(value, int) else None
-        if chosen is None or isinstance(value, bool):
+        number = whole(value)
+        chosen = None if number is None else choices.get(number)
+        if chosen is None:
             raise self._fail(
                 name, value, "one of " + ", ".join(str(int(choice)) for choice in choices)
             )

@@ -17,7 +17,7 @@ from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
-from riskd.gateway.answers import BrokerFaultError, item, items
+from riskd.gateway.answers import BrokerFaultError, item, items, of_account
 from riskd.gateway.backoff import Backoff
 from riskd.gateway.credentials import Credentials, Secret
 from riskd.gateway.feed import is_logout, user_events
@@ -251,33 +251,32 @@ class ProjectXGateway:
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
         """Return the account's open positions."""
-        body = {"accountId": account_id}
-        return self._list("Position/searchOpen", body, "positions", urgent=urgent)
+        return self._list("Position/searchOpen", account_id, "positions", urgent=urgent)
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
         """Return the account's working orders."""
-        return self._list("Order/searchOpen", {"accountId": account_id}, "orders", urgent=urgent)
+        return self._list("Order/searchOpen", account_id, "orders", urgent=urgent)
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
         """Return the account's orders placed at ``since`` or later."""
-        body = {"accountId": account_id, "startTimestamp": since.astimezone(UTC).isoformat()}
-        return self._list("Order/search", body, "orders", urgent=urgent)
+        return self._list("Order/search", account_id, "orders", urgent=urgent, since=since)
 
     def search_order(
         self, account_id: int, order_id: int, *, urgent: bool = False
     ) -> Deferred[Payload]:
         """Return an order, working or ended."""
+        request = "Order/searchById"
         body = {"accountId": account_id, "orderId": order_id}
-        return self._one("Order/searchById", body, "order", urgent=urgent)
+        found = self._one(request, body, "order", urgent=urgent)
+        return found.addCallback(lambda order: of_account(request, order, account_id))
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
         """Return the account's trades made at ``since`` or later, oldest first."""
-        body = {"accountId": account_id, "startTimestamp": since.astimezone(UTC).isoformat()}
-        found = self._list("Trade/search", body, "trades")
+        found = self._list("Trade/search", account_id, "trades", since=since)
         return found.addCallback(lambda trades: sorted(trades, key=_age))
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
@@ -322,10 +321,24 @@ class ProjectXGateway:
         )
 
     def _list(
-        self, request: str, body: Payload, name: str, *, urgent: bool = False
+        self,
+        request: str,
+        account_id: int,
+        name: str,
+        *,
+        since: datetime | None = None,
+        urgent: bool = False,
     ) -> Deferred[list[Payload]]:
+        body: Payload = {"accountId": account_id}
+        if since is not None:
+            body["startTimestamp"] = since.astimezone(UTC).isoformat()
         asked = Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
-        return asked.addCallback(lambda fields: items(request, fields, name))
+        return asked.addCallback(
+            lambda fields: [
+                of_account(request, payload, account_id)
+                for payload in items(request, fields, name)
+            ]
+        )
 
     def _one(
         self, request: str, body: Payload, name: str, *, urgent: bool = False

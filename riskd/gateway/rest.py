@@ -29,7 +29,7 @@ from riskd.gateway.answers import (
     TooManyRequestsError,
     read_answer,
 )
-from riskd.gateway.budget import RequestBudget
+from riskd.gateway.budget import KEPT_FOR_CLOSING, RequestBudget
 from riskd.gateway.credentials import Secret
 from riskd.gateway.exact_json import encode_json
 from riskd.gateway.interface import GatewayError, Payload
@@ -52,6 +52,11 @@ LEAST_SECONDS: Final = 0.5
 
 READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
 """The waits before a read is asked again; after these it has failed."""
+
+_ABOUT_ONE_ORDER: Final = frozenset(
+    ("Order/cancel", "Order/modify", "Order/search", "Order/searchById")
+)
+"""What is asked as often as there are orders: a locked account may place any number."""
 
 
 class Rest:
@@ -208,7 +213,8 @@ class BrokerRequests:
 
     async def _ask(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
         token = await self._session.token()
-        while wait := self._budget.wait(self._clock.seconds(), urgent=urgent):
+        kept = KEPT_FOR_CLOSING if request in _ABOUT_ONE_ORDER else 0
+        while wait := self._budget.wait(self._clock.seconds(), urgent=urgent, kept=kept):
             await deferLater(self._clock, wait)
             # It may have ended meanwhile.
             token = await self._session.token()
