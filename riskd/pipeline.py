@@ -74,6 +74,9 @@ PATROL_SECONDS: Final = 5.0
 PATROL_ROUNDS: Final = 12
 """Any account is looked at once in so many of these."""
 
+_FOLLOWING: Final = ("gateway quotes", "feed", "look ")
+"""How sources begin whose trouble mostly follows from another's; what a later one says matters more."""
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
@@ -134,6 +137,7 @@ class Pipeline(Service):
         self._beginning: dict[int, Deferred[None]] = {}
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
+        self._told_trouble = ""
         self._begun = "Daemon started successfully"
         self._patrol = LoopingCall(self._look_around)
         self._patrol.clock = clock
@@ -604,7 +608,7 @@ class Pipeline(Service):
         self.tell_trouble("journal", trouble)
 
     def tell_trouble(self, source: str, sentence: str) -> None:
-        """Say ERROR for as long as anything is in trouble, each time with the latest of it.
+        """Say ERROR for as long as anything is in trouble, with the latest of what is gravest.
 
         :param source: what is in trouble; each has one sentence at a time.
         :param sentence: for a trader to read; an empty one says that the source's trouble is over.
@@ -614,11 +618,14 @@ class Pipeline(Service):
         self._troubles.pop(source, None)
         if sentence:
             self._troubles[source] = sentence
-            self._say(Status.ERROR, sentence)
-        elif self._troubles:
-            self._say(Status.ERROR, next(reversed(self._troubles.values())))
-        else:
+        if not self._troubles:
+            self._told_trouble = ""
             self._say_how_it_is()
+            return
+        gravest = self._troubles[max(reversed(self._troubles), key=_gravity)]
+        if gravest != self._told_trouble:
+            self._told_trouble = gravest
+            self._say(Status.ERROR, gravest)
 
     def _say_how_it_is(self) -> None:
         if self._is_in_step and not self._troubles and self.running:
@@ -673,6 +680,14 @@ class Pipeline(Service):
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.
             account.warden.review()
+
+
+def _gravity(source: str) -> int:
+    """Return how much what a source says matters beside what others say."""
+    for gravity, beginning in enumerate(_FOLLOWING):
+        if source.startswith(beginning):
+            return gravity
+    return len(_FOLLOWING)
 
 
 def _is_to_be_guarded(state: AccountState, now: datetime) -> bool:

@@ -288,6 +288,35 @@ class QuotesTests(FeedTestCase):
         self.assertTrue(self.daemon.news(MarketQuote))
 
 
+class TroubleTests(FeedTestCase):
+    """Of several troubles, the one that the others follow from is told."""
+
+    config = MAX_CONTRACTS
+
+    def test_why_the_login_ends_is_not_hidden_by_what_follows_from_it(self) -> None:
+        why = "The broker keeps logging riskd out"
+        self.daemon.pipeline.gateway_trouble("login", why)
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, why))
+
+    def test_lost_events_are_not_hidden_by_lost_quotes(self) -> None:
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes"))
+
+    def test_what_stands_is_not_told_again_when_another_trouble_is_over(self) -> None:
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.told.clear()
+        self.daemon.pipeline.gateway_trouble("quotes", "")
+        self.assertEqual(self.statuses(), [])
+
+
 class StopTagTests(GuardTestCase):
     """A stop whose placing was not answered never becomes two."""
 
