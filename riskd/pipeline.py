@@ -437,7 +437,8 @@ class Pipeline(Service):
                     return
                 self.tell_trouble(
                     f"begin {account_id}",
-                    f"The gateway does not say what account {account_id} holds, its rules wait: {error}",
+                    f"Nothing guards account {account_id}, the broker does not say what it holds: "
+                    f"{error.why}",
                 )
                 wait = BEGIN_AGAIN_SECONDS[min(attempt, len(BEGIN_AGAIN_SECONDS) - 1)]
                 await deferLater(self._clock, wait)
@@ -544,15 +545,19 @@ class Pipeline(Service):
 
     async def _look(self, account: Account) -> None:
         account_id = account.keeper.account_id
+        source = f"look {account_id}"
         try:
             await self._get_in_step(account)
         except GatewayError as error:
-            _log.warn("looking at account {id}: {error}", id=account_id, error=error)
+            if source not in self._troubles:
+                # A long outage is not a line of the log every few seconds.
+                _log.warn("looking at account {id}: {error}", id=account_id, error=error)
+            who = "Nothing" if self._is_deaf else "By its events alone riskd"
             self.tell_trouble(
-                f"look {account_id}", f"The gateway does not say what account {account_id} holds"
+                source, f"{who} guards account {account_id}, the broker does not say what it holds"
             )
             return
-        self.tell_trouble(f"look {account_id}", "")
+        self.tell_trouble(source, "")
         if self._is_deaf:
             account.warden.visit()
         else:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.answers import BrokerFaultError, TokenRefusedError
@@ -148,11 +149,19 @@ class LoginTests(SessionTestCase):
             self.post.fail(NO_ANSWER)
             waits.append(self.seconds_until_login())
         self.assertEqual(waits, [0.25, 0.5, 1, 2, 3, 3])
-        self.assertIn("cannot be reached to log in", self.trouble)
-        self.assertIn("HTTP 502", self.trouble)
+        self.assertEqual(self.trouble, "The broker cannot be reached to log in: HTTP 502")
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
         self.assertEqual(self.trouble, "")
+
+    def test_an_outage_is_one_line_of_the_log(self) -> None:
+        self.session.token()
+        for _ in range(6):
+            self.post.fail(NO_ANSWER)
+            self.seconds_until_login()
+        self.assertEqual(
+            len([one for one in self.events if one["log_level"] is LogLevel.error]), 1
+        )
 
     def test_success_begins_the_waits_anew(self) -> None:
         waiter = self.session.token()
@@ -440,7 +449,7 @@ class GivingUpTests(SessionTestCase):
         self.waits_after(self.session.logged_out, 5)
         self.assertEqual(self.trouble, "")
         self.session.logged_out(self.successResultOf(self.session.token()))
-        self.assertIn("another program seems to use the same API key", self.trouble)
+        self.assertIn("another program seems to use its API key", self.trouble)
         self.session.token()
         self.assertEqual(self.seconds_until_login(), 60)
 

@@ -159,7 +159,9 @@ class HubConnection:
         elif isinstance(message, Completion):
             self._answered(message)
         elif isinstance(message, Close):
-            self.end(f"the broker closed it: {message.error or 'no reason given'}")
+            self.end(
+                f"the broker closed the connection{f': {message.error}' if message.error else ''}"
+            )
 
     def _answered(self, completion: Completion) -> None:
         answer = self._asked.pop(completion.invocation_id, None)
@@ -386,10 +388,10 @@ class Hub:
         except HubRefusedError as refusal:
             self._refusals.add(subscription)
             _log.error(
-                "{hub} hub: {target}{arguments} is refused: {refusal}",
+                "{hub} hub: {target} {arguments} is refused: {refusal}",
                 hub=self._name,
                 target=target,
-                arguments=arguments,
+                arguments=", ".join(map(str, arguments)),
                 refusal=refusal,
             )
             self._refused(subscription, str(refusal))
