@@ -132,6 +132,7 @@ class Pipeline(Service):
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
+        self._is_prepared = False
         self._is_heard = False
         self._is_deaf = False
         self._beginning: dict[int, Deferred[None]] = {}
@@ -385,15 +386,15 @@ class Pipeline(Service):
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
-        for account_id in self.accounts:
-            self._gateway.follow_account(account_id)
-        await self._gateway.start(self)
+        self._is_prepared = True
         for account in self.accounts.values():
-            account.warden.prepare()
-        self._is_heard = True
+            self._prepare(account)
+        # A broker that tells nothing yet may answer.
         self._patrol.start(PATROL_SECONDS, now=False).addErrback(
             lambda failure: _log.failure("looking around", failure)
         )
+        await self._gateway.start(self)
+        self._is_heard = True
         beginnings = {
             account_id: self._begin_to_guard(account)
             for account_id, account in self.accounts.items()
@@ -404,6 +405,10 @@ class Pipeline(Service):
         self._is_in_step = True
         self._say_how_it_is()
         self.in_step.callback(None)
+
+    def _prepare(self, account: Account) -> None:
+        self._gateway.follow_account(account.keeper.account_id)
+        account.warden.prepare()
 
     def _begin_to_guard(self, account: Account) -> Deferred[None]:
         account_id = account.keeper.account_id
@@ -574,9 +579,9 @@ class Pipeline(Service):
         self.is_recovered = True
         self.tell_trouble("journal at the start", "")
         for account in self._take_over(recovery.accounts):
+            if self._is_prepared:
+                self._prepare(account)
             if self._is_heard:
-                self._gateway.follow_account(account.keeper.account_id)
-                account.warden.prepare()
                 self._begin_to_guard(account)
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.

@@ -105,7 +105,8 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+    def restart_without_feed(self) -> Deferred[None]:
+        """Restart on a broker that answers, and tells nothing before the Deferred fires."""
         self.daemon.stop()
         started: Deferred[None] = Deferred()
         real = self.daemon.gateway.start
@@ -118,6 +119,22 @@ class LostFeedTests(FeedTestCase):
         self.patch(self.daemon.gateway, "start", start)
         self.daemon.told.clear()
         self.daemon.restart()
+        return started
+
+    def test_an_account_is_guarded_before_there_was_a_feed(self) -> None:
+        started = self.restart_without_feed()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 3)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
+        self.restore_feed()
+        started.callback(None)
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.daemon.trade(BUY, 3)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
+
+    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+        started = self.restart_without_feed()
         self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
         self.daemon.pipeline.feed_restored()
         started.callback(None)
