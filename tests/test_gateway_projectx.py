@@ -262,7 +262,7 @@ class StartTests(GatewayTestCase):
         started = self.gateway.start(self.listener)
         self.assertEqual(
             self.listener.of("trouble"),
-            [("login", "riskd cannot log in: the file riskd.key is missing")],
+            [("login", "riskd cannot log in, nothing is guarded: the file riskd.key is missing")],
         )
         self.credentials = CREDENTIALS
         self.pass_time(30)

@@ -135,7 +135,9 @@ class LoginTests(SessionTestCase):
     def test_what_was_wrong_with_the_credentials_can_be_mended(self) -> None:
         self.credentials = [CredentialsError("the file riskd.key is missing"), CREDENTIALS]
         waiter = self.session.token()
-        self.assertEqual(self.trouble, "riskd cannot log in: the file riskd.key is missing")
+        self.assertEqual(
+            self.trouble, "riskd cannot log in, nothing is guarded: the file riskd.key is missing"
+        )
         self.assertEqual(self.post.count, 0)
         self.assertEqual(self.seconds_until_login(), 30)
         self.post.answer(token=make_token("first"))
@@ -149,7 +151,9 @@ class LoginTests(SessionTestCase):
             self.post.fail(NO_ANSWER)
             waits.append(self.seconds_until_login())
         self.assertEqual(waits, [0.25, 0.5, 1, 2, 3, 3])
-        self.assertEqual(self.trouble, "The broker cannot be reached to log in: HTTP 502")
+        self.assertEqual(
+            self.trouble, "The broker cannot be reached to log in, nothing is guarded: HTTP 502"
+        )
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
         self.assertEqual(self.trouble, "")
@@ -193,7 +197,7 @@ class LoginTests(SessionTestCase):
         ):
             self.session.token()
             self.post.fail(GatewayRefusedError("Auth/loginKey", code, "Strange"))
-            self.assertIn("The broker refuses the login: ", self.trouble)
+            self.assertIn("The broker refuses the login, nothing is guarded: ", self.trouble)
             self.assertIn(words, self.trouble)
             self.seconds_until_login()
 

@@ -228,13 +228,17 @@ class Session:
         try:
             token = await self._log_in()
         except CredentialsError as error:
-            self._put_off(REFUSED_SECONDS / 2, f"riskd cannot log in: {error}")
+            self._put_off(REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}")
         except GatewayRefusedError as refusal:
             why = _REFUSALS.get(refusal.code, f"{refusal.message} (code {refusal.code})")
-            self._put_off(REFUSED_SECONDS, f"The broker refuses the login: {why}")
+            self._put_off(
+                REFUSED_SECONDS, f"The broker refuses the login, nothing is guarded: {why}"
+            )
         except GatewayError as error:
             wait = self._backoff.next_wait(self._clock.seconds())
-            self._put_off(wait, f"The broker cannot be reached to log in: {error.why}")
+            self._put_off(
+                wait, f"The broker cannot be reached to log in, nothing is guarded: {error.why}"
+            )
         else:
             self._backoff.succeeded()
             self._put_off_for = ""
