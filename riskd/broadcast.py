@@ -38,6 +38,9 @@ CLOSING_SECONDS: Final = 2
 GATEWAY_HEADER: Final = "Riskd-Gateway"
 """The header of the handshake's answer that names the kind of gateway, such as ``practice``."""
 
+DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
+"""The header of the handshake's answer that is there, and says ``yes``, where nothing is enforced."""
+
 _HANDSHAKE_SECONDS: Final = 5
 _MAX_HANDSHAKE_BYTES: Final = 16 * 1024
 _MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
@@ -169,6 +172,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
 
     :param reactor: clock of the connection log.
     :param gateway_name: what clients are told of the gateway in the handshake.
+    :param is_dry_run: whether they are told there that nothing is enforced.
     :param prepare: called for every client that asks to be let in; its handshake is completed when
         the Deferred fires.
     :param max_clients: more than these are refused with 503.
@@ -183,14 +187,14 @@ class BroadcastServerFactory(WebSocketServerFactory):
         *,
         gateway_name: str,
         prepare: Callable[[], Deferred[None]],
+        is_dry_run: bool = False,
         max_clients: int = DEFAULT_MAX_CLIENTS,
         allowed_origins: Iterable[str] = (),
     ) -> None:
-        super().__init__(
-            reactor=reactor,
-            server=f"riskd/{__version__}",
-            headers={GATEWAY_HEADER: gateway_name},
-        )
+        headers = {GATEWAY_HEADER: gateway_name}
+        if is_dry_run:
+            headers[DRY_RUN_HEADER] = "yes"
+        super().__init__(reactor=reactor, server=f"riskd/{__version__}", headers=headers)
         self.clock = reactor
         self.noisy = False
         self._max_clients = max_clients

@@ -77,6 +77,9 @@ PATROL_SECONDS: Final = 5.0
 PATROL_ROUNDS: Final = 12
 """Any account is looked at once in so many of these."""
 
+_FOLLOWING: Final = ("gateway quotes", "feed", "look ")
+"""How sources begin whose trouble mostly follows from another's; what a later one says matters more."""
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
@@ -132,12 +135,14 @@ class Pipeline(Service):
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
         self.is_recovered = False
+        self._is_prepared = False
         self._is_heard = False
         self._is_deaf = False
         self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
+        self._told_trouble = ""
         self._begun = "Daemon started successfully"
         self._patrol = LoopingCall(self._look_around)
         self._patrol.clock = clock
@@ -391,15 +396,15 @@ class Pipeline(Service):
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
-        for account_id in self.accounts:
-            self._gateway.follow_account(account_id)
-        await self._gateway.start(self)
+        self._is_prepared = True
         for account in self.accounts.values():
-            account.warden.prepare()
-        self._is_heard = True
+            self._prepare(account)
+        # A broker that tells nothing yet may answer.
         self._patrol.start(PATROL_SECONDS, now=False).addErrback(
             lambda failure: _log.failure("looking around", failure)
         )
+        await self._gateway.start(self)
+        self._is_heard = True
         beginnings = {
             account_id: self._begin_to_guard(account)
             for account_id, account in self.accounts.items()
@@ -413,6 +418,10 @@ class Pipeline(Service):
         self._is_in_step = True
         self._say_how_it_is()
         self.in_step.callback(None)
+
+    def _prepare(self, account: Account) -> None:
+        self._gateway.follow_account(account.keeper.account_id)
+        account.warden.prepare()
 
     def _begin_to_guard(self, account: Account) -> Deferred[None]:
         account_id = account.keeper.account_id
@@ -446,7 +455,8 @@ class Pipeline(Service):
                     return
                 self.tell_trouble(
                     f"begin {account_id}",
-                    f"The gateway does not say what account {account_id} holds, its rules wait: {error}",
+                    f"Nothing guards account {account_id}, the broker does not say what it holds: "
+                    f"{error.why}",
                 )
                 wait = BEGIN_AGAIN_SECONDS[min(attempt, len(BEGIN_AGAIN_SECONDS) - 1)]
                 await deferLater(self._clock, wait)
@@ -556,15 +566,19 @@ class Pipeline(Service):
 
     async def _look(self, account: Account) -> None:
         account_id = account.keeper.account_id
+        source = f"look {account_id}"
         try:
             await self._get_in_step(account)
         except GatewayError as error:
-            _log.warn("looking at account {id}: {error}", id=account_id, error=error)
+            if source not in self._troubles:
+                # A long outage is not a line of the log every few seconds.
+                _log.warn("looking at account {id}: {error}", id=account_id, error=error)
+            who = "Nothing" if self._is_deaf else "By its events alone riskd"
             self.tell_trouble(
-                f"look {account_id}", f"The gateway does not say what account {account_id} holds"
+                source, f"{who} guards account {account_id}, the broker does not say what it holds"
             )
             return
-        self.tell_trouble(f"look {account_id}", "")
+        self.tell_trouble(source, "")
         if self._is_deaf:
             account.warden.visit()
         else:
@@ -581,9 +595,9 @@ class Pipeline(Service):
         self.is_recovered = True
         self.tell_trouble("journal at the start", "")
         for account in self._take_over(recovery.accounts):
+            if self._is_prepared:
+                self._prepare(account)
             if self._is_heard:
-                self._gateway.follow_account(account.keeper.account_id)
-                account.warden.prepare()
                 self._begin_to_guard(account)
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.
@@ -620,7 +634,7 @@ class Pipeline(Service):
         self.tell_trouble("journal", trouble)
 
     def tell_trouble(self, source: str, sentence: str) -> None:
-        """Say ERROR for as long as anything is in trouble, each time with the latest of it.
+        """Say ERROR for as long as anything is in trouble, with the latest of what is gravest.
 
         :param source: what is in trouble; each has one sentence at a time.
         :param sentence: for a trader to read; an empty one says that the source's trouble is over.
@@ -630,11 +644,14 @@ class Pipeline(Service):
         self._troubles.pop(source, None)
         if sentence:
             self._troubles[source] = sentence
-            self._say(Status.ERROR, sentence)
-        elif self._troubles:
-            self._say(Status.ERROR, next(reversed(self._troubles.values())))
-        else:
+        if not self._troubles:
+            self._told_trouble = ""
             self._say_how_it_is()
+            return
+        gravest = self._troubles[max(reversed(self._troubles), key=_gravity)]
+        if gravest != self._told_trouble:
+            self._told_trouble = gravest
+            self._say(Status.ERROR, gravest)
 
     def _say_how_it_is(self) -> None:
         if self._is_in_step and not self._troubles and self.running:
@@ -686,6 +703,14 @@ class Pipeline(Service):
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.
             account.warden.review()
+
+
+def _gravity(source: str) -> int:
+    """Return how much what a source says matters beside what others say."""
+    for gravity, beginning in enumerate(_FOLLOWING):
+        if source.startswith(beginning):
+            return gravity
+    return len(_FOLLOWING)
 
 
 def _is_to_be_guarded(state: AccountState, now: datetime) -> bool:

@@ -251,6 +251,7 @@ def _assemble(
     factory = BroadcastServerFactory(
         reactor,
         gateway_name=gateway.name,
+        is_dry_run=not settings.enforce,
         prepare=journal.published,
         max_clients=settings.server.max_clients,
         allowed_origins=settings.server.allowed_origins,

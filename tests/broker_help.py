@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -116,6 +118,18 @@ class MemoryPost:
         return asked
 
 
+def use_zone(test: SynchronousTestCase, zone: str) -> None:
+    """Let the local time be that of ``zone`` until the test ends."""
+    test.addCleanup(time.tzset)
+    before = os.environ.get("TZ")
+    if before is None:
+        test.addCleanup(os.environ.pop, "TZ", None)
+    else:
+        test.addCleanup(os.environ.__setitem__, "TZ", before)
+    os.environ["TZ"] = zone
+    time.tzset()
+
+
 def observed(test: SynchronousTestCase) -> list[LogEvent]:
     """Return the events that are logged from now on, at any level, until the test ends."""
     events: list[LogEvent] = []
@@ -222,10 +236,10 @@ class MemoryBroker:
         self.accept_all()
         return self.connections[-1]
 
-    def refuse(self) -> None:
+    def refuse(self, error: Exception | None = None) -> None:
         """Refuse the latest connection."""
         _, _, factory, _, _ = self.reactor.tcpClients[-1]
-        factory.clientConnectionFailed(None, Failure(Refused()))
+        factory.clientConnectionFailed(None, Failure(error or Refused()))
         # The name may have another address; then there is none.
         self.reactor.advance(0.5)
 

@@ -117,6 +117,19 @@ class DoorTests(BroadcastTestCase):
         self.assertIn(b"\r\nRiskd-Gateway: practice\r\n", answer)
         self.assertNotIn(b"permessage-deflate", answer)
 
+    def test_the_answer_says_whether_it_is_a_dry_run(self) -> None:
+        for is_dry_run in (False, True):
+            factory = BroadcastServerFactory(
+                self.clock,
+                gateway_name="practice",
+                is_dry_run=is_dry_run,
+                prepare=lambda: succeed(None),
+            )
+            factory.serve_at([("127.0.0.1", 8765)])
+            peer = Peer(factory)
+            peer.send(handshake())
+            self.assertEqual(b"\r\nRiskd-Dry-Run: yes\r\n" in peer.take(), is_dry_run)
+
     def test_own_hosts_are_welcome(self) -> None:
         for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"):
             self.assertEqual(self.status_of(handshake(host)), 101, host)

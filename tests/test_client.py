@@ -192,6 +192,14 @@ class StatusTests(ClientTestCase):
         )
         self.assertEqual(self.client.gateway_name, "practice")
 
+    def test_a_dry_run_is_known_from_the_handshake(self) -> None:
+        server = self.connect("Riskd-Dry-Run: yes")
+        self.assertTrue(self.client.is_dry_run)
+        server.drop()
+        self.clock.advance(1)
+        self.endpoint.accept().let_in()
+        self.assertFalse(self.client.is_dry_run)
+
     def test_failure_and_loss_have_sentences_of_their_own(self) -> None:
         self.client.connect()
         self.endpoint.refuse()

@@ -180,13 +180,13 @@ class ConversationTests(SynchronousTestCase):
     def test_close_ends_it_with_the_hubs_reason(self) -> None:
         self.shake_hands()
         self.hub.send(encode(Close("Server timeout", allow_reconnect=True)), encode(EVENT))
-        self.assert_ended("the broker closed it: Server timeout")
+        self.assert_ended("the broker closed the connection: Server timeout")
         self.assertEqual(self.heard, [])
 
     def test_close_without_a_reason_ends_it(self) -> None:
         self.shake_hands()
         self.hub.send(encode(Close()))
-        self.assert_ended("no reason given")
+        self.assert_ended("the broker closed the connection")
 
     def test_garbage_ends_it(self) -> None:
         for data in (
@@ -464,7 +464,7 @@ class SubscriptionTests(HubTestCase):
         end.shake_hands()
         end.complete()
         end.send(encode(Completion("2", 0)), encode(Close("bye")))
-        self.assertEqual((self.ups, self.downs), ([0], ["the broker closed it: bye"]))
+        self.assertEqual((self.ups, self.downs), ([0], ["the broker closed the connection: bye"]))
         self.assertFalse(self.hub.is_up)
 
 

@@ -37,6 +37,7 @@ from tests.broker_help import (
     logged,
     make_token,
     observed,
+    use_zone,
 )
 
 MNQ = "CON.F.US.MNQ.U25"
@@ -262,7 +263,7 @@ class StartTests(GatewayTestCase):
         started = self.gateway.start(self.listener)
         self.assertEqual(
             self.listener.of("trouble"),
-            [("login", "riskd cannot log in: the file riskd.key is missing")],
+            [("login", "riskd cannot log in, nothing is guarded: the file riskd.key is missing")],
         )
         self.credentials = CREDENTIALS
         self.pass_time(30)
@@ -284,6 +285,7 @@ class ToldTests(GatewayTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        use_zone(self, "America/New_York")
         self.user_end, self.market_end = self.start()
         self.listener.told.clear()
 
@@ -326,8 +328,8 @@ class ToldTests(GatewayTestCase):
             self.pass_time(wait)
             self.user.refuse()
         (first,), *_, (second,) = self.listener.of("lost")
-        self.assertIn("missing since 14:01:01 UTC: lost", first)
-        self.assertIn("missing since 14:01:01 UTC: no connection", second)
+        self.assertIn("missing since 10:01:01: lost", first)
+        self.assertIn("missing since 10:01:01: no connection", second)
         self.pass_time(2)
         self.user.accept().open()
         self.assertEqual(self.listener.told[-1], ("restored",))
@@ -339,14 +341,14 @@ class ToldTests(GatewayTestCase):
         end.open()
         self.pass_time(20)
         end.conversation.end("lost again")
-        self.assertIn("since 14:00:21 UTC: lost again", self.listener.of("lost")[-1][0])
+        self.assertIn("since 10:00:21: lost again", self.listener.of("lost")[-1][0])
 
     def test_a_lost_market_hub_is_trouble_and_the_feed_goes_on(self) -> None:
         self.market_end.conversation.end("lost")
         self.assertEqual(self.listener.of("lost"), [])
         ((source, sentence),) = self.listener.of("trouble")
         self.assertEqual(source, "quotes")
-        self.assertIn("No quotes since 14:00:00 UTC: lost", sentence)
+        self.assertIn("No quotes since 10:00:00: lost", sentence)
         self.pass_time(1)
         self.market.accept().open()
         self.assertEqual(self.listener.of("trouble")[-1], ("quotes", ""))
@@ -636,10 +638,12 @@ class ReadTests(GatewayTestCase):
 
     def test_an_account_that_is_not_listed_is_refused(self) -> None:
         asked = self.gateway.search_account(123)
-        self.answer("Account/search", accounts=[{"id": 1}, {}])
+        self.answer("Account/search", accounts=[{"id": 1, "name": "EXPRESS-1"}, {}])
         refusal = self.failureResultOf(asked, GatewayRefusedError).value
         self.assertEqual(refusal.code, 1)
-        self.assertIn("no account 123", str(refusal))
+        self.assertEqual(
+            refusal.why, "this login has no such account, but 1 (EXPRESS-1), None (None)"
+        )
 
     def test_a_read_is_asked_again(self) -> None:
         asked = self.gateway.search_open_orders(123)

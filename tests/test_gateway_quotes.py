@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.answers import BrokerFaultError
 from riskd.gateway.quotes import QuoteFeed
 from riskd.gateway.signalr import Invocation
-from tests.broker_help import THURSDAY, TimeOfDay
+from tests.broker_help import THURSDAY, TimeOfDay, use_zone
 
 MNQ = "CON.F.US.MNQ.U25"
 ES = "CON.F.US.EP.U25"
@@ -119,16 +119,20 @@ class FollowingTests(QuotesTestCase):
 
 
 class ConnectionTests(QuotesTestCase):
-    """Trouble with the hub of markets."""
+    """Trouble with the hub of markets; for people, in the local time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        use_zone(self, "America/New_York")
 
     def test_its_loss_is_told_with_its_moment(self) -> None:
         self.feed.connected()
         self.pass_time(90)
         self.feed.lost("no connection")
-        self.assertIn("No quotes since 14:01:30 UTC: no connection", self.trouble)
+        self.assertIn("No quotes since 10:01:30: no connection", self.trouble)
         self.pass_time(5)
         self.feed.lost("no route")
-        self.assertIn("No quotes since 14:01:30 UTC: no route", self.trouble)
+        self.assertIn("No quotes since 10:01:30: no route", self.trouble)
         self.feed.connected()
         self.assertEqual(self.trouble, "")
 
@@ -137,7 +141,7 @@ class ConnectionTests(QuotesTestCase):
         self.feed.connected()
         self.pass_time(60)
         self.feed.lost("no connection")
-        self.assertIn("since 14:01:00", self.trouble)
+        self.assertIn("since 10:01:00", self.trouble)
 
 
 class FreezeTests(QuotesTestCase):

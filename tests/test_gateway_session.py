@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.answers import BrokerFaultError, TokenRefusedError
@@ -134,7 +135,9 @@ class LoginTests(SessionTestCase):
     def test_what_was_wrong_with_the_credentials_can_be_mended(self) -> None:
         self.credentials = [CredentialsError("the file riskd.key is missing"), CREDENTIALS]
         waiter = self.session.token()
-        self.assertEqual(self.trouble, "riskd cannot log in: the file riskd.key is missing")
+        self.assertEqual(
+            self.trouble, "riskd cannot log in, nothing is guarded: the file riskd.key is missing"
+        )
         self.assertEqual(self.post.count, 0)
         self.assertEqual(self.seconds_until_login(), 30)
         self.post.answer(token=make_token("first"))
@@ -168,11 +171,21 @@ class LoginTests(SessionTestCase):
             self.post.fail(NO_ANSWER)
             waits.append(self.seconds_until_login())
         self.assertEqual(waits, [0.25, 0.5, 1, 2, 3, 3])
-        self.assertIn("cannot be reached to log in", self.trouble)
-        self.assertIn("HTTP 502", self.trouble)
+        self.assertEqual(
+            self.trouble, "The broker cannot be reached to log in, nothing is guarded: HTTP 502"
+        )
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
         self.assertEqual(self.trouble, "")
+
+    def test_an_outage_is_one_line_of_the_log(self) -> None:
+        self.session.token()
+        for _ in range(6):
+            self.post.fail(NO_ANSWER)
+            self.seconds_until_login()
+        self.assertEqual(
+            len([one for one in self.events if one["log_level"] is LogLevel.error]), 1
+        )
 
     def test_success_begins_the_waits_anew(self) -> None:
         waiter = self.session.token()
@@ -204,7 +217,7 @@ class LoginTests(SessionTestCase):
         ):
             self.session.token()
             self.post.fail(GatewayRefusedError("Auth/loginKey", code, "Strange"))
-            self.assertIn("The broker refuses the login: ", self.trouble)
+            self.assertIn("The broker refuses the login, nothing is guarded: ", self.trouble)
             self.assertIn(words, self.trouble)
             self.seconds_until_login()
 
@@ -460,7 +473,7 @@ class GivingUpTests(SessionTestCase):
         self.waits_after(self.session.logged_out, 5)
         self.assertEqual(self.trouble, "")
         self.session.logged_out(self.successResultOf(self.session.token()))
-        self.assertIn("another program seems to use the same API key", self.trouble)
+        self.assertIn("another program seems to use its API key", self.trouble)
         self.session.token()
         self.assertEqual(self.seconds_until_login(), 60)
 

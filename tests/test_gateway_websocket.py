@@ -127,7 +127,7 @@ class OpeningTests(WebSocketTestCase):
             transport.protocol.dataReceived(f"HTTP/1.1 {status}\r\n\r\n".encode())
             failure = self.failureResultOf(connecting, HubError)
             self.assertEqual(failure.type, kind, status)
-            self.assertIn(status[:3], str(failure.value))
+            self.assertEqual(str(failure.value), f"the broker answered HTTP {status[:3]}")
             self.assertFalse(transport.connected)
         self.settle()
 
@@ -165,7 +165,8 @@ class OpeningTests(WebSocketTestCase):
     def test_a_connection_that_is_lost_in_the_handshake_is_a_failure(self) -> None:
         connecting = self.connect()
         self.endpoint.accept().loseConnection()
-        self.failureResultOf(connecting, HubError)
+        failure = self.failureResultOf(connecting, HubError)
+        self.assertEqual(str(failure.value), "the connection was lost")
         self.settle()
 
     def test_all_of_it_takes_ten_seconds_at_most(self) -> None:
@@ -180,7 +181,10 @@ class OpeningTests(WebSocketTestCase):
                 self.reactor.advance(OPEN_SECONDS - 0.1)
             self.assertNoResult(connecting)
             self.reactor.advance(0.2)
-            self.failureResultOf(connecting, HubError)
+            failure = self.failureResultOf(connecting, HubError)
+            self.assertIn(
+                str(failure.value), ("no connection in 10 s", "no answer in 10 s"), is_accepted
+            )
             if is_accepted:
                 self.assertFalse(transport.connected)
             else:
@@ -276,7 +280,7 @@ class CarryingTests(WebSocketTestCase):
     def test_close_of_the_hub_ends_the_connection(self) -> None:
         self.send(self.transport, server_frame(TEXT, encode(Close("bye"))))
         self.assertFalse(self.transport.connected)
-        self.assertEqual(self.ended, ["the broker closed it: bye"])
+        self.assertEqual(self.ended, ["the broker closed the connection: bye"])
 
     def test_thirty_seconds_of_silence_end_the_connection(self) -> None:
         self.reactor.pump([1] * 30)

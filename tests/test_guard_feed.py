@@ -6,16 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import LogLevel
 
 from riskd.events import Action, DaemonStatus, MarketQuote, Status
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.pipeline import PATROL_ROUNDS, PATROL_SECONDS
 from riskd.practice.faults import NO_FAULTS, Faults
 from riskd.rules.interface import OWN_STOP_TAG
+from tests.broker_help import logged, observed
 from tests.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
 from tests.test_guard import MAX_CONTRACTS, GuardTestCase
 
-WHY = "The broker's events are missing since 18:00:00 UTC: the connection was lost"
+WHY = "The broker's events are missing since 18:00:00: the connection was lost"
 
 A_LOOK = PATROL_SECONDS + 1
 """Long enough for a patrol to look, and for what follows."""
@@ -112,7 +114,8 @@ class LostFeedTests(FeedTestCase):
         answer()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+    def restart_without_feed(self) -> Deferred[None]:
+        """Restart on a broker that answers, and tells nothing before the Deferred fires."""
         self.daemon.stop()
         started: Deferred[None] = Deferred()
         real = self.daemon.gateway.start
@@ -125,6 +128,22 @@ class LostFeedTests(FeedTestCase):
         self.patch(self.daemon.gateway, "start", start)
         self.daemon.told.clear()
         self.daemon.restart()
+        return started
+
+    def test_an_account_is_guarded_before_there_was_a_feed(self) -> None:
+        started = self.restart_without_feed()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 3)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
+        self.restore_feed()
+        started.callback(None)
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.daemon.trade(BUY, 3)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
+
+    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+        started = self.restart_without_feed()
         self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
         self.daemon.pipeline.feed_restored()
         started.callback(None)
@@ -315,13 +334,52 @@ class QuotesTests(FeedTestCase):
         self.assertEqual(followed, [ES])
 
     def test_trouble_with_quotes_is_told_and_stops_no_rule(self) -> None:
-        self.daemon.pipeline.gateway_trouble("quotes", "No quotes since 18:00:00 UTC")
-        self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00 UTC"))
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes since 18:00:00")
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00"))
         self.daemon.trade(BUY, 1)
         self.assertIn(MNQ, self.daemon.state.positions)
         self.daemon.pipeline.gateway_trouble("quotes", "")
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
         self.assertTrue(self.daemon.news(MarketQuote))
+
+
+class TroubleTests(FeedTestCase):
+    """Of several troubles, the one that the others follow from is told."""
+
+    config = MAX_CONTRACTS
+
+    def test_why_the_login_ends_is_not_hidden_by_what_follows_from_it(self) -> None:
+        why = "The broker keeps logging riskd out"
+        self.daemon.pipeline.gateway_trouble("login", why)
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.advance(A_LOOK)
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, why))
+
+    def test_lost_events_are_not_hidden_by_lost_quotes(self) -> None:
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes"))
+
+    def test_what_cannot_be_looked_at_while_events_are_lost_is_guarded_by_nothing(self) -> None:
+        events = observed(self)
+        self.lose_feed()
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.advance(10 * A_LOOK)
+        sentence = f"Nothing guards account {ACCOUNT}, the broker does not say what it holds"
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, sentence))
+        warnings = [one for one in events if one["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 1, logged(events))
+
+    def test_what_stands_is_not_told_again_when_another_trouble_is_over(self) -> None:
+        self.lose_feed()
+        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.told.clear()
+        self.daemon.pipeline.gateway_trouble("quotes", "")
+        self.assertEqual(self.statuses(), [])
 
 
 class StopTagTests(GuardTestCase):

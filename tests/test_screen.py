@@ -33,6 +33,7 @@ class ScreenCase(SynchronousTestCase):
         self.now = BEGIN
         self.retry_in: float | None = None
         self.gateway_name: str | None = None
+        self.is_dry_run = False
         self.file = StateFile()
         self.file.publish(gateway_name=None)
         self.session = Session(
@@ -43,7 +44,9 @@ class ScreenCase(SynchronousTestCase):
             self.file.mark,
         )
         self.screen = Screen(
-            lambda: self.session.view(self.retry_in, self.gateway_name),
+            lambda: self.session.view(
+                self.retry_in, self.gateway_name, is_dry_run=self.is_dry_run
+            ),
             lambda: self.now,
             "q quit",
         )
@@ -135,6 +138,14 @@ class HeaderTests(ScreenCase):
         self.gateway_name = "projectx"
         self.assertIn("PROJECTX", self.rows()[0])
         self.assertEqual(self.style_of("PROJECTX"), "bar")
+
+    def test_a_dry_run_is_marked_for_as_long_as_it_lasts(self) -> None:
+        self.connect()
+        self.assertNotIn("DRY RUN", self.rows()[0])
+        self.is_dry_run = True
+        self.screen.redraw()
+        self.assertIn("PRACTICE  DRY RUN", self.rows()[0])
+        self.assertEqual(self.style_of("DRY RUN"), "warning")
 
     def test_a_connection_is_live(self) -> None:
         self.connect()
@@ -700,6 +711,10 @@ class QuoteTests(ScreenCase):
         self.assertIn("stale 30 s", self.quote())
         self.wait(1)
         self.assertEqual(self.quote(), "MNQU5 bid - ask - last - no quote for 31 s")
+        # Of what is neither held nor worked, that may be in order.
+        self.assertEqual(self.style_of("no quote"), "dim")
+        self.receive("GatewayUserOrder", contractId=MNQ, limitPrice=21000)
+        self.assertEqual(self.style_of("no quote"), "warning")
 
     def test_the_age_of_a_missing_quote_is_never_cut(self) -> None:
         for seconds, told in ((59, "59 s"), (3599, "59 min"), (86_399, "23 h")):

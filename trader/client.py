@@ -43,6 +43,7 @@ RECONNECTION_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Seconds before each try after a loss; the last one is repeated."""
 
 _GATEWAY_HEADER: Final = "riskd-gateway"
+_DRY_RUN_HEADER: Final = "riskd-dry-run"
 _KEEPALIVE_SECONDS: Final = 20
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 _MAX_KINDS: Final = 100
@@ -73,6 +74,7 @@ class DaemonClient:
     :ivar retry_at: the reactor's seconds at which the next try is due; ``None`` when none is.
     :ivar gateway_name: the kind of gateway the daemon named, such as ``practice``; ``None`` before
         the first connection.
+    :ivar is_dry_run: whether the daemon said that it enforces nothing.
     :ivar dropped: how many messages were dropped as malformed, by what was wrong with them.
     """
 
@@ -99,6 +101,7 @@ class DaemonClient:
         self.connected = False
         self.retry_at: float | None = None
         self.gateway_name: str | None = None
+        self.is_dry_run = False
         self.dropped: Counter[str] = Counter()
         _make_factory(url, reactor)
 
@@ -133,11 +136,12 @@ class DaemonClient:
 
     # What the connection tells.
 
-    def opened(self, gateway_name: str | None) -> None:
+    def opened(self, gateway_name: str | None, *, is_dry_run: bool) -> None:
         """Take note that the handshake is complete."""
         self.connected = True
         self.retry_at = None
         self.gateway_name = gateway_name
+        self.is_dry_run = is_dry_run
         if self._service is not None:
             self._service.handshake_completed()
         self._deliver_status("connected")
@@ -242,6 +246,7 @@ class _EventProtocol(WebSocketClientProtocol):
 
     factory: _EventFactory
     _gateway_name: str | None = None
+    _is_dry_run = False
 
     def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
         """Ask for the server by the name of the URL; an IPv6 address stands in brackets."""
@@ -263,11 +268,12 @@ class _EventProtocol(WebSocketClientProtocol):
 
     def onConnect(self, response: ConnectionResponse) -> None:
         self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
+        self._is_dry_run = response.headers.get(_DRY_RUN_HEADER) == "yes"
 
     def onOpen(self) -> None:
         self.factory.current = self
         if self.factory.client is not None:
-            self.factory.client.opened(self._gateway_name)
+            self.factory.client.opened(self._gateway_name, is_dry_run=self._is_dry_run)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client

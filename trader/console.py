@@ -148,7 +148,8 @@ class Console:
     def _view(self) -> Any:
         retry_at = self._client.retry_at
         retry_in = None if retry_at is None else retry_at - self._reactor.seconds()
-        return self._session.view(retry_in, self._client.gateway_name)
+        client = self._client
+        return self._session.view(retry_in, client.gateway_name, is_dry_run=client.is_dry_run)
 
     def _view_changed(self, important: bool) -> None:
         wait = self._budget.wait(important=important)

@@ -58,6 +58,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar file_trouble: what is wrong with the file; empty when ``account`` lacks nothing for it.
     :ivar retry_in: seconds to the next try; ``None`` when none is due.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
+    :ivar is_dry_run: whether the daemon, when it was last heard, enforced nothing.
     :ivar lines: the activity feed, oldest first.
     :ivar flash: the line that flashes; ``None`` when none does.
     """
@@ -71,6 +72,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     file_trouble: str = ""
     retry_in: float | None = None
     gateway_name: str | None = None
+    is_dry_run: bool = False
     lines: tuple[Line, ...] = ()
     flash: Line | None = None
 
@@ -104,11 +106,18 @@ class Session:
         self._told: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
 
-    def view(self, retry_in: float | None = None, gateway_name: str | None = None) -> View:
+    def view(
+        self,
+        retry_in: float | None = None,
+        gateway_name: str | None = None,
+        *,
+        is_dry_run: bool = False,
+    ) -> View:
         """Return the view of this moment.
 
         :param retry_in: the client's seconds to its next try.
         :param gateway_name: what the client heard of the gateway; what the file says if it is ``None``.
+        :param is_dry_run: what the client heard of that.
         """
         view = self._view
         flash = view.flash
@@ -123,6 +132,7 @@ class Session:
             daemon=None if status is self._outdated_status else status,
             retry_in=retry_in,
             gateway_name=view.gateway_name if gateway_name is None else gateway_name,
+            is_dry_run=is_dry_run,
             flash=flash,
         )
 

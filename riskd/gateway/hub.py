@@ -160,7 +160,8 @@ class HubConnection:
         elif isinstance(message, Completion):
             self._answered(message)
         elif isinstance(message, Close):
-            self.end(f"the broker closed it: {words(message.error)}")
+            why = f": {words(message.error)}" if message.error else ""
+            self.end(f"the broker closed the connection{why}")
 
     def _answered(self, completion: Completion) -> None:
         answer = self._asked.pop(completion.invocation_id, None)
@@ -387,10 +388,10 @@ class Hub:
         except HubRefusedError as refusal:
             self._refusals.add(subscription)
             _log.error(
-                "{hub} hub: {target}{arguments} is refused: {refusal}",
+                "{hub} hub: {target} {arguments} is refused: {refusal}",
                 hub=self._name,
                 target=target,
-                arguments=arguments,
+                arguments=", ".join(map(str, arguments)),
                 refusal=refusal,
             )
             self._refused(subscription, str(refusal))

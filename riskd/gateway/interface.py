@@ -20,7 +20,12 @@ Payload = dict[str, Any]
 
 
 class GatewayError(Exception):
-    """A request of the gateway did not succeed."""
+    """A request of the gateway did not succeed.
+
+    :ivar why: the reason alone, in words for a trader.
+    """
+
+    why: str = ""
 
 
 class GatewayUnansweredError(GatewayError):
@@ -49,7 +54,7 @@ class GatewayRefusedError(GatewayError):
     def __init__(self, request: str, code: int, message: str) -> None:
         self.request = request
         self.code = code
-        self.message = message
+        self.message = self.why = message
         super().__init__(f"{request} refused with code {code}: {message}")
 
 

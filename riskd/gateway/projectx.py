@@ -203,8 +203,8 @@ class ProjectXGateway:
         self._down_since = self._down_since or self._now()
         if self._listener is not None:
             self._listener.feed_lost(
-                f"The broker's events are missing since {self._down_since:%H:%M:%S} UTC: {why}. "
-                "riskd asks for the accounts every few seconds, and keeps reconnecting"
+                f"The broker's events are missing since {self._down_since.astimezone():%H:%M:%S}: "
+                f"{why}. riskd asks every few seconds what the accounts hold, and reconnects"
             )
 
     def _not_told(self, subscription: Subscription, why: str) -> None:
@@ -242,10 +242,16 @@ class ProjectXGateway:
     async def _search_account(self, account_id: int) -> Payload:
         request = "Account/search"
         fields = await self._requests.read(request, {"onlyActiveAccounts": False})
-        for account in items(request, fields, "accounts"):
+        accounts = items(request, fields, "accounts")
+        for account in accounts:
             if account.get("id") == account_id:
                 return account
-        raise GatewayRefusedError(request, _ACCOUNT_NOT_FOUND, f"no account {account_id}")
+        known = ", ".join(f"{each.get('id')} ({each.get('name')})" for each in accounts)
+        raise GatewayRefusedError(
+            request,
+            _ACCOUNT_NOT_FOUND,
+            f"this login has no such account, but {known or 'none'}",
+        )
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False

@@ -137,7 +137,7 @@ class QuoteFeed:
         self._is_connected = False
         self._down_since = self._down_since or self._now()
         self._tell_trouble(
-            f"No quotes since {self._down_since:%H:%M:%S} UTC: {why}. "
+            f"No quotes since {self._down_since.astimezone():%H:%M:%S}: {why}. "
             "Rules that need them go by the latest known price, or wait"
         )
 

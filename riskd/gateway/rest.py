@@ -12,11 +12,10 @@ from typing import Final, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -35,7 +34,6 @@ from riskd.gateway.exact_json import encode_json
 from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.session import Session
 
-_log = Logger()
 _T = TypeVar("_T")
 
 ANSWER_SECONDS: Final = 8.0
@@ -196,7 +194,6 @@ class BrokerRequests:
                     raise
                 if self._left(deadline) < wait + LEAST_SECONDS:
                     raise
-                _log.debug("{error}; it is asked again", error=error)
                 await self._sleep(wait)
             seconds = max(LEAST_SECONDS, min(later_seconds, self._left(deadline)))
 
@@ -266,11 +263,16 @@ def _cancellable(answer: Deferred[_T]) -> Deferred[_T]:
     return outer
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException | None) -> str:
     """Return what went wrong on the way, in words without the names of classes."""
+    if isinstance(error, DNSLookupError):
+        return "the broker's name cannot be looked up"
     if isinstance(error, ConnectError):
         return "no connection"
+    if isinstance(error, (ConnectionDone, ConnectionLost)):
+        return "the connection was lost"
     reasons: list[Failure] = getattr(error, "reasons", [])
     if reasons:
-        return "; ".join(reason.getErrorMessage() for reason in reasons)
-    return str(error) or type(error).__name__
+        # One loss has several reasons, of which some have no words.
+        return "; ".join(dict.fromkeys(_why(one.value) for one in reasons if str(one.value)))
+    return str(error) or "something went wrong on the way"

@@ -57,8 +57,8 @@ It is taken to go on until there was no logout for as long as the window.
 _CHECK_SECONDS: Final = 30.0
 
 _CONTENDED: Final = (
-    "The broker keeps logging riskd out: another program seems to use the same API key; "
-    f"riskd tries once in {REFUSED_SECONDS:g} s"
+    "The broker keeps logging riskd out: another program seems to use its API key. "
+    "Stop that one, or give riskd a key of its own"
 )
 
 _REFUSALS: Final = {
@@ -119,6 +119,7 @@ class Session:
         self._waiting: list[Deferred[Secret]] = []
         self._is_stopped = False
         self._has_had_token = False
+        self._put_off_for = ""
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
         self._check = LoopingCall(self._look_at_clock)
@@ -236,20 +237,28 @@ class Session:
         try:
             token = await self._log_in()
         except CredentialsError as error:
-            self._put_off(REFUSED_SECONDS / 2, f"riskd cannot log in: {error}")
+            self._put_off(REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}")
         except GatewayRefusedError as refusal:
             why = _REFUSALS.get(refusal.code, f"{refusal.message} (code {refusal.code})")
-            self._put_off(REFUSED_SECONDS, f"The broker refuses the login: {why}")
+            self._put_off(
+                REFUSED_SECONDS, f"The broker refuses the login, nothing is guarded: {why}"
+            )
         except GatewayError as error:
             wait = self._backoff.next_wait(self._clock.seconds())
-            self._put_off(wait, f"The broker cannot be reached to log in: {error}")
+            self._put_off(
+                wait, f"The broker cannot be reached to log in, nothing is guarded: {error.why}"
+            )
         else:
             self._backoff.succeeded()
+            self._put_off_for = ""
             self._take(token)
             self._tell_trouble(_CONTENDED if self._is_contended else "")
 
     def _put_off(self, seconds: float, sentence: str) -> None:
-        _log.error("{sentence}; next try in {seconds:.1f} s", sentence=sentence, seconds=seconds)
+        if sentence != self._put_off_for:
+            # A long outage is not a line of the log every few seconds.
+            _log.error("{sentence}; riskd keeps trying", sentence=sentence)
+        self._put_off_for = sentence
         self._not_before = self._clock.seconds() + seconds
         self._tell_trouble(sentence)
 

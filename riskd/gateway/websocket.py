@@ -6,6 +6,7 @@ logged, neither here nor by Autobahn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -31,7 +32,9 @@ OPEN_SECONDS: Final = 10.0
 """How long TCP, TLS and the WebSocket's handshake may take together."""
 
 _MAX_HANDSHAKE_BYTES: Final = 64 * 1024
-_UNAUTHORIZED: Final = "[401]"
+_LOST: Final = "the connection was lost"
+_STATUS: Final = re.compile(r"\[(\d{3})\]")
+_UNAUTHORIZED: Final = "401"
 
 
 class HubProtocol(WebSocketClientProtocol):
@@ -86,8 +89,7 @@ class HubProtocol(WebSocketClientProtocol):
         """Say that it is over."""
         why = f"the broker closed the connection ({code}{f': {words(reason)}' if reason else ''})"
         if not wasClean:
-            lost = "the connection was lost"
-            why = lost if self.conversation else words(self.wasNotCleanReason or lost)
+            why = _LOST if self.conversation else words(self.wasNotCleanReason or _LOST)
         opened, self.factory.opened = self.factory.opened, None
         if opened is not None:
             opened.errback(_refusal(why))
@@ -178,7 +180,14 @@ class HubConnector:
 
 
 def _refusal(why: str) -> HubError:
-    return TokenRejectedError(why) if _UNAUTHORIZED in why else HubError(why)
+    """Return why there is no WebSocket, in words without Autobahn's terms."""
+    status = _STATUS.search(why)
+    if status is not None:
+        told = f"the broker answered HTTP {status[1]}"
+        return TokenRejectedError(told) if status[1] == _UNAUTHORIZED else HubError(told)
+    if "timeout" in why:
+        return HubError(f"no answer in {OPEN_SECONDS:g} s")
+    return HubError(_LOST if "peer dropped" in why else why)
 
 
 def _could_not_connect(failure: Failure, factory: _HubFactory) -> None:

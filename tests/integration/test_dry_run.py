@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,7 @@ from tests.integration.brokers import EmbeddedBroker, WallClock
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd
 from tests.integration.guarded import GuardedDaemon
 from tests.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
+from tests.websocket_frames import handshake
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
@@ -133,6 +135,9 @@ def test_the_operator_is_told_that_it_is_a_dry_run(
     file.write_text("enforce = false\n[[accounts]]\nid = 123\n")
     daemon = twistd("--port", "0", "--config", os.fspath(file))
     assert "on the PRACTICE gateway (dry run: nothing is enforced)" in daemon.log
+    with socket.create_connection(("127.0.0.1", daemon.port), DEADLINE_SECONDS) as console:
+        console.sendall(handshake(f"localhost:{daemon.port}"))
+        assert b"\r\nRiskd-Dry-Run: yes\r\n" in console.recv(4096)
     state = state_home / "riskd"
     status = riskctl(state, "status").stdout
     assert status.splitlines()[0].startswith(

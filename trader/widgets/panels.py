@@ -40,11 +40,13 @@ _LINES_FOR_FILE_TROUBLE: Final = 3
 
 
 def header(view: View, now: datetime, width: int) -> list[Markup]:
-    """Account, gateway, connection and time of day."""
+    """Account, gateway, whether it is a dry run, connection and time of day."""
     left: Markup = [("bar", f" riskd  account {view.account.account_id} ")]
     if view.gateway_name is not None:
         is_practice = view.gateway_name == "practice"
         left.append(("practice" if is_practice else "bar", f" {view.gateway_name.upper()} "))
+    if view.is_dry_run:
+        left.append(("warning", " DRY RUN "))
     daemon = view.daemon
     if view.source is Source.LIVE:
         is_fine = daemon is None or daemon.status is Status.RUNNING
@@ -205,6 +207,8 @@ def quotes(view: View, now: datetime, width: int) -> list[Markup]:
         if is_silent:
             prices = [UNKNOWN] * len(prices)
         is_fresh = seconds <= _STALE_SECONDS
+        # Quotes that nobody watches end with the position or the order that they were for.
+        is_over = is_silent and not view.account.holds_or_works(quote.contract_id)
         style = _style(view, "text" if is_fresh else "dim")
         told = (
             f"no quote for {age(seconds)}"
@@ -223,7 +227,7 @@ def quotes(view: View, now: datetime, width: int) -> list[Markup]:
                     (style, prices[1], -11),
                     ("dim", "last", 4),
                     (style, prices[2], -11),
-                    ("dim" if is_fresh else "warning", told, 19),
+                    ("dim" if is_fresh or is_over else "warning", told, 19),
                 ]
             )
         )
