@@ -363,7 +363,12 @@ def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iter
         _say(text)
     was = [one.action for one in enforced if one.is_real]
     yield f"with {options.config}: {enforcement_summary(action for _, action in would_be)}"
-    yield f"on the day itself: {enforcement_summary(was)}"
+    day = (
+        "the day itself, a dry run"
+        if any(one.details.dry_run for one in was)
+        else "the day itself"
+    )
+    yield f"on {day}: {enforcement_summary(was)}"
     yield from _end_of(recording)
 
 

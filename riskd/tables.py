@@ -96,6 +96,8 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
         yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
     if account.can_trade is False:
         yield f"{name}: the broker says that it may not trade"
+    elif account.can_trade is None:
+        yield f"{name}: the broker has said nothing of this account yet"
     for position in account.positions:
         yield f"{name}: {_position(position)}"
     for order in account.orders:

@@ -414,6 +414,7 @@ class TableTests(ZonedTestCase):
                 "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
                 "",
                 "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
+                "123: the broker has said nothing of this account yet",
                 "123: long 2 MNQZ6 at 21000.00, open -",
             ],
         )
@@ -424,7 +425,7 @@ class TableTests(ZonedTestCase):
             action=Action.CLOSE_ALL_POSITIONS, rule_id="RULE-001", reason="Too many", begun=NOW
         )
         account.account_state = msgspec.structs.replace(
-            account.account_state, risk=RiskState(flattening=plan)
+            account.account_state, risk=RiskState(flattening=plan, can_trade=True)
         )
         report = StatusReport(
             version="0.1.0",
@@ -570,8 +571,14 @@ class ReplayTests(ZonedTestCase):
         super().setUp()
         self.directory = Path(a_directory(self))
         self.path = self.directory / "day.jsonl"
-        account = f"[[accounts]]\nid = {ACCOUNT}\n"
-        daemon = RecordedDaemon(f"[rules.max_contracts]\nlimit = 3\n{account}", is_open=False)
+        self.path.write_bytes(self.record())
+        self.other = self.directory / "other.toml"
+        self.other.write_text(f"[rules.max_contracts]\nlimit = 1\n[[accounts]]\nid = {ACCOUNT}\n")
+
+    def record(self, beginning: str = "") -> bytes:
+        """Return the recording of a day on which more was held than might be."""
+        config = f"[rules.max_contracts]\nlimit = 3\n[[accounts]]\nid = {ACCOUNT}\n"
+        daemon = RecordedDaemon(beginning + config, is_open=False)
         self.addCleanup(daemon.clean_up)
         daemon.advance(3)
         for size in (5, 2):
@@ -579,9 +586,7 @@ class ReplayTests(ZonedTestCase):
             daemon.gateway.place_order(ACCOUNT, order)
             daemon.advance(10)
         self.told = daemon.told
-        self.path.write_bytes(daemon.end().read_bytes())
-        self.other = self.directory / "other.toml"
-        self.other.write_text(f"[rules.max_contracts]\nlimit = 1\n{account}")
+        return daemon.end().read_bytes()
 
     def replay(self, *arguments: str) -> tuple[int, bytes, str]:
         """Return exit status, standard output and standard error."""
@@ -636,6 +641,11 @@ class ReplayTests(ZonedTestCase):
         header, *rows = output.decode().splitlines()
         self.assertEqual(header.split(), ["AT", "ACCOUNT", "RULE", "ACTION", "REASON"])
         self.assertTrue(rows and all("(limit 1)" in row for row in rows), rows)
+
+    def test_a_day_that_was_a_dry_run_is_called_one(self) -> None:
+        self.path.write_bytes(self.record("enforce = false\n"))
+        _status, _output, errors = self.replay("--config", str(self.other))
+        self.assertIn("on the day itself, a dry run: 1 action", errors)
 
     def test_other_limits_that_do_nothing(self) -> None:
         self.other.write_text(self.other.read_text().replace("limit = 1", "limit = 5"))
