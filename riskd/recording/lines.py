@@ -322,7 +322,6 @@ class Recording:
         self._file = file
         self.name = name
         self._number = 0
-        self._is_cut = False
         self.broke_off = 0
         line = self._next_line()
         try:

@@ -15,7 +15,6 @@ from riskd.practice.face.limits import RequestLimit
 from riskd.practice.face.requests import BodyError, LoginKey, read_body
 from riskd.practice.face.tokens import Tokens
 
-PREFIX: Final = "/api/"
 _PING: Final = "/api/Status/ping"
 _LOGIN: Final = "/api/Auth/loginKey"
 _VALIDATE: Final = "/api/Auth/validate"
