@@ -475,8 +475,8 @@ class Pipeline(Service):
         keeper, account_id, gateway = account.keeper, account.keeper.account_id, self._gateway
         began = self._clock.seconds()
         trailing = SETTLED_SECONDS if self._is_in_step else 0.0
-        found = await self._ask("Account/search", gateway.search_account(account_id))
-        is_read = [self._hear("GatewayUserAccount", found)]
+        unlisted = await self._see_whether_it_may_trade(account)
+        is_read = []
         held = await self._ask("Position/searchOpen", gateway.search_open_positions(account_id))
         working = await self._ask("Order/searchOpen", gateway.search_open_orders(account_id))
         since = keeper.state.day_began or self._now() - _A_DAY
@@ -501,6 +501,7 @@ class Pipeline(Service):
             if not is_newer(order.id):
                 await self._find_end_of(account, order)
         is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
+        self.tell_trouble(f"permission {account_id}", unlisted)
         self.tell_trouble(
             f"reading {account_id}",
             ""
@@ -508,6 +509,26 @@ class Pipeline(Service):
             else f"Not all that the gateway says of account {account_id} can be read, and the rules "
             "do not see the rest; the log says what",
         )
+
+    async def _see_whether_it_may_trade(self, account: Account) -> str:
+        """Take what the gateway says of the account itself; return why it says nothing, or nothing.
+
+        An account that was there and is not listed any more is guarded all the same, by what it holds.
+
+        :raises GatewayError: the gateway does not say, and never has.
+        """
+        account_id = account.keeper.account_id
+        try:
+            found = await self._ask("Account/search", self._gateway.search_account(account_id))
+        except GatewayError as error:
+            if account.keeper.state.risk.can_trade is None:
+                raise
+            return f"The gateway does not say whether account {account_id} may trade: {error}"
+        if not self._hear("GatewayUserAccount", found):
+            return (
+                f"What the gateway says of account {account_id} itself cannot be read; see the log"
+            )
+        return ""
 
     async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
         """Tell what became of an order that does not work any more."""

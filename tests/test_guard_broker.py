@@ -174,6 +174,27 @@ class UnreadableTests(BrokerTestCase):
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
 
+class UnlistedAccountTests(BrokerTestCase):
+    """An account that the broker does not list any more, and that holds something all the same."""
+
+    config = MAX_CONTRACTS
+
+    def test_it_is_looked_at_and_guarded_and_told_as_trouble(self) -> None:
+        self.answer("search_account", refused("Account/search", 1))
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 3)
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.held, {})
+        self.assertIn(f"whether account {ACCOUNT} may trade", self.message())
+
+    def test_so_it_is_while_the_feed_is_lost(self) -> None:
+        self.answer("search_account", refused("Account/search", 1))
+        self.daemon.pipeline.feed_lost("no events")
+        self.daemon.trade(BUY, 3)
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {})
+
+
 class TrailingTests(BrokerTestCase):
     """Searches may trail what the broker did by a tenth of a second; its events do not."""
 
