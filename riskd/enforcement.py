@@ -139,6 +139,7 @@ class Enforcer:
         self._tally = _Tally()
         self._busy: dict[object, Deferred[None]] = {}
         self._unprotected: dict[str, float] = {}
+        self._reduced_at: dict[str, float] = {}
         self._unknown_tags: dict[str, str] = {}
         self._placed = itertools.count(1)
 
@@ -317,7 +318,7 @@ class Enforcer:
 
     async def _act(self, plan: Flattening, held: list[Payload], working: list[Payload]) -> bool:
         """Close first: a position loses money, an order does not yet.  Return if there was anything."""
-        closings = to_close(plan, held)
+        closings = [one for one in to_close(plan, held) if not self._is_being_reduced(one)]
         await self._all(self._close(closing) for closing in closings)
         cancels = to_cancel(plan, working)
         await self._all(self._cancel_for_flatten(order_id) for order_id in cancels)
@@ -329,6 +330,18 @@ class Enforcer:
             for resizing in resizings
         )
         return bool(closings or cancels or resizings)
+
+    def _is_being_reduced(self, closing: Closing) -> bool:
+        """Tell whether a part was closed so lately that the broker may not show it yet.
+
+        To close all of a position may be repeated; a part that is closed twice is too much.
+        """
+        at = self._reduced_at.get(closing.contract_id)
+        return (
+            closing.size is not None
+            and at is not None
+            and self._clock.seconds() - at < SETTLED_SECONDS
+        )
 
     async def _close(self, closing: Closing) -> None:
         account_id, contract_id = self._keeper.account_id, closing.contract_id
@@ -351,6 +364,7 @@ class Enforcer:
         else:
             self._tell_refused("")
         self._tally.closed.add(contract_id)
+        self._reduced_at[contract_id] = self._clock.seconds()
 
     async def _cancel_for_flatten(self, order_id: int) -> None:
         outcome = await self._cancel(order_id)

@@ -320,6 +320,41 @@ class UnfinishedFlattenAndStopsTests(UnfinishedTestCase):
         self.assertEqual(len(self.daemon.working), 1)
 
 
+class LatePartialCloseTests(BrokerTestCase):
+    config = """
+    [rules.max_contracts_per_instrument]
+    limits = { MNQ = 2 }
+    """
+
+    def test_a_part_that_is_closed_late_is_not_closed_twice(self) -> None:
+        sizes: list[int] = []
+        real = self.daemon.gateway.partial_close_contract
+
+        def close(account_id: int, contract_id: str, size: int) -> Deferred[None]:
+            sizes.append(size)
+            self.daemon.clock.callLater(0.6, real, account_id, contract_id, size)
+            return succeed(None)
+
+        self.answer("partial_close_contract", close)
+        self.daemon.trade(BUY, 5)
+        self.daemon.advance(10)
+        self.assertEqual((sizes, self.daemon.held), ([3], {MNQ: 2}))
+        (action,) = self.daemon.actions
+        self.assertEqual((action.success, action.details.positions_closed), (True, 1))
+
+    def test_a_part_that_was_accepted_and_never_closed_is_closed_again(self) -> None:
+        real = self.daemon.gateway.partial_close_contract
+        answers: list[Answer] = [lambda *_wanted: succeed(None), real]
+
+        def close(*wanted: object) -> Deferred[Any]:
+            return answers.pop(0)(*wanted)
+
+        self.answer("partial_close_contract", close)
+        self.daemon.trade(BUY, 5)
+        self.daemon.advance(10)
+        self.assertEqual((answers, self.daemon.held), ([], {MNQ: 2}))
+
+
 class MistakeTests(BrokerTestCase):
     """A mistake of riskd's own must not leave an account to itself."""
 
