@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+from unittest import skipUnless
+
 import txaio
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
 from riskd.broadcast.counters import Cut
+from riskd.broadcast.service import adopt
 from riskd.events import Event, encode
+from riskd.loopback import listen
 from riskd.testing import make_event
 from tests.memory import MemoryTransport
 from tests.websocket_frames import (
@@ -559,6 +565,34 @@ class StatisticsTests(BroadcastTestCase):
     def test_why_a_client_was_cut(self) -> None:
         self.let_in().send(client_frame(TEXT, b"hello"))
         self.assertEqual(self.factory.statistics.cut, {Cut.SENT_A_MESSAGE: 1})
+
+
+class ServiceTests(BroadcastTestCase):
+    """The listeners."""
+
+    def adopt(self, reactor: MemoryReactorClock) -> tuple[socket.socket, object]:
+        (listening,) = listen(0, "127.0.0.1")
+        self.addCleanup(listening.close)
+        return listening, adopt(reactor, listening, self.factory)
+
+    def test_a_reactor_of_another_kind_brings_its_own_port(self) -> None:
+        reactor = MemoryReactorClock()
+        listening, _ = self.adopt(reactor)
+        self.assertEqual(
+            reactor.adoptedPorts, [(listening.fileno(), socket.AF_INET, self.factory)]
+        )
+
+    @skipUnless(hasattr(socket, "TCP_NOTSENT_LOWAT"), "this platform does not know the option")
+    def test_the_kernel_holds_little_for_an_accepted_socket(self) -> None:
+        listening, _ = self.adopt(MemoryReactorClock())
+        listening.setblocking(True)
+        with (
+            socket.create_connection(listening.getsockname()),
+            listening.accept()[0] as accepted,
+        ):
+            self.assertEqual(
+                accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 16 * 1024
+            )
 
 
 class ShutdownTests(BroadcastTestCase):

@@ -24,13 +24,25 @@ _PING = re.compile(rb"\x89\x04(.{4})", re.DOTALL)
 
 
 class Source:
-    """The process of :mod:`tests.integration.event_source`."""
+    """The process of :mod:`tests.integration.event_source`.
 
-    def __init__(self, directory: Path) -> None:
+    :param max_files: how many descriptors it may have; by default as many as anybody.
+    """
+
+    def __init__(self, directory: Path, max_files: int | str = "hard") -> None:
         self._log_path = directory / "log"
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.event_source", directory / "state"],
+                [
+                    "/bin/sh",
+                    "-c",
+                    f'ulimit -n {max_files}; exec "$@"',
+                    "sh",
+                    sys.executable,
+                    "-m",
+                    "tests.integration.event_source",
+                    directory / "state",
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -100,6 +112,10 @@ class Stream:
     def has_received(self, data: bytes) -> bool:
         """Tell whether what was received last is ``data``."""
         return self._data.endswith(data)
+
+    def has_heard(self, words: bytes) -> bool:
+        """Tell whether ``words`` were in what it received."""
+        return words in self._data
 
     def last_frame(self) -> tuple[int, bytes]:
         """Return the opcode and payload of the last frame."""
