@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config import ConfigError, Settings, load
 from riskd.control import SOCKET_NAME, ControlFactory, ControlService
+from riskd.descriptors import DescriptorService, descriptors_for
 from riskd.gateway.credentials import find_credentials
 from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx import ProjectXGateway, make_agent
@@ -270,7 +271,10 @@ def _assemble(
     # Services stop in reverse order: STOPPING is told, then the clients are closed, then the last word
     # is written.
     broadcast = BroadcastService(reactor, factory, sockets)
-    for service in (journal, broadcast, pipeline, control):
+    descriptors = DescriptorService(
+        reactor, descriptors_for(settings.server.max_clients), pipeline.tell_trouble
+    )
+    for service in (journal, broadcast, pipeline, control, descriptors):
         service.setServiceParent(daemon)
     return daemon, pipeline
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+from unittest import skipUnless
+
 import txaio
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
+from riskd.broadcast.counters import Cut
+from riskd.broadcast.service import adopt
 from riskd.events import Event, encode
+from riskd.loopback import listen
 from riskd.testing import make_event
 from tests.memory import MemoryTransport
 from tests.websocket_frames import (
@@ -228,6 +235,9 @@ class DoorTests(BroadcastTestCase):
             peer.send(b"X-Padding: " + b"x" * 1000 + b"\r\n")
         self.assertTrue(peer.is_gone)
 
+    def test_a_handshake_of_very_many_lines_is_cut(self) -> None:
+        self.assertEqual(self.status_of(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200), 400)
+
     def test_a_handshake_that_does_not_come_is_cut_after_5_seconds(self) -> None:
         peer = self.connect(b"GET / HT")
         self.clock.pump([0.2] * 23)
@@ -257,10 +267,19 @@ class CrowdTests(BroadcastTestCase):
         first.transport.loseConnection()
         self.let_in()
 
-    def test_those_who_have_not_shaken_hands_are_not_counted(self) -> None:
-        for _ in range(5):
-            self.connect(b"")
+    def test_those_who_have_not_shaken_hands_put_out_one_another(self) -> None:
+        strangers = [self.connect(b"") for _ in range(5)]
         self.let_in()
+        self.assertEqual([peer.is_gone for peer in strangers], [True, True, True, True, False])
+        self.assertEqual(self.factory.statistics.cut, {Cut.CROWD_AT_THE_DOOR: 4})
+
+    def test_who_waits_to_be_let_in_is_put_out_by_nobody(self) -> None:
+        self.prepared = Deferred()
+        waiting = self.connect()
+        for _ in range(5):
+            self.connect(b"GET ")
+        self.prepared.callback(None)
+        self.assertIn(b"101 Switching Protocols", waiting.take())
 
 
 class StreamTests(BroadcastTestCase):
@@ -333,16 +352,44 @@ class JoiningTests(BroadcastTestCase):
         self.assertEqual(self.factory.count, 1)
 
     def test_what_is_told_meanwhile_is_kept_and_comes_first(self) -> None:
+        events = [make_event("GatewayUserTrade", {"id": number}) for number in range(4)]
+        # In one turn: told before it came, while it waits, and after it is in.
+        self.factory.broadcast(events[0])
         peer = self.connect()
-        events = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
-        self.tell(events[0])
-        # In one turn: told before it is in, and after.
-        self.factory.broadcast(events[1])
-        self.prepared.callback(None)
+        self.tell(events[1])
         self.factory.broadcast(events[2])
+        self.prepared.callback(None)
+        self.factory.broadcast(events[3])
         self.clock.advance(0)
         _, _, frames = peer.take().partition(b"\r\n\r\n")
-        self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
+        self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events[1:]])
+
+    def test_of_quotes_it_gets_the_latest(self) -> None:
+        peer = self.connect()
+        trade = make_event("GatewayUserTrade", {})
+        quotes = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
+        for event in (*quotes, trade):
+            self.tell(event)
+        self.prepared.callback(None)
+        _, _, frames = peer.take().partition(b"\r\n\r\n")
+        self.assertEqual(read_frames(frames), [(TEXT, encode(trade)), (TEXT, encode(quotes[-1]))])
+        self.assertEqual(self.factory.statistics.conflated_quotes, 2)
+
+    def test_what_is_kept_for_it_is_bounded(self) -> None:
+        peer, statistics = self.connect(), self.factory.statistics
+        # Larger than what is kept for anybody: 1 MiB.
+        for number in range(2600):
+            self.factory.broadcast(make_event("lockout_set", {"reason": "x" * 290}))
+            if number % 100 == 0:
+                self.clock.advance(0)
+                self.assertLessEqual(statistics.queue_bytes, 1024 * 1024)
+        self.clock.advance(0)
+        answer = peer.take()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), answer[:20])
+        self.assertEqual((peer.is_gone, statistics.queue_bytes), (True, 0))
+        self.assertEqual(statistics.cut, {Cut.TOO_MUCH_UNREAD: 1})
+        self.prepared.callback(None)
+        self.assertEqual((peer.take(), self.factory.count), (b"", 0))
 
     def test_who_leaves_meanwhile_is_forgotten(self) -> None:
         peer = self.connect()
@@ -394,6 +441,32 @@ class OneWayTests(BroadcastTestCase):
         self.assertEqual(self.factory.count, 0)
         self.assertFalse(peer.is_gone)
         self.clock.advance(2)
+        self.assertTrue(peer.is_gone)
+
+    def test_a_client_that_pings_without_end_is_cut(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(PING, b"1") * 100)
+        self.assertFalse(peer.is_gone)
+        peer.send(client_frame(PING, b"2") * 1000)
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(peer.frames(), [(PONG, b"1")] * 100)
+        self.assertEqual(self.factory.statistics.cut, {Cut.SENT_TOO_MUCH: 1})
+
+    def test_a_client_may_ping_each_second_all_day(self) -> None:
+        peer = self.let_in()
+        for _ in range(200):
+            self.clock.pump([0.1] * 10)
+            for opcode, payload in peer.frames():
+                if opcode == PING:
+                    peer.send(client_frame(PONG, payload))
+            peer.send(client_frame(PING, b"me too"))
+        self.assertFalse(peer.is_gone)
+
+    def test_a_client_that_goes_on_in_fragments_after_its_close_is_cut(self) -> None:
+        peer = self.let_in()
+        peer.send(client_frame(TEXT, b"", final=False))
+        self.assert_closed(peer, 1008)
+        peer.send(client_frame(0, b"", final=False) * 100)
         self.assertTrue(peer.is_gone)
 
     def test_a_ping_is_answered(self) -> None:
@@ -452,6 +525,87 @@ class KeepaliveTests(BroadcastTestCase):
             self.advance(0.2)
             peer.send(client_frame(PING, b"me too"))
         self.assertTrue(peer.is_gone)
+
+    def test_only_the_pong_that_was_asked_for_counts(self) -> None:
+        peer = self.let_in()
+        for _ in range(205):
+            self.advance(0.2)
+            peer.send(client_frame(PONG, b"guessed"))
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(self.factory.statistics.cut, {Cut.NO_PONG: 1})
+
+    def test_pings_of_many_are_spread_over_the_twenty_seconds(self) -> None:
+        peers = [self.let_in() for _ in range(400)]
+        pinged = []
+        for _ in range(200):
+            self.clock.advance(0.1)
+            pinged.append(sum(bool(peer.take()) for peer in peers))
+        # The clock's fractions let a beat fall into the next step.
+        self.assertLessEqual(max(pinged), 4)
+        self.assertGreaterEqual(sum(pinged), 396)
+
+    def test_after_a_stall_everyone_has_time_to_answer(self) -> None:
+        peers = [self.let_in() for _ in range(50)]
+        self.clock.advance(60)
+        for _ in range(150):
+            for peer in peers:
+                for _opcode, payload in peer.frames():
+                    peer.send(client_frame(PONG, payload))
+            self.clock.advance(0.1)
+        self.assertEqual(self.factory.count, 50)
+
+    def test_without_clients_there_is_no_timer(self) -> None:
+        peer = self.let_in()
+        self.assertNotEqual(self.clock.getDelayedCalls(), [])
+        peer.transport.loseConnection()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class StatisticsTests(BroadcastTestCase):
+    """What is counted."""
+
+    def test_clients_events_and_bytes(self) -> None:
+        peers = [self.let_in() for _ in range(3)]
+        self.tell(make_event("GatewayUserTrade", {}))
+        self.tell(make_event("MarketQuote", {}))
+        statistics = self.factory.statistics
+        self.assertEqual(statistics.clients, 3)
+        self.assertEqual(statistics.events, {"GatewayUserTrade": 1, "MarketQuote": 1})
+        self.assertEqual(statistics.bytes_sent, sum(len(peer.take()) for peer in peers))
+        peers[0].transport.loseConnection()
+        self.assertEqual(statistics.clients, 2)
+
+    def test_why_a_client_was_cut(self) -> None:
+        self.let_in().send(client_frame(TEXT, b"hello"))
+        self.assertEqual(self.factory.statistics.cut, {Cut.SENT_A_MESSAGE: 1})
+
+
+class ServiceTests(BroadcastTestCase):
+    """The listeners."""
+
+    def adopt(self, reactor: MemoryReactorClock) -> tuple[socket.socket, object]:
+        (listening,) = listen(0, "127.0.0.1")
+        self.addCleanup(listening.close)
+        return listening, adopt(reactor, listening, self.factory)
+
+    def test_a_reactor_of_another_kind_brings_its_own_port(self) -> None:
+        reactor = MemoryReactorClock()
+        listening, _ = self.adopt(reactor)
+        self.assertEqual(
+            reactor.adoptedPorts, [(listening.fileno(), socket.AF_INET, self.factory)]
+        )
+
+    @skipUnless(hasattr(socket, "TCP_NOTSENT_LOWAT"), "this platform does not know the option")
+    def test_the_kernel_holds_little_for_an_accepted_socket(self) -> None:
+        listening, _ = self.adopt(MemoryReactorClock())
+        listening.setblocking(True)
+        with (
+            socket.create_connection(listening.getsockname()),
+            listening.accept()[0] as accepted,
+        ):
+            self.assertEqual(
+                accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 16 * 1024
+            )
 
 
 class ShutdownTests(BroadcastTestCase):

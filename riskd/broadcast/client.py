@@ -1,0 +1,314 @@
+"""One client of the broadcast: let in, sent to, kept up with, and seen out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.logger import Logger
+from txaio.tx import make_logger
+from zope.interface import implementer
+
+from riskd.broadcast.backlog import Backlog
+from riskd.broadcast.counters import Cut
+from riskd.broadcast.door import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    UNAVAILABLE,
+    UPGRADE_REQUIRED,
+    may_become_handshake,
+)
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Batch
+from riskd.broadcast.heartbeat import KEEPALIVE_SECONDS
+
+if TYPE_CHECKING:
+    from riskd.broadcast.server import BroadcastServerFactory
+
+CLOSING_SECONDS: Final = 2
+"""What clients are given to answer a closing handshake."""
+
+MAX_HELD_BYTES: Final = 1024 * 1024
+"""Bytes of events that are held for one client, in its backlog and in its connection's own buffer."""
+
+# A connection pauses its producer above 64 KiB, and takes one batch more before it says so.
+_MAX_BACKLOG_BYTES: Final = MAX_HELD_BYTES - 64 * 1024 - MAX_BATCH_BYTES
+_MAX_BEHIND_SECONDS: Final = 30
+_MAX_FRAMES_A_BEAT: Final = 100
+_MAX_REASON: Final = 120
+
+_GOING_AWAY: Final = 1001
+_NO_CODE: Final = 1005
+_POLICY_VIOLATION: Final = 1008
+_TRY_AGAIN_LATER: Final = 1013
+
+_WORDS: Final = {
+    Cut.TOO_MUCH_UNREAD: f"more than {MAX_HELD_BYTES // 1024} KiB were not read",
+    Cut.TOO_LONG_BEHIND: f"behind for {_MAX_BEHIND_SECONDS} s",
+    Cut.NO_PONG: f"no pong within {KEEPALIVE_SECONDS} s",
+    Cut.SENT_A_MESSAGE: "this stream is one-way",
+    Cut.SENT_TOO_MUCH: f"more than {_MAX_FRAMES_A_BEAT} frames within {KEEPALIVE_SECONDS} s",
+    Cut.CROWD_AT_THE_DOOR: "too many connections without a handshake",
+}
+
+_log = Logger()
+
+
+@implementer(IPushProducer)
+class ConsoleProtocol(WebSocketServerProtocol):
+    """One client, from the first byte of its handshake to its last.
+
+    It is behind while it has a backlog: from the moment it may come in until its handshake is
+    complete, and from the moment its connection is full until all that was kept is on its way.
+    """
+
+    # Autobahn's own account of refusals and cuts would double ours.
+    log = make_logger(level="error")
+
+    factory: BroadcastServerFactory
+    transport: Any
+    messages_sent = 0
+    _opened_at: float | None = None
+    _reaper: IDelayedCall | None = None
+    _backlog: Backlog | None = None
+    _is_full = False
+    _patience: IDelayedCall | None = None
+    _awaited_pong: bytes | None = None
+    _owed_pong: bytes | None = None
+    _frames_heard = 0
+
+    # The door.
+
+    def connectionMade(self) -> None:
+        """Wait for a handshake, among the others that do."""
+        super().connectionMade()
+        self.factory.meet(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; before the handshake, only such as can become one."""
+        if self.state == self.STATE_CONNECTING and not may_become_handshake(self.data + data):
+            self.failHandshake("this is not a WebSocket handshake", BAD_REQUEST)
+        else:
+            super().dataReceived(data)
+
+    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:  # type: ignore[override]
+        """Let a client in once the state file is up to date, or refuse it with an HTTP status.
+
+        :raises ConnectionDeny: it is refused.
+        """
+        # Autobahn's path is what is left of //evil/ and of http://evil/ too.
+        self.factory.door.check(self.http_request_uri, request.headers)
+        return self.factory.join(self).addCallback(self._still_here)
+
+    def _still_here(self, _result: object) -> None:
+        # Autobahn would complete the handshake of a client that has left meanwhile.
+        if self.state != self.STATE_CONNECTING:
+            raise ConnectionDeny(UNAVAILABLE, "the client left")
+
+    def failHandshake(
+        self, reason: str, code: int = BAD_REQUEST, responseHeaders: Any = None
+    ) -> None:
+        """Refuse a handshake; whatever else is wrong with a stranger's page, it is a stranger's."""
+        if self.state != self.STATE_CONNECTING:
+            return
+        headers = getattr(self, "http_headers", {})
+        answer = [*(responseHeaders or ()), ("Connection", "close"), ("Content-Length", "0")]
+        if not self.factory.door.is_own_origin(headers.get("origin")):
+            code, reason = FORBIDDEN, "foreign Origin"
+        elif "host" in headers and not self.factory.door.is_own_host(headers["host"]):
+            code, reason = FORBIDDEN, "foreign Host"
+        elif headers and "upgrade" not in headers:
+            code, reason = UPGRADE_REQUIRED, "this is a WebSocket and no page"
+            answer.append(("Upgrade", "websocket"))
+        # Autobahn quotes what was sent; nobody may write into the log or the answer that way.
+        super().failHandshake(ascii(reason)[1:-1][:_MAX_REASON], code, answer)
+
+    def onOpen(self) -> None:
+        """Count the client in, and send what was kept for it."""
+        self._opened_at = self.factory.clock.seconds()
+        self.registerProducer(self, True)
+        self.factory.add(self)
+        self._catch_up()
+        _log.info(
+            "client {peer} connected, {count} in all", peer=self.peer, count=self.factory.count
+        )
+
+    # The stream.
+
+    def deliver(self, batch: Batch) -> int:
+        """Send ``batch``, or keep it until the client can take it; return how many bytes were sent."""
+        if self._backlog is not None:
+            self._keep(self._backlog, batch)
+            return 0
+        # Autobahn itself would send even after a close frame.
+        if self.state != self.STATE_OPEN:
+            return 0
+        self.transport.write(batch.data)
+        self.messages_sent += len(batch.frames)
+        return len(batch.data)
+
+    def fall_behind(self) -> None:
+        """Keep from now on what is to be sent."""
+        if self._backlog is None:
+            self._backlog = Backlog()
+
+    def _keep(self, backlog: Backlog, batch: Batch) -> None:
+        if self.state not in (self.STATE_CONNECTING, self.STATE_OPEN):
+            # Nothing follows a close frame.
+            self._forget()
+            return
+        statistics = self.factory.statistics
+        size = backlog.size
+        for frame in batch.frames:
+            statistics.conflated_quotes += backlog.keep(frame)
+        statistics.queue_bytes += backlog.size - size
+        if backlog.size > _MAX_BACKLOG_BYTES:
+            self._give_up(Cut.TOO_MUCH_UNREAD)
+
+    def _catch_up(self) -> None:
+        """Send what was kept, until the connection is full or nothing is left."""
+        while self._backlog is not None and not self._is_full and self.state == self.STATE_OPEN:
+            if not self._send_kept(self._backlog):
+                self._forget()
+                if self._owed_pong is not None:
+                    self.sendPong(self._owed_pong)
+                    self._owed_pong = None
+
+    def _send_kept(self, backlog: Backlog) -> bool:
+        frames = backlog.take(MAX_BATCH_BYTES)
+        data = b"".join(frames)
+        self.factory.statistics.queue_bytes -= len(data)
+        self.factory.statistics.bytes_sent += len(data)
+        self.messages_sent += len(frames)
+        self.transport.write(data)
+        return bool(frames)
+
+    def _forget(self) -> None:
+        if self._backlog is not None:
+            self.factory.statistics.queue_bytes -= self._backlog.size
+            self._backlog = None
+        if self._patience is not None:
+            if self._patience.active():
+                self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self, cut: Cut) -> None:
+        """Close on a client that stays behind; what was kept for it is gone."""
+        self._forget()
+        if self.state == self.STATE_CONNECTING:
+            self.factory.statistics.cut[cut] += 1
+            self.failHandshake(_WORDS[cut], UNAVAILABLE)
+        else:
+            self._close(_TRY_AGAIN_LATER, cut)
+
+    def _close(self, code: int, cut: Cut) -> None:
+        self.factory.statistics.cut[cut] += 1
+        _log.warn("client {peer} is closed: {reason}", peer=self.peer, reason=_WORDS[cut])
+        self.sendCloseFrame(code, _WORDS[cut].encode())
+
+    def abort(self, cut: Cut) -> None:
+        """End the connection here and now."""
+        self.factory.statistics.cut[cut] += 1
+        self.wasNotCleanReason = _WORDS[cut]
+        self.dropConnection(abort=True)
+
+    # The connection reports.
+
+    def pauseProducing(self) -> None:
+        """Keep what is to be sent: the connection is full."""
+        # It says so again with every write until it is not.
+        if not self._is_full:
+            self._is_full = True
+            self.fall_behind()
+            if self._patience is None:
+                self._patience = self.factory.clock.callLater(
+                    _MAX_BEHIND_SECONDS, self._give_up, Cut.TOO_LONG_BEHIND
+                )
+
+    def resumeProducing(self) -> None:
+        """Send what was kept: the connection is empty."""
+        self._is_full = False
+        self._catch_up()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the loss of the connection is reported, too."""
+
+    # What the client says.
+
+    def beat(self, payload: bytes, frame: bytes) -> None:
+        """Ping the client, or cut it if it has not answered the ping before."""
+        self._frames_heard = 0
+        if self.state != self.STATE_OPEN:
+            return
+        if self._awaited_pong is not None:
+            self.abort(Cut.NO_PONG)
+        else:
+            self._awaited_pong = payload
+            self.transport.write(frame)
+
+    def onPong(self, payload: bytes) -> None:
+        """Take the answer to a ping for the proof that the client reads; nothing else is one."""
+        if payload == self._awaited_pong:
+            self._awaited_pong = None
+
+    def onPing(self, payload: bytes) -> None:
+        """Answer, but of pings whose answers are not read only the latest (RFC 6455, 5.5.3)."""
+        if self._backlog is None:
+            self.sendPong(payload)
+        else:
+            self._owed_pong = payload
+
+    def onFrameBegin(self) -> None:
+        """Read a frame, of which a client has few to send; pings without end would delay the others."""
+        self._frames_heard += 1
+        if self._frames_heard > _MAX_FRAMES_A_BEAT:
+            self.abort(Cut.SENT_TOO_MUCH)
+        else:
+            super().onFrameBegin()
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """Close on a client that talks; what it says is not read."""
+        super().onMessageFrameBegin(length)
+        if self.state == self.STATE_OPEN:
+            self._close(_POLICY_VIOLATION, Cut.SENT_A_MESSAGE)
+
+    # The end.
+
+    def say_goodbye(self) -> None:
+        """Send what is left and close, because the daemon stops."""
+        while self._backlog is not None and self._send_kept(self._backlog):
+            pass
+        self._forget()
+        self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """Let go of the client, and of its connection even if it reads nothing any more."""
+        super().dropConnection(abort)
+        self._forget()
+        self.factory.remove(self)
+        if not abort and self._reaper is None:
+            self._reaper = self.factory.clock.callLater(
+                CLOSING_SECONDS, self._closeConnection, True
+            )
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Count the client out and write down how it went."""
+        self._forget()
+        self.factory.remove(self)
+        if self._reaper is not None and self._reaper.active():
+            self._reaper.cancel()
+        if self._opened_at is None:
+            _log.warn(
+                "refused {peer}: {reason}", peer=self.peer, reason=self.wasNotCleanReason or reason
+            )
+            return
+        _log.info(
+            "client {peer} disconnected: code {code}{why}, {seconds:.1f} s connected, {sent} messages sent",
+            peer=self.peer,
+            code=(self.localCloseCode if self.closedByMe else code) or _NO_CODE,
+            why="" if wasClean else f" ({self.wasNotCleanReason})",
+            seconds=self.factory.clock.seconds() - self._opened_at,
+            sent=self.messages_sent,
+        )

@@ -1,0 +1,87 @@
+"""Connections that send at once, and the port that makes them.
+
+Twisted's own transport never sends in ``write``: it asks the reactor to be called when the socket takes
+bytes, and asks it to stop afterwards, which is three system calls a write where one will do.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final, Self
+
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+from twisted.internet.tcp import Port, Server
+from twisted.python.failure import Failure
+
+_ACCEPTS_A_TURN: Final = 8
+_REST_SECONDS: Final = 0.1
+
+
+class EagerServer(Server):
+    """A server's connection whose ``write`` tries the socket first, where nothing else waits for it.
+
+    Whatever the socket does not take at once, errors among it, goes the way of Twisted's own transport.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, or keep for later what cannot be sent now."""
+        if (
+            self._tempDataLen
+            or self.dataBuffer
+            or not self.connected
+            or not data
+            or self.disconnecting
+            or self._aborting
+            or self._writeDisconnecting
+            or self.TLS
+            # A pull producer is asked for more when the reactor has written.
+            or (self.producer is not None and not self.streamingProducer)
+        ):
+            super().write(data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            # If it means the end, the stock path is about to find out, and reports it in its order.
+            sent = 0
+        if sent < len(data):
+            super().write(data[sent:])
+
+
+class EagerPort(Port):
+    """A listening port of eager connections, which floods and a full descriptor table cannot spin."""
+
+    transport = EagerServer
+    _rest: IDelayedCall | None = None
+
+    @classmethod
+    def adopt(cls, reactor: Any, listening: socket.socket, factory: IProtocolFactory) -> Self:
+        """Listen on a duplicate of ``listening``, as a reactor's ``adoptStreamPort`` does."""
+        port: Self = cls._fromListeningDescriptor(
+            reactor, listening.fileno(), listening.family, factory
+        )
+        port.startListening()
+        return port
+
+    def doRead(self) -> None:
+        """Accept a few clients; the rest has to wait until the others were served."""
+        self.numberAccepts = min(self.numberAccepts, _ACCEPTS_A_TURN)
+        accepted_before = self.sessionno
+        super().doRead()
+        if self.sessionno == accepted_before and not self.disconnecting:
+            # Readable, but nobody is to be had: without descriptors this would come at every turn.
+            self.stopReading()
+            clock: Any = self.reactor
+            self._rest = clock.callLater(_REST_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        self._rest = None
+        if not self.disconnecting:
+            self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Listen no more."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        super().connectionLost(reason)

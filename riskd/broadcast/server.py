@@ -1,0 +1,184 @@
+"""The clients, and the one way to reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+
+from riskd import __version__
+from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
+from riskd.broadcast.counters import Cut, Statistics
+from riskd.broadcast.door import UNAVAILABLE, Door
+from riskd.broadcast.frames import Frame, in_batches
+from riskd.broadcast.heartbeat import Heartbeat
+from riskd.events import Event, MarketQuote, encode
+
+DEFAULT_MAX_CLIENTS: Final = 1000
+
+GATEWAY_HEADER: Final = "Riskd-Gateway"
+"""The header of the handshake's answer that names the kind of gateway, such as ``practice``."""
+
+DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
+"""The header of the handshake's answer that is there, and says ``yes``, where nothing is enforced."""
+
+_HANDSHAKE_SECONDS: Final = 5
+_MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
+
+
+class BroadcastServerFactory(WebSocketServerFactory):
+    """The clients, and the one way to reach them.
+
+    :param reactor: clock of the connection log.
+    :param gateway_name: what clients are told of the gateway in the handshake.
+    :param is_dry_run: whether they are told there that nothing is enforced.
+    :param prepare: called for every client that asks to be let in; its handshake is completed when
+        the Deferred fires.
+    :param max_clients: more than these are refused with 503; as many may wait without a handshake.
+    :param allowed_origins: web origins that may connect besides the daemon's own.
+    :ivar statistics: what is counted.
+    """
+
+    protocol = ConsoleProtocol  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        *,
+        gateway_name: str,
+        prepare: Callable[[], Deferred[None]],
+        is_dry_run: bool = False,
+        max_clients: int = DEFAULT_MAX_CLIENTS,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        headers = {GATEWAY_HEADER: gateway_name}
+        if is_dry_run:
+            headers[DRY_RUN_HEADER] = "yes"
+        super().__init__(reactor=reactor, server=f"riskd/{__version__}", headers=headers)
+        self.clock = reactor
+        self.noisy = False
+        self.door = Door(allowed_origins)
+        self.statistics = Statistics()
+        self._max_clients = max_clients
+        self._prepare = prepare
+        self._strangers: dict[ConsoleProtocol, None] = {}
+        self._joining: set[ConsoleProtocol] = set()
+        self._clients: set[ConsoleProtocol] = set()
+        self._heartbeat = Heartbeat(reactor)
+        self._unsent: list[Frame] = []
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            failByDrop=False,
+            maxFramePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
+            maxMessagePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
+            openHandshakeTimeout=_HANDSHAKE_SECONDS,
+            closeHandshakeTimeout=CLOSING_SECONDS,
+            # Its pings cost twice as much, and come all at once to those who came at once.
+            autoPingInterval=0,
+            # Origins are checked here and not by Autobahn, which would answer 400.
+            allowNullOrigin=True,
+        )
+
+    @property
+    def count(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
+
+    def serve_at(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Learn under which hosts and ports clients may ask for this server."""
+        self.door.serve_at(addresses)
+
+    def meet(self, stranger: ConsoleProtocol) -> None:
+        """Let a connection wait for its handshake; of too many, the one goes that waits longest.
+
+        An honest client's handshake comes with the connection, so that those who fill the door put
+        out one another.
+        """
+        self._strangers[stranger] = None
+        if len(self._strangers) > self._max_clients:
+            next(iter(self._strangers)).abort(Cut.CROWD_AT_THE_DOOR)
+
+    def join(self, client: ConsoleProtocol) -> Deferred[None]:
+        """Fire when ``client`` may be let in; what is told until then is kept for it.
+
+        So it misses nothing: what was told before is in the state file, what is told from now on it
+        gets as soon as it is in.
+
+        :raises ConnectionDeny: there are too many.
+        """
+        if len(self._clients) + len(self._joining) >= self._max_clients:
+            raise ConnectionDeny(UNAVAILABLE, "too many clients")
+        # What is still to be sent was told before.
+        self.flush()
+        self._strangers.pop(client, None)
+        self._joining.add(client)
+        client.fall_behind()
+        return self._prepare()
+
+    def add(self, client: ConsoleProtocol) -> None:
+        """Count a client in that was joining."""
+        # It is no later than what the others are still to be sent.
+        self.flush()
+        self._joining.discard(client)
+        self._clients.add(client)
+        self._heartbeat.add(client)
+        self.statistics.clients = len(self._clients)
+
+    def remove(self, client: ConsoleProtocol) -> None:
+        """Send ``client`` nothing any more."""
+        self._strangers.pop(client, None)
+        self._joining.discard(client)
+        self._clients.discard(client)
+        self._heartbeat.remove(client)
+        self.statistics.clients = len(self._clients)
+
+    def broadcast(self, event: Event) -> None:
+        """Send ``event`` to every client: encoded once, framed once.
+
+        What is told in one turn of the reactor is one write to each client, at the turn's end.  So a
+        burst keeps nobody waiting: neither the clients nor whatever is to be done about the burst.
+        """
+        data = event.data
+        quote = (event.account_id, data.contract_id) if isinstance(data, MarketQuote) else None
+        framed: bytes = self.prepareMessage(encode(event), doNotCompress=True).payloadHybi
+        if not self._unsent:
+            self.clock.callLater(0, self.flush)
+        self._unsent.append(Frame(framed, quote))
+        self.statistics.events[event.type] += 1
+
+    def flush(self) -> None:
+        """Send what was broadcast in this turn."""
+        if not self._unsent:
+            return
+        frames, self._unsent = self._unsent, []
+        for batch in in_batches(frames):
+            sent = 0
+            # Those who are cut for being behind leave meanwhile.
+            for client in (*self._clients, *self._joining):
+                sent += client.deliver(batch)
+            self.statistics.bytes_sent += sent
+
+    def close_all(self) -> Deferred[None]:
+        """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""
+        self.flush()
+        leaving = tuple(self._clients)
+        for client in leaving:
+            client.say_goodbye()
+        gone = DeferredList([client.is_closed for client in leaving])
+        late = self.clock.callLater(CLOSING_SECONDS, _abort, leaving)
+
+        def all_gone(_results: object) -> None:
+            if late.active():
+                late.cancel()
+
+        return gone.addCallback(all_gone)
+
+
+def _abort(clients: Iterable[ConsoleProtocol]) -> None:
+    for client in clients:
+        client.dropConnection(abort=True)

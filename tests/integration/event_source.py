@@ -1,0 +1,120 @@
+"""A daemon in a process of its own that broadcasts as many events as it is asked for.
+
+``python -m tests.integration.event_source DIRECTORY`` prints its port; for each line ``RATE COUNT`` of
+standard input it broadcasts COUNT events, RATE a second.  Every other event is
+a quote of one of ten contracts.  Trades are numbered by their quantity, quotes by their bid; the id of a
+trade is the moment at which it was due, in nanoseconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.protocols.basic import LineOnlyReceiver
+
+from riskd.config import PRACTICE_ACCOUNTS, Settings
+from riskd.events import Event, GatewayUserTrade, MarketQuote
+from riskd.journal.directory import StateDirectory
+from riskd.launch import Signals, utc_now
+from riskd.loopback import listen
+from riskd.pipeline import Pipeline
+from riskd.practice.gateway import PracticeGateway
+from riskd.tap import assemble
+
+CONTRACTS = 10
+_ACCOUNT = 123
+_TURN_SECONDS = 0.005
+_NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
+
+
+def numbered(number: int, due: int) -> Event:
+    """Return the event of this ``number``."""
+    if number % 2:
+        price = Decimal(number)
+        return Event(
+            _ACCOUNT,
+            MarketQuote(
+                contract_id=f"CON.{number % (2 * CONTRACTS)}",
+                bid=price,
+                ask=price,
+                last=price,
+                timestamp=_NOW,
+            ),
+        )
+    return Event(
+        _ACCOUNT,
+        GatewayUserTrade(
+            id=due,
+            contract_id="CON.TRADE",
+            profit_and_loss=Decimal("-45.50"),
+            quantity=number,
+            execution_time=_NOW,
+            timestamp=_NOW,
+        ),
+    )
+
+
+class Source(LineOnlyReceiver):
+    """Broadcasts what standard input asks for."""
+
+    delimiter = b"\n"
+
+    def __init__(self, pipeline: Pipeline, port: int, signals: Signals) -> None:
+        self._broadcast = pipeline._broadcast
+        self._port = port
+        self._signals = signals
+        self._number = 0
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"%d" % self._port)
+
+    def lineReceived(self, line: bytes) -> None:
+        rate, count = map(int, line.split())
+        Deferred.fromCoroutine(self._emit(rate, count)).addErrback(
+            lambda failure: failure.printTraceback()
+        )
+
+    async def _emit(self, rate: int, count: int) -> None:
+        begun = time.monotonic_ns()
+        first = self._number
+        while self._number < first + count:
+            wanted = (time.monotonic_ns() - begun) * rate // 1_000_000_000
+            while self._number < first + min(wanted, count):
+                due = begun + (self._number - first) * 1_000_000_000 // rate
+                self._broadcast(numbered(self._number, due))
+                self._number += 1
+            await deferLater(reactor, _TURN_SECONDS)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._signals.stop("end of input")
+
+
+def main(directory: Path) -> None:
+    """Run until standard input ends."""
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    sockets = listen(0)
+    port = sockets[0].getsockname()[1]
+    accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
+    still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
+    daemon, pipeline = assemble(
+        reactor, still, sockets, StateDirectory(directory), Settings(accounts=PRACTICE_ACCOUNTS)
+    )
+    signals = Signals(reactor)
+    signals.setServiceParent(daemon)
+    reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    daemon.startService()
+    pipeline.in_step.addCallback(lambda _: StandardIO(Source(pipeline, port, signals)))
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
