@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -55,6 +57,26 @@ _UPGRADE_REQUIRED: Final = 426
 _UNAVAILABLE: Final = 503
 
 _log = Logger()
+
+
+@dataclass
+class Statistics:
+    """Counts since the start, and how it is now.
+
+    :ivar clients: connected now.
+    :ivar events: broadcast, by type.
+    :ivar bytes_sent: of events, handed to the clients' connections.
+    :ivar queue_bytes: of events, kept now for clients that cannot take them yet.
+    :ivar conflated_quotes: that a newer one took the place of.
+    :ivar cut: connections that were ended from this side, by reason.
+    """
+
+    clients: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    bytes_sent: int = 0
+    queue_bytes: int = 0
+    conflated_quotes: int = 0
+    cut: Counter[str] = field(default_factory=Counter)
 
 
 class ConsoleProtocol(WebSocketServerProtocol):
@@ -127,12 +149,14 @@ class ConsoleProtocol(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN and self.transport is not None:
             self.transport.write(frames)
             self.messages_sent += count
+            self.factory.statistics.bytes_sent += len(frames)
 
     def onMessageFrameBegin(self, length: int) -> None:
         """Close on a client that talks; what it says is not read."""
         super().onMessageFrameBegin(length)
         if self.state == self.STATE_OPEN:
             _log.warn("client {peer} sent a message; this stream is one-way", peer=self.peer)
+            self.factory.statistics.cut["sent_a_message"] += 1
             self.sendCloseFrame(_POLICY_VIOLATION, b"this stream is one-way")
 
     def dropConnection(self, abort: bool = False) -> None:
@@ -173,6 +197,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         the Deferred fires.
     :param max_clients: more than these are refused with 503.
     :param allowed_origins: web origins that may connect besides the daemon's own.
+    :ivar statistics: what is counted.
     """
 
     protocol = ConsoleProtocol  # type: ignore[assignment]
@@ -192,6 +217,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
             headers={GATEWAY_HEADER: gateway_name},
         )
         self.clock = reactor
+        self.statistics = Statistics()
         self.noisy = False
         self._max_clients = max_clients
         self._allowed_origins = frozenset(allowed_origins)
@@ -271,11 +297,13 @@ class BroadcastServerFactory(WebSocketServerFactory):
         if kept:
             client.send_frames(b"".join(kept), len(kept))
         self._clients.add(client)
+        self.statistics.clients = len(self._clients)
 
     def remove(self, client: ConsoleProtocol) -> None:
         """Send ``client`` nothing any more."""
         self._joining.pop(client, None)
         self._clients.discard(client)
+        self.statistics.clients = len(self._clients)
 
     def broadcast(self, event: Event) -> None:
         """Send ``event`` to every client: encoded once, framed once.
@@ -284,6 +312,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         burst keeps nobody waiting: neither the clients nor whatever is to be done about the burst.
         """
         frame: bytes = self.prepareMessage(encode(event), doNotCompress=True).payloadHybi
+        self.statistics.events[event.type] += 1
         if not self._unsent:
             self.clock.callLater(0, self.flush)
         self._unsent.append(frame)

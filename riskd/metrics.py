@@ -8,11 +8,11 @@ how long a breach waits for the first thing that is done about it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from riskd.broadcast import BroadcastServerFactory
 from riskd.door import may_enter
 from riskd.loopback import adopt, url_of
 
@@ -47,9 +46,52 @@ class FollowsGateway(Protocol):
         """Whether the gateway is followed now."""
 
 
-def broadcast_metrics(factory: BroadcastServerFactory) -> Iterator[Metric]:
+class BroadcastCounts(Protocol):
+    """What a broadcast counts of itself; its factory's ``statistics`` are this."""
+
+    clients: int
+    bytes_sent: int
+    queue_bytes: int
+    conflated_quotes: int
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """Events by type."""
+
+    @property
+    def cut(self) -> Mapping[Any, int]:
+        """Connections ended from this side, by reason."""
+
+
+def broadcast_metrics(counts: BroadcastCounts) -> Iterator[Metric]:
     """Yield the numbers of the broadcast."""
-    yield GaugeMetricFamily("riskd_clients", "Clients connected.", value=factory.count)
+    yield GaugeMetricFamily("riskd_clients", "Clients connected.", value=counts.clients)
+    yield _by_label("riskd_events", "Events broadcast.", "type", counts.events)
+    yield CounterMetricFamily(
+        "riskd_sent_bytes",
+        "Bytes of events handed to the clients' connections.",
+        value=counts.bytes_sent,
+    )
+    yield GaugeMetricFamily(
+        "riskd_queue_bytes",
+        "Bytes of events kept for clients that cannot take them yet.",
+        value=counts.queue_bytes,
+    )
+    yield CounterMetricFamily(
+        "riskd_conflated_quotes",
+        "Quotes that a newer one took the place of before a client could take them.",
+        value=counts.conflated_quotes,
+    )
+    yield _by_label("riskd_clients_cut", "Connections ended from this side.", "reason", counts.cut)
+
+
+def _by_label(
+    name: str, documentation: str, label: str, counts: Mapping[Any, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, documentation, labels=[label])
+    for key, count in counts.items():
+        family.add_metric([str(key)], count)
+    return family
 
 
 def pipeline_metrics(pipeline: FollowsGateway) -> Iterator[Metric]:
@@ -91,21 +133,21 @@ class Metrics:
         """Take how late the reactor was."""
         self._lag.observe(max(0.0, seconds))
 
-    def read_from(self, factory: BroadcastServerFactory, pipeline: FollowsGateway) -> None:
-        """Read what ``factory`` and ``pipeline`` know whenever somebody asks."""
-        self.registry.register(_Reading(factory, pipeline))
+    def read_from(self, counts: BroadcastCounts, pipeline: FollowsGateway) -> None:
+        """Read what the broadcast and the pipeline know whenever somebody asks."""
+        self.registry.register(_Reading(counts, pipeline))
 
 
 class _Reading(Collector):
     """What is read when somebody asks."""
 
-    def __init__(self, factory: BroadcastServerFactory, pipeline: FollowsGateway) -> None:
-        self._factory = factory
+    def __init__(self, counts: BroadcastCounts, pipeline: FollowsGateway) -> None:
+        self._counts = counts
         self._pipeline = pipeline
 
     def collect(self) -> Iterator[Metric]:
         """Yield all of it."""
-        yield from broadcast_metrics(self._factory)
+        yield from broadcast_metrics(self._counts)
         yield from pipeline_metrics(self._pipeline)
 
 

@@ -224,7 +224,7 @@ def _assemble_with_options(
     daemon, pipeline, factory = _assemble(
         make, reactor, gateway, taken.sockets, taken.state, settings, catalogue
     )
-    metrics.read_from(factory, pipeline)
+    metrics.read_from(factory.statistics, pipeline)
     MetricsService(reactor, metrics, taken.metrics).setServiceParent(daemon)
     return daemon, pipeline
 

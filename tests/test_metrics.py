@@ -18,10 +18,11 @@ from riskd.gateway.enums import GatewayOrderType
 from riskd.loopback import listen
 from riskd.metrics import LOOK_SECONDS, LagMeter, Metrics, MetricsResource, MetricsService
 from riskd.practice.faults import Faults
+from riskd.testing import make_event
 from tests.memory import MemoryTransport
 from tests.practice_daemon import ACCOUNT, BUY, MNQ, PracticeDaemon
 from tests.recorded_daemon import RecordedDaemon
-from tests.websocket_frames import handshake
+from tests.websocket_frames import TEXT, client_frame, handshake
 
 PORT = 9100
 HOST = f"localhost:{PORT}"
@@ -64,7 +65,7 @@ class MetricsTests(SynchronousTestCase):
         self.factory.serve_at([("127.0.0.1", 8765)])
         self.pipeline = FollowedGateway()
         self.metrics = Metrics()
-        self.metrics.read_from(self.factory, self.pipeline)
+        self.metrics.read_from(self.factory.statistics, self.pipeline)
         self.site = Site(MetricsResource(self.metrics.registry), reactor=self.clock)
 
     def get(self, *headers: str, host: str = HOST) -> tuple[int, dict[str, str], str]:
@@ -104,6 +105,29 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.samples()["riskd_clients"], 1)
         client.abortConnection()
         self.assertEqual(self.samples()["riskd_clients"], 0)
+
+    def test_events_are_counted_by_type_and_bytes_by_client(self) -> None:
+        for _ in range(2):
+            connect(self.factory, 8765, handshake("localhost:8765")).clear()
+        for kind in ("MarketQuote", "MarketQuote", "lockout_set"):
+            self.factory.broadcast(make_event(kind, {}))
+        self.clock.advance(0)
+        samples = self.samples()
+        self.assertEqual(samples['riskd_events_total{type="MarketQuote"}'], 2)
+        self.assertEqual(samples['riskd_events_total{type="lockout_set"}'], 1)
+        self.assertGreater(samples["riskd_sent_bytes_total"], 6 * 100)
+
+    def test_a_client_that_talks_is_counted_as_cut(self) -> None:
+        client = connect(self.factory, 8765, handshake("localhost:8765"))
+        client.protocol.dataReceived(client_frame(TEXT, b"hello"))
+        self.assertEqual(self.samples()['riskd_clients_cut_total{reason="sent_a_message"}'], 1)
+
+    def test_what_is_kept_for_slow_clients_is_told(self) -> None:
+        self.factory.statistics.queue_bytes = 1000
+        self.factory.statistics.conflated_quotes = 7
+        samples = self.samples()
+        self.assertEqual(samples["riskd_queue_bytes"], 1000)
+        self.assertEqual(samples["riskd_conflated_quotes_total"], 7)
 
     def test_the_gateway_is_in_step_or_not(self) -> None:
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from tests.benchmarks.goals import print_goal, show
@@ -14,9 +15,6 @@ EVENTS_A_SECOND: Final = 1_000
 _BURSTS_A_SECOND: Final = 100
 _COME_AND_GO: Final = 50
 _ROUND_SECONDS: Final = 1.0
-_WARM_UP: Final = 1 / 4
-"""The part of the samples that counts for nothing: caches and the allocator's pools fill up."""
-
 GROWTH: Final = 3.0
 """Mebibytes by which memory may differ and is flat all the same: allocators breathe."""
 
@@ -47,20 +45,28 @@ class Soaked(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """By how much more memory there was in the last quarter of the rounds than in the second."""
-        quarter = max(1, int(len(self.memory) * _WARM_UP))
-        second = self.memory[quarter : 2 * quarter] or self.memory[-1:]
-        return statistics.median(self.memory[-quarter:]) - statistics.median(second)
+        """By how much memory has grown."""
+        return _grown(self.memory)
 
     @property
-    def descriptor_growth(self) -> int:
-        """By how many more descriptors there were at most than after the first round."""
-        return max(self.descriptors) - self.descriptors[0]
+    def descriptor_growth(self) -> float:
+        """By how much the number of descriptors has grown."""
+        return _grown(self.descriptors)
 
     @property
     def is_flat(self) -> bool:
         """Whether nothing was held on to, and nobody lost."""
         return self.growth <= GROWTH and self.descriptor_growth <= 0 and not self.lost
+
+
+def _grown(values: Sequence[float]) -> float:
+    """Return by how much more there is in the last quarter than in the second, each by its median.
+
+    The first is the warm-up; a file that is open for a moment is of no account.
+    """
+    quarter = max(1, len(values) // 4)
+    second = values[quarter : 2 * quarter] or values[-1:]
+    return statistics.median(values[-quarter:]) - statistics.median(second)
 
 
 def soak(seconds: float, clients: int = ALL_CLIENTS, *, is_pinned: bool = True) -> Soaked:
