@@ -253,6 +253,10 @@ class Receiver:
         self._is_spread = spread
         self._is_hot = hot
 
+    def _do_count(self) -> dict[str, int]:
+        """Return how many events came since the beginning."""
+        return {"frames": self._frames}
+
     def _do_end(self) -> dict[str, Any]:
         """Return what came since the beginning."""
         self._is_hot = False
