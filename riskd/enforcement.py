@@ -115,6 +115,8 @@ class Enforcer:
     :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
     :param settled: called when a flatten is done and verified, with whether there was anything to do.
     :param take: takes what the broker says of a position or an order, as if it had been told unasked.
+    :ivar acted: told how many seconds passed from deciding on a flatten to its first request that
+        closes or cancels.
     """
 
     def __init__(
@@ -134,6 +136,8 @@ class Enforcer:
         self._tell_trouble = tell_trouble
         self._settled = settled
         self._take = take
+        self.acted: Callable[[float], None] = _unmeasured
+        self._decided_at: float | None = None
         self._is_stopped = False
         self._flattening: Deferred[None] | None = None
         self._tally = _Tally()
@@ -179,6 +183,8 @@ class Enforcer:
 
     def flatten(self, *wanted: Flattening) -> None:
         """Begin one flatten that does all that is wanted, or let the one that is under way do more."""
+        if self._plan is None:
+            self._decided_at = self._clock.seconds()
         known, new = self._plan, reduce(merged, wanted)
         plan = new if known is None else merged(known, new)
         if plan is not known:
@@ -319,8 +325,10 @@ class Enforcer:
     async def _act(self, plan: Flattening, held: list[Payload], working: list[Payload]) -> bool:
         """Close first: a position loses money, an order does not yet.  Return if there was anything."""
         closings = [one for one in to_close(plan, held) if not self._is_being_reduced(one)]
-        await self._all(self._close(closing) for closing in closings)
         cancels = to_cancel(plan, working)
+        if closings or cancels:
+            self._note_action()
+        await self._all(self._close(closing) for closing in closings)
         await self._all(self._cancel_for_flatten(order_id) for order_id in cancels)
         resizings = to_resize(plan, working, held)
         await self._all(
@@ -342,6 +350,12 @@ class Enforcer:
             and at is not None
             and self._clock.seconds() - at < SETTLED_SECONDS
         )
+
+    def _note_action(self) -> None:
+        """Tell how long the first action took; what is repeated or merged into it is no first one."""
+        if self._decided_at is not None:
+            self.acted(self._clock.seconds() - self._decided_at)
+            self._decided_at = None
 
     async def _close(self, closing: Closing) -> None:
         account_id, contract_id = self._keeper.account_id, closing.contract_id
@@ -654,6 +668,10 @@ class Enforcer:
         # What is not done will be seen again by the rules.
         if failure.check(CancelledError) is None and not self._is_stopped:
             _log.failure("{what} failed: a mistake in riskd", failure, what=what)
+
+
+def _unmeasured(_seconds: float) -> None:
+    """Let nobody know how long it took."""
 
 
 def _stop_order(wanted: PlaceStop, tag: str) -> Payload:

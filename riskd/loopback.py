@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 BOTH: Final = ("127.0.0.1", "::1")
 """The addresses of ``localhost``; holding both keeps anybody else from answering in riskd's name."""
@@ -56,6 +57,24 @@ def listen(
             if error.errno != errno.EADDRINUSE or attempt == tries:
                 raise ListenError(_explain(error, port, option)) from None
     raise AssertionError("unreachable")
+
+
+def adopt(reactor: Any, sockets: Iterable[socket.socket], factory: Any) -> list[Any]:
+    """Let ``reactor`` accept clients of ``factory`` on listening ``sockets``; return its ports.
+
+    The sockets are closed here: each port has one of its own.
+    """
+    ports = []
+    for listening in sockets:
+        ports.append(reactor.adoptStreamPort(listening.fileno(), listening.family, factory))
+        listening.close()
+    return ports
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the HTTP URL of a listening socket, without a slash at its end."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen_on_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

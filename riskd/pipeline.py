@@ -101,6 +101,7 @@ class Pipeline(Service):
     :param broadcast: the one way out.
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
+    :param acted: told how many seconds passed from deciding on a flatten to the first request for it.
     :ivar accounts: by account id.
     :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether what the journal knows was taken over.
@@ -116,6 +117,7 @@ class Pipeline(Service):
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule] | None = None,
+        acted: Callable[[float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._gateway = gateway
@@ -125,6 +127,7 @@ class Pipeline(Service):
         self._is_strict = settings.strict_mode
         self.enforces = settings.enforce
         self._catalogue = catalogue or {}
+        self._acted = acted
         self.accounts: dict[int, Account] = {}
         self._next_looks: list[int] = []
         self._configured = frozenset(account.id for account in settings.accounts)
@@ -166,6 +169,8 @@ class Pipeline(Service):
             take=self._hear,
             look=lambda: self._look_at(self.accounts[settings.id]),
         )
+        if self._acted is not None:
+            warden.measure(self._acted)
         self.accounts[settings.id] = Account(keeper, warden)
         self._next_looks.append(settings.id)
         return self.accounts[settings.id]
@@ -207,6 +212,11 @@ class Pipeline(Service):
             return ""
         changed = ", ".join(str(number) for number in sorted(known ^ wanted))
         return f"accounts that come or go need a restart: {changed}"
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether the gateway is followed now, and none of its events may be missing."""
+        return self._is_in_step and not self._is_deaf
 
     @property
     def gateway_name(self) -> str:

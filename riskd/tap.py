@@ -7,9 +7,10 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -53,7 +54,7 @@ from riskd.recording.recorder import Recorder
 from riskd.rules.interface import IRule
 
 _log = Logger()
-_AnyPipeline = TypeVar("_AnyPipeline", Pipeline, RecordedPipeline)
+_AnyPipeline = TypeVar("_AnyPipeline", bound=Pipeline | RecordedPipeline)
 
 DEFAULT_PORT = 8765
 _PROGRAM = "riskd"
@@ -119,7 +120,24 @@ class Options(BaseOptions):
             "TCP port at which the practice gateway is a ProjectX gateway, too [default: none].",
             read_port,
         ],
+        [
+            "metrics-port",
+            None,
+            None,
+            "TCP port at which Prometheus may ask for /metrics [default: none].",
+            read_port,
+        ],
     ]
+
+
+class Taken(NamedTuple):
+    """What a daemon holds before it starts: listening sockets, its directory, its recording."""
+
+    sockets: list[socket.socket]
+    face: list[socket.socket]
+    metrics: list[socket.socket]
+    state: StateDirectory
+    recorder: Recorder | None
 
 
 def makeService(options: Options) -> Daemon:
@@ -132,19 +150,7 @@ def makeService(options: Options) -> Daemon:
 
     catalogue, settings = read_settings(_PROGRAM, options["config"])
     try:
-        with ExitStack() as taken:
-            sockets = listen(options["port"], options["interface"])
-            for listening in sockets:
-                taken.enter_context(listening)
-            face = practice_sockets(options, settings.gateway.kind)
-            for listening in face:
-                taken.enter_context(listening)
-            state = StateDirectory(options["state"] or default_directory())
-            taken.callback(state.release)
-            record = options["record"]
-            recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
-            # Nothing is refused any more.
-            taken.pop_all()
+        taken = _take(reactor, options, settings.gateway.kind)
     except (ListenError, StateDirectoryError, RecordingError) as error:
         refuse(_PROGRAM, str(error))
     practice = None
@@ -153,18 +159,11 @@ def makeService(options: Options) -> Daemon:
         gateway = projectx_gateway(reactor, settings)
     else:
         seed = options["practice-seed"]
-        gateway = practice = practice_gateway(reactor, settings, seed, state.path)
-    pipeline: Pipeline | RecordedPipeline
-    if recorder is None:
-        daemon, pipeline = assemble(reactor, gateway, sockets, state, settings, catalogue)
-    else:
-        make = partial(RecordedPipeline, recorder=recorder)
-        daemon, pipeline = _assemble(make, reactor, gateway, sockets, state, settings, catalogue)
-        # When everything else is done, for until then something may come in.
-        reactor.addSystemEventTrigger("after", "shutdown", recorder.close)
-    if face and practice is not None:
+        gateway = practice = practice_gateway(reactor, settings, seed, taken.state.path)
+    daemon, pipeline = _assemble_with_options(reactor, gateway, taken, settings, catalogue)
+    if taken.face and practice is not None:
         site = practice_face(reactor, practice, utc_now)
-        FaceService(reactor, site, face).setServiceParent(daemon)
+        FaceService(reactor, site, taken.face).setServiceParent(daemon)
     reload = None
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
@@ -172,6 +171,63 @@ def makeService(options: Options) -> Daemon:
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = json_log(options.parent)
     return daemon
+
+
+def _take(reactor: Any, options: Options, gateway_kind: str) -> Taken:
+    """Take all that may be refused, or nothing.
+
+    :raises ListenError: a port is not to be had.
+    :raises StateDirectoryError: the state directory cannot be used.
+    :raises RecordingError: nothing can be recorded as it is wanted.
+    """
+    with ExitStack() as taken:
+
+        def hold(sockets: list[socket.socket]) -> list[socket.socket]:
+            for listening in sockets:
+                taken.enter_context(listening)
+            return sockets
+
+        sockets = hold(listen(options["port"], options["interface"]))
+        face = hold(practice_sockets(options, gateway_kind))
+        metrics = hold(metrics_sockets(options))
+        state = StateDirectory(options["state"] or default_directory())
+        taken.callback(state.release)
+        record = options["record"]
+        recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
+        # Nothing is refused any more.
+        taken.pop_all()
+    return Taken(sockets, face, metrics, state, recorder)
+
+
+def _assemble_with_options(
+    reactor: Any,
+    gateway: IGateway,
+    taken: Taken,
+    settings: Settings,
+    catalogue: Mapping[str, IRule],
+) -> tuple[Daemon, Pipeline | RecordedPipeline]:
+    """Return a daemon that is recorded and measured as far as that is wanted, and its pipeline."""
+    make: Callable[..., Pipeline | RecordedPipeline] = Pipeline
+    if taken.recorder is not None:
+        make = partial(RecordedPipeline, recorder=taken.recorder)
+        # When everything else is done, for until then something may come in.
+        reactor.addSystemEventTrigger("after", "shutdown", taken.recorder.close)
+    if not taken.metrics:
+        daemon, pipeline, _factory = _assemble(
+            make, reactor, gateway, taken.sockets, taken.state, settings, catalogue
+        )
+        return daemon, pipeline
+    # What it needs is not installed everywhere.
+    from riskd.metrics import Metrics, MetricsService  # noqa: PLC0415
+
+    metrics = Metrics()
+    make = partial(make, acted=metrics.acted)
+    daemon, pipeline, factory = _assemble(
+        make, reactor, gateway, taken.sockets, taken.state, settings, catalogue
+    )
+    metrics.read_from(factory.statistics, pipeline)
+    MetricsService(reactor, metrics, taken.metrics).setServiceParent(daemon)
+    return daemon, pipeline
 
 
 def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
@@ -225,6 +281,21 @@ def practice_sockets(options: Options, gateway_kind: str) -> list[socket.socket]
     return listen(port, options["interface"], option="--practice-port")
 
 
+def metrics_sockets(options: Options) -> list[socket.socket]:
+    """Return the sockets of the page of metrics; none if nobody asked for it.
+
+    :raises ListenError: the port is not to be had.
+    """
+    port = options["metrics-port"]
+    if port is None:
+        return []
+    if find_spec("prometheus_client") is None:
+        refuse(
+            _PROGRAM, "--metrics-port needs prometheus_client; pip install 'riskd[metrics]' has it"
+        )
+    return listen(port, options["interface"], option="--metrics-port")
+
+
 def assemble(
     reactor: Any,
     gateway: IGateway,
@@ -234,7 +305,10 @@ def assemble(
     catalogue: Mapping[str, IRule] | None = None,
 ) -> tuple[Daemon, Pipeline]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
-    return _assemble(Pipeline, reactor, gateway, sockets, state, settings, catalogue or {})
+    daemon, pipeline, _factory = _assemble(
+        Pipeline, reactor, gateway, sockets, state, settings, catalogue or {}
+    )
+    return daemon, pipeline
 
 
 def _assemble(
@@ -245,8 +319,8 @@ def _assemble(
     state: StateDirectory,
     settings: Settings,
     catalogue: Mapping[str, IRule],
-) -> tuple[Daemon, _AnyPipeline]:
-    """Return a daemon and its pipeline, which ``make_pipeline`` makes."""
+) -> tuple[Daemon, _AnyPipeline, BroadcastServerFactory]:
+    """Return a daemon, its pipeline, which ``make_pipeline`` makes, and who has its clients."""
     store = Store(state.path)
     journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
     factory = BroadcastServerFactory(
@@ -276,7 +350,7 @@ def _assemble(
     )
     for service in (journal, broadcast, pipeline, control, descriptors):
         service.setServiceParent(daemon)
-    return daemon, pipeline
+    return daemon, pipeline, factory
 
 
 class Reloader:

@@ -159,6 +159,11 @@ class Warden:
         self._faulty: dict[str, str] = {}
         self._timer: IDelayedCall | None = None
 
+    def measure(self, acted: Callable[[float], None]) -> None:
+        """Tell ``acted`` from now on how many seconds each flatten takes to act; see :class:`Enforcer`."""
+        if isinstance(self._enforcer, Enforcer):
+            self._enforcer.acted = acted
+
     # From start to stop.
 
     def recover(self, known: AccountState) -> None:

@@ -51,6 +51,7 @@ class PracticeDaemon:
 
     :param config: the rules, as TOML tables.
     :ivar told: every event that consoles were told, in order.
+    :ivar waits: how many seconds each flatten took to act.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PracticeDaemon:
             is_open=False,
         )
         self.told: list[Event] = []
+        self.waits: list[float] = []
         self.disk = SlowDisk()
         self._begin()
 
@@ -83,6 +85,7 @@ class PracticeDaemon:
             self.told.append,
             self.now,
             CATALOGUE,
+            self.waits.append,
         )
         self.journal.startService()
         self.pipeline.startService()

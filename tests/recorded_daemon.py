@@ -81,6 +81,7 @@ class RecordedDaemon:
 
     def begin(self) -> None:
         self.told: list[bytes] = []
+        self.waits: list[float] = []
         self.recordings.append(self.directory / f"day-{len(self.recordings)}.jsonl")
         self.recorder = Recorder(self.recordings[-1], self.clock, SlowDisk())
         disk = EventualDisk(self.clock)
@@ -95,6 +96,7 @@ class RecordedDaemon:
             lambda event: self.told.append(encode(event)),
             self.now,
             CATALOGUE,
+            self.waits.append,
             recorder=self.recorder,
         )
         self.journal.startService()

@@ -16,11 +16,13 @@ from twisted.logger import ILogObserver, Logger, LogLevel, capturedLogs, formatE
 from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd import tap
 from riskd.broadcast import BroadcastService
 from riskd.config import Settings
 from riskd.events import DaemonStatus, Status
 from riskd.launch import Daemon
 from riskd.loopback import ListenError
+from riskd.metrics import MetricsService
 from riskd.pipeline import Pipeline
 from riskd.practice.face.service import FaceService
 from riskd.recording.recorded import RecordedPipeline
@@ -56,6 +58,7 @@ class OptionsTests(SynchronousTestCase):
             (("--interface", "0.0.0.0"), ("0.0.0.0", "not a loopback address")),
             (("--interface", "eth0"), ("'eth0'",)),
             (("--log-format", "xml"), ("'xml'", "text, json")),
+            (("--metrics-port", "web"), ("port", "'web'")),
             (("--practice-seed", "luck"), ("practice seed", "'luck'")),
             (("--colour",), ("colour",)),
             (("surplus",), ()),
@@ -75,6 +78,7 @@ class OptionsTests(SynchronousTestCase):
             "--log-format",
             "--practice-seed",
             "--record",
+            "--metrics-port",
             "practice gateway",
         ):
             self.assertIn(word, text)
@@ -148,6 +152,30 @@ class ServiceTests(SynchronousTestCase):
         error = self.assertRaises(ListenError, practice_sockets, options, "projectx")
         self.assertIn("the gateway is projectx", str(error))
 
+    def test_metrics_are_off_unless_a_port_is_named(self) -> None:
+        self.assertFalse(
+            [part for part in self.make_service() if isinstance(part, MetricsService)]
+        )
+        service = self.make_service("--metrics-port", "0", "--interface", "127.0.0.1")
+        (page,) = (part for part in service if isinstance(part, MetricsService))
+        (listening,) = page._sockets
+        host, port = listening.getsockname()
+        self.assertEqual(host, "127.0.0.1")
+        refusal = self.assertRaises(
+            SystemExit,
+            self.make_service,
+            *("--metrics-port", str(port), "--interface", "127.0.0.1"),
+        )
+        self.assertIn("--metrics-port takes another one", str(refusal.code))
+
+    def test_metrics_without_their_library_are_refused_in_a_sentence(self) -> None:
+        self.patch(tap, "find_spec", lambda _name: None)
+        refusal = self.assertRaises(SystemExit, self.make_service, "--metrics-port", "0")
+        self.assertEqual(
+            refusal.code,
+            "riskd: --metrics-port needs prometheus_client; pip install 'riskd[metrics]' has it",
+        )
+
     def observer_of(self, service: Daemon) -> Any:
         application = Application("riskd")
         service.setServiceParent(application)
@@ -177,7 +205,7 @@ def sockets_of(service: Daemon) -> list[socket.socket]:
     return [
         listening
         for part in service
-        if isinstance(part, BroadcastService | FaceService)
+        if isinstance(part, BroadcastService | FaceService | MetricsService)
         for listening in part._sockets
     ]
 

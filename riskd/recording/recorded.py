@@ -85,6 +85,7 @@ class RecordedPipeline(Service):
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule],
+        acted: Callable[[float], None] | None = None,
         *,
         recorder: Recorder,
     ) -> None:
@@ -118,6 +119,7 @@ class RecordedPipeline(Service):
             catalogue=catalogue,
             at=at,
             seconds=seconds,
+            acted=acted,
         )
 
     # What comes in by the daemon's own doors.
@@ -154,6 +156,11 @@ class RecordedPipeline(Service):
     def gateway_name(self) -> str:
         """The kind of gateway that is followed."""
         return self._stage.pipeline.gateway_name
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether the gateway is followed now, and none of its events may be missing."""
+        return self._stage.pipeline.is_in_step
 
     @property
     def is_recovered(self) -> bool:

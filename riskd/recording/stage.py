@@ -92,6 +92,7 @@ class Stage:
     :param catalogue: all rules there are, by key.
     :param at: the time of day, aware.
     :param seconds: the clock's seconds.
+    :param acted: see :class:`~riskd.pipeline.Pipeline`.
     :ivar pipeline: the pipeline.
     :ivar clock: its timers.
     :ivar at: the time of day, as of this turn.
@@ -108,6 +109,7 @@ class Stage:
         catalogue: Mapping[str, IRule],
         at: datetime,
         seconds: float,
+        acted: Callable[[float], None] | None = None,
     ) -> None:
         self.at = at
         self.clock = TurnClock(seconds)
@@ -126,6 +128,7 @@ class Stage:
             outside.told,
             lambda: self.at,
             catalogue,
+            acted,
         )
 
     def ask(self, request: str, **arguments: Any) -> Deferred[Any]:

@@ -83,8 +83,8 @@ def table(results: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def main(breaches: int, repeats: int) -> None:
-    """Print the table."""
+def main(breaches: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Measure, print the table, and return it."""
     if not 0 < breaches <= MAX_BREACHES:
         raise SystemExit(f"enforcement: expected 1 to {MAX_BREACHES} breaches, got {breaches}")
     results: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
@@ -98,6 +98,7 @@ def main(breaches: int, repeats: int) -> None:
     print(f"{'':24}{'journal on':>14}{'journal off':>14}")  # noqa: T201
     for name, figure in on.items():
         print(f"{name:24}{figure:14.3f}{off[name]:14.3f}")  # noqa: T201
+    return {"journal on": on, "journal off": off}
 
 
 if __name__ == "__main__":

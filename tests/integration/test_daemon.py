@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 def daemon(shared_twistd: Start, tmp_path_factory: pytest.TempPathFactory) -> Twistd:
     """The daemon that those tests share which do not end it."""
     state = tmp_path_factory.mktemp("state")
-    return shared_twistd("--port", "0", "--state", str(state), "--practice-seed", "27")
+    arguments = ("--port", "0", "--metrics-port", "0", "--state", str(state))
+    return shared_twistd(*arguments, "--practice-seed", "27")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,24 @@ def test_the_log_tells_of_both_listeners_and_of_practice(daemon: Twistd) -> None
     assert "PRACTICE" in daemon.log
     if socket.has_ipv6:
         assert f"listening on ws://[::1]:{daemon.port}" in daemon.log
+
+
+def test_prometheus_is_answered(daemon: Twistd) -> None:
+    stream = connect(daemon)
+    (port,) = re.findall(r"metrics at http://127\.0\.0\.1:(\d+)/metrics", daemon.log)
+    # Clients of other tests may be on their way out.
+    wait_until(lambda: "riskd_clients 1.0" in page_at(int(port)))
+    lines = page_at(int(port))
+    assert "riskd_gateway_in_step 1.0" in lines
+    wait_until(lambda: "riskd_reactor_lag_seconds_count 0.0" not in page_at(int(port)))
+    stream.shutdown()
+
+
+def page_at(port: int) -> list[str]:
+    """Return the lines of the page of metrics."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as asked:
+        asked.request("GET", "/metrics")
+        return asked.getresponse().read().decode().splitlines()
 
 
 def test_the_two_accounts_trade_different_contracts(messages: list[str]) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from riskd.loopback import adopt, url_of
 from riskd.practice.face.web import HUBS, FaceSite
 from riskd.practice.gateway import NoListener, PracticeGateway
 
@@ -48,19 +49,14 @@ class FaceService(Service):
     def startService(self) -> None:
         """Answer, and say where."""
         super().startService()
-        for listening in self._sockets:
-            host, port = listening.getsockname()[:2]
-            self._ports.append(
-                self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._site)
-            )
-            listening.close()
-            where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        for where in map(url_of, self._sockets):
             _log.info(
                 "PRACTICE gateway at {where}: REST below {where}/api/, "
                 "hubs {where}{hubs}user and {where}{hubs}market",
                 where=where,
                 hubs=HUBS,
             )
+        self._ports = adopt(self._reactor, self._sockets, self._site)
         self._sockets = []
 
     def stopService(self) -> Deferred[None]:

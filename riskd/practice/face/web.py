@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from riskd.door import may_enter
 from riskd.gateway.exact_json import encode_json
 from riskd.practice.exchange import Message
 from riskd.practice.face.api import Answer, Api, problem, unauthorized
 from riskd.practice.face.api import Request as ApiRequest
-from riskd.practice.face.door import may_enter
 from riskd.practice.face.endpoints import Desk
 from riskd.practice.face.feed import Feed
 from riskd.practice.face.hubs import MARKET_HUB, USER_HUB

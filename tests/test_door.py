@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.face.door import may_enter
+from riskd.door import may_enter
 
 OWN = ("localhost", "127.0.0.1", "127.0.0.2", "[::1]")
 

@@ -1,0 +1,256 @@
+"""riskd's broadcast beside other libraries that do the same in the same run.
+
+Run as ``python -m tests.benchmarks.broadcast``; ``--help`` has its options, ``docs/benchmarks.md`` what
+the columns mean.  Servers take turns, each in a process of its own on one core; the clients are in
+another process on the other core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from tests.benchmarks import console, enforcement, soak
+from tests.benchmarks.goals import (
+    COMPLETE,
+    CPU,
+    P50,
+    P99,
+    RATE,
+    median,
+    print_goal,
+    print_ratios,
+    print_reactors,
+    print_table,
+    show,
+)
+from tests.benchmarks.peer import COMPARED, JOINED, RISKD
+from tests.benchmarks.processes import Asked, Bench, bench
+
+MEMORY: Final = "KB a client"
+ACCEPTED: Final = "accepted in, s"
+SPREAD: Final = "first to last, ms"
+
+_LIBRARIES: Final = ("aiohttp", "picows", "uvloop", "websockets")
+_SAMPLED: Final = 50
+_MANY: Final = (5_000, 10_000)
+_MANY_EVENTS_A_SECOND: Final = 2
+
+_WRITTEN: Final = {
+    CPU: "{:.2f}".format,
+    P50: "{:.2f}".format,
+    P99: "{:.2f}".format,
+    RATE: "{:,.0f}".format,
+    COMPLETE: "{:.1%}".format,
+    MEMORY: "{:.1f}".format,
+    ACCEPTED: "{:.2f}".format,
+    SPREAD: "{:.0f}".format,
+}
+
+Figures = dict[str, dict[str, list[dict[str, float]]]]
+
+
+class Load(NamedTuple):
+    """Bursts a second, 0 for a flood, and events a burst."""
+
+    rate: float
+    burst: int
+
+
+class Plan(NamedTuple):
+    """What is measured.
+
+    :ivar loads: by number of clients.
+    :ivar seconds: how long each load lasts.
+    :ivar many: numbers of clients that are only connected, and sent two events a second.
+    """
+
+    loads: Mapping[int, tuple[Load, ...]]
+    seconds: float
+    many: tuple[int, ...]
+
+
+WHOLE: Final = Plan(
+    {
+        1: (Load(60, 1),),
+        10: (Load(60, 1),),
+        100: (Load(60, 1), Load(60, 10), Load(0, 10)),
+        1000: (Load(60, 1), Load(10, 10), Load(0, 10)),
+    },
+    3.0,
+    _MANY,
+)
+QUICK: Final = Plan(
+    {100: (Load(60, 1), Load(60, 10), Load(0, 10)), 1000: (Load(60, 1), Load(0, 10))}, 1.0, ()
+)
+
+
+def measure(plan: Plan, repeats: int) -> Figures:
+    """Return the figures of each load, each peer and each repeat; peers take turns."""
+    results: Figures = {}
+    with bench() as stand:
+        for number in range(1, repeats + 1):
+            for peer in COMPARED:
+                print(f"\rrepeat {number} of {repeats}: {peer:24}", end="", file=sys.stderr)  # noqa: T201
+                for name, figures in _measure_peer(stand, peer, plan).items():
+                    results.setdefault(name, {}).setdefault(peer, []).append(figures)
+        for clients in plan.many:
+            for peer in COMPARED:
+                figures = _measure_many(stand, peer, clients)
+                results.setdefault(f"@{clients}", {})[peer] = [figures]
+    print(file=sys.stderr)  # noqa: T201
+    return results
+
+
+def _measure_peer(stand: Bench, peer: str, plan: Plan) -> dict[str, dict[str, float]]:
+    results = {}
+    with stand.server(peer) as (server, port):
+        for clients, loads in plan.loads.items():
+            before = server.ask("status")["memory"]
+            connect(stand.receiver, server, port, clients)
+            for load in loads:
+                name = f"{load.rate:g}x{load.burst}@{clients}"
+                results[name] = _measure_load(stand.receiver, server, clients, load, plan.seconds)
+                if load.rate == 0:
+                    # What is grown in a flood are buffers.
+                    continue
+                grown = server.ask("status")["memory"] - before
+                results[name][MEMORY] = grown / clients / 1024
+            stand.receiver.ask("leave", clients=clients)
+    return results
+
+
+def connect(receiver: Asked, server: Asked, port: int, clients: int) -> float:
+    """Connect clients; return the seconds that it took until all were in."""
+    seconds: float = receiver.ask("connect", port=port, clients=clients, sampled=_SAMPLED)[
+        "seconds"
+    ]
+    while server.ask("status")["clients"] < clients:
+        pass
+    return seconds
+
+
+def _measure_load(
+    receiver: Asked, server: Asked, clients: int, load: Load, seconds: float
+) -> dict[str, float]:
+    receiver.ask("begin")
+    made = server.ask("load", rate=load.rate, burst=load.burst, seconds=seconds)
+    got = receiver.ask("end")
+    return {
+        CPU: 1e6 * made["cpu"] / max(1, got["frames"]),
+        P50: got["p50"],
+        P99: got["p99"],
+        RATE: got["frames"] / made["seconds"],
+        COMPLETE: got["frames"] / (made["events"] * clients),
+    }
+
+
+def measure_receiver() -> float:
+    """Return how many events a second the receiver takes when they come in pieces of a hundred."""
+    with bench() as stand, stand.server(JOINED) as (server, port):
+        connect(stand.receiver, server, port, 100)
+        return _measure_load(stand.receiver, server, 100, Load(0, 100), 2.0)[RATE]
+
+
+def _measure_many(stand: Bench, peer: str, clients: int) -> dict[str, float]:
+    with stand.server(peer) as (server, port):
+        before = server.ask("status")["memory"]
+        answer = stand.receiver.ask("connect", port=port, clients=clients, sampled=clients)
+        while server.ask("status")["clients"] < clients:
+            pass
+        stand.receiver.ask("begin", spread=True)
+        made = server.ask("load", rate=_MANY_EVENTS_A_SECOND, seconds=3)
+        got = stand.receiver.ask("end")
+        grown = server.ask("status")["memory"] - before
+    return {
+        ACCEPTED: answer["seconds"],
+        MEMORY: grown / clients / 1024,
+        SPREAD: got["spread"],
+        COMPLETE: got["frames"] / (made["events"] * clients),
+    }
+
+
+def report(results: Figures, repeats: int) -> None:
+    """Print the tables and the goals."""
+    show(f"medians of {repeats} interleaved repeats; {machine()}")
+    print_table(results, _WRITTEN)
+    print_ratios(results)
+    last = f"@{_MANY[-1]}"
+    if last in results:
+        for figure, limit in ((ACCEPTED, 5.0), (MEMORY, 12.0)):
+            value = median(results, last, RISKD, figure)
+            print_goal(f"{figure}, {last}", value, "<", limit, value < limit)
+        complete = median(results, last, RISKD, COMPLETE)
+        print_goal(f"delivered, {last}", complete, ">=", 1.0, complete >= 1)
+    print_reactors(results)
+
+
+def machine() -> str:
+    """Return on what this runs, in a line."""
+    libraries = ("twisted", "autobahn", "msgspec", *_LIBRARIES)
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    return f"Python {platform.python_version()}, Linux {platform.release()}, {versions}"
+
+
+def refuse_without_libraries() -> None:
+    """End with a sentence when there is nothing to compare with."""
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SystemExit(
+            f"broadcast: {', '.join(missing)} to compare with: not installed; "
+            "pip install -e '.[bench]' has all of them"
+        )
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.broadcast")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--repeats", type=int, help="rounds [default: 5; 2 if quick]")
+    parser.add_argument(
+        "--quick", action="store_true", help="the loads of the goals, in two minutes"
+    )
+    parser.add_argument(
+        "--soak", type=float, metavar="SECONDS", help="clients come and go that long"
+    )
+    parser.add_argument(
+        "--slow",
+        type=float,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="20 of 100 clients read nothing",
+    )
+    options = parser.parse_args()
+    results: dict[str, Any] = {}
+    if options.soak is not None:
+        results["soak"] = soak.report_soak(options.soak)
+    if options.slow is not None:
+        results["slow"] = soak.report_slow(options.slow)
+    if not results:
+        refuse_without_libraries()
+        repeats = options.repeats or (2 if options.quick else 5)
+        figures = measure(QUICK if options.quick else WHOLE, repeats)
+        report(figures, repeats)
+        most = measure_receiver()
+        show(f"\nThe receiver takes {most:,.0f} deliveries/s at most.\n")
+        results = {
+            "broadcast": figures,
+            "receiver": most,
+            "enforcement": enforcement.main(100 if options.quick else 300, 1),
+            "console": console.main(5.0 if options.quick else 30.0),
+        }
+    if options.json is not None:
+        options.json.write_bytes(msgspec.json.encode({"machine": machine(), **results}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What riskd is to reach beside other libraries, and what a run says of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
+
+Results = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
+"""Figures by load, by peer, one of each repeat."""
+
+CPU: Final = "CPU, us"
+P50: Final = "p50, ms"
+P99: Final = "p99, ms"
+RATE: Final = "deliveries/s"
+COMPLETE: Final = "complete"
+
+
+class Ratio(NamedTuple):
+    """riskd divided by a peer, which is to be at most ``limit``; of a rate, at least.
+
+    :ivar load: such as ``60x10@100``: bursts a second, events a burst, clients; 0 is a flood.
+    """
+
+    load: str
+    figure: str
+    peer: str
+    limit: float
+
+    def is_met(self, ratio: float) -> bool:
+        """Tell whether ``ratio`` is good enough."""
+        return ratio >= self.limit if self.figure == RATE else ratio <= self.limit
+
+
+RATIOS: Final = (
+    Ratio("60x1@100", CPU, WEBSOCKETS, 0.90),
+    Ratio("60x1@100", CPU, PICOWS, 1.25),
+    Ratio("60x1@1000", CPU, WEBSOCKETS, 0.90),
+    Ratio("60x1@1000", CPU, PICOWS, 1.15),
+    Ratio("60x10@100", CPU, WEBSOCKETS, 0.25),
+    Ratio("60x10@100", CPU, PICOWS, 0.30),
+    Ratio("60x1@100", P99, WEBSOCKETS, 1.0),
+    Ratio("60x1@100", P99, PICOWS, 1.35),
+    Ratio("60x1@1000", P99, WEBSOCKETS, 1.0),
+    Ratio("60x1@1000", P99, PICOWS, 1.35),
+    Ratio("60x10@100", P99, WEBSOCKETS, 0.25),
+    Ratio("60x10@100", P99, PICOWS, 0.30),
+    Ratio("0x10@100", RATE, WEBSOCKETS, 10.0),
+    Ratio("0x10@1000", RATE, WEBSOCKETS, 10.0),
+)
+
+
+def median(results: Results, load: str, peer: str, figure: str) -> float:
+    """Return the median of all repeats."""
+    return statistics.median(each[figure] for each in results[load][peer])
+
+
+def paired_ratio(results: Results, load: str, figure: str, one: str, other: str) -> float:
+    """Return the median of the ratios of each repeat: drift of the machine cancels out."""
+    pairs = zip(results[load][one], results[load][other], strict=True)
+    return statistics.median(first[figure] / second[figure] for first, second in pairs)
+
+
+def print_ratios(results: Results) -> None:
+    """Print each goal that was measured beside what came out."""
+    show(f"\n{'riskd divided by':32}{'load':14}{'ratio':>8}{'goal':>9}")
+    for goal in RATIOS:
+        if goal.load in results:
+            ratio = paired_ratio(results, goal.load, goal.figure, RISKD, goal.peer)
+            sign = ">=" if goal.figure == RATE else "<="
+            name = f"{goal.peer}, {goal.figure}"
+            print_goal(f"{name:32}{goal.load:14}", ratio, sign, goal.limit, goal.is_met(ratio))
+
+
+def print_goal(name: str, value: float, sign: str, limit: float, is_met: bool) -> None:
+    """Print a figure beside its goal."""
+    show(f"{name:46}{value:8.2f}{f'{sign} {limit:g}':>9}  {'PASS' if is_met else 'MISS'}")
+
+
+def print_reactors(results: Results) -> None:
+    """Print which reactor costs less."""
+    loads = [load for load in results if UVLOOP in results[load]]
+    ratios = {load: paired_ratio(results, load, CPU, UVLOOP, RISKD) for load in loads}
+    show("\nCPU on asyncio with uvloop divided by epoll:")
+    show("  " + ", ".join(f"{load} {ratio:.2f}" for load, ratio in ratios.items()))
+    show(f"  the winner: {'epoll' if statistics.median(ratios.values()) >= 1 else 'uvloop'}")
+
+
+def print_table(results: Results, figures: Mapping[str, Callable[[float], str]]) -> None:
+    """Print the medians, a table for each figure.
+
+    :param figures: how each is written.
+    """
+    for figure, written in figures.items():
+        loads = [load for load in results if figure in _any(results[load])]
+        if loads:
+            show(f"\n{figure:24}" + "".join(f"{load:>12}" for load in loads))
+            for peer in results[loads[0]]:
+                cells = (written(median(results, load, peer, figure)) for load in loads)
+                show(f"{peer:24}" + "".join(f"{cell:>12}" for cell in cells))
+
+
+def _any(peers: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    return next(iter(peers.values()))[0]
+
+
+def show(line: str) -> None:
+    """Print a line, now."""
+    print(line, flush=True)  # noqa: T201

@@ -1,0 +1,292 @@
+"""The clients, all in one process, the same for every server: they count frames and note their ages.
+
+Run as ``python -m tests.benchmarks.receiver PROGRESS_FILE``; it is asked on standard input, a JSON object
+a line, and answers each with one.  While something is measured it polls without sleeping, so that no
+server pays for waking it up.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import struct
+import sys
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.benchmarks.workload import (
+    FRAME_LENGTH,
+    Progress,
+    age,
+    raise_descriptor_limit,
+    say,
+)
+from tests.websocket_frames import CLOSE, PING, PONG, TEXT, client_frame, handshake
+
+_CHUNK: Final = 256 * 1024
+_HANDSHAKES_AT_ONCE: Final = 200
+_FEW_FRAMES: Final = 20
+_FIRST: Final = 0x80 | TEXT
+_LONG: Final = 126
+_STAMP: Final = re.compile(rb'"last":(\d+)')
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class Client:
+    """One connection.
+
+    :ivar frames: events received.
+    :ivar is_open: whether it was let in.
+    :ivar is_sampled: whether the ages of its events are noted.
+    :ivar is_silent: whether it reads nothing once it is in.
+    """
+
+    __slots__ = ("frames", "is_open", "is_sampled", "is_silent", "rest", "socket")
+
+    def __init__(self, port: int, *, is_sampled: bool, is_silent: bool) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.sendall(handshake(f"localhost:{port}"))
+        self.socket.setblocking(False)
+        self.frames = 0
+        self.rest = b""
+        self.is_open = False
+        self.is_sampled = is_sampled
+        self.is_silent = is_silent
+
+
+class Ages:
+    """How old the events were when they were received.
+
+    :ivar all: in microseconds.
+    :ivar spreads: of each event, when it was first and last received, and how often.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[int] = []
+        self.spreads: dict[bytes, list[int]] = {}
+
+    def note(self, frames: bytes, count: int, now: int, *, is_spread: bool) -> None:
+        """Note the ages of whole frames; of many, those of the first and of the last."""
+        if count > _FEW_FRAMES:
+            frames = frames[:FRAME_LENGTH] + frames[-FRAME_LENGTH:]
+        for stamp in _STAMP.findall(frames):
+            self.all.append(age(int(stamp), now))
+            if is_spread:
+                known = self.spreads.setdefault(stamp, [now, now, 0])
+                known[1] = now
+                known[2] += 1
+
+    def figures(self) -> dict[str, float]:
+        """Return percentiles in milliseconds."""
+        spreads = sorted((last - first) / 1e6 for first, last, _count in self.spreads.values())
+        middle = spreads[len(spreads) // 2] if spreads else 0.0
+        return {**percentiles([each / 1000 for each in self.all]), "spread": middle}
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile."""
+    if not values:
+        return {"p50": 0.0, "p99": 0.0}
+    ordered = sorted(values)
+    return {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]}
+
+
+class Receiver:
+    """All clients, and what came to them.
+
+    :param progress: told how many bytes came.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._epoll = select.epoll()
+        self._epoll.register(0, select.EPOLLIN)
+        self._clients: dict[int, Client] = {}
+        self._order: deque[Client] = deque()
+        self._waiting = 0
+        self._bytes = 0
+        self._frames = 0
+        self._lost = 0
+        self._codes: Counter[str] = Counter()
+        self._ages = Ages()
+        self._is_hot = False
+        self._is_spread = False
+        self._is_ended = False
+
+    def run(self) -> None:
+        """Answer until standard input ends."""
+        while not self._is_ended:
+            self._turn(0 if self._is_hot else -1)
+
+    def _turn(self, seconds: float) -> None:
+        for number, _mask in self._epoll.poll(seconds, 512):
+            if number == 0:
+                self._asked()
+            else:
+                client = self._clients.get(number)
+                if client is not None:
+                    self._read(client)
+        self._progress.tell(self._bytes)
+
+    # What is received.
+
+    def _read(self, client: Client) -> None:
+        try:
+            data = client.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        now = time.monotonic_ns()
+        if not data:
+            self._lost += 1
+            self._drop(client)
+            return
+        if not client.is_open:
+            self._take_handshake(client, data)
+            return
+        self._bytes += len(data)
+        if client.rest:
+            data = client.rest + data
+        count = len(data) // FRAME_LENGTH
+        length = count * FRAME_LENGTH
+        if (
+            count
+            and data[0:length:FRAME_LENGTH].count(_FIRST) == count
+            and data[2:length:FRAME_LENGTH].count(0) == count
+            and data[3:length:FRAME_LENGTH].count(FRAME_LENGTH - 4) == count
+        ):
+            client.rest = data[length:]
+            if client.is_sampled:
+                self._ages.note(data[:length], count, now, is_spread=self._is_spread)
+        else:
+            count = self._read_frames(client, data)
+        client.frames += count
+        self._frames += count
+
+    def _read_frames(self, client: Client, data: bytes) -> int:
+        """Take what is not all of one length; return how many events there are."""
+        start, count, end = 0, 0, len(data)
+        while end - start >= 2:
+            length, head = data[start + 1], 2
+            if length == _LONG:
+                if end - start < 4:
+                    break
+                length, head = data[start + 2] << 8 | data[start + 3], 4
+            if end - start < head + length:
+                break
+            if data[start] == _FIRST:
+                count += 1
+            else:
+                self._control(client, data[start] & 0x0F, data[start + head :][:length])
+            start += head + length
+        client.rest = data[start:]
+        return count
+
+    def _control(self, client: Client, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            client.socket.send(client_frame(PONG, payload))
+        elif opcode == CLOSE:
+            self._codes[str(int.from_bytes(payload[:2], "big"))] += 1
+
+    def _take_handshake(self, client: Client, data: bytes) -> None:
+        head, found, client.rest = (client.rest + data).partition(b"\r\n\r\n")
+        if not found:
+            client.rest = head
+            return
+        if not head.startswith(b"HTTP/1.1 101 "):
+            raise RuntimeError(f"a client was refused: {head!r}")
+        client.is_open = True
+        self._waiting -= 1
+        # What came with it is of no measurement.
+        client.frames += self._read_frames(client, client.rest)
+        if client.is_silent:
+            self._epoll.unregister(client.socket)
+
+    # What is asked.
+
+    def _asked(self) -> None:
+        line = sys.stdin.buffer.readline()
+        if not line:
+            self._is_ended = True
+            return
+        order = msgspec.json.decode(line)
+        answer = getattr(self, f"_do_{order.pop('do')}")(**order)
+        say(**(answer or {}))
+
+    def _do_connect(
+        self, port: int, clients: int, sampled: int, silent: int = 0
+    ) -> dict[str, float]:
+        """Connect clients; ``sampled`` of them note ages, the first ``silent`` read nothing."""
+        begun = time.monotonic()
+        every = max(1, clients // sampled) if sampled else clients + 1
+        for number in range(clients):
+            while self._waiting >= _HANDSHAKES_AT_ONCE:
+                self._turn_without_orders()
+            is_silent = number < silent
+            client = Client(port, is_sampled=number % every == 0, is_silent=is_silent)
+            self._waiting += 1
+            self._clients[client.socket.fileno()] = client
+            self._order.append(client)
+            self._epoll.register(client.socket, select.EPOLLIN)
+        while self._waiting:
+            self._turn_without_orders()
+        return {"seconds": time.monotonic() - begun}
+
+    def _turn_without_orders(self) -> None:
+        self._epoll.modify(0, 0)
+        self._turn(0.001)
+        self._epoll.modify(0, select.EPOLLIN)
+
+    def _do_begin(self, *, spread: bool = False, hot: bool = True) -> None:
+        """Count from here; if ``hot``, without sleeping."""
+        for client in self._order:
+            client.frames = 0
+        self._frames = self._lost = 0
+        self._codes.clear()
+        self._ages = Ages()
+        self._is_spread = spread
+        self._is_hot = hot
+
+    def _do_count(self) -> dict[str, int]:
+        """Return how many events came since the beginning."""
+        return {"frames": self._frames}
+
+    def _do_end(self) -> dict[str, Any]:
+        """Return what came since the beginning."""
+        self._is_hot = False
+        reading = [client.frames for client in self._order if not client.is_silent]
+        return {
+            "frames": self._frames,
+            "least": min(reading, default=0),
+            "most": max(reading, default=0),
+            "lost": self._lost,
+            "codes": dict(self._codes),
+            "open": len(self._clients),
+            **self._ages.figures(),
+        }
+
+    def _do_leave(self, clients: int) -> None:
+        """Let those go that came first: one with a word, the next without."""
+        for number in range(min(clients, len(self._order))):
+            client = self._order[0]
+            if number % 2 and not client.is_silent:
+                client.socket.send(client_frame(CLOSE, struct.pack("!H", 1000)))
+            self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        # A connection that is reset leaves no port behind that must wait.
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        del self._clients[client.socket.fileno()]
+        self._order.remove(client)
+        client.socket.close()
+
+
+if __name__ == "__main__":
+    raise_descriptor_limit()
+    Receiver(Progress(Path(sys.argv[1]))).run()

@@ -1,0 +1,32 @@
+"""The benchmark's own machinery, on a small load: it counts every event at every client."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.peer import JOINED, POSITIONS, RISKD
+from tests.benchmarks.processes import bench
+from tests.integration.conftest import wait_until
+
+CLIENTS = 5
+
+
+@pytest.mark.parametrize("name", [RISKD, POSITIONS, JOINED])
+def test_every_event_arrives_and_is_counted_once(name: str) -> None:
+    with bench(is_pinned=False) as stand, stand.server(name) as (server, port):
+        receiver = stand.receiver
+        receiver.ask("connect", port=port, clients=CLIENTS, sampled=CLIENTS)
+        wait_until(lambda: server.ask("status")["clients"] == CLIENTS)
+        receiver.ask("begin", hot=False)
+        paced = server.ask("load", rate=100, burst=3, seconds=0.1)
+        flood = server.ask("load", rate=0, burst=10, seconds=0.1)
+        assert paced["events"] == 30
+        assert flood["events"] >= 10
+        # The last are on their way.
+        wait_until(lambda: receiver.ask("count")["frames"] >= CLIENTS * (30 + flood["events"]))
+        got = receiver.ask("end")
+        assert got["least"] == got["most"] == 30 + flood["events"]
+        assert got["lost"] == 0
+        assert (got["p50"] > 0) == (name != POSITIONS)
+        receiver.ask("leave", clients=2)
+        wait_until(lambda: server.ask("status")["clients"] == CLIENTS - 2)

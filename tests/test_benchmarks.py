@@ -1,0 +1,90 @@
+"""What the benchmarks reckon: ratios, goals, growth, and what a receiver counts."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.benchmarks.goals import CPU, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.receiver import Ages, percentiles
+from tests.benchmarks.soak import GROWTH, Soaked
+from tests.benchmarks.twisted_peers import hub_record
+from tests.benchmarks.workload import FRAME_LENGTH, NO_STAMP, Stamps, age, text
+from tests.websocket_frames import TEXT, server_frame
+
+
+class RatioTests(SynchronousTestCase):
+    """riskd beside a peer."""
+
+    def test_ratios_are_those_of_each_repeat(self) -> None:
+        """A machine that slows down in one round says nothing of either."""
+        results = {
+            "60x1@1": {
+                "one": [{CPU: 1.0}, {CPU: 20.0}, {CPU: 3.0}],
+                "other": [{CPU: 2.0}, {CPU: 40.0}, {CPU: 4.0}],
+            }
+        }
+        self.assertEqual(median(results, "60x1@1", "one", CPU), 3.0)
+        self.assertEqual(paired_ratio(results, "60x1@1", CPU, "one", "other"), 0.5)
+
+    def test_a_cost_is_to_be_low_and_a_rate_high(self) -> None:
+        cost, rate = Ratio("", CPU, "", 0.9), Ratio("", RATE, "", 10.0)
+        self.assertEqual((cost.is_met(0.9), cost.is_met(0.91)), (True, False))
+        self.assertEqual((rate.is_met(10.0), rate.is_met(9.9)), (True, False))
+
+
+class EventTests(SynchronousTestCase):
+    """The events that all servers send."""
+
+    def test_moments_never_repeat_and_have_one_length(self) -> None:
+        stamps = Stamps()
+        taken = [stamp for _ in range(50) for stamp in stamps.take(10)]
+        self.assertEqual(taken, sorted(set(taken)))
+        self.assertEqual({len(server_frame(TEXT, text(stamp))) for stamp in taken}, {FRAME_LENGTH})
+        self.assertEqual(len({len(hub_record(stamp)) for stamp in taken}), 1)
+
+    def test_an_age_is_in_microseconds(self) -> None:
+        self.assertEqual(age(NO_STAMP + 5_000, 5_250_999), 250)
+
+
+class AgesTests(SynchronousTestCase):
+    """What is noted of events that came."""
+
+    def frames(self, *stamps: int) -> bytes:
+        return b"".join(server_frame(TEXT, text(NO_STAMP + stamp)) for stamp in stamps)
+
+    def test_each_event_of_a_few_is_noted(self) -> None:
+        ages = Ages()
+        ages.note(self.frames(100, 200), 2, 300_000, is_spread=False)
+        self.assertEqual((ages.all, ages.spreads), ([200, 100], {}))
+
+    def test_of_many_the_first_and_the_last_are(self) -> None:
+        ages = Ages()
+        ages.note(self.frames(*range(30)), 30, 100_000, is_spread=False)
+        self.assertEqual(ages.all, [100, 71])
+
+    def test_a_spread_is_from_the_first_client_to_the_last(self) -> None:
+        ages = Ages()
+        for received in (1_000_000, 3_000_000, 6_000_000):
+            ages.note(self.frames(1), 1, received, is_spread=True)
+        self.assertEqual(ages.figures()["spread"], 5.0)
+
+    def test_percentiles(self) -> None:
+        self.assertEqual(percentiles([float(n) for n in range(100)]), {"p50": 50.0, "p99": 99.0})
+        self.assertEqual(percentiles([]), {"p50": 0.0, "p99": 0.0})
+
+
+class SoakedTests(SynchronousTestCase):
+    """What flat means."""
+
+    def soaked(self, memory: list[float], descriptors: list[int] | None = None) -> Soaked:
+        return Soaked(memory, descriptors or [100] * len(memory), 1000, 0)
+
+    def test_a_warm_up_and_a_passing_peak_are_flat(self) -> None:
+        soaked = self.soaked([40.0, 60, 70, 70, 70, 99, 70, 70, 70, 70, 70, 71])
+        self.assertTrue(soaked.is_flat, soaked.growth)
+
+    def test_what_grows_is_not(self) -> None:
+        growing = [70 + n * GROWTH / 5 for n in range(12)]
+        self.assertFalse(self.soaked(growing).is_flat)
+        self.assertFalse(self.soaked([70.0] * 12, list(range(100, 112))).is_flat)
+        self.assertFalse(self.soaked([70.0] * 12)._replace(lost=1).is_flat)
