@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks.goals import CPU, RATE, Ratio, median, paired_ratio
+from tests.benchmarks import goals
+from tests.benchmarks.goals import COMPLETE, CPU, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.peer import RISKD, UVLOOP
 from tests.benchmarks.receiver import Ages, percentiles
 from tests.benchmarks.soak import GROWTH, Soaked
 from tests.benchmarks.twisted_peers import hub_record
@@ -30,6 +32,18 @@ class RatioTests(SynchronousTestCase):
         cost, rate = Ratio("", CPU, "", 0.9), Ratio("", RATE, "", 10.0)
         self.assertEqual((cost.is_met(0.9), cost.is_met(0.91)), (True, False))
         self.assertEqual((rate.is_met(10.0), rate.is_met(9.9)), (True, False))
+
+    def test_the_reactor_that_costs_less_wins_by_the_loads_that_tell_of_cost(self) -> None:
+        said: list[str] = []
+        self.patch(goals, "show", said.append)
+        for cost, winner in ((1.2, "epoll"), (0.8, "uvloop")):
+            goals.print_reactors(
+                {
+                    "60x1@1": {RISKD: [{CPU: 1.0}], UVLOOP: [{CPU: cost}]},
+                    "@5000": {RISKD: [{COMPLETE: 1.0}], UVLOOP: [{COMPLETE: 1.0}]},
+                }
+            )
+            self.assertEqual(said[-2:], [f"  60x1@1 {cost:.2f}", f"  the winner: {winner}"])
 
 
 class EventTests(SynchronousTestCase):

@@ -41,6 +41,7 @@ SPREAD: Final = "first to last, ms"
 
 _LIBRARIES: Final = ("aiohttp", "picows", "uvloop", "websockets")
 _SAMPLED: Final = 50
+_ENOUGH_TO_DIVIDE_BY: Final = 100
 _MANY: Final = (5_000, 10_000)
 _MANY_EVENTS_A_SECOND: Final = 2
 
@@ -119,8 +120,8 @@ def _measure_peer(stand: Bench, peer: str, plan: Plan) -> dict[str, dict[str, fl
             for load in loads:
                 name = f"{load.rate:g}x{load.burst}@{clients}"
                 results[name] = _measure_load(stand.receiver, server, clients, load, plan.seconds)
-                if load.rate == 0:
-                    # What is grown in a flood are buffers.
+                # What grows in a flood are buffers; with few clients, everything but them.
+                if load.rate == 0 or clients < _ENOUGH_TO_DIVIDE_BY:
                     continue
                 grown = server.ask("status")["memory"] - before
                 results[name][MEMORY] = grown / clients / 1024
@@ -196,7 +197,8 @@ def report(results: Figures, repeats: int) -> None:
 def machine() -> str:
     """Return on what this runs, in a line."""
     libraries = ("twisted", "autobahn", "msgspec", *_LIBRARIES)
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    installed = [name for name in libraries if find_spec(name) is not None]
+    versions = ", ".join(f"{name} {version(name)}" for name in installed)
     return f"Python {platform.python_version()}, Linux {platform.release()}, {versions}"
 
 
@@ -239,6 +241,7 @@ def main() -> None:
         refuse_without_libraries()
         repeats = options.repeats or (2 if options.quick else 5)
         figures = measure(QUICK if options.quick else WHOLE, repeats)
+        write(options.json, {"broadcast": figures})
         report(figures, repeats)
         most = measure_receiver()
         show(f"\nThe receiver takes {most:,.0f} deliveries/s at most.\n")
@@ -248,8 +251,13 @@ def main() -> None:
             "enforcement": enforcement.main(100 if options.quick else 300, 1),
             "console": console.main(5.0 if options.quick else 30.0),
         }
-    if options.json is not None:
-        options.json.write_bytes(msgspec.json.encode({"machine": machine(), **results}))
+    write(options.json, results)
+
+
+def write(path: Path | None, results: Mapping[str, Any]) -> None:
+    """Write all figures to a file, if one is wanted."""
+    if path is not None:
+        path.write_bytes(msgspec.json.encode({"machine": machine(), **results}))
 
 
 if __name__ == "__main__":

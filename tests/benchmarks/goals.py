@@ -81,7 +81,7 @@ def print_goal(name: str, value: float, sign: str, limit: float, is_met: bool) -
 
 def print_reactors(results: Results) -> None:
     """Print which reactor costs less."""
-    loads = [load for load in results if UVLOOP in results[load]]
+    loads = [load for load in results if CPU in _any(results[load])]
     ratios = {load: paired_ratio(results, load, CPU, UVLOOP, RISKD) for load in loads}
     show("\nCPU on asyncio with uvloop divided by epoll:")
     show("  " + ", ".join(f"{load} {ratio:.2f}" for load, ratio in ratios.items()))
