@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.testing import make_event
 from trader.client import DEFAULT_URL
-from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, _parse, main
+from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, main
 from trader.widgets.pages import PAGES
 from trader.widgets.palette import MONO, THEMES
 
@@ -84,6 +83,7 @@ class Terminal:
         self._clock = clock
         self.drawn: list[tuple[float, str]] = []
         self.copied: list[str] = []
+        self.written: list[str] = []
 
     colors = 16
     has_mouse = False
@@ -102,6 +102,13 @@ class Terminal:
 
     def clear(self) -> None:
         """Be drawn anew."""
+
+    def write(self, text: str) -> None:
+        """Keep what is written beside the pictures."""
+        self.written.append(text)
+
+    def flush(self) -> None:
+        """There is nothing that waits."""
 
     def copy_to_clipboard(self, text: str) -> None:
         """Keep what is copied."""
@@ -387,6 +394,59 @@ class KeyTests(ConsoleCase):
         self.assertIn("Realized -45.50 Unrealized 0.00", self.terminal.copied[0])
 
 
+class MouseTests(ConsoleCase):
+    """Clicks and the wheel, once the mouse is the console's."""
+
+    def test_a_click_on_a_pages_name_turns_to_it(self) -> None:
+        self.session.note("draw")
+        foot = self.terminal.picture.splitlines()[-1]
+        self.console._key_pressed(("mouse press", 1, foot.index("Limits"), 23))
+        self.assertEqual(self.console._look.page, 2)
+
+    def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
+        for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
+            self.console._key_pressed(event)
+        self.assertEqual(self.console._look.page, 0)
+
+    def test_the_wheel_goes_through_rows(self) -> None:
+        for number in range(9):
+            self.receive("GatewayUserTrade", id=number)
+        self.console._key_pressed("2")
+        self.console._key_pressed(("mouse press", 5, 3, 3))
+        self.assertEqual(self.console._look.row, 3)
+        self.console._key_pressed(("mouse press", 4, 3, 3))
+        self.assertEqual(self.console._look.row, 0)
+
+
+class BellTests(ConsoleCase):
+    """The bell of the terminal."""
+
+    def test_it_rings_for_a_lockout_and_for_enforcement(self) -> None:
+        for event_type in ("lockout_set", "enforcement_action"):
+            self.clock.advance(2)
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, ["\a", "\a"])
+
+    def test_nothing_else_rings(self) -> None:
+        for event_type in ("GatewayUserTrade", "daemon_status", "lockout_cleared", "daily_reset"):
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, [])
+
+    def test_muted_it_rings_for_lockouts_alone(self) -> None:
+        self.console._key_pressed("b")
+        self.receive("enforcement_action")
+        self.assertEqual(self.terminal.written, [])
+        self.receive("lockout_set")
+        self.assertEqual(self.terminal.written, ["\a"])
+
+    def test_it_can_be_done_without(self) -> None:
+        console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
+        console._main_loop.screen = console._terminal = self.terminal
+        envelope = open_envelope(encode(make_event("lockout_set", {})))
+        console._session.take(envelope.type, envelope.read_data())
+        self.assertEqual(self.terminal.written, [])
+
+
 class LogTests(ConsoleCase):
     """What the program logs does not tear the screen."""
 
@@ -424,8 +484,8 @@ class LogTests(ConsoleCase):
         self.assertEqual(self.feed(), [])
 
 
-class ArgumentTests(SynchronousTestCase):
-    """The command line."""
+class MainTests(SynchronousTestCase):
+    """What is said before there is a screen."""
 
     def setUp(self) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
@@ -433,68 +493,18 @@ class ArgumentTests(SynchronousTestCase):
         self.patch(sys, "stdout", self.stdout)
         self.patch(sys, "stderr", self.stderr)
 
-    def refuse(self, *arguments: str) -> str:
-        """Check that ``arguments`` are a usage error; return what is said of them."""
-        refusal = self.assertRaises(SystemExit, main, arguments)
-        self.assertEqual(refusal.code, 2)
-        said = self.stderr.getvalue()
-        self.assertTrue(said.startswith("usage: trader-console"), said)
-        return said
-
-    def test_an_account_is_enough(self) -> None:
-        options = _parse(["123"])
-        self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
-        self.assertFalse(options.no_color)
-        self.assertEqual((options.theme, options.ascii), ("dark", False))
-
-    def test_theme_and_letters_can_be_chosen(self) -> None:
-        options = _parse(["123", "--theme", "light", "--ascii"])
-        self.assertEqual((options.theme, options.ascii), ("light", True))
-        self.assertIn("'pink'", self.refuse("123", "--theme", "pink"))
-
-    def test_url_and_color_can_be_chosen(self) -> None:
-        options = _parse(["123", "--url", "ws://127.0.0.1:9000", "--no-color"])
-        self.assertEqual(options.url, "ws://127.0.0.1:9000")
-        self.assertTrue(options.no_color)
-
-    def test_the_state_directory_is_the_daemons_own_unless_another_is_named(self) -> None:
-        self.patch(os, "environ", {"XDG_STATE_HOME": "/var/state"})
-        self.assertEqual(_parse(["123"]).state, Path("/var/state/riskd"))
-        self.assertEqual(
-            _parse(["123", "--state", "/srv/elsewhere"]).state, Path("/srv/elsewhere")
-        )
-
-    def test_an_account_that_is_no_number_is_refused_by_name(self) -> None:
-        said = self.refuse("abc")
-        self.assertIn("'abc' is not an account id; it must be a whole number", said)
-
-    def test_other_wrong_accounts_are_refused(self) -> None:
-        for account in ("", "12.5", "1e3", "0x10", "-1", " "):
-            self.stderr.truncate(0)
-            self.stderr.seek(0)
-            self.refuse(account)
-
-    def test_an_account_is_needed(self) -> None:
-        self.assertIn("account", self.refuse())
-
-    def test_a_url_that_is_not_a_websocket_url_is_refused_by_name(self) -> None:
-        said = self.refuse("123", "--url", "http://localhost:8765")
-        self.assertIn("http://localhost:8765", said)
-
-    def test_an_unknown_option_is_refused(self) -> None:
-        self.assertIn("--colour", self.refuse("123", "--colour"))
-
-    def test_help_explains_and_is_no_error(self) -> None:
-        self.assertEqual(self.assertRaises(SystemExit, main, ["--help"]).code, 0)
-        for word in ("account", "--url", DEFAULT_URL, "--state", "--no-color"):
-            self.assertIn(word, self.stdout.getvalue())
-
     def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
         self.assertEqual(main(["123"]), 1)
         self.assertEqual(
-            self.stderr.getvalue(), "trader-console: this is a screen; it needs a terminal\n"
+            self.stderr.getvalue(),
+            "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
         )
         self.assertEqual(self.stdout.getvalue(), "")
+
+    def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
+        with tempfile.TemporaryDirectory() as empty:
+            self.assertEqual(main(["--plain", "--state", empty]), 2)
+        self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())
 
 
 class PaletteTests(SynchronousTestCase):

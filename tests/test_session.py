@@ -439,6 +439,47 @@ class DryRunTests(SessionCase):
         self.assertIs(self.view.is_dry_run, True)
 
 
+class AlarmTests(SessionCase):
+    """What is worth an alarm, and that it is given once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alarms: list[Event] = []
+        self.session = Session(
+            123,
+            lambda: self.now,
+            self.changes.append,
+            self.file.read,
+            self.file.mark,
+            self.alarms.append,
+        )
+
+    def test_locks_and_enforcement_alarm_once_however_often_they_are_told(self) -> None:
+        self.connect()
+        for _ in range(2):
+            for event_type in EVENT_TYPES:
+                if event_type not in ("lockout_cleared", "daily_reset"):
+                    self.receive(event_type)
+        self.assertEqual(
+            [event.type for event in self.alarms], ["lockout_set", "enforcement_action"]
+        )
+
+    def test_a_lock_that_was_set_while_there_was_no_connection_alarms(self) -> None:
+        self.file.publish()
+        self.connect()
+        self.lose()
+        lock = make_event("lockout_set", {})
+        self.file.publish(lock, seconds=1)
+        self.session.look()
+        self.connect()
+        self.assertEqual(self.alarms, [lock])
+
+    def test_a_lock_from_before_the_console_does_not_alarm(self) -> None:
+        self.file.publish(make_event("lockout_set", {}))
+        self.connect()
+        self.assertEqual(self.alarms, [])
+
+
 class FileTests(SessionCase):
     """A connection that begins with the file."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import sys
 from collections import deque
@@ -21,22 +19,22 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from urwid.display.common import InputClosedError
 from zope.interface import implementer
 
-from riskd.journal.files import default_directory
+from riskd.events import Event
 from riskd.journal.reader import published_mark, read_published
-from trader.client import DEFAULT_URL, DaemonClient
+from trader.alarm import Alarm
+from trader.arguments import Options, Output, choose_account, parse_options
+from trader.client import DaemonClient
+from trader.lines import run_lines
 from trader.look import Look, at_page, moved, next_filter, paused_or_not
 from trader.session import Session, View
 from trader.text import printable
 from trader.widgets.pages import PAGES, chosen_text, row_count
 from trader.widgets.palette import MONO, THEMES
-from trader.widgets.screen import Screen
+from trader.widgets.screen import Screen, page_at
 
 MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 10
 _TICK_SECONDS: Final = 1.0
-
-
-_ACCOUNT_IDS_END: Final = 2**63
 
 
 class DrawBudget:
@@ -73,10 +71,20 @@ class Console:
     :param url: where the daemon is.
     :param state: the directory in which the daemon publishes what it knows.
     :param look: what is shown first, and how.
+    :param hook: the trader's own command on lockouts and enforcement, and its arguments.
+    :param bell: whether the bell rings then.
     """
 
     def __init__(
-        self, account_id: int, url: str, state: Path, reactor: Any, look: Look | None = None
+        self,
+        account_id: int,
+        url: str,
+        state: Path,
+        reactor: Any,
+        look: Look | None = None,
+        hook: Sequence[str] = (),
+        *,
+        bell: bool = True,
     ) -> None:
         self._reactor = reactor
         self._url = url
@@ -87,7 +95,9 @@ class Console:
             self._view_changed,
             partial(read_published, state),
             partial(published_mark, state),
+            self._alarm_about,
         )
+        self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
         self._screen = Screen(
             self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
@@ -140,10 +150,19 @@ class Console:
     def _begin(self) -> None:
         # The reactor has its own handlers for the others; a closed terminal must be left in order too.
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+        self._terminal.set_mouse_tracking(self._look.has_mouse)
         self._client.connect()
         ticking = LoopingCall(self._tick)
         ticking.clock = self._reactor
         ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
+
+    def _alarm_about(self, event: Event) -> None:
+        self._alarm.tell(event, is_muted=self._look.is_muted)
+
+    def _ring(self) -> None:
+        if self._terminal.started:
+            self._terminal.write("\a")
+            self._terminal.flush()
 
     def _tick(self) -> None:
         self._session.look()
@@ -179,10 +198,27 @@ class Console:
     # What the keys do.
 
     def _key_pressed(self, key: Any) -> None:
+        if isinstance(key, tuple):
+            self._mouse_used(*key)
+            return
         act = _ACTS.get(key)
         if act is not None:
             act(self)
             self._draw()
+
+    def _mouse_used(self, what: str, button: int, column: int, row: int) -> None:
+        """Turn to the page whose name was clicked, and go through rows with the wheel."""
+        if not what.endswith("press"):
+            return
+        columns, rows = self._terminal.get_cols_rows()
+        page = page_at(self._look, columns, column) if row == rows - 1 else None
+        if button in _WHEEL:
+            self.move(_WHEEL[button])
+        elif page is not None:
+            self.show_page(page)
+        else:
+            return
+        self._draw()
 
     def show_page(self, number: int) -> None:
         """Show a page."""
@@ -253,6 +289,9 @@ class Key(NamedTuple):
 
 
 _PAGE_OF_ROWS: Final = 10
+_WHEEL: Final = {4: -3, 5: 3}
+"""The buttons that a wheel presses, and the rows that each goes on."""
+
 _ACTIVITY: Final = [page.name for page in PAGES].index("Activity")
 
 KEYS: Final = (
@@ -309,61 +348,41 @@ class _FeedObserver:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``trader-console``; return its exit status."""
-    options = _parse(arguments)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("trader-console: this is a screen; it needs a terminal", file=sys.stderr)  # noqa: T201
+    options = parse_options(arguments)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if options.output == Output.SCREEN and not is_terminal:
+        _say("this is a screen; it needs a terminal, or --plain or --json")
         return 1
+    account_id = options.account
+    if account_id is None:
+        account_id = choose_account(options.state, input if is_terminal else None, _say)
+    if account_id is None:
+        return 2
     from twisted.internet import reactor  # noqa: PLC0415  # nothing may install one on import
 
-    is_plain = options.no_color or bool(os.environ.get("NO_COLOR"))
-    look = Look(theme=MONO if is_plain else options.theme, is_ascii=options.ascii)
-    console = Console(options.account, options.url, options.state, reactor, look)
+    if options.output == Output.SCREEN:
+        _run_screen(account_id, options, reactor)
+    else:
+        run_lines(account_id, options, reactor)
+    return 0
+
+
+def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
+    settings = options.settings
+    look = Look(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse)
+    console = Console(
+        account_id, options.url, options.state, reactor, look, settings.hook, bell=settings.bell
+    )
     stdout, stderr = sys.stdout, sys.stderr
     globalLogBeginner.beginLoggingTo([_FeedObserver(console)], discardBuffer=True)
     try:
         console.run()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
-    return 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="trader-console", description="Watch a futures account live, in the terminal."
-    )
-    parser.add_argument("account", type=_account, help="account id, such as 123")
-    parser.add_argument(
-        "--url", type=_url, default=DEFAULT_URL, help="where riskd is [%(default)s]"
-    )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        default=default_directory(),
-        metavar="DIR",
-        help="the state directory of riskd, for what is known without a connection [%(default)s]",
-    )
-    parser.add_argument(
-        "--theme", choices=tuple(THEMES), default="dark", help="the colors [%(default)s]"
-    )
-    parser.add_argument("--ascii", action="store_true", help="nothing but ASCII")
-    parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
-    return parser.parse_args(arguments)
-
-
-def _account(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) >= _ACCOUNT_IDS_END:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an account id; it must be a whole number"
-        )
-    return int(text)
-
-
-def _url(text: str) -> str:
-    try:
-        DaemonClient(0, lambda *_: None, text, reactor=object())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
+def _say(sentence: str) -> None:
+    print(f"trader-console: {sentence}", file=sys.stderr)  # noqa: T201  # nothing is drawn yet
 
 
 def _now() -> datetime:

@@ -20,6 +20,7 @@ from riskd.events import (
     EnforcementAction,
     Event,
     LockoutCleared,
+    LockoutSet,
     MarketQuote,
     Status,
     UnknownEventTypeError,
@@ -106,6 +107,8 @@ class Session:
     :param changed: called when the view has changed; its argument tells whether more than quotes did.
     :param read: returns what the file says, or raises :exc:`riskd.journal.reader.StateFileError`.
     :param mark: returns what changes whenever the file does, and can be compared.
+    :param alarm: called with what was enforced and with each new lock, as the stream or the file told it;
+        not with what the file knew before anything else was known.
     """
 
     def __init__(
@@ -115,12 +118,14 @@ class Session:
         changed: Callable[[bool], None],
         read: Callable[[], Snapshot],
         mark: Callable[[], object],
+        alarm: Callable[[Event], object] = lambda _event: None,
     ) -> None:
         self._account_id = account_id
         self._now = now
         self._changed = changed
         self._read = read
         self._mark = mark
+        self._alarm = alarm
         self._mark_read: object = _NEVER_READ
         self._read_at: datetime | None = None
         self._outdated_status: DaemonStatus | None = None
@@ -232,6 +237,8 @@ class Session:
             self._add(line)
         if is_news or after is not before:
             self._changed(not isinstance(event.data, MarketQuote))
+        if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
+            self._alarm(event)
 
     def note(self, text: str, style: str = "alert") -> None:
         """Put a line of the program's own into the feed; by default, something went wrong in it."""
@@ -312,6 +319,8 @@ class Session:
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Begin from the file."""
         self._outdated_status = None
+        was_known = self._view.known_at is not None
+        before = set(self._view.account.lockouts.values())
         self._view = msgspec.structs.replace(
             self._view,
             account=account,
@@ -325,6 +334,9 @@ class Session:
             self._note_dry_run(account.daemon)
         for action in account.enforcement:
             self._tell(action)
+        for lock in account.lockouts.values():
+            if was_known and lock not in before:
+                self._alarm(Event(self._account_id, lock))
 
     def _note_dry_run(self, status: DaemonStatus) -> None:
         """Take note whether the daemon enforces; it says so when all is well, and only then."""

@@ -480,7 +480,7 @@ def test_without_a_terminal_it_says_so_and_fails() -> None:
     assert run_outside_a_terminal("123") == (
         1,
         "",
-        "trader-console: this is a screen; it needs a terminal\n",
+        "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
     )
 
 
