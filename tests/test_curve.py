@@ -47,7 +47,7 @@ class CurveTests(SynchronousTestCase):
     def test_a_limit_that_is_far_below_does_not_flatten_the_curve(self) -> None:
         rows = drawn([10, -10, 5], 2500, height=6)
         self.assertEqual(len(rows), 6)
-        self.assertIn("the limit of -2,500.00", rows[-1] + " ")
+        self.assertIn("limit -2,500.00 is", rows[-1] + " ")
         self.assertEqual(sum("╭" in row or "╰" in row for row in rows), 2 + 1)
 
     def test_gains_and_losses_have_their_styles(self) -> None:

@@ -41,7 +41,7 @@ def curve(
 
 def _far_limit(limit: Decimal, width: int) -> Markup:
     """Return what stands below a curve that would be flat if the limit were in the same picture."""
-    told = f" the limit of {-limit:,.2f} is further down "
+    told = f" limit {-limit:,.2f} is below "
     return [("loss", f"{'↓':>{_LABEL - 1}} {told:-^{width - _LABEL}}")]
 
 

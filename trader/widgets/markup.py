@@ -76,10 +76,14 @@ def clipped(line: Markup, width: int) -> Markup:
 
 def length(line: Markup) -> int:
     """Return how many characters a line has."""
-    return sum(len(part if isinstance(part, str) else part[1]) for part in line)
+    return len(written(line))
+
+
+def written(line: Markup) -> str:
+    """Return what a line says, without styles."""
+    return "".join([part if isinstance(part, str) else part[1] for part in line])
 
 
 def plain(line: Markup) -> str:
     """Return what a line says, without styles and with one blank for several."""
-    text = "".join(part if isinstance(part, str) else part[1] for part in line)
-    return " ".join(text.split())
+    return " ".join(written(line).split())

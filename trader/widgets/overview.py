@@ -17,6 +17,9 @@ from trader.widgets.markup import Markup, beside, title
 from trader.widgets.shades import freshness, shade
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
+_TURNS: Final = (3, 1, 1)
+"""How many lines each table is given in its turn: what is held comes first."""
+
 _LINES_FOR_ACTIVITY: Final = 4
 _TWO_COLUMNS: Final = 116
 """From so many columns on there is room for two blocks beside each other."""
@@ -87,13 +90,15 @@ def limits_missing(view: View) -> str:
 
 
 def _share(room: int, wanted: list[int]) -> list[int]:
-    """Give out ``room`` lines, one at a time and in turn, to those that want more."""
+    """Give out ``room`` lines: a title to each table, then in turn to those that want more."""
     given = [0] * len(wanted)
+    lines = (1,) * len(wanted)
     while room > 0 and given != wanted:
         for index, wish in enumerate(wanted):
-            if given[index] < wish and room > 0:
-                given[index] += 1
-                room -= 1
+            more = max(0, min(lines[index], wish - given[index], room))
+            given[index] += more
+            room -= more
+        lines = _TURNS
     return given
 
 

@@ -14,7 +14,7 @@ import msgspec
 from trader.look import Look
 from trader.session import View
 from trader.widgets import activity_page, connection, limits_page, lockouts, overview, trades
-from trader.widgets.markup import Markup, length, plain, title, wrapped
+from trader.widgets.markup import Markup, plain, title, wrapped, written
 
 Block = Callable[[View, Look, datetime, int, int], list[Markup]]
 """Takes a view, the look, the time, and the columns and rows there are; returns lines."""
@@ -80,7 +80,8 @@ def chosen_text(view: View, look: Look, now: datetime, columns: int) -> str:
 def _detail(rows: list[Markup], chosen: int, columns: int) -> list[Markup]:
     """Return the whole of the chosen row where it is too long for one line."""
     line = rows[min(chosen, len(rows) - 1)] if rows else Markup()
-    if length(line) <= columns - _MARK_WIDTH:
+    # Columns are filled up with blanks, which may be cut.
+    if len(written(line).rstrip()) <= columns - _MARK_WIDTH:
         return []
     return [title("Chosen", columns), *wrapped("text", plain(line), columns, 4)]
 

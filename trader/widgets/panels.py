@@ -33,6 +33,8 @@ from trader.widgets.shades import count, freshness, shade
 Panel = Callable[[View, datetime, int], list[Markup]]
 """Takes a view, the time and a width in columns; returns lines."""
 
+_NOT_YET: Final = "not connected yet; twistd -n riskd starts the daemon"
+
 _WIDE: Final = 80
 """From so many columns on there is room for every figure of a row."""
 
@@ -40,7 +42,7 @@ _WIDE: Final = 80
 def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     if view.source is Source.NOTHING:
-        return [title("P&L", width), [("dim", f"{UNKNOWN}  not connected yet")]]
+        return [title("P&L", width), [("dim", f"{UNKNOWN}  {_NOT_YET}")]]
     since = view.seen_since
     head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
