@@ -121,6 +121,11 @@ class ArgumentTests(ArgumentsCase):
         ):
             self.assertIn(word, self.stdout.getvalue())
 
+    def test_help_tells_any_path(self) -> None:
+        self.environment["XDG_STATE_HOME"] = "/100%s"
+        self.assertRaises(SystemExit, parse_options, ["--help"])
+        self.assertIn("/100%s/riskd", "".join(self.stdout.getvalue().split()))
+
 
 class SettingsTests(ArgumentsCase):
     """``console.toml``."""

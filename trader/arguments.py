@@ -87,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="the state directory of riskd, for what is known without a connection "
-        f"[{default_directory()}]",
+        f"[{_told(default_directory())}]",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"what to prefer [{default_file()}]"
+        "--config", type=Path, metavar="FILE", help=f"what to prefer [{_told(default_file())}]"
     )
     parser.add_argument(
         "--theme", choices=[name.value for name in ThemeName], help="the colors [dark]"
@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.set_defaults(output=Output.SCREEN)
     return parser
+
+
+def _told(path: Path) -> str:
+    # argparse takes a percent sign in a help for its own.
+    return str(path).replace("%", "%%")
 
 
 def choose_account(

@@ -44,6 +44,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._process: subprocess.Popen[bytes] | None = None
         self.written = b""
+        self._is_open = True
         self._set_size(columns, rows)
         self._before = termios.tcgetattr(self._slave)
 
@@ -86,6 +87,22 @@ class Terminal:
             assert left > 0, f"never saw {what}; the screen shows:\n{self.shown}"
             self._read(min(left, 0.05))
 
+    def drain(self) -> None:
+        """Show what was written so far; a console whose terminal is full can but wait."""
+        while self._read(0):
+            pass
+
+    def hang_up(self) -> None:
+        """Close the terminal, as closing its window does."""
+        os.close(self._slave)
+        os.close(self._master)
+        self._is_open = False
+
+    def ended(self) -> int:
+        """Wait for the end of a console that has no terminal any more; return its exit status."""
+        assert self._process is not None
+        return self._process.wait(DEADLINE_SECONDS)
+
     def press(self, key: str) -> None:
         """Type."""
         os.write(self._master, key.encode())
@@ -115,8 +132,8 @@ class Terminal:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        os.close(self._slave)
-        os.close(self._master)
+        if self._is_open:
+            self.hang_up()
 
     def _set_size(self, columns: int, rows: int) -> None:
         size = struct.pack("HHHH", rows, columns, 0, 0)
