@@ -90,6 +90,10 @@ class Status(StrEnum):
     ERROR = "ERROR"
 
 
+DRY_RUN_NOTE: Final = "(dry run: nothing is enforced)"
+"""How a RUNNING message of a daemon ends that enforces nothing."""
+
+
 class EventError(ValueError):
     """A message is not an event.
 

@@ -30,7 +30,7 @@ from zope.interface import implementer
 from riskd.account import AccountState
 from riskd.config import AccountSettings, Settings
 from riskd.control import IOperated, IOperatedAccount
-from riskd.events import DaemonStatus, Event, GatewayUserOrder, Status
+from riskd.events import DRY_RUN_NOTE, DaemonStatus, Event, GatewayUserOrder, Status
 from riskd.gateway import mapping
 from riskd.gateway.interface import (
     GatewayError,
@@ -687,7 +687,7 @@ class Pipeline(Service):
     def _say_how_it_is(self) -> None:
         if self._is_in_step and not self._troubles and self.running:
             begun, self._begun = self._begun, "Running again"
-            how = "" if self.enforces else " (dry run: nothing is enforced)"
+            how = "" if self.enforces else f" {DRY_RUN_NOTE}"
             self._say(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway{how}")
 
     def _say(self, status: Status, message: str) -> None:

@@ -69,11 +69,15 @@ class LineTests(SynchronousTestCase):
 
     def test_a_losing_trade_flashes_as_a_loss(self) -> None:
         told = line("GatewayUserTrade", {"profitAndLoss": -45.50, "quantity": 2})
-        self.assertEqual(told, Line(NOW, "Trade -45.50  MNQU5 x2", "loss", flashes=True))
+        self.assertEqual(
+            told, Line(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
+        )
 
     def test_a_winning_trade_flashes_as_a_gain(self) -> None:
         told = line("GatewayUserTrade", {"profitAndLoss": 1234.50, "quantity": 1})
-        self.assertEqual(told, Line(NOW, "Trade +1,234.50  MNQU5 x1", "gain", flashes=True))
+        self.assertEqual(
+            told, Line(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
+        )
 
     def test_a_position_that_was_not_there_was_opened(self) -> None:
         told = line("GatewayUserPosition", {"type": 2, "size": 3, "averagePrice": 21000.5})
@@ -135,7 +139,9 @@ class LineTests(SynchronousTestCase):
             (ClearedBy.DAILY_RESET, "a new trading day began"),
         ):
             told = line("lockout_cleared", {"cleared_by": str(cleared_by)})
-            self.assertEqual(told, Line(NOW, f"Trading resumed: {words}", "good", flashes=True))
+            self.assertEqual(
+                told, Line(NOW, f"Trading resumed: {words}", "good", True, "lockout_cleared")
+            )
 
     def test_enforcement_flashes_what_was_done_why_and_how_much(self) -> None:
         told = line(
@@ -185,17 +191,25 @@ class LineTests(SynchronousTestCase):
         told = line("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12})
         self.assertEqual(
             told,
-            Line(NOW, "Daily reset executed: -150.50 in 12 trades before it", "good", True),
+            Line(
+                NOW,
+                "Daily reset executed: -150.50 in 12 trades before it",
+                "good",
+                True,
+                "daily_reset",
+            ),
         )
 
     def test_a_daemon_that_runs_does_not_alarm(self) -> None:
         told = line("daemon_status", {"status": "RUNNING", "message": "Started"})
-        self.assertEqual(told, Line(NOW, "Daemon RUNNING: Started", "good"))
+        self.assertEqual(told, Line(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status"))
 
     def test_a_daemon_in_trouble_or_stopping_alarms(self) -> None:
         for status in (Status.ERROR, Status.STOPPING):
             told = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
-            self.assertEqual(told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", True))
+            self.assertEqual(
+                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", True, "daemon_status")
+            )
 
 
 class OrderTests(SynchronousTestCase):

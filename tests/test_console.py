@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -22,8 +21,9 @@ from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.testing import make_event
 from trader.client import DEFAULT_URL
-from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, _parse, main
-from trader.widgets.palette import DARK
+from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, main
+from trader.widgets.pages import PAGES
+from trader.widgets.palette import MONO, THEMES
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -82,6 +82,37 @@ class Terminal:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.drawn: list[tuple[float, str]] = []
+        self.copied: list[str] = []
+        self.written: list[str] = []
+
+    colors = 16
+    has_mouse = False
+
+    def register_palette(self, palette: Any) -> None:
+        """Take the colors of a theme."""
+        self.palette = palette
+
+    def set_terminal_properties(self, colors: int) -> None:
+        """Take the number of colors."""
+        self.colors = colors
+
+    def set_mouse_tracking(self, enable: bool) -> None:
+        """Take or give back the mouse."""
+        self.has_mouse = enable
+
+    def clear(self) -> None:
+        """Be drawn anew."""
+
+    def write(self, text: str) -> None:
+        """Keep what is written beside the pictures."""
+        self.written.append(text)
+
+    def flush(self) -> None:
+        """There is nothing that waits."""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Keep what is copied."""
+        self.copied.append(text)
 
     def get_cols_rows(self) -> tuple[int, int]:
         """Return the size, as urwid asks for it."""
@@ -115,6 +146,8 @@ class ConsoleCase(SynchronousTestCase):
         self.console = Console(123, DEFAULT_URL, self.state, self.clock)
         self.terminal = Terminal(self.clock)
         self.console._main_loop.screen = self.terminal
+        self.console._terminal = self.terminal
+        self.console._colors = 16
         self.session = self.console._session
         self.begin()
 
@@ -243,6 +276,7 @@ class LastKnownTests(ConsoleCase):
         self.publish()
         console = Console(999, DEFAULT_URL, self.state, self.clock)
         console._main_loop.screen = self.terminal
+        console._terminal = self.terminal
         console._tick()
         self.clock.advance(1)
         self.assertIn(
@@ -253,23 +287,164 @@ class LastKnownTests(ConsoleCase):
 class KeyTests(ConsoleCase):
     """The keys, and where they are told."""
 
+    def press(self, *keys: str) -> str:
+        """Type; return what is shown then."""
+        for key in keys:
+            self.clock.advance(1)
+            self.console._key_pressed(key)
+        return self.terminal.picture
+
     def test_q_quits(self) -> None:
         self.assertRaises(urwid.ExitMainLoop, self.console._key_pressed, "q")
 
     def test_other_keys_do_nothing(self) -> None:
-        for key in ("x", "Q", "esc", "up", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
+        before = self.console._look
+        for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
             self.console._key_pressed(key)
+        self.assertEqual(self.console._look, before)
 
-    def test_the_foot_of_the_screen_names_every_key(self) -> None:
+    def test_each_page_has_its_number(self) -> None:
+        titles = ("P&L seen", "Trades seen", "Limits in", "Lockouts", "Activity: ", "Connection")
+        for number, title in enumerate(titles, 1):
+            self.assertIn(f"\n{title}", self.press(str(number)))
+
+    def test_tab_goes_round_the_pages_and_shift_tab_back(self) -> None:
+        for number in (1, 2, 3, 4, 5, 0):
+            self.press("tab")
+            self.assertEqual(self.console._look.page, number)
+        self.press("shift tab")
+        self.assertEqual(self.console._look.page, len(PAGES) - 1)
+
+    def test_a_key_is_answered_at_once(self) -> None:
         self.session.note("draw")
-        footer = self.terminal.picture.splitlines()[-1]
-        for key, (name, _) in KEYS.items():
-            self.assertIn(f"{key} {name}", footer)
+        drawn = len(self.terminal.drawn)
+        self.console._key_pressed("2")
+        self.assertEqual(len(self.terminal.drawn), drawn + 1)
+        self.assertEqual(self.terminal.moments[-1], self.clock.seconds())
 
-    def test_every_key_has_a_name_of_its_own(self) -> None:
-        names = [name for name, _ in KEYS.values()]
-        self.assertTrue(all(names))
+    def test_the_help_tells_every_key_and_goes_with_the_next_page(self) -> None:
+        shown = " ".join(self.press("?").split())
+        for key in KEYS:
+            self.assertIn(f"{key.label} {key.told}", shown)
+        self.assertNotIn("Shift-Tab", self.press("2"))
+
+    def test_every_key_has_words_of_its_own_and_none_does_two_things(self) -> None:
+        told = [key.told for key in KEYS]
+        names = [name for key in KEYS for name in key.names]
+        self.assertTrue(all(told))
+        self.assertEqual(len(set(told)), len(told))
         self.assertEqual(len(set(names)), len(names))
+
+    def test_the_foot_names_help_and_quit(self) -> None:
+        self.assertTrue(self.press("1").splitlines()[-1].rstrip().endswith("? help  q quit"))
+
+    def test_rows_are_chosen_up_and_down_as_far_as_they_go(self) -> None:
+        for number in range(3):
+            self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
+        self.press("2", "down", "j")
+        self.assertEqual(self.console._look.row, 2)
+        self.press("page down")
+        self.assertEqual(self.console._look.row, 2)
+        self.press("up", "k", "k", "page up")
+        self.assertEqual(self.console._look.row, 0)
+
+    def test_the_feed_is_narrowed_kind_by_kind(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertIn("Activity: everything (2)", self.press("f"))
+        self.assertIn("Activity: trades (1)", self.press("f"))
+        self.assertNotIn("Connected to daemon", self.terminal.picture)
+
+    def test_a_paused_feed_stands_still_and_counts_what_it_does_not_show(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("p")
+        self.receive("GatewayUserTrade", profitAndLoss=7)
+        shown = self.press("1", "5")
+        self.assertIn("PAUSED, 1 more since", shown)
+        self.assertNotIn("Trade +7.00", shown.partition("Activity")[2])
+        self.assertIn("Trade +7.00", self.press("p").partition("Activity")[2])
+
+    def test_the_themes_go_round(self) -> None:
+        for name in (*list(THEMES)[1:], "dark"):
+            self.press("t")
+            self.assertEqual(self.console._look.theme, name)
+            self.assertEqual(self.terminal.colors, 1 if name == MONO else 16)
+            self.assertEqual(self.terminal.palette, THEMES[name])
+
+    def test_ascii_only(self) -> None:
+        self.assertFalse(self.press("1").isascii())
+        self.assertTrue(self.press("a").isascii())
+        self.assertFalse(self.press("a").isascii())
+
+    def test_the_mouse_is_taken_and_given_back_and_the_foot_says_so(self) -> None:
+        self.assertIn("mouse", self.press("m").splitlines()[-1])
+        self.assertTrue(self.terminal.has_mouse)
+        self.assertNotIn("mouse", self.press("m").splitlines()[-1])
+        self.assertFalse(self.terminal.has_mouse)
+
+    def test_the_chosen_row_is_copied_and_the_feed_says_so(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("5", "down", "c")
+        copied = self.terminal.copied[0]
+        self.assertIn("Connected to daemon", copied)
+        self.assertEqual(self.session.view().lines[-1].text, f"Copied: {copied}")
+
+    def test_without_rows_the_figures_are_copied(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("1", "c")
+        self.assertIn("Realized -45.50 Unrealized 0.00", self.terminal.copied[0])
+
+
+class MouseTests(ConsoleCase):
+    """Clicks and the wheel, once the mouse is the console's."""
+
+    def test_a_click_on_a_pages_name_turns_to_it(self) -> None:
+        self.session.note("draw")
+        foot = self.terminal.picture.splitlines()[-1]
+        self.console._key_pressed(("mouse press", 1, foot.index("Limits"), 23))
+        self.assertEqual(self.console._look.page, 2)
+
+    def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
+        for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
+            self.console._key_pressed(event)
+        self.assertEqual(self.console._look.page, 0)
+
+    def test_the_wheel_goes_through_rows(self) -> None:
+        for number in range(9):
+            self.receive("GatewayUserTrade", id=number)
+        self.console._key_pressed("2")
+        self.console._key_pressed(("mouse press", 5, 3, 3))
+        self.assertEqual(self.console._look.row, 3)
+        self.console._key_pressed(("mouse press", 4, 3, 3))
+        self.assertEqual(self.console._look.row, 0)
+
+
+class BellTests(ConsoleCase):
+    """The bell of the terminal."""
+
+    def test_it_rings_for_a_lockout_and_for_enforcement(self) -> None:
+        for event_type in ("lockout_set", "enforcement_action"):
+            self.clock.advance(2)
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, ["\a", "\a"])
+
+    def test_nothing_else_rings(self) -> None:
+        for event_type in ("GatewayUserTrade", "daemon_status", "lockout_cleared", "daily_reset"):
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, [])
+
+    def test_muted_it_rings_for_lockouts_alone(self) -> None:
+        self.console._key_pressed("b")
+        self.receive("enforcement_action")
+        self.assertEqual(self.terminal.written, [])
+        self.receive("lockout_set")
+        self.assertEqual(self.terminal.written, ["\a"])
+
+    def test_it_can_be_done_without(self) -> None:
+        console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
+        console._main_loop.screen = console._terminal = self.terminal
+        envelope = open_envelope(encode(make_event("lockout_set", {})))
+        console._session.take(envelope.type, envelope.read_data())
+        self.assertEqual(self.terminal.written, [])
 
 
 class LogTests(ConsoleCase):
@@ -309,8 +484,8 @@ class LogTests(ConsoleCase):
         self.assertEqual(self.feed(), [])
 
 
-class ArgumentTests(SynchronousTestCase):
-    """The command line."""
+class MainTests(SynchronousTestCase):
+    """What is said before there is a screen."""
 
     def setUp(self) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
@@ -318,77 +493,50 @@ class ArgumentTests(SynchronousTestCase):
         self.patch(sys, "stdout", self.stdout)
         self.patch(sys, "stderr", self.stderr)
 
-    def refuse(self, *arguments: str) -> str:
-        """Check that ``arguments`` are a usage error; return what is said of them."""
-        refusal = self.assertRaises(SystemExit, main, arguments)
-        self.assertEqual(refusal.code, 2)
-        said = self.stderr.getvalue()
-        self.assertTrue(said.startswith("usage: trader-console"), said)
-        return said
-
-    def test_an_account_is_enough(self) -> None:
-        options = _parse(["123"])
-        self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
-        self.assertFalse(options.no_color)
-
-    def test_url_and_color_can_be_chosen(self) -> None:
-        options = _parse(["123", "--url", "ws://127.0.0.1:9000", "--no-color"])
-        self.assertEqual(options.url, "ws://127.0.0.1:9000")
-        self.assertTrue(options.no_color)
-
-    def test_the_state_directory_is_the_daemons_own_unless_another_is_named(self) -> None:
-        self.patch(os, "environ", {"XDG_STATE_HOME": "/var/state"})
-        self.assertEqual(_parse(["123"]).state, Path("/var/state/riskd"))
-        self.assertEqual(
-            _parse(["123", "--state", "/srv/elsewhere"]).state, Path("/srv/elsewhere")
-        )
-
-    def test_an_account_that_is_no_number_is_refused_by_name(self) -> None:
-        said = self.refuse("abc")
-        self.assertIn("'abc' is not an account id; it must be a whole number", said)
-
-    def test_other_wrong_accounts_are_refused(self) -> None:
-        for account in ("", "12.5", "1e3", "0x10", "-1", " "):
-            self.stderr.truncate(0)
-            self.stderr.seek(0)
-            self.refuse(account)
-
-    def test_an_account_is_needed(self) -> None:
-        self.assertIn("account", self.refuse())
-
-    def test_a_url_that_is_not_a_websocket_url_is_refused_by_name(self) -> None:
-        said = self.refuse("123", "--url", "http://localhost:8765")
-        self.assertIn("http://localhost:8765", said)
-
-    def test_an_unknown_option_is_refused(self) -> None:
-        self.assertIn("--colour", self.refuse("123", "--colour"))
-
-    def test_help_explains_and_is_no_error(self) -> None:
-        self.assertEqual(self.assertRaises(SystemExit, main, ["--help"]).code, 0)
-        for word in ("account", "--url", DEFAULT_URL, "--state", "--no-color"):
-            self.assertIn(word, self.stdout.getvalue())
-
     def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
         self.assertEqual(main(["123"]), 1)
         self.assertEqual(
-            self.stderr.getvalue(), "trader-console: this is a screen; it needs a terminal\n"
+            self.stderr.getvalue(),
+            "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
         )
         self.assertEqual(self.stdout.getvalue(), "")
 
+    def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
+        with tempfile.TemporaryDirectory() as empty:
+            self.assertEqual(main(["--plain", "--state", empty]), 2)
+        self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())
+
 
 class PaletteTests(SynchronousTestCase):
-    """The palette; that it covers what is drawn is shown with the screens."""
+    """The palettes; that they cover what is drawn is shown with the screens."""
 
-    def test_each_style_is_there_once(self) -> None:
-        names = [name for name, *_ in DARK]
-        self.assertEqual(len(set(names)), len(names))
+    def test_each_style_is_in_each_theme_once(self) -> None:
+        styles = {style for style, *_ in THEMES["dark"]}
+        for name, theme in THEMES.items():
+            names = [style for style, *_ in theme if style is not None]
+            self.assertEqual(set(names), styles, name)
+            self.assertEqual(len(set(names)), len(names), name)
 
     def test_urwid_understands_every_entry(self) -> None:
-        for _, foreground, background, mono in DARK:
-            urwid.AttrSpec(foreground, background, colors=16)
-            urwid.AttrSpec(mono, "default", colors=1)
+        for theme in THEMES.values():
+            for _, foreground, background, mono in theme:
+                urwid.AttrSpec(foreground, background, colors=16)
+                urwid.AttrSpec(mono, "default", colors=1)
 
     def test_what_must_not_be_missed_stands_out_without_color(self) -> None:
-        for name, _, _, mono in DARK:
-            if name in ("alert", "warning", "practice", "good"):
-                self.assertIn("standout", mono, name)
+        for theme in THEMES.values():
+            for name, _, _, mono in theme:
+                if name in ("alert", "warning", "practice", "good", "select"):
+                    self.assertIn("standout", mono, name)
+
+    def test_gain_and_loss_differ_in_each_theme_that_has_colors(self) -> None:
+        for name, theme in THEMES.items():
+            colors = {style: foreground for style, foreground, *_ in theme}
+            if name != MONO:
+                self.assertNotEqual(colors["gain"], colors["loss"], name)
+
+    def test_color_blind_eyes_need_not_tell_red_from_green(self) -> None:
+        for style, foreground, background, _ in THEMES["colorblind"]:
+            for color in (foreground, background):
+                self.assertNotIn("red", color, style)
+                self.assertNotIn("green", color, style)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.account import AccountState, RiskState, apply
+from riskd.account import AccountState, Limit, RiskState, apply
 from riskd.contracts import Contract
-from riskd.events import EVENT_TYPES, Event, encode, open_envelope
+from riskd.events import DRY_RUN_NOTE, EVENT_TYPES, Event, encode, open_envelope
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.testing import make_event
 from tests.test_account import histories, state_after
-from trader.session import FLASH_SECONDS, Session, Source, View, is_stopping
+from trader.session import FLASH_SECONDS, LIMITS_SECONDS, Session, Source, View, is_stopping
 
 BEGIN = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
@@ -53,9 +53,10 @@ class StateFile:
         gateway_name: str | None = "practice",
         account_id: int = 123,
         contracts: dict[str, Contract] | None = None,
+        limits: dict[str, Limit] | None = None,
     ) -> AccountState:
         """Say the state after ``events``, written ``seconds`` after the beginning; return it."""
-        state = AccountState(account_id=account_id, contracts=contracts or {})
+        state = AccountState(account_id=account_id, contracts=contracts or {}, limits=limits or {})
         for event in events:
             state = apply(state, event)
         # The file does not remember orders that ended.
@@ -382,6 +383,108 @@ DAY = (
 ENFORCED = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
+class CountTests(SessionCase):
+    """What the connection page says of the stream."""
+
+    def test_events_are_counted_and_the_last_is_named_with_its_time(self) -> None:
+        self.connect()
+        self.wait(3)
+        self.receive("GatewayUserTrade")
+        self.receive("MarketQuote")
+        view = self.view
+        self.assertEqual((view.events, view.last_event), (2, "MarketQuote"))
+        self.assertEqual(view.last_event_at, BEGIN + timedelta(seconds=3))
+
+    def test_connections_are_counted_with_the_time_of_the_last(self) -> None:
+        self.connect()
+        self.lose()
+        self.wait(7)
+        self.connect()
+        self.assertEqual(self.view.connections, 2)
+        self.assertEqual(self.view.connected_at, BEGIN + timedelta(seconds=7))
+
+    def test_the_client_says_where_it_looks_and_what_it_could_not_read(self) -> None:
+        view = self.session.view(url="ws://localhost:1", dropped=2)
+        self.assertEqual((view.url, view.dropped), ("ws://localhost:1", 2))
+
+
+class DryRunTests(SessionCase):
+    """Whether anything is enforced, as the daemon says it."""
+
+    def status(self, status: str, message: str) -> None:
+        """Report the daemon's word on itself."""
+        self.receive("daemon_status", status=status, message=message)
+
+    def test_before_the_daemon_said_anything_it_is_not_known(self) -> None:
+        self.connect()
+        self.assertIsNone(self.view.is_dry_run)
+
+    def test_the_daemon_says_it_when_all_is_well(self) -> None:
+        self.connect()
+        self.status("RUNNING", f"Running {DRY_RUN_NOTE}")
+        self.assertIs(self.view.is_dry_run, True)
+        self.status("RUNNING", "Running")
+        self.assertIs(self.view.is_dry_run, False)
+
+    def test_trouble_does_not_change_it(self) -> None:
+        self.connect()
+        self.status("RUNNING", f"Running {DRY_RUN_NOTE}")
+        self.status("ERROR", "The gateway is lost")
+        self.assertIs(self.view.is_dry_run, True)
+
+    def test_the_file_says_it_too(self) -> None:
+        said = {"status": "RUNNING", "message": f"Running {DRY_RUN_NOTE}"}
+        self.file.publish(make_event("daemon_status", said))
+        self.session.look()
+        self.assertIs(self.view.is_dry_run, True)
+
+
+class AlarmTests(SessionCase):
+    """What is worth an alarm, and that it is given once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alarms: list[Event] = []
+        self.session = Session(
+            123,
+            lambda: self.now,
+            self.changes.append,
+            self.file.read,
+            self.file.mark,
+            self.alarms.append,
+        )
+
+    def test_locks_and_enforcement_alarm_once_however_often_they_are_told(self) -> None:
+        self.connect()
+        moment = BEGIN.isoformat()
+        stamps = {
+            "lockout_set": {"locked_at": moment},
+            "enforcement_action": {"timestamp": moment},
+        }
+        for _ in range(2):
+            for event_type in EVENT_TYPES:
+                if event_type not in ("lockout_cleared", "daily_reset"):
+                    self.receive(event_type, **stamps.get(event_type, {}))
+        self.assertEqual(
+            [event.type for event in self.alarms], ["lockout_set", "enforcement_action"]
+        )
+
+    def test_a_lock_that_was_set_while_there_was_no_connection_alarms(self) -> None:
+        self.file.publish()
+        self.connect()
+        self.lose()
+        lock = make_event("lockout_set", {})
+        self.file.publish(lock, seconds=1)
+        self.session.look()
+        self.connect()
+        self.assertEqual(self.alarms, [lock])
+
+    def test_a_lock_from_before_the_console_does_not_alarm(self) -> None:
+        self.file.publish(make_event("lockout_set", {}))
+        self.connect()
+        self.assertEqual(self.alarms, [])
+
+
 class FileTests(SessionCase):
     """A connection that begins with the file."""
 
@@ -436,7 +539,8 @@ class FileTests(SessionCase):
         self.changes.clear()
         for event in DAY:
             self.receive_event(event)
-        self.assertEqual(self.view, msgspec.structs.replace(before, known_at=self.now))
+        told = {"events": len(DAY), "last_event": self.view.last_event, "last_event_at": self.now}
+        self.assertEqual(self.view, msgspec.structs.replace(before, known_at=self.now, **told))
         self.assertIs(self.view.account, before.account)
         self.assertIsNone(self.view.flash)
         self.assertEqual(self.changes, [])
@@ -562,6 +666,36 @@ class FileTests(SessionCase):
         self.changes.clear()
         self.session.look()
         self.assertEqual((self.file.reads, self.changes), (1, []))
+
+    def test_of_the_file_during_a_connection_only_the_limits_count(self) -> None:
+        self.file.publish(*DAY)
+        self.connect()
+        limit = Limit("max_contracts", '{"limit": 2}')
+        self.file.publish(limits={"RULE-001": limit}, seconds=9)
+        self.wait(LIMITS_SECONDS)
+        self.session.look()
+        self.assertEqual(self.view.account.limits, {"RULE-001": limit})
+        self.assertEqual(self.view.account.realized_pnl, Decimal("-45.50"))
+        self.assertEqual(self.view.file_as_of, BEGIN + timedelta(seconds=9))
+        self.assertEqual((self.file.reads, self.changes[-1]), (2, False))
+
+    def test_the_limits_are_looked_for_every_ten_seconds_and_whatever_the_clock_does(self) -> None:
+        self.file.publish(*DAY)
+        self.connect()
+        for seconds, reads in ((9, 1), (1, 2), (9, 2), (-60, 3)):
+            self.file.publish(*DAY)
+            self.wait(seconds)
+            self.session.look()
+            self.assertEqual(self.file.reads, reads)
+
+    def test_a_file_that_gets_lost_during_a_connection_leaves_the_limits(self) -> None:
+        self.file.publish(*DAY, limits={"RULE-001": Limit("max_contracts", "{}")})
+        self.connect()
+        self.file.fail()
+        self.wait(LIMITS_SECONDS)
+        self.session.look()
+        self.assertEqual(list(self.view.account.limits), ["RULE-001"])
+        self.assertEqual(self.view.file_trouble, "")
 
     def test_the_daemons_word_on_the_gateway_goes_before_the_files(self) -> None:
         self.file.publish(gateway_name="practice")

@@ -62,12 +62,14 @@ class Line(msgspec.Struct, frozen=True):
     :ivar text: what happened.
     :ivar style: the name of a style in the palette.
     :ivar flashes: whether it is worth flashing on the screen.
+    :ivar kind: the type of the event that it tells of; ``console`` for what the console says itself.
     """
 
     at: datetime
     text: str
     style: str
     flashes: bool = False
+    kind: str = "console"
 
 
 def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
@@ -79,7 +81,7 @@ def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
     if isinstance(data, MarketQuote) or _is_about_to_be_filled(data):
         return None
     text, style, flashes = _TELLERS[type(data)](data, state)
-    return Line(now, text, style, flashes)
+    return Line(now, text, style, flashes, event.type)
 
 
 def _is_about_to_be_filled(data: EventData) -> bool:

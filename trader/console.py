@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import sys
 from collections import deque
@@ -11,8 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import urwid
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
@@ -20,19 +19,22 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from urwid.display.common import InputClosedError
 from zope.interface import implementer
 
-from riskd.journal.files import default_directory
+from riskd.events import Event
 from riskd.journal.reader import published_mark, read_published
-from trader.client import DEFAULT_URL, DaemonClient
-from trader.session import Session
-from trader.widgets.palette import DARK
-from trader.widgets.screen import Screen
+from trader.alarm import Alarm
+from trader.arguments import Options, Output, choose_account, parse_options
+from trader.client import DaemonClient
+from trader.lines import run_lines
+from trader.look import Look, at_page, moved, next_filter, paused_or_not
+from trader.session import Session, View
+from trader.text import printable
+from trader.widgets.pages import PAGES, chosen_text, row_count
+from trader.widgets.palette import MONO, THEMES
+from trader.widgets.screen import Screen, page_at
 
 MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 10
 _TICK_SECONDS: Final = 1.0
-
-
-_ACCOUNT_IDS_END: Final = 2**63
 
 
 class DrawBudget:
@@ -68,36 +70,49 @@ class Console:
     :param account_id: the account to show.
     :param url: where the daemon is.
     :param state: the directory in which the daemon publishes what it knows.
-    :param plain: whether to do without colors.
+    :param look: what is shown first, and how.
+    :param hook: the trader's own command on lockouts and enforcement, and its arguments.
+    :param bell: whether the bell rings then.
     """
 
     def __init__(
-        self, account_id: int, url: str, state: Path, reactor: Any, *, plain: bool = False
+        self,
+        account_id: int,
+        url: str,
+        state: Path,
+        reactor: Any,
+        look: Look | None = None,
+        hook: Sequence[str] = (),
+        *,
+        bell: bool = True,
     ) -> None:
         self._reactor = reactor
+        self._url = url
+        self._look = look or Look()
         self._session = Session(
             account_id,
             _now,
             self._view_changed,
             partial(read_published, state),
             partial(published_mark, state),
+            self._alarm_about,
         )
+        self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
         self._screen = Screen(
-            self._view, _now, " ".join(f"{key} {name}" for key, (name, _) in KEYS.items())
+            self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
-        terminal = urwid.display.raw.Screen()
-        if plain:
-            terminal.set_terminal_properties(colors=1)
+        self._terminal = urwid.display.raw.Screen()
+        self._colors = self._terminal.colors
         self._main_loop = urwid.MainLoop(
             self._screen,
-            DARK,
-            screen=terminal,
+            screen=self._terminal,
             event_loop=self._event_loop,
             unhandled_input=self._key_pressed,
             handle_mouse=False,
         )
+        self._paint()
         self._budget = DrawBudget(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
         # Whatever goes wrong while drawing ends the program, with the terminal as it was.
@@ -135,21 +150,36 @@ class Console:
     def _begin(self) -> None:
         # The reactor has its own handlers for the others; a closed terminal must be left in order too.
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+        self._terminal.set_mouse_tracking(self._look.has_mouse)
         self._client.connect()
         ticking = LoopingCall(self._tick)
         ticking.clock = self._reactor
         ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
+
+    def _alarm_about(self, event: Event) -> None:
+        self._alarm.tell(event, is_muted=self._look.is_muted)
+
+    def _ring(self) -> None:
+        if self._terminal.started:
+            self._terminal.write("\a")
+            self._terminal.flush()
 
     def _tick(self) -> None:
         self._session.look()
         # Ages and countdowns change by themselves.
         self._view_changed(important=False)
 
-    def _view(self) -> Any:
+    def _view(self) -> View:
         retry_at = self._client.retry_at
         retry_in = None if retry_at is None else retry_at - self._reactor.seconds()
         client = self._client
-        return self._session.view(retry_in, client.gateway_name, is_dry_run=client.is_dry_run)
+        return self._session.view(
+            retry_in,
+            client.gateway_name,
+            self._url,
+            client.dropped.total(),
+            is_dry_run=client.is_dry_run,
+        )
 
     def _view_changed(self, important: bool) -> None:
         wait = self._budget.wait(important=important)
@@ -163,7 +193,7 @@ class Console:
         self._cancel_draw()
         self._budget.spend()
         self._screen.redraw()
-        if self._main_loop.screen.started:
+        if self._terminal.started:
             self._main_loop.draw_screen()
 
     def _cancel_draw(self) -> None:
@@ -171,15 +201,144 @@ class Console:
             self._next_draw.cancel()
         self._next_draw = None
 
+    # What the keys do.
+
     def _key_pressed(self, key: Any) -> None:
-        if key in KEYS:
-            KEYS[key][1](self)
+        if isinstance(key, tuple):
+            self._mouse_used(*key)
+            return
+        act = _ACTS.get(key)
+        if act is not None:
+            act(self)
+            self._draw()
+
+    def _mouse_used(self, what: str, button: int, column: int, row: int) -> None:
+        """Turn to the page whose name was clicked, and go through rows with the wheel."""
+        if not what.endswith("press"):
+            return
+        columns, rows = self._terminal.get_cols_rows()
+        page = page_at(self._look, columns, column) if row == rows - 1 else None
+        if button in _WHEEL:
+            self.move(_WHEEL[button])
+        elif page is not None:
+            self.show_page(page)
+        else:
+            return
+        self._draw()
+
+    def show_page(self, number: int) -> None:
+        """Show a page."""
+        self._look = at_page(self._look, number % len(PAGES))
+
+    def turn_page(self, pages: int) -> None:
+        """Show the page that is so many further on."""
+        self.show_page(self._look.page + pages)
+
+    def move(self, rows: int) -> None:
+        """Choose the row that is so many below."""
+        self._look = moved(self._look, rows, row_count(self._view(), self._look, _now()))
+
+    def filter_feed(self) -> None:
+        """Narrow the feed to the next kind, and show it."""
+        look = self._look
+        self._look = next_filter(look) if look.page == _ACTIVITY else at_page(look, _ACTIVITY)
+
+    def pause_feed(self) -> None:
+        """Stop the feed, or let it run again, and show it."""
+        look = paused_or_not(self._look, self._view().lines)
+        self._look = msgspec.structs.replace(look, page=_ACTIVITY, is_help=False)
+
+    def change_theme(self) -> None:
+        """Show the next theme."""
+        names = list(THEMES)
+        name = names[(names.index(self._look.theme) + 1) % len(names)]
+        self._look = msgspec.structs.replace(self._look, theme=name)
+        self._paint()
+        self._terminal.clear()
+
+    def _paint(self) -> None:
+        """Give the terminal the colors of the theme."""
+        theme = self._look.theme
+        self._terminal.set_terminal_properties(colors=1 if theme == MONO else self._colors)
+        self._terminal.register_palette(THEMES[theme])
+
+    def toggle(self, choice: str) -> None:
+        """Switch a choice of the look on or off."""
+        changed = {choice: not getattr(self._look, choice)}
+        self._look = msgspec.structs.replace(self._look, **changed)
+
+    def toggle_mouse(self) -> None:
+        """Take the mouse from the terminal, or give it back."""
+        self.toggle("has_mouse")
+        self._terminal.set_mouse_tracking(self._look.has_mouse)
+
+    def copy(self) -> None:
+        """Copy the chosen row to the clipboard of the terminal."""
+        columns, _rows = self._terminal.get_cols_rows()
+        text = chosen_text(self._view(), self._look, _now(), columns)
+        if text:
+            self._terminal.copy_to_clipboard(printable(text))
+            self._session.note(f"Copied: {text}", "dim")
 
 
-KEYS: Final[dict[str, tuple[str, Callable[[Console], None]]]] = {
-    "q": ("quit", Console.quit),
-}
-"""What each key does, and what it is called at the foot of the screen."""
+class Key(NamedTuple):
+    """A key.
+
+    :ivar names: what urwid calls it; several keys may do the same.
+    :ivar label: what the help calls it.
+    """
+
+    names: tuple[str, ...]
+    label: str
+    told: str
+    act: Callable[[Console], None]
+
+
+_PAGE_OF_ROWS: Final = 10
+_WHEEL: Final = {4: -3, 5: 3}
+"""The buttons that a wheel presses, and the rows that each goes on."""
+
+_ACTIVITY: Final = [page.name for page in PAGES].index("Activity")
+
+KEYS: Final = (
+    *(
+        Key(
+            (str(number + 1),),
+            str(number + 1),
+            page.name,
+            partial(Console.show_page, number=number),
+        )
+        for number, page in enumerate(PAGES)
+    ),
+    Key(("tab",), "Tab", "next page", partial(Console.turn_page, pages=1)),
+    Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
+    Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
+    Key(("up", "k"), "Up, k", "previous row", partial(Console.move, rows=-1)),
+    Key(("page down",), "Page Down", "ten rows on", partial(Console.move, rows=_PAGE_OF_ROWS)),
+    Key(("page up",), "Page Up", "ten rows back", partial(Console.move, rows=-_PAGE_OF_ROWS)),
+    Key(("f",), "f", "activity, next kind", Console.filter_feed),
+    Key(("p",), "p", "pause the activity", Console.pause_feed),
+    Key(("c",), "c", "copy the chosen row", Console.copy),
+    Key(("t",), "t", "next theme", Console.change_theme),
+    Key(
+        ("a",),
+        "a",
+        "ASCII letters only",
+        partial(Console.toggle, choice="is_ascii"),
+    ),
+    Key(("m",), "m", "mouse on or off", Console.toggle_mouse),
+    Key(
+        ("b",),
+        "b",
+        "mute all but lockouts",
+        partial(Console.toggle, choice="is_muted"),
+    ),
+    Key(("?", "esc"), "?", "these keys", partial(Console.toggle, choice="is_help")),
+    Key(("q",), "q", "quit", Console.quit),
+)
+"""What each key does; the help is made of it."""
+
+_ACTS: Final = {name: key.act for key in KEYS for name in key.names}
 
 
 @implementer(ILogObserver)
@@ -195,56 +354,41 @@ class _FeedObserver:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``trader-console``; return its exit status."""
-    options = _parse(arguments)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("trader-console: this is a screen; it needs a terminal", file=sys.stderr)  # noqa: T201
+    options = parse_options(arguments)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if options.output == Output.SCREEN and not is_terminal:
+        _say("this is a screen; it needs a terminal, or --plain or --json")
         return 1
+    account_id = options.account
+    if account_id is None:
+        account_id = choose_account(options.state, input if is_terminal else None, _say)
+    if account_id is None:
+        return 2
     from twisted.internet import reactor  # noqa: PLC0415  # nothing may install one on import
 
-    plain = options.no_color or bool(os.environ.get("NO_COLOR"))
-    console = Console(options.account, options.url, options.state, reactor, plain=plain)
+    if options.output == Output.SCREEN:
+        _run_screen(account_id, options, reactor)
+    else:
+        run_lines(account_id, options, reactor)
+    return 0
+
+
+def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
+    settings = options.settings
+    look = Look(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse)
+    console = Console(
+        account_id, options.url, options.state, reactor, look, settings.hook, bell=settings.bell
+    )
     stdout, stderr = sys.stdout, sys.stderr
     globalLogBeginner.beginLoggingTo([_FeedObserver(console)], discardBuffer=True)
     try:
         console.run()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
-    return 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="trader-console", description="Watch a futures account live, in the terminal."
-    )
-    parser.add_argument("account", type=_account, help="account id, such as 123")
-    parser.add_argument(
-        "--url", type=_url, default=DEFAULT_URL, help="where riskd is [%(default)s]"
-    )
-    parser.add_argument(
-        "--state",
-        type=Path,
-        default=default_directory(),
-        metavar="DIR",
-        help="the state directory of riskd, for what is known without a connection [%(default)s]",
-    )
-    parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
-    return parser.parse_args(arguments)
-
-
-def _account(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) >= _ACCOUNT_IDS_END:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an account id; it must be a whole number"
-        )
-    return int(text)
-
-
-def _url(text: str) -> str:
-    try:
-        DaemonClient(0, lambda *_: None, text, reactor=object())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
+def _say(sentence: str) -> None:
+    print(f"trader-console: {sentence}", file=sys.stderr)  # noqa: T201  # nothing is drawn yet
 
 
 def _now() -> datetime:

@@ -15,11 +15,14 @@ import msgspec
 
 from riskd.account import AccountState, apply, is_repeat
 from riskd.events import (
+    DRY_RUN_NOTE,
     DaemonStatus,
     EnforcementAction,
     Event,
     LockoutCleared,
+    LockoutSet,
     MarketQuote,
+    Status,
     UnknownEventTypeError,
     from_fields,
 )
@@ -29,6 +32,9 @@ from trader.client import CONNECTION_STATUS
 from trader.text import sentence
 
 FLASH_SECONDS: Final = 5
+LIMITS_SECONDS: Final = 10
+"""How often the file is looked at for the limits in force, which no event tells of."""
+
 _REMEMBERED_LINES: Final = 500
 _NEVER_READ: Final = object()
 
@@ -58,7 +64,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar file_trouble: what is wrong with the file; empty when ``account`` lacks nothing for it.
     :ivar retry_in: seconds to the next try; ``None`` when none is due.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
-    :ivar is_dry_run: whether the daemon, when it was last heard, enforced nothing.
+    :ivar url: where the daemon is looked for.
+    :ivar dropped: how many messages could not be read.
+    :ivar is_dry_run: whether the daemon enforces nothing; ``None`` while it has not said.
+    :ivar file_as_of: when the file was written that was read last.
+    :ivar connected_at: when the connection was made that stands, or stood last.
+    :ivar connections: how many connections there have been.
+    :ivar events: how many events of the account and the daemon were received.
+    :ivar last_event: the type of the last of them.
+    :ivar last_event_at: when it came.
     :ivar lines: the activity feed, oldest first.
     :ivar flash: the line that flashes; ``None`` when none does.
     """
@@ -72,7 +86,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     file_trouble: str = ""
     retry_in: float | None = None
     gateway_name: str | None = None
-    is_dry_run: bool = False
+    url: str = ""
+    dropped: int = 0
+    is_dry_run: bool | None = None
+    file_as_of: datetime | None = None
+    connected_at: datetime | None = None
+    connections: int = 0
+    events: int = 0
+    last_event: str = ""
+    last_event_at: datetime | None = None
     lines: tuple[Line, ...] = ()
     flash: Line | None = None
 
@@ -85,6 +107,8 @@ class Session:
     :param changed: called when the view has changed; its argument tells whether more than quotes did.
     :param read: returns what the file says, or raises :exc:`riskd.journal.reader.StateFileError`.
     :param mark: returns what changes whenever the file does, and can be compared.
+    :param alarm: called with what was enforced and with each new lock, as the stream or the file told it;
+        not with what the file knew before anything else was known.
     """
 
     def __init__(
@@ -94,14 +118,16 @@ class Session:
         changed: Callable[[bool], None],
         read: Callable[[], Snapshot],
         mark: Callable[[], object],
+        alarm: Callable[[Event], object] = lambda _event: None,
     ) -> None:
         self._account_id = account_id
         self._now = now
         self._changed = changed
         self._read = read
         self._mark = mark
+        self._alarm = alarm
         self._mark_read: object = _NEVER_READ
-        self._was_connected = False
+        self._read_at: datetime | None = None
         self._outdated_status: DaemonStatus | None = None
         self._told: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
@@ -110,6 +136,8 @@ class Session:
         self,
         retry_in: float | None = None,
         gateway_name: str | None = None,
+        url: str = "",
+        dropped: int = 0,
         *,
         is_dry_run: bool = False,
     ) -> View:
@@ -117,6 +145,8 @@ class Session:
 
         :param retry_in: the client's seconds to its next try.
         :param gateway_name: what the client heard of the gateway; what the file says if it is ``None``.
+        :param url: where the client looks for the daemon.
+        :param dropped: how many messages the client could not read.
         :param is_dry_run: what the client heard of that.
         """
         view = self._view
@@ -132,16 +162,23 @@ class Session:
             daemon=None if status is self._outdated_status else status,
             retry_in=retry_in,
             gateway_name=view.gateway_name if gateway_name is None else gateway_name,
-            is_dry_run=is_dry_run,
+            is_dry_run=is_dry_run or view.is_dry_run,
+            url=url,
+            dropped=dropped,
             flash=flash,
         )
 
     def look(self) -> None:
         """Look at the file: without a connection, read it if it has changed.
 
-        As long as there is a connection its events are newer than any file.
+        As long as there is a connection its events are newer than any file; only which limits are in
+        force no event tells.
         """
-        if self._view.source is Source.LIVE or self._mark() == self._mark_read:
+        is_live = self._view.source is Source.LIVE
+        if (is_live and not self._is_time_for_limits()) or self._mark() == self._mark_read:
+            return
+        if is_live:
+            self._take_limits()
             return
         try:
             snapshot, account = self._load()
@@ -150,6 +187,23 @@ class Session:
         else:
             self._take_last_known(snapshot, account)
         self._changed(True)
+
+    def _is_time_for_limits(self) -> bool:
+        read_at, now = self._read_at, self._now()
+        # A clock that was set back must not put it off until it has caught up.
+        return read_at is None or not 0 <= (now - read_at).total_seconds() < LIMITS_SECONDS
+
+    def _take_limits(self) -> None:
+        try:
+            snapshot, account = self._load()
+        except StateFileError:
+            # What is known stays; without a connection its trouble would be told.
+            return
+        held_to = msgspec.structs.replace(self._view.account, limits=account.limits)
+        self._view = msgspec.structs.replace(
+            self._view, account=held_to, file_as_of=snapshot.as_of
+        )
+        self._changed(False)
 
     def take(self, event_type: str, data: dict[str, Any]) -> None:
         """Take what a client calls back with."""
@@ -168,21 +222,31 @@ class Session:
         before = self._view.account
         after = apply(before, event)
         now = self._now()
-        self._view = msgspec.structs.replace(self._view, account=after, known_at=now)
+        self._view = msgspec.structs.replace(
+            self._view,
+            account=after,
+            known_at=now,
+            events=self._view.events + 1,
+            last_event=event_type,
+            last_event_at=now,
+        )
         if isinstance(event.data, EnforcementAction):
             self._told.add(event.data)
         elif isinstance(event.data, DaemonStatus):
             self._outdated_status = None
+            self._note_dry_run(event.data)
         is_news = self._is_news(event, before, after)
         line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._add(line)
         if is_news or after is not before:
             self._changed(not isinstance(event.data, MarketQuote))
+        if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
+            self._alarm(event)
 
-    def note(self, text: str) -> None:
-        """Put a line of the program's own into the feed: something went wrong in it."""
-        self._add(Line(self._now(), text, "alert"))
+    def note(self, text: str, style: str = "alert") -> None:
+        """Put a line of the program's own into the feed; by default, something went wrong in it."""
+        self._add(Line(self._now(), text, style))
         self._changed(True)
 
     def _connected(self) -> None:
@@ -204,15 +268,20 @@ class Session:
             self._show(snapshot, account)
             # A daemon that has just let us in is not stopping: its predecessor was.
             self._outdated_status = account.daemon if is_stopping(account.daemon) else None
-        self._was_connected = True
-        self._view = msgspec.structs.replace(self._view, source=Source.LIVE, trouble="")
+        self._view = msgspec.structs.replace(
+            self._view,
+            source=Source.LIVE,
+            trouble="",
+            connected_at=now,
+            connections=self._view.connections + 1,
+        )
         self._add(Line(now, "Connected to daemon", "good"))
 
     def _not_connected(self, reason: str) -> None:
         was_live = self._view.source is Source.LIVE
         if was_live:
             self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
-        elif self._was_connected:
+        elif self._view.connections:
             # Why the connection was lost says more than that it is not back yet.
             return
         self._view = msgspec.structs.replace(self._view, trouble=sentence(reason))
@@ -225,7 +294,7 @@ class Session:
         :raises StateFileError: it cannot be read, or does not know the account.
         """
         # The mark goes first, so that a file which is replaced meanwhile is read again.
-        self._mark_read = self._mark()
+        self._mark_read, self._read_at = self._mark(), self._now()
         snapshot = self._read()
         account = snapshot.accounts.get(self._account_id)
         if account is None:
@@ -254,6 +323,8 @@ class Session:
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Begin from the file."""
         self._outdated_status = None
+        was_known = self._view.known_at is not None
+        before = set(self._view.account.lockouts.values())
         self._view = msgspec.structs.replace(
             self._view,
             account=account,
@@ -261,9 +332,21 @@ class Session:
             known_at=snapshot.as_of,
             file_trouble="",
             gateway_name=snapshot.gateway_name,
+            file_as_of=snapshot.as_of,
         )
+        if account.daemon is not None:
+            self._note_dry_run(account.daemon)
         for action in account.enforcement:
             self._tell(action)
+        for lock in account.lockouts.values():
+            if was_known and lock not in before:
+                self._alarm(Event(self._account_id, lock))
+
+    def _note_dry_run(self, status: DaemonStatus) -> None:
+        """Take note whether the daemon enforces; it says so when all is well, and only then."""
+        if status.status is Status.RUNNING:
+            is_dry_run = status.message.endswith(DRY_RUN_NOTE)
+            self._view = msgspec.structs.replace(self._view, is_dry_run=is_dry_run)
 
     def _tell(self, action: EnforcementAction) -> None:
         """Put into the feed, at its own time and once, what the file says was enforced."""

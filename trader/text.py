@@ -81,3 +81,19 @@ def printable(text: str) -> str:
         character if character.isprintable() else " " if character.isspace() else "?"
         for character in text
     )
+
+
+_PLAIN_LETTERS: Final = str.maketrans(
+    {
+        "─": "-", "│": "|", "╭": "+", "╮": "+", "╯": "+", "╰": "+", "·": ".", "█": "#", "░": ".",
+        "…": "~", "↑": "^", "↓": "v",
+    }
+)  # fmt: skip
+
+
+def ascii_only(text: str) -> str:
+    """Return ``text`` as :func:`printable` does, with an ASCII letter for every other one."""
+    if text.isascii():
+        return printable(text)
+    drawn = printable(text).translate(_PLAIN_LETTERS)
+    return drawn.encode("ascii", "replace").decode()

@@ -1,12 +1,19 @@
-"""Lines of styled text: table rows, and lines with two ends."""
+"""Lines of styled text: titles, table rows, wrapped sentences, and lines beside each other."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Hashable, Sequence
 from decimal import Decimal
+from itertools import zip_longest
+from typing import Final
+
+from trader.text import printable
 
 Markup = list[tuple[Hashable, str] | str]
 """One line of text in styles, as urwid takes it."""
+
+_GAP: Final = "  "
 
 
 def signed_style(amount: Decimal) -> str:
@@ -25,12 +32,58 @@ def row(cells: Sequence[tuple[str, str, int]]) -> Markup:
     return line
 
 
+def title(head: str, width: int, aside: str = "") -> Markup:
+    """Return the title of a panel, a rule to the edge, and ``aside`` at its end if there is room."""
+    end = f" {aside}" if aside and len(head) + len(aside) + 4 <= width else ""
+    rule = max(0, width - len(head) - len(end) - 1)
+    line: Markup = [("title", head), ("dim", f" {'─' * rule}{end}")]
+    return line
+
+
+def wrapped(style: str, text: str, width: int, most: int = 2) -> list[Markup]:
+    """Return ``text`` in full-width lines, ``most`` of them at the most; none for no text."""
+    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=most, placeholder="…")
+    return [[(style, f" {line} ".ljust(width))] for line in lines]
+
+
 def spread(left: Markup, right: Markup, width: int) -> Markup:
     """Return a line with ``left`` and ``right`` at its ends."""
     gap = max(1, width - length(left) - length(right))
     return [*left, " " * gap, *right]
 
 
+def beside(left: list[Markup], right: list[Markup], left_width: int) -> list[Markup]:
+    """Return two blocks of lines next to each other, the left one exactly so many columns wide."""
+    empty: Markup = []
+    return [
+        [*clipped(one, left_width), _GAP, *other]
+        for one, other in zip_longest(left, right, fillvalue=empty)
+    ]
+
+
+def clipped(line: Markup, width: int) -> Markup:
+    """Return a line of exactly ``width`` characters."""
+    room, found = width, Markup()
+    for part in line:
+        text = part if isinstance(part, str) else part[1]
+        shown = text[:room]
+        found.append(shown if isinstance(part, str) else (part[0], shown))
+        room -= len(shown)
+    if room:
+        found.append(" " * room)
+    return found
+
+
 def length(line: Markup) -> int:
     """Return how many characters a line has."""
-    return sum(len(part if isinstance(part, str) else part[1]) for part in line)
+    return len(written(line))
+
+
+def written(line: Markup) -> str:
+    """Return what a line says, without styles."""
+    return "".join([part if isinstance(part, str) else part[1] for part in line])
+
+
+def plain(line: Markup) -> str:
+    """Return what a line says, without styles and with one blank for several."""
+    return " ".join(written(line).split())

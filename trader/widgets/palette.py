@@ -1,23 +1,92 @@
-"""Styles by name, and what they look like."""
+"""Styles by name, and what they look like in each theme.
+
+Colors never say anything alone: a sign or a word stands beside each.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-PaletteEntry = tuple[str, str, str, str]
-"""Name, foreground, background, and what takes their place where there are no colors: there words and
-signs carry everything, and standing out is all that is left."""
+_Theme = tuple[tuple[str | None, str, str], ...]
+"""Name, foreground and background of each style; the one without a name is what lies under all."""
 
-DARK: Final[tuple[PaletteEntry, ...]] = (
-    ("text", "light gray", "default", "default"),
-    ("dim", "dark gray", "default", "default"),
-    ("title", "light cyan", "default", "underline"),
-    ("strong", "white,bold", "default", "bold"),
-    ("gain", "light green", "default", "default"),
-    ("loss", "light red", "default", "bold"),
-    ("good", "black", "dark green", "standout"),
-    ("alert", "white,bold", "dark red", "bold,standout"),
-    ("warning", "black", "brown", "standout"),
-    ("bar", "white", "dark blue", "standout"),
-    ("practice", "black,bold", "brown", "bold,standout"),
+PaletteEntry = tuple[str | None, str, str, str]
+"""Name, foreground and background of a style, and what takes their place where there are no colors."""
+
+_DARK: Final[_Theme] = (
+    ("text", "light gray", "default"),
+    ("dim", "dark gray", "default"),
+    ("title", "light cyan", "default"),
+    ("strong", "white,bold", "default"),
+    ("gain", "light green", "default"),
+    ("loss", "light red", "default"),
+    ("caution", "yellow", "default"),
+    ("good", "black", "dark green"),
+    ("alert", "white,bold", "dark red"),
+    ("warning", "black", "brown"),
+    ("bar", "white", "dark blue"),
+    ("practice", "black,bold", "brown"),
+    ("select", "black", "light gray"),
 )
+_LIGHT: Final[_Theme] = (
+    ("text", "black", "white"),
+    ("dim", "dark gray", "white"),
+    ("title", "dark blue", "white"),
+    ("strong", "black,bold", "white"),
+    ("gain", "dark green", "white"),
+    ("loss", "dark red,bold", "white"),
+    ("caution", "brown,bold", "white"),
+    ("good", "white,bold", "dark green"),
+    ("alert", "white,bold", "dark red"),
+    ("warning", "black", "yellow"),
+    ("bar", "white,bold", "dark blue"),
+    ("practice", "black,bold", "yellow"),
+    ("select", "white", "dark gray"),
+    (None, "black", "white"),
+)
+# Blue and orange stay apart for every common kind of color blindness, as red and green do not.
+# Source: the palette of Okabe and Ito, "Color Universal Design", 2008, in the nearest basic colors.
+_COLORBLIND: Final[_Theme] = (
+    ("text", "light gray", "default"),
+    ("dim", "dark gray", "default"),
+    ("title", "white,underline", "default"),
+    ("strong", "white,bold", "default"),
+    ("gain", "light blue", "default"),
+    ("loss", "yellow,bold", "default"),
+    ("caution", "brown", "default"),
+    ("good", "white,bold", "dark blue"),
+    ("alert", "black,bold", "yellow"),
+    ("warning", "black", "brown"),
+    ("bar", "white", "dark gray"),
+    ("practice", "black,bold", "brown"),
+    ("select", "black", "light gray"),
+)
+# Without colors words and signs carry everything, and standing out is all that is left.
+_SETTINGS: Final = {
+    "title": "underline",
+    "strong": "bold",
+    "loss": "bold",
+    "caution": "bold",
+    "good": "standout",
+    "alert": "bold,standout",
+    "warning": "standout",
+    "bar": "standout",
+    "practice": "bold,standout",
+    "select": "standout",
+}
+_COLORLESS: Final[_Theme] = tuple((name, "default", "default") for name, *_ in _DARK)
+
+MONO: Final = "mono"
+
+
+def _with_settings(theme: _Theme) -> tuple[PaletteEntry, ...]:
+    return tuple((*entry, _SETTINGS.get(entry[0] or "", "default")) for entry in theme)
+
+
+THEMES: Final = {
+    "dark": _with_settings(_DARK),
+    "light": _with_settings(_LIGHT),
+    "colorblind": _with_settings(_COLORBLIND),
+    MONO: _with_settings(_COLORLESS),
+}
+"""The themes by name; :data:`MONO` is for a terminal that is told to have no colors."""

@@ -1,9 +1,7 @@
-"""The panels: each turns a view into lines of styled text, and knows nothing else."""
+"""The panels of the overview: each turns a view into lines of styled text, and knows nothing else."""
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -16,9 +14,9 @@ from riskd.events import (
     OrderSide,
     OrderType,
     PositionType,
-    Status,
 )
 from trader.activity import (
+    Line,
     average_price,
     contract_name,
     contract_price,
@@ -26,131 +24,82 @@ from trader.activity import (
     position_side,
     side_name,
 )
-from trader.session import Source, View, is_stopping
-from trader.text import UNKNOWN, age, clock, countdown, money, printable, until
-from trader.widgets.markup import Markup, row, signed_style, spread
+from trader.quotes import STALE_SECONDS, is_fresh, quote_age, silence
+from trader.session import Source, View
+from trader.text import UNKNOWN, age, clock, money
+from trader.widgets.markup import Markup, row, signed_style, title
+from trader.widgets.shades import count, freshness, shade
 
 Panel = Callable[[View, datetime, int], list[Markup]]
 """Takes a view, the time and a width in columns; returns lines."""
 
-_STALE_SECONDS: Final = 5
-_SILENT_SECONDS: Final = 30
-_LINES_FOR_FILE_TROUBLE: Final = 3
-"""Its sentence names a path, and says after it what to do."""
+_NOT_YET: Final = "not connected yet; twistd -n riskd starts the daemon"
 
-
-def header(view: View, now: datetime, width: int) -> list[Markup]:
-    """Account, gateway, whether it is a dry run, connection and time of day."""
-    left: Markup = [("bar", f" riskd  account {view.account.account_id} ")]
-    if view.gateway_name is not None:
-        is_practice = view.gateway_name == "practice"
-        left.append(("practice" if is_practice else "bar", f" {view.gateway_name.upper()} "))
-    if view.is_dry_run:
-        left.append(("warning", " DRY RUN "))
-    daemon = view.daemon
-    if view.source is Source.LIVE:
-        is_fine = daemon is None or daemon.status is Status.RUNNING
-        state = (
-            ("good", " LIVE ") if daemon is None or is_fine else ("alert", f" {daemon.status} ")
-        )
-    elif view.retry_in is None:
-        state = ("alert", " CONNECTING ")
-    else:
-        state = ("alert", f" NEXT TRY IN {max(0, math.ceil(view.retry_in))} s ")
-    return [
-        [
-            ("bar", part) if isinstance(part, str) else part
-            for part in spread(left, [state, ("bar", f" {clock(now)} ")], width)
-        ]
-    ]
-
-
-def banner(view: View, now: datetime, width: int) -> list[Markup]:
-    """What must not be missed: no connection, no file, a lockout, a daemon in trouble; what flashes.
-
-    The line for what flashes is always there, so that nothing below it jumps.
-    """
-    lines: list[Markup] = []
-    if view.source is not Source.LIVE:
-        lines += wrapped("alert", view.trouble or "Connecting to daemon", width)
-    if view.source is Source.LAST_KNOWN:
-        lines += wrapped("warning", f"Last known state, {_when(view.known_at, now)}", width)
-    lines += wrapped("warning", view.file_trouble, width, _LINES_FOR_FILE_TROUBLE)
-    lockout = view.account.lockout
-    if lockout is not None:
-        if lockout.locked_until is None:
-            end = "until an operator unlocks it"
-        else:
-            left = countdown((lockout.locked_until - now).total_seconds())
-            end = f"until {until(lockout.locked_until, now)} ({left} left)"
-        lines += wrapped("alert", f"LOCKED OUT {end}: {lockout.reason}", width)
-    daemon = view.daemon
-    if daemon is not None and daemon.status is Status.ERROR:
-        # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
-        lines += wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
-    if is_stopping(daemon) and view.source is Source.LIVE:
-        lines += wrapped("alert", "The daemon is stopping", width)
-    flash = view.flash
-    return lines + (wrapped(flash.style, flash.text, width) if flash is not None else [[]])
+_WIDE: Final = 80
+"""From so many columns on there is room for every figure of a row."""
 
 
 def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     if view.source is Source.NOTHING:
-        return [_title("P&L", "", width), [("dim", f"{UNKNOWN}  not connected yet")]]
+        return [title("P&L", width), [("dim", f"{UNKNOWN}  {_NOT_YET}")]]
     since = view.seen_since
-    title = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
+    head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
-    figures: Markup = []
-    is_fresh = all(_is_fresh(view, position, now) for position in account.open_positions)
-    for name, amount, is_certain in (
-        ("Realized", account.realized_pnl, True),
-        ("Unrealized", unrealized.amount, is_fresh),
-        ("Total", total, is_fresh),
-    ):
-        figures += [("dim", f"{name} "), _amount(view, amount, is_certain=is_certain), "   "]
-    figures += [("dim", "Trades "), (_style(view, "strong"), str(account.trade_count))]
+    held = account.open_positions
+    is_certain = all(is_fresh(account, position.contract_id, now) for position in held)
+    figures = [
+        _figure(view, "Realized", account.realized_pnl, is_certain=True),
+        _figure(view, "Unrealized", unrealized.amount, is_certain=is_certain),
+        _figure(view, "Total", total, is_certain=is_certain),
+    ]
+    trades: Markup = [("dim", "Trades "), (shade(view, "strong"), str(account.trade_count))]
     if unrealized.unknown:
-        figures += [("dim", f"  ({unrealized.unknown})")]
-    return [_title(title, "", width), figures]
+        trades.append(("dim", f"  ({unrealized.unknown})"))
+    moments = [trade.timestamp for trade in account.trades.values()]
+    top = title(head, width, freshness(view, [*moments, *_quoted(view, held)], now))
+    if width >= _WIDE:
+        return [top, [*figures[0], *figures[1], *figures[2], *trades]]
+    return [top, [*figures[0], *figures[1]], [*figures[2], *trades]]
 
 
 def positions(view: View, now: datetime, width: int) -> list[Markup]:
     """Open positions with their P&L at the last price."""
     held = view.account.open_positions
     contracts = sum(position.size for position in held)
-    count = (
-        _count(view, contracts)
+    number = (
+        count(view, contracts)
         if len(held) == contracts
         else f"({len(held)}, {contracts} contracts)"
     )
-    lines = [_title("Positions", count, width)]
-    for position in held:
-        value = _open_pnl(view, position, now)
-        quote = view.account.quotes.get(position.contract_id)
-        is_fresh = _is_fresh(view, position, now)
-        style = signed_style(value.amount or Decimal(0)) if is_fresh else "dim"
-        shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
-        last = contract_price(view.account, position.contract_id, quote.last) if quote else UNKNOWN
-        average = average_price(view.account, position)
-        lines.append(
-            row(
-                [
-                    (_style(view, "strong"), contract_name(view.account, position.contract_id), 8),
-                    (_style(view, "text"), position_side(position), 5),
-                    (_style(view, "text"), str(position.size), -3),
-                    ("dim", "avg", 3),
-                    (_style(view, "text"), average, -10),
-                    ("dim", "last", 4),
-                    (_style(view, "text"), last, -10),
-                    (_style(view, style), shown, -20),
-                    _protection(view, position),
-                ]
-            )
-        )
-    return lines
+    moments = [position.updated_at for position in view.account.positions.values()]
+    lines = [title(f"Positions {number}", width, freshness(view, moments, now))]
+    return lines + [_position(view, position, now, width) for position in held]
+
+
+def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> Markup:
+    account = view.account
+    value = _open_pnl(view, position, now)
+    quote = account.quotes.get(position.contract_id)
+    is_certain = is_fresh(account, position.contract_id, now)
+    style = signed_style(value.amount or Decimal(0)) if is_certain else "dim"
+    shown = money(value.amount) if value.amount is not None else f"{UNKNOWN} {value.unknown}"
+    last = contract_price(account, position.contract_id, quote.last) if quote else UNKNOWN
+    entry = [("dim", "avg", 3), (shade(view, "text"), average_price(account, position), -10)]
+    return row(
+        [
+            (shade(view, "strong"), contract_name(account, position.contract_id), 8),
+            (shade(view, "text"), position_side(position), 5),
+            (shade(view, "text"), str(position.size), -3),
+            *(entry if width >= _WIDE else []),
+            *([("dim", "last", 4)] if width >= _WIDE else []),
+            (shade(view, "text"), last, -10),
+            (shade(view, style), shown, -20),
+            _protection(view, position),
+        ]
+    )
 
 
 def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, int]:
@@ -165,13 +114,16 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
     )
     if stopped >= position.size:
         return ("dim", "stop", 7)
-    return (_style(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
+    return (shade(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
 
 
-def orders(view: View, _now: datetime, width: int) -> list[Markup]:
+def orders(view: View, now: datetime, width: int) -> list[Markup]:
     """Working orders."""
     working = view.account.working_orders
-    lines = [_title("Working orders", _count(view, len(working)), width)]
+    # An order that has ended is news of this panel, too.
+    moments = [*(order.updated_at for order in working), *view.account.final_orders.values()]
+    head = f"Working orders {count(view, len(working))}"
+    lines = [title(head, width, freshness(view, moments, now))]
     for order in working:
         prices = [
             contract_price(view.account, order.contract_id, value)
@@ -182,10 +134,10 @@ def orders(view: View, _now: datetime, width: int) -> list[Markup]:
         lines.append(
             row(
                 [
-                    (_style(view, "strong"), contract_name(view.account, order.contract_id), 10),
-                    (_style(view, "text"), side_name(order.side), 5),
-                    (_style(view, "text"), str(order.size), -4),
-                    (_style(view, "text"), terms, max(40, width - 30)),
+                    (shade(view, "strong"), contract_name(view.account, order.contract_id), 10),
+                    (shade(view, "text"), side_name(order.side), 5),
+                    (shade(view, "text"), str(order.size), -4),
+                    (shade(view, "text"), terms, max(38, width - 30)),
                 ]
             )
         )
@@ -195,59 +147,58 @@ def orders(view: View, _now: datetime, width: int) -> list[Markup]:
 def quotes(view: View, now: datetime, width: int) -> list[Markup]:
     """The market of each contract, and how old each quote is."""
     known = sorted(view.account.quotes.values(), key=lambda quote: quote.contract_id)
-    lines = [_title("Quotes", _count(view, len(known)), width)]
-    for quote in known:
-        seconds = _age(quote, now)
-        prices = [
-            contract_price(view.account, quote.contract_id, value)
-            for value in (quote.bid, quote.ask, quote.last)
-        ]
-        # What is last known stands, dimmed and with its age; of a market that is live, silence is news.
-        is_silent = view.source is Source.LIVE and seconds > _SILENT_SECONDS
-        if is_silent:
-            prices = [UNKNOWN] * len(prices)
-        is_fresh = seconds <= _STALE_SECONDS
-        # Quotes that nobody watches end with the position or the order that they were for.
-        is_over = is_silent and not view.account.holds_or_works(quote.contract_id)
-        style = _style(view, "text" if is_fresh else "dim")
-        told = (
-            f"no quote for {age(seconds)}"
-            if is_silent
-            else age(seconds)
-            if is_fresh
-            else f"stale {age(seconds)}"
-        )
-        lines.append(
-            row(
-                [
-                    (_style(view, "strong"), contract_name(view.account, quote.contract_id), 10),
-                    ("dim", "bid", 3),
-                    (style, prices[0], -11),
-                    ("dim", "ask", 3),
-                    (style, prices[1], -11),
-                    ("dim", "last", 4),
-                    (style, prices[2], -11),
-                    ("dim" if is_fresh or is_over else "warning", told, 19),
-                ]
-            )
-        )
-    return lines
+    head = f"Quotes {count(view, len(known))}"
+    moments = [quote.timestamp for quote in known]
+    lines = [title(head, width, freshness(view, moments, now))]
+    return lines + [_quote(view, quote, now, width) for quote in known]
 
 
-def activity(view: View, _now: datetime, width: int) -> list[Markup]:
+def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> Markup:
+    seconds = quote_age(quote, now)
+    account = view.account
+    prices = [
+        contract_price(account, quote.contract_id, value)
+        for value in (quote.bid, quote.ask, quote.last)
+    ]
+    # What is last known stands, dimmed and with its age; of a market that is live, silence is news.
+    is_silent = view.source is Source.LIVE and silence(account, quote.contract_id, now) is not None
+    if is_silent:
+        prices = [UNKNOWN] * len(prices)
+    is_new = seconds <= STALE_SECONDS
+    told = f"no quote for {age(seconds)}" if is_silent else age(seconds)
+    if not is_silent and not is_new:
+        told = f"stale {age(seconds)}"
+    style = shade(view, "text" if is_new else "dim")
+    cells: list[tuple[str, str, int]] = [
+        (shade(view, "strong"), contract_name(account, quote.contract_id), 8)
+    ]
+    for name, price in zip(("bid", "ask", "last"), prices, strict=True):
+        if width >= _WIDE:
+            cells += [("dim", name, len(name)), (style, price, -11)]
+        else:
+            cells.append((style, price, -10))
+    # Quotes that nobody watches end with the position or the order that they were for.
+    is_over = is_silent and not account.holds_or_works(quote.contract_id)
+    told_style = "dim" if is_new or is_over else "warning"
+    return row([*cells, (told_style, told, 19 if width >= _WIDE else 17)])
+
+
+def activity(view: View, now: datetime, width: int) -> list[Markup]:
     """What happened, newest first."""
-    lines = [_title("Activity", "", width)]
-    lines.extend(
-        [("dim", f"{clock(line.at)} "), (line.style, line.text)] for line in reversed(view.lines)
-    )
-    return lines
+    head = title("Activity", width, freshness(view, [line.at for line in view.lines[-1:]], now))
+    return [head, *(feed_line(line) for line in reversed(view.lines))]
+
+
+def feed_line(line: Line) -> Markup:
+    """Return a line of the feed."""
+    return [("dim", f"{clock(line.at)} "), (line.style, line.text)]
 
 
 def _open_pnl(view: View, position: GatewayUserPosition, now: datetime) -> OpenPnl:
     """Return a position's P&L; unknown when the market has been silent for too long to say so."""
-    quote = view.account.quotes.get(position.contract_id)
-    if view.source is Source.LIVE and quote is not None and _age(quote, now) > _SILENT_SECONDS:
-        return OpenPnl(None, f"no quote for {age(_age(quote, now))}")
+    silent = silence(view.account, position.contract_id, now)
+    if view.source is Source.LIVE and silent is not None:
+        return OpenPnl(None, f"no quote for {age(silent)}")
     return position_pnl(view.account, position)
 
 
@@ -261,48 +212,14 @@ def _unrealized(view: View, now: datetime) -> OpenPnl:
     return OpenPnl(total)
 
 
-def _is_fresh(view: View, position: GatewayUserPosition, now: datetime) -> bool:
-    """Tell whether the position's P&L is that of a moment ago."""
-    quote = view.account.quotes.get(position.contract_id)
-    return quote is not None and _age(quote, now) <= _STALE_SECONDS
+def _quoted(view: View, held: tuple[GatewayUserPosition, ...]) -> list[datetime]:
+    """Return when what is held was quoted."""
+    known = [view.account.quotes.get(position.contract_id) for position in held]
+    return [quote.timestamp for quote in known if quote is not None]
 
 
-def _age(quote: MarketQuote, now: datetime) -> float:
-    return (now - quote.timestamp).total_seconds()
-
-
-def _when(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "of unknown age"
-    return f"{clock(moment)}, {age((now - moment).total_seconds())} ago"
-
-
-def wrapped(style: str, text: str, width: int, most: int = 2) -> list[Markup]:
-    """Return ``text`` in full-width lines, ``most`` of them at the most; none for no text."""
-    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=most, placeholder="…")
-    return [[(style, f" {line} ".ljust(width))] for line in lines]
-
-
-def _title(text: str, aside: str, width: int) -> Markup:
-    head = f"{text} {aside}".strip()
-    return [("title", head), ("dim", " " + "─" * max(0, width - len(head) - 1))]
-
-
-def _count(view: View, number: int) -> str:
-    """Return how many there are; without the file, that none was seen is all one can say."""
-    if number:
-        return f"({number})"
-    if view.source is Source.NOTHING:
-        return "(not connected yet)"
-    return "(none)" if view.seen_since is None else "(none seen)"
-
-
-def _amount(view: View, amount: Decimal | None, *, is_certain: bool) -> tuple[str, str]:
+def _figure(view: View, name: str, amount: Decimal | None, *, is_certain: bool) -> Markup:
     if amount is None:
-        return ("dim", UNKNOWN)
-    return (_style(view, signed_style(amount)) if is_certain else "dim", money(amount))
-
-
-def _style(view: View, style: str) -> str:
-    """Return ``style`` while the numbers are live, and a dimmed one when they are not."""
-    return style if view.source is Source.LIVE else "dim"
+        return [("dim", f"{name} "), ("dim", UNKNOWN), "   "]
+    style = shade(view, signed_style(amount)) if is_certain else "dim"
+    return [("dim", f"{name} "), (style, money(amount)), "   "]

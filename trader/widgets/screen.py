@@ -1,41 +1,51 @@
-"""The screen: panels under each other, as many lines of each as there is room for."""
+"""The screen: top, page and foot, on whatever size the terminal has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import urwid
 
+from trader.look import Look
 from trader.session import View
-from trader.text import printable
-from trader.widgets import panels
-from trader.widgets.markup import Markup
+from trader.text import ascii_only, printable
+from trader.widgets import top
+from trader.widgets.canvas import paint
+from trader.widgets.markup import Markup, beside, length, title, wrapped
+from trader.widgets.pages import PAGES, body
 
-MIN_COLUMNS: Final = 80
+MIN_COLUMNS: Final = 60
+MIN_ROWS: Final = 14
 
-_TABLES: Final = (panels.positions, panels.orders, panels.quotes)
-_LINES_FOR_ACTIVITY: Final = 4
 _FOOTER_ROWS: Final = 1
 
 
 class Screen(urwid.Widget):
-    """Draws a view on whatever size the terminal has.
+    """Draws a view as it is looked at.
 
     :param view: gives the view of this moment.
+    :param look: gives what the trader has chosen to see.
     :param now: gives the time of day, aware.
-    :param footer: the last line.
+    :param keys: the keys and what they do, for the help.
     """
 
     _sizing = frozenset([urwid.Sizing.BOX])
     _selectable = True
 
-    def __init__(self, view: Callable[[], View], now: Callable[[], datetime], footer: str) -> None:
+    def __init__(
+        self,
+        view: Callable[[], View],
+        look: Callable[[], Look],
+        now: Callable[[], datetime],
+        keys: Sequence[tuple[str, str]],
+    ) -> None:
         super().__init__()
         self._view = view
+        self._look = look
         self._now = now
-        self._footer = footer
+        self._keys = keys
 
     def redraw(self) -> None:
         """Forget what was drawn: the view has changed."""
@@ -48,65 +58,88 @@ class Screen(urwid.Widget):
     def render(self, size: tuple[int, int], focus: bool = False) -> urwid.Canvas:  # type: ignore[override]  # noqa: ARG002
         """Return the picture of the view."""
         columns, rows = size
-        lines = compose(self._view(), self._now(), columns, rows - _FOOTER_ROWS)
-        lines.append([("dim", self._footer)])
-        return _canvas(lines[:rows], columns, rows)
+        look = self._look()
+        lines = compose(self._view(), look, self._now(), columns, rows, self._keys)
+        letters = ascii_only if look.is_ascii else printable
+        return paint(lines, columns, rows, letters)
 
 
-def compose(view: View, now: datetime, columns: int, rows: int) -> list[Markup]:
+def compose(
+    view: View,
+    look: Look,
+    now: datetime,
+    columns: int,
+    rows: int,
+    keys: Sequence[tuple[str, str]] = (),
+) -> list[Markup]:
     """Return exactly ``rows`` lines that show as much of ``view`` as fits.
 
-    On a narrow screen there are no figures at all: one that is cut is a wrong one.
+    On a screen that is too small there are no figures at all: one that is cut is a wrong one.
     """
-    top = panels.header(view, now, columns) + panels.banner(view, now, columns)
-    if columns < MIN_COLUMNS:
-        too_few = f"{columns} columns are too few for figures; {MIN_COLUMNS} are needed"
-        top += panels.wrapped("strong", too_few, columns)
-        return (top + [[] for _ in range(rows)])[:rows]
-    top += panels.pnl(view, now, columns)
-    tables = [panel(view, now, columns) for panel in _TABLES]
-    heights = _share(rows - len(top) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
-    for table, height in zip(tables, heights, strict=True):
-        top += _cut(table, height)
-    left = max(0, rows - len(top))
-    lines = top + panels.activity(view, now, columns)[:left]
-    return (lines + [[] for _ in range(rows)])[:rows]
+    lines = top.header(view, now, columns) + top.banner(view, now, columns)
+    room = rows - len(lines) - _FOOTER_ROWS
+    if columns < MIN_COLUMNS or rows < MIN_ROWS:
+        least = f"{MIN_COLUMNS}x{MIN_ROWS}"
+        too_small = f"{columns}x{rows} is too small for figures; {least} is the least"
+        lines += wrapped("strong", too_small, columns)
+    elif look.is_help:
+        lines += _help(keys, columns, room)
+    else:
+        lines += body(view, look, now, columns, room)
+    filled = (lines + [[] for _ in range(rows)])[: max(0, rows - _FOOTER_ROWS)]
+    return [*filled, footer(look, columns)][:rows]
 
 
-def _share(room: int, wanted: list[int]) -> list[int]:
-    """Give out ``room`` lines, one at a time and in turn, to those that want more."""
-    given = [0] * len(wanted)
-    while room > 0 and given != wanted:
-        for index, wish in enumerate(wanted):
-            if given[index] < wish and room > 0:
-                given[index] += 1
-                room -= 1
-    return given
+def footer(look: Look, columns: int) -> Markup:
+    """Return the pages by their keys, the one that is looked at among them marked, and how to get help."""
+    end: Markup = [("dim", _state(look)), ("dim", "? help  q quit")]
+    for names in _tabs(look):
+        if length(names) + length(end) < columns:
+            return [*names, " " * (columns - length(names) - length(end)), *end]
+    return [("dim", "? help  q quit".rjust(columns)[:columns])]
 
 
-def _cut(table: list[Markup], height: int) -> list[Markup]:
-    """Return ``height`` lines of ``table``; the last one says how many are missing.
-
-    A single line is the title, which says how many there are.
-    """
-    if len(table) <= height or height <= 1:
-        return table[: max(0, height)]
-    missing = len(table) - height + 1
-    return [*table[: height - 1], [("dim", f"  ... and {missing} more")]]
-
-
-def _canvas(lines: list[Markup], columns: int, rows: int) -> urwid.Canvas:
-    widget = urwid.Filler(
-        urwid.Pile([(urwid.PACK, urwid.Text(_markup(line), wrap=urwid.CLIP)) for line in lines]),
-        valign=urwid.TOP,
-    )
-    return urwid.CompositeCanvas(widget.render((columns, rows)))
+def page_at(look: Look, columns: int, column: int) -> int | None:
+    """Return the number of the page whose name stands in a column of the foot."""
+    begin = 0
+    names = footer(look, columns)
+    for number in range(min(len(PAGES), len(names))):
+        width = len(names[number][1])
+        if begin <= column < begin + width:
+            return number
+        begin += width
+    return None
 
 
-def _markup(line: Markup) -> Any:
-    # Reasons and messages come from elsewhere; here is the one way to the terminal.
-    parts: Markup = [
-        printable(part) if isinstance(part, str) else (part[0], printable(part[1]))
-        for part in line
+def _tabs(look: Look) -> Iterator[Markup]:
+    """Yield the pages' names, the longest first."""
+    yield [_tab(number, page.name, look) for number, page in enumerate(PAGES)]
+    yield [_tab(number, page.short, look) for number, page in enumerate(PAGES)]
+    yield [
+        _tab(number, page.name if number == look.page else "", look)
+        for number, page in enumerate(PAGES)
     ]
-    return parts or ""
+
+
+def _tab(number: int, name: str, look: Look) -> tuple[str, str]:
+    label = f"{number + 1} {name}".strip()
+    return ("select", f"[{label}]") if number == look.page else ("dim", f" {label} ")
+
+
+def _state(look: Look) -> str:
+    """Return the choices that change what is told, as words."""
+    words = [
+        ("muted", look.is_muted),
+        ("mouse", look.has_mouse),
+        ("paused", look.paused is not None),
+    ]
+    return "".join(f"{word}  " for word, is_so in words if is_so)
+
+
+def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[Markup]:
+    """Return the keys, in two columns where one would be too long."""
+    lines: list[Markup] = [[("strong", f" {key:<10}"), ("text", told)] for key, told in keys]
+    if len(lines) >= rows:
+        half = (len(lines) + 1) // 2
+        lines = beside(lines[:half], lines[half:], columns // 2)
+    return [title("Keys", columns), *lines][:rows]

@@ -1,0 +1,107 @@
+"""Which captures there are, and what each of them is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import urwid
+
+from tests.golden.replay import STATES, Replay
+from tests.golden.svg import svg
+from trader.widgets.pages import PAGES
+from trader.widgets.palette import MONO, THEMES
+
+SCREENS: Final = Path(__file__).parent / "screens"
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
+
+SIZES: Final = ((80, 24), (120, 40), (60, 20))
+_PAGES_OF: Final = {
+    "three-positions": ("Trades",),
+    "near-a-limit": ("Trades", "Limits"),
+    "cooldown": ("Lockouts",),
+    "daily-lock": ("Lockouts", "Activity", "Trades"),
+    "permanent-lock": ("Lockouts", "Limits"),
+    "reconnecting": ("Connection",),
+    "quiet-market": ("Connection",),
+    "last-known-state": ("Limits", "Lockouts"),
+}
+_PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
+    ("overview", "three-positions", 120, 34, {}),
+    ("near-a-limit", "near-a-limit", 80, 24, {}),
+    ("trades", "near-a-limit", 80, 24, {"page": 1}),
+    ("limits", "near-a-limit", 100, 16, {"page": 2}),
+    ("lockouts", "daily-lock", 80, 26, {"page": 3}),
+    ("activity", "daily-lock", 80, 24, {"page": 4}),
+    ("connection", "reconnecting", 80, 20, {"page": 5}),
+    ("last-known-state", "last-known-state", 80, 24, {}),
+    ("light", "daily-lock", 80, 24, {"theme": "light"}),
+    ("colorblind", "three-positions", 80, 24, {"theme": "colorblind"}),
+    ("narrow", "three-positions", 60, 20, {}),
+    ("keys", "quiet-market", 80, 24, {"is_help": True}),
+)
+
+
+@contextmanager
+def in_utc() -> Iterator[None]:
+    """Let local time be UTC, wherever this runs."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        del os.environ["TZ"]
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def captures() -> Iterator[tuple[Path, str]]:
+    """Yield each file that there must be, and what must be in it."""
+    with in_utc():
+        replays = {path.stem: Replay(path) for path in sorted(STATES.glob("*.jsonl"))}
+        for name, replay in replays.items():
+            yield from _of_state(name, replay)
+        for name, state, columns, rows, choices in _PICTURES:
+            canvas = replays[state].render(columns, rows, **choices)
+            yield PICTURES / f"{name}.svg", svg(canvas, THEMES[choices.get("theme", "dark")])
+
+
+def _of_state(name: str, replay: Replay) -> Iterator[tuple[Path, str]]:
+    for columns, rows in SIZES:
+        canvas = replay.render(columns, rows)
+        yield SCREENS / f"{name}-{columns}x{rows}.txt", _text(canvas)
+    canvas = replay.render(80, 24, is_ascii=True)
+    yield SCREENS / f"{name}-80x24-ascii.txt", _text(canvas)
+    for theme in THEMES:
+        yield SCREENS / f"{name}-80x24-{theme}.txt", _styled(replay.render(80, 24), theme)
+    for page in _PAGES_OF.get(name, ()):
+        number = [one.name for one in PAGES].index(page)
+        canvas = replay.render(80, 24, page=number)
+        yield SCREENS / f"{name}-{page.lower()}-80x24.txt", _text(canvas)
+
+
+def _text(canvas: urwid.Canvas) -> str:
+    return "".join(f"{row.decode().rstrip()}\n" for row in canvas.text)
+
+
+def _styled(canvas: urwid.Canvas, theme: str) -> str:
+    """Return what each run of characters looks like: colors, or settings where there are none."""
+    looks = {
+        name: settings if theme == MONO else f"{foreground} on {background}"
+        for name, foreground, background, settings in THEMES[theme]
+    }
+    rows = []
+    for row in canvas.content():
+        runs = [
+            f"{{{looks.get(style, '')}}}{text.decode()}"
+            for style, _, text in row
+            if text.strip() or style is not None
+        ]
+        rows.append("".join(runs).rstrip())
+    return "\n".join(rows) + "\n"

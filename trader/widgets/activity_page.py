@@ -1,0 +1,28 @@
+"""The feed: everything that happened, of one kind if that is wanted, and still while it is paused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from trader.look import FILTERS, Look, shown_lines
+from trader.session import View
+from trader.widgets.markup import Markup, title
+from trader.widgets.panels import feed_line
+from trader.widgets.shades import freshness
+
+
+def head(view: View, look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
+    """Return which part of the feed this is."""
+    number = len(shown_lines(look, view.lines))
+    what = f"Activity: {FILTERS[look.filter][0]} ({number})"
+    lines = [title(what, columns, freshness(view, [line.at for line in view.lines[-1:]], now))]
+    if look.paused is not None:
+        missed = len(view.lines) - len(look.paused)
+        since = f", {missed} more since" if missed > 0 else ""
+        lines.append([("caution", f"PAUSED{since}; p lets it run again")])
+    return lines
+
+
+def rows(view: View, look: Look, _now: datetime, _width: int) -> list[Markup]:
+    """Return a row for each line of the feed that is shown, newest first."""
+    return [feed_line(line) for line in shown_lines(look, view.lines)]

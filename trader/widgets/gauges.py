@@ -1,0 +1,84 @@
+"""Limits as lines: a bar, figures, and how near the account is in words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from riskd.rules.words import dollars
+from trader.limits import Level, Measure
+from trader.session import View
+from trader.text import UNKNOWN
+from trader.widgets.markup import Markup, row
+from trader.widgets.shades import shade
+
+_STYLES: Final = {
+    Level.UNKNOWN: "dim",
+    Level.STATED: "text",
+    Level.FINE: "text",
+    Level.HALF: "caution",
+    Level.NEAR: "caution",
+    Level.VERY_NEAR: "loss",
+    Level.REACHED: "loss",
+}
+_WIDE: Final = 100
+_MIDDLE: Final = 76
+_NARROW: Final = 50
+"""From so many columns on there is room for more."""
+
+_NAME: Final = 24
+_SHORT_NAME: Final = 20
+_PERCENT: Final = 6
+_FIGURES: Final = 24
+_WORDS: Final = 9
+
+
+def gauge_line(view: View, measure: Measure, width: int) -> Markup:
+    """Return a limit in a line: what is measured, a bar, figures and words, as many as there is room for."""
+    style = shade(view, _STYLES[measure.level])
+    name = (shade(view, "strong"), measure.name)
+    if measure.share is None:
+        short = _NAME if width >= _MIDDLE else _SHORT_NAME
+        return row([(*name, short), (style, _without_bar(measure), max(1, width - short - 1))])
+    used = (style, f"{measure.share * 100:.0f} %", -_PERCENT)
+    words = measure.words or measure.level.value
+    if width < _NARROW:
+        told = f"{measure.name} {words}" if measure.level is not Level.FINE else measure.name
+        return row([(style, bar(measure.share, 8), 8), used, (style, told, max(1, width - 16))])
+    figures = f"{figure(measure.current, measure.unit)} of {figure(measure.limit, measure.unit)}"
+    if width < _MIDDLE:
+        told = f"{figures}, {words}"
+        cells = [(*name, _SHORT_NAME), (style, bar(measure.share, 6), 6)]
+        return row([*cells, (style, told, width - 28)])
+    cells = [(*name, _NAME), (style, bar(measure.share, 10), 10), used]
+    cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
+    if width >= _WIDE:
+        left = f"{figure(measure.headroom, measure.unit)} left"
+        cells.append((shade(view, "dim"), left, width - 79))
+    return row(cells)
+
+
+def _without_bar(measure: Measure) -> str:
+    """Return the state of a limit that has no share."""
+    told = measure.unknown or measure.words
+    if measure.limit is not None:
+        told = f"of {figure(measure.limit, measure.unit)}, {told}".removesuffix(", ")
+    return f"{figure(measure.current, measure.unit)} {told}".strip()
+
+
+def bar(share: Decimal, width: int) -> str:
+    """Return how much is used as a bar, full at the limit and beyond."""
+    # What is not nothing is seen, and only what is all is full.
+    used = min(width, int(share * width))
+    if share > 0:
+        used = max(1, used)
+    return "█" * used + "░" * (width - used)
+
+
+def figure(value: Decimal | None, unit: str) -> str:
+    """Return an amount in its unit."""
+    if value is None:
+        return UNKNOWN
+    if unit == "$":
+        return dollars(value)
+    return f"{value:f}" if unit != "s" else f"{value:f} s"

@@ -1,0 +1,110 @@
+"""Lockouts and enforcement: why the account is locked, until when, what still works, what was done."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from riskd.events import Action, EnforcementAction
+from trader.day import LockStory, lock_stories
+from trader.limits import measures
+from trader.look import Look
+from trader.session import Source, View
+from trader.text import clock, countdown, until
+from trader.widgets.gauges import figure
+from trader.widgets.limits_page import rule_title
+from trader.widgets.markup import Markup, title, wrapped
+from trader.widgets.shades import freshness, shade
+from trader.widgets.trades import trade_row
+
+_TRADES_TOLD: Final = 5
+_ROWS_BELOW: Final = 4
+_ACTIONS: Final = {
+    Action.CLOSE_ALL_POSITIONS: "closed positions",
+    Action.CLOSE_ALL_AND_LOCKOUT: "closed all and locked",
+    Action.COOLDOWN: "closed all, pause",
+    Action.REJECT_ORDER: "canceled an order",
+    Action.AUTO_STOP_LOSS: "placed a stop",
+}
+_WORKS: Final = "Still works: closing what you hold, stops and limits that only close it."
+_FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
+
+
+def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+    """Return why the account is locked, the lock that ends last first; then the title of what was done."""
+    lines = [title("Lockouts", columns, _known(view, now))]
+    stories = lock_stories(view.account)
+    if not stories:
+        lines.append([("dim", _not_locked(view))])
+    for story in stories:
+        lines += _lock(view, story, now, columns)
+    done = len(view.account.enforcement)
+    what = f"Enforced today ({done})" if done else "Enforced today (none)"
+    moments = [action.timestamp for action in view.account.enforcement]
+    foot = title(what, columns, freshness(view, moments, now))
+    return [*lines[: max(1, rows - _ROWS_BELOW)], foot]
+
+
+def _known(view: View, now: datetime) -> str:
+    moments = [lock.locked_at for lock in view.account.lockouts.values()]
+    return freshness(view, moments, now) if moments or view.source is not Source.LIVE else ""
+
+
+def _not_locked(view: View) -> str:
+    if view.source is Source.NOTHING:
+        return "-  not connected yet"
+    if view.seen_since is not None:
+        return "No lock was seen; the state file, which would tell, could not be read"
+    return "Not locked: you may trade"
+
+
+def _lock(view: View, story: LockStory, now: datetime, columns: int) -> list[Markup]:
+    lock = story.lock
+    if lock.locked_until is None:
+        end = "an operator unlocks it (riskctl unlock)"
+    else:
+        left = countdown((lock.locked_until - now).total_seconds())
+        end = f"{until(lock.locked_until, now)}, {left} left"
+    lines = wrapped("alert", f"Locked until {end}", columns)
+    lines += _sentence(f"Why: {lock.reason}", columns)
+    since = until(lock.locked_at, now)
+    lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
+    for measure in measures(view.account, now, is_live=view.source is Source.LIVE):
+        if measure.rule_id == lock.rule_id and measure.limit is not None:
+            current = figure(measure.current, measure.unit)
+            told = f"Limit: {figure(measure.limit, measure.unit)}, {measure.name} now {current}"
+            lines += _sentence(f"{told} {measure.unknown}", columns)
+    lines += _trades(view, story)
+    return lines + _sentence(_WORKS, columns) + _sentence(_FORBIDDEN, columns)
+
+
+def _trades(view: View, story: LockStory) -> list[Markup]:
+    if not story.trades:
+        return []
+    told = story.trades[-_TRADES_TOLD:]
+    of = "" if told == story.trades else f", the last {_TRADES_TOLD} of {len(story.trades)}"
+    head: Markup = [("dim", f" Trades that led there{of} (time, size, P&L, total):")]
+    return [head, *([" ", *trade_row(view, one)] for one in told)]
+
+
+def _sentence(text: str, columns: int) -> list[Markup]:
+    return wrapped("text", text.strip(), columns)
+
+
+def rows(view: View, _look: Look, _now: datetime, _width: int) -> list[Markup]:
+    """Return a row for each thing that was enforced in the day, newest first."""
+    return [_action(view, action) for action in reversed(view.account.enforcement)]
+
+
+def _action(view: View, action: EnforcementAction) -> Markup:
+    if action.details.dry_run is True:
+        outcome, style = "NOT DONE (dry run)", "caution"
+    elif action.success:
+        outcome, style = "done", "text"
+    else:
+        outcome, style = "FAILED", "loss"
+    return [
+        ("dim", f"{clock(action.timestamp)} "),
+        (shade(view, "strong"), f"{action.rule_id} "),
+        (shade(view, style), f"{_ACTIONS[action.action]}, {outcome}: {action.reason}"),
+    ]

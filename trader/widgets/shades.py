@@ -1,0 +1,41 @@
+"""How much the numbers of a view can be trusted, as styles and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from trader.session import Source, View
+from trader.text import age
+
+
+def shade(view: View, style: str) -> str:
+    """Return ``style`` while the numbers are live, and a dimmed one when they are not."""
+    return style if view.source is Source.LIVE else "dim"
+
+
+def freshness(view: View, moments: Iterable[datetime], now: datetime) -> str:
+    """Return how old a panel's data is.
+
+    :param moments: when each of what it shows was last heard of; none where nothing was.
+    """
+    if view.source is Source.NOTHING:
+        return ""
+    if view.source is Source.LAST_KNOWN:
+        known_at = view.known_at
+        return "age unknown" if known_at is None else f"known {_ago(known_at, now)}"
+    last = max(moments, default=None)
+    return "no change yet" if last is None else f"changed {_ago(last, now)}"
+
+
+def count(view: View, number: int) -> str:
+    """Return how many there are; without the file, that none was seen is all one can say."""
+    if number:
+        return f"({number})"
+    if view.source is Source.NOTHING:
+        return "(not connected yet)"
+    return "(none)" if view.seen_since is None else "(none seen)"
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return f"{age((now - moment).total_seconds())} ago"
