@@ -30,7 +30,6 @@ class EagerServer(Server):
             or self.dataBuffer
             or not self.connected
             or not data
-            or self.disconnecting
             or self._aborting
             or self._writeDisconnecting
             or self.TLS

@@ -122,8 +122,6 @@ class BroadcastServerFactory(WebSocketServerFactory):
 
     def add(self, client: ConsoleProtocol) -> None:
         """Count a client in that was joining."""
-        # It is no later than what the others are still to be sent.
-        self.flush()
         self._joining.discard(client)
         self._clients.add(client)
         self._heartbeat.add(client)
