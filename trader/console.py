@@ -31,6 +31,7 @@ from trader.text import printable
 from trader.widgets.pages import PAGES, chosen_text, row_count
 from trader.widgets.palette import MONO, THEMES
 from trader.widgets.screen import Screen, page_at
+from trader.widgets.terminal import Terminal
 
 MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 10
@@ -103,7 +104,7 @@ class Console:
             self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
-        self._terminal = urwid.display.raw.Screen()
+        self._terminal = Terminal()
         self._colors = self._terminal.colors
         self._main_loop = urwid.MainLoop(
             self._screen,

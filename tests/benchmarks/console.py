@@ -1,0 +1,109 @@
+"""What one console costs, and how soon an event is on its screen.
+
+Run as ``python -m tests.benchmarks.console [SECONDS]``.  A real console runs on a pseudo-terminal, with a real
+daemon that is made to broadcast 60, and then 1,000, events a second for so many seconds; three of a second's
+events are trades, the rest are quotes of ten contracts.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from riskd.testing import DaemonHarness
+from tests.integration.test_console import Terminal
+
+TRADES_A_SECOND: Final = 3
+CONTRACTS: Final = tuple(
+    f"CON.F.US.MNQ.{month}{year}" for year in (25, 26, 27) for month in "HMUZ"
+)[:10]
+AIM_MILLISECONDS: Final = 10.0
+AIMS: Final = {60: 3.0, 1000: 15.0}
+"""Per cent of a core, by events a second."""
+
+
+def main(seconds: float) -> None:
+    """Measure, and print a line for each figure."""
+    with DaemonHarness() as daemon, closing(Watched(120, 40)) as terminal:
+        url = f"ws://localhost:{daemon.port}"
+        terminal.start("123", "--url", url, "--state", str(daemon.state))
+        terminal.wait_for(" LIVE ")
+        trades = iter(range(10**6))
+        for rate, aim in AIMS.items():
+            delays, share = run(daemon, terminal, rate, seconds, trades)
+            say(f"console at {rate} events/s: CPU {share:.1f} % of a core (aim < {aim:.0f} %)")
+            delays.sort()
+            late = delays[int(len(delays) * 0.99)] * 1000
+            middle = delays[len(delays) // 2] * 1000
+            say(
+                f"  trade to changed screen: median {middle:.1f} ms, p99 {late:.1f} ms, "
+                f"worst {delays[-1] * 1000:.1f} ms of {len(delays)} (aim p99 < {AIM_MILLISECONDS:.0f} ms)"
+            )
+
+
+def say(line: str) -> None:
+    """Print a figure."""
+    print(line, flush=True)  # noqa: T201
+
+
+class Watched(Terminal):
+    """A terminal that knows when it was written to last."""
+
+    written_at = 0.0
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        # To show it takes this program longer than it took the console to write it.
+        self.written_at = time.perf_counter()
+        return super()._read(0)
+
+
+def run(
+    daemon: DaemonHarness, terminal: Watched, rate: int, seconds: float, trades: Iterator[int]
+) -> tuple[list[float], float]:
+    """Broadcast ``rate`` events a second; return how late trades were shown, and the share of a core."""
+    delays: list[float] = []
+    cpu, began = cpu_seconds(terminal), time.monotonic()
+    count = int(rate * seconds)
+    for number in range(count):
+        if number % (rate // TRADES_A_SECOND) == 0:
+            delays.append(show_trade(daemon, terminal, next(trades)))
+        else:
+            quote = {
+                "contractId": CONTRACTS[number % len(CONTRACTS)],
+                "last": 20000 + number % 999,
+            }
+            daemon.trigger_test_event("MarketQuote", quote)
+        terminal.drain()
+        ahead = began + (number + 1) / rate - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+    return delays, 100 * (cpu_seconds(terminal) - cpu) / (time.monotonic() - began)
+
+
+def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
+    """Broadcast a trade; return the seconds until what it says was written to the terminal."""
+    said = f"Trade +{number + 1:,}.00"
+    began = time.perf_counter()
+    daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
+    while said not in terminal.shown:
+        terminal._read(1)
+    return terminal.written_at - began
+
+
+def cpu_seconds(terminal: Watched) -> float:
+    """Return the processor time that the console has taken so far."""
+    assert terminal._process is not None
+    fields = Path(f"/proc/{terminal._process.pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10)
