@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import deque
@@ -31,6 +32,7 @@ from trader.text import printable
 from trader.widgets.pages import PAGES, chosen_text, row_count
 from trader.widgets.palette import MONO, THEMES
 from trader.widgets.screen import Screen, page_at
+from trader.widgets.terminal import Terminal
 
 MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 10
@@ -103,7 +105,7 @@ class Console:
             self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
-        self._terminal = urwid.display.raw.Screen()
+        self._terminal = Terminal()
         self._colors = self._terminal.colors
         self._main_loop = urwid.MainLoop(
             self._screen,
@@ -385,6 +387,15 @@ def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
         console.run()
     finally:
         sys.stdout, sys.stderr = stdout, stderr
+        _let_go_of_closed_terminal()
+
+
+def _let_go_of_closed_terminal() -> None:
+    """Forget what a terminal that is gone can be shown no more: Python would take that for a failure."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(sentence: str) -> None:

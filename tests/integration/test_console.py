@@ -350,7 +350,7 @@ def test_a_console_that_comes_late_has_the_whole_day(
     assert "\n The daemon is stopping" not in terminal.shown
     daemon.start()
     terminal.wait_for(" LIVE ", "LOCKED OUT", "P&L of the day")
-    assert terminal.shown.count("ENFORCED") == 1
+    terminal.wait_until(lambda: terminal.shown.count("ENFORCED") == 1, "ENFORCED once")
 
 
 def test_a_signal_leaves_the_terminal_as_it_was(dead_url: str) -> None:

@@ -1,44 +1,80 @@
-"""Painting lines of styled text on a canvas, each exactly as wide as the screen."""
+"""Painting lines of styled text, each exactly as wide as the screen.
+
+Most lines are what they were a moment ago; they are painted once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, Final
 
 import urwid
 
 from trader.widgets.markup import Markup
 
+Row = list[tuple[Hashable, None, bytes]]
+"""Runs of characters with their styles, as urwid takes them from a canvas."""
 
-def paint(
-    lines: list[Markup], columns: int, rows: int, letters: Callable[[str], str]
-) -> urwid.TextCanvas:
+_PAINTED_LINES: Final = 512
+
+
+class Picture(urwid.Canvas):
+    """Rows of styled text that fill a screen.
+
+    :ivar lines: the rows; a row that did not change since the last picture is the very same list.
+    """
+
+    def __init__(self, lines: Sequence[Row], columns: int) -> None:
+        super().__init__()
+        self.lines = tuple(lines)
+        self._columns = columns
+
+    @property
+    def text(self) -> list[bytes]:
+        """The rows without their styles."""
+        return [b"".join([text for _, _, text in row]) for row in self.lines]
+
+    def cols(self) -> int:
+        """Return the width in columns."""
+        return self._columns
+
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.lines)
+
+    def content(self, *_arguments: Any, **_choices: Any) -> Iterable[Row]:  # type: ignore[override]
+        """Return the rows; a picture is never a part of another canvas, so that none is cut."""
+        return self.lines
+
+
+def paint(lines: list[Markup], columns: int, rows: int, letters: Callable[[str], str]) -> Picture:
     """Return a picture of ``lines``, cut and filled to the size.
 
     :param letters: makes text that a terminal may be sent: reasons and messages come from elsewhere, and
         this is the one way to the terminal.
     """
-    texts, styles = [], []
-    for line in (lines + [[] for _ in range(rows)])[:rows]:
-        text, runs = _row(line, columns, letters)
-        texts.append(text)
-        styles.append(runs)
-    return urwid.TextCanvas(texts, styles, maxcol=columns, check_width=False)
+    filled = (lines + [[] for _ in range(rows)])[:rows]
+    return Picture([_row(tuple(line), columns, letters) for line in filled], columns)
 
 
+@lru_cache(maxsize=_PAINTED_LINES)
 def _row(
-    line: Markup, columns: int, letters: Callable[[str], str]
-) -> tuple[bytes, list[tuple[Hashable, int]]]:
-    """Return a row's bytes, and its styles with the number of bytes that each has."""
-    text, runs, room = b"", list[tuple[Hashable, int]](), columns
+    line: tuple[tuple[Hashable, str] | str, ...], columns: int, letters: Callable[[str], str]
+) -> Row:
+    parts, room = list[tuple[Hashable, str]](), columns
     for part in line:
         style, words = (None, part) if isinstance(part, str) else part
         shown, width = _cut(letters(words), room)
-        encoded = shown.encode()
-        text += encoded
-        runs.append((style, len(encoded)))
+        parts.append((style, shown))
         room -= width
-    runs.append((None, room))
-    return text + b" " * room, [run for run in runs if run[1]]
+    parts.append((None, " " * room))
+    return [
+        (style, None, text.encode())
+        for style, run in groupby(parts, key=lambda part: part[0])
+        if (text := "".join([shown for _, shown in run]))
+    ]
 
 
 def _cut(text: str, room: int) -> tuple[str, int]:

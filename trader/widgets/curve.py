@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
@@ -19,24 +20,25 @@ _FAR: Final = 4
 """A limit that is further below than so many times the height of the curve is not drawn to scale."""
 
 
+@lru_cache(maxsize=8)
 def curve(
-    totals: Sequence[Decimal], limit: Decimal | None, width: int, height: int
-) -> list[Markup]:
+    totals: tuple[Decimal, ...], limit: Decimal | None, width: int, height: int
+) -> tuple[Markup, ...]:
     """Return the running total after each trade, from zero, in ``height`` lines.
 
     :param totals: dollars, oldest first.
     :param limit: the dollars that may be lost; ``None`` where there is no limit.
     """
     if height < _MIN_HEIGHT or width <= _LABEL + 2:
-        return []
+        return ()
     if not totals:
-        return [[("dim", "No trade yet")]]
+        return ([("dim", "No trade yet")],)
     values = [Decimal(0), *totals]
     top, bottom = max(values), min(values)
     if limit is None or -limit < bottom - _FAR * (top - bottom):
         far = [] if limit is None else [_far_limit(limit, width)]
-        return _drawn(values, None, top, bottom, width, height - len(far)) + far
-    return _drawn(values, -limit, top, min(bottom, -limit), width, height)
+        return (*_drawn(values, None, top, bottom, width, height - len(far)), *far)
+    return tuple(_drawn(values, -limit, top, min(bottom, -limit), width, height))
 
 
 def _far_limit(limit: Decimal, width: int) -> Markup:

@@ -70,7 +70,7 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     moments = [one.trade.timestamp for one in day]
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
-    totals = [one.total for one in day]
+    totals = tuple([one.total for one in day])
     return lines + [
         [
             (shade(view, str(part[0])), part[1]) if isinstance(part, tuple) else part

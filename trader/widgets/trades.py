@@ -29,7 +29,7 @@ def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> lis
         return [*lines, [("dim", f"{UNKNOWN}  not connected yet")]]
     lines += _summary(view, day, columns)
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
-    lines += curve([one.total for one in day], loss_limit(view.account), columns, height)
+    lines += curve(tuple([one.total for one in day]), loss_limit(view.account), columns, height)
     if day:
         lines.append(
             [("dim", f"  {'Time':<9}{'Contract':<11}{'Size':>5}{'P&L':>14}{'Total':>14}")]
