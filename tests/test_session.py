@@ -456,10 +456,10 @@ class AlarmTests(SessionCase):
 
     def test_locks_and_enforcement_alarm_once_however_often_they_are_told(self) -> None:
         self.connect()
-        for _ in range(2):
-            for event_type in EVENT_TYPES:
-                if event_type not in ("lockout_cleared", "daily_reset"):
-                    self.receive(event_type)
+        ends = ("lockout_cleared", "daily_reset")
+        events = [make_event(kind, {}) for kind in EVENT_TYPES if kind not in ends]
+        for event in events * 2:
+            self.receive_event(event)
         self.assertEqual(
             [event.type for event in self.alarms], ["lockout_set", "enforcement_action"]
         )
