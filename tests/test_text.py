@@ -136,6 +136,9 @@ class PrintableTests(SynchronousTestCase):
     def test_every_kind_of_white_space_becomes_a_blank(self) -> None:
         self.assertEqual(printable("a\nb\rc\td\x0be\x85f\u2028g\xa0h"), "a b c d e f g h")
 
+    def test_so_does_a_mark_that_has_no_place_of_its_own(self) -> None:
+        self.assertEqual(printable("e\u0301 \u20dd"), "e? ?")
+
     def test_what_commands_a_terminal_becomes_a_question_mark(self) -> None:
         for character in ("\x1b", "\x00", "\x07", "\x08", "\x7f", "\x9b", "\u202e", "\u200b"):
             self.assertEqual(printable(f"a{character}b"), "a?b")

@@ -35,14 +35,15 @@ from trader.widgets.screen import Screen, page_at
 from trader.widgets.terminal import Terminal
 
 MAX_DRAWS_A_SECOND: Final = 20
-_QUOTE_DRAWS_A_SECOND: Final = 10
+_QUOTE_DRAWS_A_SECOND: Final = 5
 _TICK_SECONDS: Final = 1.0
 
 
 class DrawBudget:
     """Says how long a draw must wait, so that the screen is drawn at most 20 times in any second.
 
-    Quotes may use half of the draws; the other half is kept for what must be seen at once.
+    Quotes may use a quarter of the draws, as many as eyes can follow; the rest is for what must be seen at
+    once.
 
     :param seconds: a clock.
     """

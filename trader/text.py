@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -73,14 +74,19 @@ def sentence(text: str) -> str:
 def printable(text: str) -> str:
     """Return ``text`` with a blank for every kind of white space and ``?`` for what has no picture.
 
-    It has as many characters as before, and none of them can break a row or command a terminal.
+    It has as many characters as before, and none of them can break a row or command a terminal.  A mark
+    that stands on the character before has no place of its own, and stays behind when that is gone.
     """
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() else " " if character.isspace() else "?"
-        for character in text
-    )
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isspace():
+        return " "
+    is_mark = unicodedata.category(character) in ("Mn", "Me")
+    return character if character.isprintable() and not is_mark else "?"
 
 
 _PLAIN_LETTERS: Final = str.maketrans(

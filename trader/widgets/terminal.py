@@ -37,13 +37,13 @@ class Terminal(urwid.display.raw.Screen):
 
     def _changes_last_cell(self, picture: Picture) -> bool:
         """Tell whether the cell changes behind which some terminals scroll; urwid knows how to write it."""
-        return self._shown[-1] is not picture.lines[-1] and self._shown[-1] != picture.lines[-1]
+        return self._shown[-1] != picture.lines[-1]
 
     def _write_changes(self, picture: Picture) -> None:
         changes = [
             change
             for number, (old, new) in enumerate(zip(self._shown, picture.lines, strict=True))
-            if old is not new
+            if old is not new and old != new
             for change in self._changes_of_row(number, old, new)
         ]
         if changes:
@@ -91,6 +91,6 @@ def _cells(row: Row) -> list[_Cell] | None:
     """Return the cells of a row; ``None`` where a letter does not take exactly one."""
     letters = _letters(row)
     text = "".join([letter for _, letter in letters])
-    if not text.isascii() and urwid.calc_width(text, 0, len(text)) != len(text):
+    if not text.isascii() and any(urwid.calc_width(letter, 0, 1) != 1 for letter in text):
         return None
     return letters
