@@ -322,6 +322,12 @@ class KeyTests(ConsoleCase):
         self.assertEqual(len(self.terminal.drawn), drawn + 1)
         self.assertEqual(self.terminal.moments[-1], self.clock.seconds())
 
+    def test_a_key_that_is_held_down_is_drawn_twenty_times_a_second(self) -> None:
+        for _ in range(200):
+            self.console._key_pressed("tab")
+            self.clock.advance(0.01)
+        self.assertEqual(most_in_a_second(self.terminal.moments), MAX_DRAWS_A_SECOND)
+
     def test_the_help_tells_every_key_and_goes_with_the_next_page(self) -> None:
         shown = " ".join(self.press("?").split())
         for key in KEYS:

@@ -166,6 +166,16 @@ class UnknownTests(LimitsCase):
         state = limited(max_contracts={"limit_of_old": 3})
         self.assertEqual(self.measure(state).unknown, "set by another version of riskd")
 
+    def test_a_gauge_that_fails_hides_no_other(self) -> None:
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError("no contracts")
+
+        self.patch(RULES[0], "gauges", fail)
+        state = limited(max_contracts={}, daily_realized_loss={})
+        failed, other = measures(state, NOW, is_live=True)
+        self.assertEqual(failed.unknown, "cannot be told: no contracts")
+        self.assertEqual(other.name, "daily loss")
+
 
 class DayTests(LimitsCase):
     """What else the limits in force say."""

@@ -213,7 +213,7 @@ class Console:
         act = _ACTS.get(key)
         if act is not None:
             act(self)
-            self._draw()
+            self._view_changed(important=True)
 
     def _mouse_used(self, what: str, button: int, column: int, row: int) -> None:
         """Turn to the page whose name was clicked, and go through rows with the wheel."""
@@ -227,7 +227,7 @@ class Console:
             self.show_page(page)
         else:
             return
-        self._draw()
+        self._view_changed(important=True)
 
     def show_page(self, number: int) -> None:
         """Show a page."""

@@ -187,7 +187,12 @@ def _measures_of(
     except ValueError:
         yield Measure(rule_id=rule_id, name=name, unknown="set by another version of riskd")
         return
-    for gauge in rule.gauges(state, settings, now):
+    try:
+        gauges = rule.gauges(state, settings, now)
+    except Exception as error:  # noqa: BLE001  # one rule's mistake must not take the screen away
+        yield Measure(rule_id=rule_id, name=name, unknown=f"cannot be told: {error}")
+        return
+    for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
         yield Measure(
             rule_id=rule_id,
