@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from tests.integration.brokers import EmbeddedBroker, WallClock
+from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd
 from tests.integration.guarded import GuardedDaemon
 from tests.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
@@ -42,15 +42,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     return clock
 
 
-@pytest_twisted.async_yield_fixture
-async def guard(tmp_path: Path, clock: WallClock) -> AsyncIterator[Guard]:
+@pytest_twisted.async_yield_fixture(params=[EmbeddedBroker, RemoteBroker])
+async def guard(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock
+) -> AsyncIterator[Guard]:
     """Start daemons one after another on one state directory; the last is gone after the test."""
     started: list[GuardedDaemon] = []
 
     async def start(config: str) -> GuardedDaemon:
         if started:
             await started.pop().stop()
-        started.append(GuardedDaemon(config, tmp_path / "state", EmbeddedBroker(clock)))
+        started.append(GuardedDaemon(config, tmp_path / "state", request.param(clock)))
         await started[-1].start()
         return started[-1]
 
