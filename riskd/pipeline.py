@@ -265,9 +265,13 @@ class Pipeline(Service):
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Take what happened in a market; see :class:`IGatewayListener`."""
-        if target == "GatewayQuote":
-            with self._fenced(target):
-                self._take_quote(contract_id, payload)
+        if target != "GatewayQuote":
+            return
+        # A fence would cost as much as half of what it is around.
+        try:
+            self._take_quote(contract_id, payload)
+        except Exception:  # noqa: BLE001  # see _dropped
+            self._dropped(target)
 
     def feed_lost(self, sentence: str) -> None:
         """Let the rules wait, for events may be missing; see :class:`IGatewayListener`.
@@ -307,12 +311,20 @@ class Pipeline(Service):
         """Let no message stop the ones that follow it."""
         try:
             yield
-        except mapping.MappingError as error:
+        except Exception:  # noqa: BLE001  # see _dropped
+            self._dropped(target)
+
+    def _dropped(self, target: str) -> None:
+        """Write down the error at hand: neither it nor a mistake of ours may cut the gateway off."""
+        failure = Failure()
+        if isinstance(failure.value, mapping.MappingError):
             _log.error(
-                "dropped a {target} that cannot be read: {error}", target=target, error=error
+                "dropped a {target} that cannot be read: {error}",
+                target=target,
+                error=failure.value,
             )
-        except Exception:  # noqa: BLE001  # a mistake of ours must not cut the gateway off
-            _log.failure("dropped a {target}: a mistake in riskd", target=target)
+        else:
+            _log.failure("dropped a {target}: a mistake in riskd", failure, target=target)
 
     def _take_user_event(self, target: str, payload: Payload) -> None:
         # GatewayUserAccount alone has its account under another name.

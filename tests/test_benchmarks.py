@@ -68,18 +68,21 @@ class AgesTests(SynchronousTestCase):
 
     def test_each_event_of_a_few_is_noted(self) -> None:
         ages = Ages()
-        ages.note(self.frames(100, 200), 2, 300_000, is_spread=False)
-        self.assertEqual((ages.all, ages.spreads), ([200, 100], {}))
+        ages.note(self.frames(100, 300), 2, 400_000)
+        self.assertEqual(ages.figures(), {"p50": 0.3, "p99": 0.3, "spread": 0.0})
+        ages.note(self.frames(200), 1, 400_000)
+        self.assertEqual(ages.figures(), {"p50": 0.2, "p99": 0.3, "spread": 0.0})
 
     def test_of_many_the_first_and_the_last_are(self) -> None:
         ages = Ages()
-        ages.note(self.frames(*range(30)), 30, 100_000, is_spread=False)
-        self.assertEqual(ages.all, [100, 71])
+        ages.note(self.frames(*range(30)), 30, 100_000)
+        ages.note(self.frames(50), 1, 100_000)
+        self.assertEqual(ages.figures()["p50"], 0.071)
 
     def test_a_spread_is_from_the_first_client_to_the_last(self) -> None:
         ages = Ages()
         for received in (1_000_000, 3_000_000, 6_000_000):
-            ages.note(self.frames(1), 1, received, is_spread=True)
+            ages.note(self.frames(1), 1, received)
         self.assertEqual(ages.figures()["spread"], 5.0)
 
     def test_percentiles(self) -> None:

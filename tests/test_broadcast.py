@@ -329,7 +329,8 @@ class StreamTests(BroadcastTestCase):
         for peer, other in ((first, second), (second, first)):
 
             def leave_too(data: bytes, peer: Peer = peer, other: Peer = other) -> None:
-                other.transport.loseConnection()
+                if peer.transport.connected:
+                    other.transport.loseConnection()
                 MemoryTransport.write(peer.transport, data)
 
             self.patch(peer.transport, "write", leave_too)

@@ -31,6 +31,7 @@ from riskd.events import (
     UnknownEventTypeError,
     decode,
     encode,
+    encode_data,
     open_envelope,
 )
 from tests.strategies import events
@@ -113,6 +114,12 @@ class PropertyTests(SynchronousTestCase):
     @given(events)
     def test_decoding_what_was_encoded_gives_the_same_event(self, event: Event) -> None:
         self.assertEqual(decode(encode(event)), event)
+
+    @given(events)
+    def test_data_is_written_the_same_with_its_envelope_and_without(self, event: Event) -> None:
+        account = b"null" if event.account_id is None else b"%d" % event.account_id
+        begin = b'{"type":"%b","account_id":%b,"data":' % (event.type.encode(), account)
+        self.assertEqual(encode(event), begin + encode_data(event.data).encode() + b"}")
 
     @given(events)
     def test_every_message_is_short_and_one_line_of_utf8(self, event: Event) -> None:

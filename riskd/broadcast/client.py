@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -21,7 +22,7 @@ from riskd.broadcast.door import (
     UPGRADE_REQUIRED,
     may_become_handshake,
 )
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Batch
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
 from riskd.broadcast.heartbeat import KEEPALIVE_SECONDS
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     factory: BroadcastServerFactory
     transport: Any
-    messages_sent = 0
+    _messages_sent = 0
+    _ready_since: int | None = None
     _opened_at: float | None = None
     _reaper: IDelayedCall | None = None
     _backlog: Backlog | None = None
@@ -137,31 +139,21 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     # The stream.
 
-    def deliver(self, batch: Batch) -> int:
-        """Send ``batch``, or keep it until the client can take it; return how many bytes were sent."""
-        if self._backlog is not None:
-            self._keep(self._backlog, batch)
-            return 0
-        # Autobahn itself would send even after a close frame.
-        if self.state != self.STATE_OPEN:
-            return 0
-        self.transport.write(batch.data)
-        self.messages_sent += len(batch.frames)
-        return len(batch.data)
-
     def fall_behind(self) -> None:
         """Keep from now on what is to be sent."""
         if self._backlog is None:
             self._backlog = Backlog()
+            self._count_messages()
+            self.factory.fall_behind(self)
 
-    def _keep(self, backlog: Backlog, batch: Batch) -> None:
-        if self.state not in (self.STATE_CONNECTING, self.STATE_OPEN):
-            # Nothing follows a close frame.
-            self._forget()
+    def keep(self, frames: Iterable[Frame]) -> None:
+        """Keep ``frames`` until the client can take them."""
+        backlog = self._backlog
+        if backlog is None:
             return
         statistics = self.factory.statistics
         size = backlog.size
-        for frame in batch.frames:
+        for frame in frames:
             statistics.conflated_quotes += backlog.keep(frame)
         statistics.queue_bytes += backlog.size - size
         if backlog.size > _MAX_BACKLOG_BYTES:
@@ -172,6 +164,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
         while self._backlog is not None and not self._is_full and self.state == self.STATE_OPEN:
             if not self._send_kept(self._backlog):
                 self._forget()
+                self._ready_since = self.factory.messages_sent
+                self.factory.keep_up(self, self.transport)
                 if self._owed_pong is not None:
                     self.sendPong(self._owed_pong)
                     self._owed_pong = None
@@ -181,9 +175,15 @@ class ConsoleProtocol(WebSocketServerProtocol):
         data = b"".join(frames)
         self.factory.statistics.queue_bytes -= len(data)
         self.factory.statistics.bytes_sent += len(data)
-        self.messages_sent += len(frames)
+        self._messages_sent += len(frames)
         self.transport.write(data)
         return bool(frames)
+
+    def _count_messages(self) -> None:
+        """Count what was written to the connection without coming by here."""
+        if self._ready_since is not None:
+            self._messages_sent += self.factory.messages_sent - self._ready_since
+            self._ready_since = None
 
     def _forget(self) -> None:
         if self._backlog is not None:
@@ -196,7 +196,6 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def _give_up(self, cut: Cut) -> None:
         """Close on a client that stays behind; what was kept for it is gone."""
-        self._forget()
         if self.state == self.STATE_CONNECTING:
             self.factory.statistics.cut[cut] += 1
             self.failHandshake(_WORDS[cut], UNAVAILABLE)
@@ -221,6 +220,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
         # It says so again with every write until it is not.
         if not self._is_full:
             self._is_full = True
+            if self.state != self.STATE_OPEN:
+                return
             self.fall_behind()
             if self._patience is None:
                 self._patience = self.factory.clock.callLater(
@@ -280,13 +281,25 @@ class ConsoleProtocol(WebSocketServerProtocol):
         """Send what is left and close, because the daemon stops."""
         while self._backlog is not None and self._send_kept(self._backlog):
             pass
-        self._forget()
         self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """Begin to close, or answer that; no event follows."""
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        # Not before: the close frame may be what the connection is full with.
+        self._leave_stream()
+
+    def _leave_stream(self) -> None:
+        self._count_messages()
+        self._forget()
+        self.factory.mute(self)
 
     def dropConnection(self, abort: bool = False) -> None:
         """Let go of the client, and of its connection even if it reads nothing any more."""
         super().dropConnection(abort)
-        self._forget()
+        self._leave_stream()
         self.factory.remove(self)
         if not abort and self._reaper is None:
             self._reaper = self.factory.clock.callLater(
@@ -295,7 +308,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Count the client out and write down how it went."""
-        self._forget()
+        self._leave_stream()
         self.factory.remove(self)
         if self._reaper is not None and self._reaper.active():
             self._reaper.cancel()
@@ -310,5 +323,5 @@ class ConsoleProtocol(WebSocketServerProtocol):
             code=(self.localCloseCode if self.closedByMe else code) or _NO_CODE,
             why="" if wasClean else f" ({self.wasNotCleanReason})",
             seconds=self.factory.clock.seconds() - self._opened_at,
-            sent=self.messages_sent,
+            sent=self._messages_sent,
         )

@@ -7,9 +7,16 @@ bytes, and asks it to stop afterwards, which is three system calls a write where
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, Final, Self
 
-from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProducer,
+    IProtocol,
+    IProtocolFactory,
+    IReactorFDSet,
+)
 from twisted.internet.tcp import Port, Server
 from twisted.python.failure import Failure
 
@@ -23,28 +30,64 @@ class EagerServer(Server):
     Whatever the socket does not take at once, errors among it, goes the way of Twisted's own transport.
     """
 
+    # A slot, because a broadcast finds each connection's memory cold: a write looks at one place in it.
+    __slots__ = ("_send",)
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: IProtocol,
+        client: tuple[object, ...],
+        server: Port,
+        sessionno: int,
+        reactor: IReactorFDSet,
+    ) -> None:
+        super().__init__(sock, protocol, client, server, sessionno, reactor)
+        self._send: Callable[[bytes], int] | None = sock.send
+
     def write(self, data: bytes) -> None:
         """Send ``data``, or keep for later what cannot be sent now."""
-        if (
-            self._tempDataLen
-            or self.dataBuffer
-            or not self.connected
-            or not data
-            or self._aborting
-            or self._writeDisconnecting
-            or self.TLS
-            # A pull producer is asked for more when the reactor has written.
-            or (self.producer is not None and not self.streamingProducer)
-        ):
+        send = self._send
+        if send is None or not data:
             super().write(data)
             return
         try:
-            sent = self.socket.send(data)
+            sent = send(data)
         except OSError:
             # If it means the end, the stock path is about to find out, and reports it in its order.
             sent = 0
         if sent < len(data):
             super().write(data[sent:])
+
+    def startWriting(self) -> None:
+        """Ask to be called when the socket takes bytes: until then, all has to wait."""
+        self._send = None
+        super().startWriting()
+
+    def stopWriting(self) -> None:
+        """Ask no more: nothing waits."""
+        super().stopWriting()
+        if (
+            self.connected
+            and not self._aborting
+            and not self._writeDisconnecting
+            and not self.TLS
+            and (self.producer is None or self.streamingProducer)
+        ):
+            self._send = self.socket.send
+        else:
+            self._send = None
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Be fed by ``producer``; one that pulls is asked for more when the reactor has written."""
+        if not streaming:
+            self._send = None
+        super().registerProducer(producer, streaming)
+
+    def startTLS(self, *options: Any) -> None:
+        """Encrypt from now on, which Twisted's own ``write`` knows to do."""
+        self._send = None
+        super().startTLS(*options)
 
 
 class EagerPort(Port):

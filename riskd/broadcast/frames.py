@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
 
 MAX_BATCH_BYTES: Final = 64 * 1024
 """More than this is never handed to a transport at once, so that what it may hold is known."""
@@ -12,7 +14,7 @@ QuoteKey = tuple[int | None, str]
 """What a quote is of: the account and the contract."""
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One event, as a WebSocket frame.
 
     :ivar data: the frame.
@@ -23,27 +25,14 @@ class Frame(NamedTuple):
     quote: QuoteKey | None
 
 
-class Batch(NamedTuple):
-    """Frames that are one write to each client.
-
-    :ivar data: the frames, joined.
-    """
-
-    data: bytes
-    frames: list[Frame]
-
-
-def in_batches(frames: list[Frame]) -> Iterator[Batch]:
-    """Yield ``frames`` in their order, at most :data:`MAX_BATCH_BYTES` at a time."""
-    start = size = 0
-    for position, frame in enumerate(frames):
-        if size and size + len(frame.data) > MAX_BATCH_BYTES:
-            yield _join(frames[start:position])
-            start, size = position, 0
+def in_batches(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Return ``frames`` in their order, at most :data:`MAX_BATCH_BYTES` together."""
+    batches: list[list[Frame]] = []
+    size = MAX_BATCH_BYTES
+    for frame in frames:
         size += len(frame.data)
-    if size:
-        yield _join(frames[start:])
-
-
-def _join(frames: list[Frame]) -> Batch:
-    return Batch(b"".join([frame.data for frame in frames]), frames)
+        if size > MAX_BATCH_BYTES:
+            batches.append([])
+            size = len(frame.data)
+        batches[-1].append(frame)
+    return batches

@@ -8,7 +8,7 @@ from typing import Final
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ITransport
 
 from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
@@ -41,6 +41,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
     :param max_clients: more than these are refused with 503; as many may wait without a handshake.
     :param allowed_origins: web origins that may connect besides the daemon's own.
     :ivar statistics: what is counted.
+    :ivar messages_sent: to each client that was ready all the time.
     """
 
     protocol = ConsoleProtocol  # type: ignore[assignment]
@@ -68,6 +69,10 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._strangers: dict[ConsoleProtocol, None] = {}
         self._joining: set[ConsoleProtocol] = set()
         self._clients: set[ConsoleProtocol] = set()
+        # A client that is closing is in neither of these.
+        self._ready: dict[ConsoleProtocol, ITransport] = {}
+        self._behind: dict[ConsoleProtocol, None] = {}
+        self.messages_sent = 0
         self._heartbeat = Heartbeat(reactor)
         self._unsent: list[Frame] = []
         self.setProtocolOptions(
@@ -127,8 +132,23 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._heartbeat.add(client)
         self.statistics.clients = len(self._clients)
 
-    def remove(self, client: ConsoleProtocol) -> None:
+    def keep_up(self, client: ConsoleProtocol, transport: ITransport) -> None:
+        """Write to ``transport`` from now on what ``client`` is to be sent."""
+        self._behind.pop(client, None)
+        self._ready[client] = transport
+
+    def fall_behind(self, client: ConsoleProtocol) -> None:
+        """Give ``client`` from now on what it is to be sent, to be kept."""
+        self._ready.pop(client, None)
+        self._behind[client] = None
+
+    def mute(self, client: ConsoleProtocol) -> None:
         """Send ``client`` nothing any more."""
+        self._ready.pop(client, None)
+        self._behind.pop(client, None)
+
+    def remove(self, client: ConsoleProtocol) -> None:
+        """Know ``client`` no more."""
         self._strangers.pop(client, None)
         self._joining.discard(client)
         self._clients.discard(client)
@@ -153,13 +173,17 @@ class BroadcastServerFactory(WebSocketServerFactory):
         """Send what was broadcast in this turn."""
         if not self._unsent:
             return
-        frames, self._unsent = self._unsent, []
-        for batch in in_batches(frames):
-            sent = 0
-            # Those who are cut for being behind leave meanwhile.
-            for client in (*self._clients, *self._joining):
-                sent += client.deliver(batch)
-            self.statistics.bytes_sent += sent
+        unsent, self._unsent = self._unsent, []
+        for frames in in_batches(unsent):
+            data = b"".join([frame.data for frame in frames])
+            # Who cannot take it falls behind meanwhile, and who is too far behind is cut.
+            ready, behind = tuple(self._ready.values()), tuple(self._behind)
+            self.messages_sent += len(frames)
+            self.statistics.bytes_sent += len(ready) * len(data)
+            for transport in ready:
+                transport.write(data)
+            for client in behind:
+                client.keep(frames)
 
     def close_all(self) -> Deferred[None]:
         """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""

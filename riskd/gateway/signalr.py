@@ -83,19 +83,14 @@ class RecordReader:
 
         :raises SignalRError: a record is longer than :data:`MAX_RECORD_BYTES`.
         """
-        *ends, rest = data.split(SEPARATOR)
-        records = []
-        for end in ends:
-            self._append(end)
-            records.append(bytes(self._begun))
+        *records, rest = data.split(SEPARATOR)
+        if records and self._begun:
+            records[0] = bytes(self._begun + records[0])
             self._begun.clear()
-        self._append(rest)
-        return records
-
-    def _append(self, piece: bytes) -> None:
-        if len(self._begun) + len(piece) > MAX_RECORD_BYTES:
+        self._begun += rest
+        if max(map(len, (self._begun, *records))) > MAX_RECORD_BYTES:
             raise SignalRError(f"a record is longer than {MAX_RECORD_BYTES} bytes")
-        self._begun += piece
+        return records
 
 
 # Records into messages.

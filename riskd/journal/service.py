@@ -156,12 +156,12 @@ class JournalService(Service):
 
     def changed(self, *, only_quotes: bool = False) -> None:
         """Take note that the states have changed; they will be written and published in time."""
-        if only_quotes:
-            self._has_new_quotes = True
-            self._work_within(QUOTES_WRITTEN_EVERY)
-        else:
+        if not only_quotes:
             self._is_unpublished = True
             self._work_within(WRITE_BEHIND_SECONDS)
+        elif not self._has_new_quotes:
+            self._has_new_quotes = True
+            self._work_within(QUOTES_WRITTEN_EVERY)
 
     def make_durable(self) -> Deferred[None]:
         """Write the states now; fire when they are on the disk, or when they cannot be written now.

@@ -167,7 +167,7 @@ def _measure_many(stand: Bench, peer: str, clients: int) -> dict[str, float]:
         answer = stand.receiver.ask("connect", port=port, clients=clients, sampled=clients)
         while server.ask("status")["clients"] < clients:
             pass
-        stand.receiver.ask("begin", spread=True)
+        stand.receiver.ask("begin")
         made = server.ask("load", rate=_MANY_EVENTS_A_SECOND, seconds=3)
         got = stand.receiver.ask("end")
         grown = server.ask("status")["memory"] - before

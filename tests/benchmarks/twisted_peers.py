@@ -130,6 +130,7 @@ class BroadcastOnly(TwistedPeer):
     async def emit(self, stamps: Sequence[int]) -> None:
         for stamp in stamps:
             self.factory.broadcast(Event(ACCOUNT, quote(stamp)))
+        self.factory.flush()
 
 
 class Riskd(TwistedPeer):
@@ -161,6 +162,8 @@ class Riskd(TwistedPeer):
             if isinstance(message, Invocation):
                 contract_id, payload = message.arguments
                 self._pipeline.market_event(message.target, contract_id, payload)
+        # When bytes come from a socket the reactor comes to this before it polls again; these do not.
+        self._factory.flush()
 
     def _logged(self, event: LogEvent) -> None:
         if "code" in event:
