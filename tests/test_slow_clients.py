@@ -185,6 +185,35 @@ class CongestionTests(SlowTestCase):
             self.reactor.turn()
         self.assertEqual(peer.events()[-3:], [quote(0, 0), quote(0, 1), quote(0, 2)])
 
+    def test_what_it_was_sent_is_counted_before_and_after(self) -> None:
+        peer = self.connect()
+        for _ in range(2):
+            self.factory.broadcast(quote(0, 1))
+            self.reactor.turn()
+            self.congest(peer)
+            self.read_all(peer)
+        self.factory.broadcast(quote(0, 2))
+        self.reactor.turn()
+        with capturedLogs() as captured:
+            peer.protocol.say_goodbye()
+            self.pass_time(2.4)
+        (text,) = [formatEvent(each) for each in captured if "disconnected" in formatEvent(each)]
+        self.assertIn(f", {len(peer.events())} messages sent", text)
+
+    def test_a_close_frame_that_fills_the_connection_is_the_last(self) -> None:
+        peer = self.connect()
+        peer.socket.room = 0
+        self.factory.broadcast(lockout(0))
+        self.reactor.turn()
+        peer.transport.bufferSize = peer.held
+        peer.protocol.sendCloseFrame(1000)
+        self.assertTrue(peer.transport.producerPaused)
+        self.factory.broadcast(lockout(1))
+        self.reactor.turn()
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+        self.read_all(peer)
+        self.assertEqual([opcode for opcode, _ in peer.frames()], [TEXT, CLOSE])
+
     def test_more_than_a_mebibyte_unread_closes_with_1013(self) -> None:
         peer = self.connect()
         self.congest(peer)

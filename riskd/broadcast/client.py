@@ -220,8 +220,6 @@ class ConsoleProtocol(WebSocketServerProtocol):
         # It says so again with every write until it is not.
         if not self._is_full:
             self._is_full = True
-            if self.state != self.STATE_OPEN:
-                return
             self.fall_behind()
             if self._patience is None:
                 self._patience = self.factory.clock.callLater(

@@ -28,6 +28,7 @@ class EagerServer(Server):
     """A server's connection whose ``write`` tries the socket first, where nothing else waits for it.
 
     Whatever the socket does not take at once, errors among it, goes the way of Twisted's own transport.
+    It is not made for TLS.
     """
 
     # A slot, because a broadcast finds each connection's memory cold: a write looks at one place in it.
@@ -71,7 +72,6 @@ class EagerServer(Server):
             self.connected
             and not self._aborting
             and not self._writeDisconnecting
-            and not self.TLS
             and (self.producer is None or self.streamingProducer)
         ):
             self._send = self.socket.send
@@ -83,11 +83,6 @@ class EagerServer(Server):
         if not streaming:
             self._send = None
         super().registerProducer(producer, streaming)
-
-    def startTLS(self, *options: Any) -> None:
-        """Encrypt from now on, which Twisted's own ``write`` knows to do."""
-        self._send = None
-        super().startTLS(*options)
 
 
 class EagerPort(Port):
