@@ -16,6 +16,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
+from riskd.broadcast.connection_log import LINES, SECONDS
 from riskd.broadcast.counters import Cut
 from riskd.broadcast.service import adopt
 from riskd.events import Event, encode
@@ -667,6 +668,28 @@ class LogTests(BroadcastTestCase):
         ((level, text),) = self.log_of(lambda: self.connect(handshake("evil.example:8765")))
         self.assertEqual(level, LogLevel.warn)
         self.assertEqual(text, "refused tcp4:192.168.1.1:54321: foreign Host")
+
+    def test_a_flood_of_strangers_does_not_fill_it(self) -> None:
+        def flood(strangers: int = 3 * LINES) -> None:
+            for _ in range(strangers):
+                self.connect(handshake("evil.example:8765"))
+
+        self.clock.advance(SECONDS)
+        texts = [text for _, text in self.log_of(flood)]
+        self.assertEqual(len(texts), LINES + 1)
+        self.assertEqual(
+            texts[-1],
+            "more than 200 lines about clients within 60 s, what follows is left out",
+        )
+        self.clock.advance(SECONDS)
+        texts = [text for _, text in self.log_of(lambda: flood(1))]
+        self.assertEqual(
+            texts,
+            [
+                "400 lines about clients were left out",
+                "refused tcp4:192.168.1.1:54321: foreign Host",
+            ],
+        )
 
     def test_strangers_write_nothing_of_their_own(self) -> None:
         for request in (

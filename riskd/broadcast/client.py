@@ -9,7 +9,6 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
-from twisted.logger import Logger
 from txaio.tx import make_logger
 from zope.interface import implementer
 
@@ -53,8 +52,6 @@ _WORDS: Final = {
     Cut.SENT_TOO_MUCH: f"more than {_MAX_FRAMES_A_BEAT} frames within {KEEPALIVE_SECONDS} s",
     Cut.CROWD_AT_THE_DOOR: "too many connections without a handshake",
 }
-
-_log = Logger()
 
 
 @implementer(IPushProducer)
@@ -133,7 +130,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.registerProducer(self, True)
         self.factory.add(self)
         self._catch_up()
-        _log.info(
+        self.factory.connection_log.info(
             "client {peer} connected, {count} in all", peer=self.peer, count=self.factory.count
         )
 
@@ -204,7 +201,9 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def _close(self, code: int, cut: Cut) -> None:
         self.factory.statistics.cut[cut] += 1
-        _log.warn("client {peer} is closed: {reason}", peer=self.peer, reason=_WORDS[cut])
+        self.factory.connection_log.warn(
+            "client {peer} is closed: {reason}", peer=self.peer, reason=_WORDS[cut]
+        )
         self.sendCloseFrame(code, _WORDS[cut].encode())
 
     def abort(self, cut: Cut) -> None:
@@ -311,11 +310,11 @@ class ConsoleProtocol(WebSocketServerProtocol):
         if self._reaper is not None and self._reaper.active():
             self._reaper.cancel()
         if self._opened_at is None:
-            _log.warn(
+            self.factory.connection_log.warn(
                 "refused {peer}: {reason}", peer=self.peer, reason=self.wasNotCleanReason or reason
             )
             return
-        _log.info(
+        self.factory.connection_log.info(
             "client {peer} disconnected: code {code}{why}, {seconds:.1f} s connected, {sent} messages sent",
             peer=self.peer,
             code=(self.localCloseCode if self.closedByMe else code) or _NO_CODE,

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime, ITransport
 
 from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
+from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.counters import Cut, Statistics
 from riskd.broadcast.door import UNAVAILABLE, Door
 from riskd.broadcast.frames import Frame, in_batches
@@ -40,6 +41,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         the Deferred fires.
     :param max_clients: more than these are refused with 503; as many may wait without a handshake.
     :param allowed_origins: web origins that may connect besides the daemon's own.
+    :ivar connection_log: where clients' comings and goings are written down.
     :ivar statistics: what is counted.
     :ivar messages_sent: to each client that was ready all the time.
     """
@@ -64,6 +66,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self.noisy = False
         self.door = Door(allowed_origins)
         self.statistics = Statistics()
+        self.connection_log = ConnectionLog(reactor)
         self._max_clients = max_clients
         self._prepare = prepare
         self._strangers: dict[ConsoleProtocol, None] = {}
