@@ -18,6 +18,8 @@ from twisted.python.usage import UsageError
 from riskd.config import ConfigError, Settings, load, practice_settings
 from riskd.journal.directory import StateDirectory
 from riskd.loopback import ListenError, check_interface
+from riskd.practice.faults import Faults
+from riskd.practice.gateway import PracticeGateway
 from riskd.rules.discovery import RuleDiscoveryError, find_rules
 from riskd.rules.interface import IRule
 
@@ -30,36 +32,6 @@ _log = Logger()
 def refuse(program: str, sentence: str) -> NoReturn:
     """End the program with ``sentence`` on standard error and exit status 1."""
     raise SystemExit(f"{program}: {sentence}")
-
-
-class Options(BaseOptions):
-    """A command line whose mistakes end the program with one line.
-
-    :cvar program: what the program is called.
-    """
-
-    program: str
-    synopsis = "[options]"
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line; a mistake in it ends the program with one line that says which."""
-        try:
-            super().parseOptions(options)
-        except UsageError as error:
-            fault = str(error).removeprefix("Parameter type enforcement failed: ")
-            refuse(self.program, f"{fault} (see twistd {self.program} --help)")
-
-
-def read_settings(program: str, path: Path | None) -> tuple[Mapping[str, IRule], Settings]:
-    """Return the rules there are and the settings; what is wrong ends the program with a line each.
-
-    :param path: the file of the settings; without it, they are those of practice.
-    """
-    try:
-        catalogue = find_rules()
-        return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
-    except (RuleDiscoveryError, ConfigError) as error:
-        refuse(program, f"\n{program}: ".join(error.problems))
 
 
 # Values of options; what is none raises ValueError, whose text twistd shows.
@@ -107,6 +79,64 @@ def read_seed(text: str) -> int:
         raise ValueError(f"practice seed {text!r} is not a whole number") from None
 
 
+class Options(BaseOptions):
+    """A command line whose mistakes end the program with one line.
+
+    :cvar program: what the program is called.
+    """
+
+    program: str
+    synopsis = "[options]"
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line; a mistake in it ends the program with one line that says which."""
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            fault = str(error).removeprefix("Parameter type enforcement failed: ")
+            refuse(self.program, f"{fault} (see twistd {self.program} --help)")
+
+
+INTERFACE_OPTION: Final = (
+    "interface",
+    None,
+    None,
+    "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
+    read_interface,
+)
+LOG_FORMAT_OPTION: Final = (
+    "log-format",
+    None,
+    "text",
+    "How to write the log: text or json.",
+    read_log_format,
+)
+
+
+def port_option(default: int) -> Sequence[Any]:
+    """Return the option of the port that a program listens on."""
+    meaning = "TCP port to listen on; 0 takes a free one and logs it."
+    return ("port", "p", default, meaning, read_port)
+
+
+def seed_option(what: str) -> Sequence[Any]:
+    """Return the option of a seed that makes ``what`` repeat itself."""
+    meaning = f"Whole number that makes {what} repeat itself: same seed, same prices."
+    return ("practice-seed", None, None, meaning, read_seed)
+
+
+def read_settings(program: str, path: Path | None) -> tuple[Mapping[str, IRule], Settings]:
+    """Return the rules there are and the settings; what is wrong ends the program with a line each.
+
+    :param path: the file of the settings; without it, they are those of practice.
+    """
+    try:
+        catalogue = find_rules()
+        return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
+    except (RuleDiscoveryError, ConfigError) as error:
+        refuse(program, f"\n{program}: ".join(error.problems))
+
+
 class Daemon(MultiService):
     """The daemon's services.
 
@@ -127,6 +157,36 @@ class Daemon(MultiService):
 def utc_now() -> datetime:
     """Return the time of day."""
     return datetime.now(UTC)
+
+
+def practice_gateway(
+    reactor: Any,
+    settings: Settings,
+    seed: int | None,
+    directory: Path,
+    *,
+    faults: Faults | None = None,
+    is_quiet: bool = False,
+) -> PracticeGateway:
+    """Return the gateway that trades paper.
+
+    :param seed: makes it repeat itself; without one, that of the settings does, if they have one.
+    :param directory: where it remembers what was traded.
+    :param faults: the broker's habits; without any, those of the settings.
+    :param is_quiet: whether nobody trades but who asks for it.
+    """
+    if seed is None:
+        seed = settings.practice.seed
+    return PracticeGateway(
+        reactor,
+        utc_now,
+        {account.id: account.watch for account in settings.accounts},
+        seed=seed,
+        is_quiet=is_quiet,
+        # A run that is to repeat itself begins with nothing.
+        ledger=directory if seed is None else None,
+        faults=faults or settings.practice.faults,
+    )
 
 
 class Signals(Service):

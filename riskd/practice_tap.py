@@ -7,21 +7,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from riskd.config import Settings
 from riskd.gateway.credentials import CredentialsError, read_key_file
 from riskd.journal.directory import StateDirectory, StateDirectoryError
 from riskd.journal.files import default_directory
 from riskd.launch import (
+    INTERFACE_OPTION,
+    LOG_FORMAT_OPTION,
     Daemon,
     Signals,
     is_detached,
     json_log,
-    read_interface,
-    read_log_format,
-    read_port,
-    read_seed,
+    port_option,
+    practice_gateway,
     read_settings,
     refuse,
+    seed_option,
     utc_now,
 )
 from riskd.launch import Options as BaseOptions
@@ -29,7 +29,6 @@ from riskd.loopback import ListenError, listen
 from riskd.practice.face.service import FaceService, GatewayService
 from riskd.practice.face.web import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
 from riskd.practice.faults import Faults
-from riskd.practice.gateway import PracticeGateway
 
 DEFAULT_PORT: Final = 5000
 _PROGRAM: Final = "practice-gateway"
@@ -44,20 +43,8 @@ class Options(BaseOptions):
         "paper in a market that moves. Without --config there are the accounts 123 and 456."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        [
-            "port",
-            "p",
-            DEFAULT_PORT,
-            "TCP port to listen on; 0 takes a free one and logs it.",
-            read_port,
-        ],
-        [
-            "interface",
-            None,
-            None,
-            "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
-            read_interface,
-        ],
+        port_option(DEFAULT_PORT),
+        INTERFACE_OPTION,
         [
             "config",
             "c",
@@ -72,14 +59,8 @@ class Options(BaseOptions):
             "Directory of the ledger [default: practice-gateway in the XDG state directory].",
             Path,
         ],
-        ["log-format", None, "text", "How to write the log: text or json.", read_log_format],
-        [
-            "practice-seed",
-            None,
-            None,
-            "Whole number that makes the gateway repeat itself: same seed, same prices.",
-            read_seed,
-        ],
+        LOG_FORMAT_OPTION,
+        seed_option("the gateway"),
         ["user-name", None, DEFAULT_USER_NAME, "Name to log in with."],
         [
             "key-file",
@@ -115,7 +96,15 @@ def makeService(options: Options) -> Daemon:
             taken.pop_all()
     except (CredentialsError, ListenError, StateDirectoryError) as error:
         refuse(_PROGRAM, str(error))
-    gateway = practice_gateway(reactor, options, settings, state)
+    gateway = practice_gateway(
+        reactor,
+        settings,
+        options["practice-seed"],
+        state.path,
+        # Where no file says otherwise, it has the broker's habit of telling exits twice.
+        faults=Faults(opening_half_again=True) if options["config"] is None else None,
+        is_quiet=bool(options["quiet"]),
+    )
     site = practice_face(reactor, gateway, utc_now, options["user-name"], api_key)
     daemon = Daemon()
     daemon.state = state
@@ -128,25 +117,3 @@ def makeService(options: Options) -> Daemon:
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = json_log(options.parent)
     return daemon
-
-
-def practice_gateway(
-    reactor: Any, options: Options, settings: Settings, state: StateDirectory
-) -> PracticeGateway:
-    """Return the gateway; where no file says otherwise, it has the broker's habit of telling exits twice."""
-    faults = settings.practice.faults
-    if options["config"] is None:
-        faults = Faults(opening_half_again=True)
-    seed = options["practice-seed"]
-    if seed is None:
-        seed = settings.practice.seed
-    return PracticeGateway(
-        reactor,
-        utc_now,
-        {account.id: account.watch for account in settings.accounts},
-        seed=seed,
-        is_quiet=bool(options["quiet"]),
-        # A run that is to repeat itself begins with nothing.
-        ledger=state.path if seed is None else None,
-        faults=faults,
-    )

@@ -30,16 +30,18 @@ from riskd.journal.files import default_directory
 from riskd.journal.service import DiskThread, JournalService
 from riskd.journal.store import Store
 from riskd.launch import (
+    INTERFACE_OPTION,
+    LOG_FORMAT_OPTION,
     Daemon,
     Signals,
     is_detached,
     json_log,
-    read_interface,
-    read_log_format,
+    port_option,
+    practice_gateway,
     read_port,
-    read_seed,
     read_settings,
     refuse,
+    seed_option,
     utc_now,
 )
 from riskd.launch import Options as BaseOptions
@@ -70,20 +72,8 @@ class Options(BaseOptions):
         "with the accounts 123 and 456 and a set of rules to watch at work."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        [
-            "port",
-            "p",
-            DEFAULT_PORT,
-            "TCP port to listen on; 0 takes a free one and logs it.",
-            read_port,
-        ],
-        [
-            "interface",
-            None,
-            None,
-            "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
-            read_interface,
-        ],
+        port_option(DEFAULT_PORT),
+        INTERFACE_OPTION,
         [
             "config",
             "c",
@@ -105,14 +95,8 @@ class Options(BaseOptions):
             "New file to which all that comes in is recorded, for riskctl replay.",
             Path,
         ],
-        ["log-format", None, "text", "How to write the log: text or json.", read_log_format],
-        [
-            "practice-seed",
-            None,
-            None,
-            "Whole number that makes the practice gateway repeat itself: same seed, same prices.",
-            read_seed,
-        ],
+        LOG_FORMAT_OPTION,
+        seed_option("the practice gateway"),
         [
             "practice-port",
             None,
@@ -242,27 +226,6 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
         credentials=lambda: find_credentials(settings.gateway, os.environ),
         watch={ticker for account in settings.accounts for ticker in account.watch},
         random=Random(),
-    )
-
-
-def practice_gateway(
-    reactor: Any, settings: Settings, seed: int | None, directory: Path
-) -> PracticeGateway:
-    """Return the gateway that trades paper.
-
-    :param seed: makes it repeat itself; without one, that of the settings does, if they have one.
-    :param directory: where it remembers what was traded.
-    """
-    if seed is None:
-        seed = settings.practice.seed
-    return PracticeGateway(
-        reactor,
-        utc_now,
-        {account.id: account.watch for account in settings.accounts},
-        seed=seed,
-        # A run that is to repeat itself begins with nothing.
-        ledger=directory if seed is None else None,
-        faults=settings.practice.faults,
     )
 
 

@@ -10,15 +10,10 @@ from typing import Any
 from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.directory import StateDirectory
 from riskd.journal.files import default_directory
-from riskd.launch import Daemon, read_settings
+from riskd.launch import Daemon
 from riskd.practice.face.service import FaceService, GatewayService
-from riskd.practice_tap import (
-    Options,
-    makeService,
-    practice_gateway,
-)
+from riskd.practice_tap import Options, makeService
 
 
 class DirectoryTestCase(SynchronousTestCase):
@@ -110,11 +105,10 @@ class ServiceTests(ServiceTestCase):
             path = self.directory / "riskd.toml"
             path.write_text(config)
             arguments = ("--config", str(path), *arguments)
-        options = self.parse(*arguments)
-        _catalogue, settings = read_settings("practice-gateway", options["config"])
-        state = StateDirectory(self.directory)
-        state.release()
-        return practice_gateway(None, options, settings, state)
+        state = tempfile.mkdtemp(dir=self.directory)
+        service = self.make_service("--state", state, *arguments)
+        (gateway,) = (part for part in service if isinstance(part, GatewayService))
+        return gateway._gateway
 
     def test_without_a_file_exits_are_told_twice_as_by_the_broker(self) -> None:
         self.assertTrue(self.gateway().faults.opening_half_again)
