@@ -64,6 +64,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     # Autobahn's own account of refusals and cuts would double ours.
     log = make_logger(level="error")
+    # For these it formats a page for a log that nobody reads, which costs more than all else it does.
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012  # declared so by Autobahn
 
     factory: BroadcastServerFactory
     transport: Any
@@ -82,6 +84,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def connectionMade(self) -> None:
         """Wait for a handshake, among the others that do."""
+        for option in WebSocketServerProtocol.CONFIG_ATTRS:
+            setattr(self, option, getattr(self.factory, option))
         super().connectionMade()
         self.factory.meet(self)
 

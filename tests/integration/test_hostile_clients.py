@@ -18,8 +18,8 @@ EVENTS_A_SECOND = 500
 EVENTS = 300
 HONEST = 3
 MAX_FILES = 150
-TRIES = 3
-FLOOR_SECONDS = 0.06
+TRIES = 5
+FLOOR_SECONDS = 0.02
 """In time whatever the quiet value: processors are shared with those that do harm, and with other tests.
 
 What is to be found is a turn of the reactor that one client can make long: unbounded, such a turn takes
