@@ -1,23 +1,20 @@
-"""Pings that prove who still reads: a slice of the clients at a time, so that many stall nobody."""
+"""Pings that prove who still reads: a few clients at a time, so that many stall nobody."""
 
 from __future__ import annotations
 
 import struct
 from typing import Final, Protocol
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 KEEPALIVE_SECONDS: Final = 20
 """A ping goes out this often, and its pong must be back before the next."""
 
-_SLICES: Final = 200
-_MAX_SLICES_AT_ONCE: Final = 10
-_PING_OF_4_BYTES: Final = b"\x89\x04"
+GROUP: Final = 50
+"""So many clients are pinged together: a wake-up costs as much as some pings, and all of them a stall."""
 
-_log = Logger()
+_PING_OF_4_BYTES: Final = b"\x89\x04"
+_GOLDEN_SECTION: Final = 0.618034
 
 
 class IPinged(Protocol):
@@ -27,6 +24,14 @@ class IPinged(Protocol):
         """Take a ping of ``payload``, ready-made as ``frame``."""
 
 
+class _Group:
+    """Clients that are pinged together, and when."""
+
+    def __init__(self, timer: IDelayedCall) -> None:
+        self.clients: dict[IPinged, None] = {}
+        self.timer = timer
+
+
 class Heartbeat:
     """Calls ``beat`` of each client every :data:`KEEPALIVE_SECONDS`, the first time within as many.
 
@@ -34,37 +39,42 @@ class Heartbeat:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._slices: list[dict[IPinged, None]] = [{} for _ in range(_SLICES)]
-        self._slice_of: dict[IPinged, int] = {}
-        self._joined = self._beats = 0
-        self._loop = LoopingCall.withCount(self._beat)
-        self._loop.clock = clock
+        self._clock = clock
+        self._groups: list[_Group] = []
+        self._group_of: dict[IPinged, _Group] = {}
+        self._begun = self._beats = 0
 
     def add(self, client: IPinged) -> None:
         """Ping ``client`` from now on."""
-        # By turns, or all that come in one second would be pinged in one second ever after.
-        place = self._slice_of[client] = -self._joined % _SLICES
-        self._joined += 1
-        self._slices[place][client] = None
-        if not self._loop.running:
-            self._loop.start(KEEPALIVE_SECONDS / _SLICES, now=False).addErrback(_report)
+        group = next((each for each in self._groups if len(each.clients) < GROUP), None)
+        if group is None:
+            group = self._begin_group()
+        group.clients[client] = None
+        self._group_of[client] = group
 
     def remove(self, client: IPinged) -> None:
         """Ping ``client`` no more, if it was pinged."""
-        place = self._slice_of.pop(client, None)
-        if place is not None:
-            del self._slices[place][client]
-            if not self._slice_of:
-                self._loop.stop()
+        group = self._group_of.pop(client, None)
+        if group is None:
+            return
+        del group.clients[client]
+        if not group.clients:
+            group.timer.cancel()
+            self._groups.remove(group)
 
-    def _beat(self, due: int) -> None:
-        # After a long stall pings come late: whose turn it is has the right to its seconds.
-        for _ in range(min(due, _MAX_SLICES_AT_ONCE)):
-            self._beats += 1
-            payload = struct.pack("!I", self._beats)
-            for client in tuple(self._slices[self._beats % _SLICES]):
-                client.beat(payload, _PING_OF_4_BYTES + payload)
+    def _begin_group(self) -> _Group:
+        # Those who come in one second would be pinged in one second ever after; multiples of the golden
+        # section are spread evenly, however many there are.
+        wait = KEEPALIVE_SECONDS * (1 - self._begun * _GOLDEN_SECTION % 1)
+        self._begun += 1
+        group = _Group(self._clock.callLater(wait, lambda: self._beat(group)))
+        self._groups.append(group)
+        return group
 
-
-def _report(failure: Failure) -> None:
-    _log.failure("a mistake in riskd, in the heartbeat", failure)
+    def _beat(self, group: _Group) -> None:
+        # From now and not from when it was due: after a stall, too, a pong has its seconds.
+        group.timer = self._clock.callLater(KEEPALIVE_SECONDS, self._beat, group)
+        self._beats += 1
+        payload = struct.pack("!I", self._beats)
+        for client in tuple(group.clients):
+            client.beat(payload, _PING_OF_4_BYTES + payload)
