@@ -10,9 +10,9 @@ from typing import Final
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
+
+from riskd.looping import lasting_loop
 
 ALARM_SHARE: Final = 0.8
 """The share of the limit in use at which the alarm is raised."""
@@ -84,8 +84,7 @@ class DescriptorService(Service):
         self._raise_limit = raise_limit
         self._limit = 0
         self._is_alarmed = False
-        self._loop = LoopingCall(self._check)
-        self._loop.clock = clock
+        self._loop = lasting_loop(clock, self._check, _log)
 
     def startService(self) -> None:
         """Raise the limit and begin to look."""
@@ -98,7 +97,7 @@ class DescriptorService(Service):
                 limit=self._limit,
                 needed=self._needed,
             )
-        self._loop.start(CHECK_SECONDS, now=False).addErrback(_report)
+        self._loop.start(CHECK_SECONDS, now=False)
 
     def stopService(self) -> None:
         """Look no more."""
@@ -133,7 +132,3 @@ class DescriptorService(Service):
         except OSError:
             # Listing them needs one itself.
             return self._limit
-
-
-def _report(failure: Failure) -> None:
-    _log.failure("a mistake in riskd, in the watch over file descriptors", failure)

@@ -22,7 +22,7 @@ from twisted.internet.defer import (
     succeed,
 )
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -44,6 +44,7 @@ from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
 from riskd.keeper import SETTLED_SECONDS, AccountKeeper
 from riskd.lockouts import is_locked
+from riskd.looping import lasting_loop
 from riskd.rules.interface import IRule
 from riskd.waiting import done_within
 from riskd.warden import Warden
@@ -147,8 +148,7 @@ class Pipeline(Service):
         self._troubles: dict[str, str] = {}
         self._told_trouble = ""
         self._begun = "Daemon started successfully"
-        self._patrol = LoopingCall(self._look_around)
-        self._patrol.clock = clock
+        self._patrol = lasting_loop(clock, self._look_around, _log)
         self._rounds = 0
         self._looking: dict[int, Deferred[None]] = {}
         self._waiting_for_look: dict[int, list[Deferred[None]]] = {}
@@ -422,9 +422,7 @@ class Pipeline(Service):
         for account in self.accounts.values():
             self._prepare(account)
         # A broker that tells nothing yet may answer.
-        self._patrol.start(PATROL_SECONDS, now=False).addErrback(
-            lambda failure: _log.failure("looking around", failure)
-        )
+        self._patrol.start(PATROL_SECONDS, now=False)
         await self._gateway.start(self)
         self._is_heard = True
         beginnings = {

@@ -302,6 +302,17 @@ class RoomTests(FeedTestCase):
         patch.restore()
         return len(asked)
 
+    def test_a_mistake_does_not_end_the_patrols(self) -> None:
+        def fail(_requests: int) -> bool:
+            raise ZeroDivisionError
+
+        self.daemon.advance(1)
+        mistaken = self.patch(self.daemon.gateway, "has_room", fail)
+        self.assertEqual(self.looks_in(PATROL_ROUNDS), 0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistaken.restore()
+        self.assertEqual(self.looks_in(PATROL_ROUNDS), 1)
+
     def test_nobody_looks_around_when_there_is_no_room(self) -> None:
         self.daemon.advance(1)
         self.assertEqual(self.looks_in(PATROL_ROUNDS), 1)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,6 +22,7 @@ from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.market_hours import is_market_open
 from riskd.gateway.rest import BrokerRequests
 from riskd.gateway.signalr import Invocation
+from riskd.looping import lasting_loop
 
 _log = Logger()
 
@@ -97,12 +97,11 @@ class QuoteFeed:
         self._bars_asked_at = clock.seconds()
         self._bar_asked_at: dict[str, float] = {}
         self._asking: dict[str, Deferred[None]] = {}
-        self._look = LoopingCall(self._look_at_clock)
-        self._look.clock = clock
+        self._look = lasting_loop(clock, self._look_at_clock, _log)
 
     def start(self) -> None:
         """See to it from now on."""
-        self._look.start(_LOOK_SECONDS, now=False).addErrback(_log_failure)
+        self._look.start(_LOOK_SECONDS, now=False)
 
     def stop(self) -> None:
         """Leave off."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import jwt
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +26,7 @@ from riskd.gateway.interface import (
     GatewayUnansweredError,
     Payload,
 )
+from riskd.looping import lasting_loop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -122,12 +123,11 @@ class Session:
         self._put_off_for = ""
         self._getting: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
-        self._check = LoopingCall(self._look_at_clock)
-        self._check.clock = clock
+        self._check = lasting_loop(clock, self._look_at_clock, _log)
 
     def start(self) -> None:
         """Keep the token fresh from now on."""
-        self._check.start(_CHECK_SECONDS, now=False).addErrback(_log_mistake)
+        self._check.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
         """Get no token any more; whoever waits for one, now or later, waits in vain."""
