@@ -38,6 +38,7 @@ from riskd.control import (
     check_path,
     user_name,
 )
+from riskd.gateway.credentials import CredentialsError, read_key_file
 from riskd.journal.files import default_directory
 from riskd.journal.log import read_log
 from riskd.journal.reader import StateFileError
@@ -294,6 +295,12 @@ def check_config(options: argparse.Namespace) -> int:
         for problem in error.problems:
             _say(printable(problem))
         return _FAILED
+    if settings.gateway.key_file is not None:
+        try:
+            read_key_file(Path(settings.gateway.key_file))
+        except CredentialsError as error:
+            _say(printable(f"{options.file}: gateway.key_file: {error}"))
+            return _FAILED
     for account in settings.accounts:
         if not account.rules:
             _say(f"{options.file}: warning: account {account.id} is guarded by no rule")

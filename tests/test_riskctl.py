@@ -185,6 +185,20 @@ class LocalCommandTests(SynchronousTestCase):
         self.assertEqual((status, len(out.splitlines())), (1, 2))
         self.assertTrue(all(self.path in line for line in out.splitlines()))
 
+    def test_a_key_file_that_others_may_read(self) -> None:
+        key = Path(a_directory(self), "key")
+        key.write_text("secret\n")
+        text = (
+            f'[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{key}"\n'
+            "[[accounts]]\nid = 1\n"
+        )
+        for mode, expected in ((0o644, 1), (0o600, 0)):
+            key.chmod(mode)
+            status, out, _ = self.check(text)
+            self.assertEqual((status, "chmod 600" in out), (expected, bool(expected)), out)
+            self.assertNotIn("secret", out)
+        self.assertTrue(self.check(text.replace("/key", "/none"))[0])
+
     def test_no_file(self) -> None:
         status, out, _ = self.run_main("check-config", "/nowhere/riskd.toml")
         self.assertEqual(status, 1)
