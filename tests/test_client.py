@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.events import EVENT_TYPES, encode
+from riskd.events import EVENT_TYPES, Event, encode
 from riskd.testing import make_event
 from tests.memory import MemoryEndpoint, MemoryTransport
 from tests.websocket_frames import (
@@ -450,6 +450,48 @@ class EventTests(ClientTestCase):
         server.tell("daemon_status")
         self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_events_can_be_taken_as_values_and_the_rest_is_called_back(self) -> None:
+        events: list[Event] = []
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            take_event=events.append,
+        )
+        server = self.connect()
+        for event_type in EVENT_TYPES:
+            server.tell(event_type)
+        server.send(server_frame(TEXT, b'{"type":"news","account_id":123,"data":{}}'))
+        self.assertEqual([event.type for event in events], list(EVENT_TYPES))
+        self.assertEqual(self.events, [("news", {})])
+        self.assertEqual(self.statuses, [(True, "connected")])
+
+    def test_a_taker_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+        seen = []
+
+        def fail_once(event: Event) -> None:
+            seen.append(event.type)
+            if event.type == "MarketQuote":
+                raise RuntimeError("a mistake of the script")
+
+        self.client = DaemonClient(
+            123, print, reactor=self.clock, endpoint=self.endpoint, take_event=fail_once
+        )
+        server = self.connect()
+        server.tell("MarketQuote")
+        server.tell("daemon_status")
+        self.assertEqual(seen, ["MarketQuote", "daemon_status"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_message_in_pieces_is_passed_on_whole(self) -> None:
+        server = self.connect()
+        message = encode(make_event("MarketQuote", {}))
+        whole = server_frame(TEXT, message)
+        for begin in range(0, len(whole), 7):
+            server.send(whole[begin : begin + 7])
+        self.assertEqual([kind for kind, _ in self.events], ["MarketQuote"])
 
     def test_it_sends_nothing_but_pongs(self) -> None:
         server = self.connect()

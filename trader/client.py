@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from txaio.tx import make_logger
 
-from riskd.events import EventError, UnknownEventTypeError, from_fields, open_envelope
+from riskd.events import Event, EventError, UnknownEventTypeError, from_fields, open_envelope
 
 DEFAULT_URL: Final = "ws://localhost:8765"
 
@@ -69,6 +69,8 @@ class DaemonClient:
     :param url: where the daemon is.
     :param reactor: the reactor; by default the global one.
     :param endpoint: how to reach the daemon, in place of the host and port of ``url``.
+    :param take_event: called with each of the nine events as a value, in place of ``event_callback``
+        with its JSON object.  Its exceptions are logged as well.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether a WebSocket handshake has been completed and the connection stands.
     :ivar retry_at: the reactor's seconds at which the next try is due; ``None`` when none is.
@@ -86,6 +88,7 @@ class DaemonClient:
         *,
         reactor: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
+        take_event: Callable[[Event], object] | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415  # the caller has chosen it by now
@@ -94,6 +97,7 @@ class DaemonClient:
         self._url = url
         self._reactor = reactor
         self._endpoint = endpoint
+        self._take_event = take_event
         self._factory: _EventFactory | None = None
         self._service: ReconnectingClientService | None = None
         self._reason = ""
@@ -153,11 +157,11 @@ class DaemonClient:
             if envelope.account_id not in (None, self._account_id):
                 return
             data = envelope.read_data()
-            _check(envelope.type, envelope.account_id, data)
+            event = _event(envelope.type, envelope.account_id, data)
         except EventError as error:
             self.drop(error.field, error)
             return
-        self._call_back(envelope.type, data)
+        self._call_back(envelope.type, data, event)
 
     def drop(self, kind: str, error: EventError) -> None:
         """Count a malformed message; log the first of its kind."""
@@ -186,9 +190,14 @@ class DaemonClient:
     def _deliver_status(self, reason: str) -> None:
         self._call_back(CONNECTION_STATUS, {"connected": self.connected, "reason": reason})
 
-    def _call_back(self, event_type: str, data: dict[str, Any]) -> None:
+    def _call_back(
+        self, event_type: str, data: dict[str, Any], event: Event | None = None
+    ) -> None:
         try:
-            self._event_callback(event_type, data)
+            if event is not None and self._take_event is not None:
+                self._take_event(event)
+            else:
+                self._event_callback(event_type, data)
         except Exception:  # noqa: BLE001  # whatever it is, it is the caller's, and the stream goes on
             _log.failure("the callback failed on {event_type}", event_type=event_type)
 
@@ -264,7 +273,8 @@ class _EventProtocol(WebSocketClientProtocol):
         if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
             self.failHandshake("the answer to the handshake is too long")
         else:
-            super().dataReceived(data)
+            # What Autobahn does of its own before this is to describe the bytes for a log that is off.
+            self._dataReceived(data)
 
     def onConnect(self, response: ConnectionResponse) -> None:
         self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
@@ -274,6 +284,11 @@ class _EventProtocol(WebSocketClientProtocol):
         self.factory.current = self
         if self.factory.client is not None:
             self.factory.client.opened(self._gateway_name, is_dry_run=self._is_dry_run)
+
+    def onMessageEnd(self) -> None:
+        """Hand on a message that is whole; of Autobahn's other listeners there are none to wait for."""
+        if not self.failedByMe:
+            self.onMessage(b"".join(self.message_data), self.message_is_binary)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client
@@ -320,8 +335,8 @@ def _make_factory(url: str, reactor: Any) -> _EventFactory:
     return factory
 
 
-def _check(event_type: str, account_id: int | None, data: dict[str, Any]) -> None:
-    """Check the data of an event.
+def _event(event_type: str, account_id: int | None, data: dict[str, Any]) -> Event | None:
+    """Return the event of ``data``; ``None`` where it is none of the nine.
 
     :raises EventError: it is one of the nine and something is wrong with it, or it claims to be the
         client's own.
@@ -329,7 +344,7 @@ def _check(event_type: str, account_id: int | None, data: dict[str, Any]) -> Non
     if event_type == CONNECTION_STATUS:
         raise EventError("type", event_type, "a type that is the daemon's to send")
     try:
-        from_fields(event_type, account_id, data)
+        return from_fields(event_type, account_id, data)
     except UnknownEventTypeError:
         # A later daemon may know more; that is for the callback to judge.
-        return
+        return None

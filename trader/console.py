@@ -101,7 +101,13 @@ class Console:
             self._alarm_about,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
-        self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
+        self._client = DaemonClient(
+            account_id,
+            self._session.take,
+            url,
+            reactor=reactor,
+            take_event=self._session.take_event,
+        )
         self._screen = Screen(
             self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
         )
@@ -185,6 +191,9 @@ class Console:
         )
 
     def _view_changed(self, important: bool) -> None:
+        if self._next_draw is not None and not important:
+            # It comes no later than this one would.
+            return
         wait = self._budget.wait(important=important)
         if wait == 0:
             self._draw()

@@ -219,6 +219,10 @@ class Session:
             event = from_fields(event_type, account_id, data)
         except UnknownEventTypeError:
             return
+        self.take_event(event)
+
+    def take_event(self, event: Event) -> None:
+        """Take an event of the account or the daemon."""
         before = self._view.account
         after = apply(before, event)
         now = self._now()
@@ -227,9 +231,18 @@ class Session:
             account=after,
             known_at=now,
             events=self._view.events + 1,
-            last_event=event_type,
+            last_event=event.type,
             last_event_at=now,
         )
+        if not isinstance(event.data, MarketQuote):
+            self._tell_news(event, before, now)
+        elif after is not before:
+            # Most events are quotes; they are no news for the feed.
+            self._changed(False)
+
+    def _tell_news(self, event: Event, before: AccountState, now: datetime) -> None:
+        """Tell of an event that is no quote, if it changed what was known ``before``."""
+        after = self._view.account
         if isinstance(event.data, EnforcementAction):
             self._told.add(event.data)
         elif isinstance(event.data, DaemonStatus):
@@ -240,7 +253,7 @@ class Session:
         if line is not None:
             self._add(line)
         if is_news or after is not before:
-            self._changed(not isinstance(event.data, MarketQuote))
+            self._changed(True)
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
 

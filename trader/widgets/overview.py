@@ -47,7 +47,7 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
     heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
         lines += _cut(table, height)
-    return lines + panels.activity(view, now, width)[: max(0, rows - len(lines))]
+    return lines + panels.activity(view, now, width, rows - len(lines))
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
