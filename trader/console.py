@@ -204,6 +204,8 @@ class Console:
     def _draw_now(self) -> None:
         self._cancel_draw()
         self._budget.spend()
+        # One that is malformed is told in the feed, which is drawn; that must not begin while this draws.
+        self._session.read_quotes()
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()

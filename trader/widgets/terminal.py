@@ -58,7 +58,7 @@ class Terminal(urwid.display.raw.Screen):
             yield self._written(number, 0, _letters(new))
             return
         first, end = _equal_runs(old, new), -_equal_runs(old[::-1], new[::-1]) or None
-        column = len(_letters(new[:first]))
+        column = sum(len(text.decode()) for _, _, text in new[:first])
         before, after = _letters(old[first:end]), _letters(new[first:end])
         for begin, behind in changed_spans(before, after):
             yield self._written(number, column + begin, after[begin:behind])
