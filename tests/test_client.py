@@ -507,6 +507,15 @@ class EventTests(ClientTestCase):
         self.assertEqual(seen, ["MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_a_daemon_that_sends_events_may_owe_a_pong(self) -> None:
+        server = self.connect()
+        self.clock.pump([1] * 30)
+        server.tell("MarketQuote")
+        self.clock.pump([1] * 20)
+        self.assertTrue(self.client.connected)
+        self.clock.pump([1] * 30)
+        self.assertFalse(self.client.connected)
+
     def test_a_message_in_pieces_is_passed_on_whole(self) -> None:
         server = self.connect()
         message = encode(make_event("MarketQuote", {}))

@@ -35,6 +35,7 @@ from riskd.events import (
     from_fields,
     open_envelope,
 )
+from trader.frames import whole_texts
 
 DEFAULT_URL: Final = "ws://localhost:8765"
 
@@ -294,9 +295,19 @@ class _EventProtocol(WebSocketClientProtocol):
         size = len(self.data) + len(data)
         if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
             self.failHandshake("the answer to the handshake is too long")
-        else:
+            return
+        if self.state == self.STATE_OPEN and self._is_between_messages():
+            messages, data = whole_texts(data)
+            for message in messages:
+                self.onMessage(message, isBinary=False)
+        if data:
             # What Autobahn does of its own before this is to describe the bytes for a log that is off.
             self._dataReceived(data)
+
+    def _is_between_messages(self) -> bool:
+        # While a pong is awaited Autobahn must hear of whatever comes in its place.
+        is_waiting = self.data or self.current_frame or self.autoPingTimeoutCall
+        return not (is_waiting or self.inside_message)
 
     def onConnect(self, response: ConnectionResponse) -> None:
         self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
@@ -306,11 +317,6 @@ class _EventProtocol(WebSocketClientProtocol):
         self.factory.current = self
         if self.factory.client is not None:
             self.factory.client.opened(self._gateway_name, is_dry_run=self._is_dry_run)
-
-    def onMessageEnd(self) -> None:
-        """Hand on a message that is whole; of Autobahn's other listeners there are none to wait for."""
-        if not self.failedByMe:
-            self.onMessage(b"".join(self.message_data), self.message_is_binary)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client
