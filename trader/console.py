@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -129,6 +130,8 @@ class Console:
 
     def run(self) -> None:
         """Show the screen until the trader quits."""
+        # What is there by now stays to the end; to look for garbage in it takes longer than a draw.
+        gc.freeze()
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
         try:
