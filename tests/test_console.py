@@ -21,7 +21,8 @@ from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.testing import make_event
 from trader.client import DEFAULT_URL
-from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, main
+from trader.console import KEYS, Console, main
+from trader.draw_budget import MAX_DRAWS_A_SECOND, DrawBudget
 from trader.widgets.pages import PAGES
 from trader.widgets.palette import MONO, THEMES
 
