@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.events import EVENT_TYPES, encode
+from riskd.events import EVENT_TYPES, Event, encode
 from riskd.testing import make_event
 from tests.memory import MemoryEndpoint, MemoryTransport
 from tests.websocket_frames import (
@@ -26,7 +27,7 @@ from tests.websocket_frames import (
     read_client_frames,
     server_frame,
 )
-from trader.client import DaemonClient
+from trader.client import DaemonClient, ReadEvent
 
 
 class Server:
@@ -450,6 +451,78 @@ class EventTests(ClientTestCase):
         server.tell("daemon_status")
         self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def take(self, take_event: Callable[[str, ReadEvent], object]) -> Server:
+        """Connect a client whose events go to ``take_event``."""
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            take_event=take_event,
+        )
+        return self.connect()
+
+    def test_who_takes_events_unread_reads_what_was_sent(self) -> None:
+        taken: list[tuple[str, ReadEvent]] = []
+        server = self.take(lambda event_type, read: taken.append((event_type, read)))
+        sent = [make_event(event_type, {}) for event_type in EVENT_TYPES]
+        for event in sent:
+            server.send(server_frame(TEXT, encode(event)))
+        self.assertEqual([event_type for event_type, _ in taken], list(EVENT_TYPES))
+        self.assertEqual([read() for _, read in taken], sent)
+        self.assertEqual(self.events, [])
+        self.assertEqual(self.statuses, [(True, "connected")])
+
+    def test_what_is_taken_unread_is_for_this_account(self) -> None:
+        taken: list[str] = []
+        server = self.take(lambda event_type, _read: taken.append(event_type))
+        server.tell("MarketQuote", accountId=456)
+        server.tell("GatewayUserTrade")
+        self.assertEqual(taken, ["GatewayUserTrade"])
+
+    def test_what_is_malformed_is_dropped_when_it_is_read(self) -> None:
+        found: list[Event | None] = []
+        server = self.take(lambda _event_type, read: found.append(read()))
+        for message in (
+            b'{"type":"MarketQuote","account_id":123,"data":{}}',
+            b'{"type":"connection_status","account_id":null,"data":{"connected":false}}',
+            b'{"type":"news","account_id":123,"data":{}}',
+        ):
+            server.send(server_frame(TEXT, message))
+        self.assertEqual(found, [None] * 3)
+        self.assertEqual(dict(self.client.dropped), {"MarketQuote.contractId": 1, "type": 1})
+
+    def test_a_taker_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+        seen = []
+
+        def fail_once(event_type: str, _read: ReadEvent) -> None:
+            seen.append(event_type)
+            if event_type == "MarketQuote":
+                raise RuntimeError("a mistake of the script")
+
+        server = self.take(fail_once)
+        server.tell("MarketQuote")
+        server.tell("daemon_status")
+        self.assertEqual(seen, ["MarketQuote", "daemon_status"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_daemon_that_sends_events_may_owe_a_pong(self) -> None:
+        server = self.connect()
+        self.clock.pump([1] * 30)
+        server.tell("MarketQuote")
+        self.clock.pump([1] * 20)
+        self.assertTrue(self.client.connected)
+        self.clock.pump([1] * 30)
+        self.assertFalse(self.client.connected)
+
+    def test_a_message_in_pieces_is_passed_on_whole(self) -> None:
+        server = self.connect()
+        message = encode(make_event("MarketQuote", {}))
+        whole = server_frame(TEXT, message)
+        for begin in range(0, len(whole), 7):
+            server.send(whole[begin : begin + 7])
+        self.assertEqual([kind for kind, _ in self.events], ["MarketQuote"])
 
     def test_it_sends_nothing_but_pongs(self) -> None:
         server = self.connect()

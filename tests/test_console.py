@@ -21,7 +21,8 @@ from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.testing import make_event
 from trader.client import DEFAULT_URL
-from trader.console import KEYS, MAX_DRAWS_A_SECOND, Console, DrawBudget, main
+from trader.console import KEYS, Console, main
+from trader.draw_budget import MAX_DRAWS_A_SECOND, DrawBudget
 from trader.widgets.pages import PAGES
 from trader.widgets.palette import MONO, THEMES
 
@@ -194,6 +195,24 @@ class DrawingTests(ConsoleCase):
         self.assertNotIn("21003.00", self.terminal.picture)
         self.clock.advance(0.21)
         self.assertIn("21003.00", self.terminal.picture)
+
+    def test_what_is_wrong_with_a_quote_is_not_drawn_in_the_midst_of_a_draw(self) -> None:
+        render, under_way = self.console._screen.render, []
+
+        def watched(*arguments: Any, **choices: Any) -> urwid.Canvas:
+            under_way.append("a draw")
+            canvas = render(*arguments, **choices)
+            under_way.clear()
+            return canvas
+
+        def read() -> None:
+            self.assertEqual(under_way, [])
+            self.session.note("A quote is malformed")
+
+        self.patch(self.console._screen, "render", watched)
+        self.clock.advance(1)
+        self.session.take_event("MarketQuote", read)
+        self.assertIn("A quote is malformed", self.terminal.picture)
 
     def test_what_is_important_does_not_wait_for_a_draw_planned_for_quotes(self) -> None:
         self.receive("MarketQuote")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -26,7 +27,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from txaio.tx import make_logger
 
-from riskd.events import EventError, UnknownEventTypeError, from_fields, open_envelope
+from riskd.events import (
+    Envelope,
+    Event,
+    EventError,
+    UnknownEventTypeError,
+    from_fields,
+    open_envelope,
+)
+from trader.frames import whole_texts
 
 DEFAULT_URL: Final = "ws://localhost:8765"
 
@@ -52,6 +61,7 @@ _MAX_NAME: Final = 20
 _NORMAL_CLOSURE: Final = 1000
 
 EventCallback = Callable[[str, dict[str, Any]], object]
+ReadEvent = Callable[[], Event | None]
 
 _log = Logger()
 
@@ -69,6 +79,9 @@ class DaemonClient:
     :param url: where the daemon is.
     :param reactor: the reactor; by default the global one.
     :param endpoint: how to reach the daemon, in place of the host and port of ``url``.
+    :param take_event: called as ``take_event(event_type, read)`` in place of ``event_callback``; the
+        client's own status goes to that one still.  The message is not read before ``read()`` is called,
+        which returns the event, or ``None`` where it is none of the nine or was dropped as malformed.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether a WebSocket handshake has been completed and the connection stands.
     :ivar retry_at: the reactor's seconds at which the next try is due; ``None`` when none is.
@@ -86,6 +99,7 @@ class DaemonClient:
         *,
         reactor: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
+        take_event: Callable[[str, ReadEvent], object] | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415  # the caller has chosen it by now
@@ -94,6 +108,7 @@ class DaemonClient:
         self._url = url
         self._reactor = reactor
         self._endpoint = endpoint
+        self._take_event = take_event
         self._factory: _EventFactory | None = None
         self._service: ReconnectingClientService | None = None
         self._reason = ""
@@ -150,14 +165,28 @@ class DaemonClient:
         """Pass on a message if it is for this account and makes sense."""
         try:
             envelope = open_envelope(message)
-            if envelope.account_id not in (None, self._account_id):
-                return
-            data = envelope.read_data()
-            _check(envelope.type, envelope.account_id, data)
         except EventError as error:
             self.drop(error.field, error)
             return
-        self._call_back(envelope.type, data)
+        if envelope.account_id not in (None, self._account_id):
+            return
+        if self._take_event is not None:
+            self._call_back(self._take_event, envelope.type, partial(self._read_event, envelope))
+        elif (found := self._read(envelope)) is not None:
+            self._call_back(self._event_callback, envelope.type, found[0])
+
+    def _read_event(self, envelope: Envelope) -> Event | None:
+        found = self._read(envelope)
+        return None if found is None else found[1]
+
+    def _read(self, envelope: Envelope) -> tuple[dict[str, Any], Event | None] | None:
+        """Return the data of a message, and its event if it is one of the nine; drop what is malformed."""
+        try:
+            data = envelope.read_data()
+            return data, _event(envelope.type, envelope.account_id, data)
+        except EventError as error:
+            self.drop(error.field, error)
+            return None
 
     def drop(self, kind: str, error: EventError) -> None:
         """Count a malformed message; log the first of its kind."""
@@ -184,11 +213,14 @@ class DaemonClient:
         )
 
     def _deliver_status(self, reason: str) -> None:
-        self._call_back(CONNECTION_STATUS, {"connected": self.connected, "reason": reason})
+        status = {"connected": self.connected, "reason": reason}
+        self._call_back(self._event_callback, CONNECTION_STATUS, status)
 
-    def _call_back(self, event_type: str, data: dict[str, Any]) -> None:
+    def _call_back(
+        self, function: Callable[[str, Any], object], event_type: str, what: Any
+    ) -> None:
         try:
-            self._event_callback(event_type, data)
+            function(event_type, what)
         except Exception:  # noqa: BLE001  # whatever it is, it is the caller's, and the stream goes on
             _log.failure("the callback failed on {event_type}", event_type=event_type)
 
@@ -263,8 +295,19 @@ class _EventProtocol(WebSocketClientProtocol):
         size = len(self.data) + len(data)
         if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
             self.failHandshake("the answer to the handshake is too long")
-        else:
-            super().dataReceived(data)
+            return
+        if self.state == self.STATE_OPEN and self._is_between_messages():
+            messages, data = whole_texts(data)
+            for message in messages:
+                self.onMessage(message, isBinary=False)
+        if data:
+            # What Autobahn does of its own before this is to describe the bytes for a log that is off.
+            self._dataReceived(data)
+
+    def _is_between_messages(self) -> bool:
+        # While a pong is awaited Autobahn must hear of whatever comes in its place.
+        is_waiting = self.data or self.current_frame or self.autoPingTimeoutCall
+        return not (is_waiting or self.inside_message)
 
     def onConnect(self, response: ConnectionResponse) -> None:
         self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
@@ -320,8 +363,8 @@ def _make_factory(url: str, reactor: Any) -> _EventFactory:
     return factory
 
 
-def _check(event_type: str, account_id: int | None, data: dict[str, Any]) -> None:
-    """Check the data of an event.
+def _event(event_type: str, account_id: int | None, data: dict[str, Any]) -> Event | None:
+    """Return the event of ``data``; ``None`` where it is none of the nine.
 
     :raises EventError: it is one of the nine and something is wrong with it, or it claims to be the
         client's own.
@@ -329,7 +372,7 @@ def _check(event_type: str, account_id: int | None, data: dict[str, Any]) -> Non
     if event_type == CONNECTION_STATUS:
         raise EventError("type", event_type, "a type that is the daemon's to send")
     try:
-        from_fields(event_type, account_id, data)
+        return from_fields(event_type, account_id, data)
     except UnknownEventTypeError:
         # A later daemon may know more; that is for the callback to judge.
-        return
+        return None

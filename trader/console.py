@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from riskd.journal.reader import published_mark, read_published
 from trader.alarm import Alarm
 from trader.arguments import Options, Output, choose_account, parse_options
 from trader.client import DaemonClient
+from trader.draw_budget import DrawBudget
 from trader.lines import run_lines
 from trader.look import Look, at_page, moved, next_filter, paused_or_not
 from trader.session import Session, View
@@ -34,37 +35,7 @@ from trader.widgets.palette import MONO, THEMES
 from trader.widgets.screen import Screen, page_at
 from trader.widgets.terminal import Terminal
 
-MAX_DRAWS_A_SECOND: Final = 20
-_QUOTE_DRAWS_A_SECOND: Final = 5
 _TICK_SECONDS: Final = 1.0
-
-
-class DrawBudget:
-    """Says how long a draw must wait, so that the screen is drawn at most 20 times in any second.
-
-    Quotes may use a quarter of the draws, as many as eyes can follow; the rest is for what must be seen at
-    once.
-
-    :param seconds: a clock.
-    """
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._draws: deque[float] = deque(maxlen=MAX_DRAWS_A_SECOND)
-
-    def wait(self, *, important: bool) -> float:
-        """Return the seconds until the next draw may be made; 0 for at once."""
-        now = self._seconds()
-        wait = 0.0
-        if len(self._draws) == MAX_DRAWS_A_SECOND:
-            wait = self._draws[0] + 1.0 - now
-        if not important and self._draws:
-            wait = max(wait, self._draws[-1] + 1.0 / _QUOTE_DRAWS_A_SECOND - now)
-        return max(0.0, wait)
-
-    def spend(self) -> None:
-        """Count a draw."""
-        self._draws.append(self._seconds())
 
 
 class Console:
@@ -101,7 +72,13 @@ class Console:
             self._alarm_about,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
-        self._client = DaemonClient(account_id, self._session.take, url, reactor=reactor)
+        self._client = DaemonClient(
+            account_id,
+            self._session.take,
+            url,
+            reactor=reactor,
+            take_event=self._session.take_event,
+        )
         self._screen = Screen(
             self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
         )
@@ -123,6 +100,8 @@ class Console:
 
     def run(self) -> None:
         """Show the screen until the trader quits."""
+        # What is there by now stays to the end; to look for garbage in it takes longer than a draw.
+        gc.freeze()
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
         try:
@@ -185,6 +164,9 @@ class Console:
         )
 
     def _view_changed(self, important: bool) -> None:
+        if self._next_draw is not None and not important:
+            # It comes no later than this one would.
+            return
         wait = self._budget.wait(important=important)
         if wait == 0:
             self._draw()
@@ -195,6 +177,8 @@ class Console:
     def _draw_now(self) -> None:
         self._cancel_draw()
         self._budget.spend()
+        # One that is malformed is told in the feed, which is drawn; that must not begin while this draws.
+        self._session.read_quotes()
         self._screen.redraw()
         if self._terminal.started:
             self._main_loop.draw_screen()

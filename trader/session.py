@@ -21,14 +21,13 @@ from riskd.events import (
     Event,
     LockoutCleared,
     LockoutSet,
-    MarketQuote,
     Status,
     UnknownEventTypeError,
     from_fields,
 )
 from riskd.journal.reader import Snapshot, StateFileError
 from trader.activity import Line, line_for
-from trader.client import CONNECTION_STATUS
+from trader.client import CONNECTION_STATUS, ReadEvent
 from trader.text import sentence
 
 FLASH_SECONDS: Final = 5
@@ -37,6 +36,10 @@ LIMITS_SECONDS: Final = 10
 
 _REMEMBERED_LINES: Final = 500
 _NEVER_READ: Final = object()
+
+_QUOTE: Final = "MarketQuote"
+_MAX_UNREAD: Final = 100
+"""Quotes that may wait to be read, so that what comes after them need not wait for long."""
 
 
 class Source(Enum):
@@ -105,6 +108,7 @@ class Session:
     :param account_id: the account to follow.
     :param now: gives the time of day, aware.
     :param changed: called when the view has changed; its argument tells whether more than quotes did.
+        Quotes are read when the view is asked for, and may turn out to say nothing new.
     :param read: returns what the file says, or raises :exc:`riskd.journal.reader.StateFileError`.
     :param mark: returns what changes whenever the file does, and can be compared.
     :param alarm: called with what was enforced and with each new lock, as the stream or the file told it;
@@ -129,6 +133,7 @@ class Session:
         self._mark_read: object = _NEVER_READ
         self._read_at: datetime | None = None
         self._outdated_status: DaemonStatus | None = None
+        self._unread: list[tuple[ReadEvent, datetime]] = []
         self._told: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
 
@@ -149,6 +154,7 @@ class Session:
         :param dropped: how many messages the client could not read.
         :param is_dry_run: what the client heard of that.
         """
+        self.read_quotes()
         view = self._view
         flash = view.flash
         # A clock that was set back since must not make it flash until it has caught up.
@@ -174,6 +180,7 @@ class Session:
         As long as there is a connection its events are newer than any file; only which limits are in
         force no event tells.
         """
+        self.read_quotes()
         is_live = self._view.source is Source.LIVE
         if (is_live and not self._is_time_for_limits()) or self._mark() == self._mark_read:
             return
@@ -208,6 +215,7 @@ class Session:
     def take(self, event_type: str, data: dict[str, Any]) -> None:
         """Take what a client calls back with."""
         if event_type == CONNECTION_STATUS:
+            self.read_quotes()
             if data["connected"]:
                 self._connected()
             else:
@@ -219,17 +227,50 @@ class Session:
             event = from_fields(event_type, account_id, data)
         except UnknownEventTypeError:
             return
-        before = self._view.account
-        after = apply(before, event)
-        now = self._now()
+        self.take_event(event_type, lambda: event)
+
+    def take_event(self, event_type: str, read: ReadEvent) -> None:
+        """Take an event that is not read yet.
+
+        Quotes are most of all events, and come many between two looks; they are read when they are needed.
+        """
+        if event_type == _QUOTE:
+            self._unread.append((read, self._now()))
+            if len(self._unread) >= _MAX_UNREAD:
+                self.read_quotes()
+            self._changed(False)
+            return
+        self.read_quotes()
+        event = read()
+        if event is not None:
+            self._tell(event, self._now())
+
+    def read_quotes(self) -> None:
+        """Apply the quotes that came since this was done last, each as of when it came.
+
+        Whatever else is done with a session does this first.
+        """
+        unread, self._unread = self._unread, []
+        for read, at in unread:
+            event = read()
+            if event is not None:
+                self._apply(event, at)
+
+    def _apply(self, event: Event, at: datetime) -> None:
         self._view = msgspec.structs.replace(
             self._view,
-            account=after,
-            known_at=now,
+            account=apply(self._view.account, event),
+            known_at=at,
             events=self._view.events + 1,
-            last_event=event_type,
-            last_event_at=now,
+            last_event=event.type,
+            last_event_at=at,
         )
+
+    def _tell(self, event: Event, now: datetime) -> None:
+        """Apply an event that is no quote, and tell of it if it changed what was known."""
+        before = self._view.account
+        self._apply(event, now)
+        after = self._view.account
         if isinstance(event.data, EnforcementAction):
             self._told.add(event.data)
         elif isinstance(event.data, DaemonStatus):
@@ -240,7 +281,7 @@ class Session:
         if line is not None:
             self._add(line)
         if is_news or after is not before:
-            self._changed(not isinstance(event.data, MarketQuote))
+            self._changed(True)
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
 
@@ -337,7 +378,7 @@ class Session:
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
         for action in account.enforcement:
-            self._tell(action)
+            self._tell_enforced(action)
         for lock in account.lockouts.values():
             if was_known and lock not in before:
                 self._alarm(Event(self._account_id, lock))
@@ -348,7 +389,7 @@ class Session:
             is_dry_run = status.message.endswith(DRY_RUN_NOTE)
             self._view = msgspec.structs.replace(self._view, is_dry_run=is_dry_run)
 
-    def _tell(self, action: EnforcementAction) -> None:
+    def _tell_enforced(self, action: EnforcementAction) -> None:
         """Put into the feed, at its own time and once, what the file says was enforced."""
         event = Event(self._account_id, action)
         line = line_for(event, self._view.account, action.timestamp)

@@ -231,6 +231,16 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
     assert b"Traceback" not in terminal.written
 
 
+def test_no_draw_waits_while_the_whole_program_is_searched_for_garbage(
+    terminal: Terminal, dead_url: str
+) -> None:
+    count = "import gc; from trader import console; is_watched = console.Console._begin"
+    note = "self._session.note(f'{len(gc.get_objects()) // 50000} of 50,000 objects are watched')"
+    begin = f"console.Console._begin = lambda self: (is_watched(self), {note})"
+    terminal.start("123", "--url", dead_url, script=f"{count}; {begin}; {MAIN}")
+    terminal.wait_for("0 of 50,000 objects are watched")
+
+
 def test_a_daemon_that_does_not_run_is_asked_for_again(terminal: Terminal, dead_url: str) -> None:
     terminal.start("123", "--url", dead_url, script=QUICK)
     terminal.wait_for("Cannot connect to daemon (is it running?)", "RECONNECTING in 5 s")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, Final
 
 import urwid
@@ -18,6 +17,7 @@ Row = list[tuple[Hashable, None, bytes]]
 """Runs of characters with their styles, as urwid takes them from a canvas."""
 
 _PAINTED_LINES: Final = 512
+_DRAWN_PARTS: Final = 2048
 
 
 class Picture(urwid.Canvas):
@@ -63,24 +63,28 @@ def paint(lines: list[Markup], columns: int, rows: int, letters: Callable[[str],
 def _row(
     line: tuple[tuple[Hashable, str] | str, ...], columns: int, letters: Callable[[str], str]
 ) -> Row:
-    parts, room = list[tuple[Hashable, str]](), columns
-    for part in line:
+    runs, room = Row(), columns
+    for part in (*line, " " * columns):
         style, words = (None, part) if isinstance(part, str) else part
-        shown, width = _cut(letters(words), room)
-        parts.append((style, shown))
+        text, width = _drawn(words, letters)
+        if width > room:
+            text, width = _cut(letters(words), room)
         room -= width
-    parts.append((None, " " * room))
-    return [
-        (style, None, text.encode())
-        for style, run in groupby(parts, key=lambda part: part[0])
-        if (text := "".join([shown for _, shown in run]))
-    ]
+        if runs and runs[-1][0] == style:
+            text = runs.pop()[2] + text
+        if text:
+            runs.append((style, None, text))
+    return runs
 
 
-def _cut(text: str, room: int) -> tuple[str, int]:
+@lru_cache(maxsize=_DRAWN_PARTS)
+def _drawn(words: str, letters: Callable[[str], str]) -> tuple[bytes, int]:
+    """Return a part as it is drawn, and its width."""
+    text = letters(words)
+    return text.encode(), urwid.calc_width(text, 0, len(text))
+
+
+def _cut(text: str, room: int) -> tuple[bytes, int]:
     """Return as much of ``text`` as fits, and its width; letters may be wide, or of no width."""
-    if text.isascii():
-        cut = text[:room]
-        return cut, len(cut)
     end, width = urwid.calc_text_pos(text, 0, len(text), room)
-    return text[:end], width
+    return text[:end].encode(), width

@@ -66,9 +66,12 @@ def clipped(line: Markup, width: int) -> Markup:
     room, found = width, Markup()
     for part in line:
         text = part if isinstance(part, str) else part[1]
-        shown = text[:room]
-        found.append(shown if isinstance(part, str) else (part[0], shown))
-        room -= len(shown)
+        if len(text) > room:
+            cut = text[:room]
+            found.append(cut if isinstance(part, str) else (part[0], cut))
+            return found
+        found.append(part)
+        room -= len(text)
     if room:
         found.append(" " * room)
     return found

@@ -14,7 +14,7 @@ from trader.widgets import panels
 from trader.widgets.curve import curve
 from trader.widgets.gauges import gauge_line
 from trader.widgets.markup import Markup, beside, title
-from trader.widgets.shades import freshness, shade
+from trader.widgets.shades import freshness
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
 _TURNS: Final = (3, 1, 1)
@@ -47,7 +47,7 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
     heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
         lines += _cut(table, height)
-    return lines + panels.activity(view, now, width)[: max(0, rows - len(lines))]
+    return lines + panels.activity(view, now, width, rows - len(lines))
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
@@ -71,13 +71,12 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
-    return lines + [
-        [
-            (shade(view, str(part[0])), part[1]) if isinstance(part, tuple) else part
-            for part in line
-        ]
-        for line in curve(totals, loss_limit(view.account), width, height)
-    ]
+    drawn = curve(totals, loss_limit(view.account), width, height)
+    return [*lines, *(drawn if view.source is Source.LIVE else map(_dimmed, drawn))]
+
+
+def _dimmed(line: Markup) -> Markup:
+    return [("dim", part if isinstance(part, str) else part[1]) for part in line]
 
 
 def limits_missing(view: View) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Final
 
 from riskd.account import OpenPnl, position_pnl
@@ -183,10 +184,11 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> Markup:
     return row([*cells, (told_style, told, 19 if width >= _WIDE else 17)])
 
 
-def activity(view: View, now: datetime, width: int) -> list[Markup]:
-    """What happened, newest first."""
+def activity(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
+    """What happened, newest first, as much as there are rows for."""
     head = title("Activity", width, freshness(view, [line.at for line in view.lines[-1:]], now))
-    return [head, *(feed_line(line) for line in reversed(view.lines))]
+    newest = islice(reversed(view.lines), max(0, rows - 1))
+    return [head, *(feed_line(line) for line in newest)][: max(0, rows)]
 
 
 def feed_line(line: Line) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
@@ -12,6 +13,8 @@ from trader.widgets.canvas import Picture, Row
 
 _MERGED_CELLS: Final = 6
 """Cells that did not change between two that did are written, too, where moving the cursor costs more."""
+
+_KNOWN_RUNS: Final = 512
 
 _Cell = tuple[Hashable, str]
 
@@ -51,13 +54,14 @@ class Terminal(urwid.display.raw.Screen):
             self.flush()
 
     def _changes_of_row(self, number: int, old: Row, new: Row) -> Iterator[str]:
-        before, after = _cells(old), _cells(new)
-        if before is None or after is None or len(before) != len(after):
-            # Where a letter is wide or has no width, cells and letters are not the same.
+        if not (_has_single_width(old) and _has_single_width(new)):
             yield self._written(number, 0, _letters(new))
             return
-        for begin, end in changed_spans(before, after):
-            yield self._written(number, begin, after[begin:end])
+        first, end = _equal_runs(old, new), -_equal_runs(old[::-1], new[::-1]) or None
+        column = sum(len(text.decode()) for _, _, text in new[:first])
+        before, after = _letters(old[first:end]), _letters(new[first:end])
+        for begin, behind in changed_spans(before, after):
+            yield self._written(number, column + begin, after[begin:behind])
 
     def _written(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
         parts = [f"\x1b[{row + 1};{column + 1}H"]
@@ -83,14 +87,25 @@ def changed_spans(before: Sequence[object], after: Sequence[object]) -> Iterator
         yield begin, end
 
 
+def _equal_runs(old: Row, new: Row) -> int:
+    """Return how many runs two rows begin with in common."""
+    count = 0
+    for one, other in zip(old, new, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
 def _letters(row: Row) -> list[_Cell]:
     return [(style, letter) for style, _, text in row for letter in text.decode()]
 
 
-def _cells(row: Row) -> list[_Cell] | None:
-    """Return the cells of a row; ``None`` where a letter does not take exactly one."""
-    letters = _letters(row)
-    text = "".join([letter for _, letter in letters])
-    if not text.isascii() and any(urwid.calc_width(letter, 0, 1) != 1 for letter in text):
-        return None
-    return letters
+def _has_single_width(row: Row) -> bool:
+    """Tell whether cells and letters are the same; where a letter is wide or has no width they are not."""
+    return all(_is_single_width(text) for _, _, text in row)
+
+
+@lru_cache(maxsize=_KNOWN_RUNS)
+def _is_single_width(text: bytes) -> bool:
+    return text.isascii() or all(urwid.calc_width(letter, 0, 1) == 1 for letter in text.decode())
