@@ -42,6 +42,7 @@ from riskd.launch import (
     read_settings,
     refuse,
     seed_option,
+    spare_the_program,
     utc_now,
 )
 from riskd.launch import Options as BaseOptions
@@ -152,6 +153,7 @@ def makeService(options: Options) -> Daemon:
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
     Signals(reactor, reload, is_detached=is_detached(options)).setServiceParent(daemon)
+    reactor.callWhenRunning(spare_the_program)
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = json_log(options.parent)
     return daemon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.launch import Signals
+from riskd.launch import Signals, spare_the_program
 
 
 class StoppableReactor(MemoryReactorClock):
@@ -22,6 +23,16 @@ class StoppableReactor(MemoryReactorClock):
 
     def stop(self) -> None:
         self.stops += 1
+
+
+class GarbageTests(SynchronousTestCase):
+    """What is searched for garbage."""
+
+    def test_what_is_there_is_searched_once(self) -> None:
+        self.addCleanup(gc.unfreeze)
+        spare_the_program()
+        self.assertGreater(gc.get_freeze_count(), 0)
+        self.assertLess(len(gc.get_objects()), gc.get_freeze_count())
 
 
 class SignalsTests(SynchronousTestCase):

@@ -94,12 +94,22 @@ class ServiceTests(SynchronousTestCase):
         state = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, state, ignore_errors=True)
         options.parseOptions(["--port", "0", "--state", state, *arguments])
+        # Not of these tests, wherever the reactor runs already.
+        self.patch(tap, "spare_the_program", lambda: None)
         service = makeService(options)
         for listening in sockets_of(service):
             self.addCleanup(listening.close)
         assert service.state is not None
         self.addCleanup(service.state.release)
         return service
+
+    def test_the_program_is_spared_when_it_runs(self) -> None:
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        wanted: list[object] = []
+        self.patch(reactor, "callWhenRunning", wanted.append)
+        self.make_service()
+        self.assertEqual(wanted, [tap.spare_the_program])
 
     def test_it_is_a_service_that_holds_its_port_already(self) -> None:
         service = self.make_service()
