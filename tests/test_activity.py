@@ -204,11 +204,13 @@ class LineTests(SynchronousTestCase):
         told = line("daemon_status", {"status": "RUNNING", "message": "Started"})
         self.assertEqual(told, Line(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status"))
 
-    def test_a_daemon_in_trouble_or_stopping_alarms(self) -> None:
+    def test_a_daemon_in_trouble_or_stopping_alarms_and_flashes_not_what_stands_above(
+        self,
+    ) -> None:
         for status in (Status.ERROR, Status.STOPPING):
             told = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
             self.assertEqual(
-                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", True, "daemon_status")
+                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", False, "daemon_status")
             )
 
 

@@ -287,7 +287,7 @@ class LastKnownTests(ScreenCase):
         self.wait(1)
         self.assertIn("(9:59 left): Daily loss", self.rows()[3])
         self.wait(600)
-        self.assertIn("(0:00 left): Daily loss", self.rows()[3])
+        self.assertIn("(time is up; the daemon ends it): Daily loss", self.rows()[3])
 
     def test_the_file_says_that_it_is_practice_until_the_daemon_does(self) -> None:
         self.assertIn("PRACTICE", self.rows()[0])
@@ -757,9 +757,9 @@ class BannerTests(ScreenCase):
     def test_a_lockout_stands_until_the_daemon_ends_it(self) -> None:
         self.receive("lockout_set", locked_until=at(60))
         self.wait(90)
-        self.assertIn("(0:00 left)", self.rows()[1])
+        self.assertIn("(time is up; the daemon ends it)", self.rows()[1])
         self.receive("lockout_cleared")
-        self.assertNotIn("left)", self.shown())
+        self.assertNotIn("time is up", self.shown())
 
     def test_a_permanent_lockout_has_no_countdown(self) -> None:
         self.receive("lockout_set", reason="Account rule", locked_until=None)

@@ -209,7 +209,8 @@ def _reset(reset: DailyReset, _state: AccountState) -> _Told:
 def _status(status: DaemonStatus, _state: AccountState) -> _Told:
     is_fine = status.status is Status.RUNNING
     told = f"Daemon {status.status}: {status.message}"
-    return told, "good" if is_fine else "alert", not is_fine
+    # What is wrong stands above every page for as long as it is so.
+    return told, "good" if is_fine else "alert", False
 
 
 _TELLERS: Final[dict[type, Callable[[Any, AccountState], _Told]]] = {

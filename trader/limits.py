@@ -6,7 +6,7 @@ daemon; where a figure cannot be known without it, there is none, and the reason
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -119,12 +119,19 @@ def nearest(found: tuple[Measure, ...]) -> Measure | None:
 
     That on the loss of a single trade is none to come near to: what is measured is over.
     """
-    with_numbers = [
-        measure
-        for measure in found
-        if measure.share is not None and measure.rule_id != _COOLDOWN_AFTER_LOSS
-    ]
-    return max(with_numbers, key=lambda measure: measure.share or Decimal(0), default=None)
+    first = next(iter(by_nearness(found)), None)
+    return first if first is not None and _can_come_near(first) else None
+
+
+def by_nearness(found: Iterable[Measure]) -> list[Measure]:
+    """Return the limits by how much of them is used, and those after them that nobody comes near to."""
+    return sorted(
+        found, key=lambda one: (_can_come_near(one), one.share or Decimal(0)), reverse=True
+    )
+
+
+def _can_come_near(measure: Measure) -> bool:
+    return measure.share is not None and measure.rule_id != _COOLDOWN_AFTER_LOSS
 
 
 def loss_limit(state: AccountState) -> Decimal | None:

@@ -26,6 +26,8 @@ _MIDDLE: Final = 76
 _NARROW: Final = 50
 """From so many columns on there is room for more."""
 
+_SHORT_BAR: Final = 5
+
 _NAME: Final = 24
 _SHORT_NAME: Final = 20
 _PERCENT: Final = 6
@@ -43,8 +45,12 @@ def gauge_line(view: View, measure: Measure, width: int) -> Markup:
     used = (style, f"{measure.share * 100:.0f} %", -_PERCENT)
     words = measure.words or measure.level.value
     if width < _NARROW:
-        told = f"{measure.name} {words}" if measure.level is not Level.FINE else measure.name
-        return row([(style, bar(measure.share, 8), 8), used, (style, told, max(1, width - 16))])
+        told = "" if measure.level is Level.FINE else words
+        # How near it is must be there in full, whatever becomes of the name.
+        room = width - _SHORT_BAR - _PERCENT - len(told) - 3
+        size = max(1, min(len(measure.name), room))
+        cells = [(style, bar(measure.share, _SHORT_BAR), _SHORT_BAR), used]
+        return row([*cells, (style, measure.name, size), (style, told, len(told))])
     figures = f"{figure(measure.current, measure.unit)} of {figure(measure.limit, measure.unit)}"
     if width < _MIDDLE:
         told = f"{figures}, {words}"

@@ -10,15 +10,19 @@ from trader.day import LockStory, lock_stories
 from trader.limits import measures
 from trader.look import Look
 from trader.session import Source, View
-from trader.text import clock, countdown, until
+from trader.text import clock, until
 from trader.widgets.gauges import figure
 from trader.widgets.limits_page import rule_title
-from trader.widgets.markup import Markup, title, wrapped
-from trader.widgets.shades import freshness, shade
+from trader.widgets.markup import Markup, cut, title, wrapped
+from trader.widgets.shades import count, freshness, shade
+from trader.widgets.top import lock_end
 from trader.widgets.trades import trade_row
 
 _TRADES_TOLD: Final = 5
-_ROWS_BELOW: Final = 4
+_LINES_FOR_SENTENCE: Final = 4
+_ACTIONS_TOLD: Final = 3
+"""There is room for so many rows of what was done, however long it takes to say why."""
+
 _ACTIONS: Final = {
     Action.CLOSE_ALL_POSITIONS: "closed positions",
     Action.CLOSE_ALL_AND_LOCKOUT: "closed all and locked",
@@ -33,16 +37,26 @@ _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are clos
 def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return why the account is locked, the lock that ends last first; then the title of what was done."""
     lines = [title("Lockouts", columns, _known(view, now))]
+    done = view.account.enforcement
+    moments = [action.timestamp for action in done]
+    foot = title(
+        f"Enforced today {count(view, len(done))}", columns, freshness(view, moments, now)
+    )
+    room = max(1, rows - 1 - min(len(done), _ACTIONS_TOLD))
+    lines += _locks(view, now, columns, room - len(lines))
+    return [*cut(lines, room), foot]
+
+
+def _locks(view: View, now: datetime, columns: int, room: int) -> list[Markup]:
+    """Return why the account is locked, with as many of the trades that led there as there is room for."""
     stories = lock_stories(view.account)
     if not stories:
-        lines.append([("dim", _not_locked(view))])
-    for story in stories:
-        lines += _lock(view, story, now, columns)
-    done = len(view.account.enforcement)
-    what = f"Enforced today ({done})" if done else "Enforced today (none)"
-    moments = [action.timestamp for action in view.account.enforcement]
-    foot = title(what, columns, freshness(view, moments, now))
-    return [*lines[: max(1, rows - _ROWS_BELOW)], foot]
+        return [[("dim", _not_locked(view))]]
+    for most in range(_TRADES_TOLD, 0, -1):
+        lines = [line for story in stories for line in _lock(view, story, now, columns, most)]
+        if len(lines) <= room:
+            break
+    return lines
 
 
 def _known(view: View, now: datetime) -> str:
@@ -58,14 +72,12 @@ def _not_locked(view: View) -> str:
     return "Not locked: you may trade"
 
 
-def _lock(view: View, story: LockStory, now: datetime, columns: int) -> list[Markup]:
+def _lock(
+    view: View, story: LockStory, now: datetime, columns: int, most_trades: int
+) -> list[Markup]:
     lock = story.lock
-    if lock.locked_until is None:
-        end = "an operator unlocks it (riskctl unlock)"
-    else:
-        left = countdown((lock.locked_until - now).total_seconds())
-        end = f"{until(lock.locked_until, now)}, {left} left"
-    lines = wrapped("alert", f"Locked until {end}", columns)
+    how = "" if lock.locked_until else " (riskctl unlock)"
+    lines = wrapped("alert", f"Locked {lock_end(lock, now)}{how}", columns)
     lines += _sentence(f"Why: {lock.reason}", columns)
     since = until(lock.locked_at, now)
     lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
@@ -74,21 +86,21 @@ def _lock(view: View, story: LockStory, now: datetime, columns: int) -> list[Mar
             current = figure(measure.current, measure.unit)
             told = f"Limit: {figure(measure.limit, measure.unit)}, {measure.name} now {current}"
             lines += _sentence(f"{told} {measure.unknown}", columns)
-    lines += _trades(view, story)
+    lines += _trades(view, story, most_trades)
     return lines + _sentence(_WORKS, columns) + _sentence(_FORBIDDEN, columns)
 
 
-def _trades(view: View, story: LockStory) -> list[Markup]:
+def _trades(view: View, story: LockStory, most: int) -> list[Markup]:
     if not story.trades:
         return []
-    told = story.trades[-_TRADES_TOLD:]
-    of = "" if told == story.trades else f", the last {_TRADES_TOLD} of {len(story.trades)}"
-    head: Markup = [("dim", f" Trades that led there{of} (time, size, P&L, total):")]
+    told = story.trades[-most:]
+    of = "" if told == story.trades else f" (last {len(told)} of {len(story.trades)})"
+    head: Markup = [("dim", f" Trades that led there{of}: size, P&L, total")]
     return [head, *([" ", *trade_row(view, one)] for one in told)]
 
 
 def _sentence(text: str, columns: int) -> list[Markup]:
-    return wrapped("text", text.strip(), columns)
+    return wrapped("text", text.strip(), columns, _LINES_FOR_SENTENCE)
 
 
 def rows(view: View, _look: Look, _now: datetime, _width: int) -> list[Markup]:

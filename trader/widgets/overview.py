@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Final
 
 from trader.day import trades_of_the_day
-from trader.limits import loss_limit, measures, nearest
+from trader.limits import by_nearness, loss_limit, measures, nearest
 from trader.look import Look
 from trader.session import Source, View
 from trader.text import UNKNOWN
 from trader.widgets import panels
 from trader.widgets.curve import curve
 from trader.widgets.gauges import gauge_line
-from trader.widgets.markup import Markup, beside, title
+from trader.widgets.markup import Markup, beside, cut, fitted, title
 from trader.widgets.shades import freshness, shade
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
@@ -46,8 +46,9 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
     tables = [panel(view, now, width) for panel in _TABLES]
     heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
-        lines += _cut(table, height)
-    return lines + panels.activity(view, now, width)[: max(0, rows - len(lines))]
+        lines += cut(table, height)
+    feed = panels.activity(view, now, width)[: max(0, rows - len(lines))]
+    return lines + [fitted(line, width) for line in feed]
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
@@ -60,12 +61,11 @@ def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     found = measures(view.account, now, is_live=view.source is Source.LIVE)
-    used = sorted(found, key=lambda one: one.share or -1, reverse=True)
     lines = [title("Limits, nearest first", width, freshness(view, (), now).partition("no ")[0])]
-    lines += [gauge_line(view, measure, width) for measure in used] or [
+    lines += [gauge_line(view, measure, width) for measure in by_nearness(found)] or [
         [("dim", f"{UNKNOWN} {limits_missing(view)}")]
     ]
-    lines = _cut(lines, rows - _CURVE_ROWS - 1)
+    lines = cut(lines, rows - _CURVE_ROWS - 1)
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
@@ -100,14 +100,3 @@ def _share(room: int, wanted: list[int]) -> list[int]:
             room -= more
         lines = _TURNS
     return given
-
-
-def _cut(table: list[Markup], height: int) -> list[Markup]:
-    """Return ``height`` lines of ``table``; the last one says how many are missing.
-
-    A single line is the title, which says how many there are.
-    """
-    if len(table) <= height or height <= 1:
-        return table[: max(0, height)]
-    missing = len(table) - height + 1
-    return [*table[: height - 1], [("dim", f"  ... and {missing} more")]]

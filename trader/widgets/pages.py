@@ -14,7 +14,7 @@ import msgspec
 from trader.look import Look
 from trader.session import View
 from trader.widgets import activity_page, connection, limits_page, lockouts, overview, trades
-from trader.widgets.markup import Markup, plain, title, wrapped, written
+from trader.widgets.markup import Markup, fitted, plain, title, wrapped, written
 
 Block = Callable[[View, Look, datetime, int, int], list[Markup]]
 """Takes a view, the look, the time, and the columns and rows there are; returns lines."""
@@ -57,7 +57,7 @@ def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list
     height = rows - len(lines) - len(detail)
     if height < len(detail):
         detail, height = [], rows - len(lines)
-    shown = _window(found, look.row, height)
+    shown = _window(found, look.row, columns, height)
     blank: list[Markup] = [[] for _ in range(height - len(shown))]
     return [*lines, *shown, *(blank if detail else []), *detail]
 
@@ -86,7 +86,7 @@ def _detail(rows: list[Markup], chosen: int, columns: int) -> list[Markup]:
     return [title("Chosen", columns), *wrapped("text", plain(line), columns, 4)]
 
 
-def _window(rows: list[Markup], chosen: int, height: int) -> list[Markup]:
+def _window(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
     """Return the part of ``rows`` in which the chosen one is; signs say where there are more."""
     chosen = min(chosen, len(rows) - 1)
     first = max(0, min(chosen - height // 2, len(rows) - height))
@@ -99,5 +99,5 @@ def _window(rows: list[Markup], chosen: int, height: int) -> list[Markup]:
             or (number == first + height - 1 and first + height < len(rows))
         ):
             mark = "↑ " if number == first else "↓ "
-        lines.append([("title", mark), *line])
+        lines.append([("title", mark), *fitted(line, columns - _MARK_WIDTH)])
     return lines
