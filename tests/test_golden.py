@@ -22,6 +22,7 @@ NEEDED = (
     "reconnecting",
     "last-known-state",
     "daemon-stopping",
+    "login-refused",
 )
 AGAIN = "; python -m tests.golden makes all of them again, if the change is meant"
 

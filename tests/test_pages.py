@@ -79,6 +79,8 @@ class NearestLimitTests(PageCase):
     def test_without_limits_there_is_a_dash_and_a_reason(self) -> None:
         self.file.publish()
         self.connect()
+        self.assertIn("Nearest limit - the broker has not said", self.shown())
+        self.receive("daemon_status", status="RUNNING")
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
@@ -207,6 +209,7 @@ class TradesTests(PageCase):
         self.assertIn("-300.00 ", self.shown())
 
     def test_without_a_trade_it_says_so(self) -> None:
+        self.receive("daemon_status", status="RUNNING")
         self.assertIn("Trades of the day (none)", self.shown())
         self.assertIn("No trade yet", self.shown())
 
@@ -336,6 +339,21 @@ class LockoutsTests(PageCase):
     def test_without_a_lock_trading_is_allowed(self) -> None:
         self.assertIn("Not locked: you may trade", self.shown())
         self.assertIn("Enforced today (none)", self.shown())
+
+    def test_who_may_trade_is_only_known_where_all_is_well(self) -> None:
+        self.receive("daemon_status", status="ERROR", message="Gateway lost")
+        self.assertIn("Not locked; but the daemon is in trouble", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Not locked: you may trade", self.shown())
+        self.lose()
+        self.assertIn("Not locked when this was known; whether that still", self.shown())
+        self.assertNotIn("you may trade", self.shown())
+
+    def test_without_a_connection_what_was_done_is_not_known(self) -> None:
+        super(PageCase, self).setUp()
+        self.turn("Lockouts")
+        self.assertIn("-  not connected yet", self.shown())
+        self.assertIn("Enforced today (not connected yet)", self.shown())
 
     def test_without_the_file_it_is_not_known(self) -> None:
         self.file.fail(NOT_THERE)

@@ -10,10 +10,11 @@ from typing import Any
 import urwid
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.account import Limit
 from riskd.events import EVENT_TYPES, encode, open_envelope
 from riskd.testing import make_event
 from tests.test_session import BEGIN, DAY, MNQ, NOT_THERE, TROUBLES, StateFile, at
-from trader.look import Look
+from trader.look import Look, at_page
 from trader.session import Session
 from trader.text import clock
 from trader.widgets.palette import THEMES
@@ -314,7 +315,7 @@ class LastKnownTests(ScreenCase):
         self.assertEqual(self.rows()[3].strip(), "Daemon ERROR: Gone")
 
     def test_nothing_held_is_known_and_not_only_unseen(self) -> None:
-        self.file.publish()
+        self.file.publish(make_event("daemon_status", {"status": "STOPPING"}))
         self.tick()
         for title in ("Positions", "Working orders", "Quotes"):
             self.assertIn(f"{title} (none)", self.shown())
@@ -462,6 +463,36 @@ class PnlTests(ScreenCase):
         for title in ("Positions", "Working orders", "Quotes"):
             self.assertIn(f"{title} (not connected yet)", self.shown())
 
+    def test_what_nobody_told_is_no_zero_and_not_absent(self) -> None:
+        self.file.publish(limits={"RULE-001": Limit("max_contracts", '{"limit": 4}')})
+        self.connect()
+        for status, reason in (
+            (None, "the broker has not said"),
+            ("ERROR", "the daemon is in trouble"),
+        ):
+            if status:
+                self.receive("daemon_status", status=status, message="The login is refused")
+            for number in range(3):
+                self.look = at_page(self.look, number)
+                self.screen.redraw()
+                for columns in (60, 80, 120):
+                    shown = self.shown(columns)
+                    self.assertIn(reason, shown)
+                    for known in ("0.00", "(none", "0 of 4", " ok", "Trades 0", "No trade"):
+                        self.assertNotIn(known, shown)
+            self.look = at_page(self.look, 0)
+            for title in ("Positions", "Working orders", "Quotes"):
+                self.assertIn(f"{title} ({reason})", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Positions (none)", self.shown())
+        self.assertIn("Realized 0.00", self.shown())
+
+    def test_what_was_told_once_stands_whatever_the_trouble(self) -> None:
+        self.connect()
+        self.receive("GatewayUserPosition", size=0)
+        self.receive("daemon_status", status="ERROR", message="Gateway lost")
+        self.assertIn("Positions (none)", self.shown())
+
     def test_realized_unrealized_total_and_count(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -511,6 +542,7 @@ class PnlTests(ScreenCase):
 
     def test_a_daily_reset_is_announced_and_sets_the_day_to_zero(self) -> None:
         self.connect()
+        self.receive("daemon_status", status="RUNNING")
         self.receive("GatewayUserTrade", profitAndLoss=-150.50, executionTime=at(-60))
         self.receive("lockout_set", locked_until=None)
         self.receive("daily_reset", reset_time=at(0), previous_pnl=-150.50)

@@ -100,17 +100,20 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return Level.FINE
 
 
-def measures(state: AccountState, now: datetime, *, is_live: bool) -> tuple[Measure, ...]:
+def measures(
+    state: AccountState, now: datetime, *, is_live: bool, untold: str = ""
+) -> tuple[Measure, ...]:
     """Return every limit in force, in the order in which the rules are asked.
 
     :param is_live: whether silence of the market is news; what is last known stands as it was.
+    :param untold: why nothing is known of the account but its limits, if that is so.
     """
     in_order = sorted(state.limits.items())
     return tuple(
         measure
         for rule_id, limit in in_order
         if limit.key not in (_DAY, _STRICT)
-        for measure in _measures_of(rule_id, limit, state, now, is_live=is_live)
+        for measure in _measures_of(rule_id, limit, state, now, is_live=is_live, untold=untold)
     )
 
 
@@ -182,7 +185,13 @@ def _settings(rule: Rule, limit: Limit) -> Any:
 
 
 def _measures_of(
-    rule_id: str, limit: Limit, state: AccountState, now: datetime, *, is_live: bool
+    rule_id: str,
+    limit: Limit,
+    state: AccountState,
+    now: datetime,
+    *,
+    is_live: bool,
+    untold: str,
 ) -> Iterator[Measure]:
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
@@ -201,6 +210,8 @@ def _measures_of(
         return
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
+        if gauge.current is not None:
+            unknown = untold or unknown
         yield Measure(
             rule_id=rule_id,
             name=gauge.name,

@@ -379,3 +379,20 @@ class Session:
 def is_stopping(status: DaemonStatus | None) -> bool:
     """Tell whether the daemon's last word was that it stops."""
     return status is not None and status.status == "STOPPING"
+
+
+def untold(view: View) -> str:
+    """Return why nothing at all can be known of what the broker says of the account; or nothing.
+
+    A daemon that has not begun to follow the broker, or cannot, knows of no position and of no trade
+    either.  So an account of which it knows nothing is flat only where all is well.
+    """
+    if view.source is Source.NOTHING:
+        return "not connected yet"
+    account = view.account
+    is_blank = not (account.positions or account.orders or account.trades or account.trade_count)
+    if view.seen_since is not None or not is_blank:
+        return ""
+    if view.daemon is None:
+        return "the broker has not said"
+    return "the daemon is in trouble" if view.daemon.status is Status.ERROR else ""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from riskd.events import Action, EnforcementAction
+from riskd.events import Action, EnforcementAction, Status
 from trader.day import LockStory, lock_stories
-from trader.limits import measures
 from trader.look import Look
-from trader.session import Source, View
-from trader.text import clock, until
+from trader.session import Source, View, untold
+from trader.text import UNKNOWN, clock, until
 from trader.widgets.gauges import figure
 from trader.widgets.limits_page import rule_title
 from trader.widgets.markup import Markup, cut, title, wrapped
-from trader.widgets.shades import count, freshness, shade
+from trader.widgets.shades import freshness, measured, own_count, shade
 from trader.widgets.top import lock_end
 from trader.widgets.trades import trade_row
 
@@ -40,7 +39,7 @@ def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> lis
     done = view.account.enforcement
     moments = [action.timestamp for action in done]
     foot = title(
-        f"Enforced today {count(view, len(done))}", columns, freshness(view, moments, now)
+        f"Enforced today {own_count(view, len(done))}", columns, freshness(view, moments, now)
     )
     room = max(1, rows - 1 - min(len(done), _ACTIONS_TOLD))
     lines += _locks(view, now, columns, room - len(lines))
@@ -66,10 +65,13 @@ def _known(view: View, now: datetime) -> str:
 
 def _not_locked(view: View) -> str:
     if view.source is Source.NOTHING:
-        return "-  not connected yet"
+        return f"{UNKNOWN}  {untold(view)}"
     if view.seen_since is not None:
         return "No lock was seen; the state file, which would tell, could not be read"
-    return "Not locked: you may trade"
+    if view.source is Source.LAST_KNOWN:
+        return "Not locked when this was known; whether that still holds is not"
+    is_well = view.daemon is None or view.daemon.status is Status.RUNNING
+    return "Not locked: you may trade" if is_well else "Not locked; but the daemon is in trouble"
 
 
 def _lock(
@@ -81,7 +83,7 @@ def _lock(
     lines += _sentence(f"Why: {lock.reason}", columns)
     since = until(lock.locked_at, now)
     lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
-    for measure in measures(view.account, now, is_live=view.source is Source.LIVE):
+    for measure in measured(view, now):
         if measure.rule_id == lock.rule_id and measure.limit is not None:
             current = figure(measure.current, measure.unit)
             told = f"Limit: {figure(measure.limit, measure.unit)}, {measure.name} now {current}"

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Final
 
 from trader.day import trades_of_the_day
-from trader.limits import by_nearness, loss_limit, measures, nearest
+from trader.limits import by_nearness, loss_limit, nearest
 from trader.look import Look
-from trader.session import Source, View
+from trader.session import Source, View, untold
 from trader.text import UNKNOWN
 from trader.widgets import panels
 from trader.widgets.curve import curve
 from trader.widgets.gauges import gauge_line
 from trader.widgets.markup import Markup, beside, cut, fitted, title
-from trader.widgets.shades import freshness, shade
+from trader.widgets.shades import freshness, measured, shade
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
 _TURNS: Final = (3, 1, 1)
@@ -52,7 +52,7 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
-    found = measures(view.account, now, is_live=view.source is Source.LIVE)
+    found = measured(view, now)
     measure = nearest(found)
     if measure is None:
         return [("dim", f"Nearest limit {UNKNOWN} {limits_missing(view)}")]
@@ -60,7 +60,7 @@ def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
 
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
-    found = measures(view.account, now, is_live=view.source is Source.LIVE)
+    found = measured(view, now)
     lines = [title("Limits, nearest first", width, freshness(view, (), now).partition("no ")[0])]
     lines += [gauge_line(view, measure, width) for measure in by_nearness(found)] or [
         [("dim", f"{UNKNOWN} {limits_missing(view)}")]
@@ -69,6 +69,8 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
+    if reason := untold(view):
+        return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
     return lines + [
@@ -82,8 +84,8 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
 
 def limits_missing(view: View) -> str:
     """Return why there is no limit to show."""
-    if view.source is Source.NOTHING:
-        return "not connected yet"
+    if reason := untold(view):
+        return reason
     if view.seen_since is not None:
         return "the limits are in the state file, which could not be read"
     return "no rule with a number is in force"

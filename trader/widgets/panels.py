@@ -25,7 +25,7 @@ from trader.activity import (
     side_name,
 )
 from trader.quotes import STALE_SECONDS, is_fresh, quote_age, silence
-from trader.session import Source, View
+from trader.session import Source, View, untold
 from trader.text import UNKNOWN, age, clock, money
 from trader.widgets.markup import Markup, row, signed_style, title
 from trader.widgets.shades import count, freshness, shade
@@ -43,6 +43,8 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     if view.source is Source.NOTHING:
         return [title("P&L", width), [("dim", f"{UNKNOWN}  {_NOT_YET}")]]
+    if reason := untold(view):
+        return [title("P&L of the day", width), [("dim", f"{UNKNOWN}  {reason}")]]
     since = view.seen_since
     head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
