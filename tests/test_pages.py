@@ -301,7 +301,7 @@ class LockoutsTests(PageCase):
             "Still works: closing what you hold",
             "Does not: other orders are canceled",
             "Enforced today (1)",
-            "RULE-003 closed all and locked, done: Daily loss limit hit",
+            "RULE-003 close all and lock, done: Daily loss limit hit",
         ):
             self.assertIn(words, shown)
 
@@ -366,8 +366,8 @@ class LockoutsTests(PageCase):
         details = {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
         self.receive("enforcement_action", success=False, timestamp=at(2), details=details)
         shown = self.shown(100)
-        self.assertIn("closed positions, FAILED: ", shown)
-        self.assertIn("closed positions, NOT DONE (dry run): ", shown)
+        self.assertIn("close positions, FAILED: ", shown)
+        self.assertIn("close positions, NOT DONE (dry run): ", shown)
 
     def test_a_row_that_is_too_long_is_told_in_full_below(self) -> None:
         reason = "Too many contracts: " + "word " * 20 + "end"

@@ -264,9 +264,7 @@ class LastKnownTests(ScreenCase):
         self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00")
         self.assertIn("bid 21000.25 ask 21000.50 last 21001.00", self.row("MNQU5", "bid"))
         enforced = clock(BEGIN - timedelta(seconds=5))
-        self.assertTrue(
-            self.row("ENFORCED").startswith(f"{enforced} ENFORCED CLOSE_ALL_POSITIONS")
-        )
+        self.assertTrue(self.row("ENFORCED").startswith(f"{enforced} ENFORCED: close positions"))
 
     def test_its_numbers_are_dimmed(self) -> None:
         runs = list(self.styles())
@@ -823,7 +821,7 @@ class BannerTests(ScreenCase):
 
     def test_enforcement_flashes_and_stays_in_the_feed(self) -> None:
         self.receive("enforcement_action", reason="MaxContracts breach: 6 > 5")
-        told = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5"
+        told = "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5"
         self.assertTrue(self.rows()[1].strip().startswith(told))
         self.assertEqual(self.style_of("ENFORCED"), "alert")
         self.wait(10)

@@ -380,7 +380,7 @@ DAY = (
 )
 """What happened before the connection, and is in the file."""
 
-ENFORCED = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
+ENFORCED = "ENFORCED: close positions (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
 class CountTests(SessionCase):
@@ -954,7 +954,7 @@ class EnforcementTests(SessionCase):
         return [
             (
                 (line.at - BEGIN).total_seconds(),
-                line.text.partition(": ")[2].partition(";")[0] or line.text,
+                line.text.partition("): ")[2].partition(";")[0] or line.text,
             )
             for line in self.view.lines
         ]
@@ -987,9 +987,7 @@ class EnforcementTests(SessionCase):
         self.connect()
         self.assertEqual(
             [line.text for line in self.view.lines if "live" in line.text],
-            [
-                "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): live; 2 positions closed, 1 order canceled"
-            ],
+            ["ENFORCED: close positions (RULE-001): live; 2 positions closed, 1 order canceled"],
         )
 
     def test_what_the_file_told_is_not_told_by_the_stream(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from riskd.events import Action, EnforcementAction, Status
+from riskd.events import EnforcementAction, Status
+from trader.activity import ACTIONS
 from trader.day import LockStory, lock_stories
 from trader.look import Look
 from trader.session import Source, View, untold
@@ -22,13 +23,6 @@ _LINES_FOR_SENTENCE: Final = 4
 _ACTIONS_TOLD: Final = 3
 """There is room for so many rows of what was done, however long it takes to say why."""
 
-_ACTIONS: Final = {
-    Action.CLOSE_ALL_POSITIONS: "closed positions",
-    Action.CLOSE_ALL_AND_LOCKOUT: "closed all and locked",
-    Action.COOLDOWN: "closed all, pause",
-    Action.REJECT_ORDER: "canceled an order",
-    Action.AUTO_STOP_LOSS: "placed a stop",
-}
 _WORKS: Final = "Still works: closing what you hold, stops and limits that only close it."
 _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
 
@@ -120,5 +114,5 @@ def _action(view: View, action: EnforcementAction) -> Markup:
     return [
         ("dim", f"{clock(action.timestamp)} "),
         (shade(view, "strong"), f"{action.rule_id} "),
-        (shade(view, style), f"{_ACTIONS[action.action]}, {outcome}: {action.reason}"),
+        (shade(view, style), f"{ACTIONS[action.action]}, {outcome}: {action.reason}"),
     ]
