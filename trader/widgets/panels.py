@@ -182,7 +182,7 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> Markup:
     # Quotes that nobody watches end with the position or the order that they were for.
     is_over = is_silent and not account.holds_or_works(quote.contract_id)
     told_style = "dim" if is_new or is_over else "warning"
-    return row([*cells, (told_style, told, 19 if width >= _WIDE else 17)])
+    return row([*cells, (told_style, told, len(told))])
 
 
 def activity(view: View, now: datetime, width: int) -> list[Markup]:
