@@ -380,6 +380,13 @@ class ActivityTests(PageCase):
 
     page = "Activity"
 
+    def test_its_age_is_that_of_the_newest_line_that_is_shown(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=1)
+        self.wait(20)
+        self.receive("GatewayUserPosition")
+        self.change(filter=1)
+        self.assertTrue(self.row("Activity: trades (1)").endswith("changed 20 s ago"))
+
     def test_with_nothing_to_tell_it_says_so(self) -> None:
         self.change(filter=1)
         self.assertEqual(self.rows()[3], "Nothing of that kind yet; f shows the next")

@@ -840,8 +840,10 @@ class BannerTests(ScreenCase):
         self.wait(60)
         self.assertEqual(self.rows()[1].strip(), "Daemon ERROR: The gateway is gone")
         self.assertEqual(self.style_of("Daemon ERROR"), "alert")
+        self.assertNotIn("good", [style for style, text in self.styles() if "LIVE" in text])
         self.receive("daemon_status", status="RUNNING", message="In step again")
         self.assertTrue(self.rows()[2].startswith("P&L"))
+        self.assertEqual(self.style_of(" LIVE "), "good")
 
 
 class ActivityTests(ScreenCase):

@@ -14,14 +14,14 @@ from trader.widgets.shades import freshness
 
 def head(view: View, look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
     """Return which part of the feed this is."""
-    number = len(shown_lines(look, view.lines))
-    what = f"Activity: {FILTERS[look.filter][0]} ({number})"
-    lines = [title(what, columns, freshness(view, [line.at for line in view.lines[-1:]], now))]
+    shown = shown_lines(look, view.lines)
+    what = f"Activity: {FILTERS[look.filter][0]} ({len(shown)})"
+    lines = [title(what, columns, freshness(view, [line.at for line in shown[:1]], now))]
     if look.paused is not None:
         missed = len(view.lines) - len(look.paused)
         since = f", {missed} more since" if missed > 0 else ""
         lines.append([("caution", f"PAUSED{since}; p lets it run again")])
-    if not number:
+    if not shown:
         lines.append([("dim", _nothing(view, look))])
     return lines
 

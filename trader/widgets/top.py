@@ -50,7 +50,8 @@ def _source(view: View, _now: datetime) -> Markup:
     if view.source is Source.LIVE:
         if daemon is None or daemon.status is Status.RUNNING:
             return [("good", " LIVE ")]
-        return [("good", " LIVE "), ("alert", f" {daemon.status} ")]
+        # The connection is live; what comes over it may not be, so nothing is said to be good.
+        return [("bar", " LIVE "), ("alert", f" {daemon.status} ")]
     parts: Markup = []
     if view.source is Source.LAST_KNOWN:
         parts.append(("warning", " LAST KNOWN "))
