@@ -84,7 +84,7 @@ class NearestLimitTests(PageCase):
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("Nearest limit - the limits are in the state file", self.shown())
+        self.assertIn("Nearest limit - the state file could not be read", self.shown())
 
     def test_a_wide_screen_has_all_limits_and_the_curve_beside_the_tables(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
@@ -258,7 +258,7 @@ class LimitsTests(PageCase):
     def test_without_the_file_there_is_a_reason(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  the limits are in the state file, which could not be", self.shown())
+        self.assertIn("-  the state file could not be read", self.shown())
 
 
 class LockoutsTests(PageCase):
@@ -346,7 +346,7 @@ class LockoutsTests(PageCase):
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Not locked: you may trade", self.shown())
         self.lose()
-        self.assertIn("Not locked when this was known; whether that still", self.shown())
+        self.assertIn("Not locked when this was known; it may be by now", self.shown())
         self.assertNotIn("you may trade", self.shown())
 
     def test_without_a_connection_what_was_done_is_not_known(self) -> None:

@@ -636,6 +636,15 @@ class ProtectionTests(ScreenCase):
         self.assertEqual(self.protection(), "NO STOP")
         self.assertEqual(self.style_of("NO STOP"), "loss")
 
+    def test_without_the_file_an_earlier_stop_may_not_have_been_seen(self) -> None:
+        self.file.fail(NOT_THERE)
+        self.connect()
+        self.receive("GatewayUserPosition", size=3, type=1)
+        self.assertEqual(self.protection(), "stop -")
+        self.assertEqual(self.style_of("stop -"), "dim")
+        self.stop(1, size=2)
+        self.assertEqual(self.protection(), "stop 2")
+
     def test_a_stop_of_its_size_protects_it(self) -> None:
         self.stop(1)
         self.assertEqual(self.protection(), "stop")

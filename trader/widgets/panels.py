@@ -116,6 +116,9 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
     )
     if stopped >= position.size:
         return ("dim", "stop", 7)
+    if not stopped and view.seen_since is not None:
+        # One that was placed before the connection was made has not been heard of.
+        return ("dim", f"stop {UNKNOWN}", 7)
     return (shade(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
 
 
