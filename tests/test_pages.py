@@ -95,6 +95,30 @@ class NearestLimitTests(PageCase):
         self.assertIn("limit -500", shown)
         self.assertNotIn("Limits, nearest first", self.shown(115, 40))
 
+    def test_on_sixty_columns_no_figure_and_no_word_of_it_is_cut(self) -> None:
+        self.file.publish(
+            limits={"RULE-003": Limit("daily_realized_loss", '{"loss_limit": 20000}')}
+        )
+        self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-19000, executionTime=at(0))
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+        self.turn("Limits")
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+
+    def test_a_position_that_has_a_stop_is_said_to_have_one(self) -> None:
+        self.file.publish(
+            limits={"RULE-008": Limit("no_stop_loss_grace", '{"grace_period_seconds": 30}')}
+        )
+        self.connect()
+        self.receive("GatewayUserPosition", size=1, type=1)
+        self.receive("GatewayUserOrder", type=3, side=2, size=1, stopPrice=20990)
+        for columns in (60, 80, 120):
+            self.assertIn("has a stop", self.shown(columns, 40))
+
     def test_beside_the_tables_how_near_it_is_is_never_cut(self) -> None:
         rules = {
             "RULE-006": Limit(
@@ -236,8 +260,8 @@ class LimitsTests(PageCase):
         shown = self.shown(120, 24)
         for words in (
             "net contracts",
-            "100 % 4 of 4                   REACHED   0 left",
-            " 25 % $125.00 of $500.00       ok        $375.00 left",
+            "100 % 4 of 4                   REACHED    0 left",
+            " 25 % $125.00 of $500.00       ok         $375.00 left",
             "- of $300.00, MNQU5: no quote yet",
             "- known to the daemon alone",
         ):
