@@ -487,8 +487,12 @@ class PnlTests(ScreenCase):
 
     def test_what_was_told_once_stands_whatever_the_trouble(self) -> None:
         self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.receive("GatewayUserPosition", size=0)
         self.receive("daemon_status", status="ERROR", message="Gateway lost")
+        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Positions (none known)", self.shown())
+        self.receive("daemon_status", status="RUNNING")
         self.assertIn("Positions (none)", self.shown())
 
     def test_realized_unrealized_total_and_count(self) -> None:

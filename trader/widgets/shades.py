@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from riskd.events import Status
 from trader.limits import Measure, measures
 from trader.session import Source, View, untold
 from trader.text import age
@@ -39,8 +40,13 @@ def measured(view: View, now: datetime) -> tuple[Measure, ...]:
 
 def count(view: View, number: int) -> str:
     """Return how many there are of what the broker tells of, as far as it has."""
-    reason = untold(view)
-    return f"({reason})" if reason and not number else own_count(view, number)
+    if number:
+        return f"({number})"
+    if reason := untold(view):
+        return f"({reason})"
+    # Whatever the trouble is, events may be missing.
+    is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
+    return "(none known)" if is_in_trouble else own_count(view, number)
 
 
 def own_count(view: View, number: int) -> str:
