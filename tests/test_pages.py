@@ -429,6 +429,12 @@ class ActivityTests(PageCase):
             row = next(row for row in self.rows(columns, 24)[4:] if "ENFORCED" in row)
             self.assertTrue(row[:columns].endswith("…") or "…  " in row, row)
 
+    def test_a_very_long_sentence_is_told_in_full_where_there_is_room(self) -> None:
+        # No text on the wire is longer.
+        message = "The broker says: " + "word " * 56 + "end"
+        self.receive("daemon_status", status="RUNNING", message=message)
+        self.assertIn(message, " ".join(" ".join(self.below("Chosen", 60, 20)).split()))
+
     def test_it_is_narrowed_to_a_kind(self) -> None:
         for event_type in ("GatewayUserTrade", "lockout_set", "daily_reset", "GatewayUserOrder"):
             self.receive(event_type)

@@ -44,6 +44,8 @@ PAGES: Final = (
 )
 
 _MARK_WIDTH: Final = 2
+_DETAIL: Final = 4
+"""Lines in which nearly every row can be told in full."""
 
 
 def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
@@ -53,7 +55,7 @@ def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list
     if page.rows is None:
         return lines
     found = page.rows(view, look, now, columns - _MARK_WIDTH)
-    detail = _detail(found, look.row, columns)
+    detail = _detail(found, look.row, columns, (rows - len(lines)) // 2)
     height = rows - len(lines) - len(detail)
     if height < len(detail):
         detail, height = [], rows - len(lines)
@@ -77,13 +79,16 @@ def chosen_text(view: View, look: Look, now: datetime, columns: int) -> str:
     return plain(rows[min(look.row, len(rows) - 1)]) if rows else ""
 
 
-def _detail(rows: list[Markup], chosen: int, columns: int) -> list[Markup]:
-    """Return the whole of the chosen row where it is too long for one line."""
+def _detail(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
+    """Return the whole of the chosen row where it is too long for one line, about ``height`` lines."""
     line = rows[min(chosen, len(rows) - 1)] if rows else Markup()
     # Columns are filled up with blanks, which may be cut.
     if len(written(line).rstrip()) <= columns - _MARK_WIDTH:
         return []
-    return [title("Chosen", columns), *wrapped("text", plain(line), columns, 4)]
+    return [
+        title("Chosen", columns),
+        *wrapped("text", plain(line), columns, max(_DETAIL, height - 1)),
+    ]
 
 
 def _window(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
