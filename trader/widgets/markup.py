@@ -56,15 +56,15 @@ def beside(left: list[Markup], right: list[Markup], left_width: int) -> list[Mar
     """Return two blocks of lines next to each other, the left one exactly so many columns wide."""
     empty: Markup = []
     return [
-        [*clipped(one, left_width), _GAP, *other]
+        [*clipped(fitted(one, left_width), left_width), _GAP, *other]
         for one, other in zip_longest(left, right, fillvalue=empty)
     ]
 
 
 def clipped(line: Markup, width: int) -> Markup:
-    """Return a line of exactly ``width`` characters; an ellipsis stands for what had to go."""
+    """Return a line of exactly ``width`` characters."""
     room, found = width, Markup()
-    for part in fitted(line, width):
+    for part in line:
         text = part if isinstance(part, str) else part[1]
         shown = text[:room]
         found.append(shown if isinstance(part, str) else (part[0], shown))
@@ -80,7 +80,8 @@ def fitted(line: Markup, width: int) -> Markup:
     It goes by words: a figure that is cut is a wrong one.
     """
     # Columns are filled up with blanks, which nobody misses.
-    if len(written(line).rstrip()) <= width:
+    whole = written(line)
+    if len(whole) <= width or len(whole.rstrip()) <= width:
         return line
     room, found = width - 1, Markup()
     for part in line:

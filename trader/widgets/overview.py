@@ -32,7 +32,8 @@ _CURVE_ROWS: Final = 12
 def overview(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return all of it, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
-        return _left(view, now, columns, rows, with_limit=True)
+        lines = _left(view, now, columns, rows, with_limit=True)
+        return [fitted(line, columns) for line in lines]
     left_width = max(_LEFT, (columns - _GAP) * 55 // 100)
     left = _left(view, now, left_width, rows, with_limit=False)
     right = _right(view, now, columns - left_width - _GAP, rows)
@@ -47,8 +48,7 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
     heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
         lines += cut(table, height)
-    feed = panels.activity(view, now, width)[: max(0, rows - len(lines))]
-    return lines + [fitted(line, width) for line in feed]
+    return lines + panels.activity(view, now, width)[: max(0, rows - len(lines))]
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
