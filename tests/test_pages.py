@@ -84,7 +84,7 @@ class NearestLimitTests(PageCase):
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("Nearest limit - the state file could not be read", self.shown())
+        self.assertIn("Nearest limit - the state file does not tell", self.shown())
 
     def test_a_wide_screen_has_all_limits_and_the_curve_beside_the_tables(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
@@ -282,7 +282,7 @@ class LimitsTests(PageCase):
     def test_without_the_file_there_is_a_reason(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  the state file could not be read", self.shown())
+        self.assertIn("-  the state file does not tell", self.shown())
 
 
 class LockoutsTests(PageCase):

@@ -485,6 +485,14 @@ class PnlTests(ScreenCase):
         self.assertIn("Positions (none)", self.shown())
         self.assertIn("Realized 0.00", self.shown())
 
+    def test_without_the_file_nothing_seen_is_no_zero(self) -> None:
+        self.file.fail(NOT_THERE)
+        self.connect()
+        self.assertIn("-  no trade and no position was seen yet", self.shown())
+        self.assertNotIn("0.00", self.shown())
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertIn("Realized -45.50", self.shown())
+
     def test_what_was_told_once_stands_whatever_the_trouble(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -884,7 +892,7 @@ class ActivityTests(ScreenCase):
         for number in range(20):
             self.receive("GatewayUserOrder", id=number)
         self.session.note("something went wrong")
-        self.assertIn("something went wrong", self.shown())
+        self.assertIn("Something went wrong", self.shown())
 
     def test_events_of_an_unknown_type_leave_the_screen_as_it_is(self) -> None:
         self.fill()

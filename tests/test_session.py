@@ -359,14 +359,14 @@ class FeedTests(SessionCase):
     def test_the_programs_own_trouble_is_in_the_feed(self) -> None:
         self.session.note("dropped a malformed message")
         line = self.view.lines[-1]
-        self.assertEqual((line.at, line.text), (BEGIN, "dropped a malformed message"))
+        self.assertEqual((line.at, line.text), (BEGIN, "Dropped a malformed message"))
         self.assertEqual(line.style, "alert")
         self.assertEqual(self.changes, [True])
 
     def test_a_long_day_does_not_grow_without_end(self) -> None:
         for number in range(600):
             self.session.note(f"line {number}")
-        self.assertEqual(self.feed, [f"line {number}" for number in range(100, 600)])
+        self.assertEqual(self.feed, [f"Line {number}" for number in range(100, 600)])
 
 
 DAY = (

@@ -246,7 +246,7 @@ class Session:
 
     def note(self, text: str, style: str = "alert") -> None:
         """Put a line of the program's own into the feed; by default, something went wrong in it."""
-        self._add(Line(self._now(), text, style))
+        self._add(Line(self._now(), sentence(text), style))
         self._changed(True)
 
     def _connected(self) -> None:
@@ -381,6 +381,11 @@ def is_stopping(status: DaemonStatus | None) -> bool:
     return status is not None and status.status == "STOPPING"
 
 
+def is_blank(account: AccountState) -> bool:
+    """Tell whether nothing was ever told of what the account holds and trades."""
+    return not (account.positions or account.orders or account.trades or account.trade_count)
+
+
 def untold(view: View) -> str:
     """Return why nothing at all can be known of what the broker says of the account; or nothing.
 
@@ -389,9 +394,7 @@ def untold(view: View) -> str:
     """
     if view.source is Source.NOTHING:
         return "not connected yet"
-    account = view.account
-    is_blank = not (account.positions or account.orders or account.trades or account.trade_count)
-    if view.seen_since is not None or not is_blank:
+    if view.seen_since is not None or not is_blank(view.account):
         return ""
     if view.daemon is None:
         return "the broker has not said"

@@ -473,7 +473,7 @@ def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
     shared_harness.trigger_test_event("lockout_cleared", {})
     shared_harness.trigger_test_event("daily_reset", {})
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("the callback failed on lockout_cleared", "printed", "Trade -45.50")
+    terminal.wait_for("The callback failed on lockout_cleared", "Printed", "Trade -45.50")
     assert terminal.rows[-1].endswith("q quit")
     terminal.press("q")
     assert terminal.exit_status() == 0

@@ -61,7 +61,7 @@ def _not_locked(view: View) -> str:
     if view.source is Source.NOTHING:
         return f"{UNKNOWN}  {untold(view)}"
     if view.seen_since is not None:
-        return "No lock was seen; the state file could not be read"
+        return "No lock was seen; the state file does not tell"
     if view.source is Source.LAST_KNOWN:
         return "Not locked when this was known; it may be by now"
     is_well = view.daemon is None or view.daemon.status is Status.RUNNING

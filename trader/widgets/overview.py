@@ -87,7 +87,7 @@ def limits_missing(view: View) -> str:
     if reason := untold(view):
         return reason
     if view.seen_since is not None:
-        return "the state file could not be read"
+        return "the state file does not tell"
     return "no rule with a number is in force"
 
 

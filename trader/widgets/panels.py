@@ -25,7 +25,7 @@ from trader.activity import (
     side_name,
 )
 from trader.quotes import STALE_SECONDS, is_fresh, quote_age, silence
-from trader.session import Source, View, untold
+from trader.session import Source, View, is_blank, untold
 from trader.text import UNKNOWN, age, clock, money
 from trader.widgets.markup import Markup, row, signed_style, title
 from trader.widgets.shades import count, freshness, shade
@@ -48,6 +48,8 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     since = view.seen_since
     head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
+    if since is not None and is_blank(account):
+        return [title(head, width), [("dim", f"{UNKNOWN}  no trade and no position was seen yet")]]
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     held = account.open_positions
