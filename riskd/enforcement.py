@@ -34,6 +34,7 @@ from riskd.flattening import (
     merged,
     rejection_of_locked,
     report,
+    still_open,
     to_cancel,
     to_close,
     to_resize,
@@ -74,6 +75,8 @@ WRITE_SECONDS: Final = 0.005
 """How long a flatten waits for its intent to be on the disk: closing must not wait for a slow one."""
 
 _STOP_RETRY_SECONDS: Final = 5.0
+
+_MORE: Final = "more is to be closed now"
 
 _TAG_AGE: Final = timedelta(hours=1)
 """How long ago an order may have been placed that is looked for by its tag."""
@@ -236,8 +239,9 @@ class Enforcer:
             plan = self._plan
             if plan is None:
                 break
+            left = await self._try(plan)
             # What merged into it meanwhile is still to be done.
-            if await self._try(plan) and plan is self._plan:
+            if not left and plan is self._plan:
                 self._conclude(plan, success=True)
                 break
             is_overdue = (
@@ -247,8 +251,8 @@ class Enforcer:
             plan = self._plan
             if is_overdue and plan is not None:
                 self._tell_not_flat(
-                    f"Account {self._keeper.account_id} is not flat yet, riskd keeps trying: "
-                    f"{plan.reason}"
+                    f"Account {self._keeper.account_id} is not flat yet ({left or _MORE}), "
+                    f"riskd keeps trying: {plan.reason}"
                 )
                 if not plan.is_told:
                     self._conclude(plan, success=False)
@@ -262,8 +266,11 @@ class Enforcer:
         """Wait until the flatten is in the journal, but not for a slow disk."""
         await done_within(WRITE_SECONDS, self._keeper.make_durable(), self._clock)
 
-    async def _try(self, plan: Flattening) -> bool:
-        """Try to flatten; return whether it is done.  Nothing but a cancellation stops the next try."""
+    async def _try(self, plan: Flattening) -> str:
+        """Try to flatten; return why it is not done, or nothing.
+
+        Nothing but a cancellation stops the next try.
+        """
         try:
             return await self._try_to_flatten(plan)
         except GatewayError as error:
@@ -274,19 +281,20 @@ class Enforcer:
             if self._is_stopped:
                 raise
             _log.failure("a try to flatten failed: a mistake in riskd")
-        return False
+            return "a mistake in riskd, see the log"
+        return "the broker does not say what is open"
 
-    async def _try_to_flatten(self, plan: Flattening) -> bool:
-        """Close and cancel what is there; return whether the broker says that nothing is left."""
+    async def _try_to_flatten(self, plan: Flattening) -> str:
+        """Close and cancel what is there; return what the broker says is left, or nothing."""
         held, working = await self._look()
         if await self._act(plan, held, working):
             held, working = await self._look()
         if self._is_contradicted(plan, held):
-            return False
-        if to_close(plan, held) or to_cancel(plan, working) or to_resize(plan, working, held):
-            return False
+            return "the broker told of a position that it does not list"
+        if left := still_open(plan, held, working):
+            return f"{left} open"
         await self._learn(plan, held, working)
-        return True
+        return ""
 
     async def _learn(
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]

@@ -30,6 +30,7 @@ from riskd.gateway.interface import Payload
 from riskd.gateway.mapping import whole
 from riskd.lockouts import action_of
 from riskd.rules.interface import Flatten, RejectOrder
+from riskd.rules.words import counted
 
 _SEVERITY: Final = (
     Action.CLOSE_ALL_POSITIONS,
@@ -169,6 +170,15 @@ def to_resize(
         if order["size"] - filled > fits:
             resizings.append(Resizing(order["id"], filled + fits if fits else 0))
     return resizings
+
+
+def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
+    """Return what is still to be closed, canceled or resized, in words; nothing when that is nothing."""
+    held, working = tuple(held), tuple(working)
+    resizings = to_resize(flattening, working, held)
+    orders = len(to_cancel(flattening, working)) + len(resizings)
+    counts = ((len(to_close(flattening, held)), "position"), (orders, "order"))
+    return " and ".join(counted(number, thing) for number, thing in counts if number)
 
 
 def _is_stop(order: Payload) -> bool:

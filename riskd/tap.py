@@ -153,7 +153,8 @@ def makeService(options: Options) -> Daemon:
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
     Signals(reactor, reload, is_detached=is_detached(options)).setServiceParent(daemon)
-    reactor.callWhenRunning(spare_the_program)
+    # Not before signals are taken over.
+    reactor.callWhenRunning(reactor.callLater, 0, spare_the_program)
     if options["log-format"] == "json" and options.parent is not None:
         daemon.log_observer = json_log(options.parent)
     return daemon

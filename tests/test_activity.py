@@ -23,6 +23,7 @@ from riskd.events import (
 )
 from riskd.testing import make_event
 from trader.activity import (
+    ACTIONS,
     Line,
     contract_name,
     contract_price,
@@ -155,14 +156,14 @@ class LineTests(SynchronousTestCase):
         )
         self.assertEqual(
             told.text,
-            "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5; "
+            "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5; "
             "2 positions closed, 1 order canceled",
         )
         self.assertEqual((told.style, told.flashes), ("alert", True))
 
     def test_enforcement_that_failed_says_so(self) -> None:
         told = line("enforcement_action", {"success": False})
-        self.assertIn("ENFORCED FAILED: CLOSE_ALL_POSITIONS", told.text)
+        self.assertIn("ENFORCEMENT FAILED: close positions", told.text)
 
     def test_what_a_dry_run_would_have_done_is_not_said_to_be_done(self) -> None:
         details = {"positions_closed": 2, "orders_canceled": 1, "dry_run": True}
@@ -176,7 +177,7 @@ class LineTests(SynchronousTestCase):
         told = line("enforcement_action", event)
         self.assertEqual(
             told.text,
-            "NOT ENFORCED (dry run): CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5; "
+            "NOT ENFORCED (dry run): close positions (RULE-001): MaxContracts breach: 6 > 5; "
             "would be: 2 positions closed, 1 order canceled",
         )
         self.assertEqual((told.style, told.flashes), ("alert", True))
@@ -184,8 +185,16 @@ class LineTests(SynchronousTestCase):
         self.assertNotIn("would be", line("enforcement_action", event).text)
 
     def test_every_enforcement_action_is_named(self) -> None:
-        for action in Action:
-            self.assertIn(str(action), line("enforcement_action", {"action": str(action)}).text)
+        for action, words in (
+            (Action.CLOSE_ALL_POSITIONS, "close positions"),
+            (Action.CLOSE_ALL_AND_LOCKOUT, "close all and lock"),
+            (Action.COOLDOWN, "close all and pause"),
+            (Action.REJECT_ORDER, "cancel an order"),
+            (Action.AUTO_STOP_LOSS, "place a stop"),
+        ):
+            told = line("enforcement_action", {"action": str(action)}).text
+            self.assertTrue(told.startswith(f"ENFORCED: {words} (RULE-001): "), told)
+        self.assertEqual(set(ACTIONS), set(Action))
 
     def test_a_daily_reset_flashes_what_the_day_before_it_made(self) -> None:
         told = line("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12})
@@ -204,11 +213,13 @@ class LineTests(SynchronousTestCase):
         told = line("daemon_status", {"status": "RUNNING", "message": "Started"})
         self.assertEqual(told, Line(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status"))
 
-    def test_a_daemon_in_trouble_or_stopping_alarms(self) -> None:
+    def test_a_daemon_in_trouble_or_stopping_alarms_and_flashes_not_what_stands_above(
+        self,
+    ) -> None:
         for status in (Status.ERROR, Status.STOPPING):
             told = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
             self.assertEqual(
-                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", True, "daemon_status")
+                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", False, "daemon_status")
             )
 
 

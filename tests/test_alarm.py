@@ -160,4 +160,6 @@ class HookTests(AlarmCase):
     def test_a_machine_without_room_for_a_process_is_told(self) -> None:
         self.reactor.error = OSError(11, "Resource temporarily unavailable")
         self.tell(LOCKOUT)
-        self.assertIn("the hook notify cannot be started: ", self.logged[0])
+        self.assertIn(
+            "the hook notify cannot be started: Resource temporarily unavailable", self.logged[0]
+        )

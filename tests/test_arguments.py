@@ -174,9 +174,11 @@ class SettingsTests(ArgumentsCase):
         ):
             self.assertIn(words, said)
 
-    def test_a_wrong_url_in_it_is_refused(self) -> None:
-        self.write_settings('url = "http://localhost"')
-        self.assertIn("does not start with ws://", self.refuse("1"))
+    def test_a_wrong_url_in_it_is_told_with_the_other_mistakes(self) -> None:
+        path = self.write_settings('theme = "pink"\nurl = "http://localhost"')
+        said = self.refuse("1")
+        self.assertIn(f"{path}, line 1: theme: ", said)
+        self.assertIn(f"{path}, line 2: url: url 'http://localhost' does not start with ws", said)
 
     def test_what_is_no_toml_is_refused(self) -> None:
         error = self.assertRaises(SettingsError, parse_settings, "account = ", "x.toml")

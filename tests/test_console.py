@@ -487,7 +487,7 @@ class LogTests(ConsoleCase):
         self.log.warn("dropped {what}", what="a message")
         self.log.error("an error")
         self.log.critical("the end")
-        self.assertEqual(self.feed(), ["dropped a message", "an error", "the end"])
+        self.assertEqual(self.feed(), ["Dropped a message", "An error", "The end"])
 
     def test_lesser_things_are_not(self) -> None:
         self.log.info("started")
@@ -501,7 +501,7 @@ class LogTests(ConsoleCase):
     def test_of_an_exception_what_failed_is_shown(self) -> None:
         fault = Failure(ZeroDivisionError())
         self.log.failure("the callback failed on {type}", fault, type="MarketQuote")
-        self.assertEqual(self.feed(), ["the callback failed on MarketQuote"])
+        self.assertEqual(self.feed(), ["The callback failed on MarketQuote"])
 
     def test_a_blank_line_is_passed_over(self) -> None:
         self.log.error("")

@@ -11,7 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.account import Flattening
 from riskd.events import Action, LockoutSet, encode_data
-from riskd.flattening import Closing, Resizing, merged, report, to_cancel, to_close, to_resize
+from riskd.flattening import (
+    Closing,
+    Resizing,
+    merged,
+    report,
+    still_open,
+    to_cancel,
+    to_close,
+    to_resize,
+)
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 
@@ -189,3 +198,21 @@ class ReportTests(SynchronousTestCase):
             action=Action.CLOSE_ALL_AND_LOCKOUT, locks=(lock("a", 5), lock("b", None))
         )
         self.assertEqual(self.details(permanent), f'{{{counts},"locked_until":null}}}}')
+
+
+class StillOpenTests(SynchronousTestCase):
+    """What is left of a flatten, in words."""
+
+    def test_positions_and_orders_are_counted(self) -> None:
+        held = [position("A", 2), position("B", 1)]
+        working = [order(1, "A"), order(2, "C")]
+        for plan, some_held, some_working, told in (
+            (flatten(), held, working, "2 positions and 2 orders"),
+            (flatten(), held[:1], [], "1 position"),
+            (flatten(), [], working[:1], "1 order"),
+            (flatten({"A": 2}), held, working[1:], ""),
+            (flatten({"A": 1}), held, [], "1 position"),
+            (flatten({"A": 2}), held, [stop(1, 3, 90)], "1 order"),
+            (flatten(), [], [], ""),
+        ):
+            self.assertEqual(still_open(plan, some_held, some_working), told)

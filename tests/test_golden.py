@@ -8,7 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
-from tests.golden.replay import STATES
+from tests.golden.replay import STATES, Replay
+from trader.widgets.markup import written
+from trader.widgets.pages import PAGES
 from trader.widgets.palette import THEMES
 
 NEEDED = (
@@ -22,6 +24,8 @@ NEEDED = (
     "reconnecting",
     "last-known-state",
     "daemon-stopping",
+    "login-refused",
+    "no-state-file",
 )
 AGAIN = "; python -m tests.golden makes all of them again, if the change is meant"
 
@@ -35,6 +39,15 @@ class GoldenTests(SynchronousTestCase):
             known = path.read_text()
             if known != content:
                 self.fail(f"{path.name} has changed{AGAIN}\n{_difference(known, content)}")
+
+    def test_no_line_is_cut_without_a_sign_on_any_page_at_any_size(self) -> None:
+        for path in sorted(STATES.glob("*.jsonl")):
+            replay = Replay(path)
+            for page in range(len(PAGES)):
+                for columns, rows in ((60, 14), (60, 20), (80, 24), (100, 30), (120, 40)):
+                    for line in replay.lines(columns, rows, page=page):
+                        said = written(line).rstrip()
+                        self.assertLessEqual(len(said), columns, (path.stem, page, said))
 
     def test_there_is_no_capture_of_what_is_no_more(self) -> None:
         wanted = {path for path, _ in captures()}

@@ -321,10 +321,20 @@ class StubbornBrokerTests(GuardTestCase):
         (action,) = self.daemon.actions
         self.assertFalse(action.success)
         self.assertEqual(self.statuses()[-1], Status.ERROR)
+        message = self.daemon.news(DaemonStatus)[-1].message
+        self.assertIn("Account 123 is not flat yet (1 position open), riskd keeps", message)
         self.daemon.gateway.faults = Faults()
         self.daemon.advance(6)
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
+
+    def test_a_broker_that_does_not_say_what_is_open_is_said_not_to(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.breach_by_hand()
+        self.daemon.advance(10)
+        told = "".join([status.message for status in self.daemon.news(DaemonStatus)])
+        self.assertIn("not flat yet (the broker does not say what is open), riskd", told)
 
     def test_a_closing_that_was_done_but_not_answered_is_told_once(self) -> None:
         self.daemon.trade(BUY, 2)

@@ -15,6 +15,7 @@ from riskd.testing import make_event
 from trader.limits import (
     Level,
     Measure,
+    by_nearness,
     is_strict,
     loss_limit,
     measures,
@@ -214,6 +215,11 @@ class DayTests(LimitsCase):
         state = after(state, "GatewayUserPosition", size=3)
         found = nearest(measures(state, NOW, is_live=True))
         self.assertEqual(found and found.rule_id, "RULE-001")
+        in_order = by_nearness(measures(state, NOW, is_live=True))
+        self.assertEqual(
+            [measure.rule_id for measure in in_order],
+            ["RULE-001", "RULE-003", "RULE-007", "RULE-011"],
+        )
         self.assertIsNone(nearest(measures(limited(symbol_blocks={}), NOW, is_live=True)))
 
     def test_a_rules_name(self) -> None:

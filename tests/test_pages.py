@@ -6,16 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.account import Limit
 from riskd.events import DRY_RUN_NOTE
 from riskd.testing import make_event
 from tests.test_screen import MES, ScreenCase
 from tests.test_session import BEGIN, DAY, MNQ, NOT_THERE, at
+from trader.console import KEYS
 from trader.look import FILTERS, at_page, moved, next_filter, paused_or_not
 from trader.text import clock, until
+from trader.widgets.markup import Markup, fitted, written
 from trader.widgets.pages import PAGES, chosen_text, row_count
-from trader.widgets.screen import footer, page_at
+from trader.widgets.screen import compose, footer, page_at
 
 LIMITS = {
     "DAY": Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "UTC"}'),
@@ -76,19 +79,57 @@ class NearestLimitTests(PageCase):
     def test_without_limits_there_is_a_dash_and_a_reason(self) -> None:
         self.file.publish()
         self.connect()
+        self.assertIn("Nearest limit - the broker has not said", self.shown())
+        self.receive("daemon_status", status="RUNNING")
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("Nearest limit - the limits are in the state file", self.shown())
+        self.assertIn("Nearest limit - the state file does not tell", self.shown())
 
     def test_a_wide_screen_has_all_limits_and_the_curve_beside_the_tables(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
         shown = self.shown(120, 40)
         self.assertIn("Limits, nearest first", shown)
-        self.assertIn("█████░░░   70 % daily loss NEAR", shown)
+        self.assertIn("███░░   70 % daily loss NEAR", shown)
         self.assertIn("P&L of the trades", shown)
         self.assertIn("limit -500", shown)
         self.assertNotIn("Limits, nearest first", self.shown(115, 40))
+
+    def test_on_sixty_columns_no_figure_and_no_word_of_it_is_cut(self) -> None:
+        self.file.publish(
+            limits={"RULE-003": Limit("daily_realized_loss", '{"loss_limit": 20000}')}
+        )
+        self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-19000, executionTime=at(0))
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+        self.turn("Limits")
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+
+    def test_a_position_that_has_a_stop_is_said_to_have_one(self) -> None:
+        self.file.publish(
+            limits={"RULE-008": Limit("no_stop_loss_grace", '{"grace_period_seconds": 30}')}
+        )
+        self.connect()
+        self.receive("GatewayUserPosition", size=1, type=1)
+        self.receive("GatewayUserOrder", type=3, side=2, size=1, stopPrice=20990)
+        for columns in (60, 80, 120):
+            self.assertIn("has a stop", self.shown(columns, 40))
+
+    def test_beside_the_tables_how_near_it_is_is_never_cut(self) -> None:
+        rules = {
+            "RULE-006": Limit(
+                "trade_frequency_limit", '{"max_trades": 1, "time_window_minutes": 1440}'
+            )
+        }
+        self.file.publish(limits=rules)
+        self.connect()
+        self.receive("GatewayUserTrade", executionTime=at(0))
+        row = next(row for row in self.rows(120, 40) if "trades in" in row)
+        self.assertRegex(row, "█████ +100 % trades in 1440 m… REACHED$")
 
 
 class AgeTests(PageCase):
@@ -145,6 +186,14 @@ class HeaderTests(PageCase):
         self.lose(retry_in=7)
         self.assertIn("LAST KNOWN  RECONNECTING in 7 s", self.rows()[0])
 
+    def test_a_lock_is_told_once_above_the_page(self) -> None:
+        self.receive("lockout_set", reason="Lunch", locked_until=None)
+        self.assertEqual(sum("LOCKED OUT" in row for row in self.rows()[:4]), 1)
+        self.assertIn("Trade suggestions off", self.rows()[2])
+        self.receive("lockout_set", reason="A pause", rule_id="RULE-007", locked_until=at(60))
+        self.assertIn("Lunch", self.rows()[1])
+        self.assertIn("A pause", self.rows()[2])
+
     def test_trade_suggestions_are_off_while_locked(self) -> None:
         self.receive("lockout_set", locked_until=None)
         self.wait(10)
@@ -184,6 +233,7 @@ class TradesTests(PageCase):
         self.assertIn("-300.00 ", self.shown())
 
     def test_without_a_trade_it_says_so(self) -> None:
+        self.receive("daemon_status", status="RUNNING")
         self.assertIn("Trades of the day (none)", self.shown())
         self.assertIn("No trade yet", self.shown())
 
@@ -210,8 +260,8 @@ class LimitsTests(PageCase):
         shown = self.shown(120, 24)
         for words in (
             "net contracts",
-            "100 % 4 of 4                   REACHED   0 left",
-            " 25 % $125.00 of $500.00       ok        $375.00 left",
+            "100 % 4 of 4                   REACHED    0 left",
+            " 25 % $125.00 of $500.00       ok         $375.00 left",
             "- of $300.00, MNQU5: no quote yet",
             "- known to the daemon alone",
         ):
@@ -232,7 +282,7 @@ class LimitsTests(PageCase):
     def test_without_the_file_there_is_a_reason(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  the limits are in the state file, which could not be", self.shown())
+        self.assertIn("-  the state file does not tell", self.shown())
 
 
 class LockoutsTests(PageCase):
@@ -265,17 +315,17 @@ class LockoutsTests(PageCase):
         shown = " ".join(self.shown(100, 30).split())
         end = clock(BEGIN + timedelta(seconds=8085))
         for words in (
-            f"Locked until {end}, 2:14:44 left",
+            f"Locked until {end} (2:14:44 left)",
             "Why: Daily loss limit hit: -$550.00 (limit $500.00)",
             f"Rule: RULE-003 daily realized loss, locked at {clock(BEGIN)}",
             "Limit: $500.00, daily loss now $550.00",
-            "Trades that led there (time, size, P&L, total):",
+            "Trades that led there: size, P&L, total",
             "-300.00 -300.00",
             "-250.00 -550.00",
             "Still works: closing what you hold",
             "Does not: other orders are canceled",
             "Enforced today (1)",
-            "RULE-003 closed all and locked, done: Daily loss limit hit",
+            "RULE-003 close all and lock, done: Daily loss limit hit",
         ):
             self.assertIn(words, shown)
 
@@ -287,11 +337,47 @@ class LockoutsTests(PageCase):
         for number in range(12):
             self.receive("GatewayUserTrade", id=100 + number, executionTime=at(-60 + number))
         self.lock()
-        self.assertIn("Trades that led there, the last 5 of 14 (", self.shown(100, 40))
+        self.assertIn("Trades that led there (last 5 of 14): size", self.shown(100, 40))
+
+    def test_where_there_is_little_room_fewer_trades_are_told_and_counted(self) -> None:
+        for number in range(12):
+            self.receive("GatewayUserTrade", id=100 + number, executionTime=at(-60 + number))
+        self.lock()
+        shown = " ".join(self.shown(60, 20).split())
+        self.assertIn("Trades that led there (last 3 of 14): size, P&L, total", shown)
+        self.assertIn("-250.00 -1,096.00 Still works: ", shown)
+        self.assertIn("other orders are canceled, new positions are closed. Enforced", shown)
+
+    def test_where_there_is_no_room_for_all_it_says_how_much_is_missing(self) -> None:
+        self.lock()
+        shown = self.rows(60, 14)
+        title = next(number for number, row in enumerate(shown) if row.startswith("Enforced"))
+        above_what_was_done = shown[title - 1]
+        self.assertRegex(above_what_was_done, r"^  \.\.\. and \d+ more$")
+
+    def test_a_long_reason_is_told_in_full(self) -> None:
+        reason = "Position opened while locked out: " + "word " * 20 + "end"
+        self.receive("lockout_set", reason=reason)
+        self.assertIn(f"Why: {reason}", " ".join(self.shown(60, 30).split()))
 
     def test_without_a_lock_trading_is_allowed(self) -> None:
         self.assertIn("Not locked: you may trade", self.shown())
         self.assertIn("Enforced today (none)", self.shown())
+
+    def test_who_may_trade_is_only_known_where_all_is_well(self) -> None:
+        self.receive("daemon_status", status="ERROR", message="Gateway lost")
+        self.assertIn("Not locked; but the daemon is in trouble", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Not locked: you may trade", self.shown())
+        self.lose()
+        self.assertIn("Not locked when this was known; it may be by now", self.shown())
+        self.assertNotIn("you may trade", self.shown())
+
+    def test_without_a_connection_what_was_done_is_not_known(self) -> None:
+        super(PageCase, self).setUp()
+        self.turn("Lockouts")
+        self.assertIn("-  not connected yet", self.shown())
+        self.assertIn("Enforced today (not connected yet)", self.shown())
 
     def test_without_the_file_it_is_not_known(self) -> None:
         self.file.fail(NOT_THERE)
@@ -304,8 +390,8 @@ class LockoutsTests(PageCase):
         details = {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
         self.receive("enforcement_action", success=False, timestamp=at(2), details=details)
         shown = self.shown(100)
-        self.assertIn("closed positions, FAILED: ", shown)
-        self.assertIn("closed positions, NOT DONE (dry run): ", shown)
+        self.assertIn("close positions, FAILED: ", shown)
+        self.assertIn("close positions, NOT DONE (dry run): ", shown)
 
     def test_a_row_that_is_too_long_is_told_in_full_below(self) -> None:
         reason = "Too many contracts: " + "word " * 20 + "end"
@@ -317,6 +403,37 @@ class ActivityTests(PageCase):
     """The feed on a page of its own."""
 
     page = "Activity"
+
+    def test_its_age_is_that_of_the_newest_line_that_is_shown(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=1)
+        self.wait(20)
+        self.receive("GatewayUserPosition")
+        self.change(filter=1)
+        self.assertTrue(self.row("Activity: trades (1)").endswith("changed 20 s ago"))
+
+    def test_with_nothing_to_tell_it_says_so(self) -> None:
+        self.change(filter=1)
+        self.assertEqual(self.rows()[3], "Nothing of that kind yet; f shows the next")
+        super(PageCase, self).setUp()
+        self.turn("Activity")
+        self.assertEqual(self.rows()[4], "-  not connected yet")
+        self.file.fail(NOT_THERE)
+
+    def test_a_sentence_that_is_cut_says_so_and_is_told_in_full_below(self) -> None:
+        reason = "Too many contracts: " + "word " * 20 + "end"
+        self.receive("enforcement_action", reason=reason)
+        self.assertTrue(self.row("> ").endswith("…"))
+        self.assertIn(reason, " ".join(" ".join(self.below("Chosen")).split()))
+        self.turn("Overview")
+        for columns in (60, 80, 120):
+            row = next(row for row in self.rows(columns, 24)[4:] if "ENFORCED" in row)
+            self.assertTrue(row[:columns].endswith("…") or "…  " in row, row)
+
+    def test_a_very_long_sentence_is_told_in_full_where_there_is_room(self) -> None:
+        # No text on the wire is longer.
+        message = "The broker says: " + "word " * 56 + "end"
+        self.receive("daemon_status", status="RUNNING", message=message)
+        self.assertIn(message, " ".join(" ".join(self.below("Chosen", 60, 20)).split()))
 
     def test_it_is_narrowed_to_a_kind(self) -> None:
         for event_type in ("GatewayUserTrade", "lockout_set", "daily_reset", "GatewayUserOrder"):
@@ -412,10 +529,35 @@ class ConnectionTests(PageCase):
             self.assertTrue(facts[name].startswith("- "), name)
         self.assertEqual(facts["State file"], "- not read yet")
 
+    def test_where_there_is_little_room_each_part_is_told_in_fewer_lines(self) -> None:
+        self.receive("lockout_set", reason="Lunch", locked_until=None)
+        self.lose("lost connection to daemon: and a long reason for it, which takes its room")
+        self.assertTrue(self.rows(60, 20)[-2].startswith("State file"), self.shown(60, 20))
+        self.assertRegex(self.rows(60, 14)[-2], r"^  \.\.\. and \d+ more$")
+
     def test_a_file_that_cannot_be_read_is_told(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
         self.assertIn("is not there", self.facts()["State file"])
+
+
+class HelpTests(PageCase):
+    """The keys."""
+
+    def test_each_key_is_told_in_full(self) -> None:
+        self.change(is_help=True)
+        keys = [(key.label, key.told) for key in KEYS]
+        for columns, rows in ((60, 20), (80, 24), (120, 40)):
+            lines = compose(self.session.view(), self.look, self.now, columns, rows, keys)
+            shown = [written(line)[:columns] for line in lines]
+            for label, told in keys:
+                self.assertTrue(any(f" {label:<10}{told}" in line for line in shown), told)
+
+    def test_where_there_is_no_room_for_all_it_says_how_many_are_missing(self) -> None:
+        self.change(is_help=True)
+        keys = [(key.label, key.told) for key in KEYS]
+        lines = compose(self.session.view(), self.look, self.now, 60, 14, keys)
+        self.assertEqual(written(lines[-2]), "  ... and 2 more")
 
 
 class FootTests(PageCase):
@@ -465,6 +607,27 @@ class RowTests(PageCase):
     def test_an_empty_page_has_nothing_to_copy(self) -> None:
         self.turn("Trades")
         self.assertEqual(chosen_text(self.session.view(), self.look, self.now, 80), "")
+
+
+class FittedTests(SynchronousTestCase):
+    """A line that is too long."""
+
+    def test_it_ends_before_the_figure_that_would_be_cut(self) -> None:
+        line: Markup = [("dim", "14:45:16 "), ("alert", "Loss of a trade: -$518.00 (limit $500)")]
+        for width, told in (
+            (47, "14:45:16 Loss of a trade: -$518.00 (limit $500)"),
+            (46, "14:45:16 Loss of a trade: -$518.00 (limit …"),
+            (35, "14:45:16 Loss of a trade: -$518.00…"),
+            (34, "14:45:16 Loss of a trade: …"),
+        ):
+            self.assertEqual(written(fitted(line, width)), told)
+
+    def test_a_word_that_is_too_long_alone_is_cut_all_the_same(self) -> None:
+        self.assertEqual(written(fitted([("text", "incomprehensible")], 9)), "incompre…")
+
+    def test_blanks_at_its_end_are_not_missed(self) -> None:
+        line: Markup = [("text", "MNQ"), "      "]
+        self.assertEqual(fitted(line, 4), line)
 
 
 class EveryPageTests(PageCase):

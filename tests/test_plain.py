@@ -32,17 +32,33 @@ class PlainTests(SessionCase):
         self.plain.take(envelope.type, envelope.read_data())
 
     def test_a_connection_says_how_the_account_is(self) -> None:
+        position = make_event("GatewayUserPosition", {})
+        self.file.publish(position, make_event("GatewayUserTrade", {"profitAndLoss": 5}))
         self.connect()
         self.assertEqual(
             self.lines,
             [
                 f"{clock(BEGIN)} Connected to daemon",
                 (
-                    "account 123, PRACTICE, realized 0.00 in 0 trades, 0 positions, "
+                    "account 123, PRACTICE, realized +5.00 in 1 trade, 1 position, "
                     "0 working orders, not locked"
                 ),
             ],
         )
+
+    def test_of_what_nobody_told_the_summary_has_no_figures(self) -> None:
+        self.connect()
+        self.assertEqual(
+            self.lines[-1],
+            "account 123, PRACTICE, P&L, positions and orders: the broker has not said, not locked",
+        )
+
+    def test_a_connection_says_what_the_daemon_is_in_trouble_with(self) -> None:
+        trouble = {"status": "ERROR", "message": "The broker refuses the login"}
+        self.file.publish(make_event("daemon_status", trouble))
+        self.connect()
+        self.assertIn("orders: the daemon is in trouble, not locked", self.lines[-1])
+        self.assertTrue(self.lines[-1].endswith("; Daemon ERROR: The broker refuses the login"))
 
     def test_each_event_is_a_line_and_a_quote_is_none(self) -> None:
         self.connect()

@@ -10,10 +10,11 @@ from typing import Any
 import urwid
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.account import Limit
 from riskd.events import EVENT_TYPES, encode, open_envelope
 from riskd.testing import make_event
 from tests.test_session import BEGIN, DAY, MNQ, NOT_THERE, TROUBLES, StateFile, at
-from trader.look import Look
+from trader.look import Look, at_page
 from trader.session import Session
 from trader.text import clock
 from trader.widgets.palette import THEMES
@@ -263,9 +264,7 @@ class LastKnownTests(ScreenCase):
         self.assertEqual(self.row("MNQU5", "Buy"), "MNQU5 Buy 2 limit 21000.00")
         self.assertIn("bid 21000.25 ask 21000.50 last 21001.00", self.row("MNQU5", "bid"))
         enforced = clock(BEGIN - timedelta(seconds=5))
-        self.assertTrue(
-            self.row("ENFORCED").startswith(f"{enforced} ENFORCED CLOSE_ALL_POSITIONS")
-        )
+        self.assertTrue(self.row("ENFORCED").startswith(f"{enforced} ENFORCED: close positions"))
 
     def test_its_numbers_are_dimmed(self) -> None:
         runs = list(self.styles())
@@ -287,7 +286,7 @@ class LastKnownTests(ScreenCase):
         self.wait(1)
         self.assertIn("(9:59 left): Daily loss", self.rows()[3])
         self.wait(600)
-        self.assertIn("(0:00 left): Daily loss", self.rows()[3])
+        self.assertIn("(time is up; the daemon ends it): Daily loss", self.rows()[3])
 
     def test_the_file_says_that_it_is_practice_until_the_daemon_does(self) -> None:
         self.assertIn("PRACTICE", self.rows()[0])
@@ -314,7 +313,7 @@ class LastKnownTests(ScreenCase):
         self.assertEqual(self.rows()[3].strip(), "Daemon ERROR: Gone")
 
     def test_nothing_held_is_known_and_not_only_unseen(self) -> None:
-        self.file.publish()
+        self.file.publish(make_event("daemon_status", {"status": "STOPPING"}))
         self.tick()
         for title in ("Positions", "Working orders", "Quotes"):
             self.assertIn(f"{title} (none)", self.shown())
@@ -462,6 +461,48 @@ class PnlTests(ScreenCase):
         for title in ("Positions", "Working orders", "Quotes"):
             self.assertIn(f"{title} (not connected yet)", self.shown())
 
+    def test_what_nobody_told_is_no_zero_and_not_absent(self) -> None:
+        self.file.publish(limits={"RULE-001": Limit("max_contracts", '{"limit": 4}')})
+        self.connect()
+        for status, reason in (
+            (None, "the broker has not said"),
+            ("ERROR", "the daemon is in trouble"),
+        ):
+            if status:
+                self.receive("daemon_status", status=status, message="The login is refused")
+            for number in range(3):
+                self.look = at_page(self.look, number)
+                self.screen.redraw()
+                for columns in (60, 80, 120):
+                    shown = self.shown(columns)
+                    self.assertIn(reason, shown)
+                    for known in ("0.00", "(none", "0 of 4", " ok", "Trades 0", "No trade"):
+                        self.assertNotIn(known, shown)
+            self.look = at_page(self.look, 0)
+            for title in ("Positions", "Working orders", "Quotes"):
+                self.assertIn(f"{title} ({reason})", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Positions (none)", self.shown())
+        self.assertIn("Realized 0.00", self.shown())
+
+    def test_without_the_file_nothing_seen_is_no_zero(self) -> None:
+        self.file.fail(NOT_THERE)
+        self.connect()
+        self.assertIn("-  no trade and no position was seen yet", self.shown())
+        self.assertNotIn("0.00", self.shown())
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertIn("Realized -45.50", self.shown())
+
+    def test_what_was_told_once_stands_whatever_the_trouble(self) -> None:
+        self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.receive("GatewayUserPosition", size=0)
+        self.receive("daemon_status", status="ERROR", message="Gateway lost")
+        self.assertIn("Realized -45.50", self.shown())
+        self.assertIn("Positions (none known)", self.shown())
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Positions (none)", self.shown())
+
     def test_realized_unrealized_total_and_count(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -511,6 +552,7 @@ class PnlTests(ScreenCase):
 
     def test_a_daily_reset_is_announced_and_sets_the_day_to_zero(self) -> None:
         self.connect()
+        self.receive("daemon_status", status="RUNNING")
         self.receive("GatewayUserTrade", profitAndLoss=-150.50, executionTime=at(-60))
         self.receive("lockout_set", locked_until=None)
         self.receive("daily_reset", reset_time=at(0), previous_pnl=-150.50)
@@ -605,6 +647,15 @@ class ProtectionTests(ScreenCase):
     def test_without_a_stop_it_says_so(self) -> None:
         self.assertEqual(self.protection(), "NO STOP")
         self.assertEqual(self.style_of("NO STOP"), "loss")
+
+    def test_without_the_file_an_earlier_stop_may_not_have_been_seen(self) -> None:
+        self.file.fail(NOT_THERE)
+        self.connect()
+        self.receive("GatewayUserPosition", size=3, type=1)
+        self.assertEqual(self.protection(), "stop -")
+        self.assertEqual(self.style_of("stop -"), "dim")
+        self.stop(1, size=2)
+        self.assertEqual(self.protection(), "stop 2")
 
     def test_a_stop_of_its_size_protects_it(self) -> None:
         self.stop(1)
@@ -757,9 +808,9 @@ class BannerTests(ScreenCase):
     def test_a_lockout_stands_until_the_daemon_ends_it(self) -> None:
         self.receive("lockout_set", locked_until=at(60))
         self.wait(90)
-        self.assertIn("(0:00 left)", self.rows()[1])
+        self.assertIn("(time is up; the daemon ends it)", self.rows()[1])
         self.receive("lockout_cleared")
-        self.assertNotIn("left)", self.shown())
+        self.assertNotIn("time is up", self.shown())
 
     def test_a_permanent_lockout_has_no_countdown(self) -> None:
         self.receive("lockout_set", reason="Account rule", locked_until=None)
@@ -791,7 +842,7 @@ class BannerTests(ScreenCase):
 
     def test_enforcement_flashes_and_stays_in_the_feed(self) -> None:
         self.receive("enforcement_action", reason="MaxContracts breach: 6 > 5")
-        told = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5"
+        told = "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5"
         self.assertTrue(self.rows()[1].strip().startswith(told))
         self.assertEqual(self.style_of("ENFORCED"), "alert")
         self.wait(10)
@@ -810,8 +861,10 @@ class BannerTests(ScreenCase):
         self.wait(60)
         self.assertEqual(self.rows()[1].strip(), "Daemon ERROR: The gateway is gone")
         self.assertEqual(self.style_of("Daemon ERROR"), "alert")
+        self.assertNotIn("good", [style for style, text in self.styles() if "LIVE" in text])
         self.receive("daemon_status", status="RUNNING", message="In step again")
         self.assertTrue(self.rows()[2].startswith("P&L"))
+        self.assertEqual(self.style_of(" LIVE "), "good")
 
 
 class ActivityTests(ScreenCase):
@@ -839,7 +892,7 @@ class ActivityTests(ScreenCase):
         for number in range(20):
             self.receive("GatewayUserOrder", id=number)
         self.session.note("something went wrong")
-        self.assertIn("something went wrong", self.shown())
+        self.assertIn("Something went wrong", self.shown())
 
     def test_events_of_an_unknown_type_leave_the_screen_as_it_is(self) -> None:
         self.fill()

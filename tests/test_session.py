@@ -429,14 +429,14 @@ class FeedTests(SessionCase):
     def test_the_programs_own_trouble_is_in_the_feed(self) -> None:
         self.session.note("dropped a malformed message")
         line = self.view.lines[-1]
-        self.assertEqual((line.at, line.text), (BEGIN, "dropped a malformed message"))
+        self.assertEqual((line.at, line.text), (BEGIN, "Dropped a malformed message"))
         self.assertEqual(line.style, "alert")
         self.assertEqual(self.changes, [True])
 
     def test_a_long_day_does_not_grow_without_end(self) -> None:
         for number in range(600):
             self.session.note(f"line {number}")
-        self.assertEqual(self.feed, [f"line {number}" for number in range(100, 600)])
+        self.assertEqual(self.feed, [f"Line {number}" for number in range(100, 600)])
 
 
 DAY = (
@@ -450,7 +450,7 @@ DAY = (
 )
 """What happened before the connection, and is in the file."""
 
-ENFORCED = "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
+ENFORCED = "ENFORCED: close positions (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
 class CountTests(SessionCase):
@@ -1024,7 +1024,7 @@ class EnforcementTests(SessionCase):
         return [
             (
                 (line.at - BEGIN).total_seconds(),
-                line.text.partition(": ")[2].partition(";")[0] or line.text,
+                line.text.partition("): ")[2].partition(";")[0] or line.text,
             )
             for line in self.view.lines
         ]
@@ -1057,9 +1057,7 @@ class EnforcementTests(SessionCase):
         self.connect()
         self.assertEqual(
             [line.text for line in self.view.lines if "live" in line.text],
-            [
-                "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): live; 2 positions closed, 1 order canceled"
-            ],
+            ["ENFORCED: close positions (RULE-001): live; 2 positions closed, 1 order canceled"],
         )
 
     def test_what_the_file_told_is_not_told_by_the_stream(self) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from riskd.account import AccountState
 from riskd.events import (
+    Action,
     ClearedBy,
     DaemonStatus,
     DailyReset,
@@ -51,6 +52,14 @@ _ORDER_STATES = {
     OrderState.REJECTED: "REJECTED",
 }
 
+ACTIONS: Final = {
+    Action.CLOSE_ALL_POSITIONS: "close positions",
+    Action.CLOSE_ALL_AND_LOCKOUT: "close all and lock",
+    Action.COOLDOWN: "close all and pause",
+    Action.REJECT_ORDER: "cancel an order",
+    Action.AUTO_STOP_LOSS: "place a stop",
+}
+"""What was enforced, in words that fit what was done, what failed, and what a dry run left alone."""
 
 _PLACES_OF_AN_AVERAGE: Final = 2
 
@@ -185,7 +194,7 @@ def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
     if done.dry_run is True:
         outcome = "NOT ENFORCED (dry run): "
     else:
-        outcome = "ENFORCED " if action.success else "ENFORCED FAILED: "
+        outcome = "ENFORCED: " if action.success else "ENFORCEMENT FAILED: "
     counts = [
         f"{counted(number, what)} {done_to}"
         for number, what, done_to in (
@@ -194,7 +203,7 @@ def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
         )
         if number
     ]
-    told = f"{outcome}{action.action} ({action.rule_id}): {action.reason}"
+    told = f"{outcome}{ACTIONS[action.action]} ({action.rule_id}): {action.reason}"
     if not counts:
         return told, "alert", True
     would = "would be: " if done.dry_run is True else ""
@@ -209,7 +218,8 @@ def _reset(reset: DailyReset, _state: AccountState) -> _Told:
 def _status(status: DaemonStatus, _state: AccountState) -> _Told:
     is_fine = status.status is Status.RUNNING
     told = f"Daemon {status.status}: {status.message}"
-    return told, "good" if is_fine else "alert", not is_fine
+    # What is wrong stands above every page for as long as it is so.
+    return told, "good" if is_fine else "alert", False
 
 
 _TELLERS: Final[dict[type, Callable[[Any, AccountState], _Told]]] = {

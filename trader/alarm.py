@@ -66,7 +66,9 @@ class Alarm:
             self._processes.spawnProcess(process, self._hook[0], self._hook, env=os.environ)
         except OSError as error:
             _log.warn(
-                "the hook {hook} cannot be started: {error}", hook=self._hook[0], error=error
+                "the hook {hook} cannot be started: {error}",
+                hook=self._hook[0],
+                error=error.strerror,
             )
 
 

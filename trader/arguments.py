@@ -12,8 +12,15 @@ import msgspec
 
 from riskd.journal.files import default_directory
 from riskd.journal.reader import StateFileError, read_published
-from trader.client import DEFAULT_URL, DaemonClient
-from trader.settings import Settings, SettingsError, ThemeName, default_file, read_settings
+from trader.client import DEFAULT_URL
+from trader.settings import (
+    Settings,
+    SettingsError,
+    ThemeName,
+    check_url,
+    default_file,
+    read_settings,
+)
 
 _ACCOUNT_IDS_END: Final = 2**63
 
@@ -52,13 +59,12 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     given = parser.parse_args(arguments)
     try:
         settings = read_settings(given.config)
-        url = given.url or _url(settings.url or DEFAULT_URL)
-    except (SettingsError, argparse.ArgumentTypeError) as error:
+    except SettingsError as error:
         parser.error(str(error))
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
         account=settings.account if given.account is None else given.account,
-        url=url,
+        url=given.url or settings.url or DEFAULT_URL,
         state=given.state or _directory(settings.state),
         output=given.output,
         theme=ThemeName.MONO.value if is_mono else given.theme or settings.theme.value,
@@ -159,7 +165,7 @@ def _account(text: str) -> int:
 
 def _url(text: str) -> str:
     try:
-        DaemonClient(0, lambda *_: None, text, reactor=object())
+        check_url(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

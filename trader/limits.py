@@ -6,7 +6,7 @@ daemon; where a figure cannot be known without it, there is none, and the reason
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -100,17 +100,20 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return Level.FINE
 
 
-def measures(state: AccountState, now: datetime, *, is_live: bool) -> tuple[Measure, ...]:
+def measures(
+    state: AccountState, now: datetime, *, is_live: bool, untold: str = ""
+) -> tuple[Measure, ...]:
     """Return every limit in force, in the order in which the rules are asked.
 
     :param is_live: whether silence of the market is news; what is last known stands as it was.
+    :param untold: why nothing is known of the account but its limits, if that is so.
     """
     in_order = sorted(state.limits.items())
     return tuple(
         measure
         for rule_id, limit in in_order
         if limit.key not in (_DAY, _STRICT)
-        for measure in _measures_of(rule_id, limit, state, now, is_live=is_live)
+        for measure in _measures_of(rule_id, limit, state, now, is_live=is_live, untold=untold)
     )
 
 
@@ -119,12 +122,19 @@ def nearest(found: tuple[Measure, ...]) -> Measure | None:
 
     That on the loss of a single trade is none to come near to: what is measured is over.
     """
-    with_numbers = [
-        measure
-        for measure in found
-        if measure.share is not None and measure.rule_id != _COOLDOWN_AFTER_LOSS
-    ]
-    return max(with_numbers, key=lambda measure: measure.share or Decimal(0), default=None)
+    first = next(iter(by_nearness(found)), None)
+    return first if first is not None and _can_come_near(first) else None
+
+
+def by_nearness(found: Iterable[Measure]) -> list[Measure]:
+    """Return the limits by how much of them is used, and those after them that nobody comes near to."""
+    return sorted(
+        found, key=lambda one: (_can_come_near(one), one.share or Decimal(0)), reverse=True
+    )
+
+
+def _can_come_near(measure: Measure) -> bool:
+    return measure.share is not None and measure.rule_id != _COOLDOWN_AFTER_LOSS
 
 
 def loss_limit(state: AccountState) -> Decimal | None:
@@ -175,7 +185,13 @@ def _settings(rule: Rule, limit: Limit) -> Any:
 
 
 def _measures_of(
-    rule_id: str, limit: Limit, state: AccountState, now: datetime, *, is_live: bool
+    rule_id: str,
+    limit: Limit,
+    state: AccountState,
+    now: datetime,
+    *,
+    is_live: bool,
+    untold: str,
 ) -> Iterator[Measure]:
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
@@ -194,6 +210,8 @@ def _measures_of(
         return
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
+        if gauge.current is not None:
+            unknown = untold or unknown
         yield Measure(
             rule_id=rule_id,
             name=gauge.name,

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from riskd.events import Status
+from riskd.rules.words import counted
 from trader.activity import Line
 from trader.client import CONNECTION_STATUS
-from trader.session import Session, Source, View
+from trader.session import Session, Source, View, untold
 from trader.text import clock, money, printable
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
@@ -75,10 +77,21 @@ def summary(view: View) -> str:
         f"account {account.account_id}",
         (view.gateway_name or "gateway unknown").upper(),
         *(["DRY RUN"] if view.is_dry_run else []),
-        f"realized {money(account.realized_pnl)} in {account.trade_count} trades",
-        f"{len(account.open_positions)} positions",
-        f"{len(account.working_orders)} working orders",
+        *_figures(view),
         f"LOCKED OUT: {account.lockout.reason}" if account.lockout else "not locked",
     ]
-    known = "" if view.seen_since is None else f"; {view.file_trouble}"
-    return ", ".join(parts) + known
+    troubles = [] if view.seen_since is None else [view.file_trouble]
+    if view.daemon is not None and view.daemon.status is Status.ERROR:
+        troubles.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
+    return "; ".join([", ".join(parts), *troubles])
+
+
+def _figures(view: View) -> list[str]:
+    if reason := untold(view):
+        return [f"P&L, positions and orders: {reason}"]
+    account = view.account
+    return [
+        f"realized {money(account.realized_pnl)} in {counted(account.trade_count, 'trade')}",
+        counted(len(account.open_positions), "position"),
+        counted(len(account.working_orders), "working order"),
+    ]

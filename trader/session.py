@@ -287,7 +287,7 @@ class Session:
 
     def note(self, text: str, style: str = "alert") -> None:
         """Put a line of the program's own into the feed; by default, something went wrong in it."""
-        self._add(Line(self._now(), text, style))
+        self._add(Line(self._now(), sentence(text), style))
         self._changed(True)
 
     def _connected(self) -> None:
@@ -420,3 +420,23 @@ class Session:
 def is_stopping(status: DaemonStatus | None) -> bool:
     """Tell whether the daemon's last word was that it stops."""
     return status is not None and status.status == "STOPPING"
+
+
+def is_blank(account: AccountState) -> bool:
+    """Tell whether nothing was ever told of what the account holds and trades."""
+    return not (account.positions or account.orders or account.trades or account.trade_count)
+
+
+def untold(view: View) -> str:
+    """Return why nothing at all can be known of what the broker says of the account; or nothing.
+
+    A daemon that has not begun to follow the broker, or cannot, knows of no position and of no trade
+    either.  So an account of which it knows nothing is flat only where all is well.
+    """
+    if view.source is Source.NOTHING:
+        return "not connected yet"
+    if view.seen_since is not None or not is_blank(view.account):
+        return ""
+    if view.daemon is None:
+        return "the broker has not said"
+    return "the daemon is in trouble" if view.daemon.status is Status.ERROR else ""

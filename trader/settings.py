@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from riskd.toml import TableReader, parse
+from trader.client import DaemonClient
 
 _MAX_FILE_BYTES: Final = 64 * 1024
 
@@ -88,6 +89,14 @@ def read_settings(named: Path | None) -> Settings:
         raise SettingsError(f"{path} is not in UTF-8") from None
 
 
+def check_url(url: str) -> None:
+    """See that a client can be made for ``url``.
+
+    :raises ValueError: it is not a ``ws://`` URL.
+    """
+    DaemonClient(0, lambda *_: None, url, reactor=object())
+
+
 def parse_settings(text: str, name: str) -> Settings:
     """Return what ``text`` says.
 
@@ -100,6 +109,12 @@ def parse_settings(text: str, name: str) -> Settings:
         raise SettingsError(f"{name}: {error}") from None
     reader = TableReader(text, name)
     settings: Settings = reader.struct(table, Settings, ())
+    url = table.get("url")
+    if isinstance(url, str):
+        try:
+            check_url(url)
+        except ValueError as error:
+            reader.note(("url",), str(error))
     if reader.problems:
         raise SettingsError("\n".join(reader.problems))
     return settings

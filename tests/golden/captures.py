@@ -29,6 +29,8 @@ _PAGES_OF: Final = {
     "reconnecting": ("Connection",),
     "quiet-market": ("Connection",),
     "last-known-state": ("Limits", "Lockouts"),
+    "login-refused": ("Limits",),
+    "no-state-file": ("Limits", "Lockouts", "Connection"),
 }
 _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
     ("overview", "three-positions", 120, 34, {}),

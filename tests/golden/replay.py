@@ -27,11 +27,13 @@ from riskd.testing import make_event
 from trader.console import KEYS
 from trader.look import Look
 from trader.session import Session
-from trader.widgets.screen import Screen
+from trader.widgets.markup import Markup
+from trader.widgets.screen import Screen, compose
 
 BEGIN: Final = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 STATES: Final = Path(__file__).parent / "states"
 URL: Final = "ws://localhost:8765"
+_KEYS: Final = [(key.label, key.told) for key in KEYS]
 
 
 class Replay:
@@ -52,12 +54,7 @@ class Replay:
         self._session = Session(
             123, lambda: self.now, lambda _important: None, self._read, lambda: self._version
         )
-        self._screen = Screen(
-            self._view,
-            lambda: self.look,
-            lambda: self.now,
-            [(key.label, key.told) for key in KEYS],
-        )
+        self._screen = Screen(self._view, lambda: self.look, lambda: self.now, _KEYS)
         for line in path.read_text().splitlines():
             self._play(json.loads(line))
 
@@ -66,6 +63,11 @@ class Replay:
         self.look = msgspec.structs.replace(Look(), **choices)
         self._screen.redraw()
         return self._screen.render((columns, rows))
+
+    def lines(self, columns: int, rows: int, **choices: Any) -> list[Markup]:
+        """Return the lines of the picture before anything of them is cut."""
+        look = msgspec.structs.replace(Look(), **choices)
+        return compose(self._view(), look, self.now, columns, rows, _KEYS)
 
     def _view(self) -> Any:
         return self._session.view(self._retry_in, self._gateway, URL)

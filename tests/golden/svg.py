@@ -1,7 +1,11 @@
-"""A picture of a screen as SVG: a rectangle for each background, a text for each run of characters."""
+"""A picture of a screen as SVG: a rectangle for each background, a text for each word, a path for each line.
+
+Each word has its place, so that columns stand below each other in whatever font there is.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -11,6 +15,7 @@ from trader.widgets.palette import PaletteEntry
 
 _WIDTH: Final = 8.4
 _HEIGHT: Final = 17
+_BASELINE: Final = 13
 _MARGIN: Final = 8
 _COLORS: Final = {
     "black": "#000000",
@@ -27,6 +32,18 @@ _COLORS: Final = {
     "light cyan": "#63d5e6",
     "white": "#ffffff",
 }
+_STROKES: Final = {
+    "│": "M{middle} {top}V{bottom}",
+    "╭": "M{middle} {bottom}Q{middle} {center} {right} {center}",
+    "╮": "M{left} {center}Q{middle} {center} {middle} {bottom}",
+    "╯": "M{left} {center}Q{middle} {center} {middle} {top}",
+    "╰": "M{middle} {top}Q{middle} {center} {right} {center}",
+}
+_SIGNS: Final = "".join(_STROKES)
+_BLOCKS: Final = {"█": 1, "░": 0.25}
+_PIECES: Final = re.compile(rf"─+|[{_SIGNS}]+|█+|░+|[^ ─{_SIGNS}█░]+")
+"""Words, and what no two fonts draw in the same size: that is drawn here."""
+
 _PAPER: Final = {"default": "#12151a", "white": "#ffffff"}
 
 
@@ -57,19 +74,52 @@ def _run(
     text: str, column: int, row: int, foreground: str, background: str, ground: str
 ) -> list[str]:
     left, top = _MARGIN + column * _WIDTH, _MARGIN + row * _HEIGHT
-    size = len(text) * _WIDTH
     parts = []
     if background != ground:
-        fill = _COLORS[background]
-        parts.append(
-            f'<rect x="{left:.1f}" y="{top}" width="{size:.1f}" height="{_HEIGHT}" fill="{fill}"/>'
-        )
-    if text.strip():
-        color, *settings = foreground.split(",")
-        weight = ' font-weight="bold"' if "bold" in settings else ""
-        line = ' text-decoration="underline"' if "underline" in settings else ""
-        parts.append(
-            f'<text x="{left:.1f}" y="{top + 13}" fill="{_COLORS[color]}"{weight}{line} '
-            f'textLength="{size:.1f}" xml:space="preserve">{escape(text)}</text>'
-        )
+        parts.append(_filled(left, top, len(text) * _WIDTH, _COLORS[background]))
+    name, *settings = foreground.split(",")
+    color = _COLORS[name]
+    weight = ' font-weight="bold"' if "bold" in settings else ""
+    if "underline" in settings:
+        parts.append(_line(left, top + _BASELINE + 2, len(text) * _WIDTH, color))
+    for found in _PIECES.finditer(text):
+        piece, x = found.group(), left + found.start() * _WIDTH
+        size = len(piece) * _WIDTH
+        if piece[0] == "─":
+            parts.append(_line(x, top + _HEIGHT / 2, size, color))
+        elif piece[0] in _STROKES:
+            parts += [_stroke(sign, x + n * _WIDTH, top, color) for n, sign in enumerate(piece)]
+        elif piece[0] in _BLOCKS:
+            parts.append(_filled(x, top, size, color, _BLOCKS[piece[0]]))
+        else:
+            parts.append(
+                f'<text x="{x:.1f}" y="{top + _BASELINE}" fill="{color}"{weight} '
+                f'textLength="{size:.1f}" xml:space="preserve">{escape(piece)}</text>'
+            )
     return parts
+
+
+def _filled(left: float, top: float, width: float, color: str, opacity: float = 1) -> str:
+    see_through = f' fill-opacity="{opacity}"' if opacity < 1 else ""
+    return (
+        f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_HEIGHT}" '
+        f'fill="{color}"{see_through}/>'
+    )
+
+
+def _line(left: float, y: float, width: float, color: str) -> str:
+    return f'<path d="M{left:.1f} {y}h{width:.1f}" stroke="{color}"/>'
+
+
+def _stroke(sign: str, left: float, top: float, color: str) -> str:
+    """Return a sign of which lines are made, from edge to edge of its cell, so that they join."""
+    x, y, w, h = left, top, _WIDTH, _HEIGHT
+    path = _STROKES[sign].format(
+        left=f"{x:.1f}",
+        middle=f"{x + w / 2:.1f}",
+        right=f"{x + w:.1f}",
+        top=f"{y}",
+        center=f"{y + h / 2:.1f}",
+        bottom=f"{y + h}",
+    )
+    return f'<path d="{path}" stroke="{color}" fill="none"/>'

@@ -207,7 +207,7 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
     assert "7,777" not in terminal.shown
 
     trigger("enforcement_action", {"reason": "MaxContracts breach: 6 > 5"})
-    terminal.wait_for("ENFORCED CLOSE_ALL_POSITIONS (RULE-001): MaxContracts breach: 6 > 5")
+    terminal.wait_for("ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5")
     trigger("lockout_set", {"reason": "Daily loss limit hit: -$550"})
     terminal.wait_for("LOCKED OUT until an operator unlocks it: Daily loss limit hit: -$550")
     trigger("lockout_cleared", {})
@@ -290,7 +290,7 @@ def test_without_a_daemon_the_last_known_state_is_on_the_screen(
         "P&L of the day",
         "Realized -45.50   Unrealized +61.50   Total +16.00   Trades 1",
         "Positions (1, 3 contracts)",
-        "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
+        "ENFORCED: close positions (RULE-001): Daily loss",
     )
     assert re.search(r"MNQU5 +Long +3 avg +21000\.50 last +21010\.75", terminal.shown)
     assert "stopping" not in terminal.shown
@@ -346,7 +346,7 @@ def test_a_console_that_comes_late_has_the_whole_day(
         "Trades 1",
         "Positions (1, 3 contracts)",
         "stop 20990.25",
-        "ENFORCED CLOSE_ALL_POSITIONS (RULE-001): Daily loss",
+        "ENFORCED: close positions (RULE-001): Daily loss",
     )
     trigger("GatewayUserTrade", {"id": 1, "profitAndLoss": -45.50})
     trigger("GatewayUserTrade", {"id": 2, "profitAndLoss": -4.50})
@@ -483,7 +483,7 @@ def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
     shared_harness.trigger_test_event("lockout_cleared", {})
     shared_harness.trigger_test_event("daily_reset", {})
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
-    terminal.wait_for("the callback failed on lockout_cleared", "printed", "Trade -45.50")
+    terminal.wait_for("The callback failed on lockout_cleared", "Printed", "Trade -45.50")
     assert terminal.rows[-1].endswith("q quit")
     terminal.press("q")
     assert terminal.exit_status() == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from trader.look import FILTERS, Look, shown_lines
-from trader.session import View
+from trader.session import Source, View
+from trader.text import UNKNOWN
 from trader.widgets.markup import Markup, title
 from trader.widgets.panels import feed_line
 from trader.widgets.shades import freshness
@@ -13,14 +14,22 @@ from trader.widgets.shades import freshness
 
 def head(view: View, look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
     """Return which part of the feed this is."""
-    number = len(shown_lines(look, view.lines))
-    what = f"Activity: {FILTERS[look.filter][0]} ({number})"
-    lines = [title(what, columns, freshness(view, [line.at for line in view.lines[-1:]], now))]
+    shown = shown_lines(look, view.lines)
+    what = f"Activity: {FILTERS[look.filter][0]} ({len(shown)})"
+    lines = [title(what, columns, freshness(view, [line.at for line in shown[:1]], now))]
     if look.paused is not None:
         missed = len(view.lines) - len(look.paused)
         since = f", {missed} more since" if missed > 0 else ""
         lines.append([("caution", f"PAUSED{since}; p lets it run again")])
+    if not shown:
+        lines.append([("dim", _nothing(view, look))])
     return lines
+
+
+def _nothing(view: View, look: Look) -> str:
+    if view.source is Source.NOTHING:
+        return f"{UNKNOWN}  not connected yet"
+    return "Nothing of that kind yet; f shows the next" if look.filter else "Nothing yet"
 
 
 def rows(view: View, look: Look, _now: datetime, _width: int) -> list[Markup]:

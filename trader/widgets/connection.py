@@ -10,20 +10,28 @@ from typing import Final
 from trader.look import Look
 from trader.session import Source, View
 from trader.text import UNKNOWN
-from trader.widgets.markup import Markup, title, wrapped
+from trader.widgets.markup import Markup, cut, title, wrapped
 from trader.widgets.top import when
 
 _NAME: Final = 16
 
 
-def connection(view: View, _look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
-    """Return what is known of the way from the broker to this screen, a line for each part."""
-    lines = [title("Connection", columns)]
-    for name, text in _facts(view, now):
-        told = wrapped("text", text, columns - _NAME, 3)
-        for number, part in enumerate(told):
-            lines.append([("dim", f"{name if number == 0 else '':<{_NAME}}"), *part])
-    return lines
+def connection(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+    """Return what is known of the way from the broker to this screen, each part in a line or a few."""
+    facts = list(_facts(view, now))
+    for most in (3, 2, 1):
+        lines = [title("Connection", columns)]
+        for name, text in facts:
+            lines += _fact(name, text, columns, most)
+        if len(lines) <= rows:
+            break
+    return cut(lines, rows)
+
+
+def _fact(name: str, text: str, columns: int, most: int) -> list[Markup]:
+    told = wrapped("text", text, columns - _NAME, most)
+    names = [name, *[""] * len(told)]
+    return [[("dim", f"{name:<{_NAME}}"), *part] for name, part in zip(names, told, strict=False)]
 
 
 def _facts(view: View, now: datetime) -> Iterator[tuple[str, str]]:

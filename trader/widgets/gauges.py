@@ -22,15 +22,17 @@ _STYLES: Final = {
     Level.REACHED: "loss",
 }
 _WIDE: Final = 100
-_MIDDLE: Final = 76
+_MIDDLE: Final = 79
 _NARROW: Final = 50
 """From so many columns on there is room for more."""
+
+_SHORT_BAR: Final = 5
 
 _NAME: Final = 24
 _SHORT_NAME: Final = 20
 _PERCENT: Final = 6
 _FIGURES: Final = 24
-_WORDS: Final = 9
+_WORDS: Final = 10
 
 
 def gauge_line(view: View, measure: Measure, width: int) -> Markup:
@@ -43,18 +45,26 @@ def gauge_line(view: View, measure: Measure, width: int) -> Markup:
     used = (style, f"{measure.share * 100:.0f} %", -_PERCENT)
     words = measure.words or measure.level.value
     if width < _NARROW:
-        told = f"{measure.name} {words}" if measure.level is not Level.FINE else measure.name
-        return row([(style, bar(measure.share, 8), 8), used, (style, told, max(1, width - 16))])
+        told = measure.words if measure.level is Level.FINE else words
+        # How near it is must be there in full, whatever becomes of the name.
+        room = width - _SHORT_BAR - _PERCENT - len(told) - 3
+        size = max(1, min(len(measure.name), room))
+        cells = [(style, bar(measure.share, _SHORT_BAR), _SHORT_BAR), used]
+        return row([*cells, (style, measure.name, size), (style, told, len(told))])
     figures = f"{figure(measure.current, measure.unit)} of {figure(measure.limit, measure.unit)}"
     if width < _MIDDLE:
         told = f"{figures}, {words}"
+        if len(told) > width - _SHORT_NAME - 8:
+            # The figures are more than the bar, and more than the end of the name.
+            short = max(1, min(_SHORT_NAME, width - len(told) - 1))
+            return row([(*name, short), (style, told, len(told))])
         cells = [(*name, _SHORT_NAME), (style, bar(measure.share, 6), 6)]
-        return row([*cells, (style, told, width - 28)])
+        return row([*cells, (style, told, len(told))])
     cells = [(*name, _NAME), (style, bar(measure.share, 10), 10), used]
     cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
     if width >= _WIDE:
         left = f"{figure(measure.headroom, measure.unit)} left"
-        cells.append((shade(view, "dim"), left, width - 79))
+        cells.append((shade(view, "dim"), left, width - 80))
     return row(cells)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from trader.limits import is_strict, measures, next_reset, rule_name
+from trader.limits import is_strict, next_reset, rule_name
 from trader.look import Look
-from trader.session import Source, View
+from trader.session import View
 from trader.text import UNKNOWN, countdown, until
 from trader.widgets.gauges import gauge_line
 from trader.widgets.markup import Markup, title, wrapped
 from trader.widgets.overview import limits_missing
-from trader.widgets.shades import shade
+from trader.widgets.shades import measured, shade
 from trader.widgets.top import when
 
 
@@ -46,7 +46,7 @@ def _day_end(view: View, now: datetime) -> str:
 
 def rows(view: View, _look: Look, now: datetime, width: int) -> list[Markup]:
     """Return a row for each limit, in the order in which the rules are asked."""
-    found = measures(view.account, now, is_live=view.source is Source.LIVE)
+    found = measured(view, now)
     return [
         [("dim", f"{measure.rule_id[-3:]} "), *gauge_line(view, measure, width - 4)]
         for measure in found

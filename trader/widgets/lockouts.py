@@ -5,27 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from riskd.events import Action, EnforcementAction
+from riskd.events import EnforcementAction, Status
+from trader.activity import ACTIONS
 from trader.day import LockStory, lock_stories
-from trader.limits import measures
 from trader.look import Look
-from trader.session import Source, View
-from trader.text import clock, countdown, until
+from trader.session import Source, View, untold
+from trader.text import UNKNOWN, clock, until
 from trader.widgets.gauges import figure
 from trader.widgets.limits_page import rule_title
-from trader.widgets.markup import Markup, title, wrapped
-from trader.widgets.shades import freshness, shade
+from trader.widgets.markup import Markup, cut, title, wrapped
+from trader.widgets.shades import freshness, measured, own_count, shade
+from trader.widgets.top import lock_end
 from trader.widgets.trades import trade_row
 
 _TRADES_TOLD: Final = 5
-_ROWS_BELOW: Final = 4
-_ACTIONS: Final = {
-    Action.CLOSE_ALL_POSITIONS: "closed positions",
-    Action.CLOSE_ALL_AND_LOCKOUT: "closed all and locked",
-    Action.COOLDOWN: "closed all, pause",
-    Action.REJECT_ORDER: "canceled an order",
-    Action.AUTO_STOP_LOSS: "placed a stop",
-}
+_LINES_FOR_SENTENCE: Final = 4
+_ACTIONS_TOLD: Final = 3
+"""There is room for so many rows of what was done, however long it takes to say why."""
+
 _WORKS: Final = "Still works: closing what you hold, stops and limits that only close it."
 _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
 
@@ -33,16 +30,26 @@ _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are clos
 def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return why the account is locked, the lock that ends last first; then the title of what was done."""
     lines = [title("Lockouts", columns, _known(view, now))]
+    done = view.account.enforcement
+    moments = [action.timestamp for action in done]
+    foot = title(
+        f"Enforced today {own_count(view, len(done))}", columns, freshness(view, moments, now)
+    )
+    room = max(1, rows - 1 - min(len(done), _ACTIONS_TOLD))
+    lines += _locks(view, now, columns, room - len(lines))
+    return [*cut(lines, room), foot]
+
+
+def _locks(view: View, now: datetime, columns: int, room: int) -> list[Markup]:
+    """Return why the account is locked, with as many of the trades that led there as there is room for."""
     stories = lock_stories(view.account)
     if not stories:
-        lines.append([("dim", _not_locked(view))])
-    for story in stories:
-        lines += _lock(view, story, now, columns)
-    done = len(view.account.enforcement)
-    what = f"Enforced today ({done})" if done else "Enforced today (none)"
-    moments = [action.timestamp for action in view.account.enforcement]
-    foot = title(what, columns, freshness(view, moments, now))
-    return [*lines[: max(1, rows - _ROWS_BELOW)], foot]
+        return [[("dim", _not_locked(view))]]
+    for most in range(_TRADES_TOLD, 0, -1):
+        lines = [line for story in stories for line in _lock(view, story, now, columns, most)]
+        if len(lines) <= room:
+            break
+    return lines
 
 
 def _known(view: View, now: datetime) -> str:
@@ -52,43 +59,44 @@ def _known(view: View, now: datetime) -> str:
 
 def _not_locked(view: View) -> str:
     if view.source is Source.NOTHING:
-        return "-  not connected yet"
+        return f"{UNKNOWN}  {untold(view)}"
     if view.seen_since is not None:
-        return "No lock was seen; the state file, which would tell, could not be read"
-    return "Not locked: you may trade"
+        return "No lock was seen; the state file does not tell"
+    if view.source is Source.LAST_KNOWN:
+        return "Not locked when this was known; it may be by now"
+    is_well = view.daemon is None or view.daemon.status is Status.RUNNING
+    return "Not locked: you may trade" if is_well else "Not locked; but the daemon is in trouble"
 
 
-def _lock(view: View, story: LockStory, now: datetime, columns: int) -> list[Markup]:
+def _lock(
+    view: View, story: LockStory, now: datetime, columns: int, most_trades: int
+) -> list[Markup]:
     lock = story.lock
-    if lock.locked_until is None:
-        end = "an operator unlocks it (riskctl unlock)"
-    else:
-        left = countdown((lock.locked_until - now).total_seconds())
-        end = f"{until(lock.locked_until, now)}, {left} left"
-    lines = wrapped("alert", f"Locked until {end}", columns)
+    how = "" if lock.locked_until else " (riskctl unlock)"
+    lines = wrapped("alert", f"Locked {lock_end(lock, now)}{how}", columns)
     lines += _sentence(f"Why: {lock.reason}", columns)
     since = until(lock.locked_at, now)
     lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
-    for measure in measures(view.account, now, is_live=view.source is Source.LIVE):
+    for measure in measured(view, now):
         if measure.rule_id == lock.rule_id and measure.limit is not None:
             current = figure(measure.current, measure.unit)
             told = f"Limit: {figure(measure.limit, measure.unit)}, {measure.name} now {current}"
             lines += _sentence(f"{told} {measure.unknown}", columns)
-    lines += _trades(view, story)
+    lines += _trades(view, story, most_trades)
     return lines + _sentence(_WORKS, columns) + _sentence(_FORBIDDEN, columns)
 
 
-def _trades(view: View, story: LockStory) -> list[Markup]:
+def _trades(view: View, story: LockStory, most: int) -> list[Markup]:
     if not story.trades:
         return []
-    told = story.trades[-_TRADES_TOLD:]
-    of = "" if told == story.trades else f", the last {_TRADES_TOLD} of {len(story.trades)}"
-    head: Markup = [("dim", f" Trades that led there{of} (time, size, P&L, total):")]
+    told = story.trades[-most:]
+    of = "" if told == story.trades else f" (last {len(told)} of {len(story.trades)})"
+    head: Markup = [("dim", f" Trades that led there{of}: size, P&L, total")]
     return [head, *([" ", *trade_row(view, one)] for one in told)]
 
 
 def _sentence(text: str, columns: int) -> list[Markup]:
-    return wrapped("text", text.strip(), columns)
+    return wrapped("text", text.strip(), columns, _LINES_FOR_SENTENCE)
 
 
 def rows(view: View, _look: Look, _now: datetime, _width: int) -> list[Markup]:
@@ -106,5 +114,5 @@ def _action(view: View, action: EnforcementAction) -> Markup:
     return [
         ("dim", f"{clock(action.timestamp)} "),
         (shade(view, "strong"), f"{action.rule_id} "),
-        (shade(view, style), f"{_ACTIONS[action.action]}, {outcome}: {action.reason}"),
+        (shade(view, style), f"{ACTIONS[action.action]}, {outcome}: {action.reason}"),
     ]

@@ -56,7 +56,7 @@ def beside(left: list[Markup], right: list[Markup], left_width: int) -> list[Mar
     """Return two blocks of lines next to each other, the left one exactly so many columns wide."""
     empty: Markup = []
     return [
-        [*clipped(one, left_width), _GAP, *other]
+        [*clipped(fitted(one, left_width), left_width), _GAP, *other]
         for one, other in zip_longest(left, right, fillvalue=empty)
     ]
 
@@ -75,6 +75,43 @@ def clipped(line: Markup, width: int) -> Markup:
     if room:
         found.append(" " * room)
     return found
+
+
+def fitted(line: Markup, width: int) -> Markup:
+    """Return a line of ``width`` characters at the most; an ellipsis stands for what had to go.
+
+    It goes by words: a figure that is cut is a wrong one.
+    """
+    # Columns are filled up with blanks, which nobody misses.
+    whole = written(line)
+    if len(whole) <= width or len(whole.rstrip()) <= width:
+        return line
+    room, found = width - 1, Markup()
+    for part in line:
+        style, text = (None, part) if isinstance(part, str) else part
+        shown = text if len(text) <= room else f"{_whole_words(text, room)}…"
+        found.append((style, shown))
+        room -= len(text)
+        if room < 0:
+            break
+    return found
+
+
+def _whole_words(text: str, width: int) -> str:
+    """Return what of a text fits, without the word that would be cut."""
+    words, blank, _ = text[: width + 1].rpartition(" ")
+    return f"{words}{blank}"[:width] if words.strip() else text[:width]
+
+
+def cut(lines: list[Markup], height: int) -> list[Markup]:
+    """Return ``height`` lines at the most; the last one says how many are missing.
+
+    A single line is the title, which says how many there are.
+    """
+    if len(lines) <= height or height <= 1:
+        return lines[: max(0, height)]
+    missing = len(lines) - height + 1
+    return [*lines[: height - 1], [("dim", f"  ... and {missing} more")]]
 
 
 def length(line: Markup) -> int:

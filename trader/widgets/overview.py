@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Final
 
 from trader.day import trades_of_the_day
-from trader.limits import loss_limit, measures, nearest
+from trader.limits import by_nearness, loss_limit, nearest
 from trader.look import Look
-from trader.session import Source, View
+from trader.session import Source, View, untold
 from trader.text import UNKNOWN
 from trader.widgets import panels
 from trader.widgets.curve import curve
 from trader.widgets.gauges import gauge_line
-from trader.widgets.markup import Markup, beside, title
-from trader.widgets.shades import freshness
+from trader.widgets.markup import Markup, beside, cut, fitted, title
+from trader.widgets.shades import freshness, measured
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
 _TURNS: Final = (3, 1, 1)
@@ -32,7 +32,8 @@ _CURVE_ROWS: Final = 12
 def overview(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return all of it, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
-        return _left(view, now, columns, rows, with_limit=True)
+        lines = _left(view, now, columns, rows, with_limit=True)
+        return [fitted(line, columns) for line in lines]
     left_width = max(_LEFT, (columns - _GAP) * 55 // 100)
     left = _left(view, now, left_width, rows, with_limit=False)
     right = _right(view, now, columns - left_width - _GAP, rows)
@@ -46,12 +47,12 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
     tables = [panel(view, now, width) for panel in _TABLES]
     heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
-        lines += _cut(table, height)
+        lines += cut(table, height)
     return lines + panels.activity(view, now, width, rows - len(lines))
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
-    found = measures(view.account, now, is_live=view.source is Source.LIVE)
+    found = measured(view, now)
     measure = nearest(found)
     if measure is None:
         return [("dim", f"Nearest limit {UNKNOWN} {limits_missing(view)}")]
@@ -59,16 +60,17 @@ def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
 
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
-    found = measures(view.account, now, is_live=view.source is Source.LIVE)
-    used = sorted(found, key=lambda one: one.share or -1, reverse=True)
+    found = measured(view, now)
     lines = [title("Limits, nearest first", width, freshness(view, (), now).partition("no ")[0])]
-    lines += [gauge_line(view, measure, width) for measure in used] or [
+    lines += [gauge_line(view, measure, width) for measure in by_nearness(found)] or [
         [("dim", f"{UNKNOWN} {limits_missing(view)}")]
     ]
-    lines = _cut(lines, rows - _CURVE_ROWS - 1)
+    lines = cut(lines, rows - _CURVE_ROWS - 1)
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
+    if reason := untold(view):
+        return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
     drawn = curve(totals, loss_limit(view.account), width, height)
@@ -81,10 +83,10 @@ def _dimmed(line: Markup) -> Markup:
 
 def limits_missing(view: View) -> str:
     """Return why there is no limit to show."""
-    if view.source is Source.NOTHING:
-        return "not connected yet"
+    if reason := untold(view):
+        return reason
     if view.seen_since is not None:
-        return "the limits are in the state file, which could not be read"
+        return "the state file does not tell"
     return "no rule with a number is in force"
 
 
@@ -99,14 +101,3 @@ def _share(room: int, wanted: list[int]) -> list[int]:
             room -= more
         lines = _TURNS
     return given
-
-
-def _cut(table: list[Markup], height: int) -> list[Markup]:
-    """Return ``height`` lines of ``table``; the last one says how many are missing.
-
-    A single line is the title, which says how many there are.
-    """
-    if len(table) <= height or height <= 1:
-        return table[: max(0, height)]
-    missing = len(table) - height + 1
-    return [*table[: height - 1], [("dim", f"  ... and {missing} more")]]

@@ -14,7 +14,7 @@ import msgspec
 from trader.look import Look
 from trader.session import View
 from trader.widgets import activity_page, connection, limits_page, lockouts, overview, trades
-from trader.widgets.markup import Markup, plain, title, wrapped, written
+from trader.widgets.markup import Markup, fitted, plain, title, wrapped, written
 
 Block = Callable[[View, Look, datetime, int, int], list[Markup]]
 """Takes a view, the look, the time, and the columns and rows there are; returns lines."""
@@ -44,6 +44,8 @@ PAGES: Final = (
 )
 
 _MARK_WIDTH: Final = 2
+_DETAIL: Final = 4
+"""Lines in which nearly every row can be told in full."""
 
 
 def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
@@ -53,11 +55,11 @@ def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list
     if page.rows is None:
         return lines
     found = page.rows(view, look, now, columns - _MARK_WIDTH)
-    detail = _detail(found, look.row, columns)
+    detail = _detail(found, look.row, columns, (rows - len(lines)) // 2)
     height = rows - len(lines) - len(detail)
     if height < len(detail):
         detail, height = [], rows - len(lines)
-    shown = _window(found, look.row, height)
+    shown = _window(found, look.row, columns, height)
     blank: list[Markup] = [[] for _ in range(height - len(shown))]
     return [*lines, *shown, *(blank if detail else []), *detail]
 
@@ -77,16 +79,19 @@ def chosen_text(view: View, look: Look, now: datetime, columns: int) -> str:
     return plain(rows[min(look.row, len(rows) - 1)]) if rows else ""
 
 
-def _detail(rows: list[Markup], chosen: int, columns: int) -> list[Markup]:
-    """Return the whole of the chosen row where it is too long for one line."""
+def _detail(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
+    """Return the whole of the chosen row where it is too long for one line, about ``height`` lines."""
     line = rows[min(chosen, len(rows) - 1)] if rows else Markup()
     # Columns are filled up with blanks, which may be cut.
     if len(written(line).rstrip()) <= columns - _MARK_WIDTH:
         return []
-    return [title("Chosen", columns), *wrapped("text", plain(line), columns, 4)]
+    return [
+        title("Chosen", columns),
+        *wrapped("text", plain(line), columns, max(_DETAIL, height - 1)),
+    ]
 
 
-def _window(rows: list[Markup], chosen: int, height: int) -> list[Markup]:
+def _window(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
     """Return the part of ``rows`` in which the chosen one is; signs say where there are more."""
     chosen = min(chosen, len(rows) - 1)
     first = max(0, min(chosen - height // 2, len(rows) - height))
@@ -99,5 +104,5 @@ def _window(rows: list[Markup], chosen: int, height: int) -> list[Markup]:
             or (number == first + height - 1 and first + height < len(rows))
         ):
             mark = "↑ " if number == first else "↓ "
-        lines.append([("title", mark), *line])
+        lines.append([("title", mark), *fitted(line, columns - _MARK_WIDTH)])
     return lines

@@ -26,7 +26,7 @@ from trader.activity import (
     side_name,
 )
 from trader.quotes import STALE_SECONDS, is_fresh, quote_age, silence
-from trader.session import Source, View
+from trader.session import Source, View, is_blank, untold
 from trader.text import UNKNOWN, age, clock, money
 from trader.widgets.markup import Markup, row, signed_style, title
 from trader.widgets.shades import count, freshness, shade
@@ -44,9 +44,13 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     if view.source is Source.NOTHING:
         return [title("P&L", width), [("dim", f"{UNKNOWN}  {_NOT_YET}")]]
+    if reason := untold(view):
+        return [title("P&L of the day", width), [("dim", f"{UNKNOWN}  {reason}")]]
     since = view.seen_since
     head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
+    if since is not None and is_blank(account):
+        return [title(head, width), [("dim", f"{UNKNOWN}  no trade and no position was seen yet")]]
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     held = account.open_positions
@@ -115,6 +119,9 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
     )
     if stopped >= position.size:
         return ("dim", "stop", 7)
+    if not stopped and view.seen_since is not None:
+        # One that was placed before the connection was made has not been heard of.
+        return ("dim", f"stop {UNKNOWN}", 7)
     return (shade(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
 
 
@@ -181,7 +188,7 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> Markup:
     # Quotes that nobody watches end with the position or the order that they were for.
     is_over = is_silent and not account.holds_or_works(quote.contract_id)
     told_style = "dim" if is_new or is_over else "warning"
-    return row([*cells, (told_style, told, 19 if width >= _WIDE else 17)])
+    return row([*cells, (told_style, told, len(told))])
 
 
 def activity(view: View, now: datetime, width: int, rows: int) -> list[Markup]:

@@ -13,7 +13,7 @@ from trader.session import View
 from trader.text import ascii_only, printable
 from trader.widgets import top
 from trader.widgets.canvas import paint
-from trader.widgets.markup import Markup, beside, length, title, wrapped
+from trader.widgets.markup import Markup, beside, cut, length, title, wrapped
 from trader.widgets.pages import PAGES, body
 
 MIN_COLUMNS: Final = 60
@@ -141,5 +141,6 @@ def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[Mark
     lines: list[Markup] = [[("strong", f" {key:<10}"), ("text", told)] for key, told in keys]
     if len(lines) >= rows:
         half = (len(lines) + 1) // 2
-        lines = beside(lines[:half], lines[half:], columns // 2)
-    return [title("Keys", columns), *lines][:rows]
+        left = min(columns // 2, max(map(length, lines[:half])))
+        lines = beside(lines[:half], lines[half:], left)
+    return cut([title("Keys", columns), *lines], rows)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from trader.session import Source, View
+from riskd.events import Status
+from trader.limits import Measure, measures
+from trader.session import Source, View, untold
 from trader.text import age
 
 
@@ -25,15 +27,34 @@ def freshness(view: View, moments: Iterable[datetime], now: datetime) -> str:
         known_at = view.known_at
         return "age unknown" if known_at is None else f"known {_ago(known_at, now)}"
     last = max(moments, default=None)
-    return "no change yet" if last is None else f"changed {_ago(last, now)}"
+    if last is None:
+        return "" if untold(view) else "no change yet"
+    return f"changed {_ago(last, now)}"
+
+
+def measured(view: View, now: datetime) -> tuple[Measure, ...]:
+    """Return every limit in force, and how far the account is from it as far as that is known."""
+    is_live = view.source is Source.LIVE
+    return measures(view.account, now, is_live=is_live, untold=untold(view))
 
 
 def count(view: View, number: int) -> str:
+    """Return how many there are of what the broker tells of, as far as it has."""
+    if number:
+        return f"({number})"
+    if reason := untold(view):
+        return f"({reason})"
+    # Whatever the trouble is, events may be missing.
+    is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
+    return "(none known)" if is_in_trouble else own_count(view, number)
+
+
+def own_count(view: View, number: int) -> str:
     """Return how many there are; without the file, that none was seen is all one can say."""
     if number:
         return f"({number})"
     if view.source is Source.NOTHING:
-        return "(not connected yet)"
+        return f"({untold(view)})"
     return "(none)" if view.seen_since is None else "(none seen)"
 
 

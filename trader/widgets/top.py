@@ -6,7 +6,8 @@ import math
 from datetime import datetime
 from typing import Final
 
-from riskd.events import Status
+from riskd.events import LockoutSet, Status
+from trader.activity import Line
 from trader.session import Source, View, is_stopping
 from trader.text import age, clock, countdown, until
 from trader.widgets.markup import Markup, length, spread, wrapped
@@ -49,7 +50,8 @@ def _source(view: View, _now: datetime) -> Markup:
     if view.source is Source.LIVE:
         if daemon is None or daemon.status is Status.RUNNING:
             return [("good", " LIVE ")]
-        return [("good", " LIVE "), ("alert", f" {daemon.status} ")]
+        # The connection is live; what comes over it may not be, so nothing is said to be good.
+        return [("bar", " LIVE "), ("alert", f" {daemon.status} ")]
     parts: Markup = []
     if view.source is Source.LAST_KNOWN:
         parts.append(("warning", " LAST KNOWN "))
@@ -73,11 +75,7 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     lines += wrapped("warning", view.file_trouble, width, _LINES_FOR_FILE_TROUBLE)
     lockout = view.account.lockout
     if lockout is not None:
-        if lockout.locked_until is None:
-            end = "until an operator unlocks it"
-        else:
-            left = countdown((lockout.locked_until - now).total_seconds())
-            end = f"until {until(lockout.locked_until, now)} ({left} left)"
+        end = lock_end(lockout, now)
         lines += wrapped("alert", f"LOCKED OUT {end}: {lockout.reason}", width)
     daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
@@ -89,13 +87,29 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
 
 
 def _flash(view: View, width: int) -> list[Markup]:
-    if view.flash is not None:
+    if view.flash is not None and not _is_shown_lock(view, view.flash):
         return wrapped(view.flash.style, view.flash.text, width)
     if view.account.lockout is not None:
         return wrapped(
             "loss", "Trade suggestions off; you can still close what you hold", width, 1
         )
     return [[]]
+
+
+def lock_end(lockout: LockoutSet, now: datetime) -> str:
+    """Return until when a lock lasts, and how long that still is."""
+    if lockout.locked_until is None:
+        return "until an operator unlocks it"
+    left = (lockout.locked_until - now).total_seconds()
+    # It has ended when the daemon says so, which may be down.
+    told = f"{countdown(left)} left" if left > 0 else "time is up; the daemon ends it"
+    return f"until {until(lockout.locked_until, now)} ({told})"
+
+
+def _is_shown_lock(view: View, line: Line) -> bool:
+    """Tell whether a line tells of the lock that stands above it anyway."""
+    lockout = view.account.lockout
+    return line.kind == "lockout_set" and lockout is not None and lockout.reason in line.text
 
 
 def when(moment: datetime | None, now: datetime) -> str:

@@ -9,7 +9,7 @@ from trader.activity import contract_name
 from trader.day import DayTrade, trades_of_the_day
 from trader.limits import loss_limit
 from trader.look import Look
-from trader.session import Source, View
+from trader.session import View, untold
 from trader.text import UNKNOWN, clock, money
 from trader.widgets.curve import curve
 from trader.widgets.markup import Markup, length, row, signed_style, title
@@ -25,8 +25,8 @@ def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> lis
     what = "Trades of the day" if since is None else f"Trades seen since {clock(since)}"
     moments = [one.trade.timestamp for one in day]
     lines = [title(f"{what} {count(view, len(day))}", columns, freshness(view, moments, now))]
-    if view.source is Source.NOTHING:
-        return [*lines, [("dim", f"{UNKNOWN}  not connected yet")]]
+    if reason := untold(view):
+        return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
     lines += _summary(view, day, columns)
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
     lines += curve(tuple([one.total for one in day]), loss_limit(view.account), columns, height)
