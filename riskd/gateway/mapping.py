@@ -261,7 +261,8 @@ class QuoteBook:
         """
         read = _Reader("GatewayQuote", payload)
         news = {name: read.number(name) for name in _PRICES if payload.get(name) is not None}
-        moment = read.time("timestamp", read.time("lastUpdated", received))
+        told = "lastUpdated" if payload.get("timestamp") is None else "timestamp"
+        moment = read.time(told, received)
         known = {**self._known.get(contract_id, {}), **news}
         self._known[contract_id] = known
         if len(known) < len(_PRICES):

@@ -21,6 +21,7 @@ from riskd.config import read
 from riskd.events import Event
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
 from riskd.journal.directory import StateDirectory
+from riskd.launch import spare_the_program
 from riskd.loopback import listen
 from riskd.practice.gateway import PracticeGateway
 from tests.benchmarks.workload import (
@@ -150,6 +151,8 @@ class Riskd(TwistedPeer):
         self.reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         self.reactor.addSystemEventTrigger("after", "shutdown", self._directory.cleanup)
         daemon.startService()
+        # As the daemon does when it runs.
+        spare_the_program()
         return self._pipeline.in_step.addCallback(lambda _: port)
 
     @property
