@@ -37,6 +37,7 @@ from riskd.events import EVENT_TYPES, Event, EventError, decode, encode, from_fi
 from riskd.journal.directory import StateDirectory
 from riskd.launch import Signals, utc_now
 from riskd.loopback import listen
+from riskd.pipeline import Pipeline
 from riskd.practice.gateway import PracticeGateway
 from riskd.tap import assemble
 
@@ -267,10 +268,11 @@ class _TriggerProtocol(LineOnlyReceiver):
         self._gone()
 
 
-def main(port: int, state: Path) -> None:
-    """Run the harness's daemon until standard input ends or a signal comes."""
-    from twisted.internet import reactor  # noqa: PLC0415
+def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[Pipeline, int, Signals]:
+    """Start a daemon whose market stands still, and that logs to standard error.
 
+    Returns its pipeline, the port that it listens on, and what stops it.
+    """
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
@@ -283,6 +285,14 @@ def main(port: int, state: Path) -> None:
     signals.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
+    return pipeline, port, signals
+
+
+def main(port: int, state: Path) -> None:
+    """Run the harness's daemon until standard input ends or a signal comes."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    pipeline, port, signals = start_still_daemon(reactor, port, state)
     trigger = _TriggerProtocol(pipeline.announce, port, lambda: signals.stop("end of input"))
     # Clients that connect from then on see no event but those that are triggered.
     pipeline.in_step.addCallback(lambda _: pipeline.pause())

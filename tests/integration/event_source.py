@@ -18,17 +18,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd.config import PRACTICE_ACCOUNTS, Settings
 from riskd.events import Event, GatewayUserTrade, MarketQuote
-from riskd.journal.directory import StateDirectory
-from riskd.launch import Signals, utc_now
-from riskd.loopback import listen
+from riskd.launch import Signals
 from riskd.pipeline import Pipeline
-from riskd.practice.gateway import PracticeGateway
-from riskd.tap import assemble
+from riskd.testing import start_still_daemon
 
 CONTRACTS = 10
 _ACCOUNT = 123
@@ -100,18 +95,7 @@ class Source(LineOnlyReceiver):
 
 def main(directory: Path) -> None:
     """Run until standard input ends."""
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    sockets = listen(0)
-    port = sockets[0].getsockname()[1]
-    accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
-    still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
-    daemon, pipeline = assemble(
-        reactor, still, sockets, StateDirectory(directory), Settings(accounts=PRACTICE_ACCOUNTS)
-    )
-    signals = Signals(reactor)
-    signals.setServiceParent(daemon)
-    reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
-    daemon.startService()
+    pipeline, port, signals = start_still_daemon(reactor, 0, directory)
     pipeline.in_step.addCallback(lambda _: StandardIO(Source(pipeline, port, signals)))
     reactor.run()
 
