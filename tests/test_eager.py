@@ -109,6 +109,7 @@ class ConnectionTests:
     """What holds for Twisted's own connections and for eager ones."""
 
     kind: type[Server]
+    may_wait: int
 
     def connect(self, protocol: Recorder | None = None) -> Connection:
         return Connection(self.kind, protocol)
@@ -224,18 +225,18 @@ class ConnectionTests:
         self.check(connection, b"the last word")
         self.assertEqual((connection.socket.shutdowns, protocol.halves), ([1], ["write"]))
 
-    def test_a_push_producer_is_paused_above_64_kib_and_resumed_when_all_is_sent(
+    def test_a_push_producer_is_paused_when_too_much_waits_and_resumed_when_all_is_sent(
         self: Any,
     ) -> None:
         connection = self.connect()
         producer = Push()
         connection.transport.registerProducer(producer, True)
         connection.socket.room = 0
-        connection.transport.write(bytes(64 * 1024))
+        connection.transport.write(bytes(self.may_wait))
         self.assertEqual(producer.told, [])
         connection.transport.write(b"x")
         self.assertEqual(producer.told, ["pause"])
-        connection.socket.room = 64 * 1024
+        connection.socket.room = self.may_wait
         connection.reactor.turn()
         self.assertEqual(producer.told, ["pause"])
         connection.socket.room = None
@@ -262,12 +263,25 @@ class StockTests(ConnectionTests, SynchronousTestCase):
     """Twisted's own connection."""
 
     kind = Server
+    may_wait = 64 * 1024
 
 
 class EagerTests(ConnectionTests, SynchronousTestCase):
     """The eager one."""
 
     kind = EagerServer
+    may_wait = 0
+
+    def test_a_push_producer_that_comes_while_something_waits_is_paused(self) -> None:
+        connection = self.connect()
+        connection.socket.room = 0
+        connection.transport.write(b"x")
+        producer = Push()
+        connection.transport.registerProducer(producer, True)
+        self.assertEqual(producer.told, ["pause"])
+        connection.socket.room = None
+        connection.reactor.settle()
+        self.assertEqual(producer.told, ["pause", "resume"])
 
     def test_a_write_is_one_send_and_no_word_to_the_reactor(self) -> None:
         connection = self.connect()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -176,6 +178,22 @@ class CongestionTests(SlowTestCase):
         self.reactor.turn()
         self.assertEqual(quick.events(), [*map(lockout, range(count)), quote(0, 1), quote(0, 2)])
 
+    def test_of_what_a_connection_takes_only_in_part_the_rest_follows(self) -> None:
+        partial, refusing, quick = (self.connect() for _ in range(3))
+        partial.socket.takes.extend([3, 2])
+        partial.socket.room = 0
+        refusing.socket.takes.append(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))
+        refusing.socket.room = 0
+        told = [*map(lockout, range(3))]
+        for event in told:
+            self.factory.broadcast(event)
+            self.reactor.turn()
+        self.assertEqual((len(partial.socket.received), refusing.events()), (5, []))
+        self.assertEqual(quick.events(), told)
+        self.read_all(partial)
+        self.read_all(refusing)
+        self.assertEqual((partial.events(), refusing.events()), (told, told))
+
     def test_after_it_has_caught_up_it_gets_events_at_once_again(self) -> None:
         peer = self.connect()
         self.congest(peer)
@@ -213,6 +231,15 @@ class CongestionTests(SlowTestCase):
         self.assertEqual(self.factory.statistics.queue_bytes, 0)
         self.read_all(peer)
         self.assertEqual([opcode for opcode, _ in peer.frames()], [TEXT, CLOSE])
+
+    def test_who_closes_while_it_is_behind_is_let_go_when_it_has_read(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        peer.protocol.dataReceived(client_frame(CLOSE, struct.pack("!H", 1000)))
+        self.assertFalse(peer.socket.is_closed)
+        self.read_all(peer)
+        self.assertEqual(peer.frames()[-1][0], CLOSE)
+        self.assertTrue(peer.socket.is_closed)
 
     def test_more_than_a_mebibyte_unread_closes_with_1013(self) -> None:
         peer = self.connect()

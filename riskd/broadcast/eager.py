@@ -7,7 +7,7 @@ bytes, and asks it to stop afterwards, which is three system calls a write where
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
 
 from twisted.internet.interfaces import (
@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IReactorFDSet,
+    ITransport,
 )
 from twisted.internet.tcp import Port, Server
 from twisted.python.failure import Failure
@@ -28,10 +29,11 @@ class EagerServer(Server):
     """A server's connection whose ``write`` tries the socket first, where nothing else waits for it.
 
     Whatever the socket does not take at once, errors among it, goes the way of Twisted's own transport.
-    It is not made for TLS.
+    While anything waits there a producer that pushes is paused, and at no other time.  It is not made for
+    TLS.
     """
 
-    # A slot, because a broadcast finds each connection's memory cold: a write looks at one place in it.
+    # A slot, because each connection's memory is cold when its turn comes: a write looks at one place in it.
     __slots__ = ("_send",)
 
     def __init__(
@@ -49,16 +51,20 @@ class EagerServer(Server):
     def write(self, data: bytes) -> None:
         """Send ``data``, or keep for later what cannot be sent now."""
         send = self._send
-        if send is None or not data:
-            super().write(data)
-            return
-        try:
-            sent = send(data)
-        except OSError:
-            # If it means the end, the stock path is about to find out, and reports it in its order.
-            sent = 0
+        sent = 0
+        if send is not None and data:
+            try:
+                sent = send(data)
+            except OSError:
+                # If it means the end, the stock path is about to find out, and reports it in its order.
+                sent = 0
         if sent < len(data):
             super().write(data[sent:])
+            self._pause_producer()
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send ``iovec`` as one."""
+        self.write(b"".join(iovec))
 
     def startWriting(self) -> None:
         """Ask to be called when the socket takes bytes: until then, all has to wait."""
@@ -83,6 +89,32 @@ class EagerServer(Server):
         if not streaming:
             self._send = None
         super().registerProducer(producer, streaming)
+        if self._send is None:
+            self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        producer: Any = self.producer
+        if producer is not None and self.streamingProducer and not self.producerPaused:
+            self.producerPaused = True
+            producer.pauseProducing()
+
+
+def sender(transport: ITransport) -> Callable[[bytes], int]:
+    """Return what sends bytes to ``transport`` and tells how many it took.
+
+    Of an eager connection it is the socket's own ``send``: to call it costs nothing but the system call,
+    but it is to be called only while nothing waits, may raise :class:`OSError`, and what it does not take
+    is still to be written.
+    """
+    if isinstance(transport, EagerServer):
+        send: Callable[[bytes], int] = transport.socket.send
+        return send
+
+    def write(data: bytes) -> int:
+        transport.write(data)
+        return len(data)
+
+    return write
 
 
 class EagerPort(Port):

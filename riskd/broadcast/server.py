@@ -8,13 +8,14 @@ from typing import Final
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 
 from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
 from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.counters import Cut, Statistics
 from riskd.broadcast.door import UNAVAILABLE, Door
+from riskd.broadcast.eager import sender
 from riskd.broadcast.frames import Frame, in_batches
 from riskd.broadcast.heartbeat import Heartbeat
 from riskd.events import Event, MarketQuote, encode
@@ -72,12 +73,13 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._strangers: dict[ConsoleProtocol, None] = {}
         self._joining: set[ConsoleProtocol] = set()
         self._clients: set[ConsoleProtocol] = set()
-        # A client that is closing is in neither of these.
-        self._ready: dict[ConsoleProtocol, ITransport] = {}
+        # A client that is closing is in neither of these; of one that is ready, what sends to it.
+        self._ready: dict[ConsoleProtocol, Callable[[bytes], int]] = {}
         self._behind: dict[ConsoleProtocol, None] = {}
         self.messages_sent = 0
         self._heartbeat = Heartbeat(reactor)
         self._unsent: list[Frame] = []
+        self._flushing: IDelayedCall | None = None
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -136,9 +138,9 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self.statistics.clients = len(self._clients)
 
     def keep_up(self, client: ConsoleProtocol, transport: ITransport) -> None:
-        """Write to ``transport`` from now on what ``client`` is to be sent."""
+        """Send to ``transport`` from now on, at once, what ``client`` is to be sent: nothing waits there."""
         self._behind.pop(client, None)
-        self._ready[client] = transport
+        self._ready[client] = sender(transport)
 
     def fall_behind(self, client: ConsoleProtocol) -> None:
         """Give ``client`` from now on what it is to be sent, to be kept."""
@@ -167,26 +169,44 @@ class BroadcastServerFactory(WebSocketServerFactory):
         data = event.data
         quote = (event.account_id, data.contract_id) if isinstance(data, MarketQuote) else None
         framed: bytes = self.prepareMessage(encode(event), doNotCompress=True).payloadHybi
-        if not self._unsent:
-            self.clock.callLater(0, self.flush)
+        if self._flushing is None:
+            self._flushing = self.clock.callLater(0, self.flush)
         self._unsent.append(Frame(framed, quote))
         self.statistics.events[event.type] += 1
 
     def flush(self) -> None:
         """Send what was broadcast in this turn."""
-        if not self._unsent:
+        if self._flushing is None:
             return
+        if self._flushing.active():
+            self._flushing.cancel()
+        self._flushing = None
         unsent, self._unsent = self._unsent, []
         for frames in in_batches(unsent):
-            data = b"".join([frame.data for frame in frames])
-            # Who cannot take it falls behind meanwhile, and who is too far behind is cut.
-            ready, behind = tuple(self._ready.values()), tuple(self._behind)
-            self.messages_sent += len(frames)
-            self.statistics.bytes_sent += len(ready) * len(data)
-            for transport in ready:
-                transport.write(data)
-            for client in behind:
-                client.keep(frames)
+            self._send(frames)
+
+    def _send(self, frames: list[Frame]) -> None:
+        data = b"".join([frame.data for frame in frames])
+        size = len(data)
+        # Who cannot take it falls behind meanwhile, and who is too far behind is cut.
+        ready, behind = tuple(self._ready.values()), tuple(self._behind)
+        self.messages_sent += len(frames)
+        self.statistics.bytes_sent += len(ready) * size
+        cut_short: dict[Callable[[bytes], int], int] = {}
+        for send in ready:
+            try:
+                sent = send(data)
+            except OSError:
+                # If it means the end, the connection is about to find out, and reports it in its order.
+                sent = 0
+            if sent != size:
+                cut_short[send] = sent
+        if cut_short:
+            for client, send in tuple(self._ready.items()):
+                if send in cut_short:
+                    client.transport.write(data[cut_short[send] :])
+        for client in behind:
+            client.keep(frames)
 
     def close_all(self) -> Deferred[None]:
         """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""
