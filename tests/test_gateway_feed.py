@@ -165,7 +165,7 @@ class LogoutTests(SynchronousTestCase):
 
     def test_it_is_known_by_its_name_alone(self) -> None:
         for target in ("GatewayLogout", "gatewaylogout", "GATEWAYLOGOUT"):
-            self.assertTrue(is_logout(Invocation(target)))
+            self.assertTrue(is_logout(Invocation(target, ())))
             self.assertTrue(is_logout(Invocation(target, ("expired", {}))))
         for target in ("GatewayUserAccount", "Logout", "GatewayLogoutSoon", ""):
-            self.assertFalse(is_logout(Invocation(target)))
+            self.assertFalse(is_logout(Invocation(target, ())))

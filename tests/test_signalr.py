@@ -116,7 +116,7 @@ class MessageTests(SynchronousTestCase):
                 b'{"type":7,"error":"bye","allowReconnect":true}',
             ),
             (
-                Invocation("SubscribeAccounts"),
+                Invocation("SubscribeAccounts", ()),
                 b'{"type":1,"target":"SubscribeAccounts","arguments":[]}',
             ),
             (
@@ -138,9 +138,10 @@ class MessageTests(SynchronousTestCase):
 
     def test_headers_and_unknown_keys_are_passed_over(self) -> None:
         record = b'{"type":1,"headers":{"a":"b"},"target":"T","arguments":[],"streamIds":["1"]}'
-        self.assertEqual(decode(record), Invocation("T"))
+        self.assertEqual(decode(record), Invocation("T", ()))
         self.assertEqual(
-            decode(b'{"type":1,"invocationId":null,"target":"T","arguments":[]}'), Invocation("T")
+            decode(b'{"type":1,"invocationId":null,"target":"T","arguments":[]}'),
+            Invocation("T", ()),
         )
 
     def test_a_completion_without_a_result_has_none(self) -> None:
@@ -164,6 +165,9 @@ class MessageTests(SynchronousTestCase):
             b'{"type":3}',
             b'{"type":3,"invocationId":"1","error":5}',
             b'{"type":7,"error":[]}',
+            b'{"type":7,"allowReconnect":1}',
+            b'{"type":99,',
+            b'{"type":99}}',
         ):
             self.assertRaises(SignalRError, decode, record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +11,9 @@ import msgspec
 class JsonError(ValueError):
     """Some text is no JSON, or holds a number that nobody can reckon with."""
 
+
+NOT_JSON: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+"""What a decoder of ``msgspec`` raises for text that is no JSON, is nested too deeply, or has a number without measure."""
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -23,7 +26,7 @@ def decode_json(text: bytes) -> Any:
     """
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
+    except NOT_JSON as error:
         raise JsonError(str(error)) from None
 
 

@@ -9,22 +9,18 @@ Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``,
 
 from __future__ import annotations
 
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, get_args
 
 import msgspec
 
-from riskd.gateway.exact_json import JsonError, decode_json, encode_json
+from riskd.gateway.exact_json import NOT_JSON, JsonError, decode_json, encode_json
 
 SEPARATOR: Final = b"\x1e"
 """What ends each record."""
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
 """A longer record is none; market depth has been seen with tens of kilobytes."""
-
-_INVOCATION: Final = 1
-_COMPLETION: Final = 3
-_PING: Final = 6
-_CLOSE: Final = 7
 
 _MAX_SHOWN: Final = 80
 
@@ -33,18 +29,22 @@ class SignalRError(Exception):
     """The peer sent what the hub protocol does not allow."""
 
 
-class Invocation(msgspec.Struct, frozen=True):
+class _Record(msgspec.Struct, frozen=True, tag_field="type", rename="camel", omit_defaults=True):
+    """A message as its record has it; what is not there is left out."""
+
+
+class Invocation(_Record, frozen=True, tag=1):
     """A call of one of the other side's methods.
 
     :ivar invocation_id: names the completion that is expected; ``None`` if none is.
     """
 
     target: str
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[Any, ...]
     invocation_id: str | None = None
 
 
-class Completion(msgspec.Struct, frozen=True):
+class Completion(_Record, frozen=True, tag=3):
     """What came of an invocation.
 
     :ivar error: why it failed; ``None`` if it did not.
@@ -55,11 +55,11 @@ class Completion(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class Ping(msgspec.Struct, frozen=True):
+class Ping(_Record, frozen=True, tag=6):
     """A sign of life; it needs no answer."""
 
 
-class Close(msgspec.Struct, frozen=True):
+class Close(_Record, frozen=True, tag=7):
     """The last message of a side.
 
     :ivar error: why; ``None`` if all is well.
@@ -70,6 +70,15 @@ class Close(msgspec.Struct, frozen=True):
 
 
 Message = Invocation | Completion | Ping | Close
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    type: int
+
+
+_KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Message))
+_DECODER: Final = msgspec.json.Decoder(Message, float_hook=Decimal)
+_KIND_DECODER: Final = msgspec.json.Decoder(_Kind)
 
 
 class RecordReader:
@@ -101,27 +110,22 @@ def decode(record: bytes) -> Message | None:
 
     :raises SignalRError: it is none.
     """
-    fields = _fields(record)
-    kind = fields.get("type")
-    if not isinstance(kind, int) or isinstance(kind, bool):
-        raise SignalRError(f"a message has no type: {_shown(record)}")
-    if kind == _INVOCATION:
-        arguments = fields.get("arguments")
-        if not isinstance(arguments, list):
-            raise SignalRError(f"an invocation has no list of arguments: {_shown(record)}")
-        target = _text(fields, "target", record)
-        return Invocation(target, tuple(arguments), _optional_text(fields, "invocationId", record))
-    if kind == _COMPLETION:
-        return Completion(
-            _text(fields, "invocationId", record),
-            fields.get("result"),
-            _optional_text(fields, "error", record),
-        )
-    if kind == _PING:
-        return Ping()
-    if kind == _CLOSE:
-        return Close(_optional_text(fields, "error", record), fields.get("allowReconnect") is True)
-    return None
+    try:
+        message: Message = _DECODER.decode(record)
+    except msgspec.ValidationError as error:
+        if _is_of_another_kind(record):
+            return None
+        raise SignalRError(f"a record is no message ({error}): {_shown(record)}") from None
+    except NOT_JSON as error:
+        raise SignalRError(f"a record is no JSON ({error}): {_shown(record)}") from None
+    return message
+
+
+def _is_of_another_kind(record: bytes) -> bool:
+    try:
+        return _KIND_DECODER.decode(record).type not in _KINDS
+    except NOT_JSON:
+        return False
 
 
 def decode_handshake_request(record: bytes) -> None:
@@ -142,47 +146,27 @@ def decode_handshake_response(record: bytes) -> None:
     fields = _fields(record)
     if "type" in fields:
         raise SignalRError(f"a message came before the handshake's answer: {_shown(record)}")
-    error = _optional_text(fields, "error", record)
+    error = fields.get("error")
     if error is not None:
-        raise SignalRError(f"the handshake was refused: {_shown(error)}")
+        raise SignalRError(f"the handshake was refused: {_shown(str(error))}")
 
 
 # Messages into records.
 
 
 def encode(message: Message) -> bytes:
-    """Return the record of a message, its separator included; what is not there is left out."""
-    match message:
-        case Invocation(target, arguments, invocation_id):
-            fields = {"type": _INVOCATION, "target": target, "arguments": list(arguments)}
-            if invocation_id is not None:
-                fields["invocationId"] = invocation_id
-        case Completion(invocation_id, result, error):
-            fields = {"type": _COMPLETION, "invocationId": invocation_id}
-            fields |= {"result": result} if error is None else {"error": error}
-        case Ping():
-            fields = {"type": _PING}
-        case Close(error, allow_reconnect):
-            fields = {"type": _CLOSE}
-            if error is not None:
-                fields["error"] = error
-            if allow_reconnect:
-                fields["allowReconnect"] = True
-    return _record(fields)
+    """Return the record of a message, its separator included."""
+    return encode_json(message) + SEPARATOR
 
 
 def encode_handshake_request() -> bytes:
     """Return the first record of a client."""
-    return _record({"protocol": "json", "version": 1})
+    return encode_json({"protocol": "json", "version": 1}) + SEPARATOR
 
 
 def encode_handshake_response(error: str | None = None) -> bytes:
     """Return the first record of a server."""
-    return _record({} if error is None else {"error": error})
-
-
-def _record(fields: dict[str, Any]) -> bytes:
-    return encode_json(fields) + SEPARATOR
+    return encode_json({} if error is None else {"error": error}) + SEPARATOR
 
 
 def _fields(record: bytes) -> dict[str, Any]:
@@ -193,17 +177,6 @@ def _fields(record: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise SignalRError(f"a record is no object: {_shown(record)}")
     return fields
-
-
-def _text(fields: dict[str, Any], name: str, record: bytes) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise SignalRError(f"{name} is no text: {_shown(record)}")
-    return value
-
-
-def _optional_text(fields: dict[str, Any], name: str, record: bytes) -> str | None:
-    return None if fields.get(name) is None else _text(fields, name, record)
 
 
 def _shown(what: bytes | str) -> str:

@@ -133,7 +133,7 @@ class Conversation:
     def log_out(self) -> list[Step]:
         """Return what is to be done when the client's session has ended: it is told, and is deaf."""
         self._is_logged_out = True
-        return [Send(encode(Invocation(LOGOUT_TARGET)))] if self.has_begun else [End()]
+        return [Send(encode(Invocation(LOGOUT_TARGET, ())))] if self.has_begun else [End()]
 
     def _record(self, record: bytes) -> list[Step]:
         if not self.has_begun:
