@@ -8,9 +8,11 @@ unknown type costs nothing.  This module knows nothing of sockets, accounts or b
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, get_args
 
 import msgspec
@@ -143,6 +145,8 @@ def plain_number(number: Decimal) -> Decimal:
     :raises ValueError: it is not finite, or has more digits than a price or an account can have.
     """
     text = str(number)
+    if len(text) <= _MAX_DECIMAL_PLACES and "E" not in text and number.is_finite():
+        return number
     if not number.is_finite() or number.adjusted() >= _MAX_DIGITS_BEFORE_POINT:
         raise ValueError(f"expected a number below 10^{_MAX_DIGITS_BEFORE_POINT}, got {text}")
     # Nearly all that come; their exponent costs more to see.
@@ -181,17 +185,31 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
     sentences: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name, normalize in _normalized(type(self)):
             value = getattr(self, name)
-            normal: object = value
-            if isinstance(value, datetime):
-                normal = to_milliseconds(value)
-            elif isinstance(value, Decimal):
-                normal = plain_number(value)
-            elif name in self.sentences:
-                normal = _cut(value)
-            if normal is not value:
-                msgspec.structs.force_setattr(self, name, normal)
+            if value is not None and value is not UNSET:
+                normal = normalize(value)
+                if normal is not value:
+                    msgspec.structs.force_setattr(self, name, normal)
+
+
+@cache
+def _normalized(data_type: type[_Wire]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """Return the fields that are not taken as they are, and what makes them what the wire carries."""
+    fields = [
+        (field.name, _normalizer(data_type, field)) for field in msgspec.structs.fields(data_type)
+    ]
+    return tuple((name, normalize) for name, normalize in fields if normalize is not None)
+
+
+def _normalizer(
+    data_type: type[_Wire], field: msgspec.structs.FieldInfo
+) -> Callable[[Any], Any] | None:
+    if _holds(field.type, datetime):
+        return to_milliseconds
+    if _holds(field.type, Decimal):
+        return plain_number
+    return _cut if field.name in data_type.sentences else None
 
 
 class GatewayUserTrade(_Wire, frozen=True, rename="camel"):

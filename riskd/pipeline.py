@@ -391,7 +391,7 @@ class Pipeline(Service):
             account.warden.heard(order)
 
     def _take_quote(self, contract_id: str, payload: Payload) -> None:
-        quote = self._quotes.merge(contract_id, payload, self._now())
+        quote = self._quotes.merge(contract_id, payload, self._now)
         if quote is None:
             # The wire waits for all of it; a loss does not.
             touch = self._quotes.touch(contract_id)

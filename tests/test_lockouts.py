@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 from hypothesis import given
@@ -132,7 +133,7 @@ class ForbiddenOrdersTests(SynchronousTestCase):
                     contract_id=MNQ,
                     type=PositionType.LONG,
                     size=1,
-                    average_price=1,
+                    average_price=Decimal(1),
                     created_at=NOW,
                     updated_at=NOW,
                 ),

@@ -237,52 +237,70 @@ class TradeTests(SynchronousTestCase):
             self.assertEqual(trade.profit_and_loss, Decimal(0))
 
 
+def received() -> datetime:
+    return RECEIVED
+
+
 class QuoteTests(SynchronousTestCase):
     """Quotes, which come as what has changed."""
 
     def test_a_quote_is_held_until_bid_ask_and_last_are_known(self) -> None:
         book = QuoteBook()
-        self.assertEqual(book.merge(MNQ, {"bestBid": Decimal(1)}, RECEIVED), None)
+        self.assertEqual(book.merge(MNQ, {"bestBid": Decimal(1)}, received), None)
         self.assertEqual(
-            book.merge(MNQ, {"bestAsk": Decimal(2), "lastPrice": None}, RECEIVED), None
+            book.merge(MNQ, {"bestAsk": Decimal(2), "lastPrice": None}, received), None
         )
-        quote = book.merge(MNQ, {"lastPrice": Decimal("1.5")}, RECEIVED)
+        quote = book.merge(MNQ, {"lastPrice": Decimal("1.5")}, received)
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask, quote.last), (1, 2, Decimal("1.5")))
 
     def test_what_is_missing_is_as_before_and_not_zero(self) -> None:
         book = QuoteBook()
-        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, RECEIVED)
-        quote = book.merge(MNQ, {"bestBid": None, "lastPrice": 2}, RECEIVED)
+        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
+        quote = book.merge(MNQ, {"bestBid": None, "lastPrice": 2}, received)
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask, quote.last), (1, 2, 2))
 
     def test_contracts_of_one_symbol_are_held_apart(self) -> None:
         book = QuoteBook()
         full = {"symbol": "F.US.MNQ", "bestBid": 1, "bestAsk": 2, "lastPrice": 1}
-        book.merge(MNQ, full, RECEIVED)
-        self.assertEqual(book.merge("CON.F.US.MNQ.Z25", {"bestBid": 5}, RECEIVED), None)
+        book.merge(MNQ, full, received)
+        self.assertEqual(book.merge("CON.F.US.MNQ.Z25", {"bestBid": 5}, received), None)
 
     def test_the_time_is_the_quotes_else_that_of_the_update_else_now(self) -> None:
         full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
         stamp = datetime(2025, 1, 17, 14, 45, 15, 500000, UTC)
         for stamps, expected in (
+            ({"timestamp": UPDATED, "lastUpdated": "no time"}, stamp),
+            ({"timestamp": None, "lastUpdated": UPDATED}, stamp),
+            ({"timestamp": "2025-01-17T14:45:15.5"}, stamp),
             ({"timestamp": UPDATED, "lastUpdated": "2024-01-01T00:00:00Z"}, stamp),
             ({"lastUpdated": UPDATED}, stamp),
             ({"lastUpdated": "2025-01-17T14:45:15.5"}, stamp),
             ({}, RECEIVED),
         ):
-            quote = QuoteBook().merge(MNQ, {**full, **stamps}, RECEIVED)
+            quote = QuoteBook().merge(MNQ, {**full, **stamps}, received)
             assert quote is not None
             self.assertEqual(quote.timestamp, expected)
 
     def test_nothing_is_kept_of_a_payload_that_cannot_be_read(self) -> None:
         book = QuoteBook()
-        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, RECEIVED)
-        wrong = {"bestBid": 7, "lastPrice": "x"}
-        error = self.assertRaises(MappingError, book.merge, MNQ, wrong, RECEIVED)
-        self.assertEqual(error.field, "GatewayQuote.lastPrice")
-        quote = book.merge(MNQ, {"bestAsk": 3}, RECEIVED)
+        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
+        for name, wrong in (
+            ("bestBid", True),
+            ("bestAsk", 10**15),
+            ("bestAsk", Decimal("1E+999999")),
+            ("lastPrice", "x"),
+            ("lastPrice", "1.5"),
+            ("timestamp", 7),
+            ("timestamp", "yesterday"),
+            ("lastUpdated", "yesterday"),
+        ):
+            with self.subTest(name=name, wrong=wrong):
+                payload = {"bestBid": 7, name: wrong}
+                error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
+                self.assertEqual((error.field, error.value), (f"GatewayQuote.{name}", wrong))
+        quote = book.merge(MNQ, {"bestAsk": 3}, received)
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask), (1, 3))
 

@@ -8,7 +8,7 @@ Source: the ProjectX Gateway API documentation, and what its clients see of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, TypeVar
@@ -242,43 +242,82 @@ def _type_by_prices(limit_price: Decimal | None, stop_price: Decimal | None) -> 
     return OrderType.MARKET if limit_price is None else OrderType.LIMIT
 
 
-_PRICES: Final = ("bestBid", "bestAsk", "lastPrice")
+class _QuoteNews(msgspec.Struct, frozen=True, rename="camel"):
+    """What a feed that sends only what has changed says of a contract."""
+
+    best_bid: int | Decimal | None = None
+    best_ask: int | Decimal | None = None
+    last_price: int | Decimal | None = None
+    timestamp: datetime | None = None
+
+
+class _Prices(msgspec.Struct, frozen=True):
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+
+
+_NO_PRICES: Final = _Prices()
 
 
 class QuoteBook:
     """The latest quote of each contract, put together from a feed that sends only what changed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, Decimal]] = {}
+        self._known: dict[str, _Prices] = {}
 
-    def merge(self, contract_id: str, payload: Payload, received: datetime) -> MarketQuote | None:
+    def merge(
+        self, contract_id: str, payload: Payload, now: Callable[[], datetime]
+    ) -> MarketQuote | None:
         """Return the contract's quote after ``payload``; ``None`` until bid, ask and last are known.
 
         :param contract_id: the contract that the feed named beside the payload; the payload's own
             ``symbol`` spans expiries.
-        :param received: when the payload came, aware.
+        :param now: gives the time of day, aware, for a payload that has none.
         :raises MappingError: the payload cannot be read; then nothing of it is kept.
         """
-        read = _Reader("GatewayQuote", payload)
-        news = {name: read.number(name) for name in _PRICES if payload.get(name) is not None}
-        told = "lastUpdated" if payload.get("timestamp") is None else "timestamp"
-        moment = read.time(told, received)
-        known = {**self._known.get(contract_id, {}), **news}
-        self._known[contract_id] = known
-        if len(known) < len(_PRICES):
+        known = self._known.get(contract_id, _NO_PRICES)
+        try:
+            # All of it at once: quotes are most of what comes.
+            news = msgspec.convert(payload, _QuoteNews, builtin_types=(Decimal,))
+            bid = known.bid if news.best_bid is None else _exact(news.best_bid)
+            ask = known.ask if news.best_ask is None else _exact(news.best_ask)
+            last = known.last if news.last_price is None else _exact(news.last_price)
+        except (msgspec.ValidationError, ValueError) as error:
+            _blame_quote(payload)
+            raise MappingError("GatewayQuote", payload, str(error)) from None
+        moment = news.timestamp
+        if moment is None:
+            moment = _Reader("GatewayQuote", payload).time("lastUpdated", now())
+        self._known[contract_id] = _Prices(bid, ask, last)
+        if bid is None or ask is None or last is None:
             return None
         return MarketQuote(
-            contract_id=contract_id,
-            bid=known["bestBid"],
-            ask=known["bestAsk"],
-            last=known["lastPrice"],
-            timestamp=moment,
+            contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=_in_utc(moment)
         )
 
     def touch(self, contract_id: str) -> Touch:
         """Return what is known of a contract's bid and ask."""
-        known = self._known.get(contract_id, {})
-        return Touch(known.get("bestBid"), known.get("bestAsk"))
+        known = self._known.get(contract_id, _NO_PRICES)
+        return Touch(known.bid, known.ask)
+
+
+def _exact(number: int | Decimal) -> Decimal:
+    return plain_number(Decimal(number))
+
+
+def _blame_quote(payload: Payload) -> None:
+    """Raise the error that names the first wrong field."""
+    read = _Reader("GatewayQuote", payload)
+    for name in ("bestBid", "bestAsk", "lastPrice"):
+        read.optional_number(name)
+    if payload.get("timestamp") is not None:
+        read.time("timestamp")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time of the gateway's; they are UTC whether they say so or not."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def contract(payload: Payload) -> Contract:
@@ -328,7 +367,7 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
             raise self._fail(name, value, "a number")
         try:
-            return plain_number(Decimal(value))
+            return _exact(value)
         except ValueError:
             raise self._fail(name, value, "a number of at most 15 digits") from None
 
@@ -378,5 +417,4 @@ class _Reader:
             moment = msgspec.convert(value, datetime)
         except msgspec.ValidationError:
             raise self._fail(name, value, "an ISO 8601 timestamp") from None
-        # The gateway's times are UTC whether they say so or not.
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _in_utc(moment)

@@ -92,12 +92,17 @@ class RecordReader:
 
         :raises SignalRError: a record is longer than :data:`MAX_RECORD_BYTES`.
         """
-        *records, rest = data.split(SEPARATOR)
+        records = data.split(SEPARATOR)
+        rest = records.pop()
         if records and self._begun:
             records[0] = bytes(self._begun + records[0])
             self._begun.clear()
-        self._begun += rest
-        if max(map(len, (self._begun, *records))) > MAX_RECORD_BYTES:
+        if rest:
+            self._begun += rest
+        if (
+            max(map(len, records), default=0) > MAX_RECORD_BYTES
+            or len(self._begun) > MAX_RECORD_BYTES
+        ):
             raise SignalRError(f"a record is longer than {MAX_RECORD_BYTES} bytes")
         return records
 
