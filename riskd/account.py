@@ -266,6 +266,14 @@ def apply(state: AccountState, event: Event) -> AccountState:
     return _REDUCERS[type(event.data)](state, event.data)
 
 
+def apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
+    """Return the state after ``quote``, as :func:`apply` does; most events are quotes."""
+    known = state.quotes.get(quote.contract_id)
+    if known is not None and (quote.timestamp < known.timestamp or quote == known):
+        return state
+    return msgspec.structs.replace(state, quotes={**state.quotes, quote.contract_id: quote})
+
+
 def is_repeat(state: AccountState, event: Event) -> bool:
     """Tell whether ``event`` says of a position or an order what is known of it already.
 
@@ -413,13 +421,6 @@ def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
     return msgspec.structs.replace(state, orders=orders, final_orders=final_orders)
 
 
-def _apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
-    known = state.quotes.get(quote.contract_id)
-    if known is not None and (quote.timestamp < known.timestamp or quote == known):
-        return state
-    return msgspec.structs.replace(state, quotes={**state.quotes, quote.contract_id: quote})
-
-
 def _apply_lockout(state: AccountState, lockout: LockoutSet) -> AccountState:
     if state.lockouts.get(lockout.rule_id) == lockout:
         return state
@@ -470,7 +471,7 @@ _REDUCERS: Final[dict[type, Callable[[AccountState, Any], AccountState]]] = {
     GatewayUserTrade: _apply_trade,
     GatewayUserPosition: _apply_position,
     GatewayUserOrder: _apply_order,
-    MarketQuote: _apply_quote,
+    MarketQuote: apply_quote,
     LockoutSet: _apply_lockout,
     LockoutCleared: _apply_cleared,
     EnforcementAction: _apply_enforcement,

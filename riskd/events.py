@@ -419,15 +419,15 @@ def encode(event: Event) -> bytes:
     """Return ``event`` as compact JSON in UTF-8, its keys in the documented order."""
     if type(event.data) is MarketQuote:
         # Most events are quotes, and this way one costs a third.
-        message = _NUMBER_ENCODER.encode(_message(event, event.data))
+        message = _NUMBER_ENCODER.encode(
+            {"type": "MarketQuote", "account_id": event.account_id, "data": event.data}
+        )
         if b"E-" not in message:
             # The time comes last, in microseconds if it is of no whole second.
             return message[:-7] + b'Z"}}' if event.data.timestamp.microsecond else message
-    return _ENCODER.encode(_message(event, _wire_fields(event.data)))
-
-
-def _message(event: Event, data: Any) -> dict[str, Any]:
-    return {"type": event.type, "account_id": event.account_id, "data": data}
+    return _ENCODER.encode(
+        {"type": event.type, "account_id": event.account_id, "data": _wire_fields(event.data)}
+    )
 
 
 def encode_data(data: EventData) -> str:

@@ -17,6 +17,7 @@ from riskd.account import (
     OrderDetail,
     Touch,
     apply,
+    apply_quote,
     begin_day,
     is_repeat,
     merge,
@@ -29,6 +30,7 @@ from riskd.events import (
     Event,
     EventData,
     GatewayUserOrder,
+    GatewayUserPosition,
     GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
@@ -111,7 +113,15 @@ class AccountKeeper:
 
     # What the gateway says.
 
-    def take(self, data: EventData) -> bool:
+    def take_quote(self, quote: MarketQuote) -> None:
+        """Apply a quote, and tell it if it is news."""
+        after = apply_quote(self.state, quote)
+        if after is not self.state:
+            self.state = after
+            self._journal.changed(only_quotes=True)
+            self._broadcast(Event(self.account_id, quote))
+
+    def take(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
         """Apply what the gateway said, tell it if it is news, and return whether it was."""
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
@@ -122,7 +132,7 @@ class AccountKeeper:
         # A repeat is not told, but what is older than it is now known to be outdated.
         is_told = not is_repeat(self.state, event)
         self.state = after
-        self._journal.changed(only_quotes=isinstance(data, MarketQuote))
+        self._journal.changed()
         if is_told:
             self._broadcast(event)
         return is_told

@@ -269,7 +269,16 @@ class Pipeline(Service):
             return
         # A fence would cost as much as half of what it is around.
         try:
-            self._take_quote(contract_id, payload)
+            quote = self._quotes.merge(contract_id, payload, self._now)
+            if quote is None:
+                self._take_touch(contract_id)
+                return
+            for account in self.accounts.values():
+                if account.keeper.is_concerned(contract_id):
+                    account.keeper.take_quote(quote)
+                    account.warden.heard(quote)
+                    if self._ask_for_contract_at.get(contract_id) != math.inf:
+                        self._ask_for_contract(contract_id)
         except Exception:  # noqa: BLE001  # see _dropped
             self._dropped(target)
 
@@ -390,21 +399,13 @@ class Pipeline(Service):
         if keeper.take_detail(order, mapping.order_detail(payload)) or is_news:
             account.warden.heard(order)
 
-    def _take_quote(self, contract_id: str, payload: Payload) -> None:
-        quote = self._quotes.merge(contract_id, payload, self._now)
-        if quote is None:
-            # The wire waits for all of it; a loss does not.
-            touch = self._quotes.touch(contract_id)
-            for account in self.accounts.values():
-                if account.keeper.state.holds_or_works(contract_id):
-                    account.keeper.take_touch(contract_id, touch)
-                    account.warden.heard_touch()
-            return
+    def _take_touch(self, contract_id: str) -> None:
+        """Let the accounts know bid and ask: the wire waits for a last price; a loss does not."""
+        touch = self._quotes.touch(contract_id)
         for account in self.accounts.values():
-            if account.keeper.is_concerned(contract_id):
-                account.keeper.take(quote)
-                account.warden.heard(quote)
-                self._ask_for_contract(contract_id)
+            if account.keeper.state.holds_or_works(contract_id):
+                account.keeper.take_touch(contract_id, touch)
+                account.warden.heard_touch()
 
     # Getting in step, and staying there.
 

@@ -193,8 +193,16 @@ class NewsTests(KeeperTestCase):
         self.assertEqual(self.state.open_positions[0].size, 1)
 
     def test_the_journal_hears_of_what_has_changed(self) -> None:
-        self.take(quote(MNQ, "21000"), position(MNQ, 1), position(MNQ, 1))
-        self.assertEqual(self.journal.changes, [True, False])
+        self.take(position(MNQ, 1), position(MNQ, 1))
+        self.assertEqual(self.journal.changes, [False])
+
+    def test_a_quote_is_told_and_written_if_it_is_news(self) -> None:
+        told = quote(MNQ, "21000")
+        assert isinstance(told.data, MarketQuote)
+        for _ in range(2):
+            self.keeper.take_quote(told.data)
+        self.assertEqual((self.told, self.journal.changes), ([told.data], [True]))
+        self.assertEqual(self.state.quotes, {MNQ: told.data})
 
     def test_what_vanished_is_flat_even_by_a_clock_that_was_set_back(self) -> None:
         self.take(position(MNQ, 2, seconds=10))

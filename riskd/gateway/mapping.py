@@ -280,9 +280,13 @@ class QuoteBook:
         try:
             # All of it at once: quotes are most of what comes.
             news = msgspec.convert(payload, _QuoteNews, builtin_types=(Decimal,))
-            bid = known.bid if news.best_bid is None else _exact(news.best_bid)
-            ask = known.ask if news.best_ask is None else _exact(news.best_ask)
-            last = known.last if news.last_price is None else _exact(news.last_price)
+            bid, ask, last = known.bid, known.ask, known.last
+            if news.best_bid is not None:
+                bid = plain_number(Decimal(news.best_bid))
+            if news.best_ask is not None:
+                ask = plain_number(Decimal(news.best_ask))
+            if news.last_price is not None:
+                last = plain_number(Decimal(news.last_price))
         except (msgspec.ValidationError, ValueError) as error:
             _blame_quote(payload)
             raise MappingError("GatewayQuote", payload, str(error)) from None
@@ -300,10 +304,6 @@ class QuoteBook:
         """Return what is known of a contract's bid and ask."""
         known = self._known.get(contract_id, _NO_PRICES)
         return Touch(known.bid, known.ask)
-
-
-def _exact(number: int | Decimal) -> Decimal:
-    return plain_number(Decimal(number))
 
 
 def _blame_quote(payload: Payload) -> None:
@@ -367,7 +367,7 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
             raise self._fail(name, value, "a number")
         try:
-            return _exact(value)
+            return plain_number(Decimal(value))
         except ValueError:
             raise self._fail(name, value, "a number of at most 15 digits") from None
 
