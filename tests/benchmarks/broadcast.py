@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +33,7 @@ from tests.benchmarks.goals import (
     print_table,
     show,
 )
-from tests.benchmarks.peer import COMPARED, JOINED, RISKD
+from tests.benchmarks.peer import COMPARED, JOINED, RISKD, RIVALS
 from tests.benchmarks.processes import Asked, Bench, bench
 
 MEMORY: Final = "KB a client"
@@ -97,12 +98,14 @@ QUICK: Final = Plan(
 def measure(plan: Plan, repeats: int) -> Figures:
     """Return the figures of each load, each peer and each repeat; peers take turns."""
     results: Figures = {}
+    turns = [RIVALS, *((peer,) for peer in COMPARED if peer not in RIVALS)]
     with bench() as stand:
         for number in range(1, repeats + 1):
-            for peer in COMPARED:
-                print(f"\rrepeat {number} of {repeats}: {peer:24}", end="", file=sys.stderr)  # noqa: T201
-                for name, figures in _measure_peer(stand, peer, plan).items():
-                    results.setdefault(name, {}).setdefault(peer, []).append(figures)
+            for peers in turns:
+                shown = ", ".join(peers)
+                print(f"\rrepeat {number} of {repeats}: {shown:24}", end="", file=sys.stderr)  # noqa: T201
+                for name, peer, figures in _measure_peers(stand, peers, plan):
+                    results.setdefault(name, {each: [] for each in COMPARED})[peer].append(figures)
         for clients in plan.many:
             for peer in COMPARED:
                 figures = _measure_many(stand, peer, clients)
@@ -111,22 +114,26 @@ def measure(plan: Plan, repeats: int) -> Figures:
     return results
 
 
-def _measure_peer(stand: Bench, peer: str, plan: Plan) -> dict[str, dict[str, float]]:
-    results = {}
-    with stand.server(peer) as (server, port):
+def _measure_peers(
+    stand: Bench, peers: Sequence[str], plan: Plan
+) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Yield a load's name, a peer, and its figures; of each load one peer's after another's."""
+    with ExitStack() as running:
+        servers = {peer: running.enter_context(stand.server(peer)) for peer in peers}
         for clients, loads in plan.loads.items():
-            before = server.ask("status")["memory"]
-            connect(stand.receiver, server, port, clients)
+            before = {}
+            for peer, (server, port) in servers.items():
+                before[peer] = server.ask("status")["memory"]
+                connect(stand.receiver, server, port, clients)
             for load in loads:
-                name = f"{load.rate:g}x{load.burst}@{clients}"
-                results[name] = _measure_load(stand.receiver, server, clients, load, plan.seconds)
-                # What grows in a flood are buffers; with few clients, everything but them.
-                if load.rate == 0 or clients < _ENOUGH_TO_DIVIDE_BY:
-                    continue
-                grown = server.ask("status")["memory"] - before
-                results[name][MEMORY] = grown / clients / 1024
-            stand.receiver.ask("leave", clients=clients)
-    return results
+                for peer, (server, _port) in servers.items():
+                    figures = _measure_load(stand.receiver, server, clients, load, plan.seconds)
+                    # What grows in a flood are buffers; with few clients, everything but them.
+                    if load.rate and clients >= _ENOUGH_TO_DIVIDE_BY:
+                        grown = server.ask("status")["memory"] - before[peer]
+                        figures[MEMORY] = grown / clients / 1024
+                    yield f"{load.rate:g}x{load.burst}@{clients}", peer, figures
+            stand.receiver.ask("leave", clients=clients * len(peers))
 
 
 def connect(receiver: Asked, server: Asked, port: int, clients: int) -> float:

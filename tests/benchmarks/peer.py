@@ -32,6 +32,9 @@ COMPARED: Final[dict[str, Serve]] = {
 }
 """Those in the table."""
 
+RIVALS: Final = (WEBSOCKETS, RISKD, PICOWS)
+"""riskd and those it is held against: they take turns load by load, because a machine changes within minutes."""
+
 _ALL: Final = {
     **COMPARED,
     POSITIONS: partial(twisted_peers.serve, twisted_peers.Positions),
