@@ -145,13 +145,11 @@ def plain_number(number: Decimal) -> Decimal:
     :raises ValueError: it is not finite, or has more digits than a price or an account can have.
     """
     text = str(number)
-    if len(text) <= _MAX_DECIMAL_PLACES and "E" not in text and number.is_finite():
+    # Nearly all that come; this costs the least, and what is so short is within both limits.
+    if len(text) <= _MAX_DECIMAL_PLACES + len("0.") and "E" not in text and number.is_finite():
         return number
     if not number.is_finite() or number.adjusted() >= _MAX_DIGITS_BEFORE_POINT:
         raise ValueError(f"expected a number below 10^{_MAX_DIGITS_BEFORE_POINT}, got {text}")
-    # Nearly all that come; their exponent costs more to see.
-    if "E" not in text and len(text.partition(".")[2]) <= _MAX_DECIMAL_PLACES:
-        return number
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and -_MAX_DECIMAL_PLACES <= exponent <= 0:
         return number

@@ -33,7 +33,7 @@ CLOSING_SECONDS: Final = 2
 MAX_HELD_BYTES: Final = 1024 * 1024
 """Bytes of events that are held for one client, in its backlog and in its connection's own buffer."""
 
-# A connection pauses its producer above 64 KiB, and takes one batch more before it says so.
+# Twisted's own connection pauses its producer above 64 KiB, and takes one batch more before it says so.
 _MAX_BACKLOG_BYTES: Final = MAX_HELD_BYTES - 64 * 1024 - MAX_BATCH_BYTES
 _MAX_BEHIND_SECONDS: Final = 30
 _MAX_FRAMES_A_BEAT: Final = 100
