@@ -393,6 +393,13 @@ class LockoutsTests(PageCase):
         self.assertIn("close positions, FAILED: ", shown)
         self.assertIn("close positions, NOT DONE (dry run): ", shown)
 
+    def test_in_a_dry_run_nothing_is_said_to_be_enforced(self) -> None:
+        self.receive("daemon_status", status="RUNNING", message=f"Started {DRY_RUN_NOTE}")
+        details = {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
+        self.receive("enforcement_action", success=False, details=details)
+        self.assertIn("Breaches today (1)", self.shown())
+        self.assertNotIn("Enforced today", self.shown())
+
     def test_a_row_that_is_too_long_is_told_in_full_below(self) -> None:
         reason = "Too many contracts: " + "word " * 20 + "end"
         self.receive("enforcement_action", reason=reason)

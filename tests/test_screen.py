@@ -231,6 +231,44 @@ class DownTests(ScreenCase):
         self.assertNotIn("Lost connection to daemon", "\n".join(self.rows()[:4]))
 
 
+class TroubledFromTheStartTests(ScreenCase):
+    """A daemon that has not reached the broker yet knows what an earlier one wrote down."""
+
+    OF_BEFORE = "What is shown is from before; the broker has not said what is so now"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file.publish(*DAY, seconds=-130)
+        self.connect()
+        self.receive("daemon_status", status="ERROR", message="The login is refused")
+
+    def styles_of(self, number: str) -> set[str]:
+        runs = list(self.styles())
+        feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
+        return {style for style, text in runs[:feed] if number in text}
+
+    def test_its_numbers_are_dimmed_and_said_to_be_of_before(self) -> None:
+        for number in ("-45.50", "+3.00", "-42.50", "21000.50", "21000.00"):
+            self.assertEqual(self.styles_of(number), {"dim"}, number)
+        self.assertIn(self.OF_BEFORE, self.shown())
+
+    def test_they_are_not_once_all_is_well(self) -> None:
+        self.receive("daemon_status", status="RUNNING", message="Daemon started successfully")
+        self.assertEqual(self.styles_of("-45.50"), {"loss"})
+        self.assertNotIn(self.OF_BEFORE, self.shown())
+
+    def test_nor_in_trouble_that_comes_after_the_broker_was_heard(self) -> None:
+        for event, told in (
+            ("daemon_status", {"status": "RUNNING"}),
+            ("GatewayUserTrade", {"id": 77, "profitAndLoss": 0}),
+        ):
+            self.setUp()
+            self.receive(event, **told)
+            self.receive("daemon_status", status="ERROR", message="The disk is slow")
+            self.assertEqual(self.styles_of("-45.50"), {"loss"})
+            self.assertNotIn(self.OF_BEFORE, self.shown())
+
+
 class LastKnownTests(ScreenCase):
     """What the file says before there was any connection."""
 

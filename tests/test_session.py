@@ -17,7 +17,8 @@ from riskd.events import DRY_RUN_NOTE, EVENT_TYPES, Event, encode, open_envelope
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.testing import make_event
 from tests.test_account import histories, state_after
-from trader.session import FLASH_SECONDS, LIMITS_SECONDS, Session, Source, View, is_stopping
+from trader.session import FLASH_SECONDS, LIMITS_SECONDS, Session
+from trader.view import Source, View, is_stopping
 
 BEGIN = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
@@ -609,7 +610,12 @@ class FileTests(SessionCase):
         self.changes.clear()
         for event in DAY:
             self.receive_event(event)
-        told = {"events": len(DAY), "last_event": self.view.last_event, "last_event_at": self.now}
+        told = {
+            "is_told": True,
+            "events": len(DAY),
+            "last_event": self.view.last_event,
+            "last_event_at": self.now,
+        }
         self.assertEqual(self.view, msgspec.structs.replace(before, known_at=self.now, **told))
         self.assertIs(self.view.account, before.account)
         self.assertIsNone(self.view.flash)

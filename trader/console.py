@@ -28,8 +28,9 @@ from trader.client import DaemonClient
 from trader.draw_budget import DrawBudget
 from trader.lines import run_lines
 from trader.look import Look, at_page, moved, next_filter, paused_or_not
-from trader.session import Session, View
+from trader.session import Session
 from trader.text import printable
+from trader.view import View
 from trader.widgets.pages import PAGES, chosen_text, row_count
 from trader.widgets.palette import MONO, THEMES
 from trader.widgets.screen import Screen, page_at

@@ -11,8 +11,9 @@ from riskd.events import Status
 from riskd.rules.words import counted
 from trader.activity import Line
 from trader.client import CONNECTION_STATUS
-from trader.session import Session, Source, View, untold
+from trader.session import Session
 from trader.text import clock, money, printable
+from trader.view import Source, View, untold
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _OF_NO_ACCOUNT: Final = ("daemon_status", CONNECTION_STATUS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from trader.look import FILTERS, Look, shown_lines
-from trader.session import Source, View
 from trader.text import UNKNOWN
+from trader.view import Source, View
 from trader.widgets.markup import Markup, title
 from trader.widgets.panels import feed_line
 from trader.widgets.shades import freshness

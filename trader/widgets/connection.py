@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from trader.look import Look
-from trader.session import Source, View
 from trader.text import UNKNOWN
+from trader.view import Source, View
 from trader.widgets.markup import Markup, cut, title, wrapped
 from trader.widgets.top import when
 

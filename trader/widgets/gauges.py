@@ -7,8 +7,8 @@ from typing import Final
 
 from riskd.rules.words import dollars
 from trader.limits import Level, Measure
-from trader.session import View
 from trader.text import UNKNOWN
+from trader.view import View
 from trader.widgets.markup import Markup, row
 from trader.widgets.shades import shade
 

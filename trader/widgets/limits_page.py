@@ -6,8 +6,8 @@ from datetime import datetime
 
 from trader.limits import is_strict, next_reset, rule_name
 from trader.look import Look
-from trader.session import View
 from trader.text import UNKNOWN, countdown, until
+from trader.view import View
 from trader.widgets.gauges import gauge_line
 from trader.widgets.markup import Markup, title, wrapped
 from trader.widgets.overview import limits_missing

@@ -9,8 +9,8 @@ from riskd.events import EnforcementAction, Status
 from trader.activity import ACTIONS
 from trader.day import LockStory, lock_stories
 from trader.look import Look
-from trader.session import Source, View, untold
 from trader.text import UNKNOWN, clock, until
+from trader.view import Source, View, untold
 from trader.widgets.gauges import figure
 from trader.widgets.limits_page import rule_title
 from trader.widgets.markup import Markup, cut, title, wrapped
@@ -32,9 +32,8 @@ def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> lis
     lines = [title("Lockouts", columns, _known(view, now))]
     done = view.account.enforcement
     moments = [action.timestamp for action in done]
-    foot = title(
-        f"Enforced today {own_count(view, len(done))}", columns, freshness(view, moments, now)
-    )
+    what = "Breaches today" if view.is_dry_run else "Enforced today"
+    foot = title(f"{what} {own_count(view, len(done))}", columns, freshness(view, moments, now))
     room = max(1, rows - 1 - min(len(done), _ACTIONS_TOLD))
     lines += _locks(view, now, columns, room - len(lines))
     return [*cut(lines, room), foot]

@@ -8,8 +8,8 @@ from typing import Final
 from trader.day import trades_of_the_day
 from trader.limits import by_nearness, loss_limit, nearest
 from trader.look import Look
-from trader.session import Source, View, untold
 from trader.text import UNKNOWN
+from trader.view import Source, View, untold
 from trader.widgets import panels
 from trader.widgets.curve import curve
 from trader.widgets.gauges import gauge_line

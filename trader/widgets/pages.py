@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from trader.look import Look
-from trader.session import View
+from trader.view import View
 from trader.widgets import activity_page, connection, limits_page, lockouts, overview, trades
 from trader.widgets.markup import Markup, fitted, plain, title, wrapped, written
 

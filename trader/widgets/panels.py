@@ -26,8 +26,8 @@ from trader.activity import (
     side_name,
 )
 from trader.quotes import STALE_SECONDS, is_fresh, quote_age, silence
-from trader.session import Source, View, is_blank, untold
 from trader.text import UNKNOWN, age, clock, money
+from trader.view import Source, View, is_blank, untold
 from trader.widgets.markup import Markup, row, signed_style, title
 from trader.widgets.shades import count, freshness, shade
 

@@ -9,8 +9,8 @@ from typing import Final
 import urwid
 
 from trader.look import Look
-from trader.session import View
 from trader.text import ascii_only, printable
+from trader.view import View
 from trader.widgets import top
 from trader.widgets.canvas import paint
 from trader.widgets.markup import Markup, beside, cut, length, title, wrapped

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from riskd.events import Status
 from trader.limits import Measure, measures
-from trader.session import Source, View, untold
 from trader.text import age
+from trader.view import Source, View, is_current, untold
 
 
 def shade(view: View, style: str) -> str:
-    """Return ``style`` while the numbers are live, and a dimmed one when they are not."""
-    return style if view.source is Source.LIVE else "dim"
+    """Return ``style`` while the numbers are current, and a dimmed one when they are not."""
+    return style if is_current(view) else "dim"
 
 
 def freshness(view: View, moments: Iterable[datetime], now: datetime) -> str:

@@ -8,12 +8,14 @@ from typing import Final
 
 from riskd.events import LockoutSet, Status
 from trader.activity import Line
-from trader.session import Source, View, is_stopping
 from trader.text import age, clock, countdown, until
+from trader.view import Source, View, is_blank, is_current, is_stopping
 from trader.widgets.markup import Markup, length, spread, wrapped
 
 _LINES_FOR_FILE_TROUBLE: Final = 3
 """Its sentence names a path, and says after it what to do."""
+
+_OF_BEFORE: Final = "What is shown is from before; the broker has not said what is so now"
 
 
 def header(view: View, now: datetime, width: int) -> list[Markup]:
@@ -81,6 +83,8 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     if daemon is not None and daemon.status is Status.ERROR:
         # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
         lines += wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
+        if view.source is Source.LIVE and not is_current(view) and not is_blank(view.account):
+            lines += wrapped("warning", _OF_BEFORE, width)
     if is_stopping(daemon) and view.source is Source.LIVE:
         lines += wrapped("alert", "The daemon is stopping", width)
     return lines + _flash(view, width)

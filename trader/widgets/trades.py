@@ -9,8 +9,8 @@ from trader.activity import contract_name
 from trader.day import DayTrade, trades_of_the_day
 from trader.limits import loss_limit
 from trader.look import Look
-from trader.session import View, untold
 from trader.text import UNKNOWN, clock, money
+from trader.view import View, untold
 from trader.widgets.curve import curve
 from trader.widgets.markup import Markup, length, row, signed_style, title
 from trader.widgets.shades import count, freshness, shade
