@@ -277,8 +277,7 @@ class Pipeline(Service):
                 if account.keeper.is_concerned(contract_id):
                     account.keeper.take_quote(quote)
                     account.warden.heard(quote)
-                    if self._ask_for_contract_at.get(contract_id) != math.inf:
-                        self._ask_for_contract(contract_id)
+                    self._ask_for_contract(contract_id)
         except Exception:  # noqa: BLE001  # see _dropped
             self._dropped(target)
 
