@@ -106,6 +106,12 @@ class ScreenCase(SynchronousTestCase):
             for style, _charset, text in content:
                 yield style, text.decode()
 
+    def styles_of(self, number: str) -> set[str]:
+        """Return the styles of a number above the feed, which tells what happened in its own."""
+        runs = list(self.styles())
+        feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
+        return {style for style, text in runs[:feed] if number in text}
+
     def style_of(self, text: str, columns: int = 80, rows: int = 24) -> Any:
         """Return the style of the first run that has ``text`` in it."""
         return next(style for style, run in self.styles(columns, rows) if text in run)
@@ -213,12 +219,8 @@ class DownTests(ScreenCase):
         numbers = ("-1,234.50", "+3.00", "21000.50", "20990.25")
         self.assertNotIn("dim", {self.style_of(number) for number in numbers})
         self.lose()
-        # The feed tells what happened, in its own styles; all above it are numbers of the past.
-        runs = list(self.styles())
-        feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
         for number in numbers:
-            styles = {style for style, text in runs[:feed] if number in text}
-            self.assertEqual(styles, {"dim"}, number)
+            self.assertEqual(self.styles_of(number), {"dim"}, number)
 
     def test_back_live_nothing_is_dimmed_or_alarming(self) -> None:
         self.fill()
@@ -241,11 +243,6 @@ class TroubledFromTheStartTests(ScreenCase):
         self.file.publish(*DAY, seconds=-130)
         self.connect()
         self.receive("daemon_status", status="ERROR", message="The login is refused")
-
-    def styles_of(self, number: str) -> set[str]:
-        runs = list(self.styles())
-        feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
-        return {style for style, text in runs[:feed] if number in text}
 
     def test_its_numbers_are_dimmed_and_said_to_be_of_before(self) -> None:
         for number in ("-45.50", "+3.00", "-42.50", "21000.50", "21000.00"):
@@ -305,11 +302,8 @@ class LastKnownTests(ScreenCase):
         self.assertTrue(self.row("ENFORCED").startswith(f"{enforced} ENFORCED: close positions"))
 
     def test_its_numbers_are_dimmed(self) -> None:
-        runs = list(self.styles())
-        feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
         for number in ("-45.50", "+3.00", "-42.50", "21000.50", "21000.25", "21000.00"):
-            styles = {style for style, text in runs[:feed] if number in text}
-            self.assertEqual(styles, {"dim"}, number)
+            self.assertEqual(self.styles_of(number), {"dim"}, number)
 
     def test_its_quotes_stay_whatever_their_age(self) -> None:
         self.wait(3600)
