@@ -15,7 +15,7 @@ EVENTS_A_SECOND: Final = 1_000
 _BURSTS_A_SECOND: Final = 100
 _COME_AND_GO: Final = 50
 _ROUND_SECONDS: Final = 1.0
-GROWTH: Final = 3.0
+GROWTH: Final = 1.0
 """Mebibytes by which memory may differ and is flat all the same: allocators breathe."""
 
 _MEBIBYTE: Final = 1024 * 1024
