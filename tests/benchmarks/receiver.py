@@ -114,6 +114,7 @@ class Receiver:
         self._ages = Ages()
         self._buffer = memoryview(bytearray(_CHUNK))
         self._is_hot = False
+        self._is_noting = True
         self._is_ended = False
 
     def run(self) -> None:
@@ -140,21 +141,24 @@ class Receiver:
             return
         except ConnectionError:
             length = 0
+        if (
+            length
+            and not (client.is_sampled and self._is_noting)
+            and not client.rest
+            and length % FRAME_LENGTH == 0
+            and self._buffer[:4] == _HEAD
+            and client.is_open
+        ):
+            # Whole events, as nearly always in a flood: a receiver that is busy with anything else
+            # is the limit of a server that joins what it sends.
+            self._bytes += length
+            count = length // FRAME_LENGTH
+            client.frames += count
+            self._frames += count
+            return
         now = time.monotonic_ns()
         # Into the same memory each time: a fresh chunk would cost more than the reading.
         data = bytes(self._buffer[:length])
-        if (
-            length == FRAME_LENGTH
-            and client.is_open
-            and not client.rest
-            and data.startswith(_HEAD)
-        ):
-            self._bytes += length
-            client.frames += 1
-            self._frames += 1
-            if client.is_sampled:
-                self._ages.note(data, 1, now)
-            return
         if not data:
             self._lost += 1
             self._drop(client)
@@ -174,7 +178,7 @@ class Receiver:
             and data[3:length:FRAME_LENGTH].count(FRAME_LENGTH - 4) == count
         ):
             client.rest = data[length:]
-            if client.is_sampled:
+            if client.is_sampled and self._is_noting:
                 self._ages.note(data[:length], count, now)
         else:
             count = self._read_frames(client, data)
@@ -255,14 +259,15 @@ class Receiver:
         self._turn(0.001)
         self._epoll.modify(0, select.EPOLLIN)
 
-    def _do_begin(self, *, hot: bool = True) -> None:
-        """Count from here; if ``hot``, without sleeping."""
+    def _do_begin(self, *, hot: bool = True, noting: bool = True) -> None:
+        """Count from here; if ``hot``, without sleeping; if ``noting``, with the ages of events."""
         for client in self._order:
             client.frames = 0
         self._frames = self._lost = 0
         self._codes.clear()
         self._ages = Ages()
         self._is_hot = hot
+        self._is_noting = noting
 
     def _do_count(self) -> dict[str, int]:
         """Return how many events came since the beginning."""
