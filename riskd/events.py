@@ -257,6 +257,17 @@ class MarketQuote(_Wire, frozen=True, rename="camel"):
     last: Decimal
     timestamp: Timestamp
 
+    def __post_init__(self) -> None:
+        # Nearly all events are quotes, and nearly all are as they should be: to see that takes half
+        # as long where it is spelled out.
+        if (
+            plain_number(self.bid) is not self.bid
+            or plain_number(self.ask) is not self.ask
+            or plain_number(self.last) is not self.last
+            or to_milliseconds(self.timestamp) is not self.timestamp
+        ):
+            super().__post_init__()
+
 
 class LockoutSet(_Wire, frozen=True):
     """The account may not trade until ``locked_until``; ``None`` means until an operator says so."""
@@ -420,7 +431,8 @@ def encode(event: Event) -> bytes:
         message = _NUMBER_ENCODER.encode(
             {"type": "MarketQuote", "account_id": event.account_id, "data": event.data}
         )
-        if b"E-" not in message:
+        # The first of these is nearly always enough, and takes a fifth of the second's time.
+        if b"E" not in message or b"E-" not in message:
             # The time comes last, in microseconds if it is of no whole second.
             return message[:-7] + b'Z"}}' if event.data.timestamp.microsecond else message
     return _ENCODER.encode(

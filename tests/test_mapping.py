@@ -300,9 +300,18 @@ class QuoteTests(SynchronousTestCase):
                 payload = {"bestBid": 7, name: wrong}
                 error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
                 self.assertEqual((error.field, error.value), (f"GatewayQuote.{name}", wrong))
+        payload = {"bestBid": 7, "timestamp": "0001-01-01T00:00:00+14:00"}
+        error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
+        self.assertIn("0001-01-01", str(error))
         quote = book.merge(MNQ, {"bestAsk": 3}, received)
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask), (1, 3))
+
+    def test_prices_are_plain_before_the_quote_is_complete_too(self) -> None:
+        book = QuoteBook()
+        book.merge(MNQ, {"bestBid": Decimal("2.1E+4"), "bestAsk": Decimal("0E+9")}, received)
+        touch = book.touch(MNQ)
+        self.assertEqual((str(touch.bid), str(touch.ask)), ("21000", "0"))
 
 
 class ContractTests(SynchronousTestCase):

@@ -264,7 +264,7 @@ class QuoteBook:
     """The latest quote of each contract, put together from a feed that sends only what changed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Prices] = {}
+        self._known: dict[str, MarketQuote | _Prices] = {}
 
     def merge(
         self, contract_id: str, payload: Payload, now: Callable[[], datetime]
@@ -277,33 +277,41 @@ class QuoteBook:
         :raises MappingError: the payload cannot be read; then nothing of it is kept.
         """
         known = self._known.get(contract_id, _NO_PRICES)
+        bid, ask, last = known.bid, known.ask, known.last
         try:
             # All of it at once: quotes are most of what comes.
             news = msgspec.convert(payload, _QuoteNews, builtin_types=(Decimal,))
-            bid, ask, last = known.bid, known.ask, known.last
             if news.best_bid is not None:
-                bid = plain_number(Decimal(news.best_bid))
+                bid = Decimal(news.best_bid)
             if news.best_ask is not None:
-                ask = plain_number(Decimal(news.best_ask))
+                ask = Decimal(news.best_ask)
             if news.last_price is not None:
-                last = plain_number(Decimal(news.last_price))
+                last = Decimal(news.last_price)
+            moment = news.timestamp
+            if moment is None:
+                moment = _Reader("GatewayQuote", payload).time("lastUpdated", now())
+            if bid is None or ask is None or last is None:
+                self._known[contract_id] = _Prices(*map(_plain, (bid, ask, last)))
+                return None
+            quote = MarketQuote(
+                contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=_in_utc(moment)
+            )
+        except MappingError:
+            raise
         except (msgspec.ValidationError, ValueError) as error:
             _blame_quote(payload)
             raise MappingError("GatewayQuote", payload, str(error)) from None
-        moment = news.timestamp
-        if moment is None:
-            moment = _Reader("GatewayQuote", payload).time("lastUpdated", now())
-        self._known[contract_id] = _Prices(bid, ask, last)
-        if bid is None or ask is None or last is None:
-            return None
-        return MarketQuote(
-            contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=_in_utc(moment)
-        )
+        self._known[contract_id] = quote
+        return quote
 
     def touch(self, contract_id: str) -> Touch:
         """Return what is known of a contract's bid and ask."""
         known = self._known.get(contract_id, _NO_PRICES)
         return Touch(known.bid, known.ask)
+
+
+def _plain(price: Decimal | None) -> Decimal | None:
+    return None if price is None else plain_number(price)
 
 
 def _blame_quote(payload: Payload) -> None:
