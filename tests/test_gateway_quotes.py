@@ -359,6 +359,65 @@ class BarTests(QuotesTestCase):
         self.assertEqual(len({*rounds[1], *rounds[2]}), 12)
 
 
+class TradingTests(QuotesTestCase):
+    """A hub that is silent while the market trades, as its bars show."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        use_zone(self, "America/New_York")
+        self.feed.follow(MNQ)
+        self.feed.connected()
+        self.pass_time(5)
+        self.quote()
+
+    def freeze(self, began: str) -> None:
+        """Let the hub be silent, while the latest bar began at a time of day."""
+        for _ in range(60):
+            self.clock.advance(1)
+            while self.requests.asked:
+                self.requests.answer(bars=[{"t": f"2025-07-17T{began}Z", "c": Decimal(21000)}])
+
+    def test_it_is_trouble_until_there_is_a_quote_whatever_the_hub_says(self) -> None:
+        self.freeze("14:00:16")
+        self.assertTrue(self.reconnects)
+        self.assertIn("No quotes since 10:00:05: the market trades", self.trouble)
+        self.feed.lost("no connection")
+        self.assertIn("No quotes since 10:00:05: no connection", self.trouble)
+        self.feed.connected()
+        self.assertIn("No quotes since 10:00:05: the market trades", self.trouble)
+        self.quote()
+        self.assertEqual(self.trouble, "")
+        self.feed.lost("no connection")
+        self.feed.connected()
+        self.assertEqual(self.trouble, "")
+
+    def test_a_quiet_market_is_none(self) -> None:
+        for began in ("14:00:15", "13:58:00"):
+            self.freeze(began)
+            self.assertTrue(self.reconnects)
+            self.assertEqual(self.trouble, "")
+            self.quote()
+
+    def test_a_bar_that_does_not_say_when_says_nothing(self) -> None:
+        self.freeze("noon")
+        self.assertEqual(self.trouble, "")
+
+    def test_a_hub_that_is_down_is_not_silent(self) -> None:
+        self.feed.lost("no connection")
+        self.freeze("14:00:16")
+        self.assertIn("no connection", self.trouble)
+        self.feed.connected()
+        self.assertEqual(self.trouble, "")
+
+    def test_when_the_market_shuts_it_is_over(self) -> None:
+        self.BEGINS = datetime(2025, 7, 17, 20, 58, 30, tzinfo=UTC)
+        self.setUp()
+        self.freeze("20:59:20")
+        self.assertIn("the market trades", self.trouble)
+        self.pass_time(60)
+        self.assertEqual(self.trouble, "")
+
+
 class WatchTests(QuotesTestCase):
     """Tickers that are watched."""
 

@@ -328,6 +328,14 @@ def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def began_at(bar: Payload) -> datetime:
+    """Return when a bar began.
+
+    :raises MappingError: it does not say.
+    """
+    return _Reader("bar", bar).time("t")
+
+
 def contract(payload: Payload) -> Contract:
     """Return what the gateway says of a contract.
 

@@ -1,7 +1,9 @@
 """Quotes from the broker: which contracts are followed, and what stands in for quotes that do not come.
 
 The hub of markets may freeze: it pings, and is silent.  Then it is connected anew, and until quotes come
-the latest bars, which REST keeps fresh, are told in their place.
+the latest bars, which REST keeps fresh, are told in their place.  A bar that began when the hub was silent
+already says that this is no quiet market; that there are no quotes is trouble from then on, whatever the hub
+says of itself, until there is one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.gateway import mapping
 from riskd.gateway.answers import items
 from riskd.gateway.feed import quote_events
 from riskd.gateway.interface import GatewayError, Payload
@@ -46,6 +49,9 @@ LISTING_SECONDS: Final = 3600.0
 
 LISTING_AGAIN_SECONDS: Final = 60.0
 """When they are looked up again after there was no answer."""
+
+CLOCKS_APART: Final = timedelta(seconds=10)
+"""How far the broker's clock may be from ours; a bar must be newer than the last quote by more to say anything."""
 
 _LOOK_SECONDS: Final = 5.0
 _BARS_BACK: Final = timedelta(minutes=5)
@@ -90,6 +96,7 @@ class QuoteFeed:
         self._tell_trouble = tell_trouble
         self._followed: set[str] = set()
         self._is_connected = False
+        self._is_frozen = False
         self._is_stopped = False
         self._down_since: datetime | None = None
         self._expect_quotes()
@@ -128,17 +135,17 @@ class QuoteFeed:
         """Take note that the hub is up."""
         self._is_connected = True
         self._patient_until = self._clock.seconds() + self._patience
-        self._are_back()
+        if self._is_frozen:
+            self._tell_frozen()
+        else:
+            self._are_back()
         self._look_up_watched()
 
     def lost(self, why: str) -> None:
         """Take note that the hub is down."""
         self._is_connected = False
         self._down_since = self._down_since or self._now()
-        self._tell_trouble(
-            f"No quotes since {self._down_since.astimezone():%H:%M:%S}: {why}. "
-            "Rules that need them go by the latest known price, or wait"
-        )
+        self._tell_missing(f"{why}. Rules that need them go by the latest known price, or wait")
 
     def _expect_quotes(self) -> None:
         """Wait for quotes from now on."""
@@ -146,7 +153,18 @@ class QuoteFeed:
         self._patience = FREEZE_SECONDS
         self._patient_until = self._quoted_at + self._patience
 
+    def _tell_frozen(self) -> None:
+        self._tell_missing(
+            "the market trades, and the broker's hub is connected and silent. Rules that need them "
+            f"go by the latest trade, which riskd asks for every {BARS_SECONDS:g} s"
+        )
+
+    def _tell_missing(self, why: str) -> None:
+        since = self._down_since or self._now()
+        self._tell_trouble(f"No quotes since {since.astimezone():%H:%M:%S}: {why}")
+
     def _are_back(self) -> None:
+        self._is_frozen = False
         if self._down_since is not None:
             self._down_since = None
             self._tell_trouble("")
@@ -157,6 +175,9 @@ class QuoteFeed:
         self._look_up_watched()
         if not self._followed or not is_market_open(self._now()):
             self._expect_quotes()
+            if self._is_frozen and self._is_connected:
+                self._are_back()
+            self._is_frozen = False
             return
         silent = now - self._quoted_at
         if silent < FREEZE_SECONDS:
@@ -202,6 +223,21 @@ class QuoteFeed:
             # A quote that came meanwhile is newer.
             if bar.get("c") is not None and self._quoted_at == quoted_at:
                 self._tell(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
+                self._see_whether_frozen(bar)
+
+    def _see_whether_frozen(self, bar: Payload) -> None:
+        """Say that the hub is frozen if the market has traded since it was silent."""
+        silent = timedelta(seconds=self._clock.seconds() - self._quoted_at)
+        quoted_at = self._now() - silent
+        try:
+            is_trading = mapping.began_at(bar) > quoted_at + CLOCKS_APART
+        except mapping.MappingError:
+            # Whoever was told of it has said so.
+            return
+        if is_trading and self._is_connected and not self._is_frozen:
+            self._is_frozen = True
+            self._down_since = quoted_at
+            self._tell_frozen()
 
     def _look_up_watched(self) -> None:
         """Look them up if it is time to."""
