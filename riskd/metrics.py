@@ -126,12 +126,11 @@ class Metrics:
 
     def acted(self, seconds: float) -> None:
         """Take how long a breach waited."""
-        # The reactor's clock is the machine's, which may be set back.
-        self._action.observe(max(0.0, seconds))
+        self._action.observe(seconds)
 
     def was_late(self, seconds: float) -> None:
         """Take how late the reactor was."""
-        self._lag.observe(max(0.0, seconds))
+        self._lag.observe(seconds)
 
     def read_from(self, counts: BroadcastCounts, pipeline: FollowsGateway) -> None:
         """Read what the broadcast and the pipeline know whenever somebody asks."""

@@ -29,6 +29,7 @@ from riskd.loopback import ListenError, listen
 from riskd.practice.face.service import FaceService, GatewayService
 from riskd.practice.face.web import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
 from riskd.practice.faults import Faults
+from riskd.steady_clock import use_steady_clock
 
 DEFAULT_PORT: Final = 5000
 _PROGRAM: Final = "practice-gateway"
@@ -83,6 +84,7 @@ def makeService(options: Options) -> Daemon:
     """
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
+    use_steady_clock(reactor)
     _catalogue, settings = read_settings(_PROGRAM, options["config"])
     try:
         key_file = options["key-file"]

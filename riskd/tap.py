@@ -55,6 +55,7 @@ from riskd.recording.lines import RecordingError
 from riskd.recording.recorded import RecordedPipeline
 from riskd.recording.recorder import Recorder
 from riskd.rules.interface import IRule
+from riskd.steady_clock import use_steady_clock
 
 _log = Logger()
 _AnyPipeline = TypeVar("_AnyPipeline", bound=Pipeline | RecordedPipeline)
@@ -133,6 +134,7 @@ def makeService(options: Options) -> Daemon:
     """
     from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
 
+    use_steady_clock(reactor)
     catalogue, settings = read_settings(_PROGRAM, options["config"])
     try:
         taken = _take(reactor, options, settings.gateway.kind)

@@ -20,6 +20,8 @@ from riskd.events import Event, encode, open_envelope
 from riskd.journal.files import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.testing import make_event
+from tests.clock_help import has_steady_clock, keep_clock
+from trader import console
 from trader.client import DEFAULT_URL
 from trader.console import KEYS, Console, main
 from trader.draw_budget import MAX_DRAWS_A_SECOND, DrawBudget
@@ -525,6 +527,11 @@ class MainTests(SynchronousTestCase):
             "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
         )
         self.assertEqual(self.stdout.getvalue(), "")
+
+    def test_nobody_sets_its_clock(self) -> None:
+        keep_clock(self)
+        self.patch(console, "run_lines", lambda *_: self.assertTrue(has_steady_clock()))
+        self.assertEqual(main(["123", "--plain"]), 0)
 
     def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
         with tempfile.TemporaryDirectory() as empty:

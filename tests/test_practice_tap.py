@@ -14,6 +14,7 @@ from riskd.journal.files import default_directory
 from riskd.launch import Daemon
 from riskd.practice.face.service import FaceService, GatewayService
 from riskd.practice_tap import Options, makeService
+from tests.clock_help import has_steady_clock, keep_clock
 
 
 class DirectoryTestCase(SynchronousTestCase):
@@ -67,6 +68,7 @@ class OptionsTests(DirectoryTestCase):
 
 class ServiceTestCase(DirectoryTestCase):
     def make_service(self, *arguments: str) -> Daemon:
+        keep_clock(self)
         state = str(self.directory / "state")
         service = makeService(self.parse("--port", "0", "--state", state, *arguments))
         (face,) = (part for part in service if isinstance(part, FaceService))
@@ -75,6 +77,12 @@ class ServiceTestCase(DirectoryTestCase):
         assert service.state is not None
         self.addCleanup(service.state.release)
         return service
+
+
+class ClockTests(ServiceTestCase):
+    def test_nobody_sets_its_clock(self) -> None:
+        self.make_service()
+        self.assertTrue(has_steady_clock())
 
 
 class ServiceTests(ServiceTestCase):

@@ -27,6 +27,7 @@ from riskd.pipeline import Pipeline
 from riskd.practice.face.service import FaceService
 from riskd.recording.recorded import RecordedPipeline
 from riskd.tap import Options, Reloader, makeService, practice_sockets
+from tests.clock_help import has_steady_clock, keep_clock
 from tests.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
 
@@ -94,6 +95,7 @@ class ServiceTests(SynchronousTestCase):
         state = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, state, ignore_errors=True)
         options.parseOptions(["--port", "0", "--state", state, *arguments])
+        keep_clock(self)
         # Not of these tests, wherever the reactor runs already.
         self.patch(tap, "spare_the_program", lambda: None)
         service = makeService(options)
@@ -102,6 +104,10 @@ class ServiceTests(SynchronousTestCase):
         assert service.state is not None
         self.addCleanup(service.state.release)
         return service
+
+    def test_nobody_sets_its_clock(self) -> None:
+        self.make_service()
+        self.assertTrue(has_steady_clock())
 
     def test_the_program_is_spared_when_it_runs(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415

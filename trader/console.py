@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from riskd.events import Event
 from riskd.journal.reader import published_mark, read_published
+from riskd.steady_clock import use_steady_clock
 from trader.alarm import Alarm
 from trader.arguments import Options, Output, choose_account, parse_options
 from trader.client import DaemonClient
@@ -354,6 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from twisted.internet import reactor  # noqa: PLC0415  # nothing may install one on import
 
+    use_steady_clock(reactor)
     if options.output == Output.SCREEN:
         _run_screen(account_id, options, reactor)
     else:
