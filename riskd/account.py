@@ -301,6 +301,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
     working = {**known.orders, **since.orders}
     together = msgspec.structs.replace(
         since,
+        limits=since.limits or known.limits,
         contracts={**known.contracts, **since.contracts},
         positions={**known.positions, **since.positions},
         orders={key: order for key, order in working.items() if key not in since.final_orders},

@@ -16,6 +16,7 @@ from riskd.account import (
     AccountState,
     Charge,
     Flattening,
+    Limit,
     LogEntry,
     OpenPnl,
     OrderDetail,
@@ -509,6 +510,12 @@ class PropertyTests(SynchronousTestCase):
         self.assertLessEqual(set(known.trades) | set(fresh.trades), set(both.trades))
         self.assertEqual(merge(known, AccountState(account_id=123)), without_final(known))
         self.assertEqual(merge(AccountState(account_id=123), fresh), fresh)
+
+    def test_limits_known_of_before_hold_until_there_are_others(self) -> None:
+        limits = [{rule: Limit("max_contracts", "{}")} for rule in ("RULE-001", "RULE-002")]
+        before, since = (AccountState(account_id=123, limits=each) for each in limits)
+        self.assertEqual(merge(before, AccountState(account_id=123)).limits, limits[0])
+        self.assertEqual(merge(before, since).limits, limits[1])
 
     @given(histories())
     def test_realized_pnl_is_the_sum_of_the_trades_of_the_day(self, history: list[Event]) -> None:

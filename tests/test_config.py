@@ -325,7 +325,7 @@ loss_limit = -5
                 'riskd.toml, line 13: accounts[0].reset_time: expected a time of day such as "17:00", got "25:00"',
                 "riskd.toml, line 15: accounts[0].rules.max_contracts.limt: unknown key; did you mean limit?",
                 "riskd.toml, line 16: accounts[1].id: missing; expected the gateway's number of the account, above 0",
-                'riskd.toml, line 17: accounts[1].watch[0]: expected a ticker such as "MNQ", got "M NQ"',
+                'riskd.toml, line 17: accounts[1].watch[0]: expected a ticker such as "MNQ", without month and year, got "M NQ"',
                 'riskd.toml, line 18: accounts[1].time_zone: expected the name of a time zone, such as "America/Chicago", got "Amrica/Chicago"; did you mean America/Chicago?',
                 "riskd.toml, line 20: accounts[1].rules.daily_unrealized_loss.lockout: expected false with scope per_position, got true",
                 "riskd.toml, line 22: accounts[1].rules.daily_realized_loss.loss_limit: expected an amount above 0, such as 500 or 0.50, without quotes, got -5",
@@ -336,6 +336,15 @@ loss_limit = -5
         for text, words in (
             (ACCOUNT + "[accounts.rules.max_contracts]\nlimit = true", "got true"),
             (ACCOUNT + "[accounts.rules.max_contracts]\nlimit = 5.0", "got 5.0"),
+            # Copied from a screen, it is a contract's name, and the rule would never act.
+            (
+                ACCOUNT + '[accounts.rules.symbol_blocks]\nblocked_symbols = ["MNQ", "MNQZ6"]',
+                'expected a ticker such as "MNQ", without month and year, got "MNQZ6"',
+            ),
+            (
+                ACCOUNT + "[accounts.rules.max_contracts_per_instrument]\nlimits = { mesh27 = 1 }",
+                'expected a ticker such as "MNQ", without month and year',
+            ),
             (ACCOUNT + "[accounts.rules.daily_realized_loss]\nloss_limit = true", "got true"),
             (ACCOUNT + "[accounts.rules.daily_realized_loss]\nloss_limit = 0", "got 0"),
             (ACCOUNT + "[accounts.rules.daily_realized_loss]\nloss_limit = nan", "got NaN"),

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.events import GatewayUserPosition, OrderSide, OrderState, OrderType, PositionType
 from riskd.gateway import mapping
-from riskd.gateway.mapping import MappingError, QuoteBook
+from riskd.gateway.mapping import MAX_AHEAD, MappingError, QuoteBook
 
 RECEIVED = datetime(2025, 1, 17, 14, 45, 16, tzinfo=UTC)
 CREATED = "2025-01-17T14:45:15.1234567+00:00"
@@ -187,6 +187,17 @@ class PositionTests(SynchronousTestCase):
         order = mapping.order(untimed, mapping.order(untimed, None, RECEIVED), earlier)
         self.assertEqual(order.updated_at, RECEIVED)
 
+    def test_of_an_open_position_neither_side_nor_average_is_guessed(self) -> None:
+        last = mapping.position(position_payload(type=2), None, RECEIVED)
+        for name, values in (("type", (0, None)), ("averagePrice", (None,))):
+            for value in values:
+                for known in (last, None):
+                    payload = position_payload(**{name: value})
+                    error = self.assertRaises(
+                        MappingError, mapping.position, payload, known, RECEIVED
+                    )
+                    self.assertEqual(error.field, f"GatewayUserPosition.{name}")
+
     def test_a_closed_position_of_unknown_side_is_long(self) -> None:
         closed = mapping.position(position_payload(type=0, size=0), None, RECEIVED)
         self.assertIs(closed.type, PositionType.LONG)
@@ -300,12 +311,57 @@ class QuoteTests(SynchronousTestCase):
                 payload = {"bestBid": 7, name: wrong}
                 error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
                 self.assertEqual((error.field, error.value), (f"GatewayQuote.{name}", wrong))
-        payload = {"bestBid": 7, "timestamp": "0001-01-01T00:00:00+14:00"}
-        error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
-        self.assertIn("0001-01-01", str(error))
         quote = book.merge(MNQ, {"bestAsk": 3}, received)
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask), (1, 3))
+
+    def test_a_time_before_all_times_is_no_time(self) -> None:
+        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
+        payload = {**full, "timestamp": "0001-01-01T00:00:00+14:00"}
+        error = self.assertRaises(MappingError, QuoteBook().merge, MNQ, payload, received)
+        self.assertIn("0001-01-01", str(error))
+
+    def test_one_that_is_dated_ahead_keeps_out_those_that_follow_for_seconds(self) -> None:
+        book = QuoteBook()
+        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
+        ahead = (RECEIVED + timedelta(hours=1)).isoformat()
+        quote = book.merge(MNQ, {**full, "timestamp": ahead}, received)
+        assert quote is not None
+        self.assertEqual(quote.timestamp, RECEIVED + MAX_AHEAD)
+        later = RECEIVED + MAX_AHEAD
+        payload = {"lastPrice": 5, "timestamp": later.isoformat()}
+        quote = book.merge(MNQ, payload, lambda: later)
+        assert quote is not None
+        self.assertEqual((quote.last, quote.timestamp), (5, later))
+
+    def test_of_a_broker_whose_clock_is_ahead_each_is_told(self) -> None:
+        book, ahead = QuoteBook(), timedelta(seconds=30)
+        full = {"bestBid": 1, "bestAsk": 2}
+        for second in range(10):
+            now = RECEIVED + timedelta(seconds=second)
+            payload = {**full, "lastPrice": second, "timestamp": (now + ahead).isoformat()}
+            quote = book.merge(MNQ, payload, lambda now=now: now)  # type: ignore[misc]
+            assert quote is not None
+            self.assertEqual((quote.last, quote.timestamp), (second, now + MAX_AHEAD))
+
+    def test_one_without_a_time_is_newer_though_the_clock_was_set_back(self) -> None:
+        book = QuoteBook()
+        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
+        quote = book.merge(MNQ, {"lastPrice": 5}, lambda: RECEIVED - timedelta(hours=1))
+        assert quote is not None
+        self.assertEqual((quote.last, quote.timestamp), (5, RECEIVED))
+
+    def test_of_one_that_comes_late_nothing_is_kept(self) -> None:
+        book = QuoteBook()
+        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1, "timestamp": UPDATED}
+        book.merge(MNQ, full, received)
+        late = {"lastPrice": 9, "timestamp": "2025-01-17T14:45:14Z"}
+        quote = book.merge(MNQ, late, received)
+        assert quote is not None
+        self.assertEqual(quote.last, 1)
+        quote = book.merge(MNQ, {"bestBid": 2, "timestamp": "2025-01-17T14:45:16Z"}, received)
+        assert quote is not None
+        self.assertEqual((quote.bid, quote.last), (2, 1))
 
     def test_prices_are_plain_before_the_quote_is_complete_too(self) -> None:
         book = QuoteBook()

@@ -150,7 +150,7 @@ class MarketTests(GatewayTestCase):
     def test_quotes_carry_all_that_a_console_needs_and_the_time_of_day(self) -> None:
         desk = Desk().start()
         for contract_id, payload in desk.listener.quotes():
-            quote = mapping.QuoteBook().merge(contract_id, payload, desk.now())
+            quote = mapping.QuoteBook().merge(contract_id, payload, desk.now)
             assert quote is not None
             self.assertTrue(quote.bid < quote.ask)
             self.assertEqual(quote.timestamp, START)

@@ -9,7 +9,7 @@ Source: the ProjectX Gateway API documentation, and what its clients see of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, TypeVar
 
@@ -75,6 +75,9 @@ POSITION_TYPES: Final[dict[int, PositionType]] = {
 _MAX_WHOLE: Final = 2**63 - 1
 _MAX_COUNT: Final = 2**53
 """What ids and sizes can be, on the wire and in the journal."""
+
+MAX_AHEAD: Final = timedelta(seconds=2)
+"""How far ahead of ours the broker's clock is believed to be."""
 
 _AVERAGE_PRICE_PLACES: Final = Decimal("1e-9")
 _MISSING: Final = object()
@@ -159,16 +162,17 @@ def position(
     """Return a position.
 
     :param last: what is known of the contract's position; it answers for what the payload of a
-        closed position leaves out.
+        closed position leaves out, and for nothing of an open one.
     :param received: when the payload came, aware.
     :raises MappingError: the payload cannot be read.
     """
     read = _Reader("GatewayUserPosition", payload)
-    if payload.get("averagePrice") is not None or last is None:
-        average = read.number("averagePrice")
-    else:
+    size = read.count("size")
+    if size == 0 and last is not None and payload.get("averagePrice") is None:
         average = last.average_price
-    if payload.get("type") in (None, GatewayPositionType.UNDEFINED):
+    else:
+        average = read.number("averagePrice")
+    if size == 0 and payload.get("type") in (None, GatewayPositionType.UNDEFINED):
         side = last.type if last else PositionType.LONG
     else:
         side = read.choice("type", POSITION_TYPES)
@@ -176,7 +180,7 @@ def position(
         id=read.whole("id"),
         contract_id=read.contract_id(),
         type=side,
-        size=read.count("size"),
+        size=size,
         average_price=_short(average),
         created_at=read.time("creationTimestamp"),
         updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
@@ -261,10 +265,14 @@ _NO_PRICES: Final = _Prices()
 
 
 class QuoteBook:
-    """The latest quote of each contract, put together from a feed that sends only what changed."""
+    """The latest quote of each contract, put together from a feed that sends only what changed.
+
+    No quote is older than one before it, and none is dated ahead: it would keep out all that follow.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, MarketQuote | _Prices] = {}
+        self._horizon = datetime.min.replace(tzinfo=UTC)
 
     def merge(
         self, contract_id: str, payload: Payload, now: Callable[[], datetime]
@@ -289,12 +297,18 @@ class QuoteBook:
                 last = Decimal(news.last_price)
             moment = news.timestamp
             if moment is None:
-                moment = _Reader("GatewayQuote", payload).time("lastUpdated", now())
+                moment = _time_of_update(payload, known, now())
+            moment = _in_utc(moment)
+            if moment > self._horizon:
+                self._horizon = now() + MAX_AHEAD
+                moment = min(moment, self._horizon)
+            if isinstance(known, MarketQuote) and moment < known.timestamp:
+                return known
             if bid is None or ask is None or last is None:
                 self._known[contract_id] = _Prices(*map(_plain, (bid, ask, last)))
                 return None
             quote = MarketQuote(
-                contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=_in_utc(moment)
+                contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment
             )
         except MappingError:
             raise
@@ -308,6 +322,16 @@ class QuoteBook:
         """Return what is known of a contract's bid and ask."""
         known = self._known.get(contract_id, _NO_PRICES)
         return Touch(known.bid, known.ask)
+
+
+def _time_of_update(
+    payload: Payload, known: MarketQuote | _Prices, received: datetime
+) -> datetime:
+    """Return the time of a quote that has none of its own."""
+    if isinstance(known, MarketQuote):
+        # What comes later is newer, also when the clock was set back in between.
+        received = max(received, known.timestamp)
+    return _Reader("GatewayQuote", payload).time("lastUpdated", received)
 
 
 def _plain(price: Decimal | None) -> Decimal | None:

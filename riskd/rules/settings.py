@@ -14,9 +14,16 @@ Ticks = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
 Seconds = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 3600)]
 Minutes = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 60)]
 Ticker = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,12}$", description='a ticker such as "MNQ"')
+    str,
+    msgspec.Meta(
+        pattern=r"^(?![A-Za-z0-9]+[FGHJKMNQUVXZfghjkmnquvxz][0-9]{1,2}$)[A-Za-z0-9]{1,12}$",
+        description='a ticker such as "MNQ", without month and year',
+    ),
 ]
-"""A contract's root, such as ``ES``; upper and lower case are the same."""
+"""A contract's root, such as ``ES``; upper and lower case are the same.
+
+One of its contracts, such as ``ESZ6``, is none: a rule that named it would never act.
+"""
 
 
 class LockoutUntil(StrEnum):
