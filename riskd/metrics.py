@@ -16,9 +16,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -28,12 +35,17 @@ from riskd.loopback import adopt, url_of
 LOOK_SECONDS: Final = 0.1
 """How often the reactor is asked how late it is."""
 
+MAX_CONNECTIONS: Final = 16
+"""As many may ask at a time."""
+
+_ANSWER_SECONDS: Final = 5
 _LAG_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _ACTION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _PATH: Final = b"/metrics"
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
+_METHOD_NOT_ALLOWED: Final = 405
 
 _log = Logger()
 
@@ -194,6 +206,16 @@ class MetricsResource(Resource):
         super().__init__()
         self._registry = registry
 
+    def render(self, request: Request) -> bytes | int:
+        """Answer once a connection: one that asked again and again would keep the daemon busy."""
+        request.setHeader("Connection", "close")
+        request.channel.persistent = False
+        if request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(_METHOD_NOT_ALLOWED)
+            return b"There is only something to be had here.\n"
+        answer: bytes | int = super().render(request)
+        return answer
+
     def render_GET(self, request: Request) -> bytes:
         """Return the numbers as they are now."""
         if not may_enter(
@@ -208,6 +230,41 @@ class MetricsResource(Resource):
         return generate_latest(self._registry)
 
 
+class _BodilessRequest(Request):
+    """A request of whose body nothing is kept, neither in memory nor on the disk."""
+
+    def gotLength(self, _length: int | None) -> None:
+        super().gotLength(0)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        pass
+
+
+class _MetricsSite(Site):
+    def log(self, request: HTTPRequest) -> None:
+        """Write nothing: who asks does so every few seconds, or wants to fill the log."""
+
+
+class _FewAtATime(WrappingFactory):
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # as factories may
+        """Let nobody in who would take the descriptors that others need."""
+        return super().buildProtocol(addr) if len(self.protocols) < MAX_CONNECTIONS else None
+
+
+def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolFactory:
+    """Return what answers with the numbers of ``registry``."""
+    site = _MetricsSite(
+        MetricsResource(registry),
+        requestFactory=_BodilessRequest,
+        timeout=_ANSWER_SECONDS,
+        reactor=clock,
+    )
+    site.noisy = False
+    return _FewAtATime(site)
+
+
 class MetricsService(Service):
     """The page of metrics on its sockets, and the measuring, for as long as the daemon runs.
 
@@ -218,8 +275,7 @@ class MetricsService(Service):
         self._reactor = reactor
         self._sockets = sockets
         self._meter = LagMeter(reactor, metrics.was_late)
-        self._site = Site(MetricsResource(metrics.registry), reactor=reactor)
-        self._site.noisy = False
+        self._site = metrics_site(metrics.registry, reactor)
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -10,13 +11,19 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
 from riskd.broadcast import BroadcastServerFactory
 from riskd.enforcement import WRITE_SECONDS
 from riskd.gateway.enums import GatewayOrderType
 from riskd.loopback import listen
-from riskd.metrics import LOOK_SECONDS, LagMeter, Metrics, MetricsResource, MetricsService
+from riskd.metrics import (
+    LOOK_SECONDS,
+    MAX_CONNECTIONS,
+    LagMeter,
+    Metrics,
+    MetricsService,
+    metrics_site,
+)
 from riskd.practice.faults import Faults
 from riskd.testing import make_event
 from tests.memory import MemoryTransport
@@ -66,7 +73,7 @@ class MetricsTests(SynchronousTestCase):
         self.pipeline = FollowedGateway()
         self.metrics = Metrics()
         self.metrics.read_from(self.factory.statistics, self.pipeline)
-        self.site = Site(MetricsResource(self.metrics.registry), reactor=self.clock)
+        self.site = metrics_site(self.metrics.registry, self.clock)
 
     def get(self, *headers: str, host: str = HOST) -> tuple[int, dict[str, str], str]:
         """Return status, headers and body of the answer to a request."""
@@ -85,6 +92,34 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(status, 200)
         self.assertTrue(headers["content-type"].startswith("text/plain; version="), headers)
         self.assertIn("# TYPE riskd_clients gauge", body)
+
+    def test_a_connection_has_one_answer_and_no_line_in_the_log(self) -> None:
+        asked = f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() * 100
+        with capturedLogs() as logged:
+            transport = connect(self.site, PORT, asked)
+        self.assertEqual(transport.value().count(b"HTTP/1.1 200"), 1)
+        self.assertFalse(transport.connected)
+        self.assertEqual(logged, [])
+
+    def test_nothing_is_kept_of_a_body(self) -> None:
+        kept: list[object] = []
+        self.patch(tempfile, "TemporaryFile", lambda *_: kept.append(None))
+        body = b"x" * 200_000
+        head = f"POST /metrics HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n\r\n"
+        transport = connect(self.site, PORT, head.encode() + body)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 405"))
+        chunked = f"POST /metrics HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        transport = connect(self.site, PORT, chunked.encode() + chunks)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 405"))
+        self.assertEqual(kept, [])
+
+    def test_only_so_many_ask_at_a_time_and_not_for_long(self) -> None:
+        silent = [connect(self.site, PORT, b"") for _ in range(MAX_CONNECTIONS)]
+        self.assertIsNone(self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000)))
+        self.clock.advance(6)
+        self.assertFalse(any(transport.connected for transport in silent))
+        self.assertEqual(self.get()[0], 200)
 
     def test_no_web_page_may_read_it(self) -> None:
         for answer in (
