@@ -36,7 +36,12 @@ MAX_HELD_BYTES: Final = 1024 * 1024
 # Twisted's own connection pauses its producer above 64 KiB, and takes one batch more before it says so.
 _MAX_BACKLOG_BYTES: Final = MAX_HELD_BYTES - 64 * 1024 - MAX_BATCH_BYTES
 _MAX_BEHIND_SECONDS: Final = 30
-_MAX_FRAMES_A_BEAT: Final = 100
+_MAX_FRAMES_A_BEAT: Final = 30
+"""A client owes a pong, and may ping; each frame costs about 12 us, and all clients may send at once."""
+
+_FRAMES_TO_CLOSE: Final = 3
+"""What a client may have to say yet that is being closed: a pong, a ping, the answer."""
+
 _MAX_REASON: Final = 120
 
 _GOING_AWAY: Final = 1001
@@ -75,6 +80,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     _reaper: IDelayedCall | None = None
     _backlog: Backlog | None = None
     _is_full = False
+    _is_leaving = False
     _patience: IDelayedCall | None = None
     _awaited_pong: bytes | None = None
     _owed_pong: bytes | None = None
@@ -120,7 +126,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         answer = [*(responseHeaders or ()), ("Connection", "close"), ("Content-Length", "0")]
         if not self.factory.door.is_own_origin(headers.get("origin")):
             code, reason = FORBIDDEN, "foreign Origin"
-        elif "host" in headers and not self.factory.door.is_own_host(headers["host"]):
+        elif headers and not self.factory.door.is_own_host(headers.get("host", "")):
             code, reason = FORBIDDEN, "foreign Host"
         elif headers and "upgrade" not in headers:
             code, reason = UPGRADE_REQUIRED, "this is a WebSocket and no page"
@@ -170,6 +176,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
                 if self._owed_pong is not None:
                     self.sendPong(self._owed_pong)
                     self._owed_pong = None
+        if self._is_leaving and self._backlog is None:
+            self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
 
     def _send_kept(self, backlog: Backlog) -> bool:
         frames = backlog.take(MAX_BATCH_BYTES)
@@ -208,6 +216,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.factory.connection_log.warn(
             "client {peer} is closed: {reason}", peer=self.peer, reason=_WORDS[cut]
         )
+        self._frames_heard = max(self._frames_heard, _MAX_FRAMES_A_BEAT - _FRAMES_TO_CLOSE)
         self.sendCloseFrame(code, _WORDS[cut].encode())
 
     def abort(self, cut: Cut) -> None:
@@ -279,10 +288,9 @@ class ConsoleProtocol(WebSocketServerProtocol):
     # The end.
 
     def say_goodbye(self) -> None:
-        """Send what is left and close, because the daemon stops."""
-        while self._backlog is not None and self._send_kept(self._backlog):
-            pass
-        self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+        """Close because the daemon stops, as soon as what was kept is on its way."""
+        self._is_leaving = True
+        self._catch_up()
 
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
