@@ -519,7 +519,7 @@ class Pipeline(Service):
                 is_read.append(self._hear("GatewayUserPosition", payload))
         for order in keeper.missing_orders(working):
             if not is_newer(order.id):
-                await self._find_end_of(account, order)
+                is_read.append(await self._find_end_of(account, order))
         is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
         self.tell_trouble(f"permission {account_id}", unlisted)
         self.tell_trouble(
@@ -550,8 +550,8 @@ class Pipeline(Service):
             )
         return ""
 
-    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
-        """Tell what became of an order that does not work any more."""
+    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> bool:
+        """Tell what became of an order that does not work any more; return whether it could be read."""
         keeper = account.keeper
         try:
             payload = await self._ask(
@@ -566,8 +566,12 @@ class Pipeline(Service):
                 refusal=refusal,
             )
             keeper.end_vanished(order, self._now())
-            return
-        self._hear("GatewayUserOrder", payload)
+            return True
+        is_read = self._hear("GatewayUserOrder", payload)
+        if not is_read and keeper.state.orders.get(order.id) is order:
+            # However it ended, what is gone protects nothing.
+            keeper.end_vanished(order, self._now())
+        return is_read
 
     async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
         return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
