@@ -81,6 +81,9 @@ PATROL_ROUNDS: Final = 12
 _FOLLOWING: Final = ("gateway quotes", "feed", "look ")
 """How sources begin whose trouble mostly follows from another's; what a later one says matters more."""
 
+_OF_AN_ACCOUNT: Final = ("begin", "look", "permission", "reading")
+"""How sources begin that say that the broker does not tell what an account holds, or not all of it."""
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
@@ -144,6 +147,7 @@ class Pipeline(Service):
         self._is_deaf = False
         self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
+        self._passed_over: set[int] = set()
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
         self._told_trouble = ""
@@ -472,6 +476,9 @@ class Pipeline(Service):
             except GatewayError as error:
                 if account_id not in self._configured and isinstance(error, GatewayRefusedError):
                     _log.error("account {id} is not followed: {error}", id=account_id, error=error)
+                    self._passed_over.add(account_id)
+                    for source in _OF_AN_ACCOUNT:
+                        self.tell_trouble(f"{source} {account_id}", "")
                     return
                 self.tell_trouble(
                     f"begin {account_id}",
@@ -480,6 +487,7 @@ class Pipeline(Service):
                 )
                 wait = BEGIN_AGAIN_SECONDS[min(attempt, len(BEGIN_AGAIN_SECONDS) - 1)]
                 await deferLater(self._clock, wait)
+        self._passed_over.discard(account_id)
         with self._fenced("review at the start"):
             account.warden.begin()
         for source in ("begin", "look"):
@@ -583,7 +591,9 @@ class Pipeline(Service):
         # Whoever is looked at goes to the end, so that all have their turn if there is not room for all.
         for account_id in tuple(self._next_looks):
             account = self.accounts[account_id]
-            is_guarded = account.warden.is_active or self._is_deaf
+            is_guarded = account.warden.is_active or (
+                self._is_deaf and account_id not in self._passed_over
+            )
             if is_guarded and (is_full_round or self._is_deaf or account.warden.wants_a_look()):
                 if not self._gateway.has_room(_REQUESTS_OF_A_LOOK):
                     return
@@ -615,6 +625,9 @@ class Pipeline(Service):
         try:
             await self._get_in_step(account)
         except GatewayError as error:
+            if account_id in self._passed_over:
+                # It was given up while this was asked.
+                return
             if source not in self._troubles:
                 # A long outage is not a line of the log every few seconds.
                 _log.warn("looking at account {id}: {error}", id=account_id, error=error)
