@@ -277,13 +277,18 @@ class Pipeline(Service):
             if quote is None:
                 self._take_touch(contract_id)
                 return
-            for account in self.accounts.values():
+        except Exception:  # noqa: BLE001  # see _dropped
+            self._dropped(target)
+            return
+        for account in self.accounts.values():
+            # A mistake with one account is none of the next one's.
+            try:
                 if account.keeper.is_concerned(contract_id):
                     account.keeper.take_quote(quote)
                     account.warden.heard(quote)
                     self._ask_for_contract(contract_id)
-        except Exception:  # noqa: BLE001  # see _dropped
-            self._dropped(target)
+            except Exception:  # noqa: BLE001  # see _dropped
+                self._dropped(target)
 
     def feed_lost(self, sentence: str) -> None:
         """Let the rules wait, for events may be missing; see :class:`IGatewayListener`.
@@ -407,8 +412,9 @@ class Pipeline(Service):
         touch = self._quotes.touch(contract_id)
         for account in self.accounts.values():
             if account.keeper.state.holds_or_works(contract_id):
-                account.keeper.take_touch(contract_id, touch)
-                account.warden.heard_touch()
+                with self._fenced("GatewayQuote"):
+                    account.keeper.take_touch(contract_id, touch)
+                    account.warden.heard_touch()
 
     # Getting in step, and staying there.
 
