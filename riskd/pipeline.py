@@ -745,24 +745,22 @@ class Pipeline(Service):
         asked.addErrback(self._could_not_learn, contract_id)
 
     def _could_not_learn(self, failure: Failure, contract_id: str) -> None:
-        # A request that waits while the daemon stops is given up.
-        if failure.check(CancelledError) is None:
-            _log.failure("asking for contract {id}", failure, id=contract_id)
-
-    async def _learn_contract(self, contract_id: str) -> None:
-        try:
-            contract = mapping.contract(
-                await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
-            )
-        except (GatewayError, mapping.MappingError) as error:
-            # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
-            self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
+        # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
+        self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
+        if failure.check(GatewayError, mapping.MappingError) is not None:
             _log.error(
                 "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,
-                error=error,
+                error=failure.value,
             )
-            return
+        elif failure.check(CancelledError) is None:
+            # A request that waits while the daemon stops is given up.
+            _log.failure("asking for contract {id}", failure, id=contract_id)
+
+    async def _learn_contract(self, contract_id: str) -> None:
+        contract = mapping.contract(
+            await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
+        )
         for account in self.accounts.values():
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.

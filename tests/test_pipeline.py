@@ -616,6 +616,19 @@ class ContractTests(PipelineTestCase):
         self.pipeline.market_event("GatewayQuote", unknown, quote(1))
         self.assertIn(unknown, self.pipeline.accounts[123].keeper.state.contracts)
 
+    def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
+        wanted = "CON.F.US.XYZ.H25"
+        mistaken = self.patch(self.gateway, "search_contract", lambda _contract_id: 1 / 0)
+        self.user("GatewayUserPosition", position(1, wanted))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistaken.restore()
+        self.pipeline.market_event("GatewayQuote", wanted, quote(1))
+        self.assertEqual(self.gateway.contracts_asked, [])
+        self.clock.advance(30)
+        self.pipeline.market_event("GatewayQuote", wanted, quote(2))
+        self.assertEqual(self.gateway.contracts_asked, [wanted])
+        self.assertIn(wanted, self.pipeline.accounts[123].keeper.state.contracts)
+
     def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
         self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
