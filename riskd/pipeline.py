@@ -81,6 +81,9 @@ PATROL_ROUNDS: Final = 12
 _FOLLOWING: Final = ("gateway quotes", "feed", "look ")
 """How sources begin whose trouble mostly follows from another's; what a later one says matters more."""
 
+_OF_AN_ACCOUNT: Final = ("begin", "look", "permission", "reading")
+"""How sources begin that say that the broker does not tell what an account holds, or not all of it."""
+
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
@@ -144,6 +147,7 @@ class Pipeline(Service):
         self._is_deaf = False
         self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
+        self._passed_over: set[int] = set()
         self._is_in_step = False
         self._troubles: dict[str, str] = {}
         self._told_trouble = ""
@@ -273,13 +277,18 @@ class Pipeline(Service):
             if quote is None:
                 self._take_touch(contract_id)
                 return
-            for account in self.accounts.values():
+        except Exception:  # noqa: BLE001  # see _dropped
+            self._dropped(target)
+            return
+        for account in self.accounts.values():
+            # A mistake with one account is none of the next one's.
+            try:
                 if account.keeper.is_concerned(contract_id):
                     account.keeper.take_quote(quote)
                     account.warden.heard(quote)
                     self._ask_for_contract(contract_id)
-        except Exception:  # noqa: BLE001  # see _dropped
-            self._dropped(target)
+            except Exception:  # noqa: BLE001  # see _dropped
+                self._dropped(target)
 
     def feed_lost(self, sentence: str) -> None:
         """Let the rules wait, for events may be missing; see :class:`IGatewayListener`.
@@ -403,8 +412,9 @@ class Pipeline(Service):
         touch = self._quotes.touch(contract_id)
         for account in self.accounts.values():
             if account.keeper.state.holds_or_works(contract_id):
-                account.keeper.take_touch(contract_id, touch)
-                account.warden.heard_touch()
+                with self._fenced("GatewayQuote"):
+                    account.keeper.take_touch(contract_id, touch)
+                    account.warden.heard_touch()
 
     # Getting in step, and staying there.
 
@@ -472,6 +482,9 @@ class Pipeline(Service):
             except GatewayError as error:
                 if account_id not in self._configured and isinstance(error, GatewayRefusedError):
                     _log.error("account {id} is not followed: {error}", id=account_id, error=error)
+                    self._passed_over.add(account_id)
+                    for source in _OF_AN_ACCOUNT:
+                        self.tell_trouble(f"{source} {account_id}", "")
                     return
                 self.tell_trouble(
                     f"begin {account_id}",
@@ -480,6 +493,7 @@ class Pipeline(Service):
                 )
                 wait = BEGIN_AGAIN_SECONDS[min(attempt, len(BEGIN_AGAIN_SECONDS) - 1)]
                 await deferLater(self._clock, wait)
+        self._passed_over.discard(account_id)
         with self._fenced("review at the start"):
             account.warden.begin()
         for source in ("begin", "look"):
@@ -519,7 +533,7 @@ class Pipeline(Service):
                 is_read.append(self._hear("GatewayUserPosition", payload))
         for order in keeper.missing_orders(working):
             if not is_newer(order.id):
-                await self._find_end_of(account, order)
+                is_read.append(await self._find_end_of(account, order))
         is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
         self.tell_trouble(f"permission {account_id}", unlisted)
         self.tell_trouble(
@@ -550,8 +564,8 @@ class Pipeline(Service):
             )
         return ""
 
-    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> None:
-        """Tell what became of an order that does not work any more."""
+    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> bool:
+        """Tell what became of an order that does not work any more; return whether it could be read."""
         keeper = account.keeper
         try:
             payload = await self._ask(
@@ -566,8 +580,12 @@ class Pipeline(Service):
                 refusal=refusal,
             )
             keeper.end_vanished(order, self._now())
-            return
-        self._hear("GatewayUserOrder", payload)
+            return True
+        is_read = self._hear("GatewayUserOrder", payload)
+        if not is_read and keeper.state.orders.get(order.id) is order:
+            # However it ended, what is gone protects nothing.
+            keeper.end_vanished(order, self._now())
+        return is_read
 
     async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
         return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
@@ -579,7 +597,9 @@ class Pipeline(Service):
         # Whoever is looked at goes to the end, so that all have their turn if there is not room for all.
         for account_id in tuple(self._next_looks):
             account = self.accounts[account_id]
-            is_guarded = account.warden.is_active or self._is_deaf
+            is_guarded = account.warden.is_active or (
+                self._is_deaf and account_id not in self._passed_over
+            )
             if is_guarded and (is_full_round or self._is_deaf or account.warden.wants_a_look()):
                 if not self._gateway.has_room(_REQUESTS_OF_A_LOOK):
                     return
@@ -611,6 +631,9 @@ class Pipeline(Service):
         try:
             await self._get_in_step(account)
         except GatewayError as error:
+            if account_id in self._passed_over:
+                # It was given up while this was asked.
+                return
             if source not in self._troubles:
                 # A long outage is not a line of the log every few seconds.
                 _log.warn("looking at account {id}: {error}", id=account_id, error=error)
@@ -722,24 +745,22 @@ class Pipeline(Service):
         asked.addErrback(self._could_not_learn, contract_id)
 
     def _could_not_learn(self, failure: Failure, contract_id: str) -> None:
-        # A request that waits while the daemon stops is given up.
-        if failure.check(CancelledError) is None:
-            _log.failure("asking for contract {id}", failure, id=contract_id)
-
-    async def _learn_contract(self, contract_id: str) -> None:
-        try:
-            contract = mapping.contract(
-                await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
-            )
-        except (GatewayError, mapping.MappingError) as error:
-            # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
-            self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
+        # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
+        self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
+        if failure.check(GatewayError, mapping.MappingError) is not None:
             _log.error(
                 "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,
-                error=error,
+                error=failure.value,
             )
-            return
+        elif failure.check(CancelledError) is None:
+            # A request that waits while the daemon stops is given up.
+            _log.failure("asking for contract {id}", failure, id=contract_id)
+
+    async def _learn_contract(self, contract_id: str) -> None:
+        contract = mapping.contract(
+            await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
+        )
         for account in self.accounts.values():
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.

@@ -174,6 +174,48 @@ class UnreadableTests(BrokerTestCase):
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
 
+class UnreadableEndTests(BrokerTestCase):
+    """A stop is canceled, no event tells of it, and nobody can read what the broker says of its end."""
+
+    config = "[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon.trade(BUY, 1)
+        self.stop = self.daemon.trade(SELL, 1, stopPrice="20900")
+        self.daemon.advance(2)
+        self.real = self.daemon.gateway.search_order
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.gateway.cancel_order(ACCOUNT, self.stop)
+
+    def of_unknown_status(self, *wanted: Any, **more: Any) -> Deferred[Any]:
+        return self.real(*wanted, **more).addCallback(lambda found: {**found, "status": 9})
+
+    def test_it_is_told_and_the_stop_protects_no_more(self) -> None:
+        self.answer("search_order", self.of_unknown_status)
+        self.daemon.advance(60)
+        self.assertEqual(self.daemon.state.working_orders, ())
+        self.assertEqual(self.statuses()[-1], Status.ERROR)
+        self.assertIn(f"of account {ACCOUNT} can be read", self.message())
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual([action.rule_id for action in self.daemon.actions], ["RULE-008"])
+        self.assertEqual(self.statuses()[-1], Status.RUNNING)
+
+    def test_what_was_heard_of_it_meanwhile_stands(self) -> None:
+        row = {**self.daemon.gateway.exchange.order(ACCOUNT, self.stop), "status": 1}
+
+        def answer(*wanted: Any, **more: Any) -> Deferred[Any]:
+            moved = {**row, "stopPrice": 20950, "updateTimestamp": self.daemon.now().isoformat()}
+            self.daemon.pipeline.user_event("GatewayUserOrder", moved)
+            return self.of_unknown_status(*wanted, **more)
+
+        self.answer("search_order", answer)
+        self.daemon.advance(60)
+        (working,) = self.daemon.state.working_orders
+        self.assertEqual(working.stop_price, 20950)
+
+
 class UnlistedAccountTests(BrokerTestCase):
     """An account that the broker does not list any more, and that holds something all the same."""
 

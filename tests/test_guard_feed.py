@@ -8,8 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import LogLevel
 
-from riskd.events import Action, DaemonStatus, MarketQuote, Status
+from riskd.account import AccountState
+from riskd.events import Action, DaemonStatus, LockoutSet, MarketQuote, Status
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
+from riskd.journal.store import Store
 from riskd.pipeline import PATROL_ROUNDS, PATROL_SECONDS
 from riskd.practice.faults import NO_FAULTS, Faults
 from riskd.rules.interface import OWN_STOP_TAG
@@ -18,6 +20,8 @@ from tests.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
 from tests.test_guard import MAX_CONTRACTS, GuardTestCase
 
 WHY = "The broker's events are missing since 18:00:00: the connection was lost"
+
+GONE = 999
 
 A_LOOK = PATROL_SECONDS + 1
 """Long enough for a patrol to look, and for what follows."""
@@ -283,6 +287,90 @@ class UnfinishedTests(FeedTestCase):
         self.lose_feed()
         self.daemon.advance(A_LOOK)
         self.assertEqual(self.daemon.held, {})
+
+
+class UnknownAccountTests(FeedTestCase):
+    """A locked account that neither the settings name any more nor the broker knows is no trouble."""
+
+    config = MAX_CONTRACTS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[Deferred[Any]] = []
+        self.is_answered = True
+        real = self.daemon.gateway.search_account
+
+        def search(account_id: int) -> Deferred[Any]:
+            if account_id != GONE:
+                return real(account_id)
+            self.asked.append(Deferred())
+            if self.is_answered:
+                self.answer(self.asked[-1])
+            return self.asked[-1]
+
+        self.patch(self.daemon.gateway, "search_account", search)
+        self.lock_and_restart()
+
+    def lock_and_restart(self) -> None:
+        """Start on a journal that has a lock of such an account."""
+        daemon = self.daemon
+        daemon.stop()
+        lock = LockoutSet(
+            rule_id="RULE-003", reason="enough", locked_at=daemon.now(), locked_until=None
+        )
+        store = Store(daemon.directory)
+        known = store.open([ACCOUNT], daemon.now()).accounts
+        known = {**known, GONE: AccountState(account_id=GONE, lockouts={"RULE-003": lock})}
+        store.write([*known.values()], "practice", daemon.now())
+        store.publish()
+        store.close()
+        daemon.restart()
+        daemon.advance(1)
+        self.assertIn(GONE, daemon.pipeline.accounts)
+
+    def answer(self, waiting: Deferred[Any]) -> None:
+        waiting.errback(GatewayRefusedError("Account/search", 1, "no such account"))
+
+    def test_it_is_not_looked_at_while_events_are_lost(self) -> None:
+        self.asked.clear()
+        self.lose_feed()
+        self.daemon.advance(3 * A_LOOK)
+        self.assertEqual((self.asked, self.statuses()[-1]), ([], (Status.ERROR, WHY)))
+        self.restore_feed()
+        self.assertEqual((len(self.asked), self.statuses()[-1][0]), (1, Status.RUNNING))
+
+    def test_trouble_of_before_it_was_given_up_ends(self) -> None:
+        pipeline = self.daemon.pipeline
+        self.lose_feed()
+        for source in ("begin", "look", "permission", "reading"):
+            pipeline.tell_trouble(f"{source} {GONE}", "The broker does not answer")
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_a_look_that_ends_after_it_was_given_up_is_no_trouble(self) -> None:
+        self.is_answered = False
+        self.daemon.pipeline._look_at(self.daemon.pipeline.accounts[GONE])
+        self.answer(self.asked[-1])
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_once_the_broker_knows_it_again_it_is_guarded_and_looked_at(self) -> None:
+        self.lose_feed()
+        gateway = self.daemon.gateway
+        self.patch(gateway, "search_account", lambda number: succeed({"id": number}))
+        for method in ("search_open_positions", "search_open_orders", "search_trades"):
+            self.patch(gateway, method, lambda *_wanted, **_more: succeed([]))
+        self.restore_feed()
+        warden = self.daemon.pipeline.accounts[GONE].warden
+        self.assertTrue(warden.is_active)
+        self.lose_feed()
+        looked: list[int] = []
+        self.patch(
+            self.daemon.pipeline,
+            "_look_at",
+            lambda account: looked.append(account.keeper.account_id),
+        )
+        self.daemon.advance(A_LOOK)
+        self.assertIn(GONE, looked)
 
 
 class RoomTests(FeedTestCase):

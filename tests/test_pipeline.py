@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from riskd.account import AccountState
+from riskd.account import AccountState, Touch
 from riskd.config import PRACTICE_ACCOUNTS, AccountSettings, Settings
 from riskd.events import DaemonStatus, Event, EventData, MarketQuote, Status
 from riskd.gateway.interface import (
@@ -325,6 +325,21 @@ class QuoteTests(PipelineTestCase):
         self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
         self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
 
+    def test_a_mistake_with_one_account_takes_the_quote_from_no_other(self) -> None:
+        self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
+        self.patch(self.pipeline.accounts[123].warden, "heard", lambda _quote: 1 / 0)
+        self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_nor_does_it_take_bid_and_ask(self) -> None:
+        for account_id in (123, 456):
+            self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
+        self.patch(self.pipeline.accounts[123].warden, "heard_touch", lambda: 1 / 0)
+        self.pipeline.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
+        touches = self.pipeline.accounts[456].keeper.state.risk.touches
+        self.assertEqual(touches[MNQ], Touch(Decimal(1), Decimal(2)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_other_market_events_are_passed_over(self) -> None:
         self.pipeline.market_event("GatewayDepth", MNQ, {})
         self.assertEqual(self.take(), [])
@@ -600,6 +615,19 @@ class ContractTests(PipelineTestCase):
         self.clock.advance(2)
         self.pipeline.market_event("GatewayQuote", unknown, quote(1))
         self.assertIn(unknown, self.pipeline.accounts[123].keeper.state.contracts)
+
+    def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
+        wanted = "CON.F.US.XYZ.H25"
+        mistaken = self.patch(self.gateway, "search_contract", lambda _contract_id: 1 / 0)
+        self.user("GatewayUserPosition", position(1, wanted))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistaken.restore()
+        self.pipeline.market_event("GatewayQuote", wanted, quote(1))
+        self.assertEqual(self.gateway.contracts_asked, [])
+        self.clock.advance(30)
+        self.pipeline.market_event("GatewayQuote", wanted, quote(2))
+        self.assertEqual(self.gateway.contracts_asked, [wanted])
+        self.assertIn(wanted, self.pipeline.accounts[123].keeper.state.contracts)
 
     def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
