@@ -347,6 +347,38 @@ class DurableTests(ServiceTestCase):
         self.clock.pump([0.5] * 40)
         self.assertEqual(len(self.troubles) - told, 1)
 
+    def test_a_mistake_of_whoever_is_told_of_trouble_stops_nothing(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.store.fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="R1")
+        self.successResultOf(self.service.make_durable())
+        self.store.fault = None
+        self.apply("lockout_set", rule_id="R2")
+        self.successResultOf(self.service.make_durable())
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1", "R2"})
+        # That there is trouble, and that it is over.
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_a_mistake_of_whoever_is_told_delays_no_handshake(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.disk.is_slow = True
+        self.service.changed()
+        waiting = self.service.published()
+        self.clock.advance(1)
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class BeginningAndEndTests(ServiceTestCase):
     """Opening and closing."""

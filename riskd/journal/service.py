@@ -324,7 +324,11 @@ class JournalService(Service):
             self._trouble = trouble
             if trouble:
                 _log.error("{trouble}", trouble=trouble)
-            self._report(trouble)
+            try:
+                self._report(trouble)
+            except Exception:
+                # Whoever is told must not keep the journal from going on.
+                _log.failure("telling of the journal's trouble: {trouble!r}", trouble=trouble)
 
 
 def _fire(waiters: Iterable[Deferred[None]]) -> None:
