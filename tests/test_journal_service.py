@@ -458,6 +458,40 @@ class BeginningAndEndTests(ServiceTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.successResultOf(self.service.published())
 
+    def test_all_that_wait_are_told_at_the_end(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("lockout_set", rule_id="R1")
+        waiting = [self.service.make_durable(), self.service.make_durable()]
+        waiting += [self.service.published(), self.service.published()]
+        stopped = self.service.stopService()
+        self.disk.catch_up()
+        self.assertNoResult(waiting[1])
+        self.assertNoResult(waiting[2])
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(stopped)
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_after_the_stop_nobody_waits_and_no_trouble_is_told(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        waiting = self.service.make_durable()
+        told = len(self.troubles)
+        self.service.stopService()
+        self.store.fault = OSError(28, "No space left on device")
+        self.clock.advance(2)
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.successResultOf(self.service.make_durable())
+        self.clock.advance(2)
+        self.assertEqual(self.troubles[told:], [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_a_journal_that_cannot_be_opened_is_opened_later(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())

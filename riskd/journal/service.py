@@ -101,6 +101,7 @@ class JournalService(Service):
         self._found: Callable[[Recovery], None] = lambda _recovery: None
         self._trouble = ""
         self._is_ready = False
+        self._is_stopped = False
         self._is_recovered = False
         self._is_busy = False
         self._is_unpublished = True
@@ -167,8 +168,10 @@ class JournalService(Service):
         """Write the states now; fire when they are on the disk, or when they cannot be written now.
 
         What could not be written is trouble, is reported as such, and is tried again; so is a disk that
-        does not answer.
+        does not answer.  After the stop there is nothing to wait for.
         """
+        if self._is_stopped:
+            return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._write_waiters.append(waiter)
         late = self._clock.callLater(WRITE_SECONDS, self._tell, _TOO_SLOW)
@@ -209,12 +212,20 @@ class JournalService(Service):
     def stopService(self) -> Deferred[None]:
         """Write and publish the last word, and let go of the journal."""
         super().stopService()
+        self._is_stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         # What is under way was asked of the thread before, so this comes after it.
         done = self._work(publish=True)
+        done.addCallback(lambda _: self._let_go_of_waiters())
         done.addCallback(lambda _: self._thread.run(self._store.close))
         return done.addCallback(lambda _: self._thread.stop())
+
+    def _let_go_of_waiters(self) -> None:
+        """Fire all that still wait: what they wait for was in the last word, and there is no other."""
+        waiters = self._write_waiters + self._publish_waiters
+        self._write_waiters, self._publish_waiters = [], []
+        _fire(waiters)
 
     def _is_due_to_publish(self) -> bool:
         if self._is_unpublished or self._published_at is None:
@@ -324,6 +335,8 @@ class JournalService(Service):
             self._trouble = trouble
             if trouble:
                 _log.error("{trouble}", trouble=trouble)
+            if self._is_stopped:
+                return
             try:
                 self._report(trouble)
             except Exception:
