@@ -34,11 +34,11 @@ class CountingStore(Store):
     fault: Exception | None = None
     publish_fault: Exception | None = None
 
-    def write(self, *arguments: Any) -> bool:
+    def write(self, *arguments: Any, **choices: Any) -> bool:
         self.writes += 1
         if self.fault:
             raise self.fault
-        return super().write(*arguments)
+        return super().write(*arguments, **choices)
 
     def publish(self) -> bool:
         self.publications += 1
@@ -216,6 +216,65 @@ class HandshakeTests(ServiceTestCase):
         self.disk.catch_up()
         self.successResultOf(waiting)
         self.assertEqual(self.disk.waiting, [])
+
+    def quote(self, last: int) -> None:
+        self.apply("MarketQuote", last=last)
+        self.service.changed(only_quotes=True)
+
+    def published_quote(self) -> Any:
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        return quote.last
+
+    def test_the_copy_holds_a_quote_that_was_told_just_before(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.clock.pump([0.5] * 12)
+        for last in (2, 3):
+            # Neither due to be published nor, the second time, to be written.
+            self.quote(last)
+            self.clock.advance(0.1)
+            self.successResultOf(self.service.published())
+            self.assertEqual(self.published_quote(), last)
+        publications = self.store.publications
+        self.successResultOf(self.service.published())
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(self.store.publications, publications)
+
+    def test_a_copy_that_may_lack_quotes_is_not_the_one_that_is_waited_for(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.successResultOf(self.service.published())
+        self.clock.advance(0.1)
+        self.quote(2)
+        self.disk.is_slow = True
+        # A copy of everything else begins, less than a second after quotes were written.
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.disk.waiting), 1)
+        waiting = self.service.published()
+        self.disk.catch_up()
+        self.assertNoResult(waiting)
+        self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.assertEqual(self.published_quote(), 2)
+
+    def test_clients_that_come_at_once_among_quotes_share_a_publication(self) -> None:
+        self.clock.advance(1)
+        self.quote(0)
+        self.successResultOf(self.service.published())
+        self.disk.is_slow = True
+        publications, waiting = self.store.publications, []
+        for number in range(1, 101):
+            self.quote(number)
+            waiting.append(self.service.published())
+        while self.disk.waiting:
+            self.disk.catch_up()
+        for each in waiting:
+            self.successResultOf(each)
+        # The first had one begun; all others share the next.
+        self.assertEqual(self.store.publications - publications, 2)
+        self.assertEqual(self.published_quote(), 100)
 
     def test_a_slow_disk_delays_nobody_beyond_a_second(self) -> None:
         self.clock.advance(1)

@@ -110,6 +110,8 @@ class JournalService(Service):
         self._write_waiters: list[Deferred[None]] = []
         self._publish_waiters: list[Deferred[None]] = []
         self._publishing_for: list[Deferred[None]] | None = None
+        # Whether the copy that is being made may lack quotes that were told before.
+        self._leaves_quotes = False
         self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
@@ -188,9 +190,10 @@ class JournalService(Service):
     def published(self) -> Deferred[None]:
         """Fire when the published copy holds all that was broadcast before this call.
 
-        Quotes may be up to five seconds behind.  Whatever happens, it fires within a second.
+        Quotes that are not due by themselves are published for it.  Whatever happens, it fires within a
+        second.
         """
-        is_due = self._is_due_to_publish()
+        is_due = self._has_new_quotes or self._leaves_quotes or self._is_due_to_publish()
         if not self.running or (not is_due and self._publishing_for is None):
             return succeed(None)
         waiter: Deferred[None] = Deferred()
@@ -216,7 +219,7 @@ class JournalService(Service):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         # What is under way was asked of the thread before, so this comes after it.
-        done = self._work(publish=True)
+        done = self._work(publish=True, all_quotes=True)
         done.addCallback(lambda _: self._let_go_of_waiters())
         done.addCallback(lambda _: self._thread.run(self._store.close))
         return done.addCallback(lambda _: self._thread.stop())
@@ -250,14 +253,16 @@ class JournalService(Service):
         publishers: list[Deferred[None]] = []
         # Who only waits for the disk need not wait for a copy that nobody waits for; who waits for a
         # copy gets one, even if the one just made has put off when the next is due.
-        publish = bool(self._publish_waiters) or (not writers and self._is_due_to_publish())
+        is_waited_for = bool(self._publish_waiters)
+        publish = is_waited_for or (not writers and self._is_due_to_publish())
         if publish:
             publishers, self._publish_waiters = self._publish_waiters, []
             self._publishing_for = publishers
+            self._leaves_quotes = not is_waited_for
             self._is_unpublished = self._has_new_quotes = False
 
         def finish(is_written: bool) -> None:
-            self._is_busy = False
+            self._is_busy = self._leaves_quotes = False
             self._publishing_for = None
             if is_written or not self.running:
                 _fire(writers + publishers)
@@ -271,10 +276,12 @@ class JournalService(Service):
             elif self._has_new_quotes:
                 self._work_within(QUOTES_WRITTEN_EVERY)
 
-        self._work(publish=publish).addCallback(finish)
+        self._work(publish=publish, all_quotes=is_waited_for).addCallback(finish)
 
-    def _work(self, *, publish: bool) -> Deferred[bool]:
+    def _work(self, *, publish: bool, all_quotes: bool) -> Deferred[bool]:
         """Write, and publish if asked; a journal that is not open is opened instead.
+
+        Of quotes that were written less than a second ago, new ones are written only with ``all_quotes``.
 
         Trouble is reported, not raised.  Fires with whether there is no more to wait for: after the
         journal was opened there is still all to be written.
@@ -288,7 +295,7 @@ class JournalService(Service):
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
-                self._store.write(states, self._gateway_name, now)
+                self._store.write(states, self._gateway_name, now, all_quotes=all_quotes)
                 return publish and self._store.publish()
             return False
 
