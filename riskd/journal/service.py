@@ -346,8 +346,7 @@ class JournalService(Service):
                 return
             try:
                 self._report(trouble)
-            except Exception:
-                # Whoever is told must not keep the journal from going on.
+            except Exception:  # noqa: BLE001  # whoever is told must not keep the journal from going on
                 _log.failure("telling of the journal's trouble: {trouble!r}", trouble=trouble)
 
 
