@@ -17,6 +17,7 @@ from riskd.broadcast.counters import Cut
 from riskd.broadcast.door import (
     BAD_REQUEST,
     FORBIDDEN,
+    STOPPING,
     UNAVAILABLE,
     UPGRADE_REQUIRED,
     may_become_handshake,
@@ -282,7 +283,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         """Send what is left and close, because the daemon stops."""
         while self._backlog is not None and self._send_kept(self._backlog):
             pass
-        self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+        self.sendCloseFrame(_GOING_AWAY, STOPPING.encode())
 
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
