@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import goals
+from tests.benchmarks import enforcement, goals
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, median, paired_ratio
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
 from tests.benchmarks.receiver import Ages, percentiles
@@ -78,6 +79,25 @@ class RatioTests(SynchronousTestCase):
                 }
             )
             self.assertEqual(said[-2:], [f"  60x1@1 {cost:.2f}", f"  the winner: {winner}"])
+
+
+class EnforcementTests(SynchronousTestCase):
+    """From a breach to the call of the broker."""
+
+    def result(self, clients: int) -> dict[str, Any]:
+        return {
+            "latencies": [0.002, 0.004],
+            "clients": clients,
+            "quotes": 1000.0,
+            "longest burst": 0.003,
+            "cpu": 0.25,
+        }
+
+    def test_a_run_that_lost_clients_is_refused(self) -> None:
+        full = self.result(enforcement.CLIENTS)
+        self.assertEqual(enforcement.table([full, full])["breaches"], 4)
+        with self.assertRaisesRegex(SystemExit, "expected 100 clients at the end, got 99"):
+            enforcement.table([full, self.result(enforcement.CLIENTS - 1)])
 
 
 class EventTests(SynchronousTestCase):
