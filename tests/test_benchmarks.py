@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import goals
-from tests.benchmarks.goals import COMPLETE, CPU, RATE, Ratio, median, paired_ratio
-from tests.benchmarks.peer import RISKD, UVLOOP
+from tests.benchmarks import enforcement, goals
+from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
 from tests.benchmarks.receiver import Ages, percentiles
 from tests.benchmarks.soak import GROWTH, Soaked
 from tests.benchmarks.twisted_peers import hub_record
@@ -33,6 +37,37 @@ class RatioTests(SynchronousTestCase):
         self.assertEqual((cost.is_met(0.9), cost.is_met(0.91)), (True, False))
         self.assertEqual((rate.is_met(10.0), rate.is_met(9.9)), (True, False))
 
+    def test_who_delivers_nothing_misses_every_goal(self) -> None:
+        said: list[str] = []
+        self.patch(goals, "show", said.append)
+        fine = {CPU: 1.0, P99: 1.0, COMPLETE: 1.0}
+        nothing = {CPU: 9.0, P99: percentiles([])["p99"], COMPLETE: 0.0}
+        # Wherever it stands among the repeats: NaN has no place in an order.
+        for repeats in permutations([fine, fine, nothing]):
+            others = {WEBSOCKETS: [fine] * 3, PICOWS: [fine] * 3}
+            results = {"60x1@100": {RISKD: repeats, **others}}
+            said.clear()
+            goals.print_ratios(results)
+            p99 = [line for line in said if P99 in line]
+            self.assertEqual([line.split()[-1] for line in p99], ["MISS", "MISS"])
+            said.clear()
+            goals.print_completeness(results)
+            self.assertEqual([line.split()[-1] for line in said], ["MISS"])
+
+    def test_all_is_to_be_delivered_at_every_load(self) -> None:
+        said: list[str] = []
+        self.patch(goals, "show", said.append)
+        everything, less = {COMPLETE: 1.0}, {COMPLETE: 0.999}
+        goals.print_completeness(
+            {
+                "60x1@1": {RISKD: [everything] * 2, UVLOOP: [less] * 2},
+                "0x10@1": {RISKD: [everything, less]},
+                "@5000": {RISKD: [everything]},
+            }
+        )
+        told = [(line.split()[1], line.split()[-1]) for line in said]
+        self.assertEqual(told, [("60x1@1", "PASS"), ("0x10@1", "MISS"), ("@5000", "PASS")])
+
     def test_the_reactor_that_costs_less_wins_by_the_loads_that_tell_of_cost(self) -> None:
         said: list[str] = []
         self.patch(goals, "show", said.append)
@@ -44,6 +79,25 @@ class RatioTests(SynchronousTestCase):
                 }
             )
             self.assertEqual(said[-2:], [f"  60x1@1 {cost:.2f}", f"  the winner: {winner}"])
+
+
+class EnforcementTests(SynchronousTestCase):
+    """From a breach to the call of the broker."""
+
+    def result(self, clients: int) -> dict[str, Any]:
+        return {
+            "latencies": [0.002, 0.004],
+            "clients": clients,
+            "quotes": 1000.0,
+            "longest burst": 0.003,
+            "cpu": 0.25,
+        }
+
+    def test_a_run_that_lost_clients_is_refused(self) -> None:
+        full = self.result(enforcement.CLIENTS)
+        self.assertEqual(enforcement.table([full, full])["breaches"], 4)
+        with self.assertRaisesRegex(SystemExit, "expected 100 clients at the end, got 99"):
+            enforcement.table([full, self.result(enforcement.CLIENTS - 1)])
 
 
 class EventTests(SynchronousTestCase):
@@ -87,7 +141,11 @@ class AgesTests(SynchronousTestCase):
 
     def test_percentiles(self) -> None:
         self.assertEqual(percentiles([float(n) for n in range(100)]), {"p50": 50.0, "p99": 99.0})
-        self.assertEqual(percentiles([]), {"p50": 0.0, "p99": 0.0})
+
+    def test_of_nothing_there_is_no_figure(self) -> None:
+        figures = Ages().figures()
+        self.assertEqual(set(figures), {"p50", "p99", "spread"})
+        self.assertTrue(all(map(math.isnan, figures.values())), figures)
 
 
 class SoakedTests(SynchronousTestCase):

@@ -654,6 +654,21 @@ class ShutdownTests(BroadcastTestCase):
         self.successResultOf(gone)
         self.assertTrue(peer.is_gone)
 
+    def test_who_is_joining_or_comes_later_is_refused(self) -> None:
+        self.prepared = Deferred()
+        joining, stranger = self.connect(), self.connect(b"GET")
+        self.tell(make_event("daemon_status", {"status": "STOPPING"}))
+        self.successResultOf(self.factory.close_all())
+        answer = joining.take()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 the daemon is stopping"), answer)
+        self.assertTrue(joining.is_gone)
+        self.prepared.callback(None)
+        self.assertEqual((joining.take(), self.factory.count), (b"", 0))
+        stranger.send(handshake().removeprefix(b"GET"))
+        self.assertTrue(stranger.take().startswith(b"HTTP/1.1 503 "))
+        self.assertTrue(stranger.is_gone)
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+
 
 class LogTests(BroadcastTestCase):
     """The connection log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -222,6 +223,24 @@ class DrawingTests(ConsoleCase):
         self.receive("lockout_set", reason="Account rule")
         self.assertEqual(self.terminal.moments[-1], 0.01)
         self.assertIn("LOCKED OUT", self.terminal.picture)
+
+    def test_a_mistake_in_the_clock_ends_the_program(self) -> None:
+        ended: list[str] = []
+        self.clock.crash = lambda: ended.append("the reactor")
+        self.patch(self.console._client, "connect", lambda: None)
+        self.patch(signal, "signal", lambda *_: None)
+        self.console._begin()
+        self.assertEqual(ended, [])
+
+        def look() -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.session, "look", look)
+        self.clock.advance(1)
+        self.assertEqual(ended, ["the reactor"])
+        # It is raised again when the reactor has ended.
+        self.clock.run = lambda: None
+        self.assertRaises(ZeroDivisionError, self.console._event_loop.run)
 
 
 class LastKnownTests(ConsoleCase):

@@ -34,11 +34,11 @@ class CountingStore(Store):
     fault: Exception | None = None
     publish_fault: Exception | None = None
 
-    def write(self, *arguments: Any) -> bool:
+    def write(self, *arguments: Any, **choices: Any) -> bool:
         self.writes += 1
         if self.fault:
             raise self.fault
-        return super().write(*arguments)
+        return super().write(*arguments, **choices)
 
     def publish(self) -> bool:
         self.publications += 1
@@ -217,6 +217,65 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(waiting)
         self.assertEqual(self.disk.waiting, [])
 
+    def quote(self, last: int) -> None:
+        self.apply("MarketQuote", last=last)
+        self.service.changed(only_quotes=True)
+
+    def published_quote(self) -> Any:
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        return quote.last
+
+    def test_the_copy_holds_a_quote_that_was_told_just_before(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.clock.pump([0.5] * 12)
+        for last in (2, 3):
+            # Neither due to be published nor, the second time, to be written.
+            self.quote(last)
+            self.clock.advance(0.1)
+            self.successResultOf(self.service.published())
+            self.assertEqual(self.published_quote(), last)
+        publications = self.store.publications
+        self.successResultOf(self.service.published())
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(self.store.publications, publications)
+
+    def test_a_copy_that_may_lack_quotes_is_not_the_one_that_is_waited_for(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.successResultOf(self.service.published())
+        self.clock.advance(0.1)
+        self.quote(2)
+        self.disk.is_slow = True
+        # A copy of everything else begins, less than a second after quotes were written.
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.disk.waiting), 1)
+        waiting = self.service.published()
+        self.disk.catch_up()
+        self.assertNoResult(waiting)
+        self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.assertEqual(self.published_quote(), 2)
+
+    def test_clients_that_come_at_once_among_quotes_share_a_publication(self) -> None:
+        self.clock.advance(1)
+        self.quote(0)
+        self.successResultOf(self.service.published())
+        self.disk.is_slow = True
+        publications, waiting = self.store.publications, []
+        for number in range(1, 101):
+            self.quote(number)
+            waiting.append(self.service.published())
+        while self.disk.waiting:
+            self.disk.catch_up()
+        for each in waiting:
+            self.successResultOf(each)
+        # The first had one begun; all others share the next.
+        self.assertEqual(self.store.publications - publications, 2)
+        self.assertEqual(self.published_quote(), 100)
+
     def test_a_slow_disk_delays_nobody_beyond_a_second(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
@@ -347,6 +406,38 @@ class DurableTests(ServiceTestCase):
         self.clock.pump([0.5] * 40)
         self.assertEqual(len(self.troubles) - told, 1)
 
+    def test_a_mistake_of_whoever_is_told_of_trouble_stops_nothing(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.store.fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="R1")
+        self.successResultOf(self.service.make_durable())
+        self.store.fault = None
+        self.apply("lockout_set", rule_id="R2")
+        self.successResultOf(self.service.make_durable())
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1", "R2"})
+        # That there is trouble, and that it is over.
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_a_mistake_of_whoever_is_told_delays_no_handshake(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.disk.is_slow = True
+        self.service.changed()
+        waiting = self.service.published()
+        self.clock.advance(1)
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class BeginningAndEndTests(ServiceTestCase):
     """Opening and closing."""
@@ -425,6 +516,40 @@ class BeginningAndEndTests(ServiceTestCase):
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.successResultOf(self.service.published())
+
+    def test_all_that_wait_are_told_at_the_end(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("lockout_set", rule_id="R1")
+        waiting = [self.service.make_durable(), self.service.make_durable()]
+        waiting += [self.service.published(), self.service.published()]
+        stopped = self.service.stopService()
+        self.disk.catch_up()
+        self.assertNoResult(waiting[1])
+        self.assertNoResult(waiting[2])
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(stopped)
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_after_the_stop_nobody_waits_and_no_trouble_is_told(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        waiting = self.service.make_durable()
+        told = len(self.troubles)
+        self.service.stopService()
+        self.store.fault = OSError(28, "No space left on device")
+        self.clock.advance(2)
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.successResultOf(self.service.make_durable())
+        self.clock.advance(2)
+        self.assertEqual(self.troubles[told:], [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_journal_that_cannot_be_opened_is_opened_later(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")

@@ -218,6 +218,22 @@ class CongestionTests(SlowTestCase):
         (text,) = [formatEvent(each) for each in captured if "disconnected" in formatEvent(each)]
         self.assertIn(f", {len(peer.events())} messages sent", text)
 
+    def test_at_the_stop_what_was_kept_waits_for_the_connection_and_1001_is_the_last(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        told = [lockout(number) for number in range(50)]
+        for event in told:
+            self.factory.broadcast(event)
+        self.reactor.turn()
+        held = peer.held
+        peer.protocol.say_goodbye()
+        self.assertEqual(peer.held, held)
+        self.read_all(peer)
+        self.assertEqual(peer.events()[-50:], told)
+        opcode, payload = peer.frames()[-1]
+        self.assertEqual((opcode, payload[:2]), (CLOSE, (1001).to_bytes(2, "big")))
+        self.assertEqual([opcode for opcode, _ in peer.frames()].count(CLOSE), 1)
+
     def test_a_close_frame_that_fills_the_connection_is_the_last(self) -> None:
         peer = self.connect()
         peer.socket.room = 0

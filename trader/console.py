@@ -97,8 +97,10 @@ class Console:
         self._paint()
         self._budget = DrawBudget(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
-        # Whatever goes wrong while drawing ends the program, with the terminal as it was.
+        # Whatever goes wrong in these ends the program, with the terminal as it was: a screen that looks
+        # alive and is not would be worse.
         self._draw = self._event_loop.handle_exit(self._draw_now, enable_idle=False)
+        self._tick = self._event_loop.handle_exit(self._tick_now, enable_idle=False)
 
     def run(self) -> None:
         """Show the screen until the trader quits."""
@@ -148,7 +150,7 @@ class Console:
             self._terminal.write("\a")
             self._terminal.flush()
 
-    def _tick(self) -> None:
+    def _tick_now(self) -> None:
         self._session.look()
         # Ages and countdowns change by themselves.
         self._view_changed(important=False)

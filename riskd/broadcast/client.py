@@ -17,6 +17,7 @@ from riskd.broadcast.counters import Cut
 from riskd.broadcast.door import (
     BAD_REQUEST,
     FORBIDDEN,
+    STOPPING,
     UNAVAILABLE,
     UPGRADE_REQUIRED,
     may_become_handshake,
@@ -176,8 +177,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
                 if self._owed_pong is not None:
                     self.sendPong(self._owed_pong)
                     self._owed_pong = None
-        if self._is_leaving and self._backlog is None:
-            self.sendCloseFrame(_GOING_AWAY, b"the daemon is stopping")
+        if self._is_leaving and self._backlog is None and self.state == self.STATE_OPEN:
+            self.sendCloseFrame(_GOING_AWAY, STOPPING.encode())
 
     def _send_kept(self, backlog: Backlog) -> bool:
         frames = backlog.take(MAX_BATCH_BYTES)

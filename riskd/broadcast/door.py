@@ -14,6 +14,9 @@ NOT_FOUND: Final = 404
 UPGRADE_REQUIRED: Final = 426
 UNAVAILABLE: Final = 503
 
+STOPPING: Final = "the daemon is stopping"
+"""What those are told who come when it is too late, or are still there."""
+
 _MAX_HANDSHAKE_BYTES: Final = 16 * 1024
 _MAX_HANDSHAKE_LINES: Final = 200
 _REQUEST_START: Final = re.compile(rb"[A-Z]{1,16}( .*)?", re.DOTALL)

@@ -14,7 +14,7 @@ from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
 from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.counters import Cut, Statistics
-from riskd.broadcast.door import UNAVAILABLE, Door
+from riskd.broadcast.door import STOPPING, UNAVAILABLE, Door
 from riskd.broadcast.eager import sender
 from riskd.broadcast.frames import Frame, in_batches
 from riskd.broadcast.heartbeat import Heartbeat
@@ -78,6 +78,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         self._behind: dict[ConsoleProtocol, None] = {}
         self.messages_sent = 0
         self._heartbeat = Heartbeat(reactor)
+        self._is_closing = False
         self._unsent: list[Frame] = []
         self._flushing: IDelayedCall | None = None
         self.setProtocolOptions(
@@ -119,8 +120,10 @@ class BroadcastServerFactory(WebSocketServerFactory):
         So it misses nothing: what was told before is in the state file, what is told from now on it
         gets as soon as it is in.
 
-        :raises ConnectionDeny: there are too many.
+        :raises ConnectionDeny: there are too many, or the daemon stops.
         """
+        if self._is_closing:
+            raise ConnectionDeny(UNAVAILABLE, STOPPING)
         if len(self._clients) + len(self._joining) >= self._max_clients:
             raise ConnectionDeny(UNAVAILABLE, "too many clients")
         # What is still to be sent was told before.
@@ -209,13 +212,20 @@ class BroadcastServerFactory(WebSocketServerFactory):
             client.keep(frames)
 
     def close_all(self) -> Deferred[None]:
-        """Say 1001 to every client; fire when all are gone, after two seconds at the latest."""
+        """Say 1001 to every client; fire when all are gone, after two seconds at the latest.
+
+        Who is not in yet is refused with 503, now and later.
+        """
+        self._is_closing = True
         self.flush()
-        leaving = tuple(self._clients)
-        for client in leaving:
-            client.say_goodbye()
+        joining, clients = tuple(self._joining), tuple(self._clients)
+        leaving = joining + clients
         gone = DeferredList([client.is_closed for client in leaving])
         late = self.clock.callLater(CLOSING_SECONDS, _abort, leaving)
+        for client in joining:
+            client.failHandshake(STOPPING, UNAVAILABLE)
+        for client in clients:
+            client.say_goodbye()
 
         def all_gone(_results: object) -> None:
             if late.active():

@@ -101,6 +101,7 @@ class JournalService(Service):
         self._found: Callable[[Recovery], None] = lambda _recovery: None
         self._trouble = ""
         self._is_ready = False
+        self._is_stopped = False
         self._is_recovered = False
         self._is_busy = False
         self._is_unpublished = True
@@ -109,6 +110,8 @@ class JournalService(Service):
         self._write_waiters: list[Deferred[None]] = []
         self._publish_waiters: list[Deferred[None]] = []
         self._publishing_for: list[Deferred[None]] | None = None
+        # Whether the copy that is being made may lack quotes that were told before.
+        self._leaves_quotes = False
         self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
@@ -167,8 +170,10 @@ class JournalService(Service):
         """Write the states now; fire when they are on the disk, or when they cannot be written now.
 
         What could not be written is trouble, is reported as such, and is tried again; so is a disk that
-        does not answer.
+        does not answer.  After the stop there is nothing to wait for.
         """
+        if self._is_stopped:
+            return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._write_waiters.append(waiter)
         late = self._clock.callLater(WRITE_SECONDS, self._tell, _TOO_SLOW)
@@ -185,9 +190,10 @@ class JournalService(Service):
     def published(self) -> Deferred[None]:
         """Fire when the published copy holds all that was broadcast before this call.
 
-        Quotes may be up to five seconds behind.  Whatever happens, it fires within a second.
+        Quotes that are not due by themselves are published for it.  Whatever happens, it fires within a
+        second.
         """
-        is_due = self._is_due_to_publish()
+        is_due = self._has_new_quotes or self._leaves_quotes or self._is_due_to_publish()
         if not self.running or (not is_due and self._publishing_for is None):
             return succeed(None)
         waiter: Deferred[None] = Deferred()
@@ -209,12 +215,20 @@ class JournalService(Service):
     def stopService(self) -> Deferred[None]:
         """Write and publish the last word, and let go of the journal."""
         super().stopService()
+        self._is_stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         # What is under way was asked of the thread before, so this comes after it.
-        done = self._work(publish=True)
+        done = self._work(publish=True, all_quotes=True)
+        done.addCallback(lambda _: self._let_go_of_waiters())
         done.addCallback(lambda _: self._thread.run(self._store.close))
         return done.addCallback(lambda _: self._thread.stop())
+
+    def _let_go_of_waiters(self) -> None:
+        """Fire all that still wait: what they wait for was in the last word, and there is no other."""
+        waiters = self._write_waiters + self._publish_waiters
+        self._write_waiters, self._publish_waiters = [], []
+        _fire(waiters)
 
     def _is_due_to_publish(self) -> bool:
         if self._is_unpublished or self._published_at is None:
@@ -239,14 +253,16 @@ class JournalService(Service):
         publishers: list[Deferred[None]] = []
         # Who only waits for the disk need not wait for a copy that nobody waits for; who waits for a
         # copy gets one, even if the one just made has put off when the next is due.
-        publish = bool(self._publish_waiters) or (not writers and self._is_due_to_publish())
+        is_waited_for = bool(self._publish_waiters)
+        publish = is_waited_for or (not writers and self._is_due_to_publish())
         if publish:
             publishers, self._publish_waiters = self._publish_waiters, []
             self._publishing_for = publishers
+            self._leaves_quotes = not is_waited_for
             self._is_unpublished = self._has_new_quotes = False
 
         def finish(is_written: bool) -> None:
-            self._is_busy = False
+            self._is_busy = self._leaves_quotes = False
             self._publishing_for = None
             if is_written or not self.running:
                 _fire(writers + publishers)
@@ -260,10 +276,12 @@ class JournalService(Service):
             elif self._has_new_quotes:
                 self._work_within(QUOTES_WRITTEN_EVERY)
 
-        self._work(publish=publish).addCallback(finish)
+        self._work(publish=publish, all_quotes=is_waited_for).addCallback(finish)
 
-    def _work(self, *, publish: bool) -> Deferred[bool]:
+    def _work(self, *, publish: bool, all_quotes: bool) -> Deferred[bool]:
         """Write, and publish if asked; a journal that is not open is opened instead.
+
+        Of quotes that were written less than a second ago, new ones are written only with ``all_quotes``.
 
         Trouble is reported, not raised.  Fires with whether there is no more to wait for: after the
         journal was opened there is still all to be written.
@@ -277,7 +295,7 @@ class JournalService(Service):
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
-                self._store.write(states, self._gateway_name, now)
+                self._store.write(states, self._gateway_name, now, all_quotes=all_quotes)
                 return publish and self._store.publish()
             return False
 
@@ -324,7 +342,12 @@ class JournalService(Service):
             self._trouble = trouble
             if trouble:
                 _log.error("{trouble}", trouble=trouble)
-            self._report(trouble)
+            if self._is_stopped:
+                return
+            try:
+                self._report(trouble)
+            except Exception:  # noqa: BLE001  # whoever is told must not keep the journal from going on
+                _log.failure("telling of the journal's trouble: {trouble!r}", trouble=trouble)
 
 
 def _fire(waiters: Iterable[Deferred[None]]) -> None:

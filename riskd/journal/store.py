@@ -130,16 +130,23 @@ class Store:
         """
         return read_published(self._directory)
 
-    def write(self, states: Iterable[AccountState], gateway_name: str, now: datetime) -> bool:
+    def write(
+        self,
+        states: Iterable[AccountState],
+        gateway_name: str,
+        now: datetime,
+        *,
+        all_quotes: bool = False,
+    ) -> bool:
         """Make the journal say ``states``; when this returns it is on the disk.
 
-        Quotes are written once a second at the most.
+        Quotes are written once a second at the most, if not ``all_quotes`` are asked for.
 
         :returns: whether anything was different.
         :raises sqlite3.Error: it could not be written; then nothing of it was.
         """
         states = list(states)
-        takes_quotes = not self._has_fresh_quotes(now)
+        takes_quotes = all_quotes or not self._has_fresh_quotes(now)
         self.has_all_quotes = takes_quotes or all(
             state.quotes == self._known(state).quotes for state in states
         )

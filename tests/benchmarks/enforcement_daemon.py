@@ -214,8 +214,6 @@ def main(*, with_journal: bool, breaches: int) -> None:
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
         clients = pipeline._broadcast.__self__
-        # These clients answer no pings.
-        clients.setProtocolOptions(autoPingInterval=0)
 
         async def begin() -> None:
             await pipeline.in_step

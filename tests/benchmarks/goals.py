@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
@@ -54,13 +55,21 @@ RATIOS: Final = (
 
 def median(results: Results, load: str, peer: str, figure: str) -> float:
     """Return the median of all repeats."""
-    return statistics.median(each[figure] for each in results[load][peer])
+    return _median(each[figure] for each in results[load][peer])
 
 
 def paired_ratio(results: Results, load: str, figure: str, one: str, other: str) -> float:
-    """Return the median of the ratios of each repeat: drift of the machine cancels out."""
+    """Return the median of the ratios of each repeat: drift of the machine cancels out.
+
+    It is NaN, which reaches no goal, if either had nothing to measure in any of them.
+    """
     pairs = zip(results[load][one], results[load][other], strict=True)
-    return statistics.median(first[figure] / second[figure] for first, second in pairs)
+    return _median(first[figure] / second[figure] for first, second in pairs)
+
+
+def _median(values: Iterable[float]) -> float:
+    values = list(values)
+    return math.nan if any(map(math.isnan, values)) else statistics.median(values)
 
 
 def print_ratios(results: Results) -> None:
@@ -72,6 +81,15 @@ def print_ratios(results: Results) -> None:
             sign = ">=" if goal.figure == RATE else "<="
             name = f"{goal.peer}, {goal.figure}"
             print_goal(f"{name:32}{goal.load:14}", ratio, sign, goal.limit, goal.is_met(ratio))
+
+
+def print_completeness(results: Results) -> None:
+    """Print for each load what riskd delivered of its events in its worst repeat; all is the goal."""
+    for load, peers in results.items():
+        repeats = peers.get(RISKD, ())
+        if repeats and COMPLETE in repeats[0]:
+            least = min(each[COMPLETE] for each in repeats)
+            print_goal(f"{'delivered':32}{load:14}", least, ">=", 1.0, least >= 1)
 
 
 def print_goal(name: str, value: float, sign: str, limit: float, is_met: bool) -> None:

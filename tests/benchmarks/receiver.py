@@ -7,6 +7,7 @@ server pays for waking it up.
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -76,7 +77,10 @@ class Ages:
         self._noted.append((now, frames))
 
     def figures(self) -> dict[str, float]:
-        """Return percentiles of the ages and the median, over all events, of first to last, in milliseconds."""
+        """Return percentiles of the ages and the median, over all events, of first to last, in milliseconds.
+
+        They are NaN when nothing was noted.
+        """
         ages: list[float] = []
         received: dict[int, list[int]] = {}
         for now, frames in self._noted:
@@ -84,14 +88,14 @@ class Ages:
                 ages.append(age(stamp, now) / 1000)
                 received.setdefault(stamp, [now, now])[1] = now
         spreads = sorted((last - first) / 1e6 for first, last in received.values())
-        middle = spreads[len(spreads) // 2] if spreads else 0.0
+        middle = spreads[len(spreads) // 2] if spreads else math.nan
         return {**percentiles(ages), "spread": middle}
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """Return the median and the 99th percentile."""
+    """Return the median and the 99th percentile; of nothing, NaN."""
     if not values:
-        return {"p50": 0.0, "p99": 0.0}
+        return {"p50": math.nan, "p99": math.nan}
     ordered = sorted(values)
     return {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]}
 
