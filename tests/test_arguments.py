@@ -58,6 +58,11 @@ class ArgumentsCase(SynchronousTestCase):
 class ArgumentTests(ArgumentsCase):
     """What can be said on the command line."""
 
+    def test_what_the_terminal_has_no_letters_for_is_not_drawn(self) -> None:
+        latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        self.patch(sys, "stdout", latin)
+        self.assertTrue(parse_options(["123"]).is_ascii)
+
     def test_an_account_is_enough(self) -> None:
         options = parse_options(["123"])
         self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))

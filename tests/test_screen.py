@@ -687,7 +687,7 @@ class ProtectionTests(ScreenCase):
         self.assertEqual(self.protection(), "stop -")
         self.assertEqual(self.style_of("stop -"), "dim")
         self.stop(1, size=2)
-        self.assertEqual(self.protection(), "stop 2")
+        self.assertEqual(self.protection(), "STOP 2/3")
 
     def test_a_stop_of_its_size_protects_it(self) -> None:
         self.stop(1)
@@ -695,7 +695,7 @@ class ProtectionTests(ScreenCase):
 
     def test_stops_add_up_and_too_few_are_counted(self) -> None:
         self.stop(1, size=2)
-        self.assertEqual(self.protection(), "stop 2")
+        self.assertEqual(self.protection(), "STOP 2/3")
         self.stop(2, size=1, type=4, limitPrice=20980)
         self.assertEqual(self.protection(), "stop")
 

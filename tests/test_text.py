@@ -9,7 +9,17 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.text import UNKNOWN, age, clock, countdown, money, price, printable, sentence
+from trader.text import (
+    UNKNOWN,
+    age,
+    can_be_drawn,
+    clock,
+    countdown,
+    money,
+    price,
+    printable,
+    sentence,
+)
 from trader.widgets.markup import Markup, length, row, signed_style, spread
 
 
@@ -187,6 +197,16 @@ class RowTests(SynchronousTestCase):
             for text in ("", "x", "a very long text indeed")
         ]
         self.assertEqual({length(cells) for cells in rows}, {29})
+
+
+class EncodingTests(SynchronousTestCase):
+    """What a terminal can be sent."""
+
+    def test_what_is_drawn_takes_an_encoding_that_has_it(self) -> None:
+        for encoding, expected in (
+            ("utf-8", True), ("gb18030", True), ("latin-1", False), ("ascii", False), (None, True),
+        ):  # fmt: skip
+            self.assertEqual(can_be_drawn(encoding), expected, encoding)
 
 
 class SpreadTests(SynchronousTestCase):

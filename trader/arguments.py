@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from trader.settings import (
     default_file,
     read_settings,
 )
+from trader.text import can_be_drawn
 
 _ACCOUNT_IDS_END: Final = 2**63
 
@@ -69,7 +71,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         output=given.output,
         theme=ThemeName.MONO.value if is_mono else given.theme or settings.theme.value,
         settings=settings,
-        is_ascii=given.ascii or settings.ascii,
+        is_ascii=given.ascii or settings.ascii or not can_be_drawn(sys.stdout.encoding),
     )
 
 

@@ -97,6 +97,15 @@ _PLAIN_LETTERS: Final = str.maketrans(
 )  # fmt: skip
 
 
+def can_be_drawn(encoding: str | None) -> bool:
+    """Tell whether a terminal of this encoding has the letters that are drawn; older ones know no lines."""
+    try:
+        "".join(map(chr, _PLAIN_LETTERS)).encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def ascii_only(text: str) -> str:
     """Return ``text`` as :func:`printable` does, with an ASCII letter for every other one."""
     if text.isascii():

@@ -118,11 +118,12 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
         and order.type in (OrderType.STOP, OrderType.STOP_LIMIT)
     )
     if stopped >= position.size:
-        return ("dim", "stop", 7)
+        return ("dim", "stop", 9)
     if not stopped and view.seen_since is not None:
         # One that was placed before the connection was made has not been heard of.
-        return ("dim", f"stop {UNKNOWN}", 7)
-    return (shade(view, "loss"), "NO STOP" if not stopped else f"stop {stopped}", 7)
+        return ("dim", f"stop {UNKNOWN}", 9)
+    partly = f"STOP {stopped}/{position.size}"
+    return (shade(view, "loss"), partly if stopped else "NO STOP", 9)
 
 
 def orders(view: View, now: datetime, width: int) -> list[Markup]:
