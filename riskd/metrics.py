@@ -210,9 +210,11 @@ class MetricsResource(Resource):
         """Answer once a connection: one that asked again and again would keep the daemon busy."""
         request.setHeader("Connection", "close")
         request.channel.persistent = False
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method != b"GET":
             request.setResponseCode(_METHOD_NOT_ALLOWED)
-            return b"There is only something to be had here.\n"
+            request.setHeader("Allow", "GET")
+            # Twisted writes a line for each HEAD that is answered with more.
+            return b""
         answer: bytes | int = super().render(request)
         return answer
 

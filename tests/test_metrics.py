@@ -101,6 +101,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertFalse(transport.connected)
         self.assertEqual(logged, [])
 
+    def test_there_is_only_get(self) -> None:
+        for host in (HOST, "evil.example"):
+            asked = f"HEAD /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            with capturedLogs() as logged:
+                transport = connect(self.site, PORT, asked)
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 405"))
+            self.assertEqual(logged, [])
+
     def test_nothing_is_kept_of_a_body(self) -> None:
         kept: list[object] = []
         self.patch(tempfile, "TemporaryFile", lambda *_: kept.append(None))
