@@ -183,7 +183,9 @@ def position(
         size=size,
         average_price=_short(average),
         created_at=read.time("creationTimestamp"),
-        updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
+        updated_at=read.time(
+            "updateTimestamp", _no_earlier_than(last.updated_at if last else None, received)
+        ),
     )
 
 
@@ -207,7 +209,9 @@ def order(payload: Payload, last: GatewayUserOrder | None, received: datetime) -
         stop_price=stop_price,
         state=read.choice("status", ORDER_STATES),
         created_at=read.time("creationTimestamp"),
-        updated_at=read.time("updateTimestamp", _no_earlier_than(last, received)),
+        updated_at=read.time(
+            "updateTimestamp", _no_earlier_than(last.updated_at if last else None, received)
+        ),
     )
 
 
@@ -225,14 +229,12 @@ def order_detail(payload: Payload) -> OrderDetail:
     )
 
 
-def _no_earlier_than(
-    last: GatewayUserPosition | GatewayUserOrder | None, received: datetime
-) -> datetime:
+def _no_earlier_than(last: datetime | None, received: datetime) -> datetime:
     """Return the time to give to what came without one.
 
     What comes later is newer, also when the clock was set back in between.
     """
-    return received if last is None else max(received, last.updated_at)
+    return received if last is None else max(received, last)
 
 
 def has_known_type(payload: Payload) -> bool:
@@ -328,10 +330,8 @@ def _time_of_update(
     payload: Payload, known: MarketQuote | _Prices, received: datetime
 ) -> datetime:
     """Return the time of a quote that has none of its own."""
-    if isinstance(known, MarketQuote):
-        # What comes later is newer, also when the clock was set back in between.
-        received = max(received, known.timestamp)
-    return _Reader("GatewayQuote", payload).time("lastUpdated", received)
+    last = known.timestamp if isinstance(known, MarketQuote) else None
+    return _Reader("GatewayQuote", payload).time("lastUpdated", _no_earlier_than(last, received))
 
 
 def _plain(price: Decimal | None) -> Decimal | None:
