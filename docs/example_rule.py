@@ -9,8 +9,8 @@ from itertools import takewhile
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides
 
-from riskd.account import AccountState
-from riskd.events import GatewayUserTrade
+from riskd.model.account import AccountState
+from riskd.model.events import GatewayUserTrade
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Occasion, Rule, Verdict
 from riskd.rules.settings import RuleSettings, Seconds, Trades
 

@@ -32,14 +32,14 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd.config import PRACTICE_ACCOUNTS, Settings
-from riskd.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
-from riskd.journal.directory import StateDirectory
-from riskd.launch import Signals, utc_now
-from riskd.loopback import listen
-from riskd.pipeline import Pipeline
+from riskd.app.launch import Signals, utc_now
+from riskd.app.tap import assemble
+from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
+from riskd.engine.service import Pipeline
+from riskd.host.loopback import listen
+from riskd.journal.state_directory import StateDirectory
+from riskd.model.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
 from riskd.practice.gateway import PracticeGateway
-from riskd.tap import assemble
 
 SAMPLE_ACCOUNT: Final = 123
 

@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 import websocket
 
-from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
-from tests.hurried_daemon import plain
-from trader.session import Session
+from tests.support.hurried_daemon import plain
+from trader.model.session import Session
 
 DEADLINE_SECONDS = 15
 _DURABLE = ("lockout_set", "enforcement_action", "GatewayUserTrade")
@@ -34,7 +34,7 @@ class Victim:
 
     def __init__(self, state: Path, log: Any) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hurried_daemon", "0", str(state)],
+            [sys.executable, "-m", "tests.support.hurried_daemon", "0", str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

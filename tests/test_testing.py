@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.events import EVENT_TYPES, EventError, UnknownEventTypeError, decode, encode
+from riskd.model.events import EVENT_TYPES, EventError, UnknownEventTypeError, decode, encode
 from riskd.testing import DaemonHarness, make_event
 
 

@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from txaio.tx import make_logger
 
-from riskd.events import (
+from riskd.model.events import (
     Envelope,
     Event,
     EventError,

@@ -13,8 +13,8 @@ from txaio.tx import make_logger
 from zope.interface import implementer
 
 from riskd.broadcast.backlog import Backlog
-from riskd.broadcast.counters import Cut
-from riskd.broadcast.door import (
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
+from riskd.broadcast.handshake import (
     BAD_REQUEST,
     FORBIDDEN,
     STOPPING,
@@ -22,8 +22,8 @@ from riskd.broadcast.door import (
     UPGRADE_REQUIRED,
     may_become_handshake,
 )
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
 from riskd.broadcast.heartbeat import KEEPALIVE_SECONDS
+from riskd.broadcast.statistics import Cut
 
 if TYPE_CHECKING:
     from riskd.broadcast.server import BroadcastServerFactory

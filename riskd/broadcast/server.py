@@ -13,12 +13,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
 from riskd.broadcast.connection_log import ConnectionLog
-from riskd.broadcast.counters import Cut, Statistics
-from riskd.broadcast.door import STOPPING, UNAVAILABLE, Door
 from riskd.broadcast.eager import sender
 from riskd.broadcast.frames import Frame, in_batches
+from riskd.broadcast.handshake import STOPPING, UNAVAILABLE, Door
 from riskd.broadcast.heartbeat import Heartbeat
-from riskd.events import Event, MarketQuote, encode
+from riskd.broadcast.statistics import Cut, Statistics
+from riskd.model.events import Event, MarketQuote, encode
 
 DEFAULT_MAX_CLIENTS: Final = 1000
 

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 
-from riskd.broadcast.door import in_url
 from riskd.broadcast.eager import EagerPort
+from riskd.broadcast.handshake import in_url
 from riskd.broadcast.server import BroadcastServerFactory
 
 _MAX_KERNEL_BYTES: Final = 16 * 1024

@@ -1,6 +1,6 @@
 """The gateway's own numbers, as its API documents them.
 
-They differ from the wire's (:mod:`riskd.events`): here a limit order is 1 and a buy is 0.
+They differ from the wire's (:mod:`riskd.model.events`): here a limit order is 1 and a buy is 0.
 """
 
 from __future__ import annotations

@@ -15,9 +15,16 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from riskd.account import Charge, OrderDetail, Touch
-from riskd.contracts import Contract
-from riskd.events import (
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+    GatewayPositionType,
+)
+from riskd.gateway.interface import Payload
+from riskd.model.account import Charge, OrderDetail, Touch
+from riskd.model.contracts import Contract
+from riskd.model.events import (
     ContractId,
     EventError,
     GatewayUserOrder,
@@ -30,14 +37,7 @@ from riskd.events import (
     PositionType,
     plain_number,
 )
-from riskd.gateway.enums import (
-    GatewayOrderSide,
-    GatewayOrderStatus,
-    GatewayOrderType,
-    GatewayPositionType,
-)
-from riskd.gateway.interface import Payload
-from riskd.money import ZERO
+from riskd.model.money import ZERO
 
 ORDER_TYPES: Final[dict[int, OrderType]] = {
     GatewayOrderType.LIMIT: OrderType.LIMIT,

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from riskd.account import AccountState
-from riskd.contracts import Contract
-from riskd.events import encode_data
 from riskd.journal.schema import as_stamp
+from riskd.model.account import AccountState
+from riskd.model.contracts import Contract
+from riskd.model.events import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
 """A statement of SQL, and the values in it."""

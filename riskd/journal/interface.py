@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from riskd.account import AccountState
     from riskd.journal.store import Recovery
+    from riskd.model.account import AccountState
 
 
 class IJournal(Interface):

@@ -18,10 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from riskd.account import AccountState, Charge, Flattening, Limit, RiskState
-from riskd.contracts import Contract
-from riskd.events import DaemonStatus, EnforcementAction, LockoutSet, decode_data
-from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.schema import (
     MIGRATIONS,
     TABLES,
@@ -32,6 +29,9 @@ from riskd.journal.schema import (
     check_version,
     upgrade,
 )
+from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
+from riskd.model.contracts import Contract
+from riskd.model.events import DaemonStatus, EnforcementAction, LockoutSet, decode_data
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
 """What reading a damaged file may raise."""

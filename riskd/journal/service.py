@@ -22,10 +22,10 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from riskd.account import AccountState
 from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError
 from riskd.journal.store import Recovery, Store
+from riskd.model.account import AccountState
 
 WRITE_BEHIND_SECONDS: Final = 0.5
 """How long a change may wait for others before it is written and published."""

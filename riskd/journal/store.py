@@ -16,10 +16,8 @@ from typing import Final
 
 import msgspec
 
-from riskd.account import AccountState, Flattening, RiskState
-from riskd.events import LockoutSet, encode_data
 from riskd.journal.differences import Statement, differences
-from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME
+from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
@@ -38,6 +36,8 @@ from riskd.journal.schema import (
     check_version,
     migrate,
 )
+from riskd.model.account import AccountState, Flattening, RiskState
+from riskd.model.events import LockoutSet, encode_data
 
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of a lock that stands in for locks which a damaged journal may have held."""

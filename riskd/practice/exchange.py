@@ -23,10 +23,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from riskd.contracts import PRODUCTS, Contract
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
 from riskd.gateway.interface import GatewayRefusedError, Payload
-from riskd.money import ZERO, is_on_tick, to_cents
+from riskd.model.contracts import PRODUCTS, Contract
+from riskd.model.money import ZERO, is_on_tick, to_cents
 from riskd.practice.records import (
     Account,
     Order,

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from riskd.contracts import Contract
+from riskd.config.faults import NO_FAULTS, Faults
 from riskd.gateway.interface import (
     GatewayRefusedError,
     GatewayUnansweredError,
@@ -26,9 +26,10 @@ from riskd.gateway.interface import (
     IGatewayListener,
     Payload,
 )
-from riskd.money import is_on_tick
+from riskd.model.contracts import Contract
+from riskd.model.money import is_on_tick
 from riskd.practice.exchange import Exchange, Message, Quote
-from riskd.practice.faults import NO_FAULTS, Dice, Fate, Faults
+from riskd.practice.faults import Dice, Fate
 from riskd.practice.ledger import Ledger, Note, last_prices
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.traders import Cancel, Place, Trader, Wish

@@ -12,8 +12,8 @@ from decimal import Decimal
 from random import Random
 from typing import Final, NamedTuple
 
-from riskd.contracts import PRODUCTS, Contract, known_contract
-from riskd.money import round_down_to_tick
+from riskd.model.contracts import PRODUCTS, Contract, known_contract
+from riskd.model.money import round_down_to_tick
 from riskd.practice.exchange import Quote
 
 STEP_SECONDS: Final = 0.25

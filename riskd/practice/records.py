@@ -10,7 +10,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, Self
 
-from riskd.contracts import Contract
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -18,6 +17,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.model.contracts import Contract
 
 STARTING_BALANCE: Final = Decimal("50000.00")
 

@@ -16,7 +16,6 @@ from decimal import Decimal
 from random import Random
 from typing import Final, NamedTuple
 
-from riskd.contracts import Contract
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -24,7 +23,8 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
-from riskd.money import round_down_to_tick
+from riskd.model.contracts import Contract
+from riskd.model.money import round_down_to_tick
 from riskd.practice.exchange import Quote
 
 # Counted in steps of the market, four a second.

@@ -14,11 +14,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from riskd.config import Settings
-from riskd.events import EnforcementAction, Event, EventError, decode
+from riskd.config.settings import Settings
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
-from riskd.recording.book import Book
-from riskd.recording.lines import (
+from riskd.model.events import EnforcementAction, Event, EventError, decode
+from riskd.recording.format import (
     Answered,
     Came,
     CopyRead,
@@ -40,8 +39,9 @@ from riskd.recording.lines import (
     asked_in,
     told_in,
 )
-from riskd.recording.player import perform, recorded_settings
-from riskd.recording.stage import Stage
+from riskd.recording.recorded_broker import Book
+from riskd.recording.replay import perform, recorded_settings
+from riskd.recording.sandbox import Stage
 from riskd.rules.interface import IRule
 
 _HAPPENED: Final = (

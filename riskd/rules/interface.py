@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 from zope.interface import Attribute, Interface, implementer
 
-from riskd.account import AccountState
-from riskd.events import EventData, OrderSide
-from riskd.lockouts import Lock as Lock  # noqa: PLC0414  # whoever writes a rule finds it here
+from riskd.model.account import AccountState
+from riskd.model.events import EventData, OrderSide
+from riskd.model.lockouts import Lock as Lock  # noqa: PLC0414  # whoever writes a rule finds it here
 
 
 class Kind(StrEnum):

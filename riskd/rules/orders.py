@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from riskd.account import AccountState
-from riskd.events import GatewayUserOrder, GatewayUserPosition
+from riskd.model.account import AccountState
+from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.rules.interface import Occasion
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from riskd.account import AccountState
-from riskd.events import GatewayUserPosition, PositionType
+from riskd.model.account import AccountState
+from riskd.model.events import GatewayUserPosition, PositionType
 
 
 def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:

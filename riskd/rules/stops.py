@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from riskd.account import AccountState, OrderDetail
-from riskd.events import GatewayUserOrder, GatewayUserPosition, OrderType
-from riskd.lockouts import is_exit
+from riskd.model.account import AccountState, OrderDetail
+from riskd.model.events import GatewayUserOrder, GatewayUserPosition, OrderType
+from riskd.model.lockouts import is_exit
 
 _STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _NO_DETAIL: Final = OrderDetail()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from tests.benchmarks.workload import BACKLOG, Measured, Progress, say, text
-from tests.websocket_frames import TEXT, handshake_answer, server_frame
+from tests.support.websocket_frames import TEXT, handshake_answer, server_frame
 
 
 class Bare:

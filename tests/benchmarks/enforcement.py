@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from tests.benchmarks.enforcement_daemon import CLIENTS
-from tests.websocket_frames import handshake
+from tests.support.websocket_frames import handshake
 
 SILENT_CLIENTS = 20
 MAX_BREACHES = 400

@@ -19,15 +19,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
-from riskd import tap
-from riskd.config import read
+from riskd.app import tap
+from riskd.config.settings import read
+from riskd.engine.service import Pipeline
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import IGatewayListener, Payload
-from riskd.journal.directory import StateDirectory
-from riskd.loopback import listen
-from riskd.pipeline import Pipeline
+from riskd.host.loopback import listen
+from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
-from riskd.rules.table import RULES
+from riskd.rules.registry import RULES
 from tests.benchmarks import journal_daemon
 
 QUOTES_A_SECOND = 1_000

@@ -18,15 +18,15 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall, deferLater
 
-from riskd import tap
-from riskd.account import AccountState
-from riskd.config import PRACTICE_ACCOUNTS, Settings
-from riskd.events import GatewayUserPosition, MarketQuote, PositionType
-from riskd.journal.directory import StateDirectory
+from riskd.app import tap
+from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
+from riskd.engine.account import AccountKeeper
+from riskd.host.loopback import listen
 from riskd.journal.service import JournalService
+from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Recovery
-from riskd.keeper import AccountKeeper
-from riskd.loopback import listen
+from riskd.model.account import AccountState
+from riskd.model.events import GatewayUserPosition, MarketQuote, PositionType
 from riskd.practice.gateway import PracticeGateway
 
 EVENTS_A_SECOND = 60

@@ -20,14 +20,16 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.benchmarks.workload import (
-    FRAME_LENGTH,
-    Progress,
-    age,
-    raise_descriptor_limit,
-    say,
+from tests.benchmarks.workload import FRAME_LENGTH, Progress, age, raise_descriptor_limit, say
+from tests.support.websocket_frames import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    handshake,
+    server_frame,
 )
-from tests.websocket_frames import CLOSE, PING, PONG, TEXT, client_frame, handshake, server_frame
 
 _CHUNK: Final = 256 * 1024
 _HANDSHAKES_AT_ONCE: Final = 200

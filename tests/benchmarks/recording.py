@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from riskd.events import encode
+from riskd.engine.service import Pipeline
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
-from riskd.pipeline import Pipeline
-from riskd.recording.lines import Recording
-from riskd.recording.player import replay
+from riskd.model.events import encode
+from riskd.recording.format import Recording
+from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
-from tests.practice_daemon import CATALOGUE
-from tests.recorded_daemon import EventualDisk, RecordedDaemon, settings_of
+from tests.support.practice_daemon import CATALOGUE
+from tests.support.recorded_daemon import EventualDisk, RecordedDaemon, settings_of
 
-CONFIG = (importlib.resources.files("riskd.practice") / "default.toml").read_text()
+CONFIG = (importlib.resources.files("riskd.config") / "practice.toml").read_text()
 EVENTS_PER_SECOND = 60
 
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from tests.replay_help import Decided, Replay, recording, settings
+from tests.support.replay import Decided, Replay, recording, settings
 
 DAYS = 250
 

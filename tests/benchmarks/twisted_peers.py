@@ -15,14 +15,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd import tap
+from riskd.app import tap
+from riskd.app.launch import spare_the_program
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config import read
-from riskd.events import Event
+from riskd.config.settings import read
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
-from riskd.journal.directory import StateDirectory
-from riskd.launch import spare_the_program
-from riskd.loopback import listen
+from riskd.host.loopback import listen
+from riskd.journal.state_directory import StateDirectory
+from riskd.model.events import Event
 from riskd.practice.gateway import PracticeGateway
 from tests.benchmarks.workload import (
     ACCOUNT,

@@ -22,8 +22,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from riskd.events import Event, MarketQuote, encode
-from tests.websocket_frames import TEXT, server_frame
+from riskd.model.events import Event, MarketQuote, encode
+from tests.support.websocket_frames import TEXT, server_frame
 
 ACCOUNT: Final = 123
 CONTRACT: Final = "CON.F.US.MNQ.Z26"

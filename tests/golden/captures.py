@@ -13,8 +13,8 @@ import urwid
 
 from tests.golden.replay import STATES, Replay
 from tests.golden.svg import svg
-from trader.widgets.pages import PAGES
-from trader.widgets.palette import MONO, THEMES
+from trader.ui.pages import PAGES
+from trader.ui.palette import MONO, THEMES
 
 SCREENS: Final = Path(__file__).parent / "screens"
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"

@@ -20,15 +20,15 @@ from typing import Any, Final
 import msgspec
 import urwid
 
-from riskd.account import AccountState, Limit, apply
-from riskd.events import encode, open_envelope
 from riskd.journal.reader import Snapshot, StateFileError
+from riskd.model.account import AccountState, Limit, apply
+from riskd.model.events import encode, open_envelope
 from riskd.testing import make_event
-from trader.console import KEYS
-from trader.look import Look
-from trader.session import Session
-from trader.widgets.markup import Markup
-from trader.widgets.screen import Screen, compose
+from trader.cli.console import KEYS
+from trader.model.look import Look
+from trader.model.session import Session
+from trader.ui.markup import Markup
+from trader.ui.screen import Screen, compose
 
 BEGIN: Final = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 STATES: Final = Path(__file__).parent / "states"

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import urwid
 
-from trader.widgets.palette import PaletteEntry
+from trader.ui.palette import PaletteEntry
 
 _WIDTH: Final = 8.4
 _HEIGHT: Final = 17

@@ -20,9 +20,9 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 
-from riskd.events import Event, GatewayUserTrade, MarketQuote
-from riskd.launch import Signals
-from riskd.pipeline import Pipeline
+from riskd.app.launch import Signals
+from riskd.engine.service import Pipeline
+from riskd.model.events import Event, GatewayUserTrade, MarketQuote
 from riskd.testing import start_still_daemon
 
 CONTRACTS = 10

@@ -19,10 +19,10 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from riskd.config.faults import Faults
 from riskd.gateway.exact_json import decode_json, encode_json
-from riskd.practice.face.web import practice_face
-from riskd.practice.faults import Faults
 from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.server.site import practice_face
 
 
 class Led(LineOnlyReceiver):

@@ -8,17 +8,17 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from riskd.account import AccountState, Limit
-from riskd.config import settings_json
+from riskd.app.tap import assemble
+from riskd.config.settings import settings_json
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
-from riskd.journal.directory import StateDirectory
+from riskd.host.loopback import listen
 from riskd.journal.reader import read_published
-from riskd.loopback import listen
-from riskd.tap import assemble
+from riskd.journal.state_directory import StateDirectory
+from riskd.model.account import AccountState, Limit
 from tests.integration.brokers import Broker
 from tests.integration.conftest import until
-from tests.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
+from tests.support.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
 from trader.client import DaemonClient
 
 Data = dict[str, Any]

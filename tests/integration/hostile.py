@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.websocket_frames import PING, TEXT, client_frame, handshake
+from tests.support.websocket_frames import PING, TEXT, client_frame, handshake
 
 _PATIENCE_SECONDS = 0.5
 _CROWD = 300

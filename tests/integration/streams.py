@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import DEADLINE_SECONDS
-from tests.websocket_frames import PONG, client_frame, handshake, read_frames
+from tests.support.websocket_frames import PONG, client_frame, handshake, read_frames
 
 _TRADE = re.compile(
     rb'"id":(\d+),"contractId":"CON\.TRADE","profitAndLoss":-45\.50,"quantity":(\d+)'

@@ -23,14 +23,14 @@ from typing import Any, Final
 import pyte
 import pytest
 
-from riskd.account import AccountState, apply
-from riskd.events import Event
-from riskd.journal.files import PUBLISHED_NAME
+from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.store import Store
+from riskd.model.account import AccountState, apply
+from riskd.model.events import Event
 from riskd.testing import DaemonHarness, make_event
 
 DEADLINE_SECONDS: Final = 10
-MAIN: Final = "import sys; from trader.console import main; sys.exit(main())"
+MAIN: Final = "import sys; from trader.cli.console import main; sys.exit(main())"
 QUICK: Final = f"from trader import console; console._TICK_SECONDS = 0.05; {MAIN}"
 """A console that looks at the file and at the clock more often."""
 
@@ -427,7 +427,7 @@ def test_no_color_is_no_color(terminal: Terminal, dead_url: str) -> None:
 
 def run_sabotaged(sabotage: str) -> str:
     """Return a script that breaks a panel and runs the console."""
-    return f"from trader.widgets import panels\n{sabotage}\n{MAIN}"
+    return f"from trader.ui import panels\n{sabotage}\n{MAIN}"
 
 
 def check_that_it_crashed_in_order(terminal: Terminal) -> None:

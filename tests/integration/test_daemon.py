@@ -20,7 +20,7 @@ import pytest
 import websocket
 
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
-from tests.websocket_frames import handshake
+from tests.support.websocket_frames import handshake
 
 Start = Callable[..., Twistd]
 

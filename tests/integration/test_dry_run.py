@@ -17,8 +17,8 @@ import pytest_twisted
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd
 from tests.integration.guarded import GuardedDaemon
-from tests.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
-from tests.websocket_frames import handshake
+from tests.support.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
+from tests.support.websocket_frames import handshake
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """The daemon's time of day, at first Monday noon in Chicago."""
     clock = WallClock()
     clock.set_to(MONDAY_NOON)
-    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
     return clock
 
 

@@ -26,7 +26,7 @@ from tests.integration.fault_proxy import (
     with_garbage,
 )
 from tests.integration.guarded import GuardedDaemon
-from tests.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+from tests.support.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
 
 IN_STEP_SECONDS = 5
 """How soon after the link's return riskd knows all that the exchange knows."""
@@ -160,12 +160,12 @@ FAULTS = {
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     clock = WallClock()
     clock.set_to(MONDAY_NOON)
-    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
     # As they are in life, but that a test need not wait as long.
-    monkeypatch.setattr("riskd.gateway.hub.SILENCE_SECONDS", 1.5)
-    monkeypatch.setattr("riskd.gateway.hub.PING_SECONDS", 0.5)
-    monkeypatch.setattr("riskd.gateway.rest.CHANGE_SECONDS", 1.0)
-    monkeypatch.setattr("riskd.gateway.rest.READ_SECONDS", (0.5, 1.0))
+    monkeypatch.setattr("riskd.gateway.projectx.hub.SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr("riskd.gateway.projectx.hub.PING_SECONDS", 0.5)
+    monkeypatch.setattr("riskd.gateway.projectx.rest.CHANGE_SECONDS", 1.0)
+    monkeypatch.setattr("riskd.gateway.projectx.rest.READ_SECONDS", (0.5, 1.0))
     return clock
 
 

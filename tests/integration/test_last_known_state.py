@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import websocket
 
-from riskd.journal.files import JOURNAL_NAME, PUBLISHED_NAME
+from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import read_published
 from riskd.testing import DaemonHarness
 from tests import kills

@@ -19,14 +19,14 @@ import pytest_twisted
 import websocket
 from twisted.internet import reactor
 
-from riskd.launch import utc_now
-from riskd.practice.face.sockets import MAX_UNSENT_BYTES
-from riskd.practice.face.tokens import Tokens
-from riskd.practice.face.web import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.app.launch import utc_now
 from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
+from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.practice.server.tokens import Tokens
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd, until, wait_until
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
-from tests.websocket_frames import TEXT, client_frame, handshake
+from tests.support.websocket_frames import TEXT, client_frame, handshake
 
 ACCOUNT = 123
 SCRIPTS = Path(__file__).parent / "signalr"

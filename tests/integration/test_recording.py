@@ -20,7 +20,7 @@ Completed = subprocess.CompletedProcess[bytes]
 
 def replay(recording: Path, *arguments: str, seed: int = 0) -> Completed:
     return subprocess.run(
-        [sys.executable, "-m", "riskd.riskctl", "replay", str(recording), *arguments],
+        [sys.executable, "-m", "riskd.app.riskctl.main", "replay", str(recording), *arguments],
         capture_output=True,
         timeout=DEADLINE_SECONDS,
         check=False,

@@ -24,8 +24,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from riskd.control import MAX_PATH_BYTES, SOCKET_NAME
-from riskd.riskctl import RiskctlError, main, parse, run_with_daemon
+from riskd.app.riskctl.main import RiskctlError, main, parse, run_with_daemon
+from riskd.control.server import MAX_PATH_BYTES, SOCKET_NAME
 from tests.integration.conftest import (
     DEADLINE_SECONDS,
     POLL_SECONDS,
@@ -43,7 +43,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 def riskctl(state: Path, *arguments: str, **options: Any) -> Completed:
     return subprocess.run(
-        [sys.executable, "-m", "riskd.riskctl", "--state", str(state), *arguments],
+        [sys.executable, "-m", "riskd.app.riskctl.main", "--state", str(state), *arguments],
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,
@@ -149,8 +149,8 @@ def test_nobody_else_may_open_it(daemon: Twistd, state: Path) -> None:
     program = f"""
 import os, sys
 # All that it imports, while it may read where riskd is installed.
-import riskd.control, twisted.internet.endpoints, twisted.internet.reactor, twisted.internet.task
-from riskd.riskctl import main
+import riskd.control.server, twisted.internet.endpoints, twisted.internet.reactor, twisted.internet.task
+from riskd.app.riskctl.main import main
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
 sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))
 """
@@ -186,7 +186,7 @@ def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path)
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
         result = subprocess.run(
-            [sys.executable, "-m", "riskd.riskctl", "--state", str(state), "status"],
+            [sys.executable, "-m", "riskd.app.riskctl.main", "--state", str(state), "status"],
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,

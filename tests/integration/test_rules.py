@@ -17,20 +17,14 @@ import pytest
 import pytest_twisted
 import websocket
 
-from riskd.account import AccountState
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.reader import read_published
+from riskd.model.account import AccountState
 from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
-from tests.integration.conftest import (
-    DEADLINE_SECONDS,
-    Twistd,
-    twistd_command,
-    until,
-    wait_until,
-)
+from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, until, wait_until
 from tests.integration.guarded import GuardedDaemon
-from tests.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+from tests.support.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
@@ -43,9 +37,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """The daemon's time of day, at first Monday noon in Chicago, whenever the test runs."""
     clock = WallClock()
     clock.set_to(MONDAY_NOON)
-    monkeypatch.setattr("riskd.tap.utc_now", clock)
+    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
     # How often the daemon looks whether the clock was set.
-    monkeypatch.setattr("riskd.warden.TICK_SECONDS", 0.02)
+    monkeypatch.setattr("riskd.engine.risk.TICK_SECONDS", 0.02)
     return clock
 
 

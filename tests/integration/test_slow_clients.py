@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.event_source import CONTRACTS
 from tests.integration.streams import Source, Stream, listen_until, source
-from tests.websocket_frames import CLOSE, close_code
+from tests.support.websocket_frames import CLOSE, close_code
 
 __all__ = ["source"]
 

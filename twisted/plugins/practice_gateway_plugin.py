@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 practice_gateway = ServiceMaker(
     "practice gateway",
-    "riskd.practice_tap",
+    "riskd.app.practice_tap",
     "Is a ProjectX gateway that trades paper.",
     "practice-gateway",
 )

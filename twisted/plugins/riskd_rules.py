@@ -3,7 +3,7 @@
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides
 
-from riskd.rules.table import RULES
+from riskd.rules.registry import RULES
 
 for _rule in RULES:
     alsoProvides(_rule, IPlugin)

@@ -1,0 +1,1 @@
+"""What is started: the twistd plugins, assembled from the parts."""

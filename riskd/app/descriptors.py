@@ -1,0 +1,134 @@
+"""File descriptors: enough of them for every client, and an alarm before they run out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from riskd.host.loops import lasting_loop
+
+ALARM_SHARE: Final = 0.8
+"""The share of the limit in use at which the alarm is raised."""
+
+END_SHARE: Final = 0.7
+"""The share of the limit in use at which the alarm ends; lower, so that it does not come and go."""
+
+CHECK_SECONDS: Final = 1.0
+
+_OPEN_FILES: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+_OWN_USE: Final = 256
+
+_log = Logger()
+
+
+def descriptors_for(max_clients: int) -> int:
+    """Return how many descriptors a daemon needs: as many strangers may wait as there are clients."""
+    return 2 * max_clients + _OWN_USE
+
+
+def raise_limit(wanted: int) -> int:
+    """Raise this process's soft limit of descriptors to ``wanted``, or as far as the hard one lets it.
+
+    A limit that is higher stays.
+
+    :returns: the limit in force from now on.
+    """
+    soft, hard = (
+        sys.maxsize if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    allowed = min(wanted, hard)
+    if soft >= allowed:
+        return soft
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    return allowed
+
+
+def open_descriptors() -> int:
+    """Return how many descriptors this process has in use.
+
+    Linux tells it as a size, from 6.2 on (proc(5)); else they are listed.
+    """
+    return os.stat(_OPEN_FILES).st_size or len(os.listdir(_OPEN_FILES))  # noqa: PTH208, PTH116
+
+
+class DescriptorService(Service):
+    """Raises the limit at the start, and tells when most of it is in use.
+
+    :param needed: how many descriptors the daemon may come to need.
+    :param tell_trouble: told by name, in a sentence; an empty one says that it is over.
+    :param count: tells how many are in use.
+    :param raise_limit: raises the limit and returns it.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        needed: int,
+        tell_trouble: Callable[[str, str], None],
+        count: Callable[[], int] = open_descriptors,
+        raise_limit: Callable[[int], int] = raise_limit,
+    ) -> None:
+        self._needed = needed
+        self._tell_trouble = tell_trouble
+        self._count = count
+        self._raise_limit = raise_limit
+        self._limit = 0
+        self._is_alarmed = False
+        self._loop = lasting_loop(clock, self._check, _log)
+
+    def startService(self) -> None:
+        """Raise the limit and begin to look."""
+        super().startService()
+        self._limit = self._raise_limit(self._needed)
+        if self._limit < self._needed:
+            _log.warn(
+                "the limit of open files is {limit}, and max_clients may need {needed}; "
+                "raise the hard limit (ulimit -Hn, or LimitNOFILE of systemd)",
+                limit=self._limit,
+                needed=self._needed,
+            )
+        self._loop.start(CHECK_SECONDS, now=False)
+
+    def stopService(self) -> None:
+        """Look no more."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+
+    def _check(self) -> None:
+        used = self._used()
+        if not self._is_alarmed and used >= ALARM_SHARE * self._limit:
+            self._is_alarmed = True
+            _log.warn(
+                "{used} of {limit} file descriptors are in use", used=used, limit=self._limit
+            )
+            self._tell_trouble(
+                "descriptors",
+                f"riskd has used most of its {self._limit} file descriptors; "
+                "new consoles may not get in",
+            )
+        elif self._is_alarmed and used < END_SHARE * self._limit:
+            self._is_alarmed = False
+            _log.info(
+                "{used} of {limit} file descriptors are in use again",
+                used=used,
+                limit=self._limit,
+            )
+            self._tell_trouble("descriptors", "")
+
+    def _used(self) -> int:
+        try:
+            return self._count()
+        except OSError:
+            # Listing them needs one itself.
+            return self._limit

@@ -1,0 +1,1 @@
+"""riskctl: the operator's program."""

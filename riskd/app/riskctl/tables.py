@@ -1,0 +1,348 @@
+"""Reports and the journal's log as text: tables for a person, CSV and JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from riskd.control.reports import (
+    AccountReport,
+    GaugeReport,
+    OrderReport,
+    PositionReport,
+    RuleReport,
+    RulesReport,
+    StatusReport,
+    encode_report,
+)
+from riskd.journal.audit_log import LogLine
+from riskd.model.events import EnforcementAction
+from riskd.model.formatting import counted, dollars
+
+_UNKNOWN: Final = "-"
+_GAP: Final = "  "
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+
+_STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
+_RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
+_JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
+_ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
+_CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
+
+_FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
+"""What makes a spreadsheet take a cell for a formula."""
+
+
+# The status.
+
+
+def status_table(report: StatusReport, now: datetime) -> list[str]:
+    """Return a daemon's status as lines for a terminal."""
+    rows = [_status_row(account, now) for account in report.accounts]
+    lines = [_daemon_line(report, now), "", *_table(_STATUS_HEADER, rows, right=range(6))]
+    details = [
+        line
+        for account in report.accounts
+        for line in _details(account, now, is_dry_run=report.dry_run)
+    ]
+    return [printable(line) for line in (*lines, *([""] if details else []), *details)]
+
+
+def _daemon_line(report: StatusReport, now: datetime) -> str:
+    line = f"riskd {report.version} on the {report.gateway} gateway"
+    if report.dry_run:
+        line = f"{line} (dry run)"
+    if report.daemon is None:
+        return f"{line} is starting"
+    said = report.daemon
+    return f"{line}: {said.status} since {when(said.timestamp, now)}, {said.message}"
+
+
+def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
+    return (
+        str(account.account),
+        dollars(account.realized_pnl),
+        _amount(account.open_pnl),
+        str(account.trades),
+        str(len(account.positions)),
+        str(len(account.orders)),
+        _until(account, now),
+    )
+
+
+def _until(account: AccountReport, now: datetime) -> str:
+    if not account.locks:
+        return "no"
+    end = account.locks[0].locked_until
+    if end is None:
+        return "until it is unlocked"
+    return f"until {when(end, now)} ({_left((end - now).total_seconds())} left)"
+
+
+def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
+    name = account.account
+    if account.flattening is not None:
+        plan = account.flattening
+        what = "flatten that waits for a riskd that enforces," if is_dry_run else "FLATTENING"
+        yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
+    for lock in account.locks:
+        end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
+        yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
+    if account.can_trade is False:
+        yield f"{name}: the broker says that it may not trade"
+    elif account.can_trade is None:
+        yield f"{name}: the broker has said nothing of this account yet"
+    for position in account.positions:
+        yield f"{name}: {_position(position)}"
+    for order in account.orders:
+        yield f"{name}: {_order(order)}"
+
+
+def _position(position: PositionReport) -> str:
+    held = f"{position.side} {position.size} {position.contract}"
+    return f"{held} at {position.average_price:f}, open {_amount(position.open_pnl)}"
+
+
+def _order(order: OrderReport) -> str:
+    prices = [
+        f"{name} {price:f}"
+        for name, price in (("stop", order.stop_price), ("limit", order.limit_price))
+        if price is not None
+    ]
+    wanted = f"{order.side} {order.size} {order.contract} {' '.join(prices) or order.type}"
+    return f"order {order.id} to {wanted}"
+
+
+# The rules.
+
+
+def rules_table(report: RulesReport) -> list[str]:
+    """Return the rules in force for an account as lines for a terminal."""
+    if not report.rules:
+        return [f"account {report.account} has no rules"]
+    rows = [row for rule in report.rules for row in _rule_rows(rule)]
+    return [printable(line) for line in _table(_RULES_HEADER, rows, right=(3, 4, 5))]
+
+
+def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
+    if rule.trouble:
+        return [(rule.rule_id, rule.key, "", "", "", "", f"cannot be told: {rule.trouble}")]
+    return [_gauge_row(rule, gauge) for gauge in rule.gauges] or [
+        (rule.rule_id, rule.key, "", "", "", "", "")
+    ]
+
+
+def _gauge_row(rule: RuleReport, gauge: GaugeReport) -> tuple[str, ...]:
+    figures = (
+        _figure(value, gauge.unit) for value in (gauge.limit, gauge.current, gauge.headroom)
+    )
+    return (rule.rule_id, rule.key, gauge.name, *figures, gauge.words)
+
+
+def _figure(value: Decimal | None, unit: str) -> str:
+    if value is None:
+        return _UNKNOWN
+    if unit == "$":
+        return dollars(value)
+    # Units are in the plural where they have one.
+    return f"{value:f} {unit.removesuffix('s') if value == 1 and len(unit) > 1 else unit}".strip()
+
+
+# The journal's log.
+
+
+def journal_table(lines: Iterable[LogLine]) -> Iterator[str]:
+    """Yield the log as lines for a terminal."""
+    rows = [(_local(line.at), line.kind, _sentence(line)) for line in lines]
+    if not rows:
+        yield "nothing is logged"
+        return
+    for text in _table(_JOURNAL_HEADER, rows):
+        yield printable(text)
+
+
+def journal_json_lines(lines: Iterable[LogLine]) -> Iterator[str]:
+    """Yield the log as a JSON object a line."""
+    for line in lines:
+        yield encode_report({"at": _stamp(line.at), "kind": line.kind, "data": line.data}).decode()
+
+
+def journal_csv(lines: Iterable[LogLine]) -> Iterator[str]:
+    """Yield the log as CSV, with a header."""
+    yield _csv_row(_CSV_HEADER)
+    for line in lines:
+        yield _csv_row(_cells(line))
+
+
+def _sentence(line: LogLine) -> str:
+    """Return what was logged in words; of what is not known by name, all there is."""
+    data = line.data
+    try:
+        return _SENTENCES[line.kind](data)
+    except KeyError:
+        return encode_report(data).decode()
+
+
+def _enforcement_sentence(data: dict[str, Any]) -> str:
+    failed = "" if data["success"] else " FAILED"
+    if data["details"].get("dry_run"):
+        failed = " not done (dry run)"
+    return f"{data['action']}{failed}: {data['reason']} ({data['rule_id']})"
+
+
+def _lock_sentence(data: dict[str, Any]) -> str:
+    until = data["locked_until"]
+    end = _local(datetime.fromisoformat(until)) if until else "it is unlocked"
+    return f"locked until {end}: {data['reason']} ({data['rule_id']})"
+
+
+def _clearing_sentence(data: dict[str, Any]) -> str:
+    how = {
+        "TIMER_EXPIRY": "its time was over",
+        "DAILY_RESET": "the trading day ended",
+        "ADMIN_OVERRIDE": "an operator or the broker lifted it",
+    }
+    return f"unlocked: {how.get(data['cleared_by'], data['cleared_by'])}"
+
+
+def _reset_sentence(data: dict[str, Any]) -> str:
+    trades = counted(int(data["previous_trade_count"]), "trade")
+    return f"a new day; the last one made {dollars(Decimal(data['previous_pnl']))} in {trades}"
+
+
+def _operator_sentence(data: dict[str, Any]) -> str:
+    return f"{data['command']} by {data['operator']}: {data['reason']}"
+
+
+_SENTENCES: Final = {
+    "enforcement_action": _enforcement_sentence,
+    "lockout_set": _lock_sentence,
+    "lockout_cleared": _clearing_sentence,
+    "daily_reset": _reset_sentence,
+    "operator": _operator_sentence,
+}
+
+
+def _cells(line: LogLine) -> list[str]:
+    """Return the cells of a line; what has no column of its own is JSON in the last."""
+    rest = dict(line.data)
+    details = rest.pop("details", None)
+    if isinstance(details, dict):
+        rest.update(details)
+    action = rest.pop("action", None) or rest.pop("command", None)
+    columns = (
+        rest.pop("rule_id", None),
+        action,
+        rest.pop("reason", None),
+        rest.pop("success", None),
+        rest.pop("locked_until", None),
+    )
+    return [_stamp(line.at), line.kind, *map(_cell, columns), _cell(rest) if rest else ""]
+
+
+def _stamp(moment: datetime) -> str:
+    """Return a time as the log's own data has it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else encode_report(value).decode()
+
+
+def _csv_row(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([_harmless(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    """Return a cell that a spreadsheet takes for text, whoever has written it."""
+    cell = printable(cell)
+    return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
+
+
+# What was enforced, or would have been.
+
+
+def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[str]:
+    """Return actions, each with its account, as lines for a terminal."""
+    rows = [
+        (
+            _local(action.timestamp),
+            str(account),
+            action.rule_id,
+            action.action.value,
+            action.reason,
+        )
+        for account, action in actions
+    ]
+    lines = _table(_ENFORCEMENT_HEADER, rows, right=(1,)) if rows else ["nothing is enforced"]
+    return [printable(line) for line in lines]
+
+
+def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
+    """Return in words how many actions there are of each rule."""
+    of_rules = Counter(action.rule_id for action in actions)
+    total = counted(of_rules.total(), "action")
+    if not of_rules:
+        return total
+    rules = ", ".join(f"{number} by {rule}" for rule, number in sorted(of_rules.items()))
+    return f"{total}: {rules}"
+
+
+# Words and figures.
+
+
+def when(moment: datetime, now: datetime) -> str:
+    """Return a local time, with its date if that is not today's."""
+    local = moment.astimezone()
+    today = local.date() == now.astimezone().date()
+    return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def _local(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without anything that could command a terminal or break a line."""
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
+    )
+
+
+def _left(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    return f"{whole // _HOUR}:{whole // _MINUTE % _MINUTE:02}:{whole % _MINUTE:02}"
+
+
+def _amount(amount: Decimal | None) -> str:
+    return _UNKNOWN if amount is None else dollars(amount)
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()
+) -> list[str]:
+    """Return rows under a header, each column as wide as it has to be.
+
+    :param right: the columns that are flush right, as numbers are.
+    """
+    flush_right = frozenset(right)
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if number in flush_right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return _GAP.join(padded).rstrip()
+
+    return [line(row) for row in (header, *rows)]

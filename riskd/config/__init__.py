@@ -1,0 +1,1 @@
+"""riskd.toml and console.toml as checked settings."""

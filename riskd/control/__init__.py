@@ -1,0 +1,1 @@
+"""The operator's socket: what may be asked of a running daemon, and its answers."""

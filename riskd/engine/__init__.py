@@ -1,0 +1,1 @@
+"""The running daemon: each account's state, its rules at work, and enforcement."""

@@ -1,0 +1,327 @@
+"""One account's state, and the way that everything takes which changes it: applied, written, told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from riskd.gateway.interface import Payload
+from riskd.journal.interface import IJournal
+from riskd.model.account import (
+    AccountState,
+    Limit,
+    LogEntry,
+    OrderDetail,
+    Touch,
+    apply,
+    apply_quote,
+    begin_day,
+    is_repeat,
+    merge,
+    without_trade,
+)
+from riskd.model.contracts import Contract
+from riskd.model.events import (
+    DailyReset,
+    EnforcementAction,
+    Event,
+    EventData,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+    OrderState,
+    encode_data,
+)
+
+_log = Logger()
+
+DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
+"""What riskd alone knows: it is on the disk before it is told."""
+
+_LOGGED: Final = (LockoutSet, LockoutCleared, DailyReset)
+"""What goes to the journal's log; enforcement actions have a table of their own."""
+
+_STAMPS: Final[dict[type, str]] = {
+    LockoutSet: "locked_at",
+    LockoutCleared: "cleared_at",
+    DailyReset: "reset_time",
+    EnforcementAction: "timestamp",
+}
+"""When each thing that can be logged happened."""
+
+SETTLED_SECONDS: Final = 1.0
+"""How long the gateway's searches may trail what it did.
+
+Source: what clients see of the live gateway; about a tenth of a second.
+"""
+
+_MAX_REMEMBERED: Final = 4096
+"""Trades and events that are remembered, lest a late copy of one is taken for news."""
+
+_MAX_LOG: Final = 256
+"""Log entries that are held in memory, long after they were written."""
+
+
+class AccountKeeper:
+    """Keeps the state of one account.
+
+    :param account_id: the account.
+    :param watch: tickers whose quotes its consoles want to see even while it holds nothing in them.
+    :param journal: what survives the daemon.
+    :param broadcast: the one way out.
+    :param seconds: gives the seconds of a clock that nobody sets.
+    :ivar state: what is known of the account, and was told.
+    """
+
+    def __init__(
+        self,
+        account_id: int,
+        watch: Iterable[str],
+        journal: IJournal,
+        broadcast: Callable[[Event], None],
+        seconds: Callable[[], float],
+    ) -> None:
+        self.account_id = account_id
+        self._seconds = seconds
+        self._heard: dict[object, float] = {}
+        self._past_trades: dict[int, datetime | None] = {}
+        self._cleared_at: datetime | None = None
+        self.watch = frozenset(watch)
+        self._journal = journal
+        self._broadcast = broadcast
+        self._to_be_told: list[EventData] = []
+        self.state = AccountState(account_id=account_id)
+
+    @property
+    def truth(self) -> AccountState:
+        """What is so: the state, and what is written first and told afterwards.
+
+        It is what the journal is to say, and what the rules look at.
+        """
+        state = self.state
+        for data in self._to_be_told:
+            state = apply(state, Event(self.account_id, data))
+        return state
+
+    # What the gateway says.
+
+    def take_quote(self, quote: MarketQuote) -> None:
+        """Apply a quote, and tell it if it is news."""
+        after = apply_quote(self.state, quote)
+        if after is not self.state:
+            self.state = after
+            self._journal.changed(only_quotes=True)
+            self._broadcast(Event(self.account_id, quote))
+
+    def take(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
+        """Apply what the gateway said, tell it if it is news, and return whether it was."""
+        if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
+            return False
+        event = Event(self.account_id, data)
+        after = apply(self.state, event)
+        if after is self.state:
+            return False
+        # A repeat is not told, but what is older than it is now known to be outdated.
+        is_told = not is_repeat(self.state, event)
+        self.state = after
+        self._journal.changed()
+        if is_told:
+            self._broadcast(event)
+        return is_told
+
+    def take_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
+        """Keep what the wire does not carry of an order; return whether it was news."""
+        known = self.state.risk.order_details
+        details = {key: kept for key, kept in known.items() if key in self.state.orders}
+        if order.id in self.state.orders:
+            details[order.id] = detail
+        if details == known:
+            return False
+        self.change_risk(order_details=details)
+        return known.get(order.id) != details.get(order.id)
+
+    def take_touch(self, contract_id: str, touch: Touch) -> None:
+        """Keep bid and ask of a contract whose last trade is not known yet."""
+        if self.state.risk.touches.get(contract_id) != touch:
+            self.change_risk(touches={**self.state.risk.touches, contract_id: touch})
+
+    def missing_positions(self, held: Iterable[Payload]) -> list[str]:
+        """Return the contracts that are held as far as is known, but are not in the broker's answer."""
+        found = {payload.get("contractId") for payload in held}
+        return [
+            position.contract_id
+            for position in self.state.open_positions
+            if position.contract_id not in found
+        ]
+
+    def missing_orders(self, working: Iterable[Payload]) -> list[GatewayUserOrder]:
+        """Return the orders that work as far as is known, but are not in the broker's answer."""
+        found = {payload.get("id") for payload in working}
+        return [order for order in self.state.working_orders if order.id not in found]
+
+    def close_vanished(self, contract_ids: Iterable[str], now: datetime) -> list[EventData]:
+        """Take that there is no position in these contracts any more; return what was news."""
+        news: list[EventData] = []
+        for contract_id in contract_ids:
+            known = self.state.positions.get(contract_id)
+            if known is not None and known.size:
+                flat = msgspec.structs.replace(
+                    known, size=0, updated_at=max(now, known.updated_at)
+                )
+                self.take(flat)
+                news.append(flat)
+        return news
+
+    def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
+        """Take that an order works no more, though nobody can say what became of it."""
+        self.take(
+            msgspec.structs.replace(
+                order, state=OrderState.CANCELED, updated_at=max(now, order.updated_at)
+            )
+        )
+
+    def note_heard(self, key: object) -> None:
+        """Note that the broker has told just now of a position, by contract id, or of an order, by id."""
+        self._heard.pop(key, None)
+        self._heard[key] = self._seconds()
+        if len(self._heard) > _MAX_REMEMBERED:
+            del self._heard[next(iter(self._heard))]
+
+    def was_heard_within(self, key: object, seconds: float) -> bool:
+        """Tell whether the broker has told of ``key`` in the last ``seconds``, whatever the wall clock says."""
+        heard = self._heard.get(key)
+        return heard is not None and self._seconds() - heard < seconds
+
+    def _forget_trades(self, before: AccountState) -> None:
+        """Remember the ids of trades that went with their day: told again, they are none of the next."""
+        for trade_id, trade in before.trades.items():
+            if trade_id not in self.state.trades:
+                self._past_trades[trade_id] = trade.execution_time
+        while len(self._past_trades) > _MAX_REMEMBERED:
+            del self._past_trades[next(iter(self._past_trades))]
+
+    def void_trade(self, trade_id: int) -> bool:
+        """Take a trade back that the broker voided; return whether it had counted."""
+        self._past_trades[trade_id] = None
+        after = without_trade(self.state, trade_id)
+        if after is self.state:
+            return False
+        self.state = after
+        self._journal.changed()
+        return True
+
+    def learn_contract(self, contract: Contract) -> None:
+        """Keep what the gateway said of a contract."""
+        contracts = {**self.state.contracts, contract.id: contract}
+        self._change(contracts=contracts)
+
+    def is_concerned(self, contract_id: str) -> bool:
+        """Tell whether the account's consoles want to see the contract's quotes."""
+        contract = self.state.contract(contract_id)
+        is_watched = contract is not None and contract.root in self.watch
+        return is_watched or self.state.holds_or_works(contract_id)
+
+    # What riskd itself says.
+
+    def announce(self, *news: EventData) -> Deferred[None]:
+        """Apply and tell what riskd itself says; what it alone knows is written first, all at once.
+
+        Fires when all of it is told, and what was written first is published too.
+        """
+        self._to_be_told += news
+        for data in news:
+            if isinstance(data, _LOGGED) or self._is_of_an_earlier_day(data):
+                self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
+        if not any(isinstance(data, DURABLE_FIRST) for data in news):
+            self._tell(news)
+            done: Deferred[None] = Deferred()
+            done.callback(None)
+            return done
+        written = self._journal.make_durable()
+
+        def tell(_result: None) -> Deferred[None]:
+            self._tell(news)
+            return self._journal.published()
+
+        return written.addCallback(tell).addErrback(
+            lambda failure: _log.failure("telling {news}", failure, news=news)
+        )
+
+    def _is_of_an_earlier_day(self, data: EventData) -> bool:
+        """Tell whether this was enforced before the day began: then it is in no list but the log."""
+        began = self.state.day_began
+        return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
+
+    def _tell(self, news: tuple[EventData, ...]) -> None:
+        for data in news:
+            # By identity: two may be equal, and each is told.
+            self._to_be_told = [other for other in self._to_be_told if other is not data]
+            event = Event(self.account_id, data)
+            self.learn(event)
+            self._broadcast(event)
+
+    def learn(self, event: Event) -> None:
+        """Apply ``event``, which is told elsewhere."""
+        before, self.state = self.state, apply(self.state, event)
+        if isinstance(event.data, DailyReset):
+            self._forget_trades(before)
+        if isinstance(event.data, LockoutCleared):
+            self._cleared_at = event.data.cleared_at
+        self._journal.changed()
+
+    def log(self, at: datetime, kind: str, data: str) -> None:
+        """Write a line to the journal's log; ``data`` is a JSON object."""
+        entries = (*self.state.risk.log, LogEntry(at, kind, data))
+        self.change_risk(log=entries[-_MAX_LOG:])
+
+    def change_risk(self, **changes: Any) -> None:
+        """Change what only the daemon needs to know; see :class:`riskd.model.account.RiskState`."""
+        self._change(risk=msgspec.structs.replace(self.state.risk, **changes))
+
+    def set_limits(self, limits: Mapping[str, Limit]) -> None:
+        """Note which rules are in force."""
+        if self.state.limits != limits:
+            self._change(limits=limits)
+
+    def count_since(self, began: datetime) -> None:
+        """Count the trading day from ``began`` on, without telling of a reset."""
+        self.state = begin_day(self.state, began)
+        # Those that went with a day that was none may come again.
+        self._past_trades = {
+            number: at for number, at in self._past_trades.items() if at is None or at < began
+        }
+        self._journal.changed()
+
+    def make_durable(self) -> Deferred[None]:
+        """Write what is so; fire when it is on the disk, or when it cannot be written now."""
+        return self._journal.make_durable()
+
+    def recover(self, known: AccountState) -> None:
+        """Take over what the journal knows; all but locks will give way to the gateway's word."""
+        cleared = self._cleared_at
+        if cleared is not None:
+            # What a late journal still holds was lifted meanwhile.
+            locks = {key: lock for key, lock in known.lockouts.items() if lock.locked_at > cleared}
+            known = msgspec.structs.replace(known, lockouts=locks)
+        news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
+        self.state = merge(known, self.state)
+        # Nobody can have heard of these from this daemon; who was let in before could not read them.
+        for lockout in news:
+            self._broadcast(Event(self.account_id, lockout))
+
+    def _change(self, **changes: Any) -> None:
+        self.state = msgspec.structs.replace(self.state, **changes)
+        self._journal.changed()
+
+
+def _moment(data: EventData) -> datetime:
+    moment: datetime = getattr(data, _STAMPS[type(data)])
+    return moment

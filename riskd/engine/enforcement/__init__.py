@@ -1,0 +1,1 @@
+"""Closing positions and canceling orders at the broker, verified and repeated."""

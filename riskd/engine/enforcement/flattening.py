@@ -1,0 +1,269 @@
+"""What a flatten is to do: how breaches merge into one, and what is still to be closed and canceled.
+
+It is pure.  Whatever is decided here is decided from what the broker says, not from what is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+import msgspec
+
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+    GatewayPositionType,
+)
+from riskd.gateway.interface import Payload
+from riskd.gateway.mapping import whole
+from riskd.model.account import Flattening, end_of_lock, with_locks
+from riskd.model.events import (
+    Action,
+    EnforcementAction,
+    EnforcementDetails,
+    GatewayUserOrder,
+    LockoutSet,
+)
+from riskd.model.formatting import counted
+from riskd.model.lockouts import action_of
+from riskd.rules.interface import Flatten, RejectOrder
+
+_SEVERITY: Final = (
+    Action.CLOSE_ALL_POSITIONS,
+    Action.COOLDOWN,
+    Action.CLOSE_ALL_AND_LOCKOUT,
+)
+
+
+class Closing(NamedTuple):
+    """A position that is to be closed, or closed in part.
+
+    :ivar size: the contracts to be closed; ``None`` closes all there are.
+    """
+
+    contract_id: str
+    size: int | None
+
+
+class Resizing(NamedTuple):
+    """A working order that would close more than what is to stay.
+
+    :ivar size: what it may be; 0 if it is to be canceled.
+    """
+
+    order_id: int
+    size: int
+
+
+def flattening_of(
+    rule_id: str, intent: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
+) -> Flattening:
+    """Return what is to be done about a breach; with a lock, nothing may stay.
+
+    :param locks: those that begin with it.
+    """
+    return Flattening(
+        action=action_of(intent.lock),
+        rule_id=rule_id,
+        reason=intent.reason,
+        begun=now,
+        keep=intent.keep if intent.lock is None else None,
+        locks=locks,
+    )
+
+
+def flattening_of_locked(lock: LockoutSet, now: datetime) -> Flattening:
+    """Return what is to be done about positions of a locked account."""
+    reason = f"Position opened while locked out: {lock.reason}"
+    return flattening_of(lock.rule_id, Flatten(reason=reason), now)
+
+
+def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrder:
+    """Return what is to be done about an order of a locked account."""
+    return RejectOrder(reason=f"Order placed while locked out: {lock.reason}", order_id=order.id)
+
+
+def merged(known: Flattening, new: Flattening) -> Flattening:
+    """Return one flatten that does what both ask; ``known`` itself if ``new`` asks for no more."""
+    keep = _merged_keep(known.keep, new.keep)
+    locks = with_locks({lock.rule_id: lock for lock in known.locks}, new.locks)
+    if keep == known.keep and tuple(locks.values()) == known.locks:
+        return known
+    weighs_more = _SEVERITY.index(new.action) > _SEVERITY.index(known.action)
+    # What was told already is not told again under its old name.
+    main = new if weighs_more or known.is_told else known
+    return Flattening(
+        action=main.action,
+        rule_id=main.rule_id,
+        reason=main.reason,
+        begun=known.begun,
+        keep=keep,
+        locks=tuple(locks.values()),
+    )
+
+
+def _merged_keep(
+    first: Mapping[str, int] | None, second: Mapping[str, int] | None
+) -> Mapping[str, int] | None:
+    if first is None or second is None:
+        return None
+    return {
+        contract: min(part[contract] for part in (first, second) if contract in part)
+        for contract in (*first, *(one for one in second if one not in first))
+    }
+
+
+def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
+    """Return what is still to be closed.
+
+    :param held: payloads of the open positions, as the gateway answered just now.
+    """
+    closings: dict[str, Closing] = {}
+    for payload in held:
+        contract_id, size = payload["contractId"], whole(payload.get("size"))
+        kept = _kept(flattening, contract_id)
+        if kept is None:
+            continue
+        if size is None:
+            # Of what cannot be counted, nothing can stay.
+            closings[contract_id] = Closing(contract_id, None)
+        elif size > kept:
+            closings[contract_id] = Closing(contract_id, size - kept if kept else None)
+    return list(closings.values())
+
+
+def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
+    """Return the ids of the orders that are still to be canceled: those of all that is closed in full.
+
+    What is left in the book of a position that was closed would open another one.
+    """
+    return [payload["id"] for payload in working if _kept(flattening, payload["contractId"]) == 0]
+
+
+def to_resize(
+    flattening: Flattening, working: Iterable[Payload], held: Iterable[Payload]
+) -> list[Resizing]:
+    """Return the exits of reduced positions that would close more than what stays, and so flip it.
+
+    Stops together may close what stays, and so may limits: of a stop and a limit, one is filled.  Those
+    nearest to the market are filled first, so they are the last to lose contracts.
+    """
+    positions = {payload["contractId"]: payload for payload in held}
+    left: dict[tuple[str, bool], int] = {}
+    resizings = []
+    for order in sorted(working, key=_nearest_first):
+        contract_id = order["contractId"]
+        kept, position = _kept(flattening, contract_id), positions.get(contract_id)
+        if not kept or position is None or order["side"] != _exit_side(position):
+            continue
+        if whole(order.get("size")) is None:
+            resizings.append(Resizing(order["id"], 0))
+            continue
+        key = (contract_id, _is_stop(order))
+        filled = order.get("fillVolume") or 0
+        fits = min(order["size"] - filled, left.get(key, kept))
+        left[key] = left.get(key, kept) - fits
+        if order["size"] - filled > fits:
+            resizings.append(Resizing(order["id"], filled + fits if fits else 0))
+    return resizings
+
+
+def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
+    """Return what is still to be closed, canceled or resized, in words; nothing when that is nothing."""
+    held, working = tuple(held), tuple(working)
+    resizings = to_resize(flattening, working, held)
+    orders = len(to_cancel(flattening, working)) + len(resizings)
+    counts = ((len(to_close(flattening, held)), "position"), (orders, "order"))
+    return " and ".join(counted(number, thing) for number, thing in counts if number)
+
+
+def _is_stop(order: Payload) -> bool:
+    return order.get("type") in (
+        GatewayOrderType.STOP,
+        GatewayOrderType.STOP_LIMIT,
+        GatewayOrderType.TRAILING_STOP,
+    )
+
+
+def _nearest_first(order: Payload) -> Decimal:
+    """Order exits by their prices: stops that sell from above, limits that sell from below."""
+    is_sale = order["side"] == GatewayOrderSide.ASK
+    price = order.get("stopPrice" if _is_stop(order) else "limitPrice") or Decimal(0)
+    return -price if is_sale == _is_stop(order) else Decimal(price)
+
+
+def concerns(flattening: Flattening, contract_id: str) -> bool:
+    """Tell whether a flatten has to do with a contract."""
+    return _kept(flattening, contract_id) is not None
+
+
+def closes_all_of(flattening: Flattening, contract_id: str) -> bool:
+    """Tell whether a flatten leaves nothing of a contract, neither a position nor an order."""
+    return _kept(flattening, contract_id) == 0
+
+
+def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
+    """Tell whether a flatten closes all that another one, which keeps ``keep``, would close."""
+    if flattening.keep is None:
+        return True
+    return keep is not None and all(
+        contract_id in flattening.keep and flattening.keep[contract_id] <= size
+        for contract_id, size in keep.items()
+    )
+
+
+def _kept(flattening: Flattening, contract_id: str) -> int | None:
+    """Return how many contracts may stay; ``None`` if it is none of the flatten's business."""
+    return 0 if flattening.keep is None else flattening.keep.get(contract_id)
+
+
+def _exit_side(position: Payload) -> GatewayOrderSide:
+    is_long = position.get("type") == GatewayPositionType.LONG
+    return GatewayOrderSide.ASK if is_long else GatewayOrderSide.BID
+
+
+def has_ended(order: Payload) -> bool:
+    """Tell whether an order works no more."""
+    return order.get("status") in (
+        GatewayOrderStatus.FILLED,
+        GatewayOrderStatus.CANCELLED,
+        GatewayOrderStatus.EXPIRED,
+        GatewayOrderStatus.REJECTED,
+    )
+
+
+def report(
+    flattening: Flattening, *, success: bool, closed: int, canceled: int, now: datetime
+) -> EnforcementAction:
+    """Return how a flatten is told.
+
+    :param closed: the positions that were closed, whole or in part.
+    :param canceled: the orders that were canceled.
+    """
+    details = EnforcementDetails(positions_closed=closed, orders_canceled=canceled)
+    if flattening.keep is not None and len(flattening.keep) == 1:
+        (contract_id,) = flattening.keep
+        details = msgspec.structs.replace(details, contract_id=contract_id)
+    lock = max(flattening.locks, key=end_of_lock, default=None)
+    if lock is not None and flattening.action is Action.COOLDOWN:
+        details = msgspec.structs.replace(details, cooldown_seconds=_seconds(lock))
+    elif lock is not None:
+        details = msgspec.structs.replace(details, locked_until=lock.locked_until)
+    return EnforcementAction(
+        action=flattening.action,
+        reason=flattening.reason,
+        rule_id=flattening.rule_id,
+        success=success,
+        timestamp=now,
+        details=details,
+    )
+
+
+def _seconds(lock: LockoutSet) -> int:
+    if lock.locked_until is None:
+        return 0
+    return max(0, round((lock.locked_until - lock.locked_at).total_seconds()))

@@ -1,0 +1,136 @@
+"""Which breaches were told of and last, where nobody does anything about them.
+
+What nobody acts on is seen again at each occasion.  It is news once, and again when it was over in
+between.  It is over when its rule, asked for a review, does not want anything done about it any more:
+neither with what it remembers, nor as if it had just begun, since some rules want a thing but once.
+A breach with a lock is no news for as long as that lock would hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from riskd.model.account import AccountState, with_locks
+from riskd.model.events import LockoutSet
+from riskd.model.lockouts import holds
+from riskd.rules.evaluation import Decision, RuleInForce, judge
+from riskd.rules.interface import Flatten, Intent, LiftLock, Occasion, PlaceStop
+
+
+class _Breach(NamedTuple):
+    """What a rule wants done, however it words it.
+
+    :ivar kind: the type of the intent.
+    :ivar subject: what may stay, by contract; or the order; or the contract and the side of a stop.
+    """
+
+    rule_id: str
+    kind: type[Intent]
+    subject: Hashable
+
+
+class Told:
+    """The breaches of one account."""
+
+    def __init__(self) -> None:
+        self._breaches: set[_Breach] = set()
+        self._locks: dict[str, LockoutSet] = {}
+
+    def has(self, decision: Decision, now: datetime) -> bool:
+        """Tell whether this was told of and is not over, as far as is known."""
+        rule_id, intent = decision
+        if isinstance(intent, Flatten) and intent.lock is not None:
+            return rule_id in self._locks and holds(self._locks[rule_id], now)
+        return _breach(decision) in self._breaches
+
+    def add(self, decision: Decision, locks: Collection[LockoutSet] = ()) -> None:
+        """Note that this was told of, and the locks that would have been set."""
+        if locks:
+            self._locks = with_locks(self._locks, locks)
+        else:
+            self._breaches.add(_breach(decision))
+
+    def discard(self, decision: Decision) -> None:
+        """Note that this was not told of after all."""
+        self._breaches.discard(_breach(decision))
+
+    def forget_locks(self) -> None:
+        """Note that an operator has ended all locks."""
+        self._locks = {}
+
+    def forget_ended(
+        self,
+        state: AccountState,
+        rules: Iterable[RuleInForce],
+        review: Occasion,
+        *,
+        is_strict: bool,
+    ) -> None:
+        """Forget what is over, so that it is news when it comes back.
+
+        :param rules: those in force.
+        :param review: an occasion to ask for all that is not as it should be.
+        """
+        self._locks = {key: lock for key, lock in self._locks.items() if holds(lock, review.now)}
+        if not self._breaches and not self._locks:
+            return
+        lasting: set[_Breach] = set()
+        for rule in rules:
+            rule_id = rule.rule.rule_id
+            of_rule = {breach for breach in self._breaches if breach.rule_id == rule_id}
+            if of_rule:
+                lasting |= _lasting(of_rule, state, rule, review)
+            if rule_id in self._locks and _is_lifted(state, self._locks, rule, review, is_strict):
+                del self._locks[rule_id]
+        self._breaches = lasting
+
+
+def _breach(decision: Decision) -> _Breach:
+    rule_id, intent = decision
+    return _Breach(rule_id, type(intent), _subject(intent))
+
+
+def _subject(intent: Intent) -> Hashable:
+    if isinstance(intent, Flatten):
+        return None if intent.keep is None else frozenset(intent.keep.items())
+    if isinstance(intent, PlaceStop):
+        return (intent.contract_id, intent.side)
+    return None if isinstance(intent, LiftLock) else intent.order_id
+
+
+def _lasting(
+    told: set[_Breach], state: AccountState, rule: RuleInForce, review: Occasion
+) -> set[_Breach]:
+    """Return those breaches of a rule that it would still have something done about."""
+    wanted: set[_Breach] = set()
+    for known in (state, _unremembered(state, rule)):
+        # Strict mode changes what is done about a breach, and not whether it is one.
+        judgement = judge(known, (rule,), review)
+        if judgement.faults or judgement.warnings.get(rule.slot):
+            # A rule that cannot see clearly cannot see that it is over.
+            return told
+        wanted |= set(map(_breach, judgement.decisions))
+    return told & wanted
+
+
+def _unremembered(state: AccountState, rule: RuleInForce) -> AccountState:
+    own = (rule.slot, rule.rule.rule_id)
+    memory = {slot: text for slot, text in state.risk.memory.items() if slot not in own}
+    return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, memory=memory))
+
+
+def _is_lifted(
+    state: AccountState,
+    locks: Mapping[str, LockoutSet],
+    rule: RuleInForce,
+    review: Occasion,
+    is_strict: bool,
+) -> bool:
+    """Tell whether a rule would end its lock, if the account were locked."""
+    as_if = msgspec.structs.replace(state, lockouts=with_locks(state.lockouts, locks.values()))
+    decisions = judge(as_if, (rule,), review, is_strict=is_strict).decisions
+    return any(isinstance(decision.intent, LiftLock) for decision in decisions)

@@ -1,0 +1,36 @@
+"""What an operator may ask of the daemon."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+
+class IOperatedAccount(Interface):
+    """One account, as an operator looks at it and acts on it."""
+
+    account_state = Attribute("the AccountState: what is known, with what is yet to be told of it")
+    rules = Attribute("the rules that are in force, a tuple of RuleInForce")
+
+    def unlock(reason: str, operator: str) -> bool:
+        """End all locks; return whether there were any."""
+
+    def lock(reason: str, operator: str, until: datetime | None) -> None:
+        """Flatten and lock the account; ``None`` locks it until it is unlocked."""
+
+    def flatten(reason: str, operator: str) -> None:
+        """Close all positions and cancel all orders."""
+
+
+class IOperated(Interface):
+    """All accounts of a daemon, as an operator sees them."""
+
+    gateway_name = Attribute("the kind of gateway, such as ``practice``")
+    enforces = Attribute("whether anything is done at the broker; if not, this is a dry run")
+    is_recovered = Attribute("whether what an earlier daemon knew is known again")
+    operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
+
+    def make_durable() -> Deferred[None]:
+        """Write what is so; fire when it is on the disk, or when it cannot be written now."""

@@ -1,0 +1,1 @@
+"""The ProjectX gateway client: login, REST, SignalR hubs, market data."""

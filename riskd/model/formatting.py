@@ -1,0 +1,25 @@
+"""How rules write figures and contracts in the sentences that traders read."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from riskd.model.account import AccountState
+from riskd.model.money import to_cents
+
+
+def dollars(amount: Decimal) -> str:
+    """Return an amount as ``$1,234.50`` or ``-$1,234.50``."""
+    cents = to_cents(amount)
+    return f"{'-' if cents < 0 else ''}${abs(cents):,.2f}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``1 contract``, ``2 contracts``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def name_of(state: AccountState, contract_id: str) -> str:
+    """Return a contract's name, such as ``MNQZ6``; its id while the name is unknown."""
+    contract = state.contract(contract_id)
+    return contract.name if contract else contract_id

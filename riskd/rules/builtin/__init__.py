@@ -1,0 +1,1 @@
+"""The twelve rules, a module each."""

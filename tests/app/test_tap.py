@@ -1,0 +1,340 @@
+"""``twistd riskd``: its command line, its log and its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, IService
+from twisted.internet.defer import Deferred, execute
+from twisted.logger import ILogObserver, Logger, LogLevel, capturedLogs, formatEvent
+from twisted.python.usage import Options as BaseOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.app import tap
+from riskd.app.launch import Daemon
+from riskd.app.metrics import MetricsService
+from riskd.app.tap import Options, Reloader, makeService, practice_sockets
+from riskd.broadcast import BroadcastService
+from riskd.config.settings import Settings
+from riskd.engine.service import Pipeline
+from riskd.host.loopback import ListenError
+from riskd.model.events import DaemonStatus, Status
+from riskd.practice.server.service import FaceService
+from riskd.recording.recording_engine import RecordedPipeline
+from tests.support.clocks import has_steady_clock, keep_clock
+from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line."""
+
+    def parse(self, *arguments: str) -> Options:
+        options = Options()
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_defaults(self) -> None:
+        options = self.parse()
+        self.assertEqual(
+            {name: options[name] for name in ("port", "interface", "log-format", "practice-seed")},
+            {"port": 8765, "interface": None, "log-format": "text", "practice-seed": None},
+        )
+
+    def test_values(self) -> None:
+        options = self.parse("-p", "0", "--interface", "127.0.0.2", "--practice-seed", "-7")
+        self.assertEqual((options["port"], options["practice-seed"]), (0, -7))
+        self.assertEqual(options["interface"], "127.0.0.2")
+
+    def test_mistakes_are_one_line_with_the_value(self) -> None:
+        for arguments, words in (
+            (("--port", "http"), ("port", "'http'")),
+            (("--port", "65536"), ("port", "'65536'")),
+            (("--port", "-1"), ("port", "'-1'")),
+            (("--interface", "0.0.0.0"), ("0.0.0.0", "not a loopback address")),
+            (("--interface", "eth0"), ("'eth0'",)),
+            (("--log-format", "xml"), ("'xml'", "text, json")),
+            (("--metrics-port", "web"), ("port", "'web'")),
+            (("--practice-seed", "luck"), ("practice seed", "'luck'")),
+            (("--colour",), ("colour",)),
+            (("surplus",), ()),
+        ):
+            refusal = self.assertRaises(SystemExit, self.parse, *arguments)
+            sentence = str(refusal.code)
+            self.assertTrue(sentence.startswith("riskd: "), sentence)
+            self.assertEqual(len(sentence.splitlines()), 1)
+            for word in words:
+                self.assertIn(word, sentence)
+
+    def test_help_explains_every_option(self) -> None:
+        text = str(Options())
+        for word in (
+            "--port",
+            "--interface",
+            "--log-format",
+            "--practice-seed",
+            "--record",
+            "--metrics-port",
+            "practice gateway",
+        ):
+            self.assertIn(word, text)
+
+
+class ServiceTests(SynchronousTestCase):
+    """What twistd is given."""
+
+    def make_service(self, *arguments: str, **twistd: Any) -> Daemon:
+        options = Options()
+        options.parent = BaseOptions()
+        options.parent.update({"nodaemon": True, "logfile": None, **twistd})
+        state = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        options.parseOptions(["--port", "0", "--state", state, *arguments])
+        keep_clock(self)
+        # Not of these tests, wherever the reactor runs already.
+        self.patch(tap, "spare_the_program", lambda: None)
+        service = makeService(options)
+        for listening in sockets_of(service):
+            self.addCleanup(listening.close)
+        assert service.state is not None
+        self.addCleanup(service.state.release)
+        return service
+
+    def test_nobody_sets_its_clock(self) -> None:
+        self.make_service()
+        self.assertTrue(has_steady_clock())
+
+    def test_the_program_is_spared_when_it_runs(self) -> None:
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        wanted: list[tuple[object, ...]] = []
+        self.patch(reactor, "callWhenRunning", lambda *wish: wanted.append(wish))
+        self.make_service()
+        self.assertEqual([wish[-1] for wish in wanted], [tap.spare_the_program])
+
+    def test_it_is_a_service_that_holds_its_port_already(self) -> None:
+        service = self.make_service()
+        self.assertTrue(IService.providedBy(service))
+        port = sockets_of(service)[0].getsockname()[1]
+        refusal = self.assertRaises(SystemExit, self.make_service, "--port", str(port))
+        self.assertIn(f"port {port}", str(refusal.code))
+
+    def test_a_state_directory_in_use_is_refused(self) -> None:
+        service = self.make_service()
+        assert service.state is not None
+        refusal = self.assertRaises(
+            SystemExit, self.make_service, "--state", str(service.state.path)
+        )
+        self.assertIn("another riskd uses the state directory", str(refusal.code))
+
+    def test_without_a_recording_nothing_of_it_is_there(self) -> None:
+        self.assertEqual([type(part) for part in self.make_service()][2], Pipeline)
+
+    def test_a_recording_is_made_at_once_and_refused_where_a_file_is(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name, "day.jsonl")
+        service = self.make_service("--record", str(path))
+        pipeline = list(service)[2]
+        self.assertEqual(type(pipeline), RecordedPipeline)
+        self.assertTrue(path.exists())
+        pipeline._recorder.close()
+        refusal = self.assertRaises(SystemExit, self.make_service, "--record", str(path))
+        self.assertEqual(
+            refusal.code,
+            f"riskd: the recording {path} exists already (--record takes another file)",
+        )
+
+    def test_the_practice_gateway_may_have_a_port_too(self) -> None:
+        service = self.make_service("--practice-port", "0", "--interface", "127.0.0.1")
+        (face,) = (part for part in service if isinstance(part, FaceService))
+        (listening,) = face._sockets
+        port = listening.getsockname()[1]
+        refusal = self.assertRaises(
+            SystemExit,
+            self.make_service,
+            *("--practice-port", str(port), "--interface", "127.0.0.1"),
+        )
+        self.assertIn("--practice-port takes another one", str(refusal.code))
+
+    def test_no_other_gateway_has_a_practice_port(self) -> None:
+        options = Options()
+        options.parseOptions(["--practice-port", "0"])
+        error = self.assertRaises(ListenError, practice_sockets, options, "projectx")
+        self.assertIn("the gateway is projectx", str(error))
+
+    def test_metrics_are_off_unless_a_port_is_named(self) -> None:
+        self.assertFalse(
+            [part for part in self.make_service() if isinstance(part, MetricsService)]
+        )
+        service = self.make_service("--metrics-port", "0", "--interface", "127.0.0.1")
+        (page,) = (part for part in service if isinstance(part, MetricsService))
+        (listening,) = page._sockets
+        host, port = listening.getsockname()
+        self.assertEqual(host, "127.0.0.1")
+        refusal = self.assertRaises(
+            SystemExit,
+            self.make_service,
+            *("--metrics-port", str(port), "--interface", "127.0.0.1"),
+        )
+        self.assertIn("--metrics-port takes another one", str(refusal.code))
+
+    def test_metrics_without_their_library_are_refused_in_a_sentence(self) -> None:
+        self.patch(tap, "find_spec", lambda _name: None)
+        refusal = self.assertRaises(SystemExit, self.make_service, "--metrics-port", "0")
+        self.assertEqual(
+            refusal.code,
+            "riskd: --metrics-port needs prometheus_client; pip install 'riskd[metrics]' has it",
+        )
+
+    def observer_of(self, service: Daemon) -> Any:
+        application = Application("riskd")
+        service.setServiceParent(application)
+        return application.getComponent(ILogObserver)
+
+    def test_a_text_log_is_left_to_twistd(self) -> None:
+        self.assertEqual(self.observer_of(self.make_service()), None)
+
+    def test_a_json_log_is_an_object_a_line_in_the_log_file(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name, "riskd.log")
+        service = self.make_service("--log-format", "json", logfile=str(path))
+        observer = self.observer_of(service)
+        self.addCleanup(observer._outFile.close)
+        log = Logger(namespace="riskd.test", observer=observer)
+        log.info("client {peer}", peer="tcp4:127.0.0.1:1")
+        log.warn("more")
+        first, second = (json.loads(line) for line in path.read_text().splitlines())
+        self.assertEqual(
+            (first["peer"], first["log_namespace"]), ("tcp4:127.0.0.1:1", "riskd.test")
+        )
+        self.assertEqual(second["log_level"]["name"], LogLevel.warn.name)
+
+
+def sockets_of(service: Daemon) -> list[socket.socket]:
+    return [
+        listening
+        for part in service
+        if isinstance(part, BroadcastService | FaceService | MetricsService)
+        for listening in part._sockets
+    ]
+
+
+class Pages:
+    """Stands in for a thread that reads: what it is asked for is read when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Settings], Deferred[Settings]]] = []
+
+    def read_later(self, read: Callable[[], Settings]) -> Deferred[Settings]:
+        self.waiting.append((read, Deferred()))
+        return self.waiting[-1][1]
+
+    def turn(self) -> None:
+        read, done = self.waiting.pop(0)
+        execute(read).chainDeferred(done)
+
+
+class ReloaderTests(SynchronousTestCase):
+    """Reading the configuration again, in a running daemon."""
+
+    def setUp(self) -> None:
+        self.daemon = PracticeDaemon(limit(2))
+        self.addCleanup(self.daemon.close)
+        self.path = Path(self.daemon.directory, "riskd.toml")
+        self.write(limit(2))
+        self.reload = self.reloader(execute)
+
+    def reloader(self, in_thread: Callable[..., Deferred[Settings]]) -> Reloader:
+        daemon = self.daemon
+        return Reloader(self.path, CATALOGUE, daemon.settings, daemon.pipeline, in_thread)
+
+    def write(self, text: str) -> None:
+        self.path.write_text(f"{text}[[accounts]]\nid = {ACCOUNT}\n")
+
+    def limit_in_force(self) -> int:
+        settings = json.loads(self.daemon.state.limits["RULE-001"].settings)
+        number: int = settings["limit"]
+        return number
+
+    def last_word(self) -> DaemonStatus:
+        status: DaemonStatus = self.daemon.news(DaemonStatus)[-1]
+        return status
+
+    def test_what_the_file_says_now_is_in_force(self) -> None:
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+        self.assertIs(self.last_word().status, Status.RUNNING)
+
+    def test_a_wrong_file_changes_nothing_and_is_told_until_it_is_right(self) -> None:
+        self.write("[rules.max_contracts]\nlimt = 5\n")
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 2)
+        self.assertIs(self.last_word().status, Status.ERROR)
+        self.assertIn("rules.max_contracts.limt", self.last_word().message)
+        self.assertIn("the old one stays in force", self.last_word().message)
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+        self.assertIs(self.last_word().status, Status.RUNNING)
+
+    def test_a_file_that_is_gone_changes_nothing(self) -> None:
+        self.path.unlink()
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 2)
+        self.assertIn(str(self.path), self.last_word().message)
+
+    def test_of_several_mistakes_the_first_is_told_and_the_number_of_others(self) -> None:
+        self.write("colour = 1\n[rules.max_contracts]\nlimt = 5\n")
+        self.reload()
+        self.assertIn("(and 1 more, see the log)", self.last_word().message)
+
+    def test_who_asks_during_a_reading_gets_one_more(self) -> None:
+        """The file may have been changed after it was read."""
+        pages = Pages()
+        reload = self.reloader(pages.read_later)
+        for _ in range(3):
+            reload()
+        self.assertEqual(len(pages.waiting), 1)
+        self.write(limit(5))
+        pages.turn()
+        self.assertEqual((len(pages.waiting), self.limit_in_force()), (1, 5))
+        self.write(limit(7))
+        pages.turn()
+        self.assertEqual((len(pages.waiting), self.limit_in_force()), (0, 7))
+
+    def test_a_mistake_of_ours_does_not_end_reading_for_good(self) -> None:
+        failing = self.patch(self.daemon.pipeline, "reload", fail_to_reload)
+        self.reload()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        failing.restore()
+        self.write(limit(5))
+        self.reload()
+        self.assertEqual(self.limit_in_force(), 5)
+
+    def test_what_needs_a_restart_is_logged(self) -> None:
+        for change in (
+            "[server]\nmax_clients = 3\n",
+            "enforce = false\n",
+            '[gateway]\nkind = "projectx"\nuser_name = "jane"\n',
+        ):
+            self.write(change)
+            with capturedLogs() as logged:
+                self.reload()
+            said = [formatEvent(event) for event in logged]
+            self.assertTrue(any("need a restart" in line for line in said), said)
+
+
+def limit(number: int) -> str:
+    return f"[rules.max_contracts]\nlimit = {number}\n"
+
+
+def fail_to_reload(_settings: Settings) -> str:
+    raise ZeroDivisionError

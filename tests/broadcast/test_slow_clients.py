@@ -1,0 +1,547 @@
+"""Clients that do not keep up: what they still get, what they cost, and when they are closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import txaio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
+from twisted.internet.tcp import Server
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
+from riskd.broadcast.backlog import Backlog
+from riskd.broadcast.client import MAX_HELD_BYTES
+from riskd.broadcast.eager import EagerServer
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame, in_batches
+from riskd.broadcast.statistics import Cut
+from riskd.model.events import Event, LockoutSet, MarketQuote, decode, encode
+from tests.support.sockets import ScriptedSocket, TurnReactor
+from tests.support.websocket_frames import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    close_code,
+    handshake,
+    read_frames,
+)
+
+NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
+CONTROL_BYTES = 300
+"""Pings, pongs and a close frame are no events."""
+
+
+def quote(contract: int, number: int, account: int = 123) -> Event:
+    price = Decimal(number)
+    return Event(
+        account,
+        MarketQuote(
+            contract_id=f"CON.{contract}", bid=price, ask=price, last=price, timestamp=NOW
+        ),
+    )
+
+
+def lockout(number: int, reason: str = "x" * 290) -> Event:
+    """Return an event of some 400 bytes that must not be lost."""
+    return Event(
+        123,
+        LockoutSet(reason=reason, locked_until=None, rule_id=f"R-{number}", locked_at=NOW),
+    )
+
+
+class Peer:
+    """A client on a real connection whose socket takes what the test allows."""
+
+    def __init__(
+        self, factory: BroadcastServerFactory, reactor: TurnReactor, kind: type[Server]
+    ) -> None:
+        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
+        assert isinstance(protocol, ConsoleProtocol)
+        self.protocol = protocol
+        self.socket = ScriptedSocket()
+        end: Any = self.socket
+        anything: Any = reactor
+        unused: Any = None
+        self.transport = kind(end, protocol, ("127.0.0.1", 50000), unused, 0, anything)
+        protocol.makeConnection(self.transport)
+        protocol.dataReceived(handshake())
+        reactor.settle()
+        assert b"101 Switching" in self.socket.received
+        self.socket.received.clear()
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        return read_frames(bytes(self.socket.received))
+
+    def events(self) -> list[Event]:
+        return [decode(payload) for opcode, payload in self.frames() if opcode == TEXT]
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held for it on this side."""
+        transport, backlog = self.transport, self.protocol._backlog
+        return (
+            len(transport.dataBuffer)
+            - transport.offset
+            + transport._tempDataLen
+            + (backlog.size if backlog else 0)
+        )
+
+    @property
+    def is_open(self) -> bool:
+        return self.protocol.state == ConsoleProtocol.STATE_OPEN
+
+
+class SlowTestCase(SynchronousTestCase):
+    """A broadcast to clients on connections in memory."""
+
+    kind: type[Server] = EagerServer
+
+    def setUp(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self.reactor = TurnReactor()
+        self.patch(txaio.config, "loop", self.reactor)
+        self.factory = BroadcastServerFactory(
+            self.reactor, gateway_name="practice", prepare=lambda: succeed(None)
+        )
+        self.factory.serve_at([("127.0.0.1", 8765)])
+
+    def connect(self) -> Peer:
+        return Peer(self.factory, self.reactor, self.kind)
+
+    def congest(self, peer: Peer) -> int:
+        """Let ``peer`` read nothing until it is behind; return how many events that took."""
+        peer.socket.room = 0
+        count = 0
+        while peer.protocol._backlog is None:
+            for _ in range(100):
+                self.factory.broadcast(lockout(count))
+                count += 1
+            self.reactor.turn()
+        return count
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.2)):
+            self.reactor.advance(0.2)
+            self.reactor.turn()
+
+    def read_all(self, peer: Peer) -> None:
+        peer.socket.room = None
+        self.reactor.settle()
+
+
+class CongestionTests(SlowTestCase):
+    """From the first pause to the last byte."""
+
+    def test_it_gets_everything_in_order_but_only_the_latest_quotes(self) -> None:
+        peer = self.connect()
+        count = self.congest(peer)
+        for number in range(5):
+            self.factory.broadcast(quote(number % 2, number))
+            self.factory.broadcast(lockout(count + number))
+            self.reactor.turn()
+        self.read_all(peer)
+        self.assertEqual(
+            peer.events(),
+            [*map(lockout, range(count + 5)), quote(1, 3), quote(0, 4)],
+        )
+        self.assertEqual(self.factory.statistics.conflated_quotes, 3)
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+
+    def test_quotes_of_one_contract_are_kept_for_each_account(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        quotes = [quote(0, 1, 123), quote(0, 2, 456)]
+        for event in quotes:
+            self.factory.broadcast(event)
+        self.reactor.turn()
+        self.read_all(peer)
+        self.assertEqual(peer.events()[-2:], quotes)
+
+    def test_the_others_get_everything_at_once(self) -> None:
+        slow, quick = self.connect(), self.connect()
+        count = self.congest(slow)
+        self.factory.broadcast(quote(0, 1))
+        self.factory.broadcast(quote(0, 2))
+        self.reactor.turn()
+        self.assertEqual(quick.events(), [*map(lockout, range(count)), quote(0, 1), quote(0, 2)])
+
+    def test_of_what_a_connection_takes_only_in_part_the_rest_follows(self) -> None:
+        partial, refusing, quick = (self.connect() for _ in range(3))
+        partial.socket.takes.extend([3, 2])
+        partial.socket.room = 0
+        refusing.socket.takes.append(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))
+        refusing.socket.room = 0
+        told = [*map(lockout, range(3))]
+        for event in told:
+            self.factory.broadcast(event)
+            self.reactor.turn()
+        self.assertEqual((len(partial.socket.received), refusing.events()), (5, []))
+        self.assertEqual(quick.events(), told)
+        self.read_all(partial)
+        self.read_all(refusing)
+        self.assertEqual((partial.events(), refusing.events()), (told, told))
+
+    def test_after_it_has_caught_up_it_gets_events_at_once_again(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        self.read_all(peer)
+        for number in range(3):
+            self.factory.broadcast(quote(0, number))
+            self.reactor.turn()
+        self.assertEqual(peer.events()[-3:], [quote(0, 0), quote(0, 1), quote(0, 2)])
+
+    def test_what_it_was_sent_is_counted_before_and_after(self) -> None:
+        peer = self.connect()
+        for _ in range(2):
+            self.factory.broadcast(quote(0, 1))
+            self.reactor.turn()
+            self.congest(peer)
+            self.read_all(peer)
+        self.factory.broadcast(quote(0, 2))
+        self.reactor.turn()
+        with capturedLogs() as captured:
+            peer.protocol.say_goodbye()
+            self.pass_time(2.4)
+        (text,) = [formatEvent(each) for each in captured if "disconnected" in formatEvent(each)]
+        self.assertIn(f", {len(peer.events())} messages sent", text)
+
+    def test_at_the_stop_what_was_kept_waits_for_the_connection_and_1001_is_the_last(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        told = [lockout(number) for number in range(50)]
+        for event in told:
+            self.factory.broadcast(event)
+        self.reactor.turn()
+        held = peer.held
+        peer.protocol.say_goodbye()
+        self.assertEqual(peer.held, held)
+        self.read_all(peer)
+        self.assertEqual(peer.events()[-50:], told)
+        opcode, payload = peer.frames()[-1]
+        self.assertEqual((opcode, payload[:2]), (CLOSE, (1001).to_bytes(2, "big")))
+        self.assertEqual([opcode for opcode, _ in peer.frames()].count(CLOSE), 1)
+
+    def test_a_close_frame_that_fills_the_connection_is_the_last(self) -> None:
+        peer = self.connect()
+        peer.socket.room = 0
+        self.factory.broadcast(lockout(0))
+        self.reactor.turn()
+        peer.transport.bufferSize = peer.held
+        peer.protocol.sendCloseFrame(1000)
+        self.assertTrue(peer.transport.producerPaused)
+        self.factory.broadcast(lockout(1))
+        self.reactor.turn()
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+        self.read_all(peer)
+        self.assertEqual([opcode for opcode, _ in peer.frames()], [TEXT, CLOSE])
+
+    def test_who_closes_while_it_is_behind_is_let_go_when_it_has_read(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        peer.protocol.dataReceived(client_frame(CLOSE, struct.pack("!H", 1000)))
+        self.assertFalse(peer.socket.is_closed)
+        self.read_all(peer)
+        self.assertEqual(peer.frames()[-1][0], CLOSE)
+        self.assertTrue(peer.socket.is_closed)
+
+    def test_more_than_a_mebibyte_unread_closes_with_1013(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        with capturedLogs() as captured:
+            number = 0
+            while peer.is_open:
+                self.factory.broadcast(lockout(number))
+                self.reactor.turn()
+                number += 1
+                self.assertLessEqual(peer.held, MAX_HELD_BYTES)
+        self.assertGreater(number * len(encode(lockout(number))), MAX_HELD_BYTES * 0.8)
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+        self.assertEqual(self.factory.statistics.cut, {Cut.TOO_MUCH_UNREAD: 1})
+        (text,) = [formatEvent(each) for each in captured if "is closed" in formatEvent(each)]
+        self.assertIn("more than 1024 KiB were not read", text)
+        self.read_all(peer)
+        opcode, payload = peer.frames()[-1]
+        self.assertEqual((opcode, close_code(payload)), (CLOSE, 1013))
+        self.assertEqual(payload[2:], b"more than 1024 KiB were not read")
+
+    def test_who_reads_nothing_after_the_close_is_aborted_2_seconds_later(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        for _ in range(30):
+            for number in range(100):
+                self.factory.broadcast(lockout(number))
+            self.reactor.turn()
+        self.assertFalse(peer.is_open)
+        self.pass_time(1.6)
+        self.assertFalse(peer.socket.is_closed)
+        self.pass_time(0.8)
+        self.assertTrue(peer.socket.is_closed)
+        self.assertEqual(self.factory.count, 0)
+
+    def test_quotes_alone_close_nobody_before_30_seconds(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        for number in range(100):
+            for _ in range(100):
+                self.factory.broadcast(quote(number % 5, number))
+            self.reactor.turn()
+        self.assertTrue(peer.is_open)
+        # The ping that it cannot read either would end it a little earlier.
+        self.factory._heartbeat.remove(peer.protocol)
+        self.pass_time(29.8)
+        self.assertTrue(peer.is_open)
+        self.pass_time(0.4)
+        self.assertFalse(peer.is_open)
+        self.assertEqual(self.factory.statistics.cut, {Cut.TOO_LONG_BEHIND: 1})
+        self.read_all(peer)
+        self.assertEqual(close_code(peer.frames()[-1][1]), 1013)
+
+    def test_who_reads_a_little_but_never_catches_up_is_closed_after_30_seconds(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        for _ in range(1000):
+            self.factory.broadcast(lockout(0))
+        self.reactor.turn()
+        self.factory._heartbeat.remove(peer.protocol)
+        for _ in range(30):
+            self.assertTrue(peer.is_open)
+            peer.socket.room = 4000
+            self.pass_time(1)
+        self.pass_time(0.4)
+        self.assertFalse(peer.is_open)
+
+    def test_a_client_that_catches_up_in_time_may_fall_behind_again(self) -> None:
+        peer = self.connect()
+        for _ in range(3):
+            self.congest(peer)
+            self.factory._heartbeat.remove(peer.protocol)
+            self.pass_time(20)
+            self.read_all(peer)
+        self.assertTrue(peer.is_open)
+
+    def test_pings_that_are_not_read_are_answered_once(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        held = peer.held
+        for number in range(20):
+            peer.protocol.dataReceived(client_frame(PING, b"%d" % number))
+        self.assertEqual(peer.held, held)
+        self.read_all(peer)
+        pongs = [payload for opcode, payload in peer.frames() if opcode == PONG]
+        self.assertEqual(pongs, [b"19"])
+
+    def test_a_ping_is_due_for_a_client_that_is_behind_too(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        self.pass_time(20.2)
+        self.read_all(peer)
+        self.assertIn(PING, [opcode for opcode, _ in peer.frames()])
+
+    def test_nothing_but_the_close_follows_when_a_client_that_is_behind_talks(self) -> None:
+        peer = self.connect()
+        count = self.congest(peer)
+        self.factory.broadcast(lockout(count))
+        self.reactor.turn()
+        peer.protocol.dataReceived(client_frame(TEXT, b"hello"))
+        self.factory.broadcast(lockout(count + 1))
+        self.reactor.turn()
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+        self.read_all(peer)
+        self.assertEqual(close_code(peer.frames()[-1][1]), 1008)
+        self.assertEqual(peer.events(), [*map(lockout, range(count))])
+
+    def test_who_is_behind_hears_everything_before_the_daemon_stops(self) -> None:
+        peer = self.connect()
+        count = self.congest(peer)
+        for number in range(1000):
+            self.factory.broadcast(lockout(count + number))
+        self.factory.close_all()
+        self.assertLessEqual(peer.held, MAX_HELD_BYTES + CONTROL_BYTES)
+        self.read_all(peer)
+        self.assertEqual(peer.events(), [*map(lockout, range(count + 1000))])
+        self.assertEqual(close_code(peer.frames()[-1][1]), 1001)
+
+    def test_a_client_that_leaves_while_behind_leaves_nothing(self) -> None:
+        peer = self.connect()
+        self.congest(peer)
+        self.factory.broadcast(lockout(0))
+        self.reactor.turn()
+        self.assertGreater(self.factory.statistics.queue_bytes, 0)
+        peer.socket.incoming.append(b"")
+        self.reactor.turn()
+        self.assertEqual((self.factory.count, self.factory.statistics.queue_bytes), (0, 0))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class StockCongestionTests(CongestionTests):
+    """The same on Twisted's own connection."""
+
+    kind = Server
+
+
+class SystemCallTests(SlowTestCase):
+    """What a delivery costs; free of noise, because it is counted."""
+
+    clients = 100
+
+    def cost(self, *, turns: int, burst: int) -> tuple[float, int]:
+        """Return sends a delivery, and how often the reactor was asked to watch a socket."""
+        peers = [self.connect() for _ in range(self.clients)]
+        sends = sum(peer.socket.sends for peer in peers)
+        changes = self.reactor.changes
+        for number in range(turns):
+            for _ in range(burst):
+                self.factory.broadcast(quote(0, number))
+            self.reactor.turn()
+        sends = sum(peer.socket.sends for peer in peers) - sends
+        self.assertEqual({len(peer.events()) for peer in peers}, {turns * burst})
+        deliveries = turns * burst * self.clients
+        return sends / deliveries, self.reactor.changes - changes
+
+    def test_a_single_event_is_one_send_a_client(self) -> None:
+        sends, changes = self.cost(turns=20, burst=1)
+        self.assertLessEqual(sends, 1.1)
+        self.assertEqual(changes, 0)
+
+    def test_a_burst_of_ten_is_a_tenth(self) -> None:
+        sends, changes = self.cost(turns=20, burst=10)
+        self.assertLessEqual(sends, 0.15)
+        self.assertEqual(changes, 0)
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("quote"), st.integers(0, 3)),
+        st.tuples(st.just("burst"), st.sampled_from([1, 1, 10, 300, 1500])),
+        st.tuples(st.just("read"), st.integers(0, 2), st.integers(0, 300_000)),
+        st.tuples(st.just("ping"), st.integers(0, 2)),
+        st.tuples(st.just("turn")),
+    ),
+    max_size=40,
+)
+
+
+class PropertyTests(SlowTestCase):
+    """Whatever happens, in whatever order."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.told: list[Event] = []
+        self.peers = [self.connect() for _ in range(3)]
+        for peer in self.peers:
+            peer.socket.room = 0
+
+    @settings(max_examples=60, deadline=None)
+    @given(ACTS)
+    def test_who_stays_misses_no_event_and_ends_on_the_newest_quotes(
+        self, acts: list[tuple[Any, ...]]
+    ) -> None:
+        self.begin()
+        for act, *details in acts:
+            getattr(self, f"do_{act}")(*details)
+            for peer in self.peers:
+                self.assertLessEqual(peer.held, MAX_HELD_BYTES + CONTROL_BYTES)
+        self.reactor.turn()
+        for peer in self.peers:
+            self.read_all(peer)
+            self.check(peer, self.told)
+        self.assertEqual(self.factory.statistics.queue_bytes, 0)
+
+    def tell(self, event: Event) -> None:
+        self.told.append(event)
+        self.factory.broadcast(event)
+
+    def do_quote(self, contract: int) -> None:
+        self.tell(quote(contract, len(self.told)))
+
+    def do_burst(self, count: int) -> None:
+        for _ in range(count):
+            self.tell(lockout(len(self.told)))
+
+    def do_read(self, who: int, size: int) -> None:
+        self.peers[who].socket.room = (self.peers[who].socket.room or 0) + size
+        self.reactor.turn()
+
+    def do_ping(self, who: int) -> None:
+        if self.peers[who].is_open:
+            self.peers[who].protocol.dataReceived(client_frame(PING, b"?"))
+
+    def do_turn(self) -> None:
+        self.reactor.turn()
+
+    def check(self, peer: Peer, told: list[Event]) -> None:
+        received = peer.events()
+        lasting = [event for event in received if isinstance(event.data, LockoutSet)]
+        expected = [event for event in told if isinstance(event.data, LockoutSet)]
+        if not peer.is_open:
+            self.assertEqual(lasting, expected[: len(lasting)])
+            opcode, payload = peer.frames()[-1]
+            self.assertEqual((opcode, close_code(payload)), (CLOSE, 1013))
+            return
+        self.assertEqual(lasting, expected)
+        self.assertEqual(newest(received), newest(told))
+        for contract in newest(told):
+            prices = [price for name, price in quotes(received) if name == contract]
+            self.assertEqual(prices, sorted(set(prices)))
+
+
+def quotes(events: list[Event]) -> list[tuple[str, Decimal]]:
+    return [
+        (event.data.contract_id, event.data.bid)
+        for event in events
+        if isinstance(event.data, MarketQuote)
+    ]
+
+
+def newest(events: list[Event]) -> dict[str, Decimal]:
+    return dict(quotes(events))
+
+
+class PieceTests(SynchronousTestCase):
+    """Batches and backlogs by themselves."""
+
+    @given(st.lists(st.integers(1, 1030), max_size=300))
+    def test_batches_are_all_there_is_and_bounded(self, sizes: list[int]) -> None:
+        frames = [Frame(struct.pack("!H", size) * size, None) for size in sizes]
+        batches = in_batches(frames)
+        self.assertEqual([frame for batch in batches for frame in batch], frames)
+        lengths = [sum(len(frame.data) for frame in batch) for batch in batches]
+        for length in lengths:
+            self.assertTrue(0 < length <= MAX_BATCH_BYTES)
+        # No two that could have been one.
+        for length, following in zip(lengths, batches[1:], strict=False):
+            self.assertGreater(length + len(following[0].data), MAX_BATCH_BYTES)
+
+    @given(
+        st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 4)), max_size=50),
+        st.integers(50, 200),
+    )
+    def test_a_backlog_knows_its_size(self, kept: list[tuple[bytes, int]], limit: int) -> None:
+        backlog = Backlog()
+        for data, kind in kept:
+            backlog.keep(Frame(data, (123, f"CON.{kind}") if kind else None))
+        taken: list[bytes] = []
+        while backlog.size:
+            size = backlog.size
+            some = backlog.take(limit)
+            self.assertTrue(0 < sum(map(len, some)) <= limit)
+            self.assertEqual(backlog.size, size - sum(map(len, some)))
+            taken += some
+        self.assertEqual(backlog.take(limit), [])
+        lasting = [data for data, kind in kept if not kind]
+        self.assertEqual(taken[: len(lasting)], lasting)
+        latest = {kind: data for data, kind in kept if kind}
+        self.assertEqual(sorted(taken[len(lasting) :]), sorted(latest.values()))

@@ -1,0 +1,218 @@
+"""What a flatten does, and how breaches merge into one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.engine.enforcement.flattening import (
+    Closing,
+    Resizing,
+    merged,
+    report,
+    still_open,
+    to_cancel,
+    to_close,
+    to_resize,
+)
+from riskd.model.account import Flattening
+from riskd.model.events import Action, LockoutSet, encode_data
+
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+
+
+def lock(rule_id: str, seconds: int | None) -> LockoutSet:
+    until = None if seconds is None else NOW + timedelta(seconds=seconds)
+    return LockoutSet(reason="why", locked_until=until, rule_id=rule_id, locked_at=NOW)
+
+
+def flatten(
+    keep: dict[str, int] | None = None,
+    action: Action = Action.CLOSE_ALL_POSITIONS,
+    rule_id: str = "RULE-001",
+    locks: tuple[LockoutSet, ...] = (),
+    *,
+    is_told: bool = False,
+) -> Flattening:
+    return Flattening(
+        action=action,
+        rule_id=rule_id,
+        reason=rule_id,
+        begun=NOW,
+        keep=keep,
+        locks=locks,
+        is_told=is_told,
+    )
+
+
+def position(contract_id: str, size: int, kind: int = 1) -> dict[str, Any]:
+    return {"contractId": contract_id, "size": size, "type": kind}
+
+
+def order(identifier: int, contract_id: str, size: int = 1, side: int = 1, **more: Any) -> Any:
+    return {"id": identifier, "contractId": contract_id, "size": size, "side": side, **more}
+
+
+def stop(identifier: int, size: int, price: int, **more: Any) -> Any:
+    return order(identifier, "A", size, type=4, stopPrice=price, **more)
+
+
+COOLDOWN = flatten(action=Action.COOLDOWN, rule_id="RULE-007", locks=(lock("RULE-007", 300),))
+DAY = flatten(
+    action=Action.CLOSE_ALL_AND_LOCKOUT, rule_id="RULE-003", locks=(lock("RULE-003", 9000),)
+)
+
+
+class MergeTests(SynchronousTestCase):
+    def test_the_same_again_changes_nothing(self) -> None:
+        for known in (flatten(), flatten({"A": 1}), COOLDOWN, DAY):
+            self.assertIs(merged(known, known), known)
+        self.assertIs(merged(DAY, flatten()), DAY)
+
+    def test_the_graver_breach_names_it_and_both_lock(self) -> None:
+        for both in (merged(COOLDOWN, DAY), merged(DAY, COOLDOWN)):
+            self.assertEqual((both.action, both.rule_id), (DAY.action, "RULE-003"))
+            self.assertEqual({one.rule_id for one in both.locks}, {"RULE-003", "RULE-007"})
+
+    def test_a_lock_is_lengthened_and_never_shortened(self) -> None:
+        longer = flatten(action=Action.COOLDOWN, locks=(lock("RULE-007", 900),))
+        self.assertEqual(merged(COOLDOWN, longer).locks, (lock("RULE-007", 900),))
+        self.assertIs(merged(longer, COOLDOWN), longer)
+
+    def test_contracts_add_up_and_all_takes_all(self) -> None:
+        both = merged(flatten({"A": 2}), flatten({"A": 1, "B": 0}))
+        self.assertEqual(both.keep, {"A": 1, "B": 0})
+        self.assertIsNone(merged(flatten({"A": 2}), flatten()).keep)
+        known = flatten()
+        self.assertIs(merged(known, flatten({"A": 2})), known)
+
+    def test_what_was_told_is_told_again_when_there_is_more_to_tell(self) -> None:
+        told = flatten(is_told=True)
+        self.assertIs(merged(told, flatten()), told)
+        more = merged(told, COOLDOWN)
+        self.assertEqual((more.is_told, more.rule_id), (False, "RULE-007"))
+
+    @given(
+        *(
+            st.builds(
+                flatten,
+                st.none() | st.dictionaries(st.sampled_from("ABC"), st.integers(0, 5), min_size=1),
+                st.sampled_from(
+                    [Action.CLOSE_ALL_POSITIONS, Action.COOLDOWN, Action.CLOSE_ALL_AND_LOCKOUT]
+                ),
+            )
+            for _ in range(2)
+        ),
+        st.dictionaries(st.sampled_from("ABCD"), st.integers(1, 9)),
+    )
+    def test_it_closes_at_least_what_each_would(
+        self, first: Flattening, second: Flattening, sizes: dict[str, int]
+    ) -> None:
+        held = [position(contract, size) for contract, size in sizes.items()]
+        both = closed(merged(first, second), held, sizes)
+        for one in (first, second):
+            for contract, size in closed(one, held, sizes).items():
+                self.assertGreaterEqual(both[contract], size)
+
+
+def closed(plan: Flattening, held: list[Any], sizes: dict[str, int]) -> dict[str, int]:
+    return {
+        closing.contract_id: closing.size or sizes[closing.contract_id]
+        for closing in to_close(plan, held)
+    }
+
+
+class PlanTests(SynchronousTestCase):
+    def test_all_is_closed_and_all_is_canceled(self) -> None:
+        held = [position("A", 3), position("B", 1, 2)]
+        self.assertEqual(to_close(flatten(), held), [Closing("A", None), Closing("B", None)])
+        self.assertEqual(to_cancel(flatten(), [order(1, "A"), order(2, "C")]), [1, 2])
+
+    def test_one_contract_is_closed_with_its_orders(self) -> None:
+        plan = flatten({"A": 0})
+        self.assertEqual(
+            to_close(plan, [position("A", 3), position("B", 1)]), [Closing("A", None)]
+        )
+        self.assertEqual(to_cancel(plan, [order(1, "A"), order(2, "B")]), [1])
+
+    def test_a_position_that_is_told_twice_is_closed_once(self) -> None:
+        held = [position("A", 5), position("A", 5)]
+        self.assertEqual(to_close(flatten({"A": 3}), held), [Closing("A", 2)])
+
+    def test_what_cannot_be_counted_is_closed_whole_and_keeps_nothing_else_open(self) -> None:
+        unknown: Any = None
+        held = [position("A", unknown), position("B", 3)]
+        for plan in (flatten(), flatten({"A": 2, "B": 0})):
+            with self.subTest(plan=plan):
+                self.assertEqual(to_close(plan, held), [Closing("A", None), Closing("B", None)])
+        self.assertEqual(
+            to_resize(flatten({"B": 2}), [order(1, "B", unknown, type=4)], held), [Resizing(1, 0)]
+        )
+
+    def test_a_position_is_reduced_and_its_exits_with_it(self) -> None:
+        plan, held = flatten({"A": 2}), [position("A", 3)]
+        self.assertEqual(to_close(plan, held), [Closing("A", 1)])
+        self.assertEqual(to_close(plan, [position("A", 2)]), [])
+        working = [stop(1, 3, 20), order(3, "A", 3, side=0), order(4, "B", 3)]
+        self.assertEqual(to_cancel(plan, working), [])
+        self.assertEqual(to_resize(plan, working, held), [Resizing(1, 2)])
+        self.assertEqual(to_resize(plan, [stop(1, 2, 20)], held), [])
+
+    def test_several_exits_together_close_no_more_than_stays(self) -> None:
+        plan = flatten({"A": 2})
+        stops = [stop(1, 1, 10), stop(2, 1, 20), stop(3, 1, 15)]
+        limits = [order(4, "A", 2, type=1, limitPrice=30), order(5, "A", 1, type=1, limitPrice=29)]
+        for held, cut in (
+            # A long position's stops are filled from the highest down, its limits from the lowest up.
+            (position("A", 2), [Resizing(1, 0), Resizing(4, 1)]),
+            (position("A", 2, 2), [Resizing(2, 0), Resizing(5, 0)]),
+        ):
+            side = 1 if held["type"] == 1 else 0
+            working = [{**exit_, "side": side} for exit_ in (*stops, *limits)]
+            self.assertEqual(sorted(to_resize(plan, working, [held])), cut)
+
+    def test_what_is_filled_of_an_exit_counts(self) -> None:
+        plan, held = flatten({"A": 2}), [position("A", 2)]
+        self.assertEqual(to_resize(plan, [stop(1, 3, 20, fillVolume=1)], held), [])
+        self.assertEqual(to_resize(plan, [stop(1, 4, 20, fillVolume=1)], held), [Resizing(1, 3)])
+
+
+class ReportTests(SynchronousTestCase):
+    def details(self, plan: Flattening) -> str:
+        action = report(plan, success=True, closed=2, canceled=1, now=NOW)
+        return encode_data(action).partition('"details":')[2]
+
+    def test_details_say_what_the_action_needs(self) -> None:
+        counts = '"positions_closed":2,"orders_canceled":1'
+        self.assertEqual(self.details(flatten()), f"{{{counts}}}}}")
+        self.assertEqual(self.details(flatten({"A": 1})), f'{{{counts},"contractId":"A"}}}}')
+        self.assertEqual(self.details(COOLDOWN), f'{{{counts},"cooldown_seconds":300}}}}')
+        self.assertEqual(
+            self.details(DAY), f'{{{counts},"locked_until":"2026-11-23T20:30:00Z"}}}}'
+        )
+        permanent = flatten(
+            action=Action.CLOSE_ALL_AND_LOCKOUT, locks=(lock("a", 5), lock("b", None))
+        )
+        self.assertEqual(self.details(permanent), f'{{{counts},"locked_until":null}}}}')
+
+
+class StillOpenTests(SynchronousTestCase):
+    """What is left of a flatten, in words."""
+
+    def test_positions_and_orders_are_counted(self) -> None:
+        held = [position("A", 2), position("B", 1)]
+        working = [order(1, "A"), order(2, "C")]
+        for plan, some_held, some_working, told in (
+            (flatten(), held, working, "2 positions and 2 orders"),
+            (flatten(), held[:1], [], "1 position"),
+            (flatten(), [], working[:1], "1 order"),
+            (flatten({"A": 2}), held, working[1:], ""),
+            (flatten({"A": 1}), held, [], "1 position"),
+            (flatten({"A": 2}), held, [stop(1, 3, 90)], "1 order"),
+            (flatten(), [], [], ""),
+        ):
+            self.assertEqual(still_open(plan, some_held, some_working), told)

@@ -1,0 +1,216 @@
+"""Rules at work on a journal that cannot be opened, hangs, or is opened late."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from twisted.python.monkey import MonkeyPatcher
+
+from riskd.config.faults import Faults
+from riskd.journal.service import WRITE_SECONDS
+from riskd.journal.store import Recovery, Store
+from riskd.model.account import AccountState
+from riskd.model.events import DaemonStatus, Status
+from riskd.model.lockouts import is_locked
+from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, GuardTestCase
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, settings_of
+
+FOR_GOOD = DAILY_LOSS + 'lockout_until = "permanent"\n'
+LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
+NO_ES = """
+[rules.symbol_blocks]
+blocked_symbols = ["ES"]
+"""
+
+
+def cannot_open(*_arguments: object) -> Recovery:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+class JournalTestCase(GuardTestCase):
+    def shut(self) -> MonkeyPatcher:
+        """Let no journal be opened; return the way back."""
+        patch: MonkeyPatcher = self.patch(Store, "open", cannot_open)
+        return patch
+
+    def restart(self, config: str | None = None) -> None:
+        self.daemon.kill()
+        self.daemon.told.clear()
+        if config is not None:
+            self.daemon.settings = settings_of(config)
+        self.daemon.restart()
+
+    def is_locked(self) -> bool:
+        return is_locked(self.daemon.state, self.daemon.now())
+
+    def lock_by_hand(self) -> None:
+        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("enough", "trader", None)
+
+    def statuses(self) -> list[Status]:
+        return [told.status for told in self.daemon.news(DaemonStatus)]
+
+    def journal(self) -> AccountState:
+        """What a daemon would find that started now."""
+        copy = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, copy)
+        for path in self.daemon.directory.glob("riskd.db*"):
+            (copy / path.name).write_bytes(path.read_bytes())
+        store = Store(copy)
+        self.addCleanup(store.close)
+        return store.open([ACCOUNT], MONDAY_NOON).accounts[ACCOUNT]
+
+
+class ShutJournalTests(JournalTestCase):
+    config = LONG_PAUSE
+
+    def test_its_copy_says_what_is_locked(self) -> None:
+        """No rule would set the operator's lock again, and no broker knows of it."""
+        self.lock_by_hand()
+        self.shut()
+        self.restart()
+        self.assertTrue(self.is_locked())
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(10)
+        self.assertEqual((self.daemon.held, self.statuses()[-1]), ({}, Status.ERROR))
+
+    def test_without_a_copy_the_rules_guard_all_the_same(self) -> None:
+        self.shut()
+        self.daemon.stop()
+        for path in self.daemon.directory.iterdir():
+            path.unlink()
+        self.daemon.restart()
+        self.lose(51, 1)
+        self.daemon.advance(5)
+        self.assertTrue(self.is_locked())
+
+    def test_a_copy_that_cannot_be_read_is_passed_over(self) -> None:
+        self.shut()
+        self.daemon.kill()
+        (self.daemon.directory / "last-known.db").write_bytes(b"no database")
+        self.daemon.restart()
+        self.lose(51, 1)
+        self.daemon.advance(5)
+        self.assertTrue(self.is_locked())
+
+
+class LateJournalTests(JournalTestCase):
+    config = FOR_GOOD + NO_ES
+
+    def test_no_lock_is_shortened_by_what_the_day_would_give_now(self) -> None:
+        self.lose(125, 2)
+        shut = self.shut()
+        self.restart(DAILY_LOSS)
+        self.daemon.advance(2)
+        shut.restore()
+        self.daemon.advance(5)
+        self.assertIsNone(self.daemon.state.lockouts["RULE-003"].locked_until)
+        self.assertIsNone(self.journal().lockouts["RULE-003"].locked_until)
+
+    def test_a_lock_set_meanwhile_stays_beside_those_of_before(self) -> None:
+        self.lose(125, 2)
+        shut = self.shut()
+        self.restart()
+        self.lock_by_hand()
+        self.daemon.advance(2)
+        shut.restore()
+        self.daemon.advance(5)
+        self.assertEqual(set(self.daemon.state.lockouts), {"RULE-003", "OPERATOR"})
+        self.assertEqual(set(self.journal().lockouts), {"RULE-003", "OPERATOR"})
+        self.assertEqual(self.statuses()[-1], Status.RUNNING)
+
+    def test_a_flatten_begun_meanwhile_is_done_with_the_one_of_before(self) -> None:
+        """Neither is forgotten, nor are the locks of either."""
+        daemon = self.daemon
+        daemon.trade(BUY, 1)
+        daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.lock_by_hand()
+        daemon.advance(1)
+        daemon.gateway.faults = Faults()
+        shut = self.shut()
+        # The copy knows nothing of a flatten that is under way.
+        self.restart()
+        daemon.move(ES, "5800")
+        daemon.gateway.faults = Faults(refuse=1.0)
+        daemon.gateway.exchange.place_order(
+            ACCOUNT, {"contractId": ES, "type": 2, "side": 0, "size": 1}, daemon.now()
+        )
+        daemon.move(ES, "5800")
+        plan = daemon.state.risk.flattening
+        assert plan is not None
+        self.assertEqual((plan.rule_id, plan.keep), ("RULE-011", {ES: 0}))
+        shut.restore()
+        daemon.advance(2)
+        plan = daemon.state.risk.flattening
+        assert plan is not None
+        self.assertEqual((plan.keep, [lock.rule_id for lock in plan.locks]), (None, ["OPERATOR"]))
+        daemon.gateway.faults = Faults()
+        daemon.advance(6)
+        self.assertEqual((daemon.held, set(daemon.state.lockouts)), ({}, {"OPERATOR"}))
+
+
+class SlowDiskTests(JournalTestCase):
+    config = DAILY_LOSS
+
+    def test_a_disk_that_hangs_is_told_and_what_waited_for_it_follows(self) -> None:
+        daemon = self.daemon
+        daemon.advance(10)
+        daemon.told.clear()
+        daemon.disk.is_slow = True
+        self.lose(125, 2)
+        daemon.advance(WRITE_SECONDS)
+        self.assertEqual((self.statuses(), daemon.locks), ([Status.ERROR], []))
+        self.assertTrue(is_locked(daemon.pipeline.accounts[ACCOUNT].keeper.truth, daemon.now()))
+        daemon.trade(BUY, 1)
+        daemon.advance(0.25)
+        self.assertEqual(daemon.held, {})
+        daemon.disk.is_slow = False
+        daemon.disk.catch_up()
+        daemon.advance(10)
+        (lock,) = daemon.locks
+        self.assertEqual((lock.rule_id, self.statuses()[-1]), ("RULE-003", Status.RUNNING))
+
+
+class OneWriteTests(JournalTestCase):
+    """What one breach means is on the disk together: a kill forgets all of it or nothing."""
+
+    config = DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n' + LONG_PAUSE
+
+    def test_the_locks_of_several_rules_for_one_trade(self) -> None:
+        daemon = self.daemon
+        daemon.trade(BUY, 3)
+        daemon.move(MNQ, "20800")
+        daemon.advance(5)
+        daemon.gateway.faults = Faults(failed_reads=1.0)
+        daemon.trade(SELL, 3)
+        self.assertTrue(self.is_locked())
+        self.daemon.gateway.faults = Faults()
+        self.restart()
+        daemon.advance(5)
+        self.assertTrue(self.is_locked())
+        self.assertEqual(set(daemon.state.lockouts), {"RULE-007"})
+
+    def test_the_lock_of_a_breach_during_a_flatten(self) -> None:
+        daemon = self.daemon
+        daemon.trade(BUY, 3)
+        daemon.advance(1)
+        daemon.gateway.faults = Faults(lost_requests=1.0)
+        daemon.pipeline.accounts[ACCOUNT].warden.flatten("enough", "trader")
+        self.lock_by_hand()
+        daemon.gateway.faults = Faults()
+        self.restart()
+        daemon.advance(1)
+        self.assertEqual((daemon.held, set(daemon.state.lockouts)), ({}, {"OPERATOR"}))
+
+
+class TakingOverTests(JournalTestCase):
+    config = DAILY_LOSS
+
+    def test_a_lock_of_before_is_told_to_those_who_were_let_in_early(self) -> None:
+        self.lock_by_hand()
+        self.restart()
+        (lock,) = self.daemon.locks
+        self.assertEqual((lock.rule_id, lock.locked_at), ("OPERATOR", MONDAY_NOON))

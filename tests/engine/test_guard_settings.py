@@ -1,0 +1,349 @@
+"""Rules whose settings change while they hold a locked account, by a reload or over a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
+
+from riskd.config.settings import AccountSettings, Settings
+from riskd.model.events import DaemonStatus, DailyReset, Status
+from riskd.rules.interface import NOTHING, Rule, Verdict
+from riskd.rules.settings import RuleSettings
+from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, MAX_CONTRACTS, GuardTestCase
+from tests.support import practice_daemon
+from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, MNQ, MONDAY_NOON, settings_of
+
+OTHER_ACCOUNT = 456
+LOOSER = DAILY_LOSS.replace("500", "5000")
+TIGHTER = DAILY_LOSS.replace("500", "100")
+NO_LIFTING = "[rules.auth_loss_guard]\nauto_unlock_on_restore = false\n"
+LIFTING = "[rules.auth_loss_guard]\n"
+STRICT = "strict_mode = true\n"
+LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
+
+
+class SettingsTestCase(GuardTestCase):
+    """``change`` gives new settings: by a reload here, over a restart in classes named so."""
+
+    def change(self, config: str) -> None:
+        self.reload(config)
+
+    def reload(self, config: str) -> None:
+        self.daemon.pipeline.reload(settings_of(config))
+
+    def restart(self, config: str) -> None:
+        self.restart_with(settings_of(config))
+
+    def restart_with(self, settings: Settings) -> None:
+        self.daemon.kill()
+        self.daemon.settings = settings
+        self.daemon.restart()
+        self.daemon.move(MNQ, "21000")
+
+    def unlock(self) -> None:
+        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("enough", "trader")
+
+    def limits(self) -> dict[str, Any]:
+        """The settings that are in force as consoles see them, by rule id."""
+        return {
+            rule_id: msgspec.json.decode(limit.settings)
+            for rule_id, limit in self.daemon.state.limits.items()
+        }
+
+    def loss_limit(self) -> str | None:
+        limit: str | None = self.limits().get("RULE-003", {}).get("loss_limit")
+        return limit
+
+
+class LooserTests(SettingsTestCase):
+    config = DAILY_LOSS + MAX_CONTRACTS
+
+    def test_what_held_before_holds_until_the_lock_ends(self) -> None:
+        self.lose(125, 2)
+        self.change(LOOSER + MAX_CONTRACTS)
+        self.assertEqual(self.loss_limit(), "500")
+        self.unlock()
+        self.assertEqual(self.loss_limit(), "5000")
+        self.lose(1)
+        self.assertEqual(self.daemon.state.lockouts, {})
+
+    def test_a_rule_that_is_removed_holds_until_the_lock_ends(self) -> None:
+        self.lose(125, 2)
+        self.change(MAX_CONTRACTS)
+        self.assertEqual(self.loss_limit(), "500")
+        self.unlock()
+        self.assertIsNone(self.loss_limit())
+
+    def test_a_second_change_does_not_forget_the_first(self) -> None:
+        self.lose(125, 2)
+        self.change(LOOSER)
+        self.change("")
+        self.assertEqual(self.loss_limit(), "500")
+
+    def test_a_free_account_takes_looser_rules_at_once(self) -> None:
+        self.change(LOOSER)
+        self.assertEqual((self.loss_limit(), "RULE-001" in self.limits()), ("5000", False))
+
+    def test_a_lock_is_not_lifted_under_settings_that_would_not_have(self) -> None:
+        self.reload(NO_LIFTING)
+        self.daemon.gateway.set_can_trade(ACCOUNT, False)
+        self.daemon.advance(1)
+        self.change(LIFTING)
+        self.daemon.gateway.set_can_trade(ACCOUNT, True)
+        self.daemon.advance(10)
+        self.assertEqual(
+            (set(self.daemon.state.lockouts), self.daemon.cleared), ({"RULE-010"}, [])
+        )
+
+
+class LooserOverRestartTests(LooserTests):
+    def change(self, config: str) -> None:
+        self.restart(config)
+
+
+class StricterTests(SettingsTestCase):
+    config = COOLDOWN + DAILY_LOSS
+
+    def test_a_rule_that_is_new_guards_at_once(self) -> None:
+        self.daemon.trade(BUY, 3)
+        self.change(DAILY_LOSS + MAX_CONTRACTS)
+        self.daemon.advance(1)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_tighter_settings_count_beside_those_that_hold_on(self) -> None:
+        self.lose(60, 1)
+        self.assertEqual(set(self.daemon.state.lockouts), {"RULE-007"})
+        self.change(COOLDOWN + TIGHTER)
+        self.daemon.advance(61)
+        self.assertEqual(set(self.daemon.state.lockouts), {"RULE-003", "RULE-007"})
+
+
+class StricterOverRestartTests(StricterTests):
+    def change(self, config: str) -> None:
+        self.restart(config)
+
+
+class StrictModeTests(SettingsTestCase):
+    config = STRICT + LIFTING
+
+    def forbid_and_allow(self) -> None:
+        """Let the broker take its permission back, and give it again."""
+        for can_trade in (False, True):
+            self.daemon.gateway.set_can_trade(ACCOUNT, can_trade)
+            self.daemon.advance(1)
+
+    def test_what_it_locked_stays_locked_when_it_is_switched_off(self) -> None:
+        self.forbid_and_allow()
+        self.change(LIFTING)
+        self.daemon.advance(70)
+        self.assertEqual(
+            (set(self.daemon.state.lockouts), self.daemon.cleared), ({"RULE-010"}, [])
+        )
+
+    def test_switched_off_it_is_off_once_the_lock_has_ended(self) -> None:
+        self.forbid_and_allow()
+        self.change(LIFTING)
+        self.assertIn("STRICT", self.limits())
+        self.unlock()
+        self.assertNotIn("STRICT", self.limits())
+        self.forbid_and_allow()
+        self.assertEqual(self.daemon.state.lockouts, {})
+
+    def test_switched_on_it_makes_every_breach_a_lock_for_good(self) -> None:
+        self.change(STRICT + MAX_CONTRACTS)
+        self.daemon.trade(BUY, 3)
+        (lock,) = self.daemon.locks
+        self.assertIsNone(lock.locked_until)
+
+
+class StrictModeOverRestartTests(StrictModeTests):
+    def change(self, config: str) -> None:
+        self.restart(config)
+
+
+class ResetTimeTests(SettingsTestCase):
+    config = DAILY_LOSS + LONG_PAUSE
+
+    def test_the_day_of_a_locked_account_is_not_ended_early(self) -> None:
+        self.lose(100, 2)
+        self.change(self.config + '[defaults]\nreset_time = "12:01"\n')
+        self.daemon.advance(120)
+        self.assertEqual(self.daemon.news(DailyReset), [])
+        self.assertEqual(self.daemon.state.realized_pnl, Decimal("-402.00"))
+
+    def test_it_ends_so_once_the_lock_has_ended(self) -> None:
+        self.lose(100, 2)
+        self.change(self.config + '[defaults]\nreset_time = "14:00"\n')
+        self.daemon.advance(2 * 3600 + 10, step=30)
+        (reset,) = self.daemon.news(DailyReset)
+        self.assertEqual(reset.reset_time, datetime(2026, 11, 23, 20, tzinfo=UTC))
+
+    def test_the_day_of_a_free_account_ends_when_it_is_told_to(self) -> None:
+        self.change(self.config + '[defaults]\nreset_time = "12:01"\n')
+        self.daemon.advance(61)
+        (reset,) = self.daemon.news(DailyReset)
+        self.assertEqual(reset.reset_time, MONDAY_NOON + timedelta(minutes=1))
+
+
+class ResetTimeOverRestartTests(ResetTimeTests):
+    def change(self, config: str) -> None:
+        self.restart(config)
+
+
+class TwoSettingsTests(SettingsTestCase):
+    """A rule is asked under its settings of before and under those of now; each has its own memory."""
+
+    config = COOLDOWN + DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n'
+    looser = COOLDOWN + LOOSER + 'action = "CLOSE_ALL_POSITIONS"\n'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lose(125, 3)
+
+    def test_they_do_not_run_in_circles(self) -> None:
+        searches: list[int] = []
+        real = self.daemon.gateway.search_open_positions
+
+        def search(account_id: int, *, urgent: bool = False) -> Deferred[Any]:
+            searches.append(account_id)
+            asked = deferLater(self.daemon.clock, 0.05)
+            return asked.addCallback(lambda _: real(account_id))
+
+        self.patch(self.daemon.gateway, "search_open_positions", search)
+        self.reload(self.looser)
+        self.daemon.advance(30, step=0.05)
+        self.assertLess(len(searches), 30)
+
+    def test_the_account_can_be_locked_all_the_same(self) -> None:
+        self.reload(self.looser)
+        self.daemon.advance(5)
+        self.daemon.told.clear()
+        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("enough", "trader", None)
+        self.daemon.advance(1)
+        (lock,) = self.daemon.locks
+        self.assertEqual(lock.rule_id, "OPERATOR")
+
+    def test_each_remembers_what_it_did(self) -> None:
+        self.reload(self.looser)
+        self.assertIn("RULE-003 (held)", [one.slot for one in self.rules()])
+        actions = len(self.daemon.actions)
+        self.daemon.advance(50)
+        self.assertEqual(len(self.daemon.actions), actions)
+
+    def test_one_is_left_when_the_lock_has_ended(self) -> None:
+        self.reload(self.looser)
+        self.unlock()
+        self.assertEqual([one.slot for one in self.rules()], ["RULE-003", "RULE-007"])
+
+    def rules(self) -> tuple[Any, ...]:
+        return self.daemon.pipeline.accounts[ACCOUNT].warden.rules
+
+
+class RemovedAccountTests(SettingsTestCase):
+    config = DAILY_LOSS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.others = Settings(accounts=(AccountSettings(id=OTHER_ACCOUNT),))
+        self.gateway_knows_others()
+
+    def gateway_knows_others(self) -> None:
+        """Let the broker answer for accounts that hold nothing and never trade."""
+        gateway = self.daemon.gateway
+        real = gateway.search_account
+
+        def search_account(account_id: int) -> Deferred[Any]:
+            return real(ACCOUNT).addCallback(lambda found: {**found, "id": account_id})
+
+        self.patch(gateway, "search_account", search_account)
+        for method in ("search_open_positions", "search_open_orders", "search_trades"):
+            self.patch(gateway, method, nothing_of_others(getattr(gateway, method)))
+
+    def test_a_locked_one_is_followed_until_it_is_free(self) -> None:
+        self.lose(125, 2)
+        followed: list[int] = []
+        self.patch(self.daemon.gateway, "follow_account", followed.append)
+        self.restart_with(self.others)
+        self.assertEqual(set(followed), {ACCOUNT, OTHER_ACCOUNT})
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {})
+        self.daemon.advance(6 * 3600, step=60)
+        self.assertEqual(len(self.daemon.cleared), 1)
+        self.restart_with(self.others)
+        self.assertEqual(set(self.daemon.pipeline.accounts), {OTHER_ACCOUNT})
+
+    def test_a_free_one_is_followed_no_more(self) -> None:
+        self.restart_with(self.others)
+        self.assertEqual(set(self.daemon.pipeline.accounts), {OTHER_ACCOUNT})
+
+    def test_a_reload_keeps_all_and_says_that_a_restart_is_needed(self) -> None:
+        told = self.daemon.pipeline.reload(self.others)
+        self.assertIn(f"need a restart: {ACCOUNT}, {OTHER_ACCOUNT}", told)
+        self.assertEqual(set(self.daemon.pipeline.accounts), {ACCOUNT})
+
+
+def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
+    def search(account_id: int, *more: object, **named: object) -> Deferred[Any]:
+        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed([])
+
+    return search
+
+
+class NewSettings(RuleSettings, frozen=True, kw_only=True):
+    """What a later riskd might call the settings of a rule."""
+
+    most_that_may_be_lost: int = 1
+
+
+class UpgradeTests(SettingsTestCase):
+    """The settings that an account was held to were written by a riskd whose rule had others."""
+
+    config = DAILY_LOSS + MAX_CONTRACTS + f"[[accounts]]\nid = {OTHER_ACCOUNT}\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lose(125, 2)
+        self.daemon.pipeline.accounts[OTHER_ACCOUNT].warden.lock("enough", "trader", None)
+        self.daemon.kill()
+        old = CATALOGUE["daily_realized_loss"]
+        new = Rule(old.rule_id, old.key, NewSettings, old.listens, nothing)
+        self.patch(practice_daemon, "CATALOGUE", {**CATALOGUE, old.key: new})
+        self.daemon.settings = settings_of(f"[[accounts]]\nid = {OTHER_ACCOUNT}\n")
+        self.daemon.told.clear()
+        with capturedLogs() as logged:
+            self.daemon.restart()
+        self.logged = [formatEvent(event) for event in logged]
+
+    def test_every_lock_holds(self) -> None:
+        for account_id, rule_id in ((ACCOUNT, "RULE-003"), (OTHER_ACCOUNT, "OPERATOR")):
+            state = self.daemon.pipeline.accounts[account_id].keeper.state
+            self.assertEqual(set(state.lockouts), {rule_id})
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(1)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_the_other_rules_hold_on(self) -> None:
+        self.assertIn("RULE-001", self.limits())
+        self.assertNotIn("RULE-003", self.limits())
+
+    def test_the_log_says_which_rule_is_not_known(self) -> None:
+        said = [line for line in self.logged if "has other settings now" in line]
+        self.assertEqual(len(said), 2)
+        for line in said:
+            self.assertTrue(line.startswith("RULE-003"), line)
+
+    def test_the_daemon_runs(self) -> None:
+        self.assertEqual(self.daemon.news(DaemonStatus)[-1].status, Status.RUNNING)
+
+
+def nothing(_state: object, _settings: object, _occasion: object) -> Verdict:
+    return NOTHING

@@ -1,0 +1,327 @@
+"""The login: where its key is found, who else must not read it, and that it is never shown."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import Logger, capturedLogs, eventAsText
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.config.settings import GatewaySettings
+from riskd.gateway.projectx import credentials
+from riskd.gateway.projectx.credentials import (
+    CREDENTIAL,
+    KEY_VARIABLE,
+    MAX_BYTES,
+    Credentials,
+    CredentialsError,
+    Secret,
+    find_credentials,
+)
+
+KEY = "hunter2+/AbC="
+
+
+class SecretTests(SynchronousTestCase):
+    """A secret is shown to nobody who does not ask for it."""
+
+    secret = Secret(KEY)
+
+    def test_it_is_revealed(self) -> None:
+        self.assertEqual(self.secret.reveal(), KEY)
+
+    def test_it_is_not_shown(self) -> None:
+        login = Credentials("jane", self.secret)
+        for text in (
+            repr(self.secret),
+            str(self.secret),
+            f"{self.secret}",
+            f"{self.secret:>40}",
+            f"{self.secret!a}",
+            "%s %r" % (self.secret, self.secret),  # noqa: UP031  # as old code does
+            repr([self.secret]),
+            repr(login),
+            repr(msgspec.structs.asdict(login)),
+        ):
+            self.assertIn("Secret(...)", text)
+            self.assertNotIn(KEY, text)
+
+    def test_it_is_not_logged(self) -> None:
+        with capturedLogs() as logged:
+            Logger().info("login {login} {login.api_key}", login=Credentials("jane", self.secret))
+        text = "".join(map(eventAsText, logged))
+        self.assertIn("jane", text)
+        self.assertNotIn(KEY, text)
+        record = logging.LogRecord("n", 20, "p", 1, "key %s", (self.secret,), None)
+        self.assertNotIn(KEY, record.getMessage())
+
+    def test_it_is_not_written(self) -> None:
+        login = Credentials("jane", self.secret)
+        for write in (
+            pickle.dumps,
+            copy.copy,
+            copy.deepcopy,
+            json.dumps,
+            msgspec.json.encode,
+            msgspec.msgpack.encode,
+            msgspec.to_builtins,
+            lambda value: value.__getstate__(),
+        ):
+            error = self.assertRaises(TypeError, write, self.secret)
+            self.assertNotIn(KEY, str(error))
+        for write in (pickle.dumps, copy.deepcopy, msgspec.json.encode, msgspec.to_builtins):
+            error = self.assertRaises(TypeError, write, login)
+            self.assertNotIn(KEY, str(error))
+
+    @given(st.text(), st.text())
+    def test_secrets_are_equal_when_their_texts_are(self, one: str, other: str) -> None:
+        self.assertEqual(Secret(one) == Secret(other), one == other)
+        self.assertEqual(Secret(one), Secret(one))
+        self.assertEqual(len({Secret(one), Secret(one)}), 1)
+        self.assertNotEqual(Secret(one), one)
+
+
+class CredentialsTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = self.directory / "top step.key"
+        self.environ: dict[str, str] = {}
+        self.patch(credentials, "_from_environment", {})
+
+    def write(self, path: Path, content: str | bytes = KEY + "\n", mode: int = 0o600) -> Path:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return path
+
+    def credential(self, content: str = KEY, mode: int = 0o400) -> Path:
+        """Be a service to which systemd has passed a key."""
+        self.environ["CREDENTIALS_DIRECTORY"] = str(self.directory)
+        return self.write(self.directory / CREDENTIAL, content, mode)
+
+    def find(self, key_file: Path | None = None) -> Credentials:
+        settings = GatewaySettings(
+            kind="projectx", user_name="jane", key_file=None if key_file is None else str(key_file)
+        )
+        return find_credentials(settings, self.environ)
+
+    def key(self, key_file: Path | None = None) -> str:
+        return self.find(key_file).api_key.reveal()
+
+    def problem(self, key_file: Path | None = None) -> str:
+        sentence = str(self.assertRaises(CredentialsError, self.find, key_file))
+        self.assertNotIn(KEY, sentence)
+        self.assertEqual(len(sentence.splitlines()), 1)
+        return sentence
+
+    def be_another_user(self) -> str:
+        """Let the key file belong to somebody else than who runs this; return their name."""
+        if os.geteuid() == 0:
+            os.chown(self.path, 54321, -1)
+            return "54321"
+        self.patch(os, "geteuid", lambda: 54321)
+        return self.path.owner()
+
+
+class OrderTests(CredentialsTestCase):
+    """Which key counts where there are several."""
+
+    def test_the_file_of_the_settings_is_first(self) -> None:
+        self.write(self.path, "of-the-file")
+        self.credential("of-systemd")
+        self.environ[KEY_VARIABLE] = "of-the-environment"
+        self.assertEqual(self.find(self.path), Credentials("jane", Secret("of-the-file")))
+        self.assertEqual(self.key(), "of-systemd")
+        self.environ.pop("CREDENTIALS_DIRECTORY")
+        self.assertEqual(self.key(), "of-the-environment")
+
+    def test_a_file_that_is_not_there_is_not_made_up_for(self) -> None:
+        self.environ[KEY_VARIABLE] = KEY
+        self.assertEqual(
+            self.problem(self.path), f"{self.path}: cannot be read: No such file or directory"
+        )
+
+    def test_a_service_without_this_credential(self) -> None:
+        self.environ |= {"CREDENTIALS_DIRECTORY": str(self.directory), KEY_VARIABLE: KEY}
+        self.assertEqual(self.key(), KEY)
+
+    def test_none_at_all(self) -> None:
+        sentence = self.problem()
+        for place in ("gateway.key_file", CREDENTIAL, KEY_VARIABLE):
+            self.assertIn(place, sentence)
+
+
+class EnvironmentTests(CredentialsTestCase):
+    """The variable is read once and no child process inherits it."""
+
+    def test_it_is_taken_out_and_known_from_then_on(self) -> None:
+        self.environ |= {KEY_VARIABLE: f" {KEY}\n", "HOME": "/home/jane"}
+        self.assertEqual(self.key(), KEY)
+        self.assertEqual(self.environ, {"HOME": "/home/jane"})
+        self.assertEqual(self.key(), KEY)
+
+    def test_it_is_taken_out_where_another_key_counts(self) -> None:
+        self.environ[KEY_VARIABLE] = "unused"
+        self.assertEqual(self.key(self.write(self.path)), KEY)
+        self.assertNotIn(KEY_VARIABLE, self.environ)
+
+    def test_children_do_not_have_it(self) -> None:
+        code = f"""
+import os, subprocess, sys
+from riskd.config.settings import GatewaySettings
+from riskd.gateway.projectx.credentials import find_credentials
+login = find_credentials(GatewaySettings(kind="projectx", user_name="jane"), os.environ)
+assert login.api_key.reveal() == {KEY!r}
+child = "import os; print({KEY_VARIABLE!r} in os.environ, 'PATH' in os.environ)"
+subprocess.run([sys.executable, "-c", child], check=True)
+"""
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, KEY_VARIABLE: KEY},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(result.stdout, "False True\n")
+
+    def test_what_is_no_key(self) -> None:
+        for text, words in (
+            ("", "is empty"),
+            (" \n", "is empty"),
+            (f"{KEY}\n{KEY}", "one line"),
+            (f"{KEY} {KEY}", "one line"),
+            (f"{KEY}\udcff", "one line"),
+        ):
+            self.environ[KEY_VARIABLE] = text
+            sentence = self.problem()
+            self.assertIn(f"the environment variable {KEY_VARIABLE}: ", sentence)
+            self.assertIn(words, sentence)
+
+
+class FileTests(CredentialsTestCase):
+    """A key file is a secret of the user's who runs riskd."""
+
+    def test_blanks_around_the_key_do_not_count(self) -> None:
+        for content in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"  {KEY}  \n\n"):
+            self.assertEqual(self.key(self.write(self.path, content)), KEY)
+
+    def test_a_mended_file_counts_at_once(self) -> None:
+        self.write(self.path, "", mode=0o644)
+        self.problem(self.path)
+        self.write(self.path, KEY)
+        self.assertEqual(self.key(self.path), KEY)
+        self.write(self.path, "another")
+        self.assertEqual(self.key(self.path), "another")
+
+    def test_nothing_stays_open(self) -> None:
+        self.write(self.path)
+        before = len(list(Path("/dev/fd").iterdir()))
+        self.key(self.path)
+        self.path.chmod(0o644)
+        self.problem(self.path)
+        self.assertEqual(len(list(Path("/dev/fd").iterdir())), before)
+
+    def test_nobody_else_has_any_right(self) -> None:
+        for mode in (0o644, 0o640, 0o604, 0o660, 0o620, 0o610, 0o601, 0o440, 0o777):
+            self.write(self.path, mode=mode)
+            self.assertEqual(
+                self.problem(self.path),
+                f"{self.path}: has mode {mode:04o}, so others than its owner may use it; "
+                f"expected 0600: chmod 600 '{self.path}'",
+            )
+        for mode in (0o600, 0o400, 0o700):
+            self.assertEqual(self.key(self.write(self.path, mode=mode)), KEY)
+
+    def test_somebody_elses_file(self) -> None:
+        self.write(self.path)
+        owner = self.be_another_user()
+        sentence = self.problem(self.path)
+        self.assertIn(f"{self.path}: belongs to {owner}", sentence)
+        self.assertIn(f"'{self.path}'", sentence)
+        self.assertIn("chown ", sentence)
+
+    def test_what_is_no_key(self) -> None:
+        for content, words in (
+            (b"", "is empty"),
+            (b" \n\n", "is empty"),
+            (f"{KEY}\n{KEY}\n".encode(), "one line"),
+            (f"user = jane\nkey = {KEY}".encode(), "one line"),
+            (b"\xef\xbb\xbf" + KEY.encode(), "one line"),
+            (KEY.encode("utf-16"), "one line"),
+            (KEY.encode() + b"\0", "one line"),
+            (b"x" * MAX_BYTES, f"has {MAX_BYTES} bytes"),
+        ):
+            self.assertIn(words, self.problem(self.write(self.path, content)))
+        self.assertEqual(len(self.key(self.write(self.path, b"x" * (MAX_BYTES - 1)))), 4095)
+
+    def test_a_link_is_not_followed(self) -> None:
+        self.path.symlink_to(self.write(self.directory / "other"))
+        self.assertIn(f"{self.path}: is a symbolic link", self.problem(self.path))
+
+    def test_what_is_no_file(self) -> None:
+        self.assertIn("is no regular file", self.problem(self.directory))
+        os.mkfifo(self.path, 0o600)
+        self.assertIn("is no regular file", self.problem(self.path))
+        self.path.unlink()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self.path))
+            self.assertIn("cannot be read", self.problem(self.path))
+
+    def test_what_is_checked_is_what_was_opened(self) -> None:
+        """Somebody puts another file there, just after it was opened."""
+        self.write(self.path, "of-somebody-else", mode=0o644)
+        real_open = os.open
+
+        def swap(path: Path, *arguments: int) -> int:
+            descriptor = real_open(path, *arguments)
+            self.write(self.directory / "good").replace(path)
+            return descriptor
+
+        self.patch(os, "open", swap)
+        self.assertIn("has mode 0644", self.problem(self.path))
+
+
+class SystemdTests(CredentialsTestCase):
+    """What systemd passes is for the service alone."""
+
+    def test_modes(self) -> None:
+        for mode in (0o400, 0o600):
+            self.credential(mode=mode)
+            self.assertEqual(self.key(), KEY)
+        for mode in (0o444, 0o604, 0o460, 0o450):
+            path = self.credential(mode=mode)
+            self.assertIn(f"{path}: has mode {mode:04o}", self.problem())
+
+    def test_an_access_control_list_of_roots_shows_as_a_right_of_the_group(self) -> None:
+        path = self.credential(mode=0o440)
+        real = os.stat_result((0o100440, 1, 1, 1, 0, 0, len(KEY), 0, 0, 0))
+        self.patch(os, "fstat", lambda _descriptor: real)
+        self.assertEqual(self.key(), KEY)
+        # In a key file it would be what it looks like.
+        self.assertIn("has mode 0440", self.problem(path))
+
+    def test_a_right_of_the_users_own_group_is_what_it_looks_like(self) -> None:
+        self.credential(mode=0o440)
+        mine = os.stat_result((0o100440, 1, 1, 1, 54321, 0, len(KEY), 0, 0, 0))
+        self.patch(os, "geteuid", lambda: 54321)
+        self.patch(os, "fstat", lambda _descriptor: mine)
+        self.assertIn("has mode 0440", self.problem())
+
+    def test_a_link_is_not_followed(self) -> None:
+        self.environ["CREDENTIALS_DIRECTORY"] = str(self.directory)
+        (self.directory / CREDENTIAL).symlink_to(self.directory / "nowhere")
+        self.environ[KEY_VARIABLE] = KEY
+        self.assertIn("is a symbolic link", self.problem())

@@ -1,0 +1,683 @@
+"""The login: had once, renewed in time, given up when it is refused, and never shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
+from riskd.gateway.projectx.login import LOGIN_SECONDS, REFUSED_SECONDS, Session
+from riskd.gateway.projectx.responses import BrokerFaultError, TokenRefusedError
+from tests.support.broker import (
+    API_KEY,
+    CREDENTIALS,
+    THURSDAY,
+    MemoryPost,
+    TimeOfDay,
+    Upper,
+    logged,
+    make_token,
+    observed,
+)
+
+NO_ANSWER = BrokerFaultError("Auth/loginKey", "HTTP 502")
+REFUSED = GatewayRefusedError("Auth/loginKey", 3, "InvalidCredentials")
+
+
+class SessionTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.events = observed(self)
+        self.clock = Clock()
+        self.post = MemoryPost()
+        self.credentials: list[Credentials | Exception] = [CREDENTIALS]
+        self.credentials_asked = 0
+        self.troubles: list[str] = []
+        self.renewals = 0
+        self.session = Session(
+            self.post,
+            self.find_credentials,
+            self.clock,
+            TimeOfDay(self.clock),
+            Upper(),
+            self.tell_trouble,
+            self.renewed,
+        )
+        self.session.start()
+
+    def find_credentials(self) -> Credentials:
+        self.credentials_asked += 1
+        found = self.credentials[min(self.credentials_asked, len(self.credentials)) - 1]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def tell_trouble(self, sentence: str) -> None:
+        self.troubles.append(sentence)
+
+    def renewed(self) -> None:
+        self.renewals += 1
+
+    @property
+    def trouble(self) -> str:
+        return self.troubles[-1] if self.troubles else ""
+
+    def log_in(self, name: str = "first", **claims: Any) -> Secret:
+        """Ask for a token, and let the broker give it."""
+        waiter = self.session.token()
+        self.post.answer(token=make_token(name, **claims))
+        return self.successResultOf(waiter)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in steps, so that what is put off again has its turn."""
+        for _ in range(int(seconds)):
+            self.clock.advance(1)
+        self.clock.advance(seconds - int(seconds))
+
+    def seconds_until_login(self) -> float:
+        """Return the seconds until a login is sent."""
+        begun = self.clock.seconds()
+        while not self.post.asked:
+            self.clock.advance(0.25)
+            self.assertTrue(self.clock.seconds() - begun < 200)
+        return self.clock.seconds() - begun
+
+
+class LoginTests(SessionTestCase):
+    """The first token."""
+
+    def test_nobody_logs_in_before_a_token_is_needed(self) -> None:
+        self.pass_time(100)
+        self.assertEqual(self.post.count, 0)
+
+    def test_user_name_and_key_are_sent_without_a_token(self) -> None:
+        waiter = self.session.token()
+        asked = self.post.answer(token=make_token("first"))
+        self.assertEqual(
+            asked[:4],
+            ("Auth/loginKey", {"userName": "trader", "apiKey": API_KEY}, None, LOGIN_SECONDS),
+        )
+        self.assertEqual(self.successResultOf(waiter), Secret(make_token("first")))
+
+    def test_there_is_one_login_however_many_wait(self) -> None:
+        waiters = [self.session.token() for _ in range(5)]
+        self.pass_time(5)
+        self.assertEqual(self.post.count, 1)
+        self.post.answer(token=make_token("first"))
+        for waiter in waiters:
+            self.assertEqual(self.successResultOf(waiter), Secret(make_token("first")))
+
+    def test_a_token_that_is_there_is_given_at_once(self) -> None:
+        token = self.log_in()
+        self.assertIs(self.successResultOf(self.session.token()), token)
+        self.assertEqual(self.post.count, 1)
+
+    def test_credentials_are_asked_anew_at_each_login(self) -> None:
+        self.credentials = [
+            Credentials("trader", Secret("old")),
+            Credentials("trader", Secret("new")),
+        ]
+        waiter = self.session.token()
+        self.post.fail(NO_ANSWER)
+        self.clock.advance(0.25)
+        asked = self.post.answer(token=make_token("first"))
+        self.assertEqual(asked.body, {"userName": "trader", "apiKey": "new"})
+        self.successResultOf(waiter)
+
+    def test_what_was_wrong_with_the_credentials_can_be_mended(self) -> None:
+        self.credentials = [CredentialsError("the file riskd.key is missing"), CREDENTIALS]
+        waiter = self.session.token()
+        self.assertEqual(
+            self.trouble, "riskd cannot log in, nothing is guarded: the file riskd.key is missing"
+        )
+        self.assertEqual(self.post.count, 0)
+        self.assertEqual(self.seconds_until_login(), 30)
+        self.post.answer(token=make_token("first"))
+        self.successResultOf(waiter)
+        self.assertEqual(self.trouble, "")
+
+    def test_a_mistake_is_told_and_it_is_tried_again_for_all_that_wait(self) -> None:
+        self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
+        waiters = [self.session.token(), self.session.token()]
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertIn("a mistake in riskd", self.trouble)
+        self.assertEqual(self.seconds_until_login(), REFUSED_SECONDS)
+        self.post.answer(token=make_token("first"))
+        for waiter in waiters:
+            self.successResultOf(waiter)
+        self.assertEqual(self.trouble, "")
+
+    def test_a_mistake_of_whoever_hears_of_the_token_keeps_nobody_waiting(self) -> None:
+        first = self.log_in()
+        self.session.discard(first)
+        waiter = self.session.token()
+        self.session._renewed = lambda: 1 / 0
+        self.post.answer(token=make_token("second"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.successResultOf(waiter), Secret(make_token("second")))
+
+    def test_a_login_that_is_not_answered_is_tried_again_with_growing_waits(self) -> None:
+        waiter = self.session.token()
+        waits = []
+        for _ in range(6):
+            self.post.fail(NO_ANSWER)
+            waits.append(self.seconds_until_login())
+        self.assertEqual(waits, [0.25, 0.5, 1, 2, 3, 3])
+        self.assertEqual(
+            self.trouble, "The broker cannot be reached to log in, nothing is guarded: HTTP 502"
+        )
+        self.post.answer(token=make_token("first"))
+        self.successResultOf(waiter)
+        self.assertEqual(self.trouble, "")
+
+    def test_an_outage_is_one_line_of_the_log(self) -> None:
+        self.session.token()
+        for _ in range(6):
+            self.post.fail(NO_ANSWER)
+            self.seconds_until_login()
+        self.assertEqual(
+            len([one for one in self.events if one["log_level"] is LogLevel.error]), 1
+        )
+
+    def test_success_begins_the_waits_anew(self) -> None:
+        waiter = self.session.token()
+        for _ in range(4):
+            self.post.fail(NO_ANSWER)
+            self.seconds_until_login()
+        self.post.answer(token=make_token("first"))
+        self.session.discard(self.successResultOf(waiter))
+        self.session.token()
+        self.post.fail(NO_ANSWER)
+        self.assertEqual(self.seconds_until_login(), 0.25)
+
+    def test_a_refused_login_is_not_hurried(self) -> None:
+        waiter = self.session.token()
+        for _ in range(3):
+            self.post.fail(REFUSED)
+            self.assertEqual(self.seconds_until_login(), 60)
+        self.post.answer(token=make_token("first"))
+        self.successResultOf(waiter)
+        self.assertEqual(self.trouble, "")
+
+    def test_a_refusal_is_told_in_words_for_a_trader(self) -> None:
+        for code, words in (
+            (3, "the user name or the API key is wrong"),
+            (7, "agreements are not signed"),
+            (9, "no API subscription"),
+            (10, "switched off"),
+            (99, "Strange (code 99)"),
+        ):
+            self.session.token()
+            self.post.fail(GatewayRefusedError("Auth/loginKey", code, "Strange"))
+            self.assertIn("The broker refuses the login, nothing is guarded: ", self.trouble)
+            self.assertIn(words, self.trouble)
+            self.seconds_until_login()
+
+    def test_an_answer_without_a_token_is_none(self) -> None:
+        waiter = self.session.token()
+        for fields in ({}, {"token": None}, {"token": ""}, {"token": 5}):
+            self.post.answer(**fields)
+            self.assertNoResult(waiter)
+            self.seconds_until_login()
+        self.assertIn("the answer has no token", self.trouble)
+
+    def test_who_asks_while_a_login_is_put_off_waits_like_the_others(self) -> None:
+        first = self.session.token()
+        self.post.fail(REFUSED)
+        self.clock.advance(20)
+        second = self.session.token()
+        self.assertEqual(self.seconds_until_login(), 40)
+        self.post.answer(token=make_token("first"))
+        self.assertIs(self.successResultOf(first), self.successResultOf(second))
+
+    def test_whoever_gives_up_waiting_leaves_the_others_waiting(self) -> None:
+        first, second = self.session.token(), self.session.token()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.post.answer(token=make_token("first"))
+        self.successResultOf(second)
+
+    def test_a_login_goes_on_after_everybody_gave_up_waiting_for_it(self) -> None:
+        waiter = self.session.token()
+        waiter.cancel()
+        self.failureResultOf(waiter, CancelledError)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+        self.post.answer(token=make_token("first"))
+        self.successResultOf(self.session.token())
+        self.assertEqual(self.post.count, 1)
+
+    def test_a_login_that_is_put_off_stays_so_though_everybody_gave_up(self) -> None:
+        waiter = self.session.token()
+        self.post.fail(REFUSED)
+        waiter.cancel()
+        self.failureResultOf(waiter, CancelledError)
+        self.clock.advance(10)
+        self.session.token()
+        self.assertEqual(self.seconds_until_login(), 50)
+
+    def test_one_waiter_may_make_another_give_up(self) -> None:
+        waiters: list[Deferred[Secret]] = [self.session.token()]
+        waiters[0].addCallback(lambda _: waiters[1].cancel())
+        waiters += [self.session.token() for _ in range(2)]
+        self.post.answer(token=make_token("first"))
+        self.failureResultOf(waiters[1], CancelledError)
+        self.successResultOf(waiters[2])
+
+    def test_no_waiter_is_given_a_token_that_another_has_just_discarded(self) -> None:
+        first = self.session.token()
+        first.addCallback(self.session.discard)
+        second = self.session.token()
+        self.post.answer(token=make_token("first"))
+        self.assertNoResult(second)
+        self.post.answer(token=make_token("second"))
+        self.assertEqual(self.successResultOf(second), Secret(make_token("second")))
+
+
+class RenewalTests(SessionTestCase):
+    """A token in place of one that is still good."""
+
+    def test_it_is_renewed_after_20_of_24_hours(self) -> None:
+        old = self.log_in()
+        self.clock.pump([600] * 119)
+        self.assertEqual(self.post.asked, [])
+        self.clock.pump([30] * 20)
+        asked = self.post.answer(newToken=make_token("second", THURSDAY + timedelta(hours=44)))
+        self.assertEqual((asked.request, asked.body, asked.token), ("Auth/validate", None, old))
+        self.assertEqual(self.renewals, 1)
+        new = self.successResultOf(self.session.token())
+        self.assertEqual(new, Secret(make_token("second", THURSDAY + timedelta(hours=44))))
+
+    def test_it_is_renewed_again_after_another_20_hours(self) -> None:
+        self.log_in()
+        self.clock.pump([30] * 2400)
+        self.post.answer(newToken=make_token("second", THURSDAY + timedelta(hours=44)))
+        self.clock.pump([30] * 2398)
+        self.assertEqual(self.post.asked, [])
+        self.clock.pump([30] * 4)
+        self.assertEqual(self.post.waiting, ["Auth/validate"])
+
+    def test_a_token_that_does_not_say_when_it_ends_is_good_for_a_day(self) -> None:
+        for token in ("opaque", "a.b.c", make_token("no end", None)):
+            waiter = self.session.token()
+            self.post.answer(token=token)
+            self.clock.pump([30] * 2398)
+            self.assertEqual(self.post.asked, [])
+            self.clock.pump([30] * 4)
+            self.assertEqual(self.post.waiting, ["Auth/validate"])
+            self.post.answer(newToken="opaque")
+            self.session.discard(self.successResultOf(self.session.token()))
+            self.successResultOf(waiter)
+
+    def test_a_token_that_has_ended_by_our_clock_is_not_renewed_all_the_time(self) -> None:
+        self.log_in(ends=THURSDAY - timedelta(hours=1))
+        self.pass_time(300)
+        self.assertEqual((self.post.count, self.renewals), (1, 0))
+
+    def test_while_it_is_renewed_the_old_one_is_given(self) -> None:
+        old = self.log_in()
+        self.clock.pump([30] * 2400)
+        self.assertIs(self.successResultOf(self.session.token()), old)
+        self.clock.pump([1] * 300)
+        self.assertEqual(self.post.waiting, ["Auth/validate"])
+
+    def test_where_validating_fails_it_is_had_by_another_login(self) -> None:
+        for error in (
+            NO_ANSWER,
+            TokenRefusedError("Auth/validate", "HTTP 401"),
+            GatewayRefusedError("Auth/validate", 3, "ExpiredToken"),
+        ):
+            self.setUp()
+            self.log_in()
+            self.clock.pump([30] * 2400)
+            self.post.fail(error)
+            self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+            self.post.answer(token=make_token("second", THURSDAY + timedelta(hours=44)))
+            self.assertEqual(self.renewals, 1)
+
+    def test_an_answer_without_a_new_token_is_none(self) -> None:
+        self.log_in()
+        self.clock.pump([30] * 2400)
+        self.post.answer(newToken=None)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+
+    def test_where_both_fail_the_old_one_stays_and_it_is_tried_again(self) -> None:
+        old = self.log_in()
+        self.clock.pump([30] * 2400)
+        for _ in range(3):
+            self.post.fail(NO_ANSWER)
+            self.post.fail(NO_ANSWER)
+            self.assertEqual(self.renewals, 0)
+            self.assertIs(self.successResultOf(self.session.token()), old)
+            self.clock.pump([30] * 2)
+            self.assertEqual(self.post.waiting, ["Auth/validate"])
+
+    def test_refused_logins_are_not_hurried_then_either(self) -> None:
+        self.log_in()
+        self.clock.pump([30] * 2400)
+        for _ in range(3):
+            self.post.fail(NO_ANSWER)
+            self.post.fail(REFUSED)
+            self.pass_time(59)
+            self.assertEqual(self.post.asked, [])
+            self.pass_time(31)
+            self.assertEqual(self.post.waiting, ["Auth/validate"])
+
+    def test_credentials_that_are_gone_leave_the_old_one(self) -> None:
+        old = self.log_in()
+        self.credentials = [CredentialsError("the file is gone")]
+        self.clock.pump([30] * 2400)
+        self.post.fail(NO_ANSWER)
+        self.assertIs(self.successResultOf(self.session.token()), old)
+        self.assertEqual(self.renewals, 0)
+
+    def test_what_is_renewed_too_late_does_not_take_the_place_of_a_newer_one(self) -> None:
+        old = self.log_in()
+        self.clock.pump([30] * 2400)
+        self.session.discard(old)
+        waiter = self.session.token()
+        answers = {asked.request: asked.answer for asked in self.post.asked}
+        self.post.asked.clear()
+        answers["Auth/loginKey"].callback({"token": make_token("second", None)})
+        if "Auth/validate" in answers:
+            answers["Auth/validate"].callback({"newToken": make_token("late", None)})
+        second = self.successResultOf(waiter)
+        self.assertEqual(second, Secret(make_token("second", None)))
+        self.assertIs(self.successResultOf(self.session.token()), second)
+        self.assertEqual(self.renewals, 1)
+
+    def test_there_is_one_login_even_if_a_token_is_refused_while_it_is_renewed(self) -> None:
+        old = self.log_in()
+        self.clock.pump([30] * 2400)
+        self.post.fail(NO_ANSWER)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+        self.session.discard(old)
+        self.session.token()
+        self.clock.advance(1)
+        self.assertEqual(self.post.waiting, ["Auth/loginKey"])
+
+
+class GivingUpTests(SessionTestCase):
+    """Tokens that the broker refuses or ends."""
+
+    def waits_after(self, give_up: Any, count: int) -> list[float]:
+        """Return the seconds from giving each of so many tokens up to the next login."""
+        waits = []
+        for number in range(count):
+            give_up(self.successResultOf(self.session.token()))
+            waiter = self.session.token()
+            waits.append(self.seconds_until_login())
+            self.post.answer(token=make_token(f"token {number}"))
+            self.successResultOf(waiter)
+        return waits
+
+    def test_the_first_refused_token_is_replaced_at_once(self) -> None:
+        self.log_in()
+        self.assertEqual(self.waits_after(self.session.discard, 1), [0])
+
+    def test_a_broker_that_refuses_every_token_is_not_hurried(self) -> None:
+        self.log_in()
+        self.assertEqual(self.waits_after(self.session.discard, 6), [0, 4, 6, 8, 10, 60])
+
+    def test_it_is_replaced_though_nobody_asks_for_it(self) -> None:
+        for give_up, wait in ((self.session.discard, 0), (self.session.logged_out, 4)):
+            give_up(self.successResultOf(self.session.token()) if wait else self.log_in())
+            self.assertEqual(self.seconds_until_login(), wait)
+            self.post.answer(token=make_token(f"token {wait}"))
+        self.assertEqual(self.renewals, 2)
+
+    def test_after_a_logout_the_waits_grow(self) -> None:
+        self.log_in()
+        self.assertEqual(self.waits_after(self.session.logged_out, 5), [2, 4, 6, 8, 10])
+
+    def test_no_wait_is_longer_than_15_seconds_before_there_are_too_many(self) -> None:
+        for already in range(6):
+            self.setUp()
+            self.log_in()
+            for wait in self.waits_after(self.session.logged_out, already):
+                self.assertTrue(wait <= 15)
+
+    def test_a_logout_counts_once_however_many_tell_of_it(self) -> None:
+        token = self.log_in()
+        for _ in range(7):
+            self.session.logged_out(token)
+        self.session.token()
+        self.assertEqual(self.seconds_until_login(), 2)
+        self.assertEqual(self.trouble, "")
+
+    def test_whoever_still_uses_a_token_that_was_given_up_is_told_of_the_next(self) -> None:
+        self.log_in()
+        self.assertEqual(self.renewals, 0)
+        self.waits_after(self.session.discard, 1)
+        self.assertEqual(self.renewals, 1)
+        self.waits_after(self.session.logged_out, 1)
+        self.assertEqual(self.renewals, 2)
+
+    def test_a_token_that_was_replaced_is_nothing_to_give_up(self) -> None:
+        old = self.log_in()
+        self.session.discard(old)
+        new = self.log_in("second")
+        self.session.discard(old)
+        self.session.logged_out(old)
+        self.assertIs(self.successResultOf(self.session.token()), new)
+
+    def test_over_5_in_2_minutes_it_is_tried_once_a_minute_and_told(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 5)
+        self.assertEqual(self.trouble, "")
+        self.session.logged_out(self.successResultOf(self.session.token()))
+        self.assertIn("another program seems to use its API key", self.trouble)
+        self.session.token()
+        self.assertEqual(self.seconds_until_login(), 60)
+
+    def test_it_stays_slow_and_told_for_as_long_as_the_other_program_goes_on(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 5)
+        self.troubles.clear()
+        self.assertEqual(self.waits_after(self.session.logged_out, 6), [60] * 6)
+        self.assertNotIn("", self.troubles)
+
+    def test_the_trouble_ends_when_there_was_no_logout_for_2_minutes(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 6)
+        self.pass_time(30)
+        self.assertIn("another program", self.trouble)
+        self.pass_time(61)
+        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.waits_after(self.session.logged_out, 2), [2, 4])
+
+    def test_logouts_further_apart_do_not_add_up(self) -> None:
+        self.log_in()
+        for _ in range(10):
+            self.assertEqual(self.waits_after(self.session.logged_out, 1), [2])
+            self.pass_time(150)
+        self.assertEqual(set(self.troubles), {""})
+
+    def test_a_login_that_was_not_answered_meanwhile_does_not_hide_the_other_program(self) -> None:
+        self.log_in()
+        self.waits_after(self.session.logged_out, 5)
+        self.session.logged_out(self.successResultOf(self.session.token()))
+        self.session.token()
+        self.seconds_until_login()
+        self.post.fail(NO_ANSWER)
+        self.assertIn("cannot be reached", self.trouble)
+        self.seconds_until_login()
+        self.post.answer(token=make_token("again"))
+        self.assertIn("another program", self.trouble)
+
+
+class StopTests(SessionTestCase):
+    """The end."""
+
+    def test_whoever_waits_waits_in_vain(self) -> None:
+        waiters = [self.session.token() for _ in range(3)]
+        self.session.stop()
+        for waiter in waiters:
+            self.failureResultOf(waiter, CancelledError)
+        self.assertEqual((self.post.asked, self.post.given_up), ([], 1))
+
+    def test_nothing_is_left_to_do(self) -> None:
+        def wait_for_retry() -> None:
+            self.session.token().addErrback(lambda _: None)
+            self.post.fail(REFUSED)
+
+        def renew() -> None:
+            self.log_in()
+            self.clock.pump([30] * 2400)
+
+        def log_in_to_renew() -> None:
+            renew()
+            self.post.fail(NO_ANSWER)
+
+        for begin in (lambda: None, self.log_in, wait_for_retry, renew, log_in_to_renew):
+            self.setUp()
+            begin()
+            self.session.stop()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.assertEqual(self.post.asked, [])
+
+    def test_nobody_logs_in_afterwards(self) -> None:
+        self.session.stop()
+        waiter = self.session.token()
+        self.failureResultOf(waiter, CancelledError)
+        self.pass_time(100)
+        self.assertEqual(self.post.count, 0)
+
+    def test_whoever_hears_of_trouble_may_stop_it(self) -> None:
+        self.session.token().addErrback(lambda _: None)
+        self.tell_trouble = lambda _: self.session.stop()  # type: ignore[method-assign]
+        self.session._tell_trouble = self.tell_trouble
+        self.post.fail(NO_ANSWER)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class SecrecyTests(SessionTestCase):
+    """What nobody may read."""
+
+    def test_neither_key_nor_token_is_in_the_log_or_in_any_sentence(self) -> None:
+        tokens = [make_token(f"token {number}") for number in range(4)]
+        waiter = self.session.token()
+        self.post.fail(NO_ANSWER)
+        self.clock.advance(0.25)
+        self.post.answer(token=tokens[0])
+        self.session.logged_out(self.successResultOf(waiter))
+        waiter = self.session.token()
+        self.clock.advance(2)
+        self.post.answer(token=tokens[1])
+        self.clock.pump([30] * 2400)
+        self.post.answer(newToken=tokens[2])
+        self.successResultOf(waiter)
+        seen = logged(self.events) + repr(self.troubles) + repr(vars(self.session))
+        self.assertIn("logged in", seen)
+        for secret in (API_KEY, *tokens):
+            self.assertNotIn(secret, seen)
+
+    def test_a_mistake_is_logged_without_them(self) -> None:
+        self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
+        self.session.token()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertNotIn(API_KEY, logged(self.events))
+
+
+class AnyOrderTests(SessionTestCase):
+    """Whatever happens in whatever order."""
+
+    ACTS = (
+        "ask",
+        "answer",
+        "answer_badly",
+        "refuse",
+        "discard",
+        "log_out",
+        "give_up",
+        "wait",
+        "wait_long",
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.waiters: list[Deferred[Any]] = []
+        self.tokens: list[Secret] = []
+        self.number = 0
+
+    def ask(self) -> None:
+        waiter = self.session.token()
+        self.waiters.append(waiter.addCallback(self.tokens.append))
+        waiter.addErrback(lambda failure: failure.trap(CancelledError))
+
+    def answer(self) -> None:
+        if self.post.asked:
+            self.number += 1
+            ends = THURSDAY + timedelta(seconds=self.clock.seconds() + 3600)
+            token = make_token(f"token {self.number}", ends)
+            self.post.answer(token=token, newToken=token)
+
+    def answer_badly(self, error: Exception = NO_ANSWER) -> None:
+        if self.post.asked:
+            self.post.fail(error)
+
+    def refuse(self) -> None:
+        self.answer_badly(REFUSED)
+
+    def discard(self) -> None:
+        if self.tokens:
+            self.session.discard(self.tokens[-1])
+
+    def log_out(self) -> None:
+        if self.tokens:
+            self.session.logged_out(self.tokens[-1])
+
+    def give_up(self) -> None:
+        if self.waiters:
+            self.waiters.pop().cancel()
+
+    def wait(self) -> None:
+        self.clock.advance(1)
+
+    def wait_long(self) -> None:
+        """Let a token's time to be renewed come."""
+        self.clock.pump([30] * 100)
+
+    @given(st.lists(st.sampled_from(ACTS), max_size=40))
+    def test_there_is_never_more_than_one_login_and_everybody_is_served_in_the_end(
+        self, acts: list[str]
+    ) -> None:
+        self.setUp()
+        for act in acts:
+            getattr(self, act)()
+            self.assertTrue(len(self.post.asked) <= 1, self.post.waiting)
+        self.ask()
+        for _ in range(70):
+            self.answer()
+            self.wait()
+        for waiter in self.waiters:
+            self.assertTrue(waiter.called)
+        self.session.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class MalformedTokenTests(SessionTestCase):
+    """Tokens that say strange things."""
+
+    @given(
+        st.text(min_size=1, max_size=20)
+        | st.builds(
+            lambda end: jwt.encode({"exp": end}, "a key that is long enough for nobody"),
+            st.none() | st.integers() | st.booleans() | st.text() | st.floats(),
+        )
+    )
+    def test_any_text_can_be_a_token(self, token: str) -> None:
+        self.setUp()
+        waiter = self.session.token()
+        self.post.answer(token=token)
+        self.assertEqual(self.successResultOf(waiter).reveal(), token)
+        self.clock.pump([30] * 4)
+        self.assertEqual((self.post.count, self.renewals), (1, 0))
+        self.session.stop()

@@ -1,0 +1,119 @@
+"""Requests a minute: the broker's limit is kept, and enforcement's part is kept for it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.projectx.rate_limit import RequestBudget
+
+# Eighths of a second add up exactly.
+eighths = st.integers(0, 8 * 70).map(lambda number: number / 8)
+bursts = st.lists(
+    st.tuples(eighths, st.integers(1, 220), st.booleans(), st.none() | eighths), max_size=8
+)
+
+
+def spend(budget: RequestBudget, now: float, count: int) -> None:
+    for _ in range(count):
+        budget.spend(now)
+
+
+class BudgetTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.budget = RequestBudget()
+
+    def test_140_a_minute_are_for_anybody(self) -> None:
+        self.assertTrue(self.budget.has_room(0, 140))
+        self.assertFalse(self.budget.has_room(0, 141))
+        spend(self.budget, 0, 139)
+        self.assertEqual(self.budget.wait(0, urgent=False), 0)
+        self.assertTrue(self.budget.has_room(0, 1))
+        self.budget.spend(0)
+        self.assertEqual(self.budget.wait(0, urgent=False), 60)
+        self.assertFalse(self.budget.has_room(0, 1))
+
+    def test_60_more_are_for_enforcement(self) -> None:
+        spend(self.budget, 0, 199)
+        self.assertEqual(self.budget.wait(1, urgent=True), 0)
+        self.budget.spend(1)
+        self.assertEqual(self.budget.wait(1, urgent=True), 59)
+
+    def test_of_these_some_are_kept_for_closing(self) -> None:
+        spend(self.budget, 0, 169)
+        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 0)
+        self.budget.spend(1)
+        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 59)
+        self.assertEqual(self.budget.wait(1, urgent=True), 0)
+
+    def test_what_enforcement_took_is_not_there_for_others(self) -> None:
+        for second in range(150):
+            self.budget.spend(second / 10)
+        self.assertEqual(self.budget.wait(20, urgent=True), 0)
+        # The eleventh of them has to be gone.
+        self.assertEqual(self.budget.wait(20, urgent=False), 41)
+
+    def test_a_request_is_forgotten_after_a_minute(self) -> None:
+        spend(self.budget, 0, 200)
+        self.assertFalse(self.budget.has_room(59.9, 1))
+        self.assertTrue(self.budget.has_room(60, 140))
+
+    def test_after_too_many_only_enforcement_goes_on(self) -> None:
+        self.budget.hold(100, 7)
+        self.assertEqual(self.budget.wait(102, urgent=False), 5)
+        self.assertEqual(self.budget.wait(102, urgent=True), 0)
+        self.assertFalse(self.budget.has_room(106.9, 1))
+        self.assertTrue(self.budget.has_room(107, 1))
+
+    def test_a_shorter_hold_does_not_end_a_longer_one(self) -> None:
+        self.budget.hold(0, 60)
+        self.budget.hold(1, 5)
+        self.assertEqual(self.budget.wait(10, urgent=False), 50)
+
+    def test_of_a_hold_and_a_full_window_the_longer_counts(self) -> None:
+        spend(self.budget, 0, 140)
+        self.budget.hold(0, 10)
+        self.assertEqual(self.budget.wait(0, urgent=False), 60)
+        self.budget.hold(30, 60)
+        self.assertEqual(self.budget.wait(30, urgent=False), 60)
+
+    @given(bursts)
+    def test_no_window_sees_too_many(
+        self, bursts: list[tuple[float, int, bool, float | None]]
+    ) -> None:
+        budget, now = RequestBudget(), 0.0
+        made: list[tuple[float, bool]] = []
+        held_until = 0.0
+        for gap, count, is_urgent, hold in bursts:
+            now += gap
+            if hold is not None:
+                budget.hold(now, hold)
+                held_until = max(held_until, now + hold)
+            for _ in range(count):
+                had_room = budget.has_room(now, 1)
+                wait = budget.wait(now, urgent=is_urgent)
+                self.assertTrue(0 <= wait <= 140)
+                if not is_urgent:
+                    self.assertEqual(had_room, wait == 0)
+                now += wait
+                self.assertEqual(budget.wait(now, urgent=is_urgent), 0, "it was not enough")
+                if not is_urgent:
+                    self.assertTrue(now >= held_until)
+                budget.spend(now)
+                made.append((now, is_urgent))
+                window = [urgent for moment, urgent in made if moment > now - 60]
+                self.assertTrue(len(window) <= (200 if is_urgent else 140), len(window))
+
+    @given(st.lists(eighths, max_size=30), st.integers(0, 150))
+    def test_no_wait_is_longer_than_it_must_be(self, gaps: list[float], more: int) -> None:
+        """An eighth of a second earlier there is no room."""
+        budget, now = RequestBudget(), 0.0
+        for gap in gaps:
+            now += gap
+            budget.spend(now)
+        spend(budget, now, more)
+        for is_urgent in (True, False):
+            wait = budget.wait(now, urgent=is_urgent)
+            if wait:
+                self.assertTrue(budget.wait(now + wait - 0.125, urgent=is_urgent) > 0)

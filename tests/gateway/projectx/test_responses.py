@@ -1,0 +1,224 @@
+"""What an HTTP answer of the broker says, and what it leaves open."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.projectx.responses import (
+    MAX_RETRY_AFTER,
+    BrokerFaultError,
+    TokenRefusedError,
+    TooManyRequestsError,
+    item,
+    items,
+    of_account,
+    read_answer,
+)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        "success": st.booleans() | json_values,
+        "errorCode": st.integers(-1, 12) | json_values,
+        "errorMessage": json_values,
+        "orders": json_values,
+    },
+)
+
+
+def read(fields: Any, status: int = 200, retry_after: str | None = None) -> Any:
+    return read_answer("Order/place", status, retry_after, json.dumps(fields).encode())
+
+
+class EnvelopeTests(SynchronousTestCase):
+    """HTTP 200: what its fields say."""
+
+    def test_success_has_success_and_code_0(self) -> None:
+        fields = {"success": True, "errorCode": 0, "errorMessage": None, "orderId": 7}
+        self.assertEqual(read(fields), fields)
+
+    def test_null_keys_may_be_left_out(self) -> None:
+        self.assertEqual(read({"success": True}), {"success": True})
+
+    def test_numbers_are_exact(self) -> None:
+        answer = read_answer("A", 200, None, b'{"success":true,"errorCode":0,"a":0.1,"b":2}')
+        self.assertEqual((answer["a"], answer["b"]), (Decimal("0.1"), 2))
+
+    def test_a_refusal_has_the_code_and_the_words_of_the_broker(self) -> None:
+        refusal = self.assertRaises(
+            GatewayRefusedError,
+            read,
+            {"success": False, "errorCode": 2, "errorMessage": "Insufficient\n\x1b[31mmargin"},
+        )
+        self.assertEqual((refusal.request, refusal.code), ("Order/place", 2))
+        self.assertEqual(refusal.message, "Insufficient  [31mmargin")
+
+    def test_a_refusal_without_words_is_one(self) -> None:
+        for message in (None, ""):
+            fields = {"success": False, "errorCode": 2, "errorMessage": message}
+            refusal = self.assertRaises(GatewayRefusedError, read, fields)
+            self.assertEqual(refusal.message, "no reason given")
+
+    def test_long_words_are_cut(self) -> None:
+        fields = {"success": False, "errorCode": 2, "errorMessage": "x" * 10_000}
+        refusal = self.assertRaises(GatewayRefusedError, read, fields)
+        self.assertEqual(refusal.message, "x" * 200)
+
+    def test_success_with_a_code_is_a_refusal(self) -> None:
+        refusal = self.assertRaises(GatewayRefusedError, read, {"success": True, "errorCode": 6})
+        self.assertEqual(refusal.code, 6)
+
+    def test_what_is_no_envelope_leaves_the_outcome_open(self) -> None:
+        for body in (
+            b"",
+            b"pong",
+            b"<html>maintenance</html>",
+            b"[]",
+            b"null",
+            b"{}",
+            b'{"success":false}',
+            b'{"success":false,"errorCode":null}',
+            b'{"success":false,"errorCode":"2"}',
+            b'{"success":false,"errorCode":true}',
+            b'{"success":1,"errorCode":null}',
+            b'{"errorCode":0}',
+            b'{"success":null,"errorCode":0}',
+            b'{"success":true,"errorCode":0',
+            b'{"errorMessage":"\xff"}',
+            b"[" * 100_000,
+        ):
+            self.assertRaises(BrokerFaultError, read_answer, "Order/place", 200, None, body)
+
+    @given(envelopes)
+    def test_fields_come_only_of_success(self, envelope: dict[str, Any]) -> None:
+        try:
+            answer = read(envelope)
+        except GatewayError as error:
+            self.assertTrue(str(error).isprintable())
+        else:
+            self.assertIs(answer["success"], True)
+            self.assertIn(answer.get("errorCode"), (0, None))
+
+
+class StatusTests(SynchronousTestCase):
+    """Other statuses than 200."""
+
+    def test_401_is_about_the_token(self) -> None:
+        error = self.assertRaises(TokenRefusedError, read, {}, 401)
+        self.assertEqual(error.request, "Order/place")
+
+    def test_429_says_how_long_to_wait(self) -> None:
+        for header, seconds in (
+            ("0", 0),
+            ("7", 7),
+            (" 30 ", 30),
+            ("3600", MAX_RETRY_AFTER),
+            ("9" * 400, MAX_RETRY_AFTER),
+            (None, 10),
+            ("", 10),
+            ("-5", 10),
+            ("1.5", 10),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 10),
+        ):
+            error = self.assertRaises(TooManyRequestsError, read, {}, 429, header)
+            self.assertEqual(error.seconds, seconds)
+
+    def test_400_was_not_understood_and_will_not_be(self) -> None:
+        body = b"the field\r\naccountId is required"
+        refusal = self.assertRaises(
+            GatewayRefusedError, read_answer, "Order/place", 400, None, body
+        )
+        self.assertEqual(refusal.code, -400)
+        self.assertIn("HTTP 400: the field  accountId is required", str(refusal))
+
+    def test_any_other_leaves_the_outcome_open(self) -> None:
+        for status in (201, 202, 204, 302, 403, 404, 408, 500, 502, 503, 504, 520, 599):
+            error = self.assertRaises(BrokerFaultError, read, {}, status)
+            self.assertIn(f"HTTP {status}", str(error))
+
+    def test_an_error_says_nothing_that_a_success_could_be_read_from(self) -> None:
+        fields = {"success": True, "errorCode": 0}
+        for status in (400, 401, 429, 500):
+            self.assertRaises(GatewayError, read, fields, status)
+
+    def test_what_is_not_answered_is_told_from_what_is_refused(self) -> None:
+        for kind in (TokenRefusedError, TooManyRequestsError, BrokerFaultError):
+            self.assertTrue(issubclass(kind, GatewayUnansweredError))
+
+    @given(
+        st.integers(-1, 1000) | st.sampled_from([200, 400, 401, 403, 429, 500]),
+        st.none() | st.text(),
+        st.binary() | envelopes.map(lambda fields: json.dumps(fields).encode()),
+    )
+    def test_no_answer_raises_anything_but_an_error_of_the_gateway(
+        self, status: int, retry_after: str | None, body: bytes
+    ) -> None:
+        try:
+            answer = read_answer("Order/place", status, retry_after, body)
+        except GatewayError as error:
+            self.assertTrue(str(error).isprintable())
+        else:
+            self.assertEqual((status, type(answer)), (200, dict))
+
+
+class PartTests(SynchronousTestCase):
+    """Lists and payloads in an answer."""
+
+    def test_an_empty_list_is_one(self) -> None:
+        self.assertEqual(items("A", {"orders": []}, "orders"), [])
+        self.assertEqual(items("A", {"orders": [{"id": 1}]}, "orders"), [{"id": 1}])
+
+    def test_a_list_that_is_not_there_is_not_an_empty_one(self) -> None:
+        for fields in (
+            {},
+            {"orders": None},
+            {"orders": {}},
+            {"orders": [1]},
+            {"orders": [{}, []]},
+        ):
+            error = self.assertRaises(BrokerFaultError, items, "Order/search", fields, "orders")
+            self.assertIn("no list of orders", str(error))
+
+    def test_a_payload_that_is_not_there_is_missed(self) -> None:
+        self.assertEqual(item("A", {"order": {"id": 1}}, "order"), {"id": 1})
+        for fields in ({}, {"order": None}, {"order": []}):
+            self.assertRaises(BrokerFaultError, item, "Order/searchById", fields, "order")
+
+
+class AccountTests(SynchronousTestCase):
+    """What is told of one account."""
+
+    def test_it_is_the_one_that_was_asked_for(self) -> None:
+        for told in ({}, {"accountId": None}, {"accountId": 123}, {"accountId": Decimal("123.0")}):
+            with self.subTest(told=told):
+                self.assertEqual(
+                    of_account("A", {"id": 5, **told}, 123), {"id": 5, "accountId": 123}
+                )
+        for told in (124, "123", True, [], Decimal("123.5")):
+            with self.subTest(told=told):
+                payload = {"id": 5, "accountId": told}
+                self.assertRaises(BrokerFaultError, of_account, "A", payload, 123)
+
+    def test_whole_numbers_can_be_sent_back_as_they_are(self) -> None:
+        payload = {"id": Decimal("5.0"), "size": Decimal("2.000000000"), "averagePrice": 7}
+        read = of_account("Position/searchOpen", payload, 123)
+        self.assertEqual(
+            json.dumps(read, sort_keys=True),
+            '{"accountId": 123, "averagePrice": 7, "id": 5, "size": 2}',
+        )
+
+    def test_what_is_no_number_stays_for_who_reads_it(self) -> None:
+        read = of_account("A", {"size": None, "id": "five"}, 123)
+        self.assertEqual(read, {"size": None, "id": "five", "accountId": 123})

@@ -1,0 +1,650 @@
+"""Requests: what is sent, once or again, and what becomes of those that are not answered."""
+
+from __future__ import annotations
+
+import gzip
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.projectx.credentials import Secret
+from riskd.gateway.projectx.gateway import make_agent
+from riskd.gateway.projectx.responses import (
+    BrokerFaultError,
+    TokenRefusedError,
+    TooManyRequestsError,
+)
+from riskd.gateway.projectx.rest import ANSWER_SECONDS, CHANGE_SECONDS, BrokerRequests, Rest
+from tests.support.broker import (
+    TOKEN,
+    HttpConnection,
+    MemoryBroker,
+    MemoryPost,
+    MemorySession,
+    Upper,
+    logged,
+    observed,
+)
+
+OK = {"success": True, "errorCode": 0}
+
+FAULT = BrokerFaultError("Order/place", "HTTP 502")
+UNAUTHORIZED = TokenRefusedError("Order/place", "HTTP 401")
+TOO_MANY = TooManyRequestsError("Order/place", 10.0)
+REFUSED = GatewayRefusedError("Order/place", 2, "no")
+
+
+class RestTestCase(SynchronousTestCase):
+    """The REST side over the real HTTP client, whose connections go nowhere."""
+
+    def setUp(self) -> None:
+        self.events = observed(self)
+        self.broker = MemoryBroker(self)
+        self.reactor = self.broker.reactor
+        client = HTTPClient(make_agent(self.reactor))
+        self.rest = Rest(client, "http://127.0.0.1:8080", self.reactor)
+
+    def post(
+        self,
+        request: str = "Order/place",
+        body: dict[str, Any] | None = None,
+        token: Secret | None = TOKEN,
+        seconds: float = 4.0,
+    ) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.rest.post(request, body, token, seconds))
+
+    def assert_nothing_runs(self) -> None:
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        for connection in self.broker.connections:
+            self.assertFalse(connection.transport.connected)
+
+
+class PostTests(RestTestCase):
+    """What is sent, and what comes back."""
+
+    def test_a_request_is_json_with_the_token(self) -> None:
+        answer = self.post(body={"accountId": 123, "stopPrice": Decimal("21000.25")})
+        connection = self.broker.accept()
+        ((first, headers, body),) = connection.requests
+        self.assertEqual(first, "POST /api/Order/place HTTP/1.1")
+        self.assertEqual(body, b'{"accountId":123,"stopPrice":21000.25}')
+        self.assertEqual(headers["Authorization"], "Bearer the-token")
+        self.assertEqual(headers["Content-Type"], "application/json")
+        self.assertEqual(headers["Host"], "127.0.0.1:8080")
+        connection.succeed(orderId=7)
+        self.assertEqual(self.successResultOf(answer), {**OK, "orderId": 7})
+
+    def test_a_login_has_no_token_and_a_validation_no_body(self) -> None:
+        self.post("Auth/loginKey", {"userName": "u"}, None)
+        ((_, headers, _),) = self.broker.accept().requests
+        self.assertNotIn("Authorization", headers)
+        self.post("Auth/validate", None)
+        ((_, headers, body),) = self.broker.accept().requests
+        self.assertEqual((headers["Content-Length"], body), ("0", b""))
+
+    def test_numbers_are_exact(self) -> None:
+        answer = self.post()
+        self.broker.accept().answer(b'{"success":true,"errorCode":0,"balance":0.10}')
+        self.assertEqual(self.successResultOf(answer)["balance"], Decimal("0.1"))
+
+    def test_an_answer_may_come_in_pieces(self) -> None:
+        answer = self.post()
+        connection = self.broker.accept()
+        data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{"success":true,"errorCode":0}\n\r\n0\r\n\r\n'
+        for place in range(len(data)):
+            connection.send(data[place : place + 1])
+        self.assertEqual(self.successResultOf(answer), OK)
+
+    def test_an_answer_may_be_compressed(self) -> None:
+        answer = self.post()
+        body = gzip.compress(b'{"success":true,"errorCode":0}')
+        self.broker.accept().answer(body, "200 OK", "Content-Encoding: gzip")
+        self.assertEqual(self.successResultOf(answer), OK)
+
+    def test_an_answer_may_end_with_the_connection(self) -> None:
+        for body, is_whole in ((b'{"success":true,"errorCode":0}', True), (b'{"success":', False)):
+            answer = self.post()
+            connection = self.broker.accept()
+            connection.send(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+            self.assertNoResult(answer)
+            connection.transport.loseConnection()
+            if is_whole:
+                self.assertEqual(self.successResultOf(answer), OK)
+            else:
+                self.failureResultOf(answer, BrokerFaultError)
+
+    def test_statuses_and_envelopes_are_read(self) -> None:
+        for status, body, kind in (
+            (
+                "200 OK",
+                b'{"success":false,"errorCode":2,"errorMessage":"no"}',
+                GatewayRefusedError,
+            ),
+            ("401 Unauthorized", b"", TokenRefusedError),
+            ("429 Too Many Requests", b"", TooManyRequestsError),
+            ("503 Service Unavailable", b"<html>", BrokerFaultError),
+        ):
+            answer = self.post()
+            connection = self.broker.accept()
+            connection.answer(body, status, "Retry-After: 3", "Connection: close")
+            failure = self.failureResultOf(answer, kind)
+            self.assertEqual(getattr(failure.value, "seconds", 3.0), 3.0)
+            connection.transport.loseConnection()
+
+    def test_a_redirect_is_not_followed(self) -> None:
+        for status in (
+            "301 Moved",
+            "302 Found",
+            "303 See Other",
+            "307 Temporary",
+            "308 Permanent",
+        ):
+            self.setUp()
+            answer = self.post()
+            self.broker.accept().answer(b"", status, "Location: http://127.0.0.1:9/elsewhere")
+            self.failureResultOf(answer, BrokerFaultError)
+            self.assertEqual(self.broker.tries, 1)
+
+    def test_a_connection_is_used_again(self) -> None:
+        answers = [self.post()]
+        connection = self.broker.accept()
+        connection.succeed()
+        answers.append(self.post())
+        self.broker.flush()
+        connection.succeed()
+        for answer in answers:
+            self.assertEqual(self.successResultOf(answer), OK)
+        self.assertEqual((self.broker.tries, len(connection.requests)), (1, 2))
+
+    def test_a_connection_that_is_idle_for_long_is_let_go(self) -> None:
+        self.post()
+        connection = self.broker.accept()
+        connection.succeed()
+        self.reactor.advance(30)
+        self.assertFalse(connection.transport.connected)
+
+
+class UnansweredTests(RestTestCase):
+    """Requests of which nobody knows what became."""
+
+    def unanswered(self, answer: Deferred[Any]) -> str:
+        error = self.failureResultOf(answer, BrokerFaultError).value
+        self.assertIsInstance(error, GatewayUnansweredError)
+        self.assertTrue(str(error).isprintable())
+        return str(error)
+
+    def test_no_connection(self) -> None:
+        answer = self.post()
+        self.broker.refuse()
+        self.assertEqual(self.unanswered(answer), "Order/place was not answered: no connection")
+
+    def test_a_name_that_is_not_known(self) -> None:
+        answer = self.post()
+        self.broker.refuse(DNSLookupError("no such name"))
+        self.assertEqual(
+            self.unanswered(answer),
+            "Order/place was not answered: the broker's name cannot be looked up",
+        )
+
+    def test_a_connection_that_is_lost_before_the_answer(self) -> None:
+        answer = self.post()
+        self.broker.accept().transport.loseConnection()
+        self.assertEqual(
+            self.unanswered(answer), "Order/place was not answered: the connection was lost"
+        )
+
+    def test_a_connection_that_is_lost_within_the_answer(self) -> None:
+        answer = self.post()
+        connection = self.broker.accept()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+        connection.transport.loseConnection()
+        self.assertEqual(
+            self.unanswered(answer), "Order/place was not answered: the connection was lost"
+        )
+
+    def test_what_is_no_http(self) -> None:
+        answer = self.post()
+        self.broker.accept().send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+        self.unanswered(answer)
+
+    def test_what_is_compressed_badly(self) -> None:
+        answer = self.post()
+        self.broker.accept().answer(b"not gzip", "200 OK", "Content-Encoding: gzip")
+        self.unanswered(answer)
+
+    def test_nothing_in_time_at_any_stage(self) -> None:
+        for stage in (self.connecting, self.waiting, self.within_head, self.within_body):
+            self.setUp()
+            answer = self.post(seconds=4)
+            stage()
+            self.reactor.advance(3.9)
+            self.assertNoResult(answer)
+            self.reactor.advance(0.1)
+            self.assertEqual(
+                self.unanswered(answer), "Order/place was not answered: nothing in 4 s"
+            )
+            self.assert_nothing_runs()
+
+    def connecting(self) -> None:
+        """Leave the request without a connection."""
+
+    def waiting(self) -> None:
+        self.broker.accept()
+
+    def within_head(self) -> None:
+        self.broker.accept().send(b"HTTP/1.1 200 OK\r\nContent-")
+
+    def within_body(self) -> None:
+        self.broker.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+
+    def sending(self) -> None:
+        """Take the connection, but none of the body."""
+        protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
+        self.broker.connections.append(HttpConnection(protocol))
+
+    def test_who_gives_up_leaves_nothing_running_at_any_stage(self) -> None:
+        for stage in (
+            self.connecting,
+            self.sending,
+            self.waiting,
+            self.within_head,
+            self.within_body,
+        ):
+            self.setUp()
+            answer = self.post(body={"accountId": 123})
+            stage()
+            answer.cancel()
+            self.failureResultOf(answer, CancelledError)
+            self.broker.flush()
+            self.assert_nothing_runs()
+
+    def test_no_request_is_sent_twice_whatever_happens_to_its_connection(self) -> None:
+        for lose in (
+            self.lose,
+            self.lose_within_the_answer,
+            self.lose_an_old_connection,
+            self.broker_refuses,
+        ):
+            self.setUp()
+            if lose == self.lose_an_old_connection:
+                self.post("Account/search")
+                self.broker.accept().succeed()
+            answer = self.post("Order/place", {"size": 1})
+            lose()
+            self.unanswered(answer)
+            self.reactor.pump([0.5] * 20)
+            sent = [
+                first
+                for connection in self.broker.connections
+                for first, _, _ in connection.requests
+                if "Order/place" in first
+            ]
+            self.assertTrue(len(sent) <= 1, sent)
+            self.assertEqual(self.broker.tries, 1)
+
+    def lose(self) -> None:
+        self.broker.accept().transport.loseConnection()
+
+    def lose_within_the_answer(self) -> None:
+        self.within_body()
+        self.broker.connections[-1].transport.loseConnection()
+
+    def lose_an_old_connection(self) -> None:
+        """Lose the one that was used before, with the request in it."""
+        self.broker.flush()
+        self.assertEqual(len(self.broker.connections[-1].requests), 2)
+        self.broker.connections[-1].transport.loseConnection()
+
+    def broker_refuses(self) -> None:
+        self.broker.refuse()
+
+    def test_the_token_is_in_no_text_and_no_log(self) -> None:
+        texts = []
+        for stage in (
+            self.connecting,
+            self.waiting,
+            self.within_body,
+            self.lose,
+            self.broker_refuses,
+        ):
+            answer = self.post("Auth/loginKey", {"apiKey": "the-key"}, TOKEN)
+            stage()
+            self.reactor.advance(4)
+            texts.append(self.unanswered(answer))
+        texts.append(logged(self.events))
+        for secret in ("the-token", "the-key"):
+            self.assertNotIn(secret, "\n".join(texts))
+
+
+class RequestsTestCase(SynchronousTestCase):
+    """Requests with a token and within the budget, that go nowhere."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.post = MemoryPost()
+        self.session: Any = MemorySession()
+        self.answers = 0
+        self.requests = BrokerRequests(
+            SimpleNamespace(post=self.post), self.session, self.clock, Upper(), self.answered
+        )
+
+    def answered(self) -> None:
+        self.answers += 1
+
+    def read(self, *, urgent: bool = False) -> Deferred[Any]:
+        return Deferred.fromCoroutine(
+            self.requests.read("Order/search", {"accountId": 123}, urgent=urgent)
+        )
+
+    def change(self) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.requests.change("Order/place", {"size": 1}))
+
+    def spend(self, count: int, *, urgent: bool = True) -> None:
+        for _ in range(count):
+            answer = self.change() if urgent else self.read()
+            self.post.answer()
+            self.successResultOf(answer)
+
+
+class ChangeTests(RequestsTestCase):
+    """What changes something."""
+
+    def test_it_is_sent_with_the_token_and_four_seconds(self) -> None:
+        answer = self.change()
+        asked = self.post.answer(orderId=7)
+        self.assertEqual(asked[:4], ("Order/place", {"size": 1}, TOKEN, CHANGE_SECONDS))
+        self.assertEqual(self.successResultOf(answer)["orderId"], 7)
+
+    def test_it_is_never_sent_twice_whatever_the_answer(self) -> None:
+        for error in (FAULT, UNAUTHORIZED, TOO_MANY, TooManyRequestsError("A", 0.0), REFUSED):
+            self.setUp()
+            answer = self.change()
+            self.post.fail(error)
+            self.assertIs(self.failureResultOf(answer).value, error)
+            self.session.log_in()
+            self.clock.pump([0.5] * 200)
+            self.assertEqual(self.post.count, 1)
+
+    def test_a_refused_token_is_given_up_all_the_same(self) -> None:
+        answer = self.change()
+        self.post.fail(UNAUTHORIZED)
+        self.failureResultOf(answer, TokenRefusedError)
+        self.assertEqual(self.session.discarded, [TOKEN])
+
+    def test_it_waits_for_a_token(self) -> None:
+        self.session.current = None
+        answer = self.change()
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 0)
+        self.session.log_in()
+        self.assertEqual(self.post.asked[0].token, Secret("token 1"))
+        self.post.answer()
+        self.successResultOf(answer)
+
+    def test_who_gave_up_before_there_was_a_token_sends_nothing(self) -> None:
+        self.session.current = None
+        answer = self.change()
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.session.log_in()
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 0)
+
+    def test_it_goes_with_the_token_that_is_good_when_it_is_sent(self) -> None:
+        self.spend(200)
+        answer = self.change()
+        self.session.discard(TOKEN)
+        self.session.log_in()
+        self.clock.advance(60)
+        self.assertEqual(self.post.asked[0].token, Secret("token 1"))
+        self.post.answer()
+        self.successResultOf(answer)
+
+
+class ReadTests(RequestsTestCase):
+    """What changes nothing."""
+
+    def test_the_first_try_is_short(self) -> None:
+        answer = self.read()
+        self.assertEqual(self.post.asked[0].seconds, 2.5)
+        self.post.fail(FAULT)
+        self.clock.advance(0.2)
+        self.assertEqual(self.post.asked[0].seconds, 5)
+        self.post.answer(orders=[])
+        self.assertEqual(self.successResultOf(answer)["orders"], [])
+
+    def test_after_a_fault_it_is_asked_three_times_more(self) -> None:
+        answer = self.read()
+        moments = []
+        for number in range(4):
+            moments.append(self.clock.seconds())
+            self.post.fail(BrokerFaultError("Order/search", f"fault {number}"))
+            self.clock.pump([0.01] * 101)
+        error = self.failureResultOf(answer, BrokerFaultError).value
+        self.assertIn("fault 3", str(error))
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 4)
+
+    def test_the_waits_between_are_spread(self) -> None:
+        answer = self.read()
+        for wait in (0.2, 0.5, 1.0):
+            self.post.fail(FAULT)
+            self.clock.advance(wait - 0.01)
+            self.assertEqual(self.post.asked, [])
+            self.clock.advance(0.011)
+            self.assertEqual(self.post.waiting, ["Order/search"])
+        self.post.answer()
+        self.successResultOf(answer)
+
+    def test_a_refusal_is_final(self) -> None:
+        answer = self.read()
+        self.post.fail(REFUSED)
+        self.assertIs(self.failureResultOf(answer).value, REFUSED)
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 1)
+
+    def test_after_401_it_logs_in_once_and_is_asked_once_more(self) -> None:
+        answer = self.read()
+        self.post.fail(UNAUTHORIZED)
+        self.assertEqual((self.session.discarded, self.post.asked), ([TOKEN], []))
+        self.session.log_in()
+        self.assertEqual(self.post.asked[0].token, Secret("token 1"))
+        self.post.fail(UNAUTHORIZED)
+        self.failureResultOf(answer, TokenRefusedError)
+        self.session.log_in()
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 2)
+
+    def test_401_may_come_at_any_of_the_tries(self) -> None:
+        for faults in range(4):
+            self.setUp()
+            answer = self.read()
+            for _ in range(faults):
+                self.post.fail(FAULT)
+                self.clock.advance(1)
+            self.post.fail(UNAUTHORIZED)
+            self.session.log_in()
+            self.post.answer(orders=[])
+            self.assertEqual(self.successResultOf(answer)["orders"], [])
+
+    def test_a_fault_after_401_is_asked_again_all_the_same(self) -> None:
+        answer = self.read()
+        self.post.fail(UNAUTHORIZED)
+        self.session.log_in()
+        self.post.fail(FAULT)
+        self.clock.advance(0.2)
+        self.post.answer(orders=[])
+        self.successResultOf(answer)
+
+    def test_after_429_it_is_not_asked_before_the_broker_wants_it(self) -> None:
+        answer = self.read()
+        self.post.fail(TOO_MANY)
+        self.assertIs(self.failureResultOf(answer).value, TOO_MANY)
+        self.clock.advance(100)
+        self.assertEqual(self.post.count, 1)
+
+    def test_after_429_without_a_wait_it_is_asked_again(self) -> None:
+        answer = self.read()
+        self.post.fail(TooManyRequestsError("Order/search", 0.0))
+        self.clock.advance(0.2)
+        self.post.answer(orders=[])
+        self.successResultOf(answer)
+
+    def test_it_stops_in_time(self) -> None:
+        """Whoever waits as long as the gateway promises has an answer, or the last error."""
+        self.assert_it_stops([])
+        self.assertEqual(self.post.count, 2)
+
+    def test_a_try_has_half_a_second_or_is_not_made(self) -> None:
+        for seconds, is_made in ((4.2, True), (4.4, False)):
+            self.setUp()
+            answer = self.read()
+            self.clock.advance(2.5)
+            self.post.fail(FAULT)
+            self.clock.advance(0.2)
+            self.clock.advance(seconds)
+            self.post.fail(FAULT)
+            # A reactor may be busy for long.
+            self.clock.advance(20)
+            self.assertEqual([asked.seconds for asked in self.post.asked], [0.5] * is_made)
+            if is_made:
+                self.post.fail(FAULT)
+            self.assertIs(self.failureResultOf(answer).value, FAULT)
+
+    @given(st.lists(st.tuples(st.floats(0, 6), st.sampled_from([FAULT, TOO_MANY, UNAUTHORIZED]))))
+    def test_it_stops_in_time_however_it_fails(
+        self, failures: list[tuple[float, GatewayError]]
+    ) -> None:
+        self.setUp()
+        self.assert_it_stops(failures)
+
+    def assert_it_stops(self, failures: list[tuple[float, GatewayError]]) -> None:
+        answer = self.read()
+        left = [*failures, *[(99.0, FAULT)] * 5]
+        while not answer.called:
+            self.assertTrue(self.clock.seconds() < ANSWER_SECONDS, self.clock.seconds())
+            if self.post.asked:
+                seconds, error = left.pop(0)
+                self.clock.advance(min(seconds, self.post.asked[0].seconds))
+                self.post.fail(error)
+                self.session.log_in()
+            else:
+                self.clock.advance(0.05)
+        self.assertIs(self.failureResultOf(answer, GatewayError).value, error)
+        self.assertTrue(self.clock.seconds() <= ANSWER_SECONDS + 0.05)
+
+    def test_who_gives_up_at_any_moment_leaves_nothing_running(self) -> None:
+        def wait_for_token() -> None:
+            self.session.current = None
+
+        def wait_for_room() -> None:
+            self.spend(140, urgent=False)
+
+        for before, after in (
+            (wait_for_token, lambda: None),
+            (wait_for_room, lambda: None),
+            (lambda: None, lambda: None),
+            (lambda: None, lambda: self.post.fail(FAULT)),
+            (lambda: None, lambda: self.post.fail(UNAUTHORIZED)),
+        ):
+            self.setUp()
+            before()
+            sent = self.post.count
+            answer = self.read()
+            after()
+            answer.cancel()
+            self.failureResultOf(answer, CancelledError)
+            self.session.log_in()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.assertEqual(self.post.asked, [])
+            self.assertTrue(self.post.count <= sent + 1)
+
+
+class RoomTests(RequestsTestCase):
+    """As many requests as the broker answers."""
+
+    def test_reads_leave_enforcement_its_part(self) -> None:
+        self.spend(140, urgent=False)
+        self.assertFalse(self.requests.has_room(1))
+        waiting = self.read()
+        self.assertEqual(self.post.asked, [])
+        self.spend(20)
+        urgent = self.read(urgent=True)
+        self.post.answer()
+        self.successResultOf(urgent)
+        self.clock.advance(60)
+        self.assertEqual(self.post.waiting, ["Order/search"])
+        self.post.answer()
+        self.successResultOf(waiting)
+
+    def test_not_even_enforcement_is_sent_in_vain(self) -> None:
+        self.spend(200)
+        waiting = self.change()
+        self.assertEqual(self.post.asked, [])
+        self.clock.advance(60)
+        self.post.answer()
+        self.successResultOf(waiting)
+
+    def test_those_that_wait_for_room_are_not_more_than_there_is(self) -> None:
+        self.spend(140, urgent=False)
+        waiting = [self.read() for _ in range(150)]
+        self.clock.advance(60)
+        self.assertEqual(len(self.post.asked), 140)
+        for _ in range(140):
+            self.post.answer()
+        self.clock.advance(60)
+        self.assertEqual(len(self.post.asked), 10)
+        for answer in waiting[:140]:
+            self.successResultOf(answer)
+
+    def test_each_try_counts(self) -> None:
+        self.spend(138, urgent=False)
+        answer = self.read()
+        self.post.fail(FAULT)
+        self.clock.advance(0.2)
+        self.assertFalse(self.requests.has_room(1))
+        self.post.answer()
+        self.successResultOf(answer)
+
+    def test_after_429_reads_wait_and_enforcement_goes_on(self) -> None:
+        answer = self.change()
+        self.post.fail(TOO_MANY)
+        self.failureResultOf(answer, TooManyRequestsError)
+        self.assertFalse(self.requests.has_room(1))
+        waiting = self.read()
+        self.assertEqual(self.post.asked, [])
+        self.spend(1)
+        self.clock.advance(9.9)
+        self.assertEqual(self.post.asked, [])
+        self.clock.advance(0.1)
+        self.post.answer()
+        self.successResultOf(waiting)
+
+
+class AnsweredTests(RequestsTestCase):
+    """Who is told that the way to the broker is open."""
+
+    def test_an_answer_and_a_refusal_say_so(self) -> None:
+        self.spend(1)
+        self.assertEqual(self.answers, 1)
+        answer = self.change()
+        self.post.fail(REFUSED)
+        self.failureResultOf(answer, GatewayRefusedError)
+        self.assertEqual(self.answers, 2)
+
+    def test_what_is_wrong_on_the_way_does_not(self) -> None:
+        for error in (FAULT, UNAUTHORIZED, TOO_MANY):
+            self.setUp()
+            answer: Deferred[Any] = self.change()
+            self.post.fail(error)
+            self.failureResultOf(answer, GatewayUnansweredError)
+            self.assertEqual(self.answers, 0)

@@ -1,0 +1,574 @@
+"""When the journal writes and publishes, who waits for it, and what happens when the disk does not."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal.audit_log import read_log
+from riskd.journal.reader import Snapshot, StateFileError, read_published
+from riskd.journal.service import JournalService
+from riskd.journal.store import Recovery, Store
+from riskd.model.account import AccountState, LogEntry, RiskState, apply
+from riskd.model.events import Event
+from riskd.testing import make_event
+from tests.support.memory_transport import SlowDisk
+
+NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
+
+
+class CountingStore(Store):
+    """Counts what it does, and fails when told to."""
+
+    writes = 0
+    publications = 0
+    fault: Exception | None = None
+    publish_fault: Exception | None = None
+
+    def write(self, *arguments: Any, **choices: Any) -> bool:
+        self.writes += 1
+        if self.fault:
+            raise self.fault
+        return super().write(*arguments, **choices)
+
+    def publish(self) -> bool:
+        self.publications += 1
+        if self.publish_fault:
+            raise self.publish_fault
+        return super().publish()
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """A journal service on a clock, over a real store."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.clock = Clock()
+        self.disk = SlowDisk()
+        self.state = AccountState(account_id=123)
+        self.recoveries: list[Recovery] = []
+        self.troubles: list[str] = []
+        self.begin()
+
+    def begin(self, *, slow: bool = False) -> Deferred[None]:
+        self.store = CountingStore(self.directory)
+        self.addCleanup(self.store.close)
+        self.disk.is_slow = slow
+        self.service = JournalService(
+            self.clock,
+            self.store,
+            self.disk,
+            lambda: NOON + timedelta(seconds=self.clock.seconds()),
+            "practice",
+        )
+        self.service.startService()
+        recovered = self.service.recover(
+            [123], lambda: [self.state], self.found, self.troubles.append
+        )
+        self.clock.advance(0)
+        return recovered
+
+    def found(self, recovery: Recovery) -> None:
+        """Take over what the journal knows, as a pipeline does."""
+        self.recoveries.append(recovery)
+        if self.state == AccountState(account_id=123):
+            self.state = recovery.accounts.get(123, self.state)
+
+    def apply(self, event_type: str, **data: Any) -> Event:
+        event = make_event(event_type, data)
+        self.state = apply(self.state, event)
+        return event
+
+    def snapshot(self) -> Snapshot:
+        return read_published(self.directory)
+
+
+class RhythmTests(ServiceTestCase):
+    """How often."""
+
+    def test_a_change_is_written_and_published_within_a_second(self) -> None:
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(1)
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {1})
+
+    def test_many_changes_are_written_together(self) -> None:
+        before = self.store.writes
+        for number in range(50):
+            self.apply("GatewayUserTrade", id=number)
+            self.service.changed()
+        self.clock.advance(1)
+        self.assertEqual(self.store.writes - before, 1)
+        self.assertEqual(len(self.snapshot().accounts[123].trades), 50)
+
+    def test_nothing_changed_is_free(self) -> None:
+        self.clock.pump([0.1] * 100)
+        runs = self.disk.runs
+        for _ in range(100):
+            self.successResultOf(self.service.published())
+        self.clock.pump([1] * 100)
+        self.assertEqual(self.disk.runs, runs)
+
+    def test_quotes_alone_are_written_each_second_and_published_each_five(self) -> None:
+        self.clock.advance(1)
+        writes, publications = self.store.writes, self.store.publications
+        for number in range(1, 301):
+            self.apply("MarketQuote", last=number)
+            self.service.changed(only_quotes=True)
+            self.clock.advance(0.1)
+        self.assertLessEqual(self.store.writes - writes, 31)
+        self.assertIn(self.store.publications - publications, (5, 6))
+
+    def test_a_quote_among_other_changes_is_not_forgotten(self) -> None:
+        self.clock.advance(1)
+        for number in (1, 2):
+            self.apply("MarketQuote", last=number)
+            self.service.changed(only_quotes=True)
+            self.apply("lockout_set", rule_id=f"R{number}")
+            self.successResultOf(self.service.make_durable())
+            self.successResultOf(self.service.published())
+        self.clock.pump([0.5] * 14)
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        self.assertEqual(quote.last, 2)
+
+    def test_the_last_quote_is_published_in_the_end(self) -> None:
+        self.clock.advance(1)
+        for number in (1, 2):
+            self.apply("MarketQuote", last=number)
+            self.service.changed(only_quotes=True)
+            self.clock.advance(0.1)
+        self.clock.pump([0.5] * 20)
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        self.assertEqual(quote.last, 2)
+
+
+class HandshakeTests(ServiceTestCase):
+    """What a client waits for."""
+
+    def test_the_copy_holds_what_was_told_before(self) -> None:
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.successResultOf(self.service.published())
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {1})
+
+    def test_a_hundred_at_once_share_a_publication(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        publications = self.store.publications
+        waiting = [self.service.published() for _ in range(100)]
+        self.disk.catch_up(len(self.disk.waiting))
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertLessEqual(self.store.publications - publications, 2)
+
+    def test_one_that_comes_during_a_publication_waits_for_it(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        first = self.service.published()
+        second = self.service.published()
+        self.assertNoResult(second)
+        self.disk.catch_up()
+        self.successResultOf(first)
+        self.successResultOf(second)
+
+    def test_one_that_comes_after_a_change_waits_for_the_next_publication(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        first = self.service.published()
+        self.apply("GatewayUserTrade", id=2)
+        self.service.changed()
+        second = self.service.published()
+        self.disk.catch_up()
+        self.successResultOf(first)
+        self.assertNoResult(second)
+        self.disk.catch_up()
+        self.successResultOf(second)
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
+
+    def test_one_that_comes_while_quotes_are_published_is_served_by_the_next_copy(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.clock.advance(6)
+        self.apply("MarketQuote", last=1)
+        self.service.changed(only_quotes=True)
+        self.clock.advance(1)
+        self.apply("MarketQuote", last=2)
+        self.service.changed(only_quotes=True)
+        waiting = self.service.published()
+        # The first copy makes that of the quotes no longer due; the handshake still gets its own.
+        self.disk.catch_up()
+        self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.assertEqual(self.disk.waiting, [])
+
+    def quote(self, last: int) -> None:
+        self.apply("MarketQuote", last=last)
+        self.service.changed(only_quotes=True)
+
+    def published_quote(self) -> Any:
+        (quote,) = self.snapshot().accounts[123].quotes.values()
+        return quote.last
+
+    def test_the_copy_holds_a_quote_that_was_told_just_before(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.clock.pump([0.5] * 12)
+        for last in (2, 3):
+            # Neither due to be published nor, the second time, to be written.
+            self.quote(last)
+            self.clock.advance(0.1)
+            self.successResultOf(self.service.published())
+            self.assertEqual(self.published_quote(), last)
+        publications = self.store.publications
+        self.successResultOf(self.service.published())
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(self.store.publications, publications)
+
+    def test_a_copy_that_may_lack_quotes_is_not_the_one_that_is_waited_for(self) -> None:
+        self.clock.advance(1)
+        self.quote(1)
+        self.successResultOf(self.service.published())
+        self.clock.advance(0.1)
+        self.quote(2)
+        self.disk.is_slow = True
+        # A copy of everything else begins, less than a second after quotes were written.
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.disk.waiting), 1)
+        waiting = self.service.published()
+        self.disk.catch_up()
+        self.assertNoResult(waiting)
+        self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.assertEqual(self.published_quote(), 2)
+
+    def test_clients_that_come_at_once_among_quotes_share_a_publication(self) -> None:
+        self.clock.advance(1)
+        self.quote(0)
+        self.successResultOf(self.service.published())
+        self.disk.is_slow = True
+        publications, waiting = self.store.publications, []
+        for number in range(1, 101):
+            self.quote(number)
+            waiting.append(self.service.published())
+        while self.disk.waiting:
+            self.disk.catch_up()
+        for each in waiting:
+            self.successResultOf(each)
+        # The first had one begun; all others share the next.
+        self.assertEqual(self.store.publications - publications, 2)
+        self.assertEqual(self.published_quote(), 100)
+
+    def test_a_slow_disk_delays_nobody_beyond_a_second(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        waiting = self.service.published()
+        self.clock.advance(0.99)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.01)
+        self.successResultOf(waiting)
+        self.assertIn("takes over a second", self.troubles[-1])
+        self.disk.catch_up()
+        self.clock.advance(5)
+        self.assertIn("takes over a second", self.troubles[-1])
+        self.disk.is_slow = False
+        self.apply("GatewayUserTrade", id=2)
+        self.service.changed()
+        self.clock.advance(1)
+        self.assertEqual(self.troubles[-1], "")
+
+    def test_a_publication_that_fails_delays_nobody(self) -> None:
+        self.clock.advance(1)
+        self.store.fault = sqlite3.OperationalError("database or disk is full")
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.successResultOf(self.service.published())
+        self.assertEqual(
+            self.troubles[-1], "The state file cannot be written: database or disk is full"
+        )
+
+    def test_durable_writes_do_not_keep_a_handshake_waiting(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("lockout_set", rule_id="R0")
+        self.service.make_durable()
+        waiting = self.service.published()
+        for number in range(1, 4):
+            self.apply("lockout_set", rule_id=f"R{number}")
+            self.service.make_durable()
+            self.disk.catch_up()
+            if waiting.called:
+                break
+        self.successResultOf(waiting)
+
+
+class DurableTests(ServiceTestCase):
+    """What riskd alone knows."""
+
+    def test_it_fires_when_it_is_on_the_disk(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("lockout_set", rule_id="RULE-003")
+        written = self.service.make_durable()
+        self.assertNoResult(written)
+        self.disk.catch_up()
+        self.successResultOf(written)
+        other = sqlite3.connect(self.directory / "riskd.db")
+        self.assertEqual(other.execute("SELECT rule_id FROM lockouts").fetchall(), [("RULE-003",)])
+        other.close()
+
+    def test_it_does_not_wait_for_a_copy_that_nobody_waits_for(self) -> None:
+        self.clock.advance(1)
+        publications = self.store.publications
+        self.apply("lockout_set")
+        self.successResultOf(self.service.make_durable())
+        self.assertEqual(self.store.publications, publications)
+
+    def test_what_cannot_be_written_is_told_and_tried_again(self) -> None:
+        self.clock.advance(1)
+        self.store.fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.assertIn("No space left on device", self.troubles[-1])
+        self.clock.pump([0.5] * 10)
+        self.store.fault = None
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.troubles[-1], "")
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+
+    def test_what_was_logged_on_a_full_disk_is_written_once(self) -> None:
+        self.clock.advance(1)
+        self.store.fault = OSError(28, "No space left on device")
+        for number in range(3):
+            logged = LogEntry(NOON + timedelta(seconds=number), "operator", "{}")
+            risk = RiskState(log=(*self.state.risk.log, logged))
+            self.state = msgspec.structs.replace(self.state, risk=risk)
+            self.successResultOf(self.service.make_durable())
+        self.store.fault = None
+        self.clock.pump([0.5] * 10)
+        lines = read_log(self.directory, 123)
+        self.assertEqual([line.at.second for line in lines], [0, 1, 2])
+
+    def test_a_copy_that_cannot_be_made_is_trouble_until_one_is(self) -> None:
+        self.clock.advance(1)
+        told = len(self.troubles)
+        self.store.publish_fault = OSError(28, "No space left on device")
+        for number in range(5):
+            self.apply("lockout_set", rule_id=f"R{number}")
+            self.successResultOf(self.service.make_durable())
+            self.successResultOf(self.service.published())
+            self.clock.advance(1)
+        self.assertEqual(len(self.troubles) - told, 1)
+        self.store.publish_fault = None
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.troubles[-1], "")
+
+    def test_a_change_during_a_slow_write_is_not_forgotten(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.advance(0.6)
+        self.apply("GatewayUserTrade", id=2)
+        self.service.changed()
+        # The timer of the second change finds the disk still at the first.
+        self.clock.advance(3)
+        self.disk.catch_up()
+        self.disk.is_slow = False
+        self.clock.advance(1)
+        self.disk.catch_up(len(self.disk.waiting))
+        self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
+
+    def test_the_same_trouble_is_told_once(self) -> None:
+        self.clock.advance(1)
+        told = len(self.troubles)
+        self.store.fault = OSError(28, "No space left on device")
+        self.service.changed()
+        self.clock.pump([0.5] * 40)
+        self.assertEqual(len(self.troubles) - told, 1)
+
+    def test_a_mistake_of_whoever_is_told_of_trouble_stops_nothing(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.store.fault = OSError(28, "No space left on device")
+        self.apply("lockout_set", rule_id="R1")
+        self.successResultOf(self.service.make_durable())
+        self.store.fault = None
+        self.apply("lockout_set", rule_id="R2")
+        self.successResultOf(self.service.make_durable())
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1", "R2"})
+        # That there is trouble, and that it is over.
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_a_mistake_of_whoever_is_told_delays_no_handshake(self) -> None:
+        self.clock.advance(1)
+
+        def report(_trouble: str) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_report", report)
+        self.disk.is_slow = True
+        self.service.changed()
+        waiting = self.service.published()
+        self.clock.advance(1)
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class BeginningAndEndTests(ServiceTestCase):
+    """Opening and closing."""
+
+    def test_what_was_known_is_handed_over(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.recoveries.clear()
+        self.successResultOf(self.begin())
+        (recovery,) = self.recoveries
+        self.assertEqual(set(recovery.accounts[123].lockouts), {"RULE-003"})
+
+    def test_nothing_is_wiped_out_by_what_was_asked_for_before_the_recovery(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.state = AccountState(account_id=123)
+        recovered = self.begin(slow=True)
+        handshake = self.service.published()
+        self.service.changed()
+        self.clock.advance(0.6)
+        self.assertNoResult(recovered)
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(recovered)
+        self.successResultOf(handshake)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
+
+    def test_a_stop_before_the_recovery_wipes_out_nothing(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.state = AccountState(account_id=123)
+        self.begin(slow=True)
+        stopped = self.service.stopService()
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(stopped)
+        self.recoveries.clear()
+        self.begin()
+        self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
+
+    def test_what_could_not_be_taken_over_is_not_wiped_out(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.state = AccountState(account_id=123)
+        failing = self.patch(self, "found", self.fail_to_take_over)
+        self.begin()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.apply("GatewayUserTrade", id=1)
+        self.service.changed()
+        self.clock.pump([0.5] * 4)
+        self.successResultOf(self.service.stopService())
+        # It was opened again meanwhile, and could be taken over no better.
+        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 0)
+        failing.restore()
+        self.recoveries.clear()
+        self.begin()
+        self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
+
+    def fail_to_take_over(self, _recovery: Recovery) -> None:
+        raise ZeroDivisionError
+
+    def test_the_last_word_is_published(self) -> None:
+        self.apply("daemon_status", status="STOPPING")
+        self.service.changed()
+        self.successResultOf(self.service.stopService())
+        status = self.snapshot().accounts[123].daemon
+        assert status is not None
+        self.assertEqual(status.status, "STOPPING")
+
+    def test_nothing_is_left_to_do_after_the_end(self) -> None:
+        self.service.changed()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.successResultOf(self.service.published())
+
+    def test_all_that_wait_are_told_at_the_end(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        self.apply("lockout_set", rule_id="R1")
+        waiting = [self.service.make_durable(), self.service.make_durable()]
+        waiting += [self.service.published(), self.service.published()]
+        stopped = self.service.stopService()
+        self.disk.catch_up()
+        self.assertNoResult(waiting[1])
+        self.assertNoResult(waiting[2])
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(stopped)
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_after_the_stop_nobody_waits_and_no_trouble_is_told(self) -> None:
+        self.clock.advance(1)
+        self.disk.is_slow = True
+        waiting = self.service.make_durable()
+        told = len(self.troubles)
+        self.service.stopService()
+        self.store.fault = OSError(28, "No space left on device")
+        self.clock.advance(2)
+        while self.disk.waiting:
+            self.disk.catch_up()
+        self.successResultOf(waiting)
+        self.successResultOf(self.service.make_durable())
+        self.clock.advance(2)
+        self.assertEqual(self.troubles[told:], [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_journal_that_cannot_be_opened_is_opened_later(self) -> None:
+        self.apply("lockout_set", rule_id="RULE-003")
+        self.successResultOf(self.service.make_durable())
+        self.successResultOf(self.service.stopService())
+        self.recoveries.clear()
+        self.troubles.clear()
+        (self.directory / "riskd.db").rename(self.directory / "kept")
+        (self.directory / "riskd.db").mkdir()
+        self.successResultOf(self.begin())
+        self.assertEqual(self.recoveries, [])
+        self.assertIn("cannot be written", self.troubles[-1])
+        (self.directory / "riskd.db").rmdir()
+        (self.directory / "kept").rename(self.directory / "riskd.db")
+        self.clock.pump([0.5] * 6)
+        self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
+        self.assertEqual(self.troubles[-1], "")
+
+    def test_before_anything_was_published_a_reader_is_told_so(self) -> None:
+        empty = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, empty)
+        self.assertRaises(StateFileError, read_published, empty)

@@ -1,0 +1,112 @@
+"""Tick arithmetic, exact to the cent."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.contracts import PRODUCTS, Product
+from riskd.model.money import is_on_tick, profit, round_down_to_tick, round_up_to_tick, to_cents
+
+products = st.sampled_from(list(PRODUCTS.values()))
+tick_counts = st.integers(min_value=-1_000_000, max_value=1_000_000)
+sizes = st.integers(min_value=0, max_value=1000)
+
+
+class ProfitTests(SynchronousTestCase):
+    """The dollars between two prices."""
+
+    def test_worked_examples(self) -> None:
+        for code, side, size, entry, exit_, dollars in (
+            ("MNQ", 1, 2, "21000", "20925", "-300.00"),
+            ("MNQ", 1, 2, "21000", "20700", "-1200.00"),
+            ("ENQ", 1, 1, "21000", "21000.25", "5.00"),
+            ("EP", -1, 1, "5800", "5780", "1000.00"),
+            ("EP", 1, 2, "5800", "5797.50", "-250.00"),
+            ("MCLE", -1, 3, "72.85", "72.80", "15.00"),
+            ("JY6", 1, 1, "0.0066750", "0.0066755", "6.25"),
+            ("MES", 1, 3, "5800.333333333", "5800.25", "-1.25"),
+        ):
+            product = PRODUCTS[code]
+            made = profit(
+                side=side,
+                size=size,
+                entry=Decimal(entry),
+                exit_=Decimal(exit_),
+                tick_size=product.tick_size,
+                tick_value=product.tick_value,
+            )
+            self.assertEqual(str(made), dollars, (code, side, size, entry, exit_))
+
+    @given(products, tick_counts, tick_counts, sizes)
+    def test_a_short_makes_what_a_long_loses(
+        self, product: Product, entry: int, exit_: int, size: int
+    ) -> None:
+        long, short = (
+            profit(
+                side=side,
+                size=size,
+                entry=entry * product.tick_size,
+                exit_=exit_ * product.tick_size,
+                tick_size=product.tick_size,
+                tick_value=product.tick_value,
+            )
+            for side in (1, -1)
+        )
+        self.assertEqual(long, -short)
+
+    @given(products, tick_counts, tick_counts, sizes)
+    def test_prices_on_ticks_make_whole_tick_values(
+        self, product: Product, entry: int, exit_: int, size: int
+    ) -> None:
+        made = profit(
+            side=1,
+            size=size,
+            entry=entry * product.tick_size,
+            exit_=exit_ * product.tick_size,
+            tick_size=product.tick_size,
+            tick_value=product.tick_value,
+        )
+        self.assertEqual(made, (exit_ - entry) * size * product.tick_value)
+
+    def test_no_price_and_size_of_the_wire_are_too_large(self) -> None:
+        huge = Decimal("999999999999999.999999999999")
+        product = PRODUCTS["JY6"]
+        made = profit(
+            side=1,
+            size=2**53,
+            entry=-huge,
+            exit_=huge,
+            tick_size=product.tick_size,
+            tick_value=product.tick_value,
+        )
+        with localcontext(prec=60):
+            self.assertEqual(made, to_cents(huge * 2 * 2**53 * 12500000))
+        self.assertEqual(to_cents(made), made)
+
+
+class RoundingTests(SynchronousTestCase):
+    """Cents and ticks."""
+
+    def test_half_a_cent_goes_to_the_even_one(self) -> None:
+        self.assertEqual(str(to_cents(Decimal("0.125"))), "0.12")
+        self.assertEqual(str(to_cents(Decimal("0.135"))), "0.14")
+        self.assertEqual(str(to_cents(Decimal(-5))), "-5.00")
+
+    def test_nothing_has_no_sign(self) -> None:
+        self.assertEqual(str(to_cents(Decimal("-0.001"))), "0.00")
+
+    @given(products, st.decimals("-99999", "99999", places=9))
+    def test_rounding_to_a_tick_stays_within_one(self, product: Product, price: Decimal) -> None:
+        tick = product.tick_size
+        down, up = round_down_to_tick(price, tick), round_up_to_tick(price, tick)
+        self.assertTrue(is_on_tick(down, tick))
+        self.assertTrue(is_on_tick(up, tick))
+        self.assertTrue(price - tick < down <= price <= up < price + tick)
+
+    def test_a_price_between_ticks_is_told(self) -> None:
+        self.assertFalse(is_on_tick(Decimal("5800.30"), Decimal("0.25")))
+        self.assertTrue(is_on_tick(Decimal("5800.50"), Decimal("0.25")))

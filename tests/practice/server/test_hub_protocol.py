@@ -1,0 +1,168 @@
+"""What a client says on a hub, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.practice.server.hub_protocol import (
+    MARKET_HUB,
+    USER_HUB,
+    Conversation,
+    End,
+    Join,
+    Leave,
+    Pinged,
+    Send,
+    Step,
+    Streams,
+    Topic,
+)
+
+HELLO = b'{"protocol":"json","version":1}\x1e'
+ACCOUNT, MNQ = 123, "CON.F.US.MNQ.M26"
+
+
+class Talk:
+    """A conversation that has begun, unless it is told otherwise."""
+
+    def __init__(self, streams: Streams = USER_HUB, hello: bytes = HELLO) -> None:
+        self.conversation = Conversation(streams, lambda topic: topic.key in (None, ACCOUNT, MNQ))
+        if hello:
+            assert self.conversation.receive(hello) == [Send(b"{}\x1e")]
+
+    def say(self, **fields: Any) -> list[Step]:
+        return self.conversation.receive(json.dumps(fields).encode() + b"\x1e")
+
+    def invoke(self, target: str, *arguments: Any, name: str | None = "1") -> list[Step]:
+        fields = {"type": 1, "target": target, "arguments": list(arguments)}
+        return self.say(**fields, **({} if name is None else {"invocationId": name}))
+
+
+def done(name: str = "1") -> Send:
+    return Send(f'{{"type":3,"invocationId":"{name}","result":0}}\x1e'.encode())
+
+
+def error_of(steps: list[Step]) -> str:
+    """Return the error with which an invocation was answered, and nothing else done."""
+    (step,) = steps
+    assert isinstance(step, Send)
+    completion = json.loads(step.record[:-1])
+    assert (completion["type"], completion["invocationId"]) == (3, "1")
+    return str(completion["error"])
+
+
+class HandshakeTests(SynchronousTestCase):
+    def test_any_version_of_json_will_do(self) -> None:
+        for version in (b"0", b"1", b"2"):
+            Talk(hello=b'{"protocol":"json","version":' + version + b"}\x1e")
+
+    def test_another_encoding_ends_it(self) -> None:
+        talk = Talk(hello=b"")
+        sorry, end = talk.say(protocol="messagepack", version=1)
+        assert isinstance(sorry, Send)
+        self.assertIn("only json", json.loads(sorry.record[:-1])["error"])
+        self.assertEqual((end, talk.conversation.has_begun), (End(), False))
+
+    def test_what_follows_in_the_same_bytes_is_heard(self) -> None:
+        talk = Talk(hello=b"")
+        ping = b'{"type":6}\x1e'
+        self.assertEqual(talk.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), Pinged()])
+
+    def test_bytes_may_come_in_any_pieces(self) -> None:
+        talk = Talk(hello=b"")
+        steps = [
+            step for i in range(len(HELLO)) for step in talk.conversation.receive(HELLO[i : i + 1])
+        ]
+        self.assertEqual(steps, [Send(b"{}\x1e")])
+
+
+class MethodTests(SynchronousTestCase):
+    def test_every_stream_is_joined_and_left(self) -> None:
+        for streams, subject, arguments, topic in (
+            (USER_HUB, "Accounts", (), Topic("GatewayUserAccount")),
+            (USER_HUB, "Orders", (ACCOUNT,), Topic("GatewayUserOrder", ACCOUNT)),
+            (USER_HUB, "Positions", (ACCOUNT,), Topic("GatewayUserPosition", ACCOUNT)),
+            (USER_HUB, "Trades", (ACCOUNT,), Topic("GatewayUserTrade", ACCOUNT)),
+            (MARKET_HUB, "ContractQuotes", (MNQ,), Topic("GatewayQuote", MNQ)),
+            (MARKET_HUB, "ContractTrades", (MNQ,), Topic("GatewayTrade", MNQ)),
+            (MARKET_HUB, "ContractMarketDepth", (MNQ,), Topic("GatewayDepth", MNQ)),
+        ):
+            talk = Talk(streams)
+            # Answered first: no event overtakes it.
+            joined = talk.invoke(f"Subscribe{subject}", *arguments)
+            self.assertEqual(joined, [done(), Join(topic)])
+            left = talk.invoke(f"Unsubscribe{subject}", *arguments, name="2")
+            self.assertEqual(left, [done("2"), Leave(topic)])
+
+    def test_without_an_id_nothing_is_answered(self) -> None:
+        talk = Talk()
+        joined = talk.invoke("SubscribeOrders", ACCOUNT, name=None)
+        self.assertEqual(joined, [Join(Topic("GatewayUserOrder", ACCOUNT))])
+        for target in ("Heartbeat", "SubscribeNothing"):
+            self.assertEqual(talk.invoke(target, name=None), [])
+
+    def test_unknown_methods_are_an_error_and_so_is_another_case(self) -> None:
+        talk = Talk()
+        for target in ("Heartbeat", "subscribeOrders", "SubscribeContractQuotes", "", "Orders"):
+            self.assertIn("Unknown hub method", error_of(talk.invoke(target, ACCOUNT)))
+
+    def test_what_does_not_exist_cannot_be_joined(self) -> None:
+        self.assertIn("there is no 9", error_of(Talk().invoke("SubscribeTrades", 9)))
+        quotes = Talk(MARKET_HUB).invoke("SubscribeContractQuotes", "CON.F.US.X.M26")
+        self.assertIn("CON.F.US.X.M26", error_of(quotes))
+
+    def test_arguments_must_be_as_documented(self) -> None:
+        for streams, target, arguments in (
+            (USER_HUB, "SubscribeOrders", ()),
+            (USER_HUB, "SubscribeOrders", ("123",)),
+            (USER_HUB, "SubscribeOrders", (True,)),
+            (USER_HUB, "SubscribeOrders", (123.5,)),
+            (USER_HUB, "SubscribeOrders", (123, 456)),
+            (USER_HUB, "SubscribeOrders", ([],)),
+            (USER_HUB, "SubscribeAccounts", (123,)),
+            (MARKET_HUB, "SubscribeContractQuotes", (5,)),
+            (MARKET_HUB, "SubscribeContractQuotes", (None,)),
+        ):
+            self.assertIn(target, error_of(Talk(streams).invoke(target, *arguments)))
+
+
+class EndTests(SynchronousTestCase):
+    def test_a_farewell_ends_it(self) -> None:
+        self.assertEqual(Talk().say(type=7), [End()])
+
+    def test_what_is_no_message_ends_it_with_a_reason(self) -> None:
+        for record in (b"x", b"[]", b"{}", b'{"type":1}', b"\xff"):
+            sorry, end = Talk().conversation.receive(record + b"\x1e")
+            assert isinstance(sorry, Send)
+            farewell = json.loads(sorry.record[:-1])
+            self.assertEqual((farewell["type"], end), (7, End()))
+            self.assertTrue(farewell["error"])
+
+    def test_what_came_before_is_done_all_the_same(self) -> None:
+        talk = Talk()
+        steps = talk.conversation.receive(b'{"type":6}\x1ex\x1e')
+        self.assertEqual((steps[0], steps[-1]), (Pinged(), End()))
+
+    def test_other_kinds_of_messages_are_passed_over(self) -> None:
+        for kind in (2, 4, 5, 8, 9):
+            self.assertEqual(Talk().say(type=kind), [])
+        self.assertEqual(Talk().say(type=3, invocationId="1"), [])
+
+    def test_whoever_is_logged_out_may_leave_and_not_join(self) -> None:
+        talk = Talk()
+        (told,) = talk.conversation.log_out()
+        self.assertEqual(told, Send(b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'))
+        self.assertIn("session has ended", error_of(talk.invoke("SubscribeOrders", ACCOUNT)))
+        topic = Topic("GatewayUserOrder", ACCOUNT)
+        self.assertEqual(talk.invoke("UnsubscribeOrders", ACCOUNT), [done(), Leave(topic)])
+
+    @given(st.lists(st.binary(max_size=60), max_size=8))
+    def test_any_bytes_are_heard_without_a_mistake(self, pieces: list[bytes]) -> None:
+        talk = Talk()
+        for piece in pieces:
+            talk.conversation.receive(piece)

@@ -1,0 +1,133 @@
+"""The live feed's habits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.exact_json import decode_json, encode_json
+from riskd.practice.server import quirks as habits
+from riskd.practice.server.quirks import (
+    ACCOUNT_SECONDS,
+    CREATED,
+    DELETED,
+    POSITION_SECONDS,
+    UPDATED,
+    Habits,
+    Telling,
+)
+
+BEGAN = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+def order(identifier: int = 1, status: int = 1, created: datetime = BEGAN) -> dict[str, Any]:
+    stamp = created.isoformat()
+    return {"id": identifier, "status": status, "creationTimestamp": stamp}
+
+
+def position(identifier: int = 1, size: int = 1, created: datetime = BEGAN) -> dict[str, Any]:
+    return {"id": identifier, "size": size, "creationTimestamp": created.isoformat()}
+
+
+class HabitsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.habits = Habits(Random(1), BEGAN)
+
+    def tell(self, target: str, payload: dict[str, Any]) -> Telling:
+        return self.habits.user_event(f"GatewayUser{target}", payload)
+
+    def action(self, target: str, payload: dict[str, Any]) -> int:
+        action: int = self.tell(target, payload).argument["action"]
+        return action
+
+    def test_events_are_wrapped_once(self) -> None:
+        for target, payload in (
+            ("Account", {"id": 1, "balance": Decimal(5)}),
+            ("Order", order()),
+            ("Position", position()),
+            ("Trade", {"id": 3, "voided": False}),
+        ):
+            argument = self.tell(target, payload).argument
+            self.assertEqual(list(argument), ["action", "data"])
+            self.assertEqual(set(argument["data"]), set(payload))
+
+    def test_an_order_is_created_once_and_then_updated(self) -> None:
+        actions = [self.action("Order", order(status=status)) for status in (1, 1, 2, 2)]
+        self.assertEqual(actions, [CREATED, UPDATED, UPDATED, UPDATED])
+
+    def test_what_is_older_than_the_feed_was_created_before(self) -> None:
+        old = BEGAN - timedelta(seconds=1)
+        self.assertEqual(self.action("Order", order(created=old)), UPDATED)
+        self.assertEqual(self.action("Position", position(2, created=old)), UPDATED)
+
+    def test_a_position_is_created_updated_and_deleted(self) -> None:
+        sizes = (1, 2, 1, 0)
+        actions = [self.action("Position", position(size=size)) for size in sizes]
+        self.assertEqual(actions, [CREATED, UPDATED, UPDATED, DELETED])
+        self.assertEqual(self.action("Position", position(2)), CREATED)
+
+    def test_a_trade_is_created_and_a_voided_one_updated(self) -> None:
+        self.assertEqual(self.action("Trade", {"id": 1, "voided": False}), CREATED)
+        self.assertEqual(self.action("Trade", {"id": 1, "voided": True}), UPDATED)
+
+    def test_positions_come_after_orders_and_trades_and_accounts_last(self) -> None:
+        self.assertEqual(self.tell("Order", order()).after, 0)
+        self.assertEqual(self.tell("Trade", {"id": 1, "voided": False}).after, 0)
+        self.assertEqual(self.tell("Position", position()).after, POSITION_SECONDS)
+        self.assertEqual(self.tell("Account", {"id": 1}).after, ACCOUNT_SECONDS)
+        self.assertTrue(0 < POSITION_SECONDS < ACCOUNT_SECONDS)
+
+    def test_accounts_are_told_two_to_four_times_and_all_else_once(self) -> None:
+        times = {self.tell("Account", {"id": 1}).times for _ in range(100)}
+        self.assertEqual(times, {2, 3, 4})
+        self.assertEqual(self.tell("Order", order()).times, 1)
+
+    def test_times_and_numbers_are_written_in_every_way(self) -> None:
+        at = datetime(2026, 3, 2, 15, 0, 1, 234567, tzinfo=UTC)
+        payload = {"creationTimestamp": at.isoformat(), "price": Decimal("5138.0"), "id": 7}
+        spelled = [encode_json(self.habits.spelled(payload)).decode() for _ in range(200)]
+        for spelling in (
+            '"2026-03-02T15:00:01.234567+00:00"',
+            '"2026-03-02T15:00:01.2345671Z"',
+            '"price":5138.000000000,',
+            '"price":5138,',
+            '"price":5138.0,',
+        ):
+            self.assertTrue(any(spelling in text for text in spelled), spelling)
+
+    @given(
+        st.decimals(-(10**9), 10**9, places=9, allow_nan=False),
+        st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        st.integers(),
+    )
+    def test_however_it_is_written_it_means_the_same(
+        self, number: Decimal, at: datetime, seed: int
+    ) -> None:
+        payload = {"price": number, "lastUpdated": at.isoformat(), "timestamp": at.isoformat()}
+        spelled = decode_json(encode_json(Habits(Random(seed), BEGAN).spelled(payload)))
+        self.assertEqual(spelled["price"], number)
+        for name in ("lastUpdated", "timestamp"):
+            self.assertEqual(datetime.fromisoformat(spelled[name]), at)
+
+    def test_only_so_many_ids_are_remembered(self) -> None:
+        self.patch(habits, "_MAX_KNOWN", 3)
+        actions = [self.action("Order", order(number)) for number in (1, 2, 3, 1, 4, 1)]
+        self.assertEqual(actions, [CREATED, CREATED, CREATED, UPDATED, CREATED, CREATED])
+
+    def test_an_average_has_an_end(self) -> None:
+        third = Decimal(61415) / 3
+        for _ in range(20):
+            spelled = self.habits.spelled({"averagePrice": third})
+            self.assertEqual(str(spelled["averagePrice"]), "20471.666666667")
+
+    def test_nothing_is_added_to_a_payload(self) -> None:
+        """What the exchange leaves out for being null stays out."""
+        for _ in range(20):
+            data = self.tell("Trade", {"id": 1, "voided": False}).argument["data"]
+            self.assertNotIn("profitAndLoss", data)

@@ -1,0 +1,31 @@
+"""So many requests in any stretch of time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.practice.server.rate_limit import RequestLimit
+
+
+class RequestLimitTests(SynchronousTestCase):
+    def test_there_is_room_again_when_the_first_one_is_long_ago(self) -> None:
+        limit = RequestLimit(2, 30)
+        self.assertEqual([limit.wait(0), limit.wait(10), limit.wait(10)], [0, 0, 20])
+        self.assertEqual([limit.wait(30), limit.wait(30)], [0, 10])
+
+    # In quarters of a second, which add up without rounding.
+    @given(st.lists(st.integers(0, 40).map(lambda n: n / 4), max_size=60), st.integers(1, 5))
+    def test_no_stretch_of_time_ever_has_more(self, pauses: list[float], count: int) -> None:
+        limit = RequestLimit(count, 30)
+        now, answered = 0.0, []
+        for pause in pauses:
+            now += pause
+            wait = limit.wait(now)
+            self.assertTrue(0 <= wait <= 30)
+            self.assertEqual(bool(wait), sum(now - 30 < at for at in answered) >= count)
+            if not wait:
+                answered.append(now)
+        for begin in answered:
+            self.assertTrue(sum(begin <= at < begin + 30 for at in answered) <= count)

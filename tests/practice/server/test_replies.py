@@ -1,0 +1,18 @@
+"""Payloads with every field; the fields themselves, see the tests of the API."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.practice.server.replies import full_order
+
+
+class TimeTests(SynchronousTestCase):
+    def test_whatever_the_exchange_s_clock_the_form_is_one(self) -> None:
+        for text in (
+            "2026-03-02T15:00:00+00:00",
+            "2026-03-02T16:00:00.000000+01:00",
+            "2026-03-02T15:00:00Z",
+        ):
+            order = full_order({"creationTimestamp": text, "updateTimestamp": text})
+            self.assertEqual(order["creationTimestamp"], "2026-03-02T15:00:00.000000+00:00")

@@ -1,0 +1,407 @@
+"""The face as bytes: the door, HTTP, negotiation, and the hubs' WebSockets."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from twisted.logger import capturedLogs, formatEvent
+
+from riskd.config.faults import Faults
+from riskd.practice.server import hub_sockets as sockets
+from riskd.practice.server.hub_sockets import token_of
+from riskd.practice.server.site import MAX_BODY_BYTES
+from tests.support.practice_server import (
+    HOST,
+    MNQ,
+    PORT,
+    FaceTestCase,
+    HubClient,
+    Wire,
+    read_reply,
+)
+from tests.support.websocket_frames import CLOSE, TEXT, client_frame, close_code
+
+LITTLE = 64 * 1024
+"""Stands in for a megabyte, to be filled in less time."""
+
+
+class DoorTests(FaceTestCase):
+    """Who is let in."""
+
+    def status(self, host: str, *headers: str) -> int:
+        bearer = f"Authorization: Bearer {self.token}"
+        rest = self.request("/api/Account/search", host=host, headers=(bearer, *headers)).status
+        hub = HubClient(
+            self.site, f"/hubs/user?access_token={self.token}", host=host, headers=headers
+        ).answer
+        self.assertEqual((rest, hub), (rest, 101 if rest == 200 else rest))
+        return rest
+
+    def test_own_names_are_welcome_with_and_without_a_port(self) -> None:
+        for host in ("localhost", HOST, f"127.0.0.1:{PORT}", f"[::1]:{PORT}", "127.0.0.1"):
+            self.assertEqual(self.status(host), 200, host)
+
+    def test_foreign_names_are_refused(self) -> None:
+        """A name that was made to resolve to this machine is still a stranger's."""
+        for host in ("evil.example", f"evil.example:{PORT}", "localhost:80", "10.0.0.1"):
+            self.assertEqual(self.status(host), 403, host)
+
+    def test_pages_are_let_in_from_here_alone(self) -> None:
+        for origin, status in (
+            (f"http://localhost:{PORT}", 200),
+            (f"http://127.0.0.1:{PORT}", 200),
+            ("http://evil.example", 403),
+            ("http://localhost:3000", 403),
+            (f"https://localhost:{PORT}", 403),
+            ("null", 403),
+        ):
+            self.assertEqual(self.status(HOST, f"Origin: {origin}"), status, origin)
+
+
+class HttpTests(FaceTestCase):
+    """What goes around a request."""
+
+    def test_any_content_type_will_do(self) -> None:
+        """A body that is sent as a form, as curl does, is JSON all the same."""
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
+            bearer = f"Authorization: Bearer {self.token}"
+            body = b'{"accountId":123}'
+            headers = (bearer, f"Content-Type: {kind}")
+            reply = self.request("/api/Position/searchOpen", body, headers=headers)
+            self.assertEqual((reply.status, reply.fields["positions"]), (200, []), kind)
+
+    def test_replies_are_json(self) -> None:
+        for path in ("/api/Account/search", "/api/nothing", "/hubs/user/negotiate"):
+            self.assertEqual(self.request(path).headers["Content-Type"], "application/json")
+
+    def test_a_ping_is_answered_without_a_token(self) -> None:
+        self.token = ""
+        reply = self.request("/api/Status/ping", method="GET")
+        self.assertEqual((reply.status, reply.body), (200, b'"pong"'))
+
+    def test_a_token_may_stand_in_the_address_but_not_in_the_body(self) -> None:
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        body = f"access_token={self.token}".encode()
+        self.assertEqual(self.request("/api/Account/search", body, headers=(kind,)).status, 401)
+        address = f"/api/Account/search?access_token={self.token}"
+        self.assertEqual(self.request(address, headers=(kind,)).status, 200)
+
+    def test_a_body_that_is_too_large_is_refused_and_not_kept(self) -> None:
+        body = b'{"searchText":"' + b"x" * MAX_BODY_BYTES + b'"}'
+        self.assertEqual(self.request("/api/Contract/search", body).status, 413)
+        wire = Wire(self.site)
+        wire.send(
+            f"POST /api/Contract/search HTTP/1.1\r\nHost: {HOST}\r\n"
+            f"Authorization: Bearer {self.token}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(20):
+            wire.send(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+        wire.send(b"0\r\n\r\n")
+        self.assertEqual(read_reply(wire.take()).status, 413)
+
+    def test_the_largest_body_is_read(self) -> None:
+        body = b'{"searchText":"MNQ"}'.ljust(MAX_BODY_BYTES)
+        self.assertEqual(self.request("/api/Contract/search", body).status, 200)
+
+    def test_what_is_not_answered_is_cut(self) -> None:
+        self.gateway.faults = Faults(lost_requests=1)
+        wire = Wire(self.site)
+        body = json.dumps({"accountId": 123, "contractId": MNQ}).encode()
+        wire.send(
+            f"POST /api/Position/closeContract HTTP/1.1\r\nHost: {HOST}\r\n"
+            f"Content-Length: {len(body)}\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode()
+            + body
+        )
+        self.assertEqual((wire.take(), wire.is_gone), (b"", True))
+
+    def test_a_client_that_does_not_wait_for_its_answer_is_no_mistake(self) -> None:
+        self.gateway.faults = Faults(slow_seconds=5)
+        wires = [Wire(self.site) for _ in range(8)]
+        for wire in wires:
+            wire.send(
+                f"POST /api/Account/search HTTP/1.1\r\nHost: {HOST}\r\n"
+                f"Content-Length: 0\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode()
+            )
+            wire.transport.loseConnection()
+        with capturedLogs() as logged:
+            self.clock.advance(6)
+        self.assertEqual([formatEvent(event) for event in logged if "log_failure" in event], [])
+
+    def test_a_mistake_of_the_gateway_is_an_answer_and_logged(self) -> None:
+        def fail(_exchange: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.gateway, "ask", lambda _request, _look: fail(None))
+        self.assertEqual(self.request("/api/Account/search").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class NegotiationTests(FaceTestCase):
+    """How a client learns to connect."""
+
+    def test_the_answer_is_what_clients_know(self) -> None:
+        for query, version in (("", 0), ("?negotiateVersion=1", 1), ("?negotiateVersion=0", 0)):
+            reply = self.request(f"/hubs/market/negotiate{query}").fields
+            self.assertEqual(
+                list(reply),
+                ["negotiateVersion", "connectionId", "connectionToken", "availableTransports"],
+            )
+            self.assertEqual(reply["negotiateVersion"], version)
+            self.assertEqual(
+                reply["availableTransports"],
+                [{"transport": "WebSockets", "transferFormats": ["Text", "Binary"]}],
+            )
+
+    def test_it_takes_a_token_by_either_way(self) -> None:
+        query = f"/hubs/user/negotiate?access_token={self.token}"
+        self.assertEqual(self.request("/hubs/user/negotiate").status, 200)
+        self.token = ""
+        self.assertEqual(self.request(query).status, 200)
+        self.assertEqual(self.request("/hubs/user/negotiate").status, 401)
+        self.assertEqual(self.request("/hubs/user/negotiate?access_token=x.y.z").status, 401)
+
+    def test_it_is_asked_by_post_at_hubs_that_there_are(self) -> None:
+        self.assertEqual(self.request("/hubs/user/negotiate", method="GET").status, 405)
+        self.assertEqual(self.request("/hubs/chat/negotiate").status, 404)
+
+    def test_any_id_will_do_a_used_one_too_or_none(self) -> None:
+        reply = self.request("/hubs/user/negotiate?negotiateVersion=1").fields
+        for query in (
+            f"id={reply['connectionToken']}&",
+            f"id={reply['connectionToken']}&",
+            f"id={reply['connectionId']}&",
+            "",
+        ):
+            path = f"/hubs/user?{query}access_token={self.token}"
+            self.assertEqual(HubClient(self.site, path).answer, 101, query)
+
+
+class UpgradeTests(FaceTestCase):
+    """How a hub is opened."""
+
+    def test_it_takes_a_token_by_either_way(self) -> None:
+        bearer = (f"Authorization: Bearer {self.token}",)
+        self.assertEqual(HubClient(self.site, "/hubs/user", headers=bearer).answer, 101)
+        query = f"?access_token={self.token}"
+        self.assertEqual(HubClient(self.site, f"/hubs/market{query}").answer, 101)
+        for path in ("/hubs/user", "/hubs/market?access_token=x.y.z"):
+            self.assertEqual(HubClient(self.site, path).answer, 401)
+
+    def test_a_hub_is_no_page_and_other_paths_are_no_hub(self) -> None:
+        query = f"?access_token={self.token}"
+        self.assertEqual(self.request(f"/hubs/user{query}", method="GET").status, 426)
+        self.assertEqual(self.request(f"/hubs/user{query}").status, 405)
+        self.assertEqual(HubClient(self.site, f"/hubs/chat{query}").answer, 404)
+        self.assertEqual(HubClient(self.site, f"/hubs/User{query}").answer, 404)
+
+    def test_tokens_and_addresses_are_not_logged(self) -> None:
+        with capturedLogs() as logged:
+            client = self.hub()
+            client.invoke("SubscribeOrders", 123)
+            client.transport.loseConnection()
+            HubClient(self.site, f"/hubs/user?access_token={self.token}x")
+        said = "".join(f"{formatEvent(event)}{event!r}" for event in logged)
+        self.assertIn("opened the user hub", said)
+        self.assertNotIn(self.token, said)
+
+    def test_a_token_is_found_in_the_header_first(self) -> None:
+        self.assertEqual(token_of("Bearer a", ["b"]), "a")
+        self.assertEqual(token_of("bearer a", []), "a")
+        self.assertEqual(token_of("Basic a", ["b"]), "b")
+        self.assertEqual(token_of(None, []), "")
+
+
+class HubTests(FaceTestCase):
+    """What a connection to a hub does by itself."""
+
+    def test_version_0_of_the_handshake_is_taken(self) -> None:
+        client = self.hub(hello=b'{"protocol":"json","version":0}')
+        self.assertEqual(client.records(), [{}])
+
+    def test_another_encoding_is_refused_and_the_connection_closed(self) -> None:
+        client = self.hub(hello=b'{"protocol":"messagepack","version":1}')
+        (answer,) = client.records()
+        self.assertIn("only json", answer["error"])
+        self.assertEqual(client.frames[-1][0], CLOSE)
+
+    def test_whoever_does_not_shake_hands_is_cut_after_5_seconds(self) -> None:
+        client = self.hub(hello=b"")
+        self.clock.advance(4.9)
+        self.assertFalse(client.is_gone)
+        self.clock.advance(0.2)
+        self.assertTrue(client.is_gone)
+
+    def test_garbage_ends_the_connection_with_a_reason(self) -> None:
+        client = self.hub()
+        client.say(b"garbage")
+        (farewell,) = client.records()
+        self.assertEqual((farewell["type"], "allowReconnect" in farewell), (7, False))
+        self.assertIn("no JSON", farewell["error"])
+        self.assertEqual(close_code(client.frames[-1][1]), 1000)
+
+    def test_a_message_that_is_too_large_ends_it(self) -> None:
+        client = self.hub()
+        client.say(b" " * MAX_BODY_BYTES)
+        client.raw_records()
+        self.assertEqual(close_code(client.frames[-1][1]), 1009)
+
+    def test_a_ping_follows_ten_seconds_of_silence_of_our_own(self) -> None:
+        """And is one of SignalR: some clients never answer those of WebSockets."""
+        client = self.hub()
+        self.clock.advance(9)
+        self.subscribe(client, "SubscribeAccounts")
+        self.clock.advance(9.9)
+        self.assertEqual(client.take(), b"")
+        for _ in range(3):
+            self.clock.advance(10)
+            self.assertEqual(client.raw_records(), [b'{"type":6}'])
+        self.assertEqual({opcode for opcode, _payload in client.frames}, {TEXT})
+
+    def test_a_websocket_ping_is_answered(self) -> None:
+        client = self.hub()
+        client.ping()
+        self.assertTrue(client.has_pong)
+
+    def test_a_client_that_never_pings_may_be_silent_for_ever(self) -> None:
+        client = self.hub()
+        self.clock.pump([10] * 60)
+        self.assertFalse(client.is_gone)
+
+    def test_a_client_that_has_pinged_is_missed_after_thirty_seconds(self) -> None:
+        client = self.hub()
+        client.say(b'{"type":6}')
+        self.clock.advance(29)
+        client.say(b'{"type":6}')
+        self.clock.advance(29)
+        self.assertFalse(client.is_gone)
+        self.clock.advance(2)
+        self.assertTrue(client.is_gone)
+
+    def test_a_farewell_is_answered(self) -> None:
+        client = self.hub()
+        client.say(b'{"type":7}')
+        client.raw_records()
+        self.assertEqual(close_code(client.frames[-1][1]), 1000)
+
+    def test_a_slow_client_is_cut_before_it_costs_much_and_others_are_not(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
+        slow, quick = self.hub(), self.hub()
+        for client in (slow, quick):
+            self.subscribe(client, "SubscribeOrders", 123)
+        sent = 0
+        while not slow.is_gone and sent < 10 * LITTLE:
+            # As a transport does with every write.
+            slow.transport.producer.pauseProducing()
+            self.ask("Order/cancel", accountId=123, orderId=self.rest())
+            sent += len(quick.take())
+            slow.take()
+            self.clock.advance(1)
+        self.assertTrue(slow.is_gone)
+        self.assertTrue(0.9 * LITTLE < sent < 1.2 * LITTLE, sent)
+        self.assertFalse(quick.is_gone)
+
+    def test_a_client_that_catches_up_is_slow_no_more(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
+        client = self.hub()
+        self.subscribe(client, "SubscribeOrders", 123)
+        for _ in range(3):
+            client.transport.producer.pauseProducing()
+            for _ in range(LITTLE // 600 // 2):
+                self.rest()
+                self.clock.advance(1)
+            client.transport.producer.resumeProducing()
+        client.take()
+        for _ in range(LITTLE // 600 * 3):
+            self.rest()
+            self.clock.advance(1)
+        self.assertFalse(client.is_gone)
+        self.assertTrue(len(client.take()) > LITTLE)
+
+    def test_one_that_is_cut_for_the_answer_is_told_nothing_after_it(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", 10)
+        client = self.hub()
+        client.transport.producer.pauseProducing()
+        client.invoke("SubscribeOrders", 123)
+        self.assertTrue(client.is_gone)
+        self.assertEqual(self.site._feed._audience, {})
+
+    def test_answers_to_pings_count_too(self) -> None:
+        self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
+        client = self.hub()
+        client.transport.producer.pauseProducing()
+        for _ in range(LITTLE // 8 - 1):
+            client.ping()
+        self.assertFalse(client.is_gone)
+        client.ping()
+        client.ping()
+        self.assertTrue(client.is_gone)
+
+    def rest(self) -> int:
+        """Let an order wait in the book."""
+        return self.place(type=1, limitPrice=15000, customTag=f"{self.clock.seconds()}")
+
+    def test_at_the_end_all_are_seen_off_and_may_come_back(self) -> None:
+        answering, silent = self.hub("user"), self.hub("market")
+        gone = self.site.close_hubs()
+        (farewell,) = answering.records()
+        self.assertEqual(farewell, {"type": 7, "allowReconnect": True})
+        opcode, payload = answering.frames[-1]
+        self.assertEqual((opcode, close_code(payload)), (CLOSE, 1001))
+        answering.send(client_frame(CLOSE, payload))
+        self.assertNoResult(gone)
+        self.clock.advance(2)
+        self.successResultOf(gone)
+        self.assertTrue(silent.is_gone)
+
+    def test_headers_in_an_invocation_are_neither_minded_nor_logged(self) -> None:
+        client = self.hub()
+        invocation = {
+            "type": 1,
+            "headers": {"Authorization": f"Bearer {self.token}"},
+            "target": "SubscribeOrders",
+            "arguments": [123],
+            "invocationId": "9",
+        }
+        with capturedLogs() as logged:
+            client.say(json.dumps(invocation).encode())
+            client.invoke("Nonsense", {"headers": self.token})
+        self.assertEqual(client.records()[0], {"type": 3, "invocationId": "9", "result": 0})
+        self.assertNotIn(self.token, repr(logged))
+
+    def test_a_connection_that_is_lost_is_forgotten(self) -> None:
+        client = self.hub()
+        self.subscribe(client, "SubscribeOrders", 123)
+        client.transport.loseConnection()
+        self.place()
+        # Of it, nothing is left to do; the market of a shut gateway stands still.
+        own = [str(call) for call in self.clock.getDelayedCalls()]
+        self.assertEqual([call for call in own if re.search("HubProtocol", call)], [])
+
+
+class LogoutTests(FaceTestCase):
+    """The broker ends all sessions."""
+
+    def test_every_hub_is_told_and_their_tokens_are_good_no_more(self) -> None:
+        user, market = self.hub("user"), self.hub("market")
+        self.subscribe(user, "SubscribeOrders", 123)
+        old = self.token
+        self.token = self.ask("Auth/loginKey", userName="practice", apiKey="a key")["token"]
+        self.ask("Practice/logout")
+        for client in (user, market):
+            self.assertEqual(
+                client.records(), [{"type": 1, "target": "GatewayLogout", "arguments": []}]
+            )
+        self.assertEqual(HubClient(self.site, f"/hubs/user?access_token={old}").answer, 401)
+        # Whoever asked for it had no hub of its own.
+        self.place()
+        self.assertEqual(user.records(), [])
+        user.invoke("SubscribeTrades", 123)
+        self.assertIn("session has ended", user.records()[0]["error"])
+        self.assertFalse(user.is_gone)
+
+    def test_a_client_in_its_handshake_is_closed(self) -> None:
+        client = self.hub(hello=b"")
+        self.ask("Practice/logout")
+        client.raw_records()
+        self.assertEqual(client.frames[-1][0], CLOSE)

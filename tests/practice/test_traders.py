@@ -1,0 +1,493 @@
+"""The practice traders: they open, protect and close, and leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from random import Random
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+    GatewayPositionType,
+)
+from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.model.contracts import Contract
+from riskd.practice.exchange import Exchange, Quote
+from riskd.practice.market import STEP_SECONDS, Market
+from riskd.practice.traders import Cancel, Close, Place, Trader, Wish
+
+ACCOUNT = 123
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+MAX_SIZE = 3
+OVERSIZES = {4, 5, 6}
+ONE_MINUTE = int(60 / STEP_SECONDS)
+SEEDS = range(25)
+
+
+class Floor:
+    """A trader on the practice exchange and market, step by step.
+
+    A wish that the exchange refuses is an error: a trader wishes for nothing that cannot be.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.market = Market(Random(f"{seed} market"), date(2026, 3, 2))
+        self.exchange = Exchange({ACCOUNT: "PRACTICE"}, self.market.contracts, self.market.fees)
+        self.trader = Trader(self.market.contracts, Random(f"{seed} trader"))
+        self.now = NOW
+        self.told: list[tuple[str, Payload]] = []
+        for contract_id, quote in self.market.opening():
+            self.exchange.move_market(contract_id, quote, self.now)
+
+    def step(self) -> list[Wish]:
+        self.now += timedelta(seconds=STEP_SECONDS)
+        for contract_id, quote in self.market.step():
+            self.exchange.move_market(contract_id, quote, self.now)
+        wishes = self.trader.step(self.positions(), self.orders(), self.exchange.quote, self.order)
+        for wish in wishes:
+            self.carry_out(wish)
+        self.told += [(target, payload) for target, _id, payload in self.exchange.take_messages()]
+        return wishes
+
+    def carry_out(self, wish: Wish) -> None:
+        if isinstance(wish, Place):
+            self.exchange.place_order(ACCOUNT, wish.order, self.now)
+        elif isinstance(wish, Cancel):
+            self.exchange.cancel_order(ACCOUNT, wish.order_id, self.now)
+        else:
+            self.exchange.close_contract(ACCOUNT, wish.contract_id, self.now)
+
+    def positions(self) -> list[Payload]:
+        return self.exchange.open_positions(ACCOUNT)
+
+    def orders(self) -> list[Payload]:
+        return self.exchange.open_orders(ACCOUNT)
+
+    def order(self, order_id: int) -> Payload:
+        return self.exchange.order(ACCOUNT, order_id)
+
+    def flatten(self) -> None:
+        """Close and cancel all that the trader has, as somebody else."""
+        for order in self.orders():
+            self.exchange.cancel_order(ACCOUNT, order["id"], self.now)
+        for position in self.positions():
+            self.exchange.close_contract(ACCOUNT, position["contractId"], self.now)
+
+    def run_until_it_holds(self) -> None:
+        while not self.positions():
+            self.step()
+
+
+class Step(NamedTuple):
+    """What was before, in and after a step on the floor."""
+
+    was_flat: bool
+    wishes: list[Wish]
+    positions: list[Payload]
+    orders: list[Payload]
+    told: list[tuple[str, Payload]]
+
+
+@cache
+def two_minutes(seed: int) -> list[Step]:
+    """Return what a trader did in two minutes, which many tests look at."""
+    floor = Floor(seed)
+    steps = []
+    for _ in range(2 * ONE_MINUTE):
+        was_flat = not floor.positions() and not floor.orders()
+        known = len(floor.told)
+        wishes = floor.step()
+        told = floor.told[known:]
+        steps.append(Step(was_flat, wishes, floor.positions(), floor.orders(), told))
+    return steps
+
+
+def closes(wishes: list[Wish]) -> bool:
+    return any(isinstance(wish, Close) for wish in wishes)
+
+
+class TradingDayTests(SynchronousTestCase):
+    """A trader on the exchange."""
+
+    def told(self, steps: int) -> Iterator[list[tuple[str, Payload]]]:
+        """Yield what was told of each seed's trader within so many steps."""
+        for seed in SEEDS:
+            yield [message for step in two_minutes(seed)[:steps] for message in step.told]
+
+    def test_within_a_minute_an_order_was_placed_a_position_held_and_closed(self) -> None:
+        for messages in self.told(ONE_MINUTE):
+            sizes = [payload["size"] for told, payload in messages if "Position" in told]
+            full_turns = [payload for _told, payload in messages if "profitAndLoss" in payload]
+            orders = [payload for told, payload in messages if "Order" in told]
+            self.assertTrue(orders)
+            self.assertTrue(max(sizes) > 0)
+            self.assertIn(0, sizes)
+            self.assertTrue(full_turns)
+
+    def test_within_seconds_there_is_a_position(self) -> None:
+        for messages in self.told(int(3 / STEP_SECONDS)):
+            self.assertTrue(any("Position" in told for told, _payload in messages))
+
+    def test_it_holds_one_position_at_a_time_and_none_beyond_its_largest_entry(self) -> None:
+        for seed in SEEDS:
+            for step in two_minutes(seed):
+                self.assertTrue(len(step.positions) <= 1, step.positions)
+        for messages in self.told(2 * ONE_MINUTE):
+            sizes = [payload["size"] for told, payload in messages if "Position" in told]
+            self.assertTrue(max(sizes) <= max(OVERSIZES))
+
+    def test_every_wish_is_granted(self) -> None:
+        """No stop on the wrong side, no price off tick, no cancelling of what does not work.
+
+        The floor raises what the exchange refuses; an order that it rejects would have status 5.
+        """
+        kinds = set()
+        for messages in self.told(2 * ONE_MINUTE):
+            for told, payload in messages:
+                if told == "GatewayUserOrder":
+                    kinds.add(payload["type"])
+                    self.assertNotEqual(payload["status"], GatewayOrderStatus.REJECTED)
+        self.assertEqual(
+            kinds, {GatewayOrderType.MARKET, GatewayOrderType.LIMIT, GatewayOrderType.STOP}
+        )
+
+    def test_flat_it_leaves_no_order_but_an_entry(self) -> None:
+        """When the stop closes the position the target is cancelled in the same step."""
+        exits = 0
+        for seed in SEEDS:
+            entries = set()
+            for step in two_minutes(seed):
+                ids = {order["id"] for order in step.orders}
+                if step.was_flat:
+                    entries |= ids
+                if not step.positions:
+                    self.assertTrue(ids <= entries)
+                    self.assertTrue(len(ids) <= 1)
+                exits += bool(step.wishes) and all(
+                    isinstance(wish, Cancel) for wish in step.wishes
+                )
+        self.assertTrue(exits > 0, "no target was left behind by a stop, or the other way")
+
+    def test_a_day_has_entries_of_all_kinds(self) -> None:
+        """About a third rests in the book, about an eighth is too large."""
+        market, resting, sizes = 0, 0, []
+        for seed in range(40):
+            for step in two_minutes(seed):
+                if step.was_flat and step.wishes:
+                    first = step.wishes[0]
+                    assert isinstance(first, Place)
+                    is_resting = first.order["type"] == GatewayOrderType.LIMIT
+                    resting += is_resting
+                    market += not is_resting
+                    sizes.append(first.order["size"])
+        self.assertTrue(0.2 < resting / (resting + market) < 0.45, (resting, market))
+        large = [size for size in sizes if size > MAX_SIZE]
+        self.assertEqual(set(large), OVERSIZES)
+        self.assertTrue(0.05 < len(large) / len(sizes) < 0.25, (large, sizes))
+
+    def test_the_same_seed_gives_the_same_day(self) -> None:
+        first, second = Floor(5), Floor(5)
+        for _ in range(ONE_MINUTE):
+            self.assertEqual(first.step(), second.step())
+        self.assertEqual(first.told, second.told)
+
+
+class DecisionTests(SynchronousTestCase):
+    """What a trader answers to what it is shown."""
+
+    def setUp(self) -> None:
+        market = Market(Random(7), date(2026, 3, 2))
+        self.contracts = {contract.root: contract for contract in market.contracts}
+        self.quotes: dict[str, Quote] = dict(market.opening())
+
+    def trader(self, seed: int, *roots: str) -> Trader:
+        return Trader(tuple(self.contracts[root] for root in roots or ("MNQ",)), Random(seed))
+
+    def order_of(self, order_id: int) -> Payload:
+        """Return what became of an order that works no more: it was filled."""
+        return {"id": order_id, "status": int(GatewayOrderStatus.FILLED), "fillVolume": 1}
+
+    def step(self, trader: Trader, positions: list[Payload], orders: list[Payload]) -> list[Wish]:
+        return trader.step(positions, orders, self.quotes.get, self.order_of)
+
+    def entry(self, trader: Trader) -> list[Wish]:
+        """Return what a flat trader wishes for first."""
+        for _ in range(50):
+            wishes = self.step(trader, [], [])
+            if wishes:
+                return wishes
+        raise AssertionError("the trader does nothing")
+
+    def position(
+        self, contract: Contract, size: int, kind: GatewayPositionType = GatewayPositionType.LONG
+    ) -> Payload:
+        return {"contractId": contract.id, "type": int(kind), "size": size}
+
+    def test_it_enters_at_the_market_and_protects_the_whole_position(self) -> None:
+        sides, protections = set(), set()
+        for seed in range(60):
+            first, *rest = self.entry(self.trader(seed))
+            assert isinstance(first, Place)
+            quote = self.quotes[first.order["contractId"]]
+            self.assertEqual(first.order["type"], GatewayOrderType.MARKET)
+            self.assertIn(first.order["size"], {1, 2, 3} | OVERSIZES)
+            sides.add(first.order["side"])
+            away = 1 if first.order["side"] == GatewayOrderSide.BID else -1
+            for wish in rest:
+                assert isinstance(wish, Place)
+                exit_order = wish.order
+                self.assertEqual(exit_order["size"], first.order["size"])
+                self.assertNotEqual(exit_order["side"], first.order["side"])
+                if exit_order["type"] == GatewayOrderType.STOP:
+                    self.assertTrue((quote.last - exit_order["stopPrice"]) * away > 0)
+                else:
+                    self.assertTrue((exit_order["limitPrice"] - quote.last) * away > 0)
+            protections.add(tuple(wish.order["type"] for wish in rest))
+        self.assertEqual(sides, {GatewayOrderSide.BID, GatewayOrderSide.ASK})
+        stop, target = GatewayOrderType.STOP, GatewayOrderType.LIMIT
+        self.assertEqual(protections, {(), (stop,), (target,), (stop, target)})
+
+    def test_all_its_contracts_are_traded_and_no_other(self) -> None:
+        traded = set()
+        for seed in range(60):
+            for wish in self.entry(self.trader(seed, "MES", "MCL")):
+                assert isinstance(wish, Place)
+                traded.add(wish.order["contractId"])
+        self.assertEqual(traded, {self.contracts["MES"].id, self.contracts["MCL"].id})
+
+    def test_flat_with_orders_it_cancels_them_all(self) -> None:
+        orders = [{"id": 31}, {"id": 32}]
+        self.assertEqual(self.step(self.trader(1), [], orders), [Cancel(31), Cancel(32)])
+
+    def test_having_cancelled_it_waits_before_it_enters_again(self) -> None:
+        for seed in range(20):
+            trader = self.trader(seed)
+            self.step(trader, [], [{"id": 31}])
+            for _ in range(7):
+                self.assertEqual(self.step(trader, [], []), [])
+
+    def test_without_a_market_it_waits(self) -> None:
+        trader = self.trader(1)
+        for _ in range(50):
+            self.assertEqual(trader.step([], [], lambda _id: None, self.order_of), [])
+        self.assertTrue(self.entry(trader))
+
+    def test_a_position_is_closed_in_time_and_its_orders_with_it(self) -> None:
+        mnq = self.contracts["MNQ"]
+        held, orders = [self.position(mnq, MAX_SIZE)], [{"id": 31}, {"id": 32}]
+        for seed in range(20):
+            trader = self.trader(seed)
+            self.entry(trader)
+            answers = [self.step(trader, held, orders) for _ in range(100)]
+            wishes = next(answer for answer in answers if answer)
+            self.assertEqual(wishes, [Cancel(31), Cancel(32), Close(mnq.id)])
+
+    def test_having_closed_it_waits_before_it_enters_again(self) -> None:
+        held = [self.position(self.contracts["MNQ"], MAX_SIZE)]
+        for seed in range(20):
+            trader = self.trader(seed)
+            while not self.step(trader, held, []):
+                pass
+            for _ in range(7):
+                self.assertEqual(self.step(trader, [], []), [])
+
+    def test_it_adds_a_contract_in_the_direction_of_its_position(self) -> None:
+        for kind, side in (
+            (GatewayPositionType.LONG, GatewayOrderSide.BID),
+            (GatewayPositionType.SHORT, GatewayOrderSide.ASK),
+        ):
+            added = self.additions(self.position(self.contracts["MNQ"], MAX_SIZE - 1, kind))
+            self.assertTrue(added)
+            for order in added:
+                self.assertEqual(
+                    order,
+                    {
+                        "contractId": self.contracts["MNQ"].id,
+                        "type": GatewayOrderType.MARKET,
+                        "side": side,
+                        "size": 1,
+                    },
+                )
+
+    def test_it_adds_nothing_to_a_position_of_the_maximum_or_more(self) -> None:
+        for size in (MAX_SIZE, MAX_SIZE + 5):
+            self.assertEqual(self.additions(self.position(self.contracts["MNQ"], size)), [])
+
+    def test_a_position_that_somebody_else_opened_is_managed_like_its_own(self) -> None:
+        """Whatever contract it is in: the operator trades the account as well."""
+        for order in self.additions(self.position(self.contracts["ES"], 1)):
+            self.assertEqual(order["contractId"], self.contracts["ES"].id)
+
+    def additions(self, held: Payload) -> list[Payload]:
+        """Return the orders that many MNQ traders place while they hold ``held``."""
+        placed = []
+        for seed in range(20):
+            trader = self.trader(seed)
+            for _ in range(40):
+                placed += [
+                    wish.order for wish in self.step(trader, [held], []) if isinstance(wish, Place)
+                ]
+        return placed
+
+
+class RestingEntryTests(SynchronousTestCase):
+    """Entries by a limit a few ticks away from the market."""
+
+    def resting(self) -> Iterator[tuple[Floor, Payload]]:
+        """Yield floors on which an entry rests, and its order."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            for _ in range(4 * ONE_MINUTE):
+                was_flat = not floor.positions() and not floor.orders()
+                wishes = floor.step()
+                if was_flat and len(wishes) == 1 and floor.orders() and not floor.positions():
+                    yield floor, floor.orders()[0]
+                    break
+
+    def test_it_is_a_limit_at_most_a_few_ticks_away(self) -> None:
+        for floor, order in self.resting():
+            self.assertEqual(order["type"], GatewayOrderType.LIMIT)
+            contract = floor.exchange.contract(order["contractId"])
+            quote = floor.exchange.quote(order["contractId"])
+            assert quote is not None
+            if order["side"] == GatewayOrderSide.BID:
+                distance = quote.bid - order["limitPrice"]
+            else:
+                distance = order["limitPrice"] - quote.ask
+            self.assertTrue(2 <= distance / contract["tickSize"] <= 8)
+
+    def test_it_is_cancelled_or_filled_in_time(self) -> None:
+        statuses = set()
+        for floor, order in self.resting():
+            for _ in range(ONE_MINUTE):
+                floor.step()
+            statuses.add(floor.order(order["id"])["status"])
+        self.assertEqual(statuses, {GatewayOrderStatus.FILLED, GatewayOrderStatus.CANCELLED})
+
+    def test_filled_it_is_a_position_like_any_other(self) -> None:
+        """Often protected, and closed in the end."""
+        protected = set()
+        for floor, order in self.resting():
+            while floor.order(order["id"])["status"] == GatewayOrderStatus.OPEN:
+                floor.step()
+            if floor.order(order["id"])["status"] == GatewayOrderStatus.FILLED:
+                protected.add(bool(floor.orders()))
+                for _ in range(ONE_MINUTE):
+                    floor.step()
+                told = [payload for told, payload in floor.told if "Position" in told]
+                self.assertIn(0, [held["size"] for held in told])
+        self.assertIn(True, protected)
+
+
+class OffenceTests(SynchronousTestCase):
+    """What a trader does when somebody else trades its account."""
+
+    LEAST_PAUSE = int(20 / STEP_SECONDS)
+    LONGEST_PAUSE = int(70 / STEP_SECONDS)
+
+    def quiet_steps(self, floor: Floor) -> tuple[int, list[Wish]]:
+        """Return for how many steps a trader wishes for nothing, and what it wishes for then."""
+        for steps in range(2 * self.LONGEST_PAUSE):
+            wishes = floor.step()
+            if wishes:
+                return steps, wishes
+        raise AssertionError("the trader never comes back")
+
+    def offended(self) -> Iterator[Floor]:
+        """Yield floors whose position was closed, and its orders cancelled, by somebody else."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            floor.run_until_it_holds()
+            for _ in range(4):
+                floor.step()
+            if floor.positions():
+                floor.flatten()
+                yield floor
+
+    def test_it_stays_away_for_long_or_tries_a_limit_once(self) -> None:
+        entries = []
+        for floor in self.offended():
+            steps, wishes = self.quiet_steps(floor)
+            assert isinstance(wishes[0], Place)
+            self.assertTrue(steps <= self.LONGEST_PAUSE)
+            if steps < self.LEAST_PAUSE - 1:
+                self.assertEqual(
+                    [wish.order["type"] for wish in wishes if isinstance(wish, Place)],
+                    [GatewayOrderType.LIMIT],
+                )
+            entries.append(steps < self.LEAST_PAUSE - 1)
+        self.assertEqual(set(entries), {True, False})
+
+    def test_a_defiant_entry_that_is_cancelled_is_not_followed_by_another_at_once(self) -> None:
+        tried = 0
+        for floor in self.offended():
+            steps, _wishes = self.quiet_steps(floor)
+            if steps < self.LEAST_PAUSE - 1 and not floor.positions():
+                tried += 1
+                floor.flatten()
+                steps, _wishes = self.quiet_steps(floor)
+                self.assertTrue(steps > 5 / STEP_SECONDS - 2, steps)
+        self.assertTrue(tried)
+
+    def test_a_position_that_is_closed_before_the_trader_sees_it_offends(self) -> None:
+        """A daemon in the same process is that fast."""
+        for seed in SEEDS:
+            floor = Floor(seed)
+            while not floor.step():
+                pass
+            floor.flatten()
+            steps, _wishes = self.quiet_steps(floor)
+            self.assertTrue(steps >= 5 / STEP_SECONDS - 1, steps)
+
+    def test_it_takes_offence_when_one_order_is_cancelled_and_goes_on_with_its_position(
+        self,
+    ) -> None:
+        for seed in SEEDS:
+            floor = Floor(seed)
+            floor.run_until_it_holds()
+            floor.step()
+            if not floor.positions() or not floor.orders():
+                continue
+            floor.exchange.cancel_order(ACCOUNT, floor.orders()[0]["id"], floor.now)
+            while floor.positions():
+                floor.step()
+            if floor.orders():
+                floor.step()
+            steps, wishes = self.quiet_steps(floor)
+            is_defiant = len(wishes) == 1
+            self.assertTrue(steps > (5 if is_defiant else 19) / STEP_SECONDS - 3, steps)
+
+    def test_its_own_stop_and_target_do_not_offend(self) -> None:
+        """It cancels the other one, and soon enters again."""
+        pauses = []
+        for seed in SEEDS:
+            floor = Floor(seed)
+            for _ in range(2 * ONE_MINUTE):
+                was_held = bool(floor.positions())
+                wishes = floor.step()
+                if was_held and not floor.positions() and not closes(wishes) and wishes:
+                    pauses.append(self.quiet_steps(floor)[0])
+                    break
+        self.assertTrue(len(pauses) > 3)
+        self.assertTrue(max(pauses) < 32, pauses)
+
+    def test_a_market_that_refuses_is_not_asked_each_step(self) -> None:
+        for seed in range(5):
+            floor = Floor(seed)
+            floor.exchange.set_can_trade(ACCOUNT, False)
+            asked = 0
+            for _ in range(5 * ONE_MINUTE):
+                floor.now += timedelta(seconds=STEP_SECONDS)
+                wishes = floor.trader.step(
+                    floor.positions(), floor.orders(), floor.exchange.quote, floor.order
+                )
+                asked += bool(wishes)
+                for wish in wishes:
+                    self.assertRaises(GatewayRefusedError, floor.carry_out, wish)
+            self.assertTrue(1 <= asked <= 30, asked)

@@ -1,0 +1,104 @@
+"""RULE-010: an account that the broker does not permit to trade is flat and locked."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState, Flattening
+from riskd.model.events import Action, LockoutSet
+from riskd.rules.builtin.auth_loss_guard import Settings, check, gauges
+from riskd.rules.interface import NOTHING, Flatten, Kind, LiftLock, Lock
+from tests.support.rules import NOON, at, occasion, review, settings_of, state_after, with_risk
+
+LOCKING = Flatten(reason="The broker does not permit the account to trade", lock=Lock(until=None))
+LIFTING = LiftLock(reason="The broker permits the account to trade again")
+
+
+def lock_of(rule_id: str, until: float | None = None) -> LockoutSet:
+    return LockoutSet(
+        reason="so",
+        locked_until=None if until is None else at(until),
+        rule_id=rule_id,
+        locked_at=at(0),
+    )
+
+
+def account(may_trade: bool | None, *locks: LockoutSet) -> AccountState:
+    state = with_risk(state_after(), can_trade=may_trade)
+    return msgspec.structs.replace(state, lockouts={lock.rule_id: lock for lock in locks})
+
+
+class PermissionTests(SynchronousTestCase):
+    """What the broker says, and what is done about it."""
+
+    def test_what_is_done(self) -> None:
+        own, other = lock_of("RULE-010"), lock_of("RULE-003", 60)
+        for may_trade, locks, intents in (
+            (None, (), ()),
+            (None, (own,), ()),
+            (False, (), (LOCKING,)),
+            (False, (other,), (LOCKING,)),
+            (False, (own,), ()),
+            (False, (own, other), ()),
+            (True, (), ()),
+            (True, (other,), ()),
+            (True, (own,), (LIFTING,)),
+            (True, (own, other), (LIFTING,)),
+        ):
+            state = account(may_trade, *locks)
+            for kind in (Kind.ACCOUNT, Kind.REVIEW):
+                verdict = check(state, Settings(), occasion(kind))
+                self.assertEqual(verdict.intents, intents, (may_trade, locks, kind))
+
+    def test_equal_events_say_nothing_new_once_the_lock_is_decided(self) -> None:
+        under_way = Flattening(
+            action=Action.CLOSE_ALL_AND_LOCKOUT,
+            rule_id="RULE-010",
+            reason=LOCKING.reason,
+            begun=NOON,
+            locks=(lock_of("RULE-010"),),
+        )
+        state = with_risk(account(False), flattening=under_way)
+        self.assertEqual(check(state, Settings(), occasion(Kind.ACCOUNT)), NOTHING)
+
+    def test_a_lock_that_has_ended_is_none(self) -> None:
+        state = account(False, lock_of("RULE-010", 60))
+        self.assertEqual(check(state, Settings(), review(59)).intents, ())
+        self.assertEqual(check(state, Settings(), review(60)).intents, (LOCKING,))
+
+    def test_an_operator_may_have_to_end_the_lock(self) -> None:
+        settings = settings_of(Settings, auto_unlock_on_restore=False)
+        state = account(True, lock_of("RULE-010"))
+        self.assertEqual(check(state, settings, occasion(Kind.ACCOUNT)), NOTHING)
+        self.assertEqual(check(account(False), settings, review()).intents, (LOCKING,))
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertEqual(
+            (settings.enabled, settings.action, settings.auto_unlock_on_restore),
+            (True, "CLOSE_ALL_AND_LOCKOUT", True),
+        )
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        for table in (
+            {"action": "CLOSE_ALL_POSITIONS"},
+            {"auto_unlock_on_restore": "yes"},
+            {"auto_unlock_on_restore": 1},
+            {"bypass": True},
+        ):
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(next(iter(table)), str(error))
+
+
+class GaugeTests(SynchronousTestCase):
+    """Whether the account may trade."""
+
+    def test_in_words(self) -> None:
+        for may_trade, words in ((None, "not known yet"), (True, "granted"), (False, "withdrawn")):
+            (gauge,) = gauges(account(may_trade), Settings(), NOON)
+            self.assertEqual((gauge.limit, gauge.current, gauge.words), (None, None, words))

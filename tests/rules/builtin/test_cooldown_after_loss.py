@@ -1,0 +1,307 @@
+"""RULE-007: after a trade that lost much there is a pause."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState, begin_day, without_trade
+from riskd.model.events import Event, LockoutSet
+from riskd.rules.builtin.cooldown_after_loss import Settings, Tier, check, gauges
+from riskd.rules.interface import NOTHING, Flatten, LiftLock, Lock, Verdict
+from tests.support.rules import (
+    NOON,
+    at,
+    flatten_of,
+    review,
+    settings_of,
+    state_after,
+    trade,
+    traded,
+    with_memory,
+)
+
+RULE = "RULE-007"
+
+TIERS = settings_of(
+    Settings,
+    loss_thresholds=[
+        {"loss_amount": "300", "cooldown_duration": 1800},
+        {"loss_amount": "100", "cooldown_duration": 300},
+        {"loss_amount": "200", "cooldown_duration": 900},
+    ],
+)
+
+
+def judged(event: Event, settings: Settings = TIERS, seconds: float = 0) -> Verdict:
+    return check(state_after(event), settings, traded(event, seconds))
+
+
+def locked(state: AccountState, until: float) -> AccountState:
+    """Lock the account as the rule has asked for."""
+    lock = LockoutSet(reason="loss", locked_until=at(until), rule_id=RULE, locked_at=at(0))
+    return msgspec.structs.replace(state, lockouts={RULE: lock})
+
+
+def after_loss(event: Event, until: float) -> AccountState:
+    """Return an account that the rule has paused for a trade at noon."""
+    state = state_after(event)
+    verdict = check(state, TIERS, traded(event, 0))
+    return locked(with_memory(state, RULE, verdict), until)
+
+
+class LiveTests(SynchronousTestCase):
+    """A trade that is told as it happens."""
+
+    def test_the_deepest_tier_that_is_reached_counts(self) -> None:
+        for pnl, seconds in (
+            ("-99.99", None),
+            ("-100.00", 300),
+            ("-199.99", 300),
+            ("-200.00", 900),
+            ("-250.00", 900),
+            ("-299.99", 900),
+            ("-300.00", 1800),
+            ("-9000.00", 1800),
+            ("0.00", None),
+            ("250.00", None),
+        ):
+            verdict = judged(trade(1, pnl))
+            if seconds is None:
+                self.assertEqual(verdict, NOTHING, pnl)
+            else:
+                self.assertEqual(flatten_of(verdict).lock, Lock(at(seconds), seconds), pnl)
+
+    def test_all_is_closed(self) -> None:
+        flatten = flatten_of(judged(trade(1, "-250.00")))
+        self.assertIsNone(flatten.keep)
+        self.assertEqual(
+            flatten.reason, "Loss of a trade: -$250.00 (limit $200.00), pause of 900 s"
+        )
+
+    def test_the_single_threshold(self) -> None:
+        for table, pnl, seconds in (
+            ({}, "-100.00", 300),
+            ({}, "-99.99", None),
+            ({"loss_threshold": "50.50"}, "-50.50", 300),
+            ({"cooldown_seconds": 60}, "-100.00", 60),
+            ({"loss_threshold": 10, "cooldown_seconds": 7}, "-10.00", 7),
+            ({"loss_threshold": 10, "cooldown_seconds": 7}, "-9.99", None),
+        ):
+            verdict = judged(trade(1, pnl), settings_of(Settings, **table))
+            locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+            self.assertEqual(locks, [Lock(at(seconds), seconds)] if seconds else [], table)
+
+    def test_the_pause_begins_when_the_trade_is_told(self) -> None:
+        flatten = flatten_of(judged(trade(1, "-100.00", seconds=0), seconds=2))
+        self.assertEqual(flatten.lock, Lock(at(302), 300))
+
+    def test_a_loss_that_fills_split_is_judged_in_its_parts(self) -> None:
+        for number in (1, 2):
+            self.assertEqual(judged(trade(number, "-60.00")), NOTHING)
+
+    def test_a_repeat_keeps_the_end_that_is_later(self) -> None:
+        first, second = trade(1, "-300.00"), trade(2, "-100.00", seconds=10)
+        state = with_memory(state_after(first), RULE, judged(first))
+        state = state_after(second, state=state)
+        verdict = check(state, TIERS, traded(second))
+        # The lock itself is lengthened by whoever keeps it; both are remembered.
+        self.assertEqual(flatten_of(verdict).lock, Lock(at(310), 300))
+        state = with_memory(state, RULE, verdict)
+        self.assertEqual(check(state, TIERS, review(400)).intents, ())
+
+
+class FoundTests(SynchronousTestCase):
+    """A trade that is found on a review."""
+
+    def test_the_pause_counts_from_the_trades_time(self) -> None:
+        state = state_after(trade(1, "-250.00", seconds=100))
+        self.assertEqual(flatten_of(check(state, TIERS, review(400))).lock, Lock(at(1000), 600))
+
+    def test_only_an_end_that_is_ahead_counts(self) -> None:
+        state = state_after(trade(1, "-250.00"))
+        for seconds, left in ((899, 1), (899.999, 1), (900, None), (901, None)):
+            verdict = check(state, TIERS, review(seconds))
+            locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+            self.assertEqual(locks, [Lock(at(900), left)] if left else [], seconds)
+
+    def test_the_pause_that_ends_last_counts(self) -> None:
+        state = state_after(
+            trade(1, "-300.00", seconds=0),
+            trade(2, "-100.00", seconds=700),
+            trade(3, "-99.99", seconds=799),
+        )
+        lock = flatten_of(check(state, TIERS, review(800))).lock
+        self.assertEqual(lock, Lock(at(1800), 1000))
+
+    def test_a_loss_is_handled_once(self) -> None:
+        event = trade(1, "-250.00")
+        for first in (traded(event, 0), review(0)):
+            state = state_after(event)
+            state = with_memory(state, RULE, check(state, TIERS, first))
+            for seconds in (0, 1, 899):
+                self.assertEqual(check(state, TIERS, review(seconds)).intents, ())
+
+    def test_a_clock_that_is_behind_handles_a_loss_once_too(self) -> None:
+        event = trade(1, "-250.00", seconds=5)
+        state = state_after(event)
+        state = with_memory(state, RULE, check(state, TIERS, traded(event, 0)))
+        self.assertEqual(check(state, TIERS, review(1)).intents, ())
+
+    def test_a_pause_that_an_operator_ended_does_not_come_again(self) -> None:
+        state = msgspec.structs.replace(after_loss(trade(1, "-300.00"), 1800), lockouts={})
+        second = trade(2, "-100.00", seconds=60)
+        state = state_after(second, state=state)
+        state = with_memory(state, RULE, check(state, TIERS, traded(second)))
+        self.assertEqual(check(state, TIERS, review(360)).intents, ())
+
+    def test_a_deeper_loss_within_a_pause_is_found_when_it_ends(self) -> None:
+        state = after_loss(trade(1, "-100.00"), 300)
+        state = state_after(trade(2, "-200.00", seconds=30), state=state)
+        lock = flatten_of(check(state, TIERS, review(300))).lock
+        self.assertEqual(lock, Lock(at(930), 630))
+
+    def test_an_account_without_losses_is_in_order(self) -> None:
+        verdict = check(state_after(trade(1, "500.00")), TIERS, review())
+        self.assertEqual((verdict.intents, verdict.wake_at), ((), None))
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(-40_000, 10_000).map(lambda cents: Decimal(cents) / 100),
+                st.integers(0, 2000),
+            ),
+            max_size=5,
+        ),
+        st.integers(0, 4000),
+    )
+    def test_a_review_pauses_until_the_last_end_and_then_is_content(
+        self, losses: list[tuple[Decimal, int]], now: int
+    ) -> None:
+        events = [trade(number, str(pnl), seconds) for number, (pnl, seconds) in enumerate(losses)]
+        ends = [
+            seconds + tier.cooldown_duration
+            for pnl, seconds in losses
+            for tier in TIERS.tiers
+            if pnl <= -tier.loss_amount
+        ]
+        # Deeper tiers are longer here, so that the longest end is the right one.
+        last = max(ends, default=0)
+        state = state_after(*events)
+        verdict = check(state, TIERS, review(now))
+        locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+        self.assertEqual(locks, [Lock(at(last), last - now)] if last > now else [])
+        state = with_memory(state, RULE, verdict)
+        self.assertEqual(check(state, TIERS, review(now)).intents, ())
+
+
+class VoidTests(SynchronousTestCase):
+    """A loss that turns out to be none."""
+
+    def state(self) -> AccountState:
+        return begin_day(after_loss(trade(1, "-250.00"), 900), at(-100))
+
+    def test_the_pause_ends(self) -> None:
+        verdict = check(without_trade(self.state(), 1), TIERS, review(10))
+        self.assertEqual(verdict.intents, (LiftLock(reason="The trade that lost was voided"),))
+
+    def test_it_ends_once(self) -> None:
+        state = without_trade(self.state(), 1)
+        state = with_memory(state, RULE, check(state, TIERS, review(10)))
+        self.assertEqual(check(state, TIERS, review(11)).intents, ())
+
+    def test_another_trade_is_voided(self) -> None:
+        state = state_after(trade(2, "-10.00"), state=self.state())
+        self.assertEqual(check(without_trade(state, 2), TIERS, review(10)).intents, ())
+
+    def test_a_pause_that_is_over_needs_no_end(self) -> None:
+        self.assertEqual(check(without_trade(self.state(), 1), TIERS, review(900)).intents, ())
+
+    def test_without_a_lock_of_this_rule_there_is_none_to_lift(self) -> None:
+        state = msgspec.structs.replace(without_trade(self.state(), 1), lockouts={})
+        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+
+    def test_a_trade_of_yesterday_went_with_its_day(self) -> None:
+        state = begin_day(after_loss(trade(1, "-250.00"), 900), at(5))
+        self.assertEqual(state.trades, {})
+        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+
+    def test_a_trade_of_the_days_first_moment_is_of_the_day(self) -> None:
+        state = begin_day(after_loss(trade(1, "-250.00"), 900), at(0))
+        verdict = check(without_trade(state, 1), TIERS, review(10))
+        self.assertEqual(len(verdict.intents), 1)
+
+    def test_before_the_day_is_known_nothing_is_voided(self) -> None:
+        state = without_trade(after_loss(trade(1, "-250.00"), 900), 1)
+        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+
+    def test_another_loss_holds(self) -> None:
+        state = state_after(trade(2, "-100.00", seconds=5), state=self.state())
+        lift, pause = check(without_trade(state, 1), TIERS, review(10)).intents
+        assert isinstance(pause, Flatten)
+        self.assertIsInstance(lift, LiftLock)
+        self.assertEqual(pause.lock, Lock(at(305), 295))
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertTrue(settings.enabled)
+        self.assertEqual(
+            (settings.loss_threshold, settings.cooldown_seconds), (Decimal("100.00"), 300)
+        )
+
+    def test_tiers_come_in_their_order(self) -> None:
+        amounts = [tier.loss_amount for tier in TIERS.tiers]
+        self.assertEqual(amounts, [Decimal(100), Decimal(200), Decimal(300)])
+        self.assertEqual(
+            settings_of(Settings).tiers,
+            (Tier(loss_amount=Decimal(100), cooldown_duration=300),),
+        )
+
+    def test_what_is_written_down_can_be_read(self) -> None:
+        for settings in (Settings(), Settings(cooldown_seconds=5), TIERS):
+            again = msgspec.json.decode(msgspec.json.encode(settings), type=Settings)
+            self.assertEqual(again, settings)
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        tier = {"loss_amount": "100", "cooldown_duration": 300}
+        for table, field in (
+            ({"loss_threshold": 0}, "loss_threshold"),
+            ({"loss_threshold": -100}, "loss_threshold"),
+            ({"loss_threshold": True}, "loss_threshold"),
+            ({"cooldown_seconds": 0}, "cooldown_seconds"),
+            ({"cooldown_seconds": True}, "cooldown_seconds"),
+            ({"loss_thresholds": []}, "loss_thresholds"),
+            ({"loss_thresholds": [{**tier, "loss_amount": "0"}]}, "loss_amount"),
+            ({"loss_thresholds": [{**tier, "cooldown_duration": 0}]}, "cooldown_duration"),
+            ({"loss_thresholds": [{**tier, "loss": 1}]}, "loss"),
+            ({"loss_thresholds": [{"loss_amount": "1"}]}, "cooldown_duration"),
+            ({"loss_thresholds": [tier, tier]}, "each loss_amount once, got 100 twice"),
+            ({"loss_thresholds": [tier], "loss_threshold": 100}, "loss_threshold: expected"),
+            ({"loss_thresholds": [tier], "cooldown_seconds": 300}, "cooldown_seconds: expected"),
+            ({"losses": 1}, "losses"),
+        ):
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(field, str(error), table)
+
+
+class GaugeTests(SynchronousTestCase):
+    """How far the account is from a pause."""
+
+    def test_the_last_loss_is_compared_with_the_smallest_threshold(self) -> None:
+        for events, current in (
+            ([], "0.00"),
+            ([trade(1, "-80.00")], "80.00"),
+            ([trade(1, "80.00")], "0.00"),
+            ([trade(1, "-80.00", 5), trade(2, "-20.00", 3)], "80.00"),
+        ):
+            (gauge,) = gauges(state_after(*events), TIERS, NOON)
+            self.assertEqual((gauge.limit, gauge.unit), (Decimal(100), "$"))
+            self.assertEqual(gauge.current, Decimal(current))

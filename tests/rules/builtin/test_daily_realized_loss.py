@@ -1,0 +1,210 @@
+"""RULE-003: what may be lost in a trading day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState, begin_day, without_trade
+from riskd.rules.builtin.daily_realized_loss import Action, Settings, check, gauges
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, Verdict
+from riskd.rules.settings import LockoutUntil
+from tests.support.rules import (
+    NOON,
+    RESET,
+    at,
+    flatten_of,
+    review,
+    settings_of,
+    state_after,
+    trade,
+    traded,
+    with_charges,
+    with_memory,
+)
+
+TO_RESET = Lock(until=RESET)
+
+
+def after_trades(*amounts: str) -> AccountState:
+    return state_after(*(trade(number, amount) for number, amount in enumerate(amounts)))
+
+
+def checked(state: AccountState, **settings: object) -> Verdict:
+    return check(state, settings_of(Settings, **settings), review())
+
+
+def is_breach(state: AccountState, **settings: object) -> bool:
+    return bool(checked(state, **settings).intents)
+
+
+class LimitTests(SynchronousTestCase):
+    """What is too much."""
+
+    def test_the_day_ends_when_its_trades_have_lost_the_limit(self) -> None:
+        state = after_trades("100", "-200")
+        self.assertEqual(checked(state), NOTHING)
+        last = trade(9, "-450")
+        verdict = check(state_after(last, state=state), Settings(), traded(last))
+        self.assertEqual(
+            flatten_of(verdict),
+            Flatten(reason="Daily loss limit hit: -$550.00 (limit $500.00)", lock=TO_RESET),
+        )
+
+    def test_to_the_cent(self) -> None:
+        for amount, breach in (("-499.99", False), ("-500.00", True), ("-500.01", True)):
+            self.assertEqual(is_breach(after_trades(amount)), breach, amount)
+
+    def test_a_profit_of_that_size_is_none(self) -> None:
+        self.assertFalse(is_breach(after_trades("500")))
+
+    def test_a_trade_told_twice_counts_once(self) -> None:
+        self.assertFalse(is_breach(state_after(trade(1, "-250"), trade(1, "-250"))))
+
+    def test_a_trade_of_yesterday_does_not_count(self) -> None:
+        state = begin_day(AccountState(account_id=123), NOON)
+        self.assertFalse(is_breach(state_after(trade(1, "-500", -1), state=state)))
+        self.assertTrue(is_breach(state_after(trade(1, "-500", 0), state=state)))
+
+    def test_what_it_does(self) -> None:
+        state = after_trades("-500")
+        for table, lock in (
+            ({}, TO_RESET),
+            ({"lockout_until": "permanent"}, Lock(until=None)),
+            ({"action": "CLOSE_ALL_POSITIONS"}, None),
+            ({"action": "CLOSE_ALL_POSITIONS", "lockout_until": "permanent"}, None),
+        ):
+            flatten = flatten_of(checked(state, **table))
+            self.assertEqual((flatten.lock, flatten.keep), (lock, None), table)
+
+    @given(st.lists(st.decimals(-400, 400, places=2), max_size=8))
+    def test_it_fires_just_when_the_sum_says_so(self, amounts: list[Decimal]) -> None:
+        state = after_trades(*map(str, amounts))
+        self.assertEqual(is_breach(state), sum(amounts) <= -500)
+        (gauge,) = gauges(state, Settings(), NOON)
+        assert gauge.limit is not None
+        assert gauge.current is not None
+        self.assertEqual(gauge.limit - gauge.current <= 0, is_breach(state))
+
+
+class FeeTests(SynchronousTestCase):
+    """The broker's charges."""
+
+    def test_they_count_when_told_so(self) -> None:
+        state = with_charges(after_trades("-490"), (0, "3.70"), (1, "6.29"))
+        self.assertFalse(is_breach(state))
+        self.assertFalse(is_breach(state, include_fees=True))
+        state = with_charges(after_trades("-490"), (0, "3.70"), (1, "6.30"))
+        self.assertFalse(is_breach(state))
+        self.assertIn("-$500.00", flatten_of(checked(state, include_fees=True)).reason)
+
+    def test_those_of_yesterday_do_not(self) -> None:
+        for seconds, breach in ((-1, False), (0, True)):
+            state = begin_day(after_trades("-490"), NOON)
+            state = with_charges(state, (seconds, "10"))
+            self.assertEqual(is_breach(state, include_fees=True), breach)
+
+    def test_the_gauge_says_what_it_counts(self) -> None:
+        state = with_charges(after_trades("100"), (0, "3.70"))
+        for include_fees, name, current in (
+            (False, "daily loss", "-100.00"),
+            (True, "daily loss after fees", "-96.30"),
+        ):
+            expected = Gauge(name=name, limit=Decimal(500), current=Decimal(current), unit="$")
+            told = gauges(state, Settings(include_fees=include_fees), NOON)
+            self.assertEqual(told, (expected,))
+
+
+class MemoryTests(SynchronousTestCase):
+    """It does not fire again on figures that an operator has seen."""
+
+    def fired(self, *amounts: str, **settings: object) -> AccountState:
+        state = after_trades(*amounts)
+        verdict = checked(state, **settings)
+        self.assertEqual(len(verdict.intents), 1)
+        return with_memory(state, "RULE-003", verdict)
+
+    def test_the_same_figures_are_no_news(self) -> None:
+        self.assertEqual(checked(self.fired("-500")), NOTHING)
+
+    def test_not_even_when_they_are_written_otherwise(self) -> None:
+        state = self.fired("-500.00")
+        same = msgspec.structs.replace(state, realized_pnl=Decimal("-5E+2"))
+        self.assertEqual(checked(same), NOTHING)
+
+    def test_another_sum_or_another_trade_is(self) -> None:
+        state = self.fired("-500")
+        for amount in ("-0.01", "0.00"):
+            self.assertTrue(is_breach(state_after(trade(9, amount), state=state)))
+
+    def test_another_fee_is_if_fees_count(self) -> None:
+        state = self.fired("-500", include_fees=True)
+        self.assertFalse(is_breach(state, include_fees=True))
+        self.assertTrue(is_breach(with_charges(state, (0, "0.10")), include_fees=True))
+
+    def test_it_asks_again_while_it_fires_and_the_figures_change(self) -> None:
+        state = self.fired("-500")
+        # What the flatten closes adds a loss while the account is locked.
+        closed = state_after(trade(9, "-20"), state=state)
+        verdict = checked(closed)
+        self.assertEqual(flatten_of(verdict).lock, TO_RESET)
+        self.assertEqual(checked(with_memory(closed, "RULE-003", verdict)), NOTHING)
+
+    def test_the_same_figures_on_another_day_are_news(self) -> None:
+        state = self.fired("-500")
+        tomorrow = begin_day(state, at(timedelta(days=1).total_seconds()))
+        again = trade(9, "-500", timedelta(days=1, hours=1).total_seconds())
+        self.assertTrue(is_breach(state_after(again, state=tomorrow)))
+
+    def test_figures_that_were_made_good_are_news_when_they_come_back(self) -> None:
+        state = self.fired("-100", "-400")
+        good = without_trade(state, 1)
+        verdict = checked(good)
+        self.assertEqual(verdict.intents, ())
+        good = with_memory(good, "RULE-003", verdict)
+        self.assertTrue(is_breach(state_after(trade(9, "-400"), state=good)))
+
+    def test_nothing_is_remembered_of_a_day_without_a_breach(self) -> None:
+        self.assertIsNone(checked(after_trades("-499")).memory)
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertEqual(
+            (
+                settings.loss_limit,
+                settings.action,
+                settings.lockout_until,
+                settings.include_fees,
+            ),
+            (
+                Decimal("500.00"),
+                Action.CLOSE_ALL_AND_LOCKOUT,
+                LockoutUntil.DAILY_RESET,
+                False,
+            ),
+        )
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        tables: tuple[dict[str, object], ...] = (
+            {"loss_limit": 0},
+            {"loss_limit": "-500"},
+            {"loss_limit": "NaN"},
+            {"loss_limit": "Infinity"},
+            {"loss_limit": True},
+            {"action": "CLOSE_POSITION"},
+            {"lockout_until": "tomorrow"},
+            {"include_fees": "no"},
+            {"limit": 5},
+        )
+        for table in tables:
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(next(iter(table)), str(error))

@@ -1,0 +1,178 @@
+"""RULE-001: no more than so many contracts in all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState
+from riskd.model.events import Event, PositionType
+from riskd.rules.builtin.max_contracts import CountType, Settings, check, gauges
+from riskd.rules.interface import NOTHING, Flatten, Kind, Verdict
+from tests.support.rules import (
+    ES,
+    ES_DEC,
+    LONG,
+    MNQ,
+    MNQ_DEC,
+    NOON,
+    SHORT,
+    UNKNOWN,
+    flatten_of,
+    kept,
+    occasion,
+    position,
+    review,
+    settings_of,
+    state_after,
+)
+
+
+def checked(state: AccountState, **settings: object) -> Verdict:
+    return check(state, settings_of(Settings, **settings), occasion(Kind.POSITION))
+
+
+def count(*positions: Event, count_type: CountType) -> Decimal | None:
+    (gauge,) = gauges(state_after(*positions), Settings(count_type=count_type), NOON)
+    return gauge.current
+
+
+class LimitTests(SynchronousTestCase):
+    """What is too much."""
+
+    def test_at_the_limit_nothing_is_said_and_one_more_closes_all(self) -> None:
+        held = [position(MNQ, 3), position(ES, 2)]
+        self.assertEqual(checked(state_after(*held)), NOTHING)
+        flatten = flatten_of(checked(state_after(*held, position(ES, 3))))
+        self.assertEqual(
+            flatten, Flatten(reason="Too many contracts: 6 net contracts held (limit 5)")
+        )
+
+    def test_one_contract_is_not_a_plural(self) -> None:
+        state = state_after(position(ES, 2))
+        self.assertIn("2 net contracts held (limit 1)", flatten_of(checked(state, limit=1)).reason)
+
+    def test_a_review_finds_what_is_too_much(self) -> None:
+        state = state_after(position(ES, 6))
+        self.assertEqual(check(state, Settings(), review()), checked(state))
+
+    def test_an_empty_account_is_in_order(self) -> None:
+        self.assertEqual(checked(state_after(position(ES, 0)), limit=1), NOTHING)
+
+    def test_fills_that_arrive_in_parts_breach_midway(self) -> None:
+        sizes = [2, 4, 6, 8]
+        verdicts = [checked(state_after(position(ES, size))) for size in sizes]
+        self.assertEqual(
+            [bool(verdict.intents) for verdict in verdicts], [False, False, True, True]
+        )
+
+    def test_to_open_again_is_legal(self) -> None:
+        closed = state_after(position(ES, 6), position(ES, 0))
+        self.assertEqual(checked(state_after(position(ES, 5), state=closed)), NOTHING)
+
+    def test_nothing_is_locked(self) -> None:
+        self.assertIsNone(flatten_of(checked(state_after(position(ES, 6)))).lock)
+
+
+class CountTests(SynchronousTestCase):
+    """How contracts are counted."""
+
+    def test_net_and_gross_differ_only_in_calendar_spreads(self) -> None:
+        cases: list[tuple[list[tuple[str, int, PositionType]], int, int]] = [
+            ([], 0, 0),
+            ([(ES, 3, LONG), (ES_DEC, 2, LONG)], 5, 5),
+            ([(ES, 3, LONG), (ES_DEC, 2, SHORT)], 1, 5),
+            ([(ES, 2, LONG), (ES_DEC, 3, SHORT)], 1, 5),
+            ([(ES, 3, LONG), (ES_DEC, 3, SHORT)], 0, 6),
+            # Another root is no hedge, and a micro is one contract.
+            ([(MNQ, 3, LONG), (ES, 3, SHORT)], 6, 6),
+            ([(UNKNOWN, 2, LONG), (ES, 1, SHORT)], 3, 3),
+        ]
+        for held, net, gross in cases:
+            events = [position(name, size, side) for name, size, side in held]
+            self.assertEqual(count(*events, count_type=CountType.NET), net, held)
+            self.assertEqual(count(*events, count_type=CountType.GROSS), gross, held)
+
+    def test_contracts_of_unknown_roots_do_not_hedge_each_other(self) -> None:
+        other = UNKNOWN.replace("U25", "Z25")
+        events = [position(UNKNOWN, 2), position(other, 2, SHORT)]
+        self.assertEqual(count(*events, count_type=CountType.NET), 4)
+
+
+class ReductionTests(SynchronousTestCase):
+    """Closing only what is too much."""
+
+    def reduce(self, state: AccountState, limit: int, count_type: str = "net") -> Verdict:
+        return checked(state, limit=limit, reduce_to_limit=True, count_type=count_type)
+
+    def test_the_largest_position_is_reduced_first(self) -> None:
+        state = state_after(position(MNQ, 2), position(ES, 4), position(UNKNOWN, 3))
+        for limit, expected in (
+            (9, []),
+            (8, [(ES, 3)]),
+            (5, [(ES, 0)]),
+            (4, [(ES, 0), (UNKNOWN, 2)]),
+            (1, [(ES, 0), (UNKNOWN, 0), (MNQ, 1)]),
+        ):
+            self.assertEqual(kept(self.reduce(state, limit)), expected, limit)
+
+    def test_of_equals_the_one_that_was_held_first_is_reduced(self) -> None:
+        state = state_after(position(MNQ, 3), position(ES, 3))
+        self.assertEqual(kept(self.reduce(state, 5)), [(MNQ, 2)])
+
+    def test_of_a_calendar_spread_only_the_heavier_side_is_reduced(self) -> None:
+        state = state_after(position(ES, 5), position(ES_DEC, 7, SHORT), position(MNQ, 3))
+        # Net: two short in ES and three long in MNQ.
+        self.assertEqual(kept(self.reduce(state, 4)), [(ES_DEC, 6)])
+        self.assertEqual(kept(self.reduce(state, 2)), [(ES_DEC, 5), (MNQ, 2)])
+        self.assertEqual(kept(self.reduce(state, 12, "gross")), [(ES_DEC, 4)])
+
+    @given(
+        st.dictionaries(
+            st.sampled_from([ES, ES_DEC, MNQ, MNQ_DEC, UNKNOWN]),
+            st.tuples(st.integers(1, 9), st.sampled_from(PositionType)),
+        ),
+        st.integers(1, 30),
+        st.sampled_from(CountType),
+    )
+    def test_what_stays_is_just_the_limit(
+        self, held: dict[str, tuple[int, PositionType]], limit: int, count_type: CountType
+    ) -> None:
+        settings = Settings(limit=limit, count_type=count_type, reduce_to_limit=True)
+        events = {name: position(name, size, side) for name, (size, side) in held.items()}
+        state = state_after(*events.values())
+        before = count(*events.values(), count_type=count_type)
+        assert before is not None
+        for name, size in kept(check(state, settings, review())):
+            self.assertLess(size, held[name][0])
+            state = state_after(position(name, size, held[name][1]), state=state)
+        (gauge,) = gauges(state, settings, NOON)
+        self.assertEqual(gauge.current, min(before, limit))
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertEqual(
+            (settings.enabled, settings.limit, settings.count_type, settings.reduce_to_limit),
+            (True, 5, CountType.NET, False),
+        )
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        for table in (
+            {"limit": 0},
+            {"limit": -1},
+            {"limit": True},
+            {"limit": 2.5},
+            {"count_type": "NET"},
+            {"reduce_to_limit": 1},
+            {"limits": 5},
+        ):
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(next(iter(table)), str(error))

@@ -1,0 +1,216 @@
+"""RULE-002: no more than so many contracts of one root."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState
+from riskd.model.contracts import Contract
+from riskd.rules.builtin.max_contracts_per_instrument import Enforcement, Settings, check, gauges
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Verdict
+from tests.support.rules import (
+    ES,
+    ES_DEC,
+    LONG,
+    MES,
+    MNQ,
+    MNQ_DEC,
+    NOON,
+    RTY,
+    SHORT,
+    UNKNOWN,
+    at,
+    flatten_of,
+    kept,
+    occasion,
+    position,
+    review,
+    settings_of,
+    state_after,
+)
+
+
+def checked(state: AccountState, seconds: float = 0, **settings: object) -> Verdict:
+    return check(state, settings_of(Settings, **settings), occasion(Kind.POSITION, seconds))
+
+
+class LimitTests(SynchronousTestCase):
+    """What is too much of a listed root."""
+
+    def test_three_where_two_are_allowed_lose_one(self) -> None:
+        self.assertEqual(checked(state_after(position(MNQ, 2)), limits={"MNQ": 2}), NOTHING)
+        verdict = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
+        self.assertEqual(
+            flatten_of(verdict),
+            Flatten(
+                reason="Too many contracts: 3 contracts of MNQ held (limit 2), 1 to be closed",
+                keep={MNQ: 2},
+            ),
+        )
+
+    def test_a_review_finds_what_is_too_much(self) -> None:
+        settings = Settings(limits={"MNQ": 2})
+        verdict = check(state_after(position(MNQ, 3)), settings, review())
+        self.assertEqual(kept(verdict), [(MNQ, 2)])
+
+    def test_all_of_the_root_is_closed_when_told_so(self) -> None:
+        state = state_after(position(MNQ, 1), position(MNQ_DEC, 2), position(ES, 2))
+        verdict = checked(state, limits={"MNQ": 2, "ES": 2}, enforcement="close_all")
+        self.assertEqual(kept(verdict), [(MNQ_DEC, 0), (MNQ, 0)])
+
+    def test_expiries_of_a_root_count_together_and_the_largest_is_reduced_first(self) -> None:
+        state = state_after(position(MNQ, 3), position(MNQ_DEC, 4))
+        for limit, expected in (
+            (7, []),
+            (6, [(MNQ_DEC, 3)]),
+            (3, [(MNQ_DEC, 0)]),
+            (2, [(MNQ_DEC, 0), (MNQ, 2)]),
+        ):
+            self.assertEqual(kept(checked(state, limits={"MNQ": limit})), expected, limit)
+
+    def test_of_equals_the_one_that_was_held_first_is_reduced(self) -> None:
+        state = state_after(position(MNQ_DEC, 2), position(MNQ, 2))
+        self.assertEqual(kept(checked(state, limits={"MNQ": 3})), [(MNQ_DEC, 1)])
+
+    def test_long_and_short_of_a_root_do_not_cancel_out(self) -> None:
+        state = state_after(position(MNQ, 2), position(MNQ_DEC, 1, SHORT))
+        self.assertEqual(kept(checked(state, limits={"MNQ": 2})), [(MNQ, 1)])
+
+    def test_each_root_has_its_own_flatten(self) -> None:
+        state = state_after(position(MNQ, 3), position(ES, 2), position(RTY, 1))
+        verdict = checked(state, limits={"MNQ": 2, "ES": 1, "RTY": 1})
+        self.assertEqual(len(verdict.intents), 2)
+        self.assertEqual(kept(verdict), [(MNQ, 2), (ES, 1)])
+
+    def test_roots_are_matched_whole_and_in_any_case(self) -> None:
+        limits = {"es": 1, "mes": 9}
+        self.assertEqual(checked(state_after(position(MES, 5)), limits=limits), NOTHING)
+        self.assertEqual(kept(checked(state_after(position(ES, 5)), limits=limits)), [(ES, 1)])
+
+    def test_nothing_is_locked(self) -> None:
+        verdict = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
+        self.assertIsNone(flatten_of(verdict).lock)
+
+    @given(
+        st.dictionaries(
+            st.sampled_from([ES, ES_DEC, MNQ, MNQ_DEC, RTY]), st.integers(1, 9), min_size=1
+        ),
+        st.dictionaries(st.sampled_from(["ES", "MNQ", "RTY"]), st.integers(1, 12)),
+        st.sampled_from(Enforcement),
+    )
+    def test_afterwards_everything_is_allowed(
+        self, held: dict[str, int], limits: dict[str, int], enforcement: Enforcement
+    ) -> None:
+        settings = Settings(limits=limits, enforcement=enforcement)
+        state = state_after(*(position(name, size) for name, size in held.items()))
+        for name, size in kept(check(state, settings, review())):
+            self.assertLess(size, held[name])
+            state = state_after(position(name, size), state=state)
+        self.assertEqual(check(state, settings, review()).intents, ())
+
+
+class UnlistedTests(SynchronousTestCase):
+    """Roots that the settings do not name."""
+
+    def test_what_is_not_listed_is_closed(self) -> None:
+        verdict = checked(state_after(position(RTY, 1)), limits={"MNQ": 2})
+        self.assertEqual(
+            flatten_of(verdict),
+            Flatten(reason="RTY may not be held: 1 contract of RTY held", keep={RTY: 0}),
+        )
+
+    def test_it_may_have_a_limit_of_its_own(self) -> None:
+        for size, expected in ((2, []), (3, [(RTY, 2)])):
+            verdict = checked(
+                state_after(position(RTY, size)), unknown_symbol_action="allow_with_limit:2"
+            )
+            self.assertEqual(kept(verdict), expected)
+
+    def test_it_may_be_free(self) -> None:
+        state = state_after(position(RTY, 99), position(MNQ, 3))
+        verdict = checked(state, limits={"MNQ": 2}, unknown_symbol_action="allow_unlimited")
+        self.assertEqual(kept(verdict), [(MNQ, 2)])
+
+    def test_the_gateway_has_a_moment_to_say_what_a_contract_is(self) -> None:
+        state = state_after(position(UNKNOWN, 2, opened=10))
+        early = checked(state, seconds=14.999)
+        self.assertEqual((early.intents, early.wake_at), ((), at(15)))
+        self.assertEqual(early.warnings, (f"{UNKNOWN}: not known yet, no limit is applied",))
+        late = checked(state, seconds=15)
+        self.assertEqual((kept(late), late.wake_at, late.warnings), ([(UNKNOWN, 0)], None, ()))
+
+    def test_then_the_contract_has_the_limit_of_its_root(self) -> None:
+        known = Contract(
+            id=UNKNOWN, name="znU5", tick_size=Decimal("0.015625"), tick_value=Decimal("15.625")
+        )
+        state = msgspec.structs.replace(
+            state_after(position(UNKNOWN, 2)), contracts={UNKNOWN: known}
+        )
+        self.assertEqual(checked(state, limits={"ZN": 2}), NOTHING)
+        self.assertEqual(kept(checked(state, limits={"ZN": 1})), [(UNKNOWN, 1)])
+
+    def test_what_waits_for_a_name_does_not_shield_the_others(self) -> None:
+        other = UNKNOWN.replace("U25", "Z25")
+        state = state_after(
+            position(UNKNOWN, 2, opened=3), position(other, 1, opened=2), position(MNQ, 3)
+        )
+        verdict = checked(state, seconds=4, limits={"MNQ": 2})
+        self.assertEqual((kept(verdict), verdict.wake_at), ([(MNQ, 2)], at(7)))
+
+
+class GaugeTests(SynchronousTestCase):
+    """How far each root is from its limit."""
+
+    def gauges(self, **settings: object) -> tuple[Gauge, ...]:
+        state = state_after(position(RTY, 1, LONG), position(MNQ, 1), position(MNQ_DEC, 2))
+        return gauges(state, settings_of(Settings, **settings), NOON)
+
+    def test_roots_that_are_listed_or_held_are_told(self) -> None:
+        mnq = Gauge(name="MNQ contracts", limit=Decimal(4), current=Decimal(3), unit="contracts")
+        es = Gauge(name="ES contracts", limit=Decimal(1), current=Decimal(0), unit="contracts")
+        for action, limit, words in (
+            ("block", None, "may not be held"),
+            ("allow_unlimited", None, "no limit"),
+            ("allow_with_limit:3", Decimal(3), ""),
+        ):
+            rty = Gauge(
+                name="RTY contracts",
+                limit=limit,
+                current=Decimal(1),
+                unit="contracts",
+                words=words,
+            )
+            told = self.gauges(limits={"MNQ": 4, "ES": 1}, unknown_symbol_action=action)
+            self.assertEqual(told, (mnq, es, rty))
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertEqual(
+            (settings.limits, settings.enforcement, settings.unknown_symbol_action),
+            ({}, Enforcement.REDUCE_TO_LIMIT, "block"),
+        )
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        for table, part in (
+            ({"limits": {"MNQ": 0}}, "limits"),
+            ({"limits": {"MNQ": True}}, "limits"),
+            ({"limits": {"MNQ U5": 1}}, "limits"),
+            ({"limits": {"ES": 1, "es": 2}}, "each root once, got ES, es"),
+            ({"enforcement": "none"}, "enforcement"),
+            ({"unknown_symbol_action": "allow"}, "got 'allow'"),
+            ({"unknown_symbol_action": "allow_with_limit"}, "unknown_symbol_action"),
+            ({"unknown_symbol_action": "allow_with_limit:0"}, "N from 1"),
+            ({"unknown_symbol_action": "allow_with_limit:10000"}, "to 9999"),
+            ({"unknown_symbol_action": "allow_with_limit:2x"}, "unknown_symbol_action"),
+        ):
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(part, str(error))

@@ -1,0 +1,317 @@
+"""RULE-008: a position gets a stop in time, or it is closed."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState
+from riskd.model.events import Event, OrderType
+from riskd.rules.builtin.no_stop_loss_grace import Settings, check, gauges
+from riskd.rules.interface import Flatten, Occasion, Verdict
+from tests.support.rules import (
+    BUY,
+    ES,
+    LONG,
+    MNQ,
+    SELL,
+    SHORT,
+    at,
+    canceled,
+    flatten_of,
+    order,
+    position,
+    review,
+    settings_of,
+    state_after,
+    timer,
+    told,
+    with_detail,
+    with_memory,
+)
+
+RULE = "RULE-008"
+SETTINGS = Settings()
+
+
+class Account:
+    """An account that the rule watches, event by event."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.settings = settings
+        self.state: AccountState = state_after()
+
+    def tell(self, event: Event, seconds: float, **detail: object) -> Verdict:
+        self.state = state_after(event, state=self.state)
+        if detail:
+            self.state = with_detail(self.state, 7, **detail)
+        return self.ask(told(event, seconds))
+
+    def ask(self, occasion: Occasion) -> Verdict:
+        verdict = check(self.state, self.settings, occasion)
+        self.state = with_memory(self.state, RULE, verdict)
+        return verdict
+
+
+def closing(verdict: Verdict) -> list[str]:
+    """Return the contracts that are to be closed."""
+    return [
+        contract_id
+        for intent in verdict.intents
+        if isinstance(intent, Flatten) and intent.keep is not None
+        for contract_id in intent.keep
+    ]
+
+
+class DeadlineTests(SynchronousTestCase):
+    """How long a new position has."""
+
+    def test_a_stop_in_time_is_enough(self) -> None:
+        account = Account()
+        self.assertEqual(account.tell(position(MNQ, 1), 0).wake_at, at(30))
+        verdict = account.tell(order(7), 10)
+        self.assertEqual((verdict.intents, verdict.wake_at), ((), None))
+        self.assertEqual(account.ask(timer(30)).intents, ())
+
+    def test_without_a_stop_it_is_closed_at_the_deadline_and_not_before(self) -> None:
+        account = Account()
+        account.tell(position(MNQ, 2), 0)
+        early = account.ask(timer(29.999))
+        self.assertEqual((early.intents, early.wake_at), ((), at(30)))
+        verdict = account.ask(timer(30))
+        self.assertEqual(
+            flatten_of(verdict),
+            Flatten(
+                reason="No stop for 2 of 2 MNQU5 in time (limit 30 s)",
+                keep={MNQ: 0},
+                asks_broker_first=True,
+            ),
+        )
+        self.assertIsNone(verdict.wake_at)
+
+    def test_the_grace_is_configured(self) -> None:
+        account = Account(settings_of(Settings, grace_period_seconds=5))
+        self.assertEqual(account.tell(position(MNQ, 1), 0).wake_at, at(5))
+        self.assertEqual(closing(account.ask(timer(5))), [MNQ])
+
+    def test_it_counts_from_the_opening_and_not_from_when_that_is_told(self) -> None:
+        account = Account()
+        self.assertEqual(account.tell(position(MNQ, 1), 12).wake_at, at(30))
+
+    def test_what_is_overdue_at_the_start_is_closed(self) -> None:
+        account = Account()
+        account.state = state_after(position(MNQ, 1))
+        self.assertEqual(closing(account.ask(review(31))), [MNQ])
+
+    def test_a_stop_in_time_is_still_one_after_a_restart_without_memory(self) -> None:
+        account = Account()
+        account.state = state_after(position(MNQ, 1), order(7))
+        self.assertEqual(account.ask(review(1000)).intents, ())
+
+    def test_contracts_have_deadlines_of_their_own(self) -> None:
+        account = Account()
+        account.tell(position(MNQ, 1), 0)
+        verdict = account.tell(position(ES, 1, opened=10, seconds=10), 10)
+        self.assertEqual(verdict.wake_at, at(30))
+        verdict = account.ask(timer(30))
+        self.assertEqual((closing(verdict), verdict.wake_at), ([MNQ], at(40)))
+        self.assertEqual(closing(account.ask(timer(40))), [MNQ, ES])
+
+
+class CoverTests(SynchronousTestCase):
+    """What counts as a stop."""
+
+    def is_met(self, *orders: Event, side: int = LONG, **detail: object) -> bool:
+        state = state_after(position(MNQ, 2, LONG if side == LONG else SHORT), *orders)
+        if detail:
+            state = with_detail(state, 7, **detail)
+        return not check(state, SETTINGS, review(30)).intents
+
+    def test_which_orders_count(self) -> None:
+        for kind, side, size, expected in (
+            (OrderType.STOP, SELL, 2, True),
+            (OrderType.STOP_LIMIT, SELL, 2, True),
+            (OrderType.STOP, SELL, 3, True),
+            (OrderType.STOP, SELL, 1, False),
+            (OrderType.STOP, BUY, 2, False),
+            (OrderType.LIMIT, SELL, 2, False),
+            (OrderType.MARKET, SELL, 2, False),
+        ):
+            event = order(7, MNQ, side, size, kind=kind)
+            self.assertEqual(self.is_met(event), expected, (kind, side, size))
+
+    def test_a_short_needs_a_stop_that_buys(self) -> None:
+        self.assertTrue(self.is_met(order(7, MNQ, BUY, 2), side=SHORT))
+        self.assertFalse(self.is_met(order(7, MNQ, SELL, 2), side=SHORT))
+
+    def test_any_price_counts(self) -> None:
+        for price in ("1", "21000", "22000"):
+            self.assertTrue(self.is_met(order(7, MNQ, SELL, 2, price=price)))
+
+    def test_several_stops_add_up(self) -> None:
+        self.assertTrue(self.is_met(order(7), order(8)))
+        self.assertFalse(self.is_met(order(7), order(8, ES)))
+
+    def test_only_what_is_open_and_not_filled_counts(self) -> None:
+        for size, detail, expected in (
+            (2, {"is_open": False}, False),
+            (2, {"filled": 1}, False),
+            (3, {"filled": 1}, True),
+            (2, {"custom_tag": "x"}, True),
+        ):
+            met = self.is_met(order(7, MNQ, SELL, size), **detail)
+            self.assertEqual(met, expected, detail)
+
+    def test_a_suspended_stop_counts_from_when_it_is_open(self) -> None:
+        account = Account()
+        account.tell(position(MNQ, 1), 0)
+        self.assertEqual(account.tell(order(7), 5, is_open=False).wake_at, at(30))
+        self.assertEqual(account.tell(order(7, seconds=6), 6, is_open=True).wake_at, None)
+
+    def test_what_is_missing_is_said(self) -> None:
+        state = state_after(position(MNQ, 2), order(7))
+        self.assertIn("1 of 2 MNQU5", flatten_of(check(state, SETTINGS, review(30))).reason)
+
+
+class ChangeTests(SynchronousTestCase):
+    """What happens to a position and its stop later."""
+
+    def covered(self) -> Account:
+        account = Account()
+        account.tell(position(MNQ, 1), 0)
+        account.tell(order(7), 10)
+        return account
+
+    def test_growing_keeps_the_deadline(self) -> None:
+        account = self.covered()
+        self.assertEqual(account.tell(position(MNQ, 2, seconds=20), 20).wake_at, at(30))
+        self.assertEqual(closing(account.ask(timer(30))), [MNQ])
+
+    def test_growing_after_the_deadline_gives_a_new_window(self) -> None:
+        account = self.covered()
+        self.assertEqual(account.tell(position(MNQ, 2, seconds=300), 300).wake_at, at(330))
+        # Which growing further does not lengthen.
+        self.assertEqual(account.tell(position(MNQ, 3, seconds=320), 320).wake_at, at(330))
+        self.assertEqual(account.ask(timer(329)).intents, ())
+        self.assertEqual(closing(account.ask(timer(330))), [MNQ])
+
+    def test_at_the_deadline_a_new_window_begins(self) -> None:
+        account = self.covered()
+        self.assertEqual(account.tell(position(MNQ, 2, seconds=30), 30).wake_at, at(60))
+
+    def test_a_stop_that_is_canceled_within_the_window_does_not_lengthen_it(self) -> None:
+        account = self.covered()
+        self.assertEqual(account.tell(canceled(order(7), 29), 29).wake_at, at(30))
+        self.assertEqual(closing(account.ask(timer(30))), [MNQ])
+
+    def test_a_stop_that_is_canceled_later_gives_a_new_window(self) -> None:
+        account = self.covered()
+        self.assertEqual(account.tell(canceled(order(7), 600), 600).wake_at, at(630))
+        self.assertEqual(account.tell(order(8, seconds=629), 629).wake_at, None)
+        self.assertEqual(account.tell(canceled(order(8), 700), 700).wake_at, at(730))
+        self.assertEqual(closing(account.ask(timer(730))), [MNQ])
+
+    def test_a_stop_that_went_while_nobody_looked_gives_a_new_window(self) -> None:
+        account = self.covered()
+        account.state = state_after(canceled(order(7), 100), state=account.state)
+        verdict = account.ask(review(500))
+        self.assertEqual((verdict.intents, verdict.wake_at), ((), at(530)))
+
+    def test_turning_round_begins_anew(self) -> None:
+        account = self.covered()
+        flipped = position(MNQ, 1, SHORT, seconds=100)
+        self.assertEqual(account.tell(flipped, 101).wake_at, at(130))
+        self.assertEqual(closing(account.ask(timer(130))), [MNQ])
+
+    def test_flat_ends_it(self) -> None:
+        account = Account()
+        account.tell(position(MNQ, 1), 0)
+        verdict = account.tell(position(MNQ, 0, seconds=20), 20)
+        self.assertEqual((verdict.wake_at, verdict.memory), (None, "{}"))
+        self.assertEqual(account.ask(timer(30)).intents, ())
+
+    def test_opening_again_begins_anew(self) -> None:
+        account = self.covered()
+        account.tell(position(MNQ, 0, seconds=50), 50)
+        account.tell(canceled(order(7), 51), 51)
+        again = position(MNQ, 1, seconds=60, opened=60)
+        self.assertEqual(account.tell(again, 60).wake_at, at(90))
+
+    def test_opening_again_unseen_begins_anew(self) -> None:
+        account = self.covered()
+        account.state = state_after(canceled(order(7), 51), state=account.state)
+        again = position(MNQ, 1, seconds=60, opened=60)
+        self.assertEqual(account.tell(again, 61).wake_at, at(90))
+
+    def test_a_longer_grace_counts_from_where_the_window_began(self) -> None:
+        account = Account()
+        account.tell(position(MNQ, 1), 0)
+        account.settings = Settings(grace_period_seconds=60)
+        verdict = account.ask(review(30))
+        self.assertEqual((verdict.intents, verdict.wake_at), ((), at(60)))
+
+    @given(
+        st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=8),
+    )
+    def test_no_position_is_longer_without_a_stop_than_the_grace(
+        self, steps: list[tuple[int, bool]]
+    ) -> None:
+        account = Account()
+        verdict = account.tell(position(MNQ, 1), 0)
+        now, bare_since, number = 0, 0, 10
+        is_bare = True
+        for gap, wants_stop in steps:
+            now += gap
+            if verdict.wake_at is not None and verdict.wake_at <= at(now):
+                self.assertLessEqual(verdict.wake_at, at(bare_since + 30))
+                due = (verdict.wake_at - at(0)).total_seconds()
+                self.assertEqual(closing(account.ask(timer(due))), [MNQ])
+                return
+            if wants_stop and is_bare:
+                number += 1
+                verdict = account.tell(order(number, seconds=now), now)
+                self.assertIsNone(verdict.wake_at)
+                is_bare = False
+            elif not wants_stop and not is_bare:
+                verdict = account.tell(canceled(order(number), now), now)
+                is_bare, bare_since = True, now
+            if not is_bare:
+                self.assertEqual(verdict.intents, ())
+
+
+class SettingsTests(SynchronousTestCase):
+    """What the table may say."""
+
+    def test_defaults(self) -> None:
+        settings = settings_of(Settings)
+        self.assertEqual(
+            (settings.enabled, settings.grace_period_seconds, settings.action),
+            (True, 30, "CLOSE_POSITION"),
+        )
+
+    def test_what_is_wrong_is_refused(self) -> None:
+        for table in (
+            {"grace_period_seconds": 0},
+            {"grace_period_seconds": True},
+            {"grace_period_seconds": "30"},
+            {"action": "CLOSE_ALL_POSITIONS"},
+            {"grace": 1},
+        ):
+            error = self.assertRaises(msgspec.ValidationError, msgspec.convert, table, Settings)
+            self.assertIn(next(iter(table)), str(error))
+
+
+class GaugeTests(SynchronousTestCase):
+    """How long positions have been without a stop."""
+
+    def test_each_position_has_one(self) -> None:
+        state = state_after(position(MNQ, 1), position(ES, 1), order(7, ES))
+        bare, covered = gauges(state, SETTINGS, at(12.5))
+        self.assertEqual((bare.name, bare.limit, bare.current), ("MNQU5 without a stop", 30, 12))
+        self.assertEqual((covered.current, covered.words), (0, "has a stop"))
+
+    def test_a_clock_that_is_behind_counts_as_none(self) -> None:
+        (gauge,) = gauges(state_after(position(MNQ, 1, opened=5)), SETTINGS, at(0))
+        self.assertEqual(gauge.current, 0)

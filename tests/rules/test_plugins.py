@@ -1,0 +1,249 @@
+"""Finding rules: riskd's own, those of a user's own, and those that cannot be used."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.plugin import IPlugin, pluginPackagePaths
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+import twisted.plugins
+from riskd.config.settings import read
+from riskd.model.account import AccountState, apply
+from riskd.model.events import Event, GatewayUserTrade
+from riskd.rules.evaluation import Judgement, judge
+from riskd.rules.interface import Flatten, IRule, Kind, Lock, Occasion
+from riskd.rules.plugins import RuleDiscoveryError, find_rules
+from riskd.rules.registry import RULES
+from riskd.testing import make_event
+
+DOCS = Path(__file__).parents[2] / "docs"
+NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
+
+HEAD = """
+from twisted.plugin import IPlugin
+from zope.interface import alsoProvides
+from riskd.rules.interface import NOTHING, Kind, Rule
+from riskd.rules.settings import RuleSettings
+
+class Settings(RuleSettings, frozen=True, kw_only=True):
+    limit: int = 1
+
+def check(state, settings, occasion):
+    return NOTHING
+
+def rule(rule_id="RULE-900", key="mine", settings=Settings, listens=frozenset({Kind.TRADE})):
+    made = Rule(rule_id, key, settings, listens, check)
+    alsoProvides(made, IPlugin)
+    return made
+"""
+
+
+class PluginFolder:
+    """A directory on Python's path with a folder ``twisted/plugins`` in it, as users make one."""
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        directory = tempfile.mkdtemp()
+        case.addCleanup(shutil.rmtree, directory)
+        self._folder = Path(directory, "twisted", "plugins")
+        self._folder.mkdir(parents=True)
+        self._case = case
+        case.patch(sys, "path", [*sys.path, directory])
+        # What twisted.plugins does when it is imported.
+        paths = [*twisted.plugins.__path__, *pluginPackagePaths("twisted.plugins")]
+        case.patch(twisted.plugins, "__path__", list(dict.fromkeys(paths)))
+
+    def add(self, name: str, code: str) -> Path:
+        path = self._folder / f"{name}.py"
+        path.write_text(code, encoding="utf-8")
+        importlib.invalidate_caches()
+        self._case.addCleanup(sys.modules.pop, f"twisted.plugins.{name}", None)
+        self._case.addCleanup(vars(twisted.plugins).pop, name, None)
+        return path
+
+
+class OwnRulesTests(SynchronousTestCase):
+    """The twelve."""
+
+    def test_all_are_found_in_the_order_of_the_table(self) -> None:
+        self.assertEqual(list(find_rules().values()), list(RULES))
+        self.assertEqual(list(find_rules()), [rule.key for rule in RULES])
+
+    def test_they_come_as_plugins(self) -> None:
+        for rule in find_rules().values():
+            verifyObject(IRule, rule)
+            verifyObject(IPlugin, rule)
+
+    def test_all_are_documented(self) -> None:
+        text = (DOCS / "rules.md").read_text(encoding="utf-8")
+        for rule in RULES:
+            self.assertIn(f"| {rule.rule_id} | `{rule.key}` |", text)
+
+
+class ForeignRulesTests(SynchronousTestCase):
+    """Rules of a user's own."""
+
+    def setUp(self) -> None:
+        self.folder = PluginFolder(self)
+
+    def problems(self, *words: str) -> tuple[str, ...]:
+        """Check that no rule is found and that the reason has ``words`` in it; return all problems."""
+        problems = self.assertRaises(RuleDiscoveryError, find_rules).problems
+        for problem in problems:
+            self.assertEqual(len(problem.splitlines()), 1)
+        for word in words:
+            self.assertIn(word, "\n".join(problems))
+        return problems
+
+    def test_they_come_after_the_twelve_in_the_order_of_their_ids(self) -> None:
+        self.folder.add("zulu", HEAD + "first = rule('A-1', 'first')")
+        self.folder.add("alpha", HEAD + "last = rule('B-1', 'last')")
+        self.assertEqual(list(find_rules())[12:], ["first", "last"])
+
+    def test_one_under_two_names_is_one(self) -> None:
+        self.folder.add("twice", HEAD + "one = other = rule()")
+        self.assertEqual(list(find_rules())[12:], ["mine"])
+
+    def test_a_module_that_cannot_be_loaded(self) -> None:
+        for number, (code, word) in enumerate(
+            (
+                ("import riskd.no_such_module", "riskd.no_such_module"),
+                ("import riskd\ndef broken(:", "SyntaxError"),
+                ("import riskd\nraise SystemExit('enough')", "enough"),
+            )
+        ):
+            path = self.folder.add(f"broken{number}", code)
+            self.problems(str(path), "cannot be loaded", word)
+            path.unlink()
+
+    def test_all_modules_that_cannot_be_loaded(self) -> None:
+        self.folder.add("broken_one", "import riskd\n1 / 0")
+        self.folder.add("broken_two", "import riskd\n1 / 0")
+        self.assertEqual(len(self.problems()), 2)
+
+    def test_a_module_of_another_program_that_cannot_be_loaded(self) -> None:
+        path = self.folder.add("others", "import a_module_that_is_not_there")
+        with capturedLogs() as logged:
+            self.assertEqual(list(find_rules().values()), list(RULES))
+        told = [formatEvent(event) for event in logged if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(told), 1, told)
+        self.assertIn(str(path), told[0])
+        self.assertIn("a_module_that_is_not_there", told[0])
+        # The plugin system says so, too, each time that it looks.
+        self.flushLoggedErrors(ImportError)
+
+    def test_something_that_is_no_rule_but_says_so(self) -> None:
+        self.folder.add(
+            "unfinished",
+            "from twisted.plugin import IPlugin\n"
+            "from zope.interface import implementer\n"
+            "from riskd.rules.interface import IRule\n"
+            "@implementer(IPlugin, IRule)\n"
+            "class Unfinished:\n"
+            "    rule_id = 'RULE-900'\n"
+            "    key = 'unfinished'\n"
+            "rule = Unfinished()\n",
+        )
+        self.problems("rule unfinished (RULE-900)", "settings_type", "check")
+
+    def test_names_that_are_taken(self) -> None:
+        self.folder.add("same_id", HEAD + "one = rule(rule_id='RULE-003')")
+        self.folder.add("same_key", HEAD + "one = rule(key='max_contracts')")
+        problems = self.problems("daily_realized_loss", "'RULE-003'", "'max_contracts'", "already")
+        self.assertEqual(len(problems), 2)
+
+    def test_attributes_that_cannot_be_used(self) -> None:
+        for number, (change, word) in enumerate(
+            (
+                ("rule_id='OPERATOR'", "'OPERATOR'"),
+                ("rule_id=7", "got 7"),
+                ("key='Not A Key'", "'Not A Key'"),
+                ("settings=dict", "RuleSettings"),
+                ("listens=['TRADE']", "['TRADE']"),
+                ("listens=frozenset({'NEVER'})", "NEVER"),
+            )
+        ):
+            path = self.folder.add(f"odd{number}", f"{HEAD}one = rule({change})")
+            self.assertEqual(len(self.problems(word)), 1)
+            path.unlink()
+
+    def test_settings_that_no_file_can_hold(self) -> None:
+        self.folder.add(
+            "odd_settings",
+            HEAD + "class Odd(RuleSettings, frozen=True):\n"
+            "    limit: type = int\n"
+            "one = rule(settings=Odd)\n",
+        )
+        self.problems("rule mine (RULE-900)", "Odd", "cannot be configured")
+
+
+class ExampleTests(SynchronousTestCase):
+    """The rule of the documentation, installed, configured and asked."""
+
+    def setUp(self) -> None:
+        code = (DOCS / "example_rule.py").read_text(encoding="utf-8")
+        PluginFolder(self).add("example_rule", code)
+        _, _, rest = (DOCS / "rules.md").read_text(encoding="utf-8").partition("```toml\n")
+        rules = find_rules()
+        (account,) = read(rest.partition("```")[0], "rules.md", rules).accounts
+        self.in_force = account.rules
+        self.state = AccountState(account_id=123)
+
+    def judged(self, minute: int, result: float) -> Judgement:
+        """Let a trade come, ``minute`` minutes after noon, and ask the rules."""
+        now = NOON + timedelta(minutes=minute)
+        event = make_event(
+            "GatewayUserTrade",
+            {"id": minute, "profitAndLoss": result, "executionTime": now.isoformat()},
+        )
+        assert isinstance(event.data, GatewayUserTrade)
+        self.state = apply(self.state, Event(123, event.data))
+        reset = NOON + timedelta(hours=5)
+        occasion = Occasion(kind=Kind.TRADE, now=now, next_reset=reset, subject=event.data)
+        return judge(self.state, self.in_force, occasion)
+
+    def test_it_is_configured(self) -> None:
+        (in_force,) = self.in_force
+        rule, settings = in_force.rule, in_force.settings
+        self.assertEqual((rule.rule_id, rule.key), ("RULE-101", "losing_streak"))
+        self.assertEqual((settings.losses, settings.cooldown_seconds), (3, 600))
+
+    def test_the_third_loss_in_a_row_begins_a_cooldown(self) -> None:
+        results = (-1, -2, 5, -3, -4, -5, -6)
+        judged = [self.judged(minute, result) for minute, result in enumerate(results)]
+        for judgement in judged:
+            self.assertEqual(judgement.faults, ())
+        self.assertEqual([len(judgement.decisions) for judgement in judged], [0, 0, 0, 0, 0, 1, 0])
+        ((rule_id, intent),) = judged[5].decisions
+        until = NOON + timedelta(minutes=15)
+        lock = Lock(until=until, cooldown_seconds=600)
+        self.assertEqual(rule_id, "RULE-101")
+        self.assertEqual(intent, Flatten(reason="3 losing trades in a row", lock=lock))
+
+    def test_a_loss_that_is_told_too_late_changes_nothing(self) -> None:
+        for minute in range(3):
+            self.judged(minute, -1)
+        trade = self.state.trades[2]
+        late = NOON + timedelta(hours=1)
+        occasion = Occasion(kind=Kind.TRADE, now=late, next_reset=late, subject=trade)
+        self.assertEqual(judge(self.state, self.in_force, occasion).decisions, ())
+
+    def test_the_gauge_counts_losses(self) -> None:
+        for minute in range(2):
+            self.judged(minute, -1)
+        (in_force,) = self.in_force
+        rule, settings = in_force.rule, in_force.settings
+        gauges: tuple[Any, ...] = rule.gauges(self.state, settings, NOON)
+        self.assertEqual(
+            [msgspec.structs.astuple(gauge)[:4] for gauge in gauges],
+            [("losses in a row", 3, 2, "trades")],
+        )

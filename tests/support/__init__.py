@@ -1,0 +1,1 @@
+"""What tests share: clocks, transports, brokers, daemons and strategies."""

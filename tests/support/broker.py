@@ -1,0 +1,371 @@
+"""What the tests of the broker's client are built of."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+import jwt
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock, Cooperator
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.interface import Payload
+from riskd.gateway.projectx.credentials import Credentials, Secret
+from riskd.gateway.projectx.hub import HubConnection, HubError
+from riskd.gateway.signalr import (
+    Completion,
+    Invocation,
+    Message,
+    Ping,
+    RecordReader,
+    decode,
+    encode,
+    encode_handshake_response,
+)
+from tests.support.memory_transport import MemoryTransport
+
+THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)
+"""A moment at which futures are traded."""
+
+API_KEY = "the-API-key"
+CREDENTIALS = Credentials("trader", Secret(API_KEY))
+
+
+TOKEN = Secret("the-token")
+
+
+class Upper(Random):
+    """Luck that always picks the upper end."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class TimeOfDay:
+    """The time of day, which goes as the clock does."""
+
+    def __init__(self, clock: Clock, begins: datetime = THURSDAY) -> None:
+        self._clock = clock
+        self._begins = begins
+
+    def __call__(self) -> datetime:
+        return self._begins + timedelta(seconds=self._clock.seconds())
+
+
+def make_token(name: str, ends: datetime | None = THURSDAY + timedelta(hours=24)) -> str:
+    """Return a token that says when it ends, if it does."""
+    claims: dict[str, Any] = {"name": name}
+    if ends is not None:
+        claims["exp"] = int(ends.timestamp())
+    return jwt.encode(claims, "a key that is long enough for nobody", algorithm="HS256")
+
+
+class Asked(NamedTuple):
+    """A request that waits for its answer."""
+
+    request: str
+    body: Payload | None
+    token: Secret | None
+    seconds: float
+    answer: Deferred[Payload]
+
+
+class MemoryPost:
+    """Sends requests nowhere, and answers them when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.count = 0
+        self.given_up = 0
+
+    async def __call__(
+        self, request: str, body: Payload | None, token: Secret | None, seconds: float
+    ) -> Payload:
+        answer: Deferred[Payload] = Deferred(self._give_up)
+        self.count += 1
+        self.asked.append(Asked(request, body, token, seconds, answer))
+        return await answer
+
+    def _give_up(self, answer: Deferred[Payload]) -> None:
+        self.given_up += 1
+        self.asked = [asked for asked in self.asked if asked.answer is not answer]
+
+    @property
+    def waiting(self) -> list[str]:
+        """What waits for an answer."""
+        return [asked.request for asked in self.asked]
+
+    def answer(self, **fields: Any) -> Asked:
+        asked = self.asked.pop(0)
+        asked.answer.callback({"success": True, "errorCode": 0, **fields})
+        return asked
+
+    def fail(self, error: Exception) -> Asked:
+        asked = self.asked.pop(0)
+        asked.answer.errback(error)
+        return asked
+
+
+def use_zone(test: SynchronousTestCase, zone: str) -> None:
+    """Let the local time be that of ``zone`` until the test ends."""
+    test.addCleanup(time.tzset)
+    before = os.environ.get("TZ")
+    if before is None:
+        test.addCleanup(os.environ.pop, "TZ", None)
+    else:
+        test.addCleanup(os.environ.__setitem__, "TZ", before)
+    os.environ["TZ"] = zone
+    time.tzset()
+
+
+def observed(test: SynchronousTestCase) -> list[LogEvent]:
+    """Return the events that are logged from now on, at any level, until the test ends."""
+    events: list[LogEvent] = []
+    observe: Callable[[LogEvent], None] = events.append
+    globalLogPublisher.addObserver(observe)
+    test.addCleanup(globalLogPublisher.removeObserver, observe)
+    return events
+
+
+def logged(events: list[LogEvent]) -> str:
+    """Return all that a reader of the log could see of ``events``: their words, and their fields."""
+    return "\n".join(f"{formatEvent(event)} {event!r}" for event in events)
+
+
+class MemorySession:
+    """Has a token, until it is discarded, and another when the test says so."""
+
+    def __init__(self) -> None:
+        self.current: Secret | None = TOKEN
+        self.waiting: list[Deferred[Secret]] = []
+        self.discarded: list[Secret] = []
+        self.logins = 0
+
+    def token(self) -> Deferred[Secret]:
+        waiter: Deferred[Secret] = Deferred()
+        if self.current is None:
+            self.waiting.append(waiter)
+        else:
+            waiter.callback(self.current)
+        return waiter
+
+    def is_current(self, token: Secret) -> bool:
+        return token == self.current
+
+    def discard(self, token: Secret) -> None:
+        self.discarded.append(token)
+        if token == self.current:
+            self.current = None
+
+    def log_in(self) -> None:
+        self.logins += 1
+        self.current = Secret(f"token {self.logins}")
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(self.current)
+
+
+class HttpConnection:
+    """The broker's end of an HTTP connection."""
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self.protocol = protocol
+        self.transport = MemoryTransport()
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+
+    @property
+    def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
+        """The first line, headers and body of each request that came."""
+        found, data = [], self.transport.value()
+        while data:
+            head, _, data = data.partition(b"\r\n\r\n")
+            first, *lines = head.decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            length = int(headers["Content-Length"])
+            found.append((first, headers, data[:length]))
+            data = data[length:]
+        return found
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def answer(self, body: bytes, status: str = "200 OK", *headers: str) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        self.send("\r\n".join(lines).encode() + body)
+
+    def succeed(self, **fields: Any) -> None:
+        self.answer(json.dumps({"success": True, "errorCode": 0, **fields}).encode())
+
+
+class MemoryBroker:
+    """Where HTTP connections go that go nowhere.
+
+    :ivar reactor: what the client runs on.
+    :ivar connections: those that were taken, in their order.
+    """
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self.reactor = MemoryReactorClock()
+        self.connections: list[HttpConnection] = []
+        self._seen = 0
+        # The bodies of requests are produced on a reactor of Twisted's choosing.
+        bodies = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
+        test.patch(task, "_theCooperator", bodies)
+
+    @property
+    def tries(self) -> int:
+        """How many connections were asked for."""
+        return len(self.reactor.tcpClients)
+
+    def accept(self) -> HttpConnection:
+        """Take every connection that was asked for, and return the latest."""
+        self.accept_all()
+        return self.connections[-1]
+
+    def refuse(self, error: Exception | None = None) -> None:
+        """Refuse the latest connection."""
+        _, _, factory, _, _ = self.reactor.tcpClients[-1]
+        factory.clientConnectionFailed(None, Failure(error or Refused()))
+        # The name may have another address; then there is none.
+        self.reactor.advance(0.5)
+
+    def accept_all(self) -> None:
+        """Take every connection that was asked for, and is still wanted."""
+        asked = zip(self.reactor.tcpClients, self.reactor.connectors, strict=True)
+        for (_, _, factory, _, _), connector in list(asked)[self._seen :]:
+            self._seen += 1
+            if not connector.stoppedConnecting:
+                self.connections.append(HttpConnection(factory.buildProtocol(None)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Let what was asked be sent."""
+        for _ in range(4):
+            self.reactor.advance(0)
+
+
+class HubEnd:
+    """The broker's end of a hub's conversation.
+
+    :ivar said: what the client has said, the handshake apart.
+    """
+
+    def __init__(self, clock: Clock, heard: Callable[[Invocation], None]) -> None:
+        self._reader = RecordReader()
+        self._handshake: bytes | None = None
+        self._answered = 0
+        self._has_shaken = False
+        self.said: list[Message | None] = []
+        self.is_dropped = False
+        self.conversation = HubConnection(clock, self._take, self._drop, heard)
+        self.conversation.begin()
+
+    def _take(self, data: bytes) -> None:
+        for record in self._reader.feed(data):
+            if self._handshake is None:
+                self._handshake = record
+            else:
+                self.said.append(decode(record))
+
+    def _drop(self) -> None:
+        self.is_dropped = True
+        self.conversation.end("the connection was lost")
+
+    @property
+    def handshake(self) -> bytes | None:
+        """The first record of the client."""
+        return self._handshake
+
+    @property
+    def asked(self) -> list[Invocation]:
+        """What the client has invoked, and has not been answered."""
+        invoked = [message for message in self.said if isinstance(message, Invocation)]
+        return invoked[self._answered :]
+
+    def send(self, *records: bytes) -> None:
+        self.conversation.received(b"".join(records))
+
+    def shake_hands(self) -> None:
+        if not self._has_shaken:
+            self._has_shaken = True
+            self.send(encode_handshake_response())
+
+    def complete(self, error: str | None = None) -> Invocation:
+        """Answer what was asked first."""
+        invocation = self.asked[0]
+        self._answered += 1
+        assert invocation.invocation_id is not None
+        self.send(encode(Completion(invocation.invocation_id, error=error)))
+        return invocation
+
+    def complete_all(self) -> None:
+        while self.asked:
+            self.complete()
+
+    def tell(self, target: str, *arguments: Any) -> None:
+        self.send(encode(Invocation(target, arguments)))
+
+    def ping(self) -> None:
+        """Give a sign of life, if there is somebody to give it to."""
+        if self._has_shaken and not self.is_dropped:
+            self.send(encode(Ping()))
+
+    def open(self) -> None:
+        """Shake hands, and accept all that is subscribed."""
+        self.shake_hands()
+        self.complete_all()
+
+
+class Try(NamedTuple):
+    """A connection to a hub that is being made."""
+
+    moment: float
+    token: Secret
+    heard: Callable[[Invocation], None]
+    made: Deferred[HubConnection]
+
+
+class MemoryHub:
+    """Makes connections to a hub when the test says so."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.tries: list[Try] = []
+        self.ends: list[HubEnd] = []
+        self.given_up = 0
+
+    async def __call__(self, token: Secret, heard: Callable[[Invocation], None]) -> HubConnection:
+        made: Deferred[HubConnection] = Deferred(self._give_up)
+        self.tries.append(Try(self._clock.seconds(), token, heard, made))
+        return await made
+
+    def _give_up(self, _made: Deferred[HubConnection]) -> None:
+        self.given_up += 1
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether a connection is being made."""
+        return bool(self.tries) and not self.tries[-1].made.called
+
+    def accept(self) -> HubEnd:
+        latest = self.tries[-1]
+        self.ends.append(HubEnd(self._clock, latest.heard))
+        latest.made.callback(self.ends[-1].conversation)
+        return self.ends[-1]
+
+    def refuse(self, error: HubError | None = None) -> None:
+        self.tries[-1].made.errback(error or HubError("no connection"))

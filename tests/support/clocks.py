@@ -1,0 +1,21 @@
+"""The reactor's clock, for tests that begin a program."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.host import steady_clock
+
+
+def keep_clock(case: SynchronousTestCase) -> None:
+    """Let the reactor of the tests have its own clock again when ``case`` is over."""
+    from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
+
+    case.patch(reactor, "seconds", reactor.seconds)  # type: ignore[attr-defined]
+
+
+def has_steady_clock() -> bool:
+    """Tell whether the reactor of the tests has been given a clock that nobody sets."""
+    from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
+
+    return reactor.seconds is steady_clock._seconds  # type: ignore[attr-defined]

@@ -1,0 +1,110 @@
+"""A daemon in a hurry, to be killed: the practice market at many times its speed, and rules that bark.
+
+Run as ``python -m tests.support.hurried_daemon PORT STATE``.  It writes its port when it is in step.  A line on
+standard input is told to all consoles, and makes it write the states its accounts have at that moment.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import LoopingCall
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.protocols.basic import LineOnlyReceiver
+
+from riskd.app.tap import assemble, utc_now
+from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
+from riskd.engine.service import Pipeline
+from riskd.host.loopback import listen
+from riskd.journal.state_directory import StateDirectory
+from riskd.model.account import AccountState, RiskState
+from riskd.model.events import Status
+from riskd.practice.gateway import PracticeGateway
+from riskd.testing import make_event
+
+SPEED = 50
+ANNOUNCE_SECONDS = 0.02
+
+
+def plain(state: AccountState) -> Any:
+    """Return a state in a form that can be compared across processes."""
+    # Quotes of before a console came may be behind in its file; what is private is not in it at all.
+    known = msgspec.structs.replace(state, final_orders={}, quotes={}, risk=RiskState())
+    return msgspec.to_builtins(known, str_keys=True)
+
+
+class HastyClock:
+    """The reactor's clock, many times as fast."""
+
+    def seconds(self) -> float:
+        return reactor.seconds() * SPEED
+
+    def callLater(self, delay: float, act: Callable[..., Any], *arguments: Any) -> IDelayedCall:
+        return reactor.callLater(delay / SPEED, act, *arguments)
+
+
+class Control(LineOnlyReceiver):
+    """Announces this and that, and says what the states are when it is asked."""
+
+    delimiter = b"\n"
+
+    def __init__(self, port: int, pipeline: Pipeline) -> None:
+        self._port = port
+        self._pipeline = pipeline
+        self._barking = LoopingCall(self._bark)
+        self._random = random.Random()
+
+    def connectionMade(self) -> None:
+        self.sendLine(b"%d" % self._port)
+        self._barking.start(ANNOUNCE_SECONDS)
+
+    def _bark(self) -> None:
+        account = self._random.choice((123, 456))
+        rule = f"RULE-{self._random.getrandbits(40):x}"
+        self._pipeline.announce(
+            make_event("enforcement_action", {"accountId": account, "rule_id": rule})
+        )
+        self._pipeline.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
+
+    def lineReceived(self, line: bytes) -> None:
+        # Told and applied in one go: what a console has seen when it sees this is what is written here.
+        self._pipeline._say(Status.RUNNING, line.decode())
+        states = {
+            str(account_id): plain(account.keeper.state)
+            for account_id, account in self._pipeline.accounts.items()
+        }
+        self.sendLine(msgspec.json.encode(states))
+
+    def connectionLost(self, reason: object = None) -> None:
+        if reactor.running:
+            reactor.stop()
+
+
+def main(port: int, state: Path) -> None:
+    """Run until killed."""
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    sockets = listen(port)
+    port = sockets[0].getsockname()[1]
+    accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+    gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
+    daemon, pipeline = assemble(
+        reactor, gateway, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
+    )
+    reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    daemon.startService()
+    # Its locks are for show: nobody is to flatten the traders who make the load.
+    pipeline.in_step.addCallback(lambda _: pipeline.pause())
+    pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, pipeline)))
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

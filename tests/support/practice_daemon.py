@@ -1,0 +1,199 @@
+"""An account under guard, in memory: the practice exchange, the pipeline and its rules on one clock."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from riskd.config.settings import Settings, read
+from riskd.engine.service import Pipeline
+from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.journal.service import JournalService
+from riskd.journal.store import Store
+from riskd.model.account import AccountState
+from riskd.model.events import (
+    EnforcementAction,
+    Event,
+    EventData,
+    LockoutCleared,
+    LockoutSet,
+    MarketQuote,
+)
+from riskd.practice.gateway import PracticeGateway
+from riskd.rules.interface import IRule
+from riskd.rules.registry import RULES
+from tests.support.memory_transport import SlowDisk
+
+MONDAY_NOON = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
+"""12:00 in Chicago."""
+
+ACCOUNT = 123
+MNQ, ES, RTY, M2K = (
+    "CON.F.US.MNQ.Z26",
+    "CON.F.US.EP.Z26",
+    "CON.F.US.RTY.Z26",
+    "CON.F.US.M2K.Z26",
+)
+BUY, SELL = GatewayOrderSide.BID, GatewayOrderSide.ASK
+
+CATALOGUE: Mapping[str, IRule] = {rule.key: rule for rule in RULES}
+
+
+class PracticeDaemon:
+    """A daemon without a network, on a quiet practice exchange that a test trades on.
+
+    :param config: the rules, as TOML tables.
+    :ivar told: every event that consoles were told, in order.
+    :ivar waits: how many seconds each flatten took to act.
+    """
+
+    def __init__(
+        self, config: str = "", *, now: datetime = MONDAY_NOON, directory: Path | None = None
+    ) -> None:
+        self.clock = Clock()
+        self._origin = now
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="riskd-"))
+        self.settings = settings_of(config)
+        self.gateway = PracticeGateway(
+            self.clock,
+            self.now,
+            {account.id: account.watch for account in self.settings.accounts},
+            seed=1,
+            is_open=False,
+        )
+        self.told: list[Event] = []
+        self.waits: list[float] = []
+        self.disk = SlowDisk()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.journal = JournalService(
+            self.clock, Store(self.directory), self.disk, self.now, "practice"
+        )
+        self.pipeline = Pipeline(
+            self.clock,
+            self.gateway,
+            self.settings,
+            self.journal,
+            self.told.append,
+            self.now,
+            CATALOGUE,
+            self.waits.append,
+        )
+        self.journal.startService()
+        self.pipeline.startService()
+
+    def now(self) -> datetime:
+        return self._origin + timedelta(seconds=self.clock.seconds())
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        if self.pipeline.running:
+            self.pipeline.stopService()
+            self.journal.stopService()
+
+    def kill(self) -> None:
+        """End it as a crash does: nothing more is written, nothing more is told."""
+        self.pipeline.pause()
+        for account in self.pipeline.accounts.values():
+            account.warden.stop()
+        self.pipeline._broadcast = lambda _event: None
+        self.gateway.stop()
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        self.journal._store.close()
+
+    def restart(self) -> None:
+        """Start again on the same broker and the same directory."""
+        self.disk = SlowDisk()
+        self._begin()
+
+    def stopped_for(self, **duration: Any) -> None:
+        """Let time pass while no daemon runs."""
+        self._origin += timedelta(**duration)
+
+    def advance(self, seconds: float, step: float = 0.25) -> None:
+        while seconds > 0:
+            self.clock.advance(min(step, seconds))
+            seconds -= step
+
+    # What is.
+
+    @property
+    def state(self) -> AccountState:
+        return self.pipeline.accounts[ACCOUNT].keeper.state
+
+    def news(self, *kinds: type[EventData]) -> list[Any]:
+        """Return what was told of these kinds; of all but quotes if none is named."""
+        return [
+            event.data
+            for event in self.told
+            if (
+                isinstance(event.data, kinds) if kinds else not isinstance(event.data, MarketQuote)
+            )
+        ]
+
+    @property
+    def actions(self) -> list[EnforcementAction]:
+        return self.news(EnforcementAction)
+
+    @property
+    def locks(self) -> list[LockoutSet]:
+        return self.news(LockoutSet)
+
+    @property
+    def cleared(self) -> list[LockoutCleared]:
+        return self.news(LockoutCleared)
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What the exchange says is held: sizes, short ones negative."""
+        return {
+            payload["contractId"]: payload["size"] * (1 if payload["type"] == 1 else -1)
+            for payload in self.gateway.exchange.open_positions(ACCOUNT)
+        }
+
+    @property
+    def working(self) -> list[int]:
+        return [payload["id"] for payload in self.gateway.exchange.open_orders(ACCOUNT)]
+
+    # What the trader does.
+
+    def move(self, contract_id: str, last: str) -> None:
+        self.gateway.move_market(contract_id, Decimal(last))
+
+    def trade(self, side: GatewayOrderSide, size: int, contract_id: str = MNQ, **more: Any) -> int:
+        """Place an order, at the market unless prices say otherwise; return its id."""
+        order_type = GatewayOrderType.MARKET
+        if "limitPrice" in more:
+            order_type = GatewayOrderType.LIMIT
+        elif "stopPrice" in more:
+            order_type = GatewayOrderType.STOP
+        placed: list[int] = []
+        self.gateway.place_order(
+            ACCOUNT,
+            {
+                "contractId": contract_id,
+                "type": int(order_type),
+                "side": int(side),
+                "size": size,
+                **{name: Decimal(price) for name, price in more.items()},
+            },
+        ).addCallback(placed.append)
+        return placed[0]
+
+
+def settings_of(config: str) -> Settings:
+    """Return the settings of one practice account with rules, as TOML."""
+    text = f'{config}\n[[accounts]]\nid = {ACCOUNT}\nwatch = ["MNQ"]\n'
+    return read(text, "riskd.toml", CATALOGUE)

@@ -1,0 +1,163 @@
+"""A daemon that records, in memory, and what its recording is replayed to."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock, deferLater
+
+from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import Settings, read
+from riskd.engine.interface import IOperatedAccount
+from riskd.journal.service import JournalService
+from riskd.journal.store import Store
+from riskd.model.events import encode
+from riskd.practice.gateway import PracticeGateway
+from riskd.recording.format import Recording, Stopped
+from riskd.recording.recording_engine import RecordedPipeline
+from riskd.recording.replay import Played, replay
+from riskd.recording.writer import Recorder
+from tests.support.memory_transport import SlowDisk
+from tests.support.practice_daemon import CATALOGUE, MONDAY_NOON
+
+DISK_SECONDS = 0.002
+
+
+class EventualDisk:
+    """Stands in for the journal's thread: whatever it is asked for takes a moment."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+    def run(self, act: Callable[[], Any]) -> Deferred[Any]:
+        return deferLater(self._clock, DISK_SECONDS).addCallback(lambda _: execute(act))
+
+
+class RecordedDaemon:
+    """A daemon without a network that trades paper and records.
+
+    :param config: all of its configuration.
+    :ivar told: every message that consoles were told, byte for byte.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        *,
+        now: datetime = MONDAY_NOON,
+        seed: int = 1,
+        is_open: bool = True,
+        faults: Faults = NO_FAULTS,
+        seconds: float = 0.0,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.rightNow = seconds
+        self._origin = now - timedelta(seconds=seconds)
+        self.directory = Path(tempfile.mkdtemp(prefix="riskd-"))
+        self.settings = settings_of(config)
+        self.gateway = PracticeGateway(
+            self.clock,
+            self.now,
+            {account.id: account.watch for account in self.settings.accounts},
+            seed=seed,
+            is_open=is_open,
+            faults=faults,
+        )
+        self.recordings: list[Path] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self.told: list[bytes] = []
+        self.waits: list[float] = []
+        self.recordings.append(self.directory / f"day-{len(self.recordings)}.jsonl")
+        self.recorder = Recorder(self.recordings[-1], self.clock, SlowDisk())
+        disk = EventualDisk(self.clock)
+        self.journal = JournalService(
+            self.clock, Store(self.directory), disk, self.now, "practice"
+        )
+        self.pipeline = RecordedPipeline(
+            self.clock,
+            self.gateway,
+            self.settings,
+            self.journal,
+            lambda event: self.told.append(encode(event)),
+            self.now,
+            CATALOGUE,
+            self.waits.append,
+            recorder=self.recorder,
+        )
+        self.journal.startService()
+        self.pipeline.startService()
+
+    def now(self) -> datetime:
+        return self._origin + timedelta(seconds=self.clock.seconds())
+
+    def jump(self, **duration: float) -> None:
+        """Let the time of day jump, and nothing else."""
+        self._origin += timedelta(**duration)
+
+    def advance(self, seconds: float, step: float = 0.25) -> None:
+        while seconds > 0:
+            self.clock.advance(min(step, seconds))
+            seconds -= step
+
+    def end(self) -> Path:
+        """Shut down in order; return the recording."""
+        self.pipeline.stopService()
+        self.journal.stopService()
+        self.advance(1.0)
+        self.recorder.close()
+        return self.recordings[-1]
+
+    def kill(self) -> Path:
+        """End it as a crash does, after all was written; return the recording."""
+        self.recorder._write_behind()
+        self.recorder._is_over = True
+        self.recorder._file.close()
+        self.pipeline._broadcast = lambda _event: None
+        self.pipeline._take(Stopped(), self._abandon)
+        self.gateway.stop()
+        for call in tuple(self.clock.getDelayedCalls()):
+            if call.active():
+                call.cancel()
+        self.journal._store.close()
+        return self.recordings[-1]
+
+    def _abandon(self) -> None:
+        pipeline = self.pipeline._stage.pipeline
+        pipeline.pause()
+        for account in pipeline.accounts.values():
+            account.warden.stop()
+
+    def clean_up(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def account(self, account_id: int) -> IOperatedAccount:
+        return self.pipeline.operated_accounts[account_id]
+
+
+def settings_of(config: str) -> Settings:
+    return read(config, "riskd.toml", CATALOGUE)
+
+
+def played(recording: bytes, name: str = "day.jsonl") -> tuple[Recording, list[Played]]:
+    """Return what a recording is replayed to."""
+    opened = Recording(io.BytesIO(recording), name)
+    return opened, list(replay(opened, CATALOGUE))
+
+
+def told_by(turns: list[Played]) -> list[bytes]:
+    return [message for turn in turns for message in turn.told]

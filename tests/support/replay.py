@@ -1,0 +1,466 @@
+"""Recorded trading days of one account, and the pure core that is asked about all of them.
+
+Orders are canceled, placed and changed as decided, though no stop of riskd's is ever filled.  Positions
+are not closed, as the recorded day goes on: a flatten is under way until the recording is flat, like a
+real one until the broker says so, and what a locked account trades all the same is decided on each time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from riskd.config.settings import AccountSettings, read
+from riskd.model.account import AccountState, OrderDetail, apply, begin_day
+from riskd.model.contracts import known_contract
+from riskd.model.events import (
+    ClearedBy,
+    DailyReset,
+    Event,
+    EventData,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    LockoutCleared,
+    MarketQuote,
+    OrderSide,
+    OrderState,
+    OrderType,
+    PositionType,
+)
+from riskd.model.lockouts import forbidden_orders, is_locked, lifted, locks_in_force, new_lock
+from riskd.model.money import profit
+from riskd.rules.evaluation import judge
+from riskd.rules.interface import (
+    OWN_STOP_TAG,
+    ChangeStop,
+    Flatten,
+    Intent,
+    Kind,
+    LiftLock,
+    Occasion,
+    PlaceStop,
+    RejectOrder,
+    WithdrawStop,
+)
+from riskd.rules.registry import RULES
+
+ACCOUNT: Final = 123
+TRADES_A_DAY: Final = 50
+QUOTES_A_TRADE: Final = 40
+
+CONFIG: Final = f"""
+[rules.max_contracts]
+[rules.max_contracts_per_instrument]
+limits = {{ MNQ = 5, ES = 2 }}
+unknown_symbol_action = "allow_unlimited"
+[rules.daily_realized_loss]
+loss_limit = 2500
+[rules.daily_unrealized_loss]
+loss_limit = 750
+[rules.max_unrealized_profit]
+[rules.trade_frequency_limit]
+max_trades = 9
+[rules.cooldown_after_loss]
+loss_threshold = 600
+[rules.no_stop_loss_grace]
+[rules.session_block_outside]
+[rules.auth_loss_guard]
+[rules.symbol_blocks]
+blocked_symbols = ["RTY"]
+[rules.trade_management]
+enabled = true
+stop_loss_ticks = 60
+trailing_stop = {{ enabled = true }}
+[[accounts]]
+id = {ACCOUNT}
+"""
+
+_ZONE: Final = ZoneInfo("America/Chicago")
+_FIRST_DAY: Final = date(2025, 1, 6)
+_OPENING: Final = time(8, 30)
+_SECONDS_A_TRADE: Final = 472
+"""The last trade of a day is a little late for the session."""
+_CONTRACTS: Final = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.RTY.Z25")
+_KINDS: Final[Mapping[type, Kind]] = {
+    GatewayUserTrade: Kind.TRADE,
+    GatewayUserPosition: Kind.POSITION,
+    GatewayUserOrder: Kind.ORDER,
+    MarketQuote: Kind.QUOTE,
+}
+
+
+def settings() -> AccountSettings:
+    """Return an account with all twelve rules in force."""
+    (account,) = read(CONFIG, "replay", {rule.key: rule for rule in RULES}).accounts
+    return account
+
+
+class Moment(NamedTuple):
+    """Something that was recorded.
+
+    :ivar event: what came; ``None`` if it was the broker's word on whether the account may trade.
+    """
+
+    at: datetime
+    event: Event | None
+    may_trade: bool = True
+
+
+def recording(days: int, seed: int = 1) -> Iterator[list[Moment]]:
+    """Yield one trading day after the other; the same ``seed`` gives the same ones."""
+    scribe = _Scribe(Random(seed))
+    for number in range(days):
+        # Five days a week.
+        weeks, weekday = divmod(number, 5)
+        yield scribe.day(number, _FIRST_DAY + timedelta(weeks=weeks, days=weekday))
+
+
+class _Scribe:
+    """Makes up what happens to one account."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._last_id = 0
+        self._prices = dict(zip(_CONTRACTS, map(Decimal, ("21000", "5800", "2300")), strict=True))
+        self._moments: list[Moment] = []
+
+    def day(self, number: int, day: date) -> list[Moment]:
+        self._moments = []
+        begins = datetime.combine(day, _OPENING, tzinfo=_ZONE).astimezone(UTC)
+        suspended = self._random.randrange(TRADES_A_DAY - 3) if number % 10 == 5 else None
+        for trade in range(TRADES_A_DAY):
+            at = begins + timedelta(seconds=_SECONDS_A_TRADE * trade)
+            if suspended is not None and trade in (suspended, suspended + 3):
+                self._moments.append(Moment(at, None, may_trade=trade != suspended))
+            self._trade(at)
+        return self._moments
+
+    def _trade(self, begins: datetime) -> None:
+        """Quote a contract for some minutes, half of them with a position in it."""
+        contract_id = self._random.choices(_CONTRACTS, (60, 39, 1))[0]
+        step = timedelta(seconds=_SECONDS_A_TRADE / QUOTES_A_TRADE)
+        entry = self._random.randrange(5, QUOTES_A_TRADE // 2)
+        exit_ = entry + QUOTES_A_TRADE // 2
+        trip: _Trip | None = None
+        for number in range(QUOTES_A_TRADE):
+            at = begins + step * number + timedelta(seconds=self._random.randrange(4))
+            self._quote(contract_id, at)
+            if number == entry:
+                trip = self._enter(contract_id, at)
+            elif number == exit_ and trip is not None:
+                self._leave(trip, at)
+
+    def _quote(self, contract_id: str, at: datetime) -> None:
+        contract = known_contract(contract_id)
+        assert contract is not None
+        tick = contract.tick_size
+        last = self._prices[contract_id] + self._random.randint(-6, 6) * tick
+        self._prices[contract_id] = last
+        self._tell(
+            at,
+            MarketQuote(
+                contract_id=contract_id, bid=last - tick, ask=last + tick, last=last, timestamp=at
+            ),
+        )
+
+    def _enter(self, contract_id: str, at: datetime) -> _Trip:
+        size = self._random.choices((1, 2, 3, 6), (20, 15, 4, 1))[0]
+        trip = _Trip(
+            position=GatewayUserPosition(
+                id=self._next_id(),
+                contract_id=contract_id,
+                type=self._random.choice((PositionType.LONG, PositionType.SHORT)),
+                size=size,
+                average_price=self._prices[contract_id],
+                created_at=at,
+                updated_at=at,
+            ),
+            stop_id=self._next_id() if self._random.random() < 0.9 else None,
+        )
+        # Filled in two parts where there is more than one.
+        if size > 1:
+            self._tell(at, msgspec.structs.replace(trip.position, size=1))
+        self._tell(at, trip.position)
+        self._tell_stop(trip, at, OrderState.ACTIVE)
+        return trip
+
+    def _leave(self, trip: _Trip, at: datetime) -> None:
+        position = trip.position
+        contract = known_contract(position.contract_id)
+        assert contract is not None
+        made = profit(
+            side=trip.direction,
+            size=position.size,
+            entry=position.average_price,
+            exit_=self._prices[position.contract_id],
+            tick_size=contract.tick_size,
+            tick_value=contract.tick_value,
+        )
+        self._tell_stop(trip, at, OrderState.FILLED if made < 0 else OrderState.CANCELED)
+        self._tell(at, msgspec.structs.replace(position, size=0, updated_at=at))
+        self._tell(
+            at,
+            GatewayUserTrade(
+                id=self._next_id(),
+                contract_id=position.contract_id,
+                profit_and_loss=made,
+                quantity=position.size,
+                execution_time=at,
+                timestamp=at,
+            ),
+        )
+
+    def _tell_stop(self, trip: _Trip, at: datetime, state: OrderState) -> None:
+        if trip.stop_id is None:
+            return
+        position = trip.position
+        self._tell(
+            at,
+            GatewayUserOrder(
+                id=trip.stop_id,
+                contract_id=position.contract_id,
+                type=OrderType.STOP,
+                side=OrderSide.SELL if trip.direction > 0 else OrderSide.BUY,
+                size=position.size,
+                limit_price=None,
+                stop_price=position.average_price - 20 * trip.direction,
+                state=state,
+                created_at=position.created_at,
+                updated_at=at,
+            ),
+        )
+
+    def _tell(self, at: datetime, data: EventData) -> None:
+        self._moments.append(Moment(at, Event(ACCOUNT, data)))
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+
+class _Trip(NamedTuple):
+    """A position from its opening to its close, and its stop if it has one."""
+
+    position: GatewayUserPosition
+    stop_id: int | None
+
+    @property
+    def direction(self) -> int:
+        return 1 if self.position.type is PositionType.LONG else -1
+
+
+class Decided(NamedTuple):
+    """What was decided when, and by which rule."""
+
+    at: datetime
+    rule_id: str
+    intent: Intent
+
+
+class Replay:
+    """Asks the rules about what was recorded, as a warden asks them about what happens.
+
+    :ivar decided: everything that was decided, in order.
+    """
+
+    def __init__(self, account: AccountSettings) -> None:
+        self._rules = account.rules
+        self._schedule = account.schedule
+        self.state = AccountState(account_id=account.id)
+        self.decided: list[Decided] = []
+        self._day_ends: datetime | None = None
+        self._wakes: dict[str, datetime] = {}
+        self._under_way: list[Flatten] = []
+        self._answers: deque[GatewayUserOrder] = deque()
+        self._placed = 0
+
+    def hear(self, moments: Iterable[Moment]) -> None:
+        """Let what was recorded happen."""
+        for at, event, may_trade in moments:
+            self._pass_time(at)
+            if event is None:
+                self._change_risk(can_trade=may_trade)
+                self._ask(Kind.ACCOUNT, at)
+            else:
+                self._take(event, at)
+            self._take_answers(at)
+
+    def _take_answers(self, at: datetime) -> None:
+        while self._answers:
+            self._take(Event(self.state.account_id, self._answers.popleft()), at)
+
+    def _take(self, event: Event, at: datetime) -> None:
+        after = apply(self.state, event)
+        if after is self.state:
+            return
+        self.state = after
+        data = event.data
+        if isinstance(data, MarketQuote):
+            held = after.positions.get(data.contract_id)
+            if held is None or not held.size:
+                return
+        self._ask(_KINDS[type(data)], at, data)
+        if self._under_way and self._is_flattened():
+            self._under_way.clear()
+            self._ask(Kind.REVIEW, at)
+
+    def _is_flattened(self) -> bool:
+        """Tell whether all that was to be closed is closed in the recording, too."""
+        held = self.state.open_positions
+        return not any(
+            flatten.keep is None
+            or position.size > flatten.keep.get(position.contract_id, position.size)
+            for flatten in self._under_way
+            for position in held
+        )
+
+    # Time.
+
+    def _pass_time(self, at: datetime) -> None:
+        """Let everything happen that is due by now, each at its time."""
+        if self._day_ends is None:
+            self._day_ends = self._schedule.next_reset(at)
+            self.state = begin_day(self.state, self._schedule.began(at))
+        while (due := self._next_due(self._day_ends)) <= at:
+            self._end_day(due)
+            self._end_locks(due)
+            rules = [rule_id for rule_id, wake_at in self._wakes.items() if wake_at <= due]
+            for rule_id in rules:
+                del self._wakes[rule_id]
+            if rules:
+                self._ask(Kind.TIMER, due, due=rules)
+            self._take_answers(due)
+
+    def _next_due(self, day_ends: datetime) -> datetime:
+        # Locks end together, with the last of them.
+        lock = self.state.lockout if self.state.lockouts else None
+        lock_ends = lock.locked_until if lock is not None and lock.locked_until else day_ends
+        return min(day_ends, lock_ends, *self._wakes.values())
+
+    def _end_day(self, now: datetime) -> None:
+        if self._day_ends is None or now < self._day_ends:
+            return
+        state = self.state
+        reset = DailyReset(
+            reset_time=self._day_ends,
+            previous_pnl=state.realized_pnl,
+            previous_trade_count=state.trade_count,
+            lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, now),
+        )
+        self.state = apply(state, Event(state.account_id, reset))
+        self._day_ends = self._schedule.next_reset(now)
+
+    def _end_locks(self, now: datetime) -> None:
+        if self.state.lockouts and not locks_in_force(self.state, now):
+            self._clear(ClearedBy.TIMER_EXPIRY, now)
+            self._ask(Kind.REVIEW, now)
+
+    def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
+        cleared = LockoutCleared(cleared_at=now, cleared_by=cleared_by)
+        self.state = apply(self.state, Event(self.state.account_id, cleared))
+
+    # Asking and deciding.
+
+    def _ask(
+        self, kind: Kind, now: datetime, subject: EventData | None = None, due: Iterable[str] = ()
+    ) -> None:
+        locked = is_locked(self.state, now)
+        if locked and not self._under_way:
+            self._gate(now)
+        if self._under_way and kind not in (Kind.TRADE, Kind.ACCOUNT):
+            return
+        assert self._day_ends is not None
+        occasion = Occasion(kind=kind, now=now, next_reset=self._day_ends, subject=subject)
+        judgement = judge(self.state, self._rules, occasion, is_locked=locked, due=tuple(due))
+        for fault in judgement.faults:
+            raise fault.error
+        self.state = judgement.state
+        for rule_id, wake_at in judgement.wakes.items():
+            if wake_at is None:
+                self._wakes.pop(rule_id, None)
+            else:
+                self._wakes[rule_id] = wake_at
+        for rule_id, intent in judgement.decisions:
+            self._decide(rule_id, intent, now)
+
+    def _gate(self, now: datetime) -> None:
+        """See to it that a locked account holds nothing and works nothing."""
+        lock = locks_in_force(self.state, now)[0]
+        if self.state.open_positions:
+            self._decide(lock.rule_id, Flatten(reason=f"Locked: {lock.reason}"), now)
+            return
+        for order in forbidden_orders(self.state):
+            rejection = RejectOrder(reason=f"Locked: {lock.reason}", order_id=order.id)
+            self._decide(lock.rule_id, rejection, now)
+
+    def _decide(self, rule_id: str, intent: Intent, now: datetime) -> None:
+        self.decided.append(Decided(now, rule_id, intent))
+        if isinstance(intent, Flatten):
+            self._flatten(rule_id, intent, now)
+        elif isinstance(intent, LiftLock):
+            self._lift(rule_id, intent, now)
+        elif isinstance(intent, PlaceStop):
+            self._place(intent, now)
+        else:
+            self._change(intent, now)
+
+    def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
+        if intent.lock is not None:
+            lock = new_lock(rule_id, intent.reason, intent.lock, self.state, now)
+            self.state = apply(self.state, Event(self.state.account_id, lock))
+        self._under_way.append(intent)
+        if self._is_flattened():
+            self._under_way.clear()
+
+    def _lift(self, rule_id: str, intent: LiftLock, now: datetime) -> None:
+        """End one rule's lock; the account is free when it was the only one."""
+        locks = locks_in_force(self.state, now)
+        mine = next((lock for lock in locks if lock.rule_id == rule_id), None)
+        if mine is not None and len(locks) == 1:
+            self._clear(ClearedBy.ADMIN_OVERRIDE, now)
+        elif mine is not None:
+            ended = lifted(mine, intent.reason, now)
+            self.state = apply(self.state, Event(self.state.account_id, ended))
+
+    def _place(self, wanted: PlaceStop, now: datetime) -> None:
+        self._placed += 1
+        order = GatewayUserOrder(
+            id=-self._placed,
+            contract_id=wanted.contract_id,
+            type=OrderType.STOP,
+            side=wanted.side,
+            size=wanted.size,
+            limit_price=None,
+            stop_price=wanted.stop_price,
+            state=OrderState.ACTIVE,
+            created_at=now,
+            updated_at=now,
+        )
+        known = self.state.risk.order_details.items()
+        details = {number: detail for number, detail in known if number in self.state.orders}
+        self._change_risk(
+            order_details={**details, order.id: OrderDetail(custom_tag=OWN_STOP_TAG)}
+        )
+        self._answers.append(order)
+
+    def _change(self, wanted: ChangeStop | WithdrawStop | RejectOrder, now: datetime) -> None:
+        order = self.state.orders[wanted.order_id]
+        if isinstance(wanted, ChangeStop):
+            changed = msgspec.structs.replace(
+                order, size=wanted.size, stop_price=wanted.stop_price, updated_at=now
+            )
+        else:
+            changed = msgspec.structs.replace(order, state=OrderState.CANCELED, updated_at=now)
+        self._answers.append(changed)
+
+    def _change_risk(self, **changes: object) -> None:
+        risk = msgspec.structs.replace(self.state.risk, **changes)
+        self.state = msgspec.structs.replace(self.state, risk=risk)

@@ -1,0 +1,593 @@
+"""The console's own parts: when it draws, how it is called, what its keys and styles are."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import urwid
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal.paths import PUBLISHED_NAME
+from riskd.journal.store import Store
+from riskd.model.account import AccountState, apply
+from riskd.model.events import Event, encode, open_envelope
+from riskd.testing import make_event
+from tests.support.clocks import has_steady_clock, keep_clock
+from trader.cli import console
+from trader.cli.console import KEYS, Console, main
+from trader.client import DEFAULT_URL
+from trader.ui.draw_budget import MAX_DRAWS_A_SECOND, DrawBudget
+from trader.ui.pages import PAGES
+from trader.ui.palette import MONO, THEMES
+
+
+def most_in_a_second(moments: list[float]) -> int:
+    """Return how many of ``moments`` lie in the fullest second, wherever it begins."""
+    # Moments are sums of binary fractions of a second; the last digits are not meant.
+    return max(sum(begin <= moment < begin + 1 - 1e-9 for moment in moments) for begin in moments)
+
+
+class DrawBudgetTests(SynchronousTestCase):
+    """At most 20 draws in any second, and a quarter of them for quotes."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.budget = DrawBudget(self.clock.seconds)
+
+    def draw(self, *, important: bool) -> float:
+        """Wait for a draw and make it; return when."""
+        self.clock.advance(self.budget.wait(important=important))
+        self.budget.spend()
+        return self.clock.seconds()
+
+    def test_the_first_draw_is_made_at_once(self) -> None:
+        self.assertEqual(self.budget.wait(important=False), 0)
+        self.assertEqual(self.budget.wait(important=True), 0)
+
+    def test_a_burst_of_twenty_important_draws_is_made_at_once(self) -> None:
+        moments = [self.draw(important=True) for _ in range(MAX_DRAWS_A_SECOND)]
+        self.assertEqual(moments, [0.0] * 20)
+        self.assertEqual(self.budget.wait(important=True), 1.0)
+
+    def test_no_second_has_more_than_twenty_draws(self) -> None:
+        moments = [self.draw(important=True) for _ in range(200)]
+        self.assertEqual(most_in_a_second(moments), 20)
+
+    def test_quotes_take_no_more_than_five_draws_a_second(self) -> None:
+        moments = [self.draw(important=False) for _ in range(100)]
+        self.assertEqual(most_in_a_second(moments), 5)
+
+    def test_a_stream_of_quotes_leaves_room_for_what_is_important(self) -> None:
+        for _ in range(100):
+            self.draw(important=False)
+            self.assertEqual(self.budget.wait(important=True), 0)
+
+    def test_after_a_second_of_rest_everything_is_free_again(self) -> None:
+        for _ in range(20):
+            self.draw(important=True)
+        self.clock.advance(1.0)
+        self.assertEqual(self.budget.wait(important=False), 0)
+
+
+class Terminal:
+    """A terminal that remembers when it was drawn, and what."""
+
+    started = True
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.drawn: list[tuple[float, str]] = []
+        self.copied: list[str] = []
+        self.written: list[str] = []
+
+    colors = 16
+    has_mouse = False
+
+    def register_palette(self, palette: Any) -> None:
+        """Take the colors of a theme."""
+        self.palette = palette
+
+    def set_terminal_properties(self, colors: int) -> None:
+        """Take the number of colors."""
+        self.colors = colors
+
+    def set_mouse_tracking(self, enable: bool) -> None:
+        """Take or give back the mouse."""
+        self.has_mouse = enable
+
+    def clear(self) -> None:
+        """Be drawn anew."""
+
+    def write(self, text: str) -> None:
+        """Keep what is written beside the pictures."""
+        self.written.append(text)
+
+    def flush(self) -> None:
+        """There is nothing that waits."""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Keep what is copied."""
+        self.copied.append(text)
+
+    def get_cols_rows(self) -> tuple[int, int]:
+        """Return the size, as urwid asks for it."""
+        return 80, 24
+
+    def draw_screen(self, _size: tuple[int, int], canvas: urwid.Canvas) -> None:
+        """Take a picture, as urwid gives it."""
+        self.drawn.append(
+            (self._clock.seconds(), "\n".join(text.decode() for text in canvas.text))
+        )
+
+    @property
+    def moments(self) -> list[float]:
+        """When it was drawn."""
+        return [moment for moment, _ in self.drawn]
+
+    @property
+    def picture(self) -> str:
+        """What it shows."""
+        return self.drawn[-1][1]
+
+
+class ConsoleCase(SynchronousTestCase):
+    """A console on a clock, without a daemon and with an empty state directory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.state = Path(directory.name)
+        self.console = Console(123, DEFAULT_URL, self.state, self.clock)
+        self.terminal = Terminal(self.clock)
+        self.console._main_loop.screen = self.terminal
+        self.console._terminal = self.terminal
+        self.console._colors = 16
+        self.session = self.console._session
+        self.begin()
+
+    def begin(self) -> None:
+        """Report a completed handshake."""
+        self.session.take("connection_status", {"connected": True, "reason": "connected"})
+
+    def receive(self, event_type: str, **data: Any) -> None:
+        """Report an event, as it comes off the wire."""
+        envelope = open_envelope(encode(make_event(event_type, data)))
+        self.session.take(envelope.type, envelope.read_data())
+
+
+class DrawingTests(ConsoleCase):
+    """When an event is on the screen."""
+
+    def test_what_is_important_is_drawn_at_once(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertEqual(self.terminal.moments[-1], 0.0)
+        self.assertIn("Trade -45.50", self.terminal.picture)
+
+    def test_a_flood_of_quotes_is_drawn_five_times_a_second(self) -> None:
+        for number in range(300):
+            self.receive("MarketQuote", last=21000 + number)
+            self.clock.advance(1 / 60)
+        self.assertLessEqual(most_in_a_second(self.terminal.moments), 5)
+        self.assertGreater(len(self.terminal.moments), 20)
+
+    def test_a_flood_of_anything_is_drawn_twenty_times_a_second(self) -> None:
+        for _ in range(500):
+            self.receive("GatewayUserTrade")
+            self.clock.advance(0.01)
+        self.assertEqual(most_in_a_second(self.terminal.moments), 20)
+
+    def test_the_last_of_a_flood_is_drawn_in_the_end(self) -> None:
+        for _ in range(500):
+            self.receive("GatewayUserTrade", profitAndLoss=1)
+        self.clock.advance(1)
+        self.assertIn("Realized +500.00", self.terminal.picture)
+
+    def test_the_last_quote_is_drawn_in_the_end(self) -> None:
+        for price in (21001, 21002, 21003):
+            self.receive("MarketQuote", last=price)
+        self.assertNotIn("21003.00", self.terminal.picture)
+        self.clock.advance(0.21)
+        self.assertIn("21003.00", self.terminal.picture)
+
+    def test_what_is_wrong_with_a_quote_is_not_drawn_in_the_midst_of_a_draw(self) -> None:
+        render, under_way = self.console._screen.render, []
+
+        def watched(*arguments: Any, **choices: Any) -> urwid.Canvas:
+            under_way.append("a draw")
+            canvas = render(*arguments, **choices)
+            under_way.clear()
+            return canvas
+
+        def read() -> None:
+            self.assertEqual(under_way, [])
+            self.session.note("A quote is malformed")
+
+        self.patch(self.console._screen, "render", watched)
+        self.clock.advance(1)
+        self.session.take_event("MarketQuote", read)
+        self.assertIn("A quote is malformed", self.terminal.picture)
+
+    def test_what_is_important_does_not_wait_for_a_draw_planned_for_quotes(self) -> None:
+        self.receive("MarketQuote")
+        self.clock.advance(0.01)
+        self.receive("lockout_set", reason="Account rule")
+        self.assertEqual(self.terminal.moments[-1], 0.01)
+        self.assertIn("LOCKED OUT", self.terminal.picture)
+
+    def test_a_mistake_in_the_clock_ends_the_program(self) -> None:
+        ended: list[str] = []
+        self.clock.crash = lambda: ended.append("the reactor")
+        self.patch(self.console._client, "connect", lambda: None)
+        self.patch(signal, "signal", lambda *_: None)
+        self.console._begin()
+        self.assertEqual(ended, [])
+
+        def look() -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.session, "look", look)
+        self.clock.advance(1)
+        self.assertEqual(ended, ["the reactor"])
+        # It is raised again when the reactor has ended.
+        self.clock.run = lambda: None
+        self.assertRaises(ZeroDivisionError, self.console._event_loop.run)
+
+
+class LastKnownTests(ConsoleCase):
+    """The published file, looked at each second for as long as there is no connection."""
+
+    def begin(self) -> None:
+        """Leave it without a connection."""
+
+    def publish(self, *events: Event, ago: float = 0) -> None:
+        """Publish the state after ``events`` as the daemon does."""
+        state = AccountState(account_id=123)
+        for event in events:
+            state = apply(state, event)
+        store = Store(self.state)
+        now = datetime.now(UTC) - timedelta(seconds=ago)
+        store.open((123,), now)
+        store.write([state], "practice", now)
+        store.publish()
+        store.close()
+
+    def tick(self) -> None:
+        """Let the second pass that the console waits for."""
+        self.clock.advance(1)
+        self.console._tick()
+        # What can wait is drawn a little later.
+        self.clock.advance(0.2)
+
+    def test_a_missing_file_is_named_by_its_path(self) -> None:
+        self.tick()
+        self.assertIn("No last known state: ", self.terminal.picture)
+        told = "".join(self.terminal.picture.split())
+        self.assertIn(f"{self.state / PUBLISHED_NAME}isnotthere", told)
+
+    def test_a_file_is_on_the_screen_within_a_second_of_its_publication(self) -> None:
+        self.tick()
+        self.publish(make_event("GatewayUserTrade", {"profitAndLoss": -45.50}), ago=70)
+        self.tick()
+        for words in ("PRACTICE", ", 1 min ago", "P&L of the day", "Realized -45.50"):
+            self.assertIn(words, self.terminal.picture)
+
+    def test_a_newer_one_replaces_it(self) -> None:
+        trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+        self.publish(trade, ago=70)
+        self.tick()
+        self.publish(trade, make_event("GatewayUserTrade", {"profitAndLoss": -4.50}))
+        self.tick()
+        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn(", 0 s ago", self.terminal.picture)
+
+    def test_a_file_that_did_not_change_is_drawn_once_a_second_and_not_read(self) -> None:
+        self.publish()
+        self.tick()
+        self.terminal.drawn.clear()
+        self.patch(self.session, "_read", lambda: self.fail("it was read again"))
+        for _ in range(5):
+            self.tick()
+        self.assertEqual(len(self.terminal.drawn), 5)
+
+    def test_a_connection_takes_up_where_the_file_ends(self) -> None:
+        trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+        self.publish(trade)
+        super().begin()
+        envelope = open_envelope(encode(trade))
+        self.session.take(envelope.type, envelope.read_data())
+        self.receive("GatewayUserTrade", profitAndLoss=-4.50)
+        self.clock.advance(1)
+        self.assertIn("Realized -50.00", self.terminal.picture)
+        self.assertIn("Trades 2", self.terminal.picture)
+        self.assertIn("Trade -4.50", self.terminal.picture)
+        self.assertNotIn("Trade -45.50", self.terminal.picture)
+
+    def test_another_account_than_the_files_is_said(self) -> None:
+        self.publish()
+        console = Console(999, DEFAULT_URL, self.state, self.clock)
+        console._main_loop.screen = self.terminal
+        console._terminal = self.terminal
+        console._tick()
+        self.clock.advance(1)
+        self.assertIn(
+            "Account 999 is not in the last known state; it knows 123", self.terminal.picture
+        )
+
+
+class KeyTests(ConsoleCase):
+    """The keys, and where they are told."""
+
+    def press(self, *keys: str) -> str:
+        """Type; return what is shown then."""
+        for key in keys:
+            self.clock.advance(1)
+            self.console._key_pressed(key)
+        return self.terminal.picture
+
+    def test_q_quits(self) -> None:
+        self.assertRaises(urwid.ExitMainLoop, self.console._key_pressed, "q")
+
+    def test_other_keys_do_nothing(self) -> None:
+        before = self.console._look
+        for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
+            self.console._key_pressed(key)
+        self.assertEqual(self.console._look, before)
+
+    def test_each_page_has_its_number(self) -> None:
+        titles = ("P&L seen", "Trades seen", "Limits in", "Lockouts", "Activity: ", "Connection")
+        for number, title in enumerate(titles, 1):
+            self.assertIn(f"\n{title}", self.press(str(number)))
+
+    def test_tab_goes_round_the_pages_and_shift_tab_back(self) -> None:
+        for number in (1, 2, 3, 4, 5, 0):
+            self.press("tab")
+            self.assertEqual(self.console._look.page, number)
+        self.press("shift tab")
+        self.assertEqual(self.console._look.page, len(PAGES) - 1)
+
+    def test_a_key_is_answered_at_once(self) -> None:
+        self.session.note("draw")
+        drawn = len(self.terminal.drawn)
+        self.console._key_pressed("2")
+        self.assertEqual(len(self.terminal.drawn), drawn + 1)
+        self.assertEqual(self.terminal.moments[-1], self.clock.seconds())
+
+    def test_a_key_that_is_held_down_is_drawn_twenty_times_a_second(self) -> None:
+        for _ in range(200):
+            self.console._key_pressed("tab")
+            self.clock.advance(0.01)
+        self.assertEqual(most_in_a_second(self.terminal.moments), MAX_DRAWS_A_SECOND)
+
+    def test_the_help_tells_every_key_and_goes_with_the_next_page(self) -> None:
+        shown = " ".join(self.press("?").split())
+        for key in KEYS:
+            self.assertIn(f"{key.label} {key.told}", shown)
+        self.assertNotIn("Shift-Tab", self.press("2"))
+
+    def test_every_key_has_words_of_its_own_and_none_does_two_things(self) -> None:
+        told = [key.told for key in KEYS]
+        names = [name for key in KEYS for name in key.names]
+        self.assertTrue(all(told))
+        self.assertEqual(len(set(told)), len(told))
+        self.assertEqual(len(set(names)), len(names))
+
+    def test_the_foot_names_help_and_quit(self) -> None:
+        self.assertTrue(self.press("1").splitlines()[-1].rstrip().endswith("? help  q quit"))
+
+    def test_rows_are_chosen_up_and_down_as_far_as_they_go(self) -> None:
+        for number in range(3):
+            self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
+        self.press("2", "down", "j")
+        self.assertEqual(self.console._look.row, 2)
+        self.press("page down")
+        self.assertEqual(self.console._look.row, 2)
+        self.press("up", "k", "k", "page up")
+        self.assertEqual(self.console._look.row, 0)
+
+    def test_the_feed_is_narrowed_kind_by_kind(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.assertIn("Activity: everything (2)", self.press("f"))
+        self.assertIn("Activity: trades (1)", self.press("f"))
+        self.assertNotIn("Connected to daemon", self.terminal.picture)
+
+    def test_a_paused_feed_stands_still_and_counts_what_it_does_not_show(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("p")
+        self.receive("GatewayUserTrade", profitAndLoss=7)
+        shown = self.press("1", "5")
+        self.assertIn("PAUSED, 1 more since", shown)
+        self.assertNotIn("Trade +7.00", shown.partition("Activity")[2])
+        self.assertIn("Trade +7.00", self.press("p").partition("Activity")[2])
+
+    def test_the_themes_go_round(self) -> None:
+        for name in (*list(THEMES)[1:], "dark"):
+            self.press("t")
+            self.assertEqual(self.console._look.theme, name)
+            self.assertEqual(self.terminal.colors, 1 if name == MONO else 16)
+            self.assertEqual(self.terminal.palette, THEMES[name])
+
+    def test_ascii_only(self) -> None:
+        self.assertFalse(self.press("1").isascii())
+        self.assertTrue(self.press("a").isascii())
+        self.assertFalse(self.press("a").isascii())
+
+    def test_the_mouse_is_taken_and_given_back_and_the_foot_says_so(self) -> None:
+        self.assertIn("mouse", self.press("m").splitlines()[-1])
+        self.assertTrue(self.terminal.has_mouse)
+        self.assertNotIn("mouse", self.press("m").splitlines()[-1])
+        self.assertFalse(self.terminal.has_mouse)
+
+    def test_the_chosen_row_is_copied_and_the_feed_says_so(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("5", "down", "c")
+        copied = self.terminal.copied[0]
+        self.assertIn("Connected to daemon", copied)
+        self.assertEqual(self.session.view().lines[-1].text, f"Copied: {copied}")
+
+    def test_without_rows_the_figures_are_copied(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-45.50)
+        self.press("1", "c")
+        self.assertIn("Realized -45.50 Unrealized 0.00", self.terminal.copied[0])
+
+
+class MouseTests(ConsoleCase):
+    """Clicks and the wheel, once the mouse is the console's."""
+
+    def test_a_click_on_a_pages_name_turns_to_it(self) -> None:
+        self.session.note("draw")
+        foot = self.terminal.picture.splitlines()[-1]
+        self.console._key_pressed(("mouse press", 1, foot.index("Limits"), 23))
+        self.assertEqual(self.console._look.page, 2)
+
+    def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
+        for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
+            self.console._key_pressed(event)
+        self.assertEqual(self.console._look.page, 0)
+
+    def test_the_wheel_goes_through_rows(self) -> None:
+        for number in range(9):
+            self.receive("GatewayUserTrade", id=number)
+        self.console._key_pressed("2")
+        self.console._key_pressed(("mouse press", 5, 3, 3))
+        self.assertEqual(self.console._look.row, 3)
+        self.console._key_pressed(("mouse press", 4, 3, 3))
+        self.assertEqual(self.console._look.row, 0)
+
+
+class BellTests(ConsoleCase):
+    """The bell of the terminal."""
+
+    def test_it_rings_for_a_lockout_and_for_enforcement(self) -> None:
+        for event_type in ("lockout_set", "enforcement_action"):
+            self.clock.advance(2)
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, ["\a", "\a"])
+
+    def test_nothing_else_rings(self) -> None:
+        for event_type in ("GatewayUserTrade", "daemon_status", "lockout_cleared", "daily_reset"):
+            self.receive(event_type)
+        self.assertEqual(self.terminal.written, [])
+
+    def test_muted_it_rings_for_lockouts_alone(self) -> None:
+        self.console._key_pressed("b")
+        self.receive("enforcement_action")
+        self.assertEqual(self.terminal.written, [])
+        self.receive("lockout_set")
+        self.assertEqual(self.terminal.written, ["\a"])
+
+    def test_it_can_be_done_without(self) -> None:
+        console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
+        console._main_loop.screen = console._terminal = self.terminal
+        envelope = open_envelope(encode(make_event("lockout_set", {})))
+        console._session.take(envelope.type, envelope.read_data())
+        self.assertEqual(self.terminal.written, [])
+
+
+class LogTests(ConsoleCase):
+    """What the program logs does not tear the screen."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = Logger(namespace="tests", observer=self.console.log)
+
+    def feed(self) -> list[str]:
+        """Return the lines in the feed after the first, which is the connection's."""
+        return [line.text for line in self.session.view().lines[1:]]
+
+    def test_warnings_and_worse_are_lines_in_the_feed(self) -> None:
+        self.log.warn("dropped {what}", what="a message")
+        self.log.error("an error")
+        self.log.critical("the end")
+        self.assertEqual(self.feed(), ["Dropped a message", "An error", "The end"])
+
+    def test_lesser_things_are_not(self) -> None:
+        self.log.info("started")
+        self.log.debug("details")
+        self.assertEqual(self.feed(), [])
+
+    def test_of_several_lines_the_first_is_shown(self) -> None:
+        self.log.error("Traceback (most recent call last):\n  File ...")
+        self.assertEqual(self.feed(), ["Traceback (most recent call last):"])
+
+    def test_of_an_exception_what_failed_is_shown(self) -> None:
+        fault = Failure(ZeroDivisionError())
+        self.log.failure("the callback failed on {type}", fault, type="MarketQuote")
+        self.assertEqual(self.feed(), ["The callback failed on MarketQuote"])
+
+    def test_a_blank_line_is_passed_over(self) -> None:
+        self.log.error("")
+        self.log.error("\n")
+        self.assertEqual(self.feed(), [])
+
+
+class MainTests(SynchronousTestCase):
+    """What is said before there is a screen."""
+
+    def setUp(self) -> None:
+        self.stdout, self.stderr = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdin", io.StringIO())
+        self.patch(sys, "stdout", self.stdout)
+        self.patch(sys, "stderr", self.stderr)
+
+    def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
+        self.assertEqual(main(["123"]), 1)
+        self.assertEqual(
+            self.stderr.getvalue(),
+            "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
+        )
+        self.assertEqual(self.stdout.getvalue(), "")
+
+    def test_nobody_sets_its_clock(self) -> None:
+        keep_clock(self)
+        self.patch(console, "run_lines", lambda *_: self.assertTrue(has_steady_clock()))
+        self.assertEqual(main(["123", "--plain"]), 0)
+
+    def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
+        with tempfile.TemporaryDirectory() as empty:
+            self.assertEqual(main(["--plain", "--state", empty]), 2)
+        self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())
+
+
+class PaletteTests(SynchronousTestCase):
+    """The palettes; that they cover what is drawn is shown with the screens."""
+
+    def test_each_style_is_in_each_theme_once(self) -> None:
+        styles = {style for style, *_ in THEMES["dark"]}
+        for name, theme in THEMES.items():
+            names = [style for style, *_ in theme if style is not None]
+            self.assertEqual(set(names), styles, name)
+            self.assertEqual(len(set(names)), len(names), name)
+
+    def test_urwid_understands_every_entry(self) -> None:
+        for theme in THEMES.values():
+            for _, foreground, background, mono in theme:
+                urwid.AttrSpec(foreground, background, colors=16)
+                urwid.AttrSpec(mono, "default", colors=1)
+
+    def test_what_must_not_be_missed_stands_out_without_color(self) -> None:
+        for theme in THEMES.values():
+            for name, _, _, mono in theme:
+                if name in ("alert", "warning", "practice", "good", "select"):
+                    self.assertIn("standout", mono, name)
+
+    def test_gain_and_loss_differ_in_each_theme_that_has_colors(self) -> None:
+        for name, theme in THEMES.items():
+            colors = {style: foreground for style, foreground, *_ in theme}
+            if name != MONO:
+                self.assertNotEqual(colors["gain"], colors["loss"], name)
+
+    def test_color_blind_eyes_need_not_tell_red_from_green(self) -> None:
+        for style, foreground, background, _ in THEMES["colorblind"]:
+            for color in (foreground, background):
+                self.assertNotIn("red", color, style)
+                self.assertNotIn("green", color, style)

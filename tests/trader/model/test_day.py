@@ -1,0 +1,105 @@
+"""The day as its trades tell it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.account import AccountState, apply, begin_day
+from riskd.testing import make_event
+from trader.model.day import lock_stories, trades_of_the_day
+
+NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
+
+
+def at(seconds: float) -> str:
+    """Return the wire's timestamp of a moment."""
+    return (NOW + timedelta(seconds=seconds)).isoformat()
+
+
+def state_of(*events: tuple[str, dict[str, Any]]) -> AccountState:
+    """Return an account after these events."""
+    state = AccountState(account_id=123)
+    for event_type, data in events:
+        state = apply(state, make_event(event_type, data))
+    return state
+
+
+def trade(number: int, seconds: float, pnl: float) -> tuple[str, dict[str, Any]]:
+    """Return a trade."""
+    return "GatewayUserTrade", {"id": number, "executionTime": at(seconds), "profitAndLoss": pnl}
+
+
+def lock(rule_id: str, seconds: float, until: float | None = None) -> tuple[str, dict[str, Any]]:
+    """Return a lock."""
+    end = None if until is None else at(until)
+    return "lockout_set", {"rule_id": rule_id, "locked_at": at(seconds), "locked_until": end}
+
+
+class TradesTests(SynchronousTestCase):
+    """The trades of the day with the running total."""
+
+    def test_they_stand_in_the_order_of_their_execution_with_the_running_total(self) -> None:
+        state = state_of(trade(2, 20, -10.25), trade(1, 10, 5), trade(3, 30, 1))
+        self.assertEqual(
+            [(one.trade.id, float(one.total)) for one in trades_of_the_day(state)],
+            [(1, 5), (2, -5.25), (3, -4.25)],
+        )
+
+    def test_those_of_an_earlier_day_do_not_count(self) -> None:
+        state = state_of(trade(1, 10, 5), trade(2, 20, 7))
+        state = begin_day(state, NOW + timedelta(seconds=15))
+        late = make_event(*trade(3, 12, 100))
+        state = apply(state, late)
+        self.assertEqual([one.trade.id for one in trades_of_the_day(state)], [2])
+
+    @given(
+        st.lists(st.tuples(st.integers(-50, 50), st.integers(-100_000, 100_000)), max_size=20),
+        st.integers(-60, 60),
+    )
+    def test_the_last_total_is_the_realized_pnl(
+        self, made: list[tuple[int, int]], began: int
+    ) -> None:
+        state = msgspec.structs.replace(
+            AccountState(account_id=123), day_began=NOW + timedelta(seconds=began)
+        )
+        for number, (seconds, cents) in enumerate(made):
+            state = apply(state, make_event(*trade(number, seconds, cents / 100)))
+        found = trades_of_the_day(state)
+        self.assertEqual(len(found), state.trade_count)
+        self.assertEqual(found[-1].total if found else 0, state.realized_pnl)
+
+
+class LockTests(SynchronousTestCase):
+    """Why the account is locked."""
+
+    def test_a_daily_loss_has_the_trades_until_then(self) -> None:
+        state = state_of(
+            trade(1, 10, -5), trade(2, 20, -7), lock("RULE-003", 20), trade(3, 30, -1)
+        )
+        (story,) = lock_stories(state)
+        self.assertEqual([one.trade.id for one in story.trades], [1, 2])
+
+    def test_a_cooldown_has_the_trade_that_lost(self) -> None:
+        state = state_of(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
+        (story,) = lock_stories(state)
+        self.assertEqual([one.trade.id for one in story.trades], [2])
+
+    def test_a_rule_that_is_not_about_trades_has_none(self) -> None:
+        state = state_of(trade(1, 10, -5), lock("RULE-010", 21))
+        self.assertEqual(lock_stories(state)[0].trades, ())
+
+    def test_the_lock_that_ends_last_comes_first(self) -> None:
+        state = state_of(lock("RULE-007", 0, 60), lock("RULE-003", 0), lock("RULE-006", 0, 600))
+        self.assertEqual(
+            [story.lock.rule_id for story in lock_stories(state)],
+            ["RULE-003", "RULE-006", "RULE-007"],
+        )
+
+    def test_no_lock_no_story(self) -> None:
+        self.assertEqual(lock_stories(state_of(trade(1, 10, -5))), ())

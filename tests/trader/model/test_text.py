@@ -1,0 +1,230 @@
+"""Numbers, times and lines as a trader reads them."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trader.model.text import (
+    UNKNOWN,
+    age,
+    can_be_drawn,
+    clock,
+    countdown,
+    money,
+    price,
+    printable,
+    sentence,
+)
+from trader.ui.markup import Markup, length, row, signed_style, spread
+
+
+def plain(line: Markup) -> str:
+    """Return the characters of ``line``."""
+    return "".join(part if isinstance(part, str) else part[1] for part in line)
+
+
+class MoneyTests(SynchronousTestCase):
+    """Dollars and cents."""
+
+    def test_gains_and_losses_carry_their_sign_thousands_and_cents(self) -> None:
+        for amount, text in (
+            ("45.5", "+45.50"),
+            ("-45.5", "-45.50"),
+            ("1234.5", "+1,234.50"),
+            ("-1234567.89", "-1,234,567.89"),
+            ("0.01", "+0.01"),
+            ("-0.01", "-0.01"),
+            ("100", "+100.00"),
+        ):
+            self.assertEqual(money(Decimal(amount)), text)
+
+    def test_zero_has_no_sign(self) -> None:
+        for amount in ("0", "0.00", "-0.00", "0E-12"):
+            self.assertEqual(money(Decimal(amount)), "0.00")
+
+    def test_less_than_half_a_cent_is_zero_and_no_loss(self) -> None:
+        for amount in ("-0.001", "0.004", "-0.000000000001"):
+            self.assertEqual(money(Decimal(amount)), "0.00")
+
+    def test_no_cent_of_a_large_amount_is_lost(self) -> None:
+        self.assertEqual(money(Decimal("999999999999999.99")), "+999,999,999,999,999.99")
+
+
+class PriceTests(SynchronousTestCase):
+    """Prices with the places of their ticks."""
+
+    def test_has_the_places_that_are_asked_for(self) -> None:
+        for value, places, text in (
+            ("21000.5", 2, "21000.50"),
+            ("21000", 2, "21000.00"),
+            ("44001", 0, "44001"),
+            ("0.006675", 7, "0.0066750"),
+            ("1.08505", 5, "1.08505"),
+            ("-37.63", 2, "-37.63"),
+        ):
+            self.assertEqual(price(Decimal(value), places), text)
+
+    def test_is_left_as_it_came_where_the_tick_is_unknown(self) -> None:
+        for value in ("21000.5", "21000.50", "72", "5800.333333333333"):
+            self.assertEqual(price(Decimal(value), None), value)
+
+    def test_is_never_written_with_an_exponent(self) -> None:
+        self.assertEqual(price(Decimal("5E-7"), None), "0.0000005")
+
+
+class TimeTests(SynchronousTestCase):
+    """Moments, ages and what is left."""
+
+    def use_zone(self, zone: str) -> None:
+        """Let the local time be that of ``zone`` until the end of the test."""
+        self.addCleanup(time.tzset)
+        before = os.environ.get("TZ")
+        if before is None:
+            self.addCleanup(os.environ.pop, "TZ", None)
+        else:
+            self.addCleanup(os.environ.__setitem__, "TZ", before)
+        os.environ["TZ"] = zone
+        time.tzset()
+
+    def test_the_clock_knows_the_ends_of_the_calendar(self) -> None:
+        for zone in ("UTC-9", "CST6CDT"):
+            self.use_zone(zone)
+            for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+                self.assertRegex(clock(end), r"\d\d:\d\d:\d\d")
+
+    def test_the_clock_is_the_local_one(self) -> None:
+        self.use_zone("CST6CDT")
+        moment = datetime(2025, 1, 17, 14, 45, 15, 999_000, tzinfo=UTC)
+        self.assertEqual(clock(moment), "08:45:15")
+
+    def test_an_age_is_told_in_its_largest_unit(self) -> None:
+        for seconds, text in (
+            (0, "0 s"),
+            (0.9, "0 s"),
+            (59.9, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (86_399, "23 h"),
+            (86_400, "1 d"),
+            (864_000, "10 d"),
+        ):
+            self.assertEqual(age(seconds), text)
+
+    def test_what_comes_from_a_clock_ahead_of_ours_is_new(self) -> None:
+        self.assertEqual(age(-5), "0 s")
+
+    def test_a_countdown_shows_hours_only_when_there_are_some(self) -> None:
+        for seconds, text in (
+            (0, "0:00"),
+            (9, "0:09"),
+            (885, "14:45"),
+            (3599.9, "59:59"),
+            (3600, "1:00:00"),
+            (8085, "2:14:45"),
+            (360_000, "100:00:00"),
+        ):
+            self.assertEqual(countdown(seconds), text)
+
+    def test_a_countdown_ends_at_zero(self) -> None:
+        self.assertEqual(countdown(-1), "0:00")
+        self.assertEqual(countdown(-7200), "0:00")
+
+
+class PrintableTests(SynchronousTestCase):
+    """Text from elsewhere, made fit for one row of a terminal."""
+
+    def test_ordinary_text_is_left_alone(self) -> None:
+        for text in ("", "Daily loss limit hit: -$550", "Zürich … 日本語", UNKNOWN):
+            self.assertEqual(printable(text), text)
+
+    def test_every_kind_of_white_space_becomes_a_blank(self) -> None:
+        self.assertEqual(printable("a\nb\rc\td\x0be\x85f\u2028g\xa0h"), "a b c d e f g h")
+
+    def test_so_does_a_mark_that_has_no_place_of_its_own(self) -> None:
+        self.assertEqual(printable("e\u0301 \u20dd"), "e? ?")
+
+    def test_what_commands_a_terminal_becomes_a_question_mark(self) -> None:
+        for character in ("\x1b", "\x00", "\x07", "\x08", "\x7f", "\x9b", "\u202e", "\u200b"):
+            self.assertEqual(printable(f"a{character}b"), "a?b")
+
+    def test_what_cannot_be_encoded_becomes_a_question_mark(self) -> None:
+        self.assertEqual(printable("a\ud800b"), "a?b")
+
+    def test_the_number_of_characters_stays(self) -> None:
+        text = "\x1b[31mred\x1b[0m\r\n"
+        self.assertEqual(len(printable(text)), len(text))
+
+
+class SentenceTests(SynchronousTestCase):
+    """What begins a line of its own."""
+
+    def test_it_begins_with_a_capital_and_is_otherwise_left_alone(self) -> None:
+        for text, told in (
+            ("", ""),
+            ("lost connection to daemon", "Lost connection to daemon"),
+            ("account 123 is not in /State", "Account 123 is not in /State"),
+            ("4 tries", "4 tries"),
+        ):
+            self.assertEqual(sentence(text), told)
+
+
+class RowTests(SynchronousTestCase):
+    """Rows of a table."""
+
+    def test_cells_are_padded_to_their_width(self) -> None:
+        self.assertEqual(
+            row([("text", "MNQ", 5), ("gain", "+1.00", -8), ("dim", "s", 2)]),
+            [("text", "MNQ  "), " ", ("gain", "   +1.00"), " ", ("dim", "s "), " "],
+        )
+
+    def test_a_cell_that_fits_exactly_is_whole(self) -> None:
+        self.assertEqual(plain(row([("text", "12345", -5)])), "12345 ")
+
+    def test_a_cell_that_is_too_long_says_that_it_was_cut(self) -> None:
+        self.assertEqual(plain(row([("text", "123456", 5)])), "1234… ")
+        self.assertEqual(plain(row([("text", "123456", -5)])), "1234… ")
+
+    def test_rows_of_the_same_cells_are_as_wide_as_each_other(self) -> None:
+        widths = (10, -4, -12)
+        rows = [
+            row([("text", text, width) for width in widths])
+            for text in ("", "x", "a very long text indeed")
+        ]
+        self.assertEqual({length(cells) for cells in rows}, {29})
+
+
+class EncodingTests(SynchronousTestCase):
+    """What a terminal can be sent."""
+
+    def test_what_is_drawn_takes_an_encoding_that_has_it(self) -> None:
+        for encoding, expected in (
+            ("utf-8", True), ("gb18030", True), ("latin-1", False), ("ascii", False), (None, True),
+        ):  # fmt: skip
+            self.assertEqual(can_be_drawn(encoding), expected, encoding)
+
+
+class SpreadTests(SynchronousTestCase):
+    """Lines with two ends."""
+
+    def test_the_ends_touch_both_edges(self) -> None:
+        line = spread(["left"], [("good", "right")], 20)
+        self.assertEqual(plain(line), "left           right")
+        self.assertEqual(length(line), 20)
+
+    def test_the_ends_stay_apart_where_there_is_no_room(self) -> None:
+        self.assertEqual(plain(spread(["left"], ["right"], 4)), "left right")
+
+
+class SignedStyleTests(SynchronousTestCase):
+    """The style of an amount."""
+
+    def test_gain_loss_and_neither_differ(self) -> None:
+        self.assertEqual(signed_style(Decimal("0.01")), "gain")
+        self.assertEqual(signed_style(Decimal("-0.01")), "loss")
+        self.assertEqual(signed_style(Decimal("0.00")), "text")

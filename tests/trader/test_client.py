@@ -1,0 +1,562 @@
+"""The client library: what it passes on, and how it comes back."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import txaio
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.model.events import EVENT_TYPES, Event, encode
+from riskd.testing import make_event
+from tests.support.memory_transport import MemoryEndpoint, MemoryTransport
+from tests.support.websocket_frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    handshake_answer,
+    read_client_frames,
+    server_frame,
+)
+from trader.client import DaemonClient, ReadEvent
+
+
+class Server:
+    """The other end of one connection of the client."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.protocol = transport.protocol
+        self.transport = transport
+
+    def let_in(self, *headers: str) -> None:
+        self.request = self.transport.value()
+        self.transport.clear()
+        self.send(handshake_answer(self.request, *headers))
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def tell(self, event_type: str, **data: Any) -> None:
+        self.send(server_frame(TEXT, encode(make_event(event_type, data))))
+
+    def close(self, code: int, reason: bytes = b"") -> None:
+        self.send(server_frame(CLOSE, struct.pack("!H", code) + reason))
+        self.transport.loseConnection()
+
+    def drop(self) -> None:
+        self.transport.loseConnection()
+
+
+class ServerEndpoint(MemoryEndpoint):
+    """Leads to a server."""
+
+    def accept(self) -> Server:
+        return Server(super().accept())
+
+
+class ClientTestCase(SynchronousTestCase):
+    """A client of account 123 on a clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        # Autobahn's timers run on a loop of its own choosing.
+        self.patch(txaio.config, "loop", self.clock)
+        self.endpoint = ServerEndpoint(self.clock)
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+        )
+
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        return [call for call in self.calls if call[0] != "connection_status"]
+
+    @property
+    def statuses(self) -> list[tuple[bool, str]]:
+        self.clock.advance(0)
+        return [
+            (data["connected"], data["reason"])
+            for kind, data in self.calls
+            if kind == "connection_status"
+        ]
+
+    def connect(self, *headers: str) -> Server:
+        self.client.connect()
+        server = self.endpoint.accept()
+        server.let_in(*headers)
+        return server
+
+    def delays(self, fail: Any, count: int) -> list[float]:
+        """Let every try end in ``fail`` and return the seconds between ``count`` tries."""
+        begun = len(self.endpoint.tries)
+        last = self.clock.seconds()
+        delays = []
+        for number in range(begun, begun + count):
+            while len(self.endpoint.tries) <= number:
+                self.clock.advance(0.5)
+            delays.append(self.endpoint.tries[number] - last)
+            fail()
+            last = self.clock.seconds()
+        return delays
+
+
+class RetryTests(ClientTestCase):
+    """When the next try comes."""
+
+    def drop_handshake(self) -> None:
+        self.endpoint.accept().drop()
+
+    def answer_500(self) -> None:
+        self.endpoint.accept().send(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+
+    def say_nothing(self) -> None:
+        server = self.endpoint.accept()
+        while server.transport.connected:
+            self.clock.advance(0.5)
+
+    @property
+    def failures(self) -> tuple[Any, ...]:
+        return (self.endpoint.refuse, self.drop_handshake, self.answer_500, self.say_nothing)
+
+    def test_before_the_first_connection_it_tries_every_5_seconds(self) -> None:
+        self.client.connect()
+        self.assertEqual(self.endpoint.tries, [0])
+        self.endpoint.refuse()
+        self.assertEqual(self.delays(self.endpoint.refuse, 7), [5.0] * 7)
+
+    def test_after_a_loss_it_tries_after_1_2_4_8_10_10_seconds(self) -> None:
+        self.connect().drop()
+        self.assertEqual(self.delays(self.endpoint.refuse, 7), [1, 2, 4, 8, 10, 10, 10])
+
+    def test_a_completed_handshake_begins_the_delays_anew(self) -> None:
+        self.connect().drop()
+        self.delays(self.endpoint.refuse, 3)
+        self.clock.advance(8)
+        server = self.endpoint.accept()
+        server.let_in()
+        server.drop()
+        self.assertEqual(self.delays(self.endpoint.refuse, 3), [1, 2, 4])
+
+    def test_tcp_without_a_handshake_is_a_failed_try(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        for fail in self.failures:
+            self.assertEqual(self.delays(fail, 2), [5, 5])
+        self.assertFalse(self.client.connected)
+
+    def test_tcp_without_a_handshake_does_not_begin_the_delays_anew(self) -> None:
+        self.connect().drop()
+        delays = []
+        for fail in self.failures:
+            delays += self.delays(fail, 1)
+        self.assertEqual(delays, [1, 2, 4, 8])
+
+    def test_a_try_that_hangs_is_given_up_after_5_seconds(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        self.clock.pump([0.2] * 27)
+        self.assertFalse(server.transport.connected)
+
+    def test_the_next_try_is_announced(self) -> None:
+        self.client.connect()
+        self.assertEqual(self.client.retry_at, None)
+        self.endpoint.refuse()
+        self.assertEqual(self.client.retry_at, 5)
+        self.clock.advance(5)
+        self.endpoint.accept().let_in()
+        self.assertEqual(self.client.retry_at, None)
+
+
+class StatusTests(ClientTestCase):
+    """What the client says of its own connection."""
+
+    def test_connected_means_the_handshake_is_complete(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        self.assertEqual((self.client.connected, self.calls), (False, []))
+        server.let_in("Riskd-Gateway: practice")
+        self.assertTrue(self.client.connected)
+        self.assertEqual(
+            self.calls, [("connection_status", {"connected": True, "reason": "connected"})]
+        )
+        self.assertEqual(self.client.gateway_name, "practice")
+
+    def test_a_dry_run_is_known_from_the_handshake(self) -> None:
+        server = self.connect("Riskd-Dry-Run: yes")
+        self.assertTrue(self.client.is_dry_run)
+        server.drop()
+        self.clock.advance(1)
+        self.endpoint.accept().let_in()
+        self.assertFalse(self.client.is_dry_run)
+
+    def test_failure_and_loss_have_sentences_of_their_own(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        self.clock.advance(5)
+        server = self.endpoint.accept()
+        server.let_in()
+        server.drop()
+        self.clock.advance(1)
+        self.endpoint.refuse()
+        self.assertEqual(
+            self.statuses,
+            [
+                (False, "cannot connect to daemon (is it running?)"),
+                (True, "connected"),
+                (False, "lost connection to daemon"),
+                (False, "cannot connect to daemon (is it running?)"),
+            ],
+        )
+
+    def test_a_daemon_that_closes_is_quoted(self) -> None:
+        self.connect().close(1001, b"the daemon is stopping")
+        self.assertEqual(
+            self.statuses[-1], (False, "lost connection to daemon: the daemon is stopping")
+        )
+
+    def test_a_refused_handshake_says_so(self) -> None:
+        self.client.connect()
+        self.endpoint.accept().send(b"HTTP/1.1 503 too many clients\r\n\r\n")
+        ((connected, reason),) = self.statuses
+        self.assertFalse(connected)
+        self.assertTrue(reason.startswith("cannot connect to daemon: "), reason)
+        self.assertIn("503", reason)
+
+    def test_an_answer_without_end_is_cut(self) -> None:
+        self.client.connect()
+        server = self.endpoint.accept()
+        for _ in range(200):
+            if server.transport.connected:
+                server.send(b"HTTP/1.1 101 " + b"x" * 1000)
+        self.assertFalse(server.transport.connected)
+        self.assertIn("too long", self.statuses[-1][1])
+
+    def test_the_gateways_name_is_cut(self) -> None:
+        self.connect("Riskd-Gateway: " + "x" * 10_000)
+        self.assertEqual(self.client.gateway_name, "x" * 20)
+
+    def test_a_silent_daemon_is_lost_within_a_minute(self) -> None:
+        server = self.connect()
+        self.clock.pump([0.2] * 300)
+        self.assertFalse(server.transport.connected)
+        self.assertFalse(self.client.connected)
+
+
+class DisconnectTests(ClientTestCase):
+    """The end, and a new beginning."""
+
+    def test_it_closes_with_1000_and_stops_trying(self) -> None:
+        server = self.connect()
+        gone = self.client.disconnect()
+        self.assertEqual(read_client_frames(server.transport.value()), [(CLOSE, b"\x03\xe8")])
+        self.assertFalse(self.client.connected)
+        self.successResultOf(gone)
+        self.clock.pump([1] * 60)
+        self.assertEqual(len(self.endpoint.tries), 1)
+        self.assertEqual(self.statuses[1:], [(False, "disconnected")])
+
+    def test_it_stops_waiting_for_the_next_try(self) -> None:
+        self.client.connect()
+        self.endpoint.refuse()
+        self.successResultOf(self.client.disconnect())
+        self.clock.pump([1] * 60)
+        self.assertEqual((len(self.endpoint.tries), self.client.retry_at), (1, None))
+
+    def test_it_gives_up_a_try_that_is_under_way(self) -> None:
+        self.client.connect()
+        self.client.disconnect()
+        self.clock.pump([1] * 60)
+        self.assertEqual((len(self.endpoint.tries), self.statuses), (1, []))
+
+    def test_it_can_be_followed_by_connect(self) -> None:
+        for _ in range(2):
+            server = self.connect()
+            server.tell("daemon_status")
+            self.client.disconnect()
+        self.assertEqual([kind for kind, _ in self.events], ["daemon_status"] * 2)
+        self.assertEqual([connected for connected, _ in self.statuses], [True, False, True, False])
+
+    def test_twice_is_once(self) -> None:
+        self.client.connect()
+        self.client.connect()
+        self.assertEqual(len(self.endpoint.tries), 1)
+        self.client.disconnect()
+        self.successResultOf(self.client.disconnect())
+
+    def test_nothing_is_passed_on_after_it(self) -> None:
+        server = self.connect()
+        # The connection is not gone at once: its end has yet to reach the client.
+        server.transport.loseConnection = lambda: None
+        self.client.disconnect()
+        server.tell("daemon_status")
+        server.drop()
+        self.assertEqual(self.events, [])
+
+    def test_it_may_be_called_by_the_callback(self) -> None:
+        for fail in (True, False):
+            self.calls.clear()
+            self.endpoint.tries.clear()
+            self.client = DaemonClient(
+                123,
+                lambda kind, data: (self.calls.append((kind, data)), self.client.disconnect()),
+                reactor=self.clock,
+                endpoint=self.endpoint,
+            )
+            self.client.connect()
+            if fail:
+                self.endpoint.refuse()
+            else:
+                self.endpoint.accept().let_in()
+            self.clock.pump([0.5] * 60)
+            self.assertEqual(len(self.endpoint.tries), 1)
+            self.assertFalse(self.client.connected)
+
+
+class EventTests(ClientTestCase):
+    """What is passed on."""
+
+    def test_own_and_daemon_wide_events_are_passed_on_and_no_others(self) -> None:
+        server = self.connect()
+        server.tell("GatewayUserTrade", accountId=123, id=1)
+        server.tell("GatewayUserTrade", accountId=456, id=2)
+        server.tell("daemon_status")
+        self.assertEqual(
+            [(kind, data.get("id")) for kind, data in self.events],
+            [("GatewayUserTrade", 1), ("daemon_status", None)],
+        )
+
+    def test_all_nine_events_are_passed_on(self) -> None:
+        server = self.connect()
+        for event_type in EVENT_TYPES:
+            server.tell(event_type)
+        self.assertEqual([kind for kind, _ in self.events], list(EVENT_TYPES))
+
+    def test_data_is_the_json_object_with_exact_numbers(self) -> None:
+        server = self.connect()
+        event = make_event("GatewayUserTrade", {"profitAndLoss": -45.5, "quantity": 2})
+        server.send(server_frame(TEXT, encode(event)))
+        ((_, data),) = self.events
+        self.assertEqual(data, json.loads(encode(event), parse_float=Decimal)["data"])
+        self.assertEqual(data["profitAndLoss"], -45.50)
+        self.assertEqual(data["profitAndLoss"], Decimal("-45.50"))
+
+    def test_unknown_types_and_keys_are_passed_on(self) -> None:
+        server = self.connect()
+        server.send(server_frame(TEXT, b'{"type":"news","account_id":123,"data":{"a":[1]}}'))
+        message = json.loads(encode(make_event("daemon_status", {})))
+        message["data"]["later"] = 1
+        server.send(server_frame(TEXT, json.dumps(message).encode()))
+        self.assertEqual(self.events[0], ("news", {"a": [1]}))
+        self.assertEqual(self.events[1][1]["later"], 1)
+        self.assertEqual(sum(self.client.dropped.values()), 0)
+
+    def test_malformed_messages_are_logged_once_a_kind_and_counted(self) -> None:
+        server = self.connect()
+        wrong_bid = json.loads(encode(make_event("MarketQuote", {})))
+        wrong_bid["data"]["bid"] = "21000"
+        with capturedLogs() as captured:
+            for message in (
+                b"not json",
+                b"[]",
+                b'{"type":"MarketQuote","account_id":123}',
+                b'{"type":"MarketQuote","account_id":123,"data":{}}',
+                json.dumps(wrong_bid).encode(),
+                json.dumps(wrong_bid).encode(),
+            ):
+                server.send(server_frame(TEXT, message))
+            server.send(server_frame(BINARY, b"{}"))
+        warnings = [each for each in captured if each["log_namespace"] == "trader.client"]
+        self.assertEqual(
+            dict(self.client.dropped),
+            {"message": 3, "data": 1, "MarketQuote.contractId": 1, "MarketQuote.bid": 2},
+        )
+        self.assertEqual(len(warnings), 4)
+        server.tell("daemon_status")
+        self.assertEqual([kind for kind, _ in self.events], ["daemon_status"])
+
+    def test_only_the_client_says_how_its_connection_is(self) -> None:
+        server = self.connect()
+        forged = {
+            "type": "connection_status",
+            "account_id": None,
+            "data": {"connected": False, "reason": "call 555"},
+        }
+        server.send(server_frame(TEXT, json.dumps(forged).encode()))
+        self.assertEqual(self.statuses, [(True, "connected")])
+        self.assertEqual(self.client.dropped["type"], 1)
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        ),
+        st.sampled_from([*EVENT_TYPES, "news"]),
+    )
+    def test_no_message_ends_the_stream(self, data: Any, event_type: str) -> None:
+        envelope = {"type": event_type, "account_id": 123, "data": data}
+        for message in (data, envelope):
+            self.client.received(json.dumps(message).encode())
+
+    def test_no_number_or_moment_ends_the_stream(self) -> None:
+        server = self.connect()
+        for field, value in (
+            ("bid", "1e99999999999999999999"),
+            ("bid", "-1e999999"),
+            ("timestamp", '"0001-01-01T00:00:00+23:59"'),
+            ("timestamp", '"9999-12-31T23:59:59-01:00"'),
+        ):
+            message = json.loads(encode(make_event("MarketQuote", {})))
+            message["data"][field] = "VALUE"
+            text = json.dumps(message).replace('"VALUE"', value)
+            server.send(server_frame(TEXT, text.encode()))
+        self.assertEqual(sum(self.client.dropped.values()), 4)
+        self.assertTrue(self.client.connected)
+
+    def test_a_malformed_message_of_another_account_is_not_looked_at(self) -> None:
+        server = self.connect()
+        server.send(server_frame(TEXT, b'{"type":"MarketQuote","account_id":456,"data":{}}'))
+        self.assertEqual(sum(self.client.dropped.values()), 0)
+
+    def test_kinds_of_malformed_messages_are_not_counted_without_end(self) -> None:
+        server = self.connect()
+        for number in range(200):
+            message = {"type": f"t{number}", "account_id": 123, "data": []}
+            server.send(server_frame(TEXT, json.dumps(message).encode()))
+        self.assertEqual(len(self.client.dropped), 101)
+        self.assertEqual(self.client.dropped["other"], 100)
+
+    def test_a_callback_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+        seen = []
+
+        def fail_once(event_type: str, _data: object) -> None:
+            seen.append(event_type)
+            if event_type == "MarketQuote":
+                raise RuntimeError("a mistake of the script")
+
+        self.client = DaemonClient(123, fail_once, reactor=self.clock, endpoint=self.endpoint)
+        server = self.connect()
+        server.tell("MarketQuote")
+        server.tell("daemon_status")
+        self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def take(self, take_event: Callable[[str, ReadEvent], object]) -> Server:
+        """Connect a client whose events go to ``take_event``."""
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            take_event=take_event,
+        )
+        return self.connect()
+
+    def test_who_takes_events_unread_reads_what_was_sent(self) -> None:
+        taken: list[tuple[str, ReadEvent]] = []
+        server = self.take(lambda event_type, read: taken.append((event_type, read)))
+        sent = [make_event(event_type, {}) for event_type in EVENT_TYPES]
+        for event in sent:
+            server.send(server_frame(TEXT, encode(event)))
+        self.assertEqual([event_type for event_type, _ in taken], list(EVENT_TYPES))
+        self.assertEqual([read() for _, read in taken], sent)
+        self.assertEqual(self.events, [])
+        self.assertEqual(self.statuses, [(True, "connected")])
+
+    def test_what_is_taken_unread_is_for_this_account(self) -> None:
+        taken: list[str] = []
+        server = self.take(lambda event_type, _read: taken.append(event_type))
+        server.tell("MarketQuote", accountId=456)
+        server.tell("GatewayUserTrade")
+        self.assertEqual(taken, ["GatewayUserTrade"])
+
+    def test_what_is_malformed_is_dropped_when_it_is_read(self) -> None:
+        found: list[Event | None] = []
+        server = self.take(lambda _event_type, read: found.append(read()))
+        for message in (
+            b'{"type":"MarketQuote","account_id":123,"data":{}}',
+            b'{"type":"connection_status","account_id":null,"data":{"connected":false}}',
+            b'{"type":"news","account_id":123,"data":{}}',
+        ):
+            server.send(server_frame(TEXT, message))
+        self.assertEqual(found, [None] * 3)
+        self.assertEqual(dict(self.client.dropped), {"MarketQuote.contractId": 1, "type": 1})
+
+    def test_a_taker_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+        seen = []
+
+        def fail_once(event_type: str, _read: ReadEvent) -> None:
+            seen.append(event_type)
+            if event_type == "MarketQuote":
+                raise RuntimeError("a mistake of the script")
+
+        server = self.take(fail_once)
+        server.tell("MarketQuote")
+        server.tell("daemon_status")
+        self.assertEqual(seen, ["MarketQuote", "daemon_status"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_daemon_that_sends_events_may_owe_a_pong(self) -> None:
+        server = self.connect()
+        self.clock.pump([1] * 30)
+        server.tell("MarketQuote")
+        self.clock.pump([1] * 20)
+        self.assertTrue(self.client.connected)
+        self.clock.pump([1] * 30)
+        self.assertFalse(self.client.connected)
+
+    def test_a_message_in_pieces_is_passed_on_whole(self) -> None:
+        server = self.connect()
+        message = encode(make_event("MarketQuote", {}))
+        whole = server_frame(TEXT, message)
+        for begin in range(0, len(whole), 7):
+            server.send(whole[begin : begin + 7])
+        self.assertEqual([kind for kind, _ in self.events], ["MarketQuote"])
+
+    def test_it_sends_nothing_but_pongs(self) -> None:
+        server = self.connect()
+        server.tell("MarketQuote")
+        server.send(server_frame(PING, b"x"))
+        self.assertEqual(read_client_frames(server.transport.value()), [(10, b"x")])
+
+
+class UrlTests(ClientTestCase):
+    """Where the daemon is."""
+
+    def request_to(self, url: str) -> bytes:
+        self.client = DaemonClient(
+            1, lambda *_: None, url, reactor=self.clock, endpoint=self.endpoint
+        )
+        return self.connect().request
+
+    def test_the_host_header_is_that_of_the_url(self) -> None:
+        for url, host in (
+            ("ws://localhost:8765", b"localhost:8765"),
+            ("ws://127.0.0.1:9", b"127.0.0.1:9"),
+            ("ws://[::1]:8765", b"[::1]:8765"),
+        ):
+            self.assertIn(b"\r\nHost: " + host + b"\r\n", self.request_to(url))
+
+    def test_what_is_no_url_is_refused_with_its_text(self) -> None:
+        for url in (
+            "http://localhost",
+            "wss://localhost:1",
+            "localhost:8765",
+            "ws://",
+            "ws://h:x",
+        ):
+            error = self.assertRaises(
+                ValueError, DaemonClient, 1, lambda *_: None, url, reactor=self.clock
+            )
+            self.assertIn(repr(url), str(error))

@@ -1,0 +1,73 @@
+"""The golden screens are what the real session and the real widgets draw, and what the documentation shows."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
+from tests.golden.replay import STATES, Replay
+from trader.ui.markup import written
+from trader.ui.pages import PAGES
+from trader.ui.palette import THEMES
+
+NEEDED = (
+    "first-start",
+    "quiet-market",
+    "three-positions",
+    "near-a-limit",
+    "cooldown",
+    "daily-lock",
+    "permanent-lock",
+    "reconnecting",
+    "last-known-state",
+    "daemon-stopping",
+    "login-refused",
+    "no-state-file",
+)
+AGAIN = "; python -m tests.golden makes all of them again, if the change is meant"
+
+
+class GoldenTests(SynchronousTestCase):
+    """Every capture, compared."""
+
+    def test_every_capture_is_as_it_was(self) -> None:
+        for path, content in captures():
+            self.assertTrue(path.exists(), f"{path.name} is missing{AGAIN}")
+            known = path.read_text()
+            if known != content:
+                self.fail(f"{path.name} has changed{AGAIN}\n{_difference(known, content)}")
+
+    def test_no_line_is_cut_without_a_sign_on_any_page_at_any_size(self) -> None:
+        for path in sorted(STATES.glob("*.jsonl")):
+            replay = Replay(path)
+            for page in range(len(PAGES)):
+                for columns, rows in ((60, 14), (60, 20), (80, 24), (100, 30), (120, 40)):
+                    for line in replay.lines(columns, rows, page=page):
+                        said = written(line).rstrip()
+                        self.assertLessEqual(len(said), columns, (path.stem, page, said))
+
+    def test_there_is_no_capture_of_what_is_no_more(self) -> None:
+        wanted = {path for path, _ in captures()}
+        found = {*SCREENS.iterdir(), *PICTURES.iterdir()}
+        self.assertEqual({path.name for path in found - wanted}, set())
+
+    def test_every_state_is_captured_at_every_size_and_in_every_theme(self) -> None:
+        self.assertEqual({path.stem for path in STATES.iterdir()}, set(NEEDED))
+        names = {path.name for path, _ in captures()}
+        for state in NEEDED:
+            for columns, rows in SIZES:
+                self.assertIn(f"{state}-{columns}x{rows}.txt", names)
+            for theme in THEMES:
+                self.assertIn(f"{state}-80x24-{theme}.txt", names)
+
+    def test_the_documentation_shows_every_picture(self) -> None:
+        documentation = Path(PICTURES.parent / "console.md").read_text()
+        for path in PICTURES.iterdir():
+            self.assertIn(f"(pictures/{path.name})", documentation)
+
+
+def _difference(known: str, content: str) -> str:
+    return "\n".join(difflib.unified_diff(known.splitlines(), content.splitlines(), lineterm=""))

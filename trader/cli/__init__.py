@@ -1,0 +1,1 @@
+"""The trader-console program: command line, settings, plain output."""

@@ -1,0 +1,114 @@
+"""How numbers and times are written for a person to read."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from riskd.model.money import to_cents
+
+UNKNOWN: Final = "-"
+"""Stands where a number cannot be known; never a zero."""
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+
+
+def money(amount: Decimal) -> str:
+    """Return dollars with sign, thousands and cents: ``+1,234.50``; zero has no sign."""
+    # Less than half a cent is rounded to nothing, and nothing is neither gained nor lost.
+    cents = to_cents(amount)
+    return f"{cents:+,.2f}" if cents else "0.00"
+
+
+def price(value: Decimal, places: int | None) -> str:
+    """Return a price; with ``places`` decimals if they are given, else as it came."""
+    # A bare str() would write a small price with an exponent.
+    return f"{value:f}" if places is None else f"{value:.{places}f}"
+
+
+def clock(moment: datetime) -> str:
+    """Return the local time of day, ``14:03:22``."""
+    try:
+        local = moment.astimezone()
+    except (OverflowError, ValueError):
+        # At the ends of the calendar there may be no local time any more.
+        local = moment
+    return local.strftime("%H:%M:%S")
+
+
+def until(moment: datetime, now: datetime) -> str:
+    """Return the local time of ``moment``, with its date unless that is today's."""
+    try:
+        local, today = moment.astimezone(), now.astimezone().date()
+    except (OverflowError, ValueError):
+        return clock(moment)
+    return clock(moment) if local.date() == today else f"{local:%a %d %b} {clock(moment)}"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
+    whole = max(0, int(seconds))
+    for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        if whole >= length:
+            return f"{whole // length} {unit}"
+    return f"{whole} s"
+
+
+def countdown(seconds: float) -> str:
+    """Return what is left as ``2:14:45``, or ``14:45`` below an hour; never less than zero."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, _HOUR)
+    minutes, left = divmod(rest, _MINUTE)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a blank for every kind of white space and ``?`` for what has no picture.
+
+    It has as many characters as before, and none of them can break a row or command a terminal.  A mark
+    that stands on the character before has no place of its own, and stays behind when that is gone.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isspace():
+        return " "
+    is_mark = unicodedata.category(character) in ("Mn", "Me")
+    return character if character.isprintable() and not is_mark else "?"
+
+
+_PLAIN_LETTERS: Final = str.maketrans(
+    {
+        "─": "-", "│": "|", "╭": "+", "╮": "+", "╯": "+", "╰": "+", "·": ".", "█": "#", "░": ".",
+        "…": "~", "↑": "^", "↓": "v",
+    }
+)  # fmt: skip
+
+
+def can_be_drawn(encoding: str | None) -> bool:
+    """Tell whether a terminal of this encoding has the letters that are drawn; older ones know no lines."""
+    try:
+        "".join(map(chr, _PLAIN_LETTERS)).encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def ascii_only(text: str) -> str:
+    """Return ``text`` as :func:`printable` does, with an ASCII letter for every other one."""
+    if text.isascii():
+        return printable(text)
+    drawn = printable(text).translate(_PLAIN_LETTERS)
+    return drawn.encode("ascii", "replace").decode()

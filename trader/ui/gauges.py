@@ -1,0 +1,94 @@
+"""Limits as lines: a bar, figures, and how near the account is in words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from riskd.model.formatting import dollars
+from trader.model.limits import Level, Measure
+from trader.model.text import UNKNOWN
+from trader.model.view import View
+from trader.ui.markup import Markup, row
+from trader.ui.shades import shade
+
+_STYLES: Final = {
+    Level.UNKNOWN: "dim",
+    Level.STATED: "text",
+    Level.FINE: "text",
+    Level.HALF: "caution",
+    Level.NEAR: "caution",
+    Level.VERY_NEAR: "loss",
+    Level.REACHED: "loss",
+}
+_WIDE: Final = 100
+_MIDDLE: Final = 79
+_NARROW: Final = 50
+"""From so many columns on there is room for more."""
+
+_SHORT_BAR: Final = 5
+
+_NAME: Final = 24
+_SHORT_NAME: Final = 20
+_PERCENT: Final = 6
+_FIGURES: Final = 24
+_WORDS: Final = 10
+
+
+def gauge_line(view: View, measure: Measure, width: int) -> Markup:
+    """Return a limit in a line: what is measured, a bar, figures and words, as many as there is room for."""
+    style = shade(view, _STYLES[measure.level])
+    name = (shade(view, "strong"), measure.name)
+    if measure.share is None:
+        short = _NAME if width >= _MIDDLE else _SHORT_NAME
+        return row([(*name, short), (style, _without_bar(measure), max(1, width - short - 1))])
+    used = (style, f"{measure.share * 100:.0f} %", -_PERCENT)
+    words = measure.words or measure.level.value
+    if width < _NARROW:
+        told = measure.words if measure.level is Level.FINE else words
+        # How near it is must be there in full, whatever becomes of the name.
+        room = width - _SHORT_BAR - _PERCENT - len(told) - 3
+        size = max(1, min(len(measure.name), room))
+        cells = [(style, bar(measure.share, _SHORT_BAR), _SHORT_BAR), used]
+        return row([*cells, (style, measure.name, size), (style, told, len(told))])
+    figures = f"{figure(measure.current, measure.unit)} of {figure(measure.limit, measure.unit)}"
+    if width < _MIDDLE:
+        told = f"{figures}, {words}"
+        if len(told) > width - _SHORT_NAME - 8:
+            # The figures are more than the bar, and more than the end of the name.
+            short = max(1, min(_SHORT_NAME, width - len(told) - 1))
+            return row([(*name, short), (style, told, len(told))])
+        cells = [(*name, _SHORT_NAME), (style, bar(measure.share, 6), 6)]
+        return row([*cells, (style, told, len(told))])
+    cells = [(*name, _NAME), (style, bar(measure.share, 10), 10), used]
+    cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
+    if width >= _WIDE:
+        left = f"{figure(measure.headroom, measure.unit)} left"
+        cells.append((shade(view, "dim"), left, width - 80))
+    return row(cells)
+
+
+def _without_bar(measure: Measure) -> str:
+    """Return the state of a limit that has no share."""
+    told = measure.unknown or measure.words
+    if measure.limit is not None:
+        told = f"of {figure(measure.limit, measure.unit)}, {told}".removesuffix(", ")
+    return f"{figure(measure.current, measure.unit)} {told}".strip()
+
+
+def bar(share: Decimal, width: int) -> str:
+    """Return how much is used as a bar, full at the limit and beyond."""
+    # What is not nothing is seen, and only what is all is full.
+    used = min(width, int(share * width))
+    if share > 0:
+        used = max(1, used)
+    return "█" * used + "░" * (width - used)
+
+
+def figure(value: Decimal | None, unit: str) -> str:
+    """Return an amount in its unit."""
+    if value is None:
+        return UNKNOWN
+    if unit == "$":
+        return dollars(value)
+    return f"{value:f}" if unit != "s" else f"{value:f} s"
