@@ -11,7 +11,7 @@ from zope.interface import alsoProvides
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserTrade
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Occasion, Rule, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings, Seconds, Trades
 
 
@@ -22,17 +22,17 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     cooldown_seconds: Seconds = 900
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Ask for a cooldown at every third loss in a row, or whatever ``losses`` says."""
-    trade = occasion.subject
+    trade = trigger.subject
     if not isinstance(trade, GatewayUserTrade) or trade.profit_and_loss >= 0:
         return NOTHING
     until = trade.execution_time + timedelta(seconds=settings.cooldown_seconds)
     streak = _losses_in_a_row(state)
-    if streak % settings.losses or until <= occasion.now:
+    if streak % settings.losses or until <= trigger.now:
         return NOTHING
     lock = Lock(until=until, cooldown_seconds=settings.cooldown_seconds)
-    return Verdict(intents=(Flatten(reason=f"{streak} losing trades in a row", lock=lock),))
+    return RuleResult(commands=(Flatten(reason=f"{streak} losing trades in a row", lock=lock),))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:

@@ -35,7 +35,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from riskd.app.launch import Signals, utc_now
 from riskd.app.tap import assemble
 from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
@@ -268,7 +268,7 @@ class _TriggerProtocol(LineOnlyReceiver):
         self._gone()
 
 
-def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[Pipeline, int, Signals]:
+def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[EngineService, int, Signals]:
     """Start a daemon whose market stands still, and that logs to standard error.
 
     Returns its pipeline, the port that it listens on, and what stops it.
@@ -278,25 +278,25 @@ def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[Pipeline, 
     port = sockets[0].getsockname()[1]
     accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
     still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
-    daemon, pipeline = assemble(
+    daemon, engine = assemble(
         reactor, still, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
     )
     signals = Signals(reactor)
     signals.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    return pipeline, port, signals
+    return engine, port, signals
 
 
 def main(port: int, state: Path) -> None:
     """Run the harness's daemon until standard input ends or a signal comes."""
     from twisted.internet import reactor  # noqa: PLC0415
 
-    pipeline, port, signals = start_still_daemon(reactor, port, state)
-    trigger = _TriggerProtocol(pipeline.announce, port, lambda: signals.stop("end of input"))
+    engine, port, signals = start_still_daemon(reactor, port, state)
+    trigger = _TriggerProtocol(engine.announce, port, lambda: signals.stop("end of input"))
     # Clients that connect from then on see no event but those that are triggered.
-    pipeline.in_step.addCallback(lambda _: pipeline.pause())
-    pipeline.in_step.addCallback(lambda _: StandardIO(trigger))
+    engine.in_step.addCallback(lambda _: engine.pause())
+    engine.in_step.addCallback(lambda _: StandardIO(trigger))
     reactor.run()
 
 

@@ -106,12 +106,12 @@ def _by_label(
     return family
 
 
-def pipeline_metrics(pipeline: FollowsGateway) -> Iterator[Metric]:
+def engine_metrics(engine: FollowsGateway) -> Iterator[Metric]:
     """Yield the numbers of the pipeline."""
     yield GaugeMetricFamily(
         "riskd_gateway_in_step",
         "1 while the gateway is followed and none of its events may be missing.",
-        value=int(pipeline.is_in_step),
+        value=int(engine.is_in_step),
     )
 
 
@@ -144,22 +144,22 @@ class Metrics:
         """Take how late the reactor was."""
         self._lag.observe(seconds)
 
-    def read_from(self, counts: BroadcastCounts, pipeline: FollowsGateway) -> None:
+    def read_from(self, counts: BroadcastCounts, engine: FollowsGateway) -> None:
         """Read what the broadcast and the pipeline know whenever somebody asks."""
-        self.registry.register(_Reading(counts, pipeline))
+        self.registry.register(_Reading(counts, engine))
 
 
 class _Reading(Collector):
     """What is read when somebody asks."""
 
-    def __init__(self, counts: BroadcastCounts, pipeline: FollowsGateway) -> None:
+    def __init__(self, counts: BroadcastCounts, engine: FollowsGateway) -> None:
         self._counts = counts
-        self._pipeline = pipeline
+        self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         """Yield all of it."""
         yield from broadcast_metrics(self._counts)
-        yield from pipeline_metrics(self._pipeline)
+        yield from engine_metrics(self._engine)
 
 
 class LagMeter:

@@ -38,7 +38,7 @@ from riskd.app.launch import Options as BaseOptions
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config.settings import ConfigError, Settings, load
 from riskd.control.server import SOCKET_NAME, ControlFactory, ControlService
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
@@ -53,12 +53,12 @@ from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.service import FaceService
 from riskd.practice.server.site import practice_face
 from riskd.recording.format import RecordingError
-from riskd.recording.recording_engine import RecordedPipeline
+from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.writer import Recorder
 from riskd.rules.interface import IRule
 
 _log = Logger()
-_AnyPipeline = TypeVar("_AnyPipeline", bound=Pipeline | RecordedPipeline)
+_AnyPipeline = TypeVar("_AnyPipeline", bound=EngineService | RecordingEngine)
 
 DEFAULT_PORT = 8765
 _PROGRAM = "riskd"
@@ -147,13 +147,13 @@ def makeService(options: Options) -> Daemon:
     else:
         seed = options["practice-seed"]
         gateway = practice = practice_gateway(reactor, settings, seed, taken.state.path)
-    daemon, pipeline = _assemble_with_options(reactor, gateway, taken, settings, catalogue)
+    daemon, engine = _assemble_with_options(reactor, gateway, taken, settings, catalogue)
     if taken.face and practice is not None:
         site = practice_face(reactor, practice, utc_now)
         FaceService(reactor, site, taken.face).setServiceParent(daemon)
     reload = None
     if options["config"] is not None:
-        reload = Reloader(options["config"].absolute(), catalogue, settings, pipeline)
+        reload = Reloader(options["config"].absolute(), catalogue, settings, engine)
     Signals(reactor, reload, is_detached=is_detached(options)).setServiceParent(daemon)
     # Not before signals are taken over.
     reactor.callWhenRunning(reactor.callLater, 0, spare_the_program)
@@ -194,29 +194,29 @@ def _assemble_with_options(
     taken: Taken,
     settings: Settings,
     catalogue: Mapping[str, IRule],
-) -> tuple[Daemon, Pipeline | RecordedPipeline]:
+) -> tuple[Daemon, EngineService | RecordingEngine]:
     """Return a daemon that is recorded and measured as far as that is wanted, and its pipeline."""
-    make: Callable[..., Pipeline | RecordedPipeline] = Pipeline
+    make: Callable[..., EngineService | RecordingEngine] = EngineService
     if taken.recorder is not None:
-        make = partial(RecordedPipeline, recorder=taken.recorder)
+        make = partial(RecordingEngine, recorder=taken.recorder)
         # When everything else is done, for until then something may come in.
         reactor.addSystemEventTrigger("after", "shutdown", taken.recorder.close)
     if not taken.metrics:
-        daemon, pipeline, _factory = _assemble(
+        daemon, engine, _factory = _assemble(
             make, reactor, gateway, taken.sockets, taken.state, settings, catalogue
         )
-        return daemon, pipeline
+        return daemon, engine
     # What it needs is not installed everywhere.
     from riskd.app.metrics import Metrics, MetricsService  # noqa: PLC0415
 
     metrics = Metrics()
     make = partial(make, acted=metrics.acted)
-    daemon, pipeline, factory = _assemble(
+    daemon, engine, factory = _assemble(
         make, reactor, gateway, taken.sockets, taken.state, settings, catalogue
     )
-    metrics.read_from(factory.statistics, pipeline)
+    metrics.read_from(factory.statistics, engine)
     MetricsService(reactor, metrics, taken.metrics).setServiceParent(daemon)
-    return daemon, pipeline
+    return daemon, engine
 
 
 def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
@@ -271,16 +271,16 @@ def assemble(
     state: StateDirectory,
     settings: Settings,
     catalogue: Mapping[str, IRule] | None = None,
-) -> tuple[Daemon, Pipeline]:
+) -> tuple[Daemon, EngineService]:
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its pipeline."""
-    daemon, pipeline, _factory = _assemble(
-        Pipeline, reactor, gateway, sockets, state, settings, catalogue or {}
+    daemon, engine, _factory = _assemble(
+        EngineService, reactor, gateway, sockets, state, settings, catalogue or {}
     )
-    return daemon, pipeline
+    return daemon, engine
 
 
 def _assemble(
-    make_pipeline: Callable[..., _AnyPipeline],
+    make_engine: Callable[..., _AnyPipeline],
     reactor: Any,
     gateway: IGateway,
     sockets: list[socket.socket],
@@ -299,14 +299,14 @@ def _assemble(
         max_clients=settings.server.max_clients,
         allowed_origins=settings.server.allowed_origins,
     )
-    pipeline = make_pipeline(
+    engine = make_engine(
         reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue
     )
     control = ControlService(
         reactor,
         state.path / SOCKET_NAME,
-        ControlFactory(reactor, pipeline, utc_now),
-        pipeline.tell_trouble,
+        ControlFactory(reactor, engine, utc_now),
+        engine.tell_trouble,
     )
     daemon = Daemon()
     daemon.state = state
@@ -314,11 +314,11 @@ def _assemble(
     # is written.
     broadcast = BroadcastService(reactor, factory, sockets)
     descriptors = DescriptorService(
-        reactor, descriptors_for(settings.server.max_clients), pipeline.tell_trouble
+        reactor, descriptors_for(settings.server.max_clients), engine.tell_trouble
     )
-    for service in (journal, broadcast, pipeline, control, descriptors):
+    for service in (journal, broadcast, engine, control, descriptors):
         service.setServiceParent(daemon)
-    return daemon, pipeline, factory
+    return daemon, engine, factory
 
 
 class Reloader:
@@ -336,13 +336,13 @@ class Reloader:
         path: Path,
         catalogue: Mapping[str, IRule],
         settings: Settings,
-        pipeline: Pipeline | RecordedPipeline,
+        engine: EngineService | RecordingEngine,
         in_thread: Callable[[Callable[[], Settings]], Deferred[Settings]] = deferToThread,
     ) -> None:
         self._path = path
         self._catalogue = catalogue
         self._started_with = settings
-        self._pipeline = pipeline
+        self._engine = engine
         self._in_thread = in_thread
         self._is_reading = False
         self._is_to_read_again = False
@@ -377,7 +377,7 @@ class Reloader:
         )
 
     def _take(self, settings: Settings) -> None:
-        notes = [self._pipeline.reload(settings)]
+        notes = [self._engine.reload(settings)]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
             notes.append("changes of enforce, gateway, practice and server need a restart")
         for note in filter(None, notes):
@@ -386,7 +386,7 @@ class Reloader:
         self._tell("")
 
     def _tell(self, trouble: str) -> None:
-        self._pipeline.tell_trouble("config", trouble)
+        self._engine.tell_trouble("config", trouble)
 
 
 def _beyond_accounts(settings: Settings) -> tuple[object, ...]:

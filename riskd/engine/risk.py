@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, settings_from_json, settings_json
-from riskd.engine.account import AccountKeeper
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import concerns, flattening_of
 from riskd.engine.interface import IOperatedAccount
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import IGateway, Payload
 from riskd.model.account import AccountState, Flattening, Limit, apply
 from riskd.model.events import (
@@ -50,16 +50,16 @@ from riskd.model.lockouts import (
 )
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
-from riskd.rules.evaluation import Decision, Judgement, RuleInForce, judge
+from riskd.rules.evaluation import Decision, Evaluation, RuleInForce, evaluate
 from riskd.rules.interface import (
     ChangeStop,
     Flatten,
     IRule,
     Kind,
     LiftLock,
-    Occasion,
     PlaceStop,
     RejectOrder,
+    Trigger,
     WithdrawStop,
 )
 
@@ -92,7 +92,7 @@ class _Day(NamedTuple):
 
 
 @implementer(IOperatedAccount)
-class Warden:
+class RiskEngine:
     """Watches one account.
 
     :param keeper: the account.
@@ -110,7 +110,7 @@ class Warden:
 
     def __init__(
         self,
-        keeper: AccountKeeper,
+        keeper: TrackedAccount,
         settings: AccountSettings,
         *,
         is_strict: bool,
@@ -333,7 +333,7 @@ class Warden:
                 return
         self._ask(_KINDS[type(data)], data)
 
-    def heard_touch(self) -> None:
+    def heard_best_bid_ask(self) -> None:
         """Look at the account: a contract was bid or offered, of which no trade is known yet."""
         if self._is_active:
             self._ask(Kind.QUOTE)
@@ -387,7 +387,7 @@ class Warden:
             self._see_what_is_due(now)
         state = self._keeper.truth
         if self._dry_run is not None:
-            review = Occasion(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
+            review = Trigger(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
             self._dry_run.forget_ended(state, self._rules, review, is_strict=self._is_strict)
         locked = is_locked(state, now)
         plan = state.risk.flattening
@@ -397,15 +397,15 @@ class Warden:
             state = self._keeper.truth
         if self._is_our_own_doing(subject):
             return
-        judgement = self._judge(state, kind, now, subject, is_locked=locked, due=due)
-        self._take(judgement)
-        self._decide(judgement.decisions, now, is_confirmed=is_confirmed)
+        evaluation = self._evaluate(state, kind, now, subject, is_locked=locked, due=due)
+        self._take(evaluation)
+        self._decide(evaluation.decisions, now, is_confirmed=is_confirmed)
         self._arm(now)
 
     def _is_to_be_confirmed(self, decision: Decision) -> bool:
         """Tell whether the broker is to be asked first; then it is, and the rule once more."""
-        rule_id, intent = decision
-        if not (isinstance(intent, Flatten) and intent.asks_broker_first):
+        rule_id, command = decision
+        if not (isinstance(command, Flatten) and command.asks_broker_first):
             return False
         if rule_id not in self._confirming:
             self._confirming.add(rule_id)
@@ -430,7 +430,7 @@ class Warden:
             and concerns(plan, subject.contract_id)
         )
 
-    def _judge(
+    def _evaluate(
         self,
         state: AccountState,
         kind: Kind,
@@ -439,12 +439,12 @@ class Warden:
         *,
         is_locked: bool = False,
         due: Sequence[str] = (),
-    ) -> Judgement:
-        occasion = Occasion(kind=kind, now=now, next_reset=self._next_reset(now), subject=subject)
-        return judge(
+    ) -> Evaluation:
+        trigger = Trigger(kind=kind, now=now, next_reset=self._next_reset(now), subject=subject)
+        return evaluate(
             state,
             self._rules,
-            occasion,
+            trigger,
             is_locked=is_locked,
             is_strict=self._is_strict,
             due=due,
@@ -468,20 +468,20 @@ class Warden:
             self._day_known = (self._schedule, now, day)
         return day
 
-    def _take(self, judgement: Judgement) -> None:
+    def _take(self, evaluation: Evaluation) -> None:
         """Keep what the rules want to remember, when they want to be asked, and what ails them."""
-        memory = judgement.state.risk.memory
+        memory = evaluation.state.risk.memory
         if memory is not self._keeper.state.risk.memory:
             self._keeper.change_risk(memory=memory)
-        for rule_id, wake_at in judgement.wakes.items():
+        for rule_id, wake_at in evaluation.wakes.items():
             if wake_at is None:
                 self._wakes.pop(rule_id, None)
             else:
                 self._wakes[rule_id] = wake_at
-        for rule_id, warnings in judgement.warnings.items():
+        for rule_id, warnings in evaluation.warnings.items():
             self._warn(rule_id, warnings)
             self._note_fault(rule_id, "")
-        for rule_id, error in judgement.faults:
+        for rule_id, error in evaluation.faults:
             if not self._faulty.get(rule_id):
                 _log.failure("{rule} failed", Failure(error), rule=rule_id)
             self._note_fault(
@@ -517,38 +517,38 @@ class Warden:
         """Hand on what is to be done; several flattens as one, so that all their locks are written at once."""
         plans: list[Flattening] = []
         for decision in decisions:
-            rule_id, intent = decision
+            rule_id, command = decision
             if not is_confirmed and self._is_to_be_confirmed(decision):
                 continue
-            if isinstance(intent, Flatten):
-                plans += self._plan(rule_id, intent, now)
-            elif isinstance(intent, LiftLock):
-                self._lift(rule_id, intent.reason, now)
-            elif isinstance(intent, RejectOrder):
-                self._enforcer.reject(rule_id, intent)
-            elif isinstance(intent, PlaceStop):
-                self._enforcer.place_stop(rule_id, intent)
-            elif isinstance(intent, ChangeStop):
-                self._enforcer.change_stop(intent)
-            elif isinstance(intent, WithdrawStop):
-                self._enforcer.withdraw_stop(intent)
+            if isinstance(command, Flatten):
+                plans += self._plan(rule_id, command, now)
+            elif isinstance(command, LiftLock):
+                self._lift(rule_id, command.reason, now)
+            elif isinstance(command, RejectOrder):
+                self._enforcer.reject(rule_id, command)
+            elif isinstance(command, PlaceStop):
+                self._enforcer.place_stop(rule_id, command)
+            elif isinstance(command, ChangeStop):
+                self._enforcer.change_stop(command)
+            elif isinstance(command, WithdrawStop):
+                self._enforcer.withdraw_stop(command)
         if plans:
             self._enforcer.flatten(*plans)
 
-    def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
-        self._decide([Decision(rule_id, intent)], now)
+    def _flatten(self, rule_id: str, command: Flatten, now: datetime) -> None:
+        self._decide([Decision(rule_id, command)], now)
 
-    def _plan(self, rule_id: str, intent: Flatten, now: datetime) -> Iterator[Flattening]:
+    def _plan(self, rule_id: str, command: Flatten, now: datetime) -> Iterator[Flattening]:
         """Yield what is to be done about a breach; nothing if it is known and its lock holds already."""
         locks: tuple[LockoutSet, ...] = ()
-        if intent.lock is not None:
+        if command.lock is not None:
             state = self._keeper.truth
-            lock = new_lock(rule_id, intent.reason, intent.lock, state, now)
+            lock = new_lock(rule_id, command.reason, command.lock, state, now)
             if lock in locks_in_force(state, now):
                 # The account is held to it already.
                 return
             locks = (lock,)
-        yield flattening_of(rule_id, intent, now, locks)
+        yield flattening_of(rule_id, command, now, locks)
 
     def _lift(self, rule_id: str, reason: str, now: datetime) -> None:
         """End one rule's lock; the account is free when it was the only one."""
@@ -664,15 +664,15 @@ class Warden:
     def _free(self, cleared_by: ClearedBy, now: datetime) -> None:
         """Say that the account may trade again, unless a look at it says that it may not."""
         self._let_go()
-        judgement = self._judge(self._keeper.truth, Kind.REVIEW, now)
-        self._take(judgement)
+        evaluation = self._evaluate(self._keeper.truth, Kind.REVIEW, now)
+        self._take(evaluation)
         is_locked_again = self._dry_run is None and any(
-            isinstance(decision.intent, Flatten) and decision.intent.lock is not None
-            for decision in judgement.decisions
+            isinstance(decision.command, Flatten) and decision.command.lock is not None
+            for decision in evaluation.decisions
         )
         if not is_locked_again:
             self._clear(cleared_by, now)
-        self._decide(judgement.decisions, now)
+        self._decide(evaluation.decisions, now)
 
     # The operator.
 

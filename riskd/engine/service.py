@@ -1,7 +1,7 @@
 """From the gateway to the consoles and the rules: each message is mapped, applied, told, and judged.
 
-An account's state is kept by its :class:`~riskd.engine.account.AccountKeeper` and watched by its
-:class:`~riskd.engine.risk.Warden`; the :class:`Pipeline` hears the gateway and hands each message to the
+An account's state is kept by its :class:`~riskd.engine.tracked_account.TrackedAccount` and watched by its
+:class:`~riskd.engine.risk.RiskEngine`; the :class:`EngineService` hears the gateway and hands each message to the
 accounts it concerns.
 """
 
@@ -28,9 +28,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
-from riskd.engine.account import SETTLED_SECONDS, AccountKeeper
 from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.engine.risk import Warden
+from riskd.engine.risk import RiskEngine
+from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway import mapping
 from riskd.gateway.interface import (
     GatewayError,
@@ -90,12 +90,12 @@ _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"
 class Account(NamedTuple):
     """One account: who keeps its state, and who watches it."""
 
-    keeper: AccountKeeper
-    warden: Warden
+    keeper: TrackedAccount
+    risk_engine: RiskEngine
 
 
 @implementer(IGatewayListener, IOperated)
-class Pipeline(Service):
+class EngineService(Service):
     """All accounts of a daemon, fed by one gateway.
 
     :param clock: the reactor.
@@ -158,10 +158,10 @@ class Pipeline(Service):
         self._waiting_for_look: dict[int, list[Deferred[None]]] = {}
 
     def _follow(self, settings: AccountSettings) -> Account:
-        keeper = AccountKeeper(
+        keeper = TrackedAccount(
             settings.id, settings.watch, self._journal, self._broadcast, self._clock.seconds
         )
-        warden = Warden(
+        risk_engine = RiskEngine(
             keeper,
             settings,
             is_strict=self._is_strict,
@@ -174,8 +174,8 @@ class Pipeline(Service):
             look=lambda: self._look_at(self.accounts[settings.id]),
         )
         if self._acted is not None:
-            warden.measure(self._acted)
-        self.accounts[settings.id] = Account(keeper, warden)
+            risk_engine.measure(self._acted)
+        self.accounts[settings.id] = Account(keeper, risk_engine)
         self._next_looks.append(settings.id)
         return self.accounts[settings.id]
 
@@ -192,7 +192,7 @@ class Pipeline(Service):
             self._starting.cancel()
         self.pause()
         for account in self.accounts.values():
-            account.warden.stop()
+            account.risk_engine.stop()
         self._say(Status.STOPPING, "The daemon is stopping")
         return self._gateway.stop()
 
@@ -203,7 +203,7 @@ class Pipeline(Service):
         for under_way in (*self._beginning.values(), *self._looking.values()):
             under_way.cancel()
         for account in self.accounts.values():
-            account.warden.pause()
+            account.risk_engine.pause()
 
     def reload(self, settings: Settings) -> str:
         """Take new settings; return what of them needs a restart, in a sentence, or nothing."""
@@ -211,7 +211,9 @@ class Pipeline(Service):
         for account in settings.accounts:
             if account.id in known:
                 self.accounts[account.id].keeper.watch = frozenset(account.watch)
-                self.accounts[account.id].warden.reload(account, is_strict=settings.strict_mode)
+                self.accounts[account.id].risk_engine.reload(
+                    account, is_strict=settings.strict_mode
+                )
         if known == wanted:
             return ""
         changed = ", ".join(str(number) for number in sorted(known ^ wanted))
@@ -231,7 +233,7 @@ class Pipeline(Service):
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
-        return {account_id: account.warden for account_id, account in self.accounts.items()}
+        return {account_id: account.risk_engine for account_id, account in self.accounts.items()}
 
     def make_durable(self) -> Deferred[None]:
         """Write what is so; fire when it is on the disk, or when it cannot be written now."""
@@ -275,7 +277,7 @@ class Pipeline(Service):
         try:
             quote = self._quotes.merge(contract_id, payload, self._now)
             if quote is None:
-                self._take_touch(contract_id)
+                self._take_best_bid_ask(contract_id)
                 return
         except Exception:  # noqa: BLE001  # see _dropped
             self._dropped(target)
@@ -285,7 +287,7 @@ class Pipeline(Service):
             try:
                 if account.keeper.is_concerned(contract_id):
                     account.keeper.take_quote(quote)
-                    account.warden.heard(quote)
+                    account.risk_engine.heard(quote)
                     self._ask_for_contract(contract_id)
             except Exception:  # noqa: BLE001  # see _dropped
                 self._dropped(target)
@@ -301,7 +303,7 @@ class Pipeline(Service):
         for beginning in tuple(self._beginning.values()):
             beginning.cancel()
         for account in self.accounts.values():
-            account.warden.wait()
+            account.risk_engine.wait()
 
     def feed_restored(self) -> None:
         """Get in step again, then ask the rules; see :class:`IGatewayListener`."""
@@ -356,7 +358,7 @@ class Pipeline(Service):
         elif target == "GatewayUserOrder":
             self._take_order(account, payload)
         elif target == "GatewayUserAccount":
-            account.warden.heard_account(may_trade=mapping.may_trade(payload))
+            account.risk_engine.heard_account(may_trade=mapping.may_trade(payload))
         contract_id = payload.get("contractId")
         if contract_id is not None:
             self._ask_for_contract(contract_id)
@@ -375,20 +377,20 @@ class Pipeline(Service):
                     account=keeper.account_id,
                     id=voided,
                 )
-                account.warden.review()
+                account.risk_engine.review()
             return
         trade = mapping.trade(payload, self._now())
         if trade is not None and keeper.take(trade):
-            account.warden.heard(trade)
+            account.risk_engine.heard(trade)
         elif is_charged:
             # A half-turn is no trade to be told, but what it costs counts.
-            account.warden.review()
+            account.risk_engine.review()
 
     def _take_position(self, account: Account, payload: Payload) -> None:
         last = account.keeper.state.positions.get(payload.get("contractId", ""))
         position = mapping.position(payload, last, self._now())
         if account.keeper.take(position):
-            account.warden.heard(position)
+            account.risk_engine.heard(position)
 
     def _take_order(self, account: Account, payload: Payload) -> None:
         if not mapping.has_known_type(payload):
@@ -405,16 +407,16 @@ class Pipeline(Service):
         is_news = keeper.take(order)
         # What the wire does not carry may be news to the rules.
         if keeper.take_detail(order, mapping.order_detail(payload)) or is_news:
-            account.warden.heard(order)
+            account.risk_engine.heard(order)
 
-    def _take_touch(self, contract_id: str) -> None:
+    def _take_best_bid_ask(self, contract_id: str) -> None:
         """Let the accounts know bid and ask: the wire waits for a last price; a loss does not."""
-        touch = self._quotes.touch(contract_id)
+        best_bid_ask = self._quotes.best_bid_ask(contract_id)
         for account in self.accounts.values():
             if account.keeper.state.holds_or_works(contract_id):
                 with self._fenced("GatewayQuote"):
-                    account.keeper.take_touch(contract_id, touch)
-                    account.warden.heard_touch()
+                    account.keeper.take_best_bid_ask(contract_id, best_bid_ask)
+                    account.risk_engine.heard_best_bid_ask()
 
     # Getting in step, and staying there.
 
@@ -451,7 +453,7 @@ class Pipeline(Service):
 
     def _prepare(self, account: Account) -> None:
         self._gateway.follow_account(account.keeper.account_id)
-        account.warden.prepare()
+        account.risk_engine.prepare()
 
     def _begin_to_guard(self, account: Account) -> Deferred[None]:
         account_id = account.keeper.account_id
@@ -495,7 +497,7 @@ class Pipeline(Service):
                 await deferLater(self._clock, wait)
         self._passed_over.discard(account_id)
         with self._fenced("review at the start"):
-            account.warden.begin()
+            account.risk_engine.begin()
         for source in ("begin", "look"):
             self.tell_trouble(f"{source} {account_id}", "")
 
@@ -527,7 +529,7 @@ class Pipeline(Service):
             if not is_newer(contract_id)
         ]
         for closed in keeper.close_vanished(gone, self._now()):
-            account.warden.heard(closed)
+            account.risk_engine.heard(closed)
         for payload in held:
             if not is_newer(payload.get("contractId")):
                 is_read.append(self._hear("GatewayUserPosition", payload))
@@ -597,10 +599,12 @@ class Pipeline(Service):
         # Whoever is looked at goes to the end, so that all have their turn if there is not room for all.
         for account_id in tuple(self._next_looks):
             account = self.accounts[account_id]
-            is_guarded = account.warden.is_active or (
+            is_guarded = account.risk_engine.is_active or (
                 self._is_deaf and account_id not in self._passed_over
             )
-            if is_guarded and (is_full_round or self._is_deaf or account.warden.wants_a_look()):
+            if is_guarded and (
+                is_full_round or self._is_deaf or account.risk_engine.wants_a_look()
+            ):
                 if not self._gateway.has_room(_REQUESTS_OF_A_LOOK):
                     return
                 self._next_looks.remove(account_id)
@@ -644,16 +648,16 @@ class Pipeline(Service):
             return
         self.tell_trouble(source, "")
         if self._is_deaf:
-            account.warden.visit()
+            account.risk_engine.visit()
         else:
-            account.warden.review()
+            account.risk_engine.review()
 
     def _could_not_look(self, failure: Failure, account_id: int) -> None:
         if failure.check(CancelledError) is None:
             _log.failure("looking at account {id}", failure, id=account_id)
 
     def _states(self) -> list[AccountState]:
-        return [account.warden.lasting_state for account in self.accounts.values()]
+        return [account.risk_engine.lasting_state for account in self.accounts.values()]
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
@@ -666,7 +670,7 @@ class Pipeline(Service):
         if self._is_in_step:
             # The journal could only be opened now; what it knows of positions and orders is old.
             for account in self.accounts.values():
-                account.warden.resume()
+                account.risk_engine.resume()
                 self._look_at(account)
         if recovery.problem:
             _log.error("{problem}", problem=recovery.problem)
@@ -689,7 +693,7 @@ class Pipeline(Service):
             self.accounts[account_id].keeper.recover(found)
         for account_id, found in followed.items():
             with self._fenced("recovery"):
-                self.accounts[account_id].warden.recover(found)
+                self.accounts[account_id].risk_engine.recover(found)
         return new
 
     # How the daemon is.
@@ -764,7 +768,7 @@ class Pipeline(Service):
         for account in self.accounts.values():
             account.keeper.learn_contract(contract)
             # What could not be told of its positions before can be told now.
-            account.warden.review()
+            account.risk_engine.review()
 
 
 def _gravity(source: str) -> int:

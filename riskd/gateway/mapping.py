@@ -22,7 +22,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
-from riskd.model.account import Charge, OrderDetail, Touch
+from riskd.model.account import BestBidAsk, Charge, OrderDetail
 from riskd.model.contracts import Contract
 from riskd.model.events import (
     ContractId,
@@ -320,10 +320,10 @@ class QuoteBook:
         self._known[contract_id] = quote
         return quote
 
-    def touch(self, contract_id: str) -> Touch:
+    def best_bid_ask(self, contract_id: str) -> BestBidAsk:
         """Return what is known of a contract's bid and ask."""
         known = self._known.get(contract_id, _NO_PRICES)
-        return Touch(known.bid, known.ask)
+        return BestBidAsk(known.bid, known.ask)
 
 
 def _time_of_update(

@@ -251,9 +251,9 @@ class Store:
         check_version(journal, path)
         journal.execute("PRAGMA journal_mode = WAL")
         journal.execute("PRAGMA synchronous = FULL")
-        (verdict,) = journal.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise DamagedError(verdict)
+        (result,) = journal.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise DamagedError(result)
         migrate(journal, path)
         return read_snapshot(journal)
 

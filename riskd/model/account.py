@@ -54,7 +54,7 @@ class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
     custom_tag: str = ""
 
 
-class Touch(msgspec.Struct, frozen=True):
+class BestBidAsk(msgspec.Struct, frozen=True):
     """What a contract is bid and offered, as long as nobody has told of a trade in it."""
 
     bid: Decimal | None
@@ -119,7 +119,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
     can_trade: bool | None = None
     order_details: Mapping[int, OrderDetail] = {}
-    touches: Mapping[str, Touch] = {}
+    best_bid_asks: Mapping[str, BestBidAsk] = {}
     charges: Mapping[int, Charge] = {}
     earlier_trades: Mapping[int, datetime] = {}
     memory: Mapping[str, str] = {}
@@ -250,10 +250,10 @@ def _mark(state: AccountState, contract_id: str, *, is_long: bool) -> Decimal | 
     quote = state.quotes.get(contract_id)
     if quote is not None:
         return quote.last
-    touch = state.risk.touches.get(contract_id)
-    if touch is None:
+    best_bid_ask = state.risk.best_bid_asks.get(contract_id)
+    if best_bid_ask is None:
         return None
-    return touch.bid if is_long else touch.ask
+    return best_bid_ask.bid if is_long else best_bid_ask.ask
 
 
 def apply(state: AccountState, event: Event) -> AccountState:

@@ -65,8 +65,8 @@ _log = Logger()
 
 
 @implementer(IOperated)
-class RecordedPipeline(Service):
-    """A :class:`~riskd.engine.service.Pipeline` and all doors to it, each of which is recorded.
+class RecordingEngine(Service):
+    """A :class:`~riskd.engine.service.EngineService` and all doors to it, each of which is recorded.
 
     What comes in while something else is handled waits until that is done; so answers and events never
     come within the call that they come of, whatever the gateway does.
@@ -137,14 +137,14 @@ class RecordedPipeline(Service):
         return left
 
     def tell_trouble(self, source: str, sentence: str) -> None:
-        """Tell of trouble; see :meth:`riskd.engine.service.Pipeline.tell_trouble`."""
+        """Tell of trouble; see :meth:`riskd.engine.service.EngineService.tell_trouble`."""
         self._let_in(Trouble(source, sentence))
 
     def reload(self, settings: Settings) -> str:
-        """Take new settings; see :meth:`riskd.engine.service.Pipeline.reload`."""
+        """Take new settings; see :meth:`riskd.engine.service.EngineService.reload`."""
         # What was read in a thread need not be read again here.
         note: str = self._take(
-            Reloaded(settings.text), lambda: self._stage.pipeline.reload(settings)
+            Reloaded(settings.text), lambda: self._stage.engine.reload(settings)
         )
         return note
 
@@ -155,29 +155,29 @@ class RecordedPipeline(Service):
     @property
     def gateway_name(self) -> str:
         """The kind of gateway that is followed."""
-        return self._stage.pipeline.gateway_name
+        return self._stage.engine.gateway_name
 
     @property
     def is_in_step(self) -> bool:
         """Whether the gateway is followed now, and none of its events may be missing."""
-        return self._stage.pipeline.is_in_step
+        return self._stage.engine.is_in_step
 
     @property
     def is_recovered(self) -> bool:
         """Whether what the journal knows was taken over."""
-        return self._stage.pipeline.is_recovered
+        return self._stage.engine.is_recovered
 
     @property
     def enforces(self) -> bool:
         """Whether anything is done at the broker."""
-        return self._stage.pipeline.enforces
+        return self._stage.engine.enforces
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
         return {
             account_id: _RecordedAccount(self.operate, account_id, account)
-            for account_id, account in self._stage.pipeline.operated_accounts.items()
+            for account_id, account in self._stage.engine.operated_accounts.items()
         }
 
     def make_durable(self) -> Deferred[None]:

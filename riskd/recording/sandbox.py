@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
 from riskd.config.settings import Settings, read
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
@@ -92,7 +92,7 @@ class Stage:
     :param catalogue: all rules there are, by key.
     :param at: the time of day, aware.
     :param seconds: the clock's seconds.
-    :param acted: see :class:`~riskd.engine.service.Pipeline`.
+    :param acted: see :class:`~riskd.engine.service.EngineService`.
     :ivar pipeline: the pipeline.
     :ivar clock: its timers.
     :ivar at: the time of day, as of this turn.
@@ -120,7 +120,7 @@ class Stage:
         self.report: Callable[[str], None] = lambda _trouble: None
         self._asked = 0
         self._waiting: dict[int, Deferred[Any]] = {}
-        self.pipeline = Pipeline(
+        self.engine = EngineService(
             self.clock,
             _GatewayOutside(self, gateway_name, answer_seconds),
             settings,
@@ -323,7 +323,7 @@ def _fail(stage: Stage, came: Failed) -> None:
 
 
 def _operate(stage: Stage, came: Operated) -> object:
-    account = stage.pipeline.operated_accounts[came.account]
+    account = stage.engine.operated_accounts[came.account]
     if came.command == "lock":
         account.lock(came.reason, came.operator, came.until)
         return None
@@ -333,20 +333,20 @@ def _operate(stage: Stage, came: Operated) -> object:
 
 def _reload(stage: Stage, came: Reloaded) -> str:
     settings = read(came.configuration, "the recorded configuration", stage.catalogue)
-    return stage.pipeline.reload(settings)
+    return stage.engine.reload(settings)
 
 
 _ACTS: Final[dict[type, Callable[[Stage, Any], Any]]] = {
-    Started: lambda stage, _came: stage.pipeline.startService(),
-    Stopped: lambda stage, _came: stage.pipeline.stopService(),
+    Started: lambda stage, _came: stage.engine.startService(),
+    Stopped: lambda stage, _came: stage.engine.stopService(),
     TimerFired: _fire_timer,
-    UserEvent: lambda stage, came: stage.pipeline.user_event(came.target, came.payload),
-    MarketEvent: lambda stage, came: stage.pipeline.market_event(
+    UserEvent: lambda stage, came: stage.engine.user_event(came.target, came.payload),
+    MarketEvent: lambda stage, came: stage.engine.market_event(
         came.target, came.contract, came.payload
     ),
-    FeedLost: lambda stage, came: stage.pipeline.feed_lost(came.sentence),
-    FeedRestored: lambda stage, _came: stage.pipeline.feed_restored(),
-    GatewayTrouble: lambda stage, came: stage.pipeline.gateway_trouble(came.source, came.sentence),
+    FeedLost: lambda stage, came: stage.engine.feed_lost(came.sentence),
+    FeedRestored: lambda stage, _came: stage.engine.feed_restored(),
+    GatewayTrouble: lambda stage, came: stage.engine.gateway_trouble(came.source, came.sentence),
     Answered: lambda stage, came: stage.answer(came.number, came.value),
     CopyRead: lambda stage, came: stage.answer(came.number, came.accounts),
     Refused: lambda stage, came: stage.answer(
@@ -358,7 +358,7 @@ _ACTS: Final[dict[type, Callable[[Stage, Any], Any]]] = {
     Failed: _fail,
     Recovered: lambda stage, came: stage.found(Recovery(came.accounts, came.problem)),
     JournalTrouble: lambda stage, came: stage.report(came.sentence),
-    Trouble: lambda stage, came: stage.pipeline.tell_trouble(came.source, came.sentence),
+    Trouble: lambda stage, came: stage.engine.tell_trouble(came.source, came.sentence),
     Reloaded: _reload,
     Operated: _operate,
 }

@@ -10,18 +10,18 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.rules.interface import (
+    Command,
     Flatten,
-    Intent,
     IRule,
     Kind,
     LiftLock,
     Lock,
-    Occasion,
     RejectOrder,
-    Verdict,
+    RuleResult,
+    Trigger,
 )
 
-_INTENTS = get_args(Intent)
+_COMMANDS = get_args(Command)
 
 
 class RuleInForce(NamedTuple):
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
     """What a rule wants done."""
 
     rule_id: str
-    intent: Intent
+    command: Command
 
 
 class Fault(NamedTuple):
@@ -55,7 +55,7 @@ class Fault(NamedTuple):
     error: Exception
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules say on an occasion.
 
     :ivar state: the account's state, with what the rules want to remember.
@@ -76,16 +76,16 @@ def _nothing_is_known(_decision: Decision) -> bool:
     return False
 
 
-def judge(
+def evaluate(
     state: AccountState,
     rules: Sequence[RuleInForce],
-    occasion: Occasion,
+    trigger: Trigger,
     *,
     is_locked: bool = False,
     is_strict: bool = False,
     due: Collection[str] = (),
     is_under_way: Callable[[Decision], bool] = _nothing_is_known,
-) -> Judgement:
+) -> Evaluation:
     """Ask the rules that listen to the occasion.
 
     A trade comes once, so every rule is asked about it.  What is so can be seen again, so on any other
@@ -101,27 +101,27 @@ def judge(
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
-    for each in _asked(rules, occasion.kind, is_locked, due):
+    for each in _asked(rules, trigger.kind, is_locked, due):
         slot = each.slot
         try:
-            verdict = each.rule.check(_as_remembered(state, each), each.settings, occasion)
-            _check(verdict)
+            result = each.rule.check(_as_remembered(state, each), each.settings, trigger)
+            _check(result)
         except Exception as error:  # noqa: BLE001  # a rule's mistake must not silence the others
             faults.append(Fault(slot, error))
             continue
-        if verdict.memory is not None:
-            state = _remember(state, slot, verdict.memory)
-        wakes[slot] = verdict.wake_at
-        warnings[slot] = verdict.warnings
-        if not verdict.intents:
+        if result.memory is not None:
+            state = _remember(state, slot, result.memory)
+        wakes[slot] = result.wake_at
+        warnings[slot] = result.warnings
+        if not result.commands:
             continue
-        intents = _strict(verdict.intents) if is_strict else verdict.intents
-        wanted = [Decision(each.rule.rule_id, intent) for intent in intents]
+        commands = _strict(result.commands) if is_strict else result.commands
+        wanted = [Decision(each.rule.rule_id, command) for command in commands]
         news = [decision for decision in wanted if not is_under_way(decision)]
         decisions += news
-        if news and occasion.kind is not Kind.TRADE:
+        if news and trigger.kind is not Kind.TRADE:
             break
-    return Judgement(
+    return Evaluation(
         state=state,
         decisions=tuple(decisions),
         wakes=wakes,
@@ -159,35 +159,35 @@ def _with_memory(state: AccountState, memory: dict[str, str]) -> AccountState:
     return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, memory=memory))
 
 
-def _check(verdict: Verdict) -> None:
+def _check(result: RuleResult) -> None:
     """See that a verdict is one: it is what others will act on and write down.
 
     :raises TypeError: it is not.
     """
-    if not isinstance(verdict, Verdict):
-        raise TypeError(f"expected a Verdict, got {verdict!r}")
-    if verdict.memory is not None and not isinstance(verdict.memory, str):
-        raise TypeError(f"memory: expected a text or None, got {verdict.memory!r}")
-    if verdict.memory is not None and not verdict.memory.isascii():
+    if not isinstance(result, RuleResult):
+        raise TypeError(f"expected a RuleResult, got {result!r}")
+    if result.memory is not None and not isinstance(result.memory, str):
+        raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
+    if result.memory is not None and not result.memory.isascii():
         # What cannot be written would stop the journal.
-        verdict.memory.encode()
-    _check_moment("wake_at", verdict.wake_at)
-    for warning in verdict.warnings:
+        result.memory.encode()
+    _check_moment("wake_at", result.wake_at)
+    for warning in result.warnings:
         if not isinstance(warning, str):
             raise TypeError(f"warnings: expected texts, got {warning!r}")
-    for intent in verdict.intents:
-        _check_intent(intent)
+    for command in result.commands:
+        _check_command(command)
 
 
-def _check_intent(intent: Intent) -> None:
-    if not isinstance(intent, _INTENTS) or not isinstance(intent.reason, str):
-        raise TypeError(f"expected an intent with a reason, got {intent!r}")
-    if isinstance(intent, Flatten):
-        for kept in (intent.keep or {}).values():
+def _check_command(command: Command) -> None:
+    if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
+        raise TypeError(f"expected a command with a reason, got {command!r}")
+    if isinstance(command, Flatten):
+        for kept in (command.keep or {}).values():
             if type(kept) is not int or kept < 0:
                 raise TypeError(f"keep: expected whole numbers, not negative, got {kept!r}")
-        if intent.lock is not None:
-            _check_moment("lock", intent.lock.until)
+        if command.lock is not None:
+            _check_moment("lock", command.lock.until)
 
 
 def _check_moment(name: str, moment: datetime | None) -> None:
@@ -195,16 +195,16 @@ def _check_moment(name: str, moment: datetime | None) -> None:
         raise TypeError(f"{name}: expected an aware datetime or None, got {moment!r}")
 
 
-def _strict(intents: Iterable[Intent]) -> tuple[Intent, ...]:
+def _strict(commands: Iterable[Command]) -> tuple[Command, ...]:
     """Make a breach what it is in strict mode: all is closed, and locked until an operator looks."""
     return tuple(
         Flatten(
-            reason=intent.reason,
+            reason=command.reason,
             lock=Lock(until=None),
-            asks_broker_first=isinstance(intent, Flatten) and intent.asks_broker_first,
+            asks_broker_first=isinstance(command, Flatten) and command.asks_broker_first,
         )
-        if isinstance(intent, (Flatten, RejectOrder))
-        else intent
-        for intent in intents
-        if not isinstance(intent, LiftLock)
+        if isinstance(command, (Flatten, RejectOrder))
+        else command
+        for command in commands
+        if not isinstance(command, LiftLock)
     )

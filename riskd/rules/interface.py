@@ -1,7 +1,7 @@
 """What a rule is: it looks at an account and says what is to be done.
 
 A rule is a pure function.  It is given what is known of the account, its own settings, and the occasion,
-which carries the time; it answers with a :class:`Verdict`.  It never acts, never waits and keeps nothing
+which carries the time; it answers with a :class:`RuleResult`.  It never acts, never waits and keeps nothing
 but what its verdict asks to be remembered.
 """
 
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     REVIEW = "REVIEW"
 
 
-class Occasion(msgspec.Struct, frozen=True, kw_only=True):
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """Why a rule is asked.
 
     :ivar now: the time of day, aware.
@@ -112,10 +112,10 @@ class LiftLock(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Intent = Flatten | RejectOrder | PlaceStop | ChangeStop | WithdrawStop | LiftLock
+Command = Flatten | RejectOrder | PlaceStop | ChangeStop | WithdrawStop | LiftLock
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule says.
 
     :ivar intents: what is to be done, in this order.
@@ -125,13 +125,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     :ivar warnings: what keeps the rule from seeing clearly, in sentences for a trader.
     """
 
-    intents: tuple[Intent, ...] = ()
+    commands: tuple[Command, ...] = ()
     memory: str | None = None
     wake_at: datetime | None = None
     warnings: tuple[str, ...] = ()
 
 
-NOTHING = Verdict()
+NOTHING = RuleResult()
 """The verdict of a rule that has nothing to say."""
 
 
@@ -163,7 +163,7 @@ class IRule(Interface):
     listens = Attribute("the kinds of occasion, a frozenset of Kind, that the rule is asked on")
     runs_while_locked = Attribute("whether it is asked while the account is locked, too")
 
-    def check(state: AccountState, settings: Any, occasion: Occasion) -> Verdict:
+    def check(state: AccountState, settings: Any, trigger: Trigger) -> RuleResult:
         """Look at the account and say what is to be done."""
 
     def gauges(state: AccountState, settings: Any, now: datetime) -> tuple[Gauge, ...]:
@@ -184,7 +184,7 @@ class Rule:
         key: str,
         settings_type: type[msgspec.Struct],
         listens: frozenset[Kind],
-        check: Callable[[AccountState, Any, Occasion], Verdict],
+        check: Callable[[AccountState, Any, Trigger], RuleResult],
         gauges: Callable[[AccountState, Any, datetime], tuple[Gauge, ...]] = _no_gauges,
         *,
         runs_while_locked: bool = False,

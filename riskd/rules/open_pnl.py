@@ -15,7 +15,7 @@ from riskd.model.account import AccountState, position_pnl
 from riskd.model.events import GatewayUserPosition, MarketQuote
 from riskd.model.formatting import name_of
 from riskd.model.money import ZERO
-from riskd.rules.interface import Occasion
+from riskd.rules.interface import Trigger
 
 STALE_AFTER: Final = timedelta(seconds=10)
 """A quote that is older than this may no longer be so."""
@@ -33,11 +33,11 @@ class Scope(StrEnum):
     TOTAL = "total"
 
 
-def concerned(state: AccountState, occasion: Occasion) -> tuple[GatewayUserPosition, ...]:
+def concerned(state: AccountState, trigger: Trigger) -> tuple[GatewayUserPosition, ...]:
     """Return the open positions whose P&L may have changed: a quote moves only its own contract's."""
-    if not isinstance(occasion.subject, MarketQuote):
+    if not isinstance(trigger.subject, MarketQuote):
         return state.open_positions
-    position = state.positions.get(occasion.subject.contract_id)
+    position = state.positions.get(trigger.subject.contract_id)
     return (position,) if position and position.size else ()
 
 

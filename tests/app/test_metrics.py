@@ -70,9 +70,9 @@ class MetricsTests(SynchronousTestCase):
         )
         self.factory.setProtocolOptions(autoPingInterval=0)
         self.factory.serve_at([("127.0.0.1", 8765)])
-        self.pipeline = FollowedGateway()
+        self.engine = FollowedGateway()
         self.metrics = Metrics()
-        self.metrics.read_from(self.factory.statistics, self.pipeline)
+        self.metrics.read_from(self.factory.statistics, self.engine)
         self.site = metrics_site(self.metrics.registry, self.clock)
 
     def get(self, *headers: str, host: str = HOST) -> tuple[int, dict[str, str], str]:
@@ -174,7 +174,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_the_gateway_is_in_step_or_not(self) -> None:
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 1)
-        self.pipeline.is_in_step = False
+        self.engine.is_in_step = False
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 0)
 
     def test_what_was_measured_is_in_the_histograms(self) -> None:
@@ -290,7 +290,7 @@ class ActionTests(SynchronousTestCase):
         self.addCleanup(daemon.clean_up)
         self.addCleanup(daemon.end)
         daemon.advance(1)
-        self.assertTrue(daemon.pipeline.is_in_step)
+        self.assertTrue(daemon.engine.is_in_step)
         order = {
             "contractId": MNQ,
             "type": int(GatewayOrderType.MARKET),
@@ -308,12 +308,12 @@ class InStepTests(SynchronousTestCase):
     def test_only_from_the_start_to_a_loss_and_again_afterwards(self) -> None:
         daemon = PracticeDaemon()
         self.addCleanup(daemon.close)
-        pipeline = daemon.pipeline
-        self.assertTrue(pipeline.is_in_step)
-        pipeline.feed_lost("The feed is lost")
-        self.assertFalse(pipeline.is_in_step)
-        pipeline.feed_restored()
-        self.assertTrue(pipeline.is_in_step)
+        engine = daemon.engine
+        self.assertTrue(engine.is_in_step)
+        engine.feed_lost("The feed is lost")
+        self.assertFalse(engine.is_in_step)
+        engine.feed_restored()
+        self.assertTrue(engine.is_in_step)
 
     def test_not_before_it_answers(self) -> None:
         daemon = PracticeDaemon()
@@ -322,4 +322,4 @@ class InStepTests(SynchronousTestCase):
         daemon.gateway.faults = Faults(failed_reads=1.0)
         daemon.restart()
         daemon.advance(1)
-        self.assertFalse(daemon.pipeline.is_in_step)
+        self.assertFalse(daemon.engine.is_in_step)

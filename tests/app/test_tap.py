@@ -22,11 +22,11 @@ from riskd.app.metrics import MetricsService
 from riskd.app.tap import Options, Reloader, makeService, practice_sockets
 from riskd.broadcast import BroadcastService
 from riskd.config.settings import Settings
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.host.loopback import ListenError
 from riskd.model.events import DaemonStatus, Status
 from riskd.practice.server.service import FaceService
-from riskd.recording.recording_engine import RecordedPipeline
+from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
@@ -133,17 +133,17 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("another riskd uses the state directory", str(refusal.code))
 
     def test_without_a_recording_nothing_of_it_is_there(self) -> None:
-        self.assertEqual([type(part) for part in self.make_service()][2], Pipeline)
+        self.assertEqual([type(part) for part in self.make_service()][2], EngineService)
 
     def test_a_recording_is_made_at_once_and_refused_where_a_file_is(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         path = Path(directory.name, "day.jsonl")
         service = self.make_service("--record", str(path))
-        pipeline = list(service)[2]
-        self.assertEqual(type(pipeline), RecordedPipeline)
+        engine = list(service)[2]
+        self.assertEqual(type(engine), RecordingEngine)
         self.assertTrue(path.exists())
-        pipeline._recorder.close()
+        engine._recorder.close()
         refusal = self.assertRaises(SystemExit, self.make_service, "--record", str(path))
         self.assertEqual(
             refusal.code,
@@ -253,7 +253,7 @@ class ReloaderTests(SynchronousTestCase):
 
     def reloader(self, in_thread: Callable[..., Deferred[Settings]]) -> Reloader:
         daemon = self.daemon
-        return Reloader(self.path, CATALOGUE, daemon.settings, daemon.pipeline, in_thread)
+        return Reloader(self.path, CATALOGUE, daemon.settings, daemon.engine, in_thread)
 
     def write(self, text: str) -> None:
         self.path.write_text(f"{text}[[accounts]]\nid = {ACCOUNT}\n")
@@ -311,7 +311,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual((len(pages.waiting), self.limit_in_force()), (0, 7))
 
     def test_a_mistake_of_ours_does_not_end_reading_for_good(self) -> None:
-        failing = self.patch(self.daemon.pipeline, "reload", fail_to_reload)
+        failing = self.patch(self.daemon.engine, "reload", fail_to_reload)
         self.reload()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         failing.restore()

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from riskd.app import tap
 from riskd.config.settings import read
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import IGatewayListener, Payload
 from riskd.host.loopback import listen
@@ -125,8 +125,8 @@ class Market:
     :ivar longest: seconds that the longest burst took to be told.
     """
 
-    def __init__(self, pipeline: Pipeline, contract_id: str) -> None:
-        self._pipeline = pipeline
+    def __init__(self, engine: EngineService, contract_id: str) -> None:
+        self._engine = engine
         self._contract_id = contract_id
         self.count = 0
         self.longest = 0.0
@@ -145,14 +145,14 @@ class Market:
                 "lastUpdated": stamp,
                 "timestamp": stamp,
             }
-            self._pipeline.market_event("GatewayQuote", self._contract_id, payload)
+            self._engine.market_event("GatewayQuote", self._contract_id, payload)
         self.longest = max(self.longest, time.perf_counter() - begun)
 
 
 class Setting(NamedTuple):
     """A daemon that runs, and its gateway."""
 
-    pipeline: Pipeline
+    engine: EngineService
     gateway: TimedGateway
     contract_id: str
 
@@ -168,13 +168,13 @@ class Setting(NamedTuple):
     @property
     def is_calm(self) -> bool:
         """Whether nothing is held, and the last flatten was told."""
-        state = self.pipeline.accounts[_ACCOUNT].keeper.truth
+        state = self.engine.accounts[_ACCOUNT].keeper.truth
         return not state.open_positions and state.risk.flattening is None
 
 
 async def measure(setting: Setting, breaches: int) -> None:
     """Breach the limit so many times under load, and print what that took."""
-    market = Market(setting.pipeline, setting.contract_id)
+    market = Market(setting.engine, setting.contract_id)
     quoting = LoopingCall(market.burst)
     quoted = quoting.start(1 / _BURSTS_A_SECOND)
     await deferLater(reactor, 1)
@@ -191,7 +191,7 @@ async def measure(setting: Setting, breaches: int) -> None:
         "quotes": (market.count - quotes) / seconds,
         "cpu": (journal_daemon.cpu() - used) / seconds,
         "longest burst": market.longest,
-        "clients": setting.pipeline._broadcast.__self__.count,
+        "clients": setting.engine._broadcast.__self__.count,
     }
     quoting.stop()
     await quoted
@@ -210,16 +210,16 @@ def main(*, with_journal: bool, breaches: int) -> None:
     gateway = TimedGateway(reactor, tap.utc_now, {_ACCOUNT: ("MNQ",)}, seed=1, is_open=False)
     with tempfile.TemporaryDirectory() as directory:
         state = StateDirectory(Path(directory))
-        daemon, pipeline = tap.assemble(reactor, gateway, sockets, state, settings, catalogue)
+        daemon, engine = tap.assemble(reactor, gateway, sockets, state, settings, catalogue)
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
-        clients = pipeline._broadcast.__self__
+        clients = engine._broadcast.__self__
 
         async def begin() -> None:
-            await pipeline.in_step
+            await engine.in_step
             while clients.count < CLIENTS:
                 await deferLater(reactor, 0.01)
-            await measure(Setting(pipeline, gateway, _contract(gateway)), breaches)
+            await measure(Setting(engine, gateway, _contract(gateway)), breaches)
 
         Deferred.fromCoroutine(begin()).addErrback(_give_up)
         print(port, flush=True)  # noqa: T201

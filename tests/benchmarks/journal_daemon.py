@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from riskd.app import tap
 from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
-from riskd.engine.account import AccountKeeper
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.host.loopback import listen
 from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
@@ -68,7 +68,7 @@ class Source:
     Each carries the time it was made at, by the clock that the listener reads too.
     """
 
-    def __init__(self, account: AccountKeeper) -> None:
+    def __init__(self, account: TrackedAccount) -> None:
         self._account = account
         self.count = 0
 
@@ -129,16 +129,16 @@ def main(*, with_journal: bool, seconds: float) -> None:
     gateway = PracticeGateway(reactor, tap.utc_now, accounts, is_open=False)
     with tempfile.TemporaryDirectory() as directory:
         state = StateDirectory(Path(directory))
-        daemon, pipeline = tap.assemble(
+        daemon, engine = tap.assemble(
             reactor, gateway, sockets, state, Settings(accounts=PRACTICE_ACCOUNTS)
         )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
-        source = Source(pipeline.accounts[123].keeper)
-        factory = pipeline._broadcast.__self__
+        source = Source(engine.accounts[123].keeper)
+        factory = engine._broadcast.__self__
 
         async def begin() -> None:
-            await pipeline.in_step
+            await engine.in_step
             while not factory.count:
                 await deferLater(reactor, 0.01)
             await measure(source, seconds)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.events import encode
@@ -38,7 +38,7 @@ class PlainDaemon(RecordedDaemon):
         self.journal = JournalService(
             self.clock, Store(self.directory), disk, self.now, "practice"
         )
-        self.plain = Pipeline(
+        self.plain = EngineService(
             self.clock,
             self.gateway,
             self.settings,

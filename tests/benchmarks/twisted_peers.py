@@ -144,8 +144,8 @@ class Riskd(TwistedPeer):
         self._directory = tempfile.TemporaryDirectory()
         state = StateDirectory(Path(self._directory.name))
         settings = read(_CONFIG, "benchmark", {})
-        daemon, self._pipeline = tap.assemble(self.reactor, gateway, sockets, state, settings)
-        self._factory: BroadcastServerFactory = self._pipeline._broadcast.__self__
+        daemon, self._engine = tap.assemble(self.reactor, gateway, sockets, state, settings)
+        self._factory: BroadcastServerFactory = self._engine._broadcast.__self__
         self._records = RecordReader()
         globalLogPublisher.addObserver(self._logged)
         self.reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
@@ -153,7 +153,7 @@ class Riskd(TwistedPeer):
         daemon.startService()
         # As the daemon does when it runs.
         spare_the_program()
-        return self._pipeline.in_step.addCallback(lambda _: port)
+        return self._engine.in_step.addCallback(lambda _: port)
 
     @property
     def count(self) -> int:
@@ -164,7 +164,7 @@ class Riskd(TwistedPeer):
             message = decode(record)
             if isinstance(message, Invocation):
                 contract_id, payload = message.arguments
-                self._pipeline.market_event(message.target, contract_id, payload)
+                self._engine.market_event(message.target, contract_id, payload)
         # When bytes come from a socket the reactor comes to this before it polls again; these do not.
         self._factory.flush()
 
@@ -178,7 +178,7 @@ class Positions(Riskd):
 
     async def emit(self, stamps: Sequence[int]) -> None:
         for stamp in stamps:
-            self._pipeline.user_event("GatewayUserPosition", position(stamp))
+            self._engine.user_event("GatewayUserPosition", position(stamp))
 
 
 class Mixture(Riskd):
@@ -187,7 +187,7 @@ class Mixture(Riskd):
     async def emit(self, stamps: Sequence[int]) -> None:
         await super().emit(stamps[: len(stamps) * 9 // 10])
         for stamp in stamps[len(stamps) * 9 // 10 :]:
-            self._pipeline.user_event("GatewayUserPosition", position(stamp))
+            self._engine.user_event("GatewayUserPosition", position(stamp))
 
 
 def _hub_record(last: int) -> bytes:

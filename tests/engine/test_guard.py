@@ -102,7 +102,7 @@ class ReductionTests(GuardTestCase):
         self.assertEqual(action.details.contract_id, MNQ)
         (held,) = daemon.state.open_positions
         self.assertEqual(held.size, 2)
-        self.assertFalse(daemon.pipeline.accounts[ACCOUNT].warden._enforcer.is_flattening)
+        self.assertFalse(daemon.engine.accounts[ACCOUNT].risk_engine._enforcer.is_flattening)
 
     def test_it_is_done_again_and_again(self) -> None:
         for _ in range(3):
@@ -127,7 +127,7 @@ class MarkTests(GuardTestCase):
             daemon.gateway.exchange.take_messages()
             if not daemon.held:
                 daemon.trade(BUY, 10, M2K)
-            daemon.pipeline.market_event("GatewayQuote", M2K, {"bestBid": Decimal(bid)})
+            daemon.engine.market_event("GatewayQuote", M2K, {"bestBid": Decimal(bid)})
             self.assertEqual(daemon.held, held)
 
 
@@ -147,7 +147,7 @@ class BreachWhileHeldToALockTests(GuardTestCase):
         flattening = self.daemon.state.risk.flattening
         assert flattening is not None
         self.assertEqual([lock.rule_id for lock in flattening.locks], ["RULE-003"])
-        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("a mistake", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("a mistake", "trader")
         self.daemon.advance(120)
         self.assertEqual(self.daemon.state.lockouts, {})
 
@@ -220,7 +220,7 @@ class LockoutTests(GuardTestCase):
         """No rule would set it again."""
         self.daemon.trade(BUY, 1)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
-        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("lunch", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("lunch", "trader", None)
         self.daemon.advance(1)
         self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 1}, []))
         self.daemon.kill()
@@ -235,18 +235,18 @@ class LockoutTests(GuardTestCase):
 
     def test_an_operator_frees_the_account(self) -> None:
         self.breach()
-        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
-        self.assertTrue(warden.unlock("a mistake", "trader"))
+        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
+        self.assertTrue(risk_engine.unlock("a mistake", "trader"))
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
         self.daemon.trade(BUY, 1)
         self.daemon.advance(10)
         self.assertEqual(self.daemon.held, {MNQ: 1})
-        self.assertFalse(warden.unlock("again", "trader"))
+        self.assertFalse(risk_engine.unlock("again", "trader"))
 
     def test_a_loss_after_an_operator_freed_it_locks_again(self) -> None:
         self.breach()
-        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("a mistake", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("a mistake", "trader")
         self.lose(1)
         self.assertEqual(len(self.daemon.locks), 2)
         self.assertEqual(len(self.daemon.state.lockouts), 1)
@@ -386,10 +386,10 @@ class ReloadTests(GuardTestCase):
     def test_a_rule_is_loosened_only_after_the_lock_ends(self) -> None:
         self.lose(125, 2)
         looser = settings_of("[rules.daily_realized_loss]\nloss_limit = 5000\n")
-        self.daemon.pipeline.reload(looser)
+        self.daemon.engine.reload(looser)
         self.assertIn("500", self.daemon.state.limits["RULE-003"].settings)
         self.assertNotIn("5000", self.daemon.state.limits["RULE-003"].settings)
-        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
         self.assertIn("5000", self.daemon.state.limits["RULE-003"].settings)
 
     def test_a_restart_with_looser_rules_does_not_loosen_them_either(self) -> None:
@@ -401,7 +401,7 @@ class ReloadTests(GuardTestCase):
 
     def test_a_tighter_rule_holds_at_once(self) -> None:
         self.lose(50, 2)
-        self.daemon.pipeline.reload(settings_of("[rules.daily_realized_loss]\nloss_limit = 100\n"))
+        self.daemon.engine.reload(settings_of("[rules.daily_realized_loss]\nloss_limit = 100\n"))
         (lock,) = self.daemon.locks
         self.assertEqual(lock.rule_id, "RULE-003")
 

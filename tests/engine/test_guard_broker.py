@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.faults import Faults
-from riskd.engine.account import SETTLED_SECONDS
 from riskd.engine.enforcement.enforcer import RETRY_SECONDS
+from riskd.engine.tracked_account import SETTLED_SECONDS
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.account import Flattening
 from riskd.model.events import Action, DaemonStatus, Status
@@ -64,7 +64,7 @@ class BrokerTestCase(GuardTestCase):
         return told.message
 
     def flatten(self) -> None:
-        self.daemon.pipeline.accounts[ACCOUNT].warden.flatten("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
 
     def lock_and_kill(self) -> None:
         self.lose(125, 2)
@@ -207,7 +207,7 @@ class UnreadableEndTests(BrokerTestCase):
 
         def answer(*wanted: Any, **more: Any) -> Deferred[Any]:
             moved = {**row, "stopPrice": 20950, "updateTimestamp": self.daemon.now().isoformat()}
-            self.daemon.pipeline.user_event("GatewayUserOrder", moved)
+            self.daemon.engine.user_event("GatewayUserOrder", moved)
             return self.of_unknown_status(*wanted, **more)
 
         self.answer("search_order", answer)
@@ -231,7 +231,7 @@ class UnlistedAccountTests(BrokerTestCase):
 
     def test_so_it_is_while_the_feed_is_lost(self) -> None:
         self.answer("search_account", refused("Account/search", 1))
-        self.daemon.pipeline.feed_lost("no events")
+        self.daemon.engine.feed_lost("no events")
         self.daemon.trade(BUY, 3)
         self.daemon.advance(10)
         self.assertEqual(self.daemon.held, {})
@@ -407,7 +407,7 @@ class MistakeTests(BrokerTestCase):
         raise ZeroDivisionError
 
     def test_an_account_whose_flatten_failed_is_guarded_all_the_same(self) -> None:
-        keeper = self.daemon.pipeline.accounts[ACCOUNT].keeper
+        keeper = self.daemon.engine.accounts[ACCOUNT].keeper
         self.failing = self.patch(keeper, "announce", self.fail_once)
         self.daemon.trade(BUY, 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -419,7 +419,7 @@ class MistakeTests(BrokerTestCase):
         self.assertEqual(self.daemon.actions[-1].rule_id, "RULE-001")
 
     def test_a_flatten_that_failed_before_its_end_is_tried_again(self) -> None:
-        enforcer = self.daemon.pipeline.accounts[ACCOUNT].warden._enforcer
+        enforcer = self.daemon.engine.accounts[ACCOUNT].risk_engine._enforcer
         self.failing = self.patch(enforcer, "_conclude", self.fail_once)
         self.daemon.trade(BUY, 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

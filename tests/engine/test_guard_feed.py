@@ -30,11 +30,11 @@ A_LOOK = PATROL_SECONDS + 1
 class FeedTestCase(GuardTestCase):
     def lose_feed(self) -> None:
         self.daemon.gateway.faults = Faults(lost_events=1.0)
-        self.daemon.pipeline.feed_lost(WHY)
+        self.daemon.engine.feed_lost(WHY)
 
     def restore_feed(self) -> None:
         self.daemon.gateway.faults = NO_FAULTS
-        self.daemon.pipeline.feed_restored()
+        self.daemon.engine.feed_restored()
 
     def statuses(self) -> list[tuple[Status, str]]:
         return [(told.status, told.message) for told in self.daemon.news(DaemonStatus)]
@@ -85,7 +85,7 @@ class LostFeedTests(FeedTestCase):
         self.lose_feed()
         self.daemon.trade(BUY, 3)
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
-        self.daemon.pipeline.feed_restored()
+        self.daemon.engine.feed_restored()
         self.daemon.move(MNQ, "21001")
         self.daemon.advance(5)
         self.assertEqual((self.daemon.held, self.daemon.actions), ({MNQ: 3}, []))
@@ -98,8 +98,8 @@ class LostFeedTests(FeedTestCase):
     def test_a_feed_that_is_lost_again_at_once_keeps_the_rules_waiting(self) -> None:
         self.lose_feed()
         answer = self.hold_back("search_account")
-        self.daemon.pipeline.feed_restored()
-        self.daemon.pipeline.feed_lost(WHY)
+        self.daemon.engine.feed_restored()
+        self.daemon.engine.feed_lost(WHY)
         answer()
         self.daemon.advance(1)
         self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
@@ -112,7 +112,7 @@ class LostFeedTests(FeedTestCase):
     def test_a_feed_that_is_restored_twice_is_caught_up_with_once(self) -> None:
         self.lose_feed()
         answer = self.hold_back("search_account")
-        self.daemon.pipeline.feed_restored()
+        self.daemon.engine.feed_restored()
         self.restore_feed()
         self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
         answer()
@@ -149,7 +149,7 @@ class LostFeedTests(FeedTestCase):
     def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
         started = self.restart_without_feed()
         self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
-        self.daemon.pipeline.feed_restored()
+        self.daemon.engine.feed_restored()
         started.callback(None)
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
         self.daemon.trade(BUY, 3)
@@ -160,7 +160,7 @@ class LostFeedTests(FeedTestCase):
         answer = self.hold_back("search_account")
         self.daemon.told.clear()
         self.daemon.restart()
-        self.daemon.pipeline.feed_lost(WHY)
+        self.daemon.engine.feed_lost(WHY)
         self.assertEqual(self.statuses(), [(Status.ERROR, WHY)])
         answer()
         self.restore_feed()
@@ -171,16 +171,16 @@ class LostFeedTests(FeedTestCase):
         self.hold_back("search_account")
         self.daemon.restart()
         self.daemon.stop()
-        self.assertNoResult(self.daemon.pipeline.in_step)
+        self.assertNoResult(self.daemon.engine.in_step)
 
     def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
         self.lose_feed()
-        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
-        mistake = self.patch(warden, "_look_again", lambda: 1 / 0)
+        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
+        mistake = self.patch(risk_engine, "_look_again", lambda: 1 / 0)
         self.daemon.advance(A_LOOK)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistake.restore()
-        self.assertFalse(warden.is_active)
+        self.assertFalse(risk_engine.is_active)
 
     def hold_back(self, method: str) -> Callable[[], None]:
         """Let a request wait; return what lets it be answered."""
@@ -233,7 +233,7 @@ class LostTradesTests(FeedTestCase):
         for _ in range(3):
             self.lose(1)
         self.daemon.advance(A_LOOK)
-        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
         self.restore_feed()
         self.daemon.advance(A_LOOK)
         self.assertEqual((len(self.daemon.locks), len(self.daemon.cleared)), (1, 1))
@@ -326,7 +326,7 @@ class UnknownAccountTests(FeedTestCase):
         store.close()
         daemon.restart()
         daemon.advance(1)
-        self.assertIn(GONE, daemon.pipeline.accounts)
+        self.assertIn(GONE, daemon.engine.accounts)
 
     def answer(self, waiting: Deferred[Any]) -> None:
         waiting.errback(GatewayRefusedError("Account/search", 1, "no such account"))
@@ -340,16 +340,16 @@ class UnknownAccountTests(FeedTestCase):
         self.assertEqual((len(self.asked), self.statuses()[-1][0]), (1, Status.RUNNING))
 
     def test_trouble_of_before_it_was_given_up_ends(self) -> None:
-        pipeline = self.daemon.pipeline
+        engine = self.daemon.engine
         self.lose_feed()
         for source in ("begin", "look", "permission", "reading"):
-            pipeline.tell_trouble(f"{source} {GONE}", "The broker does not answer")
+            engine.tell_trouble(f"{source} {GONE}", "The broker does not answer")
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
     def test_a_look_that_ends_after_it_was_given_up_is_no_trouble(self) -> None:
         self.is_answered = False
-        self.daemon.pipeline._look_at(self.daemon.pipeline.accounts[GONE])
+        self.daemon.engine._look_at(self.daemon.engine.accounts[GONE])
         self.answer(self.asked[-1])
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
@@ -360,12 +360,12 @@ class UnknownAccountTests(FeedTestCase):
         for method in ("search_open_positions", "search_open_orders", "search_trades"):
             self.patch(gateway, method, lambda *_wanted, **_more: succeed([]))
         self.restore_feed()
-        warden = self.daemon.pipeline.accounts[GONE].warden
-        self.assertTrue(warden.is_active)
+        risk_engine = self.daemon.engine.accounts[GONE].risk_engine
+        self.assertTrue(risk_engine.is_active)
         self.lose_feed()
         looked: list[int] = []
         self.patch(
-            self.daemon.pipeline,
+            self.daemon.engine,
             "_look_at",
             lambda account: looked.append(account.keeper.account_id),
         )
@@ -409,16 +409,16 @@ class RoomTests(FeedTestCase):
 
     def test_accounts_take_turns(self) -> None:
         looked: list[int] = []
-        pipeline = self.daemon.pipeline
+        engine = self.daemon.engine
         for number in (1, 2):
-            pipeline._follow(
+            engine._follow(
                 type(self.daemon.settings.accounts[0])(id=number)
-            ).warden._is_active = True
-        self.patch(pipeline, "_look_at", lambda account: looked.append(account.keeper.account_id))
+            ).risk_engine._is_active = True
+        self.patch(engine, "_look_at", lambda account: looked.append(account.keeper.account_id))
         self.patch(self.daemon.gateway, "has_room", lambda _requests: len(looked) % 2 == 0)
-        pipeline._is_deaf = True
+        engine._is_deaf = True
         for _ in range(3):
-            pipeline._look_around()
+            engine._look_around()
             looked.append(0)
         self.assertEqual([number for number in looked if number], [ACCOUNT, 1, 2])
 
@@ -433,11 +433,11 @@ class QuotesTests(FeedTestCase):
         self.assertEqual(followed, [ES])
 
     def test_trouble_with_quotes_is_told_and_stops_no_rule(self) -> None:
-        self.daemon.pipeline.gateway_trouble("quotes", "No quotes since 18:00:00")
+        self.daemon.engine.gateway_trouble("quotes", "No quotes since 18:00:00")
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00"))
         self.daemon.trade(BUY, 1)
         self.assertIn(MNQ, self.daemon.state.positions)
-        self.daemon.pipeline.gateway_trouble("quotes", "")
+        self.daemon.engine.gateway_trouble("quotes", "")
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
         self.assertTrue(self.daemon.news(MarketQuote))
 
@@ -449,16 +449,16 @@ class TroubleTests(FeedTestCase):
 
     def test_why_the_login_ends_is_not_hidden_by_what_follows_from_it(self) -> None:
         why = "The broker keeps logging riskd out"
-        self.daemon.pipeline.gateway_trouble("login", why)
+        self.daemon.engine.gateway_trouble("login", why)
         self.lose_feed()
-        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_trouble("quotes", "No quotes")
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         self.daemon.advance(A_LOOK)
         self.assertEqual(self.statuses()[-1], (Status.ERROR, why))
 
     def test_lost_events_are_not_hidden_by_lost_quotes(self) -> None:
         self.lose_feed()
-        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_trouble("quotes", "No quotes")
         self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
         self.restore_feed()
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes"))
@@ -475,9 +475,9 @@ class TroubleTests(FeedTestCase):
 
     def test_what_stands_is_not_told_again_when_another_trouble_is_over(self) -> None:
         self.lose_feed()
-        self.daemon.pipeline.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_trouble("quotes", "No quotes")
         self.daemon.told.clear()
-        self.daemon.pipeline.gateway_trouble("quotes", "")
+        self.daemon.engine.gateway_trouble("quotes", "")
         self.assertEqual(self.statuses(), [])
 
 
@@ -517,7 +517,7 @@ class StopTagTests(GuardTestCase):
         )
         # No event tells of it either.
         self.buy(Faults(unanswered=1.0, lost_events=1.0))
-        self.daemon.pipeline._look_at(self.daemon.pipeline.accounts[ACCOUNT])
+        self.daemon.engine._look_at(self.daemon.engine.accounts[ACCOUNT])
         self.daemon.advance(4)
         self.assertEqual(len(self.orders()), 1)
         self.assertFalse(self.daemon.actions[0].success)

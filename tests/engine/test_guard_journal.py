@@ -47,7 +47,7 @@ class JournalTestCase(GuardTestCase):
         return is_locked(self.daemon.state, self.daemon.now())
 
     def lock_by_hand(self) -> None:
-        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("enough", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("enough", "trader", None)
 
     def statuses(self) -> list[Status]:
         return [told.status for told in self.daemon.news(DaemonStatus)]
@@ -163,7 +163,7 @@ class SlowDiskTests(JournalTestCase):
         self.lose(125, 2)
         daemon.advance(WRITE_SECONDS)
         self.assertEqual((self.statuses(), daemon.locks), ([Status.ERROR], []))
-        self.assertTrue(is_locked(daemon.pipeline.accounts[ACCOUNT].keeper.truth, daemon.now()))
+        self.assertTrue(is_locked(daemon.engine.accounts[ACCOUNT].keeper.truth, daemon.now()))
         daemon.trade(BUY, 1)
         daemon.advance(0.25)
         self.assertEqual(daemon.held, {})
@@ -198,7 +198,7 @@ class OneWriteTests(JournalTestCase):
         daemon.trade(BUY, 3)
         daemon.advance(1)
         daemon.gateway.faults = Faults(lost_requests=1.0)
-        daemon.pipeline.accounts[ACCOUNT].warden.flatten("enough", "trader")
+        daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
         self.lock_by_hand()
         daemon.gateway.faults = Faults()
         self.restart()

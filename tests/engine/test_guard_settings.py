@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.model.events import DaemonStatus, DailyReset, Status
-from riskd.rules.interface import NOTHING, Rule, Verdict
+from riskd.rules.interface import NOTHING, Rule, RuleResult
 from riskd.rules.settings import RuleSettings
 from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, MAX_CONTRACTS, GuardTestCase
 from tests.support import practice_daemon
@@ -36,7 +36,7 @@ class SettingsTestCase(GuardTestCase):
         self.reload(config)
 
     def reload(self, config: str) -> None:
-        self.daemon.pipeline.reload(settings_of(config))
+        self.daemon.engine.reload(settings_of(config))
 
     def restart(self, config: str) -> None:
         self.restart_with(settings_of(config))
@@ -48,7 +48,7 @@ class SettingsTestCase(GuardTestCase):
         self.daemon.move(MNQ, "21000")
 
     def unlock(self) -> None:
-        self.daemon.pipeline.accounts[ACCOUNT].warden.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
 
     def limits(self) -> dict[str, Any]:
         """The settings that are in force as consoles see them, by rule id."""
@@ -225,7 +225,7 @@ class TwoSettingsTests(SettingsTestCase):
         self.reload(self.looser)
         self.daemon.advance(5)
         self.daemon.told.clear()
-        self.daemon.pipeline.accounts[ACCOUNT].warden.lock("enough", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("enough", "trader", None)
         self.daemon.advance(1)
         (lock,) = self.daemon.locks
         self.assertEqual(lock.rule_id, "OPERATOR")
@@ -243,7 +243,7 @@ class TwoSettingsTests(SettingsTestCase):
         self.assertEqual([one.slot for one in self.rules()], ["RULE-003", "RULE-007"])
 
     def rules(self) -> tuple[Any, ...]:
-        return self.daemon.pipeline.accounts[ACCOUNT].warden.rules
+        return self.daemon.engine.accounts[ACCOUNT].risk_engine.rules
 
 
 class RemovedAccountTests(SettingsTestCase):
@@ -278,16 +278,16 @@ class RemovedAccountTests(SettingsTestCase):
         self.daemon.advance(6 * 3600, step=60)
         self.assertEqual(len(self.daemon.cleared), 1)
         self.restart_with(self.others)
-        self.assertEqual(set(self.daemon.pipeline.accounts), {OTHER_ACCOUNT})
+        self.assertEqual(set(self.daemon.engine.accounts), {OTHER_ACCOUNT})
 
     def test_a_free_one_is_followed_no_more(self) -> None:
         self.restart_with(self.others)
-        self.assertEqual(set(self.daemon.pipeline.accounts), {OTHER_ACCOUNT})
+        self.assertEqual(set(self.daemon.engine.accounts), {OTHER_ACCOUNT})
 
     def test_a_reload_keeps_all_and_says_that_a_restart_is_needed(self) -> None:
-        told = self.daemon.pipeline.reload(self.others)
+        told = self.daemon.engine.reload(self.others)
         self.assertIn(f"need a restart: {ACCOUNT}, {OTHER_ACCOUNT}", told)
-        self.assertEqual(set(self.daemon.pipeline.accounts), {ACCOUNT})
+        self.assertEqual(set(self.daemon.engine.accounts), {ACCOUNT})
 
 
 def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
@@ -311,7 +311,7 @@ class UpgradeTests(SettingsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.lose(125, 2)
-        self.daemon.pipeline.accounts[OTHER_ACCOUNT].warden.lock("enough", "trader", None)
+        self.daemon.engine.accounts[OTHER_ACCOUNT].risk_engine.lock("enough", "trader", None)
         self.daemon.kill()
         old = CATALOGUE["daily_realized_loss"]
         new = Rule(old.rule_id, old.key, NewSettings, old.listens, nothing)
@@ -324,7 +324,7 @@ class UpgradeTests(SettingsTestCase):
 
     def test_every_lock_holds(self) -> None:
         for account_id, rule_id in ((ACCOUNT, "RULE-003"), (OTHER_ACCOUNT, "OPERATOR")):
-            state = self.daemon.pipeline.accounts[account_id].keeper.state
+            state = self.daemon.engine.accounts[account_id].keeper.state
             self.assertEqual(set(state.lockouts), {rule_id})
         self.daemon.move(MNQ, "21000")
         self.daemon.trade(BUY, 1)
@@ -345,5 +345,5 @@ class UpgradeTests(SettingsTestCase):
         self.assertEqual(self.daemon.news(DaemonStatus)[-1].status, Status.RUNNING)
 
 
-def nothing(_state: object, _settings: object, _occasion: object) -> Verdict:
+def nothing(_state: object, _settings: object, _trigger: object) -> RuleResult:
     return NOTHING

@@ -17,13 +17,13 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from riskd.config.settings import PRACTICE_ACCOUNTS, AccountSettings, Settings
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
 from riskd.gateway.mapping import MappingError
 from riskd.journal.reader import read_published
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
-from riskd.model.account import AccountState, Touch
+from riskd.model.account import AccountState, BestBidAsk
 from riskd.model.events import DaemonStatus, Event, EventData, MarketQuote, Status
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event
@@ -187,7 +187,7 @@ class PipelineTestCase(SynchronousTestCase):
         store = Store(self.directory)
         self.addCleanup(store.close)
         self.journal = JournalService(self.clock, store, self.disk, lambda: self.time, "practice")
-        self.pipeline = Pipeline(
+        self.engine = EngineService(
             self.clock,
             self.gateway,
             Settings(accounts=(AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456))),
@@ -198,16 +198,16 @@ class PipelineTestCase(SynchronousTestCase):
         self.journal.startService()
 
     def start(self) -> None:
-        self.pipeline.startService()
+        self.engine.startService()
         self.told.clear()
 
     def stop(self) -> None:
-        self.successResultOf(self.pipeline.stopService())
+        self.successResultOf(self.engine.stopService())
         self.successResultOf(self.journal.stopService())
 
     def user(self, target: str, payload: Payload) -> None:
         self.time += timedelta(milliseconds=1)
-        self.pipeline.user_event(target, payload)
+        self.engine.user_event(target, payload)
 
     def take(self) -> list[EventData]:
         data = [event.data for event in self.told]
@@ -223,7 +223,7 @@ class NewsTests(PipelineTestCase):
         self.start()
 
     def test_it_is_a_listener(self) -> None:
-        self.assertTrue(verifyObject(IGatewayListener, self.pipeline))
+        self.assertTrue(verifyObject(IGatewayListener, self.engine))
         self.assertTrue(verifyObject(IGateway, self.gateway))
 
     def test_a_position_is_told_once_and_its_end_once(self) -> None:
@@ -271,7 +271,7 @@ class NewsTests(PipelineTestCase):
     def test_what_cannot_be_read_is_logged_and_the_rest_goes_on(self) -> None:
         with capturedLogs() as captured:
             self.user("GatewayUserPosition", position(2, averagePrice="high"))
-            self.pipeline.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
+            self.engine.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
             self.user("GatewayUserPosition", position(2))
         errors = [each for each in captured if isinstance(each.get("error"), MappingError)]
         self.assertEqual(
@@ -297,7 +297,7 @@ class QuoteTests(PipelineTestCase):
     def accounts_told(self, contract_id: str, last: int) -> list[int | None]:
         self.time += timedelta(milliseconds=1)
         self.told.clear()
-        self.pipeline.market_event("GatewayQuote", contract_id, quote(last))
+        self.engine.market_event("GatewayQuote", contract_id, quote(last))
         return [event.account_id for event in self.told if isinstance(event.data, MarketQuote)]
 
     def test_watched_contracts_are_quoted(self) -> None:
@@ -322,21 +322,21 @@ class QuoteTests(PipelineTestCase):
 
     def test_a_mistake_with_one_account_takes_the_quote_from_no_other(self) -> None:
         self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
-        self.patch(self.pipeline.accounts[123].warden, "heard", lambda _quote: 1 / 0)
+        self.patch(self.engine.accounts[123].risk_engine, "heard", lambda _quote: 1 / 0)
         self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_nor_does_it_take_bid_and_ask(self) -> None:
         for account_id in (123, 456):
             self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
-        self.patch(self.pipeline.accounts[123].warden, "heard_touch", lambda: 1 / 0)
-        self.pipeline.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
-        touches = self.pipeline.accounts[456].keeper.state.risk.touches
-        self.assertEqual(touches[MNQ], Touch(Decimal(1), Decimal(2)))
+        self.patch(self.engine.accounts[123].risk_engine, "heard_best_bid_ask", lambda: 1 / 0)
+        self.engine.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
+        best_bid_asks = self.engine.accounts[456].keeper.state.risk.best_bid_asks
+        self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_other_market_events_are_passed_over(self) -> None:
-        self.pipeline.market_event("GatewayDepth", MNQ, {})
+        self.engine.market_event("GatewayDepth", MNQ, {})
         self.assertEqual(self.take(), [])
 
 
@@ -350,7 +350,7 @@ class StatusTests(PipelineTestCase):
 
     def test_running_is_said_when_the_gateway_is_in_step(self) -> None:
         self.gateway.started = Deferred()
-        self.pipeline.startService()
+        self.engine.startService()
         self.assertEqual(self.told, [])
         self.gateway.positions[123] = [position(3)]
         self.gateway.orders[123] = [order(1)]
@@ -366,19 +366,19 @@ class StatusTests(PipelineTestCase):
 
     def test_stopping_is_said_and_the_gateway_left(self) -> None:
         self.start()
-        self.successResultOf(self.pipeline.stopService())
+        self.successResultOf(self.engine.stopService())
         self.assertEqual(self.statuses(), [("STOPPING", "The daemon is stopping")])
         self.assertTrue(self.gateway.is_stopped)
 
     def test_stopping_before_the_gateway_answers_is_no_error(self) -> None:
         self.gateway.started = Deferred()
-        self.pipeline.startService()
-        self.successResultOf(self.pipeline.stopService())
+        self.engine.startService()
+        self.successResultOf(self.engine.stopService())
         self.assertEqual([status for status, _ in self.statuses()], ["STOPPING"])
 
     def test_a_gateway_that_cannot_be_followed_is_an_error_a_trader_can_read(self) -> None:
         self.gateway.started = fail(GatewayRefusedError("Auth/loginKey", 3, "bad key"))
-        self.pipeline.startService()
+        self.engine.startService()
         self.assertEqual(len(self.flushLoggedErrors(GatewayRefusedError)), 1)
         ((status, message),) = self.statuses()
         self.assertEqual(status, "ERROR")
@@ -396,9 +396,9 @@ class DurableTests(PipelineTestCase):
 
     def test_it_is_told_when_it_is_written_and_the_stream_goes_on_meanwhile(self) -> None:
         for event_type in ("enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"):
-            self.pipeline.announce(make_event(event_type, {}))
+            self.engine.announce(make_event(event_type, {}))
         self.user("GatewayUserPosition", position(2))
-        self.pipeline.market_event("GatewayQuote", MNQ, quote(1))
+        self.engine.market_event("GatewayQuote", MNQ, quote(1))
         self.assertEqual(
             [event.type for event in self.told], ["GatewayUserPosition", "MarketQuote"]
         )
@@ -412,8 +412,8 @@ class DurableTests(PipelineTestCase):
 
     def test_what_waits_to_be_told_is_not_written_away(self) -> None:
         # A locked account may hold nothing, but that is another story.
-        self.pipeline.pause()
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.pause()
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.user("GatewayUserPosition", position(2))
         self.clock.advance(1)
         self.disk.catch_up(1)
@@ -433,12 +433,12 @@ class DurableTests(PipelineTestCase):
 
     def test_a_lockout_is_published_at_once(self) -> None:
         self.disk.is_slow = False
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         locks = read_published(self.directory).accounts[123].lockouts
         self.assertEqual(set(locks), {"RULE-003"})
 
     def test_a_disk_that_fails_silences_no_lockout(self) -> None:
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         _, done = self.disk.waiting.pop()
         done.errback(OSError(28, "No space left on device"))
         self.assertEqual(
@@ -463,12 +463,12 @@ class RecoveryTests(PipelineTestCase):
 
     def test_locks_enforcement_and_the_day_are_remembered(self) -> None:
         self.start()
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
-        self.pipeline.announce(make_event("enforcement_action", {}))
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.announce(make_event("enforcement_action", {}))
         self.user("GatewayUserTrade", trade(1, "-45.50"))
         before = self.state()
         self.restart()
-        self.pipeline.startService()
+        self.engine.startService()
         after = self.state()
         self.assertEqual(after.lockouts, before.lockouts)
         self.assertEqual(after.enforcement, before.enforcement)
@@ -480,12 +480,12 @@ class RecoveryTests(PipelineTestCase):
         self.start()
         self.user("GatewayUserTrade", trade(7, "-45.50"))
         reset = make_event("daily_reset", {"reset_time": "2025-01-16T23:00:00Z"})
-        self.pipeline.announce(reset)
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.announce(reset)
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.restart()
         self.disk.is_slow = True
-        self.pipeline.startService()
-        self.pipeline._say(Status.ERROR, "something else")
+        self.engine.startService()
+        self.engine._say(Status.ERROR, "something else")
         while self.disk.waiting:
             self.disk.catch_up()
             self.clock.advance(0.6)
@@ -499,7 +499,7 @@ class RecoveryTests(PipelineTestCase):
         self.assertEqual((str(kept.realized_pnl), kept.last_reset), ("-45.50", reset.data))
 
     def state(self) -> AccountState:
-        return self.pipeline.accounts[123].keeper.state
+        return self.engine.accounts[123].keeper.state
 
     def test_what_the_gateway_says_replaces_what_differs(self) -> None:
         self.start()
@@ -513,7 +513,7 @@ class RecoveryTests(PipelineTestCase):
         self.gateway.orders[123] = [order(1, 9)]
         self.gateway.ended = {7: order(2, 7)}
         self.gateway.trades[123] = [trade(1, None), trade(2, "12.50")]
-        self.pipeline.startService()
+        self.engine.startService()
         self.assertEqual(
             [(event.type, getattr(event.data, "id", None)) for event in self.told],
             [
@@ -539,7 +539,7 @@ class RecoveryTests(PipelineTestCase):
         began = datetime(2025, 1, 16, 23, tzinfo=UTC)
         self.assertEqual(self.gateway.trades_since[123], began)
         reset = make_event("daily_reset", {"reset_time": "2025-01-17T11:00:00Z"})
-        self.pipeline.announce(reset)
+        self.engine.announce(reset)
         self.restart()
         self.start()
         self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(hours=1))
@@ -549,27 +549,27 @@ class RecoveryTests(PipelineTestCase):
         self.restart()
         (self.directory / "riskd.db").write_bytes(b"x" * 5000)
         (self.directory / "last-known.db").write_bytes(b"x" * 5000)
-        self.pipeline.startService()
+        self.engine.startService()
         statuses = [event.data.status for event in self.told if event.type == "daemon_status"]
         self.assertEqual(statuses, ["ERROR", "RUNNING"])
         self.assertNotEqual(self.state().lockout, None)
 
     def test_a_journal_that_opens_late_still_locks(self) -> None:
         self.start()
-        self.pipeline.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
+        self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.restart()
         (self.directory / "riskd.db").rename(self.directory / "kept")
         (self.directory / "riskd.db").mkdir()
-        self.pipeline.startService()
+        self.engine.startService()
         self.user("GatewayUserPosition", position(2))
         # Meanwhile its copy says what it says.
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})
         self.assertIn("lockout_set", [event.type for event in self.told])
-        self.assertFalse(self.pipeline.is_recovered)
+        self.assertFalse(self.engine.is_recovered)
         (self.directory / "riskd.db").rmdir()
         (self.directory / "kept").rename(self.directory / "riskd.db")
         self.clock.pump([0.5] * 6)
-        self.assertTrue(self.pipeline.is_recovered)
+        self.assertTrue(self.engine.is_recovered)
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})
         # The gateway was asked again: it knows of no position.
         self.assertEqual(self.state().open_positions, ())
@@ -600,7 +600,7 @@ class ContractTests(PipelineTestCase):
         unknown = "CON.F.US.NONE.H25"
         self.user("GatewayUserPosition", position(1, unknown))
         for last in range(4 * 29):
-            self.pipeline.market_event("GatewayQuote", unknown, quote(last))
+            self.engine.market_event("GatewayQuote", unknown, quote(last))
             self.clock.advance(0.25)
         self.assertEqual(self.gateway.contracts_asked, [unknown])
         self.gateway.contracts[unknown] = {
@@ -608,8 +608,8 @@ class ContractTests(PipelineTestCase):
             "id": unknown,
         }
         self.clock.advance(2)
-        self.pipeline.market_event("GatewayQuote", unknown, quote(1))
-        self.assertIn(unknown, self.pipeline.accounts[123].keeper.state.contracts)
+        self.engine.market_event("GatewayQuote", unknown, quote(1))
+        self.assertIn(unknown, self.engine.accounts[123].keeper.state.contracts)
 
     def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
         wanted = "CON.F.US.XYZ.H25"
@@ -617,18 +617,18 @@ class ContractTests(PipelineTestCase):
         self.user("GatewayUserPosition", position(1, wanted))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistaken.restore()
-        self.pipeline.market_event("GatewayQuote", wanted, quote(1))
+        self.engine.market_event("GatewayQuote", wanted, quote(1))
         self.assertEqual(self.gateway.contracts_asked, [])
         self.clock.advance(30)
-        self.pipeline.market_event("GatewayQuote", wanted, quote(2))
+        self.engine.market_event("GatewayQuote", wanted, quote(2))
         self.assertEqual(self.gateway.contracts_asked, [wanted])
-        self.assertIn(wanted, self.pipeline.accounts[123].keeper.state.contracts)
+        self.assertIn(wanted, self.engine.accounts[123].keeper.state.contracts)
 
     def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
         self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
         self.told.clear()
-        self.pipeline.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
+        self.engine.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
         self.assertEqual([event.type for event in self.told], ["MarketQuote"])
 
     def test_an_unknown_contract_is_an_error_in_the_log_and_nothing_stops(self) -> None:
@@ -654,11 +654,11 @@ class PracticeTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         journal = JournalService(clock, Store(directory), SlowDisk(), now, "practice")
         settings = Settings(accounts=PRACTICE_ACCOUNTS)
-        pipeline = Pipeline(clock, gateway, settings, journal, told.append, now)
+        engine = EngineService(clock, gateway, settings, journal, told.append, now)
         journal.startService()
-        pipeline.startService()
+        engine.startService()
         clock.pump([0.25] * (seconds * 4))
-        self.successResultOf(pipeline.stopService())
+        self.successResultOf(engine.stopService())
         self.successResultOf(journal.stopService())
         return told
 

@@ -366,8 +366,8 @@ class QuoteTests(SynchronousTestCase):
     def test_prices_are_plain_before_the_quote_is_complete_too(self) -> None:
         book = QuoteBook()
         book.merge(MNQ, {"bestBid": Decimal("2.1E+4"), "bestAsk": Decimal("0E+9")}, received)
-        touch = book.touch(MNQ)
-        self.assertEqual((str(touch.bid), str(touch.ask)), ("21000", "0"))
+        best_bid_ask = book.best_bid_ask(MNQ)
+        self.assertEqual((str(best_bid_ask.bid), str(best_bid_ask.ask)), ("21000", "0"))
 
 
 class ContractTests(SynchronousTestCase):

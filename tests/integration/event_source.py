@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app.launch import Signals
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.model.events import Event, GatewayUserTrade, MarketQuote
 from riskd.testing import start_still_daemon
 
@@ -63,8 +63,8 @@ class Source(LineOnlyReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, pipeline: Pipeline, port: int, signals: Signals) -> None:
-        self._broadcast = pipeline._broadcast
+    def __init__(self, engine: EngineService, port: int, signals: Signals) -> None:
+        self._broadcast = engine._broadcast
         self._port = port
         self._signals = signals
         self._number = 0
@@ -95,8 +95,8 @@ class Source(LineOnlyReceiver):
 
 def main(directory: Path) -> None:
     """Run until standard input ends."""
-    pipeline, port, signals = start_still_daemon(reactor, 0, directory)
-    pipeline.in_step.addCallback(lambda _: StandardIO(Source(pipeline, port, signals)))
+    engine, port, signals = start_still_daemon(reactor, 0, directory)
+    engine.in_step.addCallback(lambda _: StandardIO(Source(engine, port, signals)))
     reactor.run()
 
 

@@ -40,7 +40,7 @@ class GuardedDaemon:
         self._state = StateDirectory(directory)
         sockets = listen(0)
         port = sockets[0].getsockname()[1]
-        self._daemon, self._pipeline = assemble(
+        self._daemon, self._engine = assemble(
             reactor, broker.gateway, sockets, self._state, self._settings, CATALOGUE
         )
         self._client = DaemonClient(
@@ -52,7 +52,7 @@ class GuardedDaemon:
     async def start(self) -> None:
         """Begin to guard; the client is connected then, and the markets are where tests expect them."""
         self._daemon.startService()
-        await until(lambda: self._pipeline.in_step.called)
+        await until(lambda: self._engine.in_step.called)
         self._client.connect()
         await until(lambda: self._client.connected)
         for contract_id, last in ((MNQ, "21000"), (ES, "5800"), (M2K, "2250")):
@@ -129,7 +129,7 @@ class GuardedDaemon:
     @property
     def state(self) -> AccountState:
         """What the daemon knows of the account."""
-        return self._pipeline.accounts[ACCOUNT].keeper.state
+        return self._engine.accounts[ACCOUNT].keeper.state
 
     # What the client was told.
 
@@ -164,7 +164,7 @@ class GuardedDaemon:
 
     async def settles(self, positions: int) -> None:
         """Wait until so many positions were told to be closed, which the broker may tell late."""
-        enforcer = self._pipeline.accounts[ACCOUNT].warden._enforcer
+        enforcer = self._engine.accounts[ACCOUNT].risk_engine._enforcer
         await until(lambda: len(self.heard("GatewayUserPosition", size=0)) >= positions)
         await until(lambda: not enforcer.is_flattening)
 

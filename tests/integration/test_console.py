@@ -31,7 +31,7 @@ from riskd.testing import DaemonHarness, make_event
 
 DEADLINE_SECONDS: Final = 10
 MAIN: Final = "import sys; from trader.cli.console import main; sys.exit(main())"
-QUICK: Final = f"from trader import console; console._TICK_SECONDS = 0.05; {MAIN}"
+QUICK: Final = f"from trader.cli import console; console._TICK_SECONDS = 0.05; {MAIN}"
 """A console that looks at the file and at the clock more often."""
 
 
@@ -234,7 +234,7 @@ def test_a_day_at_the_console(terminal: Terminal, daemon: DaemonHarness, url: st
 def test_no_draw_waits_while_the_whole_program_is_searched_for_garbage(
     terminal: Terminal, dead_url: str
 ) -> None:
-    count = "import gc; from trader import console; is_watched = console.Console._begin"
+    count = "import gc; from trader.cli import console; is_watched = console.Console._begin"
     note = "self._session.note(f'{len(gc.get_objects()) // 50000} of 50,000 objects are watched')"
     begin = f"console.Console._begin = lambda self: (is_watched(self), {note})"
     terminal.start("123", "--url", dead_url, script=f"{count}; {begin}; {MAIN}")
@@ -470,7 +470,7 @@ def test_an_event_that_cannot_be_taken_is_a_line_in_the_feed(
 ) -> None:
     sabotage = (
         "import sys, warnings\n"
-        "from trader import session\n"
+        "from trader.model import session\n"
         "whole = session.line_for\n"
         "def line_for(event, state, now):\n"
         "    if event.type == 'lockout_cleared': raise ZeroDivisionError('sabotage')\n"

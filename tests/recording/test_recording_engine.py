@@ -43,7 +43,7 @@ from riskd.recording.format import (
     UserEvent,
     encode_line,
 )
-from riskd.recording.recording_engine import RecordedPipeline
+from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.replay import DifferenceError, replay
 from riskd.recording.sandbox import FailedError, Stage
 from tests.engine.test_guard_machine import CONFIG as GUARDED
@@ -144,13 +144,13 @@ class DayTests(RecordedTestCase):
         self.assertIn(b"RULE-003", told)
         shut.restore()
         daemon.advance(5)
-        self.assertTrue(daemon.pipeline.is_recovered)
+        self.assertTrue(daemon.engine.is_recovered)
         self.check(daemon)
 
     def test_a_reload(self) -> None:
         daemon = self.quiet()
         other = f"[rules.max_contracts]\nlimit = 1\n{ONE_ACCOUNT}"
-        self.assertEqual(daemon.pipeline.reload(settings_of(other)), "")
+        self.assertEqual(daemon.engine.reload(settings_of(other)), "")
         self.hold(daemon, size=2)
         self.assertIn(b"(limit 1)", b"".join(daemon.told))
         self.check(daemon)
@@ -170,9 +170,9 @@ class DayTests(RecordedTestCase):
 
     def test_trouble_told_from_elsewhere_in_the_daemon(self) -> None:
         daemon = self.quiet()
-        daemon.pipeline.tell_trouble("config", "The configuration is wrong")
+        daemon.engine.tell_trouble("config", "The configuration is wrong")
         daemon.advance(1)
-        daemon.pipeline.tell_trouble("config", "")
+        daemon.engine.tell_trouble("config", "")
         self.assertIn(b"The configuration is wrong", b"".join(daemon.told))
         self.check(daemon)
 
@@ -286,7 +286,7 @@ class AnyDayTests(RecordedTestCase):
 
     def do_reload(self, daemon: RecordedDaemon, limit: int) -> None:
         rules = GUARDED.replace("limit = 4", f"limit = {limit}", 1)
-        daemon.pipeline.reload(settings_of(f"{rules}\n{ONE_ACCOUNT}"))
+        daemon.engine.reload(settings_of(f"{rules}\n{ONE_ACCOUNT}"))
 
     def do_kill(self, daemon: RecordedDaemon) -> None:
         self.check(daemon, daemon.kill())
@@ -472,7 +472,7 @@ class RecordedPipelineTests(SynchronousTestCase):
         self.journal = Journal()
         self.lines = Lines()
         self.told: list[Any] = []
-        self.pipeline = RecordedPipeline(
+        self.engine = RecordingEngine(
             self.clock,
             self.broker,
             settings_of(GUARDED_ACCOUNT),
@@ -482,7 +482,7 @@ class RecordedPipelineTests(SynchronousTestCase):
             CATALOGUE,
             recorder=self.lines,
         )
-        self.stage = self.pipeline._stage
+        self.stage = self.engine._stage
 
     def came(self) -> list[Any]:
         return [turn.came for turn in self.lines.turns]
@@ -491,11 +491,11 @@ class RecordedPipelineTests(SynchronousTestCase):
         return self.stage.ask(f"gateway.{name}", account_id=ACCOUNT)
 
     def test_it_is_what_it_says(self) -> None:
-        verifyObject(IOperated, self.pipeline)
-        verifyObject(IOperatedAccount, self.pipeline.operated_accounts[ACCOUNT])
-        verifyObject(IGateway, self.stage.pipeline._gateway)
-        verifyObject(IJournal, self.stage.pipeline._journal)
-        self.pipeline.startService()
+        verifyObject(IOperated, self.engine)
+        verifyObject(IOperatedAccount, self.engine.operated_accounts[ACCOUNT])
+        verifyObject(IGateway, self.stage.engine._gateway)
+        verifyObject(IJournal, self.stage.engine._journal)
+        self.engine.startService()
         self.clock.advance(6)
         self.journal.report("")
         self.stage.ask("gateway.start")
@@ -509,7 +509,7 @@ class RecordedPipelineTests(SynchronousTestCase):
             self.broker.asked[-1][1].callback({"id": 1})
             answers.append("the turn is over")
 
-        self.pipeline._take(Started(), ask_and_be_answered_at_once)
+        self.engine._take(Started(), ask_and_be_answered_at_once)
         self.assertEqual(answers, ["the turn is over", {"id": 1}])
         self.assertEqual(self.came(), [Started(), Answered(1, {"id": 1})])
 
@@ -522,14 +522,14 @@ class RecordedPipelineTests(SynchronousTestCase):
             listener.user_event("GatewayUserAccount", {"id": 2})
             self.assertEqual(self.came(), [Started()])
 
-        self.pipeline._take(Started(), hear)
+        self.engine._take(Started(), hear)
         self.assertEqual([one.payload["id"] for one in self.came()[1:]], [1, 2])
 
     def test_what_must_be_done_at_once_cannot_be_within_a_turn(self) -> None:
         def lock() -> None:
-            self.pipeline.operated_accounts[ACCOUNT].lock("x", "jane", None)
+            self.engine.operated_accounts[ACCOUNT].lock("x", "jane", None)
 
-        self.assertRaises(RuntimeError, self.pipeline._take, Started(), lock)
+        self.assertRaises(RuntimeError, self.engine._take, Started(), lock)
 
     def test_failures_come_in_as_what_they_are(self) -> None:
         for error, came, kind in (
@@ -563,7 +563,7 @@ class RecordedPipelineTests(SynchronousTestCase):
             return [before, self.stage.clock.seconds()]
 
         self.clock.advance(1)
-        self.assertEqual(self.pipeline._take(Started(), look), [1.0, 1.0])
+        self.assertEqual(self.engine._take(Started(), look), [1.0, 1.0])
 
     def test_timers_fire_when_they_are_due_each_in_a_turn_of_its_own(self) -> None:
         fired: list[float] = []
@@ -572,7 +572,7 @@ class RecordedPipelineTests(SynchronousTestCase):
             for delay in (3, 1, 1):
                 self.stage.clock.callLater(delay, lambda: fired.append(self.clock.seconds()))
 
-        self.pipeline._take(Started(), set_timers)
+        self.engine._take(Started(), set_timers)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0.5)
         self.assertEqual(fired, [])
@@ -585,17 +585,17 @@ class RecordedPipelineTests(SynchronousTestCase):
     def test_a_timer_that_was_put_off_or_set_earlier(self) -> None:
         fired: list[float] = []
         act = lambda: fired.append(self.clock.seconds())  # noqa: E731
-        timer = self.pipeline._take(Started(), lambda: self.stage.clock.callLater(2, act))
-        self.pipeline._take(Started(), lambda: timer.reset(4))
+        timer = self.engine._take(Started(), lambda: self.stage.clock.callLater(2, act))
+        self.engine._take(Started(), lambda: timer.reset(4))
         self.clock.advance(2)
         self.assertEqual(fired, [])
-        self.pipeline._take(Started(), lambda: timer.reset(1))
+        self.engine._take(Started(), lambda: timer.reset(1))
         self.clock.advance(1)
         self.assertEqual(fired, [3.0])
 
     def test_a_mistake_of_ours_holds_nothing_up(self) -> None:
         self.stage.ask("gateway.start")
-        self.patch(self.stage.pipeline, "user_event", lambda *_: 1 / 0)
+        self.patch(self.stage.engine, "user_event", lambda *_: 1 / 0)
         self.broker.listener.user_event("GatewayUserAccount", {})
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         answer = self.ask()
@@ -603,27 +603,25 @@ class RecordedPipelineTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answer), 7)
 
     def test_a_recovery_that_fails_is_the_journals_to_know(self) -> None:
-        self.pipeline.startService()
+        self.engine.startService()
         self.patch(self.stage, "found", lambda _recovery: 1 / 0)
         recovery = type("Recovery", (), {"accounts": {}, "problem": ""})()
         self.assertRaises(ZeroDivisionError, self.journal.found, recovery)
-        self.assertIs(self.pipeline._is_in_turn, False)
+        self.assertIs(self.engine._is_in_turn, False)
 
     def test_an_operator_waits_for_the_journal_itself(self) -> None:
-        self.assertIs(self.pipeline.make_durable(), self.journal.durable)
+        self.assertIs(self.engine.make_durable(), self.journal.durable)
         self.assertEqual(self.came(), [])
 
     def test_to_look_is_no_turn(self) -> None:
-        account = self.pipeline.operated_accounts[ACCOUNT]
+        account = self.engine.operated_accounts[ACCOUNT]
         self.assertEqual(account.account_state.account_id, ACCOUNT)
         self.assertTrue(account.rules)
-        self.assertEqual(
-            (self.pipeline.gateway_name, self.pipeline.is_recovered), ("practice", False)
-        )
+        self.assertEqual((self.engine.gateway_name, self.engine.is_recovered), ("practice", False))
         self.assertEqual(self.came(), [])
 
     def test_the_journal_is_told_of_changes(self) -> None:
-        self.stage.pipeline._journal.changed(only_quotes=True)
+        self.stage.engine._journal.changed(only_quotes=True)
         self.assertEqual(self.journal.changes, [True])
 
 
@@ -639,7 +637,7 @@ class RoomTests(SynchronousTestCase):
 
         def perform(stage: Stage, turn: Turn, act: Any = None) -> Any:
             if isinstance(turn.came, UserEvent) and turn.came.target == "Ask":
-                gateway = stage.pipeline._gateway
+                gateway = stage.engine._gateway
                 asking.append([gateway.has_room(number) for number in (2, 3)])
                 gateway.follow_quotes(MNQ)
             return original(stage, turn, act)

@@ -40,9 +40,11 @@ class ReplayTests(SynchronousTestCase):
         decided = once().decided
         rules = {one.rule_id for one in decided}
         self.assertGreaterEqual(len(rules), 8, sorted(rules))
-        kinds = {type(one.intent) for one in decided}
+        kinds = {type(one.command) for one in decided}
         self.assertLessEqual(_INTENTS, kinds)
 
     def test_what_is_opened_under_a_lock_is_decided_on(self) -> None:
-        reasons = [one.intent.reason for one in once().decided if isinstance(one.intent, Flatten)]
+        reasons = [
+            one.command.reason for one in once().decided if isinstance(one.command, Flatten)
+        ]
         self.assertTrue(any(reason.startswith("Locked: ") for reason in reasons))

@@ -39,7 +39,7 @@ class WhatIfTests(SynchronousTestCase):
         self.daemon.advance(10)
 
     def what_if(self, rules: str, accounts: str = ONE_ACCOUNT) -> list[Enforced]:
-        if self.daemon.pipeline.running:
+        if self.daemon.engine.running:
             self.recorded = self.daemon.end().read_bytes()
         recording = Recording(io.BytesIO(self.recorded), "day.jsonl")
         return list(what_if(recording, settings_of(f"{rules}\n{accounts}"), CATALOGUE))

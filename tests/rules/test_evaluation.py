@@ -12,18 +12,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import Lock
-from riskd.rules.evaluation import Decision, Judgement, RuleInForce, judge
+from riskd.rules.evaluation import Decision, Evaluation, RuleInForce, evaluate
 from riskd.rules.interface import (
     NOTHING,
     ChangeStop,
+    Command,
     Flatten,
-    Intent,
     Kind,
     LiftLock,
-    Occasion,
     RejectOrder,
     Rule,
-    Verdict,
+    RuleResult,
+    Trigger,
     WithdrawStop,
 )
 from riskd.rules.settings import RuleSettings
@@ -31,25 +31,25 @@ from tests.engine.test_guard import MAX_CONTRACTS, GuardTestCase
 from tests.support import practice_daemon
 from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, settings_of
 from tests.support.rules import ACCOUNT as ACCOUNT_ID
-from tests.support.rules import MNQ, at, occasion, review, timer, trade, traded, with_risk
+from tests.support.rules import MNQ, at, review, timer, trade, traded, trigger, with_risk
 
 CLOSE = Flatten(reason="Too much")
 NAIVE = datetime(2025, 7, 17, 12)  # noqa: DTZ001  # what a rule must not say
 
 NONSENSE: dict[str, Any] = {
     "no verdict": None,
-    "a moment without a zone": Verdict(wake_at=NAIVE),
-    "no moment": Verdict(wake_at="tomorrow"),  # type: ignore[arg-type]
-    "memory that is no text": Verdict(memory={"trades": 3}),  # type: ignore[arg-type]
-    "a warning that is no text": Verdict(warnings=(7,)),  # type: ignore[arg-type]
-    "no intents": Verdict(intents=None),  # type: ignore[arg-type]
-    "an intent that is none": Verdict(intents=("close",)),  # type: ignore[arg-type]
-    "a reason that is no text": Verdict(intents=(Flatten(reason=None),)),  # type: ignore[arg-type]
-    "less than nothing kept": Verdict(intents=(Flatten(reason="r", keep={MNQ: -1}),)),
-    "a truth kept": Verdict(intents=(Flatten(reason="r", keep={MNQ: True}),)),
-    "a part kept": Verdict(intents=(Flatten(reason="r", keep={MNQ: 1.5}),)),  # type: ignore[dict-item]
-    "a lock without a zone": Verdict(intents=(Flatten(reason="r", lock=Lock(until=NAIVE)),)),
-    "a lock that is none": Verdict(intents=(Flatten(reason="r", lock=NAIVE),)),  # type: ignore[arg-type]
+    "a moment without a zone": RuleResult(wake_at=NAIVE),
+    "no moment": RuleResult(wake_at="tomorrow"),  # type: ignore[arg-type]
+    "memory that is no text": RuleResult(memory={"trades": 3}),  # type: ignore[arg-type]
+    "a warning that is no text": RuleResult(warnings=(7,)),  # type: ignore[arg-type]
+    "no intents": RuleResult(commands=None),  # type: ignore[arg-type]
+    "an intent that is none": RuleResult(commands=("close",)),  # type: ignore[arg-type]
+    "a reason that is no text": RuleResult(commands=(Flatten(reason=None),)),  # type: ignore[arg-type]
+    "less than nothing kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: -1}),)),
+    "a truth kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: True}),)),
+    "a part kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: 1.5}),)),  # type: ignore[dict-item]
+    "a lock without a zone": RuleResult(commands=(Flatten(reason="r", lock=Lock(until=NAIVE)),)),
+    "a lock that is none": RuleResult(commands=(Flatten(reason="r", lock=NAIVE),)),  # type: ignore[arg-type]
 }
 
 
@@ -84,27 +84,27 @@ class Script:
             runs_while_locked=runs_while_locked,
         )
 
-    def check(self, state: AccountState, _settings: Settings, _occasion: Occasion) -> Verdict:
+    def check(self, state: AccountState, _settings: Settings, _trigger: Trigger) -> RuleResult:
         self.asked.append(state)
         if isinstance(self.said, Exception):
             raise self.said
-        verdict: Verdict = self.said
-        return verdict
+        result: RuleResult = self.said
+        return result
 
     def in_force(self, *, is_held: bool = False) -> RuleInForce:
         return RuleInForce(self.rule, Settings(limit=2 if is_held else 1), is_held)
 
 
-def wants(*intents: Intent) -> Verdict:
-    return Verdict(intents=intents)
+def wants(*commands: Command) -> RuleResult:
+    return RuleResult(commands=commands)
 
 
 class JudgeTestCase(SynchronousTestCase):
     state = AccountState(account_id=ACCOUNT_ID)
 
-    def judge(self, *scripts: Script, on: Occasion | None = None, **more: Any) -> Judgement:
+    def evaluate(self, *scripts: Script, on: Trigger | None = None, **more: Any) -> Evaluation:
         rules = [script.in_force() for script in scripts]
-        return judge(self.state, rules, on or occasion(Kind.QUOTE), **more)
+        return evaluate(self.state, rules, on or trigger(Kind.QUOTE), **more)
 
     def asked(self, *scripts: Script) -> list[int]:
         return [len(script.asked) for script in scripts]
@@ -113,44 +113,44 @@ class JudgeTestCase(SynchronousTestCase):
 class OrderTests(JudgeTestCase):
     def test_the_first_breach_is_the_last_that_is_asked_for(self) -> None:
         scripts = Script("A-1"), Script("A-2", wants(CLOSE)), Script("A-3", wants(CLOSE))
-        judgement = self.judge(*scripts)
+        evaluation = self.evaluate(*scripts)
         self.assertEqual(self.asked(*scripts), [1, 1, 0])
-        self.assertEqual(judgement.decisions, (("A-2", CLOSE),))
+        self.assertEqual(evaluation.decisions, (("A-2", CLOSE),))
 
     def test_a_trade_comes_once_so_all_are_asked(self) -> None:
         scripts = Script("A-1", wants(CLOSE)), Script("A-2", wants(CLOSE))
-        judgement = self.judge(*scripts, on=traded(trade(1, "-5")))
+        evaluation = self.evaluate(*scripts, on=traded(trade(1, "-5")))
         self.assertEqual(self.asked(*scripts), [1, 1])
-        self.assertEqual([decision.rule_id for decision in judgement.decisions], ["A-1", "A-2"])
+        self.assertEqual([decision.rule_id for decision in evaluation.decisions], ["A-1", "A-2"])
 
     def test_all_that_one_rule_wants_is_done_in_its_order(self) -> None:
-        intents = (
+        commands = (
             WithdrawStop(reason="r", order_id=1),
             RejectOrder(reason="r", order_id=2),
             CLOSE,
         )
-        judgement = self.judge(Script("A-1", wants(*intents)))
-        self.assertEqual(tuple(decision.intent for decision in judgement.decisions), intents)
+        evaluation = self.evaluate(Script("A-1", wants(*commands)))
+        self.assertEqual(tuple(decision.command for decision in evaluation.decisions), commands)
 
     def test_only_who_listens_is_asked(self) -> None:
         scripts = Script("A-1", listens=[Kind.QUOTE]), Script("A-2", listens=[Kind.ORDER])
-        self.judge(*scripts)
+        self.evaluate(*scripts)
         self.assertEqual(self.asked(*scripts), [1, 0])
 
     def test_a_review_asks_all(self) -> None:
         scripts = Script("A-1", listens=[Kind.QUOTE]), Script("A-2", listens=[])
-        self.judge(*scripts, on=review())
+        self.evaluate(*scripts, on=review())
         self.assertEqual(self.asked(*scripts), [1, 1])
 
     def test_a_timer_asks_those_that_are_due(self) -> None:
         scripts = Script("A-1", listens=[Kind.TIMER]), Script("A-2", listens=[])
-        self.judge(*scripts, on=timer(1), due=["A-2"])
+        self.evaluate(*scripts, on=timer(1), due=["A-2"])
         self.assertEqual(self.asked(*scripts), [0, 1])
 
     def test_few_are_asked_about_a_locked_account(self) -> None:
         scripts = Script("A-1"), Script("A-2", runs_while_locked=True)
         for on in (None, review(), timer(1)):
-            self.judge(*scripts, on=on, due=["A-1", "A-2"], is_locked=True)
+            self.evaluate(*scripts, on=on, due=["A-1", "A-2"], is_locked=True)
         self.assertEqual(self.asked(*scripts), [0, 3])
 
 
@@ -160,13 +160,13 @@ class UnderWayTests(JudgeTestCase):
             Script("A-1", wants(CLOSE)),
             Script("A-2", wants(RejectOrder(reason="r", order_id=1))),
         )
-        judgement = self.judge(*scripts, is_under_way=is_flatten)
-        self.assertEqual([decision.rule_id for decision in judgement.decisions], ["A-2"])
+        evaluation = self.evaluate(*scripts, is_under_way=is_flatten)
+        self.assertEqual([decision.rule_id for decision in evaluation.decisions], ["A-2"])
 
-    def test_of_several_intents_the_others_are_decided(self) -> None:
+    def test_of_several_commands_the_others_are_decided(self) -> None:
         change = WithdrawStop(reason="r", order_id=1)
-        judgement = self.judge(Script("A-1", wants(CLOSE, change)), is_under_way=is_flatten)
-        self.assertEqual(judgement.decisions, (("A-1", change),))
+        evaluation = self.evaluate(Script("A-1", wants(CLOSE, change)), is_under_way=is_flatten)
+        self.assertEqual(evaluation.decisions, (("A-1", change),))
 
     def test_what_strict_mode_makes_of_it_is_what_is_compared(self) -> None:
         asked: list[Decision] = []
@@ -175,18 +175,18 @@ class UnderWayTests(JudgeTestCase):
             asked.append(decision)
             return True
 
-        self.judge(Script("A-1", wants(CLOSE)), is_strict=True, is_under_way=is_under_way)
+        self.evaluate(Script("A-1", wants(CLOSE)), is_strict=True, is_under_way=is_under_way)
         self.assertEqual(asked, [("A-1", Flatten(reason="Too much", lock=Lock(until=None)))])
 
 
 def is_flatten(decision: Decision) -> bool:
-    return isinstance(decision.intent, Flatten)
+    return isinstance(decision.command, Flatten)
 
 
 class StrictTests(JudgeTestCase):
-    def strictly(self, *intents: Intent) -> list[Intent]:
-        judgement = self.judge(Script("A-1", wants(*intents)), is_strict=True)
-        return [decision.intent for decision in judgement.decisions]
+    def strictly(self, *commands: Command) -> list[Command]:
+        evaluation = self.evaluate(Script("A-1", wants(*commands)), is_strict=True)
+        return [decision.command for decision in evaluation.decisions]
 
     def test_every_breach_closes_all_and_locks_for_good(self) -> None:
         for breach in (
@@ -206,31 +206,31 @@ class StrictTests(JudgeTestCase):
 
 class MemoryTests(JudgeTestCase):
     def test_it_is_kept_under_the_rules_id(self) -> None:
-        judgement = self.judge(Script("A-1", Verdict(memory="1")), Script("A-2", NOTHING))
-        self.assertEqual(judgement.state.risk.memory, {"A-1": "1"})
+        evaluation = self.evaluate(Script("A-1", RuleResult(memory="1")), Script("A-2", NOTHING))
+        self.assertEqual(evaluation.state.risk.memory, {"A-1": "1"})
 
     def test_what_is_remembered_already_changes_nothing(self) -> None:
         self.state = with_risk(self.state, memory={"A-1": "1"})
-        judgement = self.judge(Script("A-1", Verdict(memory="1")), Script("A-2"))
-        self.assertIs(judgement.state, self.state)
+        evaluation = self.evaluate(Script("A-1", RuleResult(memory="1")), Script("A-2"))
+        self.assertIs(evaluation.state, self.state)
 
     def test_wishes_and_warnings_are_kept_for_each_that_was_asked(self) -> None:
-        scripts = Script("A-1", Verdict(wake_at=at(5), warnings=("w",))), Script("A-2")
-        judgement = self.judge(*scripts, Script("A-3", listens=[]))
-        self.assertEqual(judgement.wakes, {"A-1": at(5), "A-2": None})
-        self.assertEqual(judgement.warnings, {"A-1": ("w",), "A-2": ()})
+        scripts = Script("A-1", RuleResult(wake_at=at(5), warnings=("w",))), Script("A-2")
+        evaluation = self.evaluate(*scripts, Script("A-3", listens=[]))
+        self.assertEqual(evaluation.wakes, {"A-1": at(5), "A-2": None})
+        self.assertEqual(evaluation.warnings, {"A-1": ("w",), "A-2": ()})
 
 
 class HeldTests(JudgeTestCase):
     """One rule under settings of before and under those of now."""
 
     def setUp(self) -> None:
-        self.script = Script("A-1", Verdict(memory="new", wake_at=at(5)))
+        self.script = Script("A-1", RuleResult(memory="new", wake_at=at(5)))
         self.state = with_risk(self.state, memory={"A-1": "of now", "A-2": "other"})
 
-    def ask(self, *, is_held: bool) -> Judgement:
+    def ask(self, *, is_held: bool) -> Evaluation:
         rules = [self.script.in_force(is_held=is_held)]
-        return judge(self.state, rules, occasion(Kind.QUOTE))
+        return evaluate(self.state, rules, trigger(Kind.QUOTE))
 
     def test_the_held_one_begins_with_what_the_rule_remembers(self) -> None:
         self.ask(is_held=True)
@@ -252,8 +252,8 @@ class HeldTests(JudgeTestCase):
 
     def test_a_timer_asks_the_one_that_is_due(self) -> None:
         rules = [self.script.in_force(), self.script.in_force(is_held=True)]
-        judgement = judge(self.state, rules, timer(5), due=["A-1 (held)"])
-        self.assertEqual(set(judgement.wakes), {"A-1 (held)"})
+        evaluation = evaluate(self.state, rules, timer(5), due=["A-1 (held)"])
+        self.assertEqual(set(evaluation.wakes), {"A-1 (held)"})
 
     def test_its_breach_is_the_rules(self) -> None:
         self.script.said = wants(CLOSE)
@@ -264,25 +264,25 @@ class FaultTests(JudgeTestCase):
     def test_a_rule_that_raises_is_passed_over(self) -> None:
         error = ZeroDivisionError()
         scripts = Script("A-1", error), Script("A-2", wants(CLOSE))
-        judgement = self.judge(*scripts)
-        self.assertEqual(judgement.faults, (("A-1", error),))
-        self.assertEqual(judgement.decisions, (("A-2", CLOSE),))
-        self.assertEqual(set(judgement.wakes), {"A-2"})
+        evaluation = self.evaluate(*scripts)
+        self.assertEqual(evaluation.faults, (("A-1", error),))
+        self.assertEqual(evaluation.decisions, (("A-2", CLOSE),))
+        self.assertEqual(set(evaluation.wakes), {"A-2"})
 
     def test_so_is_one_that_makes_no_sense(self) -> None:
-        for name, verdict in NONSENSE.items():
-            judgement = self.judge(Script("A-1", verdict), Script("A-2", wants(CLOSE)))
-            self.assertEqual([fault.slot for fault in judgement.faults], ["A-1"], name)
-            self.assertEqual(judgement.decisions, (("A-2", CLOSE),), name)
-            self.assertIs(judgement.state, self.state, name)
+        for name, result in NONSENSE.items():
+            evaluation = self.evaluate(Script("A-1", result), Script("A-2", wants(CLOSE)))
+            self.assertEqual([fault.slot for fault in evaluation.faults], ["A-1"], name)
+            self.assertEqual(evaluation.decisions, (("A-2", CLOSE),), name)
+            self.assertIs(evaluation.state, self.state, name)
 
     def test_nothing_is_taken_of_a_verdict_that_is_nonsense_in_part(self) -> None:
-        verdict = Verdict(
-            memory="1", wake_at=at(5), intents=(CLOSE, Flatten(reason="r", keep={MNQ: -1}))
+        result = RuleResult(
+            memory="1", wake_at=at(5), commands=(CLOSE, Flatten(reason="r", keep={MNQ: -1}))
         )
-        judgement = self.judge(Script("A-1", verdict))
-        self.assertEqual((judgement.decisions, judgement.wakes), ((), {}))
-        self.assertIs(judgement.state, self.state)
+        evaluation = self.evaluate(Script("A-1", result))
+        self.assertEqual((evaluation.decisions, evaluation.wakes), ((), {}))
+        self.assertIs(evaluation.state, self.state)
 
 
 class RogueRuleTests(GuardTestCase):
@@ -301,8 +301,8 @@ class RogueRuleTests(GuardTestCase):
         return statuses
 
     def test_the_other_rules_guard(self) -> None:
-        for name, verdict in NONSENSE.items():
-            self.script.said = verdict
+        for name, result in NONSENSE.items():
+            self.script.said = result
             self.daemon.trade(BUY, 3)
             self.assertEqual(self.daemon.held, {}, name)
             self.daemon.advance(1)
@@ -310,11 +310,11 @@ class RogueRuleTests(GuardTestCase):
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_it_is_told_once_whatever_it_says_next(self) -> None:
-        for verdict in (*NONSENSE.values(), ZeroDivisionError()):
-            self.script.said = verdict
+        for result in (*NONSENSE.values(), ZeroDivisionError()):
+            self.script.said = result
             self.daemon.trade(BUY, 1)
             self.daemon.advance(1)
-            self.daemon.pipeline.accounts[ACCOUNT].warden.flatten("enough", "trader")
+            self.daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
             self.daemon.advance(1)
         (status,) = self.statuses()
         self.assertIs(status.status, Status.ERROR)
@@ -337,7 +337,7 @@ class RogueRuleTests(GuardTestCase):
     def test_it_is_over_when_the_rule_is_removed(self) -> None:
         self.script.said = None
         self.daemon.trade(BUY, 1)
-        self.daemon.pipeline.reload(settings_of(MAX_CONTRACTS))
+        self.daemon.engine.reload(settings_of(MAX_CONTRACTS))
         self.assertEqual(
             [status.status for status in self.statuses()], [Status.ERROR, Status.RUNNING]
         )
@@ -346,7 +346,7 @@ class RogueRuleTests(GuardTestCase):
     def test_one_that_is_never_satisfied_does_not_run_in_circles(self) -> None:
         """There is nothing to close, and it wants that again whenever it is asked."""
         self.script.said = wants(CLOSE)
-        self.daemon.pipeline.accounts[ACCOUNT].warden.review()
+        self.daemon.engine.accounts[ACCOUNT].risk_engine.review()
         self.daemon.advance(10)
         self.assertLess(len(self.script.asked), 25)
         self.script.said = NOTHING
@@ -356,7 +356,7 @@ class RogueRuleTests(GuardTestCase):
         self.assertEqual(len(self.daemon.held), 1)
 
     def test_a_wish_it_had_before_is_no_nonsense(self) -> None:
-        self.script.said = Verdict(wake_at=self.daemon.now() + timedelta(seconds=5))
+        self.script.said = RuleResult(wake_at=self.daemon.now() + timedelta(seconds=5))
         self.daemon.trade(BUY, 1)
         asked = len(self.script.asked)
         self.script.said = NOTHING

@@ -20,8 +20,8 @@ import twisted.plugins
 from riskd.config.settings import read
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, GatewayUserTrade
-from riskd.rules.evaluation import Judgement, judge
-from riskd.rules.interface import Flatten, IRule, Kind, Lock, Occasion
+from riskd.rules.evaluation import Evaluation, evaluate
+from riskd.rules.interface import Flatten, IRule, Kind, Lock, Trigger
 from riskd.rules.plugins import RuleDiscoveryError, find_rules
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
@@ -198,7 +198,7 @@ class ExampleTests(SynchronousTestCase):
         self.in_force = account.rules
         self.state = AccountState(account_id=123)
 
-    def judged(self, minute: int, result: float) -> Judgement:
+    def judged(self, minute: int, result: float) -> Evaluation:
         """Let a trade come, ``minute`` minutes after noon, and ask the rules."""
         now = NOON + timedelta(minutes=minute)
         event = make_event(
@@ -208,8 +208,8 @@ class ExampleTests(SynchronousTestCase):
         assert isinstance(event.data, GatewayUserTrade)
         self.state = apply(self.state, Event(123, event.data))
         reset = NOON + timedelta(hours=5)
-        occasion = Occasion(kind=Kind.TRADE, now=now, next_reset=reset, subject=event.data)
-        return judge(self.state, self.in_force, occasion)
+        trigger = Trigger(kind=Kind.TRADE, now=now, next_reset=reset, subject=event.data)
+        return evaluate(self.state, self.in_force, trigger)
 
     def test_it_is_configured(self) -> None:
         (in_force,) = self.in_force
@@ -220,22 +220,24 @@ class ExampleTests(SynchronousTestCase):
     def test_the_third_loss_in_a_row_begins_a_cooldown(self) -> None:
         results = (-1, -2, 5, -3, -4, -5, -6)
         judged = [self.judged(minute, result) for minute, result in enumerate(results)]
-        for judgement in judged:
-            self.assertEqual(judgement.faults, ())
-        self.assertEqual([len(judgement.decisions) for judgement in judged], [0, 0, 0, 0, 0, 1, 0])
-        ((rule_id, intent),) = judged[5].decisions
+        for evaluation in judged:
+            self.assertEqual(evaluation.faults, ())
+        self.assertEqual(
+            [len(evaluation.decisions) for evaluation in judged], [0, 0, 0, 0, 0, 1, 0]
+        )
+        ((rule_id, command),) = judged[5].decisions
         until = NOON + timedelta(minutes=15)
         lock = Lock(until=until, cooldown_seconds=600)
         self.assertEqual(rule_id, "RULE-101")
-        self.assertEqual(intent, Flatten(reason="3 losing trades in a row", lock=lock))
+        self.assertEqual(command, Flatten(reason="3 losing trades in a row", lock=lock))
 
     def test_a_loss_that_is_told_too_late_changes_nothing(self) -> None:
         for minute in range(3):
             self.judged(minute, -1)
         trade = self.state.trades[2]
         late = NOON + timedelta(hours=1)
-        occasion = Occasion(kind=Kind.TRADE, now=late, next_reset=late, subject=trade)
-        self.assertEqual(judge(self.state, self.in_force, occasion).decisions, ())
+        trigger = Trigger(kind=Kind.TRADE, now=late, next_reset=late, subject=trade)
+        self.assertEqual(evaluate(self.state, self.in_force, trigger).decisions, ())
 
     def test_the_gauge_counts_losses(self) -> None:
         for minute in range(2):

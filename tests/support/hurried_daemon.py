@@ -22,7 +22,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app.tap import assemble, utc_now
 from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
@@ -56,9 +56,9 @@ class Control(LineOnlyReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, port: int, pipeline: Pipeline) -> None:
+    def __init__(self, port: int, engine: EngineService) -> None:
         self._port = port
-        self._pipeline = pipeline
+        self._engine = engine
         self._barking = LoopingCall(self._bark)
         self._random = random.Random()
 
@@ -69,17 +69,17 @@ class Control(LineOnlyReceiver):
     def _bark(self) -> None:
         account = self._random.choice((123, 456))
         rule = f"RULE-{self._random.getrandbits(40):x}"
-        self._pipeline.announce(
+        self._engine.announce(
             make_event("enforcement_action", {"accountId": account, "rule_id": rule})
         )
-        self._pipeline.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
+        self._engine.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
 
     def lineReceived(self, line: bytes) -> None:
         # Told and applied in one go: what a console has seen when it sees this is what is written here.
-        self._pipeline._say(Status.RUNNING, line.decode())
+        self._engine._say(Status.RUNNING, line.decode())
         states = {
             str(account_id): plain(account.keeper.state)
-            for account_id, account in self._pipeline.accounts.items()
+            for account_id, account in self._engine.accounts.items()
         }
         self.sendLine(msgspec.json.encode(states))
 
@@ -95,14 +95,14 @@ def main(port: int, state: Path) -> None:
     port = sockets[0].getsockname()[1]
     accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
     gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
-    daemon, pipeline = assemble(
+    daemon, engine = assemble(
         reactor, gateway, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
     )
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
     # Its locks are for show: nobody is to flatten the traders who make the load.
-    pipeline.in_step.addCallback(lambda _: pipeline.pause())
-    pipeline.in_step.addCallback(lambda _: StandardIO(Control(port, pipeline)))
+    engine.in_step.addCallback(lambda _: engine.pause())
+    engine.in_step.addCallback(lambda _: StandardIO(Control(port, engine)))
     reactor.run()
 
 

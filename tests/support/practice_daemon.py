@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from riskd.config.settings import Settings, read
-from riskd.engine.service import Pipeline
+from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
@@ -77,7 +77,7 @@ class PracticeDaemon:
         self.journal = JournalService(
             self.clock, Store(self.directory), self.disk, self.now, "practice"
         )
-        self.pipeline = Pipeline(
+        self.engine = EngineService(
             self.clock,
             self.gateway,
             self.settings,
@@ -88,7 +88,7 @@ class PracticeDaemon:
             self.waits.append,
         )
         self.journal.startService()
-        self.pipeline.startService()
+        self.engine.startService()
 
     def now(self) -> datetime:
         return self._origin + timedelta(seconds=self.clock.seconds())
@@ -98,16 +98,16 @@ class PracticeDaemon:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self) -> None:
-        if self.pipeline.running:
-            self.pipeline.stopService()
+        if self.engine.running:
+            self.engine.stopService()
             self.journal.stopService()
 
     def kill(self) -> None:
         """End it as a crash does: nothing more is written, nothing more is told."""
-        self.pipeline.pause()
-        for account in self.pipeline.accounts.values():
-            account.warden.stop()
-        self.pipeline._broadcast = lambda _event: None
+        self.engine.pause()
+        for account in self.engine.accounts.values():
+            account.risk_engine.stop()
+        self.engine._broadcast = lambda _event: None
         self.gateway.stop()
         for call in self.clock.getDelayedCalls():
             call.cancel()
@@ -131,7 +131,7 @@ class PracticeDaemon:
 
     @property
     def state(self) -> AccountState:
-        return self.pipeline.accounts[ACCOUNT].keeper.state
+        return self.engine.accounts[ACCOUNT].keeper.state
 
     def news(self, *kinds: type[EventData]) -> list[Any]:
         """Return what was told of these kinds; of all but quotes if none is named."""

@@ -21,7 +21,7 @@ from riskd.journal.store import Store
 from riskd.model.events import encode
 from riskd.practice.gateway import PracticeGateway
 from riskd.recording.format import Recording, Stopped
-from riskd.recording.recording_engine import RecordedPipeline
+from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.replay import Played, replay
 from riskd.recording.writer import Recorder
 from tests.support.memory_transport import SlowDisk
@@ -88,7 +88,7 @@ class RecordedDaemon:
         self.journal = JournalService(
             self.clock, Store(self.directory), disk, self.now, "practice"
         )
-        self.pipeline = RecordedPipeline(
+        self.engine = RecordingEngine(
             self.clock,
             self.gateway,
             self.settings,
@@ -100,7 +100,7 @@ class RecordedDaemon:
             recorder=self.recorder,
         )
         self.journal.startService()
-        self.pipeline.startService()
+        self.engine.startService()
 
     def now(self) -> datetime:
         return self._origin + timedelta(seconds=self.clock.seconds())
@@ -116,7 +116,7 @@ class RecordedDaemon:
 
     def end(self) -> Path:
         """Shut down in order; return the recording."""
-        self.pipeline.stopService()
+        self.engine.stopService()
         self.journal.stopService()
         self.advance(1.0)
         self.recorder.close()
@@ -127,8 +127,8 @@ class RecordedDaemon:
         self.recorder._write_behind()
         self.recorder._is_over = True
         self.recorder._file.close()
-        self.pipeline._broadcast = lambda _event: None
-        self.pipeline._take(Stopped(), self._abandon)
+        self.engine._broadcast = lambda _event: None
+        self.engine._take(Stopped(), self._abandon)
         self.gateway.stop()
         for call in tuple(self.clock.getDelayedCalls()):
             if call.active():
@@ -137,16 +137,16 @@ class RecordedDaemon:
         return self.recordings[-1]
 
     def _abandon(self) -> None:
-        pipeline = self.pipeline._stage.pipeline
-        pipeline.pause()
-        for account in pipeline.accounts.values():
-            account.warden.stop()
+        engine = self.engine._stage.engine
+        engine.pause()
+        for account in engine.accounts.values():
+            account.risk_engine.stop()
 
     def clean_up(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def account(self, account_id: int) -> IOperatedAccount:
-        return self.pipeline.operated_accounts[account_id]
+        return self.engine.operated_accounts[account_id]
 
 
 def settings_of(config: str) -> Settings:

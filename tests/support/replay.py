@@ -37,17 +37,17 @@ from riskd.model.events import (
 )
 from riskd.model.lockouts import forbidden_orders, is_locked, lifted, locks_in_force, new_lock
 from riskd.model.money import profit
-from riskd.rules.evaluation import judge
+from riskd.rules.evaluation import evaluate
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
+    Command,
     Flatten,
-    Intent,
     Kind,
     LiftLock,
-    Occasion,
     PlaceStop,
     RejectOrder,
+    Trigger,
     WithdrawStop,
 )
 from riskd.rules.registry import RULES
@@ -262,7 +262,7 @@ class Decided(NamedTuple):
 
     at: datetime
     rule_id: str
-    intent: Intent
+    command: Command
 
 
 class Replay:
@@ -378,18 +378,18 @@ class Replay:
         if self._under_way and kind not in (Kind.TRADE, Kind.ACCOUNT):
             return
         assert self._day_ends is not None
-        occasion = Occasion(kind=kind, now=now, next_reset=self._day_ends, subject=subject)
-        judgement = judge(self.state, self._rules, occasion, is_locked=locked, due=tuple(due))
-        for fault in judgement.faults:
+        trigger = Trigger(kind=kind, now=now, next_reset=self._day_ends, subject=subject)
+        evaluation = evaluate(self.state, self._rules, trigger, is_locked=locked, due=tuple(due))
+        for fault in evaluation.faults:
             raise fault.error
-        self.state = judgement.state
-        for rule_id, wake_at in judgement.wakes.items():
+        self.state = evaluation.state
+        for rule_id, wake_at in evaluation.wakes.items():
             if wake_at is None:
                 self._wakes.pop(rule_id, None)
             else:
                 self._wakes[rule_id] = wake_at
-        for rule_id, intent in judgement.decisions:
-            self._decide(rule_id, intent, now)
+        for rule_id, command in evaluation.decisions:
+            self._decide(rule_id, command, now)
 
     def _gate(self, now: datetime) -> None:
         """See to it that a locked account holds nothing and works nothing."""
@@ -401,33 +401,33 @@ class Replay:
             rejection = RejectOrder(reason=f"Locked: {lock.reason}", order_id=order.id)
             self._decide(lock.rule_id, rejection, now)
 
-    def _decide(self, rule_id: str, intent: Intent, now: datetime) -> None:
-        self.decided.append(Decided(now, rule_id, intent))
-        if isinstance(intent, Flatten):
-            self._flatten(rule_id, intent, now)
-        elif isinstance(intent, LiftLock):
-            self._lift(rule_id, intent, now)
-        elif isinstance(intent, PlaceStop):
-            self._place(intent, now)
+    def _decide(self, rule_id: str, command: Command, now: datetime) -> None:
+        self.decided.append(Decided(now, rule_id, command))
+        if isinstance(command, Flatten):
+            self._flatten(rule_id, command, now)
+        elif isinstance(command, LiftLock):
+            self._lift(rule_id, command, now)
+        elif isinstance(command, PlaceStop):
+            self._place(command, now)
         else:
-            self._change(intent, now)
+            self._change(command, now)
 
-    def _flatten(self, rule_id: str, intent: Flatten, now: datetime) -> None:
-        if intent.lock is not None:
-            lock = new_lock(rule_id, intent.reason, intent.lock, self.state, now)
+    def _flatten(self, rule_id: str, command: Flatten, now: datetime) -> None:
+        if command.lock is not None:
+            lock = new_lock(rule_id, command.reason, command.lock, self.state, now)
             self.state = apply(self.state, Event(self.state.account_id, lock))
-        self._under_way.append(intent)
+        self._under_way.append(command)
         if self._is_flattened():
             self._under_way.clear()
 
-    def _lift(self, rule_id: str, intent: LiftLock, now: datetime) -> None:
+    def _lift(self, rule_id: str, command: LiftLock, now: datetime) -> None:
         """End one rule's lock; the account is free when it was the only one."""
         locks = locks_in_force(self.state, now)
         mine = next((lock for lock in locks if lock.rule_id == rule_id), None)
         if mine is not None and len(locks) == 1:
             self._clear(ClearedBy.ADMIN_OVERRIDE, now)
         elif mine is not None:
-            ended = lifted(mine, intent.reason, now)
+            ended = lifted(mine, command.reason, now)
             self.state = apply(self.state, Event(self.state.account_id, ended))
 
     def _place(self, wanted: PlaceStop, now: datetime) -> None:

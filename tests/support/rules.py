@@ -22,7 +22,7 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
-from riskd.rules.interface import Flatten, Kind, Occasion, Verdict
+from riskd.rules.interface import Flatten, Kind, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
 
 ACCOUNT = 123
@@ -150,11 +150,11 @@ def with_risk(state: AccountState, **changes: Any) -> AccountState:
     return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, **changes))
 
 
-def with_memory(state: AccountState, rule_id: str, verdict: Verdict) -> AccountState:
+def with_memory(state: AccountState, rule_id: str, result: RuleResult) -> AccountState:
     """Return ``state`` with what a rule wants to remember."""
-    if verdict.memory is None:
+    if result.memory is None:
         return state
-    return with_risk(state, memory={**state.risk.memory, rule_id: verdict.memory})
+    return with_risk(state, memory={**state.risk.memory, rule_id: result.memory})
 
 
 def with_details(state: AccountState, details: Mapping[int, OrderDetail]) -> AccountState:
@@ -177,38 +177,38 @@ def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountSta
     return with_risk(state, charges=known)
 
 
-def occasion(
+def trigger(
     kind: Kind, seconds: float = 0, subject: EventData | None = None, reset: datetime = RESET
-) -> Occasion:
+) -> Trigger:
     """Return an occasion of so many seconds after noon."""
-    return Occasion(kind=kind, now=at(seconds), next_reset=reset, subject=subject)
+    return Trigger(kind=kind, now=at(seconds), next_reset=reset, subject=subject)
 
 
-def review(seconds: float = 0) -> Occasion:
+def review(seconds: float = 0) -> Trigger:
     """Return the occasion of a review."""
-    return occasion(Kind.REVIEW, seconds)
+    return trigger(Kind.REVIEW, seconds)
 
 
-def timer(seconds: float) -> Occasion:
+def timer(seconds: float) -> Trigger:
     """Return the occasion of a timer, so many seconds after noon."""
-    return occasion(Kind.TIMER, seconds)
+    return trigger(Kind.TIMER, seconds)
 
 
-def told(event: Event, seconds: float = 0) -> Occasion:
+def told(event: Event, seconds: float = 0) -> Trigger:
     """Return the occasion of an event, so many seconds after noon."""
-    return occasion(_KINDS[type(event.data)], seconds, event.data)
+    return trigger(_KINDS[type(event.data)], seconds, event.data)
 
 
-def quoted(state: AccountState, contract_id: str, seconds: float = 0) -> Occasion:
+def quoted(state: AccountState, contract_id: str, seconds: float = 0) -> Trigger:
     """Return the occasion of the quote that came last."""
-    return occasion(Kind.QUOTE, seconds, state.quotes[contract_id])
+    return trigger(Kind.QUOTE, seconds, state.quotes[contract_id])
 
 
-def traded(event: Event, seconds: float | None = None) -> Occasion:
+def traded(event: Event, seconds: float | None = None) -> Trigger:
     """Return the occasion of a trade, told as it was executed or so many seconds after noon."""
     assert isinstance(event.data, GatewayUserTrade)
     late = (event.data.execution_time - NOON).total_seconds()
-    return occasion(Kind.TRADE, late if seconds is None else seconds, event.data)
+    return trigger(Kind.TRADE, late if seconds is None else seconds, event.data)
 
 
 def settings_of(settings_type: type[_Settings], **table: object) -> _Settings:
@@ -216,18 +216,18 @@ def settings_of(settings_type: type[_Settings], **table: object) -> _Settings:
     return msgspec.convert(table, settings_type)
 
 
-def flatten_of(verdict: Verdict) -> Flatten:
+def flatten_of(result: RuleResult) -> Flatten:
     """Return the flatten that is all that a verdict wants."""
-    (intent,) = verdict.intents
-    assert isinstance(intent, Flatten)
-    return intent
+    (command,) = result.commands
+    assert isinstance(command, Flatten)
+    return command
 
 
-def kept(verdict: Verdict) -> list[tuple[str, int]]:
+def kept(result: RuleResult) -> list[tuple[str, int]]:
     """Return what the flattens of a verdict leave, in order."""
     return [
         pair
-        for intent in verdict.intents
-        if isinstance(intent, Flatten) and intent.keep is not None
-        for pair in intent.keep.items()
+        for command in result.commands
+        if isinstance(command, Flatten) and command.keep is not None
+        for pair in command.keep.items()
     ]

@@ -17,7 +17,6 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from riskd.engine.account import AccountKeeper
 from riskd.engine.enforcement.flattening import (
     flattening_of_locked,
     merged,
@@ -28,6 +27,7 @@ from riskd.engine.enforcement.flattening import (
     to_resize,
 )
 from riskd.engine.enforcement.reported import Told
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
 from riskd.model.account import AccountState, Flattening
@@ -44,11 +44,11 @@ from riskd.model.lockouts import forbidden_orders
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import (
     ChangeStop,
+    Command,
     Flatten,
-    Intent,
-    Occasion,
     PlaceStop,
     RejectOrder,
+    Trigger,
     WithdrawStop,
 )
 
@@ -119,7 +119,7 @@ class DryRun:
     """Nothing is ever under way."""
 
     def __init__(
-        self, keeper: AccountKeeper, clock: IReactorTime, now: Callable[[], datetime]
+        self, keeper: TrackedAccount, clock: IReactorTime, now: Callable[[], datetime]
     ) -> None:
         self._keeper = keeper
         self._clock = clock
@@ -127,7 +127,7 @@ class DryRun:
         self._acting: list[IDelayedCall] = []
         self._told = Told()
         self._held_to: set[Hashable] = set()
-        self._logged: dict[int, Intent] = {}
+        self._logged: dict[int, Command] = {}
 
     def resume(self) -> None:
         """Leave what an earlier daemon has begun to the next one that enforces."""
@@ -148,16 +148,16 @@ class DryRun:
 
     def sees_to(self, decision: Decision) -> bool:
         """Tell whether this was told and lasts."""
-        intent = decision.intent
-        if isinstance(intent, (ChangeStop, WithdrawStop)):
-            return self._logged.get(intent.order_id) == intent
+        command = decision.command
+        if isinstance(command, (ChangeStop, WithdrawStop)):
+            return self._logged.get(command.order_id) == command
         return self._told.has(decision, self._now())
 
     def forget_ended(
         self,
         state: AccountState,
         rules: Iterable[RuleInForce],
-        review: Occasion,
+        review: Trigger,
         *,
         is_strict: bool,
     ) -> None:

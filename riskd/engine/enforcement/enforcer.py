@@ -22,7 +22,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.engine.account import SETTLED_SECONDS, AccountKeeper
 from riskd.engine.enforcement.flattening import (
     Closing,
     closes_all_of,
@@ -38,6 +37,7 @@ from riskd.engine.enforcement.flattening import (
     to_close,
     to_resize,
 )
+from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
 from riskd.gateway.interface import (
     GatewayError,
@@ -124,7 +124,7 @@ class Enforcer:
 
     def __init__(
         self,
-        keeper: AccountKeeper,
+        keeper: TrackedAccount,
         gateway: IGateway,
         clock: IReactorTime,
         now: Callable[[], datetime],
@@ -164,16 +164,16 @@ class Enforcer:
 
     def sees_to(self, decision: Decision) -> bool:
         """Tell whether the flatten that is under way sees to what was decided, or will."""
-        plan, intent = self._plan, decision.intent
+        plan, command = self._plan, decision.command
         if plan is None or not self.is_flattening:
             return False
-        if isinstance(intent, Flatten):
-            return intent.lock is None and covers(plan, intent.keep)
-        if isinstance(intent, PlaceStop):
-            return closes_all_of(plan, intent.contract_id)
-        if isinstance(intent, LiftLock):
+        if isinstance(command, Flatten):
+            return command.lock is None and covers(plan, command.keep)
+        if isinstance(command, PlaceStop):
+            return closes_all_of(plan, command.contract_id)
+        if isinstance(command, LiftLock):
             return False
-        order = self._keeper.state.orders.get(intent.order_id)
+        order = self._keeper.state.orders.get(command.order_id)
         return order is not None and closes_all_of(plan, order.contract_id)
 
     def hold_to(self, lock: LockoutSet, state: AccountState) -> None:

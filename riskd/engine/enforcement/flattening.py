@@ -60,18 +60,18 @@ class Resizing(NamedTuple):
 
 
 def flattening_of(
-    rule_id: str, intent: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
+    rule_id: str, command: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
 ) -> Flattening:
     """Return what is to be done about a breach; with a lock, nothing may stay.
 
     :param locks: those that begin with it.
     """
     return Flattening(
-        action=action_of(intent.lock),
+        action=action_of(command.lock),
         rule_id=rule_id,
-        reason=intent.reason,
+        reason=command.reason,
         begun=now,
-        keep=intent.keep if intent.lock is None else None,
+        keep=command.keep if command.lock is None else None,
         locks=locks,
     )
 

@@ -17,8 +17,8 @@ import msgspec
 from riskd.model.account import AccountState, with_locks
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import holds
-from riskd.rules.evaluation import Decision, RuleInForce, judge
-from riskd.rules.interface import Flatten, Intent, LiftLock, Occasion, PlaceStop
+from riskd.rules.evaluation import Decision, RuleInForce, evaluate
+from riskd.rules.interface import Command, Flatten, LiftLock, PlaceStop, Trigger
 
 
 class _Breach(NamedTuple):
@@ -29,7 +29,7 @@ class _Breach(NamedTuple):
     """
 
     rule_id: str
-    kind: type[Intent]
+    kind: type[Command]
     subject: Hashable
 
 
@@ -42,8 +42,8 @@ class Told:
 
     def has(self, decision: Decision, now: datetime) -> bool:
         """Tell whether this was told of and is not over, as far as is known."""
-        rule_id, intent = decision
-        if isinstance(intent, Flatten) and intent.lock is not None:
+        rule_id, command = decision
+        if isinstance(command, Flatten) and command.lock is not None:
             return rule_id in self._locks and holds(self._locks[rule_id], now)
         return _breach(decision) in self._breaches
 
@@ -66,7 +66,7 @@ class Told:
         self,
         state: AccountState,
         rules: Iterable[RuleInForce],
-        review: Occasion,
+        review: Trigger,
         *,
         is_strict: bool,
     ) -> None:
@@ -90,30 +90,30 @@ class Told:
 
 
 def _breach(decision: Decision) -> _Breach:
-    rule_id, intent = decision
-    return _Breach(rule_id, type(intent), _subject(intent))
+    rule_id, command = decision
+    return _Breach(rule_id, type(command), _subject(command))
 
 
-def _subject(intent: Intent) -> Hashable:
-    if isinstance(intent, Flatten):
-        return None if intent.keep is None else frozenset(intent.keep.items())
-    if isinstance(intent, PlaceStop):
-        return (intent.contract_id, intent.side)
-    return None if isinstance(intent, LiftLock) else intent.order_id
+def _subject(command: Command) -> Hashable:
+    if isinstance(command, Flatten):
+        return None if command.keep is None else frozenset(command.keep.items())
+    if isinstance(command, PlaceStop):
+        return (command.contract_id, command.side)
+    return None if isinstance(command, LiftLock) else command.order_id
 
 
 def _lasting(
-    told: set[_Breach], state: AccountState, rule: RuleInForce, review: Occasion
+    told: set[_Breach], state: AccountState, rule: RuleInForce, review: Trigger
 ) -> set[_Breach]:
     """Return those breaches of a rule that it would still have something done about."""
     wanted: set[_Breach] = set()
     for known in (state, _unremembered(state, rule)):
         # Strict mode changes what is done about a breach, and not whether it is one.
-        judgement = judge(known, (rule,), review)
-        if judgement.faults or judgement.warnings.get(rule.slot):
+        evaluation = evaluate(known, (rule,), review)
+        if evaluation.faults or evaluation.warnings.get(rule.slot):
             # A rule that cannot see clearly cannot see that it is over.
             return told
-        wanted |= set(map(_breach, judgement.decisions))
+        wanted |= set(map(_breach, evaluation.decisions))
     return told & wanted
 
 
@@ -127,10 +127,10 @@ def _is_lifted(
     state: AccountState,
     locks: Mapping[str, LockoutSet],
     rule: RuleInForce,
-    review: Occasion,
+    review: Trigger,
     is_strict: bool,
 ) -> bool:
     """Tell whether a rule would end its lock, if the account were locked."""
     as_if = msgspec.structs.replace(state, lockouts=with_locks(state.lockouts, locks.values()))
-    decisions = judge(as_if, (rule,), review, is_strict=is_strict).decisions
-    return any(isinstance(decision.intent, LiftLock) for decision in decisions)
+    decisions = evaluate(as_if, (rule,), review, is_strict=is_strict).decisions
+    return any(isinstance(decision.command, LiftLock) for decision in decisions)

@@ -8,7 +8,7 @@ from typing import Final
 
 from riskd.model.account import AccountState
 from riskd.model.lockouts import locks_in_force
-from riskd.rules.interface import NOTHING, Flatten, Gauge, LiftLock, Lock, Occasion, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, LiftLock, Lock, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
 
 _OWN_RULE: Final = "RULE-010"
@@ -33,19 +33,21 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     auto_unlock_on_restore: bool = True
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Lock the account when the broker forbids it to trade, unlock it when the broker permits it.
 
     Brokers repeat themselves: what they said before is no news while the lock is as it should be.
     A broker that says nothing changes nothing.
     """
     may_trade = state.risk.can_trade
-    is_locked = _is_locked_by_this_rule(state, occasion.now)
+    is_locked = _is_locked_by_this_rule(state, trigger.now)
     if may_trade is False and not is_locked:
         reason = "The broker does not permit the account to trade"
-        return Verdict(intents=(Flatten(reason=reason, lock=Lock(until=None)),))
+        return RuleResult(commands=(Flatten(reason=reason, lock=Lock(until=None)),))
     if may_trade and is_locked and settings.auto_unlock_on_restore:
-        return Verdict(intents=(LiftLock(reason="The broker permits the account to trade again"),))
+        return RuleResult(
+            commands=(LiftLock(reason="The broker permits the account to trade again"),)
+        )
     return NOTHING
 
 

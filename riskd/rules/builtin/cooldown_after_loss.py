@@ -22,13 +22,13 @@ from riskd.model.lockouts import is_locked, locks_in_force
 from riskd.model.money import ZERO
 from riskd.rules.interface import (
     NOTHING,
+    Command,
     Flatten,
     Gauge,
-    Intent,
     LiftLock,
     Lock,
-    Occasion,
-    Verdict,
+    RuleResult,
+    Trigger,
 )
 from riskd.rules.settings import RuleSettings, Seconds
 
@@ -117,16 +117,16 @@ _LATE: Final = timedelta(seconds=10)
 _DECODER: Final = msgspec.json.Decoder(tuple[Cooldown, ...])
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Pause after a loss, and end the pause when the loss turns out to be none.
 
     A trade that is told as it happens begins a pause now.  A trade that is found later, because nobody
     was there to be told or to be asked, began one when it was executed.  What is lost while the account
     is locked, such as by closing what it held, begins none.
     """
-    if isinstance(occasion.subject, GatewayUserTrade):
-        return _judge_new_trade(state, settings, occasion.subject, occasion.now)
-    return _review(state, settings, occasion.now)
+    if isinstance(trigger.subject, GatewayUserTrade):
+        return _evaluate_new_trade(state, settings, trigger.subject, trigger.now)
+    return _review(state, settings, trigger.now)
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -137,9 +137,9 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
     return (Gauge(name="loss of last trade", limit=limit, current=lost, unit="$"),)
 
 
-def _judge_new_trade(
+def _evaluate_new_trade(
     state: AccountState, settings: Settings, trade: GatewayUserTrade, now: datetime
-) -> Verdict:
+) -> RuleResult:
     tier = _deepest_tier(settings, trade)
     if tier is None:
         return NOTHING
@@ -149,28 +149,28 @@ def _judge_new_trade(
     if until <= now:
         return NOTHING
     known = _still_ahead(_remembered(state), now)
-    return Verdict(
-        intents=() if is_locked(state, now) else (_pause(trade, tier, until, now),),
+    return RuleResult(
+        commands=() if is_locked(state, now) else (_pause(trade, tier, until, now),),
         memory=_encode((*known, _cooldown(trade, until))),
     )
 
 
-def _review(state: AccountState, settings: Settings, now: datetime) -> Verdict:
+def _review(state: AccountState, settings: Settings, now: datetime) -> RuleResult:
     known = _still_ahead(_remembered(state), now)
     valid = [cooldown for cooldown in known if not _is_voided(state, cooldown)]
-    intents: list[Intent] = []
+    commands: list[Command] = []
     found = None
     if len(valid) < len(known) and _is_locked_by_this_rule(state, now):
-        intents.append(LiftLock(reason="The trade that lost was voided"))
+        commands.append(LiftLock(reason="The trade that lost was voided"))
         # What other trades have lost meanwhile began no pause, or one that this one outlasted.
         found = _longest_pause_found(state, settings, (), now)
     elif not is_locked(state, now):
         found = _longest_pause_found(state, settings, valid, now)
     if found is not None:
         trade, tier, until = found
-        intents.append(_pause(trade, tier, until, now))
+        commands.append(_pause(trade, tier, until, now))
         valid.append(_cooldown(trade, until))
-    return Verdict(intents=tuple(intents), memory=_encode(valid))
+    return RuleResult(commands=tuple(commands), memory=_encode(valid))
 
 
 def _longest_pause_found(

@@ -16,7 +16,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, Occasion, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult, Trigger
 from riskd.rules.settings import LockoutUntil, RuleSettings
 
 _RULE_ID: Final = "RULE-003"
@@ -60,19 +60,19 @@ class _Memory(msgspec.Struct, frozen=True):
     fired: _Fired | None = None
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything, and lock the account, when the day's loss reaches the limit."""
     result = _result(state, settings)
     remembered = _remembered(state)
     if result > -settings.loss_limit:
         # The day may come back to figures that were made good, and then they are news again.
-        return Verdict(memory=_written(None)) if remembered else NOTHING
+        return RuleResult(memory=_written(None)) if remembered else NOTHING
     fired = _Fired(day_began=state.day_began, result=result, trades=state.trade_count)
     if fired == remembered:
         return NOTHING
     reason = f"Daily loss limit hit: {dollars(result)} (limit {dollars(settings.loss_limit)})"
-    return Verdict(
-        intents=(Flatten(reason=reason, lock=_lock(settings, occasion)),), memory=_written(fired)
+    return RuleResult(
+        commands=(Flatten(reason=reason, lock=_lock(settings, trigger)),), memory=_written(fired)
     )
 
 
@@ -100,11 +100,11 @@ def _result(state: AccountState, settings: Settings) -> Decimal:
     return state.realized_pnl - sum(charges, ZERO)
 
 
-def _lock(settings: Settings, occasion: Occasion) -> Lock | None:
+def _lock(settings: Settings, trigger: Trigger) -> Lock | None:
     if settings.action is Action.CLOSE_ALL_POSITIONS:
         return None
     is_permanent = settings.lockout_until is LockoutUntil.PERMANENT
-    return Lock(until=None if is_permanent else occasion.next_reset)
+    return Lock(until=None if is_permanent else trigger.next_reset)
 
 
 def _remembered(state: AccountState) -> _Fired | None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from riskd.model.account import AccountState, position_pnl
 from riskd.model.events import GatewayUserPosition
 from riskd.model.formatting import dollars, name_of
-from riskd.rules.interface import Flatten, Gauge, Lock, Occasion, Verdict
+from riskd.rules.interface import Flatten, Gauge, Lock, RuleResult, Trigger
 from riskd.rules.open_pnl import Scope, concerned, doubts, total_pnl
 from riskd.rules.settings import LockoutUntil, RuleSettings
 
@@ -57,13 +57,13 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         return self.lockout or self.action is Action.CLOSE_ALL_AND_LOCKOUT
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions that have lost too much, or all when together they have."""
     if settings.scope is Scope.TOTAL:
-        breaches = _breach_of_total(state, settings, occasion)
+        breaches = _breach_of_total(state, settings, trigger)
     else:
-        breaches = _breaches_of_positions(state, settings, concerned(state, occasion))
-    return Verdict(intents=breaches, warnings=doubts(state, occasion.now))
+        breaches = _breaches_of_positions(state, settings, concerned(state, trigger))
+    return RuleResult(commands=breaches, warnings=doubts(state, trigger.now))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -75,13 +75,13 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 
 def _breach_of_total(
-    state: AccountState, settings: Settings, occasion: Occasion
+    state: AccountState, settings: Settings, trigger: Trigger
 ) -> tuple[Flatten, ...]:
     total = total_pnl(state)
     if total > -settings.loss_limit:
         return ()
     reason = f"Open loss limit hit: {dollars(total)} in all (limit {dollars(settings.loss_limit)})"
-    return (Flatten(reason=reason, lock=_lock(settings, occasion)),)
+    return (Flatten(reason=reason, lock=_lock(settings, trigger)),)
 
 
 def _breaches_of_positions(
@@ -101,11 +101,11 @@ def _breaches_of_positions(
     )
 
 
-def _lock(settings: Settings, occasion: Occasion) -> Lock | None:
+def _lock(settings: Settings, trigger: Trigger) -> Lock | None:
     if not settings.locks:
         return None
     is_permanent = settings.lockout_until is LockoutUntil.PERMANENT
-    return Lock(until=None if is_permanent else occasion.next_reset)
+    return Lock(until=None if is_permanent else trigger.next_reset)
 
 
 def _gauge_of_position(

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Occasion, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, RuleResult, Trigger
 from riskd.rules.reduction import by_root, net_size, reduced, signed_size, total_size
 from riskd.rules.settings import Contracts, RuleSettings
 
@@ -35,7 +35,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     reduce_to_limit: bool = False
 
 
-def check(state: AccountState, settings: Settings, _occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, _trigger: Trigger) -> RuleResult:
     """Close what is too much, or everything, when more contracts are held than allowed."""
     count = _count(state, settings)
     if count <= settings.limit:
@@ -43,10 +43,10 @@ def check(state: AccountState, settings: Settings, _occasion: Occasion) -> Verdi
     held = counted(count, f"{settings.count_type} contract")
     reason = f"Too many contracts: {held} held (limit {settings.limit})"
     if not settings.reduce_to_limit:
-        return Verdict(intents=(Flatten(reason=reason),))
+        return RuleResult(commands=(Flatten(reason=reason),))
     excess = count - settings.limit
     keep = _keep(state, settings, excess)
-    return Verdict(intents=(Flatten(reason=f"{reason}, {excess} to be closed", keep=keep),))
+    return RuleResult(commands=(Flatten(reason=f"{reason}, {excess} to be closed", keep=keep),))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:

@@ -17,7 +17,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition
 from riskd.model.formatting import counted
-from riskd.rules.interface import Flatten, Gauge, Occasion, Verdict
+from riskd.rules.interface import Flatten, Gauge, RuleResult, Trigger
 from riskd.rules.reduction import by_root, reduced, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
 
@@ -65,16 +65,16 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         return _limit_of_unlisted(self.unknown_symbol_action)
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close what is too much of each root."""
-    waits = _waits(state, occasion.now)
+    waits = _waits(state, trigger.now)
     breaches = (
         _breach(root, positions, settings)
         for root, positions in by_root(state).items()
         if positions[0].contract_id not in waits
     )
-    return Verdict(
-        intents=tuple(breach for breach in breaches if breach),
+    return RuleResult(
+        commands=tuple(breach for breach in breaches if breach),
         wake_at=min(waits.values(), default=None),
         warnings=tuple(
             f"{contract_id}: not known yet, no limit is applied" for contract_id in waits

@@ -16,7 +16,7 @@ import msgspec
 from riskd.model.account import AccountState, position_pnl
 from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.model.formatting import dollars, name_of
-from riskd.rules.interface import Flatten, Gauge, Occasion, Verdict
+from riskd.rules.interface import Flatten, Gauge, RuleResult, Trigger
 from riskd.rules.open_pnl import Scope, concerned, doubts, has_stale_quote, total_pnl
 from riskd.rules.settings import RuleSettings
 
@@ -68,16 +68,16 @@ class _Memory(msgspec.Struct, frozen=True):
     armed: dict[str, PositionType] = {}
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close what has made enough, or what has lost its profit."""
     if settings.mode is Mode.BREAKEVEN:
-        verdict = _check_breakeven(state, occasion)
+        result = _check_breakeven(state, trigger)
     elif settings.scope is Scope.TOTAL:
-        verdict = Verdict(intents=_target_of_total(state, settings, occasion.now))
+        result = RuleResult(commands=_target_of_total(state, settings, trigger.now))
     else:
-        verdict = Verdict(intents=_targets_of_positions(state, settings, occasion))
-    return Verdict(
-        intents=verdict.intents, memory=verdict.memory, warnings=doubts(state, occasion.now)
+        result = RuleResult(commands=_targets_of_positions(state, settings, trigger))
+    return RuleResult(
+        commands=result.commands, memory=result.memory, warnings=doubts(state, trigger.now)
     )
 
 
@@ -100,7 +100,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 
 def _targets_of_positions(
-    state: AccountState, settings: Settings, occasion: Occasion
+    state: AccountState, settings: Settings, trigger: Trigger
 ) -> tuple[Flatten, ...]:
     return tuple(
         [
@@ -109,8 +109,8 @@ def _targets_of_positions(
                 f"(target {dollars(settings.profit_target)})",
                 keep={position.contract_id: 0},
             )
-            for position in concerned(state, occasion)
-            if (pnl := _fresh_pnl(state, position, occasion.now)) is not None
+            for position in concerned(state, trigger)
+            if (pnl := _fresh_pnl(state, position, trigger.now)) is not None
             and pnl >= settings.profit_target
         ]
     )
@@ -128,11 +128,11 @@ def _target_of_total(
     return (Flatten(reason=f"Profit target hit: {dollars(total)} in all (target {target})"),)
 
 
-def _check_breakeven(state: AccountState, occasion: Occasion) -> Verdict:
+def _check_breakeven(state: AccountState, trigger: Trigger) -> RuleResult:
     armed = _armed(state)
     breaches = []
-    for position in concerned(state, occasion):
-        pnl = _fresh_pnl(state, position, occasion.now)
+    for position in concerned(state, trigger):
+        pnl = _fresh_pnl(state, position, trigger.now)
         if pnl is None:
             continue
         contract_id = position.contract_id
@@ -143,7 +143,7 @@ def _check_breakeven(state: AccountState, occasion: Occasion) -> Verdict:
             armed[contract_id] = position.type
     has_news = armed != _remembered(state)
     memory = msgspec.json.encode(_Memory(armed)).decode() if has_news else None
-    return Verdict(intents=tuple(breaches), memory=memory)
+    return RuleResult(commands=tuple(breaches), memory=memory)
 
 
 def _fresh_pnl(

@@ -13,7 +13,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.model.formatting import name_of
-from riskd.rules.interface import Flatten, Gauge, Occasion, Verdict
+from riskd.rules.interface import Flatten, Gauge, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings, Seconds
 from riskd.rules.stops import protected_size
 
@@ -54,10 +54,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 _DECODER: Final = msgspec.json.Decoder(dict[str, Window])
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions whose time for a stop is over."""
     grace = timedelta(seconds=settings.grace_period_seconds)
-    windows = _windows(state, grace, occasion.now)
+    windows = _windows(state, grace, trigger.now)
     closings: list[Flatten] = []
     deadlines: list[datetime] = []
     for position in state.open_positions:
@@ -65,12 +65,12 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
         deadline = window.began + grace
         if window.is_covered:
             continue
-        if occasion.now >= deadline:
+        if trigger.now >= deadline:
             closings.append(_closing(state, position, settings))
         else:
             deadlines.append(deadline)
-    return Verdict(
-        intents=tuple(closings),
+    return RuleResult(
+        commands=tuple(closings),
         memory=None if windows == _remembered(state) else msgspec.json.encode(windows).decode(),
         wake_at=min(deadlines, default=None),
     )

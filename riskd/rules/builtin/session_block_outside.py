@@ -21,7 +21,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.formatting import name_of
 from riskd.model.lockouts import is_exit
-from riskd.rules.interface import Flatten, Gauge, Lock, Occasion, RejectOrder, Verdict
+from riskd.rules.interface import Flatten, Gauge, Lock, RejectOrder, RuleResult, Trigger
 from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 
@@ -170,12 +170,12 @@ def _window_of(calendar: Calendar, day: date) -> Window:
     return _without_weekend(Window(start, _moment(last_day, calendar.end, calendar.zone)))
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close what is held and cancel what is ordered outside the hours.
 
     Being flat outside of them is no breach.  What closes a position may work.
     """
-    now = occasion.now
+    now = trigger.now
     calendars = _Calendars(state, settings)
     outside = [
         position
@@ -186,15 +186,15 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
     closed = {position.contract_id for position in outside}
     rejections = (
         _rejection(state, order, calendars)
-        for order in orders_concerned(state, occasion)
+        for order in orders_concerned(state, trigger)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closed
         and not is_exit(state, order)
         and calendars.of(order.contract_id).window(now) is None
     )
     closes_all = any(flatten.keep is None for flatten in closing)
-    return Verdict(
-        intents=closing if closes_all else (*closing, *rejections),
+    return RuleResult(
+        commands=closing if closes_all else (*closing, *rejections),
         wake_at=_next_edge(state, calendars, now),
         warnings=_warnings(state, settings),
     )

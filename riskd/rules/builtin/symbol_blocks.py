@@ -12,7 +12,7 @@ from enum import StrEnum
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
-from riskd.rules.interface import Flatten, Gauge, Intent, Occasion, RejectOrder, Verdict
+from riskd.rules.interface import Command, Flatten, Gauge, RejectOrder, RuleResult, Trigger
 from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 
@@ -35,29 +35,29 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     close_existing: bool = True
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Cancel orders and close positions in blocked products.
 
     What closes a position may work until the position is closed.
     """
     blocked = frozenset(symbol.upper() for symbol in settings.blocked_symbols)
     if not blocked:
-        return Verdict()
-    intents: list[Intent] = []
+        return RuleResult()
+    commands: list[Command] = []
     closing: set[str] = set()
-    for position in _positions_to_judge(state, occasion):
+    for position in _positions_to_evaluate(state, trigger):
         if settings.close_existing and _is_blocked(state, position.contract_id, blocked):
             closing.add(position.contract_id)
-            intents.append(_closing(state, position))
-    intents += (
+            commands.append(_closing(state, position))
+    commands += (
         _rejection(state, order)
-        for order in orders_concerned(state, occasion)
+        for order in orders_concerned(state, trigger)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closing
         and _is_blocked(state, order.contract_id, blocked)
         and not is_exit(state, order)
     )
-    return Verdict(intents=tuple(intents), warnings=tuple(_warnings(state)))
+    return RuleResult(commands=tuple(commands), warnings=tuple(_warnings(state)))
 
 
 def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -66,13 +66,13 @@ def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Ga
     return (Gauge(name="blocked symbols", words=", ".join(symbols) or "none"),)
 
 
-def _positions_to_judge(
-    state: AccountState, occasion: Occasion
+def _positions_to_evaluate(
+    state: AccountState, trigger: Trigger
 ) -> tuple[GatewayUserPosition, ...]:
-    if isinstance(occasion.subject, GatewayUserOrder):
+    if isinstance(trigger.subject, GatewayUserOrder):
         return ()
-    if isinstance(occasion.subject, GatewayUserPosition):
-        held = state.positions.get(occasion.subject.contract_id)
+    if isinstance(trigger.subject, GatewayUserPosition):
+        held = state.positions.get(trigger.subject.contract_id)
         return (held,) if held is not None and held.size else ()
     return state.open_positions
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserTrade
 from riskd.model.formatting import counted
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, Occasion, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult, Trigger
 from riskd.rules.settings import Minutes, RuleSettings, Seconds, Trades
 
 _Value = TypeVar("_Value")
@@ -113,25 +113,25 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         )
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything and let the account cool down when a trade was one too many."""
-    trade = occasion.subject
+    trade = trigger.subject
     if not isinstance(trade, GatewayUserTrade):
         return NOTHING
     breached = [
         window
         for window in settings.windows
         if _count(state, window, trade.execution_time) > window.limit
-        and _matters(state, window, trade, occasion.now)
+        and _matters(state, window, trade, trigger.now)
     ]
     if not breached:
         return NOTHING
     window = max(breached, key=lambda each: each.cooldown_seconds)
     count = _count(state, window, trade.execution_time)
     reason = f"Too many trades: {count} {window.name} (limit {window.limit})"
-    until = occasion.now + timedelta(seconds=window.cooldown_seconds)
+    until = trigger.now + timedelta(seconds=window.cooldown_seconds)
     lock = Lock(until=until, cooldown_seconds=window.cooldown_seconds)
-    return Verdict(intents=(Flatten(reason=reason, lock=lock),))
+    return RuleResult(commands=(Flatten(reason=reason, lock=lock),))
 
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:

@@ -27,12 +27,12 @@ from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
+    Command,
     Flatten,
     Gauge,
-    Intent,
-    Occasion,
     PlaceStop,
-    Verdict,
+    RuleResult,
+    Trigger,
     WithdrawStop,
 )
 from riskd.rules.open_pnl import is_stale
@@ -176,7 +176,7 @@ class _Target(msgspec.Struct, frozen=True):
 class _Wish(msgspec.Struct, frozen=True):
     """What should be asked for in one contract, and when to look again if nothing happens."""
 
-    intents: tuple[Intent, ...] = ()
+    commands: tuple[Command, ...] = ()
     wake_at: datetime | None = None
 
 
@@ -186,23 +186,25 @@ _NOTHING_KNOWN: Final = Memory()
 _DECODER: Final = msgspec.json.Decoder(Memory)
 
 
-def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdict:
+def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Place the stops that are missing; move, resize and withdraw those of this rule."""
-    now = occasion.now
+    now = trigger.now
     known = _remembered(state)
     own = _own_stops(state)
     notes: dict[str, Note] = {}
     asked = known.asked
-    intents: list[Intent] = []
+    commands: list[Command] = []
     wakes: list[datetime] = []
     held = state.open_positions
     for contract_id in _concerned(held, own):
-        wish, note = _judge(state, settings, contract_id, own, known.notes.get(contract_id), now)
+        wish, note = _evaluate(
+            state, settings, contract_id, own, known.notes.get(contract_id), now
+        )
         wake_at = wish.wake_at
-        if wish.intents:
+        if wish.commands:
             wake_at = _free_at(asked.get(contract_id), note)
             if wake_at is None or now >= wake_at:
-                intents += wish.intents
+                commands += wish.commands
                 asked = {**_still_waited_for(asked, now), contract_id: now}
                 note = _after_asking(note, wish)
                 # What was asked for may fail without a word.
@@ -212,8 +214,8 @@ def check(state: AccountState, settings: Settings, occasion: Occasion) -> Verdic
         if note is not None:
             notes[contract_id] = note
     memory = Memory(notes=notes, asked=asked)
-    return Verdict(
-        intents=tuple(intents),
+    return RuleResult(
+        commands=tuple(commands),
         memory=None if memory == known else msgspec.json.encode(memory).decode(),
         wake_at=min(wakes, default=None),
         warnings=tuple(_warnings(state, settings, held, now)),
@@ -280,11 +282,11 @@ def _still_waited_for(asked: Mapping[str, datetime], now: datetime) -> dict[str,
 def _after_asking(note: Note | None, wish: _Wish) -> Note | None:
     if note is None:
         return None
-    is_placing = any(isinstance(intent, PlaceStop) for intent in wish.intents)
+    is_placing = any(isinstance(command, PlaceStop) for command in wish.commands)
     return msgspec.structs.replace(note, is_placing=is_placing)
 
 
-def _judge(
+def _evaluate(
     state: AccountState,
     settings: Settings,
     contract_id: str,
@@ -302,7 +304,7 @@ def _judge(
     note = _note(state, settings, case, known, now)
     wish = _wish_for(state, settings, case, note, now)
     if strays:
-        wish = _Wish((*strays, *wish.intents), wish.wake_at)
+        wish = _Wish((*strays, *wish.commands), wish.wake_at)
     return wish, note
 
 
@@ -403,14 +405,14 @@ def _wish_to_place(
         return _Wish((_closing(state, case, target),))
     size = counted(case.needed, "contract")
     name = name_of(state, case.position.contract_id)
-    intent = PlaceStop(
+    command = PlaceStop(
         reason=f"Stop for {size} of {name} at {target.price}, {target.why}{_risk(case, target)}",
         contract_id=case.position.contract_id,
         side=OrderSide.SELL if case.direction > 0 else OrderSide.BUY,
         size=case.needed,
         stop_price=target.price,
     )
-    return _Wish((intent,))
+    return _Wish((command,))
 
 
 def _wish_to_change(
@@ -436,14 +438,14 @@ def _wish_to_change(
         return _Wish(wake_at=wake_at)
     name = name_of(state, case.position.contract_id)
     why = f", {target.why}" if target is not None and is_moving else ""
-    intent = ChangeStop(
+    command = ChangeStop(
         reason=f"Stop for {counted(wanted, 'contract')} of {name} at {price}{why}",
         order_id=own.id,
         # The size of an order is the original one, however much of it is filled.
         size=own.size - left + wanted,
         stop_price=price,
     )
-    return _Wish((intent,), wake_at)
+    return _Wish((command,), wake_at)
 
 
 def _target(settings: Settings, case: _Case, note: Note) -> _Target | None:

@@ -244,8 +244,8 @@ class DailyLossTests(DryRunTestCase):
 
     def test_an_operator_would_have_ended_the_lock(self) -> None:
         self.lose(125, 2)
-        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
-        self.assertFalse(warden.unlock("seen", "trader"))
+        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
+        self.assertFalse(risk_engine.unlock("seen", "trader"))
         self.lose(1)
         self.assertEqual(len(self.actions), 2)
 
@@ -651,22 +651,22 @@ class SeveralRulesTests(DryRunTestCase):
 
     def test_new_settings_are_seen(self) -> None:
         self.trade(BUY, 3)
-        self.daemon.pipeline.reload(settings_of(DRY + MAX_CONTRACTS.replace("2", "5")))
+        self.daemon.engine.reload(settings_of(DRY + MAX_CONTRACTS.replace("2", "5")))
         self.wait(10)
-        self.daemon.pipeline.reload(settings_of(DRY + MAX_CONTRACTS))
+        self.daemon.engine.reload(settings_of(DRY + MAX_CONTRACTS))
         self.wait(10)
         self.assertEqual([each.rule_id for each in self.actions], ["RULE-001", "RULE-001"])
 
     def test_to_enforce_takes_a_restart(self) -> None:
-        self.daemon.pipeline.reload(settings_of(MAX_CONTRACTS))
+        self.daemon.engine.reload(settings_of(MAX_CONTRACTS))
         self.trade(BUY, 3)
         self.assertEqual([each.success for each in self.actions], [False])
 
 
 class StatusTests(DryRunTestCase):
     def test_it_is_said_whenever_the_daemon_runs(self) -> None:
-        self.daemon.pipeline.tell_trouble("test", "Something is wrong")
-        self.daemon.pipeline.tell_trouble("test", "")
+        self.daemon.engine.tell_trouble("test", "Something is wrong")
+        self.daemon.engine.tell_trouble("test", "")
         self.assertEqual(
             [status.message for status in self.daemon.news(DaemonStatus)],
             [
@@ -813,8 +813,8 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
 
     def test_an_operator_ends_it(self) -> None:
         self.lock()
-        warden = self.daemon.pipeline.accounts[ACCOUNT].warden
-        self.assertTrue(warden.unlock("enough", "trader"))
+        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
+        self.assertTrue(risk_engine.unlock("enough", "trader"))
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
 

@@ -15,27 +15,27 @@ from riskd.model.events import LockoutSet, OrderSide
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import (
     NOTHING,
+    Command,
     Flatten,
-    Intent,
     Kind,
     LiftLock,
     Lock,
-    Occasion,
     PlaceStop,
     RejectOrder,
     Rule,
-    Verdict,
+    RuleResult,
+    Trigger,
 )
 from riskd.rules.settings import RuleSettings
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 STATE = AccountState(account_id=123)
-REVIEW = Occasion(kind=Kind.REVIEW, now=NOW, next_reset=NOW + timedelta(hours=5))
+REVIEW = Trigger(kind=Kind.REVIEW, now=NOW, next_reset=NOW + timedelta(hours=5))
 
 
-def rule_that_wants(*intents: Intent, warnings: tuple[str, ...] = ()) -> RuleInForce:
-    verdict = Verdict(intents=intents, warnings=warnings)
-    return rule(lambda *_: verdict)
+def rule_that_wants(*commands: Command, warnings: tuple[str, ...] = ()) -> RuleInForce:
+    result = RuleResult(commands=commands, warnings=warnings)
+    return rule(lambda *_: result)
 
 
 def rule(check: object, rule_id: str = "A-1") -> RuleInForce:
@@ -66,7 +66,7 @@ class SameTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.told = Told()
 
-    def is_known(self, told: Intent, other: Intent, rule_id: str = "A-1") -> bool:
+    def is_known(self, told: Command, other: Command, rule_id: str = "A-1") -> bool:
         self.told.add(Decision("A-1", told))
         return self.told.has(Decision(rule_id, other), NOW)
 
@@ -109,7 +109,7 @@ class EndTests(SynchronousTestCase):
         self.assertFalse(self.lasts())
 
     def test_another_rule_does_not_count(self) -> None:
-        self.assertFalse(self.lasts(rule(lambda *_: Verdict(intents=(flatten(C=0),)), "A-2")))
+        self.assertFalse(self.lasts(rule(lambda *_: RuleResult(commands=(flatten(C=0),)), "A-2")))
 
     def test_of_two_settings_of_a_rule_either_counts(self) -> None:
         wants = Rule("A-1", "a-1", RuleSettings, frozenset(Kind), lambda *_: NOTHING)
@@ -123,8 +123,8 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(self.lasts(rule(lambda *_: 1 / 0)))
 
     def test_a_rule_that_remembers_having_asked_is_asked_as_if_it_had_not(self) -> None:
-        def once(state: AccountState, _settings: object, _occasion: object) -> Verdict:
-            return NOTHING if "A-1" in state.risk.memory else Verdict(intents=(flatten(C=0),))
+        def once(state: AccountState, _settings: object, _trigger: object) -> RuleResult:
+            return NOTHING if "A-1" in state.risk.memory else RuleResult(commands=(flatten(C=0),))
 
         risk = type(STATE.risk)(memory={"A-1": "done"})
         state = AccountState(account_id=123, risk=risk)
@@ -136,7 +136,7 @@ class EndTests(SynchronousTestCase):
         told, times = Told(), 0
         wanted = Decision("A-1", flatten(C=0))
         for is_breach in breached:
-            one = rule_that_wants(*([wanted.intent] if is_breach else []))
+            one = rule_that_wants(*([wanted.command] if is_breach else []))
             told.forget_ended(STATE, [one], REVIEW, is_strict=False)
             if is_breach and not told.has(wanted, NOW):
                 told.add(wanted)
@@ -166,10 +166,10 @@ class LockTests(SynchronousTestCase):
         self.assertTrue(self.told.has(locking(), NOW))
 
     def test_until_the_rule_would_lift_it(self) -> None:
-        def check(state: AccountState, _settings: object, _occasion: object) -> Verdict:
+        def check(state: AccountState, _settings: object, _trigger: object) -> RuleResult:
             """Lift a lock where there is one."""
             is_mine = "A-1" in state.lockouts
-            return Verdict(intents=(LiftLock(reason="r"),)) if is_mine else NOTHING
+            return RuleResult(commands=(LiftLock(reason="r"),)) if is_mine else NOTHING
 
         for is_strict in (True, False):
             self.told.add(locking(), (lock("A-1", None),))

@@ -9,7 +9,7 @@ from riskd.model.account import AccountState, Flattening
 from riskd.model.events import Action, LockoutSet
 from riskd.rules.builtin.auth_loss_guard import Settings, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, Kind, LiftLock, Lock
-from tests.support.rules import NOON, at, occasion, review, settings_of, state_after, with_risk
+from tests.support.rules import NOON, at, review, settings_of, state_after, trigger, with_risk
 
 LOCKING = Flatten(reason="The broker does not permit the account to trade", lock=Lock(until=None))
 LIFTING = LiftLock(reason="The broker permits the account to trade again")
@@ -34,7 +34,7 @@ class PermissionTests(SynchronousTestCase):
 
     def test_what_is_done(self) -> None:
         own, other = lock_of("RULE-010"), lock_of("RULE-003", 60)
-        for may_trade, locks, intents in (
+        for may_trade, locks, commands in (
             (None, (), ()),
             (None, (own,), ()),
             (False, (), (LOCKING,)),
@@ -48,8 +48,8 @@ class PermissionTests(SynchronousTestCase):
         ):
             state = account(may_trade, *locks)
             for kind in (Kind.ACCOUNT, Kind.REVIEW):
-                verdict = check(state, Settings(), occasion(kind))
-                self.assertEqual(verdict.intents, intents, (may_trade, locks, kind))
+                result = check(state, Settings(), trigger(kind))
+                self.assertEqual(result.commands, commands, (may_trade, locks, kind))
 
     def test_equal_events_say_nothing_new_once_the_lock_is_decided(self) -> None:
         under_way = Flattening(
@@ -60,18 +60,18 @@ class PermissionTests(SynchronousTestCase):
             locks=(lock_of("RULE-010"),),
         )
         state = with_risk(account(False), flattening=under_way)
-        self.assertEqual(check(state, Settings(), occasion(Kind.ACCOUNT)), NOTHING)
+        self.assertEqual(check(state, Settings(), trigger(Kind.ACCOUNT)), NOTHING)
 
     def test_a_lock_that_has_ended_is_none(self) -> None:
         state = account(False, lock_of("RULE-010", 60))
-        self.assertEqual(check(state, Settings(), review(59)).intents, ())
-        self.assertEqual(check(state, Settings(), review(60)).intents, (LOCKING,))
+        self.assertEqual(check(state, Settings(), review(59)).commands, ())
+        self.assertEqual(check(state, Settings(), review(60)).commands, (LOCKING,))
 
     def test_an_operator_may_have_to_end_the_lock(self) -> None:
         settings = settings_of(Settings, auto_unlock_on_restore=False)
         state = account(True, lock_of("RULE-010"))
-        self.assertEqual(check(state, settings, occasion(Kind.ACCOUNT)), NOTHING)
-        self.assertEqual(check(account(False), settings, review()).intents, (LOCKING,))
+        self.assertEqual(check(state, settings, trigger(Kind.ACCOUNT)), NOTHING)
+        self.assertEqual(check(account(False), settings, review()).commands, (LOCKING,))
 
 
 class SettingsTests(SynchronousTestCase):

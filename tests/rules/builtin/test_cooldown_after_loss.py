@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState, begin_day, without_trade
 from riskd.model.events import Event, LockoutSet
 from riskd.rules.builtin.cooldown_after_loss import Settings, Tier, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, LiftLock, Lock, Verdict
+from riskd.rules.interface import NOTHING, Flatten, LiftLock, Lock, RuleResult
 from tests.support.rules import (
     NOON,
     at,
@@ -37,7 +37,7 @@ TIERS = settings_of(
 )
 
 
-def judged(event: Event, settings: Settings = TIERS, seconds: float = 0) -> Verdict:
+def judged(event: Event, settings: Settings = TIERS, seconds: float = 0) -> RuleResult:
     return check(state_after(event), settings, traded(event, seconds))
 
 
@@ -50,8 +50,8 @@ def locked(state: AccountState, until: float) -> AccountState:
 def after_loss(event: Event, until: float) -> AccountState:
     """Return an account that the rule has paused for a trade at noon."""
     state = state_after(event)
-    verdict = check(state, TIERS, traded(event, 0))
-    return locked(with_memory(state, RULE, verdict), until)
+    result = check(state, TIERS, traded(event, 0))
+    return locked(with_memory(state, RULE, result), until)
 
 
 class LiveTests(SynchronousTestCase):
@@ -70,11 +70,11 @@ class LiveTests(SynchronousTestCase):
             ("0.00", None),
             ("250.00", None),
         ):
-            verdict = judged(trade(1, pnl))
+            result = judged(trade(1, pnl))
             if seconds is None:
-                self.assertEqual(verdict, NOTHING, pnl)
+                self.assertEqual(result, NOTHING, pnl)
             else:
-                self.assertEqual(flatten_of(verdict).lock, Lock(at(seconds), seconds), pnl)
+                self.assertEqual(flatten_of(result).lock, Lock(at(seconds), seconds), pnl)
 
     def test_all_is_closed(self) -> None:
         flatten = flatten_of(judged(trade(1, "-250.00")))
@@ -92,8 +92,8 @@ class LiveTests(SynchronousTestCase):
             ({"loss_threshold": 10, "cooldown_seconds": 7}, "-10.00", 7),
             ({"loss_threshold": 10, "cooldown_seconds": 7}, "-9.99", None),
         ):
-            verdict = judged(trade(1, pnl), settings_of(Settings, **table))
-            locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+            result = judged(trade(1, pnl), settings_of(Settings, **table))
+            locks = [each.lock for each in result.commands if isinstance(each, Flatten)]
             self.assertEqual(locks, [Lock(at(seconds), seconds)] if seconds else [], table)
 
     def test_the_pause_begins_when_the_trade_is_told(self) -> None:
@@ -108,11 +108,11 @@ class LiveTests(SynchronousTestCase):
         first, second = trade(1, "-300.00"), trade(2, "-100.00", seconds=10)
         state = with_memory(state_after(first), RULE, judged(first))
         state = state_after(second, state=state)
-        verdict = check(state, TIERS, traded(second))
+        result = check(state, TIERS, traded(second))
         # The lock itself is lengthened by whoever keeps it; both are remembered.
-        self.assertEqual(flatten_of(verdict).lock, Lock(at(310), 300))
-        state = with_memory(state, RULE, verdict)
-        self.assertEqual(check(state, TIERS, review(400)).intents, ())
+        self.assertEqual(flatten_of(result).lock, Lock(at(310), 300))
+        state = with_memory(state, RULE, result)
+        self.assertEqual(check(state, TIERS, review(400)).commands, ())
 
 
 class FoundTests(SynchronousTestCase):
@@ -125,8 +125,8 @@ class FoundTests(SynchronousTestCase):
     def test_only_an_end_that_is_ahead_counts(self) -> None:
         state = state_after(trade(1, "-250.00"))
         for seconds, left in ((899, 1), (899.999, 1), (900, None), (901, None)):
-            verdict = check(state, TIERS, review(seconds))
-            locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+            result = check(state, TIERS, review(seconds))
+            locks = [each.lock for each in result.commands if isinstance(each, Flatten)]
             self.assertEqual(locks, [Lock(at(900), left)] if left else [], seconds)
 
     def test_the_pause_that_ends_last_counts(self) -> None:
@@ -144,20 +144,20 @@ class FoundTests(SynchronousTestCase):
             state = state_after(event)
             state = with_memory(state, RULE, check(state, TIERS, first))
             for seconds in (0, 1, 899):
-                self.assertEqual(check(state, TIERS, review(seconds)).intents, ())
+                self.assertEqual(check(state, TIERS, review(seconds)).commands, ())
 
     def test_a_clock_that_is_behind_handles_a_loss_once_too(self) -> None:
         event = trade(1, "-250.00", seconds=5)
         state = state_after(event)
         state = with_memory(state, RULE, check(state, TIERS, traded(event, 0)))
-        self.assertEqual(check(state, TIERS, review(1)).intents, ())
+        self.assertEqual(check(state, TIERS, review(1)).commands, ())
 
     def test_a_pause_that_an_operator_ended_does_not_come_again(self) -> None:
         state = msgspec.structs.replace(after_loss(trade(1, "-300.00"), 1800), lockouts={})
         second = trade(2, "-100.00", seconds=60)
         state = state_after(second, state=state)
         state = with_memory(state, RULE, check(state, TIERS, traded(second)))
-        self.assertEqual(check(state, TIERS, review(360)).intents, ())
+        self.assertEqual(check(state, TIERS, review(360)).commands, ())
 
     def test_a_deeper_loss_within_a_pause_is_found_when_it_ends(self) -> None:
         state = after_loss(trade(1, "-100.00"), 300)
@@ -166,8 +166,8 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(lock, Lock(at(930), 630))
 
     def test_an_account_without_losses_is_in_order(self) -> None:
-        verdict = check(state_after(trade(1, "500.00")), TIERS, review())
-        self.assertEqual((verdict.intents, verdict.wake_at), ((), None))
+        result = check(state_after(trade(1, "500.00")), TIERS, review())
+        self.assertEqual((result.commands, result.wake_at), ((), None))
 
     @given(
         st.lists(
@@ -192,11 +192,11 @@ class FoundTests(SynchronousTestCase):
         # Deeper tiers are longer here, so that the longest end is the right one.
         last = max(ends, default=0)
         state = state_after(*events)
-        verdict = check(state, TIERS, review(now))
-        locks = [each.lock for each in verdict.intents if isinstance(each, Flatten)]
+        result = check(state, TIERS, review(now))
+        locks = [each.lock for each in result.commands if isinstance(each, Flatten)]
         self.assertEqual(locks, [Lock(at(last), last - now)] if last > now else [])
-        state = with_memory(state, RULE, verdict)
-        self.assertEqual(check(state, TIERS, review(now)).intents, ())
+        state = with_memory(state, RULE, result)
+        self.assertEqual(check(state, TIERS, review(now)).commands, ())
 
 
 class VoidTests(SynchronousTestCase):
@@ -206,42 +206,42 @@ class VoidTests(SynchronousTestCase):
         return begin_day(after_loss(trade(1, "-250.00"), 900), at(-100))
 
     def test_the_pause_ends(self) -> None:
-        verdict = check(without_trade(self.state(), 1), TIERS, review(10))
-        self.assertEqual(verdict.intents, (LiftLock(reason="The trade that lost was voided"),))
+        result = check(without_trade(self.state(), 1), TIERS, review(10))
+        self.assertEqual(result.commands, (LiftLock(reason="The trade that lost was voided"),))
 
     def test_it_ends_once(self) -> None:
         state = without_trade(self.state(), 1)
         state = with_memory(state, RULE, check(state, TIERS, review(10)))
-        self.assertEqual(check(state, TIERS, review(11)).intents, ())
+        self.assertEqual(check(state, TIERS, review(11)).commands, ())
 
     def test_another_trade_is_voided(self) -> None:
         state = state_after(trade(2, "-10.00"), state=self.state())
-        self.assertEqual(check(without_trade(state, 2), TIERS, review(10)).intents, ())
+        self.assertEqual(check(without_trade(state, 2), TIERS, review(10)).commands, ())
 
     def test_a_pause_that_is_over_needs_no_end(self) -> None:
-        self.assertEqual(check(without_trade(self.state(), 1), TIERS, review(900)).intents, ())
+        self.assertEqual(check(without_trade(self.state(), 1), TIERS, review(900)).commands, ())
 
     def test_without_a_lock_of_this_rule_there_is_none_to_lift(self) -> None:
         state = msgspec.structs.replace(without_trade(self.state(), 1), lockouts={})
-        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+        self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
     def test_a_trade_of_yesterday_went_with_its_day(self) -> None:
         state = begin_day(after_loss(trade(1, "-250.00"), 900), at(5))
         self.assertEqual(state.trades, {})
-        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+        self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
     def test_a_trade_of_the_days_first_moment_is_of_the_day(self) -> None:
         state = begin_day(after_loss(trade(1, "-250.00"), 900), at(0))
-        verdict = check(without_trade(state, 1), TIERS, review(10))
-        self.assertEqual(len(verdict.intents), 1)
+        result = check(without_trade(state, 1), TIERS, review(10))
+        self.assertEqual(len(result.commands), 1)
 
     def test_before_the_day_is_known_nothing_is_voided(self) -> None:
         state = without_trade(after_loss(trade(1, "-250.00"), 900), 1)
-        self.assertEqual(check(state, TIERS, review(10)).intents, ())
+        self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
     def test_another_loss_holds(self) -> None:
         state = state_after(trade(2, "-100.00", seconds=5), state=self.state())
-        lift, pause = check(without_trade(state, 1), TIERS, review(10)).intents
+        lift, pause = check(without_trade(state, 1), TIERS, review(10)).commands
         assert isinstance(pause, Flatten)
         self.assertIsInstance(lift, LiftLock)
         self.assertEqual(pause.lock, Lock(at(305), 295))

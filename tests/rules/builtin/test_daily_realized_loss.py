@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, begin_day, without_trade
 from riskd.rules.builtin.daily_realized_loss import Action, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult
 from riskd.rules.settings import LockoutUntil
 from tests.support.rules import (
     NOON,
@@ -35,12 +35,12 @@ def after_trades(*amounts: str) -> AccountState:
     return state_after(*(trade(number, amount) for number, amount in enumerate(amounts)))
 
 
-def checked(state: AccountState, **settings: object) -> Verdict:
+def checked(state: AccountState, **settings: object) -> RuleResult:
     return check(state, settings_of(Settings, **settings), review())
 
 
 def is_breach(state: AccountState, **settings: object) -> bool:
-    return bool(checked(state, **settings).intents)
+    return bool(checked(state, **settings).commands)
 
 
 class LimitTests(SynchronousTestCase):
@@ -50,9 +50,9 @@ class LimitTests(SynchronousTestCase):
         state = after_trades("100", "-200")
         self.assertEqual(checked(state), NOTHING)
         last = trade(9, "-450")
-        verdict = check(state_after(last, state=state), Settings(), traded(last))
+        result = check(state_after(last, state=state), Settings(), traded(last))
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(reason="Daily loss limit hit: -$550.00 (limit $500.00)", lock=TO_RESET),
         )
 
@@ -125,9 +125,9 @@ class MemoryTests(SynchronousTestCase):
 
     def fired(self, *amounts: str, **settings: object) -> AccountState:
         state = after_trades(*amounts)
-        verdict = checked(state, **settings)
-        self.assertEqual(len(verdict.intents), 1)
-        return with_memory(state, "RULE-003", verdict)
+        result = checked(state, **settings)
+        self.assertEqual(len(result.commands), 1)
+        return with_memory(state, "RULE-003", result)
 
     def test_the_same_figures_are_no_news(self) -> None:
         self.assertEqual(checked(self.fired("-500")), NOTHING)
@@ -151,9 +151,9 @@ class MemoryTests(SynchronousTestCase):
         state = self.fired("-500")
         # What the flatten closes adds a loss while the account is locked.
         closed = state_after(trade(9, "-20"), state=state)
-        verdict = checked(closed)
-        self.assertEqual(flatten_of(verdict).lock, TO_RESET)
-        self.assertEqual(checked(with_memory(closed, "RULE-003", verdict)), NOTHING)
+        result = checked(closed)
+        self.assertEqual(flatten_of(result).lock, TO_RESET)
+        self.assertEqual(checked(with_memory(closed, "RULE-003", result)), NOTHING)
 
     def test_the_same_figures_on_another_day_are_news(self) -> None:
         state = self.fired("-500")
@@ -164,9 +164,9 @@ class MemoryTests(SynchronousTestCase):
     def test_figures_that_were_made_good_are_news_when_they_come_back(self) -> None:
         state = self.fired("-100", "-400")
         good = without_trade(state, 1)
-        verdict = checked(good)
-        self.assertEqual(verdict.intents, ())
-        good = with_memory(good, "RULE-003", verdict)
+        result = checked(good)
+        self.assertEqual(result.commands, ())
+        good = with_memory(good, "RULE-003", result)
         self.assertTrue(is_breach(state_after(trade(9, "-400"), state=good)))
 
     def test_nothing_is_remembered_of_a_day_without_a_breach(self) -> None:

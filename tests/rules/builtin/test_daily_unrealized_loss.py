@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState
 from riskd.rules.builtin.daily_unrealized_loss import Action, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, RuleResult
 from riskd.rules.open_pnl import Scope
 from riskd.rules.settings import LockoutUntil
 from tests.support.rules import (
@@ -23,7 +23,6 @@ from tests.support.rules import (
     UNKNOWN,
     flatten_of,
     kept,
-    occasion,
     position,
     quote,
     quoted,
@@ -31,17 +30,18 @@ from tests.support.rules import (
     settings_of,
     state_after,
     trade,
+    trigger,
 )
 
 TWO_MNQ = position(MNQ, 2, price="21000")
 ONE_ES = position(ES, 1, SHORT, price="5800")
 
 
-def on_quote(state: AccountState, contract_id: str = MNQ, **settings: object) -> Verdict:
+def on_quote(state: AccountState, contract_id: str = MNQ, **settings: object) -> RuleResult:
     return check(state, settings_of(Settings, **settings), quoted(state, contract_id))
 
 
-def on_review(state: AccountState, seconds: float = 0, **settings: object) -> Verdict:
+def on_review(state: AccountState, seconds: float = 0, **settings: object) -> RuleResult:
     return check(state, settings_of(Settings, **settings), review(seconds))
 
 
@@ -50,9 +50,9 @@ class PositionTests(SynchronousTestCase):
 
     def test_a_position_is_closed_at_the_limit_to_the_tick(self) -> None:
         self.assertEqual(on_quote(state_after(TWO_MNQ, quote(MNQ, "20925.25"))), NOTHING)
-        verdict = on_quote(state_after(TWO_MNQ, quote(MNQ, "20925")))
+        result = on_quote(state_after(TWO_MNQ, quote(MNQ, "20925")))
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(reason="Open loss limit hit: MNQU5 -$300.00 (limit $300.00)", keep={MNQ: 0}),
         )
 
@@ -60,12 +60,12 @@ class PositionTests(SynchronousTestCase):
         # An average between two ticks.
         for price, breach in (("21000.005", False), ("21000.01", True), ("21000.015", True)):
             state = state_after(position(MNQ, 1, price=price), quote(MNQ, "20850"))
-            self.assertEqual(bool(on_quote(state, loss_limit="300.02").intents), breach, price)
+            self.assertEqual(bool(on_quote(state, loss_limit="300.02").commands), breach, price)
 
     def test_a_short_position_loses_upwards(self) -> None:
         for last, breach in (("5805.75", False), ("5806", True), ("5794", False)):
             state = state_after(ONE_ES, quote(ES, last))
-            self.assertEqual(bool(on_quote(state, ES).intents), breach, last)
+            self.assertEqual(bool(on_quote(state, ES).commands), breach, last)
 
     def test_positions_are_judged_apart(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20950"), quote(ES, "5805"))
@@ -81,8 +81,8 @@ class PositionTests(SynchronousTestCase):
     def test_a_position_or_a_review_is_asked_about_all(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20000"), quote(ES, "5900"))
         for kind in (Kind.POSITION, Kind.REVIEW):
-            verdict = check(state, Settings(), occasion(kind))
-            self.assertEqual([kept(verdict), len(verdict.intents)], [[(MNQ, 0), (ES, 0)], 2])
+            result = check(state, Settings(), trigger(kind))
+            self.assertEqual([kept(result), len(result.commands)], [[(MNQ, 0), (ES, 0)], 2])
 
     def test_a_closed_position_loses_nothing(self) -> None:
         state = state_after(position(MNQ, 0), quote(MNQ, "1"))
@@ -142,8 +142,8 @@ class TotalTests(SynchronousTestCase):
             last = str(5000 + ticks * Decimal("0.25"))
             state = state_after(position(name, size, price="5000"), quote(name, last), state=state)
         is_breach = sum(dollars.values()) <= -limit
-        verdict = on_review(state, scope="total", loss_limit=limit)
-        self.assertEqual(bool(verdict.intents), is_breach)
+        result = on_review(state, scope="total", loss_limit=limit)
+        self.assertEqual(bool(result.commands), is_breach)
         (gauge,) = gauges(state, Settings(scope=Scope.TOTAL), NOON)
         self.assertEqual(gauge.current, -sum(dollars.values()))
 
@@ -155,24 +155,24 @@ class DoubtTests(SynchronousTestCase):
         state = state_after(TWO_MNQ, quote(MNQ, "20925"))
         old = "MNQU5: the last quote is more than 10 s old"
         for seconds, warnings in ((10, ()), (10.001, (old,))):
-            verdict = on_review(state, seconds)
-            self.assertEqual((len(verdict.intents), verdict.warnings), (1, warnings))
+            result = on_review(state, seconds)
+            self.assertEqual((len(result.commands), result.warnings), (1, warnings))
 
     def test_without_a_quote_a_position_counts_as_nothing(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20925"))
         for scope in Scope:
-            verdict = on_quote(state, scope=scope)
-            self.assertEqual(len(verdict.intents), 1)
-            self.assertEqual(verdict.warnings, ("ESU5: no quote yet, its P&L is unknown",))
-        self.assertEqual(on_review(state_after(ONE_ES)).intents, ())
+            result = on_quote(state, scope=scope)
+            self.assertEqual(len(result.commands), 1)
+            self.assertEqual(result.warnings, ("ESU5: no quote yet, its P&L is unknown",))
+        self.assertEqual(on_review(state_after(ONE_ES)).commands, ())
 
     def test_so_does_one_whose_tick_size_is_unknown(self) -> None:
         state = state_after(position(UNKNOWN, 2), quote(UNKNOWN, "1"))
         for scope in Scope:
-            verdict = on_quote(state, UNKNOWN, scope=scope)
-            self.assertEqual(verdict.intents, ())
+            result = on_quote(state, UNKNOWN, scope=scope)
+            self.assertEqual(result.commands, ())
             self.assertEqual(
-                verdict.warnings, (f"{UNKNOWN}: tick size unknown, its P&L is unknown",)
+                result.warnings, (f"{UNKNOWN}: tick size unknown, its P&L is unknown",)
             )
 
     def test_what_is_flat_is_not_in_doubt(self) -> None:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import Event, PositionType
 from riskd.rules.builtin.max_contracts import CountType, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Kind, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Kind, RuleResult
 from tests.support.rules import (
     ES,
     ES_DEC,
@@ -24,16 +24,16 @@ from tests.support.rules import (
     UNKNOWN,
     flatten_of,
     kept,
-    occasion,
     position,
     review,
     settings_of,
     state_after,
+    trigger,
 )
 
 
-def checked(state: AccountState, **settings: object) -> Verdict:
-    return check(state, settings_of(Settings, **settings), occasion(Kind.POSITION))
+def checked(state: AccountState, **settings: object) -> RuleResult:
+    return check(state, settings_of(Settings, **settings), trigger(Kind.POSITION))
 
 
 def count(*positions: Event, count_type: CountType) -> Decimal | None:
@@ -65,10 +65,8 @@ class LimitTests(SynchronousTestCase):
 
     def test_fills_that_arrive_in_parts_breach_midway(self) -> None:
         sizes = [2, 4, 6, 8]
-        verdicts = [checked(state_after(position(ES, size))) for size in sizes]
-        self.assertEqual(
-            [bool(verdict.intents) for verdict in verdicts], [False, False, True, True]
-        )
+        results = [checked(state_after(position(ES, size))) for size in sizes]
+        self.assertEqual([bool(result.commands) for result in results], [False, False, True, True])
 
     def test_to_open_again_is_legal(self) -> None:
         closed = state_after(position(ES, 6), position(ES, 0))
@@ -106,7 +104,7 @@ class CountTests(SynchronousTestCase):
 class ReductionTests(SynchronousTestCase):
     """Closing only what is too much."""
 
-    def reduce(self, state: AccountState, limit: int, count_type: str = "net") -> Verdict:
+    def reduce(self, state: AccountState, limit: int, count_type: str = "net") -> RuleResult:
         return checked(state, limit=limit, reduce_to_limit=True, count_type=count_type)
 
     def test_the_largest_position_is_reduced_first(self) -> None:

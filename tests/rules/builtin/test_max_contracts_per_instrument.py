@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.contracts import Contract
 from riskd.rules.builtin.max_contracts_per_instrument import Enforcement, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, RuleResult
 from tests.support.rules import (
     ES,
     ES_DEC,
@@ -27,16 +27,16 @@ from tests.support.rules import (
     at,
     flatten_of,
     kept,
-    occasion,
     position,
     review,
     settings_of,
     state_after,
+    trigger,
 )
 
 
-def checked(state: AccountState, seconds: float = 0, **settings: object) -> Verdict:
-    return check(state, settings_of(Settings, **settings), occasion(Kind.POSITION, seconds))
+def checked(state: AccountState, seconds: float = 0, **settings: object) -> RuleResult:
+    return check(state, settings_of(Settings, **settings), trigger(Kind.POSITION, seconds))
 
 
 class LimitTests(SynchronousTestCase):
@@ -44,9 +44,9 @@ class LimitTests(SynchronousTestCase):
 
     def test_three_where_two_are_allowed_lose_one(self) -> None:
         self.assertEqual(checked(state_after(position(MNQ, 2)), limits={"MNQ": 2}), NOTHING)
-        verdict = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
+        result = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(
                 reason="Too many contracts: 3 contracts of MNQ held (limit 2), 1 to be closed",
                 keep={MNQ: 2},
@@ -55,13 +55,13 @@ class LimitTests(SynchronousTestCase):
 
     def test_a_review_finds_what_is_too_much(self) -> None:
         settings = Settings(limits={"MNQ": 2})
-        verdict = check(state_after(position(MNQ, 3)), settings, review())
-        self.assertEqual(kept(verdict), [(MNQ, 2)])
+        result = check(state_after(position(MNQ, 3)), settings, review())
+        self.assertEqual(kept(result), [(MNQ, 2)])
 
     def test_all_of_the_root_is_closed_when_told_so(self) -> None:
         state = state_after(position(MNQ, 1), position(MNQ_DEC, 2), position(ES, 2))
-        verdict = checked(state, limits={"MNQ": 2, "ES": 2}, enforcement="close_all")
-        self.assertEqual(kept(verdict), [(MNQ_DEC, 0), (MNQ, 0)])
+        result = checked(state, limits={"MNQ": 2, "ES": 2}, enforcement="close_all")
+        self.assertEqual(kept(result), [(MNQ_DEC, 0), (MNQ, 0)])
 
     def test_expiries_of_a_root_count_together_and_the_largest_is_reduced_first(self) -> None:
         state = state_after(position(MNQ, 3), position(MNQ_DEC, 4))
@@ -83,9 +83,9 @@ class LimitTests(SynchronousTestCase):
 
     def test_each_root_has_its_own_flatten(self) -> None:
         state = state_after(position(MNQ, 3), position(ES, 2), position(RTY, 1))
-        verdict = checked(state, limits={"MNQ": 2, "ES": 1, "RTY": 1})
-        self.assertEqual(len(verdict.intents), 2)
-        self.assertEqual(kept(verdict), [(MNQ, 2), (ES, 1)])
+        result = checked(state, limits={"MNQ": 2, "ES": 1, "RTY": 1})
+        self.assertEqual(len(result.commands), 2)
+        self.assertEqual(kept(result), [(MNQ, 2), (ES, 1)])
 
     def test_roots_are_matched_whole_and_in_any_case(self) -> None:
         limits = {"es": 1, "mes": 9}
@@ -93,8 +93,8 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(kept(checked(state_after(position(ES, 5)), limits=limits)), [(ES, 1)])
 
     def test_nothing_is_locked(self) -> None:
-        verdict = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
-        self.assertIsNone(flatten_of(verdict).lock)
+        result = checked(state_after(position(MNQ, 3)), limits={"MNQ": 2})
+        self.assertIsNone(flatten_of(result).lock)
 
     @given(
         st.dictionaries(
@@ -111,35 +111,35 @@ class LimitTests(SynchronousTestCase):
         for name, size in kept(check(state, settings, review())):
             self.assertLess(size, held[name])
             state = state_after(position(name, size), state=state)
-        self.assertEqual(check(state, settings, review()).intents, ())
+        self.assertEqual(check(state, settings, review()).commands, ())
 
 
 class UnlistedTests(SynchronousTestCase):
     """Roots that the settings do not name."""
 
     def test_what_is_not_listed_is_closed(self) -> None:
-        verdict = checked(state_after(position(RTY, 1)), limits={"MNQ": 2})
+        result = checked(state_after(position(RTY, 1)), limits={"MNQ": 2})
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(reason="RTY may not be held: 1 contract of RTY held", keep={RTY: 0}),
         )
 
     def test_it_may_have_a_limit_of_its_own(self) -> None:
         for size, expected in ((2, []), (3, [(RTY, 2)])):
-            verdict = checked(
+            result = checked(
                 state_after(position(RTY, size)), unknown_symbol_action="allow_with_limit:2"
             )
-            self.assertEqual(kept(verdict), expected)
+            self.assertEqual(kept(result), expected)
 
     def test_it_may_be_free(self) -> None:
         state = state_after(position(RTY, 99), position(MNQ, 3))
-        verdict = checked(state, limits={"MNQ": 2}, unknown_symbol_action="allow_unlimited")
-        self.assertEqual(kept(verdict), [(MNQ, 2)])
+        result = checked(state, limits={"MNQ": 2}, unknown_symbol_action="allow_unlimited")
+        self.assertEqual(kept(result), [(MNQ, 2)])
 
     def test_the_gateway_has_a_moment_to_say_what_a_contract_is(self) -> None:
         state = state_after(position(UNKNOWN, 2, opened=10))
         early = checked(state, seconds=14.999)
-        self.assertEqual((early.intents, early.wake_at), ((), at(15)))
+        self.assertEqual((early.commands, early.wake_at), ((), at(15)))
         self.assertEqual(early.warnings, (f"{UNKNOWN}: not known yet, no limit is applied",))
         late = checked(state, seconds=15)
         self.assertEqual((kept(late), late.wake_at, late.warnings), ([(UNKNOWN, 0)], None, ()))
@@ -159,8 +159,8 @@ class UnlistedTests(SynchronousTestCase):
         state = state_after(
             position(UNKNOWN, 2, opened=3), position(other, 1, opened=2), position(MNQ, 3)
         )
-        verdict = checked(state, seconds=4, limits={"MNQ": 2})
-        self.assertEqual((kept(verdict), verdict.wake_at), ([(MNQ, 2)], at(7)))
+        result = checked(state, seconds=4, limits={"MNQ": 2})
+        self.assertEqual((kept(result), result.wake_at), ([(MNQ, 2)], at(7)))
 
 
 class GaugeTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import Event
 from riskd.rules.builtin.max_unrealized_profit import Mode, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, RuleResult
 from riskd.rules.open_pnl import Scope
 from tests.support.rules import (
     ES,
@@ -23,13 +23,13 @@ from tests.support.rules import (
     UNKNOWN,
     flatten_of,
     kept,
-    occasion,
     position,
     quote,
     quoted,
     review,
     settings_of,
     state_after,
+    trigger,
     with_memory,
 )
 
@@ -39,7 +39,7 @@ STALE_MNQ = "MNQU5: the last quote is more than 10 s old"
 BREAKEVEN = Settings(mode=Mode.BREAKEVEN)
 
 
-def on_quote(state: AccountState, contract_id: str = ES, **settings: object) -> Verdict:
+def on_quote(state: AccountState, contract_id: str = ES, **settings: object) -> RuleResult:
     return check(state, settings_of(Settings, **settings), quoted(state, contract_id))
 
 
@@ -56,7 +56,7 @@ class TargetTests(SynchronousTestCase):
     def test_to_the_cent(self) -> None:
         state = state_after(ONE_ES, quote(ES, "5799"))
         for target, breach in (("49.99", True), ("50.00", True), ("50.01", False)):
-            self.assertEqual(bool(on_quote(state, profit_target=target).intents), breach)
+            self.assertEqual(bool(on_quote(state, profit_target=target).commands), breach)
 
     def test_a_loss_of_that_size_is_none(self) -> None:
         self.assertEqual(on_quote(state_after(ONE_ES, quote(ES, "5820"))), NOTHING)
@@ -69,19 +69,21 @@ class TargetTests(SynchronousTestCase):
     def test_a_position_or_a_review_is_asked_about_all(self) -> None:
         state = state_after(ONE_ES, TWO_MNQ, quote(ES, "5700"), quote(MNQ, "23000"))
         for kind in (Kind.POSITION, Kind.REVIEW):
-            verdict = check(state, Settings(), occasion(kind))
-            self.assertEqual([kept(verdict), len(verdict.intents)], [[(ES, 0), (MNQ, 0)], 2])
+            result = check(state, Settings(), trigger(kind))
+            self.assertEqual([kept(result), len(result.commands)], [[(ES, 0), (MNQ, 0)], 2])
 
     def test_a_stale_quote_closes_nothing(self) -> None:
         state = state_after(ONE_ES, quote(ES, "5700"))
-        for seconds, intents in ((10, 1), (10.001, 0)):
-            verdict = check(state, Settings(), review(seconds))
-            self.assertEqual((len(verdict.intents), len(verdict.warnings)), (intents, 1 - intents))
+        for seconds, commands in ((10, 1), (10.001, 0)):
+            result = check(state, Settings(), review(seconds))
+            self.assertEqual(
+                (len(result.commands), len(result.warnings)), (commands, 1 - commands)
+            )
 
     def test_what_is_unknown_closes_nothing(self) -> None:
         state = state_after(ONE_ES, position(UNKNOWN, 1, price="1"), quote(UNKNOWN, "9999"))
-        verdict = check(state, Settings(), review())
-        self.assertEqual((verdict.intents, len(verdict.warnings)), ((), 2))
+        result = check(state, Settings(), review())
+        self.assertEqual((result.commands, len(result.warnings)), ((), 2))
 
     def test_nothing_is_locked(self) -> None:
         self.assertIsNone(flatten_of(on_quote(state_after(ONE_ES, quote(ES, "5700")))).lock)
@@ -92,31 +94,31 @@ class TotalTests(SynchronousTestCase):
 
     def test_profits_and_losses_add_up(self) -> None:
         state = state_after(ONE_ES, TWO_MNQ, quote(ES, "5770"), quote(MNQ, "20875.25"))
-        verdict = on_quote(state, MNQ, scope="total")
+        result = on_quote(state, MNQ, scope="total")
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(reason="Profit target hit: $1,001.00 in all (target $1,000.00)", keep=None),
         )
         for target, breach in (("1001.00", True), ("1001.01", False)):
-            verdict = on_quote(state, ES, scope="total", profit_target=target)
-            self.assertEqual(bool(verdict.intents), breach, target)
+            result = on_quote(state, ES, scope="total", profit_target=target)
+            self.assertEqual(bool(result.commands), breach, target)
 
     def test_one_stale_quote_makes_all_wait(self) -> None:
         state = state_after(ONE_ES, TWO_MNQ, quote(ES, "5700", 20), quote(MNQ, "21000", 0))
         settings = Settings(scope=Scope.TOTAL)
-        verdict = check(state, settings, quoted(state, ES, seconds=20))
-        self.assertEqual((verdict.intents, verdict.warnings), ((), (STALE_MNQ,)))
+        result = check(state, settings, quoted(state, ES, seconds=20))
+        self.assertEqual((result.commands, result.warnings), ((), (STALE_MNQ,)))
         fresh = state_after(quote(MNQ, "21000", 10), state=state)
-        self.assertEqual(len(check(fresh, settings, quoted(fresh, ES, 20)).intents), 1)
+        self.assertEqual(len(check(fresh, settings, quoted(fresh, ES, 20)).commands), 1)
 
     def test_without_a_quote_a_position_counts_as_nothing(self) -> None:
         state = state_after(ONE_ES, TWO_MNQ, quote(ES, "5700"))
-        verdict = on_quote(state, ES, scope="total")
-        self.assertEqual((len(verdict.intents), len(verdict.warnings)), (1, 1))
+        result = on_quote(state, ES, scope="total")
+        self.assertEqual((len(result.commands), len(result.warnings)), (1, 1))
 
     def test_an_empty_account_has_made_nothing(self) -> None:
-        verdict = check(state_after(), settings_of(Settings, scope="total"), review())
-        self.assertEqual(verdict, NOTHING)
+        result = check(state_after(), settings_of(Settings, scope="total"), review())
+        self.assertEqual(result, NOTHING)
 
 
 class BreakevenTests(SynchronousTestCase):
@@ -129,9 +131,9 @@ class BreakevenTests(SynchronousTestCase):
         """Let the rule see an event; return what it closes."""
         self.state = state_after(event, state=self.state)
         kind = Kind.QUOTE if event.type == "MarketQuote" else Kind.POSITION
-        verdict = check(self.state, BREAKEVEN, occasion(kind, seconds, event.data))
-        self.state = with_memory(self.state, "RULE-005", verdict)
-        return kept(verdict)
+        result = check(self.state, BREAKEVEN, trigger(kind, seconds, event.data))
+        self.state = with_memory(self.state, "RULE-005", result)
+        return kept(result)
 
     def quoted(self, *prices: str, contract_id: str = MNQ) -> list[bool]:
         return [bool(self.told(quote(contract_id, last))) for last in prices]

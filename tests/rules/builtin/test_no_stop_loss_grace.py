@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import Event, OrderType
 from riskd.rules.builtin.no_stop_loss_grace import Settings, check, gauges
-from riskd.rules.interface import Flatten, Occasion, Verdict
+from riskd.rules.interface import Flatten, RuleResult, Trigger
 from tests.support.rules import (
     BUY,
     ES,
@@ -43,25 +43,25 @@ class Account:
         self.settings = settings
         self.state: AccountState = state_after()
 
-    def tell(self, event: Event, seconds: float, **detail: object) -> Verdict:
+    def tell(self, event: Event, seconds: float, **detail: object) -> RuleResult:
         self.state = state_after(event, state=self.state)
         if detail:
             self.state = with_detail(self.state, 7, **detail)
         return self.ask(told(event, seconds))
 
-    def ask(self, occasion: Occasion) -> Verdict:
-        verdict = check(self.state, self.settings, occasion)
-        self.state = with_memory(self.state, RULE, verdict)
-        return verdict
+    def ask(self, trigger: Trigger) -> RuleResult:
+        result = check(self.state, self.settings, trigger)
+        self.state = with_memory(self.state, RULE, result)
+        return result
 
 
-def closing(verdict: Verdict) -> list[str]:
+def closing(result: RuleResult) -> list[str]:
     """Return the contracts that are to be closed."""
     return [
         contract_id
-        for intent in verdict.intents
-        if isinstance(intent, Flatten) and intent.keep is not None
-        for contract_id in intent.keep
+        for command in result.commands
+        if isinstance(command, Flatten) and command.keep is not None
+        for contract_id in command.keep
     ]
 
 
@@ -71,25 +71,25 @@ class DeadlineTests(SynchronousTestCase):
     def test_a_stop_in_time_is_enough(self) -> None:
         account = Account()
         self.assertEqual(account.tell(position(MNQ, 1), 0).wake_at, at(30))
-        verdict = account.tell(order(7), 10)
-        self.assertEqual((verdict.intents, verdict.wake_at), ((), None))
-        self.assertEqual(account.ask(timer(30)).intents, ())
+        result = account.tell(order(7), 10)
+        self.assertEqual((result.commands, result.wake_at), ((), None))
+        self.assertEqual(account.ask(timer(30)).commands, ())
 
     def test_without_a_stop_it_is_closed_at_the_deadline_and_not_before(self) -> None:
         account = Account()
         account.tell(position(MNQ, 2), 0)
         early = account.ask(timer(29.999))
-        self.assertEqual((early.intents, early.wake_at), ((), at(30)))
-        verdict = account.ask(timer(30))
+        self.assertEqual((early.commands, early.wake_at), ((), at(30)))
+        result = account.ask(timer(30))
         self.assertEqual(
-            flatten_of(verdict),
+            flatten_of(result),
             Flatten(
                 reason="No stop for 2 of 2 MNQU5 in time (limit 30 s)",
                 keep={MNQ: 0},
                 asks_broker_first=True,
             ),
         )
-        self.assertIsNone(verdict.wake_at)
+        self.assertIsNone(result.wake_at)
 
     def test_the_grace_is_configured(self) -> None:
         account = Account(settings_of(Settings, grace_period_seconds=5))
@@ -108,15 +108,15 @@ class DeadlineTests(SynchronousTestCase):
     def test_a_stop_in_time_is_still_one_after_a_restart_without_memory(self) -> None:
         account = Account()
         account.state = state_after(position(MNQ, 1), order(7))
-        self.assertEqual(account.ask(review(1000)).intents, ())
+        self.assertEqual(account.ask(review(1000)).commands, ())
 
     def test_contracts_have_deadlines_of_their_own(self) -> None:
         account = Account()
         account.tell(position(MNQ, 1), 0)
-        verdict = account.tell(position(ES, 1, opened=10, seconds=10), 10)
-        self.assertEqual(verdict.wake_at, at(30))
-        verdict = account.ask(timer(30))
-        self.assertEqual((closing(verdict), verdict.wake_at), ([MNQ], at(40)))
+        result = account.tell(position(ES, 1, opened=10, seconds=10), 10)
+        self.assertEqual(result.wake_at, at(30))
+        result = account.ask(timer(30))
+        self.assertEqual((closing(result), result.wake_at), ([MNQ], at(40)))
         self.assertEqual(closing(account.ask(timer(40))), [MNQ, ES])
 
 
@@ -127,7 +127,7 @@ class CoverTests(SynchronousTestCase):
         state = state_after(position(MNQ, 2, LONG if side == LONG else SHORT), *orders)
         if detail:
             state = with_detail(state, 7, **detail)
-        return not check(state, SETTINGS, review(30)).intents
+        return not check(state, SETTINGS, review(30)).commands
 
     def test_which_orders_count(self) -> None:
         for kind, side, size, expected in (
@@ -194,7 +194,7 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(account.tell(position(MNQ, 2, seconds=300), 300).wake_at, at(330))
         # Which growing further does not lengthen.
         self.assertEqual(account.tell(position(MNQ, 3, seconds=320), 320).wake_at, at(330))
-        self.assertEqual(account.ask(timer(329)).intents, ())
+        self.assertEqual(account.ask(timer(329)).commands, ())
         self.assertEqual(closing(account.ask(timer(330))), [MNQ])
 
     def test_at_the_deadline_a_new_window_begins(self) -> None:
@@ -216,8 +216,8 @@ class ChangeTests(SynchronousTestCase):
     def test_a_stop_that_went_while_nobody_looked_gives_a_new_window(self) -> None:
         account = self.covered()
         account.state = state_after(canceled(order(7), 100), state=account.state)
-        verdict = account.ask(review(500))
-        self.assertEqual((verdict.intents, verdict.wake_at), ((), at(530)))
+        result = account.ask(review(500))
+        self.assertEqual((result.commands, result.wake_at), ((), at(530)))
 
     def test_turning_round_begins_anew(self) -> None:
         account = self.covered()
@@ -228,9 +228,9 @@ class ChangeTests(SynchronousTestCase):
     def test_flat_ends_it(self) -> None:
         account = Account()
         account.tell(position(MNQ, 1), 0)
-        verdict = account.tell(position(MNQ, 0, seconds=20), 20)
-        self.assertEqual((verdict.wake_at, verdict.memory), (None, "{}"))
-        self.assertEqual(account.ask(timer(30)).intents, ())
+        result = account.tell(position(MNQ, 0, seconds=20), 20)
+        self.assertEqual((result.wake_at, result.memory), (None, "{}"))
+        self.assertEqual(account.ask(timer(30)).commands, ())
 
     def test_opening_again_begins_anew(self) -> None:
         account = self.covered()
@@ -249,8 +249,8 @@ class ChangeTests(SynchronousTestCase):
         account = Account()
         account.tell(position(MNQ, 1), 0)
         account.settings = Settings(grace_period_seconds=60)
-        verdict = account.ask(review(30))
-        self.assertEqual((verdict.intents, verdict.wake_at), ((), at(60)))
+        result = account.ask(review(30))
+        self.assertEqual((result.commands, result.wake_at), ((), at(60)))
 
     @given(
         st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=8),
@@ -259,26 +259,26 @@ class ChangeTests(SynchronousTestCase):
         self, steps: list[tuple[int, bool]]
     ) -> None:
         account = Account()
-        verdict = account.tell(position(MNQ, 1), 0)
+        result = account.tell(position(MNQ, 1), 0)
         now, bare_since, number = 0, 0, 10
         is_bare = True
         for gap, wants_stop in steps:
             now += gap
-            if verdict.wake_at is not None and verdict.wake_at <= at(now):
-                self.assertLessEqual(verdict.wake_at, at(bare_since + 30))
-                due = (verdict.wake_at - at(0)).total_seconds()
+            if result.wake_at is not None and result.wake_at <= at(now):
+                self.assertLessEqual(result.wake_at, at(bare_since + 30))
+                due = (result.wake_at - at(0)).total_seconds()
                 self.assertEqual(closing(account.ask(timer(due))), [MNQ])
                 return
             if wants_stop and is_bare:
                 number += 1
-                verdict = account.tell(order(number, seconds=now), now)
-                self.assertIsNone(verdict.wake_at)
+                result = account.tell(order(number, seconds=now), now)
+                self.assertIsNone(result.wake_at)
                 is_bare = False
             elif not wants_stop and not is_bare:
-                verdict = account.tell(canceled(order(number), now), now)
+                result = account.tell(canceled(order(number), now), now)
                 is_bare, bare_since = True, now
             if not is_bare:
-                self.assertEqual(verdict.intents, ())
+                self.assertEqual(result.commands, ())
 
 
 class SettingsTests(SynchronousTestCase):

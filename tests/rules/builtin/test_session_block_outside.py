@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.model.events import Event, GatewayUserPosition, OrderType
 from riskd.rules.builtin.session_block_outside import Settings, check, gauges
-from riskd.rules.interface import Flatten, Kind, Lock, Occasion, RejectOrder, Verdict
+from riskd.rules.interface import Flatten, Kind, Lock, RejectOrder, RuleResult, Trigger
 from tests.support.rules import (
     BUY,
     ES,
@@ -54,18 +54,18 @@ def entry(number: int, contract_id: str = MNQ) -> Event:
 
 def asked(
     state: AccountState, settings: Settings, now: datetime, about: Event | None = None
-) -> Verdict:
+) -> RuleResult:
     if about is None:
-        timed = Occasion(kind=Kind.TIMER, now=now, next_reset=RESET)
+        timed = Trigger(kind=Kind.TIMER, now=now, next_reset=RESET)
         return check(state, settings, timed)
     return check(state, settings, msgspec.structs.replace(told(about), now=now))
 
 
 def is_open(settings: Settings, moment: datetime) -> bool:
     """Tell whether a position may be held, and check that an order goes the same way."""
-    held = bool(asked(state_after(opened(MNQ, moment)), settings, moment).intents)
+    held = bool(asked(state_after(opened(MNQ, moment)), settings, moment).commands)
     buy = entry(7)
-    ordered = bool(asked(state_after(buy), settings, moment, buy).intents)
+    ordered = bool(asked(state_after(buy), settings, moment, buy).commands)
     assert held == ordered
     return not held
 
@@ -198,10 +198,10 @@ class PositionTests(SynchronousTestCase):
         friday = chicago("2025-07-18 15:00")
         state = state_after(opened(ES, chicago("2025-07-18 14:00")))
         early = asked(state, DAY, chicago("2025-07-18 14:30"))
-        self.assertEqual((early.intents, early.wake_at), ((), friday))
-        verdict = asked(state, DAY, friday)
+        self.assertEqual((early.commands, early.wake_at), ((), friday))
+        result = asked(state, DAY, friday)
         self.assertEqual(
-            verdict.intents,
+            result.commands,
             (
                 Flatten(
                     reason=("1 ESU5 held outside trading hours (08:30 to 15:00 America/Chicago)"),
@@ -211,10 +211,10 @@ class PositionTests(SynchronousTestCase):
         )
 
     def lock_end(self, settings: Settings, now: datetime) -> datetime | None:
-        (intent,) = asked(state_after(opened(MNQ, now)), settings, now).intents
-        assert isinstance(intent, Flatten)
-        assert intent.lock is not None
-        return intent.lock.until
+        (command,) = asked(state_after(opened(MNQ, now)), settings, now).commands
+        assert isinstance(command, Flatten)
+        assert command.lock is not None
+        return command.lock.until
 
     def test_locked_until_the_next_start(self) -> None:
         for now, until in (
@@ -239,14 +239,14 @@ class PositionTests(SynchronousTestCase):
 
     def test_being_flat_outside_is_no_breach(self) -> None:
         flat = position(MNQ, 0)
-        verdict = asked(state_after(flat), DAY, chicago("2025-07-19 12:00"), flat)
-        self.assertEqual((verdict.intents, verdict.wake_at), ((), None))
+        result = asked(state_after(flat), DAY, chicago("2025-07-19 12:00"), flat)
+        self.assertEqual((result.commands, result.wake_at), ((), None))
 
     def test_without_a_lock_only_the_position_is_closed(self) -> None:
         now = chicago("2025-07-17 16:00")
         settings = settings_of(Settings, lockout_outside_session=False)
         state = state_after(opened(MNQ, now), entry(7, MNQ), entry(8, ES))
-        closing, rejection = asked(state, settings, now).intents
+        closing, rejection = asked(state, settings, now).commands
         assert isinstance(closing, Flatten)
         assert isinstance(rejection, RejectOrder)
         self.assertEqual((closing.keep, closing.lock), ({MNQ: 0}, None))
@@ -262,8 +262,8 @@ class PositionTests(SynchronousTestCase):
             ("2025-07-17 15:00", False),
         ):
             state = state_after(opened(MNQ, chicago(moment)))
-            verdict = asked(state, settings, now)
-            self.assertEqual(not verdict.intents, stays, moment)
+            result = asked(state, settings, now)
+            self.assertEqual(not result.commands, stays, moment)
 
 
 class OrderTests(SynchronousTestCase):
@@ -271,17 +271,17 @@ class OrderTests(SynchronousTestCase):
 
     def test_an_order_is_rejected(self) -> None:
         buy = entry(7, ES)
-        verdict = asked(state_after(buy), DAY, chicago("2025-07-17 15:00"), buy)
+        result = asked(state_after(buy), DAY, chicago("2025-07-17 15:00"), buy)
         reason = "Order to buy 1 ESU5 outside trading hours (08:30 to 15:00 America/Chicago)"
-        self.assertEqual(verdict.intents, (RejectOrder(reason=reason, order_id=7),))
+        self.assertEqual(result.commands, (RejectOrder(reason=reason, order_id=7),))
 
     def test_only_the_order_that_came_is_judged_but_at_the_edge_all_are(self) -> None:
         now = chicago("2025-07-17 15:00")
         first, second = entry(7), entry(8, ES)
         state = state_after(first, second)
         for about, numbers in ((first, [7]), (second, [8]), (None, [7, 8])):
-            intents = asked(state, DAY, now, about).intents
-            rejected = [each.order_id for each in intents if isinstance(each, RejectOrder)]
+            commands = asked(state, DAY, now, about).commands
+            rejected = [each.order_id for each in commands if isinstance(each, RejectOrder)]
             self.assertEqual(rejected, numbers)
 
     def test_an_exit_may_work_until_the_position_is_gone(self) -> None:
@@ -289,31 +289,31 @@ class OrderTests(SynchronousTestCase):
         now = chicago("2025-07-17 16:00")
         held, stop = opened(MNQ, chicago("2025-07-17 14:00")), order(7, MNQ, SELL)
         state = state_after(held, stop)
-        self.assertEqual(asked(state, settings, now, stop).intents, ())
+        self.assertEqual(asked(state, settings, now, stop).commands, ())
         flat = opened(MNQ, chicago("2025-07-17 16:00"), size=0)
         state = state_after(flat, state=state)
-        (rejection,) = asked(state, settings, now, flat).intents
+        (rejection,) = asked(state, settings, now, flat).commands
         assert isinstance(rejection, RejectOrder)
         self.assertEqual(rejection.order_id, 7)
 
     def test_where_all_is_closed_no_order_needs_a_word(self) -> None:
         now = chicago("2025-07-17 16:00")
         state = state_after(opened(MNQ, now), entry(7, ES))
-        (intent,) = asked(state, DAY, now).intents
-        self.assertIsInstance(intent, Flatten)
+        (command,) = asked(state, DAY, now).commands
+        self.assertIsInstance(command, Flatten)
 
 
 class SessionTests(SynchronousTestCase):
     """Hours of a root's own."""
 
-    def verdict(self, moment: str, *events: Event, **settings: Any) -> Verdict:
+    def result(self, moment: str, *events: Event, **settings: Any) -> RuleResult:
         table = settings_of(Settings, **{"sessions": ES_AT_NIGHT, **settings})
         return asked(state_after(*events), table, chicago(moment))
 
     def test_only_that_contract_is_closed_and_nothing_is_locked(self) -> None:
         moment = "2025-07-17 10:00"
         held = [opened(ES, chicago(moment), 2), opened(MNQ, chicago(moment))]
-        (closing,) = self.verdict(moment, *held).intents
+        (closing,) = self.result(moment, *held).commands
         reason = "2 ESU5 held outside trading hours (18:00 to 08:00 America/Chicago)"
         self.assertEqual(closing, Flatten(reason=reason, keep={ES: 0}))
 
@@ -321,40 +321,40 @@ class SessionTests(SynchronousTestCase):
         moment = "2025-07-17 10:00"
         held = opened(ES_DEC, chicago(moment))
         sessions = {"es": ES_AT_NIGHT["ES"]}
-        self.assertTrue(self.verdict(moment, held, sessions=sessions).intents)
+        self.assertTrue(self.result(moment, held, sessions=sessions).commands)
 
     def test_the_accounts_hours_do_not_count_for_it(self) -> None:
         moment = "2025-07-17 20:00"
-        self.assertEqual(self.verdict(moment, opened(ES, chicago(moment))).intents, ())
+        self.assertEqual(self.result(moment, opened(ES, chicago(moment))).commands, ())
 
     def test_the_next_edge_of_all_that_is_concerned_is_waited_for(self) -> None:
         moment = "2025-07-17 07:00"
         held = opened(ES, chicago(moment))
-        self.assertEqual(self.verdict(moment, held).wake_at, chicago("2025-07-17 08:00"))
-        both = self.verdict("2025-07-17 09:00", entry(7, MNQ), entry(8, ES))
+        self.assertEqual(self.result(moment, held).wake_at, chicago("2025-07-17 08:00"))
+        both = self.result("2025-07-17 09:00", entry(7, MNQ), entry(8, ES))
         self.assertEqual(both.wake_at, chicago("2025-07-17 15:00"))
 
     def test_it_may_have_its_own_zone(self) -> None:
         sessions = {"ES": {"start": "09:00", "end": "10:00", "timezone": "America/New_York"}}
         for moment, expected in (("08:00", False), ("08:59", False), ("09:00", True)):
             held = opened(ES, chicago(f"2025-07-17 {moment}"))
-            verdict = self.verdict(f"2025-07-17 {moment}", held, sessions=sessions)
-            self.assertEqual(bool(verdict.intents), expected, moment)
+            result = self.result(f"2025-07-17 {moment}", held, sessions=sessions)
+            self.assertEqual(bool(result.commands), expected, moment)
 
     def test_a_breach_of_the_accounts_hours_goes_before(self) -> None:
         moment = "2025-07-17 16:00"
         held = [opened(ES, chicago(moment)), opened(MNQ, chicago(moment))]
-        (closing,) = self.verdict(moment, *held).intents
+        (closing,) = self.result(moment, *held).commands
         assert isinstance(closing, Flatten)
         self.assertIsNone(closing.keep)
         self.assertIsNotNone(closing.lock)
 
     def test_an_unknown_product_goes_by_the_accounts_hours(self) -> None:
         held = opened(UNKNOWN, chicago("2025-07-17 10:00"))
-        inside = self.verdict("2025-07-17 10:00", held)
-        self.assertEqual(inside.intents, ())
+        inside = self.result("2025-07-17 10:00", held)
+        self.assertEqual(inside.commands, ())
         self.assertIn(UNKNOWN, inside.warnings[0])
-        self.assertTrue(self.verdict("2025-07-17 15:00", held).intents)
+        self.assertTrue(self.result("2025-07-17 15:00", held).commands)
 
 
 class SettingsTests(SynchronousTestCase):

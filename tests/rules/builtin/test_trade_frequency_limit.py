@@ -12,16 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, begin_day, without_trade
 from riskd.rules.builtin.trade_frequency_limit import Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Verdict
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, RuleResult
 from tests.support.rules import (
     at,
     flatten_of,
-    occasion,
     review,
     settings_of,
     state_after,
     trade,
     traded,
+    trigger,
 )
 
 THREE_A_MINUTE = {"max_trades": 3, "time_window_minutes": 1}
@@ -33,23 +33,23 @@ def state_of(times: Sequence[float], state: AccountState | None = None) -> Accou
     )
 
 
-def told(times: Sequence[float], **settings: object) -> list[Verdict]:
+def told(times: Sequence[float], **settings: object) -> list[RuleResult]:
     """Let the rule see trades as they come; return what it says of each."""
     state = AccountState(account_id=123)
-    verdicts = []
+    results = []
     for number, seconds in enumerate(times):
         event = trade(number, "1", seconds)
         state = state_after(event, state=state)
-        verdicts.append(check(state, settings_of(Settings, **settings), traded(event)))
-    return verdicts
+        results.append(check(state, settings_of(Settings, **settings), traded(event)))
+    return results
 
 
 def breaches(times: Sequence[float], **settings: object) -> list[bool]:
-    return [bool(verdict.intents) for verdict in told(times, **settings)]
+    return [bool(result.commands) for result in told(times, **settings)]
 
 
-def seconds_of(verdict: Verdict) -> int | None:
-    lock = flatten_of(verdict).lock
+def seconds_of(result: RuleResult) -> int | None:
+    lock = flatten_of(result).lock
     return lock.cooldown_seconds if lock else None
 
 
@@ -74,12 +74,12 @@ class WindowTests(SynchronousTestCase):
         before = begin_day(state_of([0, 10, 20]), at(25))
         self.assertEqual(dict(before.trades), {})
         event = trade(9, "1", 30)
-        verdict = check(
+        result = check(
             state_after(event, state=before),
             settings_of(Settings, **THREE_A_MINUTE),
             traded(event),
         )
-        self.assertIn("4 in 1 minute", flatten_of(verdict).reason)
+        self.assertIn("4 in 1 minute", flatten_of(result).reason)
 
     def test_its_begin_is_not_in_it_and_its_end_is(self) -> None:
         for seconds, breach in ((59.999, True), (60, False), (60.001, False)):
@@ -111,10 +111,8 @@ class WindowTests(SynchronousTestCase):
 
     def test_the_window_ends_with_the_trade_not_with_its_telling(self) -> None:
         state, last = state_of([0, 10, 20, 30]), trade(3, "1", 30)
-        verdict = check(state, settings_of(Settings, **THREE_A_MINUTE), traded(last, 95))
-        self.assertEqual(
-            flatten_of(verdict).lock, Lock(until=at(95 + 1800), cooldown_seconds=1800)
-        )
+        result = check(state, settings_of(Settings, **THREE_A_MINUTE), traded(last, 95))
+        self.assertEqual(flatten_of(result).lock, Lock(until=at(95 + 1800), cooldown_seconds=1800))
 
     def test_what_came_after_the_trade_does_not_count(self) -> None:
         state, late = state_of([0, 10, 15, 20]), trade(2, "1", 15)
@@ -156,11 +154,11 @@ class SeveralLimitsTests(SynchronousTestCase):
 
     def test_the_longest_cooldown_counts(self) -> None:
         limits = {"per_minute": 2, "per_hour": 3, "per_session": 4}
-        verdicts = told([0, 1, 2, 3, 4], limits=limits)
-        self.assertEqual([seconds_of(each) for each in verdicts[2:]], [60, 1800, 3600])
+        results = told([0, 1, 2, 3, 4], limits=limits)
+        self.assertEqual([seconds_of(each) for each in results[2:]], [60, 1800, 3600])
         table = {"per_minute_breach": 9000, "per_hour_breach": 10}
-        verdicts = told([0, 1, 2, 3, 4], limits=limits, cooldown_on_breach=table)
-        self.assertEqual([seconds_of(each) for each in verdicts[2:]], [9000, 9000, 9000])
+        results = told([0, 1, 2, 3, 4], limits=limits, cooldown_on_breach=table)
+        self.assertEqual([seconds_of(each) for each in results[2:]], [9000, 9000, 9000])
 
     def test_the_session_remembers_more_than_an_hour(self) -> None:
         times = [4000.0 * number for number in range(4)]
@@ -179,7 +177,7 @@ class SeveralLimitsTests(SynchronousTestCase):
         last = trade(9, "1", 30)
         for first, breach in ((-1, False), (0, True)):
             full = state_after(last, state=state_of([first, 10], state))
-            self.assertEqual(bool(check(full, settings, traded(last)).intents), breach)
+            self.assertEqual(bool(check(full, settings, traded(last)).commands), breach)
 
     def test_a_minute_that_is_full_does_not_hide_an_hour_that_is(self) -> None:
         limits = {"per_minute": 1, "per_hour": 2}
@@ -193,15 +191,15 @@ class OccasionTests(SynchronousTestCase):
 
     def test_a_review_fires_nothing(self) -> None:
         state, settings = state_of([0, 1, 2, 3]), settings_of(Settings, **THREE_A_MINUTE)
-        for asked in (review(), occasion(Kind.TIMER), occasion(Kind.TRADE)):
+        for asked in (review(), trigger(Kind.TIMER), trigger(Kind.TRADE)):
             self.assertEqual(check(state, settings, asked), NOTHING)
 
     def test_what_is_long_past_fires_nothing(self) -> None:
         state, last = state_of([0, 1, 2, 3]), trade(3, "1", 3)
         settings = settings_of(Settings, **THREE_A_MINUTE, cooldown_seconds=60)
         for seconds, breach in ((62.999, True), (63, False)):
-            verdict = check(state, settings, traded(last, seconds))
-            self.assertEqual(bool(verdict.intents), breach, seconds)
+            result = check(state, settings, traded(last, seconds))
+            self.assertEqual(bool(result.commands), breach, seconds)
 
     def test_what_is_past_for_one_limit_may_matter_to_another(self) -> None:
         state, last = state_of([0, 1, 2, 3]), trade(3, "1", 3)
@@ -217,8 +215,8 @@ class OccasionTests(SynchronousTestCase):
                 [0, 1, 2, 3],
                 msgspec.structs.replace(AccountState(account_id=123), day_began=at(began)),
             )
-            verdict = check(state, settings, traded(trade(3, "1", 3)))
-            self.assertEqual(bool(verdict.intents), breach)
+            result = check(state, settings, traded(trade(3, "1", 3)))
+            self.assertEqual(bool(result.commands), breach)
 
 
 class GaugeTests(SynchronousTestCase):

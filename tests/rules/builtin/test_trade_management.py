@@ -15,11 +15,11 @@ from riskd.rules.builtin.trade_management import Settings, check, gauges
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
+    Command,
     Flatten,
-    Intent,
-    Occasion,
     PlaceStop,
-    Verdict,
+    RuleResult,
+    Trigger,
     WithdrawStop,
 )
 from tests.support.rules import (
@@ -60,19 +60,19 @@ class Account:
     def __init__(self, settings: Settings = STOPS) -> None:
         self.settings = settings
         self.state: AccountState = state_after()
-        self.last = Verdict()
+        self.last = RuleResult()
 
-    def tell(self, event: Event, seconds: float = 0) -> tuple[Intent, ...]:
+    def tell(self, event: Event, seconds: float = 0) -> tuple[Command, ...]:
         self.state = state_after(event, state=self.state)
         return self._ask(told(event, seconds))
 
-    def wake(self, seconds: float) -> tuple[Intent, ...]:
+    def wake(self, seconds: float) -> tuple[Command, ...]:
         return self._ask(timer(seconds))
 
-    def review(self, seconds: float) -> tuple[Intent, ...]:
+    def review(self, seconds: float) -> tuple[Command, ...]:
         return self._ask(review(seconds))
 
-    def price(self, last: str, seconds: float, contract_id: str = ES) -> tuple[Intent, ...]:
+    def price(self, last: str, seconds: float, contract_id: str = ES) -> tuple[Command, ...]:
         return self.tell(quote(contract_id, last, seconds), seconds)
 
     def tell_own(  # an order has that many sides
@@ -86,7 +86,7 @@ class Account:
         contract_id: str = ES,
         filled: int = 0,
         is_open: bool = True,
-    ) -> tuple[Intent, ...]:
+    ) -> tuple[Command, ...]:
         """Tell how a stop that the rule has asked for stands."""
         self.state = with_detail(
             self.state,
@@ -100,16 +100,16 @@ class Account:
 
     def end_own(
         self, seconds: float, end: OrderState = OrderState.CANCELED, number: int = 7
-    ) -> tuple[Intent, ...]:
+    ) -> tuple[Command, ...]:
         data = msgspec.structs.replace(
             self.state.orders[number], state=end, updated_at=at(seconds)
         )
         return self.tell(Event(123, data), seconds)
 
-    def _ask(self, asked_on: Occasion) -> tuple[Intent, ...]:
+    def _ask(self, asked_on: Trigger) -> tuple[Command, ...]:
         self.last = check(self.state, self.settings, asked_on)
         self.state = with_memory(self.state, RULE, self.last)
-        return self.last.intents
+        return self.last.commands
 
 
 def holding(
@@ -123,10 +123,10 @@ def holding(
     return account
 
 
-def moved(intents: tuple[Intent, ...]) -> list[tuple[int, str]]:
+def moved(commands: tuple[Command, ...]) -> list[tuple[int, str]]:
     """Return size and price that stops are changed to; there is nothing else to be done."""
-    changes = [each for each in intents if isinstance(each, ChangeStop)]
-    assert len(changes) == len(intents)
+    changes = [each for each in commands if isinstance(each, ChangeStop)]
+    assert len(changes) == len(commands)
     return [(change.size, str(change.stop_price)) for change in changes]
 
 
@@ -164,10 +164,10 @@ class PlacingTests(SynchronousTestCase):
             (RTY, LONG, "2000.05", 1, "1999.90"),
         ):
             account = Account(settings_of(Settings, stop_loss_ticks=ticks))
-            (intent,) = account.tell(position(contract_id, 1, side, average))
-            assert isinstance(intent, PlaceStop)
-            self.assertEqual(str(intent.stop_price), price, (side, average))
-            self.assertEqual(intent.side, SELL if side is LONG else BUY)
+            (command,) = account.tell(position(contract_id, 1, side, average))
+            assert isinstance(command, PlaceStop)
+            self.assertEqual(str(command.stop_price), price, (side, average))
+            self.assertEqual(command.side, SELL if side is LONG else BUY)
 
     def test_one_is_placed_while_the_first_is_on_its_way(self) -> None:
         account = Account()
@@ -201,9 +201,9 @@ class PlacingTests(SynchronousTestCase):
     def test_what_the_traders_stops_leave_open_is_covered(self) -> None:
         account = Account()
         account.tell(order(9, ES, SELL, 1, price="5790"))
-        (intent,) = account.tell(position(ES, 3, LONG, "5800"))
-        assert isinstance(intent, PlaceStop)
-        self.assertEqual(intent.size, 2)
+        (command,) = account.tell(position(ES, 3, LONG, "5800"))
+        assert isinstance(command, PlaceStop)
+        self.assertEqual(command.size, 2)
 
     def test_what_does_not_work_does_not_cover(self) -> None:
         for detail in ({"is_open": False}, {"filled": 2}):
@@ -223,19 +223,19 @@ class PlacingTests(SynchronousTestCase):
         ):
             account = Account()
             account.state = state_after(quote(ES, last, 1))
-            (intent,) = account.tell(position(ES, 2, side, "5800"), 1)
-            self.assertEqual(isinstance(intent, Flatten), closes, (side, last))
-            if isinstance(intent, Flatten):
-                self.assertEqual((intent.keep, intent.lock), ({ES: 0}, None))
-                self.assertIn("the market is there already", intent.reason)
+            (command,) = account.tell(position(ES, 2, side, "5800"), 1)
+            self.assertEqual(isinstance(command, Flatten), closes, (side, last))
+            if isinstance(command, Flatten):
+                self.assertEqual((command.keep, command.lock), ({ES: 0}, None))
+                self.assertIn("the market is there already", command.reason)
 
     def test_an_old_price_closes_nothing(self) -> None:
         held = position(ES, 2, LONG, "5800", opened=0)
         for quoted_at, seconds, closes in ((-1, 0, False), (0, 10, True), (0, 10.001, False)):
             account = Account()
             account.state = state_after(quote(ES, "5700", quoted_at))
-            (intent,) = account.tell(held, seconds)
-            self.assertEqual(isinstance(intent, Flatten), closes, (quoted_at, seconds))
+            (command,) = account.tell(held, seconds)
+            self.assertEqual(isinstance(command, Flatten), closes, (quoted_at, seconds))
 
     def test_it_may_be_switched_off(self) -> None:
         account = Account(settings_of(Settings, auto_stop_loss=False))
@@ -252,9 +252,9 @@ class PlacingTests(SynchronousTestCase):
     def test_contracts_are_apart(self) -> None:
         account = Account()
         account.tell(position(ES, 2, LONG, "5800"))
-        (intent,) = account.tell(position(MNQ, 1))
-        assert isinstance(intent, PlaceStop)
-        self.assertEqual(intent.contract_id, MNQ)
+        (command,) = account.tell(position(MNQ, 1))
+        assert isinstance(command, PlaceStop)
+        self.assertEqual(command.contract_id, MNQ)
 
 
 class SizeTests(SynchronousTestCase):
@@ -262,8 +262,8 @@ class SizeTests(SynchronousTestCase):
 
     def test_it_grows_with_the_position(self) -> None:
         account = holding()
-        intents = account.tell(position(ES, 3, LONG, "5800", seconds=10), 10)
-        self.assertEqual(moved(intents), [(3, "5797.50")])
+        commands = account.tell(position(ES, 3, LONG, "5800", seconds=10), 10)
+        self.assertEqual(moved(commands), [(3, "5797.50")])
 
     def test_it_grows_as_soon_as_it_has_appeared_and_a_second_is_over(self) -> None:
         account = holding()
@@ -273,8 +273,8 @@ class SizeTests(SynchronousTestCase):
 
     def test_it_shrinks_with_the_position(self) -> None:
         account = holding()
-        intents = account.tell(position(ES, 1, LONG, "5800", seconds=10), 10)
-        self.assertEqual(moved(intents), [(1, "5797.50")])
+        commands = account.tell(position(ES, 1, LONG, "5800", seconds=10), 10)
+        self.assertEqual(moved(commands), [(1, "5797.50")])
 
     def test_what_is_filled_of_it_counts(self) -> None:
         account = holding(size=4)
@@ -338,8 +338,8 @@ class SizeTests(SynchronousTestCase):
         account = holding()
         self.assertEqual(account.end_own(10), ())
         self.assertEqual(account.wake(10.999), ())
-        (intent,) = account.wake(11)
-        self.assertIsInstance(intent, PlaceStop)
+        (command,) = account.wake(11)
+        self.assertIsInstance(command, PlaceStop)
 
     def test_the_traders_stop_goes_and_the_rule_steps_in(self) -> None:
         account = Account()
@@ -347,23 +347,23 @@ class SizeTests(SynchronousTestCase):
         account.tell(own)
         account.tell(position(ES, 2, LONG, "5800"))
         self.assertEqual(account.tell(canceled(own, 10), 10), ())
-        (intent,) = account.wake(11)
-        self.assertIsInstance(intent, PlaceStop)
+        (command,) = account.wake(11)
+        self.assertIsInstance(command, PlaceStop)
 
     def test_it_makes_way_for_the_traders_own(self) -> None:
         account = holding()
-        (intent,) = account.tell(order(9, ES, SELL, 1, price="5790", seconds=10), 10)
-        self.assertEqual(moved((intent,)), [(1, "5797.50")])
+        (command,) = account.tell(order(9, ES, SELL, 1, price="5790", seconds=10), 10)
+        self.assertEqual(moved((command,)), [(1, "5797.50")])
         account.tell_own("5797.50", 10.1, 1)
-        (intent,) = account.tell(order(10, ES, SELL, 1, price="5790", seconds=20), 20)
-        assert isinstance(intent, WithdrawStop)
-        self.assertEqual(intent.order_id, 7)
+        (command,) = account.tell(order(10, ES, SELL, 1, price="5790", seconds=20), 20)
+        assert isinstance(command, WithdrawStop)
+        self.assertEqual(command.order_id, 7)
 
     def test_of_two_the_nearer_one_stays(self) -> None:
         account = holding()
-        (intent,) = account.tell_own("5798", 20, number=8)
-        assert isinstance(intent, WithdrawStop)
-        self.assertEqual(intent.order_id, 7)
+        (command,) = account.tell_own("5798", 20, number=8)
+        assert isinstance(command, WithdrawStop)
+        self.assertEqual(command.order_id, 7)
 
 
 class TrailingTests(SynchronousTestCase):
@@ -372,9 +372,9 @@ class TrailingTests(SynchronousTestCase):
     def test_the_worked_example(self) -> None:
         account = holding(TRAILING)
         self.assertEqual(account.price("5804.75", 10), ())
-        (intent,) = account.price("5805", 20)
+        (command,) = account.price("5805", 20)
         self.assertEqual(
-            intent,
+            command,
             ChangeStop(
                 reason="Stop for 2 contracts of ESU5 at 5802.50, 10 ticks behind 5805",
                 order_id=7,
@@ -443,9 +443,9 @@ class TrailingTests(SynchronousTestCase):
             account.tell_own("5827.50", 10.1)
             account.end_own(15)
             account.tell(position(ES, 0, seconds=15), 15)
-            (intent,) = account.tell(again, 20)
-            assert isinstance(intent, PlaceStop)
-            self.assertIn("10 ticks from the entry", intent.reason)
+            (command,) = account.tell(again, 20)
+            assert isinstance(command, PlaceStop)
+            self.assertIn("10 ticks from the entry", command.reason)
 
     def test_a_position_that_was_opened_anew_unseen_is_another_one(self) -> None:
         account = holding(TRAILING)
@@ -472,9 +472,9 @@ class TrailingTests(SynchronousTestCase):
         account.price("5805", 10)
         account.tell_own("5802.50", 10.1)
         account.price("5810", 10.5)
-        (intent,) = account.price("5807.50", 11)
-        assert isinstance(intent, Flatten)
-        self.assertEqual(intent.keep, {ES: 0})
+        (command,) = account.price("5807.50", 11)
+        assert isinstance(command, Flatten)
+        self.assertEqual(command.keep, {ES: 0})
 
     def test_the_best_price_outlives_a_restart(self) -> None:
         account = holding(TRAILING)
@@ -490,11 +490,11 @@ class TrailingTests(SynchronousTestCase):
         settings = settings_of(Settings, auto_stop_loss=False, trailing_stop={"enabled": True})
         account = Account(settings)
         self.assertEqual(account.tell(position(ES, 2, LONG, "5800")), ())
-        (intent,) = account.price("5805", 10)
-        assert isinstance(intent, PlaceStop)
-        self.assertEqual(intent.stop_price, Decimal("5802.50"))
+        (command,) = account.price("5805", 10)
+        assert isinstance(command, PlaceStop)
+        self.assertEqual(command.stop_price, Decimal("5802.50"))
         self.assertEqual(
-            intent.reason, "Stop for 2 contracts of ESU5 at 5802.50, 10 ticks behind 5805"
+            command.reason, "Stop for 2 contracts of ESU5 at 5802.50, 10 ticks behind 5805"
         )
 
     @given(st.sampled_from([SELL, BUY]), st.lists(st.integers(-60, 60), max_size=20))
@@ -504,13 +504,13 @@ class TrailingTests(SynchronousTestCase):
         account = holding(TRAILING, side, stop=str(stop))
         for number, ticks in enumerate(moves, start=1):
             last = Decimal(5800) + ticks * Decimal("0.25")
-            for intent in account.price(str(last), number * 5):
-                if isinstance(intent, Flatten):
+            for command in account.price(str(last), number * 5):
+                if isinstance(command, Flatten):
                     return
-                assert isinstance(intent, ChangeStop)
-                self.assertGreater((intent.stop_price - stop) * direction, 0)
-                self.assertGreater((last - intent.stop_price) * direction, 0)
-                stop = intent.stop_price
+                assert isinstance(command, ChangeStop)
+                self.assertGreater((command.stop_price - stop) * direction, 0)
+                self.assertGreater((last - command.stop_price) * direction, 0)
+                stop = command.stop_price
                 account.tell_own(str(stop), number * 5 + 1, side=side)
 
 
@@ -520,10 +520,10 @@ class BreakevenTests(SynchronousTestCase):
     def test_at_the_trigger_and_not_before(self) -> None:
         account = holding(BREAKEVEN)
         self.assertEqual(account.price("5802.25", 10), ())
-        (intent,) = account.price("5802.50", 20)
-        assert isinstance(intent, ChangeStop)
-        self.assertEqual(intent.stop_price, Decimal("5800.50"))
-        self.assertIn("2 ticks beyond the entry", intent.reason)
+        (command,) = account.price("5802.50", 20)
+        assert isinstance(command, ChangeStop)
+        self.assertEqual(command.stop_price, Decimal("5800.50"))
+        self.assertIn("2 ticks beyond the entry", command.reason)
         account.tell_own("5800.50", 20.1)
         self.assertEqual(account.price("5803", 30), ())
 
@@ -534,10 +534,10 @@ class BreakevenTests(SynchronousTestCase):
 
     def test_at_the_entry(self) -> None:
         account = holding(settings_of(Settings, auto_breakeven={"enabled": True}))
-        (intent,) = account.price("5802.50", 20)
-        assert isinstance(intent, ChangeStop)
-        self.assertEqual(intent.stop_price, Decimal(5800))
-        self.assertIn("at the entry", intent.reason)
+        (command,) = account.price("5802.50", 20)
+        assert isinstance(command, ChangeStop)
+        self.assertEqual(command.stop_price, Decimal(5800))
+        self.assertIn("at the entry", command.reason)
 
     def test_whichever_is_nearer_to_the_market_counts(self) -> None:
         both = settings_of(

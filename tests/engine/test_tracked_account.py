@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.engine import account as keeper
-from riskd.engine.account import AccountKeeper
+from riskd.engine import tracked_account as keeper
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import AccountState, OrderDetail
 from riskd.model.events import (
     DailyReset,
@@ -52,7 +52,7 @@ class KeeperTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.journal: Any = FakeJournal()
         self.told: list[EventData] = []
-        self.keeper = AccountKeeper(ACCOUNT, ["MNQ"], self.journal, self.hear, self.clock.seconds)
+        self.keeper = TrackedAccount(ACCOUNT, ["MNQ"], self.journal, self.hear, self.clock.seconds)
 
     def hear(self, event: Event) -> None:
         self.assertEqual(event.account_id, ACCOUNT)

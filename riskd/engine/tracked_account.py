@@ -14,10 +14,10 @@ from riskd.gateway.interface import Payload
 from riskd.journal.interface import IJournal
 from riskd.model.account import (
     AccountState,
+    BestBidAsk,
     Limit,
     LogEntry,
     OrderDetail,
-    Touch,
     apply,
     apply_quote,
     begin_day,
@@ -70,7 +70,7 @@ _MAX_LOG: Final = 256
 """Log entries that are held in memory, long after they were written."""
 
 
-class AccountKeeper:
+class TrackedAccount:
     """Keeps the state of one account.
 
     :param account_id: the account.
@@ -148,10 +148,12 @@ class AccountKeeper:
         self.change_risk(order_details=details)
         return known.get(order.id) != details.get(order.id)
 
-    def take_touch(self, contract_id: str, touch: Touch) -> None:
+    def take_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
         """Keep bid and ask of a contract whose last trade is not known yet."""
-        if self.state.risk.touches.get(contract_id) != touch:
-            self.change_risk(touches={**self.state.risk.touches, contract_id: touch})
+        if self.state.risk.best_bid_asks.get(contract_id) != best_bid_ask:
+            self.change_risk(
+                best_bid_asks={**self.state.risk.best_bid_asks, contract_id: best_bid_ask}
+            )
 
     def missing_positions(self, held: Iterable[Payload]) -> list[str]:
         """Return the contracts that are held as far as is known, but are not in the broker's answer."""
