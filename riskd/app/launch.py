@@ -17,12 +17,13 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from riskd.config.faults import Faults
-from riskd.config.settings import ConfigError, Settings, load, practice_settings
+from riskd.config.settings import Settings, load, practice_settings
+from riskd.host.errors import UserError
 from riskd.host.loopback import ListenError, check_interface
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
 from riskd.rules.interface import IRule
-from riskd.rules.plugins import RuleDiscoveryError, find_rules
+from riskd.rules.plugins import find_rules
 
 _MAX_PORT: Final = 65535
 _LOG_FORMATS: Final = ("text", "json")
@@ -134,7 +135,7 @@ def read_settings(program: str, path: Path | None) -> tuple[Mapping[str, IRule],
     try:
         catalogue = find_rules()
         return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
-    except (RuleDiscoveryError, ConfigError) as error:
+    except UserError as error:
         refuse(program, f"\n{program}: ".join(error.problems))
 
 

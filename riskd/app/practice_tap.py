@@ -23,11 +23,12 @@ from riskd.app.launch import (
 )
 from riskd.app.launch import Options as BaseOptions
 from riskd.config.faults import Faults
-from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
-from riskd.host.loopback import ListenError, listen
+from riskd.gateway.projectx.credentials import read_key_file
+from riskd.host.errors import UserError
+from riskd.host.loopback import listen
 from riskd.host.steady_clock import use_steady_clock
 from riskd.journal.paths import default_directory
-from riskd.journal.state_directory import StateDirectory, StateDirectoryError
+from riskd.journal.state_directory import StateDirectory
 from riskd.practice.server.service import FaceService, GatewayService
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
 
@@ -96,7 +97,7 @@ def makeService(options: Options) -> Daemon:
             state = StateDirectory(options["state"] or default_directory(_PROGRAM))
             # Nothing is refused any more.
             taken.pop_all()
-    except (CredentialsError, ListenError, StateDirectoryError) as error:
+    except UserError as error:
         refuse(_PROGRAM, str(error))
     gateway = practice_gateway(
         reactor,

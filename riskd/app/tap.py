@@ -43,16 +43,16 @@ from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
+from riskd.host.errors import UserError
 from riskd.host.loopback import ListenError, listen
 from riskd.host.steady_clock import use_steady_clock
 from riskd.journal.paths import default_directory
 from riskd.journal.service import DiskThread, JournalService
-from riskd.journal.state_directory import StateDirectory, StateDirectoryError
+from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.service import FaceService
 from riskd.practice.server.site import practice_face
-from riskd.recording.format import RecordingError
 from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.writer import Recorder
 from riskd.rules.interface import IRule
@@ -138,7 +138,7 @@ def makeService(options: Options) -> Daemon:
     catalogue, settings = read_settings(_PROGRAM, options["config"])
     try:
         taken = _take(reactor, options, settings.gateway.kind)
-    except (ListenError, StateDirectoryError, RecordingError) as error:
+    except UserError as error:
         refuse(_PROGRAM, str(error))
     practice = None
     gateway: IGateway

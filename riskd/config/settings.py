@@ -18,6 +18,7 @@ import msgspec
 from riskd.config.faults import NO_FAULTS, Faults
 from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, parse, shown
 from riskd.config.urls import checked_url
+from riskd.host.errors import UserError
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
@@ -60,15 +61,8 @@ PathText = Annotated[
 ]
 
 
-class ConfigError(Exception):
-    """A configuration that cannot be used.
-
-    :ivar problems: all that is wrong with it, a line each.
-    """
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
+class ConfigError(UserError):
+    """A configuration that cannot be used; ``problems`` has a line for each mistake."""
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,7 @@ from riskd.control.reports import (
     report_rule,
 )
 from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.host.errors import UserError
 from riskd.model.lockouts import locks_in_force
 
 _log = Logger()
@@ -87,7 +88,7 @@ class RefusedError(Exception):
     """A request that cannot be granted; the text says why, in a sentence for the operator."""
 
 
-class ControlError(Exception):
+class ControlError(UserError):
     """The socket cannot be had; the text says why, in a sentence."""
 
 

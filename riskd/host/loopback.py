@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any, Final
 
+from riskd.host.errors import UserError
+
 BOTH: Final = ("127.0.0.1", "::1")
 """The addresses of ``localhost``; holding both keeps anybody else from answering in riskd's name."""
 
@@ -16,7 +18,7 @@ _NO_SUCH_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES_FOR_A_SHARED_PORT: Final = 20
 
 
-class ListenError(Exception):
+class ListenError(UserError):
     """riskd cannot listen as it was told; the text says why in a sentence."""
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from riskd.host.errors import UserError
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.schema import (
     MIGRATIONS,
@@ -53,7 +54,7 @@ _PASSING: Final = frozenset(
 _NOT_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
 
 
-class StateFileError(Exception):
+class StateFileError(UserError):
     """The journal or its published copy cannot be read; the text says why, for a person."""
 
 

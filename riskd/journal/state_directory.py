@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from riskd.host.errors import UserError
 from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.schema import DamagedError, NewerSchemaError, check_version
 
 _LOCK_NAME: Final = "riskd.lock"
 
 
-class StateDirectoryError(Exception):
+class StateDirectoryError(UserError):
     """The state directory cannot be used; the text says why in a sentence."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 import msgspec
 
 from riskd.gateway.interface import Payload
+from riskd.host.errors import UserError
 from riskd.model.account import AccountState
 from riskd.model.events import Event, encode
 
@@ -27,7 +28,7 @@ END: Final = b'{"end":true}'
 """The last line of a recording that ended in order."""
 
 
-class RecordingError(Exception):
+class RecordingError(UserError):
     """A recording that cannot be made, read or played; the text says why, in a sentence."""
 
 

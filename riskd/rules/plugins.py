@@ -19,6 +19,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
+from riskd.host.errors import UserError
 from riskd.rules.interface import IRule, Kind
 from riskd.rules.registry import RULES
 from riskd.rules.settings import RuleSettings
@@ -29,15 +30,8 @@ _ID: Final = re.compile(r"[A-Z]{1,20}-[0-9]{1,6}")
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
-class RuleDiscoveryError(Exception):
-    """Rules that cannot be used.
-
-    :ivar problems: what is wrong with them, a line each.
-    """
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
+class RuleDiscoveryError(UserError):
+    """Rules that cannot be used; ``problems`` has a line for each mistake."""
 
 
 def find_rules() -> dict[str, IRule]:

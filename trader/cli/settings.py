@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from riskd.config.toml import TableReader, parse
+from riskd.host.errors import UserError
 from trader.client import DaemonClient
 
 _MAX_FILE_BYTES: Final = 64 * 1024
@@ -51,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hook: tuple[str, ...] = ()
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """``console.toml`` cannot be used; the text has a line for everything that is wrong."""
 
 

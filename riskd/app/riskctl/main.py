@@ -34,7 +34,7 @@ from riskd.app.riskctl.tables import (
     status_table,
     when,
 )
-from riskd.config.settings import ConfigError, Settings, load
+from riskd.config.settings import Settings, load
 from riskd.control.reports import encode_report
 from riskd.control.server import (
     SOCKET_NAME,
@@ -51,15 +51,15 @@ from riskd.control.server import (
     user_name,
 )
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
+from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
 from riskd.journal.paths import default_directory
-from riskd.journal.reader import StateFileError
 from riskd.model.formatting import counted
 from riskd.model.lockouts import OPERATOR
-from riskd.recording.format import Recording, RecordingError
+from riskd.recording.format import Recording
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
-from riskd.rules.plugins import RuleDiscoveryError, find_rules
+from riskd.rules.plugins import find_rules
 
 ANSWER_SECONDS: Final = 5
 """How long riskd may take to answer."""
@@ -74,7 +74,7 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 _EPILOG: Final = "Exit status: 0 it is done; 1 it is not, and standard error says why; 2 the command line is wrong."
 
 
-class RiskctlError(Exception):
+class RiskctlError(UserError):
     """What was asked cannot be done; the text says why, in a sentence."""
 
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         return _run(options)
-    except RiskctlError as error:
+    except UserError as error:
         return _complain(str(error))
     except BrokenPipeError:
         # Whoever read this has seen enough.  Python must not try to write the rest at its end.
@@ -291,7 +291,7 @@ def check_config(options: argparse.Namespace) -> int:
     """Say what is wrong with a configuration, a line each, or how much is in it."""
     try:
         settings = load(options.file, find_rules())
-    except (ConfigError, RuleDiscoveryError) as error:
+    except UserError as error:
         for problem in error.problems:
             _say(printable(problem))
         return _FAILED
@@ -316,11 +316,7 @@ def _content(settings: Settings) -> str:
 
 def show_journal(options: argparse.Namespace) -> int:
     """Show what the journal has logged of an account."""
-    try:
-        lines = read_log(options.state, options.account, options.since)
-    except StateFileError as error:
-        raise RiskctlError(str(error)) from None
-    for text in options.write(lines):
+    for text in options.write(read_log(options.state, options.account, options.since)):
         _say(text)
     return _DONE
 
@@ -339,8 +335,6 @@ def replay_recording(options: argparse.Namespace) -> int:
         raise
     except OSError as error:
         raise RiskctlError(f"{options.file} cannot be read: {error.strerror}") from None
-    except (RecordingError, RuleDiscoveryError, ConfigError) as error:
-        raise RiskctlError(str(error)) from None
     return _DONE
 
 

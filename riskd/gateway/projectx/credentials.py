@@ -18,6 +18,8 @@ from typing import Final, NoReturn, Protocol
 
 import msgspec
 
+from riskd.host.errors import UserError
+
 KEY_VARIABLE: Final = "RISKD_API_KEY"
 """The environment variable that may hold the key."""
 
@@ -44,7 +46,7 @@ class LoginSettings(Protocol):
         """The file of the API key; ``None``: it is elsewhere."""
 
 
-class CredentialsError(Exception):
+class CredentialsError(UserError):
     """There is no key that can be used; the text says why in a sentence, and what mends it."""
 
 
