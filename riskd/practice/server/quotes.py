@@ -37,9 +37,11 @@ class _Day:
         self.high, self.low = max(self.high, last), min(self.low, last)
         self.volume += 1
         change = last - self.open
+        # A day may begin at a price of 0, of which no change is a percentage.
+        percent = change * 100 / self.open if self.open else Decimal(0)
         return {
             "change": change,
-            "changePercent": (change * 100 / self.open).quantize(_PERCENT_PLACES),
+            "changePercent": percent.quantize(_PERCENT_PLACES),
             "open": self.open,
             "high": self.high,
             "low": self.low,

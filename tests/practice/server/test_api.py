@@ -460,6 +460,15 @@ class OrderTests(FaceTestCase):
             (order["status"], order["fillVolume"], order["filledPrice"]), (2, 1, 19989.75)
         )
 
+    def test_the_market_may_be_moved_to_zero(self) -> None:
+        hub = self.hub("market")
+        self.subscribe(hub, "SubscribeContractTrades", MNQ)
+        for price in ("0", "20000"):
+            self.move(price)
+        self.assertEqual(
+            [event["arguments"][1][0]["price"] for event in hub.events()], [0.0, 20000.0]
+        )
+
 
 NAMES = (
     *("accountId", "contractId", "orderId", "tradeId", "searchText", "userName", "apiKey"),

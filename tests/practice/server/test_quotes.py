@@ -51,6 +51,15 @@ class QuoteBookTests(SynchronousTestCase):
             },
         )
 
+    def test_a_day_that_begins_at_zero_has_no_change_in_percent(self) -> None:
+        book = QuoteBook()
+        book.update(MNQ, quote("-1", "1", "0"))
+        told = book.update(MNQ, quote("4", "6", "5"))
+        self.assertEqual((told["change"], told["high"]), (5, 5))
+        whole = book.quote(MNQ)
+        assert whole is not None
+        self.assertEqual((whole["open"], whole["changePercent"]), (0, 0))
+
     def test_the_day_s_figures(self) -> None:
         book = QuoteBook()
         for last in ("10", "12", "9", "11"):
