@@ -7,12 +7,12 @@ from typing import Any
 
 from riskd.model.events import EVENT_TYPES, encode, open_envelope
 from riskd.testing import make_event
-from tests.trader.model.test_session import BEGIN, DAY, SessionCase
+from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli.plain import JsonLines, PlainLines
 from trader.model.text import clock
 
 
-class PlainTests(SessionCase):
+class PlainTests(SessionTestCase):
     """A line for each event, in words."""
 
     def setUp(self) -> None:
@@ -97,7 +97,7 @@ class PlainTests(SessionCase):
         self.assertTrue(all(line.isprintable() for line in self.lines))
 
 
-class JsonTests(SessionCase):
+class JsonTests(SessionTestCase):
     """An object for each event."""
 
     def setUp(self) -> None:

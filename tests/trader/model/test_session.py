@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,130 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.reader import Snapshot, StateFileError
+from riskd.journal.reader import Snapshot
 from riskd.model.account import AccountState, Limit, RiskState, apply
 from riskd.model.contracts import Contract
 from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event, encode, open_envelope
 from riskd.testing import make_event
 from tests.model.test_account import histories, state_after
-from trader.model.session import FLASH_SECONDS, LIMITS_SECONDS, Session
-from trader.model.view import Source, View, is_stopping
-
-BEGIN = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
-MNQ = "CON.F.US.MNQ.U25"
-NOT_THERE = "no last known state: /state/last-known.db is not there"
-TROUBLES = (
+from tests.support.console import (
+    BEGIN,
+    DAY,
+    FILE_PROBLEMS,
+    MNQ,
     NOT_THERE,
-    "no last known state: /state/last-known.db: Permission denied",
-    "no last known state: /state/last-known.db is damaged (file is not a database)",
-    (
-        "no last known state: /state/last-known.db was written by a newer riskd "
-        "(schema 9, this one knows 1); upgrade riskd, or start with another --state directory"
-    ),
+    SessionTestCase,
+    StateFile,
+    at,
 )
+from trader.model.session import FLASH_SECONDS, LIMITS_SECONDS, Session
+from trader.model.view import Source, is_stopping
+
+ENFORCED = "ENFORCED: close positions (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
-def at(seconds: float) -> str:
-    """Return the wire's timestamp of a moment, in seconds from the beginning."""
-    return (BEGIN + timedelta(seconds=seconds)).isoformat()
-
-
-class StateFile:
-    """A published file in memory, which knows how often it was read."""
-
-    def __init__(self) -> None:
-        self.reads = 0
-        self.version: int | None = None
-        self._content: Snapshot | str = NOT_THERE
-
-    def publish(
-        self,
-        *events: Event,
-        seconds: float | None = 0,
-        gateway_name: str | None = "practice",
-        account_id: int = 123,
-        contracts: dict[str, Contract] | None = None,
-        limits: dict[str, Limit] | None = None,
-    ) -> AccountState:
-        """Say the state after ``events``, written ``seconds`` after the beginning; return it."""
-        state = AccountState(account_id=account_id, contracts=contracts or {}, limits=limits or {})
-        for event in events:
-            state = apply(state, event)
-        # The file does not remember orders that ended.
-        state = msgspec.structs.replace(state, final_orders={})
-        as_of = None if seconds is None else BEGIN + timedelta(seconds=seconds)
-        self._say(Snapshot(accounts={account_id: state}, as_of=as_of, gateway_name=gateway_name))
-        return state
-
-    def publish_accounts(self, *account_ids: int) -> None:
-        """Know nothing but these accounts."""
-        accounts = {number: AccountState(account_id=number) for number in account_ids}
-        self._say(Snapshot(accounts=accounts, as_of=BEGIN))
-
-    def fail(self, trouble: str = NOT_THERE) -> None:
-        """Be unreadable."""
-        self._say(trouble)
-
-    def read(self) -> Snapshot:
-        """Return what it says, as the session asks for it."""
-        self.reads += 1
-        if isinstance(self._content, str):
-            raise StateFileError(self._content)
-        return self._content
-
-    def mark(self) -> int | None:
-        """Return what changes with it; ``None`` while it was never there."""
-        return self.version
-
-    def _say(self, content: Snapshot | str) -> None:
-        self._content = content
-        self.version = (self.version or 0) + 1
-
-
-class SessionCase(SynchronousTestCase):
-    """A session on a clock of its own, fed as a client feeds it."""
-
-    def setUp(self) -> None:
-        self.now = BEGIN
-        self.changes: list[bool] = []
-        self.file = StateFile()
-        self.session = Session(
-            123, lambda: self.now, self.changes.append, self.file.read, self.file.mark
-        )
-
-    @property
-    def view(self) -> View:
-        """The view of this moment."""
-        return self.session.view()
-
-    @property
-    def feed(self) -> list[str]:
-        """The texts of the feed, oldest first."""
-        return [line.text for line in self.view.lines]
-
-    def connect(self) -> None:
-        """Report a completed handshake."""
-        self.session.take("connection_status", {"connected": True, "reason": "connected"})
-
-    def lose(self, reason: str = "lost connection to daemon") -> None:
-        """Report that there is no connection."""
-        self.session.take("connection_status", {"connected": False, "reason": reason})
-
-    def receive(self, event_type: str, **data: Any) -> None:
-        """Report an event, as it comes off the wire."""
-        self.receive_event(make_event(event_type, data))
-
-    def receive_event(self, event: Event) -> None:
-        """Report ``event``, as it comes off the wire."""
-        envelope = open_envelope(encode(event))
-        self.session.take(envelope.type, envelope.read_data())
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(seconds=seconds)
-
-
-class ConnectionTests(SessionCase):
+class ConnectionTests(SessionTestCase):
     """Where the numbers come from, as long as there is no file."""
 
     def test_before_the_first_connection_nothing_is_known(self) -> None:
@@ -234,7 +133,7 @@ class ConnectionTests(SessionCase):
         self.assertEqual((view.retry_in, view.gateway_name), (3.5, "practice"))
 
 
-class EventTests(SessionCase):
+class EventTests(SessionTestCase):
     """What events make of the view."""
 
     def setUp(self) -> None:
@@ -314,7 +213,7 @@ class EventTests(SessionCase):
         self.assertIsNone(account.lockout)
 
 
-class UnreadTests(SessionCase):
+class UnreadTests(SessionTestCase):
     """Quotes are read when they are needed, and make the view that they would have made at once."""
 
     def setUp(self) -> None:
@@ -384,7 +283,7 @@ class UnreadTests(SessionCase):
         self.assertEqual(*views)
 
 
-class FeedTests(SessionCase):
+class FeedTests(SessionTestCase):
     """The activity feed and what flashes."""
 
     def setUp(self) -> None:
@@ -440,21 +339,7 @@ class FeedTests(SessionCase):
         self.assertEqual(self.feed, [f"Line {number}" for number in range(100, 600)])
 
 
-DAY = (
-    make_event("MarketQuote", {"last": 21001, "timestamp": at(-9)}),
-    make_event("GatewayUserPosition", {"id": 1, "size": 3, "updatedAt": at(-8)}),
-    make_event("GatewayUserOrder", {"id": 2, "state": 1, "updatedAt": at(-7)}),
-    make_event("GatewayUserTrade", {"id": 3, "profitAndLoss": -45.50, "executionTime": at(-6)}),
-    make_event("enforcement_action", {"reason": "6 > 5", "timestamp": at(-5)}),
-    make_event("lockout_set", {"reason": "Daily loss", "locked_until": at(600)}),
-    make_event("daemon_status", {"status": "RUNNING", "message": "In step", "timestamp": at(-4)}),
-)
-"""What happened before the connection, and is in the file."""
-
-ENFORCED = "ENFORCED: close positions (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
-
-
-class CountTests(SessionCase):
+class CountTests(SessionTestCase):
     """What the connection page says of the stream."""
 
     def test_events_are_counted_and_the_last_is_named_with_its_time(self) -> None:
@@ -479,7 +364,7 @@ class CountTests(SessionCase):
         self.assertEqual((view.url, view.dropped), ("ws://localhost:1", 2))
 
 
-class DryRunTests(SessionCase):
+class DryRunTests(SessionTestCase):
     """Whether anything is enforced, as the daemon says it."""
 
     def status(self, status: str, message: str) -> None:
@@ -510,7 +395,7 @@ class DryRunTests(SessionCase):
         self.assertIs(self.view.is_dry_run, True)
 
 
-class AlarmTests(SessionCase):
+class AlarmTests(SessionTestCase):
     """What is worth an alarm, and that it is given once."""
 
     def setUp(self) -> None:
@@ -556,7 +441,7 @@ class AlarmTests(SessionCase):
         self.assertEqual(self.alarms, [])
 
 
-class FileTests(SessionCase):
+class FileTests(SessionTestCase):
     """A connection that begins with the file."""
 
     def test_the_account_is_the_files(self) -> None:
@@ -682,7 +567,7 @@ class FileTests(SessionCase):
         self.assertEqual(self.view.account, state)
 
     def test_a_file_that_cannot_be_read_leaves_what_is_seen_and_says_why(self) -> None:
-        for trouble in TROUBLES:
+        for trouble in FILE_PROBLEMS:
             self.setUp()
             self.file.fail(trouble)
             self.wait(60)
@@ -780,7 +665,7 @@ class FileTests(SessionCase):
         self.assertEqual(self.session.view(None, "projectx").gateway_name, "projectx")
 
 
-class LastKnownTests(SessionCase):
+class LastKnownTests(SessionTestCase):
     """What the file says while there is no connection."""
 
     def test_before_any_connection_the_file_is_what_is_known(self) -> None:
@@ -794,7 +679,7 @@ class LastKnownTests(SessionCase):
         self.assertEqual(self.changes, [True])
 
     def test_each_trouble_with_the_file_is_said(self) -> None:
-        for trouble in TROUBLES:
+        for trouble in FILE_PROBLEMS:
             self.setUp()
             self.file.fail(trouble)
             self.session.look()
@@ -855,12 +740,12 @@ class LastKnownTests(SessionCase):
     def test_a_file_that_gets_lost_leaves_what_it_said(self) -> None:
         state = self.file.publish(*DAY, seconds=-60)
         self.session.look()
-        self.file.fail(TROUBLES[2])
+        self.file.fail(FILE_PROBLEMS[2])
         self.session.look()
         self.assertIs(self.view.source, Source.LAST_KNOWN)
         self.assertEqual(self.view.account, state)
         self.assertEqual(self.view.known_at, BEGIN - timedelta(seconds=60))
-        self.assertEqual(self.view.file_trouble, "N" + TROUBLES[2][1:])
+        self.assertEqual(self.view.file_trouble, "N" + FILE_PROBLEMS[2][1:])
 
     def test_a_file_without_a_time_is_taken_where_nothing_is_known(self) -> None:
         state = self.file.publish(*DAY, seconds=None)
@@ -886,7 +771,7 @@ class LastKnownTests(SessionCase):
         self.assertEqual(self.feed, [ENFORCED])
 
 
-class LossTests(SessionCase):
+class LossTests(SessionTestCase):
     """A connection that is lost: the later of stream and file is shown."""
 
     def setUp(self) -> None:
@@ -937,10 +822,10 @@ class LossTests(SessionCase):
         self.assertEqual(self.view.trouble, "Lost connection to daemon")
 
     def test_a_file_that_cannot_be_read_leaves_it(self) -> None:
-        self.file.fail(TROUBLES[1])
+        self.file.fail(FILE_PROBLEMS[1])
         self.session.look()
         self.check_that_the_stream_is_shown()
-        self.assertEqual(self.view.file_trouble, "N" + TROUBLES[1][1:])
+        self.assertEqual(self.view.file_trouble, "N" + FILE_PROBLEMS[1][1:])
         self.file.publish(*DAY, seconds=3)
         self.session.look()
         self.check_that_the_stream_is_shown()
@@ -986,7 +871,7 @@ class LossTests(SessionCase):
         self.assertEqual(self.view.account.quotes[MNQ].last, Decimal(21007))
 
 
-class StatusTests(SessionCase):
+class StatusTests(SessionTestCase):
     """The daemon's word on itself, of which the file holds the last."""
 
     stopping = make_event("daemon_status", {"status": "STOPPING", "message": "Bye"})
@@ -1018,7 +903,7 @@ class StatusTests(SessionCase):
         self.assertEqual(self.view.daemon.message, "Gone")
 
 
-class EnforcementTests(SessionCase):
+class EnforcementTests(SessionTestCase):
     """What the file says was enforced is in the feed."""
 
     def action(self, reason: str, seconds: float) -> Event:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import Limit
 from riskd.model.events import DRY_RUN_NOTE
 from riskd.testing import make_event
-from tests.trader.model.test_session import BEGIN, DAY, MNQ, NOT_THERE, at
+from tests.support.console import BEGIN, DAY, MNQ, NOT_THERE, at
 from tests.trader.ui.test_screen import MES, ScreenCase
 from trader.cli.console import KEYS
 from trader.model.look import FILTERS, at_page, moved, next_filter, paused_or_not

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import Limit
 from riskd.model.events import EVENT_TYPES, encode, open_envelope
 from riskd.testing import make_event
-from tests.trader.model.test_session import BEGIN, DAY, MNQ, NOT_THERE, TROUBLES, StateFile, at
+from tests.support.console import BEGIN, DAY, FILE_PROBLEMS, MNQ, NOT_THERE, StateFile, at
 from trader.model.look import Look, at_page
 from trader.model.session import Session
 from trader.model.text import clock
@@ -409,7 +409,7 @@ class FileTroubleTests(ScreenCase):
         return " ".join(" ".join(rows[2:end]).split())
 
     def test_each_trouble_is_said_while_there_is_no_connection(self) -> None:
-        for trouble in TROUBLES:
+        for trouble in FILE_PROBLEMS:
             self.setUp()
             self.file.fail(trouble)
             self.lose("cannot connect to daemon (is it running?)", retry_in=5)
@@ -422,10 +422,10 @@ class FileTroubleTests(ScreenCase):
     def test_it_stands_beside_what_is_known_all_the_same(self) -> None:
         self.file.publish(*DAY, seconds=-60)
         self.tick()
-        self.file.fail(TROUBLES[2])
+        self.file.fail(FILE_PROBLEMS[2])
         self.tick()
         self.assertTrue(self.rows()[2].endswith(", 1 min ago"))
-        self.assertIn("N" + TROUBLES[2][1:], self.shown())
+        self.assertIn("N" + FILE_PROBLEMS[2][1:], self.shown())
         self.assertIn("Realized -45.50", self.shown())
 
     def test_it_stands_as_long_as_the_figures_are_not_the_days(self) -> None:
@@ -458,7 +458,7 @@ class FileTroubleTests(ScreenCase):
         self.assertIn("P&L seen since", self.shown())
 
     def test_its_sentence_is_told_in_three_rows_at_the_most(self) -> None:
-        for trouble in (*TROUBLES, "no last known state: " + "/deep" * 100):
+        for trouble in (*FILE_PROBLEMS, "no last known state: " + "/deep" * 100):
             self.file.fail(trouble)
             self.tick()
             for columns, rows in ((120, 40), (80, 24), (60, 20), (40, 16)):
@@ -957,7 +957,7 @@ class LayoutTests(ScreenCase):
     def test_every_size_is_filled_exactly_with_what_is_last_known(self) -> None:
         for prepare in (
             lambda: self.file.publish(*DAY, seconds=-60),
-            *(partial(self.file.fail, trouble) for trouble in TROUBLES),
+            *(partial(self.file.fail, trouble) for trouble in FILE_PROBLEMS),
             lambda: self.file.publish_accounts(*range(500)),
         ):
             prepare()
@@ -1119,7 +1119,7 @@ class StyleTests(ScreenCase):
         for prepare in (
             lambda: None,
             self.tick,
-            lambda: self.file.fail(TROUBLES[0]),
+            lambda: self.file.fail(FILE_PROBLEMS[0]),
             self.tick,
             self.connect,
             self.fill,

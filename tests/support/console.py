@@ -1,0 +1,147 @@
+"""A trader's session in memory: its clock, the published file and the events of a day."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal.reader import Snapshot, StateFileError
+from riskd.model.account import AccountState, Limit, apply
+from riskd.model.contracts import Contract
+from riskd.model.events import Event, encode, open_envelope
+from riskd.testing import make_event
+from trader.model.session import Session
+from trader.model.view import View
+
+BEGIN = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
+MNQ = "CON.F.US.MNQ.U25"
+NOT_THERE = "no last known state: /state/last-known.db is not there"
+FILE_PROBLEMS = (
+    NOT_THERE,
+    "no last known state: /state/last-known.db: Permission denied",
+    "no last known state: /state/last-known.db is damaged (file is not a database)",
+    (
+        "no last known state: /state/last-known.db was written by a newer riskd "
+        "(schema 9, this one knows 1); upgrade riskd, or start with another --state directory"
+    ),
+)
+
+
+def at(seconds: float) -> str:
+    """Return the wire timestamp of a moment ``seconds`` after :data:`BEGIN`."""
+    return (BEGIN + timedelta(seconds=seconds)).isoformat()
+
+
+DAY = (
+    make_event("MarketQuote", {"last": 21001, "timestamp": at(-9)}),
+    make_event("GatewayUserPosition", {"id": 1, "size": 3, "updatedAt": at(-8)}),
+    make_event("GatewayUserOrder", {"id": 2, "state": 1, "updatedAt": at(-7)}),
+    make_event("GatewayUserTrade", {"id": 3, "profitAndLoss": -45.50, "executionTime": at(-6)}),
+    make_event("enforcement_action", {"reason": "6 > 5", "timestamp": at(-5)}),
+    make_event("lockout_set", {"reason": "Daily loss", "locked_until": at(600)}),
+    make_event("daemon_status", {"status": "RUNNING", "message": "In step", "timestamp": at(-4)}),
+)
+"""The events of a day before the console connects; tests publish them in the state file."""
+
+
+class StateFile:
+    """The published copy, in memory; counts how often it was read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.version: int | None = None
+        self._content: Snapshot | str = NOT_THERE
+
+    def publish(
+        self,
+        *events: Event,
+        seconds: float | None = 0,
+        gateway_name: str | None = "practice",
+        account_id: int = 123,
+        contracts: dict[str, Contract] | None = None,
+        limits: dict[str, Limit] | None = None,
+    ) -> AccountState:
+        """Publish the state after ``events``, dated ``seconds`` after :data:`BEGIN`; return it.
+
+        :param seconds: ``None`` publishes a file without a date.
+        """
+        state = AccountState(account_id=account_id, contracts=contracts or {}, limits=limits or {})
+        for event in events:
+            state = apply(state, event)
+        # The daemon publishes no final orders.
+        state = msgspec.structs.replace(state, final_orders={})
+        as_of = None if seconds is None else BEGIN + timedelta(seconds=seconds)
+        self._replace(
+            Snapshot(accounts={account_id: state}, as_of=as_of, gateway_name=gateway_name)
+        )
+        return state
+
+    def publish_accounts(self, *account_ids: int) -> None:
+        """Publish these accounts, each of them empty."""
+        accounts = {number: AccountState(account_id=number) for number in account_ids}
+        self._replace(Snapshot(accounts=accounts, as_of=BEGIN))
+
+    def fail(self, problem: str = NOT_THERE) -> None:
+        """Make each later read raise :exc:`StateFileError` with ``problem``."""
+        self._replace(problem)
+
+    def read(self) -> Snapshot:
+        """Return the snapshot, or raise; the session calls this."""
+        self.reads += 1
+        if isinstance(self._content, str):
+            raise StateFileError(self._content)
+        return self._content
+
+    def mark(self) -> int | None:
+        """Return a value that differs after each change; ``None`` until the first one."""
+        return self.version
+
+    def _replace(self, content: Snapshot | str) -> None:
+        self._content = content
+        self.version = (self.version or 0) + 1
+
+
+class SessionTestCase(SynchronousTestCase):
+    """A session of account 123 with a clock and a file in memory, fed as a client feeds it."""
+
+    def setUp(self) -> None:
+        self.now = BEGIN
+        self.changes: list[bool] = []
+        self.file = StateFile()
+        self.session = Session(
+            123, lambda: self.now, self.changes.append, self.file.read, self.file.mark
+        )
+
+    @property
+    def view(self) -> View:
+        """The view now."""
+        return self.session.view()
+
+    @property
+    def feed(self) -> list[str]:
+        """The texts of the activity feed, oldest first."""
+        return [line.text for line in self.view.lines]
+
+    def connect(self) -> None:
+        """Report a completed handshake."""
+        self.session.take("connection_status", {"connected": True, "reason": "connected"})
+
+    def lose(self, reason: str = "lost connection to daemon") -> None:
+        """Report a lost connection or a failed attempt."""
+        self.session.take("connection_status", {"connected": False, "reason": reason})
+
+    def receive(self, event_type: str, **data: Any) -> None:
+        """Report an event, decoded from its wire form."""
+        self.receive_event(make_event(event_type, data))
+
+    def receive_event(self, event: Event) -> None:
+        """Report ``event``, decoded from its wire form."""
+        envelope = open_envelope(encode(event))
+        self.session.take(envelope.type, envelope.read_data())
+
+    def wait(self, seconds: float) -> None:
+        """Advance the clock."""
+        self.now += timedelta(seconds=seconds)
