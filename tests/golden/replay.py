@@ -27,8 +27,8 @@ from riskd.testing import make_event
 from trader.cli.console import KEYS
 from trader.model.look import Look
 from trader.model.session import Session
-from trader.ui.markup import Markup
 from trader.ui.screen import Screen, compose
+from trader.ui.styled_text import Markup
 
 BEGIN: Final = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 STATES: Final = Path(__file__).parent / "states"

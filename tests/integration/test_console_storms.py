@@ -129,7 +129,7 @@ def test_a_closed_terminal_ends_it(terminal: Terminal, dead_url: str) -> None:
 
 
 def test_a_page_that_fails_leaves_the_terminal_in_order(terminal: Terminal, dead_url: str) -> None:
-    broken = f"from trader.ui import connection; connection._facts = None; {MAIN}"
+    broken = f"from trader.ui import connection_page; connection_page._facts = None; {MAIN}"
     before = settings_of(terminal)
     terminal.start("123", "--url", dead_url, script=broken)
     terminal.wait_for("RECONNECTING in")

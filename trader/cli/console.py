@@ -31,9 +31,9 @@ from trader.model.look import Look, at_page, moved, next_filter, paused_or_not
 from trader.model.session import Session
 from trader.model.text import printable
 from trader.model.view import View
-from trader.ui.draw_budget import DrawBudget
 from trader.ui.pages import PAGES, chosen_text, row_count
 from trader.ui.palette import MONO, THEMES
+from trader.ui.redraw_throttle import RedrawThrottle
 from trader.ui.screen import Screen, page_at
 from trader.ui.terminal import Terminal
 
@@ -95,7 +95,7 @@ class Console:
             handle_mouse=False,
         )
         self._paint()
-        self._budget = DrawBudget(reactor.seconds)
+        self._budget = RedrawThrottle(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
         # Whatever goes wrong in these ends the program, with the terminal as it was: a screen that looks
         # alive and is not would be worse.

@@ -7,12 +7,12 @@ from datetime import datetime
 from trader.model.look import FILTERS, Look, shown_lines
 from trader.model.text import UNKNOWN
 from trader.model.view import Source, View
-from trader.ui.markup import Markup, title
+from trader.ui.disconnected import freshness
 from trader.ui.panels import feed_line
-from trader.ui.shades import freshness
+from trader.ui.styled_text import Markup, title
 
 
-def head(view: View, look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
+def heading(view: View, look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
     """Return which part of the feed this is."""
     shown = shown_lines(look, view.lines)
     what = f"Activity: {FILTERS[look.filter][0]} ({len(shown)})"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import urwid
 
-from trader.ui.markup import Markup
+from trader.ui.styled_text import Markup
 
 Row = list[tuple[Hashable, None, bytes]]
 """Runs of characters with their styles, as urwid takes them from a canvas."""
@@ -20,7 +20,7 @@ _PAINTED_LINES: Final = 512
 _DRAWN_PARTS: Final = 2048
 
 
-class Picture(urwid.Canvas):
+class StyledCanvas(urwid.Canvas):
     """Rows of styled text that fill a screen.
 
     :ivar lines: the rows; a row that did not change since the last picture is the very same list.
@@ -49,14 +49,16 @@ class Picture(urwid.Canvas):
         return self.lines
 
 
-def paint(lines: list[Markup], columns: int, rows: int, letters: Callable[[str], str]) -> Picture:
+def paint(
+    lines: list[Markup], columns: int, rows: int, letters: Callable[[str], str]
+) -> StyledCanvas:
     """Return a picture of ``lines``, cut and filled to the size.
 
     :param letters: makes text that a terminal may be sent: reasons and messages come from elsewhere, and
         this is the one way to the terminal.
     """
     filled = (lines + [[] for _ in range(rows)])[:rows]
-    return Picture([_row(tuple(line), columns, letters) for line in filled], columns)
+    return StyledCanvas([_row(tuple(line), columns, letters) for line in filled], columns)
 
 
 @lru_cache(maxsize=_PAINTED_LINES)

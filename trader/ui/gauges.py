@@ -9,8 +9,8 @@ from riskd.model.formatting import dollars
 from trader.model.limits import Level, Measure
 from trader.model.text import UNKNOWN
 from trader.model.view import View
-from trader.ui.markup import Markup, row
-from trader.ui.shades import shade
+from trader.ui.disconnected import shade
+from trader.ui.styled_text import Markup, row
 
 _STYLES: Final = {
     Level.UNKNOWN: "dim",

@@ -8,14 +8,14 @@ from trader.model.limits import is_strict, next_reset, rule_name
 from trader.model.look import Look
 from trader.model.text import UNKNOWN, countdown, until
 from trader.model.view import View
+from trader.ui.disconnected import measured, shade
 from trader.ui.gauges import gauge_line
-from trader.ui.markup import Markup, title, wrapped
-from trader.ui.overview import limits_missing
-from trader.ui.shades import measured, shade
-from trader.ui.top import when
+from trader.ui.header import when
+from trader.ui.overview_page import limits_missing
+from trader.ui.styled_text import Markup, title, wrapped
 
 
-def head(view: View, _look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
+def heading(view: View, _look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
     """Return since when these limits are known, and what holds for all of them."""
     read = f"read {when(view.file_as_of, now)}" if view.account.limits else ""
     lines = [title("Limits in force", columns, read)]

@@ -13,8 +13,15 @@ import msgspec
 
 from trader.model.look import Look
 from trader.model.view import View
-from trader.ui import activity_page, connection, limits_page, lockouts, overview, trades
-from trader.ui.markup import Markup, fitted, plain, title, wrapped, written
+from trader.ui import (
+    activity_page,
+    connection_page,
+    limits_page,
+    lockouts_page,
+    overview_page,
+    trades_page,
+)
+from trader.ui.styled_text import Markup, fitted, plain, title, wrapped, written
 
 Block = Callable[[View, Look, datetime, int, int], list[Markup]]
 """Takes a view, the look, the time, and the columns and rows there are; returns lines."""
@@ -24,23 +31,23 @@ class Page(msgspec.Struct, frozen=True):
     """A page.
 
     :ivar short: its name where there is little room.
-    :ivar head: what stands above the rows; all there is on a page without rows.
+    :ivar heading: what stands above the rows; all there is on a page without rows.
     :ivar rows: the rows, all of them; ``None`` on a page without.
     """
 
     name: str
     short: str
-    head: Block
+    heading: Block
     rows: Callable[[View, Look, datetime, int], list[Markup]] | None = None
 
 
 PAGES: Final = (
-    Page("Overview", "Overview", overview.overview),
-    Page("Trades", "Trades", trades.head, trades.rows),
-    Page("Limits", "Limits", limits_page.head, limits_page.rows),
-    Page("Lockouts", "Locks", lockouts.head, lockouts.rows),
-    Page("Activity", "Activity", activity_page.head, activity_page.rows),
-    Page("Connection", "Link", connection.connection),
+    Page("Overview", "Overview", overview_page.heading),
+    Page("Trades", "Trades", trades_page.heading, trades_page.rows),
+    Page("Limits", "Limits", limits_page.heading, limits_page.rows),
+    Page("Lockouts", "Locks", lockouts_page.heading, lockouts_page.rows),
+    Page("Activity", "Activity", activity_page.heading, activity_page.rows),
+    Page("Connection", "Link", connection_page.heading),
 )
 
 _MARK_WIDTH: Final = 2
@@ -51,7 +58,7 @@ _DETAIL: Final = 4
 def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return the lines of the page that is looked at, ``rows`` of them at the most."""
     page = PAGES[look.page]
-    lines = page.head(view, look, now, columns, rows)[:rows]
+    lines = page.heading(view, look, now, columns, rows)[:rows]
     if page.rows is None:
         return lines
     found = page.rows(view, look, now, columns - _MARK_WIDTH)
@@ -74,7 +81,7 @@ def chosen_text(view: View, look: Look, now: datetime, columns: int) -> str:
     """Return what the chosen row says; where there is none, the first figures of the page."""
     page = PAGES[look.page]
     if page.rows is None:
-        return " ".join(plain(line) for line in page.head(view, look, now, columns, 2)[1:])
+        return " ".join(plain(line) for line in page.heading(view, look, now, columns, 2)[1:])
     rows = page.rows(view, look, now, columns)
     return plain(rows[min(look.row, len(rows) - 1)]) if rows else ""
 

@@ -28,8 +28,8 @@ from trader.model.activity import (
 from trader.model.staleness import STALE_SECONDS, is_fresh, quote_age, silence
 from trader.model.text import UNKNOWN, age, clock, money
 from trader.model.view import Source, View, is_blank, untold
-from trader.ui.markup import Markup, row, signed_style, title
-from trader.ui.shades import count, freshness, shade
+from trader.ui.disconnected import count, freshness, shade
+from trader.ui.styled_text import Markup, row, signed_style, title
 
 Panel = Callable[[View, datetime, int], list[Markup]]
 """Takes a view, the time and a width in columns; returns lines."""

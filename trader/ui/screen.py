@@ -11,10 +11,10 @@ import urwid
 from trader.model.look import Look
 from trader.model.text import ascii_only, printable
 from trader.model.view import View
-from trader.ui import top
+from trader.ui import header
 from trader.ui.canvas import paint
-from trader.ui.markup import Markup, beside, cut, length, title, wrapped
 from trader.ui.pages import PAGES, body
+from trader.ui.styled_text import Markup, beside, cut, length, title, wrapped
 
 MIN_COLUMNS: Final = 60
 MIN_ROWS: Final = 14
@@ -76,7 +76,7 @@ def compose(
 
     On a screen that is too small there are no figures at all: one that is cut is a wrong one.
     """
-    lines = top.header(view, now, columns) + top.banner(view, now, columns)
+    lines = header.header(view, now, columns) + header.banner(view, now, columns)
     room = rows - len(lines) - _FOOTER_ROWS
     if columns < MIN_COLUMNS or rows < MIN_ROWS:
         least = f"{MIN_COLUMNS}x{MIN_ROWS}"

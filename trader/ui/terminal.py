@@ -9,7 +9,7 @@ from typing import Final
 
 import urwid
 
-from trader.ui.canvas import Picture, Row
+from trader.ui.canvas import Row, StyledCanvas
 
 _MERGED_CELLS: Final = 6
 """Cells that did not change between two that did are written, too, where moving the cursor costs more."""
@@ -27,7 +27,7 @@ class Terminal(urwid.display.raw.Screen):
 
     def draw_screen(self, size: tuple[int, int], canvas: urwid.Canvas) -> None:
         """Show a canvas; what is shown already is not written again."""
-        if not isinstance(canvas, Picture):
+        if not isinstance(canvas, StyledCanvas):
             super().draw_screen(size, canvas)
             return
         # urwid forgets its buffer when all must be drawn: at first, after a resize, after clear().
@@ -38,11 +38,11 @@ class Terminal(urwid.display.raw.Screen):
             super().draw_screen(size, canvas)
         self._shown, self._shown_size = canvas.lines, size
 
-    def _changes_last_cell(self, picture: Picture) -> bool:
+    def _changes_last_cell(self, picture: StyledCanvas) -> bool:
         """Tell whether the cell changes behind which some terminals scroll; urwid knows how to write it."""
         return self._shown[-1] != picture.lines[-1]
 
-    def _write_changes(self, picture: Picture) -> None:
+    def _write_changes(self, picture: StyledCanvas) -> None:
         changes = [
             change
             for number, (old, new) in enumerate(zip(self._shown, picture.lines, strict=True))

@@ -25,9 +25,9 @@ from tests.support.clocks import has_steady_clock, keep_clock
 from trader.cli import console
 from trader.cli.console import KEYS, Console, main
 from trader.client import DEFAULT_URL
-from trader.ui.draw_budget import MAX_DRAWS_A_SECOND, DrawBudget
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
+from trader.ui.redraw_throttle import MAX_DRAWS_A_SECOND, RedrawThrottle
 
 
 def most_in_a_second(moments: list[float]) -> int:
@@ -41,7 +41,7 @@ class DrawBudgetTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.budget = DrawBudget(self.clock.seconds)
+        self.budget = RedrawThrottle(self.clock.seconds)
 
     def draw(self, *, important: bool) -> float:
         """Wait for a draw and make it; return when."""

@@ -20,7 +20,7 @@ from trader.model.text import (
     printable,
     sentence,
 )
-from trader.ui.markup import Markup, length, row, signed_style, spread
+from trader.ui.styled_text import Markup, length, row, signed_style, spread
 
 
 def plain(line: Markup) -> str:

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
 from tests.golden.replay import STATES, Replay
-from trader.ui.markup import written
 from trader.ui.pages import PAGES
 from trader.ui.palette import THEMES
+from trader.ui.styled_text import written
 
 NEEDED = (
     "first-start",

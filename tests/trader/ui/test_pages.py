@@ -16,9 +16,9 @@ from tests.trader.ui.test_screen import MES, ScreenCase
 from trader.cli.console import KEYS
 from trader.model.look import FILTERS, at_page, moved, next_filter, paused_or_not
 from trader.model.text import clock, until
-from trader.ui.markup import Markup, fitted, written
 from trader.ui.pages import PAGES, chosen_text, row_count
 from trader.ui.screen import compose, footer, page_at
+from trader.ui.styled_text import Markup, fitted, written
 
 LIMITS = {
     "DAY": Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "UTC"}'),

@@ -15,8 +15,8 @@ from tests.golden.captures import in_utc
 from tests.golden.replay import STATES, Replay
 from trader.model.text import printable
 from trader.ui.canvas import paint
-from trader.ui.markup import Markup
 from trader.ui.palette import THEMES
+from trader.ui.styled_text import Markup
 from trader.ui.terminal import Terminal, changed_spans
 
 COLUMNS, ROWS = 40, 6

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.ui.curve import curve
-from trader.ui.markup import length
+from trader.ui.pnl_curve import curve
+from trader.ui.styled_text import length
 
 
 def drawn(totals: list[int], limit: int | None, width: int = 32, height: int = 5) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from trader.model.text import money
-from trader.ui.markup import Markup
+from trader.ui.styled_text import Markup
 
 _LABEL: Final = 12
 """Columns for the figures at the left."""

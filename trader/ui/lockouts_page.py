@@ -11,12 +11,12 @@ from trader.model.day import LockStory, lock_stories
 from trader.model.look import Look
 from trader.model.text import UNKNOWN, clock, until
 from trader.model.view import Source, View, untold
+from trader.ui.disconnected import freshness, measured, own_count, shade
 from trader.ui.gauges import figure
+from trader.ui.header import lock_end
 from trader.ui.limits_page import rule_title
-from trader.ui.markup import Markup, cut, title, wrapped
-from trader.ui.shades import freshness, measured, own_count, shade
-from trader.ui.top import lock_end
-from trader.ui.trades import trade_row
+from trader.ui.styled_text import Markup, cut, title, wrapped
+from trader.ui.trades_page import trade_row
 
 _TRADES_TOLD: Final = 5
 _LINES_FOR_SENTENCE: Final = 4
@@ -27,7 +27,7 @@ _WORKS: Final = "Still works: closing what you hold, stops and limits that only 
 _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
 
 
-def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return why the account is locked, the lock that ends last first; then the title of what was done."""
     lines = [title("Lockouts", columns, _known(view, now))]
     done = view.account.enforcement

@@ -10,7 +10,7 @@ from riskd.model.events import LockoutSet, Status
 from trader.model.activity import Line
 from trader.model.text import age, clock, countdown, until
 from trader.model.view import Source, View, is_blank, is_current, is_stopping
-from trader.ui.markup import Markup, length, spread, wrapped
+from trader.ui.styled_text import Markup, length, spread, wrapped
 
 _LINES_FOR_FILE_TROUBLE: Final = 3
 """Its sentence names a path, and says after it what to do."""

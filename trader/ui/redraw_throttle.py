@@ -10,7 +10,7 @@ MAX_DRAWS_A_SECOND: Final = 20
 _QUOTE_DRAWS_A_SECOND: Final = 5
 
 
-class DrawBudget:
+class RedrawThrottle:
     """Says how long a draw must wait, so that the screen is drawn at most 20 times in any second.
 
     Quotes may use a quarter of the draws, as many as eyes can follow; the rest is for what must be seen at

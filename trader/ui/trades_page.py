@@ -11,14 +11,14 @@ from trader.model.limits import loss_limit
 from trader.model.look import Look
 from trader.model.text import UNKNOWN, clock, money
 from trader.model.view import View, untold
-from trader.ui.curve import curve
-from trader.ui.markup import Markup, length, row, signed_style, title
-from trader.ui.shades import count, freshness, shade
+from trader.ui.disconnected import count, freshness, shade
+from trader.ui.pnl_curve import curve
+from trader.ui.styled_text import Markup, length, row, signed_style, title
 
 _ROWS_BELOW: Final = 4
 
 
-def head(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return the curve, with the loss limit in it, and what the rows say."""
     day = trades_of_the_day(view.account)
     since = view.seen_since

@@ -10,13 +10,13 @@ from typing import Final
 from trader.model.look import Look
 from trader.model.text import UNKNOWN
 from trader.model.view import Source, View
-from trader.ui.markup import Markup, cut, title, wrapped
-from trader.ui.top import when
+from trader.ui.header import when
+from trader.ui.styled_text import Markup, cut, title, wrapped
 
 _NAME: Final = 16
 
 
-def connection(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return what is known of the way from the broker to this screen, each part in a line or a few."""
     facts = list(_facts(view, now))
     for most in (3, 2, 1):

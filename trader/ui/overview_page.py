@@ -11,10 +11,10 @@ from trader.model.look import Look
 from trader.model.text import UNKNOWN
 from trader.model.view import Source, View, untold
 from trader.ui import panels
-from trader.ui.curve import curve
+from trader.ui.disconnected import freshness, measured
 from trader.ui.gauges import gauge_line
-from trader.ui.markup import Markup, beside, cut, fitted, title
-from trader.ui.shades import freshness, measured
+from trader.ui.pnl_curve import curve
+from trader.ui.styled_text import Markup, beside, cut, fitted, title
 
 _TABLES: Final = (panels.positions, panels.orders, panels.quotes)
 _TURNS: Final = (3, 1, 1)
@@ -29,7 +29,7 @@ _GAP: Final = 2
 _CURVE_ROWS: Final = 12
 
 
-def overview(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return all of it, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
         lines = _left(view, now, columns, rows, with_limit=True)
