@@ -38,7 +38,8 @@ from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
 from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
-from riskd.model.events import EVENT_TYPES, Event, EventError, decode, encode, from_fields
+from riskd.model.events import EVENT_TYPES, Event, EventError
+from riskd.model.wire import decode, encode, from_fields
 from riskd.practice.gateway import PracticeGateway
 
 SAMPLE_ACCOUNT: Final = 123

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.events import EVENT_TYPES, EventError, UnknownEventTypeError, decode, encode
+from riskd.model.events import EVENT_TYPES, EventError, UnknownEventTypeError
+from riskd.model.wire import decode, encode
 from riskd.testing import DaemonHarness, make_event
 
 

@@ -28,13 +28,11 @@ from twisted.logger import Logger
 from txaio.tx import make_logger
 
 from riskd.model.events import (
-    Envelope,
     Event,
     EventError,
     UnknownEventTypeError,
-    from_fields,
-    open_envelope,
 )
+from riskd.model.wire import Envelope, from_fields, open_envelope
 from trader.frames import whole_texts
 
 DEFAULT_URL: Final = "ws://localhost:8765"

@@ -18,7 +18,8 @@ from riskd.broadcast.frames import Frame, in_batches
 from riskd.broadcast.handshake import STOPPING, UNAVAILABLE, Door
 from riskd.broadcast.heartbeat import Heartbeat
 from riskd.broadcast.statistics import Cut, Statistics
-from riskd.model.events import Event, MarketQuote, encode
+from riskd.model.events import Event, MarketQuote
+from riskd.model.wire import encode
 
 DEFAULT_MAX_CLIENTS: Final = 1000
 

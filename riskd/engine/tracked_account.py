@@ -38,8 +38,8 @@ from riskd.model.events import (
     LockoutSet,
     MarketQuote,
     OrderState,
-    encode_data,
 )
+from riskd.model.wire import encode_data
 
 _log = Logger()
 

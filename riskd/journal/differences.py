@@ -14,7 +14,7 @@ import msgspec
 from riskd.journal.schema import as_stamp
 from riskd.model.account import AccountState
 from riskd.model.contracts import Contract
-from riskd.model.events import encode_data
+from riskd.model.wire import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
 """A statement of SQL, and the values in it."""

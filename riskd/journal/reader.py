@@ -32,7 +32,8 @@ from riskd.journal.schema import (
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
 from riskd.model.contracts import Contract
-from riskd.model.events import DaemonStatus, EnforcementAction, LockoutSet, decode_data
+from riskd.model.events import DaemonStatus, EnforcementAction, LockoutSet
+from riskd.model.wire import decode_data
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
 """What reading a damaged file may raise."""

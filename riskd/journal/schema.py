@@ -1,6 +1,6 @@
 """The tables of the journal, and how an older journal becomes a newer one.
 
-Events are kept in the wire's own words (:func:`riskd.model.events.encode_data`), beside the keys they are
+Events are kept in the wire's own words (:func:`riskd.model.wire.encode_data`), beside the keys they are
 found by.
 """
 

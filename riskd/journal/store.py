@@ -37,7 +37,8 @@ from riskd.journal.schema import (
     migrate,
 )
 from riskd.model.account import AccountState, Flattening, RiskState
-from riskd.model.events import LockoutSet, encode_data
+from riskd.model.events import LockoutSet
+from riskd.model.wire import encode_data
 
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of a lock that stands in for locks which a damaged journal may have held."""

@@ -17,7 +17,8 @@ import msgspec
 from riskd.gateway.interface import Payload
 from riskd.host.errors import UserError
 from riskd.model.account import AccountState
-from riskd.model.events import Event, encode
+from riskd.model.events import Event
+from riskd.model.wire import encode
 
 FORMAT: Final = 1
 """The version of the format; readers refuse any other."""

@@ -16,7 +16,8 @@ import msgspec
 
 from riskd.config.settings import Settings
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
-from riskd.model.events import EnforcementAction, Event, EventError, decode
+from riskd.model.events import EnforcementAction, Event, EventError
+from riskd.model.wire import decode
 from riskd.recording.format import (
     Answered,
     Came,

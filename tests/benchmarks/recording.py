@@ -18,7 +18,7 @@ from pathlib import Path
 from riskd.engine.service import EngineService
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
-from riskd.model.events import encode
+from riskd.model.wire import encode
 from riskd.recording.format import Recording
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if

@@ -22,7 +22,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from riskd.model.events import Event, MarketQuote, encode
+from riskd.model.events import Event, MarketQuote
+from riskd.model.wire import encode
 from tests.support.websocket_frames import TEXT, server_frame
 
 ACCOUNT: Final = 123

@@ -21,7 +21,8 @@ from riskd.broadcast.heartbeat import GROUP
 from riskd.broadcast.service import adopt
 from riskd.broadcast.statistics import Cut
 from riskd.host.loopback import listen
-from riskd.model.events import Event, encode
+from riskd.model.events import Event
+from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.memory_transport import MemoryTransport
 from tests.support.websocket_frames import (

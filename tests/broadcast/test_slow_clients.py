@@ -24,7 +24,8 @@ from riskd.broadcast.client import MAX_HELD_BYTES
 from riskd.broadcast.eager import EagerServer
 from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame, in_batches
 from riskd.broadcast.statistics import Cut
-from riskd.model.events import Event, LockoutSet, MarketQuote, decode, encode
+from riskd.model.events import Event, LockoutSet, MarketQuote
+from riskd.model.wire import decode, encode
 from tests.support.sockets import ScriptedSocket, TurnReactor
 from tests.support.websocket_frames import (
     CLOSE,

@@ -28,9 +28,9 @@ from riskd.model.events import (
     Event,
     LockoutCleared,
     LockoutSet,
-    decode_data,
 )
 from riskd.model.lockouts import holds, is_locked
+from riskd.model.wire import decode_data
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, PracticeDaemon
 
 LOSS_LIMIT = Decimal(500)

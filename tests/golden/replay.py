@@ -22,7 +22,7 @@ import urwid
 
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, Limit, apply
-from riskd.model.events import encode, open_envelope
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from trader.cli.console import KEYS
 from trader.model.look import Look

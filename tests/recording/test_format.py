@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState
-from riskd.model.events import encode
+from riskd.model.wire import encode
 from riskd.recording import format as lines
 from riskd.recording.format import (
     END,

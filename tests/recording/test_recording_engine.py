@@ -29,7 +29,8 @@ from riskd.gateway.interface import (
 )
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Store
-from riskd.model.events import EnforcementAction, LockoutSet, decode
+from riskd.model.events import EnforcementAction, LockoutSet
+from riskd.model.wire import decode
 from riskd.recording.format import (
     Answered,
     Failed,

@@ -18,7 +18,7 @@ from riskd.config.settings import Settings, read
 from riskd.engine.interface import IOperatedAccount
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
-from riskd.model.events import encode
+from riskd.model.wire import encode
 from riskd.practice.gateway import PracticeGateway
 from riskd.recording.format import Recording, Stopped
 from riskd.recording.recording_engine import RecordingEngine

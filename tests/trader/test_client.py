@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.events import EVENT_TYPES, Event, encode
+from riskd.model.events import EVENT_TYPES, Event
+from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.memory_transport import MemoryEndpoint, MemoryTransport
 from tests.support.websocket_frames import (

@@ -12,7 +12,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.model.events import EnforcementAction, Event, LockoutSet, encode
+from riskd.model.events import EnforcementAction, Event, LockoutSet
+from riskd.model.wire import encode
 
 BELL_SECONDS: Final = 1.0
 """The bell rings no more often than this."""

@@ -26,8 +26,8 @@ from riskd.model.events import (
     LockoutSet,
     Status,
     UnknownEventTypeError,
-    from_fields,
 )
+from riskd.model.wire import from_fields
 from trader.client import CONNECTION_STATUS, ReadEvent
 from trader.model.activity import Line, line_for
 from trader.model.text import sentence

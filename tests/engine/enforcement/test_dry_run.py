@@ -23,8 +23,8 @@ from riskd.model.events import (
     EnforcementAction,
     Event,
     LockoutSet,
-    encode,
 )
+from riskd.model.wire import encode
 from riskd.practice.gateway import PracticeGateway
 from tests.support.practice_daemon import (
     ACCOUNT,

@@ -20,7 +20,8 @@ from riskd.engine.enforcement.flattening import (
     to_resize,
 )
 from riskd.model.account import Flattening
-from riskd.model.events import Action, LockoutSet, encode_data
+from riskd.model.events import Action, LockoutSet
+from riskd.model.wire import encode_data
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 

@@ -10,7 +10,8 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.events import Event, encode
+from riskd.model.events import Event
+from riskd.model.wire import encode
 from riskd.testing import make_event
 from trader.cli.alarm import BELL_SECONDS, HOOK_SECONDS, Alarm
 

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, apply
-from riskd.model.events import Event, encode, open_envelope
+from riskd.model.events import Event
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.clocks import has_steady_clock, keep_clock
 from trader.cli import console

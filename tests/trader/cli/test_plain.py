@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from riskd.model.events import EVENT_TYPES, encode, open_envelope
+from riskd.model.events import EVENT_TYPES
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli.plain import JsonLines, PlainLines

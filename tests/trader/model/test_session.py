@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot
 from riskd.model.account import AccountState, Limit, RiskState, apply
 from riskd.model.contracts import Contract
-from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event, encode, open_envelope
+from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.model.test_account import histories, state_after
 from tests.support.console import (

@@ -11,7 +11,8 @@ import urwid
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import Limit
-from riskd.model.events import EVENT_TYPES, encode, open_envelope
+from riskd.model.events import EVENT_TYPES
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, FILE_PROBLEMS, MNQ, NOT_THERE, StateFile, at
 from trader.model.look import Look, at_page
