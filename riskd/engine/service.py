@@ -32,6 +32,7 @@ from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway import mapping
+from riskd.gateway.fields import MappingError
 from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
@@ -39,6 +40,7 @@ from riskd.gateway.interface import (
     IGatewayListener,
     Payload,
 )
+from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import in_time
 from riskd.host.loops import lasting_loop
 from riskd.host.timeouts import done_within
@@ -137,7 +139,7 @@ class EngineService(Service):
         self._configured = frozenset(account.id for account in settings.accounts)
         for account in settings.accounts:
             self._follow(account)
-        self._quotes = mapping.QuoteBook()
+        self._quotes = QuoteBook()
         self._ask_for_contract_at: dict[str, float] = {}
         self._starting: Deferred[None] | None = None
         self.in_step: Deferred[None] = Deferred()
@@ -336,7 +338,7 @@ class EngineService(Service):
     def _dropped(self, target: str) -> None:
         """Write down the error at hand: neither it nor a mistake of ours may cut the gateway off."""
         failure = Failure()
-        if isinstance(failure.value, mapping.MappingError):
+        if isinstance(failure.value, MappingError):
             _log.error(
                 "dropped a {target} that cannot be read: {error}",
                 target=target,
@@ -751,7 +753,7 @@ class EngineService(Service):
     def _could_not_learn(self, failure: Failure, contract_id: str) -> None:
         # Whoever mentions it then asks again, but not with each quote: there are not enough requests.
         self._ask_for_contract_at[contract_id] = self._clock.seconds() + CONTRACT_AGAIN_SECONDS
-        if failure.check(GatewayError, mapping.MappingError) is not None:
+        if failure.check(GatewayError, MappingError) is not None:
             _log.error(
                 "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,

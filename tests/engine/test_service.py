@@ -18,8 +18,8 @@ from zope.interface.verify import verifyObject
 
 from riskd.config.settings import PRACTICE_ACCOUNTS, AccountSettings, Settings
 from riskd.engine.service import EngineService
+from riskd.gateway.fields import MappingError
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
-from riskd.gateway.mapping import MappingError
 from riskd.journal.reader import read_published
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store

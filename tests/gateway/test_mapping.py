@@ -1,4 +1,4 @@
-"""The gateway's payloads in riskd's terms: every row of the mapping."""
+"""Every row of the mapping from the gateway's payloads to riskd's events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway import mapping
-from riskd.gateway.mapping import MAX_AHEAD, MappingError, QuoteBook
+from riskd.gateway.fields import MappingError
 from riskd.model.events import GatewayUserPosition, OrderSide, OrderState, OrderType, PositionType
 
 RECEIVED = datetime(2025, 1, 17, 14, 45, 16, tzinfo=UTC)
@@ -70,7 +70,7 @@ def trade_payload(**changes: Any) -> dict[str, Any]:
 class OrderTests(SynchronousTestCase):
     """Orders."""
 
-    def test_types(self) -> None:
+    def test_order_types(self) -> None:
         for gateway, wire in (
             (1, OrderType.LIMIT),
             (2, OrderType.MARKET),
@@ -84,7 +84,7 @@ class OrderTests(SynchronousTestCase):
             self.assertIs(order.type, wire, gateway)
             self.assertTrue(mapping.has_known_type(order_payload(type=gateway)))
 
-    def test_an_unknown_type_is_told_by_its_prices(self) -> None:
+    def test_the_prices_of_an_order_of_unknown_type_give_its_type(self) -> None:
         limit, stop = Decimal(21000), Decimal(20990)
         for prices, wire in (
             ({"limitPrice": limit, "stopPrice": stop}, OrderType.STOP_LIMIT),
@@ -97,11 +97,11 @@ class OrderTests(SynchronousTestCase):
                 self.assertIs(mapping.order(payload, None, RECEIVED).type, wire)
                 self.assertFalse(mapping.has_known_type(payload))
 
-    def test_sides(self) -> None:
+    def test_order_sides(self) -> None:
         for gateway, wire in ((0, OrderSide.BUY), (1, OrderSide.SELL)):
             self.assertIs(mapping.order(order_payload(side=gateway), None, RECEIVED).side, wire)
 
-    def test_states(self) -> None:
+    def test_order_states(self) -> None:
         for gateway, wire in (
             (0, OrderState.ACTIVE),
             (1, OrderState.ACTIVE),
@@ -115,7 +115,7 @@ class OrderTests(SynchronousTestCase):
         ):
             self.assertIs(mapping.order(order_payload(status=gateway), None, RECEIVED).state, wire)
 
-    def test_fields(self) -> None:
+    def test_order_fields(self) -> None:
         order = mapping.order(
             order_payload(limitPrice=Decimal("21000.000000000"), stopPrice=20990), None, RECEIVED
         )
@@ -124,13 +124,13 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(order.created_at, datetime(2025, 1, 17, 14, 45, 15, 123000, UTC))
         self.assertEqual(order.updated_at, datetime(2025, 1, 17, 14, 45, 15, 500000, UTC))
 
-    def test_missing_prices_are_none_and_a_missing_update_is_now(self) -> None:
+    def test_missing_prices_are_none_and_a_missing_update_time_is_the_receipt(self) -> None:
         for absent in ({"limitPrice": None, "stopPrice": None}, {}):
             order = mapping.order(order_payload(updateTimestamp=None, **absent), None, RECEIVED)
             self.assertEqual((order.limit_price, order.stop_price), (None, None))
             self.assertEqual(order.updated_at, RECEIVED)
 
-    def test_what_cannot_be_read_is_named(self) -> None:
+    def test_an_error_names_the_field_that_cannot_be_read(self) -> None:
         for changes, field in (
             ({"side": 2}, "side"),
             ({"side": None}, "side"),
@@ -157,7 +157,7 @@ class OrderTests(SynchronousTestCase):
 class PositionTests(SynchronousTestCase):
     """Positions."""
 
-    def test_types(self) -> None:
+    def test_position_types(self) -> None:
         for gateway, wire in ((1, PositionType.LONG), (2, PositionType.SHORT)):
             self.assertIs(
                 mapping.position(position_payload(type=gateway), None, RECEIVED).type, wire
@@ -178,7 +178,7 @@ class PositionTests(SynchronousTestCase):
         self.assertEqual((closed.size, closed.type), (0, PositionType.SHORT))
         self.assertEqual(closed.average_price, Decimal("21000.25"))
 
-    def test_what_comes_later_is_newer_though_the_clock_was_set_back(self) -> None:
+    def test_an_update_without_a_time_is_never_older_than_the_last_one(self) -> None:
         last = mapping.position(position_payload(), None, RECEIVED)
         earlier = RECEIVED - timedelta(hours=1)
         closed = mapping.position(position_payload(type=0, size=0), last, earlier)
@@ -187,7 +187,7 @@ class PositionTests(SynchronousTestCase):
         order = mapping.order(untimed, mapping.order(untimed, None, RECEIVED), earlier)
         self.assertEqual(order.updated_at, RECEIVED)
 
-    def test_of_an_open_position_neither_side_nor_average_is_guessed(self) -> None:
+    def test_side_and_average_of_an_open_position_are_never_guessed(self) -> None:
         last = mapping.position(position_payload(type=2), None, RECEIVED)
         for name, values in (("type", (0, None)), ("averagePrice", (None,))):
             for value in values:
@@ -202,7 +202,7 @@ class PositionTests(SynchronousTestCase):
         closed = mapping.position(position_payload(type=0, size=0), None, RECEIVED)
         self.assertIs(closed.type, PositionType.LONG)
 
-    def test_fields(self) -> None:
+    def test_position_fields(self) -> None:
         position = mapping.position(position_payload(), None, RECEIVED)
         self.assertEqual((position.id, position.contract_id, position.size), (456, MNQ, 2))
         self.assertEqual(position.average_price, Decimal("21000.50"))
@@ -212,12 +212,12 @@ class PositionTests(SynchronousTestCase):
         payload = position_payload(updateTimestamp=later.isoformat())
         self.assertEqual(mapping.position(payload, None, RECEIVED).updated_at, later)
 
-    def test_an_average_without_end_is_cut_to_nine_places(self) -> None:
+    def test_an_average_of_endless_places_is_rounded_to_nine(self) -> None:
         payload = position_payload(averagePrice=Decimal(63001) / 3)
         average = mapping.position(payload, None, RECEIVED).average_price
         self.assertEqual(str(average), "21000.333333333")
 
-    def test_a_position_without_an_average_ever_cannot_be_read(self) -> None:
+    def test_a_position_whose_average_was_never_known_is_an_error(self) -> None:
         payload = position_payload()
         del payload["averagePrice"]
         error = self.assertRaises(MappingError, mapping.position, payload, None, RECEIVED)
@@ -227,7 +227,7 @@ class PositionTests(SynchronousTestCase):
 class TradeTests(SynchronousTestCase):
     """Trades."""
 
-    def test_a_full_turn(self) -> None:
+    def test_full_turn_fields(self) -> None:
         trade = mapping.trade(trade_payload(), RECEIVED)
         assert trade is not None
         self.assertEqual((trade.id, trade.contract_id, trade.quantity), (101112, MNQ, 2))
@@ -235,145 +235,23 @@ class TradeTests(SynchronousTestCase):
         self.assertEqual(trade.execution_time, datetime(2025, 1, 17, 14, 45, 15, 123000, UTC))
         self.assertEqual(trade.timestamp, RECEIVED)
 
-    def test_half_turns_and_voided_trades_are_none(self) -> None:
+    def test_a_half_turn_or_voided_trade_gives_no_event(self) -> None:
         half_turn = trade_payload()
         del half_turn["profitAndLoss"]
         for payload in (half_turn, trade_payload(profitAndLoss=None), trade_payload(voided=True)):
             self.assertEqual(mapping.trade(payload, RECEIVED), None)
 
-    def test_a_scratch_trade_is_one(self) -> None:
+    def test_a_scratch_trade_is_a_trade(self) -> None:
         for scratch in (0, Decimal("0.0")):
             trade = mapping.trade(trade_payload(profitAndLoss=scratch), RECEIVED)
             assert trade is not None
             self.assertEqual(trade.profit_and_loss, Decimal(0))
 
 
-def received() -> datetime:
-    return RECEIVED
-
-
-class QuoteTests(SynchronousTestCase):
-    """Quotes, which come as what has changed."""
-
-    def test_a_quote_is_held_until_bid_ask_and_last_are_known(self) -> None:
-        book = QuoteBook()
-        self.assertEqual(book.merge(MNQ, {"bestBid": Decimal(1)}, received), None)
-        self.assertEqual(
-            book.merge(MNQ, {"bestAsk": Decimal(2), "lastPrice": None}, received), None
-        )
-        quote = book.merge(MNQ, {"lastPrice": Decimal("1.5")}, received)
-        assert quote is not None
-        self.assertEqual((quote.bid, quote.ask, quote.last), (1, 2, Decimal("1.5")))
-
-    def test_what_is_missing_is_as_before_and_not_zero(self) -> None:
-        book = QuoteBook()
-        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
-        quote = book.merge(MNQ, {"bestBid": None, "lastPrice": 2}, received)
-        assert quote is not None
-        self.assertEqual((quote.bid, quote.ask, quote.last), (1, 2, 2))
-
-    def test_contracts_of_one_symbol_are_held_apart(self) -> None:
-        book = QuoteBook()
-        full = {"symbol": "F.US.MNQ", "bestBid": 1, "bestAsk": 2, "lastPrice": 1}
-        book.merge(MNQ, full, received)
-        self.assertEqual(book.merge("CON.F.US.MNQ.Z25", {"bestBid": 5}, received), None)
-
-    def test_the_time_is_the_quotes_else_that_of_the_update_else_now(self) -> None:
-        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
-        stamp = datetime(2025, 1, 17, 14, 45, 15, 500000, UTC)
-        for stamps, expected in (
-            ({"timestamp": UPDATED, "lastUpdated": "no time"}, stamp),
-            ({"timestamp": None, "lastUpdated": UPDATED}, stamp),
-            ({"timestamp": "2025-01-17T14:45:15.5"}, stamp),
-            ({"timestamp": UPDATED, "lastUpdated": "2024-01-01T00:00:00Z"}, stamp),
-            ({"lastUpdated": UPDATED}, stamp),
-            ({"lastUpdated": "2025-01-17T14:45:15.5"}, stamp),
-            ({}, RECEIVED),
-        ):
-            quote = QuoteBook().merge(MNQ, {**full, **stamps}, received)
-            assert quote is not None
-            self.assertEqual(quote.timestamp, expected)
-
-    def test_nothing_is_kept_of_a_payload_that_cannot_be_read(self) -> None:
-        book = QuoteBook()
-        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
-        for name, wrong in (
-            ("bestBid", True),
-            ("bestAsk", 10**15),
-            ("bestAsk", Decimal("1E+999999")),
-            ("lastPrice", "x"),
-            ("lastPrice", "1.5"),
-            ("timestamp", 7),
-            ("timestamp", "yesterday"),
-            ("lastUpdated", "yesterday"),
-        ):
-            with self.subTest(name=name, wrong=wrong):
-                payload = {"bestBid": 7, name: wrong}
-                error = self.assertRaises(MappingError, book.merge, MNQ, payload, received)
-                self.assertEqual((error.field, error.value), (f"GatewayQuote.{name}", wrong))
-        quote = book.merge(MNQ, {"bestAsk": 3}, received)
-        assert quote is not None
-        self.assertEqual((quote.bid, quote.ask), (1, 3))
-
-    def test_a_time_before_all_times_is_no_time(self) -> None:
-        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
-        payload = {**full, "timestamp": "0001-01-01T00:00:00+14:00"}
-        error = self.assertRaises(MappingError, QuoteBook().merge, MNQ, payload, received)
-        self.assertIn("0001-01-01", str(error))
-
-    def test_one_that_is_dated_ahead_keeps_out_those_that_follow_for_seconds(self) -> None:
-        book = QuoteBook()
-        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}
-        ahead = (RECEIVED + timedelta(hours=1)).isoformat()
-        quote = book.merge(MNQ, {**full, "timestamp": ahead}, received)
-        assert quote is not None
-        self.assertEqual(quote.timestamp, RECEIVED + MAX_AHEAD)
-        later = RECEIVED + MAX_AHEAD
-        payload = {"lastPrice": 5, "timestamp": later.isoformat()}
-        quote = book.merge(MNQ, payload, lambda: later)
-        assert quote is not None
-        self.assertEqual((quote.last, quote.timestamp), (5, later))
-
-    def test_of_a_broker_whose_clock_is_ahead_each_is_told(self) -> None:
-        book, ahead = QuoteBook(), timedelta(seconds=30)
-        full = {"bestBid": 1, "bestAsk": 2}
-        for second in range(10):
-            now = RECEIVED + timedelta(seconds=second)
-            payload = {**full, "lastPrice": second, "timestamp": (now + ahead).isoformat()}
-            quote = book.merge(MNQ, payload, lambda now=now: now)  # type: ignore[misc]
-            assert quote is not None
-            self.assertEqual((quote.last, quote.timestamp), (second, now + MAX_AHEAD))
-
-    def test_one_without_a_time_is_newer_though_the_clock_was_set_back(self) -> None:
-        book = QuoteBook()
-        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1}, received)
-        quote = book.merge(MNQ, {"lastPrice": 5}, lambda: RECEIVED - timedelta(hours=1))
-        assert quote is not None
-        self.assertEqual((quote.last, quote.timestamp), (5, RECEIVED))
-
-    def test_of_one_that_comes_late_nothing_is_kept(self) -> None:
-        book = QuoteBook()
-        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1, "timestamp": UPDATED}
-        book.merge(MNQ, full, received)
-        late = {"lastPrice": 9, "timestamp": "2025-01-17T14:45:14Z"}
-        quote = book.merge(MNQ, late, received)
-        assert quote is not None
-        self.assertEqual(quote.last, 1)
-        quote = book.merge(MNQ, {"bestBid": 2, "timestamp": "2025-01-17T14:45:16Z"}, received)
-        assert quote is not None
-        self.assertEqual((quote.bid, quote.last), (2, 1))
-
-    def test_prices_are_plain_before_the_quote_is_complete_too(self) -> None:
-        book = QuoteBook()
-        book.merge(MNQ, {"bestBid": Decimal("2.1E+4"), "bestAsk": Decimal("0E+9")}, received)
-        best_bid_ask = book.best_bid_ask(MNQ)
-        self.assertEqual((str(best_bid_ask.bid), str(best_bid_ask.ask)), ("21000", "0"))
-
-
 class ContractTests(SynchronousTestCase):
     """Contracts."""
 
-    def test_fields(self) -> None:
+    def test_contract_fields(self) -> None:
         payload = {
             "id": MNQ,
             "name": "MNQU5",
@@ -386,32 +264,8 @@ class ContractTests(SynchronousTestCase):
             (contract.tick_size, contract.tick_value), (Decimal("0.25"), Decimal("0.5"))
         )
 
-    def test_a_tick_of_nothing_is_refused(self) -> None:
+    def test_a_tick_size_or_value_of_zero_is_an_error(self) -> None:
         for field in ("tickSize", "tickValue"):
             payload = {"id": MNQ, "name": "MNQU5", "tickSize": 1, "tickValue": 1, field: 0}
             error = self.assertRaises(MappingError, mapping.contract, payload)
             self.assertEqual(error.field, f"contract.{field}")
-
-
-class WholeNumberTests(SynchronousTestCase):
-    """Ids, sizes and enumerations, in whatever form the gateway writes them."""
-
-    def test_zeros_behind_the_point_are_nothing(self) -> None:
-        decimals = {
-            name: Decimal(f"{value}.000000000")
-            for name, value in order_payload().items()
-            if isinstance(value, int)
-        }
-        self.assertEqual(
-            mapping.order(order_payload(**decimals), None, RECEIVED),
-            mapping.order(order_payload(), None, RECEIVED),
-        )
-
-    def test_what_the_journal_cannot_hold_cannot_be_read(self) -> None:
-        for huge in (2**63, -(2**63), 10**30, Decimal("1E+999999999"), Decimal("1E+18")):
-            with self.subTest(huge=huge):
-                payload = order_payload(size=huge)
-                self.assertRaises(MappingError, mapping.order, payload, None, RECEIVED)
-        for huge in (2**63, -(2**63), Decimal("1E+999999999")):
-            payload = order_payload(id=huge)
-            self.assertRaises(MappingError, mapping.order, payload, None, RECEIVED)

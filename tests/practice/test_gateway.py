@@ -26,6 +26,7 @@ from riskd.gateway.interface import (
     IGatewayListener,
     Payload,
 )
+from riskd.gateway.quote_book import QuoteBook
 from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.practice.exchange import Message
 from riskd.practice.gateway import LEDGER_NAME, NoListener, PracticeGateway
@@ -150,7 +151,7 @@ class MarketTests(GatewayTestCase):
     def test_quotes_carry_all_that_a_console_needs_and_the_time_of_day(self) -> None:
         desk = Desk().start()
         for contract_id, payload in desk.listener.quotes():
-            quote = mapping.QuoteBook().merge(contract_id, payload, desk.now)
+            quote = QuoteBook().merge(contract_id, payload, desk.now)
             assert quote is not None
             self.assertTrue(quote.bid < quote.ask)
             self.assertEqual(quote.timestamp, START)

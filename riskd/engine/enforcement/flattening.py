@@ -18,8 +18,8 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
+from riskd.gateway.fields import whole
 from riskd.gateway.interface import Payload
-from riskd.gateway.mapping import whole
 from riskd.model.account import Flattening, end_of_lock, with_locks
 from riskd.model.events import (
     Action,

@@ -17,8 +17,8 @@ from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
+from riskd.gateway.fields import FieldReader, MappingError
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
-from riskd.gateway.mapping import MappingError, made_at
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Credentials, Secret
 from riskd.gateway.projectx.hub import Connect, Hub, Subscription
@@ -366,7 +366,7 @@ def make_agent(reactor: Any) -> IAgent:
 def _age(trade: Payload) -> tuple[datetime, int]:
     number = trade.get("id")
     try:
-        moment = made_at(trade)
+        moment = FieldReader("GatewayUserTrade", trade).time("creationTimestamp")
     except MappingError:
         # Whoever reads it will say so.
         moment = datetime.min.replace(tzinfo=UTC)

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway import mapping
+from riskd.gateway.fields import FieldReader, MappingError
 from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.projectx.market_hours import is_market_open
 from riskd.gateway.projectx.payloads import quote_events
@@ -230,8 +230,8 @@ class QuoteFeed:
         silent = timedelta(seconds=self._clock.seconds() - self._quoted_at)
         quoted_at = self._now() - silent
         try:
-            is_trading = mapping.began_at(bar) > quoted_at + CLOCKS_APART
-        except mapping.MappingError:
+            is_trading = FieldReader("bar", bar).time("t") > quoted_at + CLOCKS_APART
+        except MappingError:
             # Whoever was told of it has said so.
             return
         if is_trading and self._is_connected and not self._is_frozen:

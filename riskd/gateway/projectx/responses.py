@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from riskd.gateway.exact_json import JsonError, decode_json
+from riskd.gateway.fields import whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
-from riskd.gateway.mapping import whole
 
 _OK: Final = 200
 _BAD_REQUEST: Final = 400

@@ -1,0 +1,123 @@
+"""Typed fields of one payload; an error names the field, its value and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import msgspec
+
+from riskd.gateway.interface import Payload
+from riskd.model.events import ContractId, EventError, plain_number
+
+_MAX_WHOLE: Final = 2**63 - 1
+_MAX_COUNT: Final = 2**53
+"""The largest id and the largest size that the wire and the journal can hold."""
+
+_Choice = TypeVar("_Choice")
+
+
+class MappingError(EventError):
+    """A payload of the gateway that riskd cannot read; names its field, value and expectation."""
+
+
+def whole(value: object) -> int | None:
+    """Return ``value`` as a whole number; ``None`` if it is no number that can be an id or a size."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return None
+    # The live gateway has been seen to write whole numbers as 2.000000000.
+    if not -_MAX_WHOLE <= value <= _MAX_WHOLE or value != int(value):
+        return None
+    return int(value)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time of the gateway's as aware; the gateway means UTC also where it gives no offset."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class FieldReader:
+    """Reads the fields of one payload.
+
+    Every method raises :class:`MappingError` for a field that is missing or that it cannot read, unless
+    it says otherwise.
+
+    :param target: the kind of payload, such as ``GatewayUserOrder``; errors name it.
+    """
+
+    def __init__(self, target: str, payload: Payload) -> None:
+        self._target = target
+        self._payload = payload
+
+    def _error(self, name: str, expected: str) -> MappingError:
+        return MappingError(f"{self._target}.{name}", self._payload.get(name), expected)
+
+    def whole(self, name: str) -> int:
+        """Return a whole number."""
+        number = whole(self._payload.get(name))
+        if number is None:
+            raise self._error(name, "a whole number")
+        return number
+
+    def count(self, name: str) -> int:
+        """Return a number of contracts, 0 or more."""
+        value = self.whole(name)
+        if not 0 <= value <= _MAX_COUNT:
+            raise self._error(name, "a whole number, not negative")
+        return value
+
+    def number(self, name: str) -> Decimal:
+        """Return a number with at most 15 digits before the point."""
+        value = self._payload.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+            raise self._error(name, "a number")
+        try:
+            return plain_number(Decimal(value))
+        except ValueError:
+            raise self._error(name, "a number of at most 15 digits") from None
+
+    def positive(self, name: str) -> Decimal:
+        """Return a number above zero."""
+        value = self.number(name)
+        if value <= 0:
+            raise self._error(name, "a number above zero")
+        return value
+
+    def optional_number(self, name: str) -> Decimal | None:
+        """Return a number; ``None`` if there is none."""
+        return None if self._payload.get(name) is None else self.number(name)
+
+    def text(self, name: str) -> str:
+        """Return a text that is not empty."""
+        value = self._payload.get(name)
+        if not isinstance(value, str) or not value:
+            raise self._error(name, "a text")
+        return value
+
+    def contract_id(self, name: str = "contractId") -> str:
+        """Return a contract id."""
+        try:
+            return msgspec.convert(self._payload.get(name), ContractId)
+        except msgspec.ValidationError:
+            raise self._error(name, "a contract id") from None
+
+    def choice(self, name: str, choices: Mapping[int, _Choice]) -> _Choice:
+        """Return the choice that a number stands for."""
+        number = whole(self._payload.get(name))
+        chosen = None if number is None else choices.get(number)
+        if chosen is None:
+            expected = ", ".join(str(int(choice)) for choice in choices)
+            raise self._error(name, f"one of {expected}")
+        return chosen
+
+    def time(self, name: str, default: datetime | None = None) -> datetime:
+        """Return a time, aware; ``default`` if there is none."""
+        value = self._payload.get(name)
+        if value is None and default is not None:
+            return default
+        try:
+            return in_utc(msgspec.convert(value, datetime))
+        except msgspec.ValidationError:
+            raise self._error(name, "an ISO 8601 timestamp") from None

@@ -1,0 +1,116 @@
+"""The latest quote of each contract, assembled from a feed that sends only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from riskd.gateway.fields import FieldReader, MappingError, in_utc
+from riskd.gateway.interface import Payload
+from riskd.model.account import BestBidAsk
+from riskd.model.events import MarketQuote, plain_number
+
+MAX_AHEAD: Final = timedelta(seconds=2)
+"""A quote is dated at most this far ahead of our clock, whatever stamp the broker gives it."""
+
+
+class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
+    """The fields of a ``GatewayQuote`` payload; those that did not change are missing."""
+
+    best_bid: int | Decimal | None = None
+    best_ask: int | Decimal | None = None
+    last_price: int | Decimal | None = None
+    timestamp: datetime | None = None
+
+
+class _Prices(msgspec.Struct, frozen=True):
+    """The prices of a contract of which some are still unknown."""
+
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+
+
+_NO_PRICES: Final = _Prices()
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class QuoteBook:
+    """The latest quote of each contract.
+
+    A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
+    from the far future would reject all quotes that follow it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, MarketQuote | _Prices] = {}
+        self._horizon = _LONG_AGO
+
+    def merge(
+        self, contract_id: str, payload: Payload, now: Callable[[], datetime]
+    ) -> MarketQuote | None:
+        """Return the contract's quote after an update; ``None`` until bid, ask and last are known.
+
+        :param contract_id: the contract that the feed named beside the payload; the payload's own
+            ``symbol`` spans expiries.
+        :param now: gives the time of day, aware; it dates an update that has no time.
+        :raises MappingError: the payload cannot be read; none of its fields is kept.
+        """
+        known = self._known.get(contract_id, _NO_PRICES)
+        bid, ask, last = known.bid, known.ask, known.last
+        try:
+            # Convert all fields in one call: most of what the gateway sends is quotes.
+            update = msgspec.convert(payload, _QuoteUpdate, builtin_types=(Decimal,))
+            if update.best_bid is not None:
+                bid = Decimal(update.best_bid)
+            if update.best_ask is not None:
+                ask = Decimal(update.best_ask)
+            if update.last_price is not None:
+                last = Decimal(update.last_price)
+            moment = in_utc(update.timestamp or _time_without_stamp(payload, known, now()))
+            if moment > self._horizon:
+                self._horizon = now() + MAX_AHEAD
+                moment = min(moment, self._horizon)
+            if isinstance(known, MarketQuote) and moment < known.timestamp:
+                return known
+            if bid is None or ask is None or last is None:
+                prices = (
+                    None if price is None else plain_number(price) for price in (bid, ask, last)
+                )
+                self._known[contract_id] = _Prices(*prices)
+                return None
+            quote = MarketQuote(
+                contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment
+            )
+        except (msgspec.ValidationError, ValueError) as error:
+            _check_fields(payload)
+            raise MappingError("GatewayQuote", payload, str(error)) from None
+        self._known[contract_id] = quote
+        return quote
+
+    def best_bid_ask(self, contract_id: str) -> BestBidAsk:
+        """Return the best bid and ask of a contract, as far as they are known."""
+        known = self._known.get(contract_id, _NO_PRICES)
+        return BestBidAsk(known.bid, known.ask)
+
+
+def _time_without_stamp(
+    payload: Payload, known: MarketQuote | _Prices, received: datetime
+) -> datetime:
+    # What is received later is newer, also when our clock was set back in between.
+    if isinstance(known, MarketQuote):
+        received = max(received, known.timestamp)
+    return FieldReader("GatewayQuote", payload).time("lastUpdated", received)
+
+
+def _check_fields(payload: Payload) -> None:
+    """Raise the error that names the first field that cannot be read, if one alone is to blame."""
+    read = FieldReader("GatewayQuote", payload)
+    for name in ("bestBid", "bestAsk", "lastPrice"):
+        read.optional_number(name)
+    has_stamp = payload.get("timestamp") is not None
+    read.time("timestamp" if has_stamp else "lastUpdated", _LONG_AGO)
