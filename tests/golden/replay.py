@@ -25,8 +25,8 @@ from riskd.model.account import AccountState, Limit, apply
 from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from trader.cli.console import KEYS
-from trader.model.look import Look
 from trader.model.session import Session
+from trader.model.ui_state import UiState
 from trader.ui.screen import Screen, compose
 from trader.ui.styled_text import Markup
 
@@ -44,7 +44,7 @@ class Replay:
 
     def __init__(self, path: Path) -> None:
         self.now = BEGIN
-        self.look = Look()
+        self.ui_state = UiState()
         self._retry_in: float | None = None
         self._gateway: str | None = None
         self._content: Snapshot | str = (
@@ -54,20 +54,20 @@ class Replay:
         self._session = Session(
             123, lambda: self.now, lambda _important: None, self._read, lambda: self._version
         )
-        self._screen = Screen(self._view, lambda: self.look, lambda: self.now, _KEYS)
+        self._screen = Screen(self._view, lambda: self.ui_state, lambda: self.now, _KEYS)
         for line in path.read_text().splitlines():
             self._play(json.loads(line))
 
     def render(self, columns: int, rows: int, **choices: Any) -> urwid.Canvas:
         """Return the picture, looked at with these choices."""
-        self.look = msgspec.structs.replace(Look(), **choices)
+        self.ui_state = msgspec.structs.replace(UiState(), **choices)
         self._screen.redraw()
         return self._screen.render((columns, rows))
 
     def lines(self, columns: int, rows: int, **choices: Any) -> list[Markup]:
         """Return the lines of the picture before anything of them is cut."""
-        look = msgspec.structs.replace(Look(), **choices)
-        return compose(self._view(), look, self.now, columns, rows, _KEYS)
+        ui_state = msgspec.structs.replace(UiState(), **choices)
+        return compose(self._view(), ui_state, self.now, columns, rows, _KEYS)
 
     def _view(self) -> Any:
         return self._session.view(self._retry_in, self._gateway, URL)
@@ -91,7 +91,7 @@ class Replay:
             envelope = open_envelope(encode(make_event(line["type"], line["data"])))
             self._session.take(envelope.type, envelope.read_data())
         if "look" in line:
-            self._session.look()
+            self._session.poll_file()
 
     def _publish(self, content: dict[str, Any]) -> None:
         self._version += 1

@@ -123,7 +123,7 @@ class SessionTestCase(SynchronousTestCase):
     @property
     def feed(self) -> list[str]:
         """The texts of the activity feed, oldest first."""
-        return [line.text for line in self.view.lines]
+        return [line.text for line in self.view.feed]
 
     def connect(self) -> None:
         """Report a completed handshake."""

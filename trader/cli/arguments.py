@@ -22,7 +22,7 @@ from trader.cli.settings import (
     read_settings,
 )
 from trader.client import DEFAULT_URL
-from trader.model.text import can_be_drawn
+from trader.model.characters import can_be_drawn
 
 _ACCOUNT_IDS_END: Final = 2**63
 

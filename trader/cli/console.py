@@ -27,9 +27,9 @@ from trader.cli.alarm import Alarm
 from trader.cli.arguments import Options, Output, choose_account, parse_options
 from trader.cli.lines import run_lines
 from trader.client import DaemonClient
-from trader.model.look import Look, at_page, moved, next_filter, paused_or_not
+from trader.model.characters import printable
 from trader.model.session import Session
-from trader.model.text import printable
+from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.pages import PAGES, chosen_text, row_count
 from trader.ui.palette import MONO, THEMES
@@ -46,7 +46,7 @@ class Console:
     :param account_id: the account to show.
     :param url: where the daemon is.
     :param state: the directory in which the daemon publishes what it knows.
-    :param look: what is shown first, and how.
+    :param ui_state: what is shown first, and how.
     :param hook: the trader's own command on lockouts and enforcement, and its arguments.
     :param bell: whether the bell rings then.
     """
@@ -57,14 +57,14 @@ class Console:
         url: str,
         state: Path,
         reactor: Any,
-        look: Look | None = None,
+        ui_state: UiState | None = None,
         hook: Sequence[str] = (),
         *,
         bell: bool = True,
     ) -> None:
         self._reactor = reactor
         self._url = url
-        self._look = look or Look()
+        self._ui_state = ui_state or UiState()
         self._session = Session(
             account_id,
             _now,
@@ -82,7 +82,7 @@ class Console:
             take_event=self._session.take_event,
         )
         self._screen = Screen(
-            self._view, lambda: self._look, _now, [(key.label, key.told) for key in KEYS]
+            self._view, lambda: self._ui_state, _now, [(key.label, key.told) for key in KEYS]
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
         self._terminal = Terminal()
@@ -136,14 +136,14 @@ class Console:
     def _begin(self) -> None:
         # The reactor has its own handlers for the others; a closed terminal must be left in order too.
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
-        self._terminal.set_mouse_tracking(self._look.has_mouse)
+        self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
         self._client.connect()
         ticking = LoopingCall(self._tick)
         ticking.clock = self._reactor
         ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
 
     def _alarm_about(self, event: Event) -> None:
-        self._alarm.tell(event, is_muted=self._look.is_muted)
+        self._alarm.tell(event, is_muted=self._ui_state.is_muted)
 
     def _ring(self) -> None:
         if self._terminal.started:
@@ -151,7 +151,7 @@ class Console:
             self._terminal.flush()
 
     def _tick_now(self) -> None:
-        self._session.look()
+        self._session.poll_file()
         # Ages and countdowns change by themselves.
         self._view_changed(important=False)
 
@@ -208,7 +208,7 @@ class Console:
         if not what.endswith("press"):
             return
         columns, rows = self._terminal.get_cols_rows()
-        page = page_at(self._look, columns, column) if row == rows - 1 else None
+        page = page_at(self._ui_state, columns, column) if row == rows - 1 else None
         if button in _WHEEL:
             self.move(_WHEEL[button])
         elif page is not None:
@@ -219,54 +219,60 @@ class Console:
 
     def show_page(self, number: int) -> None:
         """Show a page."""
-        self._look = at_page(self._look, number % len(PAGES))
+        self._ui_state = self._ui_state.with_page(number % len(PAGES))
 
     def turn_page(self, pages: int) -> None:
         """Show the page that is so many further on."""
-        self.show_page(self._look.page + pages)
+        self.show_page(self._ui_state.page + pages)
 
     def move(self, rows: int) -> None:
         """Choose the row that is so many below."""
-        self._look = moved(self._look, rows, row_count(self._view(), self._look, _now()))
+        self._ui_state = self._ui_state.with_row_moved(
+            rows, row_count(self._view(), self._ui_state, _now())
+        )
 
     def filter_feed(self) -> None:
         """Narrow the feed to the next kind, and show it."""
-        look = self._look
-        self._look = next_filter(look) if look.page == _ACTIVITY else at_page(look, _ACTIVITY)
+        ui_state = self._ui_state
+        self._ui_state = (
+            ui_state.with_next_filter()
+            if ui_state.page == _ACTIVITY
+            else ui_state.with_page(_ACTIVITY)
+        )
 
     def pause_feed(self) -> None:
         """Stop the feed, or let it run again, and show it."""
-        look = paused_or_not(self._look, self._view().lines)
-        self._look = msgspec.structs.replace(look, page=_ACTIVITY, is_help=False)
+        ui_state = self._ui_state.with_pause_toggled(self._view().feed)
+        self._ui_state = msgspec.structs.replace(ui_state, page=_ACTIVITY, is_help=False)
 
     def change_theme(self) -> None:
         """Show the next theme."""
         names = list(THEMES)
-        name = names[(names.index(self._look.theme) + 1) % len(names)]
-        self._look = msgspec.structs.replace(self._look, theme=name)
+        name = names[(names.index(self._ui_state.theme) + 1) % len(names)]
+        self._ui_state = msgspec.structs.replace(self._ui_state, theme=name)
         self._paint()
         self._terminal.clear()
 
     def _paint(self) -> None:
         """Give the terminal the colors of the theme."""
-        theme = self._look.theme
+        theme = self._ui_state.theme
         self._terminal.set_terminal_properties(colors=1 if theme == MONO else self._colors)
         self._terminal.register_palette(THEMES[theme])
 
     def toggle(self, choice: str) -> None:
         """Switch a choice of the look on or off."""
-        changed = {choice: not getattr(self._look, choice)}
-        self._look = msgspec.structs.replace(self._look, **changed)
+        changed = {choice: not getattr(self._ui_state, choice)}
+        self._ui_state = msgspec.structs.replace(self._ui_state, **changed)
 
     def toggle_mouse(self) -> None:
         """Take the mouse from the terminal, or give it back."""
         self.toggle("has_mouse")
-        self._terminal.set_mouse_tracking(self._look.has_mouse)
+        self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
 
     def copy(self) -> None:
         """Copy the chosen row to the clipboard of the terminal."""
         columns, _rows = self._terminal.get_cols_rows()
-        text = chosen_text(self._view(), self._look, _now(), columns)
+        text = chosen_text(self._view(), self._ui_state, _now(), columns)
         if text:
             self._terminal.copy_to_clipboard(printable(text))
             self._session.note(f"Copied: {text}", "dim")
@@ -367,9 +373,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
     settings = options.settings
-    look = Look(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse)
+    ui_state = UiState(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse)
     console = Console(
-        account_id, options.url, options.state, reactor, look, settings.hook, bell=settings.bell
+        account_id,
+        options.url,
+        options.state,
+        reactor,
+        ui_state,
+        settings.hook,
+        bell=settings.bell,
     )
     stdout, stderr = sys.stdout, sys.stderr
     globalLogBeginner.beginLoggingTo([_FeedObserver(console)], discardBuffer=True)

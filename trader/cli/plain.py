@@ -10,10 +10,11 @@ import msgspec
 from riskd.model.events import Status
 from riskd.model.formatting import counted
 from trader.client import CONNECTION_STATUS
-from trader.model.activity import Line
+from trader.model.activity import FeedLine
+from trader.model.characters import printable
+from trader.model.formatting import clock, money
 from trader.model.session import Session
-from trader.model.text import clock, money, printable
-from trader.model.view import Source, View, untold
+from trader.model.view import Source, View, unknown_reason
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 _OF_NO_ACCOUNT: Final = ("daemon_status", CONNECTION_STATUS)
@@ -42,19 +43,19 @@ class PlainLines:
     def __init__(self, session: Session, write: Callable[[str], object]) -> None:
         self._session = session
         self._write = write
-        self._told: tuple[Line, ...] = ()
+        self._told: tuple[FeedLine, ...] = ()
         self._trouble = ""
 
     def take(self, event_type: str, data: dict[str, Any]) -> None:
         """Let the session take an event, and write what it says of it."""
         self._session.take(event_type, data)
         view = self._session.view()
-        if view.lines is not self._told:
-            self._write_new(view.lines)
+        if view.feed is not self._told:
+            self._write_new(view.feed)
         if event_type == CONNECTION_STATUS:
             self._write_connection(view)
 
-    def _write_new(self, lines: tuple[Line, ...]) -> None:
+    def _write_new(self, lines: tuple[FeedLine, ...]) -> None:
         # Lines of the file come between others, so that their place says nothing.
         told = set(map(id, self._told))
         for line in lines:
@@ -65,10 +66,10 @@ class PlainLines:
     def _write_connection(self, view: View) -> None:
         if view.source is Source.LIVE:
             self._write(printable(summary(view)))
-        elif not view.connections and view.trouble != self._trouble:
+        elif not view.connections and view.connection_problem != self._trouble:
             # A connection that was lost is in the feed; one that never was is not.
-            self._write(printable(view.trouble))
-        self._trouble = view.trouble
+            self._write(printable(view.connection_problem))
+        self._trouble = view.connection_problem
 
 
 def summary(view: View) -> str:
@@ -81,14 +82,14 @@ def summary(view: View) -> str:
         *_figures(view),
         f"LOCKED OUT: {account.lockout.reason}" if account.lockout else "not locked",
     ]
-    troubles = [] if view.seen_since is None else [view.file_trouble]
+    troubles = [] if view.events_only_since is None else [view.file_problem]
     if view.daemon is not None and view.daemon.status is Status.ERROR:
         troubles.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
     return "; ".join([", ".join(parts), *troubles])
 
 
 def _figures(view: View) -> list[str]:
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return [f"P&L, positions and orders: {reason}"]
     account = view.account
     return [

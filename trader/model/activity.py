@@ -32,7 +32,7 @@ from riskd.model.events import (
 )
 from riskd.model.formatting import counted
 from riskd.model.money import is_on_tick
-from trader.model.text import money, price, until
+from trader.model.formatting import money, price, until
 
 _CLEARED_BY = {
     ClearedBy.TIMER_EXPIRY: "the lock has ended",
@@ -64,7 +64,7 @@ ACTIONS: Final = {
 _PLACES_OF_AN_AVERAGE: Final = 2
 
 
-class Line(msgspec.Struct, frozen=True):
+class FeedLine(msgspec.Struct, frozen=True):
     """One line of the feed.
 
     :ivar at: when the console learned of it, or, where the file told it, when it was; aware.
@@ -81,7 +81,7 @@ class Line(msgspec.Struct, frozen=True):
     kind: str = "console"
 
 
-def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
+def line_for(event: Event, state: AccountState, now: datetime) -> FeedLine | None:
     """Return the line for ``event``; ``None`` for what is shown otherwise or at once superseded.
 
     :param state: the account before the event.
@@ -90,7 +90,7 @@ def line_for(event: Event, state: AccountState, now: datetime) -> Line | None:
     if isinstance(data, MarketQuote) or _is_about_to_be_filled(data):
         return None
     text, style, flashes = _TELLERS[type(data)](data, state)
-    return Line(now, text, style, flashes, event.type)
+    return FeedLine(now, text, style, flashes, event.type)
 
 
 def _is_about_to_be_filled(data: EventData) -> bool:

@@ -29,8 +29,8 @@ from riskd.model.events import (
 )
 from riskd.model.wire import from_fields
 from trader.client import CONNECTION_STATUS, ReadEvent
-from trader.model.activity import Line, line_for
-from trader.model.text import sentence
+from trader.model.activity import FeedLine, line_for
+from trader.model.formatting import sentence
 from trader.model.view import Source, View, is_stopping
 
 FLASH_SECONDS: Final = 5
@@ -117,7 +117,7 @@ class Session:
             flash=flash,
         )
 
-    def look(self) -> None:
+    def poll_file(self) -> None:
         """Look at the file: without a connection, read it if it has changed.
 
         As long as there is a connection its events are newer than any file; only which limits are in
@@ -133,7 +133,7 @@ class Session:
         try:
             snapshot, account = self._load()
         except StateFileError as error:
-            self._view = msgspec.structs.replace(self._view, file_trouble=sentence(str(error)))
+            self._view = msgspec.structs.replace(self._view, file_problem=sentence(str(error)))
         else:
             self._take_last_known(snapshot, account)
         self._changed(True)
@@ -203,7 +203,7 @@ class Session:
         self._view = msgspec.structs.replace(
             self._view,
             account=apply(self._view.account, event),
-            is_told=self._view.is_told or _is_of_the_broker(event),
+            has_broker_data=self._view.has_broker_data or _is_of_the_broker(event),
             known_at=at,
             events=self._view.events + 1,
             last_event=event.type,
@@ -231,7 +231,7 @@ class Session:
 
     def note(self, text: str, style: str = "alert") -> None:
         """Put a line of the program's own into the feed; by default, something went wrong in it."""
-        self._add(Line(self._now(), sentence(text), style))
+        self._add(FeedLine(self._now(), sentence(text), style))
         self._changed(True)
 
     def _connected(self) -> None:
@@ -245,9 +245,9 @@ class Session:
             self._view = msgspec.structs.replace(
                 self._view,
                 account=AccountState(account_id=self._account_id),
-                seen_since=now,
+                events_only_since=now,
                 known_at=now,
-                file_trouble=sentence(str(error)),
+                file_problem=sentence(str(error)),
             )
         else:
             self._show(snapshot, account)
@@ -256,12 +256,12 @@ class Session:
         self._view = msgspec.structs.replace(
             self._view,
             source=Source.LIVE,
-            is_told=False,
-            trouble="",
+            has_broker_data=False,
+            connection_problem="",
             connected_at=now,
             connections=self._view.connections + 1,
         )
-        self._add(Line(now, "Connected to daemon", "good"))
+        self._add(FeedLine(now, "Connected to daemon", "good"))
 
     def _not_connected(self, reason: str) -> None:
         was_live = self._view.source is Source.LIVE
@@ -270,9 +270,9 @@ class Session:
         elif self._view.connections:
             # Why the connection was lost says more than that it is not back yet.
             return
-        self._view = msgspec.structs.replace(self._view, trouble=sentence(reason))
+        self._view = msgspec.structs.replace(self._view, connection_problem=sentence(reason))
         if was_live:
-            self._add(Line(self._now(), self._view.trouble, "alert"))
+            self._add(FeedLine(self._now(), self._view.connection_problem, "alert"))
 
     def _load(self) -> tuple[Snapshot, AccountState]:
         """Return what the file says, and what it says of the account.
@@ -295,8 +295,8 @@ class Session:
         if self._is_at_least_as_new(snapshot.as_of):
             self._show(snapshot, account)
             self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
-        elif self._view.seen_since is None:
-            self._view = msgspec.structs.replace(self._view, file_trouble="")
+        elif self._view.events_only_since is None:
+            self._view = msgspec.structs.replace(self._view, file_problem="")
 
     def _is_at_least_as_new(self, as_of: datetime | None) -> bool:
         """Tell whether a file of that moment may replace what is shown."""
@@ -314,9 +314,9 @@ class Session:
         self._view = msgspec.structs.replace(
             self._view,
             account=account,
-            seen_since=None,
+            events_only_since=None,
             known_at=snapshot.as_of,
-            file_trouble="",
+            file_problem="",
             gateway_name=snapshot.gateway_name,
             file_as_of=snapshot.as_of,
         )
@@ -341,25 +341,25 @@ class Session:
         if action in self._told or line is None:
             return
         self._told.add(action)
-        place = len(self._view.lines)
-        while place and self._view.lines[place - 1].at > line.at:
+        place = len(self._view.feed)
+        while place and self._view.feed[place - 1].at > line.at:
             place -= 1
-        self._set_lines((*self._view.lines[:place], line, *self._view.lines[place:]))
+        self._set_lines((*self._view.feed[:place], line, *self._view.feed[place:]))
 
     def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
         """Tell whether ``event`` says what was not known, and not only at what time it was so."""
-        if isinstance(event.data, LockoutCleared) and self._view.seen_since is not None:
+        if isinstance(event.data, LockoutCleared) and self._view.events_only_since is not None:
             # Without the file the end of a lockout can be the first that is heard of it.
             return True
         return after is not before and not is_repeat(before, event)
 
-    def _add(self, line: Line) -> None:
-        self._set_lines((*self._view.lines, line))
+    def _add(self, line: FeedLine) -> None:
+        self._set_lines((*self._view.feed, line))
         if line.flashes:
             self._view = msgspec.structs.replace(self._view, flash=line)
 
-    def _set_lines(self, lines: tuple[Line, ...]) -> None:
-        self._view = msgspec.structs.replace(self._view, lines=lines[-_REMEMBERED_LINES:])
+    def _set_lines(self, lines: tuple[FeedLine, ...]) -> None:
+        self._view = msgspec.structs.replace(self._view, feed=lines[-_REMEMBERED_LINES:])
 
 
 def _is_of_the_broker(event: Event) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Status
-from trader.model.activity import Line
+from trader.model.activity import FeedLine
 
 
 class Source(Enum):
@@ -28,15 +28,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar account: what is known of the account.
     :ivar source: where that comes from.
-    :ivar seen_since: when the connection was made of whose events alone ``account`` is made; ``None``
+    :ivar events_only_since: when the connection was made of whose events alone ``account`` is made; ``None``
         where it is made of the file too, and so is the whole day's.
     :ivar known_at: up to when ``account`` is known: when the file was written, or the last event came
         if that was later; ``None`` while that cannot be told.
     :ivar daemon: the daemon's last word on itself; ``None`` when it has given none.
-    :ivar trouble: why there is no connection; empty while there is one.
-    :ivar is_told: whether anything has come over the connection that stands which the daemon cannot say
+    :ivar connection_problem: why there is no connection; empty while there is one.
+    :ivar has_broker_data: whether anything has come over the connection that stands which the daemon cannot say
         without having heard the broker.
-    :ivar file_trouble: what is wrong with the file; empty when ``account`` lacks nothing for it.
+    :ivar file_problem: what is wrong with the file; empty when ``account`` lacks nothing for it.
     :ivar retry_in: seconds to the next try; ``None`` when none is due.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
     :ivar url: where the daemon is looked for.
@@ -48,18 +48,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar events: how many events of the account and the daemon were received.
     :ivar last_event: the type of the last of them.
     :ivar last_event_at: when it came.
-    :ivar lines: the activity feed, oldest first.
+    :ivar feed: the activity feed, oldest first.
     :ivar flash: the line that flashes; ``None`` when none does.
     """
 
     account: AccountState
     source: Source = Source.NOTHING
-    seen_since: datetime | None = None
+    events_only_since: datetime | None = None
     known_at: datetime | None = None
     daemon: DaemonStatus | None = None
-    trouble: str = ""
-    is_told: bool = False
-    file_trouble: str = ""
+    connection_problem: str = ""
+    has_broker_data: bool = False
+    file_problem: str = ""
     retry_in: float | None = None
     gateway_name: str | None = None
     url: str = ""
@@ -71,8 +71,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     last_event: str = ""
     last_event_at: datetime | None = None
-    lines: tuple[Line, ...] = ()
-    flash: Line | None = None
+    feed: tuple[FeedLine, ...] = ()
+    flash: FeedLine | None = None
 
 
 def is_current(view: View) -> bool:
@@ -82,7 +82,7 @@ def is_current(view: View) -> bool:
     what an earlier one wrote down.
     """
     is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
-    return view.source is Source.LIVE and (view.is_told or not is_in_trouble)
+    return view.source is Source.LIVE and (view.has_broker_data or not is_in_trouble)
 
 
 def is_stopping(status: DaemonStatus | None) -> bool:
@@ -90,12 +90,12 @@ def is_stopping(status: DaemonStatus | None) -> bool:
     return status is not None and status.status == "STOPPING"
 
 
-def is_blank(account: AccountState) -> bool:
+def is_empty(account: AccountState) -> bool:
     """Tell whether nothing was ever told of what the account holds and trades."""
     return not (account.positions or account.orders or account.trades or account.trade_count)
 
 
-def untold(view: View) -> str:
+def unknown_reason(view: View) -> str:
     """Return why nothing at all can be known of what the broker says of the account; or nothing.
 
     A daemon that has not begun to follow the broker, or cannot, knows of no position and of no trade
@@ -103,7 +103,7 @@ def untold(view: View) -> str:
     """
     if view.source is Source.NOTHING:
         return "not connected yet"
-    if view.seen_since is not None or not is_blank(view.account):
+    if view.events_only_since is not None or not is_empty(view.account):
         return ""
     if view.daemon is None:
         return "the broker has not said"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from trader.model.look import Look
-from trader.model.text import UNKNOWN
+from trader.model.formatting import UNKNOWN
+from trader.model.ui_state import UiState
 from trader.model.view import Source, View
 from trader.ui.header import when
 from trader.ui.styled_text import Markup, cut, title, wrapped
@@ -16,7 +16,9 @@ from trader.ui.styled_text import Markup, cut, title, wrapped
 _NAME: Final = 16
 
 
-def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(
+    view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[Markup]:
     """Return what is known of the way from the broker to this screen, each part in a line or a few."""
     facts = list(_facts(view, now))
     for most in (3, 2, 1):
@@ -56,7 +58,7 @@ def _facts(view: View, now: datetime) -> Iterator[tuple[str, str]]:
         else f"{view.last_event}, {when(view.last_event_at, now)}",
     )
     yield "Unreadable", f"{view.dropped} messages"
-    yield "State file", view.file_trouble or _file(view, now)
+    yield "State file", view.file_problem or _file(view, now)
 
 
 def _source(view: View) -> str:
@@ -68,7 +70,7 @@ def _source(view: View) -> str:
         if view.retry_in is None
         else f"next try in {max(0, math.ceil(view.retry_in))} s"
     )
-    return f"{known}; {next_try}. {view.trouble}".strip()
+    return f"{known}; {next_try}. {view.connection_problem}".strip()
 
 
 def _enforcement(view: View) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from riskd.model.events import Status
-from trader.model.limits import Measure, measures
-from trader.model.text import age
-from trader.model.view import Source, View, is_current, untold
+from trader.model.formatting import age
+from trader.model.limit_usage import LimitUsage, limit_usages
+from trader.model.view import Source, View, is_current, unknown_reason
 
 
 def shade(view: View, style: str) -> str:
@@ -28,21 +28,21 @@ def freshness(view: View, moments: Iterable[datetime], now: datetime) -> str:
         return "age unknown" if known_at is None else f"known {_ago(known_at, now)}"
     last = max(moments, default=None)
     if last is None:
-        return "" if untold(view) else "no change yet"
+        return "" if unknown_reason(view) else "no change yet"
     return f"changed {_ago(last, now)}"
 
 
-def measured(view: View, now: datetime) -> tuple[Measure, ...]:
+def measured(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     """Return every limit in force, and how far the account is from it as far as that is known."""
     is_live = view.source is Source.LIVE
-    return measures(view.account, now, is_live=is_live, untold=untold(view))
+    return limit_usages(view.account, now, is_live=is_live, unknown_reason=unknown_reason(view))
 
 
 def count(view: View, number: int) -> str:
     """Return how many there are of what the broker tells of, as far as it has."""
     if number:
         return f"({number})"
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return f"({reason})"
     # Whatever the trouble is, events may be missing.
     is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
@@ -54,8 +54,8 @@ def own_count(view: View, number: int) -> str:
     if number:
         return f"({number})"
     if view.source is Source.NOTHING:
-        return f"({untold(view)})"
-    return "(none)" if view.seen_since is None else "(none seen)"
+        return f"({unknown_reason(view)})"
+    return "(none)" if view.events_only_since is None else "(none seen)"
 
 
 def _ago(moment: datetime, now: datetime) -> str:

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Final
 
 from riskd.model.formatting import dollars
-from trader.model.limits import Level, Measure
-from trader.model.text import UNKNOWN
+from trader.model.formatting import UNKNOWN
+from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View
 from trader.ui.disconnected import shade
 from trader.ui.styled_text import Markup, row
@@ -35,45 +35,45 @@ _FIGURES: Final = 24
 _WORDS: Final = 10
 
 
-def gauge_line(view: View, measure: Measure, width: int) -> Markup:
+def gauge_line(view: View, usage: LimitUsage, width: int) -> Markup:
     """Return a limit in a line: what is measured, a bar, figures and words, as many as there is room for."""
-    style = shade(view, _STYLES[measure.level])
-    name = (shade(view, "strong"), measure.name)
-    if measure.share is None:
+    style = shade(view, _STYLES[usage.level])
+    name = (shade(view, "strong"), usage.name)
+    if usage.share is None:
         short = _NAME if width >= _MIDDLE else _SHORT_NAME
-        return row([(*name, short), (style, _without_bar(measure), max(1, width - short - 1))])
-    used = (style, f"{measure.share * 100:.0f} %", -_PERCENT)
-    words = measure.words or measure.level.value
+        return row([(*name, short), (style, _without_bar(usage), max(1, width - short - 1))])
+    used = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
+    words = usage.words or usage.level.value
     if width < _NARROW:
-        told = measure.words if measure.level is Level.FINE else words
+        told = usage.words if usage.level is Level.FINE else words
         # How near it is must be there in full, whatever becomes of the name.
         room = width - _SHORT_BAR - _PERCENT - len(told) - 3
-        size = max(1, min(len(measure.name), room))
-        cells = [(style, bar(measure.share, _SHORT_BAR), _SHORT_BAR), used]
-        return row([*cells, (style, measure.name, size), (style, told, len(told))])
-    figures = f"{figure(measure.current, measure.unit)} of {figure(measure.limit, measure.unit)}"
+        size = max(1, min(len(usage.name), room))
+        cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), used]
+        return row([*cells, (style, usage.name, size), (style, told, len(told))])
+    figures = f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
     if width < _MIDDLE:
         told = f"{figures}, {words}"
         if len(told) > width - _SHORT_NAME - 8:
             # The figures are more than the bar, and more than the end of the name.
             short = max(1, min(_SHORT_NAME, width - len(told) - 1))
             return row([(*name, short), (style, told, len(told))])
-        cells = [(*name, _SHORT_NAME), (style, bar(measure.share, 6), 6)]
+        cells = [(*name, _SHORT_NAME), (style, bar(usage.share, 6), 6)]
         return row([*cells, (style, told, len(told))])
-    cells = [(*name, _NAME), (style, bar(measure.share, 10), 10), used]
+    cells = [(*name, _NAME), (style, bar(usage.share, 10), 10), used]
     cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
     if width >= _WIDE:
-        left = f"{figure(measure.headroom, measure.unit)} left"
+        left = f"{figure(usage.headroom, usage.unit)} left"
         cells.append((shade(view, "dim"), left, width - 80))
     return row(cells)
 
 
-def _without_bar(measure: Measure) -> str:
+def _without_bar(usage: LimitUsage) -> str:
     """Return the state of a limit that has no share."""
-    told = measure.unknown or measure.words
-    if measure.limit is not None:
-        told = f"of {figure(measure.limit, measure.unit)}, {told}".removesuffix(", ")
-    return f"{figure(measure.current, measure.unit)} {told}".strip()
+    told = usage.unknown or usage.words
+    if usage.limit is not None:
+        told = f"of {figure(usage.limit, usage.unit)}, {told}".removesuffix(", ")
+    return f"{figure(usage.current, usage.unit)} {told}".strip()
 
 
 def bar(share: Decimal, width: int) -> str:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import LockoutSet, Status
-from trader.model.activity import Line
-from trader.model.text import age, clock, countdown, until
-from trader.model.view import Source, View, is_blank, is_current, is_stopping
+from trader.model.activity import FeedLine
+from trader.model.formatting import age, clock, countdown, until
+from trader.model.view import Source, View, is_current, is_empty, is_stopping
 from trader.ui.styled_text import Markup, length, spread, wrapped
 
 _LINES_FOR_FILE_TROUBLE: Final = 3
@@ -71,10 +71,10 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     """
     lines: list[Markup] = []
     if view.source is not Source.LIVE:
-        lines += wrapped("alert", view.trouble or "Connecting to daemon", width)
+        lines += wrapped("alert", view.connection_problem or "Connecting to daemon", width)
     if view.source is Source.LAST_KNOWN:
         lines += wrapped("warning", f"Last known state, {when(view.known_at, now)}", width)
-    lines += wrapped("warning", view.file_trouble, width, _LINES_FOR_FILE_TROUBLE)
+    lines += wrapped("warning", view.file_problem, width, _LINES_FOR_FILE_TROUBLE)
     lockout = view.account.lockout
     if lockout is not None:
         end = lock_end(lockout, now)
@@ -83,7 +83,7 @@ def banner(view: View, now: datetime, width: int) -> list[Markup]:
     if daemon is not None and daemon.status is Status.ERROR:
         # It stands until the daemon says otherwise: what is on the screen may be wrong meanwhile.
         lines += wrapped("alert", f"Daemon {daemon.status}: {daemon.message}", width)
-        if view.source is Source.LIVE and not is_current(view) and not is_blank(view.account):
+        if view.source is Source.LIVE and not is_current(view) and not is_empty(view.account):
             lines += wrapped("warning", _OF_BEFORE, width)
     if is_stopping(daemon) and view.source is Source.LIVE:
         lines += wrapped("alert", "The daemon is stopping", width)
@@ -110,7 +110,7 @@ def lock_end(lockout: LockoutSet, now: datetime) -> str:
     return f"until {until(lockout.locked_until, now)} ({told})"
 
 
-def _is_shown_lock(view: View, line: Line) -> bool:
+def _is_shown_lock(view: View, line: FeedLine) -> bool:
     """Tell whether a line tells of the lock that stands above it anyway."""
     lockout = view.account.lockout
     return line.kind == "lockout_set" and lockout is not None and lockout.reason in line.text

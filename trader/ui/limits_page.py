@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from trader.model.limits import is_strict, next_reset, rule_name
-from trader.model.look import Look
-from trader.model.text import UNKNOWN, countdown, until
+from trader.model.formatting import UNKNOWN, countdown, until
+from trader.model.limit_usage import is_strict, next_reset, rule_name
+from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.disconnected import measured, shade
 from trader.ui.gauges import gauge_line
@@ -15,7 +15,9 @@ from trader.ui.overview_page import limits_missing
 from trader.ui.styled_text import Markup, title, wrapped
 
 
-def heading(view: View, _look: Look, now: datetime, columns: int, _rows: int) -> list[Markup]:
+def heading(
+    view: View, _ui_state: UiState, now: datetime, columns: int, _rows: int
+) -> list[Markup]:
     """Return since when these limits are known, and what holds for all of them."""
     read = f"read {when(view.file_as_of, now)}" if view.account.limits else ""
     lines = [title("Limits in force", columns, read)]
@@ -44,12 +46,11 @@ def _day_end(view: View, now: datetime) -> str:
     return f"The trading day ends {until(reset, now)}, in {left}"
 
 
-def rows(view: View, _look: Look, now: datetime, width: int) -> list[Markup]:
+def rows(view: View, _ui_state: UiState, now: datetime, width: int) -> list[Markup]:
     """Return a row for each limit, in the order in which the rules are asked."""
     found = measured(view, now)
     return [
-        [("dim", f"{measure.rule_id[-3:]} "), *gauge_line(view, measure, width - 4)]
-        for measure in found
+        [("dim", f"{usage.rule_id[-3:]} "), *gauge_line(view, usage, width - 4)] for usage in found
     ]
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from riskd.model.events import EnforcementAction, Status
 from trader.model.activity import ACTIONS
-from trader.model.day import LockStory, lock_stories
-from trader.model.look import Look
-from trader.model.text import UNKNOWN, clock, until
-from trader.model.view import Source, View, untold
+from trader.model.day_trades import LockoutCause, lockout_causes
+from trader.model.formatting import UNKNOWN, clock, until
+from trader.model.ui_state import UiState
+from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import freshness, measured, own_count, shade
 from trader.ui.gauges import figure
 from trader.ui.header import lock_end
@@ -27,7 +27,9 @@ _WORKS: Final = "Still works: closing what you hold, stops and limits that only 
 _FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
 
 
-def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(
+    view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[Markup]:
     """Return why the account is locked, the lock that ends last first; then the title of what was done."""
     lines = [title("Lockouts", columns, _known(view, now))]
     done = view.account.enforcement
@@ -41,11 +43,11 @@ def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> 
 
 def _locks(view: View, now: datetime, columns: int, room: int) -> list[Markup]:
     """Return why the account is locked, with as many of the trades that led there as there is room for."""
-    stories = lock_stories(view.account)
-    if not stories:
+    causes = lockout_causes(view.account)
+    if not causes:
         return [[("dim", _not_locked(view))]]
     for most in range(_TRADES_TOLD, 0, -1):
-        lines = [line for story in stories for line in _lock(view, story, now, columns, most)]
+        lines = [line for cause in causes for line in _lock(view, cause, now, columns, most)]
         if len(lines) <= room:
             break
     return lines
@@ -58,8 +60,8 @@ def _known(view: View, now: datetime) -> str:
 
 def _not_locked(view: View) -> str:
     if view.source is Source.NOTHING:
-        return f"{UNKNOWN}  {untold(view)}"
-    if view.seen_since is not None:
+        return f"{UNKNOWN}  {unknown_reason(view)}"
+    if view.events_only_since is not None:
         return "No lock was seen; the state file does not tell"
     if view.source is Source.LAST_KNOWN:
         return "Not locked when this was known; it may be by now"
@@ -68,28 +70,28 @@ def _not_locked(view: View) -> str:
 
 
 def _lock(
-    view: View, story: LockStory, now: datetime, columns: int, most_trades: int
+    view: View, cause: LockoutCause, now: datetime, columns: int, most_trades: int
 ) -> list[Markup]:
-    lock = story.lock
+    lock = cause.lock
     how = "" if lock.locked_until else " (riskctl unlock)"
     lines = wrapped("alert", f"Locked {lock_end(lock, now)}{how}", columns)
     lines += _sentence(f"Why: {lock.reason}", columns)
     since = until(lock.locked_at, now)
     lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
-    for measure in measured(view, now):
-        if measure.rule_id == lock.rule_id and measure.limit is not None:
-            current = figure(measure.current, measure.unit)
-            told = f"Limit: {figure(measure.limit, measure.unit)}, {measure.name} now {current}"
-            lines += _sentence(f"{told} {measure.unknown}", columns)
-    lines += _trades(view, story, most_trades)
+    for usage in measured(view, now):
+        if usage.rule_id == lock.rule_id and usage.limit is not None:
+            current = figure(usage.current, usage.unit)
+            told = f"Limit: {figure(usage.limit, usage.unit)}, {usage.name} now {current}"
+            lines += _sentence(f"{told} {usage.unknown}", columns)
+    lines += _trades(view, cause, most_trades)
     return lines + _sentence(_WORKS, columns) + _sentence(_FORBIDDEN, columns)
 
 
-def _trades(view: View, story: LockStory, most: int) -> list[Markup]:
-    if not story.trades:
+def _trades(view: View, cause: LockoutCause, most: int) -> list[Markup]:
+    if not cause.trades:
         return []
-    told = story.trades[-most:]
-    of = "" if told == story.trades else f" (last {len(told)} of {len(story.trades)})"
+    told = cause.trades[-most:]
+    of = "" if told == cause.trades else f" (last {len(told)} of {len(cause.trades)})"
     head: Markup = [("dim", f" Trades that led there{of}: size, P&L, total")]
     return [head, *([" ", *trade_row(view, one)] for one in told)]
 
@@ -98,7 +100,7 @@ def _sentence(text: str, columns: int) -> list[Markup]:
     return wrapped("text", text.strip(), columns, _LINES_FOR_SENTENCE)
 
 
-def rows(view: View, _look: Look, _now: datetime, _width: int) -> list[Markup]:
+def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[Markup]:
     """Return a row for each thing that was enforced in the day, newest first."""
     return [_action(view, action) for action in reversed(view.account.enforcement)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from trader.model.day import trades_of_the_day
-from trader.model.limits import by_nearness, loss_limit, nearest
-from trader.model.look import Look
-from trader.model.text import UNKNOWN
-from trader.model.view import Source, View, untold
+from trader.model.day_trades import trades_of_the_day
+from trader.model.formatting import UNKNOWN
+from trader.model.limit_usage import loss_limit, nearest_first, nearest_limit
+from trader.model.ui_state import UiState
+from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
 from trader.ui.disconnected import freshness, measured
 from trader.ui.gauges import gauge_line
@@ -29,7 +29,9 @@ _GAP: Final = 2
 _CURVE_ROWS: Final = 12
 
 
-def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(
+    view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[Markup]:
     """Return all of it, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
         lines = _left(view, now, columns, rows, with_limit=True)
@@ -53,23 +55,23 @@ def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool)
 
 def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
     found = measured(view, now)
-    measure = nearest(found)
-    if measure is None:
+    usage = nearest_limit(found)
+    if usage is None:
         return [("dim", f"Nearest limit {UNKNOWN} {limits_missing(view)}")]
-    return gauge_line(view, measure, width)
+    return gauge_line(view, usage, width)
 
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     found = measured(view, now)
     lines = [title("Limits, nearest first", width, freshness(view, (), now).partition("no ")[0])]
-    lines += [gauge_line(view, measure, width) for measure in by_nearness(found)] or [
+    lines += [gauge_line(view, usage, width) for usage in nearest_first(found)] or [
         [("dim", f"{UNKNOWN} {limits_missing(view)}")]
     ]
     lines = cut(lines, rows - _CURVE_ROWS - 1)
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]
     lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
@@ -83,9 +85,9 @@ def _dimmed(line: Markup) -> Markup:
 
 def limits_missing(view: View) -> str:
     """Return why there is no limit to show."""
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return reason
-    if view.seen_since is not None:
+    if view.events_only_since is not None:
         return "the state file does not tell"
     return "no rule with a number is in force"
 

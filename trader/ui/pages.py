@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from trader.model.look import Look
+from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui import (
     activity_page,
@@ -23,7 +23,7 @@ from trader.ui import (
 )
 from trader.ui.styled_text import Markup, fitted, plain, title, wrapped, written
 
-Block = Callable[[View, Look, datetime, int, int], list[Markup]]
+Block = Callable[[View, UiState, datetime, int, int], list[Markup]]
 """Takes a view, the look, the time, and the columns and rows there are; returns lines."""
 
 
@@ -38,7 +38,7 @@ class Page(msgspec.Struct, frozen=True):
     name: str
     short: str
     heading: Block
-    rows: Callable[[View, Look, datetime, int], list[Markup]] | None = None
+    rows: Callable[[View, UiState, datetime, int], list[Markup]] | None = None
 
 
 PAGES: Final = (
@@ -55,35 +55,35 @@ _DETAIL: Final = 4
 """Lines in which nearly every row can be told in full."""
 
 
-def body(view: View, look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> list[Markup]:
     """Return the lines of the page that is looked at, ``rows`` of them at the most."""
-    page = PAGES[look.page]
-    lines = page.heading(view, look, now, columns, rows)[:rows]
+    page = PAGES[ui_state.page]
+    lines = page.heading(view, ui_state, now, columns, rows)[:rows]
     if page.rows is None:
         return lines
-    found = page.rows(view, look, now, columns - _MARK_WIDTH)
-    detail = _detail(found, look.row, columns, (rows - len(lines)) // 2)
+    found = page.rows(view, ui_state, now, columns - _MARK_WIDTH)
+    detail = _detail(found, ui_state.row, columns, (rows - len(lines)) // 2)
     height = rows - len(lines) - len(detail)
     if height < len(detail):
         detail, height = [], rows - len(lines)
-    shown = _window(found, look.row, columns, height)
+    shown = _window(found, ui_state.row, columns, height)
     blank: list[Markup] = [[] for _ in range(height - len(shown))]
     return [*lines, *shown, *(blank if detail else []), *detail]
 
 
-def row_count(view: View, look: Look, now: datetime) -> int:
+def row_count(view: View, ui_state: UiState, now: datetime) -> int:
     """Return how many rows there are to choose from."""
-    rows = PAGES[look.page].rows
-    return len(rows(view, look, now, 0)) if rows else 0
+    rows = PAGES[ui_state.page].rows
+    return len(rows(view, ui_state, now, 0)) if rows else 0
 
 
-def chosen_text(view: View, look: Look, now: datetime, columns: int) -> str:
+def chosen_text(view: View, ui_state: UiState, now: datetime, columns: int) -> str:
     """Return what the chosen row says; where there is none, the first figures of the page."""
-    page = PAGES[look.page]
+    page = PAGES[ui_state.page]
     if page.rows is None:
-        return " ".join(plain(line) for line in page.heading(view, look, now, columns, 2)[1:])
-    rows = page.rows(view, look, now, columns)
-    return plain(rows[min(look.row, len(rows) - 1)]) if rows else ""
+        return " ".join(plain(line) for line in page.heading(view, ui_state, now, columns, 2)[1:])
+    rows = page.rows(view, ui_state, now, columns)
+    return plain(rows[min(ui_state.row, len(rows) - 1)]) if rows else ""
 
 
 def _detail(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:

@@ -17,7 +17,7 @@ from riskd.model.events import (
     PositionType,
 )
 from trader.model.activity import (
-    Line,
+    FeedLine,
     average_price,
     contract_name,
     contract_price,
@@ -25,9 +25,9 @@ from trader.model.activity import (
     position_side,
     side_name,
 )
+from trader.model.formatting import UNKNOWN, age, clock, money
 from trader.model.staleness import STALE_SECONDS, is_fresh, quote_age, silence
-from trader.model.text import UNKNOWN, age, clock, money
-from trader.model.view import Source, View, is_blank, untold
+from trader.model.view import Source, View, is_empty, unknown_reason
 from trader.ui.disconnected import count, freshness, shade
 from trader.ui.styled_text import Markup, row, signed_style, title
 
@@ -44,12 +44,12 @@ def pnl(view: View, now: datetime, width: int) -> list[Markup]:
     """Realized, unrealized and total P&L, and the number of trades."""
     if view.source is Source.NOTHING:
         return [title("P&L", width), [("dim", f"{UNKNOWN}  {_NOT_YET}")]]
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return [title("P&L of the day", width), [("dim", f"{UNKNOWN}  {reason}")]]
-    since = view.seen_since
+    since = view.events_only_since
     head = "P&L of the day" if since is None else f"P&L seen since {clock(since)}"
     account = view.account
-    if since is not None and is_blank(account):
+    if since is not None and is_empty(account):
         return [title(head, width), [("dim", f"{UNKNOWN}  no trade and no position was seen yet")]]
     unrealized = _unrealized(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
@@ -119,7 +119,7 @@ def _protection(view: View, position: GatewayUserPosition) -> tuple[str, str, in
     )
     if stopped >= position.size:
         return ("dim", "stop", 9)
-    if not stopped and view.seen_since is not None:
+    if not stopped and view.events_only_since is not None:
         # One that was placed before the connection was made has not been heard of.
         return ("dim", f"stop {UNKNOWN}", 9)
     partly = f"STOP {stopped}/{position.size}"
@@ -194,12 +194,12 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> Markup:
 
 def activity(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
     """What happened, newest first, as much as there are rows for."""
-    head = title("Activity", width, freshness(view, [line.at for line in view.lines[-1:]], now))
-    newest = islice(reversed(view.lines), max(0, rows - 1))
+    head = title("Activity", width, freshness(view, [line.at for line in view.feed[-1:]], now))
+    newest = islice(reversed(view.feed), max(0, rows - 1))
     return [head, *(feed_line(line) for line in newest)][: max(0, rows)]
 
 
-def feed_line(line: Line) -> Markup:
+def feed_line(line: FeedLine) -> Markup:
     """Return a line of the feed."""
     return [("dim", f"{clock(line.at)} "), (line.style, line.text)]
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
-from trader.model.text import money
+from trader.model.formatting import money
 from trader.ui.styled_text import Markup
 
 _LABEL: Final = 12

@@ -8,8 +8,8 @@ from typing import Final
 
 import urwid
 
-from trader.model.look import Look
-from trader.model.text import ascii_only, printable
+from trader.model.characters import ascii_only, printable
+from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui import header
 from trader.ui.canvas import paint
@@ -26,7 +26,7 @@ class Screen(urwid.Widget):
     """Draws a view as it is looked at.
 
     :param view: gives the view of this moment.
-    :param look: gives what the trader has chosen to see.
+    :param ui_state: gives what the trader has chosen to see.
     :param now: gives the time of day, aware.
     :param keys: the keys and what they do, for the help.
     """
@@ -37,13 +37,13 @@ class Screen(urwid.Widget):
     def __init__(
         self,
         view: Callable[[], View],
-        look: Callable[[], Look],
+        ui_state: Callable[[], UiState],
         now: Callable[[], datetime],
         keys: Sequence[tuple[str, str]],
     ) -> None:
         super().__init__()
         self._view = view
-        self._look = look
+        self._ui_state = ui_state
         self._now = now
         self._keys = keys
 
@@ -58,15 +58,15 @@ class Screen(urwid.Widget):
     def render(self, size: tuple[int, int], focus: bool = False) -> urwid.Canvas:  # type: ignore[override]  # noqa: ARG002
         """Return the picture of the view."""
         columns, rows = size
-        look = self._look()
-        lines = compose(self._view(), look, self._now(), columns, rows, self._keys)
-        letters = ascii_only if look.is_ascii else printable
+        ui_state = self._ui_state()
+        lines = compose(self._view(), ui_state, self._now(), columns, rows, self._keys)
+        letters = ascii_only if ui_state.is_ascii else printable
         return paint(lines, columns, rows, letters)
 
 
 def compose(
     view: View,
-    look: Look,
+    ui_state: UiState,
     now: datetime,
     columns: int,
     rows: int,
@@ -82,27 +82,27 @@ def compose(
         least = f"{MIN_COLUMNS}x{MIN_ROWS}"
         too_small = f"{columns}x{rows} is too small for figures; {least} is the least"
         lines += wrapped("strong", too_small, columns)
-    elif look.is_help:
+    elif ui_state.is_help:
         lines += _help(keys, columns, room)
     else:
-        lines += body(view, look, now, columns, room)
+        lines += body(view, ui_state, now, columns, room)
     filled = (lines + [[] for _ in range(rows)])[: max(0, rows - _FOOTER_ROWS)]
-    return [*filled, footer(look, columns)][:rows]
+    return [*filled, footer(ui_state, columns)][:rows]
 
 
-def footer(look: Look, columns: int) -> Markup:
+def footer(ui_state: UiState, columns: int) -> Markup:
     """Return the pages by their keys, the one that is looked at among them marked, and how to get help."""
-    end: Markup = [("dim", _state(look)), ("dim", "? help  q quit")]
-    for names in _tabs(look):
+    end: Markup = [("dim", _state(ui_state)), ("dim", "? help  q quit")]
+    for names in _tabs(ui_state):
         if length(names) + length(end) < columns:
             return [*names, " " * (columns - length(names) - length(end)), *end]
     return [("dim", "? help  q quit".rjust(columns)[:columns])]
 
 
-def page_at(look: Look, columns: int, column: int) -> int | None:
+def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
     """Return the number of the page whose name stands in a column of the foot."""
     begin = 0
-    names = footer(look, columns)
+    names = footer(ui_state, columns)
     for number in range(min(len(PAGES), len(names))):
         width = len(names[number][1])
         if begin <= column < begin + width:
@@ -111,27 +111,27 @@ def page_at(look: Look, columns: int, column: int) -> int | None:
     return None
 
 
-def _tabs(look: Look) -> Iterator[Markup]:
+def _tabs(ui_state: UiState) -> Iterator[Markup]:
     """Yield the pages' names, the longest first."""
-    yield [_tab(number, page.name, look) for number, page in enumerate(PAGES)]
-    yield [_tab(number, page.short, look) for number, page in enumerate(PAGES)]
+    yield [_tab(number, page.name, ui_state) for number, page in enumerate(PAGES)]
+    yield [_tab(number, page.short, ui_state) for number, page in enumerate(PAGES)]
     yield [
-        _tab(number, page.name if number == look.page else "", look)
+        _tab(number, page.name if number == ui_state.page else "", ui_state)
         for number, page in enumerate(PAGES)
     ]
 
 
-def _tab(number: int, name: str, look: Look) -> tuple[str, str]:
+def _tab(number: int, name: str, ui_state: UiState) -> tuple[str, str]:
     label = f"{number + 1} {name}".strip()
-    return ("select", f"[{label}]") if number == look.page else ("dim", f" {label} ")
+    return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label} ")
 
 
-def _state(look: Look) -> str:
+def _state(ui_state: UiState) -> str:
     """Return the choices that change what is told, as words."""
     words = [
-        ("muted", look.is_muted),
-        ("mouse", look.has_mouse),
-        ("paused", look.paused is not None),
+        ("muted", ui_state.is_muted),
+        ("mouse", ui_state.has_mouse),
+        ("paused", ui_state.paused_feed is not None),
     ]
     return "".join(f"{word}  " for word, is_so in words if is_so)
 

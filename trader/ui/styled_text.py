@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from trader.model.text import printable
+from trader.model.characters import printable
 
 Markup = list[tuple[Hashable, str] | str]
 """One line of text in styles, as urwid takes it."""

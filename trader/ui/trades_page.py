@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from trader.model.activity import contract_name
-from trader.model.day import DayTrade, trades_of_the_day
-from trader.model.limits import loss_limit
-from trader.model.look import Look
-from trader.model.text import UNKNOWN, clock, money
-from trader.model.view import View, untold
+from trader.model.day_trades import DayTrade, trades_of_the_day
+from trader.model.formatting import UNKNOWN, clock, money
+from trader.model.limit_usage import loss_limit
+from trader.model.ui_state import UiState
+from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import count, freshness, shade
 from trader.ui.pnl_curve import curve
 from trader.ui.styled_text import Markup, length, row, signed_style, title
@@ -18,14 +18,16 @@ from trader.ui.styled_text import Markup, length, row, signed_style, title
 _ROWS_BELOW: Final = 4
 
 
-def heading(view: View, _look: Look, now: datetime, columns: int, rows: int) -> list[Markup]:
+def heading(
+    view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[Markup]:
     """Return the curve, with the loss limit in it, and what the rows say."""
     day = trades_of_the_day(view.account)
-    since = view.seen_since
+    since = view.events_only_since
     what = "Trades of the day" if since is None else f"Trades seen since {clock(since)}"
     moments = [one.trade.timestamp for one in day]
     lines = [title(f"{what} {count(view, len(day))}", columns, freshness(view, moments, now))]
-    if reason := untold(view):
+    if reason := unknown_reason(view):
         return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
     lines += _summary(view, day, columns)
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
@@ -53,7 +55,7 @@ def _summary(view: View, day: tuple[DayTrade, ...], columns: int) -> list[Markup
     return [known, [("dim", told)]]
 
 
-def rows(view: View, _look: Look, _now: datetime, _width: int) -> list[Markup]:
+def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[Markup]:
     """Return a row for each trade, newest first."""
     return [trade_row(view, one) for one in reversed(trades_of_the_day(view.account))]
 

@@ -233,10 +233,10 @@ class DrawingTests(ConsoleCase):
         self.console._begin()
         self.assertEqual(ended, [])
 
-        def look() -> None:
+        def ui_state() -> None:
             raise ZeroDivisionError
 
-        self.patch(self.session, "look", look)
+        self.patch(self.session, "poll_file", ui_state)
         self.clock.advance(1)
         self.assertEqual(ended, ["the reactor"])
         # It is raised again when the reactor has ended.
@@ -339,10 +339,10 @@ class KeyTests(ConsoleCase):
         self.assertRaises(urwid.ExitMainLoop, self.console._key_pressed, "q")
 
     def test_other_keys_do_nothing(self) -> None:
-        before = self.console._look
+        before = self.console._ui_state
         for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
             self.console._key_pressed(key)
-        self.assertEqual(self.console._look, before)
+        self.assertEqual(self.console._ui_state, before)
 
     def test_each_page_has_its_number(self) -> None:
         titles = ("P&L seen", "Trades seen", "Limits in", "Lockouts", "Activity: ", "Connection")
@@ -352,9 +352,9 @@ class KeyTests(ConsoleCase):
     def test_tab_goes_round_the_pages_and_shift_tab_back(self) -> None:
         for number in (1, 2, 3, 4, 5, 0):
             self.press("tab")
-            self.assertEqual(self.console._look.page, number)
+            self.assertEqual(self.console._ui_state.page, number)
         self.press("shift tab")
-        self.assertEqual(self.console._look.page, len(PAGES) - 1)
+        self.assertEqual(self.console._ui_state.page, len(PAGES) - 1)
 
     def test_a_key_is_answered_at_once(self) -> None:
         self.session.note("draw")
@@ -389,11 +389,11 @@ class KeyTests(ConsoleCase):
         for number in range(3):
             self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
         self.press("2", "down", "j")
-        self.assertEqual(self.console._look.row, 2)
+        self.assertEqual(self.console._ui_state.row, 2)
         self.press("page down")
-        self.assertEqual(self.console._look.row, 2)
+        self.assertEqual(self.console._ui_state.row, 2)
         self.press("up", "k", "k", "page up")
-        self.assertEqual(self.console._look.row, 0)
+        self.assertEqual(self.console._ui_state.row, 0)
 
     def test_the_feed_is_narrowed_kind_by_kind(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -413,7 +413,7 @@ class KeyTests(ConsoleCase):
     def test_the_themes_go_round(self) -> None:
         for name in (*list(THEMES)[1:], "dark"):
             self.press("t")
-            self.assertEqual(self.console._look.theme, name)
+            self.assertEqual(self.console._ui_state.theme, name)
             self.assertEqual(self.terminal.colors, 1 if name == MONO else 16)
             self.assertEqual(self.terminal.palette, THEMES[name])
 
@@ -433,7 +433,7 @@ class KeyTests(ConsoleCase):
         self.press("5", "down", "c")
         copied = self.terminal.copied[0]
         self.assertIn("Connected to daemon", copied)
-        self.assertEqual(self.session.view().lines[-1].text, f"Copied: {copied}")
+        self.assertEqual(self.session.view().feed[-1].text, f"Copied: {copied}")
 
     def test_without_rows_the_figures_are_copied(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
@@ -448,21 +448,21 @@ class MouseTests(ConsoleCase):
         self.session.note("draw")
         foot = self.terminal.picture.splitlines()[-1]
         self.console._key_pressed(("mouse press", 1, foot.index("Limits"), 23))
-        self.assertEqual(self.console._look.page, 2)
+        self.assertEqual(self.console._ui_state.page, 2)
 
     def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
         for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
             self.console._key_pressed(event)
-        self.assertEqual(self.console._look.page, 0)
+        self.assertEqual(self.console._ui_state.page, 0)
 
     def test_the_wheel_goes_through_rows(self) -> None:
         for number in range(9):
             self.receive("GatewayUserTrade", id=number)
         self.console._key_pressed("2")
         self.console._key_pressed(("mouse press", 5, 3, 3))
-        self.assertEqual(self.console._look.row, 3)
+        self.assertEqual(self.console._ui_state.row, 3)
         self.console._key_pressed(("mouse press", 4, 3, 3))
-        self.assertEqual(self.console._look.row, 0)
+        self.assertEqual(self.console._ui_state.row, 0)
 
 
 class BellTests(ConsoleCase):
@@ -503,7 +503,7 @@ class LogTests(ConsoleCase):
 
     def feed(self) -> list[str]:
         """Return the lines in the feed after the first, which is the connection's."""
-        return [line.text for line in self.session.view().lines[1:]]
+        return [line.text for line in self.session.view().feed[1:]]
 
     def test_warnings_and_worse_are_lines_in_the_feed(self) -> None:
         self.log.warn("dropped {what}", what="a message")

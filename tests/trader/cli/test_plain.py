@@ -10,7 +10,7 @@ from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli.plain import JsonLines, PlainLines
-from trader.model.text import clock
+from trader.model.formatting import clock
 
 
 class PlainTests(SessionTestCase):

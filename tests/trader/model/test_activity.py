@@ -24,7 +24,7 @@ from riskd.model.events import (
 from riskd.testing import make_event
 from trader.model.activity import (
     ACTIONS,
-    Line,
+    FeedLine,
     contract_name,
     contract_price,
     describe_order,
@@ -32,7 +32,7 @@ from trader.model.activity import (
     order_type_name,
     side_name,
 )
-from trader.model.text import clock
+from trader.model.formatting import clock
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
@@ -47,7 +47,7 @@ def account(*events: tuple[str, dict[str, Any]]) -> AccountState:
     return state
 
 
-def line(event_type: str, data: dict[str, Any], state: AccountState | None = None) -> Line:
+def line(event_type: str, data: dict[str, Any], state: AccountState | None = None) -> FeedLine:
     """Return what an event says."""
     told = line_for(make_event(event_type, data), state or account(), NOW)
     assert told is not None
@@ -71,13 +71,13 @@ class LineTests(SynchronousTestCase):
     def test_a_losing_trade_flashes_as_a_loss(self) -> None:
         told = line("GatewayUserTrade", {"profitAndLoss": -45.50, "quantity": 2})
         self.assertEqual(
-            told, Line(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
+            told, FeedLine(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
         )
 
     def test_a_winning_trade_flashes_as_a_gain(self) -> None:
         told = line("GatewayUserTrade", {"profitAndLoss": 1234.50, "quantity": 1})
         self.assertEqual(
-            told, Line(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
+            told, FeedLine(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
         )
 
     def test_a_position_that_was_not_there_was_opened(self) -> None:
@@ -141,7 +141,7 @@ class LineTests(SynchronousTestCase):
         ):
             told = line("lockout_cleared", {"cleared_by": str(cleared_by)})
             self.assertEqual(
-                told, Line(NOW, f"Trading resumed: {words}", "good", True, "lockout_cleared")
+                told, FeedLine(NOW, f"Trading resumed: {words}", "good", True, "lockout_cleared")
             )
 
     def test_enforcement_flashes_what_was_done_why_and_how_much(self) -> None:
@@ -200,7 +200,7 @@ class LineTests(SynchronousTestCase):
         told = line("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12})
         self.assertEqual(
             told,
-            Line(
+            FeedLine(
                 NOW,
                 "Daily reset executed: -150.50 in 12 trades before it",
                 "good",
@@ -211,7 +211,9 @@ class LineTests(SynchronousTestCase):
 
     def test_a_daemon_that_runs_does_not_alarm(self) -> None:
         told = line("daemon_status", {"status": "RUNNING", "message": "Started"})
-        self.assertEqual(told, Line(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status"))
+        self.assertEqual(
+            told, FeedLine(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status")
+        )
 
     def test_a_daemon_in_trouble_or_stopping_alarms_and_flashes_not_what_stands_above(
         self,
@@ -219,7 +221,8 @@ class LineTests(SynchronousTestCase):
         for status in (Status.ERROR, Status.STOPPING):
             told = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
             self.assertEqual(
-                told, Line(NOW, f"Daemon {status}: Gateway lost", "alert", False, "daemon_status")
+                told,
+                FeedLine(NOW, f"Daemon {status}: Gateway lost", "alert", False, "daemon_status"),
             )
 
 

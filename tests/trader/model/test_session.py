@@ -39,14 +39,14 @@ class ConnectionTests(SessionTestCase):
 
     def test_before_the_first_connection_nothing_is_known(self) -> None:
         self.assertIs(self.view.source, Source.NOTHING)
-        self.assertIsNone(self.view.seen_since)
-        self.assertEqual(self.view.trouble, "")
+        self.assertIsNone(self.view.events_only_since)
+        self.assertEqual(self.view.connection_problem, "")
         self.assertEqual(self.feed, [])
 
     def test_a_daemon_that_cannot_be_reached_leaves_nothing_known(self) -> None:
         self.lose("cannot connect to daemon (is it running?)")
         self.assertIs(self.view.source, Source.NOTHING)
-        self.assertEqual(self.view.trouble, "Cannot connect to daemon (is it running?)")
+        self.assertEqual(self.view.connection_problem, "Cannot connect to daemon (is it running?)")
 
     def test_tries_that_fail_do_not_fill_the_feed(self) -> None:
         for _ in range(10):
@@ -58,8 +58,8 @@ class ConnectionTests(SessionTestCase):
         self.wait(5)
         self.connect()
         self.assertIs(self.view.source, Source.LIVE)
-        self.assertEqual(self.view.seen_since, BEGIN + timedelta(seconds=5))
-        self.assertEqual(self.view.trouble, "")
+        self.assertEqual(self.view.events_only_since, BEGIN + timedelta(seconds=5))
+        self.assertEqual(self.view.connection_problem, "")
         self.assertEqual(self.feed, ["Connected to daemon"])
 
     def test_a_lost_connection_keeps_what_was_known(self) -> None:
@@ -69,7 +69,7 @@ class ConnectionTests(SessionTestCase):
         self.wait(60)
         self.lose()
         self.assertIs(self.view.source, Source.LAST_KNOWN)
-        self.assertEqual(self.view.trouble, "Lost connection to daemon")
+        self.assertEqual(self.view.connection_problem, "Lost connection to daemon")
         self.assertEqual(self.view.account.realized_pnl, Decimal("-45.50"))
         self.assertEqual(self.view.known_at, BEGIN + timedelta(seconds=1))
         self.assertEqual(self.feed[-1], "Lost connection to daemon")
@@ -79,7 +79,7 @@ class ConnectionTests(SessionTestCase):
         self.lose("lost connection to daemon: shutting down")
         self.lose("cannot connect to daemon (is it running?)")
         self.assertIs(self.view.source, Source.LAST_KNOWN)
-        self.assertEqual(self.view.trouble, "Lost connection to daemon: shutting down")
+        self.assertEqual(self.view.connection_problem, "Lost connection to daemon: shutting down")
         self.assertEqual(
             self.feed, ["Connected to daemon", "Lost connection to daemon: shutting down"]
         )
@@ -98,7 +98,7 @@ class ConnectionTests(SessionTestCase):
         self.assertEqual(account.open_positions, ())
         self.assertIsNone(account.lockout)
         self.assertEqual(account.account_id, 123)
-        self.assertEqual(self.view.seen_since, self.now)
+        self.assertEqual(self.view.events_only_since, self.now)
 
     def test_a_connection_without_an_event_is_as_old_as_itself(self) -> None:
         self.connect()
@@ -127,7 +127,7 @@ class ConnectionTests(SessionTestCase):
     def test_a_trouble_without_words_is_no_trouble_to_show(self) -> None:
         self.connect()
         self.lose("")
-        self.assertEqual(self.view.trouble, "")
+        self.assertEqual(self.view.connection_problem, "")
 
     def test_the_client_tells_the_rest(self) -> None:
         view = self.session.view(3.5, "practice")
@@ -257,7 +257,7 @@ class UnreadTests(SessionTestCase):
 
     def test_quotes_are_read_in_time_though_nobody_looks_at_the_view(self) -> None:
         self.tell("MarketQuote")
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(len(self.read), 1)
         for _ in range(1000):
             self.tell("MarketQuote")
@@ -329,7 +329,7 @@ class FeedTests(SessionTestCase):
 
     def test_the_programs_own_trouble_is_in_the_feed(self) -> None:
         self.session.note("dropped a malformed message")
-        line = self.view.lines[-1]
+        line = self.view.feed[-1]
         self.assertEqual((line.at, line.text), (BEGIN, "Dropped a malformed message"))
         self.assertEqual(line.style, "alert")
         self.assertEqual(self.changes, [True])
@@ -392,7 +392,7 @@ class DryRunTests(SessionTestCase):
     def test_the_file_says_it_too(self) -> None:
         said = {"status": "RUNNING", "message": f"Running {DRY_RUN_NOTE}"}
         self.file.publish(make_event("daemon_status", said))
-        self.session.look()
+        self.session.poll_file()
         self.assertIs(self.view.is_dry_run, True)
 
 
@@ -432,7 +432,7 @@ class AlarmTests(SessionTestCase):
         self.lose()
         lock = make_event("lockout_set", {})
         self.file.publish(lock, seconds=1)
-        self.session.look()
+        self.session.poll_file()
         self.connect()
         self.assertEqual(self.alarms, [lock])
 
@@ -473,8 +473,8 @@ class FileTests(SessionTestCase):
         self.file.publish(*DAY, seconds=-2)
         self.connect()
         self.assertIs(self.view.source, Source.LIVE)
-        self.assertIsNone(self.view.seen_since)
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertIsNone(self.view.events_only_since)
+        self.assertEqual(self.view.file_problem, "")
         self.assertEqual(self.view.known_at, BEGIN - timedelta(seconds=2))
 
     def test_what_happens_next_comes_on_top(self) -> None:
@@ -497,7 +497,7 @@ class FileTests(SessionTestCase):
         for event in DAY:
             self.receive_event(event)
         told = {
-            "is_told": True,
+            "has_broker_data": True,
             "events": len(DAY),
             "last_event": self.view.last_event,
             "last_event_at": self.now,
@@ -575,35 +575,35 @@ class FileTests(SessionTestCase):
             self.connect()
             self.receive("GatewayUserTrade", profitAndLoss=-1)
             self.assertIs(self.view.source, Source.LIVE)
-            self.assertEqual(self.view.seen_since, BEGIN + timedelta(seconds=60))
-            self.assertEqual(self.view.file_trouble, "N" + trouble[1:])
+            self.assertEqual(self.view.events_only_since, BEGIN + timedelta(seconds=60))
+            self.assertEqual(self.view.file_problem, "N" + trouble[1:])
             self.assertEqual(self.view.account.realized_pnl, Decimal(-1))
 
     def test_what_was_known_before_is_not_mixed_with_what_is_seen_without_the_file(self) -> None:
         self.file.publish(*DAY)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.trade_count, 1)
         self.file.fail()
         self.connect()
         self.assertEqual(self.view.account, AccountState(account_id=123))
-        self.assertEqual(self.view.seen_since, BEGIN)
+        self.assertEqual(self.view.events_only_since, BEGIN)
 
     def test_an_account_that_the_file_does_not_know_is_named_beside_those_it_knows(self) -> None:
         self.file.publish_accounts(456, 124)
         self.connect()
         self.assertEqual(
-            self.view.file_trouble,
+            self.view.file_problem,
             "Account 123 is not in the last known state; it knows 124, 456",
         )
-        self.assertEqual(self.view.seen_since, BEGIN)
+        self.assertEqual(self.view.events_only_since, BEGIN)
         self.receive("GatewayUserTrade", profitAndLoss=-1)
         self.assertEqual(self.view.account.realized_pnl, Decimal(-1))
 
     def test_a_file_that_knows_no_account_says_so(self) -> None:
         self.file.publish_accounts()
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(
-            self.view.file_trouble, "Account 123 is not in the last known state; it knows none"
+            self.view.file_problem, "Account 123 is not in the last known state; it knows none"
         )
         self.assertIs(self.view.source, Source.NOTHING)
 
@@ -613,12 +613,12 @@ class FileTests(SessionTestCase):
         before = self.view
         self.file.publish(*DAY, seconds=100)
         self.wait(1)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view, before)
         self.lose()
         self.connect()
-        self.assertEqual(self.view.file_trouble, "")
-        self.assertIsNone(self.view.seen_since)
+        self.assertEqual(self.view.file_problem, "")
+        self.assertIsNone(self.view.events_only_since)
         self.assertEqual(self.view.account.realized_pnl, Decimal("-45.50"))
 
     def test_during_a_connection_the_file_is_left_alone(self) -> None:
@@ -626,7 +626,7 @@ class FileTests(SessionTestCase):
         self.connect()
         self.file.publish()
         self.changes.clear()
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual((self.file.reads, self.changes), (1, []))
 
     def test_of_the_file_during_a_connection_only_the_limits_count(self) -> None:
@@ -635,7 +635,7 @@ class FileTests(SessionTestCase):
         limit = Limit("max_contracts", '{"limit": 2}')
         self.file.publish(limits={"RULE-001": limit}, seconds=9)
         self.wait(LIMITS_SECONDS)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.limits, {"RULE-001": limit})
         self.assertEqual(self.view.account.realized_pnl, Decimal("-45.50"))
         self.assertEqual(self.view.file_as_of, BEGIN + timedelta(seconds=9))
@@ -647,7 +647,7 @@ class FileTests(SessionTestCase):
         for seconds, reads in ((9, 1), (1, 2), (9, 2), (-60, 3)):
             self.file.publish(*DAY)
             self.wait(seconds)
-            self.session.look()
+            self.session.poll_file()
             self.assertEqual(self.file.reads, reads)
 
     def test_a_file_that_gets_lost_during_a_connection_leaves_the_limits(self) -> None:
@@ -655,13 +655,13 @@ class FileTests(SessionTestCase):
         self.connect()
         self.file.fail()
         self.wait(LIMITS_SECONDS)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(list(self.view.account.limits), ["RULE-001"])
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertEqual(self.view.file_problem, "")
 
     def test_the_daemons_word_on_the_gateway_goes_before_the_files(self) -> None:
         self.file.publish(gateway_name="practice")
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.session.view().gateway_name, "practice")
         self.assertEqual(self.session.view(None, "projectx").gateway_name, "projectx")
 
@@ -671,27 +671,27 @@ class LastKnownTests(SessionTestCase):
 
     def test_before_any_connection_the_file_is_what_is_known(self) -> None:
         state = self.file.publish(*DAY, seconds=-120)
-        self.session.look()
+        self.session.poll_file()
         self.assertIs(self.view.source, Source.LAST_KNOWN)
         self.assertEqual(self.view.account, state)
         self.assertEqual(self.view.known_at, BEGIN - timedelta(seconds=120))
-        self.assertIsNone(self.view.seen_since)
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertIsNone(self.view.events_only_since)
+        self.assertEqual(self.view.file_problem, "")
         self.assertEqual(self.changes, [True])
 
     def test_each_trouble_with_the_file_is_said(self) -> None:
         for trouble in FILE_PROBLEMS:
             self.setUp()
             self.file.fail(trouble)
-            self.session.look()
+            self.session.poll_file()
             self.assertIs(self.view.source, Source.NOTHING)
-            self.assertEqual(self.view.file_trouble, "N" + trouble[1:])
+            self.assertEqual(self.view.file_problem, "N" + trouble[1:])
 
     def test_a_file_that_never_was_is_said_to_be_missing_once(self) -> None:
         self.assertIsNone(self.file.mark())
         for _ in range(3):
-            self.session.look()
-        self.assertEqual(self.view.file_trouble, "N" + NOT_THERE[1:])
+            self.session.poll_file()
+        self.assertEqual(self.view.file_problem, "N" + NOT_THERE[1:])
         self.assertEqual((self.file.reads, self.changes), (1, [True]))
 
     def test_it_is_read_again_only_when_it_has_changed(self) -> None:
@@ -700,12 +700,12 @@ class LastKnownTests(SessionTestCase):
             self.file.reads = 0
             self.changes.clear()
             for _ in range(5):
-                self.session.look()
+                self.session.poll_file()
             self.assertEqual((self.file.reads, self.changes), (1, [True]))
 
     def test_a_connection_reads_whatever_was_read_before(self) -> None:
         self.file.publish(*DAY)
-        self.session.look()
+        self.session.poll_file()
         self.connect()
         self.assertEqual(self.file.reads, 2)
 
@@ -726,49 +726,49 @@ class LastKnownTests(SessionTestCase):
             read_while_it_is_replaced,
             self.file.mark,
         )
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.trade_count, 0)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.trade_count, 1)
 
     def test_a_file_that_appears_later_is_taken(self) -> None:
-        self.session.look()
+        self.session.poll_file()
         state = self.file.publish(*DAY)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account, state)
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertEqual(self.view.file_problem, "")
 
     def test_a_file_that_gets_lost_leaves_what_it_said(self) -> None:
         state = self.file.publish(*DAY, seconds=-60)
-        self.session.look()
+        self.session.poll_file()
         self.file.fail(FILE_PROBLEMS[2])
-        self.session.look()
+        self.session.poll_file()
         self.assertIs(self.view.source, Source.LAST_KNOWN)
         self.assertEqual(self.view.account, state)
         self.assertEqual(self.view.known_at, BEGIN - timedelta(seconds=60))
-        self.assertEqual(self.view.file_trouble, "N" + FILE_PROBLEMS[2][1:])
+        self.assertEqual(self.view.file_problem, "N" + FILE_PROBLEMS[2][1:])
 
     def test_a_file_without_a_time_is_taken_where_nothing_is_known(self) -> None:
         state = self.file.publish(*DAY, seconds=None)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account, state)
         self.assertIsNone(self.view.known_at)
 
     def test_a_file_without_a_time_does_not_replace_what_has_one(self) -> None:
         self.file.publish(*DAY)
-        self.session.look()
+        self.session.poll_file()
         self.file.publish(seconds=None)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.trade_count, 1)
 
     def test_tries_that_fail_say_why_beside_what_the_file_says(self) -> None:
         self.file.publish(*DAY)
-        self.session.look()
+        self.session.poll_file()
         self.lose("cannot connect to daemon (is it running?)")
         self.assertIs(self.view.source, Source.LAST_KNOWN)
-        self.assertEqual(self.view.trouble, "Cannot connect to daemon (is it running?)")
+        self.assertEqual(self.view.connection_problem, "Cannot connect to daemon (is it running?)")
         self.lose("cannot connect to daemon: 503")
-        self.assertEqual(self.view.trouble, "Cannot connect to daemon: 503")
+        self.assertEqual(self.view.connection_problem, "Cannot connect to daemon: 503")
         self.assertEqual(self.feed, [ENFORCED])
 
 
@@ -792,7 +792,7 @@ class LossTests(SessionTestCase):
 
     def test_what_was_known_stays(self) -> None:
         self.check_that_the_stream_is_shown()
-        self.session.look()
+        self.session.poll_file()
         self.check_that_the_stream_is_shown()
         self.assertEqual(self.file.reads, 1)
 
@@ -806,31 +806,31 @@ class LossTests(SessionTestCase):
 
     def test_an_older_file_does_not_replace_it(self) -> None:
         self.file.publish(*DAY, seconds=59.9)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.file.reads, 2)
         self.check_that_the_stream_is_shown()
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertEqual(self.view.file_problem, "")
 
     def test_a_newer_file_replaces_it(self) -> None:
         state = self.file.publish(*DAY[:3], seconds=60)
-        self.session.look()
+        self.session.poll_file()
         self.assertIs(self.view.source, Source.LAST_KNOWN)
         self.assertEqual(self.view.account, state)
         newer = self.file.publish(*DAY[:2], seconds=75)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account, newer)
         self.assertEqual(self.view.known_at, BEGIN + timedelta(seconds=75))
-        self.assertEqual(self.view.trouble, "Lost connection to daemon")
+        self.assertEqual(self.view.connection_problem, "Lost connection to daemon")
 
     def test_a_file_that_cannot_be_read_leaves_it(self) -> None:
         self.file.fail(FILE_PROBLEMS[1])
-        self.session.look()
+        self.session.poll_file()
         self.check_that_the_stream_is_shown()
-        self.assertEqual(self.view.file_trouble, "N" + FILE_PROBLEMS[1][1:])
+        self.assertEqual(self.view.file_problem, "N" + FILE_PROBLEMS[1][1:])
         self.file.publish(*DAY, seconds=3)
-        self.session.look()
+        self.session.poll_file()
         self.check_that_the_stream_is_shown()
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertEqual(self.view.file_problem, "")
 
     def test_what_was_seen_without_the_file_stays_what_was_seen(self) -> None:
         self.file.fail()
@@ -838,26 +838,26 @@ class LossTests(SessionTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-1)
         self.lose()
         self.file.publish(*DAY, seconds=3)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.realized_pnl, Decimal(-1))
-        self.assertEqual(self.view.seen_since, BEGIN + timedelta(seconds=61))
-        self.assertEqual(self.view.file_trouble, "N" + NOT_THERE[1:])
+        self.assertEqual(self.view.events_only_since, BEGIN + timedelta(seconds=61))
+        self.assertEqual(self.view.file_problem, "N" + NOT_THERE[1:])
         self.file.publish(*DAY, seconds=61)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.realized_pnl, Decimal("-45.50"))
-        self.assertIsNone(self.view.seen_since)
-        self.assertEqual(self.view.file_trouble, "")
+        self.assertIsNone(self.view.events_only_since)
+        self.assertEqual(self.view.file_problem, "")
 
     def test_failing_tries_leave_the_loss_as_the_trouble_whatever_the_file_says(self) -> None:
         self.file.publish(*DAY, seconds=75)
-        self.session.look()
+        self.session.poll_file()
         self.lose("cannot connect to daemon (is it running?)")
-        self.assertEqual(self.view.trouble, "Lost connection to daemon")
+        self.assertEqual(self.view.connection_problem, "Lost connection to daemon")
 
     def test_after_the_clock_was_set_back_the_file_is_taken(self) -> None:
         self.now = BEGIN - timedelta(hours=1)
         state = self.file.publish(*DAY, seconds=-3600)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account, state)
         self.assertEqual(self.view.known_at, self.now)
 
@@ -868,7 +868,7 @@ class LossTests(SessionTestCase):
         self.lose()
         self.assertEqual(self.view.known_at, self.now)
         self.file.publish(*DAY, seconds=-3601)
-        self.session.look()
+        self.session.poll_file()
         self.assertEqual(self.view.account.quotes[MNQ].last, Decimal(21007))
 
 
@@ -879,7 +879,7 @@ class StatusTests(SessionTestCase):
 
     def test_a_daemon_that_let_us_in_is_not_the_one_that_stopped(self) -> None:
         self.file.publish(self.stopping)
-        self.session.look()
+        self.session.poll_file()
         self.assertTrue(is_stopping(self.view.daemon))
         self.connect()
         self.assertIsNone(self.view.daemon)
@@ -918,20 +918,20 @@ class EnforcementTests(SessionTestCase):
                 (line.at - BEGIN).total_seconds(),
                 line.text.partition("): ")[2].partition(";")[0] or line.text,
             )
-            for line in self.view.lines
+            for line in self.view.feed
         ]
 
     def test_it_stands_at_its_own_time_and_does_not_flash(self) -> None:
         self.file.publish(self.action("one", -20), self.action("two", -10))
         self.connect()
         self.assertEqual(self.told(), [(-20, "one"), (-10, "two"), (0, "Connected to daemon")])
-        self.assertEqual({line.style for line in self.view.lines[:2]}, {"alert"})
+        self.assertEqual({line.style for line in self.view.feed[:2]}, {"alert"})
         self.assertIsNone(self.view.flash)
 
     def test_reading_again_tells_it_not_again(self) -> None:
         self.file.publish(self.action("one", -20))
         for seconds in (1, 2, 3):
-            self.session.look()
+            self.session.poll_file()
             self.file.publish(self.action("one", -20), seconds=seconds)
         self.connect()
         self.lose("")
@@ -945,10 +945,10 @@ class EnforcementTests(SessionTestCase):
         self.receive_event(self.action("live", 9))
         self.lose()
         self.file.publish(self.action("live", 9), seconds=11)
-        self.session.look()
+        self.session.poll_file()
         self.connect()
         self.assertEqual(
-            [line.text for line in self.view.lines if "live" in line.text],
+            [line.text for line in self.view.feed if "live" in line.text],
             ["ENFORCED: close positions (RULE-001): live; 2 positions closed, 1 order canceled"],
         )
 
@@ -1035,7 +1035,7 @@ class PropertyTests(SynchronousTestCase):
         self.hear(session, told[joined:lost])
         session.take("connection_status", {"connected": False, "reason": "lost"})
         file.publish(*told[:published], seconds=1)
-        session.look()
+        session.poll_file()
         self.check(session, told[:published])
         file.publish(*told[:joined_again], seconds=2)
         self.join(session)
@@ -1053,7 +1053,7 @@ class PropertyTests(SynchronousTestCase):
         session = self.session_on(file)
         self.join(session)
         self.hear(session, told)
-        lines = [line for line in session.view().lines if line.text.startswith("Trade ")]
+        lines = [line for line in session.view().feed if line.text.startswith("Trade ")]
         self.assertEqual(len(lines), len(told) - joined)
 
 

@@ -14,8 +14,8 @@ from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, MNQ, NOT_THERE, at
 from tests.trader.ui.test_screen import MES, ScreenCase
 from trader.cli.console import KEYS
-from trader.model.look import FILTERS, at_page, moved, next_filter, paused_or_not
-from trader.model.text import clock, until
+from trader.model.formatting import clock, until
+from trader.model.ui_state import FILTERS
 from trader.ui.pages import PAGES, chosen_text, row_count
 from trader.ui.screen import compose, footer, page_at
 from trader.ui.styled_text import Markup, fitted, written
@@ -42,12 +42,12 @@ class PageCase(ScreenCase):
 
     def turn(self, name: str) -> None:
         """Show a page."""
-        self.look = at_page(self.look, [page.name for page in PAGES].index(name))
+        self.ui_state = self.ui_state.with_page([page.name for page in PAGES].index(name))
         self.screen.redraw()
 
     def change(self, **choices: Any) -> None:
         """Look at it in another way."""
-        self.look = msgspec.structs.replace(self.look, **choices)
+        self.ui_state = msgspec.structs.replace(self.ui_state, **choices)
         self.screen.redraw()
 
     def below(self, words: str, columns: int = 80, rows: int = 24) -> list[str]:
@@ -168,7 +168,7 @@ class HeaderTests(PageCase):
             if retry_in:
                 self.lose(retry_in=retry_in)
             for number, page in enumerate(PAGES):
-                self.look = at_page(self.look, number)
+                self.ui_state = self.ui_state.with_page(number)
                 self.screen.redraw()
                 for columns, rows in ((60, 14), (80, 24), (120, 40), (240, 80)):
                     self.assertIn(words, self.rows(columns, rows)[0], (page.name, columns))
@@ -455,12 +455,12 @@ class ActivityTests(PageCase):
             ("enforcement", "ENFORCED", 1),
             ("daemon", "Daily reset executed", 2),
         ):
-            self.assertEqual(FILTERS[self.look.filter][0], name)
+            self.assertEqual(FILTERS[self.ui_state.filter][0], name)
             self.assertIn(f"Activity: {name} ({number})", self.shown())
             self.assertIn(words, "\n".join(self.below("Activity:")))
-            self.look = next_filter(self.look)
+            self.ui_state = self.ui_state.with_next_filter()
             self.screen.redraw()
-        self.assertEqual(self.look.filter, 0)
+        self.assertEqual(self.ui_state.filter, 0)
 
     def test_every_event_but_a_quote_has_a_filter(self) -> None:
         kinds = set().union(*(kinds for _, kinds in FILTERS))
@@ -468,12 +468,12 @@ class ActivityTests(PageCase):
 
     def test_paused_it_stands_still(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-1)
-        self.look = paused_or_not(self.look, self.session.view().lines)
+        self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
         self.receive("GatewayUserTrade", profitAndLoss=-2)
         self.assertIn("PAUSED, 1 more since; p lets it run again", self.shown())
         self.assertNotIn("Trade -2.00", "\n".join(self.below("PAUSED")))
         self.assertIn("paused", self.rows()[-1])
-        self.look = paused_or_not(self.look, self.session.view().lines)
+        self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
         self.screen.redraw()
         self.assertIn("Trade -2.00", "\n".join(self.below("Activity:")))
 
@@ -555,7 +555,7 @@ class HelpTests(PageCase):
         self.change(is_help=True)
         keys = [(key.label, key.told) for key in KEYS]
         for columns, rows in ((60, 20), (80, 24), (120, 40)):
-            lines = compose(self.session.view(), self.look, self.now, columns, rows, keys)
+            lines = compose(self.session.view(), self.ui_state, self.now, columns, rows, keys)
             shown = [written(line)[:columns] for line in lines]
             for label, told in keys:
                 self.assertTrue(any(f" {label:<10}{told}" in line for line in shown), told)
@@ -563,7 +563,7 @@ class HelpTests(PageCase):
     def test_where_there_is_no_room_for_all_it_says_how_many_are_missing(self) -> None:
         self.change(is_help=True)
         keys = [(key.label, key.told) for key in KEYS]
-        lines = compose(self.session.view(), self.look, self.now, 60, 14, keys)
+        lines = compose(self.session.view(), self.ui_state, self.now, 60, 14, keys)
         self.assertEqual(written(lines[-2]), "  ... and 2 more")
 
 
@@ -580,14 +580,14 @@ class FootTests(PageCase):
             text = self.rows(columns, 24)[-1]
             for number in range(len(PAGES)):
                 column = text.index(str(number + 1))
-                self.assertEqual(page_at(self.look, columns, column), number)
-            self.assertIsNone(page_at(self.look, columns, columns - 2))
+                self.assertEqual(page_at(self.ui_state, columns, column), number)
+            self.assertIsNone(page_at(self.ui_state, columns, columns - 2))
 
     def test_the_foot_is_as_wide_as_the_screen(self) -> None:
         for columns in range(1, 200):
             width = sum(
                 len(part if isinstance(part, str) else part[1])
-                for part in footer(self.look, columns)
+                for part in footer(self.ui_state, columns)
             )
             self.assertEqual(width, columns)
 
@@ -599,21 +599,21 @@ class RowTests(PageCase):
         self.receive("GatewayUserTrade", profitAndLoss=-1)
         for page, number in (("Overview", 0), ("Trades", 1), ("Limits", 4), ("Lockouts", 0)):
             self.turn(page)
-            self.assertEqual(row_count(self.session.view(), self.look, self.now), number, page)
+            self.assertEqual(row_count(self.session.view(), self.ui_state, self.now), number, page)
 
     def test_a_choice_stays_within_the_rows(self) -> None:
         for rows, count, row in ((5, 3, 2), (-5, 3, 0), (1, 0, 0), (1, 9, 1)):
-            self.assertEqual(moved(self.look, rows, count).row, row)
+            self.assertEqual(self.ui_state.with_row_moved(rows, count).row, row)
 
     def test_what_is_copied_is_one_line_without_styles(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.5, executionTime=at(0))
         self.turn("Trades")
-        text = chosen_text(self.session.view(), self.look, self.now, 80)
+        text = chosen_text(self.session.view(), self.ui_state, self.now, 80)
         self.assertEqual(text, f"{clock(BEGIN)} MNQU5 2 -45.50 -45.50")
 
     def test_an_empty_page_has_nothing_to_copy(self) -> None:
         self.turn("Trades")
-        self.assertEqual(chosen_text(self.session.view(), self.look, self.now, 80), "")
+        self.assertEqual(chosen_text(self.session.view(), self.ui_state, self.now, 80), "")
 
 
 class FittedTests(SynchronousTestCase):

@@ -15,9 +15,9 @@ from riskd.model.events import EVENT_TYPES
 from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, FILE_PROBLEMS, MNQ, NOT_THERE, StateFile, at
-from trader.model.look import Look, at_page
+from trader.model.formatting import clock
 from trader.model.session import Session
-from trader.model.text import clock
+from trader.model.ui_state import UiState
 from trader.ui.palette import THEMES
 from trader.ui.screen import Screen
 
@@ -37,7 +37,7 @@ class ScreenCase(SynchronousTestCase):
         self.retry_in: float | None = None
         self.gateway_name: str | None = None
         self.is_dry_run = False
-        self.look = Look()
+        self.ui_state = UiState()
         self.file = StateFile()
         self.file.publish(gateway_name=None)
         self.session = Session(
@@ -51,7 +51,7 @@ class ScreenCase(SynchronousTestCase):
             lambda: self.session.view(
                 self.retry_in, self.gateway_name, is_dry_run=self.is_dry_run
             ),
-            lambda: self.look,
+            lambda: self.ui_state,
             lambda: self.now,
             [("q", "quit")],
         )
@@ -79,7 +79,7 @@ class ScreenCase(SynchronousTestCase):
 
     def tick(self) -> None:
         """Do what the console does each second."""
-        self.session.look()
+        self.session.poll_file()
         self.screen.redraw()
 
     def rows(self, columns: int = 80, rows: int = 24) -> list[str]:
@@ -504,14 +504,14 @@ class PnlTests(ScreenCase):
             if status:
                 self.receive("daemon_status", status=status, message="The login is refused")
             for number in range(3):
-                self.look = at_page(self.look, number)
+                self.ui_state = self.ui_state.with_page(number)
                 self.screen.redraw()
                 for columns in (60, 80, 120):
                     shown = self.shown(columns)
                     self.assertIn(reason, shown)
                     for known in ("0.00", "(none", "0 of 4", " ok", "Trades 0", "No trade"):
                         self.assertNotIn(known, shown)
-            self.look = at_page(self.look, 0)
+            self.ui_state = self.ui_state.with_page(0)
             for title in ("Positions", "Working orders", "Quotes"):
                 self.assertIn(f"{title} ({reason})", self.shown())
         self.receive("daemon_status", status="RUNNING")

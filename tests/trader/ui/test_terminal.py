@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import in_utc
 from tests.golden.replay import STATES, Replay
-from trader.model.text import printable
+from trader.model.characters import printable
 from trader.ui.canvas import paint
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import Markup

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply, begin_day
 from riskd.testing import make_event
-from trader.model.day import lock_stories, trades_of_the_day
+from trader.model.day_trades import lockout_causes, trades_of_the_day
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 
@@ -82,24 +82,24 @@ class LockTests(SynchronousTestCase):
         state = state_of(
             trade(1, 10, -5), trade(2, 20, -7), lock("RULE-003", 20), trade(3, 30, -1)
         )
-        (story,) = lock_stories(state)
-        self.assertEqual([one.trade.id for one in story.trades], [1, 2])
+        (cause,) = lockout_causes(state)
+        self.assertEqual([one.trade.id for one in cause.trades], [1, 2])
 
     def test_a_cooldown_has_the_trade_that_lost(self) -> None:
         state = state_of(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
-        (story,) = lock_stories(state)
-        self.assertEqual([one.trade.id for one in story.trades], [2])
+        (cause,) = lockout_causes(state)
+        self.assertEqual([one.trade.id for one in cause.trades], [2])
 
     def test_a_rule_that_is_not_about_trades_has_none(self) -> None:
         state = state_of(trade(1, 10, -5), lock("RULE-010", 21))
-        self.assertEqual(lock_stories(state)[0].trades, ())
+        self.assertEqual(lockout_causes(state)[0].trades, ())
 
     def test_the_lock_that_ends_last_comes_first(self) -> None:
         state = state_of(lock("RULE-007", 0, 60), lock("RULE-003", 0), lock("RULE-006", 0, 600))
         self.assertEqual(
-            [story.lock.rule_id for story in lock_stories(state)],
+            [cause.lock.rule_id for cause in lockout_causes(state)],
             ["RULE-003", "RULE-006", "RULE-007"],
         )
 
     def test_no_lock_no_story(self) -> None:
-        self.assertEqual(lock_stories(state_of(trade(1, 10, -5))), ())
+        self.assertEqual(lockout_causes(state_of(trade(1, 10, -5))), ())

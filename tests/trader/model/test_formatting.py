@@ -9,17 +9,8 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.model.text import (
-    UNKNOWN,
-    age,
-    can_be_drawn,
-    clock,
-    countdown,
-    money,
-    price,
-    printable,
-    sentence,
-)
+from trader.model.characters import can_be_drawn, printable
+from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price, sentence
 from trader.ui.styled_text import Markup, length, row, signed_style, spread
 
 

@@ -21,8 +21,8 @@ from riskd.rules.builtin import daily_unrealized_loss, max_unrealized_profit
 from riskd.rules.interface import Gauge, Rule
 from riskd.rules.open_pnl import Scope
 from riskd.rules.registry import RULES
+from trader.model.formatting import age
 from trader.model.staleness import silence
-from trader.model.text import age
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _RULE_IDS: Final = {rule.rule_id: rule for rule in RULES}
@@ -49,7 +49,7 @@ class Level(Enum):
     REACHED = "REACHED"
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
+class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
     """One limit, and how far the account is from it.
 
     :ivar rule_id: the rule's id on the wire.
@@ -100,41 +100,43 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return Level.FINE
 
 
-def measures(
-    state: AccountState, now: datetime, *, is_live: bool, untold: str = ""
-) -> tuple[Measure, ...]:
+def limit_usages(
+    state: AccountState, now: datetime, *, is_live: bool, unknown_reason: str = ""
+) -> tuple[LimitUsage, ...]:
     """Return every limit in force, in the order in which the rules are asked.
 
     :param is_live: whether silence of the market is news; what is last known stands as it was.
-    :param untold: why nothing is known of the account but its limits, if that is so.
+    :param unknown_reason: why nothing is known of the account but its limits, if that is so.
     """
     in_order = sorted(state.limits.items())
     return tuple(
-        measure
+        usage
         for rule_id, limit in in_order
         if limit.key not in (_DAY, _STRICT)
-        for measure in _measures_of(rule_id, limit, state, now, is_live=is_live, untold=untold)
+        for usage in _measures_of(
+            rule_id, limit, state, now, is_live=is_live, unknown_reason=unknown_reason
+        )
     )
 
 
-def nearest(found: tuple[Measure, ...]) -> Measure | None:
+def nearest_limit(found: tuple[LimitUsage, ...]) -> LimitUsage | None:
     """Return the limit of which most is used; ``None`` where no limit has numbers.
 
     That on the loss of a single trade is none to come near to: what is measured is over.
     """
-    first = next(iter(by_nearness(found)), None)
+    first = next(iter(nearest_first(found)), None)
     return first if first is not None and _can_come_near(first) else None
 
 
-def by_nearness(found: Iterable[Measure]) -> list[Measure]:
+def nearest_first(found: Iterable[LimitUsage]) -> list[LimitUsage]:
     """Return the limits by how much of them is used, and those after them that nobody comes near to."""
     return sorted(
         found, key=lambda one: (_can_come_near(one), one.share or Decimal(0)), reverse=True
     )
 
 
-def _can_come_near(measure: Measure) -> bool:
-    return measure.share is not None and measure.rule_id != _COOLDOWN_AFTER_LOSS
+def _can_come_near(usage: LimitUsage) -> bool:
+    return usage.share is not None and usage.rule_id != _COOLDOWN_AFTER_LOSS
 
 
 def loss_limit(state: AccountState) -> Decimal | None:
@@ -191,28 +193,28 @@ def _measures_of(
     now: datetime,
     *,
     is_live: bool,
-    untold: str,
-) -> Iterator[Measure]:
+    unknown_reason: str,
+) -> Iterator[LimitUsage]:
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
     if rule is None:
-        yield Measure(rule_id=rule_id, name=name, unknown="riskctl rules shows it")
+        yield LimitUsage(rule_id=rule_id, name=name, unknown="riskctl rules shows it")
         return
     try:
         settings = _settings(rule, limit)
     except ValueError:
-        yield Measure(rule_id=rule_id, name=name, unknown="set by another version of riskd")
+        yield LimitUsage(rule_id=rule_id, name=name, unknown="set by another version of riskd")
         return
     try:
         gauges = rule.gauges(state, settings, now)
     except Exception as error:  # noqa: BLE001  # one rule's mistake must not take the screen away
-        yield Measure(rule_id=rule_id, name=name, unknown=f"cannot be told: {error}")
+        yield LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be told: {error}")
         return
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
         if gauge.current is not None:
-            unknown = untold or unknown
-        yield Measure(
+            unknown = unknown_reason or unknown
+        yield LimitUsage(
             rule_id=rule_id,
             name=gauge.name,
             limit=gauge.limit,

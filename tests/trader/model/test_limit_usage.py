@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState, Limit, apply
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
-from trader.model.limits import (
+from trader.model.limit_usage import (
     Level,
-    Measure,
-    by_nearness,
+    LimitUsage,
     is_strict,
+    limit_usages,
     loss_limit,
-    measures,
-    nearest,
+    nearest_first,
+    nearest_limit,
     next_reset,
     rule_name,
 )
@@ -48,10 +48,12 @@ def after(state: AccountState, event_type: str, **data: Any) -> AccountState:
 class LimitsCase(SynchronousTestCase):
     """What is measured of an account."""
 
-    def measure(self, state: AccountState, *, seconds: float = 0, is_live: bool = True) -> Measure:
+    def usage(
+        self, state: AccountState, *, seconds: float = 0, is_live: bool = True
+    ) -> LimitUsage:
         """Return the only limit there is, so many seconds later."""
         now = NOW + timedelta(seconds=seconds)
-        (found,) = measures(state, now, is_live=is_live)
+        (found,) = limit_usages(state, now, is_live=is_live)
         return found
 
 
@@ -60,7 +62,7 @@ class MeasureTests(LimitsCase):
 
     def test_a_daily_loss_is_measured_against_its_limit(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
-        found = self.measure(after(state, "GatewayUserTrade", profitAndLoss=-350))
+        found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-350))
         self.assertEqual((found.rule_id, found.name, found.unit), ("RULE-003", "daily loss", "$"))
         self.assertEqual((found.limit, found.current), (500, 350))
         self.assertEqual((found.share, found.headroom), (Decimal("0.7"), 150))
@@ -78,21 +80,21 @@ class MeasureTests(LimitsCase):
             (900, Level.REACHED),
         ):
             state = limited(daily_realized_loss={"loss_limit": 500})
-            found = self.measure(after(state, "GatewayUserTrade", profitAndLoss=-lost))
+            found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-lost))
             self.assertIs(found.level, level, lost)
 
     def test_a_day_in_profit_has_used_nothing(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
-        found = self.measure(after(state, "GatewayUserTrade", profitAndLoss=100))
+        found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=100))
         self.assertEqual((found.share, found.headroom), (0, 600))
 
     def test_rules_stand_in_the_order_in_which_they_are_asked(self) -> None:
         state = limited(trade_frequency_limit={}, max_contracts={}, daily_realized_loss={})
-        found = measures(state, NOW, is_live=True)
+        found = limit_usages(state, NOW, is_live=True)
         self.assertEqual([one.rule_id for one in found], ["RULE-001", "RULE-003", "RULE-006"])
 
     def test_a_rule_without_numbers_says_its_state_in_words(self) -> None:
-        found = self.measure(limited(symbol_blocks={"blocked_symbols": ["MCL"]}))
+        found = self.usage(limited(symbol_blocks={"blocked_symbols": ["MCL"]}))
         self.assertEqual((found.words, found.share), ("MCL", None))
         self.assertIs(found.level, Level.STATED)
 
@@ -101,7 +103,7 @@ class MeasureTests(LimitsCase):
             limited(**{rule.key: {} for rule in RULES if rule.key != "auto"}), "MarketQuote"
         )
         state = after(state, "GatewayUserPosition", size=2)
-        found = measures(state, NOW, is_live=True)
+        found = limit_usages(state, NOW, is_live=True)
         self.assertEqual({one.rule_id for one in found} | {"RULE-009"}, set(RULE_IDS.values()))
 
 
@@ -109,20 +111,20 @@ class UnknownTests(LimitsCase):
     """What cannot be known without the daemon's notes has a reason in the place of a number."""
 
     def test_the_brokers_permission(self) -> None:
-        found = self.measure(limited(auth_loss_guard={}))
+        found = self.usage(limited(auth_loss_guard={}))
         self.assertEqual((found.words, found.unknown), ("", "known to the daemon alone"))
         self.assertIs(found.level, Level.UNKNOWN)
 
     def test_a_loss_with_its_fees(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500, "include_fees": True})
-        found = self.measure(after(state, "GatewayUserTrade", profitAndLoss=-100))
+        found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-100))
         self.assertIsNone(found.current)
         self.assertIn("fees", found.unknown)
 
     def test_an_open_loss_without_a_quote(self) -> None:
         for scope in ("total", "per_position"):
             state = limited(daily_unrealized_loss={"loss_limit": 300, "scope": scope})
-            found = self.measure(after(state, "GatewayUserPosition", contractId=MNQ))
+            found = self.usage(after(state, "GatewayUserPosition", contractId=MNQ))
             self.assertEqual((found.limit, found.current), (300, None))
             self.assertEqual(found.unknown, "MNQU5: no quote yet")
 
@@ -130,42 +132,42 @@ class UnknownTests(LimitsCase):
         state = limited(daily_unrealized_loss={"loss_limit": 300, "scope": "total"})
         state = after(state, "GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
         state = after(state, "MarketQuote", contractId=MNQ, last=20900, timestamp=NOW.isoformat())
-        self.assertEqual(self.measure(state, seconds=30).current, 200)
-        silent = self.measure(state, seconds=31)
+        self.assertEqual(self.usage(state, seconds=30).current, 200)
+        silent = self.usage(state, seconds=31)
         self.assertEqual((silent.current, silent.unknown), (None, "MNQU5: no quote for 31 s"))
-        self.assertEqual(self.measure(state, seconds=31, is_live=False).current, 200)
+        self.assertEqual(self.usage(state, seconds=31, is_live=False).current, 200)
 
     def test_only_the_position_without_a_quote_is_unknown(self) -> None:
         state = limited(daily_unrealized_loss={"loss_limit": 300})
         state = after(state, "GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
         state = after(state, "GatewayUserPosition", contractId="CON.F.US.MES.U25")
         state = after(state, "MarketQuote", contractId=MNQ, last=20900, timestamp=NOW.isoformat())
-        known, unknown = measures(state, NOW, is_live=True)
+        known, unknown = limit_usages(state, NOW, is_live=True)
         self.assertEqual((known.current, known.unknown), (200, ""))
         self.assertEqual((unknown.current, unknown.unknown), (None, "MESU5: no quote yet"))
 
     def test_the_seconds_without_a_stop_once_the_grace_may_be_another(self) -> None:
         state = limited(no_stop_loss_grace={"grace_period_seconds": 30})
         state = after(state, "GatewayUserPosition", createdAt=NOW.isoformat())
-        self.assertEqual(self.measure(state, seconds=29).current, 29)
-        late = self.measure(state, seconds=31)
+        self.assertEqual(self.usage(state, seconds=29).current, 29)
+        late = self.usage(state, seconds=31)
         self.assertEqual((late.current, late.unknown[:10]), (None, "since when"))
 
     def test_which_positions_are_watched_for_breakeven(self) -> None:
         state = limited(max_unrealized_profit={"mode": "breakeven"})
         state = after(state, "GatewayUserPosition", contractId=MNQ)
-        found = self.measure(state)
+        found = self.usage(state)
         self.assertIn("armed", found.unknown)
         self.assertEqual(found.words, "")
 
     def test_a_rule_of_a_users_own(self) -> None:
         state = AccountState(account_id=123, limits={"MINE-001": Limit("losing_streak", "{}")})
-        found = self.measure(state)
+        found = self.usage(state)
         self.assertEqual((found.name, found.unknown), ("losing streak", "riskctl rules shows it"))
 
     def test_settings_of_another_version(self) -> None:
         state = limited(max_contracts={"limit_of_old": 3})
-        self.assertEqual(self.measure(state).unknown, "set by another version of riskd")
+        self.assertEqual(self.usage(state).unknown, "set by another version of riskd")
 
     def test_a_gauge_that_fails_hides_no_other(self) -> None:
         def fail(*_: object) -> None:
@@ -173,7 +175,7 @@ class UnknownTests(LimitsCase):
 
         self.patch(RULES[0], "gauges", fail)
         state = limited(max_contracts={}, daily_realized_loss={})
-        failed, other = measures(state, NOW, is_live=True)
+        failed, other = limit_usages(state, NOW, is_live=True)
         self.assertEqual(failed.unknown, "cannot be told: no contracts")
         self.assertEqual(other.name, "daily loss")
 
@@ -185,7 +187,7 @@ class DayTests(LimitsCase):
         day = Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "America/Chicago"}')
         state = AccountState(account_id=123, limits={"DAY": day})
         self.assertEqual(next_reset(state, NOW), datetime(2025, 1, 17, 23, tzinfo=UTC))
-        self.assertEqual(measures(state, NOW, is_live=True), ())
+        self.assertEqual(limit_usages(state, NOW, is_live=True), ())
 
     def test_a_days_end_that_makes_no_sense_is_not_known(self) -> None:
         for text in ("{", '{"time_zone": "Nowhere/Land"}'):
@@ -197,7 +199,7 @@ class DayTests(LimitsCase):
         state = AccountState(account_id=123, limits={"STRICT": Limit("strict_mode", "true")})
         self.assertTrue(is_strict(state))
         self.assertFalse(is_strict(limited(max_contracts={})))
-        self.assertEqual(measures(state, NOW, is_live=True), ())
+        self.assertEqual(limit_usages(state, NOW, is_live=True), ())
 
     def test_the_loss_limit_of_the_day(self) -> None:
         self.assertEqual(loss_limit(limited(daily_realized_loss={"loss_limit": 500})), 500)
@@ -213,14 +215,16 @@ class DayTests(LimitsCase):
         )
         state = after(state, "GatewayUserTrade", profitAndLoss=-100)
         state = after(state, "GatewayUserPosition", size=3)
-        found = nearest(measures(state, NOW, is_live=True))
+        found = nearest_limit(limit_usages(state, NOW, is_live=True))
         self.assertEqual(found and found.rule_id, "RULE-001")
-        in_order = by_nearness(measures(state, NOW, is_live=True))
+        in_order = nearest_first(limit_usages(state, NOW, is_live=True))
         self.assertEqual(
-            [measure.rule_id for measure in in_order],
+            [usage.rule_id for usage in in_order],
             ["RULE-001", "RULE-003", "RULE-007", "RULE-011"],
         )
-        self.assertIsNone(nearest(measures(limited(symbol_blocks={}), NOW, is_live=True)))
+        self.assertIsNone(
+            nearest_limit(limit_usages(limited(symbol_blocks={}), NOW, is_live=True))
+        )
 
     def test_a_rules_name(self) -> None:
         self.assertEqual(rule_name("RULE-007"), "cooldown after loss")

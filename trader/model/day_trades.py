@@ -25,7 +25,7 @@ class DayTrade(msgspec.Struct, frozen=True):
     total: Decimal
 
 
-class LockStory(msgspec.Struct, frozen=True):
+class LockoutCause(msgspec.Struct, frozen=True):
     """Why an account is locked.
 
     :ivar trades: those that led there, oldest first; none where the rule is not about trades.
@@ -53,17 +53,17 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
     return tuple(found)
 
 
-def lock_stories(state: AccountState) -> tuple[LockStory, ...]:
+def lockout_causes(state: AccountState) -> tuple[LockoutCause, ...]:
     """Return why the account is locked, the lock that ends last first."""
     locks = sorted(state.lockouts.values(), key=end_of_lock, reverse=True)
     trades = trades_of_the_day(state) if locks else ()
     return tuple(_story(lock, trades) for lock in locks)
 
 
-def _story(lock: LockoutSet, trades: tuple[DayTrade, ...]) -> LockStory:
+def _story(lock: LockoutSet, trades: tuple[DayTrade, ...]) -> LockoutCause:
     before = tuple(one for one in trades if one.trade.execution_time <= lock.locked_at)
     if lock.rule_id not in _RULES_ABOUT_TRADES:
         before = ()
     elif lock.rule_id == _COOLDOWN_AFTER_LOSS:
         before = before[-1:]
-    return LockStory(lock, before)
+    return LockoutCause(lock, before)

@@ -1,0 +1,68 @@
+"""What the trader has chosen to see, as a value; each key press makes a new one of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trader.model.activity import FeedLine
+
+FILTERS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
+    ("everything", frozenset()),
+    ("trades", frozenset({"GatewayUserTrade"})),
+    ("positions", frozenset({"GatewayUserPosition"})),
+    ("orders", frozenset({"GatewayUserOrder"})),
+    ("lockouts", frozenset({"lockout_set", "lockout_cleared"})),
+    ("enforcement", frozenset({"enforcement_action"})),
+    ("daemon", frozenset({"daemon_status", "daily_reset", "console"})),
+)
+"""The filters of the activity feed: a name, and the kinds of line that pass; the empty set passes all."""
+
+
+class UiState(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a view is shown, and how.
+
+    :ivar page: the index of the page.
+    :ivar row: the index of the chosen row, on a page that has rows.
+    :ivar filter: the index of the feed's filter in :data:`FILTERS`.
+    :ivar paused_feed: the feed as it was when the trader paused it; ``None`` while it runs.
+    :ivar is_help: whether the keys are shown in place of the page.
+    :ivar is_ascii: whether only ASCII characters are drawn.
+    :ivar is_muted: whether bell and hook are silent for everything but lockouts.
+    :ivar has_mouse: whether the console receives the mouse, in place of the terminal.
+    :ivar theme: the theme's name.
+    """
+
+    page: int = 0
+    row: int = 0
+    filter: int = 0
+    paused_feed: tuple[FeedLine, ...] | None = None
+    is_help: bool = False
+    is_ascii: bool = False
+    is_muted: bool = False
+    has_mouse: bool = False
+    theme: str = "dark"
+
+    def with_page(self, page: int) -> UiState:
+        """Show a page, from its first row."""
+        return msgspec.structs.replace(self, page=page, row=0, is_help=False)
+
+    def with_row_moved(self, rows: int, count: int) -> UiState:
+        """Choose the row ``rows`` further down, within the ``count`` rows of the page."""
+        return msgspec.structs.replace(self, row=max(0, min(self.row + rows, count - 1)))
+
+    def with_next_filter(self) -> UiState:
+        """Filter the feed by the next kind."""
+        return msgspec.structs.replace(self, filter=(self.filter + 1) % len(FILTERS), row=0)
+
+    def with_pause_toggled(self, feed: tuple[FeedLine, ...]) -> UiState:
+        """Hold the feed at ``feed``, or let it run again."""
+        paused_feed = feed if self.paused_feed is None else None
+        return msgspec.structs.replace(self, paused_feed=paused_feed, row=0)
+
+    def visible_lines(self, feed: tuple[FeedLine, ...]) -> tuple[FeedLine, ...]:
+        """Return the lines of ``feed`` to show, newest first."""
+        feed = feed if self.paused_feed is None else self.paused_feed
+        kinds = FILTERS[self.filter][1]
+        return tuple(line for line in reversed(feed) if not kinds or line.kind in kinds)
