@@ -98,9 +98,11 @@ class GuardedDaemon:
         self.move(MNQ, "21000")
 
     async def be_elsewhere(self) -> None:
-        """Hold one ES and work an order in M2K: what is left of them tells how far a rule reached."""
+        """Hold one ES and work an order in M2K, so that a test sees how far a rule reaches."""
         await self.trade(GatewayOrderSide.BID, 1, ES)
-        await self.trade(GatewayOrderSide.BID, 1, M2K, limit="2000")
+        order = await self.trade(GatewayOrderSide.BID, 1, M2K, limit="2000")
+        await self.hears("GatewayUserPosition", contractId=ES)
+        await self.hears("GatewayUserOrder", id=order)
 
     def permit(self, may_trade: bool) -> None:
         """Let the broker allow or forbid the account to trade."""
@@ -170,9 +172,17 @@ class GuardedDaemon:
 
     # What the published copy says.
 
-    async def publishes(self, *locked_by: str) -> AccountState:
-        """Wait until the copy has the locks of these rules and no others; see what else it says."""
-        await until(lambda: set(self._published().lockouts) == set(locked_by))
+    async def publishes(self, *locked_by: str, enforced: int = 0) -> AccountState:
+        """Return the published copy once it has the locks of these rules and no others.
+
+        :param enforced: how many enforcement actions it must have, too.
+        """
+
+        def is_published() -> bool:
+            copy = self._published()
+            return set(copy.lockouts) == set(locked_by) and len(copy.enforcement) >= enforced
+
+        await until(is_published)
         published = self._published()
         assert {**published.limits, "DAY": None} == {
             "DAY": None,

@@ -87,7 +87,7 @@ async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> N
     assert (daemon.held, len(daemon.working)) == ({ES: 1}, 2)
     assert len(daemon.heard("enforcement_action")) == 2
     assert not daemon.heard("lockout_set")
-    published = await daemon.publishes()
+    published = await daemon.publishes(enforced=2)
     assert [action.details.dry_run for action in published.enforcement] == [True, True]
 
 
