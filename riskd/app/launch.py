@@ -17,7 +17,8 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from riskd.config.faults import Faults
-from riskd.config.settings import Settings, load, practice_settings
+from riskd.config.loader import load_settings, practice_settings
+from riskd.config.settings import Settings
 from riskd.host.errors import UserError
 from riskd.host.loopback import ListenError, check_interface
 from riskd.journal.state_directory import StateDirectory
@@ -134,7 +135,9 @@ def read_settings(program: str, path: Path | None) -> tuple[Mapping[str, IRule],
     """
     try:
         catalogue = find_rules()
-        return catalogue, practice_settings(catalogue) if path is None else load(path, catalogue)
+        return catalogue, practice_settings(catalogue) if path is None else load_settings(
+            path, catalogue
+        )
     except UserError as error:
         refuse(program, f"\n{program}: ".join(error.problems))
 

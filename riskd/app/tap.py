@@ -36,7 +36,8 @@ from riskd.app.launch import (
 )
 from riskd.app.launch import Options as BaseOptions
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config.settings import ConfigError, Settings, load
+from riskd.config.loader import ConfigError, load_settings
+from riskd.config.settings import Settings
 from riskd.control.server import SOCKET_NAME, ControlFactory, ControlService
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
@@ -354,7 +355,7 @@ class Reloader:
             self._is_to_read_again = True
             return
         self._is_reading = True
-        read = self._in_thread(lambda: load(self._path, self._catalogue))
+        read = self._in_thread(lambda: load_settings(self._path, self._catalogue))
         read.addCallbacks(self._take, self._refuse).addBoth(self._is_read)
 
     def _is_read(self, result: object) -> None:

@@ -74,7 +74,7 @@ class TableReader:
         """What was noted, a line each, in the order of the text."""
         return tuple(sorted(self._problems, key=self._problems.__getitem__))
 
-    def note(self, path: KeyPath, sentence: str) -> None:
+    def report(self, path: KeyPath, sentence: str) -> None:
         """Note what is wrong with the value at ``path``; once, however often it is said."""
         line = self._line(path)
         where = f"{self._name}, line {line}" if line else self._name
@@ -96,7 +96,7 @@ class TableReader:
             if key in known:
                 values[known[key].name] = self.value(value, known[key].type, (*path, key))
             else:
-                self.note((*path, key), self._of_unknown(key, known))
+                self.report((*path, key), self._of_unknown(key, known))
         return values
 
     def _of_unknown(self, key: str, known: Iterable[str]) -> str:
@@ -111,7 +111,7 @@ class TableReader:
             if field.required and field.name not in values
         ]
         for field in missing:
-            self.note((*path, field.encode_name), f"missing; expected {expected(field.type)}")
+            self.report((*path, field.encode_name), f"missing; expected {expected(field.type)}")
         if missing or WRONG in values.values():
             return WRONG
         try:
@@ -158,7 +158,7 @@ class TableReader:
 
     def _mismatch(self, value: Any, kind: Any, path: KeyPath) -> Any:
         hint = nearest(value, _names(kind), or_else="") if isinstance(value, str) else ""
-        self.note(path, f"expected {expected(kind)}, got {shown(value)}{hint}")
+        self.report(path, f"expected {expected(kind)}, got {shown(value)}{hint}")
         return WRONG
 
     def _note_contradiction(
@@ -167,11 +167,11 @@ class TableReader:
         """Note what a struct says of itself as a whole; it may begin with a name, its own or a field's."""
         field, colon, rest = sentence.partition(": ")
         if colon and field in kind.__struct_fields__:
-            self.note((*path, field), rest)
+            self.report((*path, field), rest)
         elif colon and field in path[-1:]:
-            self.note(path, rest)
+            self.report(path, rest)
         else:
-            self.note(path, sentence)
+            self.report(path, sentence)
 
     def _line(self, path: KeyPath) -> int:
         """Return the line of ``path``, or of what it lies in; 0 if that is unknown."""

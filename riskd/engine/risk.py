@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from riskd.config.settings import AccountSettings, settings_from_json, settings_json
+from riskd.config.settings import AccountSettings
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import concerns, flattening_of
@@ -270,7 +270,8 @@ class RiskEngine:
             if rule is None:
                 continue
             try:
-                yield RuleInForce(rule, settings_from_json(rule, limit.settings))
+                settings = msgspec.json.decode(limit.settings, type=rule.settings_type)
+                yield RuleInForce(rule, settings)
             except (msgspec.MsgspecError, ValueError) as error:
                 _log.error(
                     "{rule} has other settings now; what it held account {account} to is not known: {error}",
@@ -315,7 +316,7 @@ class RiskEngine:
         if self._is_strict:
             limits[_STRICT] = Limit("strict_mode", "true")
         for one in sorted(self._rules, key=lambda one: one.is_held):
-            limits[one.rule.rule_id] = Limit(one.rule.key, settings_json(one.settings))
+            limits[one.rule.rule_id] = one.limit
         self._keeper.set_limits(limits)
 
     # What happens.

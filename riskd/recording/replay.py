@@ -11,7 +11,8 @@ import msgspec
 from twisted.logger import Logger
 
 from riskd import __version__
-from riskd.config.settings import ConfigError, Settings, read
+from riskd.config.loader import ConfigError, parse_settings
+from riskd.config.settings import Settings
 from riskd.model.events import Event
 from riskd.recording.format import (
     Asked,
@@ -75,7 +76,7 @@ def recorded_settings(recording: Recording, catalogue: Mapping[str, IRule]) -> S
     """
     name = f"{recording.name}, the recorded configuration"
     try:
-        return read(recording.header.configuration, name, catalogue)
+        return parse_settings(recording.header.configuration, name, catalogue)
     except ConfigError as error:
         raise RecordingError(str(error)) from None
 

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
-from riskd.config.settings import Settings, read
+from riskd.config.loader import parse_settings
+from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import (
     GatewayError,
@@ -332,7 +333,7 @@ def _operate(stage: Stage, came: Operated) -> object:
 
 
 def _reload(stage: Stage, came: Reloaded) -> str:
-    settings = read(came.configuration, "the recorded configuration", stage.catalogue)
+    settings = parse_settings(came.configuration, "the recorded configuration", stage.catalogue)
     return stage.engine.reload(settings)
 
 

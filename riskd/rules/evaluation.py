@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, Limit
 from riskd.rules.interface import (
     Command,
     Flatten,
@@ -33,6 +33,13 @@ class RuleInForce(NamedTuple):
     rule: IRule
     settings: Any
     is_held: bool = False
+
+    @property
+    def limit(self) -> Limit:
+        """The rule and its settings as the journal keeps them."""
+        # In a fixed order: the same settings must give the same text, or each start would write them.
+        settings = msgspec.json.encode(self.settings, order="deterministic").decode()
+        return Limit(self.rule.key, settings)
 
     @property
     def slot(self) -> str:

@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
 from riskd.app import tap
-from riskd.config.settings import read
+from riskd.config.loader import parse_settings
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import IGatewayListener, Payload
@@ -204,7 +204,7 @@ def main(*, with_journal: bool, breaches: int) -> None:
     if not with_journal:
         tap.JournalService = journal_daemon.NoJournal
     catalogue = {rule.key: rule for rule in RULES}
-    settings = read(_CONFIG, "benchmark", catalogue)
+    settings = parse_settings(_CONFIG, "benchmark", catalogue)
     sockets = listen(0)
     port = sockets[0].getsockname()[1]
     gateway = TimedGateway(reactor, tap.utc_now, {_ACCOUNT: ("MNQ",)}, seed=1, is_open=False)

@@ -18,7 +18,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from riskd.app import tap
 from riskd.app.launch import spare_the_program
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config.settings import read
+from riskd.config.loader import parse_settings
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
@@ -143,7 +143,7 @@ class Riskd(TwistedPeer):
         gateway = PracticeGateway(self.reactor, tap.utc_now, {ACCOUNT: ("MNQ",)}, is_open=False)
         self._directory = tempfile.TemporaryDirectory()
         state = StateDirectory(Path(self._directory.name))
-        settings = read(_CONFIG, "benchmark", {})
+        settings = parse_settings(_CONFIG, "benchmark", {})
         daemon, self._engine = tap.assemble(self.reactor, gateway, sockets, state, settings)
         self._factory: BroadcastServerFactory = self._engine._broadcast.__self__
         self._records = RecordReader()

@@ -9,13 +9,12 @@ from typing import Any
 from twisted.internet import reactor
 
 from riskd.app.tap import assemble
-from riskd.config.settings import settings_json
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
 from riskd.host.loopback import listen
 from riskd.journal.reader import read_published
 from riskd.journal.state_directory import StateDirectory
-from riskd.model.account import AccountState, Limit
+from riskd.model.account import AccountState
 from tests.integration.brokers import Broker
 from tests.integration.conftest import until
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
@@ -186,10 +185,7 @@ class GuardedDaemon:
         published = self._published()
         assert {**published.limits, "DAY": None} == {
             "DAY": None,
-            **{
-                one.rule.rule_id: Limit(one.rule.key, settings_json(one.settings))
-                for one in self._settings.accounts[0].rules
-            },
+            **{one.rule.rule_id: one.limit for one in self._settings.accounts[0].rules},
         }
         return published
 

@@ -534,7 +534,7 @@ class PurityTests(SynchronousTestCase):
 
     def test_importing_the_core_installs_no_reactor(self) -> None:
         program = (
-            "import sys, riskd.model.wire, riskd.model.money, riskd.model.contracts, riskd.model.account, riskd.config.settings\n"
+            "import sys, riskd.model.wire, riskd.model.money, riskd.model.contracts, riskd.model.account, riskd.config.loader\n"
             "import riskd.gateway.mapping, riskd.practice.exchange, riskd.practice.market\n"
             "import riskd.practice.traders, riskd.model.lockouts, riskd.model.trading_day, riskd.engine.enforcement.flattening\n"
             "import riskd.rules.registry, riskd.rules.evaluation\n"

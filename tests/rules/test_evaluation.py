@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState
@@ -283,6 +284,24 @@ class FaultTests(JudgeTestCase):
         evaluation = self.evaluate(Script("A-1", result))
         self.assertEqual((evaluation.decisions, evaluation.wakes), ((), {}))
         self.assertIs(evaluation.state, self.state)
+
+
+class LimitTests(SynchronousTestCase):
+    """A rule in force as the journal keeps it."""
+
+    def test_the_settings_can_be_read_back_from_the_journal(self) -> None:
+        for rule in CATALOGUE.values():
+            settings = rule.settings_type()
+            limit = RuleInForce(rule, settings).limit
+            self.assertEqual(limit.key, rule.key)
+            self.assertNotIn(" ", limit.settings)
+            decoded = msgspec.json.decode(limit.settings, type=rule.settings_type)
+            self.assertEqual(decoded, settings)
+
+    def test_other_settings_are_refused(self) -> None:
+        settings_type = CATALOGUE["max_contracts"].settings_type
+        for text in ('{"limt": 5}', '{"limit": 0}', "nonsense"):
+            self.assertRaises(ValueError, msgspec.json.decode, text, type=settings_type)
 
 
 class RogueRuleTests(GuardTestCase):

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
-from riskd.config.settings import read
+from riskd.config.loader import parse_settings
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, GatewayUserTrade
 from riskd.rules.evaluation import Evaluation, evaluate
@@ -194,7 +194,7 @@ class ExampleTests(SynchronousTestCase):
         PluginFolder(self).add("example_rule", code)
         _, _, rest = (DOCS / "rules.md").read_text(encoding="utf-8").partition("```toml\n")
         rules = find_rules()
-        (account,) = read(rest.partition("```")[0], "rules.md", rules).accounts
+        (account,) = parse_settings(rest.partition("```")[0], "rules.md", rules).accounts
         self.in_force = account.rules
         self.state = AccountState(account_id=123)
 

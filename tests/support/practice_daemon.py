@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from riskd.config.settings import Settings, read
+from riskd.config.loader import parse_settings
+from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.service import JournalService
@@ -27,8 +27,7 @@ from riskd.model.events import (
     MarketQuote,
 )
 from riskd.practice.gateway import PracticeGateway
-from riskd.rules.interface import IRule
-from riskd.rules.registry import RULES
+from tests.support.configuration import CATALOGUE
 from tests.support.memory_transport import SlowDisk
 
 MONDAY_NOON = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
@@ -42,8 +41,6 @@ MNQ, ES, RTY, M2K = (
     "CON.F.US.M2K.Z26",
 )
 BUY, SELL = GatewayOrderSide.BID, GatewayOrderSide.ASK
-
-CATALOGUE: Mapping[str, IRule] = {rule.key: rule for rule in RULES}
 
 
 class PracticeDaemon:
@@ -196,4 +193,4 @@ class PracticeDaemon:
 def settings_of(config: str) -> Settings:
     """Return the settings of one practice account with rules, as TOML."""
     text = f'{config}\n[[accounts]]\nid = {ACCOUNT}\nwatch = ["MNQ"]\n'
-    return read(text, "riskd.toml", CATALOGUE)
+    return parse_settings(text, "riskd.toml", CATALOGUE)

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock, deferLater
 
 from riskd.config.faults import NO_FAULTS, Faults
-from riskd.config.settings import Settings, read
+from riskd.config.loader import parse_settings
+from riskd.config.settings import Settings
 from riskd.engine.interface import IOperatedAccount
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
@@ -150,7 +151,7 @@ class RecordedDaemon:
 
 
 def settings_of(config: str) -> Settings:
-    return read(config, "riskd.toml", CATALOGUE)
+    return parse_settings(config, "riskd.toml", CATALOGUE)
 
 
 def played(recording: bytes, name: str = "day.jsonl") -> tuple[Recording, list[Played]]:

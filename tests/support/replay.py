@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from riskd.config.settings import AccountSettings, read
+from riskd.config.loader import parse_settings
+from riskd.config.settings import AccountSettings
 from riskd.model.account import AccountState, OrderDetail, apply, begin_day
 from riskd.model.contracts import known_contract
 from riskd.model.events import (
@@ -99,7 +100,7 @@ _KINDS: Final[Mapping[type, Kind]] = {
 
 def settings() -> AccountSettings:
     """Return an account with all twelve rules in force."""
-    (account,) = read(CONFIG, "replay", {rule.key: rule for rule in RULES}).accounts
+    (account,) = parse_settings(CONFIG, "replay", {rule.key: rule for rule in RULES}).accounts
     return account
 
 

@@ -115,7 +115,7 @@ def parse_settings(text: str, name: str) -> Settings:
         try:
             check_url(url)
         except ValueError as error:
-            reader.note(("url",), str(error))
+            reader.report(("url",), str(error))
     if reader.problems:
         raise SettingsError("\n".join(reader.problems))
     return settings

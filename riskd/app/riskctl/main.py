@@ -34,7 +34,8 @@ from riskd.app.riskctl.tables import (
     status_table,
     when,
 )
-from riskd.config.settings import Settings, load
+from riskd.config.loader import load_settings
+from riskd.config.settings import Settings
 from riskd.control.reports import encode_report
 from riskd.control.server import (
     SOCKET_NAME,
@@ -290,7 +291,7 @@ def _moment(text: str) -> datetime:
 def check_config(options: argparse.Namespace) -> int:
     """Say what is wrong with a configuration, a line each, or how much is in it."""
     try:
-        settings = load(options.file, find_rules())
+        settings = load_settings(options.file, find_rules())
     except UserError as error:
         for problem in error.problems:
             _say(printable(problem))
@@ -358,7 +359,7 @@ def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Itera
 def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iterator[str]:
     """Write what would have been enforced; yield how that compares to the day."""
     catalogue = find_rules()
-    enforced = list(what_if(recording, load(options.config, catalogue), catalogue))
+    enforced = list(what_if(recording, load_settings(options.config, catalogue), catalogue))
     would_be = [(one.account_id, one.action) for one in enforced if not one.is_real]
     for text in enforcement_table(would_be):
         _say(text)

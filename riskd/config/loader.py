@@ -1,0 +1,244 @@
+"""Load ``riskd.toml``: a checked configuration, or every mistake in it.
+
+A configuration with a single mistake is rejected as a whole: an account must never run with only some of
+the rules that the trader wrote down.  All mistakes are reported at once, each with its line.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from riskd.config.settings import (
+    AccountSettings,
+    GatewaySettings,
+    PracticeSettings,
+    ServerSettings,
+    Settings,
+)
+from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, parse
+from riskd.host.errors import UserError
+from riskd.model.trading_day import ResetSchedule
+from riskd.rules.evaluation import RuleInForce
+from riskd.rules.interface import IRule
+from riskd.rules.settings import Ticker
+
+MAX_BYTES: Final = 256 * 1024
+"""A larger file is not a configuration."""
+
+_NO_SECRETS: Final = (
+    "a secret does not belong in this file; expected the API key in a file of its own that "
+    "gateway.key_file names, as the systemd credential riskd-api-key, or in RISKD_API_KEY"
+)
+_SECRETS: Final = dict.fromkeys(
+    ("api_key", "apikey", "key", "password", "secret", "token", "access_token"), _NO_SECRETS
+)
+"""Unknown keys that people may use for a secret, and the sentence that says where secrets go."""
+
+_RuleTables = dict[str, dict[str, Any]]
+"""The tables of rules, by key.  Each rule's own settings type says which keys a table may have."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be used; ``problems`` has a line for each mistake."""
+
+
+class _Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """``[defaults]``: used by accounts that do not set these keys themselves."""
+
+    time_zone: ZoneInfo | None = None
+    reset_time: time | None = None
+
+
+class _Account(_Defaults, frozen=True, kw_only=True):
+    """``[[accounts]]``."""
+
+    id: Annotated[
+        int,
+        msgspec.Meta(ge=1, lt=2**53, description="the gateway's account id, a number above 0"),
+    ]
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,60}$",
+            description="a text of up to 60 characters on one line",
+        ),
+    ] = ""
+    watch: tuple[Ticker, ...] = ()
+    rules: _RuleTables = {}
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole file."""
+
+    accounts: tuple[_Account, ...] = ()
+    defaults: _Defaults = _Defaults()
+    gateway: GatewaySettings = GatewaySettings()
+    practice: PracticeSettings = PracticeSettings()
+    server: ServerSettings = ServerSettings()
+    strict_mode: bool = False
+    enforce: bool = True
+    rules: _RuleTables = {}
+
+
+def practice_settings(rules: Mapping[str, IRule]) -> Settings:
+    """Return the settings of a daemon that is started without a configuration: paper trading.
+
+    :param rules: as for :func:`parse_settings`.
+    """
+    file = importlib.resources.files("riskd.config") / "practice.toml"
+    return parse_settings(file.read_text(encoding="utf-8"), file.name, rules)
+
+
+def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
+    """Return the settings in the file ``path``.
+
+    :param rules: as for :func:`parse_settings`.
+    :raises ConfigError: the file cannot be read, or has mistakes.
+    """
+    try:
+        # Opening a named pipe would block until another process writes to it.
+        if not path.is_file() and path.exists():
+            raise ConfigError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes; this is no configuration")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: not UTF-8 text") from None
+    settings = parse_settings(text, str(path), rules)
+    key_file = settings.gateway.key_file
+    if key_file is None:
+        return settings
+    # Absolute, because the key is read again at each login and twistd changes its directory.
+    beside = path.absolute().parent / key_file
+    gateway = msgspec.structs.replace(settings.gateway, key_file=str(beside))
+    return msgspec.structs.replace(settings, gateway=gateway)
+
+
+def parse_settings(text: str, name: str, rules: Mapping[str, IRule]) -> Settings:
+    """Return the settings that ``text`` describes.
+
+    :param name: the file name that messages begin with.
+    :param rules: the available rules by key, in order of evaluation.
+    :raises ConfigError: ``text`` has mistakes.
+    """
+    try:
+        tables = parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    reader = TableReader(text, name, _SECRETS)
+    # Both parts are checked, whatever is wrong in the other, so that all mistakes are reported at once.
+    document = reader.struct(tables, _Document, ())
+    rules_in_force = _rules_of_accounts(reader, tables, rules)
+    if document is not WRONG:
+        _check_accounts(reader, document.accounts)
+    if reader.problems:
+        raise ConfigError(*reader.problems)
+    return Settings(
+        accounts=tuple(
+            _account_settings(account, document.defaults, in_force)
+            for account, in_force in zip(document.accounts, rules_in_force, strict=True)
+        ),
+        gateway=document.gateway,
+        practice=document.practice,
+        server=document.server,
+        strict_mode=document.strict_mode,
+        enforce=document.enforce,
+        text=text,
+    )
+
+
+def _account_settings(
+    account: _Account, defaults: _Defaults, rules: tuple[RuleInForce, ...]
+) -> AccountSettings:
+    builtin = ResetSchedule()
+    zone = account.time_zone or defaults.time_zone
+    return AccountSettings(
+        id=account.id,
+        name=account.name,
+        watch=tuple(dict.fromkeys(ticker.upper() for ticker in account.watch)),
+        schedule=ResetSchedule(
+            reset_time=account.reset_time or defaults.reset_time or builtin.reset_time,
+            time_zone=zone.key if zone else builtin.time_zone,
+        ),
+        rules=rules,
+    )
+
+
+def _check_accounts(reader: TableReader, accounts: tuple[_Account, ...]) -> None:
+    """Report a file without accounts, and account ids that are used twice."""
+    if not accounts:
+        reader.report(("accounts",), "expected at least one account: [[accounts]] with an id")
+    seen: dict[int, int] = {}
+    for number, account in enumerate(accounts):
+        first = seen.setdefault(account.id, number)
+        if first != number:
+            sentence = f"expected an id of its own, but accounts[{first}] has {account.id} too"
+            reader.report(("accounts", number, "id"), sentence)
+
+
+def _rules_of_accounts(
+    reader: TableReader, tables: dict[str, Any], rules: Mapping[str, IRule]
+) -> list[tuple[RuleInForce, ...]]:
+    """Return each account's enabled rules with their settings."""
+    shared = _rule_fields(reader, tables, rules, ())
+    accounts = tables.get("accounts")
+    in_force = []
+    for number, account in enumerate(accounts if isinstance(accounts, list) else ()):
+        path = ("accounts", number)
+        own = _rule_fields(reader, account, rules, path)
+        settings = {
+            key: _rule_settings(reader, rule, shared.get(key), own.get(key), path)
+            for key, rule in rules.items()
+            if key in shared or key in own
+        }
+        in_force.append(
+            tuple(
+                RuleInForce(rules[key], of_rule)
+                for key, of_rule in settings.items()
+                if of_rule is not WRONG and of_rule.enabled
+            )
+        )
+    return in_force
+
+
+def _rule_fields(
+    reader: TableReader, table: Any, rules: Mapping[str, IRule], path: KeyPath
+) -> dict[str, dict[str, Any]]:
+    """Return the settings that ``table`` gives for rules, by the rule's key."""
+    # A value that is no table is reported with the document's shape, and skipped here.
+    named = table.get("rules") if isinstance(table, dict) else None
+    fields = {}
+    for key, values in (named if isinstance(named, dict) else {}).items():
+        where = (*path, "rules", key)
+        if key not in rules:
+            reader.report(where, f"there is no such rule{nearest(key, rules)}")
+        elif isinstance(values, dict):
+            fields[key] = reader.fields(values, rules[key].settings_type, where)
+    return fields
+
+
+def _rule_settings(
+    reader: TableReader,
+    rule: IRule,
+    shared: dict[str, Any] | None,
+    own: dict[str, Any] | None,
+    path: KeyPath,
+) -> Any:
+    """Return a rule's settings for an account: the account's own keys override the shared ones."""
+    values = {**(shared or {}), **(own or {})}
+    # A mistake in the shared settings is reported once, at their place, not for every account.
+    where = ("rules", rule.key) if own is None else (*path, "rules", rule.key)
+    return reader.build(values, rule.settings_type, where)
