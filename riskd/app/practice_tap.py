@@ -29,8 +29,8 @@ from riskd.host.loopback import listen
 from riskd.host.steady_clock import use_steady_clock
 from riskd.journal.paths import default_directory
 from riskd.journal.state_directory import StateDirectory
-from riskd.practice.server.service import FaceService, GatewayService
-from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.practice.server.service import PracticeGatewayService, PracticeServer
+from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 
 DEFAULT_PORT: Final = 5000
 _PROGRAM: Final = "practice-gateway"
@@ -108,12 +108,12 @@ def makeService(options: Options) -> Daemon:
         faults=Faults(opening_half_again=True) if options["config"] is None else None,
         is_quiet=bool(options["quiet"]),
     )
-    site = practice_face(reactor, gateway, utc_now, options["user-name"], api_key)
+    site = practice_site(reactor, gateway, utc_now, options["user-name"], api_key)
     daemon = Daemon()
     daemon.state = state
     for service in (
-        GatewayService(gateway),
-        FaceService(reactor, site, sockets),
+        PracticeGatewayService(gateway),
+        PracticeServer(reactor, site, sockets),
         Signals(reactor, is_detached=is_detached(options)),
     ):
         service.setServiceParent(daemon)

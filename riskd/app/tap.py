@@ -52,8 +52,8 @@ from riskd.journal.service import DiskThread, JournalService
 from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server.service import FaceService
-from riskd.practice.server.site import practice_face
+from riskd.practice.server.service import PracticeServer
+from riskd.practice.server.site import practice_site
 from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.writer import Recorder
 from riskd.rules.interface import IRule
@@ -121,7 +121,7 @@ class Taken(NamedTuple):
     """What a daemon holds before it starts: listening sockets, its directory, its recording."""
 
     sockets: list[socket.socket]
-    face: list[socket.socket]
+    server_sockets: list[socket.socket]
     metrics: list[socket.socket]
     state: StateDirectory
     recorder: Recorder | None
@@ -149,9 +149,9 @@ def makeService(options: Options) -> Daemon:
         seed = options["practice-seed"]
         gateway = practice = practice_gateway(reactor, settings, seed, taken.state.path)
     daemon, engine = _assemble_with_options(reactor, gateway, taken, settings, catalogue)
-    if taken.face and practice is not None:
-        site = practice_face(reactor, practice, utc_now)
-        FaceService(reactor, site, taken.face).setServiceParent(daemon)
+    if taken.server_sockets and practice is not None:
+        site = practice_site(reactor, practice, utc_now)
+        PracticeServer(reactor, site, taken.server_sockets).setServiceParent(daemon)
     reload = None
     if options["config"] is not None:
         reload = Reloader(options["config"].absolute(), catalogue, settings, engine)
@@ -178,7 +178,7 @@ def _take(reactor: Any, options: Options, gateway_kind: str) -> Taken:
             return sockets
 
         sockets = hold(listen(options["port"], options["interface"]))
-        face = hold(practice_sockets(options, gateway_kind))
+        server_sockets = hold(practice_sockets(options, gateway_kind))
         metrics = hold(metrics_sockets(options))
         state = StateDirectory(options["state"] or default_directory())
         taken.callback(state.release)
@@ -186,7 +186,7 @@ def _take(reactor: Any, options: Options, gateway_kind: str) -> Taken:
         recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
         # Nothing is refused any more.
         taken.pop_all()
-    return Taken(sockets, face, metrics, state, recorder)
+    return Taken(sockets, server_sockets, metrics, state, recorder)
 
 
 def _assemble_with_options(
@@ -236,7 +236,7 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
 
 
 def practice_sockets(options: Options, gateway_kind: str) -> list[socket.socket]:
-    """Return the sockets of the practice gateway's network face; none if nobody asked for it.
+    """Return the sockets of the practice gateway's server; none without --practice-port.
 
     :raises ListenError: the port is not to be had, or the gateway is none of practice.
     """

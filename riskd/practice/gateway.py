@@ -29,7 +29,7 @@ from riskd.gateway.interface import (
 from riskd.model.contracts import Contract
 from riskd.model.money import is_on_tick
 from riskd.practice.exchange import Exchange, Message, Quote
-from riskd.practice.faults import Dice, Fate
+from riskd.practice.fault_injection import Dice, Fate
 from riskd.practice.ledger import Ledger, Note, last_prices
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.traders import Cancel, Place, Trader, Wish

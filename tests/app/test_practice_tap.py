@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app.launch import Daemon
 from riskd.app.practice_tap import Options, makeService
 from riskd.journal.paths import default_directory
-from riskd.practice.server.service import FaceService, GatewayService
+from riskd.practice.server.service import PracticeGatewayService, PracticeServer
 from tests.support.clocks import has_steady_clock, keep_clock
 
 
@@ -71,8 +71,8 @@ class ServiceTestCase(DirectoryTestCase):
         keep_clock(self)
         state = str(self.directory / "state")
         service = makeService(self.parse("--port", "0", "--state", state, *arguments))
-        (face,) = (part for part in service if isinstance(part, FaceService))
-        for listening in face._sockets:
+        (server,) = (part for part in service if isinstance(part, PracticeServer))
+        for listening in server._sockets:
             self.addCleanup(listening.close)
         assert service.state is not None
         self.addCleanup(service.state.release)
@@ -90,8 +90,8 @@ class ServiceTests(ServiceTestCase):
 
     def test_it_holds_its_port_and_its_directory_already(self) -> None:
         service = self.make_service()
-        (face,) = (part for part in service if isinstance(part, FaceService))
-        port = str(face._sockets[0].getsockname()[1])
+        (server,) = (part for part in service if isinstance(part, PracticeServer))
+        port = str(server._sockets[0].getsockname()[1])
         for arguments, words in (
             (("--port", port), "is already in use"),
             ((), "uses the state directory"),
@@ -101,7 +101,7 @@ class ServiceTests(ServiceTestCase):
 
     def test_the_market_opens_and_shuts_with_it(self) -> None:
         service = self.make_service()
-        (gateway,) = (part for part in service if isinstance(part, GatewayService))
+        (gateway,) = (part for part in service if isinstance(part, PracticeGatewayService))
         gateway.startService()
         inside = gateway._gateway
         self.assertTrue(inside._loop.running)
@@ -115,7 +115,7 @@ class ServiceTests(ServiceTestCase):
             arguments = ("--config", str(path), *arguments)
         state = tempfile.mkdtemp(dir=self.directory)
         service = self.make_service("--state", state, *arguments)
-        (gateway,) = (part for part in service if isinstance(part, GatewayService))
+        (gateway,) = (part for part in service if isinstance(part, PracticeGatewayService))
         return gateway._gateway
 
     def test_without_a_file_exits_are_told_twice_as_by_the_broker(self) -> None:
@@ -143,8 +143,8 @@ class KeyTests(ServiceTestCase):
     """The file of the API key."""
 
     def login(self, service: Daemon, key: str) -> bool:
-        (face,) = (part for part in service if isinstance(part, FaceService))
-        return bool(face._site.resource._api._tokens.log_in("practice", key))
+        (server,) = (part for part in service if isinstance(part, PracticeServer))
+        return bool(server._site.resource._api._tokens.log_in("practice", key))
 
     def test_its_one_line_is_the_key(self) -> None:
         path = self.directory / "key"

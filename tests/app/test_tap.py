@@ -25,7 +25,7 @@ from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.host.loopback import ListenError
 from riskd.model.events import DaemonStatus, Status
-from riskd.practice.server.service import FaceService
+from riskd.practice.server.service import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
@@ -152,8 +152,8 @@ class ServiceTests(SynchronousTestCase):
 
     def test_the_practice_gateway_may_have_a_port_too(self) -> None:
         service = self.make_service("--practice-port", "0", "--interface", "127.0.0.1")
-        (face,) = (part for part in service if isinstance(part, FaceService))
-        (listening,) = face._sockets
+        (server,) = (part for part in service if isinstance(part, PracticeServer))
+        (listening,) = server._sockets
         port = listening.getsockname()[1]
         refusal = self.assertRaises(
             SystemExit,
@@ -221,7 +221,7 @@ def sockets_of(service: Daemon) -> list[socket.socket]:
     return [
         listening
         for part in service
-        if isinstance(part, BroadcastService | FaceService | MetricsService)
+        if isinstance(part, BroadcastService | PracticeServer | MetricsService)
         for listening in part._sockets
     ]
 

@@ -95,9 +95,9 @@ class EmbeddedBroker:
 
 
 class ExchangeProcess:
-    """The practice exchange in another process; what a test says to it does not pass its face.
+    """The practice exchange in another process; what a test says to it bypasses its server.
 
-    :ivar port: where its face is.
+    :ivar port: the port of its server.
     """
 
     def __init__(self, clock: WallClock) -> None:

@@ -1,6 +1,6 @@
 """A practice exchange in a process of its own, reached over the network, and led by a test.
 
-Run as ``python -m tests.integration.exchange_process ACCOUNT AHEAD``.  It writes the port of its face,
+Run as ``python -m tests.integration.exchange_process ACCOUNT AHEAD``.  It writes the port of its server,
 then answers each line of standard input, a JSON list of a name and arguments, with a line of JSON.
 """
 
@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from riskd.config.faults import Faults
 from riskd.gateway.exact_json import decode_json, encode_json
 from riskd.practice.gateway import NoListener, PracticeGateway
-from riskd.practice.server.site import practice_face
+from riskd.practice.server.site import practice_site
 
 
 class Led(LineOnlyReceiver):
@@ -37,7 +37,7 @@ class Led(LineOnlyReceiver):
         self._gateway = PracticeGateway(
             reactor, self.now, {account_id: ()}, is_open=False, faults=faults
         )
-        self._site = practice_face(reactor, self._gateway, self.now)
+        self._site = practice_site(reactor, self._gateway, self.now)
         self._gateway.start(NoListener())
         self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
 

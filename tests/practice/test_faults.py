@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.faults import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
-from riskd.practice.faults import Dice, Fate
+from riskd.practice.fault_injection import Dice, Fate
 from tests.practice.test_gateway import (
     ACCOUNT_EVENT,
     ACCOUNTS,

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.practice.gateway import NoListener, PracticeGateway
-from riskd.practice.server.site import practice_face
+from riskd.practice.server.site import practice_site
 from tests.support.memory_transport import MemoryTransport
 from tests.support.websocket_frames import PING, PONG, TEXT, client_frame, handshake, read_frames
 
@@ -124,7 +124,7 @@ class HubClient(Wire):
         return (PONG, b"there?") in self.frames
 
 
-class FaceTestCase(SynchronousTestCase):
+class PracticeServerTestCase(SynchronousTestCase):
     """A face over a practice gateway; shut, unless a test opens it."""
 
     def setUp(self) -> None:
@@ -139,7 +139,7 @@ class FaceTestCase(SynchronousTestCase):
         accounts: dict[int, tuple[str, ...]] = {123: (), 456: ()}
         options = {"seed": 7, "is_open": False, **options}
         self.gateway = PracticeGateway(self.clock, self.now, accounts, **options)
-        self.site = practice_face(self.clock, self.gateway, self.now, USER, KEY)
+        self.site = practice_site(self.clock, self.gateway, self.now, USER, KEY)
         self.gateway.start(NoListener())
         self.site.doStart()
         self.addCleanup(self.site.doStop)

@@ -10,9 +10,9 @@ from riskd.gateway.exact_json import encode_json
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 from riskd.practice.exchange import OrderRejectedError
 from riskd.practice.server import rate_limit as limits
+from riskd.practice.server.bodies import BodyError, LoginKey, read_body
 from riskd.practice.server.endpoints import ENDPOINTS, Desk, Endpoint
 from riskd.practice.server.rate_limit import RequestLimit
-from riskd.practice.server.requests import BodyError, LoginKey, read_body
 from riskd.practice.server.tokens import Tokens
 
 _PING: Final = "/api/Status/ping"

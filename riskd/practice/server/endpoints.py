@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from riskd.gateway.interface import GatewayRefusedError, Payload
-from riskd.practice.server import requests as bodies
+from riskd.practice.server import bodies
 from riskd.practice.server.bars import UNIT_SECONDS, Bar, Chart
 from riskd.practice.server.contract_search import search
-from riskd.practice.server.replies import full_order, full_position, full_trade
+from riskd.practice.server.rest_payloads import full_order, full_position, full_trade
 
 if TYPE_CHECKING:
     from riskd.practice.gateway import PracticeGateway

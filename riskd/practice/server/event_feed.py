@@ -16,8 +16,8 @@ from riskd.gateway.interface import Payload
 from riskd.gateway.signalr import Invocation, encode
 from riskd.practice.exchange import Message, quote_payload
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server import quotes
-from riskd.practice.server.hub_protocol import Topic
+from riskd.practice.server import market_events
+from riskd.practice.server.hub_conversation import Topic
 from riskd.practice.server.quirks import Habits
 
 QUIET_SECONDS: Final = 10.0
@@ -61,7 +61,7 @@ class Feed:
         self._now = now
         self._random = random
         self._habits = Habits(random, now())
-        self._book = quotes.QuoteBook()
+        self._book = market_events.QuoteBook()
         self._audience: dict[Topic, dict[Hearer, None]] = {}
         self._told_at: dict[Topic, float] = {}
         self._later: set[IDelayedCall] = set()
@@ -92,7 +92,7 @@ class Feed:
         return topic.key is None or any(payload["id"] == topic.key for payload in known)
 
     def join(self, hearer: Hearer, topic: Topic) -> None:
-        """Tell ``hearer`` of ``topic`` from now on, beginning with the whole quote if it is quotes."""
+        """Tell ``hearer`` of ``topic`` from now on, beginning with the whole quote if it is market_events."""
         self._audience.setdefault(topic, {})[hearer] = None
         self._told_at.setdefault(topic, self._clock.seconds())
         if topic.target == QUOTE:
@@ -139,8 +139,8 @@ class Feed:
     def _hear_of_market(self, contract_id: str, payload: Payload) -> None:
         changes = self._book.update(contract_id, payload)
         self._tell_market(QUOTE, contract_id, lambda: self._habits.spelled(changes))
-        self._tell_market(TRADE, contract_id, lambda: quotes.trades(payload, self._random))
-        self._tell_market(DEPTH, contract_id, lambda: quotes.depth(payload, self._random))
+        self._tell_market(TRADE, contract_id, lambda: market_events.trades(payload, self._random))
+        self._tell_market(DEPTH, contract_id, lambda: market_events.depth(payload, self._random))
 
     def _tell_market(
         self, target: str, contract_id: str, argument: Callable[[], Payload | list[Payload]]

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from riskd import __version__
 from riskd.gateway.signalr import Close, Ping, encode
 from riskd.practice.server.event_feed import Feed
-from riskd.practice.server.hub_protocol import (
+from riskd.practice.server.hub_conversation import (
     Conversation,
     End,
     Join,

@@ -12,12 +12,12 @@ from twisted.logger import Logger
 
 from riskd.host.loopback import adopt, url_of
 from riskd.practice.gateway import NoListener, PracticeGateway
-from riskd.practice.server.site import HUBS, FaceSite
+from riskd.practice.server.site import HUBS, PracticeSite
 
 _log = Logger()
 
 
-class GatewayService(Service):
+class PracticeGatewayService(Service):
     """A practice gateway that has nobody to tell but those who watch its face."""
 
     def __init__(self, gateway: PracticeGateway) -> None:
@@ -34,13 +34,13 @@ class GatewayService(Service):
         return self._gateway.stop()
 
 
-class FaceService(Service):
+class PracticeServer(Service):
     """The network face on its sockets.
 
     :param sockets: listening already; they are taken over.
     """
 
-    def __init__(self, reactor: Any, site: FaceSite, sockets: list[socket.socket]) -> None:
+    def __init__(self, reactor: Any, site: PracticeSite, sockets: list[socket.socket]) -> None:
         self._reactor = reactor
         self._site = site
         self._sockets = sockets

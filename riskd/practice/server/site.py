@@ -24,7 +24,7 @@ from riskd.practice.server.api import Answer, Api, problem, unauthorized
 from riskd.practice.server.api import Request as ApiRequest
 from riskd.practice.server.endpoints import Desk
 from riskd.practice.server.event_feed import Feed
-from riskd.practice.server.hub_protocol import MARKET_HUB, USER_HUB
+from riskd.practice.server.hub_conversation import MARKET_HUB, USER_HUB
 from riskd.practice.server.hub_sockets import HubFactory, token_of
 from riskd.practice.server.tokens import Tokens
 
@@ -44,13 +44,13 @@ _SERVER_ERROR: Final = 500
 _log = Logger()
 
 
-def practice_face(
+def practice_site(
     reactor: Any,
     gateway: PracticeGateway,
     now: Callable[[], datetime],
     user_name: str = DEFAULT_USER_NAME,
     api_key: str = DEFAULT_API_KEY,
-) -> FaceSite:
+) -> PracticeSite:
     """Return a site that is the network face of ``gateway``; listen with it on a loopback address.
 
     :param reactor: clock of connections, limits and what is told later.
@@ -76,7 +76,7 @@ def practice_face(
                 client.log_out()
 
     api = Api(desk, tokens, reactor.seconds, log_out)
-    return FaceSite(reactor, FaceResource(api, tokens, hubs), feed, tuple(hubs.values()))
+    return PracticeSite(reactor, PracticeResource(api, tokens, hubs), feed, tuple(hubs.values()))
 
 
 def _chart(desk: Desk, message: Message) -> None:
@@ -106,13 +106,13 @@ class BoundedRequest(Request):
             super().handleContentChunk(data)
 
 
-class FaceSite(Site):
+class PracticeSite(Site):
     """The site; while it listens, the hubs are told what happens."""
 
     def __init__(
         self,
         reactor: Any,
-        resource: FaceResource,
+        resource: PracticeResource,
         feed: Feed,
         hubs: tuple[HubFactory, ...],
     ) -> None:
@@ -140,7 +140,7 @@ class FaceSite(Site):
         return gatherResults([hub.close_all() for hub in self._hubs])
 
 
-class FaceResource(Resource):
+class PracticeResource(Resource):
     """Everything there is, at every path.
 
     :param api: what is below ``/api/``.

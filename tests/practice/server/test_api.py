@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from riskd.config.faults import Faults
 from riskd.practice.server.endpoints import ENDPOINTS
-from tests.support.practice_server import ES, KEY, MNQ, USER, FaceTestCase
+from tests.support.practice_server import ES, KEY, MNQ, USER, PracticeServerTestCase
 
 ORDER_FIELDS = {
     *("id", "accountId", "contractId", "symbolId", "creationTimestamp", "updateTimestamp"),
@@ -29,7 +29,7 @@ POSITION_FIELDS = {
 SINCE = "2026-01-01T00:00:00Z"
 
 
-class EnvelopeTests(FaceTestCase):
+class EnvelopeTests(PracticeServerTestCase):
     """What every reply and every error looks like."""
 
     def test_success_is_said_three_times(self) -> None:
@@ -134,7 +134,7 @@ class EnvelopeTests(FaceTestCase):
         self.assertEqual((refused["errorCode"], refused["orderId"]), (2, None))
 
 
-class SessionTests(FaceTestCase):
+class SessionTests(PracticeServerTestCase):
     """Logging in and out."""
 
     def test_a_wrong_name_or_key_is_refused_in_the_same_words(self) -> None:
@@ -172,7 +172,7 @@ class SessionTests(FaceTestCase):
         self.ask("Account/search")
 
 
-class LimitTests(FaceTestCase):
+class LimitTests(PracticeServerTestCase):
     """How many requests are answered."""
 
     def first_refused(self, path: str, most: int, **fields: Any) -> int:
@@ -206,7 +206,7 @@ class LimitTests(FaceTestCase):
         self.move("20000")
 
 
-class AccountAndContractTests(FaceTestCase):
+class AccountAndContractTests(PracticeServerTestCase):
     """Who trades, and what."""
 
     def test_accounts(self) -> None:
@@ -298,7 +298,7 @@ class AccountAndContractTests(FaceTestCase):
             self.assertEqual((refused["errorCode"], refused["bars"]), (code, []))
 
 
-class OrderTests(FaceTestCase):
+class OrderTests(PracticeServerTestCase):
     """Orders, positions and trades."""
 
     def test_an_order_has_every_field_nulls_included(self) -> None:
@@ -488,7 +488,7 @@ values: st.SearchStrategy[Any] = st.one_of(
 bodies = st.dictionaries(st.sampled_from(NAMES), values)
 
 
-class RobustnessTests(FaceTestCase):
+class RobustnessTests(PracticeServerTestCase):
     """Whatever is asked is answered, and no mistake of ours."""
 
     @given(

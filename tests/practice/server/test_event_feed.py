@@ -7,7 +7,7 @@ from typing import Any
 
 from riskd.config.faults import Faults
 from riskd.practice.server.event_feed import Feed
-from tests.support.practice_server import ES, MNQ, START, FaceTestCase, HubClient
+from tests.support.practice_server import ES, MNQ, START, HubClient, PracticeServerTestCase
 
 USER_TARGETS = {
     "GatewayUserAccount",
@@ -22,7 +22,7 @@ def data_of(events: list[Any], target: str) -> list[Any]:
     return [event["arguments"][0]["data"] for event in events if event["target"] == target]
 
 
-class UserTests(FaceTestCase):
+class UserTests(PracticeServerTestCase):
     """Accounts, orders, positions and trades."""
 
     def listen(self, account: int = 123) -> HubClient:
@@ -149,7 +149,7 @@ class UserTests(FaceTestCase):
         self.site.doStart()
 
 
-class MarketTests(FaceTestCase):
+class MarketTests(PracticeServerTestCase):
     """Quotes, trades and depth."""
 
     def quotes(self, client: HubClient) -> list[Any]:
@@ -225,7 +225,7 @@ class MarketTests(FaceTestCase):
         self.assertIn("CON.F.US.X.M26", client.records()[0]["error"])
 
 
-class FeedTests(FaceTestCase):
+class FeedTests(PracticeServerTestCase):
     def test_a_feed_that_was_left_keeps_nothing(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)

@@ -15,8 +15,8 @@ from tests.support.practice_server import (
     HOST,
     MNQ,
     PORT,
-    FaceTestCase,
     HubClient,
+    PracticeServerTestCase,
     Wire,
     read_reply,
 )
@@ -26,7 +26,7 @@ LITTLE = 64 * 1024
 """Stands in for a megabyte, to be filled in less time."""
 
 
-class DoorTests(FaceTestCase):
+class DoorTests(PracticeServerTestCase):
     """Who is let in."""
 
     def status(self, host: str, *headers: str) -> int:
@@ -59,7 +59,7 @@ class DoorTests(FaceTestCase):
             self.assertEqual(self.status(HOST, f"Origin: {origin}"), status, origin)
 
 
-class HttpTests(FaceTestCase):
+class HttpTests(PracticeServerTestCase):
     """What goes around a request."""
 
     def test_any_content_type_will_do(self) -> None:
@@ -137,7 +137,7 @@ class HttpTests(FaceTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
-class NegotiationTests(FaceTestCase):
+class NegotiationTests(PracticeServerTestCase):
     """How a client learns to connect."""
 
     def test_the_answer_is_what_clients_know(self) -> None:
@@ -177,7 +177,7 @@ class NegotiationTests(FaceTestCase):
             self.assertEqual(HubClient(self.site, path).answer, 101, query)
 
 
-class UpgradeTests(FaceTestCase):
+class UpgradeTests(PracticeServerTestCase):
     """How a hub is opened."""
 
     def test_it_takes_a_token_by_either_way(self) -> None:
@@ -212,7 +212,7 @@ class UpgradeTests(FaceTestCase):
         self.assertEqual(token_of(None, []), "")
 
 
-class HubTests(FaceTestCase):
+class HubTests(PracticeServerTestCase):
     """What a connection to a hub does by itself."""
 
     def test_version_0_of_the_handshake_is_taken(self) -> None:
@@ -379,7 +379,7 @@ class HubTests(FaceTestCase):
         self.assertEqual([call for call in own if re.search("HubProtocol", call)], [])
 
 
-class LogoutTests(FaceTestCase):
+class LogoutTests(PracticeServerTestCase):
     """The broker ends all sessions."""
 
     def test_every_hub_is_told_and_their_tokens_are_good_no_more(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.requests import LoginKey
+from riskd.practice.server.bodies import LoginKey
 from riskd.practice.server.tokens import LIFETIME, Tokens
 
 # Far from the machine's own time of day, which nothing here may look at.

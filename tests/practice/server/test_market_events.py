@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.quotes import QuoteBook, depth, trades
+from riskd.practice.server.market_events import QuoteBook, depth, trades
 
 MNQ = "CON.F.US.MNQ.M26"
 prices = st.decimals(1, 100, places=2)

@@ -22,7 +22,7 @@ from twisted.internet import reactor
 from riskd.app.launch import utc_now
 from riskd.practice.gateway import NoListener, PracticeGateway
 from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
-from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_face
+from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 from riskd.practice.server.tokens import Tokens
 from tests.integration.conftest import DEADLINE_SECONDS, Twistd, until, wait_until
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
@@ -187,7 +187,7 @@ def test_riskd_reacts_to_what_is_done_at_its_practice_port(
 async def test_a_client_that_reads_nothing_is_cut_by_a_real_transport() -> None:
     """Beyond what the kernel takes, it costs a megabyte and no more."""
     gateway = PracticeGateway(reactor, utc_now, {ACCOUNT: ()}, is_open=False)
-    site = practice_face(reactor, gateway, utc_now)
+    site = practice_site(reactor, gateway, utc_now)
     gateway.start(NoListener())
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     (hub,) = (each for each in site._hubs if each.name == "market")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.replies import full_order
+from riskd.practice.server.rest_payloads import full_order
 
 
 class TimeTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.hub_protocol import (
+from riskd.practice.server.hub_conversation import (
     MARKET_HUB,
     USER_HUB,
     Conversation,
