@@ -17,16 +17,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from autobahn.wamp.types import TransportDetails
-from autobahn.websocket.types import ConnectingRequest, ConnectionResponse
+from autobahn.twisted.websocket import WebSocketClientFactory
+from autobahn.websocket.types import ConnectionResponse
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
-from txaio.tx import make_logger
 
+from riskd.host.websocket_client import ClientProtocol
 from riskd.model.events import (
     Event,
     EventError,
@@ -54,7 +53,6 @@ _DRY_RUN_HEADER: Final = "riskd-dry-run"
 _KEEPALIVE_SECONDS: Final = 20
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 _MAX_KINDS: Final = 100
-_MAX_HANDSHAKE_BYTES: Final = 64 * 1024
 _MAX_NAME: Final = 20
 _NORMAL_CLOSURE: Final = 1000
 
@@ -270,37 +268,19 @@ class ReconnectingClientService(ClientService):
         return delay
 
 
-class _EventProtocol(WebSocketClientProtocol):
-    # What Autobahn would log of a failed try is in the connection's status.
-    log = make_logger(level="error")
-
+class _EventProtocol(ClientProtocol):
     factory: _EventFactory
     _gateway_name: str | None = None
     _is_dry_run = False
 
-    def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
-        """Ask for the server by the name of the URL; an IPv6 address stands in brackets."""
-        host = self.factory.host
-        return ConnectingRequest(
-            host=f"[{host}]" if ":" in host else host,
-            port=self.factory.port,
-            resource=self.factory.resource,
-            useragent=self.factory.useragent,
-        )
-
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes; an answer to the handshake that has no end is none."""
-        size = len(self.data) + len(data)
-        if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
-            self.failHandshake("the answer to the handshake is too long")
-            return
+        """Handle whole text messages here, which is what nearly all data is; leave the rest to Autobahn."""
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
             for message in messages:
                 self.onMessage(message, isBinary=False)
         if data:
-            # What Autobahn does of its own before this is to describe the bytes for a log that is off.
-            self._dataReceived(data)
+            super().dataReceived(data)
 
     def _is_between_messages(self) -> bool:
         # While a pong is awaited Autobahn must hear of whatever comes in its place.
