@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.wamp.types import TransportDetails
 from autobahn.websocket.types import ConnectingRequest
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,50 +20,32 @@ from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from txaio.tx import make_logger
 
 from riskd import __version__
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.projectx.responses import words
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
+from riskd.host.websocket_client import ClientProtocol
 
 OPEN_SECONDS: Final = 10.0
 """How long TCP, TLS and the WebSocket's handshake may take together."""
 
-_MAX_HANDSHAKE_BYTES: Final = 64 * 1024
 _LOST: Final = "the connection was lost"
 _STATUS: Final = re.compile(r"\[(\d{3})\]")
 _UNAUTHORIZED: Final = "401"
 
 
-class HubProtocol(WebSocketClientProtocol):
+class HubProtocol(ClientProtocol):
     """Carries a hub's conversation."""
-
-    # Autobahn's own account would double ours, and might name the address.
-    log = make_logger(level="error")
 
     factory: _HubFactory
     conversation: HubConnection | None = None
 
-    def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
-        """Ask for the hub by the name of its URL."""
+    def onConnecting(self, details: TransportDetails) -> ConnectingRequest:
+        """Keep this protocol, so that a connector that gives up can end it, and return the request."""
         self.factory.reached = self
-        host = self.factory.host
-        return ConnectingRequest(
-            host=f"[{host}]" if ":" in host else host,
-            port=self.factory.port,
-            resource=self.factory.resource,
-            useragent=self.factory.useragent,
-        )
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take bytes; an answer to the handshake that has no end is none."""
-        size = len(self.data) + len(data)
-        if self.state == self.STATE_CONNECTING and size > _MAX_HANDSHAKE_BYTES:
-            self.failHandshake("the answer to the handshake is too long")
-        else:
-            super().dataReceived(data)
+        return super().onConnecting(details)
 
     def onOpen(self) -> None:
         """Say that the WebSocket is open."""
