@@ -296,8 +296,8 @@ def main(port: int, state: Path) -> None:
     engine, port, signals = start_still_daemon(reactor, port, state)
     trigger = _TriggerProtocol(engine.announce, port, lambda: signals.stop("end of input"))
     # Clients that connect from then on see no event but those that are triggered.
-    engine.in_step.addCallback(lambda _: engine.pause())
-    engine.in_step.addCallback(lambda _: StandardIO(trigger))
+    engine.started.addCallback(lambda _: engine.pause())
+    engine.started.addCallback(lambda _: StandardIO(trigger))
     reactor.run()
 
 

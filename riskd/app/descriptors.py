@@ -65,7 +65,7 @@ class DescriptorService(Service):
     """Raises the limit at the start, and tells when most of it is in use.
 
     :param needed: how many descriptors the daemon may come to need.
-    :param tell_trouble: told by name, in a sentence; an empty one says that it is over.
+    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param count: tells how many are in use.
     :param raise_limit: raises the limit and returns it.
     """
@@ -74,12 +74,12 @@ class DescriptorService(Service):
         self,
         clock: IReactorTime,
         needed: int,
-        tell_trouble: Callable[[str, str], None],
+        report_problem: Callable[[str, str], None],
         count: Callable[[], int] = open_descriptors,
         raise_limit: Callable[[int], int] = raise_limit,
     ) -> None:
         self._needed = needed
-        self._tell_trouble = tell_trouble
+        self._report_problem = report_problem
         self._count = count
         self._raise_limit = raise_limit
         self._limit = 0
@@ -112,7 +112,7 @@ class DescriptorService(Service):
             _log.warn(
                 "{used} of {limit} file descriptors are in use", used=used, limit=self._limit
             )
-            self._tell_trouble(
+            self._report_problem(
                 "descriptors",
                 f"riskd has used most of its {self._limit} file descriptors; "
                 "new consoles may not get in",
@@ -124,7 +124,7 @@ class DescriptorService(Service):
                 used=used,
                 limit=self._limit,
             )
-            self._tell_trouble("descriptors", "")
+            self._report_problem("descriptors", "")
 
     def _used(self) -> int:
         try:

@@ -54,7 +54,7 @@ class FollowsGateway(Protocol):
     """What is in step with a gateway, or is not."""
 
     @property
-    def is_in_step(self) -> bool:
+    def is_reconciled(self) -> bool:
         """Whether the gateway is followed now."""
 
 
@@ -111,7 +111,7 @@ def engine_metrics(engine: FollowsGateway) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "riskd_gateway_in_step",
         "1 while the gateway is followed and none of its events may be missing.",
-        value=int(engine.is_in_step),
+        value=int(engine.is_reconciled),
     )
 
 

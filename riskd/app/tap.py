@@ -307,7 +307,7 @@ def _assemble(
         reactor,
         state.path / SOCKET_NAME,
         ControlFactory(reactor, engine, utc_now),
-        engine.tell_trouble,
+        engine.report_problem,
     )
     daemon = Daemon()
     daemon.state = state
@@ -315,7 +315,7 @@ def _assemble(
     # is written.
     broadcast = BroadcastService(reactor, factory, sockets)
     descriptors = DescriptorService(
-        reactor, descriptors_for(settings.server.max_clients), engine.tell_trouble
+        reactor, descriptors_for(settings.server.max_clients), engine.report_problem
     )
     for service in (journal, broadcast, engine, control, descriptors):
         service.setServiceParent(daemon)
@@ -387,7 +387,7 @@ class Reloader:
         self._tell("")
 
     def _tell(self, trouble: str) -> None:
-        self._engine.tell_trouble("config", trouble)
+        self._engine.report_problem("config", trouble)
 
 
 def _beyond_accounts(settings: Settings) -> tuple[object, ...]:

@@ -483,7 +483,7 @@ class ControlService(Service):
     :param reactor: listens.
     :param path: where the socket is to be; its directory is held by this daemon.
     :param factory: makes connections.
-    :param tell_trouble: told of trouble by name, in a sentence.
+    :param report_problem: takes a source and a sentence, for example when the socket cannot be made.
     """
 
     def __init__(
@@ -491,12 +491,12 @@ class ControlService(Service):
         reactor: Any,
         path: Path,
         factory: ControlFactory,
-        tell_trouble: Callable[[str, str], None],
+        report_problem: Callable[[str, str], None],
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._factory = factory
-        self._tell_trouble = tell_trouble
+        self._report_problem = report_problem
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
@@ -509,7 +509,7 @@ class ControlService(Service):
             self._port = self._listen()
         except ControlError as error:
             _log.error("{error}", error=error)
-            self._tell_trouble("control", str(error))
+            self._report_problem("control", str(error))
 
     def stopService(self) -> Deferred[None]:
         """Remove the socket and let go of everybody."""

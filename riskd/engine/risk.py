@@ -95,7 +95,7 @@ class _Day(NamedTuple):
 class RiskEngine:
     """Watches one account.
 
-    :param keeper: the account.
+    :param account: the account.
     :param settings: its rules, and when its day ends.
     :param is_strict: whether every breach locks it for good.
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
@@ -103,14 +103,14 @@ class RiskEngine:
     :param gateway: the broker; ``None`` makes it a dry run, in which what would be done is told.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
-    :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
+    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param take: takes what the broker says of a position or an order.
     :param look: asks the broker what the account holds; fires when that is known, or cannot be.
     """
 
     def __init__(
         self,
-        keeper: TrackedAccount,
+        account: TrackedAccount,
         settings: AccountSettings,
         *,
         is_strict: bool,
@@ -118,11 +118,11 @@ class RiskEngine:
         gateway: IGateway | None,
         clock: IReactorTime,
         now: Callable[[], datetime],
-        tell_trouble: Callable[[str, str], None],
+        report_problem: Callable[[str, str], None],
         take: Callable[[str, Payload], object],
         look: Callable[[], Deferred[None]],
     ) -> None:
-        self._keeper = keeper
+        self._account = account
         self._settings = settings
         self._is_strict = is_strict
         self._wants_strict = is_strict
@@ -133,18 +133,18 @@ class RiskEngine:
         self._confirming: set[str] = set()
         self._clock = clock
         self._now = now
-        self._tell_trouble = tell_trouble
+        self._report_problem = report_problem
         self._dry_run: DryRun | None = None
         self._enforcer: Enforcer | DryRun
         if gateway is None:
-            self._enforcer = self._dry_run = DryRun(keeper, clock, now)
+            self._enforcer = self._dry_run = DryRun(account, clock, now)
         else:
             self._enforcer = Enforcer(
-                keeper,
+                account,
                 gateway,
                 clock,
                 now,
-                tell_trouble,
+                report_problem,
                 self._settled,
                 take,
             )
@@ -169,7 +169,7 @@ class RiskEngine:
     def recover(self, known: AccountState) -> None:
         """Hold a locked account to the rules that it was held to before the daemon stopped."""
         self._memory_before = known.risk.memory
-        if is_locked(self._keeper.truth, self._now()):
+        if is_locked(self._account.state_with_pending, self._now()):
             self._is_strict |= _STRICT in known.limits
             self._hold_on_to_day(known.limits)
             self._hold_on_to(self._rules_of(known.limits))
@@ -178,12 +178,12 @@ class RiskEngine:
     def prepare(self) -> None:
         """Know what day it is, before the gateway is asked what happened in it."""
         if not self._rules:
-            _log.warn("account {account} is guarded by no rule", account=self._keeper.account_id)
-        if self._keeper.state.risk.day_key is None:
+            _log.warn("account {account} is guarded by no rule", account=self._account.account_id)
+        if self._account.state.risk.day_key is None:
             now = self._now()
             schedule = self._schedule
-            self._keeper.count_since(schedule.began(now))
-            self._keeper.change_risk(day_key=schedule.day_key(now))
+            self._account.count_since(schedule.began(now))
+            self._account.change_risk(day_key=schedule.day_key(now))
         self._note_limits()
 
     def begin(self) -> None:
@@ -191,11 +191,11 @@ class RiskEngine:
         self._is_active = True
         self._is_waiting = False
         self.resume()
-        if self._dry_run is not None and is_locked(self._keeper.truth, self._now()):
+        if self._dry_run is not None and is_locked(self._account.state_with_pending, self._now()):
             _log.warn(
                 "account {account} is locked from before this dry run: the lock is told until it "
                 "ends, and the account is not held to it",
-                account=self._keeper.account_id,
+                account=self._account.account_id,
             )
         self._catch_up()
 
@@ -243,14 +243,14 @@ class RiskEngine:
         old, was_strict, schedule = self._rules, self._is_strict, self._schedule
         self._settings, self._wants_strict = settings, is_strict
         self._let_go()
-        if is_locked(self._keeper.truth, self._now()):
+        if is_locked(self._account.state_with_pending, self._now()):
             self._is_strict |= was_strict
             self._schedule = schedule
             self._hold_on_to(old)
             _log.warn(
                 "account {account} is locked: what held it holds on beside the new settings "
                 "until the lock ends",
-                account=self._keeper.account_id,
+                account=self._account.account_id,
             )
         self._forget_others({one.slot for one in self._rules})
         self._note_limits()
@@ -276,7 +276,7 @@ class RiskEngine:
                 _log.error(
                     "{rule} has other settings now; what it held account {account} to is not known: {error}",
                     rule=rule_id,
-                    account=self._keeper.account_id,
+                    account=self._account.account_id,
                     error=error,
                 )
 
@@ -317,11 +317,11 @@ class RiskEngine:
             limits[_STRICT] = Limit("strict_mode", "true")
         for one in sorted(self._rules, key=lambda one: one.is_held):
             limits[one.rule.rule_id] = one.limit
-        self._keeper.set_limits(limits)
+        self._account.set_limits(limits)
 
     # What happens.
 
-    def heard(self, data: EventData) -> None:
+    def receive(self, data: EventData) -> None:
         """Look at the account: this happened, and has been applied and told."""
         if not self._is_active:
             if self._is_waiting and isinstance(data, GatewayUserTrade):
@@ -329,20 +329,20 @@ class RiskEngine:
                 self._missed.append(data)
             return
         if isinstance(data, MarketQuote):
-            held = self._keeper.state.positions.get(data.contract_id)
+            held = self._account.state.positions.get(data.contract_id)
             if held is None or not held.size:
                 return
         self._ask(_KINDS[type(data)], data)
 
-    def heard_best_bid_ask(self) -> None:
+    def receive_best_bid_ask(self) -> None:
         """Look at the account: a contract was bid or offered, of which no trade is known yet."""
         if self._is_active:
             self._ask(Kind.QUOTE)
 
-    def heard_account(self, *, may_trade: bool | None) -> None:
+    def receive_account(self, *, may_trade: bool | None) -> None:
         """Look at the account: the broker said whether it may trade."""
-        if may_trade is not None and may_trade != self._keeper.state.risk.can_trade:
-            self._keeper.change_risk(can_trade=may_trade)
+        if may_trade is not None and may_trade != self._account.state.risk.can_trade:
+            self._account.change_risk(can_trade=may_trade)
         if self._is_active:
             self._ask(Kind.ACCOUNT)
 
@@ -356,11 +356,11 @@ class RiskEngine:
         """Whether the rules are asked."""
         return self._is_active
 
-    def wants_a_look(self) -> bool:
+    def needs_reconciliation(self) -> bool:
         """Tell whether the broker is to be asked what the account holds, lest an event was lost."""
         is_new = self._is_newly_flat
         self._is_newly_flat = False
-        return is_new or is_locked(self._keeper.truth, self._now())
+        return is_new or is_locked(self._account.state_with_pending, self._now())
 
     def _settled(self, did_something: bool) -> None:
         self._is_newly_flat = True
@@ -386,7 +386,7 @@ class RiskEngine:
         if self._is_another_day(now):
             # What was lost in a day that is over must not lock the next one.
             self._see_what_is_due(now)
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         if self._dry_run is not None:
             review = Trigger(kind=Kind.REVIEW, now=now, next_reset=self._next_reset(now))
             self._dry_run.forget_ended(state, self._rules, review, is_strict=self._is_strict)
@@ -395,7 +395,7 @@ class RiskEngine:
         if locked and (plan is None or plan.keep is not None):
             self._enforcer.hold_to(locks_in_force(state, now)[0], state)
             # A broker may have told of the closing before it returned, and rules may have remembered that.
-            state = self._keeper.truth
+            state = self._account.state_with_pending
         if self._is_our_own_doing(subject):
             return
         evaluation = self._evaluate(state, kind, now, subject, is_locked=locked, due=due)
@@ -421,7 +421,7 @@ class RiskEngine:
 
     def _is_our_own_doing(self, subject: EventData | None) -> bool:
         """Tell whether this is what closing does to positions and orders, which breaches nothing."""
-        plan = self._keeper.state.risk.flattening
+        plan = self._account.state.risk.flattening
         return (
             self._enforcer.is_flattening
             and plan is not None
@@ -458,7 +458,7 @@ class RiskEngine:
 
     def _is_another_day(self, now: datetime) -> bool:
         """Tell whether the day that is counted is not the one of ``now``."""
-        counted = self._keeper.state.risk.day_key
+        counted = self._account.state.risk.day_key
         return counted is not None and counted != self._day_of(now).key
 
     def _day_of(self, now: datetime) -> _Day:
@@ -472,8 +472,8 @@ class RiskEngine:
     def _take(self, evaluation: Evaluation) -> None:
         """Keep what the rules want to remember, when they want to be asked, and what ails them."""
         memory = evaluation.state.risk.memory
-        if memory is not self._keeper.state.risk.memory:
-            self._keeper.change_risk(memory=memory)
+        if memory is not self._account.state.risk.memory:
+            self._account.change_risk(memory=memory)
         for rule_id, wake_at in evaluation.wakes.items():
             if wake_at is None:
                 self._wakes.pop(rule_id, None)
@@ -487,7 +487,7 @@ class RiskEngine:
                 _log.failure("{rule} failed", Failure(error), rule=rule_id)
             self._note_fault(
                 rule_id,
-                f"{rule_id} failed and does not guard account {self._keeper.account_id}; "
+                f"{rule_id} failed and does not guard account {self._account.account_id}; "
                 "the log says why",
             )
 
@@ -499,7 +499,7 @@ class RiskEngine:
             if warning not in known:
                 _log.warn(
                     "account {account}, {rule}: {doubt}",
-                    account=self._keeper.account_id,
+                    account=self._account.account_id,
                     rule=rule_id,
                     # Twisted takes what is called a warning for one of Python's.
                     doubt=warning,
@@ -508,7 +508,7 @@ class RiskEngine:
     def _note_fault(self, rule_id: str, trouble: str) -> None:
         if self._faulty.get(rule_id, "") != trouble:
             self._faulty[rule_id] = trouble
-            self._tell_trouble(f"{rule_id} {self._keeper.account_id}", trouble)
+            self._report_problem(f"{rule_id} {self._account.account_id}", trouble)
 
     # Deciding.
 
@@ -543,7 +543,7 @@ class RiskEngine:
         """Yield what is to be done about a breach; nothing if it is known and its lock holds already."""
         locks: tuple[LockoutSet, ...] = ()
         if command.lock is not None:
-            state = self._keeper.truth
+            state = self._account.state_with_pending
             lock = new_lock(rule_id, command.reason, command.lock, state, now)
             if lock in locks_in_force(state, now):
                 # The account is held to it already.
@@ -556,7 +556,7 @@ class RiskEngine:
         if sum(one.rule.rule_id == rule_id for one in self._rules) > 1:
             # Under the settings that hold on it might stay; an operator may end it.
             return
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         self._drop_pending(rule_id)
         locks = locks_in_force(state, now)
         mine = next((lock for lock in locks if lock.rule_id == rule_id), None)
@@ -567,11 +567,11 @@ class RiskEngine:
         elif rule_id in state.lockouts:
             ended = lifted(mine, reason, now)
             after = apply(state, Event(state.account_id, ended))
-            self._keeper.announce(*telling((ended,), after, now))
+            self._account.announce(*telling((ended,), after, now))
 
     def _drop_pending(self, rule_id: str | None = None) -> None:
         """Take locks back that have not been told yet; ``None`` takes all back."""
-        plan = self._keeper.state.risk.flattening
+        plan = self._account.state.risk.flattening
         if plan is not None and (plan.locks or rule_id is None):
             locks = tuple(
                 lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id
@@ -579,13 +579,13 @@ class RiskEngine:
             plan = msgspec.structs.replace(plan, locks=locks)
             if not locks:
                 # What goes on is the closing of what is held now, and no longer the lock's.
-                held = {held.contract_id: 0 for held in self._keeper.state.open_positions}
+                held = {held.contract_id: 0 for held in self._account.state.open_positions}
                 plan = msgspec.structs.replace(plan, action=Action.CLOSE_ALL_POSITIONS, keep=held)
-            self._keeper.change_risk(flattening=plan)
+            self._account.change_risk(flattening=plan)
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> Deferred[None]:
         self._let_go()
-        return self._keeper.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
+        return self._account.announce(LockoutCleared(cleared_at=now, cleared_by=cleared_by))
 
     # Time.
 
@@ -594,7 +594,7 @@ class RiskEngine:
         try:
             self._see_what_is_due(self._now())
         except Exception:  # noqa: BLE001  # a mistake of ours must not stop the clock
-            _log.failure("a mistake in riskd, account {id}", id=self._keeper.account_id)
+            _log.failure("a mistake in riskd, account {id}", id=self._account.account_id)
         if self._is_active:
             self._arm(self._now())
 
@@ -613,8 +613,8 @@ class RiskEngine:
     def _arm(self, now: datetime) -> None:
         """Look at the clock again when something is due, and once a second in any case."""
         moments = list(self._wakes.values())
-        if self._keeper.state.lockouts:
-            end = next_end(self._keeper.truth, now)
+        if self._account.state.lockouts:
+            end = next_end(self._account.state_with_pending, now)
             moments += [end] if end is not None else []
         soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
         delay = min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
@@ -627,11 +627,11 @@ class RiskEngine:
         """Begin a new trading day if it is time; also after a stop over the end of the day."""
         schedule = self._schedule
         key = schedule.day_key(now)
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         if state.risk.day_key is not None and key > state.risk.day_key:
             reset = _reset(state, schedule.began(now), schedule.next_reset)
-            self._keeper.change_risk(day_key=key)
-            self._keeper.announce(reset)
+            self._account.change_risk(day_key=key)
+            self._account.announce(reset)
             if reset.lockouts_cleared:
                 self._free(ClearedBy.DAILY_RESET, now)
         elif state.risk.day_key is not None and key < state.risk.day_key:
@@ -641,22 +641,22 @@ class RiskEngine:
         """Count an earlier day again: the clock was ahead, or the day ends at another time now."""
         _log.error(
             "account {account}: the clock was set back, the day of {key} goes on",
-            account=self._keeper.account_id,
+            account=self._account.account_id,
             key=key,
         )
-        self._keeper.count_since(began)
-        self._keeper.change_risk(day_key=key)
+        self._account.count_since(began)
+        self._account.change_risk(day_key=key)
         # Trades that went with the day that was none are with the broker.
         self._is_newly_flat = True
 
     def _ends_with_the_day(self, now: datetime) -> bool:
         """Tell whether the account's last lock ends when the day of ``now`` began, or later."""
         began = self._schedule.began(now)
-        ends = [lock.locked_until for lock in self._keeper.truth.lockouts.values()]
+        ends = [lock.locked_until for lock in self._account.state_with_pending.lockouts.values()]
         return any(end is None or end >= began for end in ends)
 
     def _end_locks(self, now: datetime) -> None:
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         # What is left of a flatten waits for a daemon that enforces; a lock does not wait for that.
         is_flattening = state.risk.flattening is not None and self._dry_run is None
         if state.lockouts and not is_flattening and not locks_in_force(state, now):
@@ -665,7 +665,7 @@ class RiskEngine:
     def _free(self, cleared_by: ClearedBy, now: datetime) -> None:
         """Say that the account may trade again, unless a look at it says that it may not."""
         self._let_go()
-        evaluation = self._evaluate(self._keeper.truth, Kind.REVIEW, now)
+        evaluation = self._evaluate(self._account.state_with_pending, Kind.REVIEW, now)
         self._take(evaluation)
         is_locked_again = self._dry_run is None and any(
             isinstance(decision.command, Flatten) and decision.command.lock is not None
@@ -680,7 +680,7 @@ class RiskEngine:
     @property
     def account_state(self) -> AccountState:
         """What is so of the account."""
-        return self._keeper.truth
+        return self._account.state_with_pending
 
     @property
     def lasting_state(self) -> AccountState:
@@ -689,7 +689,7 @@ class RiskEngine:
         What rules remember of a dry run is none of it: a daemon that enforces would take for done what
         was only told.
         """
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         if self._dry_run is None:
             return state
         risk = msgspec.structs.replace(state.risk, memory=self._memory_before)
@@ -705,7 +705,7 @@ class RiskEngine:
         now = self._now()
         if self._dry_run is not None:
             self._dry_run.forget_locks()
-        if not locks_in_force(self._keeper.truth, now):
+        if not locks_in_force(self._account.state_with_pending, now):
             return False
         self._log_operator(now, "unlock", reason, operator)
         self._drop_pending()
@@ -729,11 +729,11 @@ class RiskEngine:
             "operator {operator}: {command} account {account}: {reason}",
             operator=operator,
             command=command,
-            account=self._keeper.account_id,
+            account=self._account.account_id,
             reason=reason,
         )
         data = msgspec.json.encode({"command": command, "reason": reason, "operator": operator})
-        self._keeper.log(now, "operator", data.decode())
+        self._account.log(now, "operator", data.decode())
 
 
 def _day(schedule: ResetSchedule, now: datetime) -> _Day:

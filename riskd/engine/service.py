@@ -89,10 +89,10 @@ _OF_AN_ACCOUNT: Final = ("begin", "look", "permission", "reading")
 _LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
-class Account(NamedTuple):
-    """One account: who keeps its state, and who watches it."""
+class GuardedAccount(NamedTuple):
+    """One account and the risk engine that guards it."""
 
-    keeper: TrackedAccount
+    account: TrackedAccount
     risk_engine: RiskEngine
 
 
@@ -111,7 +111,7 @@ class EngineService(Service):
     :ivar accounts: by account id.
     :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether what the journal knows was taken over.
-    :ivar in_step: fires when the gateway is followed for the first time, and RUNNING was said.
+    :ivar started: fires when all accounts are reconciled for the first time and RUNNING is announced.
     """
 
     def __init__(
@@ -134,15 +134,15 @@ class EngineService(Service):
         self.enforces = settings.enforce
         self._catalogue = catalogue or {}
         self._acted = acted
-        self.accounts: dict[int, Account] = {}
+        self.accounts: dict[int, GuardedAccount] = {}
         self._next_looks: list[int] = []
-        self._configured = frozenset(account.id for account in settings.accounts)
-        for account in settings.accounts:
-            self._follow(account)
+        self._configured = frozenset(each.id for each in settings.accounts)
+        for each in settings.accounts:
+            self._follow(each)
         self._quotes = QuoteBook()
         self._ask_for_contract_at: dict[str, float] = {}
         self._starting: Deferred[None] | None = None
-        self.in_step: Deferred[None] = Deferred()
+        self.started: Deferred[None] = Deferred()
         self.is_recovered = False
         self._is_prepared = False
         self._is_heard = False
@@ -150,7 +150,7 @@ class EngineService(Service):
         self._times_restored = 0
         self._beginning: dict[int, Deferred[None]] = {}
         self._passed_over: set[int] = set()
-        self._is_in_step = False
+        self._is_reconciled = False
         self._troubles: dict[str, str] = {}
         self._told_trouble = ""
         self._begun = "Daemon started successfully"
@@ -159,25 +159,25 @@ class EngineService(Service):
         self._looking: dict[int, Deferred[None]] = {}
         self._waiting_for_look: dict[int, list[Deferred[None]]] = {}
 
-    def _follow(self, settings: AccountSettings) -> Account:
-        keeper = TrackedAccount(
+    def _follow(self, settings: AccountSettings) -> GuardedAccount:
+        account = TrackedAccount(
             settings.id, settings.watch, self._journal, self._broadcast, self._clock.seconds
         )
         risk_engine = RiskEngine(
-            keeper,
+            account,
             settings,
             is_strict=self._is_strict,
             catalogue=self._catalogue,
             gateway=self._gateway if self.enforces else None,
             clock=self._clock,
             now=self._now,
-            tell_trouble=self.tell_trouble,
+            report_problem=self.report_problem,
             take=self._hear,
             look=lambda: self._look_at(self.accounts[settings.id]),
         )
         if self._acted is not None:
             risk_engine.measure(self._acted)
-        self.accounts[settings.id] = Account(keeper, risk_engine)
+        self.accounts[settings.id] = GuardedAccount(account, risk_engine)
         self._next_looks.append(settings.id)
         return self.accounts[settings.id]
 
@@ -193,8 +193,8 @@ class EngineService(Service):
         if self._starting is not None:
             self._starting.cancel()
         self.pause()
-        for account in self.accounts.values():
-            account.risk_engine.stop()
+        for guarded in self.accounts.values():
+            guarded.risk_engine.stop()
         self._say(Status.STOPPING, "The daemon is stopping")
         return self._gateway.stop()
 
@@ -204,27 +204,25 @@ class EngineService(Service):
             self._patrol.stop()
         for under_way in (*self._beginning.values(), *self._looking.values()):
             under_way.cancel()
-        for account in self.accounts.values():
-            account.risk_engine.pause()
+        for guarded in self.accounts.values():
+            guarded.risk_engine.pause()
 
     def reload(self, settings: Settings) -> str:
         """Take new settings; return what of them needs a restart, in a sentence, or nothing."""
-        known, wanted = set(self.accounts), {account.id for account in settings.accounts}
-        for account in settings.accounts:
-            if account.id in known:
-                self.accounts[account.id].keeper.watch = frozenset(account.watch)
-                self.accounts[account.id].risk_engine.reload(
-                    account, is_strict=settings.strict_mode
-                )
+        known, wanted = set(self.accounts), {each.id for each in settings.accounts}
+        for each in settings.accounts:
+            if each.id in known:
+                self.accounts[each.id].account.watch = frozenset(each.watch)
+                self.accounts[each.id].risk_engine.reload(each, is_strict=settings.strict_mode)
         if known == wanted:
             return ""
         changed = ", ".join(str(number) for number in sorted(known ^ wanted))
         return f"accounts that come or go need a restart: {changed}"
 
     @property
-    def is_in_step(self) -> bool:
-        """Whether the gateway is followed now, and none of its events may be missing."""
-        return self._is_in_step and not self._is_deaf
+    def is_reconciled(self) -> bool:
+        """Whether all accounts were reconciled and no event can be missing since."""
+        return self._is_reconciled and not self._is_deaf
 
     @property
     def gateway_name(self) -> str:
@@ -235,7 +233,7 @@ class EngineService(Service):
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
-        return {account_id: account.risk_engine for account_id, account in self.accounts.items()}
+        return {account_id: guarded.risk_engine for account_id, guarded in self.accounts.items()}
 
     def make_durable(self) -> Deferred[None]:
         """Write what is so; fire when it is on the disk, or when it cannot be written now."""
@@ -246,21 +244,21 @@ class EngineService(Service):
 
         Fires when it is told, and published if it is what riskd alone knows.
         """
-        account = None if event.account_id is None else self.accounts.get(event.account_id)
-        if account is not None:
-            return account.keeper.announce(event.data)
+        guarded = None if event.account_id is None else self.accounts.get(event.account_id)
+        if guarded is not None:
+            return guarded.account.announce(event.data)
         if event.account_id is None:
             for each in self.accounts.values():
-                each.keeper.learn(event)
+                each.account.apply(event)
         self._broadcast(event)
         return succeed(None)
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Take what happened to an account; see :class:`IGatewayListener`."""
         with self._fenced(target):
-            account = self.accounts.get(payload.get("accountId", 0))
-            if account is not None and target in _HEARD_BY:
-                account.keeper.note_heard(payload.get(_HEARD_BY[target]))
+            guarded = self.accounts.get(payload.get("accountId", 0))
+            if guarded is not None and target in _HEARD_BY:
+                guarded.account.mark_received(payload.get(_HEARD_BY[target]))
             self._take_user_event(target, payload)
 
     def _hear(self, target: str, payload: Payload) -> bool:
@@ -284,12 +282,12 @@ class EngineService(Service):
         except Exception:  # noqa: BLE001  # see _dropped
             self._dropped(target)
             return
-        for account in self.accounts.values():
+        for guarded in self.accounts.values():
             # A mistake with one account is none of the next one's.
             try:
-                if account.keeper.is_concerned(contract_id):
-                    account.keeper.take_quote(quote)
-                    account.risk_engine.heard(quote)
+                if guarded.account.wants_quotes(contract_id):
+                    guarded.account.update_quote(quote)
+                    guarded.risk_engine.receive(quote)
                     self._ask_for_contract(contract_id)
             except Exception:  # noqa: BLE001  # see _dropped
                 self._dropped(target)
@@ -301,31 +299,31 @@ class EngineService(Service):
         """
         self._is_deaf = True
         # Before the start goes on with whoever does not begin to be guarded now: it is not RUNNING.
-        self.tell_trouble("feed", sentence)
+        self.report_problem("feed", sentence)
         for beginning in tuple(self._beginning.values()):
             beginning.cancel()
-        for account in self.accounts.values():
-            account.risk_engine.wait()
+        for guarded in self.accounts.values():
+            guarded.risk_engine.wait()
 
     def feed_restored(self) -> None:
         """Get in step again, then ask the rules; see :class:`IGatewayListener`."""
         self._is_deaf = False
         if not self._is_heard:
             # Nobody was in step yet; the start goes on by itself.
-            self.tell_trouble("feed", "")
+            self.report_problem("feed", "")
             return
         self._times_restored += 1
-        begun = [self._begin_to_guard(account) for account in self.accounts.values()]
+        begun = [self._begin_to_guard(guarded) for guarded in self.accounts.values()]
         gatherResults(begun).addCallback(self._caught_up, self._times_restored)
 
     def _caught_up(self, _results: object, times_restored: int) -> None:
         # Who is to begin anew has begun nothing.
         if not self._is_deaf and times_restored == self._times_restored:
-            self.tell_trouble("feed", "")
+            self.report_problem("feed", "")
 
     def gateway_trouble(self, source: str, sentence: str) -> None:
         """Take what else is wrong at the gateway; see :class:`IGatewayListener`."""
-        self.tell_trouble(f"gateway {source}", sentence)
+        self.report_problem(f"gateway {source}", sentence)
 
     @contextmanager
     def _fenced(self, target: str) -> Iterator[None]:
@@ -350,75 +348,75 @@ class EngineService(Service):
     def _take_user_event(self, target: str, payload: Payload) -> None:
         # GatewayUserAccount alone has its account under another name.
         account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        account = None if account_id is None else self.accounts.get(account_id)
-        if account is None:
+        guarded = None if account_id is None else self.accounts.get(account_id)
+        if guarded is None:
             return
         if target == "GatewayUserTrade":
-            self._take_trade(account, payload)
+            self._take_trade(guarded, payload)
         elif target == "GatewayUserPosition":
-            self._take_position(account, payload)
+            self._take_position(guarded, payload)
         elif target == "GatewayUserOrder":
-            self._take_order(account, payload)
+            self._take_order(guarded, payload)
         elif target == "GatewayUserAccount":
-            account.risk_engine.heard_account(may_trade=mapping.may_trade(payload))
+            guarded.risk_engine.receive_account(may_trade=mapping.may_trade(payload))
         contract_id = payload.get("contractId")
         if contract_id is not None:
             self._ask_for_contract(contract_id)
 
-    def _take_trade(self, account: Account, payload: Payload) -> None:
-        keeper = account.keeper
+    def _take_trade(self, guarded: GuardedAccount, payload: Payload) -> None:
+        account = guarded.account
         number, charge = mapping.charge(payload)
-        is_charged = keeper.state.risk.charges.get(number) != charge
+        is_charged = account.state.risk.charges.get(number) != charge
         if is_charged:
-            keeper.change_risk(charges={**keeper.state.risk.charges, number: charge})
+            account.change_risk(charges={**account.state.risk.charges, number: charge})
         voided = mapping.voided_trade(payload)
         if voided is not None:
-            if keeper.void_trade(voided):
+            if account.void_trade(voided):
                 _log.warn(
                     "account {account}: the broker voided trade {id}, it counts no more",
-                    account=keeper.account_id,
+                    account=account.account_id,
                     id=voided,
                 )
-                account.risk_engine.review()
+                guarded.risk_engine.review()
             return
         trade = mapping.trade(payload, self._now())
-        if trade is not None and keeper.take(trade):
-            account.risk_engine.heard(trade)
+        if trade is not None and account.update(trade):
+            guarded.risk_engine.receive(trade)
         elif is_charged:
             # A half-turn is no trade to be told, but what it costs counts.
-            account.risk_engine.review()
+            guarded.risk_engine.review()
 
-    def _take_position(self, account: Account, payload: Payload) -> None:
-        last = account.keeper.state.positions.get(payload.get("contractId", ""))
+    def _take_position(self, guarded: GuardedAccount, payload: Payload) -> None:
+        last = guarded.account.state.positions.get(payload.get("contractId", ""))
         position = mapping.position(payload, last, self._now())
-        if account.keeper.take(position):
-            account.risk_engine.heard(position)
+        if guarded.account.update(position):
+            guarded.risk_engine.receive(position)
 
-    def _take_order(self, account: Account, payload: Payload) -> None:
+    def _take_order(self, guarded: GuardedAccount, payload: Payload) -> None:
         if not mapping.has_known_type(payload):
             _log.warn(
                 "order {id} is of unknown type {type}",
                 id=payload.get("id"),
                 type=payload.get("type"),
             )
-        keeper = account.keeper
-        known = keeper.state.orders.get(payload.get("id", 0))
+        account = guarded.account
+        known = account.state.orders.get(payload.get("id", 0))
         order = mapping.order(payload, known, self._now())
         if known is not None and order.updated_at < known.updated_at:
             return
-        is_news = keeper.take(order)
+        is_news = account.update(order)
         # What the wire does not carry may be news to the rules.
-        if keeper.take_detail(order, mapping.order_detail(payload)) or is_news:
-            account.risk_engine.heard(order)
+        if account.update_order_detail(order, mapping.order_detail(payload)) or is_news:
+            guarded.risk_engine.receive(order)
 
     def _take_best_bid_ask(self, contract_id: str) -> None:
         """Let the accounts know bid and ask: the wire waits for a last price; a loss does not."""
         best_bid_ask = self._quotes.best_bid_ask(contract_id)
-        for account in self.accounts.values():
-            if account.keeper.state.holds_or_works(contract_id):
+        for guarded in self.accounts.values():
+            if guarded.account.state.holds_or_works(contract_id):
                 with self._fenced("GatewayQuote"):
-                    account.keeper.take_best_bid_ask(contract_id, best_bid_ask)
-                    account.risk_engine.heard_best_bid_ask()
+                    guarded.account.update_best_bid_ask(contract_id, best_bid_ask)
+                    guarded.risk_engine.receive_best_bid_ask()
 
     # Getting in step, and staying there.
 
@@ -428,20 +426,20 @@ class EngineService(Service):
         )
         if not await done_within(JOURNAL_SECONDS, recovered, self._clock):
             # No disk is worth leaving the accounts unguarded for.
-            self.tell_trouble("journal at the start", "The state file cannot be read yet")
+            self.report_problem("journal at the start", "The state file cannot be read yet")
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
         self._is_prepared = True
-        for account in self.accounts.values():
-            self._prepare(account)
+        for guarded in self.accounts.values():
+            self._prepare(guarded)
         # A broker that tells nothing yet may answer.
         self._patrol.start(PATROL_SECONDS, now=False)
         await self._gateway.start(self)
         self._is_heard = True
         beginnings = {
-            account_id: self._begin_to_guard(account)
-            for account_id, account in self.accounts.items()
+            account_id: self._begin_to_guard(guarded)
+            for account_id, guarded in self.accounts.items()
         }
         await gatherResults(
             [begun for account_id, begun in beginnings.items() if account_id in self._configured]
@@ -449,20 +447,20 @@ class EngineService(Service):
         if not self.running:
             # It was stopped, which gives all of these up, and that looks as if they were done.
             return
-        self._is_in_step = True
+        self._is_reconciled = True
         self._say_how_it_is()
-        self.in_step.callback(None)
+        self.started.callback(None)
 
-    def _prepare(self, account: Account) -> None:
-        self._gateway.follow_account(account.keeper.account_id)
-        account.risk_engine.prepare()
+    def _prepare(self, guarded: GuardedAccount) -> None:
+        self._gateway.follow_account(guarded.account.account_id)
+        guarded.risk_engine.prepare()
 
-    def _begin_to_guard(self, account: Account) -> Deferred[None]:
-        account_id = account.keeper.account_id
+    def _begin_to_guard(self, guarded: GuardedAccount) -> Deferred[None]:
+        account_id = guarded.account.account_id
         earlier = self._beginning.pop(account_id, None)
         if earlier is not None:
             earlier.cancel()
-        begun = Deferred.fromCoroutine(self._begin(account))
+        begun = Deferred.fromCoroutine(self._begin(guarded))
         self._beginning[account_id] = begun
 
         def ended(result: Failure | None) -> Failure | None:
@@ -476,21 +474,21 @@ class EngineService(Service):
         if failure.check(CancelledError) is None:
             _log.failure("beginning to guard an account", failure)
 
-    async def _begin(self, account: Account) -> None:
+    async def _begin(self, guarded: GuardedAccount) -> None:
         """Guard an account as soon as the gateway says what it holds."""
-        account_id = account.keeper.account_id
+        account_id = guarded.account.account_id
         for attempt in itertools.count():
             try:
-                await self._get_in_step(account)
+                await self._get_in_step(guarded)
                 break
             except GatewayError as error:
                 if account_id not in self._configured and isinstance(error, GatewayRefusedError):
                     _log.error("account {id} is not followed: {error}", id=account_id, error=error)
                     self._passed_over.add(account_id)
                     for source in _OF_AN_ACCOUNT:
-                        self.tell_trouble(f"{source} {account_id}", "")
+                        self.report_problem(f"{source} {account_id}", "")
                     return
-                self.tell_trouble(
+                self.report_problem(
                     f"begin {account_id}",
                     f"Nothing guards account {account_id}, the broker does not say what it holds: "
                     f"{error.why}",
@@ -499,48 +497,48 @@ class EngineService(Service):
                 await deferLater(self._clock, wait)
         self._passed_over.discard(account_id)
         with self._fenced("review at the start"):
-            account.risk_engine.begin()
+            guarded.risk_engine.begin()
         for source in ("begin", "look"):
-            self.tell_trouble(f"{source} {account_id}", "")
+            self.report_problem(f"{source} {account_id}", "")
 
-    async def _get_in_step(self, account: Account) -> None:
+    async def _get_in_step(self, guarded: GuardedAccount) -> None:
         """Let the gateway's word replace what differs.
 
         What came while it was asked is newer than its answer.
 
         :raises GatewayError: the gateway does not say all.
         """
-        keeper, account_id, gateway = account.keeper, account.keeper.account_id, self._gateway
+        account, account_id, gateway = guarded.account, guarded.account.account_id, self._gateway
         began = self._clock.seconds()
-        trailing = SETTLED_SECONDS if self._is_in_step else 0.0
-        unlisted = await self._see_whether_it_may_trade(account)
+        trailing = SETTLED_SECONDS if self._is_reconciled else 0.0
+        unlisted = await self._see_whether_it_may_trade(guarded)
         is_read = []
         held = await self._ask("Position/searchOpen", gateway.search_open_positions(account_id))
         working = await self._ask("Order/searchOpen", gateway.search_open_orders(account_id))
-        since = keeper.state.day_began or self._now() - _A_DAY
+        since = account.state.day_began or self._now() - _A_DAY
         trades = await self._ask("Trade/search", gateway.search_trades(account_id, since))
         is_read += [self._hear("GatewayUserTrade", payload) for payload in trades]
 
         def is_newer(key: object) -> bool:
             """Tell whether an event may be newer than what was found."""
-            return keeper.was_heard_within(key, self._clock.seconds() - began + trailing)
+            return account.was_received_within(key, self._clock.seconds() - began + trailing)
 
         gone = [
             contract_id
-            for contract_id in keeper.missing_positions(held)
+            for contract_id in account.missing_positions(held)
             if not is_newer(contract_id)
         ]
-        for closed in keeper.close_vanished(gone, self._now()):
-            account.risk_engine.heard(closed)
+        for closed in account.close_vanished(gone, self._now()):
+            guarded.risk_engine.receive(closed)
         for payload in held:
             if not is_newer(payload.get("contractId")):
                 is_read.append(self._hear("GatewayUserPosition", payload))
-        for order in keeper.missing_orders(working):
+        for order in account.missing_orders(working):
             if not is_newer(order.id):
-                is_read.append(await self._find_end_of(account, order))
+                is_read.append(await self._find_end_of(guarded, order))
         is_read += [self._hear("GatewayUserOrder", payload) for payload in working]
-        self.tell_trouble(f"permission {account_id}", unlisted)
-        self.tell_trouble(
+        self.report_problem(f"permission {account_id}", unlisted)
+        self.report_problem(
             f"reading {account_id}",
             ""
             if all(is_read)
@@ -548,18 +546,18 @@ class EngineService(Service):
             "do not see the rest; the log says what",
         )
 
-    async def _see_whether_it_may_trade(self, account: Account) -> str:
+    async def _see_whether_it_may_trade(self, guarded: GuardedAccount) -> str:
         """Take what the gateway says of the account itself; return why it says nothing, or nothing.
 
         An account that was there and is not listed any more is guarded all the same, by what it holds.
 
         :raises GatewayError: the gateway does not say, and never has.
         """
-        account_id = account.keeper.account_id
+        account_id = guarded.account.account_id
         try:
             found = await self._ask("Account/search", self._gateway.search_account(account_id))
         except GatewayError as error:
-            if account.keeper.state.risk.can_trade is None:
+            if guarded.account.state.risk.can_trade is None:
                 raise
             return f"The gateway does not say whether account {account_id} may trade: {error}"
         if not self._hear("GatewayUserAccount", found):
@@ -568,12 +566,12 @@ class EngineService(Service):
             )
         return ""
 
-    async def _find_end_of(self, account: Account, order: GatewayUserOrder) -> bool:
+    async def _find_end_of(self, guarded: GuardedAccount, order: GatewayUserOrder) -> bool:
         """Tell what became of an order that does not work any more; return whether it could be read."""
-        keeper = account.keeper
+        account = guarded.account
         try:
             payload = await self._ask(
-                "Order/searchById", self._gateway.search_order(keeper.account_id, order.id)
+                "Order/searchById", self._gateway.search_order(account.account_id, order.id)
             )
         except GatewayRefusedError as refusal:
             if refusal.code != _ORDER_UNKNOWN:
@@ -583,12 +581,12 @@ class EngineService(Service):
                 id=order.id,
                 refusal=refusal,
             )
-            keeper.end_vanished(order, self._now())
+            account.end_vanished(order, self._now())
             return True
         is_read = self._hear("GatewayUserOrder", payload)
-        if not is_read and keeper.state.orders.get(order.id) is order:
+        if not is_read and account.state.orders.get(order.id) is order:
             # However it ended, what is gone protects nothing.
-            keeper.end_vanished(order, self._now())
+            account.end_vanished(order, self._now())
         return is_read
 
     async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
@@ -600,22 +598,22 @@ class EngineService(Service):
         is_full_round = self._rounds % PATROL_ROUNDS == 0
         # Whoever is looked at goes to the end, so that all have their turn if there is not room for all.
         for account_id in tuple(self._next_looks):
-            account = self.accounts[account_id]
-            is_guarded = account.risk_engine.is_active or (
+            guarded = self.accounts[account_id]
+            is_guarded = guarded.risk_engine.is_active or (
                 self._is_deaf and account_id not in self._passed_over
             )
             if is_guarded and (
-                is_full_round or self._is_deaf or account.risk_engine.wants_a_look()
+                is_full_round or self._is_deaf or guarded.risk_engine.needs_reconciliation()
             ):
                 if not self._gateway.has_room(_REQUESTS_OF_A_LOOK):
                     return
                 self._next_looks.remove(account_id)
                 self._next_looks.append(account_id)
-                self._look_at(account)
+                self._look_at(guarded)
 
-    def _look_at(self, account: Account) -> Deferred[None]:
+    def _look_at(self, guarded: GuardedAccount) -> Deferred[None]:
         """Ask the broker what an account holds; fire when that is known, or cannot be known now."""
-        account_id = account.keeper.account_id
+        account_id = guarded.account.account_id
         done: Deferred[None] = Deferred()
         if account_id in self._waiting_for_look:
             self._waiting_for_look[account_id].append(done)
@@ -627,15 +625,15 @@ class EngineService(Service):
             for waiting in self._waiting_for_look.pop(account_id):
                 waiting.callback(None)
 
-        self._looking[account_id] = Deferred.fromCoroutine(self._look(account))
+        self._looking[account_id] = Deferred.fromCoroutine(self._look(guarded))
         self._looking[account_id].addErrback(self._could_not_look, account_id).addBoth(looked)
         return done
 
-    async def _look(self, account: Account) -> None:
-        account_id = account.keeper.account_id
+    async def _look(self, guarded: GuardedAccount) -> None:
+        account_id = guarded.account.account_id
         source = f"look {account_id}"
         try:
-            await self._get_in_step(account)
+            await self._get_in_step(guarded)
         except GatewayError as error:
             if account_id in self._passed_over:
                 # It was given up while this was asked.
@@ -644,43 +642,43 @@ class EngineService(Service):
                 # A long outage is not a line of the log every few seconds.
                 _log.warn("looking at account {id}: {error}", id=account_id, error=error)
             who = "Nothing" if self._is_deaf else "By its events alone riskd"
-            self.tell_trouble(
+            self.report_problem(
                 source, f"{who} guards account {account_id}, the broker does not say what it holds"
             )
             return
-        self.tell_trouble(source, "")
+        self.report_problem(source, "")
         if self._is_deaf:
-            account.risk_engine.visit()
+            guarded.risk_engine.visit()
         else:
-            account.risk_engine.review()
+            guarded.risk_engine.review()
 
     def _could_not_look(self, failure: Failure, account_id: int) -> None:
         if failure.check(CancelledError) is None:
             _log.failure("looking at account {id}", failure, id=account_id)
 
     def _states(self) -> list[AccountState]:
-        return [account.risk_engine.lasting_state for account in self.accounts.values()]
+        return [guarded.risk_engine.lasting_state for guarded in self.accounts.values()]
 
     def _recovered(self, recovery: Recovery) -> None:
         self.is_recovered = True
-        self.tell_trouble("journal at the start", "")
-        for account in self._take_over(recovery.accounts):
+        self.report_problem("journal at the start", "")
+        for guarded in self._take_over(recovery.accounts):
             if self._is_prepared:
-                self._prepare(account)
+                self._prepare(guarded)
             if self._is_heard:
-                self._begin_to_guard(account)
-        if self._is_in_step:
+                self._begin_to_guard(guarded)
+        if self._is_reconciled:
             # The journal could only be opened now; what it knows of positions and orders is old.
-            for account in self.accounts.values():
-                account.risk_engine.resume()
-                self._look_at(account)
+            for guarded in self.accounts.values():
+                guarded.risk_engine.resume()
+                self._look_at(guarded)
         if recovery.problem:
             _log.error("{problem}", problem=recovery.problem)
             self._say(Status.ERROR, recovery.problem)
 
-    def _take_over(self, known: Mapping[int, AccountState]) -> list[Account]:
+    def _take_over(self, known: Mapping[int, AccountState]) -> list[GuardedAccount]:
         """Go on from what an earlier daemon knew; return the accounts that are followed for that."""
-        new: list[Account] = []
+        new: list[GuardedAccount] = []
         for account_id, found in known.items():
             if account_id not in self.accounts and _is_to_be_guarded(found, self._now()):
                 _log.warn(
@@ -692,7 +690,7 @@ class EngineService(Service):
         followed = {key: found for key, found in known.items() if key in self.accounts}
         # All locks first: no mistake in what follows may keep one from being taken over.
         for account_id, found in followed.items():
-            self.accounts[account_id].keeper.recover(found)
+            self.accounts[account_id].account.recover(found)
         for account_id, found in followed.items():
             with self._fenced("recovery"):
                 self.accounts[account_id].risk_engine.recover(found)
@@ -701,9 +699,9 @@ class EngineService(Service):
     # How the daemon is.
 
     def _journal_trouble(self, trouble: str) -> None:
-        self.tell_trouble("journal", trouble)
+        self.report_problem("journal", trouble)
 
-    def tell_trouble(self, source: str, sentence: str) -> None:
+    def report_problem(self, source: str, sentence: str) -> None:
         """Say ERROR for as long as anything is in trouble, with the latest of what is gravest.
 
         :param source: what is in trouble; each has one sentence at a time.
@@ -724,7 +722,7 @@ class EngineService(Service):
             self._say(Status.ERROR, gravest)
 
     def _say_how_it_is(self) -> None:
-        if self._is_in_step and not self._troubles and self.running:
+        if self._is_reconciled and not self._troubles and self.running:
             begun, self._begun = self._begun, "Running again"
             how = "" if self.enforces else f" {DRY_RUN_NOTE}"
             self._say(Status.RUNNING, f"{begun} on the {_label(self._gateway)} gateway{how}")
@@ -767,10 +765,10 @@ class EngineService(Service):
         contract = mapping.contract(
             await self._ask("Contract/searchById", self._gateway.search_contract(contract_id))
         )
-        for account in self.accounts.values():
-            account.keeper.learn_contract(contract)
+        for guarded in self.accounts.values():
+            guarded.account.add_contract(contract)
             # What could not be told of its positions before can be told now.
-            account.risk_engine.review()
+            guarded.risk_engine.review()
 
 
 def _gravity(source: str) -> int:

@@ -101,7 +101,7 @@ class TrackedAccount:
         self.state = AccountState(account_id=account_id)
 
     @property
-    def truth(self) -> AccountState:
+    def state_with_pending(self) -> AccountState:
         """What is so: the state, and what is written first and told afterwards.
 
         It is what the journal is to say, and what the rules look at.
@@ -113,7 +113,7 @@ class TrackedAccount:
 
     # What the gateway says.
 
-    def take_quote(self, quote: MarketQuote) -> None:
+    def update_quote(self, quote: MarketQuote) -> None:
         """Apply a quote, and tell it if it is news."""
         after = apply_quote(self.state, quote)
         if after is not self.state:
@@ -121,7 +121,7 @@ class TrackedAccount:
             self._journal.changed(only_quotes=True)
             self._broadcast(Event(self.account_id, quote))
 
-    def take(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
+    def update(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
         """Apply what the gateway said, tell it if it is news, and return whether it was."""
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
@@ -137,7 +137,7 @@ class TrackedAccount:
             self._broadcast(event)
         return is_told
 
-    def take_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
+    def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
         """Keep what the wire does not carry of an order; return whether it was news."""
         known = self.state.risk.order_details
         details = {key: kept for key, kept in known.items() if key in self.state.orders}
@@ -148,7 +148,7 @@ class TrackedAccount:
         self.change_risk(order_details=details)
         return known.get(order.id) != details.get(order.id)
 
-    def take_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
+    def update_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
         """Keep bid and ask of a contract whose last trade is not known yet."""
         if self.state.risk.best_bid_asks.get(contract_id) != best_bid_ask:
             self.change_risk(
@@ -178,26 +178,26 @@ class TrackedAccount:
                 flat = msgspec.structs.replace(
                     known, size=0, updated_at=max(now, known.updated_at)
                 )
-                self.take(flat)
+                self.update(flat)
                 news.append(flat)
         return news
 
     def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
         """Take that an order works no more, though nobody can say what became of it."""
-        self.take(
+        self.update(
             msgspec.structs.replace(
                 order, state=OrderState.CANCELED, updated_at=max(now, order.updated_at)
             )
         )
 
-    def note_heard(self, key: object) -> None:
+    def mark_received(self, key: object) -> None:
         """Note that the broker has told just now of a position, by contract id, or of an order, by id."""
         self._heard.pop(key, None)
         self._heard[key] = self._seconds()
         if len(self._heard) > _MAX_REMEMBERED:
             del self._heard[next(iter(self._heard))]
 
-    def was_heard_within(self, key: object, seconds: float) -> bool:
+    def was_received_within(self, key: object, seconds: float) -> bool:
         """Tell whether the broker has told of ``key`` in the last ``seconds``, whatever the wall clock says."""
         heard = self._heard.get(key)
         return heard is not None and self._seconds() - heard < seconds
@@ -220,12 +220,12 @@ class TrackedAccount:
         self._journal.changed()
         return True
 
-    def learn_contract(self, contract: Contract) -> None:
+    def add_contract(self, contract: Contract) -> None:
         """Keep what the gateway said of a contract."""
         contracts = {**self.state.contracts, contract.id: contract}
         self._change(contracts=contracts)
 
-    def is_concerned(self, contract_id: str) -> bool:
+    def wants_quotes(self, contract_id: str) -> bool:
         """Tell whether the account's consoles want to see the contract's quotes."""
         contract = self.state.contract(contract_id)
         is_watched = contract is not None and contract.root in self.watch
@@ -267,10 +267,10 @@ class TrackedAccount:
             # By identity: two may be equal, and each is told.
             self._to_be_told = [other for other in self._to_be_told if other is not data]
             event = Event(self.account_id, data)
-            self.learn(event)
+            self.apply(event)
             self._broadcast(event)
 
-    def learn(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Apply ``event``, which is told elsewhere."""
         before, self.state = self.state, apply(self.state, event)
         if isinstance(event.data, DailyReset):

@@ -136,8 +136,8 @@ class RecordingEngine(Service):
         left: Deferred[None] = self._take(Stopped())
         return left
 
-    def tell_trouble(self, source: str, sentence: str) -> None:
-        """Tell of trouble; see :meth:`riskd.engine.service.EngineService.tell_trouble`."""
+    def report_problem(self, source: str, sentence: str) -> None:
+        """Report a problem; see :meth:`riskd.engine.service.EngineService.report_problem`."""
         self._let_in(Trouble(source, sentence))
 
     def reload(self, settings: Settings) -> str:
@@ -158,9 +158,9 @@ class RecordingEngine(Service):
         return self._stage.engine.gateway_name
 
     @property
-    def is_in_step(self) -> bool:
+    def is_reconciled(self) -> bool:
         """Whether the gateway is followed now, and none of its events may be missing."""
-        return self._stage.engine.is_in_step
+        return self._stage.engine.is_reconciled
 
     @property
     def is_recovered(self) -> bool:

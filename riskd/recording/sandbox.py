@@ -359,7 +359,7 @@ _ACTS: Final[dict[type, Callable[[Stage, Any], Any]]] = {
     Failed: _fail,
     Recovered: lambda stage, came: stage.found(Recovery(came.accounts, came.problem)),
     JournalTrouble: lambda stage, came: stage.report(came.sentence),
-    Trouble: lambda stage, came: stage.engine.tell_trouble(came.source, came.sentence),
+    Trouble: lambda stage, came: stage.engine.report_problem(came.source, came.sentence),
     Reloaded: _reload,
     Operated: _operate,
 }

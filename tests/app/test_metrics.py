@@ -39,7 +39,7 @@ LIMIT = "[rules.max_contracts]\nlimit = 1\n"
 class FollowedGateway:
     """Stands in for a pipeline."""
 
-    is_in_step = True
+    is_reconciled = True
 
 
 def connect(factory: Any, port: int, data: bytes) -> MemoryTransport:
@@ -174,7 +174,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_the_gateway_is_in_step_or_not(self) -> None:
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 1)
-        self.engine.is_in_step = False
+        self.engine.is_reconciled = False
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 0)
 
     def test_what_was_measured_is_in_the_histograms(self) -> None:
@@ -290,7 +290,7 @@ class ActionTests(SynchronousTestCase):
         self.addCleanup(daemon.clean_up)
         self.addCleanup(daemon.end)
         daemon.advance(1)
-        self.assertTrue(daemon.engine.is_in_step)
+        self.assertTrue(daemon.engine.is_reconciled)
         order = {
             "contractId": MNQ,
             "type": int(GatewayOrderType.MARKET),
@@ -309,11 +309,11 @@ class InStepTests(SynchronousTestCase):
         daemon = PracticeDaemon()
         self.addCleanup(daemon.close)
         engine = daemon.engine
-        self.assertTrue(engine.is_in_step)
+        self.assertTrue(engine.is_reconciled)
         engine.feed_lost("The feed is lost")
-        self.assertFalse(engine.is_in_step)
+        self.assertFalse(engine.is_reconciled)
         engine.feed_restored()
-        self.assertTrue(engine.is_in_step)
+        self.assertTrue(engine.is_reconciled)
 
     def test_not_before_it_answers(self) -> None:
         daemon = PracticeDaemon()
@@ -322,4 +322,4 @@ class InStepTests(SynchronousTestCase):
         daemon.gateway.faults = Faults(failed_reads=1.0)
         daemon.restart()
         daemon.advance(1)
-        self.assertFalse(daemon.engine.is_in_step)
+        self.assertFalse(daemon.engine.is_reconciled)

@@ -168,7 +168,7 @@ class Setting(NamedTuple):
     @property
     def is_calm(self) -> bool:
         """Whether nothing is held, and the last flatten was told."""
-        state = self.engine.accounts[_ACCOUNT].keeper.truth
+        state = self.engine.accounts[_ACCOUNT].account.state_with_pending
         return not state.open_positions and state.risk.flattening is None
 
 
@@ -216,7 +216,7 @@ def main(*, with_journal: bool, breaches: int) -> None:
         clients = engine._broadcast.__self__
 
         async def begin() -> None:
-            await engine.in_step
+            await engine.started
             while clients.count < CLIENTS:
                 await deferLater(reactor, 0.01)
             await measure(Setting(engine, gateway, _contract(gateway)), breaches)

@@ -81,7 +81,7 @@ class Source:
             quote = MarketQuote(
                 contract_id=contract, bid=stamp, ask=stamp, last=Decimal(1), timestamp=now
             )
-            self._account.take(quote)
+            self._account.update(quote)
             return
         position = GatewayUserPosition(
             id=self.count,
@@ -92,7 +92,7 @@ class Source:
             created_at=now,
             updated_at=now,
         )
-        self._account.take(position)
+        self._account.update(position)
 
 
 def cpu() -> float:
@@ -134,11 +134,11 @@ def main(*, with_journal: bool, seconds: float) -> None:
         )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
-        source = Source(engine.accounts[123].keeper)
+        source = Source(engine.accounts[123].account)
         factory = engine._broadcast.__self__
 
         async def begin() -> None:
-            await engine.in_step
+            await engine.started
             while not factory.count:
                 await deferLater(reactor, 0.01)
             await measure(source, seconds)

@@ -153,7 +153,7 @@ class Riskd(TwistedPeer):
         daemon.startService()
         # As the daemon does when it runs.
         spare_the_program()
-        return self._engine.in_step.addCallback(lambda _: port)
+        return self._engine.started.addCallback(lambda _: port)
 
     @property
     def count(self) -> int:

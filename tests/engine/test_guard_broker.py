@@ -407,8 +407,8 @@ class MistakeTests(BrokerTestCase):
         raise ZeroDivisionError
 
     def test_an_account_whose_flatten_failed_is_guarded_all_the_same(self) -> None:
-        keeper = self.daemon.engine.accounts[ACCOUNT].keeper
-        self.failing = self.patch(keeper, "announce", self.fail_once)
+        account = self.daemon.engine.accounts[ACCOUNT].account
+        self.failing = self.patch(account, "announce", self.fail_once)
         self.daemon.trade(BUY, 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.statuses()[-1], Status.ERROR)

@@ -171,7 +171,7 @@ class LostFeedTests(FeedTestCase):
         self.hold_back("search_account")
         self.daemon.restart()
         self.daemon.stop()
-        self.assertNoResult(self.daemon.engine.in_step)
+        self.assertNoResult(self.daemon.engine.started)
 
     def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
         self.lose_feed()
@@ -343,7 +343,7 @@ class UnknownAccountTests(FeedTestCase):
         engine = self.daemon.engine
         self.lose_feed()
         for source in ("begin", "look", "permission", "reading"):
-            engine.tell_trouble(f"{source} {GONE}", "The broker does not answer")
+            engine.report_problem(f"{source} {GONE}", "The broker does not answer")
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
@@ -367,7 +367,7 @@ class UnknownAccountTests(FeedTestCase):
         self.patch(
             self.daemon.engine,
             "_look_at",
-            lambda account: looked.append(account.keeper.account_id),
+            lambda account: looked.append(account.account.account_id),
         )
         self.daemon.advance(A_LOOK)
         self.assertIn(GONE, looked)
@@ -414,7 +414,7 @@ class RoomTests(FeedTestCase):
             engine._follow(
                 type(self.daemon.settings.accounts[0])(id=number)
             ).risk_engine._is_active = True
-        self.patch(engine, "_look_at", lambda account: looked.append(account.keeper.account_id))
+        self.patch(engine, "_look_at", lambda account: looked.append(account.account.account_id))
         self.patch(self.daemon.gateway, "has_room", lambda _requests: len(looked) % 2 == 0)
         engine._is_deaf = True
         for _ in range(3):

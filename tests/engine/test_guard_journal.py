@@ -163,7 +163,9 @@ class SlowDiskTests(JournalTestCase):
         self.lose(125, 2)
         daemon.advance(WRITE_SECONDS)
         self.assertEqual((self.statuses(), daemon.locks), ([Status.ERROR], []))
-        self.assertTrue(is_locked(daemon.engine.accounts[ACCOUNT].keeper.truth, daemon.now()))
+        self.assertTrue(
+            is_locked(daemon.engine.accounts[ACCOUNT].account.state_with_pending, daemon.now())
+        )
         daemon.trade(BUY, 1)
         daemon.advance(0.25)
         self.assertEqual(daemon.held, {})

@@ -207,7 +207,7 @@ class GuardedAccount(RuleBasedStateMachine):
         now = self.daemon.now()
         is_exposed = (
             bool(self.daemon.held)
-            and is_locked(self.daemon.engine.accounts[ACCOUNT].keeper.truth, now)
+            and is_locked(self.daemon.engine.accounts[ACCOUNT].account.state_with_pending, now)
             and self.daemon.gateway.faults == QUIET
         )
         if not is_exposed:

@@ -324,7 +324,7 @@ class UpgradeTests(SettingsTestCase):
 
     def test_every_lock_holds(self) -> None:
         for account_id, rule_id in ((ACCOUNT, "RULE-003"), (OTHER_ACCOUNT, "OPERATOR")):
-            state = self.daemon.engine.accounts[account_id].keeper.state
+            state = self.daemon.engine.accounts[account_id].account.state
             self.assertEqual(set(state.lockouts), {rule_id})
         self.daemon.move(MNQ, "21000")
         self.daemon.trade(BUY, 1)

@@ -322,16 +322,16 @@ class QuoteTests(PipelineTestCase):
 
     def test_a_mistake_with_one_account_takes_the_quote_from_no_other(self) -> None:
         self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
-        self.patch(self.engine.accounts[123].risk_engine, "heard", lambda _quote: 1 / 0)
+        self.patch(self.engine.accounts[123].risk_engine, "receive", lambda _quote: 1 / 0)
         self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_nor_does_it_take_bid_and_ask(self) -> None:
         for account_id in (123, 456):
             self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
-        self.patch(self.engine.accounts[123].risk_engine, "heard_best_bid_ask", lambda: 1 / 0)
+        self.patch(self.engine.accounts[123].risk_engine, "receive_best_bid_ask", lambda: 1 / 0)
         self.engine.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
-        best_bid_asks = self.engine.accounts[456].keeper.state.risk.best_bid_asks
+        best_bid_asks = self.engine.accounts[456].account.state.risk.best_bid_asks
         self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -499,7 +499,7 @@ class RecoveryTests(PipelineTestCase):
         self.assertEqual((str(kept.realized_pnl), kept.last_reset), ("-45.50", reset.data))
 
     def state(self) -> AccountState:
-        return self.engine.accounts[123].keeper.state
+        return self.engine.accounts[123].account.state
 
     def test_what_the_gateway_says_replaces_what_differs(self) -> None:
         self.start()
@@ -609,7 +609,7 @@ class ContractTests(PipelineTestCase):
         }
         self.clock.advance(2)
         self.engine.market_event("GatewayQuote", unknown, quote(1))
-        self.assertIn(unknown, self.engine.accounts[123].keeper.state.contracts)
+        self.assertIn(unknown, self.engine.accounts[123].account.state.contracts)
 
     def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
         wanted = "CON.F.US.XYZ.H25"
@@ -622,7 +622,7 @@ class ContractTests(PipelineTestCase):
         self.clock.advance(30)
         self.engine.market_event("GatewayQuote", wanted, quote(2))
         self.assertEqual(self.gateway.contracts_asked, [wanted])
-        self.assertIn(wanted, self.engine.accounts[123].keeper.state.contracts)
+        self.assertIn(wanted, self.engine.accounts[123].account.state.contracts)
 
     def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))

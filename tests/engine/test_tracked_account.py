@@ -1,4 +1,4 @@
-"""One account's keeper: what is applied when, written before it is told, and remembered."""
+"""The account as the engine tracks it: applied, journaled, broadcast, and remembered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.engine import tracked_account as keeper
+from riskd.engine import tracked_account
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import AccountState, OrderDetail
 from riskd.model.events import (
@@ -52,20 +52,22 @@ class KeeperTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.journal: Any = FakeJournal()
         self.told: list[EventData] = []
-        self.keeper = TrackedAccount(ACCOUNT, ["MNQ"], self.journal, self.hear, self.clock.seconds)
+        self.account = TrackedAccount(
+            ACCOUNT, ["MNQ"], self.journal, self.hear, self.clock.seconds
+        )
 
     def hear(self, event: Event) -> None:
         self.assertEqual(event.account_id, ACCOUNT)
         # Whoever is told may look at once.
-        self.state_when_told = self.keeper.state
+        self.state_when_told = self.account.state
         self.told.append(event.data)
 
     def take(self, *events: Event) -> list[bool]:
-        return [self.keeper.take(event.data) for event in events]
+        return [self.account.update(event.data) for event in events]
 
     @property
     def state(self) -> AccountState:
-        return self.keeper.state
+        return self.account.state
 
 
 def lock(rule_id: str = "RULE-003", seconds: float = 60) -> LockoutSet:
@@ -96,9 +98,9 @@ class AnnouncementTests(KeeperTestCase):
     """What riskd itself says."""
 
     def test_what_it_alone_knows_is_written_first(self) -> None:
-        done = self.keeper.announce(lock())
+        done = self.account.announce(lock())
         self.assertEqual((self.told, self.state.lockouts), ([], {}))
-        self.assertEqual(set(self.keeper.truth.lockouts), {"RULE-003"})
+        self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003"})
         self.journal.writes[0].callback(None)
         self.assertEqual(self.told, [lock()])
         self.assertEqual(set(self.state_when_told.lockouts), {"RULE-003"})
@@ -108,17 +110,17 @@ class AnnouncementTests(KeeperTestCase):
 
     def test_all_of_one_announcement_is_one_write_and_told_in_its_order(self) -> None:
         news = (action(), lock("RULE-003"), lock("RULE-007", 120))
-        self.keeper.announce(*news)
+        self.account.announce(*news)
         self.assertEqual(len(self.journal.writes), 1)
-        self.assertEqual(set(self.keeper.truth.lockouts), {"RULE-003", "RULE-007"})
-        self.assertEqual(self.keeper.truth.enforcement, (action(),))
+        self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003", "RULE-007"})
+        self.assertEqual(self.account.state_with_pending.enforcement, (action(),))
         self.journal.writes[0].callback(None)
         self.assertEqual(self.told, list(news))
 
     def test_several_are_told_in_the_order_in_which_they_are_written(self) -> None:
-        self.keeper.announce(lock())
-        self.keeper.announce(cleared())
-        self.assertEqual(self.keeper.truth.lockouts, {})
+        self.account.announce(lock())
+        self.account.announce(cleared())
+        self.assertEqual(self.account.state_with_pending.lockouts, {})
         for write in self.journal.writes:
             write.callback(None)
         self.assertEqual(self.told, [lock(), cleared()])
@@ -126,28 +128,31 @@ class AnnouncementTests(KeeperTestCase):
 
     def test_of_two_that_are_equal_each_has_its_turn(self) -> None:
         for data in (lock(), cleared(), lock()):
-            self.keeper.announce(data)
+            self.account.announce(data)
         for locks in ({"RULE-003"}, set(), {"RULE-003"}):
             self.journal.writes.pop(0).callback(None)
             self.assertEqual(set(self.state.lockouts), locks)
-            self.assertEqual(set(self.keeper.truth.lockouts), {"RULE-003"})
+            self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003"})
         self.assertEqual(self.told, [lock(), cleared(), lock()])
 
     def test_what_the_gateway_says_meanwhile_is_told_at_once(self) -> None:
-        self.keeper.announce(lock())
+        self.account.announce(lock())
         self.take(position(MNQ, 1))
         self.assertEqual(self.told, [position(MNQ, 1).data])
         self.assertEqual(
-            (set(self.keeper.truth.lockouts), len(self.keeper.truth.open_positions)),
+            (
+                set(self.account.state_with_pending.lockouts),
+                len(self.account.state_with_pending.open_positions),
+            ),
             ({"RULE-003"}, 1),
         )
 
     def test_what_others_know_too_waits_for_nothing(self) -> None:
-        self.successResultOf(self.keeper.announce(position(MNQ, 1).data))
+        self.successResultOf(self.account.announce(position(MNQ, 1).data))
         self.assertEqual((len(self.told), self.journal.writes), (1, []))
 
     def test_a_disk_that_fails_ends_in_the_log(self) -> None:
-        done = self.keeper.announce(lock())
+        done = self.account.announce(lock())
         self.journal.writes[0].errback(OSError("no disk"))
         self.successResultOf(done)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
@@ -160,9 +165,9 @@ class LogTests(KeeperTestCase):
         return [entry.kind for entry in self.state.risk.log]
 
     def test_locks_and_days_are_in_it_before_they_are_written(self) -> None:
-        self.keeper.announce(action(), lock())
-        self.keeper.announce(cleared())
-        self.keeper.announce(reset(120))
+        self.account.announce(action(), lock())
+        self.account.announce(cleared())
+        self.account.announce(reset(120))
         self.assertEqual(self.kinds(), ["lockout_set", "lockout_cleared", "daily_reset"])
         first, _, last = self.state.risk.log
         self.assertEqual((first.at, last.at), (at(0), at(120)))
@@ -170,7 +175,7 @@ class LogTests(KeeperTestCase):
 
     def test_the_oldest_of_very_many_are_let_go(self) -> None:
         for number in range(300):
-            self.keeper.log(at(number), "operator", f'{{"number":{number}}}')
+            self.account.log(at(number), "operator", f'{{"number":{number}}}')
         self.assertEqual(len(self.state.risk.log), 256)
         self.assertEqual(self.state.risk.log[-1].at, at(299))
 
@@ -200,32 +205,32 @@ class NewsTests(KeeperTestCase):
         told = quote(MNQ, "21000")
         assert isinstance(told.data, MarketQuote)
         for _ in range(2):
-            self.keeper.take_quote(told.data)
+            self.account.update_quote(told.data)
         self.assertEqual((self.told, self.journal.changes), ([told.data], [True]))
         self.assertEqual(self.state.quotes, {MNQ: told.data})
 
     def test_what_vanished_is_flat_even_by_a_clock_that_was_set_back(self) -> None:
         self.take(position(MNQ, 2, seconds=10))
-        (flat,) = self.keeper.close_vanished([MNQ, "unknown"], NOON)
+        (flat,) = self.account.close_vanished([MNQ, "unknown"], NOON)
         self.assertEqual(self.told[-1], flat)
         self.assertEqual((flat.size, flat.updated_at), (0, at(10)))  # type: ignore[union-attr]
         self.assertEqual(self.state.open_positions, ())
-        self.assertEqual(self.keeper.close_vanished([MNQ], at(20)), [])
+        self.assertEqual(self.account.close_vanished([MNQ], at(20)), [])
 
     def test_an_order_that_vanished_works_no_more(self) -> None:
         working = order(7, seconds=10)
         self.take(working)
         assert isinstance(working.data, GatewayUserOrder)
-        self.keeper.end_vanished(working.data, NOON)
+        self.account.end_vanished(working.data, NOON)
         self.assertEqual(self.state.working_orders, ())
         self.assertEqual(len(self.told), 2)
 
     def test_quotes_of_what_is_watched_or_held_are_of_concern(self) -> None:
         es = "CON.F.US.EP.U25"
-        self.assertTrue(self.keeper.is_concerned(MNQ))
-        self.assertFalse(self.keeper.is_concerned(es))
+        self.assertTrue(self.account.wants_quotes(MNQ))
+        self.assertFalse(self.account.wants_quotes(es))
         self.take(order(7, es))
-        self.assertTrue(self.keeper.is_concerned(es))
+        self.assertTrue(self.account.wants_quotes(es))
 
 
 class PastTradeTests(KeeperTestCase):
@@ -233,7 +238,7 @@ class PastTradeTests(KeeperTestCase):
 
     def test_one_of_a_day_that_ended_is_no_news(self) -> None:
         self.take(trade(1, "-5", seconds=1))
-        self.keeper.announce(reset(60))
+        self.account.announce(reset(60))
         self.journal.writes[0].callback(None)
         self.assertEqual(self.state.trades, {})
         self.assertEqual(self.take(trade(1, "-5", seconds=1)), [False])
@@ -242,26 +247,26 @@ class PastTradeTests(KeeperTestCase):
     def test_one_of_a_day_that_goes_on_counts_again(self) -> None:
         """The clock was ahead for a moment."""
         self.take(trade(1, "-5", seconds=1), trade(2, "-5", seconds=2))
-        self.keeper.void_trade(2)
-        self.keeper.announce(reset(60))
+        self.account.void_trade(2)
+        self.account.announce(reset(60))
         self.journal.writes[0].callback(None)
-        self.keeper.count_since(at(0))
+        self.account.count_since(at(0))
         again = self.take(trade(1, "-5", seconds=1), trade(2, "-5", seconds=2))
         self.assertEqual((again, self.state.trade_count), ([True, False], 1))
 
     def test_one_that_was_voided_is_no_news_whether_it_had_counted_or_not(self) -> None:
         self.take(trade(1, "-5"))
-        self.assertTrue(self.keeper.void_trade(1))
-        self.assertFalse(self.keeper.void_trade(1))
-        self.assertFalse(self.keeper.void_trade(2))
+        self.assertTrue(self.account.void_trade(1))
+        self.assertFalse(self.account.void_trade(1))
+        self.assertFalse(self.account.void_trade(2))
         self.assertEqual(self.take(trade(1, "-5"), trade(2, "-5")), [False, False])
         self.assertEqual((self.state.trade_count, len(self.told)), (0, 1))
 
     def test_the_oldest_of_very_many_are_forgotten(self) -> None:
-        self.patch(keeper, "_MAX_REMEMBERED", 2)
+        self.patch(tracked_account, "_MAX_REMEMBERED", 2)
         trades = [trade(number, "-5", seconds=number) for number in range(3)]
         self.take(*trades)
-        self.keeper.announce(reset(60))
+        self.account.announce(reset(60))
         self.journal.writes[0].callback(None)
         self.assertEqual(self.take(*trades), [True, False, False])
 
@@ -270,27 +275,27 @@ class HeardTests(KeeperTestCase):
     """When the broker has told of a position or an order last."""
 
     def test_what_was_never_heard_of(self) -> None:
-        self.assertFalse(self.keeper.was_heard_within(MNQ, 3600))
+        self.assertFalse(self.account.was_received_within(MNQ, 3600))
 
     def test_it_is_a_matter_of_seconds(self) -> None:
         self.clock.advance(10)
-        self.keeper.note_heard(MNQ)
+        self.account.mark_received(MNQ)
         self.clock.advance(1)
-        self.assertTrue(self.keeper.was_heard_within(MNQ, 1.5))
-        self.assertFalse(self.keeper.was_heard_within(MNQ, 1))
-        self.assertFalse(self.keeper.was_heard_within(7, 1.5))
+        self.assertTrue(self.account.was_received_within(MNQ, 1.5))
+        self.assertFalse(self.account.was_received_within(MNQ, 1))
+        self.assertFalse(self.account.was_received_within(7, 1.5))
 
     def test_the_last_time_counts(self) -> None:
-        self.keeper.note_heard(7)
+        self.account.mark_received(7)
         self.clock.advance(5)
-        self.keeper.note_heard(7)
-        self.assertTrue(self.keeper.was_heard_within(7, 1))
+        self.account.mark_received(7)
+        self.assertTrue(self.account.was_received_within(7, 1))
 
     def test_what_was_heard_of_the_longest_ago_is_forgotten_first(self) -> None:
         for number in (*range(4000), 0, *range(4000, 4500)):
-            self.keeper.note_heard(number)
-        self.assertTrue(self.keeper.was_heard_within(0, 1))
-        self.assertFalse(self.keeper.was_heard_within(1, 1))
+            self.account.mark_received(number)
+        self.assertTrue(self.account.was_received_within(0, 1))
+        self.assertFalse(self.account.was_received_within(1, 1))
 
 
 class DetailTests(KeeperTestCase):
@@ -298,7 +303,7 @@ class DetailTests(KeeperTestCase):
 
     def detail(self, event: Event, filled: int) -> bool:
         assert isinstance(event.data, GatewayUserOrder)
-        return self.keeper.take_detail(event.data, OrderDetail(filled=filled))
+        return self.account.update_order_detail(event.data, OrderDetail(filled=filled))
 
     def test_it_is_kept_while_the_order_works(self) -> None:
         self.take(order(7))
@@ -334,34 +339,34 @@ class RecoveryTests(KeeperTestCase):
     """Taking over what the journal knows."""
 
     def test_locks_of_before_are_told_but_those_that_are_known_are_not(self) -> None:
-        self.keeper.announce(lock("RULE-007"))
+        self.account.announce(lock("RULE-007"))
         self.journal.writes[0].callback(None)
         self.told.clear()
         known = AccountState(
             account_id=ACCOUNT,
             lockouts={"RULE-003": lock(), "RULE-007": lock("RULE-007", 120)},
         )
-        self.keeper.recover(known)
+        self.account.recover(known)
         self.assertEqual(self.told, [lock()])
         self.assertEqual(self.state.lockouts["RULE-007"], lock("RULE-007", 120))
 
     def test_what_was_cleared_meanwhile_stays_cleared(self) -> None:
-        self.keeper.announce(msgspec.structs.replace(cleared(), cleared_at=at(30)))
+        self.account.announce(msgspec.structs.replace(cleared(), cleared_at=at(30)))
         self.journal.writes[0].callback(None)
         later = msgspec.structs.replace(lock("RULE-007"), locked_at=at(31))
         locks = {"RULE-003": lock(), "RULE-007": later}
-        self.keeper.recover(AccountState(account_id=ACCOUNT, lockouts=locks))
+        self.account.recover(AccountState(account_id=ACCOUNT, lockouts=locks))
         self.assertEqual(set(self.state.lockouts), {"RULE-007"})
 
     def test_what_the_gateway_said_since_stays(self) -> None:
         self.take(position(MNQ, 3), quote(MNQ, "21000"))
         known = AccountState(account_id=ACCOUNT, lockouts={"RULE-003": lock()})
-        self.keeper.recover(known)
+        self.account.recover(known)
         self.assertEqual(self.state.open_positions[0].size, 3)
         self.assertIsInstance(self.state.quotes[MNQ], MarketQuote)
 
     def test_the_day_goes_on(self) -> None:
         known = AccountState(account_id=ACCOUNT, day_began=NOON - timedelta(hours=1))
-        self.keeper.recover(known)
+        self.account.recover(known)
         self.take(trade(1, "-5"))
         self.assertEqual(self.state.trade_count, 1)

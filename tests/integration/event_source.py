@@ -96,7 +96,7 @@ class Source(LineOnlyReceiver):
 def main(directory: Path) -> None:
     """Run until standard input ends."""
     engine, port, signals = start_still_daemon(reactor, 0, directory)
-    engine.in_step.addCallback(lambda _: StandardIO(Source(engine, port, signals)))
+    engine.started.addCallback(lambda _: StandardIO(Source(engine, port, signals)))
     reactor.run()
 
 

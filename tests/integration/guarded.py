@@ -51,7 +51,7 @@ class GuardedDaemon:
     async def start(self) -> None:
         """Begin to guard; the client is connected then, and the markets are where tests expect them."""
         self._daemon.startService()
-        await until(lambda: self._engine.in_step.called)
+        await until(lambda: self._engine.started.called)
         self._client.connect()
         await until(lambda: self._client.connected)
         for contract_id, last in ((MNQ, "21000"), (ES, "5800"), (M2K, "2250")):
@@ -130,7 +130,7 @@ class GuardedDaemon:
     @property
     def state(self) -> AccountState:
         """What the daemon knows of the account."""
-        return self._engine.accounts[ACCOUNT].keeper.state
+        return self._engine.accounts[ACCOUNT].account.state
 
     # What the client was told.
 

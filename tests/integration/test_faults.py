@@ -206,7 +206,7 @@ def told_and_so(daemon: GuardedDaemon, broker: ProxiedBroker) -> tuple[Any, Any]
     return known, real
 
 
-def is_in_step(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+def is_reconciled(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
     known, real = told_and_so(daemon, broker)
     return bool(known == real)
 
@@ -243,11 +243,11 @@ async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> Non
         fault.end(broker)
 
         returned = reactor.seconds()
-        await until(lambda: is_in_step(daemon, broker))
+        await until(lambda: is_reconciled(daemon, broker))
         assert reactor.seconds() - returned < IN_STEP_SECONDS
         await until(lambda: daemon.held == {MNQ: 3, M2K: -2})
         await until(lambda: own_stops(broker) == {MNQ: [3], M2K: [2]})
-        await until(lambda: is_in_step(daemon, broker))
+        await until(lambda: is_reconciled(daemon, broker))
         await until(lambda: not is_in_trouble(daemon))
 
         # Breaches that come at a time are closed, and told, as one.

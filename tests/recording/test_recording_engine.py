@@ -171,9 +171,9 @@ class DayTests(RecordedTestCase):
 
     def test_trouble_told_from_elsewhere_in_the_daemon(self) -> None:
         daemon = self.quiet()
-        daemon.engine.tell_trouble("config", "The configuration is wrong")
+        daemon.engine.report_problem("config", "The configuration is wrong")
         daemon.advance(1)
-        daemon.engine.tell_trouble("config", "")
+        daemon.engine.report_problem("config", "")
         self.assertIn(b"The configuration is wrong", b"".join(daemon.told))
         self.check(daemon)
 

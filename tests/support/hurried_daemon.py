@@ -78,7 +78,7 @@ class Control(LineOnlyReceiver):
         # Told and applied in one go: what a console has seen when it sees this is what is written here.
         self._engine._say(Status.RUNNING, line.decode())
         states = {
-            str(account_id): plain(account.keeper.state)
+            str(account_id): plain(account.account.state)
             for account_id, account in self._engine.accounts.items()
         }
         self.sendLine(msgspec.json.encode(states))
@@ -101,8 +101,8 @@ def main(port: int, state: Path) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
     # Its locks are for show: nobody is to flatten the traders who make the load.
-    engine.in_step.addCallback(lambda _: engine.pause())
-    engine.in_step.addCallback(lambda _: StandardIO(Control(port, engine)))
+    engine.started.addCallback(lambda _: engine.pause())
+    engine.started.addCallback(lambda _: StandardIO(Control(port, engine)))
     reactor.run()
 
 

@@ -128,7 +128,7 @@ class PracticeDaemon:
 
     @property
     def state(self) -> AccountState:
-        return self.engine.accounts[ACCOUNT].keeper.state
+        return self.engine.accounts[ACCOUNT].account.state
 
     def news(self, *kinds: type[EventData]) -> list[Any]:
         """Return what was told of these kinds; of all but quotes if none is named."""

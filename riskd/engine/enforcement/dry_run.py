@@ -110,7 +110,7 @@ def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
 class DryRun:
     """Tells what would be done for one account, each thing once for as long as it lasts.
 
-    :param keeper: the account.
+    :param account: the account.
     :param clock: times what is told.
     :param now: gives the time of day, aware.
     """
@@ -119,9 +119,9 @@ class DryRun:
     """Nothing is ever under way."""
 
     def __init__(
-        self, keeper: TrackedAccount, clock: IReactorTime, now: Callable[[], datetime]
+        self, account: TrackedAccount, clock: IReactorTime, now: Callable[[], datetime]
     ) -> None:
-        self._keeper = keeper
+        self._account = account
         self._clock = clock
         self._now = now
         self._acting: list[IDelayedCall] = []
@@ -131,12 +131,12 @@ class DryRun:
 
     def resume(self) -> None:
         """Leave what an earlier daemon has begun to the next one that enforces."""
-        plan = self._keeper.state.risk.flattening
+        plan = self._account.state.risk.flattening
         if plan is not None:
             _log.warn(
                 "account {account}: a flatten that was begun before this dry run waits until "
                 "riskd enforces again: {reason}",
-                account=self._keeper.account_id,
+                account=self._account.account_id,
                 reason=plan.reason,
             )
 
@@ -224,7 +224,7 @@ class DryRun:
         self._acting.append(self._clock.callLater(ACTING_SECONDS, tell, *what))
 
     def _tell_flatten(self, plan: Flattening, decisions: Iterable[Decision] = ()) -> None:
-        closed, canceled = extent(plan, self._keeper.state)
+        closed, canceled = extent(plan, self._account.state)
         if plan.locks or closed or canceled:
             now = self._now()
             self._tell(report(plan, success=False, closed=closed, canceled=canceled, now=now))
@@ -234,7 +234,7 @@ class DryRun:
             self._told.discard(decision)
 
     def _tell_rejection(self, rule_id: str, wanted: RejectOrder) -> None:
-        if wanted.order_id not in self._keeper.state.orders:
+        if wanted.order_id not in self._account.state.orders:
             return
         details = EnforcementDetails(
             positions_closed=0, orders_canceled=1, order_id=wanted.order_id
@@ -256,18 +256,18 @@ class DryRun:
     def _tell(self, action: EnforcementAction) -> None:
         _log.warn(
             "account {account}: {action} by {rule}, not done, this is a dry run: {reason}",
-            account=self._keeper.account_id,
+            account=self._account.account_id,
             action=action.action.value,
             rule=action.rule_id,
             reason=action.reason,
         )
         details = msgspec.structs.replace(action.details, dry_run=True)
-        self._keeper.announce(msgspec.structs.replace(action, details=details))
+        self._account.announce(msgspec.structs.replace(action, details=details))
 
     def _log_stop(self, wanted: ChangeStop | WithdrawStop) -> None:
         self._logged[wanted.order_id] = wanted
         _log.info(
             "account {account}, not done, this is a dry run: {reason}",
-            account=self._keeper.account_id,
+            account=self._account.account_id,
             reason=wanted.reason,
         )

@@ -111,11 +111,11 @@ class _Tally:
 class Enforcer:
     """Carries out what is decided for one account.
 
-    :param keeper: the account.
+    :param account: the account.
     :param gateway: the broker.
     :param clock: times repetitions.
     :param now: gives the time of day, aware.
-    :param tell_trouble: told of trouble by name, in a sentence; an empty one says that it is over.
+    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param settled: called when a flatten is done and verified, with whether there was anything to do.
     :param take: takes what the broker says of a position or an order, as if it had been told unasked.
     :ivar acted: told how many seconds passed from deciding on a flatten to its first request that
@@ -124,19 +124,19 @@ class Enforcer:
 
     def __init__(
         self,
-        keeper: TrackedAccount,
+        account: TrackedAccount,
         gateway: IGateway,
         clock: IReactorTime,
         now: Callable[[], datetime],
-        tell_trouble: Callable[[str, str], None],
+        report_problem: Callable[[str, str], None],
         settled: Callable[[bool], None],
         take: Callable[[str, Payload], object],
     ) -> None:
-        self._keeper = keeper
+        self._account = account
         self._gateway = gateway
         self._clock = clock
         self._now = now
-        self._tell_trouble = tell_trouble
+        self._report_problem = report_problem
         self._settled = settled
         self._take = take
         self.acted: Callable[[float], None] = _unmeasured
@@ -173,7 +173,7 @@ class Enforcer:
             return closes_all_of(plan, command.contract_id)
         if isinstance(command, LiftLock):
             return False
-        order = self._keeper.state.orders.get(command.order_id)
+        order = self._account.state.orders.get(command.order_id)
         return order is not None and closes_all_of(plan, order.contract_id)
 
     def hold_to(self, lock: LockoutSet, state: AccountState) -> None:
@@ -191,9 +191,9 @@ class Enforcer:
         known, new = self._plan, reduce(merged, wanted)
         plan = new if known is None else merged(known, new)
         if plan is not known:
-            self._keeper.change_risk(flattening=plan)
+            self._account.change_risk(flattening=plan)
             if self.is_flattening:
-                self._keeper.make_durable()
+                self._account.make_durable()
         self.resume()
 
     def resume(self) -> None:
@@ -230,7 +230,7 @@ class Enforcer:
 
     @property
     def _plan(self) -> Flattening | None:
-        return self._keeper.state.risk.flattening
+        return self._account.state.risk.flattening
 
     async def _flatten(self) -> None:
         begun = self._clock.seconds()
@@ -251,7 +251,7 @@ class Enforcer:
             plan = self._plan
             if is_overdue and plan is not None:
                 self._tell_not_flat(
-                    f"Account {self._keeper.account_id} is not flat yet ({left or _MORE}), "
+                    f"Account {self._account.account_id} is not flat yet ({left or _MORE}), "
                     f"riskd keeps trying: {plan.reason}"
                 )
                 if not plan.is_told:
@@ -264,7 +264,7 @@ class Enforcer:
 
     async def _intent_is_written(self) -> None:
         """Wait until the flatten is in the journal, but not for a slow disk."""
-        await done_within(WRITE_SECONDS, self._keeper.make_durable(), self._clock)
+        await done_within(WRITE_SECONDS, self._account.make_durable(), self._clock)
 
     async def _try(self, plan: Flattening) -> str:
         """Try to flatten; return why it is not done, or nothing.
@@ -275,7 +275,7 @@ class Enforcer:
             return await self._try_to_flatten(plan)
         except GatewayError as error:
             # A read that failed does not mean flat.
-            _log.warn("account {account}: {error}", account=self._keeper.account_id, error=error)
+            _log.warn("account {account}: {error}", account=self._account.account_id, error=error)
         except Exception:  # a payload that nobody expected, perhaps; the next may be sound
             # Whatever a cancellation is wrapped in, nothing goes on.
             if self._is_stopped:
@@ -300,14 +300,14 @@ class Enforcer:
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
     ) -> None:
         """Take what the broker says of all that was flattened: its events may come late, or never."""
-        gone = self._keeper.missing_positions(held)
-        self._keeper.close_vanished(
+        gone = self._account.missing_positions(held)
+        self._account.close_vanished(
             [contract_id for contract_id in gone if concerns(plan, contract_id)], self._now()
         )
         for payload in held:
             if concerns(plan, payload["contractId"]):
                 self._take("GatewayUserPosition", payload)
-        for order in self._keeper.missing_orders(working):
+        for order in self._account.missing_orders(working):
             if concerns(plan, order.contract_id):
                 await self._learn_order(order.id)
 
@@ -316,12 +316,12 @@ class Enforcer:
         return any(
             contract_id not in self._tally.closed
             and concerns(plan, contract_id)
-            and self._keeper.was_heard_within(contract_id, SETTLED_SECONDS)
-            for contract_id in self._keeper.missing_positions(held)
+            and self._account.was_received_within(contract_id, SETTLED_SECONDS)
+            for contract_id in self._account.missing_positions(held)
         )
 
     async def _look(self) -> tuple[list[Payload], list[Payload]]:
-        account_id = self._keeper.account_id
+        account_id = self._account.account_id
         held = await self._ask(
             "Position/searchOpen", self._gateway.search_open_positions(account_id, urgent=True)
         )
@@ -366,7 +366,7 @@ class Enforcer:
             self._decided_at = None
 
     async def _close(self, closing: Closing) -> None:
-        account_id, contract_id = self._keeper.account_id, closing.contract_id
+        account_id, contract_id = self._account.account_id, closing.contract_id
         try:
             if closing.size is None:
                 await self._ask(
@@ -400,9 +400,9 @@ class Enforcer:
         is_telling = not plan.is_told and bool(
             plan.locks or tally.closed or tally.canceled or not success
         )
-        state = self._keeper.truth
+        state = self._account.state_with_pending
         done = None if success else msgspec.structs.replace(plan, is_told=True, locks=())
-        self._keeper.change_risk(flattening=done)
+        self._account.change_risk(flattening=done)
         if is_telling:
             action = report(
                 plan,
@@ -415,19 +415,19 @@ class Enforcer:
                 self._tell(action, *telling(plan.locks, state, now))
             except Exception:
                 # What was not told is not done: the next try tells it.
-                self._keeper.change_risk(flattening=plan)
+                self._account.change_risk(flattening=plan)
                 raise
 
     def _tell(self, action: EnforcementAction, *locks: LockoutSet) -> None:
         _log.warn(
             "account {account}: {action} by {rule}, {outcome}: {reason}",
-            account=self._keeper.account_id,
+            account=self._account.account_id,
             action=action.action.value,
             rule=action.rule_id,
             outcome="done" if action.success else "failed",
             reason=action.reason,
         )
-        self._keeper.announce(action, *locks)
+        self._account.announce(action, *locks)
 
     # Orders.
 
@@ -466,7 +466,7 @@ class Enforcer:
     async def _cancel(self, order_id: int) -> _Canceling:
         try:
             await self._ask(
-                "Order/cancel", self._gateway.cancel_order(self._keeper.account_id, order_id)
+                "Order/cancel", self._gateway.cancel_order(self._account.account_id, order_id)
             )
         except GatewayRefusedError as refusal:
             if refusal.code == _GONE:
@@ -484,7 +484,7 @@ class Enforcer:
         try:
             await self._ask(
                 "Order/modify",
-                self._gateway.modify_order(self._keeper.account_id, order_id, changes),
+                self._gateway.modify_order(self._account.account_id, order_id, changes),
             )
         except GatewayError as error:
             _log.warn("changing {order}: {error}", order=order_id, error=error)
@@ -495,12 +495,12 @@ class Enforcer:
         try:
             payload = await self._ask(
                 "Order/searchById",
-                self._gateway.search_order(self._keeper.account_id, order_id, urgent=True),
+                self._gateway.search_order(self._account.account_id, order_id, urgent=True),
             )
         except GatewayRefusedError as refusal:
-            known = self._keeper.state.orders.get(order_id)
+            known = self._account.state.orders.get(order_id)
             if refusal.code == _ORDER_UNKNOWN and known is not None:
-                self._keeper.end_vanished(known, self._now())
+                self._account.end_vanished(known, self._now())
             return None
         except GatewayUnansweredError as error:
             _log.warn("asking for {order}: {error}", order=order_id, error=error)
@@ -521,7 +521,7 @@ class Enforcer:
         try:
             order_id = await self._ask(
                 "Order/place",
-                self._gateway.place_order(self._keeper.account_id, _stop_order(wanted, tag)),
+                self._gateway.place_order(self._account.account_id, _stop_order(wanted, tag)),
             )
         except GatewayUnansweredError as error:
             _log.warn("placing a stop: {error}", error=error)
@@ -553,7 +553,7 @@ class Enforcer:
                 placed = await self._ask(
                     "Order/search",
                     self._gateway.search_orders(
-                        self._keeper.account_id, self._now() - _TAG_AGE, urgent=True
+                        self._account.account_id, self._now() - _TAG_AGE, urgent=True
                     ),
                 )
             except GatewayError as error:
@@ -604,13 +604,13 @@ class Enforcer:
 
     async def _change_stop(self, wanted: ChangeStop) -> None:
         _log.info(
-            "account {account}: {reason}", account=self._keeper.account_id, reason=wanted.reason
+            "account {account}: {reason}", account=self._account.account_id, reason=wanted.reason
         )
         await self._modify(wanted.order_id, {"size": wanted.size, "stopPrice": wanted.stop_price})
 
     async def _withdraw_stop(self, wanted: WithdrawStop) -> None:
         _log.info(
-            "account {account}: {reason}", account=self._keeper.account_id, reason=wanted.reason
+            "account {account}: {reason}", account=self._account.account_id, reason=wanted.reason
         )
         await self._cancel(wanted.order_id)
         await self._learn_order(wanted.order_id)
@@ -648,16 +648,16 @@ class Enforcer:
         under_way.addBoth(done).addErrback(self._failed, str(key))
 
     def _tell_not_flat(self, sentence: str) -> None:
-        self._tell_trouble(f"enforcement {self._keeper.account_id}", sentence)
+        self._report_problem(f"enforcement {self._account.account_id}", sentence)
 
     def _tell_refused(self, sentence: str) -> None:
-        self._tell_trouble(f"refusal {self._keeper.account_id}", sentence)
+        self._report_problem(f"refusal {self._account.account_id}", sentence)
 
     def _note_refusal(self, refusal: GatewayRefusedError, for_good: int | None) -> None:
         _log.warn("{refusal}", refusal=refusal)
         if refusal.code == for_good:
             self._tell_refused(
-                f"The broker refuses to let riskd act for account {self._keeper.account_id}: "
+                f"The broker refuses to let riskd act for account {self._account.account_id}: "
                 f"{refusal.message}"
             )
 
@@ -667,7 +667,7 @@ class Enforcer:
         if not self._is_stopped:
             self._failed(failure, "the flatten")
             self._tell_not_flat(
-                f"Enforcement failed for account {self._keeper.account_id}, riskd tries again: "
+                f"Enforcement failed for account {self._account.account_id}, riskd tries again: "
                 "a mistake in riskd"
             )
             self._clock.callLater(RETRY_SECONDS[-1], self.resume)

@@ -665,8 +665,8 @@ class SeveralRulesTests(DryRunTestCase):
 
 class StatusTests(DryRunTestCase):
     def test_it_is_said_whenever_the_daemon_runs(self) -> None:
-        self.daemon.engine.tell_trouble("test", "Something is wrong")
-        self.daemon.engine.tell_trouble("test", "")
+        self.daemon.engine.report_problem("test", "Something is wrong")
+        self.daemon.engine.report_problem("test", "")
         self.assertEqual(
             [status.message for status in self.daemon.news(DaemonStatus)],
             [
