@@ -12,7 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from riskd.host.loops import lasting_loop
+from riskd.host.timing import lasting_loop
 
 ALARM_SHARE: Final = 0.8
 """The share of the limit in use at which the alarm is raised."""

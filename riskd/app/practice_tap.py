@@ -26,7 +26,7 @@ from riskd.config.faults import Faults
 from riskd.gateway.projectx.credentials import read_key_file
 from riskd.host.errors import UserError
 from riskd.host.loopback import listen
-from riskd.host.steady_clock import use_steady_clock
+from riskd.host.timing import use_steady_clock
 from riskd.journal.paths import default_directory
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.server.service import PracticeGatewayService, PracticeServer

@@ -44,11 +44,12 @@ from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
+from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
 from riskd.host.loopback import ListenError, listen
-from riskd.host.steady_clock import use_steady_clock
+from riskd.host.timing import use_steady_clock
 from riskd.journal.paths import default_directory
-from riskd.journal.service import DiskThread, JournalService
+from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway

@@ -42,8 +42,7 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import in_time
-from riskd.host.loops import lasting_loop
-from riskd.host.timeouts import done_within
+from riskd.host.timing import done_within, lasting_loop
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState

@@ -11,17 +11,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from riskd.host.disk_thread import DiskThread
 from riskd.journal.interface import IJournal
 from riskd.journal.reader import StateFileError
 from riskd.journal.store import Recovery, Store
@@ -47,28 +46,6 @@ _TOO_SLOW: Final = (
 RETRY_SECONDS: Final = 1.0
 
 _log = Logger()
-_T = TypeVar("_T")
-
-
-class DiskThread:
-    """The one thread in which everything is done that waits for the disk."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._pool = ThreadPool(1, 1, "journal")
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._pool.start()
-
-    def run(self, act: Callable[[], _T]) -> Deferred[_T]:
-        """Call ``act`` in the thread, after all that was asked for before; fire with its result."""
-        return deferToThreadPool(self._reactor, self._pool, act)
-
-    def stop(self) -> None:
-        """Let the thread end; what it was asked for is done first."""
-        if self._pool.started:
-            self._pool.stop()
 
 
 @implementer(IJournal)

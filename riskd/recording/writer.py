@@ -7,16 +7,15 @@ written ends the recording and nothing else.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.host.disk_thread import DiskThread
 from riskd.recording.format import (
     END,
     Asked,
@@ -46,19 +45,6 @@ _UNWRITABLE: Final = (
 """What goes wrong with a value that is no JSON."""
 
 
-class Disk(Protocol):
-    """A thread that waits for the disk; see :class:`riskd.journal.service.DiskThread`."""
-
-    def start(self) -> None:
-        """Start it."""
-
-    def run(self, act: Callable[[], Any]) -> Deferred[Any]:
-        """Call ``act`` in it, after all that was asked for before; fire with its result."""
-
-    def stop(self) -> None:
-        """End it when all that was asked for is done."""
-
-
 class Recorder:
     """Writes lines to a new file.
 
@@ -68,7 +54,7 @@ class Recorder:
     :raises RecordingError: the file cannot be made.
     """
 
-    def __init__(self, path: Path, clock: IReactorTime, disk: Disk) -> None:
+    def __init__(self, path: Path, clock: IReactorTime, disk: DiskThread) -> None:
         self.path = path.absolute()
         self._clock = clock
         self._disk = disk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.host import steady_clock
+from riskd.host import timing
 
 
 def keep_clock(case: SynchronousTestCase) -> None:
@@ -18,4 +18,4 @@ def has_steady_clock() -> bool:
     """Tell whether the reactor of the tests has been given a clock that nobody sets."""
     from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
 
-    return reactor.seconds is steady_clock._seconds  # type: ignore[attr-defined]
+    return reactor.seconds is timing._seconds  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from urwid.display.common import InputClosedError
 from zope.interface import implementer
 
-from riskd.host.steady_clock import use_steady_clock
+from riskd.host.timing import use_steady_clock
 from riskd.journal.reader import published_mark, read_published
 from riskd.model.events import Event
 from trader.cli.alarm import Alarm

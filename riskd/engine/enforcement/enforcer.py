@@ -47,7 +47,7 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.timeouts import in_time
-from riskd.host.timeouts import done_within
+from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
 from riskd.model.lockouts import forbidden_orders, telling

@@ -26,7 +26,7 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
-from riskd.host.loops import lasting_loop
+from riskd.host.timing import lasting_loop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

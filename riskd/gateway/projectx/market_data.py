@@ -25,7 +25,7 @@ from riskd.gateway.projectx.payloads import quote_events
 from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import BrokerRequests
 from riskd.gateway.signalr import Invocation
-from riskd.host.loops import lasting_loop
+from riskd.host.timing import lasting_loop
 
 _log = Logger()
 

@@ -1,0 +1,66 @@
+"""Time on this machine: a steady clock, loops that survive errors, waits with a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""``CLOCK_BOOTTIME`` goes on while the machine sleeps: what fell due meanwhile runs when it wakes up."""
+
+
+def use_steady_clock(reactor: Any) -> None:
+    """Make ``reactor`` schedule by a clock that only goes forward.
+
+    Twisted's reactors schedule by the time of day.  When a person or a time server sets that back by an
+    hour, no delayed call runs for an hour.  Call this before anything is scheduled.
+    """
+    # Delayed calls read the same attribute.
+    reactor.seconds = _seconds
+
+
+def _seconds() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> LoopingCall:
+    """Return a loop that logs an exception of ``act`` and goes on.
+
+    A plain :class:`LoopingCall` stops at the first exception, and the check that it makes would never
+    run again.
+    """
+
+    def act_once() -> None:
+        try:
+            act()
+        except Exception:  # noqa: BLE001  # the next call may succeed
+            log.failure("internal error in a repeated check, which goes on")
+
+    loop = LoopingCall(act_once)
+    loop.clock = clock
+    return loop
+
+
+async def done_within(seconds: float, awaited: Deferred[Any], clock: IReactorTime) -> bool:
+    """Return whether ``awaited`` fires within so many seconds; it goes on either way."""
+    # A Deferred of its own: canceling the wait must not cancel ``awaited``.
+    waited: Deferred[bool] = Deferred()
+    timer = clock.callLater(seconds, waited.callback, False)
+
+    def done(result: Any) -> Any:
+        if not waited.called:
+            waited.callback(True)
+        return result
+
+    awaited.addCallback(done)
+    try:
+        return await waited
+    finally:
+        if timer.active():
+            timer.cancel()
