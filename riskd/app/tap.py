@@ -38,7 +38,8 @@ from riskd.app.launch import Options as BaseOptions
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import ConfigError, load_settings
 from riskd.config.settings import Settings
-from riskd.control.server import SOCKET_NAME, ControlFactory, ControlService
+from riskd.control.protocol import SOCKET_NAME
+from riskd.control.server import ControlFactory, ControlService
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials

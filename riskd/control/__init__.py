@@ -1,1 +1,1 @@
-"""The operator's socket: what may be asked of a running daemon, and its answers."""
+"""The operator's Unix socket: commands to a running daemon, and their answers."""

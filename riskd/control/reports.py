@@ -1,18 +1,18 @@
-"""What an operator is told: how the daemon, its accounts and their rules are.
+"""Reports for an operator: the daemon, its accounts and their rules.
 
-The reports are values without a network; :mod:`riskd.control.server` carries them, ``riskctl`` shows them.
+The reports are plain values.  :mod:`riskd.control.commands` builds them, ``riskctl`` shows them, and
+``riskctl status --json`` writes them as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, Flattening, position_pnl
+from riskd.model.account import AccountState, position_pnl
 from riskd.model.events import (
     DaemonStatus,
     GatewayUserOrder,
@@ -32,7 +32,8 @@ _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
     """An open position.
 
-    :ivar open_pnl: dollars it would make if it were closed now; ``None`` while that is unknown.
+    :ivar side: ``long`` or ``short``.
+    :ivar open_pnl: open P&L in dollars; ``None`` while the position has no mark.
     """
 
     contract: str
@@ -55,7 +56,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlatteningReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A flatten that is not known to be done."""
+    """A flatten that the broker has not confirmed yet."""
 
     rule_id: str
     reason: str
@@ -63,11 +64,13 @@ class FlatteningReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How an account is.
+    """An account of the daemon.
 
-    :ivar open_pnl: that of all positions; ``None`` while one of them is unknown.
-    :ivar can_trade: what the broker last said; ``None`` before it said anything.
-    :ivar locks: those that hold, the one that ends last at the beginning.
+    :ivar realized_pnl: dollars of this trading day, before fees.
+    :ivar open_pnl: dollars of all positions; ``None`` while one of them has no mark.
+    :ivar trades: trades of this trading day.
+    :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
+    :ivar locks: the locks in force; the one that ends last comes first.
     """
 
     account: int
@@ -82,10 +85,12 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a daemon and its accounts are.
+    """A daemon and its accounts.
 
-    :ivar daemon: the daemon's last word on itself; ``None`` while it has not said any.
-    :ivar dry_run: whether nothing is enforced.
+    :ivar version: riskd's version.
+    :ivar gateway: the kind of gateway, such as ``practice``.
+    :ivar daemon: the daemon's latest status event; ``None`` before the first.
+    :ivar dry_run: whether riskd only reports breaches and enforces nothing.
     """
 
     version: str
@@ -96,9 +101,12 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an account is from a limit; see :class:`riskd.rules.interface.Gauge`.
+    """A limit and how far the account is from it; see :class:`riskd.rules.interface.Gauge`.
 
-    :ivar headroom: what is left; less than nothing beyond the limit, ``None`` where there is no number.
+    :ivar headroom: limit minus current value, negative beyond the limit; ``None`` where one of the two
+        has no number.
+    :ivar unit: ``$``, or a unit in the plural.
+    :ivar words: the state of a limit without numbers.
     """
 
     name: str
@@ -112,7 +120,8 @@ class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
 class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     """A rule in force.
 
-    :ivar trouble: why it has no gauges, when it failed to say.
+    :ivar key: the rule's key in ``riskd.toml``.
+    :ivar trouble: the error, where the rule failed to return its gauges.
     """
 
     rule_id: str
@@ -122,40 +131,44 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules in force for an account, in the order in which they are asked."""
+    """The rules in force for an account, in the order of their evaluation."""
 
     account: int
     rules: tuple[RuleReport, ...]
 
 
 def encode_report(report: object) -> bytes:
-    """Return a report as JSON, money and prices as numbers."""
+    """Return a report as JSON, with money and prices as numbers."""
     return _ENCODER.encode(report)
 
 
 def report_account(state: AccountState, now: datetime) -> AccountReport:
-    """Return how an account is."""
-    positions = tuple(_report_position(state, held) for held in state.open_positions)
+    """Return the report of an account."""
+    positions = tuple(_report_position(state, position) for position in state.open_positions)
+    known = [position.open_pnl for position in positions if position.open_pnl is not None]
+    plan = state.risk.flattening
     return AccountReport(
         account=state.account_id,
         realized_pnl=state.realized_pnl,
-        open_pnl=_total(position.open_pnl for position in positions),
+        open_pnl=sum(known, ZERO) if len(known) == len(positions) else None,
         trades=state.trade_count,
         can_trade=state.risk.can_trade,
         positions=positions,
         orders=tuple(_report_order(state, order) for order in state.working_orders),
         locks=locks_in_force(state, now),
-        flattening=_report_flattening(state.risk.flattening),
+        flattening=None
+        if plan is None
+        else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
     )
 
 
-def _report_position(state: AccountState, held: GatewayUserPosition) -> PositionReport:
+def _report_position(state: AccountState, position: GatewayUserPosition) -> PositionReport:
     return PositionReport(
-        contract=name_of(state, held.contract_id),
-        side=held.type.name.lower(),
-        size=held.size,
-        average_price=held.average_price,
-        open_pnl=position_pnl(state, held).amount,
+        contract=name_of(state, position.contract_id),
+        side=position.type.name.lower(),
+        size=position.size,
+        average_price=position.average_price,
+        open_pnl=position_pnl(state, position).amount,
     )
 
 
@@ -171,31 +184,15 @@ def _report_order(state: AccountState, order: GatewayUserOrder) -> OrderReport:
     )
 
 
-def _report_flattening(plan: Flattening | None) -> FlatteningReport | None:
-    if plan is None:
-        return None
-    return FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun)
-
-
-def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    total = ZERO
-    for amount in amounts:
-        if amount is None:
-            return None
-        total += amount
-    return total
-
-
 def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> RuleReport:
-    """Return how far an account is from a rule's limits; a rule that fails to say hides no other."""
+    """Return the report of a rule; a rule that raises must not hide the others, so its error is shown."""
     rule, settings = in_force.rule, in_force.settings
-    gauges: tuple[GaugeReport, ...] = ()
-    trouble = ""
     try:
         gauges = tuple(_report_gauge(gauge) for gauge in rule.gauges(state, settings, now))
-    except Exception as error:  # noqa: BLE001  # a user's rule may raise anything
-        trouble = f"{type(error).__name__}: {error}"
-    # Of two settings of one rule, a reader is to see which were loosened.
+        trouble = ""
+    except Exception as error:  # noqa: BLE001  # a rule of the user's own may raise anything
+        gauges, trouble = (), f"{type(error).__name__}: {error}"
+    # A locked account keeps the limits of before beside loosened ones; the key says which these are.
     key = f"{rule.key} (until unlocked)" if in_force.is_held else rule.key
     return RuleReport(rule_id=rule.rule_id, key=key, gauges=gauges, trouble=trouble)
 
@@ -213,5 +210,5 @@ def _report_gauge(gauge: Gauge) -> GaugeReport:
 
 
 def _figure(value: Decimal | None) -> Decimal | None:
-    # What is no number, such as the result of 0 / 0, could not be written as JSON.
+    # Raises for NaN and infinity, which JSON cannot express.
     return None if value is None else plain_number(value)

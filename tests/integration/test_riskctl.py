@@ -25,7 +25,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from riskd.app.riskctl.main import RiskctlError, main, parse, run_with_daemon
-from riskd.control.server import MAX_PATH_BYTES, SOCKET_NAME
+from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
 from tests.integration.conftest import (
     DEADLINE_SECONDS,
     POLL_SECONDS,
@@ -178,7 +178,7 @@ async def test_garbage_does_the_daemon_no_harm(daemon: Twistd, state: Path) -> N
 def test_an_account_that_is_not_followed(daemon: Twistd, state: Path) -> None:
     result = riskctl(state, "flatten", "99")
     assert result.returncode == 1
-    assert result.stderr == "riskctl: riskd does not follow account 99, but 123, 456\n"
+    assert result.stderr == "riskctl: riskd does not follow account 99, only 123, 456\n"
 
 
 def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path) -> None:

@@ -36,21 +36,19 @@ from riskd.app.riskctl.tables import (
 )
 from riskd.config.loader import load_settings
 from riskd.config.settings import Settings
-from riskd.control.reports import encode_report
-from riskd.control.server import (
+from riskd.control.peer import user_name
+from riskd.control.protocol import (
     SOCKET_NAME,
-    ControlError,
     FlattenCommand,
     LockCommand,
     Outcome,
-    RefusedError,
     Request,
     RulesCommand,
     StatusCommand,
     UnlockCommand,
     check_path,
-    user_name,
 )
+from riskd.control.reports import encode_report
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
@@ -494,7 +492,7 @@ def _explain(failure: Failure, path: Path) -> str:
         return "this riskd is of another version and does not know the command"
     if isinstance(error, RemoteAmpError):
         return f"riskd could not answer, its log may say why: {error.description}"
-    failure.trap(RefusedError, ControlError, RiskctlError)
+    failure.trap(UserError)
     return str(error)
 
 

@@ -45,6 +45,8 @@ from riskd.app.riskctl.tables import (
     rules_table,
     status_table,
 )
+from riskd.control.peer import user_name
+from riskd.control.protocol import MAX_PATH_BYTES
 from riskd.control.reports import (
     GaugeReport,
     RuleReport,
@@ -52,13 +54,13 @@ from riskd.control.reports import (
     StatusReport,
     report_account,
 )
-from riskd.control.server import MAX_PATH_BYTES, ControlFactory, user_name
+from riskd.control.server import ControlFactory
 from riskd.journal.audit_log import LogLine
 from riskd.model.account import Flattening, RiskState
 from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
 from riskd.rules.interface import Gauge
 from riskd.testing import make_event
-from tests.control.test_server import (
+from tests.support.control import (
     NOW,
     AbortableTransport,
     FakeAccount,
@@ -290,14 +292,14 @@ class AskingTests(AskingTestCase):
     def test_a_lock(self) -> None:
         said = self.ask("lock", "123", "--reason", "lunch")
         self.assertEqual(said, "account 123 was flattened and is locked until it is unlocked")
-        self.assertEqual(self.account.done, [("lock", "lunch", "jane", None)])
+        self.assertEqual(self.account.received, [("lock", "lunch", "jane", None)])
 
     def test_a_lock_for_a_reason_that_is_no_utf_8(self) -> None:
         self.ask("lock", "123", "--reason", os.fsdecode(b"caf\xe9"))
-        self.assertEqual(self.account.done, [("lock", "caf?", "jane", None)])
+        self.assertEqual(self.account.received, [("lock", "caf?", "jane", None)])
 
     def test_a_lock_that_another_one_outlives(self) -> None:
-        self.account.learn(
+        self.account.apply(
             LockoutSet(reason="loss", locked_until=None, rule_id="RULE-003", locked_at=NOW)
         )
         said = self.ask("lock", "123", "--reason", "lunch", "--minutes", "5")
@@ -314,7 +316,7 @@ class AskingTests(AskingTestCase):
 
     def test_a_flatten(self) -> None:
         self.assertEqual(self.ask("flatten", "123"), "account 123 was flattened")
-        self.assertEqual(self.account.done, [("flatten", "Flattened by hand", "jane")])
+        self.assertEqual(self.account.received, [("flatten", "Flattened by hand", "jane")])
 
     def test_a_flatten_that_takes_its_time(self) -> None:
         plan = Flattening(
@@ -329,7 +331,7 @@ class AskingTests(AskingTestCase):
     def test_a_refusal_is_the_daemons_sentence(self) -> None:
         self.begin("flatten", "99")
         self.answer()
-        self.assertEqual(self.trouble(), "riskd does not follow account 99, but 123")
+        self.assertEqual(self.trouble(), "riskd does not follow account 99, only 123")
 
 
 class TroubleTests(AskingTestCase):
@@ -417,8 +419,8 @@ class Nonsensical(CommandLocator):
 class TableTests(ZonedTestCase):
     def test_the_status(self) -> None:
         account = FakeAccount(123)
-        account.learn(position())
-        account.learn(
+        account.apply(position())
+        account.apply(
             LockoutSet(
                 reason="Daily loss",
                 locked_until=NOW + timedelta(hours=2, seconds=5),

@@ -1,0 +1,128 @@
+"""The operator's commands, carried out on the daemon's accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.protocols.amp import CommandLocator
+
+from riskd import __version__
+from riskd.control.peer import UNKNOWN_OPERATOR
+from riskd.control.protocol import (
+    FlattenCommand,
+    LockCommand,
+    Outcome,
+    Request,
+    RequestRefusedError,
+    RulesCommand,
+    StatusCommand,
+    UnlockCommand,
+)
+from riskd.control.reports import RulesReport, StatusReport, report_account, report_rule
+from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.model.lockouts import is_locked
+
+MAX_REASON: Final = 200
+"""Characters of a reason; the rest of a longer one is cut off."""
+
+
+class Commands(CommandLocator):
+    """Carry out and answer one operator's commands.
+
+    :param operated: the accounts.
+    :param now: returns the time of day, aware.
+    :ivar operator: the user name under which actions are logged.
+    """
+
+    def __init__(self, operated: IOperated, now: Callable[[], datetime]) -> None:
+        self._operated = operated
+        self._now = now
+        self.operator = UNKNOWN_OPERATOR
+
+    @StatusCommand.responder
+    def status(self) -> dict[str, StatusReport]:
+        """Report the daemon and all accounts."""
+        states = [account.account_state for account in self._operated.operated_accounts.values()]
+        report = StatusReport(
+            version=__version__,
+            gateway=self._operated.gateway_name,
+            dry_run=not self._operated.enforces,
+            # Each account's state has the daemon's latest status.
+            daemon=next((state.daemon for state in states if state.daemon is not None), None),
+            accounts=tuple(report_account(state, self._now()) for state in states),
+        )
+        return {"answer": report}
+
+    @RulesCommand.responder
+    def rules(self, request: Request) -> dict[str, RulesReport]:
+        """Report an account's rules and how far it is from their limits."""
+        account = self._account(request)
+        state, now = account.account_state, self._now()
+        reports = tuple(report_rule(rule, state, now) for rule in account.rules)
+        return {"answer": RulesReport(account=request.account, rules=reports)}
+
+    @UnlockCommand.responder
+    def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:
+        """End all locks of an account."""
+        reason, account = _one_line(request.reason), self._account(request)
+        if not self._operated.is_recovered:
+            raise RequestRefusedError("riskd has not read its journal yet; try again in a moment")
+        return self._answer_when_durable(account, account.unlock(reason, self.operator))
+
+    @LockCommand.responder
+    def lock(self, request: Request) -> Deferred[dict[str, Outcome]]:
+        """Flatten an account and lock it."""
+        reason, account = _one_line(request.reason), self._account(request)
+        self._check_enforcing()
+        now = self._now()
+        if request.until is not None and request.until <= now:
+            raise RequestRefusedError("the lock would end before it begins")
+        was_locked = is_locked(account.account_state, now)
+        account.lock(reason, self.operator, request.until)
+        return self._answer_when_durable(account, was_locked)
+
+    @FlattenCommand.responder
+    def flatten(self, request: Request) -> Deferred[dict[str, Outcome]]:
+        """Close all positions of an account and cancel its orders."""
+        reason, account = _one_line(request.reason), self._account(request)
+        self._check_enforcing()
+        was_locked = is_locked(account.account_state, self._now())
+        account.flatten(reason, self.operator)
+        return self._answer_when_durable(account, was_locked)
+
+    def _answer_when_durable(
+        self, account: IOperatedAccount, was_locked: bool
+    ) -> Deferred[dict[str, Outcome]]:
+        """Answer once the change is on the disk: an operator's lock must survive a crash."""
+
+        def answer(_result: None) -> dict[str, Outcome]:
+            report = report_account(account.account_state, self._now())
+            return {"answer": Outcome(was_locked=was_locked, account=report)}
+
+        return self._operated.make_durable().addCallback(answer)
+
+    def _check_enforcing(self) -> None:
+        if not self._operated.enforces:
+            raise RequestRefusedError(
+                "this is a dry run (enforce = false): riskd closes, cancels and locks nothing"
+            )
+
+    def _account(self, request: Request) -> IOperatedAccount:
+        accounts: Mapping[int, IOperatedAccount] = self._operated.operated_accounts
+        if request.account not in accounts:
+            raise RequestRefusedError(
+                f"riskd does not follow account {request.account}, only {', '.join(map(str, accounts))}"
+            )
+        return accounts[request.account]
+
+
+def _one_line(reason: str) -> str:
+    """Return a reason as one printable line, so that it cannot forge lines of the log."""
+    words = " ".join(reason.split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in words)
+    if not line:
+        raise RequestRefusedError("a reason is missing")
+    return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 1]}…"

@@ -1,0 +1,159 @@
+"""The messages between ``riskctl`` and riskd: AMP commands whose values are JSON.
+
+A command has at most one argument, ``request``, and one value in its response, ``answer``.
+:class:`Json` describes how either is put into an AMP box.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
+from twisted.protocols.amp import MAX_VALUE_LENGTH, AmpBox, Argument, Command, RemoteAmpError
+
+from riskd.control.reports import AccountReport, RulesReport, StatusReport, encode_report
+from riskd.host.errors import UserError
+
+SOCKET_NAME: Final = "riskd.sock"
+"""The socket's file name in the state directory; only its owner may open it."""
+
+MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""The longest path of a Unix socket.
+
+Source: unix(7), ``sun_path``, without the byte that ends the path.
+"""
+
+_REFUSED: Final = b"REFUSED"
+
+
+class ControlSocketError(UserError):
+    """The operator's socket cannot be opened."""
+
+
+class RequestRefusedError(UserError):
+    """riskd refused an operator's request."""
+
+
+def check_path(path: Path) -> None:
+    """Check the length of a Unix socket's path.
+
+    :raises ControlSocketError: it is too long for the operating system.
+    """
+    length = len(os.fsencode(path))
+    if length > MAX_PATH_BYTES:
+        raise ControlSocketError(
+            f"riskctl cannot reach this riskd: the path {path} is {length} bytes long, and a socket's "
+            f"path may have at most {MAX_PATH_BYTES} (choose a shorter directory with --state)"
+        )
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's request about one account.
+
+    :ivar account: the broker's account id.
+    :ivar reason: the reason for the log and the consoles.
+    :ivar until: the end of a lock; ``None`` locks until an operator unlocks.
+    """
+
+    account: int
+    reason: str = ""
+    until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a command that changes an account.
+
+    :ivar was_locked: whether the account was locked before the command.
+    :ivar account: the account after the command.
+    """
+
+    was_locked: bool
+    account: AccountReport
+
+
+class Json(Argument):
+    """A value as JSON, over as many entries of a box as it needs: ``name``, ``name-1``, ``name-2`` ...
+
+    AMP limits an entry to 65,535 bytes, and the status of many accounts is longer.
+
+    :param kind: the type of the value.
+    """
+
+    def __init__(self, kind: type[msgspec.Struct]) -> None:
+        super().__init__()
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def toBox(  # noqa: N802  # AMP's name
+        self, name: bytes, strings: AmpBox, objects: dict[str, Any], proto: object
+    ) -> None:
+        """Put the value into a box."""
+        text = encode_report(self.retrieve(objects, name.decode(), proto))
+        for number, start in enumerate(range(0, len(text), MAX_VALUE_LENGTH)):
+            strings[_entry(name, number)] = text[start : start + MAX_VALUE_LENGTH]
+
+    def fromBox(  # noqa: N802  # AMP's name
+        self,
+        name: bytes,
+        strings: AmpBox,
+        objects: dict[str, Any],
+        proto: object,  # noqa: ARG002
+    ) -> None:
+        """Take the value out of a box.
+
+        :raises RemoteAmpError: the value is missing, or is not of its type.
+        """
+        text = b""
+        number = 0
+        while (part := strings.pop(_entry(name, number), None)) is not None:
+            text += part
+            number += 1
+        try:
+            objects[name.decode()] = self._decoder.decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RemoteAmpError(
+                _REFUSED, f"the {name.decode()} cannot be read: {error}"
+            ) from None
+
+
+def _entry(name: bytes, number: int) -> bytes:
+    return b"%s-%d" % (name, number) if number else name
+
+
+# The class names below are the commands' names on the wire.
+
+
+class _Command(Command):
+    errors: ClassVar = {RequestRefusedError: _REFUSED}
+
+
+class _AccountCommand(_Command):
+    arguments: ClassVar = [(b"request", Json(Request))]
+    response: ClassVar = [(b"answer", Json(Outcome))]
+
+
+class StatusCommand(_Command):
+    """Report the daemon and all accounts."""
+
+    response: ClassVar = [(b"answer", Json(StatusReport))]
+
+
+class RulesCommand(_AccountCommand):
+    """Report an account's rules and how far it is from their limits."""
+
+    response: ClassVar = [(b"answer", Json(RulesReport))]
+
+
+class UnlockCommand(_AccountCommand):
+    """End all locks of an account."""
+
+
+class LockCommand(_AccountCommand):
+    """Flatten an account and lock it."""
+
+
+class FlattenCommand(_AccountCommand):
+    """Close all positions of an account and cancel its orders."""
