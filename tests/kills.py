@@ -23,9 +23,9 @@ import websocket
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
 from tests.support.hurried_daemon import plain
+from tests.support.waiting import DEADLINE_SECONDS
 from trader.model.session import Session
 
-DEADLINE_SECONDS = 15
 _DURABLE = ("lockout_set", "enforcement_action", "GatewayUserTrade")
 
 

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from riskd.testing import DaemonHarness
-
-DEADLINE_SECONDS = 15
-POLL_SECONDS = 0.01
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the reactor run until ``condition`` holds; fail when it does not come to hold."""
-    deadline = reactor.seconds() + DEADLINE_SECONDS
-    while not condition():
-        assert reactor.seconds() < deadline, "waited in vain"
-        await deferLater(reactor, POLL_SECONDS)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Block until ``condition`` holds, for tests without a reactor; fail when it does not."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(POLL_SECONDS)
+from tests.integration.brokers import WallClock
+from tests.support.practice_daemon import MONDAY_NOON
+from tests.support.twistd import Twistd
 
 
 @pytest.fixture
@@ -53,40 +29,6 @@ def shared_harness() -> Iterator[DaemonHarness]:
     daemon.start()
     yield daemon
     daemon.kill()
-
-
-class Twistd:
-    """``twistd -n riskd`` as a user starts it, in a directory of its own.
-
-    :param waits: whether it is waited for until all is well.
-    """
-
-    def __init__(self, directory: Path, *arguments: str, waits: bool = True) -> None:
-        self._log_path = directory / "log"
-        with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                twistd_command(*arguments), cwd=directory, stdout=log, stderr=subprocess.STDOUT
-            )
-        begun = "status RUNNING" if waits else "listening on ws://[::1]"
-        wait_until(lambda: begun in self.log or self.process.poll() is not None)
-        assert self.process.poll() is None, self.log
-        self.port = int(re.findall(r"listening on ws://127\.0\.0\.1:(\d+)", self.log)[0])
-
-    @property
-    def log(self) -> str:
-        return self._log_path.read_text()
-
-    def send_signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def wait(self) -> int:
-        return self.process.wait(DEADLINE_SECONDS)
-
-
-def twistd_command(*arguments: str) -> list[str]:
-    """Return the command that starts riskd with the twistd beside this Python."""
-    twistd = Path(sys.executable).with_name("twistd")
-    return [os.fspath(twistd), "-n", "--pidfile=", "riskd", *arguments]
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +64,14 @@ def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
 def shared_twistd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Twistd]]:
     """Start daemons that are gone after the module; each needs a state directory of its own."""
     yield from daemons_in(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """Set the daemon's wall clock to Monday noon in Chicago; the test may set it again."""
+    clock = WallClock()
+    clock.set_to(MONDAY_NOON)
+    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
+    # How often the daemon compares its timers with the wall clock.
+    monkeypatch.setattr("riskd.engine.risk.TICK_SECONDS", 0.02)
+    return clock

@@ -1,4 +1,4 @@
-"""A whole daemon in this process: real sockets and a real disk, on an exchange that a test trades on."""
+"""A whole daemon in the test's process: real sockets, a real disk, and an exchange that the test trades on."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from riskd.journal.reader import read_published
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState
 from tests.integration.brokers import Broker
-from tests.integration.conftest import until
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, ES, M2K, MNQ, settings_of
+from tests.support.waiting import until
 from trader.client import DaemonClient
 
 Data = dict[str, Any]
 
 
 class GuardedDaemon:
-    """A daemon that guards one account, and a client of it that keeps what it is told.
+    """A daemon that guards one account, and a client that keeps its events.
 
-    :param config: the rules, as TOML tables.
+    :param config: TOML tables of rules.
     :param directory: the state directory.
-    :param broker: where the account is.
-    :ivar told: every event, as its type and its data on the wire.
+    :param broker: holds the account.
+    :ivar events: each event received, as its type and its ``data``.
     """
 
     def __init__(self, config: str, directory: Path, broker: Broker) -> None:
-        self.told: list[tuple[str, Data]] = []
+        self.events: list[tuple[str, Data]] = []
         self._settings = settings_of(config)
         self._broker = broker
         self._state = StateDirectory(directory)
@@ -44,12 +44,12 @@ class GuardedDaemon:
         )
         self._client = DaemonClient(
             ACCOUNT,
-            lambda event_type, data: self.told.append((event_type, data)),
+            lambda event_type, data: self.events.append((event_type, data)),
             f"ws://localhost:{port}",
         )
 
     async def start(self) -> None:
-        """Begin to guard; the client is connected then, and the markets are where tests expect them."""
+        """Start the daemon, connect the client and set the markets' starting prices."""
         self._daemon.startService()
         await until(lambda: self._engine.started.called)
         self._client.connect()
@@ -64,10 +64,10 @@ class GuardedDaemon:
         self._state.release()
         assert not self._client.dropped
 
-    # What the trader and the broker do.
+    # The trader and the broker.
 
     def move(self, contract_id: str, last: str) -> None:
-        """Let the market trade at ``last``; the bid is a tick below, the ask a tick above."""
+        """Trade at ``last``, with the bid one tick below and the ask one tick above."""
         self._broker.move(contract_id, last)
 
     async def trade(
@@ -79,7 +79,7 @@ class GuardedDaemon:
         limit: str | None = None,
         stop: str | None = None,
     ) -> int:
-        """Place an order, at the market unless it has a price; return its id."""
+        """Place a market order, or a limit or stop order at a price; return its id."""
         order: Payload = {"contractId": contract_id, "side": int(side), "size": size}
         if limit is not None:
             order |= {"type": int(GatewayOrderType.LIMIT), "limitPrice": Decimal(limit)}
@@ -90,28 +90,28 @@ class GuardedDaemon:
         return self._broker.place(order)
 
     async def lose(self, points: int, size: int = 1) -> None:
-        """Buy MNQ, let it fall, and sell: two dollars a point, and one for the spread."""
+        """Buy MNQ, let it fall and sell: $2 a point and contract, and $1 for the spread."""
         await self.trade(GatewayOrderSide.BID, size)
         self.move(MNQ, str(21000 - points))
         await self.trade(GatewayOrderSide.ASK, size)
         self.move(MNQ, "21000")
 
-    async def be_elsewhere(self) -> None:
+    async def hold_other_contracts(self) -> None:
         """Hold one ES and work an order in M2K, so that a test sees how far a rule reaches."""
         await self.trade(GatewayOrderSide.BID, 1, ES)
         order = await self.trade(GatewayOrderSide.BID, 1, M2K, limit="2000")
-        await self.hears("GatewayUserPosition", contractId=ES)
-        await self.hears("GatewayUserOrder", id=order)
+        await self.receives("GatewayUserPosition", contractId=ES)
+        await self.receives("GatewayUserOrder", id=order)
 
     def permit(self, may_trade: bool) -> None:
-        """Let the broker allow or forbid the account to trade."""
+        """Set the broker's permission for the account to trade."""
         self._broker.permit(may_trade)
 
-    # What the exchange says.
+    # The exchange.
 
     @property
     def held(self) -> dict[str, int]:
-        """Sizes by contract id, short ones negative."""
+        """Sizes of open positions by contract id; a short one is negative."""
         return {
             position["contractId"]: position["size"] * (1 if position["type"] == 1 else -1)
             for position in self._broker.positions()
@@ -119,57 +119,60 @@ class GuardedDaemon:
 
     @property
     def working(self) -> dict[int, Payload]:
-        """Orders by their ids."""
+        """Working orders by id."""
         return {order["id"]: order for order in self._broker.working()}
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing is held and nothing works."""
+        """Whether the account has no position and no working order."""
         return not self.held and not self.working
 
     @property
     def state(self) -> AccountState:
-        """What the daemon knows of the account."""
+        """The daemon's state of the account."""
         return self._engine.accounts[ACCOUNT].account.state
 
-    # What the client was told.
+    # The stream.
 
-    def heard(self, event_type: str, **fields: object) -> list[Data]:
-        """Return the data of the events of a type that have these fields."""
+    def received(self, event_type: str, **fields: object) -> list[Data]:
+        """Return the data of received events of a type with these fields."""
         return [
             data
-            for kind, data in self.told
+            for kind, data in self.events
             if kind == event_type and fields.items() <= data.items()
         ]
 
-    async def hears(self, event_type: str, **fields: object) -> Data:
-        """Wait for an event of a type that has these fields; return the first one's data."""
-        await until(lambda: self.heard(event_type, **fields))
-        return self.heard(event_type, **fields)[0]
+    async def receives(self, event_type: str, **fields: object) -> Data:
+        """Wait for an event of a type with these fields; return the data of the first."""
+        await until(lambda: self.received(event_type, **fields))
+        return self.received(event_type, **fields)[0]
 
-    async def hears_enforcement(self, rule_id: str, action: str, **details: object) -> Data:
-        """Wait until a rule has acted, as it should; return what was told of it."""
-        told = await self.hears("enforcement_action", rule_id=rule_id, action=action)
-        assert told["success"] is True
-        assert told["details"] == details
-        return told
+    async def enforced(self, rule_id: str, action: str, **details: object) -> Data:
+        """Wait for a successful enforcement action; check its details and return its data."""
+        action_data = await self.receives("enforcement_action", rule_id=rule_id, action=action)
+        assert action_data["success"] is True
+        assert action_data["details"] == details
+        return action_data
 
-    async def hears_lock(self, rule_id: str) -> Data:
-        """Wait until a rule has locked the account, which is told after what it did."""
-        lock = await self.hears("lockout_set", rule_id=rule_id)
-        done = await self.hears("enforcement_action", rule_id=rule_id)
-        assert self.told.index(("enforcement_action", done)) < self.told.index(
+    async def locked(self, rule_id: str) -> Data:
+        """Wait for a lockout, check that its enforcement action came first; return its data."""
+        lock = await self.receives("lockout_set", rule_id=rule_id)
+        done = await self.receives("enforcement_action", rule_id=rule_id)
+        assert self.events.index(("enforcement_action", done)) < self.events.index(
             ("lockout_set", lock)
         )
         return lock
 
     async def settles(self, positions: int) -> None:
-        """Wait until so many positions were told to be closed, which the broker may tell late."""
+        """Wait until so many positions have closed and no flatten is under way.
+
+        The broker may send positions late.
+        """
         enforcer = self._engine.accounts[ACCOUNT].risk_engine._enforcer
-        await until(lambda: len(self.heard("GatewayUserPosition", size=0)) >= positions)
+        await until(lambda: len(self.received("GatewayUserPosition", size=0)) >= positions)
         await until(lambda: not enforcer.is_flattening)
 
-    # What the published copy says.
+    # The published copy.
 
     async def publishes(self, *locked_by: str, enforced: int = 0) -> AccountState:
         """Return the published copy once it has the locks of these rules and no others.

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import DEADLINE_SECONDS, wait_until
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 KEY = "practice"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS
 from tests.support.websocket_frames import PONG, client_frame, handshake, read_frames
 
 _TRADE = re.compile(

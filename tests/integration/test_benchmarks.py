@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.peer import JOINED, POSITIONS, RISKD
 from tests.benchmarks.processes import bench
-from tests.integration.conftest import wait_until
+from tests.support.waiting import wait_until
 
 CLIENTS = 5
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import websocket
 
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 from tests.support.websocket_frames import handshake
 
 Start = Callable[..., Twistd]

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from riskd.testing import DaemonHarness
-from tests.integration.conftest import until, wait_until
+from tests.support.waiting import until, wait_until
 from trader.client import DaemonClient
 
 Received = list[tuple[str, dict[str, Any]]]

@@ -15,9 +15,10 @@ import pytest
 import pytest_twisted
 
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd
 from tests.integration.guarded import GuardedDaemon
 from tests.support.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
+from tests.support.twistd import Twistd
+from tests.support.waiting import DEADLINE_SECONDS
 from tests.support.websocket_frames import handshake
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
@@ -31,15 +32,6 @@ loss_limit = 200
 [rules.symbol_blocks]
 blocked_symbols = ["MES"]
 """
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """The daemon's time of day, at first Monday noon in Chicago."""
-    clock = WallClock()
-    clock.set_to(MONDAY_NOON)
-    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
-    return clock
 
 
 @pytest_twisted.async_yield_fixture(params=[EmbeddedBroker, RemoteBroker])
@@ -64,16 +56,16 @@ async def guard(
 @pytest_twisted.ensureDeferred
 async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> None:
     daemon = await guard(f"enforce = false\n{CONFIG}")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.trade(BUY, 3)
-    closing = await daemon.hears("enforcement_action", rule_id="RULE-001")
+    closing = await daemon.receives("enforcement_action", rule_id="RULE-001")
     assert (closing["action"], closing["success"]) == ("CLOSE_ALL_POSITIONS", False)
     assert closing["details"] == {"positions_closed": 2, "orders_canceled": 1, "dry_run": True}
     assert list(closing["details"])[-1] == "dry_run"
 
     daemon.move(MNQ, "20900")
     await daemon.trade(SELL, 3)
-    ending = await daemon.hears("enforcement_action", rule_id="RULE-003")
+    ending = await daemon.receives("enforcement_action", rule_id="RULE-003")
     assert (ending["action"], ending["success"]) == ("CLOSE_ALL_AND_LOCKOUT", False)
     assert ending["details"] == {
         "positions_closed": 1,
@@ -83,10 +75,10 @@ async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> N
     }
     # What comes after it shows that nothing came in between.
     order = await daemon.trade(BUY, 1, ES, limit="5000")
-    await daemon.hears("GatewayUserOrder", id=order, state=1)
+    await daemon.receives("GatewayUserOrder", id=order, state=1)
     assert (daemon.held, len(daemon.working)) == ({ES: 1}, 2)
-    assert len(daemon.heard("enforcement_action")) == 2
-    assert not daemon.heard("lockout_set")
+    assert len(daemon.received("enforcement_action")) == 2
+    assert not daemon.received("lockout_set")
     published = await daemon.publishes(enforced=2)
     assert [action.details.dry_run for action in published.enforcement] == [True, True]
 
@@ -98,7 +90,7 @@ async def test_a_daemon_that_enforces_finds_no_lock_but_the_loss(
     """The second daemon may have told of its lock before the client was connected; the copy knows."""
     daemon = await guard(f"enforce = false\n{CONFIG}")
     await daemon.lose(150)
-    await daemon.hears("enforcement_action", rule_id="RULE-003")
+    await daemon.receives("enforcement_action", rule_id="RULE-003")
     later = MONDAY_NOON + timedelta(minutes=1)
     clock.set_to(later)
     daemon = await guard(CONFIG)
@@ -110,12 +102,12 @@ async def test_a_daemon_that_enforces_finds_no_lock_but_the_loss(
 async def test_a_lock_of_before_is_told_and_not_enforced(guard: Guard) -> None:
     daemon = await guard(CONFIG)
     await daemon.lose(150)
-    await daemon.hears_lock("RULE-003")
+    await daemon.locked("RULE-003")
     await daemon.publishes("RULE-003")
     daemon = await guard(f"enforce = false\n{CONFIG}")
     await daemon.publishes("RULE-003")
     await daemon.trade(BUY, 1)
-    told = await daemon.hears("enforcement_action", rule_id="RULE-003")
+    told = await daemon.receives("enforcement_action", rule_id="RULE-003")
     assert told["details"] == {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
     assert daemon.held == {MNQ: 1}
 

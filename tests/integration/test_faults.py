@@ -16,7 +16,6 @@ from twisted.internet import reactor
 from riskd.gateway.interface import Payload
 from riskd.rules.interface import OWN_STOP_TAG
 from tests.integration.brokers import ExchangeProcess, WallClock, remote_gateway
-from tests.integration.conftest import until
 from tests.integration.fault_proxy import (
     GARBAGE,
     FaultProxy,
@@ -27,6 +26,7 @@ from tests.integration.fault_proxy import (
 )
 from tests.integration.guarded import GuardedDaemon
 from tests.support.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+from tests.support.waiting import until
 
 IN_STEP_SECONDS = 5
 """How soon after the link's return riskd knows all that the exchange knows."""
@@ -86,18 +86,18 @@ def is_met(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
 
 def is_told(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
     """Tell whether traders were told."""
-    return bool(daemon.heard("daemon_status", status="ERROR"))
+    return bool(daemon.received("daemon_status", status="ERROR"))
 
 
 def is_in_trouble(daemon: GuardedDaemon) -> bool:
     """Tell whether traders were told of trouble, and not yet that it is over."""
-    told = daemon.heard("daemon_status")
+    told = daemon.received("daemon_status")
     return bool(told) and told[-1]["status"] != "RUNNING"
 
 
 def told_closings(daemon: GuardedDaemon) -> int:
     """Count the positions that were told to be closed by enforcement."""
-    done = daemon.heard("enforcement_action", success=True)
+    done = daemon.received("enforcement_action", success=True)
     return sum(action["details"]["positions_closed"] for action in done)
 
 
@@ -254,7 +254,7 @@ async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> Non
         await until(lambda: told_closings(daemon) >= 2)
         tags = [order["customTag"] for order in broker.orders() if "customTag" in order]
         assert len(tags) == len(set(tags))
-        trades = [trade["id"] for trade in daemon.heard("GatewayUserTrade")]
+        trades = [trade["id"] for trade in daemon.received("GatewayUserTrade")]
         assert len(trades) == len(set(trades))
     finally:
         await daemon.stop()

@@ -20,7 +20,8 @@ from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import read_published
 from riskd.testing import DaemonHarness
 from tests import kills
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 

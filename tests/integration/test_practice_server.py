@@ -24,8 +24,9 @@ from riskd.practice.gateway import NoListener, PracticeGateway
 from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 from riskd.practice.server.tokens import Tokens
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, until, wait_until
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
+from tests.support.twistd import Twistd
+from tests.support.waiting import DEADLINE_SECONDS, until, wait_until
 from tests.support.websocket_frames import TEXT, client_frame, handshake
 
 ACCOUNT = 123

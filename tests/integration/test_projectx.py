@@ -14,8 +14,9 @@ import pytest
 import websocket
 
 from riskd.journal.reader import read_published
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, wait_until
 from tests.integration.practice_gateway import Broker, Gateway
+from tests.support.twistd import Twistd
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import websocket
 
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, wait_until
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 Completed = subprocess.CompletedProcess[bytes]

@@ -26,13 +26,8 @@ from twisted.internet.task import deferLater
 
 from riskd.app.riskctl.main import RiskctlError, main, parse, run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
-from tests.integration.conftest import (
-    DEADLINE_SECONDS,
-    POLL_SECONDS,
-    Twistd,
-    twistd_command,
-    wait_until,
-)
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, POLL_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 Completed = subprocess.CompletedProcess[str]

@@ -22,25 +22,15 @@ from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
 from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
-from tests.integration.conftest import DEADLINE_SECONDS, Twistd, twistd_command, until, wait_until
 from tests.integration.guarded import GuardedDaemon
-from tests.support.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
+from tests.support.practice_daemon import BUY, ES, M2K, MNQ, SELL
+from tests.support.twistd import Twistd, twistd_command
+from tests.support.waiting import DEADLINE_SECONDS, until, wait_until
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
 
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "riskd.example.toml"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """The daemon's time of day, at first Monday noon in Chicago, whenever the test runs."""
-    clock = WallClock()
-    clock.set_to(MONDAY_NOON)
-    monkeypatch.setattr("riskd.app.tap.utc_now", clock)
-    # How often the daemon looks whether the clock was set.
-    monkeypatch.setattr("riskd.engine.risk.TICK_SECONDS", 0.02)
-    return clock
 
 
 @pytest_twisted.async_yield_fixture(params=[EmbeddedBroker, RemoteBroker])
@@ -67,15 +57,13 @@ async def guard(
 @pytest_twisted.ensureDeferred
 async def test_001_max_contracts(guard: Guard) -> None:
     daemon = await guard("[rules.max_contracts]\nlimit = 3")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.trade(SELL, 3, stop="20900")
     await daemon.trade(BUY, 3)
-    await daemon.hears_enforcement(
-        "RULE-001", "CLOSE_ALL_POSITIONS", positions_closed=2, orders_canceled=2
-    )
+    await daemon.enforced("RULE-001", "CLOSE_ALL_POSITIONS", positions_closed=2, orders_canceled=2)
     assert daemon.is_flat
     await daemon.publishes()
-    assert not daemon.heard("lockout_set")
+    assert not daemon.received("lockout_set")
 
 
 @pytest_twisted.ensureDeferred
@@ -87,10 +75,10 @@ async def test_002_max_contracts_per_instrument(guard: Guard) -> None:
         unknown_symbol_action = "allow_unlimited"
         """
     )
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     stop = await daemon.trade(SELL, 3, stop="20900")
     await daemon.trade(BUY, 3)
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-002",
         "CLOSE_ALL_POSITIONS",
         positions_closed=1,
@@ -106,19 +94,19 @@ async def test_002_max_contracts_per_instrument(guard: Guard) -> None:
 @pytest_twisted.ensureDeferred
 async def test_003_daily_realized_loss(guard: Guard) -> None:
     daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 500")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.lose(100)
     assert daemon.held == {ES: 1}
     await daemon.lose(150)
     reset = "2026-11-23T23:00:00Z"
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-003",
         "CLOSE_ALL_AND_LOCKOUT",
         positions_closed=1,
         orders_canceled=1,
         locked_until=reset,
     )
-    lock = await daemon.hears_lock("RULE-003")
+    lock = await daemon.locked("RULE-003")
     assert lock["locked_until"] == reset
     assert daemon.is_flat
     published = await daemon.publishes("RULE-003")
@@ -129,12 +117,12 @@ async def test_003_daily_realized_loss(guard: Guard) -> None:
 @pytest_twisted.ensureDeferred
 async def test_004_daily_unrealized_loss_of_a_position(guard: Guard) -> None:
     daemon = await guard("[rules.daily_unrealized_loss]\nloss_limit = 300")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.trade(BUY, 2)
     await daemon.trade(SELL, 2, stop="20900")
     daemon.move(MNQ, "20925.50")
     daemon.move(MNQ, "20925")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-004",
         "CLOSE_ALL_POSITIONS",
         positions_closed=1,
@@ -157,18 +145,18 @@ async def test_004_daily_unrealized_loss_in_total(guard: Guard) -> None:
         lockout_until = "permanent"
         """
     )
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.trade(BUY, 1)
     daemon.move(ES, "5797")
     daemon.move(MNQ, "20900")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-004",
         "CLOSE_ALL_AND_LOCKOUT",
         positions_closed=2,
         orders_canceled=1,
         locked_until=None,
     )
-    assert (await daemon.hears_lock("RULE-004"))["locked_until"] is None
+    assert (await daemon.locked("RULE-004"))["locked_until"] is None
     assert daemon.is_flat
     await daemon.publishes("RULE-004")
 
@@ -176,11 +164,11 @@ async def test_004_daily_unrealized_loss_in_total(guard: Guard) -> None:
 @pytest_twisted.ensureDeferred
 async def test_005_max_unrealized_profit(guard: Guard) -> None:
     daemon = await guard("[rules.max_unrealized_profit]\nprofit_target = 100")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.trade(SELL, 2)
     await daemon.trade(BUY, 2, limit="20900")
     daemon.move(MNQ, "20974")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-005",
         "CLOSE_ALL_POSITIONS",
         positions_closed=1,
@@ -202,14 +190,14 @@ async def test_006_trade_frequency_limit(guard: Guard) -> None:
         cooldown_seconds = 600
         """
     )
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.lose(1)
     assert daemon.held == {ES: 1}
     await daemon.lose(1)
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-006", "COOLDOWN", positions_closed=1, orders_canceled=1, cooldown_seconds=600
     )
-    await daemon.hears_lock("RULE-006")
+    await daemon.locked("RULE-006")
     assert daemon.is_flat
     await daemon.publishes("RULE-006")
 
@@ -225,12 +213,12 @@ async def test_007_cooldown_after_loss(guard: Guard) -> None:
         ]
         """
     )
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     await daemon.lose(125)
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-007", "COOLDOWN", positions_closed=1, orders_canceled=1, cooldown_seconds=900
     )
-    await daemon.hears_lock("RULE-007")
+    await daemon.locked("RULE-007")
     assert daemon.is_flat
     await daemon.publishes("RULE-007")
 
@@ -238,14 +226,14 @@ async def test_007_cooldown_after_loss(guard: Guard) -> None:
 @pytest_twisted.ensureDeferred
 async def test_008_no_stop_loss_grace(guard: Guard, clock: WallClock) -> None:
     daemon = await guard("[rules.no_stop_loss_grace]\ngrace_period_seconds = 30")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     stop = await daemon.trade(SELL, 1, ES, stop="5700")
     await daemon.trade(BUY, 2)
     await daemon.trade(SELL, 2, limit="21100")
-    opened = (await daemon.hears("GatewayUserPosition", contractId=MNQ))["createdAt"]
+    opened = (await daemon.receives("GatewayUserPosition", contractId=MNQ))["createdAt"]
     end = datetime.fromisoformat(opened) + timedelta(seconds=30)
     clock.set_to(end - timedelta(seconds=0.2))
-    closing = await daemon.hears_enforcement(
+    closing = await daemon.enforced(
         "RULE-008",
         "CLOSE_ALL_POSITIONS",
         positions_closed=1,
@@ -264,11 +252,11 @@ async def test_009_session_block_outside_at_the_end_of_the_hours(
 ) -> None:
     # The day ends within the hours, so that nothing but the hours ends the lock.
     daemon = await guard('[defaults]\nreset_time = "09:00"\n[rules.session_block_outside]')
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     end = datetime(2026, 11, 23, 21, tzinfo=UTC)
     clock.set_to(end - timedelta(seconds=0.3))
     start = "2026-11-24T14:30:00Z"
-    closing = await daemon.hears_enforcement(
+    closing = await daemon.enforced(
         "RULE-009",
         "CLOSE_ALL_AND_LOCKOUT",
         positions_closed=1,
@@ -276,12 +264,12 @@ async def test_009_session_block_outside_at_the_end_of_the_hours(
         locked_until=start,
     )
     assert datetime.fromisoformat(closing["timestamp"]) >= end
-    assert (await daemon.hears_lock("RULE-009"))["locked_until"] == start
+    assert (await daemon.locked("RULE-009"))["locked_until"] == start
     assert daemon.is_flat
     await daemon.publishes("RULE-009")
 
     clock.set_to(datetime.fromisoformat(start))
-    assert (await daemon.hears("lockout_cleared"))["cleared_by"] == "TIMER_EXPIRY"
+    assert (await daemon.receives("lockout_cleared"))["cleared_by"] == "TIMER_EXPIRY"
     await daemon.publishes()
 
 
@@ -304,14 +292,14 @@ async def test_009_session_block_outside_by_the_clock_of_this_machine(
     mnq = front_contract("MNQ", now.date()).id
     daemon.move(mnq, "21000")
     order = await daemon.trade(BUY, 1, mnq, limit="20900")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-009", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
     )
     assert daemon.is_flat
-    assert not daemon.heard("lockout_set")
+    assert not daemon.received("lockout_set")
 
     await daemon.trade(BUY, 1, mnq)
-    lock = await daemon.hears_lock("RULE-009")
+    lock = await daemon.locked("RULE-009")
     assert datetime.fromisoformat(lock["locked_until"]) > now
     assert daemon.is_flat
     await daemon.publishes("RULE-009")
@@ -320,36 +308,36 @@ async def test_009_session_block_outside_by_the_clock_of_this_machine(
 @pytest_twisted.ensureDeferred
 async def test_010_auth_loss_guard(guard: Guard) -> None:
     daemon = await guard("[rules.auth_loss_guard]")
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     daemon.permit(False)
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-010",
         "CLOSE_ALL_AND_LOCKOUT",
         positions_closed=1,
         orders_canceled=1,
         locked_until=None,
     )
-    assert (await daemon.hears_lock("RULE-010"))["locked_until"] is None
+    assert (await daemon.locked("RULE-010"))["locked_until"] is None
     assert daemon.is_flat
     await daemon.publishes("RULE-010")
 
     daemon.permit(True)
-    await daemon.hears("lockout_cleared")
+    await daemon.receives("lockout_cleared")
     await daemon.publishes()
 
 
 @pytest_twisted.ensureDeferred
 async def test_011_symbol_blocks(guard: Guard) -> None:
     daemon = await guard('[rules.symbol_blocks]\nblocked_symbols = ["mnq"]')
-    await daemon.be_elsewhere()
+    await daemon.hold_other_contracts()
     order = await daemon.trade(BUY, 1, limit="20900")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-011", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
     )
     assert order not in daemon.working
 
     await daemon.trade(SELL, 2)
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-011",
         "CLOSE_ALL_POSITIONS",
         positions_closed=1,
@@ -381,7 +369,7 @@ async def test_012_trade_management(guard: Guard) -> None:
         2,
         entry - 10 * Decimal("0.25"),
     )
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-012",
         "AUTO_STOP_LOSS",
         positions_closed=0,
@@ -395,9 +383,9 @@ async def test_012_trade_management(guard: Guard) -> None:
 
     # It follows the profit, and it is a stop that holds.
     daemon.move(MNQ, "21010")
-    await daemon.hears("GatewayUserOrder", id=order_id, stopPrice=Decimal("21007.5"))
+    await daemon.receives("GatewayUserOrder", id=order_id, stopPrice=Decimal("21007.5"))
     daemon.move(MNQ, "21007.50")
-    await daemon.hears("GatewayUserTrade", profitAndLoss=Decimal("28.00"))
+    await daemon.receives("GatewayUserTrade", profitAndLoss=Decimal("28.00"))
     assert daemon.is_flat
 
 
@@ -408,19 +396,17 @@ async def test_012_trade_management(guard: Guard) -> None:
 async def test_a_locked_account_can_neither_hold_nor_order(guard: Guard) -> None:
     daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 100")
     await daemon.lose(50)
-    await daemon.hears_lock("RULE-003")
+    await daemon.locked("RULE-003")
     await daemon.trade(BUY, 1)
-    await daemon.hears_enforcement(
-        "RULE-003", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0
-    )
+    await daemon.enforced("RULE-003", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0)
     await daemon.settles(positions=2)
     order = await daemon.trade(BUY, 1, limit="20000")
-    await daemon.hears_enforcement(
+    await daemon.enforced(
         "RULE-003", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
     )
     assert daemon.is_flat
     await daemon.publishes("RULE-003")
-    assert len(daemon.heard("lockout_set")) == 1
+    assert len(daemon.received("lockout_set")) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -429,15 +415,15 @@ async def test_a_cooldown_ends_by_itself(guard: Guard, clock: WallClock) -> None
         "[rules.cooldown_after_loss]\nloss_threshold = 100\ncooldown_seconds = 60"
     )
     await daemon.lose(50)
-    lock = await daemon.hears_lock("RULE-007")
+    lock = await daemon.locked("RULE-007")
     end = datetime.fromisoformat(lock["locked_until"])
     clock.set_to(end - timedelta(seconds=0.2))
-    cleared = await daemon.hears("lockout_cleared")
+    cleared = await daemon.receives("lockout_cleared")
     assert cleared["cleared_by"] == "TIMER_EXPIRY"
     assert datetime.fromisoformat(cleared["cleared_at"]) >= end
     await daemon.publishes()
     await daemon.trade(BUY, 1)
-    await daemon.hears("GatewayUserPosition", size=1, averagePrice=Decimal("21000.25"))
+    await daemon.receives("GatewayUserPosition", size=1, averagePrice=Decimal("21000.25"))
     assert daemon.held == {MNQ: 1}
 
 
@@ -445,11 +431,11 @@ async def test_a_cooldown_ends_by_itself(guard: Guard, clock: WallClock) -> None
 async def test_the_daily_reset_ends_the_lock_of_the_day(guard: Guard, clock: WallClock) -> None:
     daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 100")
     await daemon.lose(50)
-    lock = await daemon.hears_lock("RULE-003")
+    lock = await daemon.locked("RULE-003")
     await daemon.publishes("RULE-003")
     clock.set_to(datetime.fromisoformat(lock["locked_until"]))
-    assert (await daemon.hears("lockout_cleared"))["cleared_by"] == "DAILY_RESET"
-    (reset,) = daemon.heard("daily_reset")
+    assert (await daemon.receives("lockout_cleared"))["cleared_by"] == "DAILY_RESET"
+    (reset,) = daemon.received("daily_reset")
     assert reset == {
         "reset_time": lock["locked_until"],
         "previous_pnl": Decimal("-101.00"),
