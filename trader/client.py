@@ -1,6 +1,6 @@
-"""The client library: the daemon's events, filtered for one account, with a connection that comes back.
+"""The client library: the daemon's events for one account, over a connection that is made again when lost.
 
-:class:`DaemonClient` is the whole public face; a script that wants events needs nothing else::
+:class:`DaemonClient` is the whole public interface; a script needs nothing else to receive events::
 
     def on_event(event_type, data):
         print(event_type, data)
@@ -13,24 +13,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.websocket.types import ConnectionResponse
+from autobahn.websocket.util import parse_url
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from riskd.host.websocket_client import ClientProtocol
-from riskd.model.events import (
-    Event,
-    EventError,
-    UnknownEventTypeError,
-)
+from riskd.model.events import Event, EventError, UnknownEventTypeError
 from riskd.model.wire import Envelope, from_fields, open_envelope
 from trader.frames import whole_texts
 
@@ -43,48 +41,64 @@ CANNOT_CONNECT: Final = "cannot connect to daemon"
 LOST_CONNECTION: Final = "lost connection to daemon"
 
 FIRST_CONNECTION_DELAY: Final = 5.0
-"""Seconds between tries as long as there has been no connection yet."""
+"""Seconds between attempts until the first connection is made."""
 
 RECONNECTION_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
-"""Seconds before each try after a loss; the last one is repeated."""
+"""Seconds before each attempt after a lost connection; the last one is repeated."""
 
 _GATEWAY_HEADER: Final = "riskd-gateway"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
 _KEEPALIVE_SECONDS: Final = 20
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
+# The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
 _MAX_KINDS: Final = 100
 _MAX_NAME: Final = 20
 _NORMAL_CLOSURE: Final = 1000
 
 EventCallback = Callable[[str, dict[str, Any]], object]
 ReadEvent = Callable[[], Event | None]
+LazyEventCallback = Callable[[str, ReadEvent], object]
 
 _log = Logger()
+
+
+def check_url(url: str) -> None:
+    """Check that a client can connect to ``url``.
+
+    :raises ValueError: ``url`` is not a ``ws://`` URL.
+    """
+    if not url.startswith("ws://"):
+        raise ValueError(f"url {url!r} does not start with ws://")
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise ValueError(f"url {url!r} is not a WebSocket URL: {error}") from None
 
 
 class DaemonClient:
     """Receives the daemon's events for one account.
 
-    Use it in the reactor's thread.
+    Use it in the reactor's thread only.
 
-    :param account_id: events of other accounts are not passed on; daemon-wide ones are.
+    :param account_id: the account; daemon-wide events are passed on, too, those of other accounts are not.
     :param event_callback: called as ``event_callback(event_type, data)``.  ``data`` is the event's
         JSON object; its whole numbers are ``int`` and its fractions ``Decimal``, so that money stays
-        exact.  The client reports on itself in the same way: ``("connection_status", {"connected":
-        bool, "reason": str})``.  An exception it raises is logged, and the stream goes on.
-    :param url: where the daemon is.
+        exact.  The client reports on its connection in the same way: ``("connection_status",
+        {"connected": bool, "reason": str})``.  An exception from the callback is logged, and the stream
+        goes on.
+    :param url: the daemon's URL.
     :param reactor: the reactor; by default the global one.
-    :param endpoint: how to reach the daemon, in place of the host and port of ``url``.
-    :param take_event: called as ``take_event(event_type, read)`` in place of ``event_callback``; the
-        client's own status goes to that one still.  The message is not read before ``read()`` is called,
-        which returns the event, or ``None`` where it is none of the nine or was dropped as malformed.
+    :param endpoint: connects to the daemon, in place of the host and port of ``url``.
+    :param lazy_event_callback: called as ``lazy_event_callback(event_type, read)`` for each event, in
+        place of ``event_callback``, which then receives only ``connection_status``.  ``read()`` decodes
+        the message and returns the event; ``None`` for an unknown type or a malformed message.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
-    :ivar connected: whether a WebSocket handshake has been completed and the connection stands.
-    :ivar retry_at: the reactor's seconds at which the next try is due; ``None`` when none is.
-    :ivar gateway_name: the kind of gateway the daemon named, such as ``practice``; ``None`` before
+    :ivar connected: whether the connection is up, its WebSocket handshake completed.
+    :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
+    :ivar gateway_name: the kind of gateway that the daemon named, such as ``practice``; ``None`` before
         the first connection.
     :ivar is_dry_run: whether the daemon said that it enforces nothing.
-    :ivar dropped: how many messages were dropped as malformed, by what was wrong with them.
+    :ivar dropped: the number of malformed messages that were dropped, by the field that was wrong.
     """
 
     def __init__(
@@ -95,8 +109,9 @@ class DaemonClient:
         *,
         reactor: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
-        take_event: Callable[[str, ReadEvent], object] | None = None,
+        lazy_event_callback: LazyEventCallback | None = None,
     ) -> None:
+        check_url(url)
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415  # the caller has chosen it by now
         self._account_id = account_id
@@ -104,88 +119,88 @@ class DaemonClient:
         self._url = url
         self._reactor = reactor
         self._endpoint = endpoint
-        self._take_event = take_event
+        self._lazy_event_callback = lazy_event_callback
         self._factory: _EventFactory | None = None
-        self._service: ReconnectingClientService | None = None
+        self._service: ClientService | None = None
+        self._delays: Iterator[float] = repeat(FIRST_CONNECTION_DELAY)
         self._reason = ""
-        self._status_due: IDelayedCall | None = None
+        self._status_call: IDelayedCall | None = None
         self.connected = False
         self.retry_at: float | None = None
         self.gateway_name: str | None = None
         self.is_dry_run = False
         self.dropped: Counter[str] = Counter()
-        _make_factory(url, reactor)
 
     def connect(self) -> None:
-        """Connect, and keep connecting, until :meth:`disconnect`."""
+        """Connect, and connect again after each failure and loss, until :meth:`disconnect`."""
         if self._service is not None:
             return
-        self._factory = _make_factory(self._url, self._reactor)
-        self._factory.client = self
-        endpoint = self._endpoint or HostnameEndpoint(
-            self._reactor, self._factory.host, self._factory.port
-        )
-        self._service = ReconnectingClientService(
-            endpoint, self._factory, self._reactor, self._will_retry
+        self._factory = factory = _EventFactory(self, self._url, self._reactor)
+        endpoint = self._endpoint or HostnameEndpoint(self._reactor, factory.host, factory.port)
+        self._delays = repeat(FIRST_CONNECTION_DELAY)
+        self._service = ClientService(
+            endpoint, factory, retryPolicy=self._next_delay, clock=self._reactor
         )
         self._service.startService()
 
     def disconnect(self) -> Deferred[None]:
-        """Close with code 1000 and stop trying; fire when the connection is gone."""
+        """Close with code 1000 and make no more attempts; fires when the connection is gone."""
         if self._service is None or self._factory is None:
             return succeed(None)
         service, self._service = self._service, None
         factory, self._factory = self._factory, None
         factory.client = None
         self.retry_at = None
-        if self._status_due is not None and self._status_due.active():
-            self._status_due.cancel()
+        if self._status_call is not None and self._status_call.active():
+            self._status_call.cancel()
         if self.connected:
             self.connected = False
-            self._deliver_status("disconnected")
-        return service.stopService()
+            self._report_status("disconnected")
+        if factory.open_protocol is not None:
+            factory.open_protocol.sendClose(_NORMAL_CLOSURE)
+        stopped: Deferred[None] = service.stopService()
+        return stopped
 
-    # What the connection tells.
+    # The protocol calls these.
 
-    def opened(self, gateway_name: str | None, *, is_dry_run: bool) -> None:
-        """Take note that the handshake is complete."""
+    def handshake_completed(self, gateway_name: str | None, *, is_dry_run: bool) -> None:
+        """Report the connection."""
         self.connected = True
         self.retry_at = None
         self.gateway_name = gateway_name
         self.is_dry_run = is_dry_run
-        if self._service is not None:
-            self._service.handshake_completed()
-        self._deliver_status("connected")
+        # Only this counts as success.  ClientService takes a TCP connection for one, and would hammer a
+        # server that accepts TCP and drops the handshake.
+        self._delays = chain(RECONNECTION_DELAYS, repeat(RECONNECTION_DELAYS[-1]))
+        self._report_status("connected")
 
-    def received(self, message: bytes) -> None:
-        """Pass on a message if it is for this account and makes sense."""
+    def message_received(self, message: bytes) -> None:
+        """Pass on a message if it is well-formed and of this account or of none."""
         try:
             envelope = open_envelope(message)
+            if envelope.account_id not in (None, self._account_id):
+                return
+            if self._lazy_event_callback is not None:
+                read = partial(self._read_event, envelope)
+                self._call_back(self._lazy_event_callback, envelope.type, read)
+                return
+            data = envelope.read_data()
+            _check_and_decode(envelope, data)
         except EventError as error:
-            self.drop(error.field, error)
-            return
-        if envelope.account_id not in (None, self._account_id):
-            return
-        if self._take_event is not None:
-            self._call_back(self._take_event, envelope.type, partial(self._read_event, envelope))
-        elif (found := self._read(envelope)) is not None:
-            self._call_back(self._event_callback, envelope.type, found[0])
+            self.drop_message(error)
+        else:
+            self._call_back(self._event_callback, envelope.type, data)
 
     def _read_event(self, envelope: Envelope) -> Event | None:
-        found = self._read(envelope)
-        return None if found is None else found[1]
-
-    def _read(self, envelope: Envelope) -> tuple[dict[str, Any], Event | None] | None:
-        """Return the data of a message, and its event if it is one of the nine; drop what is malformed."""
         try:
-            data = envelope.read_data()
-            return data, _event(envelope.type, envelope.account_id, data)
+            return _check_and_decode(envelope, envelope.read_data())
         except EventError as error:
-            self.drop(error.field, error)
+            self.drop_message(error)
             return None
 
-    def drop(self, kind: str, error: EventError) -> None:
-        """Count a malformed message; log the first of its kind."""
+    def drop_message(self, error: EventError) -> None:
+        """Count a malformed message by its wrong field; log the first of each field."""
+        kind = error.field
         if kind not in self.dropped and len(self.dropped) >= _MAX_KINDS:
             kind = "other"
         self.dropped[kind] += 1
@@ -194,78 +209,32 @@ class DaemonClient:
                 "dropped a malformed message, and will drop more like it: {error}", error=error
             )
 
-    def closed(self, reason: str) -> None:
-        """Take note that the connection is gone, or was refused."""
-        lost = LOST_CONNECTION if self.connected else CANNOT_CONNECT
-        self._reason = f"{lost}: {reason}" if reason else lost
+    def connection_closed(self, reason: str) -> None:
+        """Keep why the connection was lost or refused, for the status report before the next attempt."""
+        outcome = LOST_CONNECTION if self.connected else CANNOT_CONNECT
+        self._reason = f"{outcome}: {reason}" if reason else outcome
         self.connected = False
 
-    def _will_retry(self, delay: float) -> None:
+    def _next_delay(self, _attempts: int) -> float:
+        """Return the seconds until the next attempt, and report the failure of the last one."""
+        delay = next(self._delays)
         self.retry_at = self._reactor.seconds() + delay
-        reason, self._reason = self._reason, ""
-        # Not at once: the service asks in the midst of its own work, and the callback may disconnect.
-        self._status_due = self._reactor.callLater(
-            0, self._deliver_status, reason or f"{CANNOT_CONNECT} (is it running?)"
-        )
+        reason, self._reason = self._reason or f"{CANNOT_CONNECT} (is it running?)", ""
+        # Not at once: ClientService calls this in the midst of its own work, and the callback may disconnect.
+        self._status_call = self._reactor.callLater(0, self._report_status, reason)
+        return delay
 
-    def _deliver_status(self, reason: str) -> None:
+    def _report_status(self, reason: str) -> None:
         status = {"connected": self.connected, "reason": reason}
         self._call_back(self._event_callback, CONNECTION_STATUS, status)
 
     def _call_back(
-        self, function: Callable[[str, Any], object], event_type: str, what: Any
+        self, callback: Callable[[str, Any], object], event_type: str, argument: Any
     ) -> None:
         try:
-            function(event_type, what)
-        except Exception:  # noqa: BLE001  # whatever it is, it is the caller's, and the stream goes on
+            callback(event_type, argument)
+        except Exception:  # noqa: BLE001  # the caller's mistake must not end the stream
             _log.failure("the callback failed on {event_type}", event_type=event_type)
-
-
-class ReconnectingClientService(ClientService):
-    """A connection that is tried again after each failure and each loss.
-
-    Only a completed WebSocket handshake counts as success: a server that accepts TCP and drops the
-    handshake is not hammered.
-
-    :param endpoint: how to reach the daemon.
-    :param factory: makes the protocol of each connection.
-    :param clock: schedules the tries.
-    :param will_retry: told the seconds until the next try whenever one is scheduled.
-    """
-
-    def __init__(
-        self,
-        endpoint: IStreamClientEndpoint,
-        factory: _EventFactory,
-        clock: IReactorTime,
-        will_retry: Callable[[float], None],
-    ) -> None:
-        super().__init__(endpoint, factory, retryPolicy=self._delay, clock=clock)
-        self._factory = factory
-        self._will_retry = will_retry
-        self._ever_connected = False
-        self._failures = 0
-
-    def handshake_completed(self) -> None:
-        """Begin the delays anew."""
-        self._ever_connected = True
-        self._failures = 0
-
-    def stopService(self) -> Deferred[None]:
-        """Close with code 1000, and stop trying."""
-        self._factory.close()
-        stopped: Deferred[None] = super().stopService()
-        return stopped
-
-    def _delay(self, _attempt: int) -> float:
-        # ClientService counts TCP connections as successes; its count is of no use here.
-        delay = FIRST_CONNECTION_DELAY
-        if self._ever_connected:
-            delay = RECONNECTION_DELAYS[min(self._failures, len(RECONNECTION_DELAYS) - 1)]
-            self._failures += 1
-        if self.running:
-            self._will_retry(delay)
-        return delay
 
 
 class _EventProtocol(ClientProtocol):
@@ -274,7 +243,7 @@ class _EventProtocol(ClientProtocol):
     _is_dry_run = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle whole text messages here, which is what nearly all data is; leave the rest to Autobahn."""
+        """Handle whole text messages here, which nearly all data is, and leave the rest to Autobahn."""
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
             for message in messages:
@@ -283,7 +252,7 @@ class _EventProtocol(ClientProtocol):
             super().dataReceived(data)
 
     def _is_between_messages(self) -> bool:
-        # While a pong is awaited Autobahn must hear of whatever comes in its place.
+        # While a pong is awaited, Autobahn must see all data: anything received in its place counts as one.
         is_waiting = self.data or self.current_frame or self.autoPingTimeoutCall
         return not (is_waiting or self.inside_message)
 
@@ -292,65 +261,60 @@ class _EventProtocol(ClientProtocol):
         self._is_dry_run = response.headers.get(_DRY_RUN_HEADER) == "yes"
 
     def onOpen(self) -> None:
-        self.factory.current = self
+        self.factory.open_protocol = self
         if self.factory.client is not None:
-            self.factory.client.opened(self._gateway_name, is_dry_run=self._is_dry_run)
+            self.factory.client.handshake_completed(
+                self._gateway_name, is_dry_run=self._is_dry_run
+            )
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client
         if client is None:
             return
         if isBinary:
-            client.drop("message", EventError("message", payload, "text"))
+            client.drop_message(EventError("message", payload, "text"))
         else:
-            client.received(payload)
+            client.message_received(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: ARG002
-        was_open, self.factory.current = self.factory.current is self, None
+        was_open, self.factory.open_protocol = self.factory.open_protocol is self, None
+        if not wasClean:
+            # A daemon that is suddenly gone gives no reason; a failed handshake may have one.
+            reason = None if was_open else self.wasNotCleanReason
         if self.factory.client is not None:
-            # A daemon that is suddenly gone gives no reason; one that never let us in may have one.
-            told = reason if wasClean else None if was_open else self.wasNotCleanReason
-            self.factory.client.closed(told or "")
+            self.factory.client.connection_closed(reason or "")
 
 
 class _EventFactory(WebSocketClientFactory):
-    protocol = _EventProtocol  # type: ignore[assignment]
-    client: DaemonClient | None = None
-    """Whom to tell; nobody once it has disconnected."""
-    current: _EventProtocol | None = None
-    """The connection that stands."""
+    """Makes the protocols of one :meth:`DaemonClient.connect`.
 
-    def close(self) -> None:
-        if self.current is not None:
-            self.current.sendClose(_NORMAL_CLOSURE)
-
-
-def _make_factory(url: str, reactor: Any) -> _EventFactory:
-    if not url.startswith("ws://"):
-        raise ValueError(f"url {url!r} does not start with ws://")
-    try:
-        factory = _EventFactory(url, reactor=reactor, useragent="trader-client")
-    except ValueError as error:
-        raise ValueError(f"url {url!r} is not a WebSocket URL: {error}") from None
-    factory.setProtocolOptions(
-        maxFramePayloadSize=_MAX_MESSAGE_BYTES,
-        maxMessagePayloadSize=_MAX_MESSAGE_BYTES,
-        autoPingInterval=_KEEPALIVE_SECONDS,
-        autoPingTimeout=_KEEPALIVE_SECONDS,
-    )
-    return factory
-
-
-def _event(event_type: str, account_id: int | None, data: dict[str, Any]) -> Event | None:
-    """Return the event of ``data``; ``None`` where it is none of the nine.
-
-    :raises EventError: it is one of the nine and something is wrong with it, or it claims to be the
-        client's own.
+    :ivar client: receives their events; ``None`` once it has disconnected.
+    :ivar open_protocol: the protocol whose handshake is completed; ``None`` without a connection.
     """
-    if event_type == CONNECTION_STATUS:
-        raise EventError("type", event_type, "a type that is the daemon's to send")
+
+    protocol = _EventProtocol  # type: ignore[assignment]
+
+    def __init__(self, client: DaemonClient, url: str, reactor: Any) -> None:
+        super().__init__(url, reactor=reactor, useragent="trader-client")
+        self.client: DaemonClient | None = client
+        self.open_protocol: _EventProtocol | None = None
+        self.setProtocolOptions(
+            maxFramePayloadSize=_MAX_MESSAGE_BYTES,
+            maxMessagePayloadSize=_MAX_MESSAGE_BYTES,
+            autoPingInterval=_KEEPALIVE_SECONDS,
+            autoPingTimeout=_KEEPALIVE_SECONDS,
+        )
+
+
+def _check_and_decode(envelope: Envelope, data: dict[str, Any]) -> Event | None:
+    """Return the event of ``data``; ``None`` for a type that is none of the nine.
+
+    :raises EventError: the event is malformed, or claims to be the client's own.
+    """
+    if envelope.type == CONNECTION_STATUS:
+        raise EventError("type", CONNECTION_STATUS, "a type that the daemon sends")
     try:
-        return from_fields(event_type, account_id, data)
+        return from_fields(envelope.type, envelope.account_id, data)
     except UnknownEventTypeError:
-        # A later daemon may know more; that is for the callback to judge.
+        # A later daemon may send more types; the callback decides what they mean.
         return None

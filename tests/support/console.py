@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, Limit, apply
 from riskd.model.contracts import Contract
-from riskd.model.events import Event, encode, open_envelope
+from riskd.model.events import Event
+from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
 from trader.model.session import Session
 from trader.model.view import View

@@ -408,7 +408,7 @@ class EventTests(ClientTestCase):
     def test_no_message_ends_the_stream(self, data: Any, event_type: str) -> None:
         envelope = {"type": event_type, "account_id": 123, "data": data}
         for message in (data, envelope):
-            self.client.received(json.dumps(message).encode())
+            self.client.message_received(json.dumps(message).encode())
 
     def test_no_number_or_moment_ends_the_stream(self) -> None:
         server = self.connect()
@@ -460,7 +460,7 @@ class EventTests(ClientTestCase):
             lambda event_type, data: self.calls.append((event_type, data)),
             reactor=self.clock,
             endpoint=self.endpoint,
-            take_event=take_event,
+            lazy_event_callback=take_event,
         )
         return self.connect()
 

@@ -17,11 +17,10 @@ from trader.cli.settings import (
     Settings,
     SettingsError,
     ThemeName,
-    check_url,
     default_file,
     read_settings,
 )
-from trader.client import DEFAULT_URL
+from trader.client import DEFAULT_URL, check_url
 from trader.model.characters import can_be_drawn
 
 _ACCOUNT_IDS_END: Final = 2**63

@@ -79,7 +79,7 @@ class Console:
             self._session.take,
             url,
             reactor=reactor,
-            take_event=self._session.take_event,
+            lazy_event_callback=self._session.take_event,
         )
         self._screen = Screen(
             self._view, lambda: self._ui_state, _now, [(key.label, key.told) for key in KEYS]

@@ -11,7 +11,7 @@ import msgspec
 
 from riskd.config.toml import TableReader, parse
 from riskd.host.errors import UserError
-from trader.client import DaemonClient
+from trader.client import check_url
 
 _MAX_FILE_BYTES: Final = 64 * 1024
 
@@ -88,14 +88,6 @@ def read_settings(named: Path | None) -> Settings:
         return parse_settings(content.decode(), str(path))
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not in UTF-8") from None
-
-
-def check_url(url: str) -> None:
-    """See that a client can be made for ``url``.
-
-    :raises ValueError: it is not a ``ws://`` URL.
-    """
-    DaemonClient(0, lambda *_: None, url, reactor=object())
 
 
 def parse_settings(text: str, name: str) -> Settings:
