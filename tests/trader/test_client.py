@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -18,50 +17,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.events import EVENT_TYPES, Event
 from riskd.model.wire import encode
 from riskd.testing import make_event
-from tests.support.memory_transport import MemoryEndpoint, MemoryTransport
+from tests.support.stream_server import StreamServer, StreamServerEndpoint
 from tests.support.websocket_frames import (
     BINARY,
     CLOSE,
     PING,
     TEXT,
-    handshake_answer,
     read_client_frames,
     server_frame,
 )
 from trader.client import DaemonClient, ReadEvent
-
-
-class Server:
-    """The other end of one connection of the client."""
-
-    def __init__(self, transport: MemoryTransport) -> None:
-        self.protocol = transport.protocol
-        self.transport = transport
-
-    def let_in(self, *headers: str) -> None:
-        self.request = self.transport.value()
-        self.transport.clear()
-        self.send(handshake_answer(self.request, *headers))
-
-    def send(self, data: bytes) -> None:
-        self.protocol.dataReceived(data)
-
-    def tell(self, event_type: str, **data: Any) -> None:
-        self.send(server_frame(TEXT, encode(make_event(event_type, data))))
-
-    def close(self, code: int, reason: bytes = b"") -> None:
-        self.send(server_frame(CLOSE, struct.pack("!H", code) + reason))
-        self.transport.loseConnection()
-
-    def drop(self) -> None:
-        self.transport.loseConnection()
-
-
-class ServerEndpoint(MemoryEndpoint):
-    """Leads to a server."""
-
-    def accept(self) -> Server:
-        return Server(super().accept())
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -71,7 +36,7 @@ class ClientTestCase(SynchronousTestCase):
         self.clock = Clock()
         # Autobahn's timers run on a loop of its own choosing.
         self.patch(txaio.config, "loop", self.clock)
-        self.endpoint = ServerEndpoint(self.clock)
+        self.endpoint = StreamServerEndpoint(self.clock)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.client = DaemonClient(
             123,
@@ -93,10 +58,10 @@ class ClientTestCase(SynchronousTestCase):
             if kind == "connection_status"
         ]
 
-    def connect(self, *headers: str) -> Server:
+    def connect(self, *headers: str) -> StreamServer:
         self.client.connect()
         server = self.endpoint.accept()
-        server.let_in(*headers)
+        server.accept_handshake(*headers)
         return server
 
     def delays(self, fail: Any, count: int) -> list[float]:
@@ -146,7 +111,7 @@ class RetryTests(ClientTestCase):
         self.delays(self.endpoint.refuse, 3)
         self.clock.advance(8)
         server = self.endpoint.accept()
-        server.let_in()
+        server.accept_handshake()
         server.drop()
         self.assertEqual(self.delays(self.endpoint.refuse, 3), [1, 2, 4])
 
@@ -176,7 +141,7 @@ class RetryTests(ClientTestCase):
         self.endpoint.refuse()
         self.assertEqual(self.client.retry_at, 5)
         self.clock.advance(5)
-        self.endpoint.accept().let_in()
+        self.endpoint.accept().accept_handshake()
         self.assertEqual(self.client.retry_at, None)
 
 
@@ -187,7 +152,7 @@ class StatusTests(ClientTestCase):
         self.client.connect()
         server = self.endpoint.accept()
         self.assertEqual((self.client.connected, self.calls), (False, []))
-        server.let_in("Riskd-Gateway: practice")
+        server.accept_handshake("Riskd-Gateway: practice")
         self.assertTrue(self.client.connected)
         self.assertEqual(
             self.calls, [("connection_status", {"connected": True, "reason": "connected"})]
@@ -199,7 +164,7 @@ class StatusTests(ClientTestCase):
         self.assertTrue(self.client.is_dry_run)
         server.drop()
         self.clock.advance(1)
-        self.endpoint.accept().let_in()
+        self.endpoint.accept().accept_handshake()
         self.assertFalse(self.client.is_dry_run)
 
     def test_failure_and_loss_have_sentences_of_their_own(self) -> None:
@@ -207,7 +172,7 @@ class StatusTests(ClientTestCase):
         self.endpoint.refuse()
         self.clock.advance(5)
         server = self.endpoint.accept()
-        server.let_in()
+        server.accept_handshake()
         server.drop()
         self.clock.advance(1)
         self.endpoint.refuse()
@@ -284,7 +249,7 @@ class DisconnectTests(ClientTestCase):
     def test_it_can_be_followed_by_connect(self) -> None:
         for _ in range(2):
             server = self.connect()
-            server.tell("daemon_status")
+            server.send_event("daemon_status")
             self.client.disconnect()
         self.assertEqual([kind for kind, _ in self.events], ["daemon_status"] * 2)
         self.assertEqual([connected for connected, _ in self.statuses], [True, False, True, False])
@@ -301,7 +266,7 @@ class DisconnectTests(ClientTestCase):
         # The connection is not gone at once: its end has yet to reach the client.
         server.transport.loseConnection = lambda: None
         self.client.disconnect()
-        server.tell("daemon_status")
+        server.send_event("daemon_status")
         server.drop()
         self.assertEqual(self.events, [])
 
@@ -319,7 +284,7 @@ class DisconnectTests(ClientTestCase):
             if fail:
                 self.endpoint.refuse()
             else:
-                self.endpoint.accept().let_in()
+                self.endpoint.accept().accept_handshake()
             self.clock.pump([0.5] * 60)
             self.assertEqual(len(self.endpoint.tries), 1)
             self.assertFalse(self.client.connected)
@@ -330,9 +295,9 @@ class EventTests(ClientTestCase):
 
     def test_own_and_daemon_wide_events_are_passed_on_and_no_others(self) -> None:
         server = self.connect()
-        server.tell("GatewayUserTrade", accountId=123, id=1)
-        server.tell("GatewayUserTrade", accountId=456, id=2)
-        server.tell("daemon_status")
+        server.send_event("GatewayUserTrade", accountId=123, id=1)
+        server.send_event("GatewayUserTrade", accountId=456, id=2)
+        server.send_event("daemon_status")
         self.assertEqual(
             [(kind, data.get("id")) for kind, data in self.events],
             [("GatewayUserTrade", 1), ("daemon_status", None)],
@@ -341,7 +306,7 @@ class EventTests(ClientTestCase):
     def test_all_nine_events_are_passed_on(self) -> None:
         server = self.connect()
         for event_type in EVENT_TYPES:
-            server.tell(event_type)
+            server.send_event(event_type)
         self.assertEqual([kind for kind, _ in self.events], list(EVENT_TYPES))
 
     def test_data_is_the_json_object_with_exact_numbers(self) -> None:
@@ -384,7 +349,7 @@ class EventTests(ClientTestCase):
             {"message": 3, "data": 1, "MarketQuote.contractId": 1, "MarketQuote.bid": 2},
         )
         self.assertEqual(len(warnings), 4)
-        server.tell("daemon_status")
+        server.send_event("daemon_status")
         self.assertEqual([kind for kind, _ in self.events], ["daemon_status"])
 
     def test_only_the_client_says_how_its_connection_is(self) -> None:
@@ -448,12 +413,12 @@ class EventTests(ClientTestCase):
 
         self.client = DaemonClient(123, fail_once, reactor=self.clock, endpoint=self.endpoint)
         server = self.connect()
-        server.tell("MarketQuote")
-        server.tell("daemon_status")
+        server.send_event("MarketQuote")
+        server.send_event("daemon_status")
         self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def take(self, take_event: Callable[[str, ReadEvent], object]) -> Server:
+    def take(self, take_event: Callable[[str, ReadEvent], object]) -> StreamServer:
         """Connect a client whose events go to ``take_event``."""
         self.client = DaemonClient(
             123,
@@ -478,8 +443,8 @@ class EventTests(ClientTestCase):
     def test_what_is_taken_unread_is_for_this_account(self) -> None:
         taken: list[str] = []
         server = self.take(lambda event_type, _read: taken.append(event_type))
-        server.tell("MarketQuote", accountId=456)
-        server.tell("GatewayUserTrade")
+        server.send_event("MarketQuote", accountId=456)
+        server.send_event("GatewayUserTrade")
         self.assertEqual(taken, ["GatewayUserTrade"])
 
     def test_what_is_malformed_is_dropped_when_it_is_read(self) -> None:
@@ -503,15 +468,15 @@ class EventTests(ClientTestCase):
                 raise RuntimeError("a mistake of the script")
 
         server = self.take(fail_once)
-        server.tell("MarketQuote")
-        server.tell("daemon_status")
+        server.send_event("MarketQuote")
+        server.send_event("daemon_status")
         self.assertEqual(seen, ["MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_a_daemon_that_sends_events_may_owe_a_pong(self) -> None:
         server = self.connect()
         self.clock.pump([1] * 30)
-        server.tell("MarketQuote")
+        server.send_event("MarketQuote")
         self.clock.pump([1] * 20)
         self.assertTrue(self.client.connected)
         self.clock.pump([1] * 30)
@@ -527,7 +492,7 @@ class EventTests(ClientTestCase):
 
     def test_it_sends_nothing_but_pongs(self) -> None:
         server = self.connect()
-        server.tell("MarketQuote")
+        server.send_event("MarketQuote")
         server.send(server_frame(PING, b"x"))
         self.assertEqual(read_client_frames(server.transport.value()), [(10, b"x")])
 

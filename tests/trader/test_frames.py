@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.stream_server import StreamServerEndpoint
 from tests.support.websocket_frames import BINARY, CLOSE, PING, PONG, TEXT, server_frame
-from tests.trader.test_client import ServerEndpoint
 from trader.client import DaemonClient
 from trader.frames import whole_texts
 
@@ -29,13 +29,13 @@ def heard(pieces: list[bytes]) -> tuple[object, ...]:
     """Return what a client makes of bytes that come in such pieces, and what it says and does."""
     clock, calls = Clock(), []
     with patch.object(txaio.config, "loop", clock):
-        endpoint = ServerEndpoint(clock)
+        endpoint = StreamServerEndpoint(clock)
         client = DaemonClient(
             123, lambda *call: calls.append(call), reactor=clock, endpoint=endpoint
         )
         client.connect()
         server = endpoint.accept()
-        server.let_in()
+        server.accept_handshake()
         server.transport.clear()
         for piece in pieces:
             if server.transport.connected:
