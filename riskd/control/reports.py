@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, position_pnl
+from riskd.model.account import AccountState
 from riskd.model.events import (
     DaemonStatus,
     GatewayUserOrder,
@@ -20,9 +20,10 @@ from riskd.model.events import (
     LockoutSet,
     plain_number,
 )
-from riskd.model.formatting import name_of
+from riskd.model.formatting import contract_name
 from riskd.model.lockouts import locks_in_force
 from riskd.model.money import ZERO
+from riskd.model.open_pnl import position_pnl
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 
@@ -164,7 +165,7 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
 
 def _report_position(state: AccountState, position: GatewayUserPosition) -> PositionReport:
     return PositionReport(
-        contract=name_of(state, position.contract_id),
+        contract=contract_name(state, position.contract_id),
         side=position.type.name.lower(),
         size=position.size,
         average_price=position.average_price,
@@ -175,7 +176,7 @@ def _report_position(state: AccountState, position: GatewayUserPosition) -> Posi
 def _report_order(state: AccountState, order: GatewayUserOrder) -> OrderReport:
     return OrderReport(
         id=order.id,
-        contract=name_of(state, order.contract_id),
+        contract=contract_name(state, order.contract_id),
         type=order.type.name.lower().replace("_", " "),
         side=order.side.name.lower(),
         size=order.size,

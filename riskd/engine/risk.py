@@ -24,7 +24,7 @@ from riskd.engine.enforcement.flattening import concerns, flattening_of
 from riskd.engine.interface import IOperatedAccount
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import IGateway, Payload
-from riskd.model.account import AccountState, Flattening, Limit, apply
+from riskd.model.account import AccountState, Flattening, Limit, apply, with_risk
 from riskd.model.events import (
     Action,
     ClearedBy,
@@ -41,12 +41,12 @@ from riskd.model.events import (
 from riskd.model.lockouts import (
     OPERATOR,
     Lock,
+    ended_lock,
     is_locked,
-    lifted,
+    lock_announcements,
+    locked_until,
     locks_in_force,
     new_lock,
-    next_end,
-    telling,
 )
 from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
@@ -182,7 +182,7 @@ class RiskEngine:
         if self._account.state.risk.day_key is None:
             now = self._now()
             schedule = self._schedule
-            self._account.count_since(schedule.began(now))
+            self._account.count_since(schedule.day_start(now))
             self._account.change_risk(day_key=schedule.day_key(now))
         self._note_limits()
 
@@ -426,7 +426,7 @@ class RiskEngine:
             self._enforcer.is_flattening
             and plan is not None
             # What cannot be closed must not hide what becomes of it.
-            and not plan.is_told
+            and not plan.is_announced
             and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
             and concerns(plan, subject.contract_id)
         )
@@ -565,9 +565,9 @@ class RiskEngine:
         if len(locks) == 1:
             self._clear(ClearedBy.ADMIN_OVERRIDE, now)
         elif rule_id in state.lockouts:
-            ended = lifted(mine, reason, now)
+            ended = ended_lock(mine, reason, now)
             after = apply(state, Event(state.account_id, ended))
-            self._account.announce(*telling((ended,), after, now))
+            self._account.announce(*lock_announcements((ended,), after, now))
 
     def _drop_pending(self, rule_id: str | None = None) -> None:
         """Take locks back that have not been told yet; ``None`` takes all back."""
@@ -614,7 +614,7 @@ class RiskEngine:
         """Look at the clock again when something is due, and once a second in any case."""
         moments = list(self._wakes.values())
         if self._account.state.lockouts:
-            end = next_end(self._account.state_with_pending, now)
+            end = locked_until(self._account.state_with_pending, now)
             moments += [end] if end is not None else []
         soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
         delay = min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
@@ -629,13 +629,13 @@ class RiskEngine:
         key = schedule.day_key(now)
         state = self._account.state_with_pending
         if state.risk.day_key is not None and key > state.risk.day_key:
-            reset = _reset(state, schedule.began(now), schedule.next_reset)
+            reset = _reset(state, schedule.day_start(now), schedule.next_reset)
             self._account.change_risk(day_key=key)
             self._account.announce(reset)
             if reset.lockouts_cleared:
                 self._free(ClearedBy.DAILY_RESET, now)
         elif state.risk.day_key is not None and key < state.risk.day_key:
-            self._go_back_to(schedule.began(now), key)
+            self._go_back_to(schedule.day_start(now), key)
 
     def _go_back_to(self, began: datetime, key: date) -> None:
         """Count an earlier day again: the clock was ahead, or the day ends at another time now."""
@@ -651,7 +651,7 @@ class RiskEngine:
 
     def _ends_with_the_day(self, now: datetime) -> bool:
         """Tell whether the account's last lock ends when the day of ``now`` began, or later."""
-        began = self._schedule.began(now)
+        began = self._schedule.day_start(now)
         ends = [lock.locked_until for lock in self._account.state_with_pending.lockouts.values()]
         return any(end is None or end >= began for end in ends)
 
@@ -692,8 +692,7 @@ class RiskEngine:
         state = self._account.state_with_pending
         if self._dry_run is None:
             return state
-        risk = msgspec.structs.replace(state.risk, memory=self._memory_before)
-        return msgspec.structs.replace(state, risk=risk)
+        return with_risk(state, memory=self._memory_before)
 
     @property
     def rules(self) -> tuple[RuleInForce, ...]:

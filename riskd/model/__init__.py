@@ -1,1 +1,1 @@
-"""What is known of an account, its orders and its contracts, and how each event changes it: pure values."""
+"""The state of accounts, the events that change it and their wire format: values and pure functions."""

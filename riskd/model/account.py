@@ -1,16 +1,17 @@
-"""What is known of one account, and how each event changes it.
+"""The state of one account, and :func:`apply`, which returns the state after an event.
 
-The state is a frozen value and :func:`apply` the only way to the next one.  The daemon, the rules and
-the console share it, so that all three see the same account.
+The daemon, the rules and the console share both, so that all three see the same account.
 
-Applying an event twice changes nothing, and a position, an order or a quote that is older than what
-is known changes nothing: then :func:`apply` returns the very state that it was given.  So a view that
-starts from a snapshot and applies events from before it once more, in order, ends on the same state.
+Repeated and outdated events change nothing: a position, an order or a quote that is older than the
+known one, or equal to it, is ignored, and :func:`apply` returns the very state that it got.  So a view
+that starts from a snapshot may apply events from before the snapshot again, in order, and ends on the
+same state as one that saw each event once.  Of two changes with equal timestamps the later arrival
+counts, since two changes within one millisecond are common.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -31,22 +32,24 @@ from riskd.model.events import (
     LockoutSet,
     MarketQuote,
     OrderState,
-    PositionType,
 )
-from riskd.model.money import ZERO, profit
+from riskd.model.money import ZERO
 
 _A_DAY: Final = timedelta(days=1)
 
 _REMEMBERED_FINAL_ORDERS: Final = 256
-"""Ids of finished orders that are kept, so that a late or doubled event revives none of them."""
+"""How many ended orders are remembered.
+
+Gateways send events late and twice; an order that has ended must not come back to life.
+"""
 
 
 class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gateway says of a working order beyond what the wire carries.
+    """The gateway's data on a working order that the wire does not carry.
 
-    :ivar filled: contracts of it that are filled.
-    :ivar is_open: whether it is in the market: not pending, and not suspended until another is filled.
-    :ivar custom_tag: what whoever placed it wrote on it.
+    :ivar filled: the number of its contracts that are filled.
+    :ivar is_open: whether the order is in the market; pending and suspended orders are not.
+    :ivar custom_tag: the tag that the order was placed with; riskd tags its own stops.
     """
 
     filled: int = 0
@@ -55,30 +58,31 @@ class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BestBidAsk(msgspec.Struct, frozen=True):
-    """What a contract is bid and offered, as long as nobody has told of a trade in it."""
+    """The best bid and ask of a contract whose last price is not known yet."""
 
     bid: Decimal | None
     ask: Decimal | None
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What the broker took for a half-turn or a full turn: fees and commissions, in dollars."""
+    """The broker's fees and commissions for one half-turn or full-turn trade, in dollars."""
 
     at: datetime
     amount: Decimal
 
 
 class Flattening(msgspec.Struct, frozen=True, kw_only=True):
-    """A flatten that was decided and is not known to be done.
+    """A flatten that riskd decided and has not confirmed as done.
 
-    :ivar action: what it is called on the wire.
-    :ivar rule_id: the rule whose breach weighs most in it.
+    :ivar action: its name on the wire.
+    :ivar rule_id: the rule with the most severe of the breaches that led to it.
     :ivar reason: that breach, in a sentence.
     :ivar begun: when it was decided.
     :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:
-        nothing may stay, in any contract.
+        close everything.
     :ivar locks: the locks that begin with it.
-    :ivar is_told: whether it, and its locks, were told; then only the account is not yet flat.
+    :ivar is_announced: whether it and its locks were broadcast already, and only the confirmation that
+        the account is flat is missing.
     """
 
     action: Action
@@ -87,13 +91,13 @@ class Flattening(msgspec.Struct, frozen=True, kw_only=True):
     begun: datetime
     keep: Mapping[str, int] | None = None
     locks: tuple[LockoutSet, ...] = ()
-    is_told: bool = False
+    is_announced: bool = msgspec.field(name="is_told", default=False)
 
 
 class LogEntry(msgspec.Struct, frozen=True):
-    """A line of the journal's log that no other table holds.
+    """A line of the journal's log that is in no other table.
 
-    :ivar kind: an event's name on the wire, or ``operator`` for what an operator did.
+    :ivar kind: an event's name on the wire, or ``operator`` for an operator's command.
     :ivar data: a JSON object.
     """
 
@@ -103,18 +107,18 @@ class LogEntry(msgspec.Struct, frozen=True):
 
 
 class RiskState(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the daemon needs to know of an account; it is not told and not published.
+    """The part of an account's state that is neither broadcast nor published.
 
-    :ivar can_trade: what the broker last said; ``None`` before it said anything.
+    :ivar can_trade: the broker's permission to trade; ``None`` until the broker reported it.
     :ivar order_details: of working orders, by order id.
-    :ivar touches: of contracts whose last trade is not known yet, by contract id.
+    :ivar best_bid_asks: of contracts whose last price is not known yet, by contract id.
     :ivar charges: of the trading day, by trade id.
-    :ivar earlier_trades: when full-turn trades of the last 24 hours before the trading day were
-        executed, by trade id: a stretch of time may span the end of a day.
-    :ivar memory: what each rule wants to remember, as JSON, by rule id.
-    :ivar flattening: the flatten that is under way.
-    :ivar day_key: the date that the trading day is named after, the one on which it ends.
-    :ivar log: what was logged of late, oldest first.
+    :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
+        day, by trade id, since a rule's time window may span the daily reset.
+    :ivar memory: the text that each rule wants to find at its next check, by rule id.
+    :ivar flattening: the flatten in progress.
+    :ivar day_key: the trading day's date, on which it ends.
+    :ivar log: recent log entries, oldest first.
     """
 
     can_trade: bool | None = None
@@ -129,10 +133,10 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A rule in force.
+    """A rule in force, as the journal and the console know it.
 
-    :ivar key: the rule's name in the configuration.
-    :ivar settings: its settings there, as JSON.
+    :ivar key: the rule's key in the configuration.
+    :ivar settings: its settings, as JSON.
     """
 
     key: str
@@ -140,23 +144,23 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one account.
+    """What riskd knows of one account.
 
-    :ivar contracts: what the gateway said of contracts, by contract id.
-    :ivar positions: the last word on each contract's position, by contract id; size 0 is flat.
+    :ivar contracts: the gateway's data on contracts, by contract id.
+    :ivar positions: the latest position of each contract, by contract id; size 0 is flat.
     :ivar orders: working orders, by order id.
-    :ivar final_orders: when orders that no longer work reached their end, by order id.
-    :ivar trades: full-turn trades by trade id, those of the trading day and any that came late.
-    :ivar realized_pnl: dollars realized in the trading day, as the gateway reports them.
-    :ivar trade_count: full-turn trades of the trading day.
+    :ivar final_orders: when ended orders reached their final state, by order id.
+    :ivar trades: full-turn trades of the trading day, and earlier ones that arrived late, by trade id.
+    :ivar realized_pnl: dollars realized in the trading day, gross of fees as the gateway reports them.
+    :ivar trade_count: the number of full-turn trades of the trading day.
     :ivar quotes: the latest quote of each contract, by contract id.
-    :ivar lockouts: locks in force, by the id of the rule that set them.
-    :ivar enforcement: what was enforced in the trading day, oldest first.
-    :ivar last_reset: the last reset that was told; ``None`` before the first.
-    :ivar day_began: when the trading day began; ``None`` before that is known.
+    :ivar lockouts: the locks that were announced and not cleared, by the id of the rule that set them.
+    :ivar enforcement: the enforcement actions of the trading day, oldest first.
+    :ivar last_reset: the last announced daily reset; ``None`` before the first.
+    :ivar day_began: when the trading day began; ``None`` until that is known.
     :ivar limits: the rules in force, by rule id.
-    :ivar daemon: the daemon's last word on itself.
-    :ivar risk: what only the daemon needs to know.
+    :ivar daemon: the daemon's latest status.
+    :ivar risk: the part that only the daemon needs.
     """
 
     account_id: int
@@ -188,76 +192,46 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lockout(self) -> LockoutSet | None:
-        """The lock that ends last, a permanent one before all; ``None`` when the account may trade.
+        """The lock that ends last; a permanent lock outlasts all.  ``None``: the account may trade.
 
-        A lock whose time has passed still counts: it ends when the daemon says so.
+        A lock whose end has passed still counts until the daemon clears it.
         """
         return max(self.lockouts.values(), key=end_of_lock, default=None)
 
     def contract(self, contract_id: str) -> Contract | None:
-        """Return what is known of a contract: the gateway's word, else the table of products."""
+        """Return a contract as the gateway describes it, or else as the table of products does."""
         return self.contracts.get(contract_id) or known_contract(contract_id)
 
     def root(self, contract_id: str) -> str | None:
-        """Return the ticker that a contract belongs to, such as ``ES``; ``None`` while it is unknown."""
+        """Return a contract's ticker, such as ``ES``; ``None`` while it is unknown."""
         contract = self.contract(contract_id)
         return contract.root if contract else None
 
     def holds_or_works(self, contract_id: str) -> bool:
-        """Tell whether there is a position or a working order in the contract."""
+        """Return whether the account has a position or a working order in the contract."""
         position = self.positions.get(contract_id)
         return bool(position and position.size) or any(
             order.contract_id == contract_id for order in self.orders.values()
         )
 
-
-class OpenPnl(msgspec.Struct, frozen=True):
-    """An unrealized P&L, or why there is none.
-
-    :ivar amount: dollars, to the cent; ``None`` when it cannot be known.
-    :ivar unknown: why it cannot be known; empty when it is.
-    """
-
-    amount: Decimal | None
-    unknown: str = ""
+    def is_of_trading_day(self, moment: datetime) -> bool:
+        """Return whether ``moment`` lies in the trading day, or the day's beginning is not known."""
+        return self.day_began is None or moment >= self.day_began
 
 
-def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
-    """Return what ``position`` would make if it were closed at the last price.
-
-    Until a last price is seen, a long position goes by the bid and a short one by the ask.
-    """
-    contract = state.contract(position.contract_id)
-    if contract is None:
-        return OpenPnl(None, "tick size unknown")
-    is_long = position.type is PositionType.LONG
-    price = _mark(state, position.contract_id, is_long=is_long)
-    if price is None:
-        return OpenPnl(None, "no quote yet")
-    return OpenPnl(
-        profit(
-            side=1 if is_long else -1,
-            size=position.size,
-            entry=position.average_price,
-            exit_=price,
-            tick_size=contract.tick_size,
-            tick_value=contract.tick_value,
-        )
-    )
+def end_of_lock(lock: LockoutSet) -> tuple[bool, float]:
+    """Return a sort key of locks by their ends; a permanent lock comes last."""
+    until = lock.locked_until
+    return (until is None, until.timestamp() if until else 0.0)
 
 
-def _mark(state: AccountState, contract_id: str, *, is_long: bool) -> Decimal | None:
-    quote = state.quotes.get(contract_id)
-    if quote is not None:
-        return quote.last
-    best_bid_ask = state.risk.best_bid_asks.get(contract_id)
-    if best_bid_ask is None:
-        return None
-    return best_bid_ask.bid if is_long else best_bid_ask.ask
+def with_risk(state: AccountState, **changes: Any) -> AccountState:
+    """Return ``state`` with changes to its :class:`RiskState`."""
+    return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, **changes))
 
 
 def apply(state: AccountState, event: Event) -> AccountState:
-    """Return the state after ``event``; ``state`` itself when the event changes nothing.
+    """Return the state after ``event``; the same object if the event changes nothing.
 
     :raises ValueError: the event belongs to another account.
     """
@@ -267,7 +241,10 @@ def apply(state: AccountState, event: Event) -> AccountState:
 
 
 def apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
-    """Return the state after ``quote``, as :func:`apply` does; most events are quotes."""
+    """Return the state after ``quote``, as :func:`apply` does.
+
+    Most events are quotes, and a caller that knows that it has one saves the dispatch.
+    """
     known = state.quotes.get(quote.contract_id)
     if known is not None and (quote.timestamp < known.timestamp or quote == known):
         return state
@@ -275,9 +252,9 @@ def apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
 
 
 def is_repeat(state: AccountState, event: Event) -> bool:
-    """Tell whether ``event`` says of a position or an order what is known of it already.
+    """Return whether ``event`` repeats a known position or order with nothing new but the time.
 
-    Gateways repeat themselves with nothing new but the time.
+    Gateways do that often.
     """
     data = event.data
     known: GatewayUserPosition | GatewayUserOrder | None = None
@@ -290,102 +267,33 @@ def is_repeat(state: AccountState, event: Event) -> bool:
     )
 
 
-def merge(known: AccountState, since: AccountState) -> AccountState:
-    """Return what is known of before and what came since, together.
-
-    :param known: what an earlier run of the daemon wrote down.
-    :param since: what this run was told without knowing of the earlier one.
-    """
-    resets = [state.last_reset for state in (known, since) if state.last_reset]
-    began = [state.day_began for state in (known, since) if state.day_began]
-    working = {**known.orders, **since.orders}
-    together = msgspec.structs.replace(
-        since,
-        limits=since.limits or known.limits,
-        contracts={**known.contracts, **since.contracts},
-        positions={**known.positions, **since.positions},
-        orders={key: order for key, order in working.items() if key not in since.final_orders},
-        quotes={**known.quotes, **since.quotes},
-        lockouts=with_locks(known.lockouts, since.lockouts.values()),
-        enforcement=(
-            *known.enforcement,
-            *(done for done in since.enforcement if done not in known.enforcement),
-        ),
-        last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
-        day_began=max(began, default=None),
-        daemon=since.daemon or known.daemon,
-        risk=_merge_risk(known.risk, since.risk),
-    )
-    return _with_trades(together, {**known.trades, **since.trades})
-
-
-def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
-    return msgspec.structs.replace(
-        since,
-        can_trade=known.can_trade if since.can_trade is None else since.can_trade,
-        charges={**known.charges, **since.charges},
-        earlier_trades={**known.earlier_trades, **since.earlier_trades},
-        memory={**known.memory, **since.memory},
-        flattening=_merge_flattenings(known.flattening, since.flattening),
-        day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
-    )
-
-
-def _merge_flattenings(known: Flattening | None, since: Flattening | None) -> Flattening | None:
-    if known is None or since is None:
-        return since or known
-    # Of two that nobody has weighed against each other, all of both.
-    return msgspec.structs.replace(
-        since, keep=None, locks=(*known.locks, *since.locks), is_told=False
-    )
-
-
 def begin_day(state: AccountState, began: datetime) -> AccountState:
-    """Return the state of a trading day that began at ``began``.
+    """Return the state at the beginning of the trading day that began at ``began``.
 
-    What was executed earlier is dropped; what came ahead of the day's announcement stays.
+    Trades, charges and enforcement actions of earlier days are dropped.  Those of the new day that
+    arrived before its announcement stay.
     """
-    trades = {
-        number: trade for number, trade in state.trades.items() if trade.execution_time >= began
+    times = {number: trade.execution_time for number, trade in state.trades.items()}
+    earlier_trades = {
+        number: at
+        for number, at in {**state.risk.earlier_trades, **times}.items()
+        if began - _A_DAY <= at < began
     }
     charges = {
         number: charge for number, charge in state.risk.charges.items() if charge.at >= began
     }
-    actions = tuple(done for done in state.enforcement if done.timestamp >= began)
-    executed = {number: trade.execution_time for number, trade in state.trades.items()}
-    earlier = {
-        number: at
-        for number, at in {**state.risk.earlier_trades, **executed}.items()
-        if began - _A_DAY <= at < began
-    }
-    risk = msgspec.structs.replace(state.risk, charges=charges, earlier_trades=earlier)
-    after = msgspec.structs.replace(state, day_began=began, enforcement=actions, risk=risk)
-    return _with_trades(after, trades)
+    after = msgspec.structs.replace(
+        with_risk(state, charges=charges, earlier_trades=earlier_trades),
+        day_began=began,
+        enforcement=tuple(done for done in state.enforcement if done.timestamp >= began),
+    )
+    trades = {number: trade for number, trade in state.trades.items() if times[number] >= began}
+    return with_trades(after, trades)
 
 
-def without_trade(state: AccountState, trade_id: int) -> AccountState:
-    """Return the state without a trade that the broker voided; it does not count any more."""
-    if trade_id not in state.trades:
-        return state
-    trades = {number: trade for number, trade in state.trades.items() if number != trade_id}
-    return _with_trades(state, trades)
-
-
-def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
-    if trade.id in state.trades:
-        return state
-    after = _with_trades(state, {**state.trades, trade.id: trade})
-    if trade.id not in after.risk.earlier_trades:
-        return after
-    # It went with an earlier day and was told again: it is remembered once.
-    earlier = {key: at for key, at in after.risk.earlier_trades.items() if key != trade.id}
-    risk = msgspec.structs.replace(after.risk, earlier_trades=earlier)
-    return msgspec.structs.replace(after, risk=risk)
-
-
-def _with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
-    """Replace the trades; those executed before the day began are kept but do not count."""
-    counted = [trade for trade in trades.values() if _is_of_the_day(state, trade.execution_time)]
+def with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
+    """Return ``state`` with these trades, and the P&L and the number of those of the trading day."""
+    counted = [trade for trade in trades.values() if state.is_of_trading_day(trade.execution_time)]
     return msgspec.structs.replace(
         state,
         trades=trades,
@@ -394,8 +302,25 @@ def _with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> Ac
     )
 
 
-def _is_of_the_day(state: AccountState, moment: datetime) -> bool:
-    return state.day_began is None or moment >= state.day_began
+def without_trade(state: AccountState, trade_id: int) -> AccountState:
+    """Return the state without a trade that the broker voided."""
+    if trade_id not in state.trades:
+        return state
+    trades = {number: trade for number, trade in state.trades.items() if number != trade_id}
+    return with_trades(state, trades)
+
+
+def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
+    if trade.id in state.trades:
+        return state
+    after = with_trades(state, {**state.trades, trade.id: trade})
+    earlier = after.risk.earlier_trades
+    if trade.id not in earlier:
+        return after
+    # The gateway has repeated a trade of an earlier day; counting it in both would count it twice.
+    return with_risk(
+        after, earlier_trades={key: earlier[key] for key in earlier if key != trade.id}
+    )
 
 
 def _apply_position(state: AccountState, position: GatewayUserPosition) -> AccountState:
@@ -407,7 +332,7 @@ def _apply_position(state: AccountState, position: GatewayUserPosition) -> Accou
 
 
 def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
-    # Whatever the timestamps say, an order that has ended does not work any more.
+    # An order that has ended never works again, whatever the timestamps say.
     if order.id in state.final_orders:
         return state
     if order.state is OrderState.ACTIVE:
@@ -433,8 +358,7 @@ def _apply_cleared(state: AccountState, _cleared: LockoutCleared) -> AccountStat
 
 
 def _apply_enforcement(state: AccountState, action: EnforcementAction) -> AccountState:
-    is_of_the_day = _is_of_the_day(state, action.timestamp)
-    if not is_of_the_day or action in state.enforcement:
+    if not state.is_of_trading_day(action.timestamp) or action in state.enforcement:
         return state
     return msgspec.structs.replace(state, enforcement=(*state.enforcement, action))
 
@@ -448,24 +372,6 @@ def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
 
 def _apply_status(state: AccountState, status: DaemonStatus) -> AccountState:
     return state if status == state.daemon else msgspec.structs.replace(state, daemon=status)
-
-
-def end_of_lock(lock: LockoutSet) -> tuple[bool, float]:
-    """Return what orders locks by their ends; one without an end comes last."""
-    until = lock.locked_until
-    return (until is None, until.timestamp() if until else 0.0)
-
-
-def with_locks(
-    known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
-) -> dict[str, LockoutSet]:
-    """Return locks by rule id: of each rule's the one that ends last, and of equal ones the later told."""
-    locks = {**known}
-    for lock in more:
-        other = locks.get(lock.rule_id)
-        if other is None or end_of_lock(lock) >= end_of_lock(other):
-            locks[lock.rule_id] = lock
-    return locks
 
 
 _REDUCERS: Final[dict[type, Callable[[AccountState, Any], AccountState]]] = {

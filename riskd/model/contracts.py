@@ -1,4 +1,4 @@
-"""Contracts: what their ids say, and the tick size and tick value of the products riskd knows.
+"""Contracts, and the table of products from which riskd knows them without asking the gateway.
 
 The gateway's product code is not always the ticker that traders use: ``EP`` is the ES.
 """
@@ -18,12 +18,12 @@ _CONTRACT_ID: Final = re.compile(
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """What one contract is.
+    """A futures contract.
 
     :ivar id: the gateway's contract id, such as ``CON.F.US.MNQ.Z26``.
     :ivar name: ticker, month and year, such as ``MNQZ6``.
     :ivar tick_size: the smallest move of its price.
-    :ivar tick_value: the dollars that one tick is worth to one contract.
+    :ivar tick_value: the dollars that one contract makes with one tick.
     """
 
     id: str
@@ -33,24 +33,24 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def root(self) -> str:
-        """The ticker: its name without the letter of the month and the digit of the year."""
+        """The ticker: the name without the letter of the month and the digit of the year."""
         return self.name[:-2]
 
     @property
     def price_places(self) -> int:
-        """How many decimal places its prices are written with."""
+        """The number of decimal places in its prices."""
         exponent = self.tick_size.as_tuple().exponent
         return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 class Product(msgspec.Struct, frozen=True):
-    """What all contracts of a product share.
+    """The specification that all contracts of a product share.
 
     :ivar code: the gateway's product code, the third part of a contract id.
     :ivar ticker: the name that traders use.
     :ivar tick_size: the smallest move of the price.
-    :ivar tick_value: the dollars that one tick is worth to one contract.
-    :ivar months: the month codes it is listed in.
+    :ivar tick_value: the dollars that one contract makes with one tick.
+    :ivar months: the codes of the months that it is listed in.
     """
 
     code: str
@@ -73,7 +73,7 @@ _MONTHLY: Final = "FGHJKMNQUVXZ"
 PRODUCTS: Final[dict[str, Product]] = {
     product.code: product
     for product in (
-        # Tick sizes and values: the contract specifications of CME Group, as the gateway reports them.
+        # Tick sizes and values as in the contract specifications of CME Group and in the gateway's API.
         _product("MNQ", "MNQ", "0.25", "0.50", _QUARTERLY, "Micro E-mini Nasdaq-100"),
         _product("ENQ", "NQ", "0.25", "5.00", _QUARTERLY, "E-mini Nasdaq-100"),
         _product("MES", "MES", "0.25", "1.25", _QUARTERLY, "Micro E-mini S&P 500"),
@@ -90,12 +90,12 @@ PRODUCTS: Final[dict[str, Product]] = {
         _product("JY6", "6J", "0.0000005", "6.25", _QUARTERLY, "Japanese Yen"),
     )
 }
-"""The products riskd knows by itself, by their code; a gateway's own word goes before this table."""
+"""The products that riskd knows by itself, by their code; the gateway's data has precedence."""
 
 
 @lru_cache(maxsize=1024)
 def known_contract(contract_id: str) -> Contract | None:
-    """Return what the table of products says of ``contract_id``; ``None`` where it says nothing."""
+    """Return the contract by the table of products; ``None`` if its product is not in the table."""
     match = _CONTRACT_ID.fullmatch(contract_id)
     product = PRODUCTS.get(match["product"]) if match else None
     if match is None or product is None:

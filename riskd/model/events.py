@@ -39,6 +39,11 @@ class PositionType(IntEnum):
     LONG = 1
     SHORT = 2
 
+    @property
+    def sign(self) -> int:
+        """1 for long, -1 for short."""
+        return 1 if self is PositionType.LONG else -1
+
 
 class OrderType(IntEnum):
     """The type of an order."""

@@ -1,4 +1,4 @@
-"""How rules write figures and contracts in the sentences that traders read."""
+"""How sentences for traders write amounts, numbers and contracts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def name_of(state: AccountState, contract_id: str) -> str:
-    """Return a contract's name, such as ``MNQZ6``; its id while the name is unknown."""
+def contract_name(state: AccountState, contract_id: str) -> str:
+    """Return a contract's name, such as ``MNQZ6``, or its id while the name is unknown."""
     contract = state.contract(contract_id)
     return contract.name if contract else contract_id

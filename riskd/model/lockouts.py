@@ -1,26 +1,26 @@
-"""Lockouts and cooldowns: which locks hold, when they end, and what a locked account may not have.
+"""Lockouts and cooldowns: which locks are in force, when they end and what they forbid.
 
-Several locks of one account stand side by side, one a rule.  The account is locked while any of them
-holds.  A lock is never shortened by another one.
+Locks of different rules stand side by side, one a rule, and the account is locked while any of them is
+in force.  No lock shortens another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, end_of_lock, with_locks
+from riskd.model.account import AccountState, end_of_lock
 from riskd.model.events import Action, GatewayUserOrder, LockoutSet, OrderSide, PositionType
 
 
 class Lock(msgspec.Struct, frozen=True):
     """How long an account is to be locked.
 
-    :ivar until: ``None`` means until an operator says so.
-    :ivar cooldown_seconds: how long that is, when the lock is a cooldown.
+    :ivar until: ``None`` means until an operator unlocks the account.
+    :ivar cooldown_seconds: the length of the lock, if it is a cooldown.
     """
 
     until: datetime | None
@@ -28,32 +28,38 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 OPERATOR: Final = "OPERATOR"
-"""The rule id of what an operator did by hand."""
+"""The rule id of locks and flattens that an operator has ordered."""
 
 
-def holds(lock: LockoutSet, now: datetime) -> bool:
-    """Tell whether ``lock`` has not ended yet."""
+def is_in_force(lock: LockoutSet, now: datetime) -> bool:
+    """Return whether ``lock`` has not ended yet."""
     return lock.locked_until is None or lock.locked_until > now
 
 
 def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]:
-    """Return the locks that hold, those of a flatten that is under way among them; strongest first."""
+    """Return the locks in force, those of a flatten in progress included; the last to end first."""
     pending = state.risk.flattening.locks if state.risk.flattening else ()
     locks = with_locks(state.lockouts, pending).values()
     return tuple(
-        sorted((lock for lock in locks if holds(lock, now)), key=end_of_lock, reverse=True)
+        sorted((lock for lock in locks if is_in_force(lock, now)), key=end_of_lock, reverse=True)
     )
 
 
 def is_locked(state: AccountState, now: datetime) -> bool:
-    """Tell whether the account may not trade."""
+    """Return whether the account may not trade."""
+    # Before every evaluation, so the usual case must not sort an empty list.
     if not state.lockouts and state.risk.flattening is None:
         return False
     return bool(locks_in_force(state, now))
 
 
-def next_end(state: AccountState, now: datetime) -> datetime | None:
-    """Return when the account's last lock ends; ``None`` if it is not locked, or for good."""
+def lock_of(state: AccountState, rule_id: str, now: datetime) -> LockoutSet | None:
+    """Return the lock that a rule has set and that is in force."""
+    return next((lock for lock in locks_in_force(state, now) if lock.rule_id == rule_id), None)
+
+
+def locked_until(state: AccountState, now: datetime) -> datetime | None:
+    """Return when the account's last lock ends; ``None`` if there is no lock or a permanent one."""
     locks = locks_in_force(state, now)
     return locks[0].locked_until if locks else None
 
@@ -61,46 +67,63 @@ def next_end(state: AccountState, now: datetime) -> datetime | None:
 def new_lock(
     rule_id: str, reason: str, lock: Lock, state: AccountState, now: datetime
 ) -> LockoutSet:
-    """Return the lock that a rule asks for, or the one that it has set already if that ends no earlier."""
+    """Return the lock that a rule asks for, or the rule's present lock if that ends no earlier."""
     asked = LockoutSet(reason=reason, locked_until=lock.until, rule_id=rule_id, locked_at=now)
-    known = next((one for one in locks_in_force(state, now) if one.rule_id == rule_id), None)
+    known = lock_of(state, rule_id, now)
     return asked if known is None or end_of_lock(known) < end_of_lock(asked) else known
 
 
-def lifted(lock: LockoutSet, reason: str, now: datetime) -> LockoutSet:
-    """Return ``lock``, ended now: how it is told that it holds no longer while another does."""
+def ended_lock(lock: LockoutSet, reason: str, now: datetime) -> LockoutSet:
+    """Return ``lock`` with its end at ``now``.
+
+    It announces that one lock has ended while others are in force: ``lockout_cleared`` would end all.
+    """
     return msgspec.structs.replace(lock, reason=reason, locked_until=now)
 
 
-def telling(locks: Iterable[LockoutSet], state: AccountState, now: datetime) -> list[LockoutSet]:
-    """Return what is told of new ``locks``: themselves, then the one that ends last of all.
+def with_locks(
+    known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
+) -> dict[str, LockoutSet]:
+    """Return locks by rule id, of each rule the one that ends last; of equal ones the later."""
+    locks = {**known}
+    for lock in more:
+        other = locks.get(lock.rule_id)
+        if other is None or end_of_lock(lock) >= end_of_lock(other):
+            locks[lock.rule_id] = lock
+    return locks
 
-    Whoever keeps only the last lock it heard of has the right one.
+
+def lock_announcements(
+    locks: Iterable[LockoutSet], state: AccountState, now: datetime
+) -> list[LockoutSet]:
+    """Return the ``lockout_set`` events that announce new ``locks``; the one that ends last is last.
+
+    A client that keeps only the latest lock that it received then shows the one that matters.
     """
-    told = sorted(locks, key=end_of_lock)
-    strongest = max((*locks_in_force(state, now), *told), key=end_of_lock, default=None)
-    if strongest is not None and told and told[-1] != strongest:
-        told.append(strongest)
-    return told
+    events = sorted(locks, key=end_of_lock)
+    strongest = max((*locks_in_force(state, now), *events), key=end_of_lock, default=None)
+    if strongest is not None and events and events[-1] != strongest:
+        events.append(strongest)
+    return events
 
 
 def action_of(lock: Lock | None) -> Action:
-    """Return what a flatten with ``lock`` is called on the wire."""
+    """Return the name on the wire of a flatten with ``lock``."""
     if lock is None:
         return Action.CLOSE_ALL_POSITIONS
     return Action.CLOSE_ALL_AND_LOCKOUT if lock.cooldown_seconds is None else Action.COOLDOWN
 
 
 def forbidden_orders(state: AccountState) -> tuple[GatewayUserOrder, ...]:
-    """Return the working orders that a locked account may not have.
+    """Return the working orders that a locked account may not have: all but exits.
 
-    Those that close what is still held may stay, or the platform's own closing would be canceled.
+    Canceling exits would cancel the trader's and the platform's own closing of the position.
     """
     return tuple(order for order in state.orders.values() if not is_exit(state, order))
 
 
 def is_exit(state: AccountState, order: GatewayUserOrder) -> bool:
-    """Tell whether ``order`` would close what is held in its contract."""
+    """Return whether ``order`` would close the position in its contract."""
     held = state.positions.get(order.contract_id)
     if held is None or not held.size:
         return False

@@ -1,6 +1,6 @@
 """Tick arithmetic: prices, contracts and dollars, exact to the tick and the cent.
 
-Everything is ``Decimal``; nothing here ever sees a float.
+All of it is ``Decimal``.  A float would print cents such as ``-45.500000001`` on the wire.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ ZERO: Final = Decimal("0.00")
 _CENT: Final = Decimal("0.01")
 
 _WIDE: Final = Context(prec=60)
-"""Wide enough for any price and size that the wire can carry."""
+"""Digits enough that no price and no size of the wire is rounded in between."""
 
 
 def to_cents(amount: Decimal) -> Decimal:
-    """Return ``amount`` in dollars, rounded half-even to the cent; nothing is never ``-0.00``."""
+    """Return ``amount`` in dollars, rounded half-even to the cent."""
+    # The or turns a negative zero into zero, or screens would show -0.00.
     return amount.quantize(_CENT, ROUND_HALF_EVEN, _WIDE) or ZERO
 
 
@@ -29,21 +30,21 @@ def profit(
     tick_size: Decimal,
     tick_value: Decimal,
 ) -> Decimal:
-    """Return the dollars, to the cent, that a position made between two prices.
+    """Return the dollars, to the cent, that a position makes between two prices.
 
     :param side: 1 for a long position, -1 for a short one.
     :param size: contracts, not negative.
     :param entry: the (average) price at which it was opened; it need not lie on a tick.
-    :param exit_: the price at which it was, or would be, closed.
+    :param exit_: the price at which it is closed.
     :param tick_size: the smallest move of the price.
-    :param tick_value: the dollars that one tick is worth to one contract.
+    :param tick_value: the dollars that one contract makes with one tick.
     """
     moved = _WIDE.multiply(_WIDE.subtract(exit_, entry), size * side)
     return to_cents(_WIDE.divide(_WIDE.multiply(moved, tick_value), tick_size))
 
 
 def is_on_tick(price: Decimal, tick_size: Decimal) -> bool:
-    """Tell whether ``price`` is a whole number of ticks."""
+    """Return whether ``price`` is a whole number of ticks."""
     return price % tick_size == 0
 
 

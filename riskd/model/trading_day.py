@@ -1,6 +1,6 @@
-"""When a trading day begins and ends: a wall-clock time in a time zone.
+"""When a trading day begins and ends: at a wall-clock time in a time zone.
 
-A day is named after the date on which it ends: what begins on Monday at 17:00 is Tuesday's.
+A day is named after the date on which it ends: the day that begins on Monday at 17:00 is Tuesday's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-_ONE_DAY = timedelta(days=1)
-
 
 class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """The daily reset of an account.
-
-    By default it is that of TopstepX: 17:00 in Chicago.
+    """The daily reset of an account; by default that of TopstepX, 17:00 in Chicago.
 
     :ivar reset_time: the wall-clock time at which a day ends and the next begins.
     :ivar time_zone: the IANA name of the wall clock's zone, such as ``America/Chicago``.
@@ -27,28 +23,25 @@ class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
     def next_reset(self, now: datetime) -> datetime:
         """Return the first reset after ``now``, in UTC."""
-        day = now.astimezone(ZoneInfo(self.time_zone)).date()
-        # Around a change of the clocks, a date's reset may lie on the other side of now.
-        return next(
-            reset
-            for reset in (self._reset_on(day + _ONE_DAY * ahead) for ahead in (-1, 0, 1, 2))
-            if reset > now
-        )
+        return min(reset for reset in self._resets_around(now) if reset > now)
 
-    def began(self, now: datetime) -> datetime:
+    def day_start(self, now: datetime) -> datetime:
         """Return the last reset that is not after ``now``, in UTC."""
-        day = now.astimezone(ZoneInfo(self.time_zone)).date()
-        return next(
-            reset
-            for reset in (self._reset_on(day - _ONE_DAY * ago) for ago in (-1, 0, 1, 2))
-            if reset <= now
-        )
+        return max(reset for reset in self._resets_around(now) if reset <= now)
 
     def day_key(self, now: datetime) -> date:
-        """Return the date that the day of ``now`` ends on."""
+        """Return the date on which the trading day of ``now`` ends."""
         return self.next_reset(now).astimezone(ZoneInfo(self.time_zone)).date()
 
-    def _reset_on(self, day: date) -> datetime:
-        # A time that the clock skips is counted as if it had not; one that it repeats, the first time.
-        wall = datetime.combine(day, self.reset_time, tzinfo=ZoneInfo(self.time_zone))
-        return wall.astimezone(UTC)
+    def _resets_around(self, now: datetime) -> list[datetime]:
+        zone = ZoneInfo(self.time_zone)
+        today = now.astimezone(zone).date()
+        # Two days either way: where clocks are set, a date's reset may lie on the other side of now.
+        # A wall-clock time that a change skips counts as if the clock had not been set yet, and one
+        # that it repeats counts the first time.
+        return [
+            datetime.combine(
+                today + timedelta(days=days), self.reset_time, tzinfo=zone
+            ).astimezone(UTC)
+            for days in (-2, -1, 0, 1, 2)
+        ]

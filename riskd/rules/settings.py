@@ -33,6 +33,13 @@ class LockoutUntil(StrEnum):
     PERMANENT = "permanent"
 
 
+class Scope(StrEnum):
+    """Whether a limit applies to each position or to all of them together."""
+
+    PER_POSITION = "per_position"
+    TOTAL = "total"
+
+
 class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every rule's table may say.
 

@@ -29,7 +29,7 @@ from riskd.model.events import (
     LockoutCleared,
     LockoutSet,
 )
-from riskd.model.lockouts import holds, is_locked
+from riskd.model.lockouts import is_in_force, is_locked
 from riskd.model.wire import decode_data
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, PracticeDaemon
 
@@ -241,7 +241,7 @@ class GuardedAccount(RuleBasedStateMachine):
         self.seen = len(self.daemon.told)
         kept = self.locks_in_journal()
         for lock in self.ends.values():
-            if holds(lock, self.daemon.now()):
+            if is_in_force(lock, self.daemon.now()):
                 assert self.daemon.state.lockouts.get(lock.rule_id) == lock
                 assert lock in kept
 
@@ -249,7 +249,9 @@ class GuardedAccount(RuleBasedStateMachine):
         data = event.data
         if isinstance(data, LockoutSet):
             known = self.ends.get(data.rule_id)
-            if data.rule_id in ("RULE-007", "RULE-010") and not holds(data, self.daemon.now()):
+            if data.rule_id in ("RULE-007", "RULE-010") and not is_in_force(
+                data, self.daemon.now()
+            ):
                 # Lifted: the trade was voided, or the broker lets the account trade again.
                 self.ends.pop(data.rule_id, None)
                 return

@@ -18,14 +18,11 @@ from riskd.model.account import (
     Flattening,
     Limit,
     LogEntry,
-    OpenPnl,
     OrderDetail,
     RiskState,
     apply,
     begin_day,
     is_repeat,
-    merge,
-    position_pnl,
     without_trade,
 )
 from riskd.model.contracts import Contract
@@ -38,6 +35,8 @@ from riskd.model.events import (
     OrderState,
     PositionType,
 )
+from riskd.model.merge import merge
+from riskd.model.open_pnl import OpenPnl, position_pnl
 from riskd.testing import make_event
 from tests.support import strategies
 

@@ -25,12 +25,12 @@ from riskd.model.events import (
 from riskd.model.lockouts import (
     Lock,
     action_of,
+    ended_lock,
     forbidden_orders,
     is_locked,
-    lifted,
+    lock_announcements,
     locks_in_force,
     new_lock,
-    telling,
 )
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
@@ -82,14 +82,16 @@ class LockTests(SynchronousTestCase):
 
     def test_a_weaker_lock_is_followed_by_the_one_that_counts(self) -> None:
         state = locked(lock("day", 300))
-        told = telling([lock("cooldown", 5)], state, NOW)
+        told = lock_announcements([lock("cooldown", 5)], state, NOW)
         self.assertEqual([one.rule_id for one in told], ["cooldown", "day"])
-        self.assertEqual(telling([lock("later", 900)], state, NOW), [lock("later", 900)])
-        self.assertEqual(telling([], state, NOW), [])
+        self.assertEqual(
+            lock_announcements([lock("later", 900)], state, NOW), [lock("later", 900)]
+        )
+        self.assertEqual(lock_announcements([], state, NOW), [])
 
     def test_a_lifted_lock_leaves_the_others(self) -> None:
         state = locked(lock("a", None), lock("b", 5))
-        after = apply(state, Event(123, lifted(lock("a", None), "restored", NOW)))
+        after = apply(state, Event(123, ended_lock(lock("a", None), "restored", NOW)))
         self.assertEqual([one.rule_id for one in locks_in_force(after, NOW)], ["b"])
 
     def test_what_a_lock_is_called(self) -> None:
@@ -115,7 +117,7 @@ class LockTests(SynchronousTestCase):
                     or (known.locked_until is not None and new.locked_until >= known.locked_until)
                 )
             ends[rule_id] = new
-            told = telling([new], state, NOW)
+            told = lock_announcements([new], state, NOW)
             for one in told:
                 state = apply(state, Event(123, one))
             if is_locked(state, NOW):

@@ -27,13 +27,13 @@ class ResetScheduleTests(SynchronousTestCase):
         before = monday_evening - timedelta(milliseconds=1)
         self.assertEqual(CHICAGO.day_key(before), date(2026, 11, 23))
         self.assertEqual(CHICAGO.day_key(monday_evening), date(2026, 11, 24))
-        self.assertEqual(CHICAGO.began(monday_evening), monday_evening)
+        self.assertEqual(CHICAGO.day_start(monday_evening), monday_evening)
 
     def test_the_clocks_go_forward(self) -> None:
         # 8 March 2026, 02:00 becomes 03:00: the day from Saturday to Sunday has 23 hours.
         began = utc("2026-03-07T23:00")
         self.assertEqual(CHICAGO.next_reset(began), utc("2026-03-08T22:00"))
-        self.assertEqual(CHICAGO.began(utc("2026-03-08T21:59")), began)
+        self.assertEqual(CHICAGO.day_start(utc("2026-03-08T21:59")), began)
         self.assertEqual(CHICAGO.day_key(utc("2026-03-08T21:59")), date(2026, 3, 8))
         self.assertEqual(CHICAGO.day_key(utc("2026-03-08T22:00")), date(2026, 3, 9))
 
@@ -73,10 +73,10 @@ class ResetScheduleTests(SynchronousTestCase):
     )
     def test_every_moment_lies_in_one_day(self, now: datetime, wall: time, zone: str) -> None:
         schedule = ResetSchedule(reset_time=wall.replace(second=0, microsecond=0), time_zone=zone)
-        began, ends = schedule.began(now), schedule.next_reset(now)
+        began, ends = schedule.day_start(now), schedule.next_reset(now)
         self.assertLessEqual(began, now)
         self.assertGreater(ends, now)
-        self.assertEqual(schedule.began(ends), ends)
+        self.assertEqual(schedule.day_start(ends), ends)
         self.assertEqual(schedule.next_reset(began), ends)
         self.assertEqual(schedule.day_key(began), schedule.day_key(now))
         self.assertGreater(schedule.day_key(ends), schedule.day_key(now))

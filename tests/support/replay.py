@@ -36,7 +36,7 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
-from riskd.model.lockouts import forbidden_orders, is_locked, lifted, locks_in_force, new_lock
+from riskd.model.lockouts import ended_lock, forbidden_orders, is_locked, locks_in_force, new_lock
 from riskd.model.money import profit
 from riskd.rules.evaluation import evaluate
 from riskd.rules.interface import (
@@ -329,7 +329,7 @@ class Replay:
         """Let everything happen that is due by now, each at its time."""
         if self._day_ends is None:
             self._day_ends = self._schedule.next_reset(at)
-            self.state = begin_day(self.state, self._schedule.began(at))
+            self.state = begin_day(self.state, self._schedule.day_start(at))
         while (due := self._next_due(self._day_ends)) <= at:
             self._end_day(due)
             self._end_locks(due)
@@ -428,7 +428,7 @@ class Replay:
         if mine is not None and len(locks) == 1:
             self._clear(ClearedBy.ADMIN_OVERRIDE, now)
         elif mine is not None:
-            ended = lifted(mine, command.reason, now)
+            ended = ended_lock(mine, command.reason, now)
             self.state = apply(self.state, Event(self.state.account_id, ended))
 
     def _place(self, wanted: PlaceStop, now: datetime) -> None:

@@ -155,7 +155,7 @@ flattenings = st.builds(
     begun=moments,
     keep=optional(st.dictionaries(contract_ids, counts, max_size=3)),
     locks=st.lists(lockouts, max_size=3).map(tuple),
-    is_told=st.booleans(),
+    is_announced=st.booleans(),
 )
 risks = st.builds(
     RiskState,

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.model.account import AccountState, Limit, position_pnl
-from riskd.model.formatting import name_of
+from riskd.model.account import AccountState, Limit
+from riskd.model.formatting import contract_name
+from riskd.model.open_pnl import position_pnl
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.builtin import daily_unrealized_loss, max_unrealized_profit
 from riskd.rules.interface import Gauge, Rule
-from riskd.rules.open_pnl import Scope
 from riskd.rules.registry import RULES
+from riskd.rules.settings import Scope
 from trader.model.formatting import age
 from trader.model.staleness import silence
 
@@ -252,7 +253,7 @@ def _unknown_open_pnl(
     is_live: bool,
 ) -> str:
     for position in state.open_positions:
-        name = name_of(state, position.contract_id)
+        name = contract_name(state, position.contract_id)
         if settings.scope is not Scope.TOTAL and not gauge.name.endswith(f" {name}"):
             continue
         if unknown := position_pnl(state, position).unknown:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
-from riskd.model.account import OpenPnl, position_pnl
 from riskd.model.events import (
     GatewayUserPosition,
     MarketQuote,
@@ -16,6 +15,7 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
+from riskd.model.open_pnl import OpenPnl, position_pnl
 from trader.model.activity import (
     FeedLine,
     average_price,

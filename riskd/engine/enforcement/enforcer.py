@@ -50,7 +50,7 @@ from riskd.gateway.timeouts import in_time
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.events import Action, EnforcementAction, EnforcementDetails, LockoutSet
-from riskd.model.lockouts import forbidden_orders, telling
+from riskd.model.lockouts import forbidden_orders, lock_announcements
 from riskd.rules.evaluation import Decision
 from riskd.rules.interface import (
     OWN_STOP_TAG,
@@ -254,7 +254,7 @@ class Enforcer:
                     f"Account {self._account.account_id} is not flat yet ({left or _MORE}), "
                     f"riskd keeps trying: {plan.reason}"
                 )
-                if not plan.is_told:
+                if not plan.is_announced:
                     self._conclude(plan, success=False)
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
         self._flattening = None
@@ -397,11 +397,11 @@ class Enforcer:
         """Tell what came of a flatten, once, and then the locks that begin with it."""
         now = self._now()
         tally = self._tally
-        is_telling = not plan.is_told and bool(
+        is_telling = not plan.is_announced and bool(
             plan.locks or tally.closed or tally.canceled or not success
         )
         state = self._account.state_with_pending
-        done = None if success else msgspec.structs.replace(plan, is_told=True, locks=())
+        done = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
         self._account.change_risk(flattening=done)
         if is_telling:
             action = report(
@@ -412,7 +412,7 @@ class Enforcer:
                 now=now,
             )
             try:
-                self._tell(action, *telling(plan.locks, state, now))
+                self._tell(action, *lock_announcements(plan.locks, state, now))
             except Exception:
                 # What was not told is not done: the next try tells it.
                 self._account.change_risk(flattening=plan)

@@ -20,7 +20,7 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import Payload
-from riskd.model.account import Flattening, end_of_lock, with_locks
+from riskd.model.account import Flattening, end_of_lock
 from riskd.model.events import (
     Action,
     EnforcementAction,
@@ -29,7 +29,7 @@ from riskd.model.events import (
     LockoutSet,
 )
 from riskd.model.formatting import counted
-from riskd.model.lockouts import action_of
+from riskd.model.lockouts import action_of, with_locks
 from riskd.rules.interface import Flatten, RejectOrder
 
 _SEVERITY: Final = (
@@ -95,7 +95,7 @@ def merged(known: Flattening, new: Flattening) -> Flattening:
         return known
     weighs_more = _SEVERITY.index(new.action) > _SEVERITY.index(known.action)
     # What was told already is not told again under its old name.
-    main = new if weighs_more or known.is_told else known
+    main = new if weighs_more or known.is_announced else known
     return Flattening(
         action=main.action,
         rule_id=main.rule_id,

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from riskd.model.account import AccountState, with_locks
+from riskd.model.account import AccountState, with_risk
 from riskd.model.events import LockoutSet
-from riskd.model.lockouts import holds
+from riskd.model.lockouts import is_in_force, with_locks
 from riskd.rules.evaluation import Decision, RuleInForce, evaluate
 from riskd.rules.interface import Command, Flatten, LiftLock, PlaceStop, Trigger
 
@@ -44,7 +44,7 @@ class Told:
         """Tell whether this was told of and is not over, as far as is known."""
         rule_id, command = decision
         if isinstance(command, Flatten) and command.lock is not None:
-            return rule_id in self._locks and holds(self._locks[rule_id], now)
+            return rule_id in self._locks and is_in_force(self._locks[rule_id], now)
         return _breach(decision) in self._breaches
 
     def add(self, decision: Decision, locks: Collection[LockoutSet] = ()) -> None:
@@ -75,7 +75,9 @@ class Told:
         :param rules: those in force.
         :param review: an occasion to ask for all that is not as it should be.
         """
-        self._locks = {key: lock for key, lock in self._locks.items() if holds(lock, review.now)}
+        self._locks = {
+            key: lock for key, lock in self._locks.items() if is_in_force(lock, review.now)
+        }
         if not self._breaches and not self._locks:
             return
         lasting: set[_Breach] = set()
@@ -120,7 +122,7 @@ def _lasting(
 def _unremembered(state: AccountState, rule: RuleInForce) -> AccountState:
     own = (rule.slot, rule.rule.rule_id)
     memory = {slot: text for slot, text in state.risk.memory.items() if slot not in own}
-    return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, memory=memory))
+    return with_risk(state, memory=memory)
 
 
 def _is_lifted(

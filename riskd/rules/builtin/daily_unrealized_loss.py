@@ -9,12 +9,13 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from riskd.model.account import AccountState, position_pnl
+from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition
-from riskd.model.formatting import dollars, name_of
+from riskd.model.formatting import contract_name, dollars
+from riskd.model.open_pnl import pnl_warnings, position_pnl, total_pnl
+from riskd.rules.affected import affected_positions
 from riskd.rules.interface import Flatten, Gauge, Lock, RuleResult, Trigger
-from riskd.rules.open_pnl import Scope, concerned, doubts, total_pnl
-from riskd.rules.settings import LockoutUntil, RuleSettings
+from riskd.rules.settings import LockoutUntil, RuleSettings, Scope
 
 
 class Action(StrEnum):
@@ -62,8 +63,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if settings.scope is Scope.TOTAL:
         breaches = _breach_of_total(state, settings, trigger)
     else:
-        breaches = _breaches_of_positions(state, settings, concerned(state, trigger))
-    return RuleResult(commands=breaches, warnings=doubts(state, trigger.now))
+        breaches = _breaches_of_positions(state, settings, affected_positions(state, trigger))
+    return RuleResult(commands=breaches, warnings=pnl_warnings(state, trigger.now))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -90,7 +91,7 @@ def _breaches_of_positions(
     return tuple(
         [
             Flatten(
-                reason=f"Open loss limit hit: {name_of(state, position.contract_id)} "
+                reason=f"Open loss limit hit: {contract_name(state, position.contract_id)} "
                 f"{dollars(pnl)} (limit {dollars(settings.loss_limit)})",
                 keep={position.contract_id: 0},
             )
@@ -113,7 +114,7 @@ def _gauge_of_position(
 ) -> Gauge:
     pnl = position_pnl(state, position)
     return Gauge(
-        name=f"open loss {name_of(state, position.contract_id)}",
+        name=f"open loss {contract_name(state, position.contract_id)}",
         limit=limit,
         current=None if pnl.amount is None else -pnl.amount,
         unit="$",

@@ -13,12 +13,13 @@ from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, position_pnl
+from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, PositionType
-from riskd.model.formatting import dollars, name_of
+from riskd.model.formatting import contract_name, dollars
+from riskd.model.open_pnl import has_stale_quote, pnl_warnings, position_pnl, total_pnl
+from riskd.rules.affected import affected_positions
 from riskd.rules.interface import Flatten, Gauge, RuleResult, Trigger
-from riskd.rules.open_pnl import Scope, concerned, doubts, has_stale_quote, total_pnl
-from riskd.rules.settings import RuleSettings
+from riskd.rules.settings import RuleSettings, Scope
 
 _RULE_ID: Final = "RULE-005"
 
@@ -77,7 +78,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     else:
         result = RuleResult(commands=_targets_of_positions(state, settings, trigger))
     return RuleResult(
-        commands=result.commands, memory=result.memory, warnings=doubts(state, trigger.now)
+        commands=result.commands, memory=result.memory, warnings=pnl_warnings(state, trigger.now)
     )
 
 
@@ -105,11 +106,11 @@ def _targets_of_positions(
     return tuple(
         [
             Flatten(
-                reason=f"Profit target hit: {name_of(state, position.contract_id)} {dollars(pnl)} "
+                reason=f"Profit target hit: {contract_name(state, position.contract_id)} {dollars(pnl)} "
                 f"(target {dollars(settings.profit_target)})",
                 keep={position.contract_id: 0},
             )
-            for position in concerned(state, trigger)
+            for position in affected_positions(state, trigger)
             if (pnl := _fresh_pnl(state, position, trigger.now)) is not None
             and pnl >= settings.profit_target
         ]
@@ -131,13 +132,13 @@ def _target_of_total(
 def _check_breakeven(state: AccountState, trigger: Trigger) -> RuleResult:
     armed = _armed(state)
     breaches = []
-    for position in concerned(state, trigger):
+    for position in affected_positions(state, trigger):
         pnl = _fresh_pnl(state, position, trigger.now)
         if pnl is None:
             continue
         contract_id = position.contract_id
         if contract_id in armed and pnl <= 0:
-            reason = f"Profit is gone: {name_of(state, contract_id)} {dollars(pnl)}"
+            reason = f"Profit is gone: {contract_name(state, contract_id)} {dollars(pnl)}"
             breaches.append(Flatten(reason=reason, keep={contract_id: 0}))
         elif pnl >= _one_tick(state, position):
             armed[contract_id] = position.type
@@ -186,7 +187,7 @@ def _gauge(
 ) -> Gauge:
     pnl = position_pnl(state, position)
     return Gauge(
-        name=f"open profit {name_of(state, position.contract_id)}",
+        name=f"open profit {contract_name(state, position.contract_id)}",
         limit=limit,
         current=pnl.amount,
         unit="$",

@@ -12,7 +12,7 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, PositionType
-from riskd.model.formatting import name_of
+from riskd.model.formatting import contract_name
 from riskd.rules.interface import Flatten, Gauge, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings, Seconds
 from riskd.rules.stops import protected_size
@@ -93,7 +93,7 @@ def _gauge(
     settings: Settings,
     now: datetime,
 ) -> Gauge:
-    name = f"{name_of(state, position.contract_id)} without a stop"
+    name = f"{contract_name(state, position.contract_id)} without a stop"
     limit = Decimal(settings.grace_period_seconds)
     if window.is_covered:
         return Gauge(name=name, limit=limit, current=Decimal(0), unit="s", words="has a stop")
@@ -150,7 +150,7 @@ def _window(
 
 def _closing(state: AccountState, position: GatewayUserPosition, settings: Settings) -> Flatten:
     covered = protected_size(state, position)
-    name = name_of(state, position.contract_id)
+    name = contract_name(state, position.contract_id)
     reason = (
         f"No stop for {position.size - covered} of {position.size} {name} "
         f"in time (limit {settings.grace_period_seconds} s)"

@@ -19,10 +19,10 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
-from riskd.model.formatting import name_of
+from riskd.model.formatting import contract_name
 from riskd.model.lockouts import is_exit
+from riskd.rules.affected import affected_orders
 from riskd.rules.interface import Flatten, Gauge, Lock, RejectOrder, RuleResult, Trigger
-from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 
 _EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
@@ -186,7 +186,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     closed = {position.contract_id for position in outside}
     rejections = (
         _rejection(state, order, calendars)
-        for order in orders_concerned(state, trigger)
+        for order in affected_orders(state, trigger)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closed
         and not is_exit(state, order)
@@ -271,7 +271,7 @@ def _closing(
     closings: list[Flatten] = []
     for position in outside:
         calendar = calendars.of(position.contract_id)
-        name = name_of(state, position.contract_id)
+        name = contract_name(state, position.contract_id)
         reason = f"{position.size} {name} held outside trading hours ({calendar})"
         if calendars.is_of_account(position.contract_id) and settings.lockout_outside_session:
             return (Flatten(reason=reason, lock=Lock(until=calendar.next_start(now))),)
@@ -280,7 +280,7 @@ def _closing(
 
 
 def _rejection(state: AccountState, order: GatewayUserOrder, calendars: _Calendars) -> RejectOrder:
-    name = name_of(state, order.contract_id)
+    name = contract_name(state, order.contract_id)
     reason = (
         f"Order to {order.side.name.lower()} {order.size} {name} outside trading hours "
         f"({calendars.of(order.contract_id)})"

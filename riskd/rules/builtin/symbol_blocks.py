@@ -12,8 +12,8 @@ from enum import StrEnum
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
+from riskd.rules.affected import affected_orders
 from riskd.rules.interface import Command, Flatten, Gauge, RejectOrder, RuleResult, Trigger
-from riskd.rules.orders import orders_concerned
 from riskd.rules.settings import RuleSettings, Ticker
 
 
@@ -51,7 +51,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(_closing(state, position))
     commands += (
         _rejection(state, order)
-        for order in orders_concerned(state, trigger)
+        for order in affected_orders(state, trigger)
         # Closing a position cancels the orders of its contract.
         if order.contract_id not in closing
         and _is_blocked(state, order.contract_id, blocked)

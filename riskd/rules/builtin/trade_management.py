@@ -21,9 +21,10 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.contracts import Contract
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition, OrderSide, PositionType
-from riskd.model.formatting import counted, dollars, name_of
+from riskd.model.formatting import contract_name, counted, dollars
 from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
+from riskd.model.open_pnl import is_stale
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
@@ -35,7 +36,6 @@ from riskd.rules.interface import (
     Trigger,
     WithdrawStop,
 )
-from riskd.rules.open_pnl import is_stale
 from riskd.rules.settings import RuleSettings, Ticks
 from riskd.rules.stops import detail, protecting_stops, remaining, total_remaining
 
@@ -226,7 +226,7 @@ def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Ga
     """Say where the stops of each position are."""
     return tuple(
         Gauge(
-            name=f"stop of {name_of(state, position.contract_id)}",
+            name=f"stop of {contract_name(state, position.contract_id)}",
             words=_words(state, position),
         )
         for position in state.open_positions
@@ -404,7 +404,7 @@ def _wish_to_place(
     if case.is_through(target.price):
         return _Wish((_closing(state, case, target),))
     size = counted(case.needed, "contract")
-    name = name_of(state, case.position.contract_id)
+    name = contract_name(state, case.position.contract_id)
     command = PlaceStop(
         reason=f"Stop for {size} of {name} at {target.price}, {target.why}{_risk(case, target)}",
         contract_id=case.position.contract_id,
@@ -436,7 +436,7 @@ def _wish_to_change(
     price = target.price if target is not None and is_moving else own.stop_price
     if price is None or (not is_moving and wanted == left):
         return _Wish(wake_at=wake_at)
-    name = name_of(state, case.position.contract_id)
+    name = contract_name(state, case.position.contract_id)
     why = f", {target.why}" if target is not None and is_moving else ""
     command = ChangeStop(
         reason=f"Stop for {counted(wanted, 'contract')} of {name} at {price}{why}",
@@ -502,7 +502,7 @@ def _risk(case: _Case, target: _Target) -> str:
 def _closing(state: AccountState, case: _Case, target: _Target) -> Flatten:
     position = case.position
     reason = (
-        f"{position.size} {name_of(state, position.contract_id)}: the stop would be at "
+        f"{position.size} {contract_name(state, position.contract_id)}: the stop would be at "
         f"{target.price}, {target.why}, and the market is there already"
     )
     return Flatten(reason=reason, keep={position.contract_id: 0})
@@ -510,7 +510,7 @@ def _closing(state: AccountState, case: _Case, target: _Target) -> Flatten:
 
 def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
     size = counted(remaining(state, order), "contract")
-    name = name_of(state, order.contract_id)
+    name = contract_name(state, order.contract_id)
     return WithdrawStop(reason=f"Stop for {size} of {name} not needed any more", order_id=order.id)
 
 
@@ -523,4 +523,4 @@ def _warnings(
         if state.contract(contract_id) is None:
             yield f"{contract_id}: tick size unknown, it gets no stop"
         elif settings.follows_profit and (quote is None or is_stale(quote, now)):
-            yield f"{name_of(state, contract_id)}: no fresh quote, its stop does not follow"
+            yield f"{contract_name(state, contract_id)}: no fresh quote, its stop does not follow"

@@ -37,7 +37,7 @@ def flatten(
     rule_id: str = "RULE-001",
     locks: tuple[LockoutSet, ...] = (),
     *,
-    is_told: bool = False,
+    is_announced: bool = False,
 ) -> Flattening:
     return Flattening(
         action=action,
@@ -46,7 +46,7 @@ def flatten(
         begun=NOW,
         keep=keep,
         locks=locks,
-        is_told=is_told,
+        is_announced=is_announced,
     )
 
 
@@ -92,10 +92,10 @@ class MergeTests(SynchronousTestCase):
         self.assertIs(merged(known, flatten({"A": 2})), known)
 
     def test_what_was_told_is_told_again_when_there_is_more_to_tell(self) -> None:
-        told = flatten(is_told=True)
+        told = flatten(is_announced=True)
         self.assertIs(merged(told, flatten()), told)
         more = merged(told, COOLDOWN)
-        self.assertEqual((more.is_told, more.rule_id), (False, "RULE-007"))
+        self.assertEqual((more.is_announced, more.rule_id), (False, "RULE-007"))
 
     @given(
         *(

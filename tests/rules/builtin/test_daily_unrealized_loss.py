@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import AccountState
 from riskd.rules.builtin.daily_unrealized_loss import Action, Settings, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, RuleResult
-from riskd.rules.open_pnl import Scope
-from riskd.rules.settings import LockoutUntil
+from riskd.rules.settings import LockoutUntil, Scope
 from tests.support.rules import (
     ES,
     MNQ,

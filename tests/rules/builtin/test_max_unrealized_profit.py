@@ -13,7 +13,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import Event
 from riskd.rules.builtin.max_unrealized_profit import Mode, Settings, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, RuleResult
-from riskd.rules.open_pnl import Scope
+from riskd.rules.settings import Scope
 from tests.support.rules import (
     ES,
     LONG,
