@@ -10,9 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.descriptions import RiskEvent, describe
 from riskd.model.events import (
-    Action,
-    ClearedBy,
     DaemonStatus,
     DailyReset,
     EnforcementAction,
@@ -30,15 +29,9 @@ from riskd.model.events import (
     PositionType,
     Status,
 )
-from riskd.model.formatting import counted
 from riskd.model.money import is_on_tick
 from trader.model.formatting import money, price, until
 
-_CLEARED_BY = {
-    ClearedBy.TIMER_EXPIRY: "the lock has ended",
-    ClearedBy.ADMIN_OVERRIDE: "an operator cleared it",
-    ClearedBy.DAILY_RESET: "a new trading day began",
-}
 _ORDER_TYPES = {
     OrderType.MARKET: "market",
     OrderType.LIMIT: "limit",
@@ -51,15 +44,6 @@ _ORDER_STATES = {
     OrderState.CANCELED: "canceled",
     OrderState.REJECTED: "REJECTED",
 }
-
-ACTIONS: Final = {
-    Action.CLOSE_ALL_POSITIONS: "close positions",
-    Action.CLOSE_ALL_AND_LOCKOUT: "close all and lock",
-    Action.COOLDOWN: "close all and pause",
-    Action.REJECT_ORDER: "cancel an order",
-    Action.AUTO_STOP_LOSS: "place a stop",
-}
-"""What was enforced, in words that fit what was done, what failed, and what a dry run left alone."""
 
 _PLACES_OF_AN_AVERAGE: Final = 2
 
@@ -179,40 +163,9 @@ def _order(order: GatewayUserOrder, state: AccountState) -> _Told:
     return describe_order(order, state), "loss" if is_rejected else "dim", is_rejected
 
 
-def _lockout(lockout: LockoutSet, _state: AccountState) -> _Told:
-    ends = lockout.locked_until
-    end = f"until {until(ends, lockout.locked_at)}" if ends else "until an operator unlocks it"
-    return f"LOCKED OUT {end}: {lockout.reason} ({lockout.rule_id})", "alert", True
-
-
-def _cleared(cleared: LockoutCleared, _state: AccountState) -> _Told:
-    return f"Trading resumed: {_CLEARED_BY[cleared.cleared_by]}", "good", True
-
-
-def _enforcement(action: EnforcementAction, _state: AccountState) -> _Told:
-    done = action.details
-    if done.dry_run is True:
-        outcome = "NOT ENFORCED (dry run): "
-    else:
-        outcome = "ENFORCED: " if action.success else "ENFORCEMENT FAILED: "
-    counts = [
-        f"{counted(number, what)} {done_to}"
-        for number, what, done_to in (
-            (done.positions_closed, "position", "closed"),
-            (done.orders_canceled, "order", "canceled"),
-        )
-        if number
-    ]
-    told = f"{outcome}{ACTIONS[action.action]} ({action.rule_id}): {action.reason}"
-    if not counts:
-        return told, "alert", True
-    would = "would be: " if done.dry_run is True else ""
-    return f"{told}; {would}{', '.join(counts)}", "alert", True
-
-
-def _reset(reset: DailyReset, _state: AccountState) -> _Told:
-    before = f"{money(reset.previous_pnl)} in {reset.previous_trade_count} trades before it"
-    return f"Daily reset executed: {before}", "good", True
+def _risk_event(data: RiskEvent, _state: AccountState) -> _Told:
+    style = "good" if isinstance(data, (LockoutCleared, DailyReset)) else "alert"
+    return describe(data, until), style, True
 
 
 def _status(status: DaemonStatus, _state: AccountState) -> _Told:
@@ -226,9 +179,9 @@ _TELLERS: Final[dict[type, Callable[[Any, AccountState], _Told]]] = {
     GatewayUserTrade: _trade,
     GatewayUserPosition: _position,
     GatewayUserOrder: _order,
-    LockoutSet: _lockout,
-    LockoutCleared: _cleared,
-    EnforcementAction: _enforcement,
-    DailyReset: _reset,
+    LockoutSet: _risk_event,
+    LockoutCleared: _risk_event,
+    EnforcementAction: _risk_event,
+    DailyReset: _risk_event,
     DaemonStatus: _status,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from riskd.model.descriptions import ACTIONS
 from riskd.model.events import EnforcementAction, Status
-from trader.model.activity import ACTIONS
 from trader.model.day_trades import LockoutCause, lockout_causes
 from trader.model.formatting import UNKNOWN, clock, until
 from trader.model.ui_state import UiState

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from riskd.control.reports import (
     AccountReport,
@@ -21,8 +21,10 @@ from riskd.control.reports import (
     encode_report,
 )
 from riskd.journal.audit_log import LogLine
-from riskd.model.events import EnforcementAction
+from riskd.model.descriptions import RiskEvent, describe
+from riskd.model.events import EnforcementAction, EventError
 from riskd.model.formatting import counted, dollars
+from riskd.model.wire import from_fields
 
 _UNKNOWN: Final = "-"
 _GAP: Final = "  "
@@ -159,7 +161,7 @@ def _figure(value: Decimal | None, unit: str) -> str:
 
 def journal_table(lines: Iterable[LogLine]) -> Iterator[str]:
     """Yield the log as lines for a terminal."""
-    rows = [(_local(line.at), line.kind, _sentence(line)) for line in lines]
+    rows = [(_local(line.at), line.kind, _describe(line)) for line in lines]
     if not rows:
         yield "nothing is logged"
         return
@@ -180,53 +182,18 @@ def journal_csv(lines: Iterable[LogLine]) -> Iterator[str]:
         yield _csv_row(_cells(line))
 
 
-def _sentence(line: LogLine) -> str:
-    """Return what was logged in words; of what is not known by name, all there is."""
-    data = line.data
+def _describe(line: LogLine) -> str:
+    """Return a line of the log in words; as JSON where another version of riskd wrote it."""
     try:
-        return _SENTENCES[line.kind](data)
-    except KeyError:
-        return encode_report(data).decode()
-
-
-def _enforcement_sentence(data: dict[str, Any]) -> str:
-    failed = "" if data["success"] else " FAILED"
-    if data["details"].get("dry_run"):
-        failed = " not done (dry run)"
-    return f"{data['action']}{failed}: {data['reason']} ({data['rule_id']})"
-
-
-def _lock_sentence(data: dict[str, Any]) -> str:
-    until = data["locked_until"]
-    end = _local(datetime.fromisoformat(until)) if until else "it is unlocked"
-    return f"locked until {end}: {data['reason']} ({data['rule_id']})"
-
-
-def _clearing_sentence(data: dict[str, Any]) -> str:
-    how = {
-        "TIMER_EXPIRY": "its time was over",
-        "DAILY_RESET": "the trading day ended",
-        "ADMIN_OVERRIDE": "an operator or the broker lifted it",
-    }
-    return f"unlocked: {how.get(data['cleared_by'], data['cleared_by'])}"
-
-
-def _reset_sentence(data: dict[str, Any]) -> str:
-    trades = counted(int(data["previous_trade_count"]), "trade")
-    return f"a new day; the last one made {dollars(Decimal(data['previous_pnl']))} in {trades}"
-
-
-def _operator_sentence(data: dict[str, Any]) -> str:
-    return f"{data['command']} by {data['operator']}: {data['reason']}"
-
-
-_SENTENCES: Final = {
-    "enforcement_action": _enforcement_sentence,
-    "lockout_set": _lock_sentence,
-    "lockout_cleared": _clearing_sentence,
-    "daily_reset": _reset_sentence,
-    "operator": _operator_sentence,
-}
+        if line.kind == "operator":
+            return "{command} by {operator}: {reason}".format(**line.data)
+        # The envelope's account is not part of the sentence.
+        data = from_fields(line.kind, 0, line.data).data
+        if isinstance(data, RiskEvent):
+            return describe(data, when)
+    except (EventError, KeyError):
+        pass
+    return encode_report(line.data).decode()
 
 
 def _cells(line: LogLine) -> list[str]:

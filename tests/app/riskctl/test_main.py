@@ -523,13 +523,27 @@ class JournalTests(ZonedTestCase):
         LogLine(
             NOW,
             "lockout_set",
-            {"reason": "r", "locked_until": None, "rule_id": "RULE-003", "locked_at": "x"},
+            {
+                "reason": "r",
+                "locked_until": None,
+                "rule_id": "RULE-003",
+                "locked_at": "2026-11-23T18:00:00Z",
+            },
         ),
-        LogLine(NOW, "lockout_cleared", {"cleared_by": "DAILY_RESET"}),
+        LogLine(
+            NOW,
+            "lockout_cleared",
+            {"cleared_at": "2026-11-23T18:00:00Z", "cleared_by": "DAILY_RESET"},
+        ),
         LogLine(
             NOW,
             "daily_reset",
-            {"previous_pnl": Decimal("-150.50"), "previous_trade_count": 12},
+            {
+                "reset_time": "2026-11-23T18:00:00Z",
+                "previous_pnl": Decimal("-150.50"),
+                "previous_trade_count": 12,
+                "lockouts_cleared": True,
+            },
         ),
         LogLine(NOW, "something_new", {"x": Decimal("1.50")}),
     )
@@ -539,7 +553,11 @@ class JournalTests(ZonedTestCase):
         data = {**self.lines[1].data, "reason": "Too much", "details": details}
         *_, line = journal_table([LogLine(NOW, "enforcement_action", data)])
         self.assertTrue(
-            line.endswith("CLOSE_ALL_AND_LOCKOUT not done (dry run): Too much (RULE-003)"), line
+            line.endswith(
+                "NOT ENFORCED (dry run): close all and lock (RULE-003): Too much; "
+                "would be: 1 position closed"
+            ),
+            line,
         )
 
     def test_the_table(self) -> None:
@@ -549,10 +567,13 @@ class JournalTests(ZonedTestCase):
             [
                 "AT                   WHAT                DETAILS",
                 f"{stamp}operator            lock by jane: lunch",
-                f"{stamp}enforcement_action  CLOSE_ALL_AND_LOCKOUT FAILED: =cmd|'/c calc'!A0 (RULE-003)",
-                f"{stamp}lockout_set         locked until it is unlocked: r (RULE-003)",
-                f"{stamp}lockout_cleared     unlocked: the trading day ended",
-                f"{stamp}daily_reset         a new day; the last one made -$150.50 in 12 trades",
+                (
+                    f"{stamp}enforcement_action  ENFORCEMENT FAILED: close all and lock (RULE-003): "
+                    "=cmd|'/c calc'!A0; 1 position closed"
+                ),
+                f"{stamp}lockout_set         LOCKED OUT until an operator unlocks it: r (RULE-003)",
+                f"{stamp}lockout_cleared     Trading resumed: a new trading day began",
+                f"{stamp}daily_reset         Daily reset executed: -$150.50 in 12 trades the day before",
                 f'{stamp}something_new       {{"x":1.50}}',
             ],
         )

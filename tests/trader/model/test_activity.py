@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply
 from riskd.model.contracts import Contract
+from riskd.model.descriptions import ACTIONS
 from riskd.model.events import (
     EVENT_TYPES,
     Action,
@@ -23,7 +24,6 @@ from riskd.model.events import (
 )
 from riskd.testing import make_event
 from trader.model.activity import (
-    ACTIONS,
     FeedLine,
     contract_name,
     contract_price,
@@ -136,7 +136,7 @@ class LineTests(SynchronousTestCase):
     def test_the_end_of_a_lockout_flashes_green_and_says_what_ended_it(self) -> None:
         for cleared_by, words in (
             (ClearedBy.TIMER_EXPIRY, "the lock has ended"),
-            (ClearedBy.ADMIN_OVERRIDE, "an operator cleared it"),
+            (ClearedBy.ADMIN_OVERRIDE, "an operator or the broker lifted the lock"),
             (ClearedBy.DAILY_RESET, "a new trading day began"),
         ):
             told = line("lockout_cleared", {"cleared_by": str(cleared_by)})
@@ -202,7 +202,7 @@ class LineTests(SynchronousTestCase):
             told,
             FeedLine(
                 NOW,
-                "Daily reset executed: -150.50 in 12 trades before it",
+                "Daily reset executed: -$150.50 in 12 trades the day before",
                 "good",
                 True,
                 "daily_reset",

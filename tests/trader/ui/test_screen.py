@@ -591,7 +591,7 @@ class PnlTests(ScreenCase):
         self.receive("daily_reset", reset_time=at(0), previous_pnl=-150.50)
         self.assertEqual(self.figures(), "Realized 0.00 Unrealized 0.00 Total 0.00 Trades 0")
         self.assertEqual(
-            self.rows()[1].strip(), "Daily reset executed: -150.50 in 12 trades before it"
+            self.rows()[1].strip(), "Daily reset executed: -$150.50 in 12 trades the day before"
         )
         self.assertEqual(self.style_of("Daily reset executed"), "good")
         self.assertNotIn("LOCKED OUT", self.rows()[2])
@@ -868,7 +868,9 @@ class BannerTests(ScreenCase):
         self.receive("lockout_set", locked_until=None)
         self.wait(10)
         self.receive("lockout_cleared", cleared_by="ADMIN_OVERRIDE")
-        self.assertEqual(self.rows()[1].strip(), "Trading resumed: an operator cleared it")
+        self.assertEqual(
+            self.rows()[1].strip(), "Trading resumed: an operator or the broker lifted the lock"
+        )
         self.assertEqual(self.style_of("Trading resumed"), "good")
         self.wait(5)
         self.assertTrue(self.rows()[2].startswith("P&L"))
