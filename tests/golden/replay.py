@@ -28,7 +28,7 @@ from trader.cli.console import KEYS
 from trader.model.session import Session
 from trader.model.ui_state import UiState
 from trader.ui.screen import Screen, compose
-from trader.ui.styled_text import Markup
+from trader.ui.styled_text import StyledLine
 
 BEGIN: Final = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 STATES: Final = Path(__file__).parent / "states"
@@ -64,7 +64,7 @@ class Replay:
         self._screen.redraw()
         return self._screen.render((columns, rows))
 
-    def lines(self, columns: int, rows: int, **choices: Any) -> list[Markup]:
+    def lines(self, columns: int, rows: int, **choices: Any) -> list[StyledLine]:
         """Return the lines of the picture before anything of them is cut."""
         ui_state = msgspec.structs.replace(UiState(), **choices)
         return compose(self._view(), ui_state, self.now, columns, rows, _KEYS)

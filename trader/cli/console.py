@@ -31,7 +31,7 @@ from trader.model.characters import printable
 from trader.model.session import Session
 from trader.model.ui_state import UiState
 from trader.model.view import View
-from trader.ui.pages import PAGES, chosen_text, row_count
+from trader.ui.pages import PAGES, row_count, selected_text
 from trader.ui.palette import MONO, THEMES
 from trader.ui.redraw_throttle import RedrawThrottle
 from trader.ui.screen import Screen, page_at
@@ -95,7 +95,7 @@ class Console:
             handle_mouse=False,
         )
         self._paint()
-        self._budget = RedrawThrottle(reactor.seconds)
+        self._throttle = RedrawThrottle(reactor.seconds)
         self._next_draw: IDelayedCall | None = None
         # Whatever goes wrong in these ends the program, with the terminal as it was: a screen that looks
         # alive and is not would be worse.
@@ -171,7 +171,7 @@ class Console:
         if self._next_draw is not None and not important:
             # It comes no later than this one would.
             return
-        wait = self._budget.wait(important=important)
+        wait = self._throttle.wait(important=important)
         if wait == 0:
             self._draw()
         elif self._next_draw is None or self._next_draw.getTime() > self._reactor.seconds() + wait:
@@ -180,7 +180,7 @@ class Console:
 
     def _draw_now(self) -> None:
         self._cancel_draw()
-        self._budget.spend()
+        self._throttle.record()
         # One that is malformed is told in the feed, which is drawn; that must not begin while this draws.
         self._session.read_quotes()
         self._screen.redraw()
@@ -272,7 +272,7 @@ class Console:
     def copy(self) -> None:
         """Copy the chosen row to the clipboard of the terminal."""
         columns, _rows = self._terminal.get_cols_rows()
-        text = chosen_text(self._view(), self._ui_state, _now(), columns)
+        text = selected_text(self._view(), self._ui_state, _now(), columns)
         if text:
             self._terminal.copy_to_clipboard(printable(text))
             self._session.note(f"Copied: {text}", "dim")

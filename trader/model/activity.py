@@ -118,14 +118,19 @@ def order_type_name(order_type: OrderType) -> str:
     return _ORDER_TYPES[order_type]
 
 
-def describe_order(order: GatewayUserOrder, state: AccountState) -> str:
-    """Return an order in a line, such as ``Sell stop 2 MNQZ6 at 20990.00 working``."""
-    prices = [
+def order_prices(order: GatewayUserOrder, state: AccountState) -> str:
+    """Return stop and limit price, such as ``20990.25 limit 21000.00``; empty for a market order."""
+    return " limit ".join(
         contract_price(state, order.contract_id, value)
         for value in (order.stop_price, order.limit_price)
         if value is not None
-    ]
-    at = f" at {' limit '.join(prices)}" if prices else ""
+    )
+
+
+def describe_order(order: GatewayUserOrder, state: AccountState) -> str:
+    """Return an order in a line, such as ``Sell stop 2 MNQZ6 at 20990.00 working``."""
+    prices = order_prices(order, state)
+    at = f" at {prices}" if prices else ""
     name = contract_name(state, order.contract_id)
     kind = f"{side_name(order.side)} {order_type_name(order.type)}"
     return f"{kind} {order.size} {name}{at} {_ORDER_STATES[order.state]}"

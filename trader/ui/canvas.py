@@ -1,29 +1,29 @@
-"""Painting lines of styled text, each exactly as wide as the screen.
+"""The urwid canvas of a whole screen, painted from lines of styled text.
 
-Most lines are what they were a moment ago; they are painted once.
+Most lines are the same from one draw to the next, so painted lines are cached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import urwid
 
-from trader.ui.styled_text import Markup
+from trader.ui.styled_text import StyledLine
 
-Row = list[tuple[Hashable, None, bytes]]
-"""Runs of characters with their styles, as urwid takes them from a canvas."""
+Row = list[tuple[str | None, None, bytes]]
+"""Style, character set and text of each run of characters, as urwid reads them from a canvas."""
 
-_PAINTED_LINES: Final = 512
-_DRAWN_PARTS: Final = 2048
+_CACHED_LINES: Final = 512
+_CACHED_PIECES: Final = 2048
 
 
 class StyledCanvas(urwid.Canvas):
-    """Rows of styled text that fill a screen.
+    """Rows of styled text that fill the screen.
 
-    :ivar lines: the rows; a row that did not change since the last picture is the very same list.
+    :ivar lines: the rows; a row that did not change since the last canvas is the very same list.
     """
 
     def __init__(self, lines: Sequence[Row], columns: int) -> None:
@@ -44,49 +44,49 @@ class StyledCanvas(urwid.Canvas):
         """Return the number of rows."""
         return len(self.lines)
 
-    def content(self, *_arguments: Any, **_choices: Any) -> Iterable[Row]:  # type: ignore[override]
-        """Return the rows; a picture is never a part of another canvas, so that none is cut."""
+    def content(self, *_arguments: Any, **_keywords: Any) -> Iterable[Row]:  # type: ignore[override]
+        """Return all rows: urwid asks for a part only when a canvas is inside another one."""
         return self.lines
 
 
 def paint(
-    lines: list[Markup], columns: int, rows: int, letters: Callable[[str], str]
+    lines: list[StyledLine], columns: int, rows: int, sanitize: Callable[[str], str]
 ) -> StyledCanvas:
-    """Return a picture of ``lines``, cut and filled to the size.
+    """Return a canvas of ``lines``, each cut or padded to ``columns``, and as many as ``rows``.
 
-    :param letters: makes text that a terminal may be sent: reasons and messages come from elsewhere, and
-        this is the one way to the terminal.
+    :param sanitize: replaces the characters that must not reach the terminal.  Reasons and messages
+        come from elsewhere; every text passes here on its way to the terminal.
     """
     filled = (lines + [[] for _ in range(rows)])[:rows]
-    return StyledCanvas([_row(tuple(line), columns, letters) for line in filled], columns)
+    return StyledCanvas([_paint_line(tuple(line), columns, sanitize) for line in filled], columns)
 
 
-@lru_cache(maxsize=_PAINTED_LINES)
-def _row(
-    line: tuple[tuple[Hashable, str] | str, ...], columns: int, letters: Callable[[str], str]
+@lru_cache(maxsize=_CACHED_LINES)
+def _paint_line(
+    line: tuple[tuple[str | None, str], ...], columns: int, sanitize: Callable[[str], str]
 ) -> Row:
     runs, room = Row(), columns
-    for part in (*line, " " * columns):
-        style, words = (None, part) if isinstance(part, str) else part
-        text, width = _drawn(words, letters)
+    for style, text in (*line, (None, " " * columns)):
+        content, width = _encode(text, sanitize)
         if width > room:
-            text, width = _cut(letters(words), room)
+            content, width = _encode_part(sanitize(text), room)
         room -= width
+        # urwid writes a style before each run: neighbors of one style become one run.
         if runs and runs[-1][0] == style:
-            text = runs.pop()[2] + text
-        if text:
-            runs.append((style, None, text))
+            content = runs.pop()[2] + content
+        if content:
+            runs.append((style, None, content))
     return runs
 
 
-@lru_cache(maxsize=_DRAWN_PARTS)
-def _drawn(words: str, letters: Callable[[str], str]) -> tuple[bytes, int]:
-    """Return a part as it is drawn, and its width."""
-    text = letters(words)
-    return text.encode(), urwid.calc_width(text, 0, len(text))
+@lru_cache(maxsize=_CACHED_PIECES)
+def _encode(text: str, sanitize: Callable[[str], str]) -> tuple[bytes, int]:
+    """Return the bytes of a text, and its width in columns."""
+    shown = sanitize(text)
+    return shown.encode(), urwid.calc_width(shown, 0, len(shown))
 
 
-def _cut(text: str, room: int) -> tuple[bytes, int]:
-    """Return as much of ``text`` as fits, and its width; letters may be wide, or of no width."""
+def _encode_part(text: str, room: int) -> tuple[bytes, int]:
+    """Return as much of ``text`` as fits, and its width; a letter has a width of 0, 1 or 2."""
     end, width = urwid.calc_text_pos(text, 0, len(text), room)
     return text[:end].encode(), width

@@ -1,56 +1,99 @@
-"""How much the numbers of a view can be trusted, as styles and words."""
+"""What the screen shows when the daemon is gone or in trouble, or the state file cannot be read.
+
+The header says where the numbers come from and when the next attempt to connect is; the lines below it say
+why.  Numbers that are not current are dimmed.  Every panel says how old its data is, or why it has none: what
+is not known is a dash with a reason, and never a zero.
+
+:mod:`trader.model.view` decides what is known and what is current; here that becomes styles and words.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from riskd.model.events import Status
-from trader.model.formatting import age
-from trader.model.limit_usage import LimitUsage, limit_usages
+from trader.model.formatting import UNKNOWN, age, clock
 from trader.model.view import Source, View, is_current, unknown_reason
+from trader.ui.styled_text import StyledLine, wrap
+
+_FILE_PROBLEM_LINES: Final = 3
+"""The sentence names a path before it says what to do, so it needs more lines than others."""
 
 
-def shade(view: View, style: str) -> str:
+def source_badges(view: View) -> StyledLine:
+    """Return where the numbers come from; the last badge matters most."""
+    if view.source is Source.LIVE:
+        if view.daemon is None or view.daemon.status is Status.RUNNING:
+            return [("good", " LIVE ")]
+        # The connection is live, but what comes over it may not be: it must not look good.
+        return [("bar", " LIVE "), ("alert", f" {view.daemon.status} ")]
+    seconds = retry_seconds(view)
+    retry = "CONNECTING" if seconds is None else f"RECONNECTING in {seconds} s"
+    known = [("warning", " LAST KNOWN ")] if view.source is Source.LAST_KNOWN else []
+    return [*known, ("alert", f" {retry} ")]
+
+
+def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
+    """Return why there is no connection, how old the numbers are, and what is wrong with the file."""
+    lines = []
+    if view.source is not Source.LIVE:
+        lines += wrap("alert", view.connection_problem or "Connecting to daemon", width)
+    if view.source is Source.LAST_KNOWN:
+        lines += wrap("warning", f"Last known state, {time_and_age(view.known_at, now)}", width)
+    return lines + wrap("warning", view.file_problem, width, _FILE_PROBLEM_LINES)
+
+
+def retry_seconds(view: View) -> int | None:
+    """Return the whole seconds to the next attempt to connect; ``None`` while one is being made."""
+    return None if view.retry_in is None else max(0, math.ceil(view.retry_in))
+
+
+def current_style(view: View, style: str) -> str:
     """Return ``style`` while the numbers are current, and a dimmed one when they are not."""
     return style if is_current(view) else "dim"
 
 
-def freshness(view: View, moments: Iterable[datetime], now: datetime) -> str:
+def unknown_line(reason: str) -> StyledLine:
+    """Return the line that stands in the place of numbers which are not known."""
+    return [("dim", f"{UNKNOWN}  {reason}")]
+
+
+def data_age(view: View, moments: Iterable[datetime], now: datetime) -> str:
     """Return how old a panel's data is.
 
-    :param moments: when each of what it shows was last heard of; none where nothing was.
+    :param moments: when each of the things it shows last changed.
     """
     if view.source is Source.NOTHING:
         return ""
     if view.source is Source.LAST_KNOWN:
-        known_at = view.known_at
-        return "age unknown" if known_at is None else f"known {_ago(known_at, now)}"
+        return "age unknown" if view.known_at is None else f"known {_ago(view.known_at, now)}"
     last = max(moments, default=None)
-    if last is None:
-        return "" if unknown_reason(view) else "no change yet"
-    return f"changed {_ago(last, now)}"
+    if last is not None:
+        return f"changed {_ago(last, now)}"
+    return "" if unknown_reason(view) else "no change yet"
 
 
-def measured(view: View, now: datetime) -> tuple[LimitUsage, ...]:
-    """Return every limit in force, and how far the account is from it as far as that is known."""
-    is_live = view.source is Source.LIVE
-    return limit_usages(view.account, now, is_live=is_live, unknown_reason=unknown_reason(view))
+def time_and_age(moment: datetime | None, now: datetime) -> str:
+    """Return a time of day with its age."""
+    return "of unknown age" if moment is None else f"{clock(moment)}, {_ago(moment, now)}"
 
 
-def count(view: View, number: int) -> str:
-    """Return how many there are of what the broker tells of, as far as it has."""
+def broker_count(view: View, number: int) -> str:
+    """Return how many positions, orders or trades there are, as far as the broker has reported."""
     if number:
         return f"({number})"
     if reason := unknown_reason(view):
         return f"({reason})"
-    # Whatever the trouble is, events may be missing.
-    is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
-    return "(none known)" if is_in_trouble else own_count(view, number)
+    # A daemon that reports an error may be missing events, whatever the error is.
+    has_error = view.daemon is not None and view.daemon.status is Status.ERROR
+    return "(none known)" if has_error else riskd_count(view, number)
 
 
-def own_count(view: View, number: int) -> str:
-    """Return how many there are; without the file, that none was seen is all one can say."""
+def riskd_count(view: View, number: int) -> str:
+    """Return how many actions of riskd's own there are; without the state file, how many were seen."""
     if number:
         return f"({number})"
     if view.source is Source.NOTHING:

@@ -1,16 +1,17 @@
-"""Limits as lines: a bar, figures, and how near the account is in words."""
+"""The gauge of each limit in a line: a bar, limit and value, headroom, and how near it is in words."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from riskd.model.formatting import dollars
 from trader.model.formatting import UNKNOWN
-from trader.model.limit_usage import Level, LimitUsage
-from trader.model.view import View
-from trader.ui.disconnected import shade
-from trader.ui.styled_text import Markup, row
+from trader.model.limit_usage import Level, LimitUsage, limit_usages
+from trader.model.view import Source, View, unknown_reason
+from trader.ui.disconnected import current_style
+from trader.ui.styled_text import StyledLine, table_row
 
 _STYLES: Final = {
     Level.UNKNOWN: "dim",
@@ -26,60 +27,77 @@ _MIDDLE: Final = 79
 _NARROW: Final = 50
 """From so many columns on there is room for more."""
 
-_SHORT_BAR: Final = 5
-
 _NAME: Final = 24
 _SHORT_NAME: Final = 20
+_BAR: Final = 10
+_MIDDLE_BAR: Final = 6
+_SHORT_BAR: Final = 5
 _PERCENT: Final = 6
 _FIGURES: Final = 24
 _WORDS: Final = 10
+"""Columns of each cell."""
 
 
-def gauge_line(view: View, usage: LimitUsage, width: int) -> Markup:
-    """Return a limit in a line: what is measured, a bar, figures and words, as many as there is room for."""
-    style = shade(view, _STYLES[usage.level])
-    name = (shade(view, "strong"), usage.name)
+def usages_of(view: View, now: datetime) -> tuple[LimitUsage, ...]:
+    """Return the usage of every limit in force, as far as it is known."""
+    is_live = view.source is Source.LIVE
+    return limit_usages(view.account, now, is_live=is_live, unknown_reason=unknown_reason(view))
+
+
+def no_limits_reason(view: View) -> str:
+    """Return why there is no limit to show."""
+    if reason := unknown_reason(view):
+        return reason
+    if view.events_only_since is not None:
+        return "the state file cannot be read"
+    return "no rule with a number is in force"
+
+
+def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
+    """Return one limit as a line: its name, a bar, figures and words, as far as there is room."""
+    style = current_style(view, _STYLES[usage.level])
+    name = (current_style(view, "strong"), usage.name)
     if usage.share is None:
-        short = _NAME if width >= _MIDDLE else _SHORT_NAME
-        return row([(*name, short), (style, _without_bar(usage), max(1, width - short - 1))])
-    used = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
+        size = _NAME if width >= _MIDDLE else _SHORT_NAME
+        return table_row([(*name, size), (style, _without_bar(usage), max(1, width - size - 1))])
+    percent = (style, f"{usage.share * 100:.0f} %", -_PERCENT)
     words = usage.words or usage.level.value
     if width < _NARROW:
-        told = usage.words if usage.level is Level.FINE else words
-        # How near it is must be there in full, whatever becomes of the name.
-        room = width - _SHORT_BAR - _PERCENT - len(told) - 3
+        words = usage.words if usage.level is Level.FINE else words
+        # How near the limit is must be there in full, even if its name is cut for it.
+        room = width - _SHORT_BAR - _PERCENT - len(words) - 3
         size = max(1, min(len(usage.name), room))
-        cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), used]
-        return row([*cells, (style, usage.name, size), (style, told, len(told))])
+        cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
+        return table_row([*cells, (style, usage.name, size), (style, words, len(words))])
     figures = f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
     if width < _MIDDLE:
-        told = f"{figures}, {words}"
-        if len(told) > width - _SHORT_NAME - 8:
-            # The figures are more than the bar, and more than the end of the name.
-            short = max(1, min(_SHORT_NAME, width - len(told) - 1))
-            return row([(*name, short), (style, told, len(told))])
-        cells = [(*name, _SHORT_NAME), (style, bar(usage.share, 6), 6)]
-        return row([*cells, (style, told, len(told))])
-    cells = [(*name, _NAME), (style, bar(usage.share, 10), 10), used]
+        figures = f"{figures}, {words}"
+        if len(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
+            # The figures matter more than the bar and the end of the name.
+            size = max(1, min(_SHORT_NAME, width - len(figures) - 1))
+            return table_row([(*name, size), (style, figures, len(figures))])
+        cells = [(*name, _SHORT_NAME), (style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
+        return table_row([*cells, (style, figures, len(figures))])
+    cells = [(*name, _NAME), (style, bar(usage.share, _BAR), _BAR), percent]
     cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
     if width >= _WIDE:
-        left = f"{figure(usage.headroom, usage.unit)} left"
-        cells.append((shade(view, "dim"), left, width - 80))
-    return row(cells)
+        headroom = f"{figure(usage.headroom, usage.unit)} left"
+        cells.append(("dim", headroom, width - 80))
+    return table_row(cells)
 
 
 def _without_bar(usage: LimitUsage) -> str:
-    """Return the state of a limit that has no share."""
-    told = usage.unknown or usage.words
+    """Return the state of a limit whose used share is not known, or is no number."""
+    state = usage.unknown or usage.words
     if usage.limit is not None:
-        told = f"of {figure(usage.limit, usage.unit)}, {told}".removesuffix(", ")
-    return f"{figure(usage.current, usage.unit)} {told}".strip()
+        state = f"of {figure(usage.limit, usage.unit)}, {state}".removesuffix(", ")
+    return f"{figure(usage.current, usage.unit)} {state}".strip()
 
 
 def bar(share: Decimal, width: int) -> str:
-    """Return how much is used as a bar, full at the limit and beyond."""
-    # What is not nothing is seen, and only what is all is full.
+    """Return the used share of a limit as a bar, which is full only from the limit on."""
     used = min(width, int(share * width))
+    # The least use is visible.
     if share > 0:
         used = max(1, used)
     return "█" * used + "░" * (width - used)
@@ -91,4 +109,4 @@ def figure(value: Decimal | None, unit: str) -> str:
         return UNKNOWN
     if unit == "$":
         return dollars(value)
-    return f"{value:f}" if unit != "s" else f"{value:f} s"
+    return f"{value:f} s" if unit == "s" else f"{value:f}"

@@ -1,60 +1,48 @@
-"""The limits: each rule in force, what it measures, and how near it is."""
+"""The limits: each rule in force, what it measures, and how near its limit is."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from trader.model.formatting import UNKNOWN, countdown, until
-from trader.model.limit_usage import is_strict, next_reset, rule_name
+from trader.model.formatting import countdown, until
+from trader.model.limit_usage import is_strict, next_reset
 from trader.model.ui_state import UiState
 from trader.model.view import View
-from trader.ui.disconnected import measured, shade
-from trader.ui.gauges import gauge_line
-from trader.ui.header import when
-from trader.ui.overview_page import limits_missing
-from trader.ui.styled_text import Markup, title, wrapped
+from trader.ui.disconnected import current_style, time_and_age, unknown_line
+from trader.ui.gauges import gauge_line, no_limits_reason, usages_of
+from trader.ui.styled_text import StyledLine, panel_title, wrap
+
+_DRY_RUN = "Dry run: breaches are reported, nothing is enforced"
+_STRICT = "Strict mode: any breach locks until an operator unlocks"
 
 
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, _rows: int
-) -> list[Markup]:
-    """Return since when these limits are known, and what holds for all of them."""
-    read = f"read {when(view.file_as_of, now)}" if view.account.limits else ""
-    lines = [title("Limits in force", columns, read)]
+) -> list[StyledLine]:
+    """Return when the limits were read, and what holds for all of them."""
     if not view.account.limits:
-        return [*lines, [("dim", f"{UNKNOWN}  {limits_missing(view)}")]]
+        return [panel_title("Limits in force", columns), unknown_line(no_limits_reason(view))]
+    read = f"read {time_and_age(view.file_as_of, now)}"
+    lines = [panel_title("Limits in force", columns, read)]
     lines.append([("dim", _day_end(view, now))])
     if view.is_dry_run:
-        lines += wrapped(
-            "practice", "Dry run: a limit that is reached is told, and nothing is done", columns, 1
-        )
+        lines += wrap("practice", _DRY_RUN, columns, 1)
     if is_strict(view.account):
-        lines += wrapped(
-            shade(view, "caution"),
-            "Strict mode: any breach locks until an operator unlocks",
-            columns,
-            1,
-        )
+        lines += wrap(current_style(view, "caution"), _STRICT, columns, 1)
     return lines
 
 
 def _day_end(view: View, now: datetime) -> str:
     reset = next_reset(view.account, now)
     if reset is None:
-        return "When the trading day ends is not known"
+        return "The end of the trading day is not known"
     left = countdown((reset - now).total_seconds())
     return f"The trading day ends {until(reset, now)}, in {left}"
 
 
-def rows(view: View, _ui_state: UiState, now: datetime, width: int) -> list[Markup]:
-    """Return a row for each limit, in the order in which the rules are asked."""
-    found = measured(view, now)
+def rows(view: View, _ui_state: UiState, now: datetime, width: int) -> list[StyledLine]:
+    """Return a row for each limit, in the order in which the rules are evaluated."""
     return [
-        [("dim", f"{usage.rule_id[-3:]} "), *gauge_line(view, usage, width - 4)] for usage in found
+        [("dim", f"{usage.rule_id[-3:]} "), *gauge_line(view, usage, width - 4)]
+        for usage in usages_of(view, now)
     ]
-
-
-def rule_title(rule_id: str) -> str:
-    """Return a rule's id with what it is called."""
-    name = rule_name(rule_id)
-    return rule_id if name == rule_id else f"{rule_id} {name}"

@@ -1,4 +1,4 @@
-"""Lockouts and enforcement: why the account is locked, until when, what still works, what was done."""
+"""Lockouts and enforcement: why the account is locked, until when, what is allowed, what was enforced."""
 
 from __future__ import annotations
 
@@ -8,112 +8,119 @@ from typing import Final
 from riskd.model.descriptions import ACTIONS
 from riskd.model.events import EnforcementAction, Status
 from trader.model.day_trades import LockoutCause, lockout_causes
-from trader.model.formatting import UNKNOWN, clock, until
+from trader.model.formatting import clock, until
+from trader.model.limit_usage import rule_name
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
-from trader.ui.disconnected import freshness, measured, own_count, shade
-from trader.ui.gauges import figure
+from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
+from trader.ui.gauges import figure, usages_of
 from trader.ui.header import lock_end
-from trader.ui.limits_page import rule_title
-from trader.ui.styled_text import Markup, cut, title, wrapped
+from trader.ui.styled_text import StyledLine, panel_title, truncate, wrap
 from trader.ui.trades_page import trade_row
 
-_TRADES_TOLD: Final = 5
-_LINES_FOR_SENTENCE: Final = 4
-_ACTIONS_TOLD: Final = 3
-"""There is room for so many rows of what was done, however long it takes to say why."""
+_MAX_TRADES: Final = 5
+_MAX_LINES: Final = 4
+"""Trades of a lockout, and lines of a sentence about it."""
 
-_WORKS: Final = "Still works: closing what you hold, stops and limits that only close it."
-_FORBIDDEN: Final = "Does not: other orders are canceled, new positions are closed."
+_MIN_ACTIONS: Final = 3
+"""There is room for this many actions, however long the reasons of the lockouts are."""
+
+_ALLOWED: Final = "Still allowed: closing positions, stops and limits that only close them."
+_FORBIDDEN: Final = "Not allowed: other orders are canceled, new positions are closed."
 
 
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
-) -> list[Markup]:
-    """Return why the account is locked, the lock that ends last first; then the title of what was done."""
-    lines = [title("Lockouts", columns, _known(view, now))]
-    done = view.account.enforcement
-    moments = [action.timestamp for action in done]
-    what = "Breaches today" if view.is_dry_run else "Enforced today"
-    foot = title(f"{what} {own_count(view, len(done))}", columns, freshness(view, moments, now))
-    room = max(1, rows - 1 - min(len(done), _ACTIONS_TOLD))
-    lines += _locks(view, now, columns, room - len(lines))
-    return [*cut(lines, room), foot]
+) -> list[StyledLine]:
+    """Return each lockout and its reason, the one that ends last first; then the title of the actions."""
+    locked_at = [lockout.locked_at for lockout in view.account.lockouts.values()]
+    # The age of an account that is live and not locked would say nothing.
+    is_dated = locked_at or view.source is not Source.LIVE
+    lines = [panel_title("Lockouts", columns, data_age(view, locked_at, now) if is_dated else "")]
+    actions = view.account.enforcement
+    room = max(1, rows - 1 - min(len(actions), _MIN_ACTIONS))
+    lines += _lockouts(view, now, columns, room - len(lines))
+    name = "Breaches today" if view.is_dry_run else "Enforced today"
+    age = data_age(view, [action.timestamp for action in actions], now)
+    title = panel_title(f"{name} {riskd_count(view, len(actions))}", columns, age)
+    return [*truncate(lines, room), title]
 
 
-def _locks(view: View, now: datetime, columns: int, room: int) -> list[Markup]:
-    """Return why the account is locked, with as many of the trades that led there as there is room for."""
+def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[StyledLine]:
+    """Return why the account is locked, with as many of the trades that caused it as there is room for."""
     causes = lockout_causes(view.account)
     if not causes:
-        return [[("dim", _not_locked(view))]]
-    for most in range(_TRADES_TOLD, 0, -1):
-        lines = [line for cause in causes for line in _lock(view, cause, now, columns, most)]
+        return [_not_locked(view)]
+    for max_trades in range(_MAX_TRADES, 0, -1):
+        lines = [
+            line for cause in causes for line in _lockout(view, cause, now, columns, max_trades)
+        ]
         if len(lines) <= room:
             break
     return lines
 
 
-def _known(view: View, now: datetime) -> str:
-    moments = [lock.locked_at for lock in view.account.lockouts.values()]
-    return freshness(view, moments, now) if moments or view.source is not Source.LIVE else ""
-
-
-def _not_locked(view: View) -> str:
+def _not_locked(view: View) -> StyledLine:
     if view.source is Source.NOTHING:
-        return f"{UNKNOWN}  {unknown_reason(view)}"
+        return unknown_line(unknown_reason(view))
     if view.events_only_since is not None:
-        return "No lock was seen; the state file does not tell"
+        return [("dim", "No lockout seen, but the state file cannot be read")]
     if view.source is Source.LAST_KNOWN:
-        return "Not locked when this was known; it may be by now"
-    is_well = view.daemon is None or view.daemon.status is Status.RUNNING
-    return "Not locked: you may trade" if is_well else "Not locked; but the daemon is in trouble"
+        return [("dim", "Not locked when last known; may be locked by now")]
+    if view.daemon is None or view.daemon.status is Status.RUNNING:
+        return [("dim", "Not locked: you may trade")]
+    return [("dim", "Not locked, but the daemon is in trouble")]
 
 
-def _lock(
-    view: View, cause: LockoutCause, now: datetime, columns: int, most_trades: int
-) -> list[Markup]:
-    lock = cause.lock
-    how = "" if lock.locked_until else " (riskctl unlock)"
-    lines = wrapped("alert", f"Locked {lock_end(lock, now)}{how}", columns)
-    lines += _sentence(f"Why: {lock.reason}", columns)
-    since = until(lock.locked_at, now)
-    lines += _sentence(f"Rule: {rule_title(lock.rule_id)}, locked at {since}", columns)
-    for usage in measured(view, now):
-        if usage.rule_id == lock.rule_id and usage.limit is not None:
-            current = figure(usage.current, usage.unit)
-            told = f"Limit: {figure(usage.limit, usage.unit)}, {usage.name} now {current}"
-            lines += _sentence(f"{told} {usage.unknown}", columns)
-    lines += _trades(view, cause, most_trades)
-    return lines + _sentence(_WORKS, columns) + _sentence(_FORBIDDEN, columns)
+def _lockout(
+    view: View, cause: LockoutCause, now: datetime, columns: int, max_trades: int
+) -> list[StyledLine]:
+    lockout = cause.lock
+    command = "" if lockout.locked_until else " (riskctl unlock)"
+    lines = wrap("alert", f"Locked {lock_end(lockout, now)}{command}", columns)
+    name = rule_name(lockout.rule_id)
+    rule = lockout.rule_id if name == lockout.rule_id else f"{lockout.rule_id} {name}"
+    sentences = [
+        f"Why: {lockout.reason}",
+        f"Rule: {rule}, locked at {until(lockout.locked_at, now)}",
+        *(
+            f"Limit: {figure(usage.limit, usage.unit)}, "
+            f"{usage.name} now {figure(usage.current, usage.unit)} {usage.unknown}"
+            for usage in usages_of(view, now)
+            if usage.rule_id == lockout.rule_id and usage.limit is not None
+        ),
+    ]
+    lines += _sentences(sentences, columns)
+    if trades := cause.trades[-max_trades:]:
+        count = f" (last {len(trades)} of {len(cause.trades)})"
+        shown = "" if trades == cause.trades else count
+        lines.append([("dim", f" Trades that led to it{shown}: size, P&L, total")])
+        lines += [[(None, " "), *trade_row(view, trade)] for trade in trades]
+    return lines + _sentences([_ALLOWED, _FORBIDDEN], columns)
 
 
-def _trades(view: View, cause: LockoutCause, most: int) -> list[Markup]:
-    if not cause.trades:
-        return []
-    told = cause.trades[-most:]
-    of = "" if told == cause.trades else f" (last {len(told)} of {len(cause.trades)})"
-    head: Markup = [("dim", f" Trades that led there{of}: size, P&L, total")]
-    return [head, *([" ", *trade_row(view, one)] for one in told)]
+def _sentences(sentences: list[str], columns: int) -> list[StyledLine]:
+    return [
+        line
+        for sentence in sentences
+        for line in wrap("text", sentence.strip(), columns, _MAX_LINES)
+    ]
 
 
-def _sentence(text: str, columns: int) -> list[Markup]:
-    return wrapped("text", text.strip(), columns, _LINES_FOR_SENTENCE)
-
-
-def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[Markup]:
-    """Return a row for each thing that was enforced in the day, newest first."""
+def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[StyledLine]:
+    """Return a row for each enforcement action of the day, newest first."""
     return [_action(view, action) for action in reversed(view.account.enforcement)]
 
 
-def _action(view: View, action: EnforcementAction) -> Markup:
+def _action(view: View, action: EnforcementAction) -> StyledLine:
     if action.details.dry_run is True:
-        outcome, style = "NOT DONE (dry run)", "caution"
+        outcome, style = "NOT ENFORCED (dry run)", "caution"
     elif action.success:
         outcome, style = "done", "text"
     else:
         outcome, style = "FAILED", "loss"
     return [
         ("dim", f"{clock(action.timestamp)} "),
-        (shade(view, "strong"), f"{action.rule_id} "),
-        (shade(view, style), f"{ACTIONS[action.action]}, {outcome}: {action.reason}"),
+        (current_style(view, "strong"), f"{action.rule_id} "),
+        (current_style(view, style), f"{ACTIONS[action.action]}, {outcome}: {action.reason}"),
     ]

@@ -1,4 +1,4 @@
-"""The overview: P&L, the limit that is nearest, positions, orders, quotes and what happened last."""
+"""The overview: P&L, the nearest limit, positions, working orders, quotes and the latest activity."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from trader.model.limit_usage import loss_limit, nearest_first, nearest_limit
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
-from trader.ui.disconnected import freshness, measured
-from trader.ui.gauges import gauge_line
-from trader.ui.pnl_curve import curve
-from trader.ui.styled_text import Markup, beside, cut, fitted, title
+from trader.ui.disconnected import data_age, unknown_line
+from trader.ui.gauges import gauge_line, no_limits_reason, usages_of
+from trader.ui.pnl_curve import pnl_curve
+from trader.ui.styled_text import StyledLine, fit, panel_title, side_by_side, text_of, truncate
 
-_TABLES: Final = (panels.positions, panels.orders, panels.quotes)
-_TURNS: Final = (3, 1, 1)
-"""How many lines each table is given in its turn: what is held comes first."""
+_TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
+    (panels.positions, 3),
+    (panels.orders, 1),
+    (panels.quotes, 1),
+)
+"""The tables, and how many lines each gets in its turn: positions come first."""
 
-_LINES_FOR_ACTIVITY: Final = 4
+_ACTIVITY_ROWS: Final = 4
+"""There is always room for this much of the feed."""
+
 _TWO_COLUMNS: Final = 116
-"""From so many columns on there is room for two blocks beside each other."""
+"""From so many columns on there is room for two blocks side by side."""
 
 _LEFT: Final = 80
 _GAP: Final = 2
@@ -31,75 +36,65 @@ _CURVE_ROWS: Final = 12
 
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
-) -> list[Markup]:
-    """Return all of it, in two columns where there is room for them."""
+) -> list[StyledLine]:
+    """Return the whole page, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
-        lines = _left(view, now, columns, rows, with_limit=True)
-        return [fitted(line, columns) for line in lines]
+        return [fit(line, columns) for line in _left(view, now, columns, rows, with_limit=True)]
     left_width = max(_LEFT, (columns - _GAP) * 55 // 100)
     left = _left(view, now, left_width, rows, with_limit=False)
     right = _right(view, now, columns - left_width - _GAP, rows)
-    return beside(left, right, left_width)
+    return side_by_side(left, right, left_width)
 
 
-def _left(view: View, now: datetime, width: int, rows: int, *, with_limit: bool) -> list[Markup]:
+def _left(
+    view: View, now: datetime, width: int, rows: int, *, with_limit: bool
+) -> list[StyledLine]:
     lines = panels.pnl(view, now, width)
     if with_limit and view.source is not Source.NOTHING:
         lines.append(_nearest_limit(view, now, width))
-    tables = [panel(view, now, width) for panel in _TABLES]
-    heights = _share(rows - len(lines) - _LINES_FOR_ACTIVITY, [len(table) for table in tables])
+    tables = [panel(view, now, width) for panel, _ in _TABLES]
+    heights = _share_rows(rows - len(lines) - _ACTIVITY_ROWS, [len(table) for table in tables])
     for table, height in zip(tables, heights, strict=True):
-        lines += cut(table, height)
+        lines += truncate(table, height)
     return lines + panels.activity(view, now, width, rows - len(lines))
 
 
-def _nearest_limit(view: View, now: datetime, width: int) -> Markup:
-    found = measured(view, now)
-    usage = nearest_limit(found)
+def _nearest_limit(view: View, now: datetime, width: int) -> StyledLine:
+    usage = nearest_limit(usages_of(view, now))
     if usage is None:
-        return [("dim", f"Nearest limit {UNKNOWN} {limits_missing(view)}")]
+        return [("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")]
     return gauge_line(view, usage, width)
 
 
-def _right(view: View, now: datetime, width: int, rows: int) -> list[Markup]:
-    found = measured(view, now)
-    lines = [title("Limits, nearest first", width, freshness(view, (), now).partition("no ")[0])]
-    lines += [gauge_line(view, usage, width) for usage in nearest_first(found)] or [
-        [("dim", f"{UNKNOWN} {limits_missing(view)}")]
+def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]:
+    # No limit changes by itself: only the age of last known ones says something.
+    age = "" if view.source is Source.LIVE else data_age(view, (), now)
+    lines = [panel_title("Limits, nearest first", width, age)]
+    lines += [gauge_line(view, usage, width) for usage in nearest_first(usages_of(view, now))] or [
+        [("dim", f"{UNKNOWN} {no_limits_reason(view)}")]
     ]
-    lines = cut(lines, rows - _CURVE_ROWS - 1)
+    lines = truncate(lines, rows - _CURVE_ROWS - 1)
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]
-    lines.append(title("P&L of the trades", width, freshness(view, moments, now)))
+    lines.append(panel_title("P&L of the trades", width, data_age(view, moments, now)))
     if reason := unknown_reason(view):
-        return [*lines, [("dim", f"{UNKNOWN}  {reason}")]]
+        return [*lines, unknown_line(reason)]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
-    drawn = curve(totals, loss_limit(view.account), width, height)
-    return [*lines, *(drawn if view.source is Source.LIVE else map(_dimmed, drawn))]
+    curve = pnl_curve(totals, loss_limit(view.account), width, height)
+    if view.source is not Source.LIVE:
+        return lines + [[("dim", text_of(line))] for line in curve]
+    return [*lines, *curve]
 
 
-def _dimmed(line: Markup) -> Markup:
-    return [("dim", part if isinstance(part, str) else part[1]) for part in line]
-
-
-def limits_missing(view: View) -> str:
-    """Return why there is no limit to show."""
-    if reason := unknown_reason(view):
-        return reason
-    if view.events_only_since is not None:
-        return "the state file does not tell"
-    return "no rule with a number is in force"
-
-
-def _share(room: int, wanted: list[int]) -> list[int]:
-    """Give out ``room`` lines: a title to each table, then in turn to those that want more."""
+def _share_rows(room: int, wanted: list[int]) -> list[int]:
+    """Return how many of ``room`` lines each table gets: its title first, then rows in turns."""
     given = [0] * len(wanted)
-    lines = (1,) * len(wanted)
+    turns = [1] * len(wanted)
     while room > 0 and given != wanted:
         for index, wish in enumerate(wanted):
-            more = max(0, min(lines[index], wish - given[index], room))
+            more = max(0, min(turns[index], wish - given[index], room))
             given[index] += more
             room -= more
-        lines = _TURNS
+        turns = [rows for _, rows in _TABLES]
     return given

@@ -1,6 +1,7 @@
-"""The pages: each fills the room between the top and the foot of the screen.
+"""The table of pages, and the page that is shown, between header and footer.
 
-A page of rows has one that is chosen, and shows the part of them in which that one is.
+Each page is a module with the same two functions: ``heading``, the fixed lines at its top, and ``rows``, a
+list in which one row is selected and which is scrolled to it.  A page without rows is all heading.
 """
 
 from __future__ import annotations
@@ -21,24 +22,33 @@ from trader.ui import (
     overview_page,
     trades_page,
 )
-from trader.ui.styled_text import Markup, fitted, plain, title, wrapped, written
+from trader.ui.styled_text import (
+    StyledLine,
+    collapsed_text,
+    fit,
+    panel_title,
+    text_of,
+    wrap,
+)
 
-Block = Callable[[View, UiState, datetime, int, int], list[Markup]]
-"""Takes a view, the look, the time, and the columns and rows there are; returns lines."""
+Heading = Callable[[View, UiState, datetime, int, int], list[StyledLine]]
+"""Returns a page's fixed lines for a view, the UI state, the time, and the columns and rows of the page."""
+
+Rows = Callable[[View, UiState, datetime, int], list[StyledLine]]
+"""Returns all rows of a page for a view, the UI state, the time and a width in columns."""
 
 
 class Page(msgspec.Struct, frozen=True):
     """A page.
 
     :ivar short: its name where there is little room.
-    :ivar heading: what stands above the rows; all there is on a page without rows.
-    :ivar rows: the rows, all of them; ``None`` on a page without.
+    :ivar rows: ``None`` on a page without rows.
     """
 
     name: str
     short: str
-    heading: Block
-    rows: Callable[[View, UiState, datetime, int], list[Markup]] | None = None
+    heading: Heading
+    rows: Rows | None = None
 
 
 PAGES: Final = (
@@ -49,67 +59,76 @@ PAGES: Final = (
     Page("Activity", "Activity", activity_page.heading, activity_page.rows),
     Page("Connection", "Link", connection_page.heading),
 )
+"""The pages in the order of their keys."""
 
 _MARK_WIDTH: Final = 2
-_DETAIL: Final = 4
-"""Lines in which nearly every row can be told in full."""
+_DETAIL_LINES: Final = 4
+"""Lines in which nearly every row can be shown in full."""
 
 
-def body(view: View, ui_state: UiState, now: datetime, columns: int, rows: int) -> list[Markup]:
-    """Return the lines of the page that is looked at, ``rows`` of them at the most."""
+def body(
+    view: View, ui_state: UiState, now: datetime, columns: int, rows: int
+) -> list[StyledLine]:
+    """Return the lines of the page that is shown, at most ``rows``."""
     page = PAGES[ui_state.page]
-    lines = page.heading(view, ui_state, now, columns, rows)[:rows]
+    heading = page.heading(view, ui_state, now, columns, rows)[:rows]
     if page.rows is None:
-        return lines
+        return heading
     found = page.rows(view, ui_state, now, columns - _MARK_WIDTH)
-    detail = _detail(found, ui_state.row, columns, (rows - len(lines)) // 2)
-    height = rows - len(lines) - len(detail)
-    if height < len(detail):
-        detail, height = [], rows - len(lines)
-    shown = _window(found, ui_state.row, columns, height)
-    blank: list[Markup] = [[] for _ in range(height - len(shown))]
-    return [*lines, *shown, *(blank if detail else []), *detail]
+    selected = min(ui_state.row, len(found) - 1)
+    room = rows - len(heading)
+    detail = _detail(found, selected, columns, room // 2)
+    if room < 2 * len(detail):
+        detail = []
+    height = room - len(detail)
+    shown = _visible_rows(found, selected, columns, height)
+    # The detail stands at the bottom of the page, whatever the number of rows.
+    padding = [StyledLine() for _ in range(height - len(shown))] if detail else []
+    return [*heading, *shown, *padding, *detail]
 
 
 def row_count(view: View, ui_state: UiState, now: datetime) -> int:
-    """Return how many rows there are to choose from."""
+    """Return how many rows the page has to select from."""
     rows = PAGES[ui_state.page].rows
     return len(rows(view, ui_state, now, 0)) if rows else 0
 
 
-def chosen_text(view: View, ui_state: UiState, now: datetime, columns: int) -> str:
-    """Return what the chosen row says; where there is none, the first figures of the page."""
+def selected_text(view: View, ui_state: UiState, now: datetime, columns: int) -> str:
+    """Return the text of the selected row; of a page without rows, its first figures."""
     page = PAGES[ui_state.page]
     if page.rows is None:
-        return " ".join(plain(line) for line in page.heading(view, ui_state, now, columns, 2)[1:])
+        heading = page.heading(view, ui_state, now, columns, 2)
+        return " ".join(collapsed_text(line) for line in heading[1:])
     rows = page.rows(view, ui_state, now, columns)
-    return plain(rows[min(ui_state.row, len(rows) - 1)]) if rows else ""
+    return collapsed_text(rows[min(ui_state.row, len(rows) - 1)]) if rows else ""
 
 
-def _detail(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
-    """Return the whole of the chosen row where it is too long for one line, about ``height`` lines."""
-    line = rows[min(chosen, len(rows) - 1)] if rows else Markup()
-    # Columns are filled up with blanks, which may be cut.
-    if len(written(line).rstrip()) <= columns - _MARK_WIDTH:
+def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) -> list[StyledLine]:
+    """Return the selected row in full where it does not fit into one line, in about ``height`` lines."""
+    line = rows[selected] if rows else []
+    # Table rows end with blanks, which can be cut.
+    if len(text_of(line).rstrip()) <= columns - _MARK_WIDTH:
         return []
+    max_lines = max(_DETAIL_LINES, height - 1)
     return [
-        title("Chosen", columns),
-        *wrapped("text", plain(line), columns, max(_DETAIL, height - 1)),
+        panel_title("Selected", columns),
+        *wrap("text", collapsed_text(line), columns, max_lines),
     ]
 
 
-def _window(rows: list[Markup], chosen: int, columns: int, height: int) -> list[Markup]:
-    """Return the part of ``rows`` in which the chosen one is; signs say where there are more."""
-    chosen = min(chosen, len(rows) - 1)
-    first = max(0, min(chosen - height // 2, len(rows) - height))
-    shown = rows[first : first + max(0, height)]
-    lines: list[Markup] = []
-    for number, line in enumerate(shown, first):
-        mark = "> " if number == chosen else "  "
-        if number != chosen and (
-            (number == first and first > 0)
-            or (number == first + height - 1 and first + height < len(rows))
-        ):
-            mark = "↑ " if number == first else "↓ "
-        lines.append([("title", mark), *fitted(line, columns - _MARK_WIDTH)])
+def _visible_rows(
+    rows: list[StyledLine], selected: int, columns: int, height: int
+) -> list[StyledLine]:
+    """Return the rows around the selected one; arrows mark where there are more."""
+    first = max(0, min(selected - height // 2, len(rows) - height))
+    last = first + height - 1
+    lines = []
+    for number, row in enumerate(rows[first : first + max(0, height)], first):
+        if number == selected:
+            mark = "> "
+        elif number == first and first > 0:
+            mark = "↑ "
+        else:
+            mark = "↓ " if number == last < len(rows) - 1 else "  "
+        lines.append([("title", mark), *fit(row, columns - _MARK_WIDTH)])
     return lines

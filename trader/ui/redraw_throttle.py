@@ -1,4 +1,4 @@
-"""When the screen may be drawn: at once as long as that is seldom, and seldom enough for eyes and processor."""
+"""How often the screen may be drawn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ _QUOTE_DRAWS_A_SECOND: Final = 5
 
 
 class RedrawThrottle:
-    """Says how long a draw must wait, so that the screen is drawn at most 20 times in any second.
+    """Limits the screen to 20 draws in any second, 5 of them for quotes.
 
-    Quotes may use a quarter of the draws, as many as eyes can follow; the rest is for what must be seen at
-    once.
+    Eyes follow no more quotes than that, and the other draws are left for what must be seen at once.
 
-    :param seconds: a clock.
+    :param seconds: returns the time of a steady clock.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -24,7 +23,7 @@ class RedrawThrottle:
         self._draws: deque[float] = deque(maxlen=MAX_DRAWS_A_SECOND)
 
     def wait(self, *, important: bool) -> float:
-        """Return the seconds until the next draw may be made; 0 for at once."""
+        """Return the seconds until the next draw is allowed; 0 for at once."""
         now = self._seconds()
         wait = 0.0
         if len(self._draws) == MAX_DRAWS_A_SECOND:
@@ -33,6 +32,6 @@ class RedrawThrottle:
             wait = max(wait, self._draws[-1] + 1.0 / _QUOTE_DRAWS_A_SECOND - now)
         return max(0.0, wait)
 
-    def spend(self) -> None:
-        """Count a draw."""
+    def record(self) -> None:
+        """Count a draw that is made now."""
         self._draws.append(self._seconds())

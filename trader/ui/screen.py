@@ -1,4 +1,4 @@
-"""The screen: top, page and foot, on whatever size the terminal has."""
+"""The whole screen: header, page and footer, at whatever size the terminal has."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ import urwid
 from trader.model.characters import ascii_only, printable
 from trader.model.ui_state import UiState
 from trader.model.view import View
-from trader.ui import header
 from trader.ui.canvas import paint
+from trader.ui.header import banner, header
 from trader.ui.pages import PAGES, body
-from trader.ui.styled_text import Markup, beside, cut, length, title, wrapped
+from trader.ui.styled_text import (
+    StyledLine,
+    justify,
+    length,
+    panel_title,
+    side_by_side,
+    truncate,
+    wrap,
+)
 
 MIN_COLUMNS: Final = 60
 MIN_ROWS: Final = 14
 
 _FOOTER_ROWS: Final = 1
+_HELP: Final = "? help  q quit"
 
 
 class Screen(urwid.Widget):
-    """Draws a view as it is looked at.
+    """The one urwid widget of the console; it renders a view as lines of text.
 
-    :param view: gives the view of this moment.
-    :param ui_state: gives what the trader has chosen to see.
-    :param now: gives the time of day, aware.
-    :param keys: the keys and what they do, for the help.
+    :param view: returns the view now.
+    :param ui_state: returns what the trader has chosen to see.
+    :param now: returns the time of day, aware.
+    :param keys: label and description of each key, for the help.
     """
 
     _sizing = frozenset([urwid.Sizing.BOX])
@@ -48,20 +57,19 @@ class Screen(urwid.Widget):
         self._keys = keys
 
     def redraw(self) -> None:
-        """Forget what was drawn: the view has changed."""
+        """Discard the cached canvas: the view has changed."""
         self._invalidate()
 
     def keypress(self, _size: tuple[int, int], key: str) -> str:  # type: ignore[override]
-        """Leave every key to the console."""
+        """Pass every key on to the console."""
         return key
 
     def render(self, size: tuple[int, int], focus: bool = False) -> urwid.Canvas:  # type: ignore[override]  # noqa: ARG002
-        """Return the picture of the view."""
+        """Return the canvas of the view now."""
         columns, rows = size
         ui_state = self._ui_state()
         lines = compose(self._view(), ui_state, self._now(), columns, rows, self._keys)
-        letters = ascii_only if ui_state.is_ascii else printable
-        return paint(lines, columns, rows, letters)
+        return paint(lines, columns, rows, ascii_only if ui_state.is_ascii else printable)
 
 
 def compose(
@@ -71,17 +79,16 @@ def compose(
     columns: int,
     rows: int,
     keys: Sequence[tuple[str, str]] = (),
-) -> list[Markup]:
+) -> list[StyledLine]:
     """Return exactly ``rows`` lines that show as much of ``view`` as fits.
 
-    On a screen that is too small there are no figures at all: one that is cut is a wrong one.
+    A screen that is too small shows no figures at all, because a number that is cut is another number.
     """
-    lines = header.header(view, now, columns) + header.banner(view, now, columns)
+    lines = [header(view, now, columns), *banner(view, now, columns)]
     room = rows - len(lines) - _FOOTER_ROWS
     if columns < MIN_COLUMNS or rows < MIN_ROWS:
-        least = f"{MIN_COLUMNS}x{MIN_ROWS}"
-        too_small = f"{columns}x{rows} is too small for figures; {least} is the least"
-        lines += wrapped("strong", too_small, columns)
+        size, needed = f"{columns}x{rows}", f"{MIN_COLUMNS}x{MIN_ROWS}"
+        lines += wrap("strong", f"{size} is too small; figures need {needed}", columns)
     elif ui_state.is_help:
         lines += _help(keys, columns, room)
     else:
@@ -90,35 +97,33 @@ def compose(
     return [*filled, footer(ui_state, columns)][:rows]
 
 
-def footer(ui_state: UiState, columns: int) -> Markup:
-    """Return the pages by their keys, the one that is looked at among them marked, and how to get help."""
-    end: Markup = [("dim", _state(ui_state)), ("dim", "? help  q quit")]
-    for names in _tabs(ui_state):
-        if length(names) + length(end) < columns:
-            return [*names, " " * (columns - length(names) - length(end)), *end]
-    return [("dim", "? help  q quit".rjust(columns)[:columns])]
+def footer(ui_state: UiState, columns: int) -> StyledLine:
+    """Return the pages with their keys, the one that is shown marked, and how to get help."""
+    end: StyledLine = [("dim", _modes(ui_state)), ("dim", _HELP)]
+    for tabs in _tabs(ui_state):
+        if length(tabs) + length(end) < columns:
+            return justify(tabs, end, columns)
+    return [("dim", _HELP.rjust(columns)[:columns])]
 
 
 def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
-    """Return the number of the page whose name stands in a column of the foot."""
-    begin = 0
-    names = footer(ui_state, columns)
-    for number in range(min(len(PAGES), len(names))):
-        width = len(names[number][1])
-        if begin <= column < begin + width:
+    """Return the index of the page whose tab covers a column of the footer."""
+    end = 0
+    tabs = footer(ui_state, columns)[: len(PAGES)]
+    for number, (_, text) in enumerate(tabs):
+        end += len(text)
+        if column < end:
             return number
-        begin += width
     return None
 
 
-def _tabs(ui_state: UiState) -> Iterator[Markup]:
-    """Yield the pages' names, the longest first."""
+def _tabs(ui_state: UiState) -> Iterator[StyledLine]:
+    """Yield the tabs of all pages, the longest names first."""
+    shown = PAGES[ui_state.page]
     yield [_tab(number, page.name, ui_state) for number, page in enumerate(PAGES)]
     yield [_tab(number, page.short, ui_state) for number, page in enumerate(PAGES)]
-    yield [
-        _tab(number, page.name if number == ui_state.page else "", ui_state)
-        for number, page in enumerate(PAGES)
-    ]
+    names = [page.name if page is shown else "" for page in PAGES]
+    yield [_tab(number, name, ui_state) for number, name in enumerate(names)]
 
 
 def _tab(number: int, name: str, ui_state: UiState) -> tuple[str, str]:
@@ -126,21 +131,23 @@ def _tab(number: int, name: str, ui_state: UiState) -> tuple[str, str]:
     return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label} ")
 
 
-def _state(ui_state: UiState) -> str:
-    """Return the choices that change what is told, as words."""
-    words = [
+def _modes(ui_state: UiState) -> str:
+    """Return in words what the trader has switched away from the usual."""
+    modes = (
         ("muted", ui_state.is_muted),
         ("mouse", ui_state.has_mouse),
         ("paused", ui_state.paused_feed is not None),
+    )
+    return "".join(f"{word}  " for word, is_on in modes if is_on)
+
+
+def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[StyledLine]:
+    """Return the keys and what they do, in two columns where one would be too long."""
+    lines: list[StyledLine] = [
+        [("strong", f" {label:<10}"), ("text", description)] for label, description in keys
     ]
-    return "".join(f"{word}  " for word, is_so in words if is_so)
-
-
-def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[Markup]:
-    """Return the keys, in two columns where one would be too long."""
-    lines: list[Markup] = [[("strong", f" {key:<10}"), ("text", told)] for key, told in keys]
     if len(lines) >= rows:
         half = (len(lines) + 1) // 2
-        left = min(columns // 2, max(map(length, lines[:half])))
-        lines = beside(lines[:half], lines[half:], left)
-    return cut([title("Keys", columns), *lines], rows)
+        left_width = min(columns // 2, max(map(length, lines[:half])))
+        lines = side_by_side(lines[:half], lines[half:], left_width)
+    return truncate([panel_title("Keys", columns), *lines], rows)

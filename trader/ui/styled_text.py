@@ -1,112 +1,102 @@
-"""Lines of styled text: titles, table rows, wrapped sentences, and lines beside each other."""
+"""Lines of styled text: table rows, panel titles, wrapped sentences, and blocks side by side."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import zip_longest
-from typing import Final
 
 from trader.model.characters import printable
 
-Markup = list[tuple[Hashable, str] | str]
-"""One line of text in styles, as urwid takes it."""
+StyledLine = list[tuple[str | None, str]]
+"""One line of the screen: pieces of text, each with the name of its style in the palette.
 
-_GAP: Final = "  "
+``None`` is the style of the terminal itself.
+"""
+
+_GAP = (None, "  ")
 
 
-def signed_style(amount: Decimal) -> str:
+def pnl_style(amount: Decimal) -> str:
     """Return the style of a gain or a loss."""
     return "loss" if amount < 0 else "gain" if amount > 0 else "text"
 
 
-def row(cells: Sequence[tuple[str, str, int]]) -> Markup:
-    """Return a table row of ``(style, text, width)``; a width below zero aligns to the right."""
-    line: Markup = []
+def table_row(cells: Sequence[tuple[str, str, int]]) -> StyledLine:
+    """Return a row of a table.
+
+    :param cells: style, text and width of each; a negative width aligns to the right.
+    """
+    line: StyledLine = []
     for style, text, width in cells:
         size = abs(width)
-        cut = text if len(text) <= size else text[: size - 1] + "…"
-        line.append((style, cut.rjust(size) if width < 0 else cut.ljust(size)))
-        line.append(" ")
+        shown = text if len(text) <= size else text[: size - 1] + "…"
+        line += [(style, shown.rjust(size) if width < 0 else shown.ljust(size)), (None, " ")]
     return line
 
 
-def title(head: str, width: int, aside: str = "") -> Markup:
-    """Return the title of a panel, a rule to the edge, and ``aside`` at its end if there is room."""
-    end = f" {aside}" if aside and len(head) + len(aside) + 4 <= width else ""
-    rule = max(0, width - len(head) - len(end) - 1)
-    line: Markup = [("title", head), ("dim", f" {'─' * rule}{end}")]
-    return line
+def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
+    """Return a title with a rule to the edge, and ``aside`` at its end if there is room."""
+    end = f" {aside}" if aside and len(text) + len(aside) + 4 <= width else ""
+    rule = max(0, width - len(text) - len(end) - 1)
+    return [("title", text), ("dim", f" {'─' * rule}{end}")]
 
 
-def wrapped(style: str, text: str, width: int, most: int = 2) -> list[Markup]:
-    """Return ``text`` in full-width lines, ``most`` of them at the most; none for no text."""
-    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=most, placeholder="…")
+def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
+    """Return ``text`` wrapped into lines that are as wide as the screen; no line for no text."""
+    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=max_lines, placeholder="…")
     return [[(style, f" {line} ".ljust(width))] for line in lines]
 
 
-def spread(left: Markup, right: Markup, width: int) -> Markup:
-    """Return a line with ``left`` and ``right`` at its ends."""
+def justify(
+    left: StyledLine, right: StyledLine, width: int, style: str | None = None
+) -> StyledLine:
+    """Return a line with ``left`` and ``right`` at its ends, and blanks of ``style`` between."""
     gap = max(1, width - length(left) - length(right))
-    return [*left, " " * gap, *right]
+    return [*left, (style, " " * gap), *right]
 
 
-def beside(left: list[Markup], right: list[Markup], left_width: int) -> list[Markup]:
-    """Return two blocks of lines next to each other, the left one exactly so many columns wide."""
-    empty: Markup = []
-    return [
-        [*clipped(fitted(one, left_width), left_width), _GAP, *other]
-        for one, other in zip_longest(left, right, fillvalue=empty)
-    ]
+def side_by_side(
+    left: list[StyledLine], right: list[StyledLine], left_width: int
+) -> list[StyledLine]:
+    """Return two blocks of lines next to each other, the left one ``left_width`` columns wide."""
+    lines = []
+    for one, other in zip_longest(left, right, fillvalue=StyledLine()):
+        fitted = fit(one, left_width)
+        padding = (None, " " * (left_width - length(fitted)))
+        lines.append([*fitted, padding, _GAP, *other])
+    return lines
 
 
-def clipped(line: Markup, width: int) -> Markup:
-    """Return a line of exactly ``width`` characters."""
-    room, found = width, Markup()
-    for part in line:
-        text = part if isinstance(part, str) else part[1]
-        if len(text) > room:
-            cut = text[:room]
-            found.append(cut if isinstance(part, str) else (part[0], cut))
-            return found
-        found.append(part)
-        room -= len(text)
-    if room:
-        found.append(" " * room)
-    return found
+def fit(line: StyledLine, width: int) -> StyledLine:
+    """Return what fits into ``width`` characters, with an ellipsis for whole words that do not.
 
-
-def fitted(line: Markup, width: int) -> Markup:
-    """Return a line of ``width`` characters at the most; an ellipsis stands for what had to go.
-
-    It goes by words: a figure that is cut is a wrong one.
+    A number is never cut: half of it would be another number.
     """
-    # Columns are filled up with blanks, which nobody misses.
-    whole = written(line)
-    if len(whole) <= width or len(whole.rstrip()) <= width:
-        return line
-    room, found = width - 1, Markup()
-    for part in line:
-        style, text = (None, part) if isinstance(part, str) else part
-        shown = text if len(text) <= room else f"{_whole_words(text, room)}…"
-        found.append((style, shown))
+    # Table rows end with blanks, which can be cut without an ellipsis.
+    is_whole = len(text_of(line).rstrip()) <= width
+    room = width if is_whole else width - 1
+    fitted = StyledLine()
+    for style, text in line:
+        if len(text) > room:
+            shown = text[:room] if is_whole else f"{_whole_words(text, room)}…"
+            return [*fitted, (style, shown)]
+        fitted.append((style, text))
         room -= len(text)
-        if room < 0:
-            break
-    return found
+    return fitted
 
 
 def _whole_words(text: str, width: int) -> str:
-    """Return what of a text fits, without the word that would be cut."""
+    """Return the words of a text that fit; a single word that is too long is cut."""
     words, blank, _ = text[: width + 1].rpartition(" ")
     return f"{words}{blank}"[:width] if words.strip() else text[:width]
 
 
-def cut(lines: list[Markup], height: int) -> list[Markup]:
-    """Return ``height`` lines at the most; the last one says how many are missing.
+def truncate(lines: list[StyledLine], height: int) -> list[StyledLine]:
+    """Return at most ``height`` lines; the last one says how many are missing.
 
-    A single line is the title, which says how many there are.
+    A single line is a title, which already says how many rows there are.
     """
     if len(lines) <= height or height <= 1:
         return lines[: max(0, height)]
@@ -114,16 +104,16 @@ def cut(lines: list[Markup], height: int) -> list[Markup]:
     return [*lines[: height - 1], [("dim", f"  ... and {missing} more")]]
 
 
-def length(line: Markup) -> int:
-    """Return how many characters a line has."""
-    return len(written(line))
+def length(line: StyledLine) -> int:
+    """Return the number of characters in a line."""
+    return len(text_of(line))
 
 
-def written(line: Markup) -> str:
-    """Return what a line says, without styles."""
-    return "".join([part if isinstance(part, str) else part[1] for part in line])
+def text_of(line: StyledLine) -> str:
+    """Return the text of a line without its styles."""
+    return "".join([text for _, text in line])
 
 
-def plain(line: Markup) -> str:
-    """Return what a line says, without styles and with one blank for several."""
-    return " ".join(written(line).split())
+def collapsed_text(line: StyledLine) -> str:
+    """Return the text of a line with every run of blanks made one, as it is copied."""
+    return " ".join(text_of(line).split())

@@ -1,8 +1,12 @@
-"""The terminal, of which only the cells are written again that have changed."""
+"""A terminal that rewrites only the cells that changed.
+
+urwid compares and writes whole rows.  A quote changes a few digits of a row many times a second, and
+over a slow connection each cell counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
@@ -12,40 +16,38 @@ import urwid
 from trader.ui.canvas import Row, StyledCanvas
 
 _MERGED_CELLS: Final = 6
-"""Cells that did not change between two that did are written, too, where moving the cursor costs more."""
+"""So many unchanged cells are written again, because moving the cursor past them takes more bytes."""
 
-_KNOWN_RUNS: Final = 512
+_CACHED_RUNS: Final = 512
 
-_Cell = tuple[Hashable, str]
+_Cell = tuple[str | None, str]
 
 
 class Terminal(urwid.display.raw.Screen):
-    """urwid's terminal, which writes whole rows, made to write cells."""
+    """urwid's terminal, with drawing by cell."""
 
     _shown: Sequence[Row] = ()
     _shown_size = (0, 0)
 
     def draw_screen(self, size: tuple[int, int], canvas: urwid.Canvas) -> None:
-        """Show a canvas; what is shown already is not written again."""
+        """Show a canvas; write only the cells that changed since the last one."""
         if not isinstance(canvas, StyledCanvas):
             super().draw_screen(size, canvas)
             return
-        # urwid forgets its buffer when all must be drawn: at first, after a resize, after clear().
-        if self.screen_buf and size == self._shown_size and not self._changes_last_cell(canvas):
+        # urwid empties its buffer when everything must be drawn: at first, after a resize, after clear().
+        # Writing the last cell makes some terminals scroll; urwid knows how to avoid it.
+        is_complete = self.screen_buf and size == self._shown_size
+        if is_complete and self._shown[-1] == canvas.lines[-1]:
             self._write_changes(canvas)
         else:
             self.clear()
             super().draw_screen(size, canvas)
         self._shown, self._shown_size = canvas.lines, size
 
-    def _changes_last_cell(self, picture: StyledCanvas) -> bool:
-        """Tell whether the cell changes behind which some terminals scroll; urwid knows how to write it."""
-        return self._shown[-1] != picture.lines[-1]
-
-    def _write_changes(self, picture: StyledCanvas) -> None:
+    def _write_changes(self, canvas: StyledCanvas) -> None:
         changes = [
             change
-            for number, (old, new) in enumerate(zip(self._shown, picture.lines, strict=True))
+            for number, (old, new) in enumerate(zip(self._shown, canvas.lines, strict=True))
             if old is not new and old != new
             for change in self._changes_of_row(number, old, new)
         ]
@@ -55,15 +57,17 @@ class Terminal(urwid.display.raw.Screen):
 
     def _changes_of_row(self, number: int, old: Row, new: Row) -> Iterator[str]:
         if not (_has_single_width(old) and _has_single_width(new)):
-            yield self._written(number, 0, _letters(new))
+            yield self._sequence(number, 0, _cells(new))
             return
+        # Splitting a row into cells is slow; the runs that did not change need not be split.
         first, end = _equal_runs(old, new), -_equal_runs(old[::-1], new[::-1]) or None
         column = sum(len(text.decode()) for _, _, text in new[:first])
-        before, after = _letters(old[first:end]), _letters(new[first:end])
+        before, after = _cells(old[first:end]), _cells(new[first:end])
         for begin, behind in changed_spans(before, after):
-            yield self._written(number, column + begin, after[begin:behind])
+            yield self._sequence(number, column + begin, after[begin:behind])
 
-    def _written(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
+    def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
+        """Return what writes ``cells`` at a place: move the cursor, then style and text of each run."""
         parts = [f"\x1b[{row + 1};{column + 1}H"]
         for style, run in groupby(cells, key=lambda cell: cell[0]):
             parts.append(self._attr_to_escape(style))
@@ -72,7 +76,7 @@ class Terminal(urwid.display.raw.Screen):
 
 
 def changed_spans(before: Sequence[object], after: Sequence[object]) -> Iterator[tuple[int, int]]:
-    """Yield where ``after`` differs from ``before``, which is as long, as begin and end of each span."""
+    """Yield begin and end of each span in which two sequences of one length differ."""
     begin = end = -1
     for place, (old, new) in enumerate(zip(before, after, strict=True)):
         if old == new:
@@ -88,24 +92,22 @@ def changed_spans(before: Sequence[object], after: Sequence[object]) -> Iterator
 
 
 def _equal_runs(old: Row, new: Row) -> int:
-    """Return how many runs two rows begin with in common."""
-    count = 0
-    for one, other in zip(old, new, strict=False):
+    """Return how many runs at the beginning of two rows are equal."""
+    for count, (one, other) in enumerate(zip(old, new, strict=False)):
         if one != other:
-            break
-        count += 1
-    return count
+            return count
+    return min(len(old), len(new))
 
 
-def _letters(row: Row) -> list[_Cell]:
+def _cells(row: Row) -> list[_Cell]:
     return [(style, letter) for style, _, text in row for letter in text.decode()]
 
 
 def _has_single_width(row: Row) -> bool:
-    """Tell whether cells and letters are the same; where a letter is wide or has no width they are not."""
+    """Return whether each letter of a row fills one cell; some are wide, some have no width."""
     return all(_is_single_width(text) for _, _, text in row)
 
 
-@lru_cache(maxsize=_KNOWN_RUNS)
+@lru_cache(maxsize=_CACHED_RUNS)
 def _is_single_width(text: bytes) -> bool:
     return text.isascii() or all(urwid.calc_width(letter, 0, 1) == 1 for letter in text.decode())

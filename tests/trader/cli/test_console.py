@@ -42,22 +42,22 @@ class DrawBudgetTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.budget = RedrawThrottle(self.clock.seconds)
+        self.throttle = RedrawThrottle(self.clock.seconds)
 
     def draw(self, *, important: bool) -> float:
         """Wait for a draw and make it; return when."""
-        self.clock.advance(self.budget.wait(important=important))
-        self.budget.spend()
+        self.clock.advance(self.throttle.wait(important=important))
+        self.throttle.record()
         return self.clock.seconds()
 
     def test_the_first_draw_is_made_at_once(self) -> None:
-        self.assertEqual(self.budget.wait(important=False), 0)
-        self.assertEqual(self.budget.wait(important=True), 0)
+        self.assertEqual(self.throttle.wait(important=False), 0)
+        self.assertEqual(self.throttle.wait(important=True), 0)
 
     def test_a_burst_of_twenty_important_draws_is_made_at_once(self) -> None:
         moments = [self.draw(important=True) for _ in range(MAX_DRAWS_A_SECOND)]
         self.assertEqual(moments, [0.0] * 20)
-        self.assertEqual(self.budget.wait(important=True), 1.0)
+        self.assertEqual(self.throttle.wait(important=True), 1.0)
 
     def test_no_second_has_more_than_twenty_draws(self) -> None:
         moments = [self.draw(important=True) for _ in range(200)]
@@ -70,13 +70,13 @@ class DrawBudgetTests(SynchronousTestCase):
     def test_a_stream_of_quotes_leaves_room_for_what_is_important(self) -> None:
         for _ in range(100):
             self.draw(important=False)
-            self.assertEqual(self.budget.wait(important=True), 0)
+            self.assertEqual(self.throttle.wait(important=True), 0)
 
     def test_after_a_second_of_rest_everything_is_free_again(self) -> None:
         for _ in range(20):
             self.draw(important=True)
         self.clock.advance(1.0)
-        self.assertEqual(self.budget.wait(important=False), 0)
+        self.assertEqual(self.throttle.wait(important=False), 0)
 
 
 class Terminal:

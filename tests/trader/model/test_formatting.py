@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trader.model.characters import can_be_drawn, printable
 from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price, sentence
-from trader.ui.styled_text import Markup, length, row, signed_style, spread
+from trader.ui.styled_text import StyledLine, justify, length, pnl_style, table_row
 
 
-def plain(line: Markup) -> str:
+def plain(line: StyledLine) -> str:
     """Return the characters of ``line``."""
     return "".join(part if isinstance(part, str) else part[1] for part in line)
 
@@ -170,21 +170,28 @@ class RowTests(SynchronousTestCase):
 
     def test_cells_are_padded_to_their_width(self) -> None:
         self.assertEqual(
-            row([("text", "MNQ", 5), ("gain", "+1.00", -8), ("dim", "s", 2)]),
-            [("text", "MNQ  "), " ", ("gain", "   +1.00"), " ", ("dim", "s "), " "],
+            table_row([("text", "MNQ", 5), ("gain", "+1.00", -8), ("dim", "s", 2)]),
+            [
+                ("text", "MNQ  "),
+                (None, " "),
+                ("gain", "   +1.00"),
+                (None, " "),
+                ("dim", "s "),
+                (None, " "),
+            ],
         )
 
     def test_a_cell_that_fits_exactly_is_whole(self) -> None:
-        self.assertEqual(plain(row([("text", "12345", -5)])), "12345 ")
+        self.assertEqual(plain(table_row([("text", "12345", -5)])), "12345 ")
 
     def test_a_cell_that_is_too_long_says_that_it_was_cut(self) -> None:
-        self.assertEqual(plain(row([("text", "123456", 5)])), "1234… ")
-        self.assertEqual(plain(row([("text", "123456", -5)])), "1234… ")
+        self.assertEqual(plain(table_row([("text", "123456", 5)])), "1234… ")
+        self.assertEqual(plain(table_row([("text", "123456", -5)])), "1234… ")
 
     def test_rows_of_the_same_cells_are_as_wide_as_each_other(self) -> None:
         widths = (10, -4, -12)
         rows = [
-            row([("text", text, width) for width in widths])
+            table_row([("text", text, width) for width in widths])
             for text in ("", "x", "a very long text indeed")
         ]
         self.assertEqual({length(cells) for cells in rows}, {29})
@@ -204,18 +211,18 @@ class SpreadTests(SynchronousTestCase):
     """Lines with two ends."""
 
     def test_the_ends_touch_both_edges(self) -> None:
-        line = spread(["left"], [("good", "right")], 20)
+        line = justify([("text", "left")], [("good", "right")], 20)
         self.assertEqual(plain(line), "left           right")
         self.assertEqual(length(line), 20)
 
     def test_the_ends_stay_apart_where_there_is_no_room(self) -> None:
-        self.assertEqual(plain(spread(["left"], ["right"], 4)), "left right")
+        self.assertEqual(plain(justify([("text", "left")], [("good", "right")], 4)), "left right")
 
 
 class SignedStyleTests(SynchronousTestCase):
     """The style of an amount."""
 
     def test_gain_loss_and_neither_differ(self) -> None:
-        self.assertEqual(signed_style(Decimal("0.01")), "gain")
-        self.assertEqual(signed_style(Decimal("-0.01")), "loss")
-        self.assertEqual(signed_style(Decimal("0.00")), "text")
+        self.assertEqual(pnl_style(Decimal("0.01")), "gain")
+        self.assertEqual(pnl_style(Decimal("-0.01")), "loss")
+        self.assertEqual(pnl_style(Decimal("0.00")), "text")

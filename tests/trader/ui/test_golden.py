@@ -11,7 +11,7 @@ from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
 from tests.golden.replay import STATES, Replay
 from trader.ui.pages import PAGES
 from trader.ui.palette import THEMES
-from trader.ui.styled_text import written
+from trader.ui.styled_text import text_of
 
 NEEDED = (
     "first-start",
@@ -46,7 +46,7 @@ class GoldenTests(SynchronousTestCase):
             for page in range(len(PAGES)):
                 for columns, rows in ((60, 14), (60, 20), (80, 24), (100, 30), (120, 40)):
                     for line in replay.lines(columns, rows, page=page):
-                        said = written(line).rstrip()
+                        said = text_of(line).rstrip()
                         self.assertLessEqual(len(said), columns, (path.stem, page, said))
 
     def test_there_is_no_capture_of_what_is_no_more(self) -> None:

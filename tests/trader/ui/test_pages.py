@@ -16,9 +16,9 @@ from tests.trader.ui.test_screen import MES, ScreenCase
 from trader.cli.console import KEYS
 from trader.model.formatting import clock, until
 from trader.model.ui_state import FILTERS
-from trader.ui.pages import PAGES, chosen_text, row_count
+from trader.ui.pages import PAGES, row_count, selected_text
 from trader.ui.screen import compose, footer, page_at
-from trader.ui.styled_text import Markup, fitted, written
+from trader.ui.styled_text import StyledLine, fit, text_of
 
 LIMITS = {
     "DAY": Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "UTC"}'),
@@ -84,7 +84,7 @@ class NearestLimitTests(PageCase):
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("Nearest limit - the state file does not tell", self.shown())
+        self.assertIn("Nearest limit - the state file cannot be read", self.shown())
 
     def test_a_wide_screen_has_all_limits_and_the_curve_beside_the_tables(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-350)
@@ -189,7 +189,7 @@ class HeaderTests(PageCase):
     def test_a_lock_is_told_once_above_the_page(self) -> None:
         self.receive("lockout_set", reason="Lunch", locked_until=None)
         self.assertEqual(sum("LOCKED OUT" in row for row in self.rows()[:4]), 1)
-        self.assertIn("Trade suggestions off", self.rows()[2])
+        self.assertIn("New orders are canceled", self.rows()[2])
         self.receive("lockout_set", reason="A pause", rule_id="RULE-007", locked_until=at(60))
         self.assertIn("Lunch", self.rows()[1])
         self.assertIn("A pause", self.rows()[2])
@@ -197,10 +197,10 @@ class HeaderTests(PageCase):
     def test_trade_suggestions_are_off_while_locked(self) -> None:
         self.receive("lockout_set", locked_until=None)
         self.wait(10)
-        self.assertIn("Trade suggestions off", self.shown())
+        self.assertIn("New orders are canceled", self.shown())
         self.receive("lockout_cleared")
         self.wait(10)
-        self.assertNotIn("Trade suggestions off", self.shown())
+        self.assertNotIn("New orders are canceled", self.shown())
 
 
 class TradesTests(PageCase):
@@ -277,12 +277,12 @@ class LimitsTests(PageCase):
         self.connect()
         self.receive("daemon_status", status="RUNNING", message=f"Running {DRY_RUN_NOTE}")
         self.assertIn("Strict mode: any breach locks", self.shown())
-        self.assertIn("Dry run: a limit that is reached is told", self.shown())
+        self.assertIn("Dry run: breaches are reported", self.shown())
 
     def test_without_the_file_there_is_a_reason(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  the state file does not tell", self.shown())
+        self.assertIn("-  the state file cannot be read", self.shown())
 
 
 class LockoutsTests(PageCase):
@@ -319,11 +319,11 @@ class LockoutsTests(PageCase):
             "Why: Daily loss limit hit: -$550.00 (limit $500.00)",
             f"Rule: RULE-003 daily realized loss, locked at {clock(BEGIN)}",
             "Limit: $500.00, daily loss now $550.00",
-            "Trades that led there: size, P&L, total",
+            "Trades that led to it: size, P&L, total",
             "-300.00 -300.00",
             "-250.00 -550.00",
-            "Still works: closing what you hold",
-            "Does not: other orders are canceled",
+            "Still allowed: closing positions",
+            "Not allowed: other orders are canceled",
             "Enforced today (1)",
             "RULE-003 close all and lock, done: Daily loss limit hit",
         ):
@@ -337,15 +337,15 @@ class LockoutsTests(PageCase):
         for number in range(12):
             self.receive("GatewayUserTrade", id=100 + number, executionTime=at(-60 + number))
         self.lock()
-        self.assertIn("Trades that led there (last 5 of 14): size", self.shown(100, 40))
+        self.assertIn("Trades that led to it (last 5 of 14): size", self.shown(100, 40))
 
     def test_where_there_is_little_room_fewer_trades_are_told_and_counted(self) -> None:
         for number in range(12):
             self.receive("GatewayUserTrade", id=100 + number, executionTime=at(-60 + number))
         self.lock()
         shown = " ".join(self.shown(60, 20).split())
-        self.assertIn("Trades that led there (last 3 of 14): size, P&L, total", shown)
-        self.assertIn("-250.00 -1,096.00 Still works: ", shown)
+        self.assertIn("Trades that led to it (last 3 of 14): size, P&L, total", shown)
+        self.assertIn("-250.00 -1,096.00 Still allowed: ", shown)
         self.assertIn("other orders are canceled, new positions are closed. Enforced", shown)
 
     def test_where_there_is_no_room_for_all_it_says_how_much_is_missing(self) -> None:
@@ -366,11 +366,11 @@ class LockoutsTests(PageCase):
 
     def test_who_may_trade_is_only_known_where_all_is_well(self) -> None:
         self.receive("daemon_status", status="ERROR", message="Gateway lost")
-        self.assertIn("Not locked; but the daemon is in trouble", self.shown())
+        self.assertIn("Not locked, but the daemon is in trouble", self.shown())
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Not locked: you may trade", self.shown())
         self.lose()
-        self.assertIn("Not locked when this was known; it may be by now", self.shown())
+        self.assertIn("Not locked when last known; may be locked by now", self.shown())
         self.assertNotIn("you may trade", self.shown())
 
     def test_without_a_connection_what_was_done_is_not_known(self) -> None:
@@ -383,7 +383,7 @@ class LockoutsTests(PageCase):
         self.file.fail(NOT_THERE)
         self.connect()
         self.assertNotIn("you may trade", self.shown())
-        self.assertIn("No lock was seen", self.shown())
+        self.assertIn("No lockout seen", self.shown())
 
     def test_what_failed_and_what_was_not_done_are_told_apart(self) -> None:
         self.receive("enforcement_action", success=False, timestamp=at(1))
@@ -391,7 +391,7 @@ class LockoutsTests(PageCase):
         self.receive("enforcement_action", success=False, timestamp=at(2), details=details)
         shown = self.shown(100)
         self.assertIn("close positions, FAILED: ", shown)
-        self.assertIn("close positions, NOT DONE (dry run): ", shown)
+        self.assertIn("close positions, NOT ENFORCED (dry run): ", shown)
 
     def test_in_a_dry_run_nothing_is_said_to_be_enforced(self) -> None:
         self.receive("daemon_status", status="RUNNING", message=f"Started {DRY_RUN_NOTE}")
@@ -403,7 +403,7 @@ class LockoutsTests(PageCase):
     def test_a_row_that_is_too_long_is_told_in_full_below(self) -> None:
         reason = "Too many contracts: " + "word " * 20 + "end"
         self.receive("enforcement_action", reason=reason)
-        self.assertIn(reason, " ".join(" ".join(self.below("Chosen")).split()))
+        self.assertIn(reason, " ".join(" ".join(self.below("Selected")).split()))
 
 
 class ActivityTests(PageCase):
@@ -420,7 +420,7 @@ class ActivityTests(PageCase):
 
     def test_with_nothing_to_tell_it_says_so(self) -> None:
         self.change(filter=1)
-        self.assertEqual(self.rows()[3], "Nothing of that kind yet; f shows the next")
+        self.assertEqual(self.rows()[3], "Nothing of this kind yet; f shows the next kind")
         super(PageCase, self).setUp()
         self.turn("Activity")
         self.assertEqual(self.rows()[4], "-  not connected yet")
@@ -430,7 +430,7 @@ class ActivityTests(PageCase):
         reason = "Too many contracts: " + "word " * 20 + "end"
         self.receive("enforcement_action", reason=reason)
         self.assertTrue(self.row("> ").endswith("…"))
-        self.assertIn(reason, " ".join(" ".join(self.below("Chosen")).split()))
+        self.assertIn(reason, " ".join(" ".join(self.below("Selected")).split()))
         self.turn("Overview")
         for columns in (60, 80, 120):
             row = next(row for row in self.rows(columns, 24)[4:] if "ENFORCED" in row)
@@ -440,7 +440,7 @@ class ActivityTests(PageCase):
         # No text on the wire is longer.
         message = "The broker says: " + "word " * 56 + "end"
         self.receive("daemon_status", status="RUNNING", message=message)
-        self.assertIn(message, " ".join(" ".join(self.below("Chosen", 60, 20)).split()))
+        self.assertIn(message, " ".join(" ".join(self.below("Selected", 60, 20)).split()))
 
     def test_it_is_narrowed_to_a_kind(self) -> None:
         for event_type in ("GatewayUserTrade", "lockout_set", "daily_reset", "GatewayUserOrder"):
@@ -470,7 +470,7 @@ class ActivityTests(PageCase):
         self.receive("GatewayUserTrade", profitAndLoss=-1)
         self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
         self.receive("GatewayUserTrade", profitAndLoss=-2)
-        self.assertIn("PAUSED, 1 more since; p lets it run again", self.shown())
+        self.assertIn("PAUSED, 1 more since; p resumes", self.shown())
         self.assertNotIn("Trade -2.00", "\n".join(self.below("PAUSED")))
         self.assertIn("paused", self.rows()[-1])
         self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
@@ -509,8 +509,8 @@ class ConnectionTests(PageCase):
         self.wait(3)
         facts = self.facts()
         self.assertEqual(facts["Source"][:5], "LIVE:")
-        self.assertTrue(facts["Its last word"].startswith("RUNNING, "))
-        self.assertTrue(facts["Its last word"].endswith("1 min ago: Fine"))
+        self.assertTrue(facts["Last status"].startswith("RUNNING, "))
+        self.assertTrue(facts["Last status"].endswith("1 min ago: Fine"))
         self.assertEqual(facts["Gateway"], "practice")
         self.assertEqual(facts["Enforcement"], "on")
         self.assertEqual(facts["Reconnects"], "0")
@@ -532,7 +532,7 @@ class ConnectionTests(PageCase):
         super(PageCase, self).setUp()
         self.turn("Connection")
         facts = self.facts()
-        for name in ("Its last word", "Gateway", "Enforcement", "Connected", "Last event"):
+        for name in ("Last status", "Gateway", "Enforcement", "Connected", "Last event"):
             self.assertTrue(facts[name].startswith("- "), name)
         self.assertEqual(facts["State file"], "- not read yet")
 
@@ -556,7 +556,7 @@ class HelpTests(PageCase):
         keys = [(key.label, key.told) for key in KEYS]
         for columns, rows in ((60, 20), (80, 24), (120, 40)):
             lines = compose(self.session.view(), self.ui_state, self.now, columns, rows, keys)
-            shown = [written(line)[:columns] for line in lines]
+            shown = [text_of(line)[:columns] for line in lines]
             for label, told in keys:
                 self.assertTrue(any(f" {label:<10}{told}" in line for line in shown), told)
 
@@ -564,7 +564,7 @@ class HelpTests(PageCase):
         self.change(is_help=True)
         keys = [(key.label, key.told) for key in KEYS]
         lines = compose(self.session.view(), self.ui_state, self.now, 60, 14, keys)
-        self.assertEqual(written(lines[-2]), "  ... and 2 more")
+        self.assertEqual(text_of(lines[-2]), "  ... and 2 more")
 
 
 class FootTests(PageCase):
@@ -608,33 +608,36 @@ class RowTests(PageCase):
     def test_what_is_copied_is_one_line_without_styles(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.5, executionTime=at(0))
         self.turn("Trades")
-        text = chosen_text(self.session.view(), self.ui_state, self.now, 80)
+        text = selected_text(self.session.view(), self.ui_state, self.now, 80)
         self.assertEqual(text, f"{clock(BEGIN)} MNQU5 2 -45.50 -45.50")
 
     def test_an_empty_page_has_nothing_to_copy(self) -> None:
         self.turn("Trades")
-        self.assertEqual(chosen_text(self.session.view(), self.ui_state, self.now, 80), "")
+        self.assertEqual(selected_text(self.session.view(), self.ui_state, self.now, 80), "")
 
 
 class FittedTests(SynchronousTestCase):
     """A line that is too long."""
 
     def test_it_ends_before_the_figure_that_would_be_cut(self) -> None:
-        line: Markup = [("dim", "14:45:16 "), ("alert", "Loss of a trade: -$518.00 (limit $500)")]
+        line: StyledLine = [
+            ("dim", "14:45:16 "),
+            ("alert", "Loss of a trade: -$518.00 (limit $500)"),
+        ]
         for width, told in (
             (47, "14:45:16 Loss of a trade: -$518.00 (limit $500)"),
             (46, "14:45:16 Loss of a trade: -$518.00 (limit …"),
             (35, "14:45:16 Loss of a trade: -$518.00…"),
             (34, "14:45:16 Loss of a trade: …"),
         ):
-            self.assertEqual(written(fitted(line, width)), told)
+            self.assertEqual(text_of(fit(line, width)), told)
 
     def test_a_word_that_is_too_long_alone_is_cut_all_the_same(self) -> None:
-        self.assertEqual(written(fitted([("text", "incomprehensible")], 9)), "incompre…")
+        self.assertEqual(text_of(fit([("text", "incomprehensible")], 9)), "incompre…")
 
     def test_blanks_at_its_end_are_not_missed(self) -> None:
-        line: Markup = [("text", "MNQ"), "      "]
-        self.assertEqual(fitted(line, 4), line)
+        line: StyledLine = [("text", "MNQ"), ("text", "      ")]
+        self.assertEqual(text_of(fit(line, 4)), "MNQ ")
 
 
 class EveryPageTests(PageCase):

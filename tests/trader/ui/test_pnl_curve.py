@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.ui.pnl_curve import curve
+from trader.ui.pnl_curve import pnl_curve
 from trader.ui.styled_text import length
 
 
 def drawn(totals: list[int], limit: int | None, width: int = 32, height: int = 5) -> list[str]:
     """Return the picture's text, without blanks at the ends."""
-    found = curve(
+    found = pnl_curve(
         tuple(Decimal(total) for total in totals),
         None if limit is None else Decimal(limit),
         width,
@@ -51,7 +51,7 @@ class CurveTests(SynchronousTestCase):
         self.assertEqual(sum("╭" in row or "╰" in row for row in rows), 2 + 1)
 
     def test_gains_and_losses_have_their_styles(self) -> None:
-        lines = curve((Decimal(100), Decimal(-100)), None, 32, 5)
+        lines = pnl_curve((Decimal(100), Decimal(-100)), None, 32, 5)
         top, bottom = lines[0], lines[-1]
         self.assertEqual({part[0] for part in top[1:] if part[1].strip()}, {"gain", "loss"})
         self.assertEqual({part[0] for part in bottom[1:] if part[1].strip()}, {"loss"})
@@ -72,7 +72,7 @@ class CurveTests(SynchronousTestCase):
     def test_every_picture_has_the_size_that_was_asked_for(
         self, totals: list[int], limit: int | None, width: int, height: int
     ) -> None:
-        found = curve(
+        found = pnl_curve(
             tuple(Decimal(total) for total in totals),
             None if limit is None else Decimal(limit),
             width,

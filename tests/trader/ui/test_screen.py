@@ -237,7 +237,7 @@ class DownTests(ScreenCase):
 class TroubledFromTheStartTests(ScreenCase):
     """A daemon that has not reached the broker yet knows what an earlier one wrote down."""
 
-    OF_BEFORE = "What is shown is from before; the broker has not said what is so now"
+    OF_BEFORE = "These numbers are old: the broker has not confirmed them yet"
 
     def setUp(self) -> None:
         super().setUp()
@@ -521,7 +521,7 @@ class PnlTests(ScreenCase):
     def test_without_the_file_nothing_seen_is_no_zero(self) -> None:
         self.file.fail(NOT_THERE)
         self.connect()
-        self.assertIn("-  no trade and no position was seen yet", self.shown())
+        self.assertIn("-  no trade or position seen yet", self.shown())
         self.assertNotIn("0.00", self.shown())
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertIn("Realized -45.50", self.shown())
@@ -1097,7 +1097,7 @@ class NarrowTests(ScreenCase):
         for columns, rows in ((59, 24), (47, 24), (80, 13), (60, 8)):
             shown = self.shown(columns, rows)
             self.assertIn("LIVE", shown)
-            self.assertIn(f"{columns}x{rows} is too small for figures; 60x14 is", shown)
+            self.assertIn(f"{columns}x{rows} is too small; figures need 60x14", shown)
             self.assertNotIn("Realized", shown)
         self.assertIn("Realized -45.50", self.shown(60, 14))
 

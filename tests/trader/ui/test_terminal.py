@@ -16,7 +16,7 @@ from tests.golden.replay import STATES, Replay
 from trader.model.characters import printable
 from trader.ui.canvas import paint
 from trader.ui.palette import THEMES
-from trader.ui.styled_text import Markup
+from trader.ui.styled_text import StyledLine
 from trader.ui.terminal import Terminal, changed_spans
 
 COLUMNS, ROWS = 40, 6
@@ -53,7 +53,7 @@ class Drawn:
 
     def draw_lines(self, *texts: str) -> str:
         """Draw lines of text."""
-        lines: list[Markup] = [[("text", text)] for text in texts]
+        lines: list[StyledLine] = [[("text", text)] for text in texts]
         return self.draw(paint(lines, *self.size, printable))
 
     @property
@@ -121,7 +121,7 @@ class DrawingTests(SynchronousTestCase):
 
     @given(st.lists(LINES, min_size=2, max_size=4))
     def test_picture_after_picture_it_shows_what_a_new_terminal_shows(
-        self, pictures: list[list[Markup]]
+        self, pictures: list[list[StyledLine]]
     ) -> None:
         drawn = Drawn()
         for lines in pictures:
