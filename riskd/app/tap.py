@@ -36,8 +36,9 @@ from riskd.app.launch import (
 )
 from riskd.app.launch import Options as BaseOptions
 from riskd.broadcast import BroadcastServerFactory, BroadcastService
-from riskd.config.loader import ConfigError, load_settings
+from riskd.config.loader import load_settings
 from riskd.config.settings import Settings
+from riskd.config.toml import ConfigError
 from riskd.control.protocol import SOCKET_NAME
 from riskd.control.server import ControlFactory, ControlService
 from riskd.engine.service import EngineService

@@ -22,15 +22,11 @@ from riskd.config.settings import (
     ServerSettings,
     Settings,
 )
-from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, parse
-from riskd.host.errors import UserError
+from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, read_text
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
 from riskd.rules.settings import Ticker
-
-MAX_BYTES: Final = 256 * 1024
-"""A larger file is not a configuration."""
 
 _NO_SECRETS: Final = (
     "a secret does not belong in this file; expected the API key in a file of its own that "
@@ -43,10 +39,6 @@ _SECRETS: Final = dict.fromkeys(
 
 _RuleTables = dict[str, dict[str, Any]]
 """The tables of rules, by key.  Each rule's own settings type says which keys a table may have."""
-
-
-class ConfigError(UserError):
-    """A configuration that cannot be used; ``problems`` has a line for each mistake."""
 
 
 class _Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,22 +94,7 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     :param rules: as for :func:`parse_settings`.
     :raises ConfigError: the file cannot be read, or has mistakes.
     """
-    try:
-        # Opening a named pipe would block until another process writes to it.
-        if not path.is_file() and path.exists():
-            raise ConfigError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes; this is no configuration")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: not UTF-8 text") from None
-    settings = parse_settings(text, str(path), rules)
+    settings = parse_settings(read_text(path), str(path), rules)
     key_file = settings.gateway.key_file
     if key_file is None:
         return settings
@@ -134,18 +111,13 @@ def parse_settings(text: str, name: str, rules: Mapping[str, IRule]) -> Settings
     :param rules: the available rules by key, in order of evaluation.
     :raises ConfigError: ``text`` has mistakes.
     """
-    try:
-        tables = parse(text)
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from None
     reader = TableReader(text, name, _SECRETS)
     # Both parts are checked, whatever is wrong in the other, so that all mistakes are reported at once.
-    document = reader.struct(tables, _Document, ())
-    rules_in_force = _rules_of_accounts(reader, tables, rules)
+    document = reader.struct(reader.tables, _Document, ())
+    rules_in_force = _rules_of_accounts(reader, rules)
     if document is not WRONG:
         _check_accounts(reader, document.accounts)
-    if reader.problems:
-        raise ConfigError(*reader.problems)
+    reader.check()
     return Settings(
         accounts=tuple(
             _account_settings(account, document.defaults, in_force)
@@ -190,11 +162,11 @@ def _check_accounts(reader: TableReader, accounts: tuple[_Account, ...]) -> None
 
 
 def _rules_of_accounts(
-    reader: TableReader, tables: dict[str, Any], rules: Mapping[str, IRule]
+    reader: TableReader, rules: Mapping[str, IRule]
 ) -> list[tuple[RuleInForce, ...]]:
     """Return each account's enabled rules with their settings."""
-    shared = _rule_fields(reader, tables, rules, ())
-    accounts = tables.get("accounts")
+    shared = _rule_fields(reader, reader.tables, rules, ())
+    accounts = reader.tables.get("accounts")
     in_force = []
     for number, account in enumerate(accounts if isinstance(accounts, list) else ()):
         path = ("accounts", number)

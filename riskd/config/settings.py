@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from riskd.config.faults import NO_FAULTS, Faults
-from riskd.config.toml import shown
 from riskd.config.urls import checked_url
+from riskd.config.values import shown
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 

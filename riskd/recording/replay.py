@@ -11,8 +11,9 @@ import msgspec
 from twisted.logger import Logger
 
 from riskd import __version__
-from riskd.config.loader import ConfigError, parse_settings
+from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
+from riskd.config.toml import ConfigError
 from riskd.model.events import Event
 from riskd.recording.format import (
     Asked,

@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.faults import Faults
-from riskd.config.loader import MAX_BYTES, ConfigError, load_settings, practice_settings
+from riskd.config.loader import load_settings, practice_settings
 from riskd.config.settings import (
     PRACTICE_ACCOUNTS,
     AccountSettings,
@@ -23,6 +23,7 @@ from riskd.config.settings import (
     ServerSettings,
     Settings,
 )
+from riskd.config.toml import ConfigError
 from riskd.model.trading_day import ResetSchedule
 from tests.support.configuration import ACCOUNT, CATALOGUE, only_account, parse, rules_of
 
@@ -353,7 +354,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIn(", line 2: not UTF-8 text", self.problem(b"a = 1\nb = '\xff'"))
 
     def test_too_large(self) -> None:
-        self.assertIn(f"at most {MAX_BYTES} bytes", self.problem(b"#" * (MAX_BYTES + 1)))
+        self.assertIn("at most 262144 bytes", self.problem(b"#" * (256 * 1024 + 1)))
 
     def test_a_mistake_names_the_file(self) -> None:
         self.assertIn(

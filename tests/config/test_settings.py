@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.loader import ConfigError
 from riskd.config.settings import GatewaySettings
+from riskd.config.toml import ConfigError
 from tests.support.configuration import ACCOUNT, parse
 
 

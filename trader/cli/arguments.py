@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
+from riskd.config.toml import ConfigError
 from riskd.journal.paths import default_directory
 from riskd.journal.reader import StateFileError, read_published
 from trader.cli.settings import (
     Settings,
-    SettingsError,
     ThemeName,
     default_file,
     read_settings,
@@ -60,7 +60,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     given = parser.parse_args(arguments)
     try:
         settings = read_settings(given.config)
-    except SettingsError as error:
+    except ConfigError as error:
         parser.error(str(error))
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
-from riskd.config.toml import TableReader, parse
-from riskd.host.errors import UserError
+from riskd.config.toml import NoFileError, TableReader, read_text
 from trader.client import check_url
-
-_MAX_FILE_BYTES: Final = 64 * 1024
 
 Account = Annotated[
     int, msgspec.Meta(ge=0, le=2**63 - 1, description="an account id, such as 123")
@@ -52,10 +49,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hook: tuple[str, ...] = ()
 
 
-class SettingsError(UserError):
-    """``console.toml`` cannot be used; the text has a line for everything that is wrong."""
-
-
 def default_file() -> Path:
     """Return where the file is when none is named, under the XDG configuration directory.
 
@@ -70,44 +63,30 @@ def default_file() -> Path:
 def read_settings(named: Path | None) -> Settings:
     """Return what the file says; the defaults where no file was named and there is none.
 
-    :raises SettingsError: it cannot be read, or something in it is wrong.
+    :raises ConfigError: it cannot be read, or something in it is wrong.
     """
     path = named or default_file()
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
+        return parse_settings(read_text(path), str(path))
+    except NoFileError:
         if named is None:
             return Settings()
-        raise SettingsError(f"{path} is not there") from None
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
-    try:
-        return parse_settings(content.decode(), str(path))
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not in UTF-8") from None
+        raise
 
 
 def parse_settings(text: str, name: str) -> Settings:
     """Return what ``text`` says.
 
     :param name: what the text is called in an error.
-    :raises SettingsError: something in it is wrong.
+    :raises ConfigError: something in it is wrong.
     """
-    try:
-        table = parse(text)
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from None
     reader = TableReader(text, name)
-    settings: Settings = reader.struct(table, Settings, ())
-    url = table.get("url")
+    settings: Settings = reader.struct(reader.tables, Settings, ())
+    url = reader.tables.get("url")
     if isinstance(url, str):
         try:
             check_url(url)
         except ValueError as error:
             reader.report(("url",), str(error))
-    if reader.problems:
-        raise SettingsError("\n".join(reader.problems))
+    reader.check()
     return settings

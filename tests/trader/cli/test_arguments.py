@@ -11,12 +11,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.config.toml import ConfigError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from trader.cli.arguments import Output, choose_account, parse_options
 from trader.cli.settings import (
     Settings,
-    SettingsError,
     ThemeName,
     default_file,
     parse_settings,
@@ -166,7 +166,9 @@ class SettingsTests(ArgumentsCase):
         named.write_text("account = 7")
         self.assertEqual(parse_options(["--config", str(named)]).account, 7)
         named.unlink()
-        self.assertIn(f"{named} is not there", self.refuse("--config", str(named)))
+        self.assertIn(
+            f"{named}: cannot be read: No such file", self.refuse("--config", str(named))
+        )
 
     def test_every_mistake_is_told_with_file_line_key_and_what_was_expected(self) -> None:
         path = self.write_settings('theme = "pink"\nacount = 5\nbell = 1\naccount = -1')
@@ -186,13 +188,13 @@ class SettingsTests(ArgumentsCase):
         self.assertIn(f"{path}, line 2: url: url 'http://localhost' does not start with ws", said)
 
     def test_what_is_no_toml_is_refused(self) -> None:
-        error = self.assertRaises(SettingsError, parse_settings, "account = ", "x.toml")
+        error = self.assertRaises(ConfigError, parse_settings, "account = ", "x.toml")
         self.assertTrue(str(error).startswith("x.toml: "), error)
         path = self.directory / "binary.toml"
         path.write_bytes(b"\xff\xfe")
-        self.assertIn("not in UTF-8", self.refuse("--config", str(path)))
-        path.write_bytes(b"#" * 70_000)
-        self.assertIn("larger than", self.refuse("--config", str(path)))
+        self.assertIn("not UTF-8 text", self.refuse("--config", str(path)))
+        path.write_bytes(b"#" * 300_000)
+        self.assertIn("expected at most", self.refuse("--config", str(path)))
 
     def test_the_themes_are_those_that_there_are(self) -> None:
         self.assertEqual([name.value for name in ThemeName], list(THEMES))
