@@ -23,7 +23,6 @@ from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import concerns, flattening_of
 from riskd.engine.interface import IOperatedAccount
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import IGateway, Payload
 from riskd.model.account import AccountState, Flattening, Limit, apply, with_risk
 from riskd.model.events import (
     Action,
@@ -52,15 +51,11 @@ from riskd.model.money import ZERO
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import Decision, Evaluation, RuleInForce, evaluate
 from riskd.rules.interface import (
-    ChangeStop,
     Flatten,
     IRule,
     Kind,
     LiftLock,
-    PlaceStop,
-    RejectOrder,
     Trigger,
-    WithdrawStop,
 )
 
 _log = Logger()
@@ -96,30 +91,28 @@ class RiskEngine:
     """Watches one account.
 
     :param account: the account.
+    :param enforcer: carries out what is decided, or announces it in a dry run.
     :param settings: its rules, and when its day ends.
     :param is_strict: whether every breach locks it for good.
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
-    :param gateway: the broker; ``None`` makes it a dry run, in which what would be done is told.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :param take: takes what the broker says of a position or an order.
     :param look: asks the broker what the account holds; fires when that is known, or cannot be.
     """
 
     def __init__(
         self,
         account: TrackedAccount,
+        enforcer: Enforcer | DryRun,
         settings: AccountSettings,
         *,
         is_strict: bool,
         catalogue: Mapping[str, IRule],
-        gateway: IGateway | None,
         clock: IReactorTime,
         now: Callable[[], datetime],
         report_problem: Callable[[str, str], None],
-        take: Callable[[str, Payload], object],
         look: Callable[[], Deferred[None]],
     ) -> None:
         self._account = account
@@ -134,20 +127,10 @@ class RiskEngine:
         self._clock = clock
         self._now = now
         self._report_problem = report_problem
-        self._dry_run: DryRun | None = None
-        self._enforcer: Enforcer | DryRun
-        if gateway is None:
-            self._enforcer = self._dry_run = DryRun(account, clock, now)
-        else:
-            self._enforcer = Enforcer(
-                account,
-                gateway,
-                clock,
-                now,
-                report_problem,
-                self._settled,
-                take,
-            )
+        self._enforcer = enforcer
+        self._dry_run = enforcer if isinstance(enforcer, DryRun) else None
+        if isinstance(enforcer, Enforcer):
+            enforcer.on_settled = self._settled
         self._memory_before: Mapping[str, str] = {}
         self._rules: tuple[RuleInForce, ...] = settings.rules
         self._is_active = False
@@ -158,11 +141,6 @@ class RiskEngine:
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._faulty: dict[str, str] = {}
         self._timer: IDelayedCall | None = None
-
-    def measure(self, acted: Callable[[float], None]) -> None:
-        """Tell ``acted`` from now on how many seconds each flatten takes to act; see :class:`Enforcer`."""
-        if isinstance(self._enforcer, Enforcer):
-            self._enforcer.acted = acted
 
     # From start to stop.
 
@@ -393,7 +371,7 @@ class RiskEngine:
         locked = is_locked(state, now)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
-            self._enforcer.hold_to(locks_in_force(state, now)[0], state)
+            self._enforcer.enforce_lock(locks_in_force(state, now)[0], state)
             # A broker may have told of the closing before it returned, and rules may have remembered that.
             state = self._account.state_with_pending
         if self._is_our_own_doing(subject):
@@ -449,7 +427,7 @@ class RiskEngine:
             is_locked=is_locked,
             is_strict=self._is_strict,
             due=due,
-            is_under_way=self._enforcer.sees_to,
+            is_under_way=self._enforcer.is_handling,
         )
 
     def _next_reset(self, now: datetime) -> datetime:
@@ -525,14 +503,8 @@ class RiskEngine:
                 plans += self._plan(rule_id, command, now)
             elif isinstance(command, LiftLock):
                 self._lift(rule_id, command.reason, now)
-            elif isinstance(command, RejectOrder):
-                self._enforcer.reject(rule_id, command)
-            elif isinstance(command, PlaceStop):
-                self._enforcer.place_stop(rule_id, command)
-            elif isinstance(command, ChangeStop):
-                self._enforcer.change_stop(command)
-            elif isinstance(command, WithdrawStop):
-                self._enforcer.withdraw_stop(command)
+            else:
+                self._enforcer.carry_out(rule_id, command)
         if plans:
             self._enforcer.flatten(*plans)
 

@@ -28,6 +28,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
+from riskd.engine.enforcement.dry_run import DryRun
+from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
@@ -162,20 +164,30 @@ class EngineService(Service):
         account = TrackedAccount(
             settings.id, settings.watch, self._journal, self._broadcast, self._clock.seconds
         )
+        enforcer: Enforcer | DryRun
+        if self.enforces:
+            enforcer = Enforcer(
+                account,
+                self._gateway,
+                self._clock,
+                self._now,
+                self.report_problem,
+                self._hear,
+                self._acted,
+            )
+        else:
+            enforcer = DryRun(account, self._clock, self._now)
         risk_engine = RiskEngine(
             account,
+            enforcer,
             settings,
             is_strict=self._is_strict,
             catalogue=self._catalogue,
-            gateway=self._gateway if self.enforces else None,
             clock=self._clock,
             now=self._now,
             report_problem=self.report_problem,
-            take=self._hear,
             look=lambda: self._look_at(self.accounts[settings.id]),
         )
-        if self._acted is not None:
-            risk_engine.measure(self._acted)
         self.accounts[settings.id] = GuardedAccount(account, risk_engine)
         self._next_looks.append(settings.id)
         return self.accounts[settings.id]

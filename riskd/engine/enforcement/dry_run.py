@@ -1,9 +1,9 @@
-"""Telling what would be enforced, and doing nothing.
+"""Announce what would be enforced, and do nothing.
 
-A :class:`DryRun` stands in the place of an :class:`~riskd.engine.enforcement.enforcer.Enforcer` and has no gateway: it
-cannot place, cancel, change or close anything.  It sets no locks.  What would be closed and canceled it
-tells from what is known of the account when riskd would have acted: brokers tell of a trade before they
-tell what became of the position.
+A :class:`DryRun` takes the place of an :class:`~riskd.engine.enforcement.enforcer.Enforcer`.  It has no
+gateway, so it cannot place, cancel, change or close anything by mistake, and it sets no locks.  It counts
+what would be closed and canceled at the moment when riskd would have acted: brokers send a trade before
+they send what became of the position.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from datetime import datetime
 from functools import reduce
 from typing import Final, NamedTuple
 
-import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from riskd.engine.enforcement.actions import (
+    announce_dry_run,
+    flatten_action,
+    rejection_action,
+    stop_action,
+)
 from riskd.engine.enforcement.flattening import (
     flattening_of_locked,
     merged,
     rejection_of_locked,
-    report,
     to_cancel,
     to_close,
     to_resize,
 )
-from riskd.engine.enforcement.reported import Told
+from riskd.engine.enforcement.reported import ReportedBreaches
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
 from riskd.model.account import AccountState, Flattening
 from riskd.model.events import (
-    Action,
-    EnforcementAction,
-    EnforcementDetails,
     GatewayUserOrder,
     LockoutSet,
     OrderSide,
@@ -55,7 +56,7 @@ from riskd.rules.interface import (
 _log = Logger()
 
 ACTING_SECONDS: Final = 0.25
-"""How long riskd would take to act; what is over by then, such as an order that is filled, it would miss."""
+"""How long riskd would take to act; it would miss what is over by then, such as an order that is filled."""
 
 _GATEWAY_TYPES: Final = {
     OrderType.MARKET: GatewayOrderType.MARKET,
@@ -72,8 +73,8 @@ _GATEWAY_SIDES: Final = {
 class Extent(NamedTuple):
     """How much a flatten would do.
 
-    :ivar closed: the positions that would be closed, whole or in part.
-    :ivar canceled: the orders that would be canceled.
+    :ivar closed: the number of positions that would be closed, in full or in part.
+    :ivar canceled: the number of orders that would be canceled.
     """
 
     closed: int
@@ -81,7 +82,7 @@ class Extent(NamedTuple):
 
 
 def extent(plan: Flattening, state: AccountState) -> Extent:
-    """Return how much a flatten would do to an account, if all that is known of it is so."""
+    """Return how much a flatten would do to an account in this state."""
     held: list[Payload] = [
         {"contractId": each.contract_id, "type": int(each.type), "size": each.size}
         for each in state.open_positions
@@ -93,7 +94,7 @@ def extent(plan: Flattening, state: AccountState) -> Extent:
 
 
 def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
-    """Return an order in the gateway's terms, in which flattens are reckoned."""
+    """Return an order as the gateway's payload: a flatten is computed from payloads."""
     detail = state.risk.order_details.get(order.id)
     return {
         "id": order.id,
@@ -108,10 +109,10 @@ def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
 
 
 class DryRun:
-    """Tells what would be done for one account, each thing once for as long as it lasts.
+    """Announces what would be done for one account, each thing once for as long as it lasts.
 
     :param account: the account.
-    :param clock: times what is told.
+    :param clock: delays what is announced.
     :param now: gives the time of day, aware.
     """
 
@@ -124,13 +125,13 @@ class DryRun:
         self._account = account
         self._clock = clock
         self._now = now
-        self._acting: list[IDelayedCall] = []
-        self._told = Told()
+        self._announcing: list[IDelayedCall] = []
+        self._reported = ReportedBreaches()
         self._held_to: set[Hashable] = set()
         self._logged: dict[int, Command] = {}
 
     def resume(self) -> None:
-        """Leave what an earlier daemon has begun to the next one that enforces."""
+        """Leave the flatten that an earlier daemon began to the next one that enforces."""
         plan = self._account.state.risk.flattening
         if plan is not None:
             _log.warn(
@@ -141,17 +142,17 @@ class DryRun:
             )
 
     def stop(self) -> None:
-        """Leave off."""
-        for act in self._acting:
-            if act.active():
-                act.cancel()
+        """Announce nothing more."""
+        for call in self._announcing:
+            if call.active():
+                call.cancel()
 
-    def sees_to(self, decision: Decision) -> bool:
-        """Tell whether this was told and lasts."""
+    def is_handling(self, decision: Decision) -> bool:
+        """Return whether this was reported and lasts."""
         command = decision.command
         if isinstance(command, (ChangeStop, WithdrawStop)):
             return self._logged.get(command.order_id) == command
-        return self._told.has(decision, self._now())
+        return self._reported.has(decision, self._now())
 
     def forget_ended(
         self,
@@ -161,113 +162,72 @@ class DryRun:
         *,
         is_strict: bool,
     ) -> None:
-        """Forget what is over, so that it is told again when it comes back."""
-        self._told.forget_ended(state, rules, review, is_strict=is_strict)
+        """Forget what is over, so that it is announced again when it comes back."""
+        self._reported.forget_ended(state, rules, review, is_strict=is_strict)
         self._logged = {key: seen for key, seen in self._logged.items() if key in state.orders}
 
     def forget_locks(self) -> None:
-        """Take it that an operator has ended the locks that would hold."""
-        self._told.forget_locks()
+        """Forget the locks that would be in force: an operator has ended them."""
+        self._reported.forget_locks()
 
-    def hold_to(self, lock: LockoutSet, state: AccountState) -> None:
-        """Tell what a lock of before would do: once for each position, and once for each order."""
+    def enforce_lock(self, lock: LockoutSet, state: AccountState) -> None:
+        """Announce what a lock from before the dry run would do, once for each position and order."""
         positions = {(held.contract_id, held.created_at) for held in state.open_positions}
         self._held_to &= {*positions, *state.orders}
         if not positions <= self._held_to:
             self._held_to |= {*positions, *state.orders}
-            self._act(self._tell_flatten, flattening_of_locked(lock, self._now()))
+            self._announce_later(self._announce_flatten, flattening_of_locked(lock, self._now()))
         for order in forbidden_orders(state):
             if order.id not in self._held_to:
                 self._held_to.add(order.id)
                 rejection = rejection_of_locked(lock, order)
-                self._act(self._tell_rejection, lock.rule_id, rejection)
+                self._announce_later(self._announce_rejection, lock.rule_id, rejection)
 
     def flatten(self, *wanted: Flattening) -> None:
-        """Tell of one flatten that does all that is wanted, unless there is nothing to be done."""
+        """Announce one flatten that does all that is wanted, unless there is nothing to do."""
         decisions = [
             Decision(each.rule_id, Flatten(reason=each.reason, keep=each.keep)) for each in wanted
         ]
         for each, decision in zip(wanted, decisions, strict=True):
-            self._told.add(decision, each.locks)
-        self._act(self._tell_flatten, reduce(merged, wanted), decisions)
+            self._reported.add(decision, each.locks)
+        self._announce_later(self._announce_flatten, reduce(merged, wanted), decisions)
 
-    def reject(self, rule_id: str, wanted: RejectOrder) -> None:
-        """Tell of an order that may not be."""
-        self._told.add(Decision(rule_id, wanted))
-        self._act(self._tell_rejection, rule_id, wanted)
+    def carry_out(
+        self, rule_id: str, command: RejectOrder | PlaceStop | ChangeStop | WithdrawStop
+    ) -> None:
+        """Announce a rejection or a new stop; only log a stop that would be changed or canceled."""
+        if isinstance(command, (ChangeStop, WithdrawStop)):
+            self._logged[command.order_id] = command
+            _log.info(
+                "account {account}, not done, this is a dry run: {reason}",
+                account=self._account.account_id,
+                reason=command.reason,
+            )
+            return
+        self._reported.add(Decision(rule_id, command))
+        if isinstance(command, RejectOrder):
+            self._announce_later(self._announce_rejection, rule_id, command)
+        else:
+            announce_dry_run(self._account, stop_action(rule_id, command, None, self._now()))
 
-    def place_stop(self, rule_id: str, wanted: PlaceStop) -> None:
-        """Tell of a stop that would be placed."""
-        self._told.add(Decision(rule_id, wanted))
-        details = EnforcementDetails(
-            positions_closed=0,
-            orders_canceled=0,
-            contract_id=wanted.contract_id,
-            stop_price=wanted.stop_price,
-            size=wanted.size,
-        )
-        self._tell(self._action(Action.AUTO_STOP_LOSS, rule_id, wanted.reason, details))
+    def _announce_later(self, announce: Callable[..., None], *arguments: object) -> None:
+        """Announce something when riskd would have acted."""
+        self._announcing = [call for call in self._announcing if call.active()]
+        self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, *arguments))
 
-    def change_stop(self, wanted: ChangeStop) -> None:
-        """Log that a stop would be changed."""
-        self._log_stop(wanted)
-
-    def withdraw_stop(self, wanted: WithdrawStop) -> None:
-        """Log that a stop would be canceled."""
-        self._log_stop(wanted)
-
-    # Telling.
-
-    def _act(self, tell: Callable[..., None], *what: object) -> None:
-        """Tell when riskd would have acted."""
-        self._acting = [act for act in self._acting if act.active()]
-        self._acting.append(self._clock.callLater(ACTING_SECONDS, tell, *what))
-
-    def _tell_flatten(self, plan: Flattening, decisions: Iterable[Decision] = ()) -> None:
+    def _announce_flatten(self, plan: Flattening, decisions: Iterable[Decision] = ()) -> None:
         closed, canceled = extent(plan, self._account.state)
         if plan.locks or closed or canceled:
-            now = self._now()
-            self._tell(report(plan, success=False, closed=closed, canceled=canceled, now=now))
+            action = flatten_action(
+                plan, success=False, closed=closed, canceled=canceled, now=self._now()
+            )
+            announce_dry_run(self._account, action)
             return
-        # As soon as there is something to be done, it is news.
+        # It is news as soon as there is something to do.
         for decision in decisions:
-            self._told.discard(decision)
+            self._reported.discard(decision)
 
-    def _tell_rejection(self, rule_id: str, wanted: RejectOrder) -> None:
-        if wanted.order_id not in self._account.state.orders:
-            return
-        details = EnforcementDetails(
-            positions_closed=0, orders_canceled=1, order_id=wanted.order_id
-        )
-        self._tell(self._action(Action.REJECT_ORDER, rule_id, wanted.reason, details))
-
-    def _action(
-        self, action: Action, rule_id: str, reason: str, details: EnforcementDetails
-    ) -> EnforcementAction:
-        return EnforcementAction(
-            action=action,
-            reason=reason,
-            rule_id=rule_id,
-            success=False,
-            timestamp=self._now(),
-            details=details,
-        )
-
-    def _tell(self, action: EnforcementAction) -> None:
-        _log.warn(
-            "account {account}: {action} by {rule}, not done, this is a dry run: {reason}",
-            account=self._account.account_id,
-            action=action.action.value,
-            rule=action.rule_id,
-            reason=action.reason,
-        )
-        details = msgspec.structs.replace(action.details, dry_run=True)
-        self._account.announce(msgspec.structs.replace(action, details=details))
-
-    def _log_stop(self, wanted: ChangeStop | WithdrawStop) -> None:
-        self._logged[wanted.order_id] = wanted
-        _log.info(
-            "account {account}, not done, this is a dry run: {reason}",
-            account=self._account.account_id,
-            reason=wanted.reason,
-        )
+    def _announce_rejection(self, rule_id: str, command: RejectOrder) -> None:
+        if command.order_id in self._account.state.orders:
+            action = rejection_action(rule_id, command, success=False, canceled=1, now=self._now())
+            announce_dry_run(self._account, action)

@@ -10,8 +10,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-import msgspec
-
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -20,11 +18,9 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import Payload
-from riskd.model.account import Flattening, end_of_lock
+from riskd.model.account import Flattening
 from riskd.model.events import (
     Action,
-    EnforcementAction,
-    EnforcementDetails,
     GatewayUserOrder,
     LockoutSet,
 )
@@ -234,36 +230,3 @@ def has_ended(order: Payload) -> bool:
         GatewayOrderStatus.EXPIRED,
         GatewayOrderStatus.REJECTED,
     )
-
-
-def report(
-    flattening: Flattening, *, success: bool, closed: int, canceled: int, now: datetime
-) -> EnforcementAction:
-    """Return how a flatten is told.
-
-    :param closed: the positions that were closed, whole or in part.
-    :param canceled: the orders that were canceled.
-    """
-    details = EnforcementDetails(positions_closed=closed, orders_canceled=canceled)
-    if flattening.keep is not None and len(flattening.keep) == 1:
-        (contract_id,) = flattening.keep
-        details = msgspec.structs.replace(details, contract_id=contract_id)
-    lock = max(flattening.locks, key=end_of_lock, default=None)
-    if lock is not None and flattening.action is Action.COOLDOWN:
-        details = msgspec.structs.replace(details, cooldown_seconds=_seconds(lock))
-    elif lock is not None:
-        details = msgspec.structs.replace(details, locked_until=lock.locked_until)
-    return EnforcementAction(
-        action=flattening.action,
-        reason=flattening.reason,
-        rule_id=flattening.rule_id,
-        success=success,
-        timestamp=now,
-        details=details,
-    )
-
-
-def _seconds(lock: LockoutSet) -> int:
-    if lock.locked_until is None:
-        return 0
-    return max(0, round((lock.locked_until - lock.locked_at).total_seconds()))

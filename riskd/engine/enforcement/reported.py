@@ -33,7 +33,7 @@ class _Breach(NamedTuple):
     subject: Hashable
 
 
-class Told:
+class ReportedBreaches:
     """The breaches of one account."""
 
     def __init__(self) -> None:

@@ -13,7 +13,6 @@ from riskd.engine.enforcement.flattening import (
     Closing,
     Resizing,
     merged,
-    report,
     still_open,
     to_cancel,
     to_close,
@@ -21,7 +20,6 @@ from riskd.engine.enforcement.flattening import (
 )
 from riskd.model.account import Flattening
 from riskd.model.events import Action, LockoutSet
-from riskd.model.wire import encode_data
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 
@@ -180,25 +178,6 @@ class PlanTests(SynchronousTestCase):
         plan, held = flatten({"A": 2}), [position("A", 2)]
         self.assertEqual(to_resize(plan, [stop(1, 3, 20, fillVolume=1)], held), [])
         self.assertEqual(to_resize(plan, [stop(1, 4, 20, fillVolume=1)], held), [Resizing(1, 3)])
-
-
-class ReportTests(SynchronousTestCase):
-    def details(self, plan: Flattening) -> str:
-        action = report(plan, success=True, closed=2, canceled=1, now=NOW)
-        return encode_data(action).partition('"details":')[2]
-
-    def test_details_say_what_the_action_needs(self) -> None:
-        counts = '"positions_closed":2,"orders_canceled":1'
-        self.assertEqual(self.details(flatten()), f"{{{counts}}}}}")
-        self.assertEqual(self.details(flatten({"A": 1})), f'{{{counts},"contractId":"A"}}}}')
-        self.assertEqual(self.details(COOLDOWN), f'{{{counts},"cooldown_seconds":300}}}}')
-        self.assertEqual(
-            self.details(DAY), f'{{{counts},"locked_until":"2026-11-23T20:30:00Z"}}}}'
-        )
-        permanent = flatten(
-            action=Action.CLOSE_ALL_AND_LOCKOUT, locks=(lock("a", 5), lock("b", None))
-        )
-        self.assertEqual(self.details(permanent), f'{{{counts},"locked_until":null}}}}')
 
 
 class StillOpenTests(SynchronousTestCase):

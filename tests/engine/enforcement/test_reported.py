@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.engine.enforcement.reported import Told
+from riskd.engine.enforcement.reported import ReportedBreaches
 from riskd.model.account import AccountState
 from riskd.model.events import LockoutSet, OrderSide
 from riskd.rules.evaluation import Decision, RuleInForce
@@ -64,7 +64,7 @@ class SameTests(SynchronousTestCase):
     """What is the same, however it is worded."""
 
     def setUp(self) -> None:
-        self.told = Told()
+        self.told = ReportedBreaches()
 
     def is_known(self, told: Command, other: Command, rule_id: str = "A-1") -> bool:
         self.told.add(Decision("A-1", told))
@@ -94,7 +94,7 @@ class EndTests(SynchronousTestCase):
     """When a breach is over."""
 
     def setUp(self) -> None:
-        self.told = Told()
+        self.told = ReportedBreaches()
         self.told.add(Decision("A-1", flatten(C=0)))
 
     def lasts(self, *rules: RuleInForce) -> bool:
@@ -133,7 +133,7 @@ class EndTests(SynchronousTestCase):
 
     @given(st.lists(st.booleans()))
     def test_it_is_told_as_often_as_it_begins(self, breached: list[bool]) -> None:
-        told, times = Told(), 0
+        told, times = ReportedBreaches(), 0
         wanted = Decision("A-1", flatten(C=0))
         for is_breach in breached:
             one = rule_that_wants(*([wanted.command] if is_breach else []))
@@ -151,7 +151,7 @@ class LockTests(SynchronousTestCase):
     """A lock that would hold keeps its rule silent."""
 
     def setUp(self) -> None:
-        self.told = Told()
+        self.told = ReportedBreaches()
 
     def test_as_long_as_it_would_hold(self) -> None:
         self.told.add(locking(), (lock("A-1", 60),))

@@ -1,0 +1,229 @@
+"""Requests to the broker about one account's orders and positions, and what became of them.
+
+Closing and canceling may be repeated.  A request without an answer may have been carried out or not, so
+it counts as neither done nor failed, and the broker is asked what became of the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from riskd.engine.enforcement.flattening import Closing
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.enums import GatewayOrderStatus
+from riskd.gateway.interface import (
+    GatewayError,
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    IGateway,
+    Payload,
+)
+from riskd.gateway.timeouts import in_time
+
+_log = Logger()
+_T = TypeVar("_T")
+
+# The gateway's error codes mean something else for each request.  These say that riskd may not act for
+# the account at all, which an operator has to hear of.
+_CANCEL_FORBIDDEN: Final = 6
+_CLOSE_FORBIDDEN: Final = {
+    "Position/closeContract": 8,
+    "Position/partialCloseContract": 9,
+}
+
+_CANCEL_UNKNOWN_ORDER: Final = 2
+"""``Order/cancel``: the order is not working (any more)."""
+
+UNKNOWN_ORDER: Final = 1
+"""``Order/searchById``: there is no order of that id."""
+
+
+class CancelResult(Enum):
+    """What a request to cancel an order came to."""
+
+    CANCELED = auto()
+    GONE = auto()
+    UNKNOWN = auto()
+
+
+class OrderRequests:
+    """Closes, cancels, modifies and looks up, for one account.
+
+    :param account: the account.
+    :param gateway: the broker.
+    :param clock: times the answers.
+    :param now: gives the time of day, aware.
+    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
+    :param apply: applies what the broker answers about an order, as if it had sent it as an event.
+    :ivar is_stopped: whether :meth:`stop` was called; then nothing goes on, whatever is answered.
+    """
+
+    def __init__(
+        self,
+        account: TrackedAccount,
+        gateway: IGateway,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        report_problem: Callable[[str, str], None],
+        apply: Callable[[str, Payload], object],
+    ) -> None:
+        self._account = account
+        self._gateway = gateway
+        self._clock = clock
+        self._now = now
+        self._report_problem = report_problem
+        self._apply = apply
+        self._busy: dict[object, Deferred[None]] = {}
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        """Cancel what is under way; the rules ask for it again after the next start."""
+        self.is_stopped = True
+        for under_way in tuple(self._busy.values()):
+            under_way.cancel()
+
+    def begin(self, key: object, act: Coroutine[Any, Any, None]) -> None:
+        """Begin ``act``, unless one with this key is under way.
+
+        :param key: the order or contract that is acted on: rules repeat what they want at each event.
+        """
+        if key in self._busy:
+            act.close()
+            return
+        # It may be done before there is a Deferred to remember.
+        self._busy[key] = Deferred()
+        self._busy[key] = under_way = Deferred.fromCoroutine(act)
+
+        def done(result: Any) -> Any:
+            self._busy.pop(key, None)
+            return result
+
+        under_way.addBoth(done).addErrback(self._failed, key)
+
+    def _failed(self, failure: Failure, key: object) -> None:
+        # The rules see what was not done, and ask for it again.
+        if failure.check(CancelledError) is None and not self.is_stopped:
+            _log.failure("acting on {key} failed: internal error", failure, key=key)
+
+    async def ask(self, request: str, answer: Deferred[_T]) -> _T:
+        """Wait for the gateway's answer, but not forever.
+
+        :raises GatewayError: it refused, or did not answer in time.
+        """
+        try:
+            return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
+        finally:
+            # A gateway may answer a canceled request after all; nothing may go on then.
+            if self.is_stopped:
+                raise CancelledError
+
+    async def search_open(self) -> tuple[list[Payload], list[Payload]]:
+        """Return the payloads of the open positions and of the working orders.
+
+        :raises GatewayError: the gateway did not say.
+        """
+        account_id = self._account.account_id
+        positions = await self.ask(
+            "Position/searchOpen", self._gateway.search_open_positions(account_id, urgent=True)
+        )
+        orders = await self.ask(
+            "Order/searchOpen", self._gateway.search_open_orders(account_id, urgent=True)
+        )
+        return positions, orders
+
+    async def close(self, closing: Closing) -> bool:
+        """Close a position, or a part of it; return whether that was done, as far as is known."""
+        account_id, contract_id = self._account.account_id, closing.contract_id
+        try:
+            if closing.size is None:
+                await self.ask(
+                    "Position/closeContract",
+                    self._gateway.close_contract(account_id, contract_id),
+                )
+            else:
+                await self.ask(
+                    "Position/partialCloseContract",
+                    self._gateway.partial_close_contract(account_id, contract_id, closing.size),
+                )
+        except GatewayRefusedError as refusal:
+            self._note_refusal(refusal, _CLOSE_FORBIDDEN.get(refusal.request))
+            return False
+        except GatewayUnansweredError as error:
+            _log.warn("closing {contract}: {error}", contract=contract_id, error=error)
+        else:
+            self.end_refusal()
+        return True
+
+    async def cancel(self, order_id: int) -> CancelResult:
+        """Cancel an order."""
+        try:
+            await self.ask(
+                "Order/cancel", self._gateway.cancel_order(self._account.account_id, order_id)
+            )
+        except GatewayRefusedError as refusal:
+            if refusal.code == _CANCEL_UNKNOWN_ORDER:
+                self.end_refusal()
+                return CancelResult.GONE
+            self._note_refusal(refusal, _CANCEL_FORBIDDEN)
+            return CancelResult.UNKNOWN
+        except GatewayUnansweredError as error:
+            _log.warn("canceling {order}: {error}", order=order_id, error=error)
+            return CancelResult.UNKNOWN
+        self.end_refusal()
+        return CancelResult.CANCELED
+
+    async def modify(self, order_id: int, changes: Payload) -> None:
+        """Modify an order, and apply what the broker says of it then."""
+        try:
+            await self.ask(
+                "Order/modify",
+                self._gateway.modify_order(self._account.account_id, order_id, changes),
+            )
+        except GatewayError as error:
+            # A change is sent once.  Without an answer it is looked up, for it may have been made.
+            _log.warn("changing {order}: {error}", order=order_id, error=error)
+        await self.fetch(order_id)
+
+    async def fetch(self, order_id: int) -> Payload | None:
+        """Apply and return what the broker says of an order; ``None`` if it refuses to say.
+
+        Without an answer the order's status is ``NONE``.
+        """
+        try:
+            payload = await self.ask(
+                "Order/searchById",
+                self._gateway.search_order(self._account.account_id, order_id, urgent=True),
+            )
+        except GatewayRefusedError as refusal:
+            known = self._account.state.orders.get(order_id)
+            if refusal.code == UNKNOWN_ORDER and known is not None:
+                self._account.end_vanished(known, self._now())
+            return None
+        except GatewayUnansweredError as error:
+            _log.warn("asking for {order}: {error}", order=order_id, error=error)
+            return {"status": GatewayOrderStatus.NONE}
+        self._apply("GatewayUserOrder", payload)
+        return payload
+
+    def _note_refusal(self, refusal: GatewayRefusedError, forbidden: int | None) -> None:
+        _log.warn("{refusal}", refusal=refusal)
+        if refusal.code == forbidden:
+            self._report_refusal(
+                f"The broker refuses to let riskd act for account {self._account.account_id}: "
+                f"{refusal.message}"
+            )
+
+    def end_refusal(self) -> None:
+        """Report that the broker lets riskd act for the account."""
+        self._report_refusal("")
+
+    def _report_refusal(self, sentence: str) -> None:
+        self._report_problem(f"refusal {self._account.account_id}", sentence)

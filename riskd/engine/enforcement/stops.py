@@ -1,0 +1,179 @@
+"""Place, change and cancel the protective stops of one account.
+
+Placing is never repeated blindly: an order without an answer is looked for by its tag, and the next try
+uses the same tag, so that the broker itself refuses a second stop.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from riskd.engine.enforcement.actions import announce, stop_action
+from riskd.engine.enforcement.orders import OrderRequests
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
+from riskd.gateway.interface import (
+    GatewayError,
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    IGateway,
+    Payload,
+)
+from riskd.model.account import Flattening
+from riskd.model.events import Action
+from riskd.rules.interface import OWN_STOP_TAG, ChangeStop, PlaceStop, WithdrawStop
+
+_log = Logger()
+
+_RETRY_SECONDS: Final = 5.0
+"""How long after a failure the next stop is placed for a contract."""
+
+_SEARCH_SECONDS: Final = (0.25, 0.5, 1.0)
+"""How long to wait before each search for an order that was placed without an answer."""
+
+_TAG_AGE: Final = timedelta(hours=1)
+"""How far back orders are searched for a tag."""
+
+_ORDER_REJECTED: Final = 2
+"""``Order/place``: the order is not acceptable, such as a stop on the wrong side of the market."""
+
+
+class StopOrders:
+    """Manages the stops of one account.
+
+    :param account: the account.
+    :param gateway: the broker.
+    :param orders: sends the requests.
+    :param clock: times repetitions.
+    :param now: gives the time of day, aware.
+    :param flatten: closes a position that no stop can protect.
+    """
+
+    def __init__(
+        self,
+        account: TrackedAccount,
+        gateway: IGateway,
+        orders: OrderRequests,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        flatten: Callable[[Flattening], None],
+    ) -> None:
+        self._account = account
+        self._gateway = gateway
+        self._orders = orders
+        self._clock = clock
+        self._now = now
+        self._flatten = flatten
+        self._failed_at: dict[str, float] = {}
+        self._unknown_tags: dict[str, str] = {}
+        self._placed = itertools.count(1)
+
+    def carry_out(self, rule_id: str, command: PlaceStop | ChangeStop | WithdrawStop) -> None:
+        """Begin to place, change or cancel a stop; only one at a time for each contract or order."""
+        if isinstance(command, PlaceStop):
+            failed_at = self._failed_at.get(command.contract_id)
+            if failed_at is None or self._clock.seconds() - failed_at >= _RETRY_SECONDS:
+                self._orders.begin(command.contract_id, self._place(rule_id, command))
+        else:
+            self._orders.begin(command.order_id, self._change(command))
+
+    async def _place(self, rule_id: str, command: PlaceStop) -> None:
+        contract_id = command.contract_id
+        # A tag is good for one order.  While it is unknown whether the broker accepted the last try, the
+        # next uses the same tag, and so cannot become a second stop.
+        earlier = self._unknown_tags.pop(contract_id, None)
+        tag = (
+            earlier or f"{OWN_STOP_TAG}-{int(self._now().timestamp() * 1000)}-{next(self._placed)}"
+        )
+        order_id: int | None = None
+        try:
+            order_id = await self._orders.ask(
+                "Order/place",
+                self._gateway.place_order(self._account.account_id, _stop_order(command, tag)),
+            )
+        except GatewayUnansweredError as error:
+            _log.warn("placing a stop: {error}", error=error)
+            self._unknown_tags[contract_id] = tag
+            order_id = await self._find(tag)
+        except GatewayRefusedError as refusal:
+            _log.warn("placing a stop: {refusal}", refusal=refusal)
+            if earlier is not None:
+                order_id = await self._find(tag)
+            if order_id is None and refusal.code == _ORDER_REJECTED:
+                self._close_unprotected(rule_id, command, refusal)
+                return
+        had_failed = contract_id in self._failed_at
+        if order_id is None:
+            self._failed_at[contract_id] = self._clock.seconds()
+        else:
+            self._unknown_tags.pop(contract_id, None)
+            await self._orders.fetch(order_id)
+            self._failed_at.pop(contract_id, None)
+        if order_id is not None or not had_failed:
+            announce(self._account, stop_action(rule_id, command, order_id, self._now()))
+
+    async def _find(self, tag: str) -> int | None:
+        """Return the id of the order with ``tag``; searches may show it only after a moment."""
+        for seconds in _SEARCH_SECONDS:
+            await deferLater(self._clock, seconds)
+            try:
+                placed = await self._orders.ask(
+                    "Order/search",
+                    self._gateway.search_orders(
+                        self._account.account_id, self._now() - _TAG_AGE, urgent=True
+                    ),
+                )
+            except GatewayError as error:
+                _log.warn("looking for the order {tag}: {error}", tag=tag, error=error)
+                continue
+            for payload in placed:
+                # A rejected order has the tag, too.
+                is_rejected = payload.get("status") == GatewayOrderStatus.REJECTED
+                if payload.get("customTag") == tag and not is_rejected:
+                    found: int = payload["id"]
+                    return found
+        return None
+
+    def _close_unprotected(
+        self, rule_id: str, command: PlaceStop, refusal: GatewayRefusedError
+    ) -> None:
+        """Close a position for which the broker accepts no stop: the market is beyond it already."""
+        self._flatten(
+            Flattening(
+                action=Action.CLOSE_ALL_POSITIONS,
+                rule_id=rule_id,
+                reason=f"No stop at {command.stop_price} was accepted: {refusal.message}",
+                begun=self._now(),
+                keep={command.contract_id: 0},
+            )
+        )
+
+    async def _change(self, command: ChangeStop | WithdrawStop) -> None:
+        _log.info(
+            "account {account}: {reason}", account=self._account.account_id, reason=command.reason
+        )
+        if isinstance(command, ChangeStop):
+            changes = {"size": command.size, "stopPrice": command.stop_price}
+            await self._orders.modify(command.order_id, changes)
+        else:
+            await self._orders.cancel(command.order_id)
+            await self._orders.fetch(command.order_id)
+
+
+def _stop_order(command: PlaceStop, tag: str) -> Payload:
+    is_sale = command.side.name == "SELL"
+    return {
+        "contractId": command.contract_id,
+        "type": int(GatewayOrderType.STOP),
+        "side": int(GatewayOrderSide.ASK if is_sale else GatewayOrderSide.BID),
+        "size": command.size,
+        "stopPrice": command.stop_price,
+        "customTag": tag,
+    }
