@@ -16,14 +16,12 @@ import msgspec
 
 from riskd.model.account import AccountState, Limit
 from riskd.model.formatting import contract_name
-from riskd.model.open_pnl import position_pnl
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.builtin import daily_unrealized_loss, max_unrealized_profit
 from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
-from trader.model.formatting import age
-from trader.model.staleness import silence
+from trader.model.staleness import open_pnl
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _RULE_IDS: Final = {rule.rule_id: rule for rule in RULES}
@@ -256,9 +254,6 @@ def _unknown_open_pnl(
         name = contract_name(state, position.contract_id)
         if settings.scope is not Scope.TOTAL and not gauge.name.endswith(f" {name}"):
             continue
-        if unknown := position_pnl(state, position).unknown:
+        if unknown := open_pnl(state, position, now, is_live=is_live).unknown:
             return f"{name}: {unknown}"
-        silent = silence(state, position.contract_id, now)
-        if is_live and silent is not None:
-            return f"{name}: no quote for {age(silent)}"
     return ""

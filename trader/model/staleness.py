@@ -1,4 +1,4 @@
-"""How old a quote is, and what that says of it."""
+"""How old a quote is, and what can be said about a position by it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.account import AccountState
-from riskd.model.events import MarketQuote
+from riskd.model.events import GatewayUserPosition, MarketQuote
+from riskd.model.money import ZERO
+from riskd.model.open_pnl import OpenPnl, position_pnl
+from trader.model.formatting import age
 
 STALE_SECONDS: Final = 5
-"""A quote that is older than this may no longer be so."""
+"""A quote older than this may be outdated."""
 
 SILENT_SECONDS: Final = 30
-"""A market of which nothing was heard for longer than this has no quote."""
+"""A live market without a quote for longer than this is silent: it has no quote."""
 
 
 def quote_age(quote: MarketQuote, now: datetime) -> float:
@@ -21,15 +24,30 @@ def quote_age(quote: MarketQuote, now: datetime) -> float:
 
 
 def is_fresh(state: AccountState, contract_id: str, now: datetime) -> bool:
-    """Tell whether a contract's quote is that of a moment ago."""
+    """Return whether a contract has a quote that is not stale."""
     quote = state.quotes.get(contract_id)
     return quote is not None and quote_age(quote, now) <= STALE_SECONDS
 
 
-def silence(state: AccountState, contract_id: str, now: datetime) -> float | None:
-    """Return for how many seconds the market of a contract has been silent; ``None`` if it is not."""
-    quote = state.quotes.get(contract_id)
-    if quote is None:
-        return None
-    seconds = quote_age(quote, now)
-    return seconds if seconds > SILENT_SECONDS else None
+def open_pnl(
+    state: AccountState, position: GatewayUserPosition, now: datetime, *, is_live: bool
+) -> OpenPnl:
+    """Return a position's P&L; unknown while its live market is silent.
+
+    :param is_live: whether the daemon is connected; without it no quotes can come.
+    """
+    quote = state.quotes.get(position.contract_id)
+    if is_live and quote is not None and quote_age(quote, now) > SILENT_SECONDS:
+        return OpenPnl(None, f"no quote for {age(quote_age(quote, now))}")
+    return position_pnl(state, position)
+
+
+def unrealized_pnl(state: AccountState, now: datetime, *, is_live: bool) -> OpenPnl:
+    """Return the P&L of all open positions; one that is unknown makes the sum unknown."""
+    total = ZERO
+    for position in state.open_positions:
+        pnl = open_pnl(state, position, now, is_live=is_live)
+        if pnl.amount is None:
+            return pnl
+        total += pnl.amount
+    return OpenPnl(total)

@@ -67,10 +67,13 @@ def _paint_line(
 ) -> Row:
     runs, room = Row(), columns
     for style, text in (*line, (None, " " * columns)):
-        content, width = _encode(text, sanitize)
+        shown, width = _measure(text, sanitize)
         if width > room:
-            content, width = _encode_part(sanitize(text), room)
+            # Letters are 0, 1 or 2 columns wide.
+            end, width = urwid.calc_text_pos(shown, 0, len(shown), room)
+            shown = shown[:end]
         room -= width
+        content = shown.encode()
         # urwid writes a style before each run: neighbors of one style become one run.
         if runs and runs[-1][0] == style:
             content = runs.pop()[2] + content
@@ -80,13 +83,7 @@ def _paint_line(
 
 
 @lru_cache(maxsize=_CACHED_PIECES)
-def _encode(text: str, sanitize: Callable[[str], str]) -> tuple[bytes, int]:
-    """Return the bytes of a text, and its width in columns."""
+def _measure(text: str, sanitize: Callable[[str], str]) -> tuple[str, int]:
+    """Return a text as the terminal may be sent it, and its width in columns."""
     shown = sanitize(text)
-    return shown.encode(), urwid.calc_width(shown, 0, len(shown))
-
-
-def _encode_part(text: str, room: int) -> tuple[bytes, int]:
-    """Return as much of ``text`` as fits, and its width; a letter has a width of 0, 1 or 2."""
-    end, width = urwid.calc_text_pos(text, 0, len(text), room)
-    return text[:end].encode(), width
+    return shown, urwid.calc_width(shown, 0, len(shown))

@@ -39,6 +39,9 @@ def _fact(name: str, text: str, columns: int, max_lines: int) -> list[StyledLine
 def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
     """Return name and text of each fact; what is not known is a dash with a reason."""
     status = view.daemon
+    file = f"written {time_and_age(view.file_as_of, now)}"
+    if view.file_as_of is None:
+        file = f"{UNKNOWN} not read yet"
     return (
         ("Source", _source(view)),
         ("Daemon", view.url or UNKNOWN),
@@ -60,7 +63,7 @@ def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
             else f"{view.last_event}, {time_and_age(view.last_event_at, now)}",
         ),
         ("Unreadable", f"{view.dropped} messages"),
-        ("State file", view.file_problem or _file(view, now)),
+        ("State file", view.file_problem or file),
     )
 
 
@@ -84,9 +87,3 @@ def _connected(view: View, now: datetime) -> str:
         return f"{UNKNOWN} not yet"
     since = time_and_age(view.connected_at, now)
     return f"since {since}" if view.source is Source.LIVE else f"not now; last time at {since}"
-
-
-def _file(view: View, now: datetime) -> str:
-    if view.file_as_of is None:
-        return f"{UNKNOWN} not read yet"
-    return f"written {time_and_age(view.file_as_of, now)}"

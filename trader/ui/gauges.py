@@ -72,18 +72,22 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     figures = f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
     if width < _MIDDLE:
         figures = f"{figures}, {words}"
+        size, cells = _SHORT_NAME, [(style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
         if len(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
             # The figures matter more than the bar and the end of the name.
-            size = max(1, min(_SHORT_NAME, width - len(figures) - 1))
-            return table_row([(*name, size), (style, figures, len(figures))])
-        cells = [(*name, _SHORT_NAME), (style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
-        return table_row([*cells, (style, figures, len(figures))])
-    cells = [(*name, _NAME), (style, bar(usage.share, _BAR), _BAR), percent]
-    cells += [(style, figures, _FIGURES), (style, words, _WORDS)]
-    if width >= _WIDE:
-        headroom = f"{figure(usage.headroom, usage.unit)} left"
-        cells.append(("dim", headroom, width - 80))
-    return table_row(cells)
+            size, cells = max(1, min(_SHORT_NAME, width - len(figures) - 1)), []
+        return table_row([(*name, size), *cells, (style, figures, len(figures))])
+    headroom = ("dim", f"{figure(usage.headroom, usage.unit)} left", width - 80)
+    return table_row(
+        [
+            (*name, _NAME),
+            (style, bar(usage.share, _BAR), _BAR),
+            percent,
+            (style, figures, _FIGURES),
+            (style, words, _WORDS),
+            *([headroom] if width >= _WIDE else []),
+        ]
+    )
 
 
 def _without_bar(usage: LimitUsage) -> str:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.events import LockoutSet, Status
-from trader.model.activity import FeedLine
 from trader.model.formatting import clock, countdown, until
 from trader.model.view import Source, View, is_current, is_empty, is_stopping
 from trader.ui.disconnected import source_badges, source_lines
@@ -65,17 +64,17 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 
 def _flash(view: View, width: int) -> list[StyledLine]:
-    if view.flash is not None and not _is_shown_lockout(view, view.flash):
-        return wrap(view.flash.style, view.flash.text, width)
-    if view.account.lockout is not None:
-        return wrap("loss", _LOCKED, width, 1)
-    return [[]]
-
-
-def _is_shown_lockout(view: View, line: FeedLine) -> bool:
-    """Return whether a line of the feed reports the lockout that stands above it anyway."""
-    lockout = view.account.lockout
-    return line.kind == "lockout_set" and lockout is not None and lockout.reason in line.text
+    flash, lockout = view.flash, view.account.lockout
+    # The lockout that is in force stands above anyway.
+    is_repeated = (
+        flash is not None
+        and flash.kind == "lockout_set"
+        and lockout is not None
+        and lockout.reason in flash.text
+    )
+    if flash is not None and not is_repeated:
+        return wrap(flash.style, flash.text, width)
+    return [[]] if lockout is None else wrap("loss", _LOCKED, width, 1)
 
 
 def lock_end(lockout: LockoutSet, now: datetime) -> str:

@@ -1,6 +1,6 @@
-"""Styles by name, and what they look like in each theme.
+"""The styles by name, and their colors in each theme.
 
-Colors never say anything alone: a sign or a word stands beside each.
+No color carries a meaning alone: a sign or a word stands beside it.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 _Theme = tuple[tuple[str | None, str, str], ...]
-"""Name, foreground and background of each style; the one without a name is what lies under all."""
+"""Name, foreground and background of each style; the one without a name is the ground of the screen."""
 
 PaletteEntry = tuple[str | None, str, str, str]
-"""Name, foreground and background of a style, and what takes their place where there are no colors."""
+"""Name, foreground and background of a style, and its attributes on a terminal without colors."""
 
 _DARK: Final[_Theme] = (
     ("text", "light gray", "default"),
@@ -44,7 +44,7 @@ _LIGHT: Final[_Theme] = (
     ("select", "white", "dark gray"),
     (None, "black", "white"),
 )
-# Blue and orange stay apart for every common kind of color blindness, as red and green do not.
+# Blue and orange can be told apart with every common kind of color blindness, red and green cannot.
 # Source: the palette of Okabe and Ito, "Color Universal Design", 2008, in the nearest basic colors.
 _COLORBLIND: Final[_Theme] = (
     ("text", "light gray", "default"),
@@ -61,8 +61,8 @@ _COLORBLIND: Final[_Theme] = (
     ("practice", "black,bold", "brown"),
     ("select", "black", "light gray"),
 )
-# Without colors words and signs carry everything, and standing out is all that is left.
-_SETTINGS: Final = {
+# Without colors, words and signs carry the meaning, and attributes make the important ones stand out.
+_ATTRIBUTES: Final = {
     "title": "underline",
     "strong": "bold",
     "loss": "bold",
@@ -79,14 +79,14 @@ _COLORLESS: Final[_Theme] = tuple((name, "default", "default") for name, *_ in _
 MONO: Final = "mono"
 
 
-def _with_settings(theme: _Theme) -> tuple[PaletteEntry, ...]:
-    return tuple((*entry, _SETTINGS.get(entry[0] or "", "default")) for entry in theme)
+def _with_attributes(theme: _Theme) -> tuple[PaletteEntry, ...]:
+    return tuple((*entry, _ATTRIBUTES.get(entry[0] or "", "default")) for entry in theme)
 
 
 THEMES: Final = {
-    "dark": _with_settings(_DARK),
-    "light": _with_settings(_LIGHT),
-    "colorblind": _with_settings(_COLORBLIND),
-    MONO: _with_settings(_COLORLESS),
+    "dark": _with_attributes(_DARK),
+    "light": _with_attributes(_LIGHT),
+    "colorblind": _with_attributes(_COLORBLIND),
+    MONO: _with_attributes(_COLORLESS),
 }
-"""The themes by name; :data:`MONO` is for a terminal that is told to have no colors."""
+"""The themes by name; :data:`MONO` has no colors."""

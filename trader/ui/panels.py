@@ -15,7 +15,6 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
-from riskd.model.open_pnl import OpenPnl, position_pnl
 from trader.model.activity import (
     FeedLine,
     average_price,
@@ -27,7 +26,14 @@ from trader.model.activity import (
     side_name,
 )
 from trader.model.formatting import UNKNOWN, age, clock, money
-from trader.model.staleness import STALE_SECONDS, is_fresh, quote_age, silence
+from trader.model.staleness import (
+    SILENT_SECONDS,
+    STALE_SECONDS,
+    is_fresh,
+    open_pnl,
+    quote_age,
+    unrealized_pnl,
+)
 from trader.model.view import Source, View, is_empty, unknown_reason
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
 from trader.ui.styled_text import StyledLine, panel_title, pnl_style, table_row
@@ -53,7 +59,7 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
     if reason:
         return [panel_title(name, width), unknown_line(reason)]
     held = account.open_positions
-    unrealized = _unrealized(view, now)
+    unrealized = unrealized_pnl(account, now, is_live=view.source is Source.LIVE)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     is_certain = all(is_fresh(account, position.contract_id, now) for position in held)
     figures = [
@@ -89,25 +95,6 @@ def _style(view: View, amount: Decimal, is_certain: bool) -> str:
     return current_style(view, pnl_style(amount)) if is_certain else "dim"
 
 
-def _unrealized(view: View, now: datetime) -> OpenPnl:
-    """Return the P&L of all open positions; one that is unknown makes the sum unknown."""
-    total = Decimal(0)
-    for position in view.account.open_positions:
-        open_pnl = _open_pnl(view, position, now)
-        if open_pnl.amount is None:
-            return open_pnl
-        total += open_pnl.amount
-    return OpenPnl(total)
-
-
-def _open_pnl(view: View, position: GatewayUserPosition, now: datetime) -> OpenPnl:
-    """Return a position's P&L; unknown while its live market is silent."""
-    silent = silence(view.account, position.contract_id, now)
-    if view.source is Source.LIVE and silent is not None:
-        return OpenPnl(None, f"no quote for {age(silent)}")
-    return position_pnl(view.account, position)
-
-
 def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
     """Return the open positions with their P&L at the last price."""
     held = view.account.open_positions
@@ -122,12 +109,12 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
     account, contract_id = view.account, position.contract_id
-    open_pnl = _open_pnl(view, position, now)
-    if open_pnl.amount is None:
-        style, amount = "dim", f"{UNKNOWN} {open_pnl.unknown}"
+    unrealized = open_pnl(account, position, now, is_live=view.source is Source.LIVE)
+    if unrealized.amount is None:
+        style, amount = "dim", f"{UNKNOWN} {unrealized.unknown}"
     else:
         is_certain = is_fresh(account, contract_id, now)
-        style, amount = _style(view, open_pnl.amount, is_certain), money(open_pnl.amount)
+        style, amount = _style(view, unrealized.amount, is_certain), money(unrealized.amount)
     quote = account.quotes.get(contract_id)
     last = contract_price(account, contract_id, quote.last) if quote else UNKNOWN
     text = current_style(view, "text")
@@ -204,7 +191,7 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> StyledL
     account, contract_id = view.account, quote.contract_id
     seconds = quote_age(quote, now)
     # A last known quote stays, dimmed and with its age; a live market that is silent has no quote.
-    is_silent = view.source is Source.LIVE and silence(account, contract_id, now) is not None
+    is_silent = view.source is Source.LIVE and seconds > SILENT_SECONDS
     is_new = seconds <= STALE_SECONDS
     if is_silent:
         state = f"no quote for {age(seconds)}"

@@ -34,30 +34,28 @@ def pnl_curve(
     if not totals:
         return ([("dim", "No trade yet")],)
     values = [Decimal(0), *totals]
-    top, bottom = max(values), min(values)
-    if limit is None:
-        return tuple(_draw(values, None, top, bottom, width, height))
-    if -limit < bottom - _FAR * (top - bottom):
-        return (*_draw(values, None, top, bottom, width, height - 1), _far_limit(limit, width))
-    return tuple(_draw(values, -limit, top, min(bottom, -limit), width, height))
+    floor = None if limit is None else -limit
+    span = max(values) - min(values)
+    if floor is not None and floor < min(values) - _FAR * span:
+        return (*_draw(values, None, width, height - 1), _far_limit(floor, width))
+    return tuple(_draw(values, floor, width, height))
 
 
-def _far_limit(limit: Decimal, width: int) -> StyledLine:
+def _far_limit(floor: Decimal, width: int) -> StyledLine:
     """Return the line below a curve whose limit is not drawn to scale."""
-    label = f" limit {-limit:,.2f} is below "
+    label = f" limit {floor:,.2f} is below "
     return [("loss", f"{'↓':>{_LABEL - 1}} {label:-^{width - _LABEL}}")]
 
 
 def _draw(
-    values: Sequence[Decimal],
-    floor: Decimal | None,
-    top: Decimal,
-    bottom: Decimal,
-    width: int,
-    height: int,
+    values: Sequence[Decimal], floor: Decimal | None, width: int, height: int
 ) -> list[StyledLine]:
-    """Return the curve and its levels, scaled so that ``top`` and ``bottom`` are the outer lines."""
+    """Return the curve and its levels, scaled to the height.
+
+    :param floor: the P&L at which the limit is reached; ``None`` draws no limit.
+    """
     columns = width - _LABEL
+    top, bottom = max(values), min(values if floor is None else [*values, floor])
     span = (top - bottom) or Decimal(1)
 
     def row_of(amount: Decimal) -> int:

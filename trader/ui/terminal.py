@@ -59,12 +59,9 @@ class Terminal(urwid.display.raw.Screen):
         if not (_has_single_width(old) and _has_single_width(new)):
             yield self._sequence(number, 0, _cells(new))
             return
-        # Splitting a row into cells is slow; the runs that did not change need not be split.
-        first, end = _equal_runs(old, new), -_equal_runs(old[::-1], new[::-1]) or None
-        column = sum(len(text.decode()) for _, _, text in new[:first])
-        before, after = _cells(old[first:end]), _cells(new[first:end])
-        for begin, behind in changed_spans(before, after):
-            yield self._sequence(number, column + begin, after[begin:behind])
+        after = _cells(new)
+        for begin, end in changed_spans(_cells(old), after):
+            yield self._sequence(number, begin, after[begin:end])
 
     def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
         """Return what writes ``cells`` at a place: move the cursor, then style and text of each run."""

@@ -52,10 +52,9 @@ def _summary(view: View, day: tuple[DayTrade, ...], columns: int) -> list[Styled
         (current_style(view, pnl_style(realized)), money(realized)),
         ("dim", f"   {won} won, {lost} lost   "),
     ]
-    loss_limit_line: StyledLine = [("dim", words)]
     if length(figures) + len(words) <= columns:
-        return [figures + loss_limit_line]
-    return [figures, loss_limit_line]
+        return [[*figures, ("dim", words)]]
+    return [figures, [("dim", words)]]
 
 
 def rows(view: View, _ui_state: UiState, _now: datetime, _width: int) -> list[StyledLine]:
