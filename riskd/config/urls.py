@@ -1,17 +1,17 @@
-"""Where a gateway is: URLs to which a login and its token may be sent.
+"""URLs that a login and its token may be sent to.
 
-A token must never travel in the clear.  So a URL is ``https``; ``http`` is for a gateway on this very
-machine.
+A token must never travel in the clear, so a URL is ``https``; ``http`` is only for a gateway on this
+machine, such as the practice gateway.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 MAX_URL: Final = 200
-"""Characters that a URL may have."""
+"""The longest URL, in characters."""
 
 _WANTED: Final = "a URL such as https://api.topstepx.com"
 
@@ -19,8 +19,8 @@ _WANTED: Final = "a URL such as https://api.topstepx.com"
 def checked_url(url: str) -> str:
     """Return ``url`` without a slash at its end.
 
-    :raises ValueError: it is no place for a token; the message says what was expected.  What may be a
-        secret in the URL is not repeated.
+    :raises ValueError: a token must not be sent there; the message says what was expected.  It does not
+        repeat those parts of the URL that may hold a secret.
     """
     if "@" in url:
         raise ValueError("expected a URL without a user name or password in it")
@@ -30,9 +30,14 @@ def checked_url(url: str) -> str:
         raise ValueError(
             f"expected {_WANTED}, of up to {MAX_URL} ASCII characters without blanks, got {url[:60]!r}"
         )
-    parts = _split(url)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
-    if not is_safe:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host:
+        raise ValueError(f"expected {_WANTED}, got {url!r}")
+    if not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
         raise ValueError(
             "expected https://, or http:// to 127.0.0.1, localhost or [::1] "
             f"(a token must not travel in the clear), got {url!r}"
@@ -40,21 +45,8 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _split(url: str) -> SplitResult:
+def _is_loopback(host: str) -> bool:
     try:
-        parts = urlsplit(url)
-        has_place = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        has_place = False
-    if not has_place:
-        raise ValueError(f"expected {_WANTED}, got {url!r}")
-    return parts
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return host is not None and ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False

@@ -18,9 +18,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 class GuideTests(SynchronousTestCase):
-    """``docs/topstepx.md`` begins with a configuration that can be used."""
+    """The configuration that ``docs/topstepx.md`` begins with."""
 
-    def test_it_is_a_dry_run_on_topstepx(self) -> None:
+    def test_the_guide_configures_a_dry_run_on_topstepx(self) -> None:
         guide = (DOCS / "topstepx.md").read_text(encoding="utf-8")
         (text,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
         settings = parse(text)
@@ -35,18 +35,18 @@ EXAMPLE_LINE = re.compile(r"^#\? (?=\w+ = )", re.MULTILINE)
 
 
 def uncommented(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """Yield each line of the example that fits, and the example without the mark of that line."""
+    """Yield each line that matches, and the example with that line uncommented."""
     for match in pattern.finditer(EXAMPLE):
         text = EXAMPLE[: match.start()] + EXAMPLE[match.end() :]
         yield text[match.start() :].partition("\n")[0], text
 
 
 def in_effect(settings: Settings) -> Any:
-    """Return ``settings`` so that two that mean the same are equal."""
+    """Return ``settings`` in a form in which equal meanings are equal."""
     accounts = [
         msgspec.structs.replace(
             account,
-            # Its settings say as little as the file does; the windows are what they mean.
+            # trade_frequency_limit keeps what the file says; its windows are what that means.
             rules=[
                 (one.rule.key, getattr(one.settings, "windows", one.settings))
                 for one in account.rules
@@ -58,7 +58,7 @@ def in_effect(settings: Settings) -> Any:
 
 
 def fields_of(kind: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield the keys of a table and of the tables in it."""
+    """Yield the keys of a table and of the tables within it."""
     for field in msgspec.structs.fields(kind):
         yield field.encode_name
         for inner in structs_in(field.type):
@@ -73,43 +73,43 @@ def structs_in(kind: Any) -> Iterator[type[msgspec.Struct]]:
 
 
 class ExampleTests(SynchronousTestCase):
-    """``docs/riskd.example.toml`` says what the code says."""
+    """``docs/riskd.example.toml`` agrees with the code."""
 
-    def test_it_is_a_configuration(self) -> None:
+    def test_the_example_is_a_valid_configuration(self) -> None:
         settings = parse(EXAMPLE)
         self.assertEqual([account.id for account in settings.accounts], [123, 456])
 
-    def test_what_it_calls_defaults_are_the_defaults(self) -> None:
+    def test_each_default_in_the_example_is_the_default(self) -> None:
         as_it_is = in_effect(parse(EXAMPLE))
         for line, text in uncommented(DEFAULT_LINE):
             self.assertEqual(in_effect(parse(text)), as_it_is, line)
 
-    def test_its_examples_can_be_used(self) -> None:
+    def test_each_commented_example_is_valid(self) -> None:
         lines = []
         for line, text in uncommented(EXAMPLE_LINE):
             lines.append(line)
             if line.startswith("cooldown_on_breach"):
-                # It makes sense together with the line before it.
+                # It is valid only together with the line before it.
                 parse(text.replace("#? limits = { per", "limits = { per"))
             elif line.startswith(("user_name", "key_file")):
-                # So do these, and with another gateway.
+                # These are valid only with the other gateway.
                 of_broker = text.replace('#kind = "practice"', 'kind = "projectx"')
                 parse(of_broker.replace("#? user_name", "user_name"))
             else:
                 parse(text)
         self.assertGreater(len(lines), 4)
 
-    def test_every_key_of_every_rule_is_in_it(self) -> None:
+    def test_the_example_has_every_key_of_every_rule(self) -> None:
         for rule in RULES:
             _, header, rest = EXAMPLE.partition(f"\n[rules.{rule.key}]\n")
             self.assertTrue(header, rule.key)
-            self.check(rest.partition("\n[")[0], rule.settings_type, rule.key)
+            self.assert_has_keys(rest.partition("\n[")[0], rule.settings_type, rule.key)
 
-    def test_every_other_key_is_in_it(self) -> None:
+    def test_the_example_has_every_other_key(self) -> None:
         for kind in (GatewaySettings, ServerSettings, PracticeSettings, Settings):
-            self.check(EXAMPLE, kind, kind.__name__, "schedule", "text")
+            self.assert_has_keys(EXAMPLE, kind, kind.__name__, "schedule", "text")
 
-    def check(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:
+    def assert_has_keys(self, text: str, kind: type[msgspec.Struct], name: str, *but: str) -> None:
         for key in fields_of(kind):
             if key not in but:
                 self.assertRegex(text, rf"\b{key}( =|\]|\.)", f"{name}.{key}")

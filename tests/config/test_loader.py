@@ -1,4 +1,4 @@
-"""Loading ``riskd.toml``: what it may say, every mistake in it, and files that cannot be read."""
+"""Loading ``riskd.toml``: valid configurations, and a message for every mistake."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from riskd.model.trading_day import ResetSchedule
 from tests.support.configuration import ACCOUNT, CATALOGUE, only_account, parse, rules_of
 
 
-class ReadTests(SynchronousTestCase):
-    """What a configuration says."""
+class ValidTests(SynchronousTestCase):
+    """Settings of valid configurations."""
 
-    def test_an_account_is_enough(self) -> None:
+    def test_an_account_is_a_whole_configuration(self) -> None:
         self.assertEqual(
             parse(ACCOUNT), Settings(accounts=(AccountSettings(id=123),), text=ACCOUNT)
         )
 
-    def test_everything_but_rules(self) -> None:
+    def test_every_table_but_rules_is_read(self) -> None:
         settings = parse(
             """
             strict_mode = true
@@ -73,19 +73,19 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(first.schedule, schedule)
         self.assertEqual(second.schedule, ResetSchedule(time_zone="Europe/Berlin"))
 
-    def test_midnight_is_a_reset_time(self) -> None:
+    def test_midnight_overrides_the_default_reset_time(self) -> None:
         text = f'[defaults]\nreset_time = "17:30"\n{ACCOUNT}reset_time = "00:00"'
         self.assertEqual(only_account(text).schedule.reset_time, time(0))
 
-    def test_rules_that_are_not_named_do_not_run(self) -> None:
+    def test_rules_that_are_not_named_are_not_in_force(self) -> None:
         self.assertEqual(only_account(ACCOUNT).rules, ())
 
-    def test_rules_come_in_the_order_in_which_they_are_asked(self) -> None:
+    def test_rules_are_in_order_of_evaluation_whatever_the_order_of_the_file(self) -> None:
         tables = "".join(f"[rules.{key}]\nenabled = true\n" for key in reversed(CATALOGUE))
         account = only_account(tables + ACCOUNT)
         self.assertEqual([one.rule.key for one in account.rules], list(CATALOGUE))
 
-    def test_an_account_overrides_key_by_key(self) -> None:
+    def test_an_account_overrides_shared_settings_key_by_key(self) -> None:
         first, second = parse(
             """
             [rules.daily_realized_loss]
@@ -106,7 +106,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([str(each.loss_limit) for each in limits], ["250.50", "400"])
         self.assertEqual([each.include_fees for each in limits], [True, True])
 
-    def test_rules_are_switched_off_for_all_or_for_one(self) -> None:
+    def test_a_rule_is_switched_off_for_all_accounts_or_for_one(self) -> None:
         first, second = parse(
             """
             [rules.max_contracts]
@@ -126,26 +126,26 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(list(rules_of(first)), [])
         self.assertEqual(list(rules_of(second)), ["max_contracts", "symbol_blocks"])
 
-    def test_amounts_are_exact(self) -> None:
+    def test_amounts_are_exact_decimals(self) -> None:
         for text, exact in (("0.1", "0.1"), ("500", "500"), ("1_000.25", "1000.25")):
             table = f"[rules.daily_realized_loss]\nloss_limit = {text}\n"
             limit = rules_of(only_account(table + ACCOUNT))["daily_realized_loss"].loss_limit
             self.assertIsInstance(limit, Decimal)
             self.assertEqual(limit, Decimal(exact))
 
-    def test_dates_are_dates_or_texts(self) -> None:
+    def test_a_date_may_be_quoted(self) -> None:
         table = '[rules.session_block_outside]\nholidays = [2026-12-25, "2027-01-01"]\n'
         settings = rules_of(only_account(table + ACCOUNT))["session_block_outside"]
         self.assertEqual(tuple(settings.holidays), (date(2026, 12, 25), date(2027, 1, 1)))
 
 
 class MistakeTests(SynchronousTestCase):
-    """What a configuration may not say."""
+    """Invalid configurations, and what their messages say."""
 
     def problems(self, text: str) -> tuple[str, ...]:
         return self.assertRaises(ConfigError, parse, text).problems
 
-    def test_all_are_told_at_once_in_the_order_of_the_text(self) -> None:
+    def test_all_mistakes_are_reported_at_once_in_the_order_of_the_text(self) -> None:
         self.assertEqual(
             self.problems(
                 """strict_mode = 1
@@ -190,11 +190,11 @@ loss_limit = -5
             ),
         )
 
-    def test_each_single_value(self) -> None:
+    def test_each_mistake_is_one_short_line_that_says_what_was_expected(self) -> None:
         for text, words in (
             (ACCOUNT + "[accounts.rules.max_contracts]\nlimit = true", "got true"),
             (ACCOUNT + "[accounts.rules.max_contracts]\nlimit = 5.0", "got 5.0"),
-            # Copied from a screen, it is a contract's name, and the rule would never act.
+            # A contract's name, copied from a screen: a rule that named it would never act.
             (
                 ACCOUNT + '[accounts.rules.symbol_blocks]\nblocked_symbols = ["MNQ", "MNQZ6"]',
                 'expected a ticker such as "MNQ", without month and year, got "MNQZ6"',
@@ -239,7 +239,7 @@ loss_limit = -5
             self.assertEqual(len(problems[0].splitlines()), 1)
             self.assertLess(len(problems[0]), 300)
 
-    def test_nested_tables_and_lists(self) -> None:
+    def test_mistakes_in_nested_tables_and_lists_name_the_item(self) -> None:
         problems = self.problems(
             "[rules.cooldown_after_loss]\n"
             "loss_thresholds = [\n"
@@ -254,13 +254,13 @@ loss_limit = -5
             self.assertIn("line 2: rules.cooldown_after_loss.loss_thresholds[1].", problem)
         self.assertIn("rules.trade_frequency_limit.limits: expected per_minute", problems[3])
 
-    def test_usual_settings_are_blamed_once(self) -> None:
+    def test_a_mistake_in_shared_settings_is_reported_once_for_all_accounts(self) -> None:
         text = '[rules.daily_unrealized_loss]\nscope = "per_position"\nlockout = true\n'
         problems = self.problems(f"{text}{ACCOUNT}[[accounts]]\nid = 456")
         self.assertEqual(len(problems), 1)
         self.assertIn("line 3: rules.daily_unrealized_loss.lockout", problems[0])
 
-    def test_what_is_no_toml(self) -> None:
+    def test_a_text_that_is_no_toml_is_refused(self) -> None:
         for text, words in (
             ("a = = 1", "(at line 1, column 5)"),
             ("x = 1\nreset_time = 17:00", "(at line 2,"),
@@ -273,12 +273,12 @@ loss_limit = -5
             self.assertTrue(problem.startswith("riskd.toml: "), problem)
             self.assertIn(words, problem)
 
-    def test_values_of_unknown_keys_are_not_repeated(self) -> None:
+    def test_the_value_of_an_unknown_key_is_not_repeated(self) -> None:
         (problem,) = self.problems('[gateway]\napi_ky = "hunter2"\n' + ACCOUNT)
         self.assertIn("gateway.api_ky: unknown key", problem)
         self.assertNotIn("hunter2", problem)
 
-    def test_a_secret_is_told_where_it_belongs_and_is_not_repeated(self) -> None:
+    def test_a_secret_is_not_repeated_and_the_message_says_where_it_belongs(self) -> None:
         for key in ("api_key", "API-KEY", "apikey", "key", "password", "secret", "token"):
             for text in (
                 f'{key} = "hunter2"\n{ACCOUNT}',
@@ -293,32 +293,25 @@ loss_limit = -5
                     self.assertIn(place, problem)
                 self.assertNotIn("hunter2", problem)
 
-    def test_an_error_is_a_line_for_each_problem(self) -> None:
+    def test_the_text_of_the_error_has_a_line_for_each_mistake(self) -> None:
         error = self.assertRaises(ConfigError, parse, "strict_mode = 1")
         self.assertEqual(str(error).splitlines(), list(error.problems))
 
 
 class LoadTests(SynchronousTestCase):
-    """Files."""
+    """Loading a file."""
 
     def setUp(self) -> None:
         directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, directory)
         self.path = Path(directory, "riskd.toml")
 
-    def problem(self, content: bytes | None = None) -> str:
-        if content is not None:
-            self.path.write_bytes(content)
-        (problem,) = self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE).problems
-        self.assertIn(str(self.path), problem)
-        return problem
-
-    def test_a_file(self) -> None:
+    def test_a_file_gives_the_settings_of_its_text(self) -> None:
         self.path.write_text(ACCOUNT.replace("\n", "\r\n"), encoding="utf-8")
         settings = load_settings(self.path, CATALOGUE)
         self.assertEqual(settings, parse(ACCOUNT.replace("\n", "\r\n")))
 
-    def test_a_key_file_is_beside_the_configuration(self) -> None:
+    def test_a_key_file_is_relative_to_the_configuration(self) -> None:
         table = '[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{}"\n'
         for text, found in (
             ("topstepx.key", str(self.path.parent / "topstepx.key")),
@@ -327,8 +320,8 @@ class LoadTests(SynchronousTestCase):
             self.path.write_text(table.format(text) + ACCOUNT, encoding="utf-8")
             self.assertEqual(load_settings(self.path, CATALOGUE).gateway.key_file, found)
 
-    def test_of_a_relative_path_too(self) -> None:
-        """The daemon may be elsewhere when it looks for the key again."""
+    def test_a_key_file_beside_a_relative_path_becomes_absolute(self) -> None:
+        """The key is read again at each login, when the daemon may have another working directory."""
         before = Path.cwd()
         self.addCleanup(os.chdir, before)
         os.chdir(self.path.parent)
@@ -339,47 +332,33 @@ class LoadTests(SynchronousTestCase):
             str(Path.cwd() / "topstepx.key"),
         )
 
-    def test_no_file(self) -> None:
-        self.assertIn("cannot be read: No such file", self.problem())
+    def test_a_mistake_in_a_file_names_the_file_and_line(self) -> None:
+        self.path.write_text("strict_mode=1\n[[accounts]]\nid=1")
+        error = self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE)
+        self.assertTrue(str(error).startswith(f"{self.path}, line 1: strict_mode: "), error)
 
-    def test_a_directory(self) -> None:
-        self.path.mkdir()
-        self.assertIn("not a regular file", self.problem())
-
-    def test_a_pipe_that_nobody_writes_into(self) -> None:
-        os.mkfifo(self.path)
-        self.assertIn("not a regular file", self.problem())
-
-    def test_not_text(self) -> None:
-        self.assertIn(", line 2: not UTF-8 text", self.problem(b"a = 1\nb = '\xff'"))
-
-    def test_too_large(self) -> None:
-        self.assertIn("at most 262144 bytes", self.problem(b"#" * (256 * 1024 + 1)))
-
-    def test_a_mistake_names_the_file(self) -> None:
-        self.assertIn(
-            f"{self.path}, line 1: strict", self.problem(b"strict_mode=1\n[[accounts]]\nid=1")
-        )
+    def test_a_file_that_cannot_be_read_is_refused(self) -> None:
+        self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE)
 
 
 class PracticeTests(SynchronousTestCase):
-    """What runs without a configuration."""
+    """Settings of a daemon without a configuration."""
 
     def test_the_accounts_are_those_of_the_practice_gateway(self) -> None:
         accounts = practice_settings(CATALOGUE).accounts
         known = [(account.id, account.watch) for account in PRACTICE_ACCOUNTS]
         self.assertEqual([(account.id, account.watch) for account in accounts], known)
 
-    def test_the_accounts_are_guarded_at_any_hour(self) -> None:
+    def test_rules_guard_the_accounts_at_any_hour(self) -> None:
         for account in practice_settings(CATALOGUE).accounts:
             self.assertIn("cooldown_after_loss", rules_of(account))
             self.assertNotIn("session_block_outside", rules_of(account))
 
 
 class PurityTests(SynchronousTestCase):
-    """The settings know no reactor."""
+    """Settings are read without a reactor."""
 
-    def test_twisted_is_not_imported(self) -> None:
+    def test_the_loader_does_not_import_twisted(self) -> None:
         code = "import sys, riskd.config.loader; print([name for name in sys.modules if 'twisted' in name])"
         result = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
