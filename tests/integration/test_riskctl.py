@@ -24,7 +24,10 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from riskd.app.riskctl.main import RiskctlError, main, parse, run_with_daemon
+from riskd.app.riskctl.arguments import parse
+from riskd.app.riskctl.errors import RiskctlError
+from riskd.app.riskctl.main import main
+from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, POLL_SECONDS, wait_until

@@ -1,0 +1,192 @@
+"""The command line of ``riskctl``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from riskd.app.riskctl import offline, online
+from riskd.app.riskctl.tables import journal_csv, journal_json_lines, journal_table
+from riskd.journal.paths import default_directory
+
+_MAX_MINUTES: Final = 366 * 24 * 60
+_AGO: Final = re.compile(r"(\d{1,5})([dhm])")
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
+
+_EPILOG: Final = (
+    "Exit status: 0 the command succeeded; 1 it failed, and standard error has the reason; "
+    "2 the command line is wrong."
+)
+
+
+def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
+    """Return the options of a command line; a wrong one ends the program with status 2.
+
+    The options hold the command as ``ask``, a coroutine of :mod:`riskd.app.riskctl.online`, or else as
+    ``run``, a function of :mod:`riskd.app.riskctl.offline`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="riskctl", description="Operate a riskd on this machine.", epilog=_EPILOG
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=default_directory(),
+        metavar="DIR",
+        help="riskd's state directory (default: riskd in the XDG state directory)",
+    )
+    parser.set_defaults(ask=None)
+    account = argparse.ArgumentParser(add_help=False)
+    account.add_argument("account", type=_account, metavar="ACCOUNT")
+    json = argparse.ArgumentParser(add_help=False)
+    json.add_argument("--json", action="store_true", help="as one JSON object")
+    reason = argparse.ArgumentParser(add_help=False)
+    reason.add_argument("--reason", type=_reason, required=True, metavar="TEXT")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    status = commands.add_parser("status", help="show the daemon and all accounts", parents=[json])
+    status.set_defaults(ask=online.show_status)
+
+    rules = commands.add_parser(
+        "rules", help="show the rules in force and their headroom", parents=[account, json]
+    )
+    rules.set_defaults(ask=online.show_rules)
+
+    check = commands.add_parser("check-config", help="check a configuration for mistakes")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(run=offline.check_config)
+
+    replay = commands.add_parser(
+        "replay", help="replay a recording, exactly or under other limits"
+    )
+    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument(
+        "--config",
+        type=Path,
+        metavar="OTHER",
+        help="the other limits; without it, the broadcasts are written to standard output",
+    )
+    replay.set_defaults(run=offline.replay_recording)
+
+    journal = commands.add_parser(
+        "journal",
+        help="show enforcement, locks, resets and operators' commands",
+        parents=[account],
+    )
+    journal.add_argument(
+        "--since",
+        type=partial(since, now=now),
+        metavar="WHEN",
+        help="2d, 3h or 30m ago, HH:MM, or an ISO 8601 date or time",
+    )
+    form = journal.add_mutually_exclusive_group()
+    form.add_argument("--csv", dest="format", action="store_const", const=journal_csv)
+    form.add_argument("--jsonl", dest="format", action="store_const", const=journal_json_lines)
+    journal.set_defaults(run=offline.show_journal, format=journal_table)
+
+    unlock = commands.add_parser(
+        "unlock", help="end all locks of an account", parents=[account, reason]
+    )
+    unlock.set_defaults(ask=online.unlock)
+
+    lock = commands.add_parser(
+        "lock",
+        help="close all positions, cancel all orders, and lock the account",
+        parents=[account, reason],
+    )
+    end = lock.add_mutually_exclusive_group()
+    end.add_argument(
+        "--minutes",
+        dest="until",
+        type=partial(minutes_from, now=now),
+        metavar="N",
+        help="how long (default: until it is unlocked)",
+    )
+    end.add_argument(
+        "--until",
+        type=partial(until, now=now),
+        metavar="WHEN",
+        help="HH:MM, or an ISO 8601 date or time",
+    )
+    lock.set_defaults(ask=online.lock)
+
+    flatten = commands.add_parser(
+        "flatten", help="close all positions and cancel all orders", parents=[account]
+    )
+    flatten.add_argument("--reason", type=_reason, default="Flattened by hand", metavar="TEXT")
+    flatten.set_defaults(ask=online.flatten)
+    return parser.parse_args(arguments)
+
+
+def _account(text: str) -> int:
+    # The journal keeps account ids in SQLite, whose integers have 63 bits and a sign.
+    if not text.isdecimal() or not 0 < int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of an account")
+    return int(text)
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a reason is missing")
+    # Bytes that are not of the terminal's encoding arrive as surrogates, which JSON cannot carry.
+    return text.encode(errors="replace").decode()
+
+
+def minutes_from(text: str, now: datetime) -> datetime:
+    """Return the moment that is ``text`` minutes after ``now``."""
+    if not text.isdecimal() or not 0 < int(text) <= _MAX_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MAX_MINUTES}")
+    return now + timedelta(minutes=int(text))
+
+
+def until(text: str, now: datetime) -> datetime:
+    """Return the moment that ``text`` names; ``HH:MM`` is the next one."""
+    wall = _wall_time(text)
+    moment = _moment(text) if wall is None else _on_day(wall, now, 0)
+    if wall is not None and moment <= now:
+        moment = _on_day(wall, now, 1)
+    if moment <= now:
+        raise argparse.ArgumentTypeError(f"{text} is in the past")
+    return moment
+
+
+def since(text: str, now: datetime) -> datetime:
+    """Return the moment that ``text`` names; ``HH:MM`` is the last one."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    wall = _wall_time(text)
+    if wall is None:
+        return _moment(text)
+    moment = _on_day(wall, now, 0)
+    return moment if moment <= now else _on_day(wall, now, -1)
+
+
+def _wall_time(text: str) -> time | None:
+    """Return a time of day such as ``9:15``; ``None`` if ``text`` is not of that form."""
+    if re.fullmatch(r"\d\d?:\d\d", text) is None:
+        return None
+    try:
+        return time.fromisoformat(text.zfill(5))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a time of day") from None
+
+
+def _on_day(wall: time, now: datetime, days: int) -> datetime:
+    day: date = now.astimezone().date() + timedelta(days=days)
+    return datetime.combine(day, wall).astimezone(UTC)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        # A time without an offset is a local one.
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither HH:MM nor a date or time such as 2026-11-23T14:30"
+        ) from None

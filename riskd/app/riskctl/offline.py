@@ -1,0 +1,116 @@
+"""The commands that need no daemon: they read a configuration, the journal or a recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.logger import globalLogBeginner
+
+from riskd.app.riskctl.errors import RiskctlError
+from riskd.app.riskctl.tables import enforcement_summary, enforcement_table, printable
+from riskd.config.loader import load_settings
+from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
+from riskd.host.errors import UserError
+from riskd.journal.audit_log import read_log
+from riskd.model.formatting import counted
+from riskd.recording.format import Recording
+from riskd.recording.replay import replay
+from riskd.recording.what_if import what_if
+from riskd.rules.plugins import find_rules
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Write a configuration's problems, a line each, or the number of its accounts and rules."""
+    path = options.file
+    try:
+        settings = load_settings(path, find_rules())
+        if settings.gateway.key_file is not None:
+            read_key_file(Path(settings.gateway.key_file))
+    except CredentialsError as error:
+        _write(f"{path}: gateway.key_file: {error}")
+        return 1
+    except UserError as error:
+        for problem in error.problems:
+            _write(problem)
+        return 1
+    for account in settings.accounts:
+        if not account.rules:
+            _write(f"{path}: warning: account {account.id} is guarded by no rule")
+    # A rule counts once, however many accounts it guards.
+    rules = {rule.rule.rule_id for account in settings.accounts for rule in account.rules}
+    dry_run = "" if settings.enforce else "; a dry run, nothing is enforced"
+    _write(
+        f"{path} is correct: {counted(len(settings.accounts), 'account')}, "
+        f"{counted(len(rules), 'rule')}{dry_run}"
+    )
+    return 0
+
+
+def show_journal(options: argparse.Namespace) -> int:
+    """Write the journal's log of an account."""
+    for line in options.format(read_log(options.state, options.account, options.since)):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def replay_recording(options: argparse.Namespace) -> int:
+    """Replay a recording: write the result to standard output, a summary to standard error."""
+    # The replayed daemon logs what it logged on the day; those lines are in the daemon's log.
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    play = _replay_exactly if options.config is None else _replay_otherwise
+    try:
+        with options.file.open("rb") as file:
+            recording = Recording(file, str(options.file))
+            for summary in play(recording, options):
+                sys.stderr.write(f"{printable(summary)}\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RiskctlError(f"{options.file} cannot be read: {error.strerror}") from None
+    return 0
+
+
+def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Iterator[str]:
+    """Write the broadcasts of the day; yield the summary."""
+    messages = timers = broadcasts = 0
+    for turn in replay(recording, find_rules()):
+        timers += turn.is_timer
+        messages += not turn.is_timer
+        broadcasts += len(turn.told)
+        for message in turn.told:
+            # Byte for byte, whatever the terminal's encoding.
+            sys.stdout.buffer.write(message + b"\n")
+    yield (
+        f"{messages:,} messages and {timers:,} timers replayed: "
+        f"{broadcasts:,} broadcasts, all as recorded"
+    )
+    yield from _end_of(recording)
+
+
+def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iterator[str]:
+    """Write the enforcement under other limits; yield how it compares to the day."""
+    catalogue = find_rules()
+    enforced = list(what_if(recording, load_settings(options.config, catalogue), catalogue))
+    would_be = [(each.account_id, each.action) for each in enforced if not each.is_real]
+    for line in enforcement_table(would_be):
+        _write(line)
+    was = [each.action for each in enforced if each.is_real]
+    yield f"with {options.config}: {enforcement_summary(action for _, action in would_be)}"
+    dry_run = ", a dry run" if any(action.details.dry_run for action in was) else ""
+    yield f"on the day itself{dry_run}: {enforcement_summary(was)}"
+    yield from _end_of(recording)
+
+
+def _end_of(recording: Recording) -> Iterator[str]:
+    if recording.broke_off:
+        yield (
+            f"{recording.name} breaks off after line {recording.broke_off:,}: "
+            "riskd was killed, or is still recording"
+        )
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{printable(line)}\n")

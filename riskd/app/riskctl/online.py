@@ -1,0 +1,118 @@
+"""The commands that ask a running daemon, over the operator's socket."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.protocols.amp import AMP
+from twisted.python.failure import Failure
+
+from riskd.app.riskctl.errors import ANSWER_SECONDS, RiskctlError, explain
+from riskd.app.riskctl.tables import rules_table, status_table, when
+from riskd.control.protocol import (
+    SOCKET_NAME,
+    FlattenCommand,
+    LockCommand,
+    Outcome,
+    Request,
+    RulesCommand,
+    StatusCommand,
+    UnlockCommand,
+    check_path,
+)
+from riskd.control.reports import encode_report
+from riskd.model.lockouts import OPERATOR
+
+Ask = Callable[..., Awaitable[Any]]
+"""Sends a command, with its request if it has one; returns the daemon's answer."""
+
+
+async def show_status(ask: Ask, options: argparse.Namespace) -> str:
+    """Return the status of the daemon and all accounts."""
+    report = await ask(StatusCommand)
+    if options.json:
+        return encode_report(report).decode()
+    return "\n".join(status_table(report, datetime.now(UTC)))
+
+
+async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
+    """Return the rules in force for an account."""
+    report = await ask(RulesCommand, Request(account=options.account))
+    return encode_report(report).decode() if options.json else "\n".join(rules_table(report))
+
+
+async def unlock(ask: Ask, options: argparse.Namespace) -> str:
+    """End all locks of an account.
+
+    :raises RiskctlError: the account is not locked.
+    """
+    outcome = await ask(UnlockCommand, _request(options))
+    if not outcome.was_locked:
+        raise RiskctlError(f"account {options.account} is not locked")
+    return f"account {options.account} is unlocked"
+
+
+async def lock(ask: Ask, options: argparse.Namespace) -> str:
+    """Flatten and lock an account.
+
+    :raises RiskctlError: the lock has ended already.
+    """
+    outcome = await ask(LockCommand, _request(options, options.until))
+    if not outcome.account.locks:
+        # It was a short one, or another operator has unlocked the account meanwhile.
+        raise RiskctlError(f"account {options.account} is not locked any more")
+    # The account's last lock need not be the one that was asked for.
+    last = outcome.account.locks[0]
+    end = "it is unlocked"
+    if last.locked_until is not None:
+        end = when(last.locked_until, datetime.now(UTC))
+    by = "" if last.rule_id == OPERATOR else f" by {last.rule_id}"
+    return f"{_flattened(options, outcome)} and is locked until {end}{by}"
+
+
+async def flatten(ask: Ask, options: argparse.Namespace) -> str:
+    """Close all positions of an account and cancel its orders."""
+    return _flattened(options, await ask(FlattenCommand, _request(options)))
+
+
+def _request(options: argparse.Namespace, end: datetime | None = None) -> Request:
+    return Request(account=options.account, reason=options.reason, until=end)
+
+
+def _flattened(options: argparse.Namespace, outcome: Outcome) -> str:
+    state = "was flattened" if outcome.account.flattening is None else "is being flattened"
+    return f"account {options.account} {state}"
+
+
+def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
+    """Run a command that asks the daemon; fires with the text for standard output.
+
+    It fails with :class:`RiskctlError` if riskd does not answer, or refuses.
+    """
+    path: Path = options.state.absolute() / SOCKET_NAME
+    asked: Deferred[str] = Deferred.fromCoroutine(
+        options.ask(partial(_ask, reactor, path), options)
+    )
+
+    def failed(failure: Failure) -> NoReturn:
+        raise RiskctlError(explain(failure, path)) from None
+
+    return asked.addTimeout(ANSWER_SECONDS, reactor).addErrback(failed)
+
+
+async def _ask(reactor: Any, path: Path, command: Any, request: Request | None = None) -> Any:
+    check_path(path)
+    daemon = await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
+    try:
+        arguments = {} if request is None else {"request": request}
+        return (await daemon.callRemote(command, **arguments))["answer"]
+    finally:
+        daemon.transport.abortConnection()

@@ -1,0 +1,166 @@
+"""The commands of ``riskctl`` that need no daemon, through the program itself."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.app.riskctl.main import main
+from tests.support.practice_daemon import ACCOUNT, MNQ
+from tests.support.recorded_daemon import RecordedDaemon
+from tests.support.riskctl import ZonedTestCase, temporary_directory
+
+
+class CheckConfigTests(SynchronousTestCase):
+    """``riskctl check-config``, and a journal that is missing."""
+
+    def run_main(self, *arguments: str) -> tuple[int, str, str]:
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            status = main(arguments)
+        return status, out.getvalue(), err.getvalue()
+
+    def check(self, text: str) -> tuple[int, str, str]:
+        self.path = f"{temporary_directory(self)}/riskd.toml"
+        Path(self.path).write_text(text)
+        return self.run_main("check-config", self.path)
+
+    def test_a_correct_configuration_is_counted(self) -> None:
+        rules = "[rules.max_contracts]\nlimit = 2\n[rules.daily_realized_loss]\nloss_limit = 500\n"
+        status, out, err = self.check(f"{rules}[[accounts]]\nid = 1\n[[accounts]]\nid = 2\n")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, f"{self.path} is correct: 2 accounts, 2 rules\n")
+
+    def test_a_dry_run_is_pointed_out(self) -> None:
+        _, out, _ = self.check("enforce = false\n[rules.max_contracts]\n[[accounts]]\nid = 1\n")
+        self.assertEqual(
+            out, f"{self.path} is correct: 1 account, 1 rule; a dry run, nothing is enforced\n"
+        )
+
+    def test_every_mistake_has_a_line(self) -> None:
+        status, out, _ = self.check("colour = 1\n[[accounts]]\nid = -1\n")
+        self.assertEqual((status, len(out.splitlines())), (1, 2))
+        self.assertTrue(all(self.path in line for line in out.splitlines()))
+
+    def test_a_key_file_that_others_may_read_is_a_problem_and_never_shown(self) -> None:
+        key = Path(temporary_directory(self), "key")
+        key.write_text("secret\n")
+        text = (
+            f'[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{key}"\n'
+            "[[accounts]]\nid = 1\n"
+        )
+        for mode, expected in ((0o644, 1), (0o600, 0)):
+            key.chmod(mode)
+            status, out, _ = self.check(text)
+            self.assertEqual((status, "chmod 600" in out), (expected, bool(expected)), out)
+            self.assertNotIn("secret", out)
+        self.assertTrue(self.check(text.replace("/key", "/none"))[0])
+
+    def test_a_missing_file_is_named(self) -> None:
+        status, out, _ = self.run_main("check-config", "/nowhere/riskd.toml")
+        self.assertEqual(status, 1)
+        self.assertIn("/nowhere/riskd.toml", out)
+
+    def test_a_missing_journal_is_an_error(self) -> None:
+        status, out, err = self.run_main("--state", temporary_directory(self), "journal", "123")
+        self.assertEqual((status, out), (1, ""))
+        self.assertTrue(err.startswith("riskctl: no log: "))
+
+
+class ReplayTests(ZonedTestCase):
+    """``riskctl replay``, which needs no daemon."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.directory = Path(temporary_directory(self))
+        self.path = self.directory / "day.jsonl"
+        self.path.write_bytes(self.record())
+        self.other = self.directory / "other.toml"
+        self.other.write_text(f"[rules.max_contracts]\nlimit = 1\n[[accounts]]\nid = {ACCOUNT}\n")
+
+    def record(self, beginning: str = "") -> bytes:
+        """Return the recording of a day on which the account held more contracts than its limit."""
+        config = f"[rules.max_contracts]\nlimit = 3\n[[accounts]]\nid = {ACCOUNT}\n"
+        daemon = RecordedDaemon(beginning + config, is_open=False)
+        self.addCleanup(daemon.clean_up)
+        daemon.advance(3)
+        for size in (5, 2):
+            order = {"contractId": MNQ, "type": 2, "side": 0, "size": size}
+            daemon.gateway.place_order(ACCOUNT, order)
+            daemon.advance(10)
+        self.broadcasts = daemon.told
+        return daemon.end().read_bytes()
+
+    def replay(self, *arguments: str) -> tuple[int, bytes, str]:
+        """Return exit status, standard output and standard error."""
+        output, errors = io.TextIOWrapper(io.BytesIO(), encoding="ascii"), io.StringIO()
+        with redirect_stdout(output), redirect_stderr(errors):
+            status = main(["replay", str(self.path), *arguments])
+        return status, output.buffer.getvalue(), errors.getvalue()  # type: ignore[attr-defined]
+
+    def test_what_was_broadcast_is_written_byte_for_byte(self) -> None:
+        status, output, errors = self.replay()
+        self.assertEqual(status, 0)
+        self.assertEqual(output, b"".join(message + b"\n" for message in self.broadcasts))
+        self.assertRegex(
+            errors,
+            r"^\d+ messages and \d+ timers replayed: "
+            rf"{len(self.broadcasts)} broadcasts, all as recorded\n$",
+        )
+
+    def test_a_difference_is_shown_line_by_line(self) -> None:
+        recorded = self.path.read_bytes()
+        self.path.write_bytes(recorded.replace(b"(limit 3)", b"(limit 2)"))
+        status, _output, errors = self.replay()
+        self.assertEqual(status, 1)
+        where, was, came = errors.splitlines()
+        self.assertRegex(where, r"^riskctl: .*day.jsonl, line \d+ is replayed to something else:$")
+        self.assertTrue(was.startswith('riskctl: recorded: {"told":') and "(limit 2)" in was)
+        self.assertTrue(came.startswith('riskctl: replayed: {"told":') and "(limit 3)" in came)
+
+    def test_a_recording_that_breaks_off_is_replayed_to_its_end(self) -> None:
+        lines = self.path.read_bytes().splitlines()
+        self.path.write_bytes(b"\n".join(lines[:30]) + b"\n" + lines[30][:9])
+        status, _output, errors = self.replay()
+        self.assertEqual(status, 0)
+        self.assertIn("breaks off after line 30: riskd was killed, or is still recording", errors)
+
+    def test_a_file_that_is_not_a_recording_is_an_error(self) -> None:
+        self.path.write_text("hello")
+        self.assertEqual(
+            self.replay()[::2], (1, f"riskctl: {self.path} is no recording of riskd\n")
+        )
+        self.path.unlink()
+        self.assertEqual(
+            self.replay()[::2],
+            (1, f"riskctl: {self.path} cannot be read: No such file or directory\n"),
+        )
+
+    def test_other_limits_show_their_enforcement_beside_the_days(self) -> None:
+        status, output, errors = self.replay("--config", str(self.other))
+        self.assertEqual(status, 0)
+        self.assertEqual(errors.splitlines()[-1], "on the day itself: 1 action: 1 by RULE-001")
+        self.assertIn(f"with {self.other}: ", errors)
+        header, *rows = output.decode().splitlines()
+        self.assertEqual(header.split(), ["AT", "ACCOUNT", "RULE", "ACTION", "REASON"])
+        self.assertTrue(rows and all("(limit 1)" in row for row in rows), rows)
+
+    def test_a_day_that_was_a_dry_run_is_called_one(self) -> None:
+        self.path.write_bytes(self.record("enforce = false\n"))
+        _status, _output, errors = self.replay("--config", str(self.other))
+        self.assertIn("on the day itself, a dry run: 1 action", errors)
+
+    def test_other_limits_that_do_nothing(self) -> None:
+        self.other.write_text(self.other.read_text().replace("limit = 1", "limit = 5"))
+        status, output, errors = self.replay("--config", str(self.other))
+        self.assertEqual((status, output), (0, b"nothing is enforced\n"))
+        self.assertIn(f"with {self.other}: 0 actions\n", errors)
+
+    def test_other_limits_with_mistakes_are_errors_line_by_line(self) -> None:
+        self.other.write_text("colour = 1\nshape = 2\n")
+        status, _output, errors = self.replay("--config", str(self.other))
+        self.assertEqual(status, 1)
+        self.assertTrue(all(line.startswith("riskctl: ") for line in errors.splitlines()))
+        self.assertIn("other.toml, line 2: shape: unknown key", errors)

@@ -1,0 +1,259 @@
+"""Reports and the journal's log as text: tables, CSV and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
+
+from riskd.app.riskctl.tables import (
+    enforcement_summary,
+    enforcement_table,
+    journal_csv,
+    journal_json_lines,
+    journal_table,
+    printable,
+    rules_table,
+    status_table,
+)
+from riskd.control.reports import (
+    GaugeReport,
+    RuleReport,
+    RulesReport,
+    StatusReport,
+    report_account,
+)
+from riskd.journal.audit_log import LogLine
+from riskd.model.account import Flattening, RiskState
+from riskd.model.events import Action, DaemonStatus, LockoutSet, Status
+from riskd.testing import make_event
+from tests.support.control import NOW, FakeAccount, position
+from tests.support.riskctl import ZonedTestCase
+
+
+class TableTests(ZonedTestCase):
+    """The status and the rules."""
+
+    def test_the_status_lists_accounts_locks_and_positions(self) -> None:
+        account = FakeAccount(123)
+        account.apply(position())
+        account.apply(
+            LockoutSet(
+                reason="Daily loss",
+                locked_until=NOW + timedelta(hours=2, seconds=5),
+                rule_id="RULE-003",
+                locked_at=NOW,
+            )
+        )
+        report = StatusReport(
+            version="0.1.0",
+            gateway="practice",
+            daemon=DaemonStatus(status=Status.RUNNING, message="Started", timestamp=NOW),
+            accounts=(report_account(account.account_state, NOW),),
+        )
+        self.assertEqual(
+            status_table(report, NOW),
+            [
+                "riskd 0.1.0 on the practice gateway: RUNNING since 13:00:00, Started",
+                "",
+                "ACCOUNT  REALIZED  OPEN  TRADES  POSITIONS  ORDERS  LOCKED",
+                "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
+                "",
+                "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
+                "123: the broker has said nothing of this account yet",
+                "123: long 2 MNQZ6 at 21000.00, open -",
+            ],
+        )
+
+    def test_the_status_of_a_dry_run_says_so(self) -> None:
+        account = FakeAccount(123)
+        plan = Flattening(
+            action=Action.CLOSE_ALL_POSITIONS, rule_id="RULE-001", reason="Too many", begun=NOW
+        )
+        account.account_state = msgspec.structs.replace(
+            account.account_state, risk=RiskState(flattening=plan, can_trade=True)
+        )
+        report = StatusReport(
+            version="0.1.0",
+            gateway="practice",
+            daemon=None,
+            accounts=(report_account(account.account_state, NOW),),
+            dry_run=True,
+        )
+        first, *_, last = status_table(report, NOW)
+        self.assertEqual(first, "riskd 0.1.0 on the practice gateway (dry run) is starting")
+        self.assertEqual(
+            last,
+            "123: flatten that waits for a riskd that enforces, since 13:00:00: Too many (RULE-001)",
+        )
+
+    def test_the_rules_list_gauges_and_problems(self) -> None:
+        gauges = (
+            GaugeReport(
+                name="contracts",
+                limit=Decimal(2),
+                current=Decimal(1),
+                headroom=Decimal(1),
+                unit="contracts",
+                words="",
+            ),
+            GaugeReport(
+                name="broker", limit=None, current=None, headroom=None, unit="", words="granted"
+            ),
+        )
+        rules = (
+            RuleReport(rule_id="RULE-001", key="max_contracts", gauges=gauges),
+            RuleReport(rule_id="RULE-013", key="mine", gauges=(), trouble="ZeroDivisionError"),
+            RuleReport(rule_id="RULE-014", key="quiet", gauges=()),
+        )
+        self.assertEqual(
+            rules_table(RulesReport(account=123, rules=rules)),
+            [
+                "RULE      NAME           LIMIT OF         LIMIT     CURRENT    HEADROOM",
+                "RULE-001  max_contracts  contracts  2 contracts  1 contract  1 contract",
+                "RULE-001  max_contracts  broker               -           -           -  granted",
+                f"RULE-013  mine{' ' * 59}cannot be told: ZeroDivisionError",
+                "RULE-014  quiet",
+            ],
+        )
+        self.assertEqual(rules_table(RulesReport(account=1, rules=())), ["account 1 has no rules"])
+
+    def test_control_characters_are_replaced(self) -> None:
+        self.assertEqual(printable("a\x1b[2J\n\u202eb"), "a?[2J ?b")
+
+
+class JournalTests(ZonedTestCase):
+    """The journal's log, in each format."""
+
+    lines = (
+        LogLine(NOW, "operator", {"command": "lock", "reason": "lunch", "operator": "jane"}),
+        LogLine(
+            NOW,
+            "enforcement_action",
+            {
+                "action": "CLOSE_ALL_AND_LOCKOUT",
+                "reason": "=cmd|'/c calc'!A0",
+                "rule_id": "RULE-003",
+                "success": False,
+                "timestamp": "2026-11-23T18:00:00Z",
+                "details": {"positions_closed": 1, "orders_canceled": 0, "locked_until": None},
+            },
+        ),
+        LogLine(
+            NOW,
+            "lockout_set",
+            {
+                "reason": "r",
+                "locked_until": None,
+                "rule_id": "RULE-003",
+                "locked_at": "2026-11-23T18:00:00Z",
+            },
+        ),
+        LogLine(
+            NOW,
+            "lockout_cleared",
+            {"cleared_at": "2026-11-23T18:00:00Z", "cleared_by": "DAILY_RESET"},
+        ),
+        LogLine(
+            NOW,
+            "daily_reset",
+            {
+                "reset_time": "2026-11-23T18:00:00Z",
+                "previous_pnl": Decimal("-150.50"),
+                "previous_trade_count": 12,
+                "lockouts_cleared": True,
+            },
+        ),
+        LogLine(NOW, "something_new", {"x": Decimal("1.50")}),
+    )
+
+    def test_a_dry_run_is_named_in_the_log(self) -> None:
+        details = {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
+        data = {**self.lines[1].data, "reason": "Too much", "details": details}
+        *_, line = journal_table([LogLine(NOW, "enforcement_action", data)])
+        self.assertTrue(
+            line.endswith(
+                "NOT ENFORCED (dry run): close all and lock (RULE-003): Too much; "
+                "would be: 1 position closed"
+            ),
+            line,
+        )
+
+    def test_the_table(self) -> None:
+        stamp = "2026-11-23 13:00:00  "
+        self.assertEqual(
+            list(journal_table(self.lines)),
+            [
+                "AT                   WHAT                DETAILS",
+                f"{stamp}operator            lock by jane: lunch",
+                (
+                    f"{stamp}enforcement_action  ENFORCEMENT FAILED: close all and lock (RULE-003): "
+                    "=cmd|'/c calc'!A0; 1 position closed"
+                ),
+                f"{stamp}lockout_set         LOCKED OUT until an operator unlocks it: r (RULE-003)",
+                f"{stamp}lockout_cleared     Trading resumed: a new trading day began",
+                f"{stamp}daily_reset         Daily reset executed: -$150.50 in 12 trades the day before",
+                f'{stamp}something_new       {{"x":1.50}}',
+            ],
+        )
+
+    def test_an_empty_log_says_so(self) -> None:
+        self.assertEqual(list(journal_table(())), ["nothing is logged"])
+        self.assertEqual(len(list(journal_csv(()))), 1)
+
+    def test_json_lines_have_time_kind_and_data(self) -> None:
+        rows = [json.loads(line) for line in journal_json_lines(self.lines)]
+        self.assertEqual(rows[-1]["data"], {"x": 1.5})
+        self.assertEqual(rows[0]["at"], "2026-11-23T18:00:00.000Z")
+
+    def test_csv_has_a_header_and_a_column_for_each_common_field(self) -> None:
+        header, *rows = csv.reader(journal_csv(self.lines))
+        self.assertEqual(header[:4], ["at", "kind", "rule_id", "action"])
+        self.assertEqual(
+            rows[0],
+            [
+                "2026-11-23T18:00:00.000Z",
+                "operator",
+                "",
+                "lock",
+                "lunch",
+                "",
+                "",
+                '{"operator":"jane"}',
+            ],
+        )
+        self.assertEqual(rows[1][2:4], ["RULE-003", "CLOSE_ALL_AND_LOCKOUT"])
+        self.assertEqual(rows[1][5], "false")
+        self.assertEqual(json.loads(rows[1][7])["positions_closed"], 1)
+
+    def test_a_cell_that_looks_like_a_formula_gets_an_apostrophe(self) -> None:
+        for start in ("=", "+", "-", "@", "\t=", "\r=", "＝"):  # noqa: RUF001
+            line = LogLine(NOW, "operator", {"reason": f"{start}1+1"})
+            (_, row) = csv.reader(journal_csv([line]))
+            self.assertTrue(row[4].startswith("'"), row)
+
+
+class EnforcementTableTests(ZonedTestCase):
+    """The enforcement of a replay."""
+
+    def test_the_table(self) -> None:
+        action = make_event("enforcement_action", {"timestamp": "2026-11-23T18:00:00Z"}).data
+        self.assertEqual(
+            enforcement_table([(123, action), (7, action)]),
+            [
+                "AT                   ACCOUNT  RULE      ACTION               REASON",
+                f"2026-11-23 13:00:00      123  RULE-001  CLOSE_ALL_POSITIONS  {action.reason}",
+                f"2026-11-23 13:00:00        7  RULE-001  CLOSE_ALL_POSITIONS  {action.reason}",
+            ],
+        )
+
+    def test_the_summary(self) -> None:
+        one = make_event("enforcement_action", {}).data
+        other = make_event("enforcement_action", {"rule_id": "RULE-003"}).data
+        self.assertEqual(
+            enforcement_summary([other, one, other]), "3 actions: 1 by RULE-001, 2 by RULE-003"
+        )
+        self.assertEqual(enforcement_summary([]), "0 actions")
