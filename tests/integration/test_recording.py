@@ -95,8 +95,9 @@ def test_the_recording_of_a_daemon_that_was_killed(twistd: Start, tmp_path: Path
     assert result.returncode == 0
     assert len(result.stdout.splitlines()) == whole.count(b'{"told":')
     lines = whole.count(b"\n")
-    assert f"breaks off after line {lines:,}: riskd was killed, or still records".encode() in (
-        result.stderr
+    assert (
+        f"breaks off after line {lines:,}: riskd was killed, or is still recording".encode()
+        in (result.stderr)
     )
     # In the middle of a line, too.
     recording.write_bytes(whole[:-7])

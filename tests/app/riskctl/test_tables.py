@@ -182,7 +182,7 @@ class JournalTests(ZonedTestCase):
             line,
         )
 
-    def test_the_table(self) -> None:
+    def test_the_table_has_a_line_for_each_entry(self) -> None:
         stamp = "2026-11-23 13:00:00  "
         self.assertEqual(
             list(journal_table(self.lines)),
@@ -239,7 +239,7 @@ class JournalTests(ZonedTestCase):
 class EnforcementTableTests(ZonedTestCase):
     """The enforcement of a replay."""
 
-    def test_the_table(self) -> None:
+    def test_the_table_has_a_line_for_each_action(self) -> None:
         action = make_event("enforcement_action", {"timestamp": "2026-11-23T18:00:00Z"}).data
         self.assertEqual(
             enforcement_table([(123, action), (7, action)]),
@@ -250,7 +250,7 @@ class EnforcementTableTests(ZonedTestCase):
             ],
         )
 
-    def test_the_summary(self) -> None:
+    def test_the_summary_counts_the_actions_of_each_rule(self) -> None:
         one = make_event("enforcement_action", {}).data
         other = make_event("enforcement_action", {"rule_id": "RULE-003"}).data
         self.assertEqual(
