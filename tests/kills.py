@@ -1,6 +1,6 @@
-"""Killing a daemon at random moments, and looking at what is left.
+"""Kill a daemon at random moments, and check the files that it leaves.
 
-Run as ``python -m tests.kills 200`` for as many times as are wanted; the suite does 20.
+``python -m tests.kills 200`` kills 200 times; the test suite does 20.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DURABLE = ("lockout_set", "enforcement_action", "GatewayUserTrade")
 
 
 class Victim:
-    """A hurried daemon, a client of it, and two consoles fed by that client."""
+    """A hurried daemon, a client, and two consoles fed by that client."""
 
     def __init__(self, state: Path, log: Any) -> None:
         self.process = subprocess.Popen(
@@ -59,7 +59,7 @@ class Victim:
         self.announced: list[dict[str, Any]] = []
 
     def listen(self, seconds: float) -> None:
-        """Take what is told for a while."""
+        """Receive events for a while."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._take_one()
@@ -74,7 +74,7 @@ class Victim:
         return message
 
     def check_consoles(self) -> None:
-        """See that the consoles, from file and stream, know what the daemon knows."""
+        """Check that the consoles, from copy and stream, know what the daemon knows."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         mark = f"mark {random.getrandbits(40):x}"
@@ -88,13 +88,13 @@ class Victim:
             assert json.loads(msgspec.json.encode(seen)) == states[str(account)]
 
     def kill(self) -> None:
-        """End it as a power cut ends a process."""
+        """Kill the daemon as a power cut would."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
-        # What was told before the end counts as announced, though nobody had read it yet.
+        # Events sent before the kill count as announced, though the client had not read them yet.
         try:
             while True:
                 self._take_one()
@@ -103,7 +103,7 @@ class Victim:
 
 
 def check_files(state: Path, announced: list[dict[str, Any]]) -> None:
-    """See that the published copy is sound, and that the journal lost nothing that was announced."""
+    """Check that the published copy is sound and the journal lost nothing announced."""
     copy = sqlite3.connect(state / PUBLISHED_NAME)
     assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     copy.close()
@@ -120,7 +120,7 @@ def check_files(state: Path, announced: list[dict[str, Any]]) -> None:
 
 
 def run(times: int, seed: int | None = None) -> None:
-    """Kill a daemon so many times, and after each check what it left and how it starts again."""
+    """Kill a daemon many times; after each kill check its files and its restart."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
         state = Path(directory)
@@ -128,7 +128,7 @@ def run(times: int, seed: int | None = None) -> None:
         for _ in range(times):
             victim = Victim(state, log)
             try:
-                # It has started by itself, and a handshake is complete: the copy is up to date.
+                # The daemon has recovered by itself and a handshake is complete: the copy is up to date.
                 check_files(state, announced)
                 victim.check_consoles()
                 victim.listen(chance.uniform(0, 0.1))
@@ -137,7 +137,7 @@ def run(times: int, seed: int | None = None) -> None:
             finally:
                 victim.kill()
             announced += victim.announced
-            # Right after the kill the copy may be behind, but it is whole.
+            # Right after the kill the copy may be behind, but it is complete.
             check_files(state, [])
         assert len(announced) > times, "nothing happened"
         print(f"{times} kills, {len(announced)} announcements, none lost")  # noqa: T201

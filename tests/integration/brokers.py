@@ -1,4 +1,4 @@
-"""Brokers that a test leads: the practice exchange in this process, and the same over the network."""
+"""Brokers that a test controls: the practice exchange, in this process or over the network."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ from tests.support.practice_daemon import ACCOUNT
 
 
 class WallClock:
-    """The time of day, on a clock that can be set and then goes on by itself."""
+    """A wall clock that a test can set; it runs on from there."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
-        self.was_set: list[Callable[[], None]] = []
+        self.when_set: list[Callable[[], None]] = []
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
     def set_to(self, moment: datetime) -> None:
         self.ahead = moment - datetime.now(UTC)
-        for tell in self.was_set:
-            tell()
+        for callback in self.when_set:
+            callback()
 
 
 class Broker(Protocol):
-    """Where the account is."""
+    """A broker that holds the account."""
 
     @property
     def gateway(self) -> IGateway:
-        """The way to it."""
+        """The gateway to the exchange."""
 
     def stop(self) -> None:
-        """Be gone."""
+        """Stop the broker."""
 
     def move(self, contract_id: str, last: str) -> None:
-        """Let the market trade at ``last``."""
+        """Trade at ``last``."""
 
-    def permit(self, may_trade: bool) -> None:
-        """Allow or forbid the account to trade."""
+    def set_can_trade(self, may_trade: bool) -> None:
+        """Set the permission for the account to trade."""
 
     def place(self, order: Payload) -> int:
-        """Place an order as the trader; return its id."""
+        """Place an order of the trader's; return its id."""
 
     def positions(self) -> list[Payload]:
-        """Return what is held."""
+        """Return the open positions."""
 
     def working(self) -> list[Payload]:
-        """Return the orders that work."""
+        """Return the working orders."""
 
 
 class EmbeddedBroker:
     """The practice exchange in this process.
 
-    :ivar gateway: the way to it.
+    :ivar gateway: the gateway to the exchange.
     """
 
     def __init__(self, clock: WallClock) -> None:
@@ -74,12 +74,12 @@ class EmbeddedBroker:
         self.gateway: IGateway = self._practice
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: the exchange lives in this process."""
 
     def move(self, contract_id: str, last: str) -> None:
         self._practice.move_market(contract_id, Decimal(last))
 
-    def permit(self, may_trade: bool) -> None:
+    def set_can_trade(self, may_trade: bool) -> None:
         self._practice.set_can_trade(ACCOUNT, may_trade)
 
     def place(self, order: Payload) -> int:
@@ -95,7 +95,7 @@ class EmbeddedBroker:
 
 
 class ExchangeProcess:
-    """The practice exchange in another process; what a test says to it bypasses its server.
+    """The practice exchange in another process; a test's commands bypass its server.
 
     :ivar port: the port of its server.
     """
@@ -115,10 +115,10 @@ class ExchangeProcess:
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
-        clock.was_set.append(self._set_clock)
+        clock.when_set.append(self._set_clock)
 
     def stop(self) -> None:
-        self._clock.was_set.remove(self._set_clock)
+        self._clock.when_set.remove(self._set_clock)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -138,8 +138,8 @@ class ExchangeProcess:
     def move(self, contract_id: str, last: str) -> None:
         self.say("move", contract_id, last)
 
-    def permit(self, may_trade: bool) -> None:
-        self.say("permit", may_trade)
+    def set_can_trade(self, may_trade: bool) -> None:
+        self.say("set_can_trade", may_trade)
 
     def place(self, order: Payload) -> int:
         placed: int = self.say("place", order)
@@ -157,7 +157,7 @@ class ExchangeProcess:
 class RemoteBroker(ExchangeProcess):
     """The practice exchange in another process.
 
-    :ivar gateway: the way to it, over the network.
+    :ivar gateway: the ProjectX client of the exchange.
     """
 
     def __init__(self, clock: WallClock) -> None:
@@ -166,7 +166,7 @@ class RemoteBroker(ExchangeProcess):
 
 
 def remote_gateway(clock: WallClock, rest_port: int, hub_port: int) -> IGateway:
-    """Return the way to an exchange in another process."""
+    """Return a ProjectX client of an exchange in another process."""
     hubs = f"http://127.0.0.1:{hub_port}/hubs"
     return ProjectXGateway(
         reactor,

@@ -1,4 +1,4 @@
-"""Real daemons on real ports; everything here waits for conditions and never for seconds."""
+"""Fixtures for tests that run real daemons on real ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.twistd import Twistd
 
 @pytest.fixture
 def harness() -> Iterator[DaemonHarness]:
-    """A daemon whose only events are those the test triggers."""
+    """Start a daemon that broadcasts only the events that the test triggers."""
     daemon = DaemonHarness()
     daemon.start()
     yield daemon
@@ -24,7 +24,7 @@ def harness() -> Iterator[DaemonHarness]:
 
 @pytest.fixture(scope="module")
 def shared_harness() -> Iterator[DaemonHarness]:
-    """A daemon like that of :func:`harness`, which the tests of a module share."""
+    """Start a daemon like that of :func:`harness`, once for the tests of a module."""
     daemon = DaemonHarness()
     daemon.start()
     yield daemon
@@ -33,13 +33,13 @@ def shared_harness() -> Iterator[DaemonHarness]:
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let no test touch the state of the user who runs it."""
+    """Keep tests away from the state directory of the user who runs them."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 
 
 def daemons_in(directory: Path) -> Iterator[Callable[..., Twistd]]:
-    """Yield what starts daemons, each in a directory of its own below; end them all then."""
+    """Yield a function that starts a daemon in a new subdirectory; kill all daemons afterwards."""
     started: list[Twistd] = []
 
     def start(*arguments: str, waits: bool = True) -> Twistd:
@@ -56,13 +56,13 @@ def daemons_in(directory: Path) -> Iterator[Callable[..., Twistd]]:
 
 @pytest.fixture
 def twistd(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
-    """Start daemons that are gone after the test."""
+    """Return a function that starts daemons; they are killed after the test."""
     yield from daemons_in(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def shared_twistd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Twistd]]:
-    """Start daemons that are gone after the module; each needs a state directory of its own."""
+    """Return a function that starts daemons, each with its own ``--state``; killed after the module."""
     yield from daemons_in(tmp_path_factory.mktemp("shared"))
 
 

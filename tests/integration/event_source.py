@@ -1,4 +1,4 @@
-"""A daemon in a process of its own that broadcasts as many events as it is asked for.
+"""A daemon in a process of its own that broadcasts a number of events on demand.
 
 ``python -m tests.integration.event_source DIRECTORY`` prints its port; for each line ``RATE COUNT`` of
 standard input it broadcasts COUNT events, RATE a second.  Every other event is
@@ -32,7 +32,7 @@ _NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 
 
 def numbered(number: int, due: int) -> Event:
-    """Return the event of this ``number``."""
+    """Return the event with this ``number``."""
     if number % 2:
         price = Decimal(number)
         return Event(
@@ -59,7 +59,7 @@ def numbered(number: int, due: int) -> Event:
 
 
 class Source(LineOnlyReceiver):
-    """Broadcasts what standard input asks for."""
+    """Broadcast what standard input asks for."""
 
     delimiter = b"\n"
 

@@ -1,4 +1,4 @@
-"""A practice exchange in a process of its own, reached over the network, and led by a test.
+"""A practice exchange in a process of its own, with a network server, controlled by a test.
 
 Run as ``python -m tests.integration.exchange_process ACCOUNT AHEAD``.  It writes the port of its server,
 then answers each line of standard input, a JSON list of a name and arguments, with a line of JSON.
@@ -26,7 +26,7 @@ from riskd.practice.server.site import practice_site
 
 
 class Led(LineOnlyReceiver):
-    """Does what the test says."""
+    """Carry out a test's commands."""
 
     delimiter = b"\n"
 
@@ -60,7 +60,7 @@ class Led(LineOnlyReceiver):
         if reactor.running:
             reactor.stop()
 
-    # What a test may say.
+    # The commands.
 
     def do_set_ahead(self, seconds: Decimal) -> None:
         self._ahead = timedelta(seconds=float(seconds))
@@ -68,7 +68,7 @@ class Led(LineOnlyReceiver):
     def do_move(self, contract_id: str, last: str) -> None:
         self._gateway.move_market(contract_id, Decimal(last))
 
-    def do_permit(self, may_trade: bool) -> None:
+    def do_set_can_trade(self, may_trade: bool) -> None:
         self._gateway.set_can_trade(self._account, may_trade)
 
     def do_place(self, order: Any) -> Deferred[Any]:

@@ -1,4 +1,4 @@
-"""What stands between riskd and its broker, and lets through what a test says."""
+"""A proxy between riskd and its broker that injects the faults that a test asks for."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ LOCALHOST = "127.0.0.1"
 
 
 class FaultProxy:
-    """Passes requests and hubs on to a broker, but for what goes wrong.
+    """Forward requests and hub connections to a broker, with the faults that are switched on.
 
-    :ivar rest_port: where requests are taken.
-    :ivar hub_port: where hubs are reached.
-    :ivar hits: how often something went wrong.
-    :ivar is_cut: whether every connection is dropped, and none accepted.
-    :ivar is_mute: whether connections stand and nothing passes.
-    :ivar is_silent: whether the hubs say nothing.
-    :ivar status: what each request is answered in place of the broker's answer; ``None``: nothing.
-    :ivar loses_answers: whether changes are done, and their answers lost.
-    :ivar delay: seconds that everything of the broker's takes longer.
-    :ivar mangle: turns the frames that a hub sends at a time into others.
-    :ivar cuts_frames: whether a hub's connection ends in the middle of its next message.
-    :ivar expired: tokens that are good no more.
-    :ivar seen: tokens that were shown.
+    :ivar rest_port: port of the REST API.
+    :ivar hub_port: port of the hubs.
+    :ivar hits: how many faults were injected.
+    :ivar is_cut: whether every connection is dropped and no new one accepted.
+    :ivar is_mute: whether connections stay open and nothing passes.
+    :ivar is_silent: whether the hubs send nothing.
+    :ivar status: the HTTP status that replaces each answer of the broker; ``None``: its own.
+    :ivar loses_answers: whether changes are carried out and their answers lost.
+    :ivar delay: seconds by which everything from the broker is delayed.
+    :ivar mangle: replaces the frames that a hub sends together.
+    :ivar cuts_frames: whether a hub's connection ends inside its next message.
+    :ivar expired: tokens that are no longer accepted.
+    :ivar seen: tokens that clients have presented.
     """
 
     def __init__(self, broker_port: int) -> None:
@@ -76,7 +76,7 @@ class FaultProxy:
 
 
 class _Relay(Protocol):
-    """One hub's connection, byte for byte but for the frames of the broker."""
+    """One hub connection: bytes from the client pass unchanged, the broker's frames with faults."""
 
     def connectionMade(self) -> None:
         self._proxy: FaultProxy = self.factory.proxy
@@ -103,7 +103,7 @@ class _Relay(Protocol):
             self._is_known = True
             token = self._waiting.partition(b"access_token=")[2].partition(b" ")[0].decode()
             self._proxy.seen.add(token)
-            # The broker lets nobody in who asks for another.
+            # The broker refuses a handshake with another Host.
             own, real = (
                 b":%d\r\n" % port for port in (self._proxy.hub_port, self._proxy.broker_port)
             )
@@ -147,7 +147,7 @@ class _Relay(Protocol):
 
 
 class _Upstream(Protocol):
-    """The broker's end: its frames are whole ones before they are passed on."""
+    """The broker's end; collects whole frames before it forwards them."""
 
     def __init__(self, relay: _Relay) -> None:
         self._relay = relay
@@ -173,7 +173,7 @@ class _Upstream(Protocol):
             proxy.cuts_frames = False
             proxy.hits += 1
             self._relay.to_client(b"".join(mangled)[:-7])
-            # What was written goes out before the connection ends.
+            # Flush what was written before the connection ends.
             self._relay.transport.loseConnection()
             return
         self._relay.to_client(b"".join(mangled))
@@ -197,7 +197,7 @@ class _Upstream(Protocol):
 
 
 class _Requests(Resource):
-    isLeaf = True  # as twisted.web calls it
+    isLeaf = True  # twisted.web's name
 
     def __init__(self, proxy: FaultProxy) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ class _Requests(Resource):
 
 
 def _headers(request: Request) -> Headers:
-    """Return what is to be passed on; all else is of each connection's own."""
+    """Return the headers to forward; the others belong to each connection."""
     passed = ("Authorization", "Content-Type")
     return Headers({name: request.requestHeaders.getRawHeaders(name, []) for name in passed})
 
@@ -265,21 +265,21 @@ def _is_change(path: bytes) -> bool:
     )
 
 
-# What may become of a hub's frames.
+# What a fault does to a hub's frames.
 
 
 def twice(frames: list[bytes]) -> list[bytes]:
-    """Send everything twice."""
+    """Send each frame twice."""
     return [frame for frame in frames for _ in range(2)]
 
 
 def backwards(frames: list[bytes]) -> list[bytes]:
-    """Send what comes at a time in the reverse order."""
+    """Send frames that arrive together in reverse order."""
     return frames[::-1]
 
 
 def swapped() -> Callable[[list[bytes]], list[bytes]]:
-    """Return what swaps each event with the next."""
+    """Return a function that swaps each event with the next."""
     held: list[bytes] = []
 
     def swap(frames: list[bytes]) -> list[bytes]:
@@ -297,7 +297,7 @@ def swapped() -> Callable[[list[bytes]], list[bytes]]:
 
 
 def with_garbage(*garbage: bytes) -> Callable[[list[bytes]], list[bytes]]:
-    """Return what sends garbage before each frame."""
+    """Return a function that sends garbage before each frame."""
     return lambda frames: [*(server_frame(TEXT, text) for text in garbage), *frames]
 
 

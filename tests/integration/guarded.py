@@ -103,9 +103,9 @@ class GuardedDaemon:
         await self.receives("GatewayUserPosition", contractId=ES)
         await self.receives("GatewayUserOrder", id=order)
 
-    def permit(self, may_trade: bool) -> None:
+    def set_can_trade(self, may_trade: bool) -> None:
         """Set the broker's permission for the account to trade."""
-        self._broker.permit(may_trade)
+        self._broker.set_can_trade(may_trade)
 
     # The exchange.
 

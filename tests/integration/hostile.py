@@ -1,6 +1,6 @@
-"""Clients that mean harm: ``python -m tests.integration.hostile KIND PORT`` does nothing else until it ends.
+"""Hostile clients: ``python -m tests.integration.hostile KIND PORT`` attacks until it is ended.
 
-It is the last to get the processor, for what it may cost is the daemon's time and not the machine's.
+The process has the lowest priority: the test is about the daemon's time, not the machine's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CROWD = 300
 
 
 def flood_headers(port: int) -> None:
-    """Send headers without end."""
+    """Send endless headers."""
     with _connect(port) as peer:
         peer.sendall(b"GET / HTTP/1.1\r\n" + f"Host: localhost:{port}\r\n".encode())
         for _ in range(50):
@@ -28,14 +28,14 @@ def flood_headers(port: int) -> None:
 
 
 def flood_lines(port: int) -> None:
-    """Send a handshake of very many lines."""
+    """Send a handshake with very many lines."""
     with _connect(port) as peer:
         peer.sendall(handshake(f"localhost:{port}")[:-2] + b"a:b\r\n" * 3000 + b"\r\n")
         peer.recv(4096)
 
 
 def flood_connections(port: int) -> None:
-    """Connect, and leave at once, with a handshake or without."""
+    """Connect and disconnect at once, with or without a handshake."""
     with _connect(port):
         pass
     with _shake_hands(port):
@@ -43,14 +43,14 @@ def flood_connections(port: int) -> None:
 
 
 def flood_pings(port: int) -> None:
-    """Ping without end, and read nothing."""
+    """Send endless pings and read nothing."""
     with _shake_hands(port) as peer:
         while True:
             peer.sendall(client_frame(PING, b"x") * 1000)
 
 
 def flood_fragments(port: int) -> None:
-    """Send a message in empty fragments that never ends."""
+    """Send an endless message of empty fragments."""
     with _shake_hands(port) as peer:
         peer.sendall(client_frame(TEXT, final=False))
         while True:
@@ -58,7 +58,7 @@ def flood_fragments(port: int) -> None:
 
 
 def flood_garbage(port: int) -> None:
-    """Send random bytes, masked in frames or by themselves."""
+    """Send random bytes, in masked frames or bare."""
     with _shake_hands(port) as peer:
         for _ in range(50):
             peer.sendall(client_frame(random.randrange(16), random.randbytes(4000)))
@@ -66,7 +66,7 @@ def flood_garbage(port: int) -> None:
 
 
 def crawl(port: int) -> None:
-    """Hold many connections whose handshakes come a byte at a time."""
+    """Hold many connections and send each handshake byte by byte."""
     crowd = [_connect(port) for _ in range(_CROWD)]
     for byte in handshake(f"localhost:{port}"):
         for peer in crowd:
@@ -100,7 +100,7 @@ def _shake_hands(port: int) -> socket.socket:
 
 
 def main(kind: str, port: int) -> None:
-    """Do harm, again and again."""
+    """Repeat the attack."""
     os.nice(19)
     while True:
         with suppress(OSError):

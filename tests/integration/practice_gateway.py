@@ -1,4 +1,4 @@
-"""``twistd practice-gateway`` as its user starts it, and a client of its REST API."""
+"""``twistd practice-gateway`` as a user starts it, and a client of its REST API."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ KEY = "practice"
 
 
 class Gateway:
-    """A practice gateway in a process, in a directory of its own.
+    """A practice gateway process in a directory of its own.
 
-    :param directory: where its state and its log lie.
-    :param arguments: what its user says beside.
+    :param directory: holds its state and its log.
+    :param arguments: further command-line arguments.
     """
 
     def __init__(self, directory: Path, *arguments: str) -> None:
@@ -30,7 +30,7 @@ class Gateway:
         self.start()
 
     def start(self) -> None:
-        """Start it, on the port of the time before."""
+        """Start the process, on the same port as before."""
         log_path = self._directory / "log"
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -66,7 +66,7 @@ def practice_command(*arguments: str) -> list[str]:
 
 
 class Broker:
-    """The REST API of a gateway, for somebody who has logged in."""
+    """A logged-in client of a gateway's REST API."""
 
     def __init__(self, port: int, api_key: str = KEY) -> None:
         self._port = port
@@ -74,13 +74,13 @@ class Broker:
         self.token = self.ask("Auth/loginKey", userName="practice", apiKey=api_key)["token"]
 
     def ask(self, path: str, **fields: Any) -> dict[str, Any]:
-        """Return the reply to a request, which must succeed."""
+        """Return the reply to a request; it must succeed."""
         reply = self.reply(path, **fields)
         assert reply["success"], reply
         return reply
 
     def reply(self, path: str, **fields: Any) -> dict[str, Any]:
-        """Return the reply to a request, whatever it says."""
+        """Return the reply to a request, also one that says failure."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE_SECONDS)
         try:
             headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -96,11 +96,11 @@ class Broker:
         return str(found[0]["id"])
 
     def trade(self, account: int, contract: str, side: int, size: int = 1) -> int:
-        """Place an order at the market; return its id."""
+        """Place a market order; return its id."""
         order = {"accountId": account, "contractId": contract, "type": 2}
         return int(self.ask("Order/place", **order, side=side, size=size)["orderId"])
 
     def held(self, account: int) -> dict[str, int]:
-        """Return what an account holds, by contract."""
+        """Return an account's sizes by contract id."""
         positions = self.ask("Position/searchOpen", accountId=account)["positions"]
         return {held["contractId"]: held["size"] for held in positions}

@@ -1,4 +1,4 @@
-"""Plain sockets that listen to a daemon, many at a time; and the daemon that feeds them."""
+"""Many plain sockets that receive a daemon's stream, and the daemon that feeds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PING = re.compile(rb"\x89\x04(.{4})", re.DOTALL)
 class Source:
     """The process of :mod:`tests.integration.event_source`.
 
-    :param max_files: how many descriptors it may have; by default as many as anybody.
+    :param max_files: its limit of open files; ``None`` leaves the user's limit.
     """
 
     def __init__(self, directory: Path, max_files: int | str = "hard") -> None:
@@ -58,12 +58,12 @@ class Source:
 
     @property
     def memory(self) -> int:
-        """Bytes of the process that are in memory."""
+        """Resident memory of the process, in bytes."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * 4096
 
     def emit(self, rate: int, count: int) -> None:
-        """Let it broadcast ``count`` events, ``rate`` a second."""
+        """Make the daemon broadcast ``count`` events at ``rate`` a second."""
         self._in.write(b"%d %d\n" % (rate, count))
         self._in.flush()
 
@@ -74,10 +74,10 @@ class Source:
 
 
 class Stream:
-    """A client that was let in.
+    """A client whose handshake has completed.
 
-    :ivar trades: the numbers of the trades it received.
-    :ivar delays: from the moment each of them was due to its arrival, in seconds.
+    :ivar trades: the numbers of the trades received.
+    :ivar delays: seconds from the moment at which each trade was due to its arrival.
     """
 
     def __init__(self, port: int) -> None:
@@ -93,7 +93,7 @@ class Stream:
         del self._data[: self._data.index(b"\r\n\r\n") + 4]
 
     def receive(self) -> bool:
-        """Take what is there; tell whether there may be more."""
+        """Read what has arrived; return whether there may be more."""
         data = self.socket.recv(256 * 1024)
         now = time.monotonic_ns()
         self._data += data
@@ -110,11 +110,11 @@ class Stream:
         return {contract: int(bid) for contract, bid in _QUOTE.findall(self._data)}
 
     def has_received(self, data: bytes) -> bool:
-        """Tell whether what was received last is ``data``."""
+        """Return whether the stream ends with ``data``."""
         return self._data.endswith(data)
 
-    def has_heard(self, words: bytes) -> bool:
-        """Tell whether ``words`` were in what it received."""
+    def has_received_words(self, words: bytes) -> bool:
+        """Return whether ``words`` were received."""
         return words in self._data
 
     def last_frame(self) -> tuple[int, bytes]:
@@ -125,8 +125,8 @@ class Stream:
         self.socket.close()
 
 
-def listen_until(streams: list[Stream], condition: Callable[[], object]) -> None:
-    """Let ``streams`` receive until ``condition`` holds; fail when it does not come to hold."""
+def receive_until(streams: list[Stream], condition: Callable[[], object]) -> None:
+    """Receive on all ``streams`` until ``condition`` holds; fail after the deadline."""
     deadline = time.monotonic() + 2 * DEADLINE_SECONDS
     with selectors.DefaultSelector() as selector:
         for stream in streams:
@@ -139,7 +139,7 @@ def listen_until(streams: list[Stream], condition: Callable[[], object]) -> None
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Source]:
-    """A daemon that broadcasts what it is asked for."""
+    """Run a daemon that broadcasts on demand."""
     started = Source(tmp_path)
     yield started
     started.end()

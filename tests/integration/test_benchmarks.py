@@ -1,4 +1,4 @@
-"""The benchmark's own machinery, on a small load: it counts every event at every client."""
+"""The benchmark's machinery on a small load: it counts every event at every client."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_every_event_arrives_and_is_counted_once(name: str) -> None:
         flood = server.ask("load", rate=0, burst=10, seconds=0.1)
         assert paced["events"] == 30
         assert flood["events"] >= 10
-        # The last are on their way.
+        # The last events are on their way.
         wait_until(lambda: receiver.ask("count")["frames"] >= CLIENTS * (30 + flood["events"]))
         got = receiver.ask("end")
         assert got["least"] == got["most"] == 30 + flood["events"]
         assert got["lost"] == 0
-        # They carry no moment, so that nothing is known of their ages.
+        # They carry no time stamp, so their ages are unknown.
         assert (got["p50"] is None) == (name == POSITIONS)
         receiver.ask("leave", clients=2)
         wait_until(lambda: server.ask("status")["clients"] == CLIENTS - 2)

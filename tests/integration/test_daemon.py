@@ -1,4 +1,4 @@
-"""``twistd -n riskd`` as its user runs it."""
+"""``twistd -n riskd`` as a user runs it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def connect(daemon: Twistd, **options: Any) -> websocket.WebSocket:
 
 
 def documented_fields() -> dict[str, dict[str, str]]:
-    """Return the fields of each event and their types, as the protocol's tables tell them."""
+    """Return each event's fields and types from the tables of the protocol's page."""
     fields = {}
     for section in PROTOCOL.read_text(encoding="utf-8").split("\n### ")[1:]:
         name = section.split("`")[1]
         rows = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.MULTILINE)
-        # The actions have a table of their own; what it says is no field.
+        # The actions have a table of their own, which lists no fields.
         fields[name] = {field: kind for field, kind in rows if field.islower() or kind in CHECKS}
     return fields
 
@@ -59,7 +59,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 
 @pytest.fixture(scope="module")
 def daemon(shared_twistd: Start, tmp_path_factory: pytest.TempPathFactory) -> Twistd:
-    """The daemon that those tests share which do not end it."""
+    """Start a daemon for the tests that do not end it."""
     state = tmp_path_factory.mktemp("state")
     arguments = ("--port", "0", "--metrics-port", "0", "--state", str(state))
     return shared_twistd(*arguments, "--practice-seed", "27")
@@ -67,7 +67,7 @@ def daemon(shared_twistd: Start, tmp_path_factory: pytest.TempPathFactory) -> Tw
 
 @pytest.fixture(scope="module")
 def messages(daemon: Twistd) -> list[str]:
-    """What is told until both accounts were quoted, ordered and held a position."""
+    """Return the stream up to where both accounts have had a quote, an order and a position."""
     told: list[str] = []
     stream = connect(daemon)
     seen: dict[int, set[str]] = {123: set(), 456: set()}
@@ -80,8 +80,8 @@ def messages(daemon: Twistd) -> list[str]:
     return told
 
 
-def test_a_capture_holds_what_the_document_says(messages: list[str]) -> None:
-    """Every message of a capture, field by field, against the document's own tables."""
+def test_a_capture_matches_the_protocols_tables(messages: list[str]) -> None:
+    """Each message of a capture has the fields and types of the protocol's tables."""
     fields = documented_fields()
     assert len(fields) == 9
     for text in messages:
@@ -97,17 +97,17 @@ def test_a_capture_holds_what_the_document_says(messages: list[str]) -> None:
             assert CHECKS[documented[name]](value), (message["type"], name, value)
 
 
-def test_the_log_tells_of_both_listeners_and_of_practice(daemon: Twistd) -> None:
+def test_the_log_names_both_listeners_and_the_practice_gateway(daemon: Twistd) -> None:
     assert f"listening on ws://127.0.0.1:{daemon.port}" in daemon.log
     assert "PRACTICE" in daemon.log
     if socket.has_ipv6:
         assert f"listening on ws://[::1]:{daemon.port}" in daemon.log
 
 
-def test_prometheus_is_answered(daemon: Twistd) -> None:
+def test_metrics_are_served(daemon: Twistd) -> None:
     stream = connect(daemon)
     (port,) = re.findall(r"metrics at http://127\.0\.0\.1:(\d+)/metrics", daemon.log)
-    # Clients of other tests may be on their way out.
+    # Clients of other tests may still be disconnecting.
     wait_until(lambda: "riskd_clients 1.0" in page_at(int(port)))
     lines = page_at(int(port))
     assert "riskd_gateway_in_step 1.0" in lines
@@ -116,7 +116,7 @@ def test_prometheus_is_answered(daemon: Twistd) -> None:
 
 
 def page_at(port: int) -> list[str]:
-    """Return the lines of the page of metrics."""
+    """Return the lines of the metrics page."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)) as asked:
         asked.request("GET", "/metrics")
         return asked.getresponse().read().decode().splitlines()
@@ -131,15 +131,15 @@ def test_the_two_accounts_trade_different_contracts(messages: list[str]) -> None
     assert not quoted[123] & quoted[456]
 
 
-def test_ctrl_c_ends_it_in_order(twistd: Start) -> None:
+def test_ctrl_c_stops_the_daemon_cleanly(twistd: Start) -> None:
     daemon = twistd("--port", "0")
     daemon.send_signal(signal.SIGINT)
     assert daemon.wait() == 0
     assert "Traceback" not in daemon.log
 
 
-def test_sigterm_ends_it_in_order(twistd: Start) -> None:
-    """Every client hears STOPPING and 1001, even beside one that never answers; exit status 0."""
+def test_sigterm_stops_the_daemon_cleanly(twistd: Start) -> None:
+    """Every client gets STOPPING and 1001, even beside one that never answers; exit status 0."""
     daemon = twistd("--port", "0")
     streams = [connect(daemon) for _ in range(3)]
     silent = connect(daemon)
@@ -163,7 +163,7 @@ def test_sigterm_ends_it_in_order(twistd: Start) -> None:
 
 
 def check_that_starts_are_refused(*starts: tuple[list[str], str]) -> None:
-    """Start daemons that must not start, all at once; each says why in one line."""
+    """Start daemons that must refuse to start, all at once; each says why in one line."""
     processes = [
         subprocess.Popen(
             twistd_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -224,7 +224,7 @@ def answer_to(daemon: Twistd, request: bytes) -> bytes:
         return peer.recv(4096)
 
 
-def test_strangers_and_garbage_are_refused_and_nobody_else_notices(daemon: Twistd) -> None:
+def test_foreign_pages_and_garbage_are_refused_and_no_client_notices(daemon: Twistd) -> None:
     honest = connect(daemon)
     host = f"localhost:{daemon.port}"
     for request, status in (
@@ -283,7 +283,7 @@ def has_node_websocket() -> bool:
 
 
 @pytest.mark.skipif(not has_node_websocket(), reason="no Node with a built-in WebSocket here")
-def test_node_receives_the_stream(daemon: Twistd) -> None:
+def test_a_node_client_receives_the_stream(daemon: Twistd) -> None:
     program = f"""
         const stream = new WebSocket("ws://localhost:{daemon.port}");
         stream.onmessage = message => {{ console.log(message.data); stream.close(); }};

@@ -20,7 +20,7 @@ Received = list[tuple[str, dict[str, Any]]]
 
 
 class Recorder:
-    """A client of account 123, and what it was called back with."""
+    """A client of account 123 that keeps its callbacks."""
 
     def __init__(self, daemon: DaemonHarness) -> None:
         self.calls: Received = []
@@ -64,7 +64,7 @@ async def test_event_reception(shared_harness: DaemonHarness) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_account_filtering(shared_harness: DaemonHarness) -> None:
-    """Test 3: events of another account are not passed on."""
+    """Test 3: a client does not pass on events of another account."""
     recorder = Recorder(shared_harness)
     await until(lambda: recorder.client.connected)
     shared_harness.trigger_test_event(
@@ -126,8 +126,8 @@ class DocumentedClient:
         self.event_callback("connection_status", {"connected": False, "code": close_status_code})
 
 
-def test_the_recommended_client_of_another_library(harness: DaemonHarness) -> None:
-    """A client that is not Autobahn sees what ours sees, and the daemon's close code."""
+def test_the_documents_client_receives_the_stream(harness: DaemonHarness) -> None:
+    """Another library's client receives the same stream, and the daemon's close code."""
     calls: Received = []
     client = DocumentedClient(
         harness.port, 123, lambda event_type, data: calls.append((event_type, data))
@@ -146,6 +146,6 @@ def test_the_recommended_client_of_another_library(harness: DaemonHarness) -> No
     harness.stop()
     wait_until(lambda: not client.connected)
     client.thread.join()
-    client.socket.shutdown()  # the library leaves that to the garbage collector
+    client.socket.shutdown()  # the library leaves closing to the garbage collector
     assert calls[-2][1]["status"] == "STOPPING"
     assert calls[-1] == ("connection_status", {"connected": False, "code": 1001})

@@ -1,4 +1,4 @@
-"""A dry run in a real daemon: what would be done is told on the wire, and nothing is done."""
+"""A dry run in a real daemon: it broadcasts what it would do, and does nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ blocked_symbols = ["MES"]
 async def guard(
     request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock
 ) -> AsyncIterator[Guard]:
-    """Start daemons one after another on one state directory; the last is gone after the test."""
+    """Return a function that starts a daemon on one state directory and stops the one before."""
     started: list[GuardedDaemon] = []
 
     async def start(config: str) -> GuardedDaemon:
@@ -54,7 +54,7 @@ async def guard(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> None:
+async def test_a_dry_run_broadcasts_what_it_would_do_and_does_nothing(guard: Guard) -> None:
     daemon = await guard(f"enforce = false\n{CONFIG}")
     await daemon.hold_other_contracts()
     await daemon.trade(BUY, 3)
@@ -73,7 +73,7 @@ async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> N
         "locked_until": "2026-11-23T23:00:00Z",
         "dry_run": True,
     }
-    # What comes after it shows that nothing came in between.
+    # An event that follows shows that none came in between.
     order = await daemon.trade(BUY, 1, ES, limit="5000")
     await daemon.receives("GatewayUserOrder", id=order, state=1)
     assert (daemon.held, len(daemon.working)) == ({ES: 1}, 2)
@@ -84,10 +84,10 @@ async def test_what_would_be_done_is_told_and_nothing_is_done(guard: Guard) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_daemon_that_enforces_finds_no_lock_but_the_loss(
+async def test_after_a_dry_run_an_enforcing_daemon_finds_the_loss_but_no_lock(
     guard: Guard, clock: WallClock
 ) -> None:
-    """The second daemon may have told of its lock before the client was connected; the copy knows."""
+    """The second daemon may lock before the client connects, so the published copy is read."""
     daemon = await guard(f"enforce = false\n{CONFIG}")
     await daemon.lose(150)
     await daemon.receives("enforcement_action", rule_id="RULE-003")
@@ -99,7 +99,7 @@ async def test_a_daemon_that_enforces_finds_no_lock_but_the_loss(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_lock_of_before_is_told_and_not_enforced(guard: Guard) -> None:
+async def test_a_dry_run_reports_an_earlier_lock_and_does_not_enforce_it(guard: Guard) -> None:
     daemon = await guard(CONFIG)
     await daemon.lose(150)
     await daemon.locked("RULE-003")
@@ -107,8 +107,8 @@ async def test_a_lock_of_before_is_told_and_not_enforced(guard: Guard) -> None:
     daemon = await guard(f"enforce = false\n{CONFIG}")
     await daemon.publishes("RULE-003")
     await daemon.trade(BUY, 1)
-    told = await daemon.receives("enforcement_action", rule_id="RULE-003")
-    assert told["details"] == {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
+    action = await daemon.receives("enforcement_action", rule_id="RULE-003")
+    assert action["details"] == {"positions_closed": 1, "orders_canceled": 0, "dry_run": True}
     assert daemon.held == {MNQ: 1}
 
 
@@ -122,7 +122,7 @@ def riskctl(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_operator_is_told_that_it_is_a_dry_run(
+def test_the_operator_sees_that_it_is_a_dry_run(
     twistd: Start, tmp_path: Path, state_home: Path
 ) -> None:
     file = tmp_path / "riskd.toml"

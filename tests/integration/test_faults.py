@@ -1,4 +1,4 @@
-"""riskd and its broker with everything in between that goes wrong: afterwards they agree, and nothing is lost."""
+"""Every fault between riskd and its broker: afterwards both agree, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ stop_loss_ticks = 40
 
 
 class ProxiedBroker(ExchangeProcess):
-    """An exchange in another process, with a proxy before it."""
+    """An exchange in another process, behind a fault proxy."""
 
     def __init__(self, clock: WallClock) -> None:
         super().__init__(clock)
@@ -52,7 +52,7 @@ class ProxiedBroker(ExchangeProcess):
         self.gateway = remote_gateway(clock, self.proxy.rest_port, self.proxy.hub_port)
 
     def log_out(self) -> None:
-        """Let the broker end every login, as it does when somebody else logs in."""
+        """End every login, as the broker does when another program logs in."""
         token = self._post("Auth/loginKey", {"userName": "practice", "apiKey": "practice"})[
             "token"
         ]
@@ -79,33 +79,33 @@ class ProxiedBroker(ExchangeProcess):
         return found
 
 
-def is_met(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
-    """Tell whether enough went wrong to be felt."""
+def has_hit(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    """Return whether enough faults were injected to matter."""
     return broker.proxy.hits >= 3
 
 
-def is_told(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
-    """Tell whether traders were told."""
+def has_reported(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    """Return whether riskd has reported an ERROR."""
     return bool(daemon.received("daemon_status", status="ERROR"))
 
 
-def is_in_trouble(daemon: GuardedDaemon) -> bool:
-    """Tell whether traders were told of trouble, and not yet that it is over."""
+def is_in_error(daemon: GuardedDaemon) -> bool:
+    """Return whether riskd reports ERROR and has not reported RUNNING since."""
     told = daemon.received("daemon_status")
     return bool(told) and told[-1]["status"] != "RUNNING"
 
 
-def told_closings(daemon: GuardedDaemon) -> int:
-    """Count the positions that were told to be closed by enforcement."""
+def reported_closings(daemon: GuardedDaemon) -> int:
+    """Count the positions that enforcement has reported closed."""
     done = daemon.received("enforcement_action", success=True)
     return sum(action["details"]["positions_closed"] for action in done)
 
 
 class Fault(NamedTuple):
-    """Something that goes wrong, when it has gone on for long enough, and how it ends."""
+    """A fault: how it starts, when it has lasted long enough, and how it ends."""
 
     begin: Callable[[ProxiedBroker], Any]
-    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = is_met
+    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = has_hit
     end: Callable[[ProxiedBroker], Any] = lambda _broker: None
 
 
@@ -113,9 +113,9 @@ def setting(
     name: str,
     wrong: Any,
     right: Any,
-    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = is_met,
+    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = has_hit,
 ) -> Fault:
-    """Return the fault that the proxy is set to something wrong."""
+    """Return a fault that sets an attribute of the proxy."""
     return Fault(
         lambda broker: setattr(broker.proxy, name, wrong),
         is_felt,
@@ -133,26 +133,26 @@ def uncut(broker: ProxiedBroker) -> None:
 
 
 FAULTS = {
-    "cut": Fault(lambda broker: broker.proxy.cut(), is_told, uncut),
-    "cut in the middle of a record": setting("cuts_frames", True, False, is_told),
-    "half-open": setting("is_mute", True, False, is_told),
-    "silence": setting("is_silent", True, False, is_told),
+    "cut": Fault(lambda broker: broker.proxy.cut(), has_reported, uncut),
+    "cut in the middle of a record": setting("cuts_frames", True, False, has_reported),
+    "half-open": setting("is_mute", True, False, has_reported),
+    "silence": setting("is_silent", True, False, has_reported),
     "delay": setting("delay", 0.4, 0.0),
     "401": setting("status", 401, None),
     "429": setting("status", 429, None),
     "500": setting("status", 500, None),
     "503": setting("status", 503, None),
     "lost answers": setting("loses_answers", True, False),
-    "garbage": setting("mangle", with_garbage(*GARBAGE), list, is_told),
+    "garbage": setting("mangle", with_garbage(*GARBAGE), list, has_reported),
     "duplicates": setting("mangle", twice, list),
     "reversed": setting("mangle", backwards, list),
     "reordered": Fault(
         lambda broker: setattr(broker.proxy, "mangle", swapped()),
-        is_met,
+        has_hit,
         lambda broker: setattr(broker.proxy, "mangle", list),
     ),
-    "token expiry": Fault(expire, is_told),
-    "logout": Fault(lambda broker: broker.log_out(), is_told),
+    "token expiry": Fault(expire, has_reported),
+    "logout": Fault(lambda broker: broker.log_out(), has_reported),
 }
 
 
@@ -161,7 +161,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     clock = WallClock()
     clock.set_to(MONDAY_NOON)
     monkeypatch.setattr("riskd.app.tap.utc_now", clock)
-    # As they are in life, but that a test need not wait as long.
+    # The real intervals, shortened for the test.
     monkeypatch.setattr("riskd.gateway.projectx.hub.SILENCE_SECONDS", 1.5)
     monkeypatch.setattr("riskd.gateway.projectx.hub.PING_SECONDS", 0.5)
     monkeypatch.setattr("riskd.gateway.projectx.rest.CHANGE_SECONDS", 1.0)
@@ -169,8 +169,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     return clock
 
 
-def told_and_so(daemon: GuardedDaemon, broker: ProxiedBroker) -> tuple[Any, Any]:
-    """Return what riskd knows of the account, and what the exchange does."""
+def both_sides(daemon: GuardedDaemon, broker: ProxiedBroker) -> tuple[Any, Any]:
+    """Return the account as riskd knows it and as the exchange does."""
     state = daemon.state
     known = {
         "positions": {
@@ -207,12 +207,12 @@ def told_and_so(daemon: GuardedDaemon, broker: ProxiedBroker) -> tuple[Any, Any]
 
 
 def is_reconciled(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
-    known, real = told_and_so(daemon, broker)
+    known, real = both_sides(daemon, broker)
     return bool(known == real)
 
 
 def own_stops(broker: ProxiedBroker) -> dict[str, list[int]]:
-    """Return the sizes of the stops that riskd works, by contract id."""
+    """Return the sizes of riskd's working stops, by contract id."""
     stops: dict[str, list[int]] = {}
     for order in broker.working():
         if str(order.get("customTag", "")).startswith(OWN_STOP_TAG):
@@ -233,7 +233,7 @@ async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> Non
         await daemon.trade(BUY, 1, M2K, limit="2000")
 
         fault.begin(broker)
-        # A loss, a breach of each kind, and a position that needs a stop.
+        # A loss, a breach of each kind, and a position without a stop.
         await daemon.trade(SELL, 1)
         await daemon.trade(SELL, 2, M2K)
         await daemon.trade(BUY, 5)
@@ -248,10 +248,10 @@ async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> Non
         await until(lambda: daemon.held == {MNQ: 3, M2K: -2})
         await until(lambda: own_stops(broker) == {MNQ: [3], M2K: [2]})
         await until(lambda: is_reconciled(daemon, broker))
-        await until(lambda: not is_in_trouble(daemon))
+        await until(lambda: not is_in_error(daemon))
 
-        # Breaches that come at a time are closed, and told, as one.
-        await until(lambda: told_closings(daemon) >= 2)
+        # Breaches that arrive together are closed and reported as one.
+        await until(lambda: reported_closings(daemon) >= 2)
         tags = [order["customTag"] for order in broker.orders() if "customTag" in order]
         assert len(tags) == len(set(tags))
         trades = [trade["id"] for trade in daemon.received("GatewayUserTrade")]

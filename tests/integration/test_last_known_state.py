@@ -1,4 +1,4 @@
-"""The state file of real daemons: after kills, for other users, on a full disk."""
+"""The published copy of real daemons: after kills, for other users, on a full disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_kills_at_random_moments_lose_nothing() -> None:
             done.result()
 
 
-def test_a_handshake_finds_in_the_file_what_was_told_before(
+def test_after_a_handshake_the_copy_has_everything_broadcast_before(
     shared_harness: DaemonHarness,
 ) -> None:
     for number in range(3):
@@ -67,12 +67,12 @@ def test_a_second_daemon_in_the_same_state_directory_is_refused(
     assert "another riskd uses the state directory" in line
 
 
-def test_a_restart_forgets_no_lockout_and_a_stop_leaves_its_last_word(
+def test_a_restart_forgets_no_lockout_and_a_stop_publishes_stopping(
     harness: DaemonHarness,
 ) -> None:
     harness.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
     harness.kill()
-    # A console without a daemon knows of it, and so does the daemon that starts again.
+    # A console without a daemon shows it, and so does the restarted daemon.
     assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
     harness.start()
     stream = connect(harness.port)
@@ -89,7 +89,7 @@ STRANGER = 54321
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """A directory that every user can reach."""
+    """Return a directory that every user can reach."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         path.chmod(0o755)
@@ -97,7 +97,7 @@ def open_directory() -> Iterator[Path]:
 
 
 def as_stranger(state: Path) -> dict[str, bool]:
-    """Return what another user of this machine can do in the state directory."""
+    """Return which operations another user can do in the state directory."""
     program = f"""
 import json, os, sqlite3
 from pathlib import Path
@@ -135,7 +135,7 @@ ONLY_READ = {
 
 
 @needs_root
-def test_another_user_can_read_and_nothing_else(open_directory: Path) -> None:
+def test_another_user_can_read_the_copy_and_nothing_else(open_directory: Path) -> None:
     """While the daemon runs, after a kill, and after an orderly stop."""
     daemon = DaemonHarness(state=open_directory)
     daemon.start()
@@ -150,7 +150,7 @@ def test_another_user_can_read_and_nothing_else(open_directory: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """Mount a disk of one megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
@@ -165,7 +165,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @needs_root
-def test_a_full_disk_is_told_the_stream_goes_on_and_it_heals(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_the_stream_goes_on_and_the_journal_recovers(
+    small_disk: Path,
+) -> None:
     daemon = DaemonHarness(state=small_disk / "state")
     daemon.start()
     stream = connect(daemon.port)

@@ -1,4 +1,4 @@
-"""The practice gateway's network face, as the clients of others and its user meet it."""
+"""The practice gateway's server, with other people's clients and as a user runs it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Begin = Callable[..., Gateway]
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Begin]:
-    """Start a practice gateway that is gone after the test."""
+    """Return a function that starts a practice gateway; it is killed after the test."""
     started: list[Gateway] = []
 
     def begin(*arguments: str) -> Gateway:
@@ -65,8 +65,8 @@ def gateway(tmp_path: Path) -> Iterator[Begin]:
 # The program.
 
 
-def test_what_is_traded_outlives_the_program_and_so_does_the_token(gateway: Begin) -> None:
-    """Clients that keep their token on disk do not log in again, and positions are still there."""
+def test_positions_and_tokens_survive_a_restart(gateway: Begin) -> None:
+    """Clients that keep their token on disk do not log in again."""
     place = gateway("--quiet")
     broker = Broker(place.port)
     contract = broker.contract("MNQ")
@@ -77,7 +77,7 @@ def test_what_is_traded_outlives_the_program_and_so_does_the_token(gateway: Begi
     assert "Traceback" not in place.log
 
 
-def test_quiet_means_that_nobody_else_trades_while_the_market_moves(gateway: Begin) -> None:
+def test_with_quiet_the_market_moves_and_no_practice_trader_trades(gateway: Begin) -> None:
     broker = Broker(gateway("--quiet", "--practice-seed", "7").port)
     contract = broker.contract("MES")
     first = broker.trade(ACCOUNT, contract, side=0)
@@ -111,8 +111,8 @@ def test_the_accounts_of_a_configuration_are_traded(gateway: Begin, tmp_path: Pa
     assert [account["id"] for account in accounts] == [7]
 
 
-def test_a_key_from_a_file_is_the_only_one(gateway: Begin, tmp_path: Path) -> None:
-    """And neither it nor a token is ever in the log."""
+def test_only_the_key_from_the_file_is_accepted(gateway: Begin, tmp_path: Path) -> None:
+    """Neither the key nor a token is ever in the log."""
     key_file = tmp_path / "key"
     key_file.write_text("a-key-of-its-own\n")
     key_file.chmod(0o600)
@@ -162,10 +162,10 @@ def test_a_start_that_is_refused_is_one_line(gateway: Begin, tmp_path: Path) -> 
         assert (process.returncode, output) == (1, "")
 
 
-def test_riskd_reacts_to_what_is_done_at_its_practice_port(
+def test_riskd_guards_what_is_traded_through_its_practice_port(
     twistd: Callable[..., Twistd], tmp_path: Path
 ) -> None:
-    """Whoever trades there trades the accounts that riskd guards."""
+    """The practice port trades the accounts that riskd guards."""
     config = tmp_path / "riskd.toml"
     config.write_text(
         "[rules.max_contracts]\nlimit = 1\nreduce_to_limit = true\n[[accounts]]\nid = 7\n"
@@ -185,8 +185,8 @@ def test_riskd_reacts_to_what_is_done_at_its_practice_port(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_reads_nothing_is_cut_by_a_real_transport() -> None:
-    """Beyond what the kernel takes, it costs a megabyte and no more."""
+async def test_a_client_that_reads_nothing_is_disconnected() -> None:
+    """Beyond the kernel's buffers it costs at most a megabyte."""
     gateway = PracticeGateway(reactor, utc_now, {ACCOUNT: ()}, is_open=False)
     site = practice_site(reactor, gateway, utc_now)
     gateway.start(NoListener())
@@ -221,7 +221,7 @@ async def test_a_client_that_reads_nothing_is_cut_by_a_real_transport() -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_what_the_document_tells_to_type_works(gateway: Begin) -> None:
+def test_the_commands_of_the_practice_gateways_page_work(gateway: Begin) -> None:
     place = gateway("--quiet")
     section = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[2]
     blocks = [block for block in section.split("```")[1::2] if "twistd" not in block]
@@ -242,7 +242,7 @@ def test_what_the_document_tells_to_type_works(gateway: Begin) -> None:
 
 
 def missing(reason: str) -> Any:
-    """Skip for want of Node, or fail where it must be there."""
+    """Skip without Node, or fail where Node is required."""
     if os.environ.get("RISKD_REQUIRE_NODE") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -250,7 +250,7 @@ def missing(reason: str) -> Any:
 
 @pytest.fixture(scope="module")
 def signalr_client() -> Path:
-    """The script of the client, beside the packages that it needs."""
+    """Return the client's script, beside the packages that it needs."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         missing("there is no Node with npm here")
@@ -268,7 +268,7 @@ def signalr_client() -> Path:
 
 
 def install(npm: str, cached: Path) -> None:
-    """Put the client's packages where they stay; whole, whoever else does the same."""
+    """Install the client's packages in a cache, safely beside other test processes."""
     own = cached.with_name(f"{cached.name}.{os.getpid()}")
     own.mkdir(parents=True)
     for name in ("package.json", "package-lock.json"):
@@ -290,7 +290,7 @@ def install(npm: str, cached: Path) -> None:
 
 
 class SignalRClient:
-    """The official client in a process; what it says is a list of objects."""
+    """The official client in a process; its output is a list of objects."""
 
     def __init__(self, script: Path, directory: Path, *arguments: str) -> None:
         self._said = directory / "said"
@@ -317,12 +317,12 @@ class SignalRClient:
 
 
 def subscribed(times: int) -> Callable[[list[dict[str, Any]]], bool]:
-    """Tell whether both hubs were subscribed so often."""
+    """Return whether both hubs were subscribed so often."""
     return lambda said: sum(line.get("state") == "subscribed" for line in said) == 2 * times
 
 
-def heard(said: list[dict[str, Any]]) -> set[str]:
-    """Return the events that were heard since the hubs were last subscribed."""
+def received(said: list[dict[str, Any]]) -> set[str]:
+    """Return the events received since the hubs were last subscribed."""
     last = max(i for i, line in enumerate(said) if line.get("state") == "subscribed")
     return {line["target"] for line in said[last:] if "target" in line}
 
@@ -330,10 +330,10 @@ def heard(said: list[dict[str, Any]]) -> set[str]:
 @pytest.mark.parametrize(
     ("mode", "end"), [("negotiate", signal.SIGTERM), ("skip", signal.SIGKILL)]
 )
-def test_the_official_client_hears_all_and_finds_its_way_back(
+def test_the_official_client_receives_all_events_and_reconnects(
     gateway: Begin, signalr_client: Path, tmp_path: Path, mode: str, end: signal.Signals
 ) -> None:
-    """With and without negotiation; after a farewell and after a cut."""
+    """With and without negotiation; after a close message and after a dropped connection."""
     place = gateway("--quiet")
     broker = Broker(place.port)
     contract = broker.contract("MNQ")
@@ -348,14 +348,14 @@ def test_the_official_client_hears_all_and_finds_its_way_back(
             "Unknown hub method 'SubscribeNothing'"
         ] * 2
         broker.trade(ACCOUNT, contract, side=0)
-        client.wait_for(lambda said: heard(said) == EVENTS)
+        client.wait_for(lambda said: received(said) == EVENTS)
         check_events(client.said, contract)
         place.end(end)
         client.wait_for(lambda said: any(line.get("state") == "reconnecting" for line in said))
         place.start()
         client.wait_for(subscribed(2))
         broker.trade(ACCOUNT, contract, side=1)
-        client.wait_for(lambda said: heard(said) == EVENTS)
+        client.wait_for(lambda said: received(said) == EVENTS)
         broker.ask("Practice/logout")
         client.wait_for(
             lambda said: (
@@ -370,7 +370,7 @@ def test_the_official_client_hears_all_and_finds_its_way_back(
 
 
 def check_events(said: list[dict[str, Any]], contract: str) -> None:
-    """Check what a purchase was told as."""
+    """Check the events of a purchase."""
     events: dict[str, list[list[Any]]] = {}
     for line in said:
         if "target" in line:

@@ -1,4 +1,4 @@
-"""``twistd -n riskd`` on a ProjectX gateway, which is ``twistd practice-gateway``: three programs as users run them."""
+"""``twistd -n riskd`` on ``twistd practice-gateway`` over ProjectX, both as users run them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACCOUNT = 123
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A practice gateway in which nobody trades but the test."""
+    """Start a practice gateway in which only the test trades."""
     directory = tmp_path / "gateway"
     directory.mkdir()
     key_file(tmp_path)
@@ -43,7 +43,7 @@ def key_file(directory: Path, key: str = KEY, mode: int = 0o600) -> None:
 
 
 def config(directory: Path, url: str, rules: str = "") -> str:
-    """Write a configuration; return the path of its file."""
+    """Write a configuration; return its path."""
     path = directory / "riskd.toml"
     path.write_text(
         f"""
@@ -64,7 +64,7 @@ def config(directory: Path, url: str, rules: str = "") -> str:
 
 
 class Stream:
-    """What any WebSocket client is told by the daemon."""
+    """The stream as any WebSocket client receives it."""
 
     def __init__(self, daemon: Twistd) -> None:
         self._socket = websocket.create_connection(
@@ -72,7 +72,7 @@ class Stream:
         )
 
     def next(self, event_type: str, **fields: Any) -> dict[str, Any]:
-        """Return the data of the next event of a type that has these fields."""
+        """Return the data of the next event of a type with these fields."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             assert time.monotonic() < deadline, "waited in vain"
@@ -104,13 +104,13 @@ def test_a_day_at_the_broker(
     mnq = broker.contract("MNQ")
     stream.next("MarketQuote", contractId=mnq)
 
-    # A breach; and what was closed at a loss locks the account.
+    # A breach; the loss of closing it locks the account.
     broker.trade(ACCOUNT, mnq, side=0, size=3)
     assert stream.next("enforcement_action")["success"]
     assert broker.held(ACCOUNT) == {}
     stream.next("lockout_set", rule_id="RULE-007")
 
-    # A kill does not free it.
+    # A kill does not unlock it.
     stream.close()
     daemon.process.kill()
     daemon.process.wait()
@@ -120,7 +120,7 @@ def test_a_day_at_the_broker(
     stream = Stream(daemon)
     assert set(read_published(state_home / "riskd").accounts[ACCOUNT].lockouts) == {"RULE-007"}
 
-    # The broker goes away, and comes back.
+    # The broker goes away and comes back.
     assert gateway.end(signal.SIGKILL) != 0
     lost = stream.next("daemon_status", status="ERROR")
     assert "since" in lost["message"]
@@ -139,7 +139,7 @@ def test_a_day_at_the_broker(
             assert secret not in log
 
 
-def test_what_is_wrong_with_the_login_is_told_and_mended_without_a_restart(
+def test_a_refused_login_is_reported_and_can_be_mended_without_a_restart(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twistd: Start
 ) -> None:
     key_file(tmp_path, mode=0o644)
@@ -147,7 +147,7 @@ def test_what_is_wrong_with_the_login_is_told_and_mended_without_a_restart(
     daemon = twistd("--port", "0", "--config", file, waits=False)
     wait_until(lambda: "chmod 600" in daemon.log)
     (tmp_path / "key").chmod(0o600)
-    # It looks again in half a minute; who does not want to wait starts again.
+    # riskd tries again in half a minute; a restart tries at once.
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
     assert KEY not in daemon.log
@@ -161,7 +161,7 @@ def test_what_is_wrong_with_the_login_is_told_and_mended_without_a_restart(
     assert "Traceback" not in daemon.log
 
 
-def test_a_daemon_that_starts_before_its_broker_waits_for_it(
+def test_a_daemon_that_starts_before_its_broker_waits_for_the_broker(
     gateway: Gateway, twistd: Start, tmp_path: Path
 ) -> None:
     gateway.end()

@@ -1,4 +1,4 @@
-"""A real daemon that records, and ``riskctl replay`` in another process."""
+"""A daemon that records, and ``riskctl replay`` in another process."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def start_recording(twistd: Start, directory: Path) -> Twistd:
     )
 
 
-def test_a_replay_tells_what_a_client_was_told_byte_for_byte(
-    twistd: Start, tmp_path: Path
-) -> None:
+def test_a_replay_gives_the_bytes_that_a_client_received(twistd: Start, tmp_path: Path) -> None:
     recording = tmp_path / "day.jsonl"
     daemon = start_recording(twistd, tmp_path)
     assert stat.S_IMODE(recording.stat().st_mode) == 0o600
@@ -56,11 +54,11 @@ def test_a_replay_tells_what_a_client_was_told_byte_for_byte(
     assert daemon.wait() == 0
     (stopping,) = (message for message in seen if b"STOPPING" in message)
 
-    # Another process, in which sets have another order.
+    # Another process, in which sets iterate in another order.
     first, second = (replay(recording, seed=seed) for seed in (1, 2))
     assert first.returncode == 0
     told = first.stdout.splitlines()
-    # What was still on its way to the disk may be told when nobody is connected any more.
+    # Events that waited for the disk may be broadcast after the client has disconnected.
     start = told.index(stopping) - seen.index(stopping)
     assert told[start : start + len(seen)] == seen
     assert first.stderr.endswith(b" broadcasts, all as recorded\n")
@@ -84,7 +82,9 @@ def test_a_replay_tells_what_a_client_was_told_byte_for_byte(
     assert b"exists already" in line
 
 
-def test_the_recording_of_a_daemon_that_was_killed(twistd: Start, tmp_path: Path) -> None:
+def test_the_recording_of_a_killed_daemon_replays_to_its_end(
+    twistd: Start, tmp_path: Path
+) -> None:
     recording = tmp_path / "day.jsonl"
     daemon = start_recording(twistd, tmp_path)
     wait_until(lambda: recording.read_bytes().count(b'{"told":') > 20)
@@ -99,6 +99,6 @@ def test_the_recording_of_a_daemon_that_was_killed(twistd: Start, tmp_path: Path
         f"breaks off after line {lines:,}: riskd was killed, or is still recording".encode()
         in (result.stderr)
     )
-    # In the middle of a line, too.
+    # Also one that ends inside a line.
     recording.write_bytes(whole[:-7])
     assert replay(recording).returncode == 0

@@ -1,4 +1,4 @@
-"""``riskctl`` and a real daemon: the socket, who may open it, and every command from end to end."""
+"""``riskctl`` and a real daemon: the socket, its permissions, and each command end to end."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ def riskctl(state: Path, *arguments: str, **options: Any) -> Completed:
     )
 
 
-def said(state: Path, *arguments: str) -> str:
-    """Return what a command says that does what it is asked."""
+def output_of(state: Path, *arguments: str) -> str:
+    """Return the output of a command that must succeed."""
     result = riskctl(state, *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
 
-async def answer(state: Path, *arguments: str) -> str:
-    """Return what a command says, asked from this process, which need not be started.
+async def output_in_process(state: Path, *arguments: str) -> str:
+    """Return a command's output, run inside this process to save starting another.
 
-    :raises RiskctlError: it failed.
+    :raises RiskctlError: the command failed.
     """
     options = parse(["--state", str(state), *arguments], datetime.now(UTC))
     return await run_with_daemon(reactor, options)
 
 
 async def status_of(state: Path, account_id: int) -> dict[str, Any]:
-    report = json.loads(await answer(state, "status", "--json"))
+    report = json.loads(await output_in_process(state, "status", "--json"))
     return next(each for each in report["accounts"] if each["account"] == account_id)
 
 
-async def until_it_is(state: Path, account_id: int, **expected: bool) -> dict[str, Any]:
-    """Wait until each named part of an account's status is there, or not; return the status."""
+async def wait_for_status(state: Path, account_id: int, **expected: bool) -> dict[str, Any]:
+    """Wait until each named part of an account's status is present or absent; return the status."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         account = await status_of(state, account_id)
@@ -84,7 +84,7 @@ async def until_it_is(state: Path, account_id: int, **expected: bool) -> dict[st
 
 @pytest.fixture(scope="module")
 def state() -> Iterator[Path]:
-    """The state directory of the daemon that most tests share, where every user can reach it."""
+    """Return the shared daemon's state directory, in a place that every user can reach."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         path.chmod(0o755)
@@ -100,9 +100,9 @@ def start(twistd: Start, state: Path) -> Twistd:
     return twistd("--port", "0", "--state", str(state), "--practice-seed", "3")
 
 
-# First, while the traders have just begun: later one may stay away for long.
+# First, while the traders have just begun: later a trader may pause for long.
 @pytest_twisted.ensureDeferred
-async def test_flatten_and_what_the_journal_says_of_it(
+async def test_flatten_closes_the_positions_and_is_in_the_journal(
     daemon: Twistd, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*options: str) -> list[str]:
@@ -113,29 +113,29 @@ async def test_flatten_and_what_the_journal_says_of_it(
         lines = (json.loads(line) for line in told("--since", "1h", "--jsonl"))
         return any(line["data"].get("rule_id") == "OPERATOR" for line in lines)
 
-    await until_it_is(state, 456, positions=True)
-    # At once: the trader may close the position himself.
-    assert "flattened" in await answer(state, "flatten", "456", "--reason", "=1+1")
+    await wait_for_status(state, 456, positions=True)
+    # At once: the trader may close the position first.
+    assert "flattened" in await output_in_process(state, "flatten", "456", "--reason", "=1+1")
     wait_until(was_done)
     lines = [json.loads(line) for line in told("--since", "1h", "--jsonl")]
     (ordered,) = [line["data"] for line in lines if line["kind"] == "operator"]
     assert (ordered["command"], ordered["reason"]) == ("flatten", "=1+1")
-    assert "flatten by" in said(state, "journal", "456")
+    assert "flatten by" in output_of(state, "journal", "456")
     rows = list(csv.DictReader(told("--csv")))
     assert "'=1+1" in [row["reason"] for row in rows]
 
 
 @pytest_twisted.ensureDeferred
 async def test_status(daemon: Twistd, state: Path) -> None:
-    first, *_ = said(state, "status").splitlines()
+    first, *_ = output_of(state, "status").splitlines()
     assert re.match(r"riskd .* on the practice gateway: RUNNING since \d\d:\d\d:\d\d, ", first)
     assert (await status_of(state, 123))["locks"] == []
 
 
 @pytest_twisted.ensureDeferred
 async def test_rules(daemon: Twistd, state: Path) -> None:
-    assert "RULE-001  max_contracts" in said(state, "rules", "123")
-    report = json.loads(await answer(state, "rules", "123", "--json"))
+    assert "RULE-001  max_contracts" in output_of(state, "rules", "123")
+    report = json.loads(await output_in_process(state, "rules", "123", "--json"))
     rules = {rule["key"]: rule for rule in report["rules"]}
     (gauge,) = rules["max_contracts"]["gauges"]
     assert (gauge["limit"], gauge["unit"]) == (3, "contracts")
@@ -143,7 +143,7 @@ async def test_rules(daemon: Twistd, state: Path) -> None:
 
 
 @needs_root
-def test_nobody_else_may_open_it(daemon: Twistd, state: Path) -> None:
+def test_another_user_may_not_open_the_socket(daemon: Twistd, state: Path) -> None:
     program = f"""
 import os, sys
 # All that it imports, while it may read where riskd is installed.
@@ -161,25 +161,25 @@ sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))
 
 
 @pytest_twisted.ensureDeferred
-async def test_garbage_does_the_daemon_no_harm(daemon: Twistd, state: Path) -> None:
+async def test_garbage_on_the_socket_does_not_harm_the_daemon(daemon: Twistd, state: Path) -> None:
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000), b"\x00" * 100):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(DEADLINE_SECONDS)
             client.connect(str(state / SOCKET_NAME))
             with suppress(BrokenPipeError, ConnectionResetError):
                 client.sendall(garbage)
-    await answer(state, "status")
+    await output_in_process(state, "status")
     assert daemon.process.poll() is None
     assert "Traceback" not in daemon.log
 
 
-def test_an_account_that_is_not_followed(daemon: Twistd, state: Path) -> None:
+def test_an_account_that_riskd_does_not_follow_is_refused(daemon: Twistd, state: Path) -> None:
     result = riskctl(state, "flatten", "99")
     assert result.returncode == 1
     assert result.stderr == "riskctl: riskd does not follow account 99, only 123, 456\n"
 
 
-def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path) -> None:
+def test_a_reader_may_close_the_pipe_early(daemon: Twistd, state: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
@@ -196,18 +196,20 @@ def test_whoever_has_read_enough_may_close_the_pipe(daemon: Twistd, state: Path)
 
 @pytest_twisted.ensureDeferred
 async def test_lock_and_unlock(twistd: Start, tmp_path: Path) -> None:
-    """The lock closes, holds, ends on command, and all of it is in the log."""
+    """A lock closes positions, holds, ends on command, and is in the log."""
     state = tmp_path / "s"
     daemon = start(twistd, state)
-    await until_it_is(state, 123, positions=True)
-    assert "is locked until" in said(state, "lock", "123", "--reason", "lunch", "--minutes", "90")
-    account = await until_it_is(state, 123, flattening=False)
+    await wait_for_status(state, 123, positions=True)
+    assert "is locked until" in output_of(
+        state, "lock", "123", "--reason", "lunch", "--minutes", "90"
+    )
+    account = await wait_for_status(state, 123, flattening=False)
     assert account["positions"] == []
     (lock,) = account["locks"]
     assert (lock["reason"], lock["rule_id"]) == ("lunch", "OPERATOR")
-    assert "123: LOCKED until" in await answer(state, "status")
+    assert "123: LOCKED until" in await output_in_process(state, "status")
 
-    assert said(state, "unlock", "123", "--reason", "back") == "account 123 is unlocked\n"
+    assert output_of(state, "unlock", "123", "--reason", "back") == "account 123 is unlocked\n"
     assert (await status_of(state, 123))["locks"] == []
     again = riskctl(state, "unlock", "123", "--reason", "back")
     assert (again.returncode, again.stderr) == (1, "riskctl: account 123 is not locked\n")
@@ -219,7 +221,7 @@ async def test_lock_and_unlock(twistd: Start, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_answered_survives_a_kill_and_the_socket_goes_with_the_daemon(
+async def test_an_answered_command_survives_a_kill_and_the_socket_goes_with_the_daemon(
     twistd: Start, tmp_path: Path
 ) -> None:
     own = tmp_path / "s"
@@ -227,11 +229,11 @@ async def test_what_was_answered_survives_a_kill_and_the_socket_goes_with_the_da
     daemon = start(twistd, own)
     assert path.is_socket()
     assert path.stat().st_mode & 0o777 == 0o600
-    await answer(own, "lock", "456", "--reason", "enough")
+    await output_in_process(own, "lock", "456", "--reason", "enough")
     daemon.process.kill()
     daemon.wait()
     with pytest.raises(RiskctlError, match="riskd is not running"):
-        await answer(own, "status")
+        await output_in_process(own, "status")
 
     again = start(twistd, own)
     (lock,) = (await status_of(own, 456))["locks"]
@@ -242,12 +244,12 @@ async def test_what_was_answered_survives_a_kill_and_the_socket_goes_with_the_da
     result = riskctl(own, "status")
     assert result.returncode == 1
     assert result.stderr == f"riskctl: riskd is not running (no answer at {path})\n"
-    # The journal is read without a daemon, too.
-    assert "lock by" in said(own, "journal", "456")
+    # riskctl reads the journal without a daemon, too.
+    assert "lock by" in output_of(own, "journal", "456")
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_path_too_long_for_a_socket_stops_nothing_else(tmp_path: Path) -> None:
+async def test_a_path_too_long_for_a_socket_stops_only_the_socket(tmp_path: Path) -> None:
     state = tmp_path / ("x" * MAX_PATH_BYTES)
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -263,7 +265,7 @@ async def test_a_path_too_long_for_a_socket_stops_nothing_else(tmp_path: Path) -
         daemon.terminate()
         assert daemon.wait(DEADLINE_SECONDS) == 0
     with pytest.raises(RiskctlError, match="bytes long"):
-        await answer(state, "status")
+        await output_in_process(state, "status")
 
 
 def test_wrong_usage_is_2(tmp_path: Path) -> None:

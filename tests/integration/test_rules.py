@@ -1,4 +1,4 @@
-"""The rules in real daemons: a breach is traded, and what follows is told, done and published."""
+"""The rules in real daemons: a breach, its enforcement, the events and the published copy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "riskd.example.toml"
 async def guard(
     request: pytest.FixtureRequest, tmp_path: Path, clock: WallClock
 ) -> AsyncIterator[Guard]:
-    """Start daemons with rules, on either broker; they are gone after the test."""
+    """Return a function that starts daemons with rules on either broker; they stop after the test."""
     started: list[GuardedDaemon] = []
 
     async def start(config: str) -> GuardedDaemon:
@@ -51,7 +51,7 @@ async def guard(
         await each.stop()
 
 
-# The twelve, in their order.
+# The twelve rules, in the order of their ids.
 
 
 @pytest_twisted.ensureDeferred
@@ -110,7 +110,7 @@ async def test_003_daily_realized_loss(guard: Guard) -> None:
     assert lock["locked_until"] == reset
     assert daemon.is_flat
     published = await daemon.publishes("RULE-003")
-    # What was lost by closing the rest counts, too.
+    # The loss of closing the other position counts, too.
     assert published.realized_pnl == Decimal("-527.00")
 
 
@@ -250,7 +250,7 @@ async def test_008_no_stop_loss_grace(guard: Guard, clock: WallClock) -> None:
 async def test_009_session_block_outside_at_the_end_of_the_hours(
     guard: Guard, clock: WallClock
 ) -> None:
-    # The day ends within the hours, so that nothing but the hours ends the lock.
+    # The trading day ends inside the session, so only the session's start can end the lock.
     daemon = await guard('[defaults]\nreset_time = "09:00"\n[rules.session_block_outside]')
     await daemon.hold_other_contracts()
     end = datetime(2026, 11, 23, 21, tzinfo=UTC)
@@ -277,7 +277,7 @@ async def test_009_session_block_outside_at_the_end_of_the_hours(
 async def test_009_session_block_outside_by_the_clock_of_this_machine(
     guard: Guard, clock: WallClock
 ) -> None:
-    """Whenever this runs, it is a holiday."""
+    """The configuration makes the day of the test run a holiday."""
     now = datetime.now(UTC)
     clock.set_to(now)
     holidays = ", ".join(f"{now + timedelta(days=day):%Y-%m-%d}" for day in (-1, 0, 1))
@@ -309,7 +309,7 @@ async def test_009_session_block_outside_by_the_clock_of_this_machine(
 async def test_010_auth_loss_guard(guard: Guard) -> None:
     daemon = await guard("[rules.auth_loss_guard]")
     await daemon.hold_other_contracts()
-    daemon.permit(False)
+    daemon.set_can_trade(False)
     await daemon.enforced(
         "RULE-010",
         "CLOSE_ALL_AND_LOCKOUT",
@@ -321,7 +321,7 @@ async def test_010_auth_loss_guard(guard: Guard) -> None:
     assert daemon.is_flat
     await daemon.publishes("RULE-010")
 
-    daemon.permit(True)
+    daemon.set_can_trade(True)
     await daemon.receives("lockout_cleared")
     await daemon.publishes()
 
@@ -381,7 +381,7 @@ async def test_012_trade_management(guard: Guard) -> None:
     )
     await daemon.publishes()
 
-    # It follows the profit, and it is a stop that holds.
+    # The stop trails the price, and it fills.
     daemon.move(MNQ, "21010")
     await daemon.receives("GatewayUserOrder", id=order_id, stopPrice=Decimal("21007.5"))
     daemon.move(MNQ, "21007.50")
@@ -389,11 +389,13 @@ async def test_012_trade_management(guard: Guard) -> None:
     assert daemon.is_flat
 
 
-# Locks and days.
+# Lockouts and trading days.
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_locked_account_can_neither_hold_nor_order(guard: Guard) -> None:
+async def test_a_locked_account_can_neither_hold_a_position_nor_work_an_order(
+    guard: Guard,
+) -> None:
     daemon = await guard("[rules.daily_realized_loss]\nloss_limit = 100")
     await daemon.lose(50)
     await daemon.locked("RULE-003")
@@ -446,11 +448,11 @@ async def test_the_daily_reset_ends_the_lock_of_the_day(guard: Guard, clock: Wal
     assert (published.realized_pnl, published.trade_count) == (0, 0)
 
 
-# The file, as ``twistd -n riskd --config FILE`` reads it.
+# The configuration file, as ``twistd -n riskd --config FILE`` reads it.
 
 
 def limits(state_home: Path, account_id: int = 123) -> dict[str, dict[str, Any]]:
-    """Return the settings of the rules in force, as the published copy tells them."""
+    """Return the settings of the rules in force from the published copy."""
     account: AccountState = read_published(state_home / "riskd").accounts[account_id]
     return {limit.key: json.loads(limit.settings) for limit in account.limits.values()}
 
@@ -495,7 +497,7 @@ def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: 
     assert "Traceback" not in daemon.log
 
 
-def test_a_wrong_file_is_told_line_by_line(tmp_path: Path) -> None:
+def test_a_wrong_file_gives_one_line_for_each_mistake(tmp_path: Path) -> None:
     file = tmp_path / "riskd.toml"
     file.write_text(
         """
@@ -528,7 +530,9 @@ def test_a_wrong_file_is_told_line_by_line(tmp_path: Path) -> None:
         assert f": {key}: " in line
 
 
-def test_the_example_starts(twistd: Start, tmp_path: Path, state_home: Path) -> None:
+def test_a_daemon_starts_with_the_example_configuration(
+    twistd: Start, tmp_path: Path, state_home: Path
+) -> None:
     file = tmp_path / "riskd.toml"
     shutil.copy(EXAMPLE, file)
     daemon = twistd("--port", "0", "--config", os.fspath(file))

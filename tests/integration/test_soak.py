@@ -1,4 +1,4 @@
-"""A minute of what the benchmark does for an hour: nothing is held on to."""
+"""One minute of the soak benchmark: no memory and no descriptor leaks."""
 
 from __future__ import annotations
 
