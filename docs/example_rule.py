@@ -1,4 +1,4 @@
-"""A rule of one's own: whoever has lost several trades in a row takes a break."""
+"""A rule of your own: several losing trades in a row start a cooldown."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Ask for a cooldown at every third loss in a row, or whatever ``losses`` says."""
+    """Start a cooldown at every third loss in a row, or as many as ``losses`` says."""
     trade = trigger.subject
     if not isinstance(trade, GatewayUserTrade) or trade.profit_and_loss >= 0:
         return NOTHING
+    # The gateway may report a trade late; its cooldown begins when the trade was executed.
     until = trade.execution_time + timedelta(seconds=settings.cooldown_seconds)
     streak = _losses_in_a_row(state)
     if streak % settings.losses or until <= trigger.now:
@@ -36,7 +37,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Tell how many losses in a row there are."""
+    """Return how many losing trades in a row there are, against the number that starts a cooldown."""
     streak = Decimal(_losses_in_a_row(state))
     limit = Decimal(settings.losses)
     return (Gauge(name="losses in a row", limit=limit, current=streak, unit="trades"),)

@@ -1,14 +1,16 @@
-"""Finding the rules: riskd's twelve and those of a user's own, all of them Twisted plugins.
+"""Find the rules, riskd's twelve and a user's own; all of them are Twisted plugins.
 
-A rule that somebody relies on must not be missing in silence.  Whatever may be a rule and cannot be used
-is an error.  Plugins of other programs, which do not mention riskd, are passed over when they cannot be
-loaded; the log tells.
+A rule that a trader relies on must not be missing silently.  So everything that may be a rule and cannot
+be used is an error.  A plugin of another program, whose source does not mention riskd, is skipped with a
+warning in the log if it cannot be loaded.
 """
 
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +24,7 @@ import twisted.plugins
 from riskd.host.errors import UserError
 from riskd.rules.interface import IRule, Kind
 from riskd.rules.registry import RULES
+from riskd.rules.renamed import find_old_names
 from riskd.rules.settings import RuleSettings
 
 _log = Logger()
@@ -31,48 +34,62 @@ _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 class RuleDiscoveryError(UserError):
-    """Rules that cannot be used; ``problems`` has a line for each mistake."""
+    """Rules cannot be used; ``problems`` has a sentence for each reason."""
 
 
 def find_rules() -> dict[str, IRule]:
-    """Return the rules that are installed, by key, in the order in which they are asked.
+    """Return the installed rules by key, in the order of evaluation.
 
-    :raises RuleDiscoveryError: a plugin that may hold a rule cannot be loaded, or a rule is not what a
-        rule must be.
+    :raises RuleDiscoveryError: a plugin that may hold a rule cannot be loaded or uses an old name of
+        riskd, or a rule is invalid.
     """
-    # getPlugins passes over what it cannot load, and only the log would tell.
+    # getPlugins skips what it cannot load and only logs it, so all modules are loaded before.
     if problems := [*_load(getModule(twisted.plugins.__name__).iterModules())]:
         raise RuleDiscoveryError(*problems)
-    rules = sorted(getPlugins(IRule), key=_place)
+    rules = sorted(getPlugins(IRule), key=_sort_key)
     if problems := [*_problems(rules), *_collisions(rules)]:
         raise RuleDiscoveryError(*problems)
     return {rule.key: rule for rule in rules}
 
 
 def _load(modules: Iterable[PythonModule]) -> Iterator[str]:
-    """Load ``modules``; yield a sentence for each that may hold a rule and cannot be loaded."""
+    """Load ``modules``; yield a sentence for each problem of one that may hold a rule."""
     for module in modules:
+        path = module.filePath.path
+        # A plugin may be a package.
+        if old_names := [*_old_names(part.filePath.path for part in module.walkModules())]:
+            yield from old_names
+            continue
         try:
             module.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may do anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
+            # An old name may also be in a module that the plugin imports.
+            yield from _old_names([traceback.extract_tb(error.__traceback__)[-1].filename])
             reason = _one_line(f"{type(error).__name__}: {error}")
-            problem = f"plugin {module.filePath.path} cannot be loaded"
-            if _may_hold_rule(module):
+            problem = f"plugin {path} cannot be loaded"
+            if b"riskd" in _source(path):
                 yield f"{problem}, and may hold a rule: {reason}"
             else:
                 _log.warn("{problem}: {reason}", problem=problem, reason=reason)
 
 
-def _may_hold_rule(module: PythonModule) -> bool:
-    """Tell whether a module mentions riskd; one that cannot be read may."""
+def _old_names(paths: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each old name of riskd that the modules at ``paths`` use."""
+    for path in paths:
+        for use in find_old_names(_source(path)):
+            yield f"plugin {path}, line {use.line}: {use.old} is now {use.new}"
+
+
+def _source(path: str) -> bytes:
+    """Return a module's source; that of one that cannot be read counts as one that mentions riskd."""
     try:
-        return b"riskd" in module.filePath.getContent()
+        return Path(path).read_bytes()
     except OSError:
-        return True
+        return b"riskd"
 
 
-def _place(rule: IRule) -> tuple[int, str]:
-    """Return what sorts a rule: riskd's own by their table, then others by their ids."""
+def _sort_key(rule: IRule) -> tuple[int, str]:
+    """Return a sort key: riskd's own rules in the order of their table, then others by their ids."""
     number = next((i for i, own in enumerate(RULES) if own is rule), len(RULES))
     return number, str(getattr(rule, "rule_id", ""))
 
@@ -84,7 +101,7 @@ def _problems(rules: Iterable[IRule]) -> Iterator[str]:
 
 
 def _problems_of(rule: IRule) -> Iterator[str]:
-    """Yield what makes a rule unusable."""
+    """Yield the reasons why a rule is invalid."""
     try:
         verifyObject(IRule, rule)
     except Invalid as error:
@@ -109,26 +126,26 @@ def _problems_of_settings(kind: Any) -> Iterator[str]:
         yield f"expected settings_type to be a subclass of RuleSettings, got {kind!r}"
         return
     try:
-        # A schema can be made of exactly what can be read from a file and written to the journal.
+        # msgspec makes a schema of exactly the types that TOML can hold and the journal can store.
         msgspec.json.schema(kind)
     except (TypeError, NameError) as error:
         yield f"{kind.__name__} has a field that cannot be configured: {_one_line(str(error))}"
 
 
 def _collisions(rules: list[IRule]) -> Iterator[str]:
-    """Yield what several rules claim for themselves."""
+    """Yield a sentence for each id and each key that several rules have."""
     for attribute in ("rule_id", "key"):
         owners: dict[object, IRule] = {}
         for rule in rules:
-            claimed = getattr(rule, attribute, None)
-            owner = owners.setdefault(claimed, rule)
-            # One rule may be found under several names.
+            value = getattr(rule, attribute, None)
+            owner = owners.setdefault(value, rule)
+            # A module may bind the same rule to several names, and then it is found several times.
             if owner is not rule:
-                yield f"{_name(rule)}: {_name(owner)} has the {attribute} {claimed!r} already"
+                yield f"{_name(rule)}: {_name(owner)} has the {attribute} {value!r} already"
 
 
 def _name(rule: IRule) -> str:
-    """Return how a sentence calls a rule, whatever it lacks."""
+    """Return a rule's name for a sentence, even if the rule lacks key and id."""
     key = getattr(rule, "key", type(rule).__name__)
     return f"rule {key} ({getattr(rule, 'rule_id', 'without an id')})"
 

@@ -28,6 +28,7 @@ from riskd.model.events import DaemonStatus, Status
 from riskd.practice.server.service import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
+from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 
 
@@ -104,6 +105,14 @@ class ServiceTests(SynchronousTestCase):
         assert service.state is not None
         self.addCleanup(service.state.release)
         return service
+
+    def test_a_rule_with_an_old_name_is_refused_in_a_sentence(self) -> None:
+        path = PluginFolder(self).add("mine", "import riskd.account")
+        refusal = self.assertRaises(SystemExit, self.make_service)
+        self.assertEqual(
+            str(refusal),
+            f"riskd: plugin {path}, line 1: riskd.account is now riskd.model.account",
+        )
 
     def test_nobody_sets_its_clock(self) -> None:
         self.make_service()

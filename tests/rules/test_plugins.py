@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
-import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.plugin import IPlugin, pluginPackagePaths
+from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-import twisted.plugins
 from riskd.config.loader import parse_settings
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event, GatewayUserTrade
@@ -25,50 +20,10 @@ from riskd.rules.interface import Flatten, IRule, Kind, Lock, Trigger
 from riskd.rules.plugins import RuleDiscoveryError, find_rules
 from riskd.rules.registry import RULES
 from riskd.testing import make_event
+from tests.support.plugins import RULE, PluginFolder
 
 DOCS = Path(__file__).parents[2] / "docs"
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
-
-HEAD = """
-from twisted.plugin import IPlugin
-from zope.interface import alsoProvides
-from riskd.rules.interface import NOTHING, Kind, Rule
-from riskd.rules.settings import RuleSettings
-
-class Settings(RuleSettings, frozen=True, kw_only=True):
-    limit: int = 1
-
-def check(state, settings, occasion):
-    return NOTHING
-
-def rule(rule_id="RULE-900", key="mine", settings=Settings, listens=frozenset({Kind.TRADE})):
-    made = Rule(rule_id, key, settings, listens, check)
-    alsoProvides(made, IPlugin)
-    return made
-"""
-
-
-class PluginFolder:
-    """A directory on Python's path with a folder ``twisted/plugins`` in it, as users make one."""
-
-    def __init__(self, case: SynchronousTestCase) -> None:
-        directory = tempfile.mkdtemp()
-        case.addCleanup(shutil.rmtree, directory)
-        self._folder = Path(directory, "twisted", "plugins")
-        self._folder.mkdir(parents=True)
-        self._case = case
-        case.patch(sys, "path", [*sys.path, directory])
-        # What twisted.plugins does when it is imported.
-        paths = [*twisted.plugins.__path__, *pluginPackagePaths("twisted.plugins")]
-        case.patch(twisted.plugins, "__path__", list(dict.fromkeys(paths)))
-
-    def add(self, name: str, code: str) -> Path:
-        path = self._folder / f"{name}.py"
-        path.write_text(code, encoding="utf-8")
-        importlib.invalidate_caches()
-        self._case.addCleanup(sys.modules.pop, f"twisted.plugins.{name}", None)
-        self._case.addCleanup(vars(twisted.plugins).pop, name, None)
-        return path
 
 
 class OwnRulesTests(SynchronousTestCase):
@@ -105,12 +60,12 @@ class ForeignRulesTests(SynchronousTestCase):
         return problems
 
     def test_they_come_after_the_twelve_in_the_order_of_their_ids(self) -> None:
-        self.folder.add("zulu", HEAD + "first = rule('A-1', 'first')")
-        self.folder.add("alpha", HEAD + "last = rule('B-1', 'last')")
+        self.folder.add("zulu", RULE + "first = rule('A-1', 'first')")
+        self.folder.add("alpha", RULE + "last = rule('B-1', 'last')")
         self.assertEqual(list(find_rules())[12:], ["first", "last"])
 
     def test_one_under_two_names_is_one(self) -> None:
-        self.folder.add("twice", HEAD + "one = other = rule()")
+        self.folder.add("twice", RULE + "one = other = rule()")
         self.assertEqual(list(find_rules())[12:], ["mine"])
 
     def test_a_module_that_cannot_be_loaded(self) -> None:
@@ -156,8 +111,8 @@ class ForeignRulesTests(SynchronousTestCase):
         self.problems("rule unfinished (RULE-900)", "settings_type", "check")
 
     def test_names_that_are_taken(self) -> None:
-        self.folder.add("same_id", HEAD + "one = rule(rule_id='RULE-003')")
-        self.folder.add("same_key", HEAD + "one = rule(key='max_contracts')")
+        self.folder.add("same_id", RULE + "one = rule(rule_id='RULE-003')")
+        self.folder.add("same_key", RULE + "one = rule(key='max_contracts')")
         problems = self.problems("daily_realized_loss", "'RULE-003'", "'max_contracts'", "already")
         self.assertEqual(len(problems), 2)
 
@@ -172,18 +127,70 @@ class ForeignRulesTests(SynchronousTestCase):
                 ("listens=frozenset({'NEVER'})", "NEVER"),
             )
         ):
-            path = self.folder.add(f"odd{number}", f"{HEAD}one = rule({change})")
+            path = self.folder.add(f"odd{number}", f"{RULE}one = rule({change})")
             self.assertEqual(len(self.problems(word)), 1)
             path.unlink()
 
     def test_settings_that_no_file_can_hold(self) -> None:
         self.folder.add(
             "odd_settings",
-            HEAD + "class Odd(RuleSettings, frozen=True):\n"
+            RULE + "class Odd(RuleSettings, frozen=True):\n"
             "    limit: type = int\n"
             "one = rule(settings=Odd)\n",
         )
         self.problems("rule mine (RULE-900)", "Odd", "cannot be configured")
+
+
+class OldNamesTests(SynchronousTestCase):
+    """Rules of a user that use names from before riskd renamed them."""
+
+    def setUp(self) -> None:
+        self.folder = PluginFolder(self)
+
+    def problems(self) -> tuple[str, ...]:
+        return self.assertRaises(RuleDiscoveryError, find_rules).problems
+
+    def test_an_import_at_module_level(self) -> None:
+        path = self.folder.add("mine", "\nfrom riskd.account import AccountState\n")
+        sentence = f"plugin {path}, line 2: riskd.account is now riskd.model.account"
+        self.assertEqual(self.problems(), (sentence,))
+
+    def test_a_name_that_only_a_function_uses(self) -> None:
+        code = RULE.replace("return NOTHING", "return interface.Verdict()")
+        path = self.folder.add("mine", f"from riskd.rules import interface\n{code}one = rule()")
+        old, new = "riskd.rules.interface.Verdict", "riskd.rules.interface.RuleResult"
+        (problem,) = self.problems()
+        self.assertEqual(problem, f"plugin {path}, line 12: {old} is now {new}")
+
+    def test_a_keyword_of_a_result(self) -> None:
+        code = RULE.replace("return NOTHING", "return RuleResult(intents=())")
+        code = code.replace("NOTHING, ", "NOTHING, RuleResult, ")
+        path = self.folder.add("mine", f"{code}one = rule()")
+        sentence = "RuleResult(intents=...) is now RuleResult(commands=...)"
+        self.assertEqual(self.problems(), (f"plugin {path}, line 11: {sentence}",))
+
+    def test_each_old_name_of_each_plugin_has_a_sentence(self) -> None:
+        for name in ("one", "two"):
+            self.folder.add(name, "import riskd.account\nimport riskd.money\nimport riskd.money")
+        self.assertEqual(len(self.problems()), 4)
+
+    def test_a_plugin_that_is_a_package(self) -> None:
+        self.folder.add("mine/__init__", "")
+        path = self.folder.add("mine/rules", "def check():\n  import riskd.money")
+        (problem,) = self.problems()
+        self.assertIn(f"plugin {path}, line 2: riskd.money", problem)
+
+    def test_a_module_that_a_plugin_imports(self) -> None:
+        self.folder.add("mine", "# riskd\nimport helper_of_mine")
+        helper = self.folder.directory / "helper_of_mine.py"
+        helper.write_text("from riskd.events import Event\n", encoding="utf-8")
+        first, second = self.problems()
+        self.assertIn(f"{helper}, line 1: riskd.events is now riskd.model.events", first)
+        self.assertIn("mine.py cannot be loaded", second)
+
+    def test_a_plugin_of_another_program_may_have_names_like_these(self) -> None:
+        self.folder.add("others", "class Verdict: intents = ()\nVerdict.intents\n# not of riskd")
+        self.assertEqual(list(find_rules().values()), list(RULES))
 
 
 class ExampleTests(SynchronousTestCase):

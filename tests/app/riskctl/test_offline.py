@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main
+from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
 from tests.support.recorded_daemon import RecordedDaemon
 from tests.support.riskctl import ZonedTestCase, temporary_directory
@@ -57,6 +58,12 @@ class CheckConfigTests(SynchronousTestCase):
             self.assertEqual((status, "chmod 600" in out), (expected, bool(expected)), out)
             self.assertNotIn("secret", out)
         self.assertTrue(self.check(text.replace("/key", "/none"))[0])
+
+    def test_a_rule_with_an_old_name(self) -> None:
+        path = PluginFolder(self).add("mine", "import riskd.account")
+        status, out, err = self.check("[[accounts]]\nid = 1\n")
+        sentence = f"plugin {path}, line 1: riskd.account is now riskd.model.account\n"
+        self.assertEqual((status, out, err), (1, sentence, ""))
 
     def test_a_missing_file_is_named(self) -> None:
         status, out, _ = self.run_main("check-config", "/nowhere/riskd.toml")
