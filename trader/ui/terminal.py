@@ -56,11 +56,10 @@ class Terminal(urwid.display.raw.Screen):
             self.flush()
 
     def _changes_of_row(self, number: int, old: Row, new: Row) -> Iterator[str]:
-        if not (_has_single_width(old) and _has_single_width(new)):
-            yield self._sequence(number, 0, _cells(new))
-            return
-        after = _cells(new)
-        for begin, end in changed_spans(_cells(old), after):
+        before, after = _cells(old), _cells(new)
+        # Where letters and cells are not the same, the whole row is written.
+        is_simple = _has_single_width(old) and _has_single_width(new)
+        for begin, end in changed_spans(before, after) if is_simple else [(0, len(after))]:
             yield self._sequence(number, begin, after[begin:end])
 
     def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
@@ -86,14 +85,6 @@ def changed_spans(before: Sequence[object], after: Sequence[object]) -> Iterator
         end = place + 1
     if begin >= 0:
         yield begin, end
-
-
-def _equal_runs(old: Row, new: Row) -> int:
-    """Return how many runs at the beginning of two rows are equal."""
-    for count, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            return count
-    return min(len(old), len(new))
 
 
 def _cells(row: Row) -> list[_Cell]:
