@@ -99,7 +99,7 @@ class RiskEngine:
     :param clock: times what is due.
     :param now: gives the time of day, aware.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :param look: asks the broker what the account holds; fires when that is known, or cannot be.
+    :param reconcile: takes over what the broker says the account holds; fires when that is done, or cannot be.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class RiskEngine:
         clock: IReactorTime,
         now: Callable[[], datetime],
         report_problem: Callable[[str, str], None],
-        look: Callable[[], Deferred[None]],
+        reconcile: Callable[[], Deferred[None]],
     ) -> None:
         self._account = account
         self._settings = settings
@@ -122,7 +122,7 @@ class RiskEngine:
         self._schedule = settings.schedule
         self._day_known = (settings.schedule, now(), _day(settings.schedule, now()))
         self._catalogue = catalogue
-        self._look = look
+        self._reconcile = reconcile
         self._confirming: set[str] = set()
         self._clock = clock
         self._now = now
@@ -388,7 +388,7 @@ class RiskEngine:
             return False
         if rule_id not in self._confirming:
             self._confirming.add(rule_id)
-            self._look().addCallback(lambda _: self._confirm(rule_id))
+            self._reconcile().addCallback(lambda _: self._confirm(rule_id))
         return True
 
     def _confirm(self, rule_id: str) -> None:

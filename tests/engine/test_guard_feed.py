@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import LogLevel
 
 from riskd.config.faults import NO_FAULTS, Faults
-from riskd.engine.service import PATROL_ROUNDS, PATROL_SECONDS
+from riskd.engine.reconciliation_loop import FULL_ROUND, ROUND_SECONDS
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
@@ -23,7 +23,7 @@ WHY = "The broker's events are missing since 18:00:00: the connection was lost"
 
 GONE = 999
 
-A_LOOK = PATROL_SECONDS + 1
+A_LOOK = ROUND_SECONDS + 1
 """Long enough for a patrol to look, and for what follows."""
 
 
@@ -342,14 +342,14 @@ class UnknownAccountTests(FeedTestCase):
     def test_trouble_of_before_it_was_given_up_ends(self) -> None:
         engine = self.daemon.engine
         self.lose_feed()
-        for source in ("begin", "look", "permission", "reading"):
+        for source in ("begin", "reconciliation", "permission", "reading"):
             engine.report_problem(f"{source} {GONE}", "The broker does not answer")
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
     def test_a_look_that_ends_after_it_was_given_up_is_no_trouble(self) -> None:
         self.is_answered = False
-        self.daemon.engine._look_at(self.daemon.engine.accounts[GONE])
+        self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[GONE])
         self.answer(self.asked[-1])
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
@@ -365,8 +365,8 @@ class UnknownAccountTests(FeedTestCase):
         self.lose_feed()
         looked: list[int] = []
         self.patch(
-            self.daemon.engine,
-            "_look_at",
+            self.daemon.engine._reconciliation,
+            "request",
             lambda account: looked.append(account.account.account_id),
         )
         self.daemon.advance(A_LOOK)
@@ -386,7 +386,7 @@ class RoomTests(FeedTestCase):
             return real(account_id, urgent=urgent)
 
         patch = self.patch(self.daemon.gateway, "search_open_positions", search)
-        self.daemon.advance(rounds * PATROL_SECONDS)
+        self.daemon.advance(rounds * ROUND_SECONDS)
         patch.restore()
         return len(asked)
 
@@ -396,16 +396,16 @@ class RoomTests(FeedTestCase):
 
         self.daemon.advance(1)
         mistaken = self.patch(self.daemon.gateway, "has_room", fail)
-        self.assertEqual(self.looks_in(PATROL_ROUNDS), 0)
+        self.assertEqual(self.looks_in(FULL_ROUND), 0)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistaken.restore()
-        self.assertEqual(self.looks_in(PATROL_ROUNDS), 1)
+        self.assertEqual(self.looks_in(FULL_ROUND), 1)
 
     def test_nobody_looks_around_when_there_is_no_room(self) -> None:
         self.daemon.advance(1)
-        self.assertEqual(self.looks_in(PATROL_ROUNDS), 1)
+        self.assertEqual(self.looks_in(FULL_ROUND), 1)
         self.patch(self.daemon.gateway, "has_room", lambda _requests: False)
-        self.assertEqual(self.looks_in(PATROL_ROUNDS), 0)
+        self.assertEqual(self.looks_in(FULL_ROUND), 0)
 
     def test_accounts_take_turns(self) -> None:
         looked: list[int] = []
@@ -414,11 +414,12 @@ class RoomTests(FeedTestCase):
             engine._follow(
                 type(self.daemon.settings.accounts[0])(id=number)
             ).risk_engine._is_active = True
-        self.patch(engine, "_look_at", lambda account: looked.append(account.account.account_id))
+        loop = engine._reconciliation
+        self.patch(loop, "request", lambda account: looked.append(account.account.account_id))
         self.patch(self.daemon.gateway, "has_room", lambda _requests: len(looked) % 2 == 0)
-        engine._is_deaf = True
+        loop.is_feed_lost = True
         for _ in range(3):
-            engine._look_around()
+            loop._round()
             looked.append(0)
         self.assertEqual([number for number in looked if number], [ACCOUNT, 1, 2])
 
@@ -517,7 +518,7 @@ class StopTagTests(GuardTestCase):
         )
         # No event tells of it either.
         self.buy(Faults(unanswered=1.0, lost_events=1.0))
-        self.daemon.engine._look_at(self.daemon.engine.accounts[ACCOUNT])
+        self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[ACCOUNT])
         self.daemon.advance(4)
         self.assertEqual(len(self.orders()), 1)
         self.assertFalse(self.daemon.actions[0].success)

@@ -24,7 +24,7 @@ from riskd.journal.reader import read_published
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, BestBidAsk
-from riskd.model.events import DaemonStatus, Event, EventData, MarketQuote, Status
+from riskd.model.events import DaemonStatus, Event, EventData, MarketQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event
 from tests.support.memory_transport import SlowDisk
@@ -485,7 +485,7 @@ class RecoveryTests(PipelineTestCase):
         self.restart()
         self.disk.is_slow = True
         self.engine.startService()
-        self.engine._say(Status.ERROR, "something else")
+        self.engine.announce(make_event("daemon_status", {"status": "ERROR"}))
         while self.disk.waiting:
             self.disk.catch_up()
             self.clock.advance(0.6)

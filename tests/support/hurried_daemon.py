@@ -26,7 +26,6 @@ from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
-from riskd.model.events import Status
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event
 
@@ -75,8 +74,8 @@ class Control(LineOnlyReceiver):
         self._engine.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
 
     def lineReceived(self, line: bytes) -> None:
-        # Told and applied in one go: what a console has seen when it sees this is what is written here.
-        self._engine._say(Status.RUNNING, line.decode())
+        # Applied and broadcast in one turn, so a console that has seen this has seen what is written here.
+        self._engine.announce(make_event("daemon_status", {"message": line.decode()}))
         states = {
             str(account_id): plain(account.account.state)
             for account_id, account in self._engine.accounts.items()

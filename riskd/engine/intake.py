@@ -1,0 +1,180 @@
+"""From a gateway's message to a change of an account: mapped, applied, and shown to the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from riskd.engine.contract_lookup import ContractLookup
+from riskd.engine.guarded_account import GuardedAccount
+from riskd.gateway import mapping
+from riskd.gateway.fields import MappingError
+from riskd.gateway.interface import Payload
+from riskd.gateway.quote_book import QuoteBook
+
+_log = Logger()
+
+_KEYS: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
+"""The field that identifies a position and an order; see :meth:`TrackedAccount.mark_received`."""
+
+
+@contextmanager
+def errors_logged(what: str) -> Iterator[None]:
+    """Log any error: neither an unreadable message nor a mistake of ours may stop what follows."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001
+        _log_dropped(what)
+
+
+def _log_dropped(what: str) -> None:
+    failure = Failure()
+    if isinstance(failure.value, MappingError):
+        _log.error("dropped a {what} that cannot be read: {error}", what=what, error=failure.value)
+    else:
+        _log.failure("dropped a {what}: internal error", failure, what=what)
+
+
+class Intake:
+    """Applies the gateway's messages to the accounts that they are about.
+
+    :param accounts: by account id; messages about others are ignored.
+    :param contracts: looks up the contracts that are mentioned.
+    :param now: gives the time of day, aware.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[int, GuardedAccount],
+        contracts: ContractLookup,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._accounts = accounts
+        self._contracts = contracts
+        self._now = now
+        self._quotes = QuoteBook()
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        """Apply what happened to an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
+        with errors_logged(target):
+            guarded = self._account_of(target, payload)
+            if guarded is not None:
+                if target in _KEYS:
+                    guarded.account.mark_received(payload.get(_KEYS[target]))
+                self._apply(guarded, target, payload)
+
+    def apply(self, target: str, payload: Payload) -> bool:
+        """Apply what the gateway answered, as if it were an event; return whether it could be read."""
+        try:
+            guarded = self._account_of(target, payload)
+            if guarded is not None:
+                self._apply(guarded, target, payload)
+        except Exception:  # noqa: BLE001  # see errors_logged
+            _log_dropped(target)
+            return False
+        return True
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
+
+        Most of what riskd does is this, so it passes through few functions: errors_logged alone would
+        cost as much as half of what it encloses.
+        """
+        if target != "GatewayQuote":
+            return
+        try:
+            quote = self._quotes.merge(contract_id, payload, self._now)
+            if quote is None:
+                self._apply_best_bid_ask(contract_id)
+                return
+        except Exception:  # noqa: BLE001  # see errors_logged
+            _log_dropped(target)
+            return
+        for each in self._accounts.values():
+            # An error with one account must not keep the quote from the next one.
+            try:
+                if each.account.wants_quotes(contract_id):
+                    each.account.update_quote(quote)
+                    each.risk_engine.receive(quote)
+                    self._contracts.ensure(contract_id)
+            except Exception:  # noqa: BLE001  # see errors_logged
+                _log_dropped(target)
+
+    def _apply_best_bid_ask(self, contract_id: str) -> None:
+        """Apply bid and ask before there is a last price: the wire waits for one, a loss does not."""
+        best_bid_ask = self._quotes.best_bid_ask(contract_id)
+        for each in self._accounts.values():
+            if each.account.state.holds_or_works(contract_id):
+                with errors_logged("GatewayQuote"):
+                    each.account.update_best_bid_ask(contract_id, best_bid_ask)
+                    each.risk_engine.receive_best_bid_ask()
+
+    def _account_of(self, target: str, payload: Payload) -> GuardedAccount | None:
+        # Only GatewayUserAccount has its account under another name.
+        account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
+        return None if account_id is None else self._accounts.get(account_id)
+
+    def _apply(self, guarded: GuardedAccount, target: str, payload: Payload) -> None:
+        if target == "GatewayUserTrade":
+            self._apply_trade(guarded, payload)
+        elif target == "GatewayUserPosition":
+            self._apply_position(guarded, payload)
+        elif target == "GatewayUserOrder":
+            self._apply_order(guarded, payload)
+        elif target == "GatewayUserAccount":
+            guarded.risk_engine.receive_account(may_trade=mapping.may_trade(payload))
+        contract_id = payload.get("contractId")
+        if contract_id is not None:
+            self._contracts.ensure(contract_id)
+
+    def _apply_trade(self, guarded: GuardedAccount, payload: Payload) -> None:
+        account = guarded.account
+        charges = account.state.risk.charges
+        number, charge = mapping.charge(payload)
+        is_charged = charges.get(number) != charge
+        if is_charged:
+            account.change_risk(charges={**charges, number: charge})
+        voided = mapping.voided_trade(payload)
+        if voided is not None:
+            if account.void_trade(voided):
+                _log.warn(
+                    "account {account}: the broker voided trade {id}, it counts no more",
+                    account=account.account_id,
+                    id=voided,
+                )
+                guarded.risk_engine.review()
+            return
+        trade = mapping.trade(payload, self._now())
+        if trade is not None and account.update(trade):
+            guarded.risk_engine.receive(trade)
+        elif is_charged:
+            # Half of a round turn is not broadcast as a trade, but its fees count.
+            guarded.risk_engine.review()
+
+    def _apply_position(self, guarded: GuardedAccount, payload: Payload) -> None:
+        last = guarded.account.state.positions.get(payload.get("contractId", ""))
+        position = mapping.position(payload, last, self._now())
+        if guarded.account.update(position):
+            guarded.risk_engine.receive(position)
+
+    def _apply_order(self, guarded: GuardedAccount, payload: Payload) -> None:
+        account = guarded.account
+        if not mapping.has_known_type(payload):
+            _log.warn(
+                "order {id} is of unknown type {type}",
+                id=payload.get("id"),
+                type=payload.get("type"),
+            )
+        known = account.state.orders.get(payload.get("id", 0))
+        order = mapping.order(payload, known, self._now())
+        if known is not None and order.updated_at < known.updated_at:
+            return
+        is_news = account.update(order)
+        # What the wire does not carry of an order may be news to the rules.
+        if account.update_order_detail(order, mapping.order_detail(payload)) or is_news:
+            guarded.risk_engine.receive(order)
