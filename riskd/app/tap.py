@@ -58,7 +58,7 @@ from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.service import PracticeServer
 from riskd.practice.server.site import practice_site
 from riskd.recording.recording_engine import RecordingEngine
-from riskd.recording.writer import Recorder
+from riskd.recording.writer import RecordingWriter
 from riskd.rules.interface import IRule
 
 _log = Logger()
@@ -127,7 +127,7 @@ class Taken(NamedTuple):
     server_sockets: list[socket.socket]
     metrics: list[socket.socket]
     state: StateDirectory
-    recorder: Recorder | None
+    writer: RecordingWriter | None
 
 
 def makeService(options: Options) -> Daemon:
@@ -186,10 +186,10 @@ def _take(reactor: Any, options: Options, gateway_kind: str) -> Taken:
         state = StateDirectory(options["state"] or default_directory())
         taken.callback(state.release)
         record = options["record"]
-        recorder = None if record is None else Recorder(record, reactor, DiskThread(reactor))
+        writer = None if record is None else RecordingWriter(record, reactor, DiskThread(reactor))
         # Nothing is refused any more.
         taken.pop_all()
-    return Taken(sockets, server_sockets, metrics, state, recorder)
+    return Taken(sockets, server_sockets, metrics, state, writer)
 
 
 def _assemble_with_options(
@@ -201,10 +201,10 @@ def _assemble_with_options(
 ) -> tuple[Daemon, EngineService | RecordingEngine]:
     """Return a daemon that is recorded and measured as far as that is wanted, and its pipeline."""
     make: Callable[..., EngineService | RecordingEngine] = EngineService
-    if taken.recorder is not None:
-        make = partial(RecordingEngine, recorder=taken.recorder)
+    if taken.writer is not None:
+        make = partial(RecordingEngine, writer=taken.writer)
         # When everything else is done, for until then something may come in.
-        reactor.addSystemEventTrigger("after", "shutdown", taken.recorder.close)
+        reactor.addSystemEventTrigger("after", "shutdown", taken.writer.close)
     if not taken.metrics:
         daemon, engine, _factory = _assemble(
             make, reactor, gateway, taken.sockets, taken.state, settings, catalogue

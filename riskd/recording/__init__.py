@@ -1,1 +1,1 @@
-"""Recording all that comes in to a daemon, and playing it again."""
+"""Recording everything a daemon receives, and replaying it, exactly or under other limits."""

@@ -1,8 +1,9 @@
-"""The lines of a recording: what each of them holds, and how it is written and read.
+"""The format of a recording: its lines, how they are written and how they are read.
 
-A line is one compact JSON object.  The first is a :class:`Header`; then each :class:`Turn` is followed by
-what came of it: what the daemon asked of its gateway and its journal, and what it told its consoles.
-``docs/recording.md`` describes the format for those who read it with other programs.
+A line is one compact JSON object.  The first line is a :class:`Header`.  Each :class:`Turn` after it is
+followed by its outputs: the requests that the daemon made of its gateway and its journal, and the events
+that it broadcast.  ``docs/recording.md`` describes the format for other programs; the keys of a line are
+part of the format, also where a field has another name here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, BinaryIO, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal
 
 import msgspec
 
@@ -30,7 +31,7 @@ END: Final = b'{"end":true}'
 
 
 class RecordingError(UserError):
-    """A recording that cannot be made, read or played; the text says why, in a sentence."""
+    """A recording that cannot be made, read or replayed."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +39,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar recording: the version of the format.
     :ivar riskd: the version of the daemon.
-    :ivar gateway: what kind of gateway it followed.
-    :ivar answer_seconds: how long an answer of that gateway may take.
+    :ivar gateway: the kind of gateway that the daemon followed.
+    :ivar answer_seconds: how long a response of that gateway may take.
     :ivar at: the time of day.
-    :ivar seconds: the clock's seconds, which only their differences mean something of.
+    :ivar seconds: the steady clock; only differences mean something.
     :ivar configuration: the text of the configuration.
     """
 
@@ -54,126 +55,134 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str
 
 
-# What comes in.
+# Inputs.
 
 
-class Started(msgspec.Struct, frozen=True, tag_field="kind", tag="start"):
+class _Input(msgspec.Struct, frozen=True, tag_field="kind"):
+    """One thing that the daemon received."""
+
+
+class Started(_Input, frozen=True, tag="start"):
     """The daemon was started."""
 
 
-class Stopped(msgspec.Struct, frozen=True, tag_field="kind", tag="stop"):
-    """The daemon was told to stop."""
+class Stopped(_Input, frozen=True, tag="stop"):
+    """The daemon was asked to stop."""
 
 
-class TimerFired(msgspec.Struct, frozen=True, tag_field="kind", tag="timer"):
-    """The timer that is due first was due; of several, the one that was set first."""
+class TimerFired(_Input, frozen=True, tag="timer"):
+    """The timer that is due first fired; of several, the one that was set first."""
 
 
-class UserEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="user_event"):
-    """The gateway told what happened to an account."""
+class UserEvent(_Input, frozen=True, tag="user_event"):
+    """The gateway reported an event of an account."""
 
     target: str
     payload: Payload
 
 
-class MarketEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="market_event"):
-    """The gateway told what happened in a market."""
+class MarketEvent(_Input, frozen=True, tag="market_event"):
+    """The gateway reported an event of a market."""
 
     target: str
     contract: str
     payload: Payload
 
 
-class FeedLost(msgspec.Struct, frozen=True, tag_field="kind", tag="feed_lost"):
-    """From now on events of accounts may be missing."""
+class FeedLost(_Input, frozen=True, tag="feed_lost"):
+    """From now on, events of accounts may be missing."""
 
     sentence: str
 
 
-class FeedRestored(msgspec.Struct, frozen=True, tag_field="kind", tag="feed_restored"):
-    """Events of accounts are told again."""
+class FeedRestored(_Input, frozen=True, tag="feed_restored"):
+    """The gateway reports events of accounts again."""
 
 
-class GatewayTrouble(msgspec.Struct, frozen=True, tag_field="kind", tag="gateway_trouble"):
-    """Something else is wrong at the gateway; an empty sentence says that it is over."""
+class GatewayProblem(_Input, frozen=True, tag="gateway_trouble"):
+    """Another problem of the gateway; an empty sentence ends it."""
 
     source: str
     sentence: str
 
 
-class Answered(msgspec.Struct, frozen=True, tag_field="kind", tag="answer"):
-    """A request was answered; see :class:`Asked`."""
+class Outcome(_Input, frozen=True):
+    """What became of a :class:`Request`.
+
+    :ivar number: the request's.
+    """
 
     number: int
+
+
+class Answered(Outcome, frozen=True, tag="answer"):
+    """A request was answered."""
+
     value: Any
 
 
-class Refused(msgspec.Struct, frozen=True, tag_field="kind", tag="refusal"):
+class Refused(Outcome, frozen=True, tag="refusal"):
     """The gateway refused a request."""
 
-    number: int
     request: str
     code: int
     message: str
 
 
-class Unanswered(msgspec.Struct, frozen=True, tag_field="kind", tag="no_answer"):
-    """The gateway did not answer a request, or said nothing that helps."""
+class Unanswered(Outcome, frozen=True, tag="no_answer"):
+    """The gateway did not answer a request, or its response does not say what became of it."""
 
-    number: int
     request: str
     why: str
 
 
-class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failure"):
+class Failed(Outcome, frozen=True, tag="failure"):
     """A request failed in another way.
 
-    :ivar of: whether the gateway knows such failures, the request was canceled, or it is a mistake in
-        riskd.
+    :ivar of: ``gateway``: another failure that the gateway knows; ``canceled``: the request was
+        canceled; ``riskd``: an internal error.
     """
 
-    number: int
     message: str
     of: Literal["gateway", "canceled", "riskd"]
 
 
-class CopyRead(msgspec.Struct, frozen=True, tag_field="kind", tag="copy"):
-    """The journal's published copy was read, as it was asked."""
+class CopyRead(Outcome, frozen=True, tag="copy"):
+    """The journal's published copy was read, as requested."""
 
-    number: int
     accounts: dict[int, AccountState]
 
 
-class Recovered(msgspec.Struct, frozen=True, tag_field="kind", tag="recovery"):
-    """The journal could be opened; this is what it knows."""
+class Recovered(_Input, frozen=True, tag="recovery"):
+    """The journal was opened and gave the states that it holds."""
 
     accounts: dict[int, AccountState]
     problem: str
 
 
-class JournalTrouble(msgspec.Struct, frozen=True, tag_field="kind", tag="journal_trouble"):
-    """Something is wrong with the journal; an empty sentence says that it is over."""
+class JournalProblem(_Input, frozen=True, tag="journal_trouble"):
+    """A problem of the journal; an empty sentence ends it."""
 
     sentence: str
 
 
-class Trouble(msgspec.Struct, frozen=True, tag_field="kind", tag="trouble"):
-    """Something else in the daemon is wrong; an empty sentence says that it is over."""
+class DaemonProblem(_Input, frozen=True, tag="trouble"):
+    """A problem elsewhere in the daemon; an empty sentence ends it."""
 
     source: str
     sentence: str
 
 
-class Reloaded(msgspec.Struct, frozen=True, tag_field="kind", tag="reload"):
-    """The configuration was read again; this is its text."""
+class Reloaded(_Input, frozen=True, tag="reload"):
+    """The configuration was read again."""
 
     configuration: str
 
 
-class Operated(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="operator"):
+class OperatorActed(_Input, frozen=True, kw_only=True, tag="operator"):
     """An operator acted on an account.
 
-    :ivar until: when a lock is to end; ``None`` leaves that to an operator.
+    :ivar until: when a lock ends; ``None``: when an operator unlocks.
     """
 
     command: Literal["unlock", "lock", "flatten"]
@@ -183,7 +192,7 @@ class Operated(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     until: datetime | None = None
 
 
-Came = (
+Input = (
     MarketEvent
     | TimerFired
     | UserEvent
@@ -196,99 +205,80 @@ Came = (
     | Stopped
     | FeedLost
     | FeedRestored
-    | GatewayTrouble
+    | GatewayProblem
     | Recovered
-    | JournalTrouble
-    | Trouble
+    | JournalProblem
+    | DaemonProblem
     | Reloaded
-    | Operated
+    | OperatorActed
 )
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One thing that came in; time stood still while it was handled.
+    """One input; both clocks stood still while the daemon handled it.
 
     :ivar at: the time of day.
-    :ivar seconds: the clock's seconds.
+    :ivar seconds: the steady clock.
     """
 
     at: datetime
     seconds: float
-    came: Came
+    input: Input = msgspec.field(name="came")
 
 
-# What goes out.
+# Outputs.
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The daemon asked something of its gateway or its journal.
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that the daemon made of its gateway or its journal.
 
-    :ivar asked: the number of the request; they are counted from 1.
-    :ivar request: ``gateway.`` or ``journal.``, and what was asked of it.
+    :ivar number: counts requests from 1; the answer names it.
+    :ivar name: ``gateway.`` or ``journal.``, and the name of the method.
     :ivar arguments: by name.
     """
 
-    asked: int
-    request: str
+    number: int = msgspec.field(name="asked")
+    name: str = msgspec.field(name="request")
     arguments: dict[str, Any]
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """The daemon asked its gateway for room for so many reads, and this was the answer."""
+class RoomCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon checked whether the gateway has room for some reads.
 
-    room: bool
+    Unlike a :class:`Request`, it is answered within the turn.
+    """
+
+    has_room: bool = msgspec.field(name="room")
     requests: int
 
 
 _TURN: Final = b'{"at":'
-_TOLD: Final = b'{"told":'
-_ASKED: Final = b'{"asked":'
-_ROOM: Final = b'{"room":'
-_OUTGOING: Final = (_TOLD, _ASKED, _ROOM)
+_BROADCAST: Final = b'{"told":'
+_REQUEST: Final = b'{"asked":'
+_ROOM_CHECK: Final = b'{"room":'
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-# Fractions of the gateway's payloads are exact, as they are in riskd.gateway.exact_json.
+# Fractions in the gateway's payloads stay exact, as in riskd.gateway.exact_json.
 _headers = msgspec.json.Decoder(Header)
 _turns = msgspec.json.Decoder(Turn, float_hook=Decimal)
-_asked = msgspec.json.Decoder(Asked, float_hook=Decimal)
-_rooms = msgspec.json.Decoder(Room)
+_requests = msgspec.json.Decoder(Request, float_hook=Decimal)
+_room_checks = msgspec.json.Decoder(RoomCheck)
 
 
-def encode_line(line: Header | Turn | Asked | Room) -> bytes:
+def encode_line(line: Header | Turn | Request | RoomCheck) -> bytes:
     """Return a line, without its end."""
     return _encoder.encode(line)
 
 
-def told_line(event: Event) -> bytes:
-    """Return the line that says that consoles were told an event; it holds the very bytes they got."""
-    return b"%b%b}" % (_TOLD, encode(event))
-
-
-def told_in(line: bytes) -> bytes | None:
-    """Return what consoles were told; ``None`` if the line says something else."""
-    return line[len(_TOLD) : -1] if line.startswith(_TOLD) else None
-
-
-def asked_in(line: bytes) -> Asked | None:
-    """Return what was asked; ``None`` if the line says something else.
-
-    :raises msgspec.MsgspecError: the line cannot be read.
-    """
-    return _asked.decode(line) if line.startswith(_ASKED) else None
-
-
-def room_in(line: bytes) -> Room | None:
-    """Return whether there was room; ``None`` if the line says something else.
-
-    :raises msgspec.MsgspecError: the line cannot be read.
-    """
-    return _rooms.decode(line) if line.startswith(_ROOM) else None
+def encode_broadcast(event: Event) -> bytes:
+    """Return the line of a broadcast event, which holds the very bytes that clients received."""
+    return b"%b%b}" % (_BROADCAST, encode(event))
 
 
 def decode_turn(line: bytes) -> Turn:
-    """Return the turn of a line that :func:`encode_line` has written.
+    """Return the turn that :func:`encode_line` has written.
 
-    :raises msgspec.MsgspecError: it is none.
+    :raises msgspec.MsgspecError: the line is not a turn.
     """
     return _turns.decode(line)
 
@@ -296,28 +286,33 @@ def decode_turn(line: bytes) -> Turn:
 # Reading.
 
 
-class RecordedTurn(NamedTuple):
-    """A turn, and what came of it.
+class RecordedTurn(msgspec.Struct):
+    """A turn and its outputs.
 
     :ivar number: the number of its line, from 1.
-    :ivar outgoing: the lines that follow it.
-    :ivar is_cut: whether the recording breaks off here, so that lines may be missing.
+    :ivar outputs: the lines that follow it; the next three hold their content by kind.
+    :ivar broadcasts: the messages that clients received, byte for byte.
+    :ivar is_cut: whether the recording breaks off here, so that outputs may be missing.
     """
 
     number: int
     turn: Turn
-    outgoing: list[bytes]
+    outputs: list[bytes] = []
+    broadcasts: list[bytes] = []
+    requests: list[Request] = []
+    room_checks: list[RoomCheck] = []
     is_cut: bool = False
 
 
 class Recording:
     """A recording that is read once, from its beginning to its end.
 
-    :param file: it is read line by line, however large it is.
-    :param name: what it is called, for the messages.
-    :raises RecordingError: it is none.
+    :param file: read line by line, whatever its size.
+    :param name: names the file in errors.
+    :raises RecordingError: the file is not a recording, or has another format.
     :ivar header: how the daemon began.
-    :ivar broke_off: the line after which it breaks off, once all of it has been read; 0 if it does not.
+    :ivar broke_off: after all turns are read, the line after which the recording breaks off; 0 if it
+        ended in order.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -325,9 +320,8 @@ class Recording:
         self.name = name
         self._number = 0
         self.broke_off = 0
-        line = self._next_line()
         try:
-            self.header = _headers.decode(line or b"")
+            self.header = _headers.decode(self._next_line() or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise RecordingError(f"{name} is no recording of riskd") from None
         if self.header.recording != FORMAT:
@@ -337,7 +331,7 @@ class Recording:
             )
 
     def turns(self) -> Iterator[RecordedTurn]:
-        """Yield the turns, each with what came of it.
+        """Yield the turns with their outputs.
 
         :raises RecordingError: a line is damaged.
         """
@@ -348,22 +342,34 @@ class Recording:
                     yield current
                 if line == END:
                     return
-                current = RecordedTurn(self._number, self._turn(line), [])
-            elif current is not None and line.startswith(_OUTGOING):
-                current.outgoing.append(line)
+                current = RecordedTurn(self._number, self._decode(_turns, line))
+            elif current is not None:
+                self._add_output(current, line)
             else:
-                raise self.damaged(self._number, "it is neither a turn nor what came of one")
+                raise self.damaged(self._number, "an output before the first turn")
         self.broke_off = self._number
         if current is not None:
-            yield current._replace(is_cut=True)
+            current.is_cut = True
+            yield current
 
     def damaged(self, number: int, why: object) -> RecordingError:
-        """Return the error that says what is wrong with a line."""
+        """Return the error for a damaged line."""
         return RecordingError(f"{self.name}, line {number} is damaged: {why}")
 
-    def _turn(self, line: bytes) -> Turn:
+    def _add_output(self, current: RecordedTurn, line: bytes) -> None:
+        current.outputs.append(line)
+        if line.startswith(_BROADCAST):
+            current.broadcasts.append(line[len(_BROADCAST) : -1])
+        elif line.startswith(_REQUEST):
+            current.requests.append(self._decode(_requests, line))
+        elif line.startswith(_ROOM_CHECK):
+            current.room_checks.append(self._decode(_room_checks, line))
+        else:
+            raise self.damaged(self._number, "it is neither a turn nor an output of one")
+
+    def _decode(self, decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
         try:
-            return decode_turn(line)
+            return decoder.decode(line)
         except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
             raise self.damaged(self._number, error) from None
 

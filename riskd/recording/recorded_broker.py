@@ -1,26 +1,28 @@
-"""What a recording has told of a gateway up to now: enough to answer reads that were never made.
+"""The broker of a recording: answers reads that the recorded daemon never made.
 
-It is pure.  It follows the events of accounts, and what the gateway answered to the recorded daemon.
+It is pure.  It knows the events of accounts and the answers that the recorded daemon received.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from riskd.gateway.enums import GatewayOrderStatus
+from riskd.gateway.fields import in_utc
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 
 SEARCHES_TRAIL_SECONDS: Final = 1.0
-"""How long the gateway's searches may trail what it has told."""
+"""How long the gateway's searches may trail its events."""
 
-_UNKNOWN: Final = 1
+_ORDER_NOT_FOUND: Final = 1
 """The gateway's code for an order that it does not know."""
 
-_ENDED: Final = frozenset(
+_FINAL_STATUSES: Final = frozenset(
     {
         GatewayOrderStatus.FILLED,
         GatewayOrderStatus.CANCELLED,
@@ -34,56 +36,68 @@ _KEYS: Final = {
     "GatewayUserOrder": "id",
     "GatewayUserTrade": "id",
 }
-"""What each kind of event is told apart by."""
+"""The field that tells the subjects of each kind of event apart."""
+
+_LISTED_BY: Final = {
+    "gateway.search_open_positions": "gateway.search_open_positions",
+    "gateway.search_open_orders": "gateway.search_open_orders",
+    "gateway.search_orders": "gateway.search_open_orders",
+    "gateway.search_trades": "gateway.search_trades",
+}
+"""The request that must have been answered once: events alone do not say that there is nothing else."""
 
 
-class Book:
-    """Accounts, positions, orders, trades and contracts, as last told."""
+class RecordedBroker:
+    """Accounts, positions, orders, trades and contracts, as far as the recording has reported them."""
 
     def __init__(self) -> None:
         self._accounts: dict[int, Payload] = {}
         self._contracts: dict[str, Payload] = {}
-        self._positions: dict[int, dict[str, Payload]] = {}
-        self._orders: dict[int, dict[int, Payload]] = {}
-        self._trades: dict[int, dict[int, Payload]] = {}
-        self._heard: dict[object, float] = {}
+        self._positions: dict[int, dict[str, Payload]] = defaultdict(dict)
+        self._orders: dict[int, dict[int, Payload]] = defaultdict(dict)
+        self._trades: dict[int, dict[int, Payload]] = defaultdict(dict)
+        self._received_at: dict[object, float] = {}
         self._answered: set[tuple[str, int]] = set()
-        self._events: Mapping[str, Callable[[int, Payload], None]] = {
-            "GatewayUserAccount": self._take_account,
-            "GatewayUserPosition": self._take_position,
-            "GatewayUserOrder": self._take_order,
-            "GatewayUserTrade": self._take_trade,
+        self._appliers: Mapping[str, Callable[[int, Payload], None]] = {
+            "GatewayUserAccount": self._apply_account,
+            "GatewayUserPosition": self._apply_position,
+            "GatewayUserOrder": self._apply_order,
+            "GatewayUserTrade": self._apply_trade,
         }
-        self._reads: Mapping[str, Callable[..., Any]] = {
-            "gateway.search_account": self._find_account,
-            "gateway.search_contract": self._find_contract,
-            "gateway.search_open_positions": self._find_positions,
-            "gateway.search_open_orders": self._find_working,
-            "gateway.search_orders": self._find_orders,
-            "gateway.search_order": self._find_order,
-            "gateway.search_trades": self._find_trades,
+        self._readers: Mapping[str, Callable[..., Any]] = {
+            "gateway.search_account": self._accounts.get,
+            "gateway.search_contract": self._contracts.get,
+            "gateway.search_open_positions": self._open_positions,
+            "gateway.search_open_orders": self._working_orders,
+            "gateway.search_orders": lambda account_id, since: _since(
+                self._orders[account_id], since
+            ),
+            "gateway.search_order": self._order,
+            "gateway.search_trades": lambda account_id, since: _since(
+                self._trades[account_id], since
+            ),
         }
 
-    # What is told.
+    # From the recording.
 
-    def take_event(self, target: str, payload: Payload, seconds: float) -> None:
-        """Take what happened to an account.
+    def apply_event(self, target: str, payload: Payload, seconds: float) -> None:
+        """Apply an event of an account.
 
-        :param seconds: when it was told, by a clock that nobody sets.
+        :param seconds: when the daemon received it, by the steady clock.
         """
         account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        take = self._events.get(target)
-        if isinstance(account_id, int) and take is not None:
-            take(account_id, payload)
-            self._heard[target, account_id, payload.get(_KEYS.get(target, ""))] = seconds
+        apply = self._appliers.get(target)
+        if isinstance(account_id, int) and apply is not None:
+            apply(account_id, payload)
+            self._received_at[target, account_id, payload.get(_KEYS.get(target, ""))] = seconds
 
-    def take_answer(
-        self, request: str, arguments: Mapping[str, Any], value: Any, asked: float
+    def apply_answer(
+        self, request: str, arguments: Mapping[str, Any], value: Any, requested_at: float
     ) -> None:
-        """Take what the gateway answered to the recorded daemon.
+        """Apply what the gateway answered to the recorded daemon.
 
-        :param request: what was asked, such as ``gateway.search_account``.
-        :param asked: when it was asked, by the clock of :meth:`take_event`.
+        :param request: such as ``gateway.search_account``.
+        :param requested_at: when the daemon made the request, by the steady clock.
         """
         if request == "gateway.search_contract":
             self._contracts[arguments["contract_id"]] = value
@@ -93,126 +107,104 @@ class Book:
         if request == "gateway.search_account":
             self._accounts[account_id] = value
         elif request == "gateway.search_open_positions":
-            self._take_positions(account_id, value, asked)
+            self._apply_open_positions(account_id, value, requested_at)
         elif request == "gateway.search_open_orders":
-            self._take_orders(account_id, value, asked)
+            self._apply_working_orders(account_id, value, requested_at)
         elif request == "gateway.search_orders":
             for payload in value:
-                self._take_order(account_id, payload)
+                self._apply_order(account_id, payload)
         elif request == "gateway.search_order":
-            self._take_order(account_id, value)
+            self._apply_order(account_id, value)
         elif request == "gateway.search_trades":
             for payload in value:
-                self._take_trade(account_id, payload)
+                self._apply_trade(account_id, payload)
 
-    def _take_account(self, account_id: int, payload: Payload) -> None:
+    def _apply_account(self, account_id: int, payload: Payload) -> None:
         self._accounts[account_id] = {**self._accounts.get(account_id, {}), **payload}
 
-    def _take_position(self, account_id: int, payload: Payload) -> None:
-        held = self._positions.setdefault(account_id, {})
-        held.pop(payload["contractId"], None)
+    def _apply_position(self, account_id: int, payload: Payload) -> None:
+        # A position that changes moves to the end, as it does in the gateway's answers.
+        self._positions[account_id].pop(payload["contractId"], None)
         if payload.get("size"):
-            held[payload["contractId"]] = payload
+            self._positions[account_id][payload["contractId"]] = payload
 
-    def _take_order(self, account_id: int, payload: Payload) -> None:
-        self._orders.setdefault(account_id, {})[payload["id"]] = payload
+    def _apply_order(self, account_id: int, payload: Payload) -> None:
+        self._orders[account_id][payload["id"]] = payload
 
-    def _take_trade(self, account_id: int, payload: Payload) -> None:
-        self._trades.setdefault(account_id, {})[payload["id"]] = payload
+    def _apply_trade(self, account_id: int, payload: Payload) -> None:
+        self._trades[account_id][payload["id"]] = payload
 
-    def _take_positions(self, account_id: int, found: Iterable[Payload], asked: float) -> None:
+    def _apply_open_positions(
+        self, account_id: int, found: Iterable[Payload], requested_at: float
+    ) -> None:
         def is_newer(contract_id: object) -> bool:
-            return self._is_newer(("GatewayUserPosition", account_id, contract_id), asked)
+            return self._is_newer(("GatewayUserPosition", account_id, contract_id), requested_at)
 
-        known = self._positions.get(account_id, {})
+        known = self._positions[account_id]
+        listed = {payload["contractId"]: payload for payload in found}
         self._positions[account_id] = {
             **{key: payload for key, payload in known.items() if is_newer(key)},
-            **{
-                payload["contractId"]: payload
-                for payload in found
-                if not is_newer(payload["contractId"])
-            },
+            **{key: payload for key, payload in listed.items() if not is_newer(key)},
         }
 
-    def _take_orders(self, account_id: int, found: Iterable[Payload], asked: float) -> None:
-        known = self._orders.setdefault(account_id, {})
+    def _apply_working_orders(
+        self, account_id: int, found: Iterable[Payload], requested_at: float
+    ) -> None:
+        known = self._orders[account_id]
         working = {payload["id"]: payload for payload in found}
         for order_id, payload in list(known.items()):
-            is_newer = self._is_newer(("GatewayUserOrder", account_id, order_id), asked)
+            is_newer = self._is_newer(("GatewayUserOrder", account_id, order_id), requested_at)
             if order_id not in working and not is_newer and _is_working(payload):
-                # What became of it is told with its event, or was asked.
+                # Its end was lost on the way; if it was filled, an event or another answer says so.
                 known[order_id] = {**payload, "status": int(GatewayOrderStatus.CANCELLED)}
             elif order_id in working and is_newer:
                 del working[order_id]
         known.update(working)
 
-    def _is_newer(self, key: object, asked: float) -> bool:
-        """Tell whether what was told of ``key`` may be newer than the answer."""
-        heard = self._heard.get(key)
-        return heard is not None and heard > asked - SEARCHES_TRAIL_SECONDS
+    def _is_newer(self, key: object, requested_at: float) -> bool:
+        """Return whether the last event of ``key`` may be newer than an answer."""
+        received_at = self._received_at.get(key)
+        return received_at is not None and received_at > requested_at - SEARCHES_TRAIL_SECONDS
 
-    # What is asked.
+    # For a replay.
 
     def answer(self, request: str, arguments: Mapping[str, Any]) -> Any:
-        """Return what a gateway would answer that knows what is told here.
+        """Return what the broker would answer, by what the recording has reported so far.
 
-        :raises GatewayUnansweredError: that has not been told yet.
-        :raises GatewayRefusedError: it is an order that nobody has heard of, or a change: nothing is
-            changed here.
+        :raises GatewayUnansweredError: the recording has not reported it yet.
+        :raises GatewayRefusedError: the request is about an unknown order, or would change something.
         """
-        read = self._reads.get(request)
-        if read is None:
+        reader = self._readers.get(request)
+        if reader is None:
             raise GatewayRefusedError(request, 0, "a recording cannot be changed")
-        known = read(**{key: arguments[key] for key in arguments if key != "urgent"})
+        found = None
+        listed_by = _LISTED_BY.get(request)
+        if listed_by is None or (listed_by, arguments["account_id"]) in self._answered:
+            found = reader(*(arguments[key] for key in arguments if key != "urgent"))
+        if found is None:
+            raise GatewayUnansweredError(request, "the recording does not say")
+        return found
+
+    def _open_positions(self, account_id: int) -> list[Payload]:
+        return list(self._positions[account_id].values())
+
+    def _working_orders(self, account_id: int) -> list[Payload]:
+        return list(filter(_is_working, self._orders[account_id].values()))
+
+    def _order(self, account_id: int, order_id: int) -> Payload:
+        known = self._orders[account_id].get(order_id)
         if known is None:
-            raise GatewayUnansweredError(request, "the recording has not told yet")
-        return known
-
-    def _is_known(self, request: str, account_id: int) -> bool:
-        """Tell whether events add to a list of which the gateway has once told all."""
-        return (request, account_id) in self._answered
-
-    def _find_account(self, account_id: int) -> Payload | None:
-        return self._accounts.get(account_id)
-
-    def _find_contract(self, contract_id: str) -> Payload | None:
-        return self._contracts.get(contract_id)
-
-    def _find_positions(self, account_id: int) -> list[Payload] | None:
-        if not self._is_known("gateway.search_open_positions", account_id):
-            return None
-        return list(self._positions.get(account_id, {}).values())
-
-    def _find_working(self, account_id: int) -> list[Payload] | None:
-        if not self._is_known("gateway.search_open_orders", account_id):
-            return None
-        return list(filter(_is_working, self._orders.get(account_id, {}).values()))
-
-    def _find_orders(self, account_id: int, since: datetime) -> list[Payload] | None:
-        if not self._is_known("gateway.search_open_orders", account_id):
-            return None
-        return _since(self._orders.get(account_id, {}), since)
-
-    def _find_trades(self, account_id: int, since: datetime) -> list[Payload] | None:
-        if not self._is_known("gateway.search_trades", account_id):
-            return None
-        return _since(self._trades.get(account_id, {}), since)
-
-    def _find_order(self, account_id: int, order_id: int) -> Payload:
-        known = self._orders.get(account_id, {}).get(order_id)
-        if known is None:
-            raise GatewayRefusedError("gateway.search_order", _UNKNOWN, "no such order")
+            raise GatewayRefusedError("gateway.search_order", _ORDER_NOT_FOUND, "no such order")
         return known
 
 
 def _is_working(order: Payload) -> bool:
-    return order.get("status") not in _ENDED
+    return order.get("status") not in _FINAL_STATUSES
 
 
 def _since(known: Mapping[int, Payload], since: datetime) -> list[Payload]:
-    return [payload for payload in known.values() if _began(payload) >= since]
-
-
-def _began(payload: Payload) -> datetime:
-    moment = msgspec.convert(payload["creationTimestamp"], datetime)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return [
+        payload
+        for payload in known.values()
+        if in_utc(msgspec.convert(payload["creationTimestamp"], datetime)) >= since
+    ]

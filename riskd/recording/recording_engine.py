@@ -1,11 +1,11 @@
-"""A pipeline that records: whatever comes in, comes in one thing at a time, and is written down first."""
+"""An engine that records: it handles one input at a time, each of which is written down first."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,63 +17,53 @@ from zope.interface import implementer
 from riskd import __version__
 from riskd.config.settings import Settings
 from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.gateway.interface import (
-    GatewayError,
-    GatewayRefusedError,
-    GatewayUnansweredError,
-    IGateway,
-    IGatewayListener,
-    Payload,
-)
+from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener, Payload
 from riskd.journal.interface import IJournal
-from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
 from riskd.model.events import Event
 from riskd.recording.format import (
     FORMAT,
     Answered,
-    Asked,
-    Came,
     CopyRead,
-    Failed,
+    DaemonProblem,
     FeedLost,
     FeedRestored,
-    GatewayTrouble,
+    GatewayProblem,
     Header,
-    JournalTrouble,
+    Input,
+    JournalProblem,
     MarketEvent,
-    Operated,
+    OperatorActed,
     Recovered,
-    Refused,
     Reloaded,
-    Room,
+    Request,
+    RoomCheck,
     Started,
     Stopped,
     TimerFired,
-    Trouble,
     Turn,
-    Unanswered,
     UserEvent,
-    told_line,
+    encode_broadcast,
 )
-from riskd.recording.sandbox import Stage
-from riskd.recording.writer import Recorder
+from riskd.recording.sandbox import Environment, Sandbox, failure_input
+from riskd.recording.writer import RecordingWriter
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
 
 _log = Logger()
 
 
-@implementer(IOperated)
-class RecordingEngine(Service):
-    """A :class:`~riskd.engine.service.EngineService` and all doors to it, each of which is recorded.
+@implementer(IGatewayListener, IOperated)
+class RecordingEngine(Environment, Service):
+    """An :class:`~riskd.engine.service.EngineService` in a sandbox, all of whose inputs are recorded.
 
-    What comes in while something else is handled waits until that is done; so answers and events never
-    come within the call that they come of, whatever the gateway does.
+    Inputs that arrive while another one is handled wait until that is done.  So answers and events never
+    arrive within the call that causes them, whatever the gateway does; a gateway in this process would
+    otherwise answer within the turn, and a replay could not.
 
-    Its parameters are those of the pipeline.
+    Its parameters are those of the engine.
 
-    :param recorder: where it is written down.
+    :param writer: writes the recording.
     """
 
     def __init__(
@@ -87,278 +77,241 @@ class RecordingEngine(Service):
         catalogue: Mapping[str, IRule],
         acted: Callable[[float], None] | None = None,
         *,
-        recorder: Recorder,
+        writer: RecordingWriter,
     ) -> None:
         self._clock = clock
         self._gateway = gateway
         self._journal = journal
         self._broadcast = broadcast
         self._now = now
-        self._recorder = recorder
-        self._waiting: deque[Came] = deque()
+        self._writer = writer
+        self._waiting: deque[Input] = deque()
         self._is_in_turn = False
         self._wake: IDelayedCall | None = None
         self._answers: dict[int, Deferred[Any]] = {}
-        at, seconds = now(), clock.seconds()
-        recorder.write(
-            Header(
-                recording=FORMAT,
-                riskd=__version__,
-                gateway=gateway.name,
-                answer_seconds=gateway.answer_seconds,
-                at=at,
-                seconds=seconds,
-                configuration=settings.text,
-            )
-        )
-        self._stage = Stage(
-            self,
-            gateway_name=gateway.name,
+        header = Header(
+            recording=FORMAT,
+            riskd=__version__,
+            gateway=gateway.name,
             answer_seconds=gateway.answer_seconds,
-            settings=settings,
-            catalogue=catalogue,
-            at=at,
-            seconds=seconds,
-            acted=acted,
+            at=now(),
+            seconds=clock.seconds(),
+            configuration=settings.text,
         )
+        writer.write(header)
+        self._sandbox = Sandbox(self, header, settings, catalogue, acted)
 
-    # What comes in by the daemon's own doors.
+    # Inputs from the gateway.
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        """Receive an event of an account."""
+        self._receive(UserEvent(target, payload))
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        """Receive an event of a market."""
+        self._receive(MarketEvent(target, contract_id, payload))
+
+    def feed_lost(self, sentence: str) -> None:
+        """Note that events may be missing."""
+        self._receive(FeedLost(sentence))
+
+    def feed_restored(self) -> None:
+        """Note that events are reported again."""
+        self._receive(FeedRestored())
+
+    def gateway_trouble(self, source: str, sentence: str) -> None:
+        """Receive another problem of the gateway."""
+        self._receive(GatewayProblem(source, sentence))
+
+    # Inputs from this daemon.
 
     def startService(self) -> None:
-        """Start the pipeline."""
+        """Start the engine."""
         super().startService()
-        self._recorder.start()
-        self._take(Started())
+        self._writer.start()
+        self._handle(Started())
 
     def stopService(self) -> Deferred[None]:
-        """Stop the pipeline."""
+        """Stop the engine."""
         super().stopService()
-        left: Deferred[None] = self._take(Stopped())
-        return left
+        stopped: Deferred[None] = self._handle(Stopped())
+        return stopped
 
     def report_problem(self, source: str, sentence: str) -> None:
         """Report a problem; see :meth:`riskd.engine.service.EngineService.report_problem`."""
-        self._let_in(Trouble(source, sentence))
+        self._receive(DaemonProblem(source, sentence))
 
     def reload(self, settings: Settings) -> str:
         """Take new settings; see :meth:`riskd.engine.service.EngineService.reload`."""
-        # What was read in a thread need not be read again here.
-        note: str = self._take(
-            Reloaded(settings.text), lambda: self._stage.engine.reload(settings)
+        # The settings were parsed in a thread; the sandbox would parse their text again, in the reactor.
+        note: str = self._handle(
+            Reloaded(settings.text), lambda: self._sandbox.engine.reload(settings)
         )
         return note
 
-    def operate(self, came: Operated) -> Any:
-        """Do what an operator wants."""
-        return self._take(came)
-
     @property
     def gateway_name(self) -> str:
-        """The kind of gateway that is followed."""
-        return self._stage.engine.gateway_name
+        """The kind of gateway."""
+        return self._sandbox.engine.gateway_name
 
     @property
     def is_reconciled(self) -> bool:
-        """Whether the gateway is followed now, and none of its events may be missing."""
-        return self._stage.engine.is_reconciled
+        """Whether the engine follows the gateway, and no event may be missing."""
+        return self._sandbox.engine.is_reconciled
 
     @property
     def is_recovered(self) -> bool:
-        """Whether what the journal knows was taken over."""
-        return self._stage.engine.is_recovered
+        """Whether the engine has taken over the states of the journal."""
+        return self._sandbox.engine.is_recovered
 
     @property
     def enforces(self) -> bool:
-        """Whether anything is done at the broker."""
-        return self._stage.engine.enforces
+        """Whether the engine acts at the broker; if not, this is a dry run."""
+        return self._sandbox.engine.enforces
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
         return {
-            account_id: _RecordedAccount(self.operate, account_id, account)
-            for account_id, account in self._stage.engine.operated_accounts.items()
+            account_id: _RecordedAccount(self._handle, account_id, account)
+            for account_id, account in self._sandbox.engine.operated_accounts.items()
         }
 
     def make_durable(self) -> Deferred[None]:
-        """Write what is so; fire when it is on the disk, or when it cannot be written now."""
-        # The pipeline has no part in it.
+        """Write the states; fires when they are on the disk, or cannot be written now."""
+        # No input: the engine does not take part.
         return self._journal.make_durable()
 
-    # What the pipeline wants of what is outside.
+    # Outputs of the sandbox.
 
-    def asked(self, number: int, request: str, arguments: dict[str, Any]) -> None:
-        """Pass a request on; its answer comes in when it is there."""
-        self._recorder.write(Asked(asked=number, request=request, arguments=arguments))
-        answer = self._pass_on(request, arguments)
+    def request(self, request: Request) -> None:
+        """Forward a request; its answer becomes an input."""
+        self._writer.write(request)
+        answer = self._forward(request.name, request.arguments)
         if answer is not None:
-            self._answers[number] = answer
-            answer.addBoth(self._take_answer, number, request)
+            self._answers[request.number] = answer
+            answer.addBoth(self._receive_answer, request)
 
-    def _pass_on(self, request: str, arguments: dict[str, Any]) -> Deferred[Any] | None:
-        if request == "gateway.start":
-            return self._gateway.start(_RecordedListener(self._let_in))
-        if request == "journal.recover":
+    def _forward(self, name: str, arguments: dict[str, Any]) -> Deferred[Any] | None:
+        if name == "gateway.start":
+            return self._gateway.start(self)
+        if name == "journal.recover":
             return self._journal.recover(
-                states=self._stage.states,
-                found=self._found,
-                report=lambda sentence: self._let_in(JournalTrouble(sentence)),
+                states=self._sandbox.states,
+                found=lambda found: self._handle(Recovered(found.accounts, found.problem)),
+                report=lambda sentence: self._receive(JournalProblem(sentence)),
                 **arguments,
             )
-        place, _, name = request.partition(".")
-        asked: Deferred[Any] | None = getattr(
-            self._gateway if place == "gateway" else self._journal, name
-        )(**arguments)
-        return asked
+        place, _, method = name.partition(".")
+        target = self._gateway if place == "gateway" else self._journal
+        answer: Deferred[Any] | None = getattr(target, method)(**arguments)
+        return answer
 
-    def _found(self, recovery: Recovery) -> None:
-        self._take(Recovered(recovery.accounts, recovery.problem))
-
-    def _take_answer(self, result: Any, number: int, request: str) -> None:
-        self._answers.pop(number, None)
+    def _receive_answer(self, result: Any, request: Request) -> None:
+        self._answers.pop(request.number, None)
         if isinstance(result, Failure):
-            self._let_in(_failed(number, request, result))
-        elif request == "journal.read_copy":
-            self._let_in(CopyRead(number, result))
+            if not isinstance(result.value, (GatewayError, CancelledError)):
+                # The recording keeps its text alone.
+                _log.failure("internal error in the request {name}", result, name=request.name)
+            self._receive(failure_input(request.number, result.value))
+        elif request.name == "journal.read_copy":
+            self._receive(CopyRead(request.number, result))
         else:
-            self._let_in(Answered(number, result))
+            self._receive(Answered(request.number, result))
 
-    def left(self, number: int) -> None:
-        """Let whoever is to answer know that nobody waits."""
+    def abandon(self, number: int) -> None:
+        """Cancel a request at the gateway or the journal."""
         answer = self._answers.get(number)
         if answer is not None:
             answer.cancel()
 
-    def told(self, event: Event) -> None:
-        """Tell the consoles."""
-        self._recorder.write_bytes(told_line(event))
+    def broadcast(self, event: Event) -> None:
+        """Broadcast an event."""
+        self._writer.write_bytes(encode_broadcast(event))
         self._broadcast(event)
 
     def has_room(self, requests: int) -> bool:
-        """Tell whether the gateway has room for so many reads."""
+        """Return whether the gateway has room for some reads."""
         has_room: bool = self._gateway.has_room(requests)
-        self._recorder.write(Room(room=has_room, requests=requests))
+        self._writer.write(RoomCheck(has_room=has_room, requests=requests))
         return has_room
 
-    def changed(self, *, only_quotes: bool) -> None:
-        """Let the journal know that the states have changed."""
+    def state_changed(self, *, only_quotes: bool) -> None:
+        """Notify the journal."""
         self._journal.changed(only_quotes=only_quotes)
 
     # Turns.
 
-    def _let_in(self, came: Came) -> None:
-        """Handle what came in, as soon as nothing else is being handled."""
-        self._waiting.append(came)
+    def _receive(self, received: Input) -> None:
+        """Handle an input as soon as no other one is being handled."""
+        self._waiting.append(received)
         if not self._is_in_turn:
-            self._go_on()
+            self._handle_waiting()
 
-    def _take(self, came: Came, act: Callable[[], Any] | None = None) -> Any:
-        """Handle what came in now, and return what comes of it.
+    def _handle(self, received: Input, act: Callable[[], Any] | None = None) -> Any:
+        """Handle an input now; return what the engine returns.
 
-        :param act: handles it; by default the stage does.
+        :param act: handles the input in place of the sandbox.
         """
         if self._is_in_turn:
-            raise RuntimeError(f"{came} came in within a turn")
+            raise RuntimeError(f"{received} came in within a turn")
         try:
-            return self._turn(came, act)
+            return self._turn(received, act)
         finally:
-            self._go_on()
+            self._handle_waiting()
 
-    def _go_on(self) -> None:
-        """Handle what has been waiting, and see when the next timer is due."""
+    def _handle_waiting(self) -> None:
         while self._waiting:
-            came = self._waiting.popleft()
+            received = self._waiting.popleft()
             try:
-                self._turn(came)
-            except Exception:  # noqa: BLE001  # a mistake of ours must not hold up what follows
-                _log.failure("a mistake in riskd, handling {came}", came=came)
-        self._arm()
+                self._turn(received)
+            except Exception:  # noqa: BLE001  # the inputs that follow must be handled all the same
+                _log.failure("internal error, handling {input}", input=received)
+        self._schedule_wake()
 
-    def _turn(self, came: Came, act: Callable[[], Any] | None = None) -> Any:
+    def _turn(self, received: Input, act: Callable[[], Any] | None = None) -> Any:
         self._is_in_turn = True
         try:
-            turn = self._recorder.write_turn(Turn(self._now(), self._clock.seconds(), came))
-            return self._stage.perform(turn, act)
+            turn = self._writer.write_turn(Turn(self._now(), self._clock.seconds(), received))
+            return self._sandbox.perform(turn, act)
         finally:
             self._is_in_turn = False
 
-    def _arm(self) -> None:
-        """Wake up when the first timer is due."""
-        due = self._stage.clock.next_due
+    def _schedule_wake(self) -> None:
+        """Wake up when the engine's first timer is due."""
+        due = self._sandbox.clock.next_due
         if self._wake is not None and self._wake.active():
-            # To wake too early does no harm.
+            # Waking up too early does no harm; rescheduling after each turn costs more.
             if due is None or self._wake.getTime() <= due:
                 return
             self._wake.cancel()
         if due is not None:
-            self._wake = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._woken)
+            self._wake = self._clock.callLater(
+                max(0.0, due - self._clock.seconds()), self._wake_up
+            )
 
-    def _woken(self) -> None:
-        due = self._stage.clock.next_due
+    def _wake_up(self) -> None:
+        due = self._sandbox.clock.next_due
         if due is not None and due <= self._clock.seconds():
-            self._let_in(TimerFired())
+            self._receive(TimerFired())
         else:
-            self._arm()
-
-
-def _failed(number: int, request: str, failure: Failure) -> Refused | Unanswered | Failed:
-    """Return how a failure comes in."""
-    error: Any = failure.value
-    if isinstance(error, GatewayRefusedError):
-        return Refused(number, error.request, error.code, error.message)
-    if isinstance(error, GatewayUnansweredError):
-        return Unanswered(number, error.request, error.why)
-    if isinstance(error, GatewayError):
-        return Failed(number, str(error), "gateway")
-    if isinstance(error, CancelledError):
-        return Failed(number, str(error), "canceled")
-    # Behind the door it is known by its text alone.
-    _log.failure("a mistake in riskd, asking for {request}", failure, request=request)
-    return Failed(number, failure.getErrorMessage(), "riskd")
-
-
-@implementer(IGatewayListener)
-class _RecordedListener:
-    """Hears the gateway, in the pipeline's place."""
-
-    def __init__(self, let_in: Callable[[Came], None]) -> None:
-        self._let_in = let_in
-
-    def user_event(self, target: str, payload: Payload) -> None:
-        """Take what happened to an account."""
-        self._let_in(UserEvent(target, payload))
-
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        """Take what happened in a market."""
-        self._let_in(MarketEvent(target, contract_id, payload))
-
-    def feed_lost(self, sentence: str) -> None:
-        """Take note that events may be missing."""
-        self._let_in(FeedLost(sentence))
-
-    def feed_restored(self) -> None:
-        """Take note that events are told again."""
-        self._let_in(FeedRestored())
-
-    def gateway_trouble(self, source: str, sentence: str) -> None:
-        """Take what else is wrong."""
-        self._let_in(GatewayTrouble(source, sentence))
+            self._schedule_wake()
 
 
 @implementer(IOperatedAccount)
 class _RecordedAccount:
-    """An account, as an operator sees it: to look is free, to act is recorded."""
+    """An account for an operator: reads pass through, actions are inputs."""
 
     def __init__(
-        self, operate: Callable[[Operated], Any], account_id: int, account: IOperatedAccount
+        self, handle: Callable[[Input], Any], account_id: int, account: IOperatedAccount
     ) -> None:
-        self._operate = operate
+        self._handle = handle
         self._account_id = account_id
         self._account = account
 
     @property
     def account_state(self) -> AccountState:
-        """What is so of the account."""
+        """The state of the account."""
         state: AccountState = self._account.account_state
         return state
 
@@ -369,7 +322,7 @@ class _RecordedAccount:
         return rules
 
     def unlock(self, reason: str, operator: str) -> bool:
-        """End all locks; return whether there were any."""
+        """End all lockouts; return whether there were any."""
         was_locked: bool = self._act("unlock", reason, operator)
         return was_locked
 
@@ -381,9 +334,15 @@ class _RecordedAccount:
         """Close all positions and cancel all orders."""
         self._act("flatten", reason, operator)
 
-    def _act(self, command: Any, reason: str, operator: str, until: datetime | None = None) -> Any:
-        return self._operate(
-            Operated(
+    def _act(
+        self,
+        command: Literal["unlock", "lock", "flatten"],
+        reason: str,
+        operator: str,
+        until: datetime | None = None,
+    ) -> Any:
+        return self._handle(
+            OperatorActed(
                 command=command,
                 account=self._account_id,
                 reason=reason,

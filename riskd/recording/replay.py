@@ -1,13 +1,10 @@
-"""Playing a recording again, exactly: the same turns, and to the byte the same that comes of them."""
+"""Exact replay of a recording: the same inputs must give the same outputs, to the byte."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any, NamedTuple
 
-import msgspec
 from twisted.logger import Logger
 
 from riskd import __version__
@@ -16,64 +13,44 @@ from riskd.config.settings import Settings
 from riskd.config.toml import ConfigError
 from riskd.model.events import Event
 from riskd.recording.format import (
-    Asked,
     RecordedTurn,
     Recording,
     RecordingError,
-    Room,
-    TimerFired,
+    Request,
+    RoomCheck,
+    Turn,
+    encode_broadcast,
     encode_line,
-    room_in,
-    told_in,
-    told_line,
 )
-from riskd.recording.sandbox import Stage
+from riskd.recording.sandbox import Environment, Sandbox
 from riskd.rules.interface import IRule
 
 _log = Logger()
 
 
 class DifferenceError(RecordingError):
-    """A replay in which something else came of a turn than was recorded.
+    """A turn whose replayed outputs are not the recorded ones.
 
-    :ivar line: the number of the line.
-    :ivar recorded: what it says; ``None`` if it is not there.
-    :ivar replayed: what came instead; ``None`` if nothing did.
+    :param line: the number of the first line that differs.
+    :param recorded: the recorded line, or ``nothing``.
+    :param replayed: the replayed line, or ``nothing``.
     """
 
-    def __init__(
-        self, recording: Recording, line: int, recorded: bytes | None, replayed: bytes | None
-    ) -> None:
+    def __init__(self, recording: Recording, line: int, recorded: bytes, replayed: bytes) -> None:
         self.line = line
-        self.recorded = recorded
-        self.replayed = replayed
         version = recording.header.riskd
         by = "" if version == __version__ else f", which riskd {version} wrote,"
         super().__init__(
             f"{recording.name}, line {line}{by} is replayed to something else:\n"
-            f"recorded: {_text(recorded)}\nreplayed: {_text(replayed)}"
+            f"recorded: {recorded.decode(errors='replace')}\n"
+            f"replayed: {replayed.decode(errors='replace')}"
         )
-
-
-def _text(line: bytes | None) -> str:
-    return "nothing" if line is None else line.decode(errors="replace")
-
-
-class Played(NamedTuple):
-    """What came of a turn.
-
-    :ivar is_timer: whether it was a timer's.
-    :ivar told: what consoles were told, byte for byte.
-    """
-
-    is_timer: bool
-    told: list[bytes]
 
 
 def recorded_settings(recording: Recording, catalogue: Mapping[str, IRule]) -> Settings:
     """Return the settings that the daemon began with.
 
-    :raises RecordingError: they cannot be read.
+    :raises RecordingError: this riskd cannot read them.
     """
     name = f"{recording.name}, the recorded configuration"
     try:
@@ -82,96 +59,71 @@ def recorded_settings(recording: Recording, catalogue: Mapping[str, IRule]) -> S
         raise RecordingError(str(error)) from None
 
 
-def replay(recording: Recording, catalogue: Mapping[str, IRule]) -> Iterator[Played]:
-    """Play a recording again, and yield what comes of each turn.
+def replay(recording: Recording, catalogue: Mapping[str, IRule]) -> Iterator[RecordedTurn]:
+    """Replay a recording; yield each turn once its replayed outputs are the recorded ones.
 
-    :param catalogue: all rules there are, by key.
-    :raises DifferenceError: it is not what was recorded.
+    :param catalogue: all rules, by key.
+    :raises DifferenceError: the replayed outputs are not the recorded ones.
     :raises RecordingError: the recording is damaged.
     """
-    outside = _ExactOutside()
-    header = recording.header
-    stage = Stage(
-        outside,
-        gateway_name=header.gateway,
-        answer_seconds=header.answer_seconds,
-        settings=recorded_settings(recording, catalogue),
-        catalogue=catalogue,
-        at=header.at,
-        seconds=header.seconds,
-    )
+    outputs = _Outputs()
+    settings = recorded_settings(recording, catalogue)
+    sandbox = Sandbox(outputs, recording.header, settings, catalogue)
     for recorded in recording.turns():
-        outside.begin(_rooms(recording, recorded))
-        perform(stage, recording, recorded)
-        _compare(recording, recorded, outside.outgoing)
-        told = [told_in(line) for line in recorded.outgoing]
-        yield Played(
-            isinstance(recorded.turn.came, TimerFired), [line for line in told if line is not None]
-        )
+        outputs.begin(recorded.room_checks)
+        perform(sandbox, recording, recorded.number, recorded.turn)
+        _compare(recording, recorded, outputs.lines)
+        yield recorded
 
 
-def perform(stage: Stage, recording: Recording, recorded: RecordedTurn) -> None:
-    """Let the stage handle a recorded turn.
+def perform(sandbox: Sandbox, recording: Recording, number: int, turn: Turn) -> None:
+    """Let the sandbox handle a turn, as in the daemon.
 
-    :raises RecordingError: it cannot be, for it is about something that is not there.
+    :param number: the line of the recording, for errors.
+    :raises RecordingError: the turn is about something that does not exist.
     """
     try:
-        stage.perform(recorded.turn)
+        sandbox.perform(turn)
     except (LookupError, ConfigError) as error:
-        raise recording.damaged(recorded.number, error) from None
-    except Exception:  # noqa: BLE001  # as it went in the daemon
-        _log.failure("a mistake in riskd, line {number}", number=recorded.number)
-
-
-def _rooms(recording: Recording, recorded: RecordedTurn) -> deque[Room]:
-    try:
-        rooms = [room_in(line) for line in recorded.outgoing]
-    except msgspec.MsgspecError as error:
-        raise recording.damaged(recorded.number, error) from None
-    return deque(room for room in rooms if room is not None)
+        raise recording.damaged(number, error) from None
+    except Exception:  # noqa: BLE001  # in the daemon, too, the next turn followed
+        _log.failure("internal error, line {number}", number=number)
 
 
 def _compare(recording: Recording, recorded: RecordedTurn, replayed: list[bytes]) -> None:
-    if recorded.outgoing == replayed:
+    if recorded.outputs == replayed:
         return
     if recorded.is_cut:
-        replayed = replayed[: len(recorded.outgoing)]
-    for place, (was, came) in enumerate(zip_longest(recorded.outgoing, replayed)):
-        if was != came:
-            raise DifferenceError(recording, recorded.number + 1 + place, was, came)
+        replayed = replayed[: len(recorded.outputs)]
+    pairs = zip_longest(recorded.outputs, replayed, fillvalue=b"nothing")
+    for line, (was, now) in enumerate(pairs, recorded.number + 1):
+        if was != now:
+            raise DifferenceError(recording, line, was, now)
 
 
-class _ExactOutside:
-    """Notes what comes of a turn, as the recording does."""
+class _Outputs(Environment):
+    """Keeps the outputs of a turn as lines of a recording."""
 
     def __init__(self) -> None:
-        self.outgoing: list[bytes] = []
-        self._rooms: deque[Room] = deque()
+        self.lines: list[bytes] = []
+        self._room_checks: list[RoomCheck] = []
 
-    def begin(self, rooms: deque[Room]) -> None:
-        """Begin a turn."""
-        self.outgoing = []
-        self._rooms = rooms
+    def begin(self, room_checks: list[RoomCheck]) -> None:
+        """Begin a turn in which the gateway gave these answers at once."""
+        self.lines = []
+        self._room_checks = room_checks
 
-    def asked(self, number: int, request: str, arguments: dict[str, Any]) -> None:
-        """Note a request; the recording answers it."""
-        self.outgoing.append(
-            encode_line(Asked(asked=number, request=request, arguments=arguments))
-        )
+    def request(self, request: Request) -> None:
+        """Keep a request; the recording answers it."""
+        self.lines.append(encode_line(request))
 
-    def left(self, number: int) -> None:
-        """Do nothing: the recording does not say who has left."""
-
-    def told(self, event: Event) -> None:
-        """Note an event."""
-        self.outgoing.append(told_line(event))
+    def broadcast(self, event: Event) -> None:
+        """Keep a broadcast."""
+        self.lines.append(encode_broadcast(event))
 
     def has_room(self, requests: int) -> bool:
-        """Answer as it was answered."""
-        # If it was not asked, the comparison tells.
-        room = self._rooms.popleft().room if self._rooms else False
-        self.outgoing.append(encode_line(Room(room=room, requests=requests)))
-        return room
-
-    def changed(self, *, only_quotes: bool) -> None:
-        """Do nothing: there is no journal."""
+        """Answer as recorded."""
+        # A check that the daemon did not make shows in the comparison.
+        has_room = self._room_checks.pop(0).has_room if self._room_checks else False
+        self.lines.append(encode_line(RoomCheck(has_room=has_room, requests=requests)))
+        return has_room

@@ -1,14 +1,14 @@
-"""A pipeline for which all that comes in is a line, and all that it asks for goes through one door.
+"""An engine whose only input is turns, and whose requests and broadcasts all leave one way.
 
-The daemon that records, its exact replay and a replay under other limits stand on the same stage; they
-differ in who is outside of it.
+The daemon that records, its exact replay and a replay under other limits run the same sandbox; they
+differ in the :class:`Environment` around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
@@ -31,20 +31,22 @@ from riskd.model.events import Event
 from riskd.recording.format import (
     Answered,
     CopyRead,
+    DaemonProblem,
     Failed,
     FeedLost,
     FeedRestored,
-    GatewayTrouble,
-    JournalTrouble,
+    GatewayProblem,
+    Header,
+    JournalProblem,
     MarketEvent,
-    Operated,
+    OperatorActed,
     Recovered,
     Refused,
     Reloaded,
+    Request,
     Started,
     Stopped,
     TimerFired,
-    Trouble,
     Turn,
     Unanswered,
     UserEvent,
@@ -54,7 +56,7 @@ from riskd.rules.interface import IRule
 
 
 class FailedError(Exception):
-    """Stands in for a mistake in riskd that was recorded; its text is that of the mistake."""
+    """Stands in for an internal error that was recorded, with the same text."""
 
 
 _FAILURES: Final[dict[str, type[Exception]]] = {
@@ -64,168 +66,171 @@ _FAILURES: Final[dict[str, type[Exception]]] = {
 }
 
 
-class Outside(Protocol):
-    """Whoever stands around the stage."""
-
-    def asked(self, number: int, request: str, arguments: dict[str, Any]) -> None:
-        """Take a request; it is answered by a turn, if at all."""
-
-    def left(self, number: int) -> None:
-        """Take note that nobody waits for the answer to a request any more."""
-
-    def told(self, event: Event) -> None:
-        """Take an event for the consoles."""
-
-    def has_room(self, requests: int) -> bool:
-        """Tell whether the gateway has room for so many reads."""
-
-    def changed(self, *, only_quotes: bool) -> None:
-        """Take note that the states have changed."""
+def failure_input(number: int, error: BaseException | None) -> Refused | Unanswered | Failed:
+    """Return the failure of a request as an input; replaying it raises the like of ``error``."""
+    if isinstance(error, GatewayRefusedError):
+        return Refused(number, error.request, error.code, error.message)
+    if isinstance(error, GatewayUnansweredError):
+        return Unanswered(number, error.request, error.why)
+    if isinstance(error, GatewayError):
+        return Failed(number, str(error), "gateway")
+    return Failed(number, str(error), "canceled" if isinstance(error, CancelledError) else "riskd")
 
 
-class Stage:
-    """Lets a pipeline act, one turn at a time.
+class Environment:
+    """The surroundings of a sandbox: receives its outputs; by default it discards them."""
 
-    :param outside: who stands around it.
-    :param gateway_name: the kind of gateway.
-    :param answer_seconds: how long an answer of the gateway may take.
-    :param settings: what the pipeline is started with.
-    :param catalogue: all rules there are, by key.
-    :param at: the time of day, aware.
-    :param seconds: the clock's seconds.
+    def request(self, request: Request) -> None:
+        """Receive a request; a later turn answers it, if any does."""
+
+    def abandon(self, number: int) -> None:
+        """Note that the engine does not wait for the answer to a request any more."""
+
+    def broadcast(self, event: Event) -> None:
+        """Receive an event for the clients."""
+
+    def has_room(self, requests: int) -> bool:  # noqa: ARG002
+        """Return whether the gateway has room for some reads."""
+        return True
+
+    def state_changed(self, *, only_quotes: bool) -> None:
+        """Note that the journal has something to write."""
+
+
+class Sandbox:
+    """Lets an engine act, one turn at a time.
+
+    :param environment: receives the engine's outputs.
+    :param header: the gateway and the clocks that the engine begins with.
+    :param settings: the settings that the engine begins with.
+    :param catalogue: all rules, by key.
     :param acted: see :class:`~riskd.engine.service.EngineService`.
-    :ivar pipeline: the pipeline.
-    :ivar clock: its timers.
-    :ivar at: the time of day, as of this turn.
-    :ivar states: gives the states that the journal is to write; nothing before the pipeline is started.
+    :ivar engine: the engine.
+    :ivar clock: the engine's timers.
+    :ivar at: the time of day of the current turn.
+    :ivar states: gives the states for the journal to write; none before the engine was started.
     """
 
     def __init__(
         self,
-        outside: Outside,
-        *,
-        gateway_name: str,
-        answer_seconds: float,
+        environment: Environment,
+        header: Header,
         settings: Settings,
         catalogue: Mapping[str, IRule],
-        at: datetime,
-        seconds: float,
         acted: Callable[[float], None] | None = None,
     ) -> None:
-        self.at = at
-        self.clock = TurnClock(seconds)
-        self.outside = outside
+        self.at = header.at
+        self.clock = TurnClock(header.seconds)
+        self.environment = environment
         self.catalogue = catalogue
         self.states: Callable[[], Iterable[AccountState]] = tuple
         self.found: Callable[[Recovery], None] = lambda _recovery: None
-        self.report: Callable[[str], None] = lambda _trouble: None
-        self._asked = 0
+        self.report: Callable[[str], None] = lambda _problem: None
+        self._last_number = 0
         self._waiting: dict[int, Deferred[Any]] = {}
         self.engine = EngineService(
             self.clock,
-            _GatewayOutside(self, gateway_name, answer_seconds),
+            _SandboxGateway(self, header),
             settings,
-            _JournalOutside(self),
-            outside.told,
+            _SandboxJournal(self),
+            environment.broadcast,
             lambda: self.at,
             catalogue,
             acted,
         )
 
-    def ask(self, request: str, **arguments: Any) -> Deferred[Any]:
-        """Ask whoever is outside; return a Deferred of the answer."""
-        number = self.say(request, arguments)
-        answer: Deferred[Any] = Deferred(lambda _: self._leave(number))
-        # Nothing answers within the turn.
+    def ask(self, name: str, **arguments: Any) -> Deferred[Any]:
+        """Send a request out; return a Deferred of its answer."""
+        number = self.send(name, arguments)
+        answer: Deferred[Any] = Deferred(lambda _: self._abandon(number))
+        # No answer arrives within the turn, so the Deferred is registered in time.
         self._waiting[number] = answer
         return answer
 
-    def say(self, request: str, arguments: dict[str, Any]) -> int:
-        """Tell whoever is outside what is asked; return the request's number."""
-        self._asked += 1
-        self.outside.asked(self._asked, request, arguments)
-        return self._asked
+    def send(self, name: str, arguments: dict[str, Any]) -> int:
+        """Send a request out that needs no answer; return its number."""
+        self._last_number += 1
+        self.environment.request(Request(number=self._last_number, name=name, arguments=arguments))
+        return self._last_number
 
-    def _leave(self, number: int) -> None:
+    def _abandon(self, number: int) -> None:
         self._waiting.pop(number, None)
-        self.outside.left(number)
+        self.environment.abandon(number)
 
     def answer(self, number: int, answer: Any) -> None:
-        """Answer a request, if anybody still waits for it; an exception is a failure.
+        """Answer a request if the engine still waits for it; an exception is a failure.
 
         :raises LookupError: there was no such request.
         """
-        if number > self._asked:
+        if number > self._last_number:
             raise LookupError(f"there is no request {number}")
         waiting = self._waiting.pop(number, None)
-        if waiting is None:
-            return
-        if isinstance(answer, Exception):
+        if waiting is not None and isinstance(answer, Exception):
             waiting.errback(answer)
-        else:
+        elif waiting is not None:
             waiting.callback(answer)
 
     def perform(self, turn: Turn, act: Callable[[], Any] | None = None) -> Any:
-        """Handle what came in; return what the pipeline returns.
+        """Handle a turn; return what the engine returns.
 
-        :param act: handles it, if it is known already how.
-        :raises LookupError: it is about something that is not there.
+        :param act: handles the turn in place of the sandbox.
+        :raises LookupError: the turn is about an account, a timer or a request that does not exist.
         """
         self.clock.set(turn.seconds)
         self.at = turn.at
-        return _ACTS[type(turn.came)](self, turn.came) if act is None else act()
+        return _HANDLERS[type(turn.input)](self, turn.input) if act is None else act()
 
 
 @implementer(IGateway)
-class _GatewayOutside:
-    """The gateway, as the pipeline sees it."""
+class _SandboxGateway:
+    """The gateway that the engine sees: each method leaves the sandbox as a request."""
 
-    def __init__(self, stage: Stage, name: str, answer_seconds: float) -> None:
-        self._ask = stage.ask
-        self._stage = stage
-        self.name = name
-        self.answer_seconds = answer_seconds
+    def __init__(self, sandbox: Sandbox, header: Header) -> None:
+        self._sandbox = sandbox
+        self._ask = sandbox.ask
+        self.name = header.gateway
+        self.answer_seconds = header.answer_seconds
 
-    def start(self, listener: IGatewayListener) -> Deferred[None]:  # noqa: ARG002  # it is the pipeline
-        """Ask for events."""
+    def start(self, listener: IGatewayListener) -> Deferred[None]:  # noqa: ARG002  # the engine
+        """Request events."""
         return self._ask("gateway.start")
 
     def stop(self) -> Deferred[None]:
-        """Ask for no more of them."""
+        """Request no more events."""
         return self._ask("gateway.stop")
 
     def has_room(self, requests: int) -> bool:
-        """Tell whether so many reads can be answered now."""
-        return self._stage.outside.has_room(requests)
+        """Return whether the gateway has room for some reads, within the turn."""
+        return self._sandbox.environment.has_room(requests)
 
     def follow_account(self, account_id: int) -> None:
-        """Ask for the events of an account."""
-        self._stage.say("gateway.follow_account", {"account_id": account_id})
+        """Request the events of an account."""
+        self._sandbox.send("gateway.follow_account", {"account_id": account_id})
 
     def follow_quotes(self, contract_id: str) -> None:
-        """Ask for the quotes of a contract."""
-        self._stage.say("gateway.follow_quotes", {"contract_id": contract_id})
+        """Request the quotes of a contract."""
+        self._sandbox.send("gateway.follow_quotes", {"contract_id": contract_id})
 
     def search_account(self, account_id: int) -> Deferred[Payload]:
-        """Ask for an account."""
+        """Request an account."""
         return self._ask("gateway.search_account", account_id=account_id)
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
-        """Ask for the account's open positions."""
+        """Request the account's open positions."""
         return self._ask("gateway.search_open_positions", account_id=account_id, urgent=urgent)
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
-        """Ask for the account's working orders."""
+        """Request the account's working orders."""
         return self._ask("gateway.search_open_orders", account_id=account_id, urgent=urgent)
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
-        """Ask for the account's orders placed at ``since`` or later."""
+        """Request the account's orders placed at ``since`` or later."""
         return self._ask(
             "gateway.search_orders", account_id=account_id, since=since, urgent=urgent
         )
@@ -233,33 +238,33 @@ class _GatewayOutside:
     def search_order(
         self, account_id: int, order_id: int, *, urgent: bool = False
     ) -> Deferred[Payload]:
-        """Ask for an order."""
+        """Request an order."""
         return self._ask(
             "gateway.search_order", account_id=account_id, order_id=order_id, urgent=urgent
         )
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
-        """Ask for the account's trades made at ``since`` or later."""
+        """Request the account's trades made at ``since`` or later."""
         return self._ask("gateway.search_trades", account_id=account_id, since=since)
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
-        """Ask for a contract."""
+        """Request a contract."""
         return self._ask("gateway.search_contract", contract_id=contract_id)
 
     def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
-        """Ask to place an order."""
+        """Request the placing of an order."""
         return self._ask("gateway.place_order", account_id=account_id, order=order)
 
     def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
-        """Ask to cancel an order."""
+        """Request the canceling of an order."""
         return self._ask("gateway.cancel_order", account_id=account_id, order_id=order_id)
 
     def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
-        """Ask to close a position."""
+        """Request the closing of a position."""
         return self._ask("gateway.close_contract", account_id=account_id, contract_id=contract_id)
 
     def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
-        """Ask to change an order."""
+        """Request the change of an order."""
         return self._ask(
             "gateway.modify_order", account_id=account_id, order_id=order_id, changes=changes
         )
@@ -267,7 +272,7 @@ class _GatewayOutside:
     def partial_close_contract(
         self, account_id: int, contract_id: str, size: int
     ) -> Deferred[None]:
-        """Ask to close a part of a position."""
+        """Request the closing of a part of a position."""
         return self._ask(
             "gateway.partial_close_contract",
             account_id=account_id,
@@ -277,11 +282,11 @@ class _GatewayOutside:
 
 
 @implementer(IJournal)
-class _JournalOutside:
-    """The journal, as the pipeline sees it."""
+class _SandboxJournal:
+    """The journal that the engine sees: each method leaves the sandbox as a request."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
 
     def recover(
         self,
@@ -290,76 +295,70 @@ class _JournalOutside:
         found: Callable[[Recovery], None],
         report: Callable[[str], None],
     ) -> Deferred[None]:
-        """Ask for what is known from before."""
-        self._stage.states, self._stage.found, self._stage.report = states, found, report
-        return self._stage.ask("journal.recover", account_ids=list(account_ids))
+        """Request the states that the journal holds."""
+        sandbox = self._sandbox
+        sandbox.states, sandbox.found, sandbox.report = states, found, report
+        return sandbox.ask("journal.recover", account_ids=list(account_ids))
 
     def read_copy(self) -> Deferred[dict[int, AccountState]]:
-        """Ask for what the published copy says."""
-        return self._stage.ask("journal.read_copy")
+        """Request the states of the published copy."""
+        return self._sandbox.ask("journal.read_copy")
 
     def changed(self, *, only_quotes: bool = False) -> None:
-        """Say that the states have changed."""
-        self._stage.outside.changed(only_quotes=only_quotes)
+        """Report that the states have changed."""
+        self._sandbox.environment.state_changed(only_quotes=only_quotes)
 
     def make_durable(self) -> Deferred[None]:
-        """Ask for the states to be written."""
-        return self._stage.ask("journal.make_durable")
+        """Request the writing of the states."""
+        return self._sandbox.ask("journal.make_durable")
 
     def published(self) -> Deferred[None]:
-        """Ask for a copy of what was broadcast."""
-        return self._stage.ask("journal.published")
+        """Request a published copy of everything that was broadcast."""
+        return self._sandbox.ask("journal.published")
 
 
-# What each thing that comes in does.
+# The handlers of inputs.
 
 
-def _fire_timer(stage: Stage, _came: TimerFired) -> None:
-    if not stage.clock.fire_first():
-        raise LookupError("there is no timer")
+def _operate(sandbox: Sandbox, acted: OperatorActed) -> Any:
+    command = getattr(sandbox.engine.operated_accounts[acted.account], acted.command)
+    until = (acted.until,) if acted.command == "lock" else ()
+    return command(acted.reason, acted.operator, *until)
 
 
-def _fail(stage: Stage, came: Failed) -> None:
-    stage.answer(came.number, _FAILURES[came.of](came.message))
-
-
-def _operate(stage: Stage, came: Operated) -> object:
-    account = stage.engine.operated_accounts[came.account]
-    if came.command == "lock":
-        account.lock(came.reason, came.operator, came.until)
-        return None
-    act: Callable[[str, str], object] = getattr(account, came.command)
-    return act(came.reason, came.operator)
-
-
-def _reload(stage: Stage, came: Reloaded) -> str:
-    settings = parse_settings(came.configuration, "the recorded configuration", stage.catalogue)
-    return stage.engine.reload(settings)
-
-
-_ACTS: Final[dict[type, Callable[[Stage, Any], Any]]] = {
-    Started: lambda stage, _came: stage.engine.startService(),
-    Stopped: lambda stage, _came: stage.engine.stopService(),
-    TimerFired: _fire_timer,
-    UserEvent: lambda stage, came: stage.engine.user_event(came.target, came.payload),
-    MarketEvent: lambda stage, came: stage.engine.market_event(
-        came.target, came.contract, came.payload
+_HANDLERS: Final[dict[type, Callable[[Sandbox, Any], Any]]] = {
+    Started: lambda sandbox, _: sandbox.engine.startService(),
+    Stopped: lambda sandbox, _: sandbox.engine.stopService(),
+    TimerFired: lambda sandbox, _: sandbox.clock.fire_first(),
+    UserEvent: lambda sandbox, event: sandbox.engine.user_event(event.target, event.payload),
+    MarketEvent: lambda sandbox, event: sandbox.engine.market_event(
+        event.target, event.contract, event.payload
     ),
-    FeedLost: lambda stage, came: stage.engine.feed_lost(came.sentence),
-    FeedRestored: lambda stage, _came: stage.engine.feed_restored(),
-    GatewayTrouble: lambda stage, came: stage.engine.gateway_trouble(came.source, came.sentence),
-    Answered: lambda stage, came: stage.answer(came.number, came.value),
-    CopyRead: lambda stage, came: stage.answer(came.number, came.accounts),
-    Refused: lambda stage, came: stage.answer(
-        came.number, GatewayRefusedError(came.request, came.code, came.message)
+    FeedLost: lambda sandbox, lost: sandbox.engine.feed_lost(lost.sentence),
+    FeedRestored: lambda sandbox, _: sandbox.engine.feed_restored(),
+    GatewayProblem: lambda sandbox, problem: sandbox.engine.gateway_trouble(
+        problem.source, problem.sentence
     ),
-    Unanswered: lambda stage, came: stage.answer(
-        came.number, GatewayUnansweredError(came.request, came.why)
+    Answered: lambda sandbox, answer: sandbox.answer(answer.number, answer.value),
+    CopyRead: lambda sandbox, copy: sandbox.answer(copy.number, copy.accounts),
+    Refused: lambda sandbox, refusal: sandbox.answer(
+        refusal.number, GatewayRefusedError(refusal.request, refusal.code, refusal.message)
     ),
-    Failed: _fail,
-    Recovered: lambda stage, came: stage.found(Recovery(came.accounts, came.problem)),
-    JournalTrouble: lambda stage, came: stage.report(came.sentence),
-    Trouble: lambda stage, came: stage.engine.report_problem(came.source, came.sentence),
-    Reloaded: _reload,
-    Operated: _operate,
+    Unanswered: lambda sandbox, failure: sandbox.answer(
+        failure.number, GatewayUnansweredError(failure.request, failure.why)
+    ),
+    Failed: lambda sandbox, failure: sandbox.answer(
+        failure.number, _FAILURES[failure.of](failure.message)
+    ),
+    Recovered: lambda sandbox, recovered: sandbox.found(
+        Recovery(recovered.accounts, recovered.problem)
+    ),
+    JournalProblem: lambda sandbox, problem: sandbox.report(problem.sentence),
+    DaemonProblem: lambda sandbox, problem: sandbox.engine.report_problem(
+        problem.source, problem.sentence
+    ),
+    Reloaded: lambda sandbox, reloaded: sandbox.engine.reload(
+        parse_settings(reloaded.configuration, "the recorded configuration", sandbox.catalogue)
+    ),
+    OperatorActed: _operate,
 }

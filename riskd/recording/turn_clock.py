@@ -1,4 +1,4 @@
-"""A clock that stands still within a turn, and whose timers wait until somebody fires them."""
+"""A clock that stands still within a turn, and whose timers fire one by one, when told to."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from zope.interface import implementer
 
 @implementer(IReactorTime)
 class TurnClock:
-    """Keeps timers in an order of its own: by when they are due, and then by when they were set.
+    """Orders timers by the time they are due, then by the time they were set.
 
-    So a daemon and its replay have them in the very same order, whatever the reactor does.
+    A daemon and its replay so fire them in the same order; the order of a reactor's timers that are due
+    together is its own affair.
 
-    :param seconds: what the clock shows.
+    :param seconds: the time that the clock shows.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -24,11 +25,11 @@ class TurnClock:
         self._calls: list[DelayedCall] = []
 
     def set(self, seconds: float) -> None:
-        """Show ``seconds``; no timer is fired."""
+        """Show another time; no timer fires."""
         self._seconds = seconds
 
     def seconds(self) -> float:
-        """Return what the clock shows."""
+        """Return the time that the clock shows."""
         return self._seconds
 
     def callLater(  # noqa: N802  # Twisted's name
@@ -52,21 +53,23 @@ class TurnClock:
         return call
 
     def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802  # Twisted's name
-        """Return the timers that wait."""
+        """Return the timers that have not fired."""
         return list(self._calls)
 
     @property
     def next_due(self) -> float | None:
-        """When the first timer is due; ``None`` if there is none."""
+        """The time at which the first timer is due; ``None`` if there is none."""
         return min(map(DelayedCall.getTime, self._calls), default=None)
 
-    def fire_first(self) -> bool:
-        """Fire the timer that is due first, whatever the clock shows; return whether there was one."""
-        # Of several the first in the list, which is the one that was set first.
+    def fire_first(self) -> None:
+        """Fire the timer that is due first, whatever time it is.
+
+        :raises LookupError: there is no timer.
+        """
+        # min() returns the first of equals in the list, the one that was set first.
         call = min(self._calls, key=DelayedCall.getTime, default=None)
         if call is None:
-            return False
+            raise LookupError("there is no timer")
         self._calls.remove(call)
         call.called = 1
         call.func(*call.args, **call.kw)
-        return True

@@ -1,12 +1,12 @@
-"""The file of a recording, written behind the daemon's back.
+"""The writer of a recording's file: a thread writes once a second, so that no disk delays the daemon.
 
-A disk that hangs or is full holds nothing up: lines are handed to a thread once a second.  What cannot be
-written ends the recording and nothing else.
+A full disk, a disk that hangs or a value that cannot be written ends the recording and nothing else.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 from riskd.host.disk_thread import DiskThread
 from riskd.recording.format import (
     END,
-    Asked,
     Header,
     RecordingError,
-    Room,
+    Request,
+    RoomCheck,
     Turn,
     decode_turn,
     encode_line,
@@ -33,7 +33,7 @@ FLUSH_SECONDS: Final = 1.0
 """How long a line may wait before it is written."""
 
 MAX_UNWRITTEN_BYTES: Final = 64 * 1024 * 1024
-"""What may wait for a disk that does not answer; more ends the recording."""
+"""More unwritten bytes than these, while a disk does not answer, end the recording."""
 
 _UNWRITABLE: Final = (
     msgspec.MsgspecError,
@@ -42,16 +42,16 @@ _UNWRITABLE: Final = (
     ArithmeticError,
     RecursionError,
 )
-"""What goes wrong with a value that is no JSON."""
+"""The errors of an encoder or decoder about a value that is not JSON."""
 
 
-class Recorder:
+class RecordingWriter:
     """Writes lines to a new file.
 
-    :param path: the file; it must not be there yet, and is readable for its owner alone.
+    :param path: the file; it must not exist yet, and only its owner may read it.
     :param clock: times the writing.
-    :param disk: waits for the disk; it is this recorder's alone.
-    :raises RecordingError: the file cannot be made.
+    :param disk: the thread that waits for the disk; no one else uses it.
+    :raises RecordingError: the file cannot be created.
     """
 
     def __init__(self, path: Path, clock: IReactorTime, disk: DiskThread) -> None:
@@ -64,7 +64,7 @@ class Recorder:
         self._is_over = False
         self._timer: IDelayedCall | None = None
         try:
-            # Never over another recording, and never through a link that somebody has put there.
+            # O_EXCL: never overwrite another recording, never follow a link that another user put there.
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise RecordingError(
@@ -77,41 +77,36 @@ class Recorder:
         self._file = os.fdopen(handle, "wb")
 
     def start(self) -> None:
-        """Begin to write what was recorded up to now, and what will be."""
+        """Start to write, also the lines that were recorded before."""
         self._disk.start()
         _log.info("recording to {path}", path=self.path)
 
-    def write(self, line: Header | Asked | Room) -> None:
+    def write(self, line: Header | Request | RoomCheck) -> None:
         """Record a line."""
-        if not self._is_over:
-            try:
-                self.write_bytes(encode_line(line))
-            except _UNWRITABLE as error:
-                self._give_up(f"{type(line).__name__} cannot be written: {error}")
+        try:
+            self.write_bytes(encode_line(line))
+        except _UNWRITABLE as error:
+            self._give_up(f"{type(line).__name__} cannot be written: {error}")
 
     def write_turn(self, turn: Turn) -> Turn:
-        """Record a turn; return it as a replay will read it.
+        """Record a turn; return it as a replay will read it, for the daemon to handle.
 
-        What would be read as something else ends the recording: nothing that a replay does not see may
-        come in.
+        A turn that would be read as something else ends the recording: the daemon must handle nothing
+        that a replay does not see.
         """
-        if self._is_over:
-            return turn
         try:
             line = encode_line(turn)
             read = decode_turn(line)
-            is_same = read == turn
+            if read != turn:
+                raise ValueError("it would be read as something else")
         except _UNWRITABLE as error:
-            self._give_up(f"{type(turn.came).__name__} cannot be written: {error}")
-            return turn
-        if not is_same:
-            self._give_up(f"{type(turn.came).__name__} would be read as something else")
+            self._give_up(f"{type(turn.input).__name__} cannot be written: {error}")
             return turn
         self.write_bytes(line)
         return read
 
     def write_bytes(self, line: bytes) -> None:
-        """Record a line that is written already."""
+        """Record an encoded line."""
         if self._is_over:
             return
         self._unwritten.append(line)
@@ -120,7 +115,7 @@ class Recorder:
             self._timer = self._clock.callLater(FLUSH_SECONDS, self._flush)
 
     def close(self) -> None:
-        """Write all that is left, and wait for it."""
+        """Write all lines that are left, and wait until they are written."""
         self.write_bytes(END)
         if self._timer is not None:
             self._timer.cancel()
@@ -129,7 +124,9 @@ class Recorder:
             self._write_behind()
         self._is_over = True
         self._disk.stop()
-        self._close_file()
+        # If the disk failed, that was logged, and closing the file fails the same way.
+        with suppress(OSError):
+            self._file.close()
 
     def _flush(self) -> None:
         self._timer = None
@@ -147,8 +144,7 @@ class Recorder:
         self._disk.run(lambda: self._append(lines)).addCallbacks(self._written, self._failed)
 
     def _append(self, lines: list[bytes]) -> None:
-        lines.append(b"")
-        self._file.write(b"\n".join(lines))
+        self._file.write(b"".join(line + b"\n" for line in lines))
         self._file.flush()
 
     def _written(self, _result: object) -> None:
@@ -161,14 +157,6 @@ class Recorder:
         self._give_up(error.strerror or str(error))
 
     def _give_up(self, why: str) -> None:
-        """Record no more; the daemon goes on."""
         if not self._is_over:
             self._is_over = True
             _log.error("the recording {path} ends here: {why}", path=self.path, why=why)
-
-    def _close_file(self) -> None:
-        try:
-            self._file.close()
-        except OSError:
-            # What it could not write before, which has been said.
-            return

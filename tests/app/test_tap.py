@@ -152,7 +152,7 @@ class ServiceTests(SynchronousTestCase):
         engine = list(service)[2]
         self.assertEqual(type(engine), RecordingEngine)
         self.assertTrue(path.exists())
-        engine._recorder.close()
+        engine._writer.close()
         refusal = self.assertRaises(SystemExit, self.make_service, "--record", str(path))
         self.assertEqual(
             refusal.code,

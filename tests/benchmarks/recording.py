@@ -1,7 +1,7 @@
 """What recording costs, and how fast a recording is replayed.
 
 Run as ``python -m tests.benchmarks.recording [MINUTES]``.  The practice gateway trades for so many
-minutes, in memory, into a pipeline with and one without a recording; the journal's disk takes no time.
+minutes, in memory, into an engine with and one without a recording; the journal's disk takes no time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PlainDaemon(RecordedDaemon):
     """The same daemon without a recording."""
 
     def begin(self) -> None:
-        self.told = []
+        self.broadcasts = []
         disk = EventualDisk(self.clock)
         self.journal = JournalService(
             self.clock, Store(self.directory), disk, self.now, "practice"
@@ -43,7 +43,7 @@ class PlainDaemon(RecordedDaemon):
             self.gateway,
             self.settings,
             self.journal,
-            lambda event: self.told.append(encode(event)),
+            lambda event: self.broadcasts.append(encode(event)),
             self.now,
             CATALOGUE,
         )
@@ -67,7 +67,7 @@ def main(minutes: float) -> None:
     turns = sum(1 for _ in Recording(path.open("rb"), "day").turns())
     each = (with_it - without) / turns
     print(  # noqa: T201
-        f"{turns:,} turns, {len(recorded.told):,} broadcasts, {path.stat().st_size:,} bytes\n"
+        f"{turns:,} turns, {len(recorded.broadcasts):,} broadcasts, {path.stat().st_size:,} bytes\n"
         f"recording a turn: {1e6 * each:.0f} us of CPU; "
         f"at {EVENTS_PER_SECOND} a second: {100 * EVENTS_PER_SECOND * each:.2f} %"
     )

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from tests.support.replay import Decided, Replay, recording, settings
+from tests.support.simulated_days import Decided, RulesUnderTest, settings, trading_days
 
 DAYS = 250
 
@@ -27,11 +27,11 @@ class Run(NamedTuple):
 
 def run(days: int) -> Run:
     """Replay so many days."""
-    replay = Replay(settings())
+    replay = RulesUnderTest(settings())
     events, seconds = 0, 0.0
-    for moments in recording(days):
+    for moments in trading_days(days):
         begun = time.process_time()
-        replay.hear(moments)
+        replay.handle(moments)
         seconds += time.process_time() - begun
         events += len(moments)
     return Run(events, seconds, replay.decided)

@@ -31,24 +31,10 @@ from riskd.model.events import (
 )
 from riskd.model.lockouts import is_in_force, is_locked
 from riskd.model.wire import decode_data
+from tests.support.guarded_account import FAULTS, QUIET, RULES
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, PracticeDaemon
 
 LOSS_LIMIT = Decimal(500)
-CONFIG = """
-[rules.max_contracts]
-limit = 4
-[rules.max_contracts_per_instrument]
-limits = { ES = 2 }
-unknown_symbol_action = "allow_unlimited"
-[rules.daily_realized_loss]
-loss_limit = 500
-[rules.cooldown_after_loss]
-loss_threshold = 100
-cooldown_seconds = 60
-[rules.auth_loss_guard]
-[rules.symbol_blocks]
-blocked_symbols = ["MES"]
-"""
 MES = "CON.F.US.MES.Z26"
 
 PATIENCE = timedelta(seconds=5 + 5 + 4)
@@ -57,25 +43,6 @@ PATIENCE = timedelta(seconds=5 + 5 + 4)
 SETTLING_SECONDS = 75
 """Long enough for whatever was lost on the way to be found at the broker."""
 
-QUIET = Faults()
-FAULTS = st.sampled_from(
-    [
-        QUIET,
-        Faults(refuse=0.5),
-        Faults(pending=0.5),
-        Faults(unanswered=0.5),
-        Faults(lost_requests=0.5),
-        Faults(failed_reads=0.4),
-        Faults(slow_seconds=3.0),
-        Faults(fill_while_cancelled=0.7),
-        Faults(lost_events=0.4),
-        Faults(lost_events=0.8),
-        Faults(doubled_events=0.5),
-        Faults(opening_half_again=True),
-        Faults(partial_fills=0.7),
-        Faults(lost_events=0.2, unanswered=0.2, pending=0.2, failed_reads=0.2, slow_seconds=1.0),
-    ]
-)
 CONTRACTS = st.sampled_from([MNQ, MNQ, ES, MES])
 PRICES = {MNQ: 21000, ES: 5800, MES: 5800}
 
@@ -83,7 +50,7 @@ PRICES = {MNQ: 21000, ES: 5800, MES: 5800}
 class GuardedAccount(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
-        self.daemon = PracticeDaemon(CONFIG)
+        self.daemon = PracticeDaemon(RULES)
         for contract_id, price in PRICES.items():
             self.daemon.move(contract_id, str(price))
         self.seen = 0

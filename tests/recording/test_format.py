@@ -1,4 +1,4 @@
-"""The lines of a recording: each is read as it was written, and what is damaged is told."""
+"""The format of a recording: lines are read as they were written, and damage is found."""
 
 from __future__ import annotations
 
@@ -16,47 +16,44 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState
 from riskd.model.wire import encode
-from riskd.recording import format as lines
+from riskd.recording import format as recording_format
 from riskd.recording.format import (
     END,
     Answered,
-    Asked,
-    Came,
     CopyRead,
+    DaemonProblem,
     Failed,
     FeedLost,
     FeedRestored,
-    GatewayTrouble,
+    GatewayProblem,
     Header,
-    JournalTrouble,
+    Input,
+    JournalProblem,
     MarketEvent,
-    Operated,
+    OperatorActed,
     Recording,
     RecordingError,
     Recovered,
     Refused,
     Reloaded,
-    Room,
+    Request,
+    RoomCheck,
     Started,
     Stopped,
     TimerFired,
-    Trouble,
     Turn,
     Unanswered,
     UserEvent,
-    asked_in,
     decode_turn,
+    encode_broadcast,
     encode_line,
-    room_in,
-    told_in,
-    told_line,
 )
 from tests.model.test_account import histories, state_after
 from tests.support import strategies
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 123456, tzinfo=UTC)
 HEADER = Header(
-    recording=lines.FORMAT,
+    recording=recording_format.FORMAT,
     riskd="0.1.0",
     gateway="practice",
     answer_seconds=2.0,
@@ -84,7 +81,7 @@ accounts = st.dictionaries(
     ),
     max_size=2,
 )
-came: dict[type, st.SearchStrategy[Any]] = {
+inputs: dict[type, st.SearchStrategy[Any]] = {
     Started: st.just(Started()),
     Stopped: st.just(Stopped()),
     TimerFired: st.just(TimerFired()),
@@ -92,18 +89,18 @@ came: dict[type, st.SearchStrategy[Any]] = {
     MarketEvent: st.builds(MarketEvent, texts, texts, payloads),
     FeedLost: st.builds(FeedLost, texts),
     FeedRestored: st.just(FeedRestored()),
-    GatewayTrouble: st.builds(GatewayTrouble, texts, texts),
+    GatewayProblem: st.builds(GatewayProblem, texts, texts),
     Answered: st.builds(Answered, numbers, values),
     Refused: st.builds(Refused, numbers, texts, st.integers(0, 99), texts),
     Unanswered: st.builds(Unanswered, numbers, texts, texts),
     Failed: st.builds(Failed, numbers, texts, st.sampled_from(["gateway", "canceled", "riskd"])),
     CopyRead: st.builds(CopyRead, numbers, accounts),
     Recovered: st.builds(Recovered, accounts, texts),
-    JournalTrouble: st.builds(JournalTrouble, texts),
-    Trouble: st.builds(Trouble, texts, texts),
+    JournalProblem: st.builds(JournalProblem, texts),
+    DaemonProblem: st.builds(DaemonProblem, texts, texts),
     Reloaded: st.builds(Reloaded, texts),
-    Operated: st.builds(
-        Operated,
+    OperatorActed: st.builds(
+        OperatorActed,
         command=st.sampled_from(["unlock", "lock", "flatten"]),
         account=numbers,
         reason=texts,
@@ -123,19 +120,19 @@ def header(**changes: Any) -> bytes:
 
 TURN = Turn(NOW, 17.5, Started())
 START = encode_line(TURN)
-ASKED = encode_line(Asked(asked=1, request="gateway.stop", arguments={}))
+REQUEST = encode_line(Request(number=1, name="gateway.stop", arguments={}))
 
 
 class LineTests(SynchronousTestCase):
-    def test_every_kind_of_turn_is_looked_at(self) -> None:
-        self.assertEqual(set(get_args(Came)), set(came))
+    def test_every_kind_of_input_is_tested(self) -> None:
+        self.assertEqual(set(get_args(Input)), set(inputs))
 
     @given(st.data(), moments, st.floats(allow_nan=False, allow_infinity=False))
     def test_a_turn_is_read_as_it_was_written(
         self, data: st.DataObject, at: datetime, seconds: float
     ) -> None:
-        kind = data.draw(st.sampled_from(list(came)))
-        turn = Turn(at, seconds, data.draw(came[kind]))
+        kind = data.draw(st.sampled_from(list(inputs)))
+        turn = Turn(at, seconds, data.draw(inputs[kind]))
         line = encode_line(turn)
         read = decode_turn(line)
         self.assertEqual(read, turn)
@@ -143,71 +140,81 @@ class LineTests(SynchronousTestCase):
         self.assertNotIn(b"\n", line)
 
     @given(strategies.events)
-    def test_what_was_told_is_in_its_line_byte_for_byte(self, event: Any) -> None:
-        line = told_line(event)
-        self.assertEqual(told_in(line), encode(event))
+    def test_the_line_of_a_broadcast_holds_its_bytes(self, event: Any) -> None:
+        line = encode_broadcast(event)
         self.assertEqual(line, b'{"told":' + encode(event) + b"}")
+        (turn,) = recording(header(), START, line, END).turns()
+        self.assertEqual((turn.outputs, turn.broadcasts), ([line], [encode(event)]))
 
     @given(numbers, texts, payloads)
-    def test_a_request(self, number: int, request: str, arguments: dict[str, Any]) -> None:
-        asked = Asked(asked=number, request=request, arguments=arguments)
-        self.assertEqual(asked_in(encode_line(asked)), asked)
+    def test_a_request_is_read_as_it_was_written(
+        self, number: int, request: str, arguments: dict[str, Any]
+    ) -> None:
+        made = Request(number=number, name=request, arguments=arguments)
+        (turn,) = recording(header(), START, encode_line(made), END).turns()
+        self.assertEqual(turn.requests, [made])
 
-    def test_each_line_says_one_thing(self) -> None:
-        room = Room(room=True, requests=3)
-        self.assertEqual(room_in(encode_line(room)), room)
-        for line in (START, ASKED, END):
-            self.assertIsNone(told_in(line))
-            self.assertIsNone(room_in(line))
-        self.assertIsNone(asked_in(START))
+    def test_each_output_is_of_one_kind(self) -> None:
+        check = RoomCheck(has_room=True, requests=3)
+        (turn,) = recording(header(), START, REQUEST, encode_line(check), END).turns()
+        self.assertEqual(turn.room_checks, [check])
+        self.assertEqual((len(turn.requests), turn.broadcasts), (1, []))
+        self.assertEqual(encode_line(check), b'{"room":true,"requests":3}')
+        self.assertEqual(REQUEST, b'{"asked":1,"request":"gateway.stop","arguments":{}}')
 
-    def test_fractions_are_exact_and_keep_their_places(self) -> None:
+    def test_fractions_are_exact_and_keep_their_zeros(self) -> None:
         payload = {"price": Decimal("21000.250"), "size": 2}
         line = encode_line(Turn(NOW, 0.1, UserEvent("x", payload)))
-        self.assertEqual(str(decode_turn(line).came.payload["price"]), "21000.250")
+        self.assertEqual(str(decode_turn(line).input.payload["price"]), "21000.250")
 
-    def test_states_keep_their_places_too(self) -> None:
+    def test_amounts_of_a_state_keep_their_zeros(self) -> None:
         state = AccountState(account_id=1, realized_pnl=Decimal("-10.50"))
-        read = decode_turn(encode_line(Turn(NOW, 0.1, Recovered({1: state}, "")))).came
+        read = decode_turn(encode_line(Turn(NOW, 0.1, Recovered({1: state}, "")))).input
         self.assertEqual(str(read.accounts[1].realized_pnl), "-10.50")
 
 
 class RecordingTests(SynchronousTestCase):
-    def test_turns_come_with_what_came_of_them(self) -> None:
-        read = recording(header(), START, ASKED, START, END)
+    def test_turns_have_their_outputs(self) -> None:
+        read = recording(header(), START, REQUEST, START, END)
         self.assertEqual(read.header, HEADER)
         first, second = read.turns()
-        self.assertEqual((first.number, first.turn, first.outgoing), (2, TURN, [ASKED]))
-        self.assertEqual((second.number, second.outgoing), (4, []))
+        self.assertEqual((first.number, first.turn, first.outputs), (2, TURN, [REQUEST]))
+        self.assertEqual((second.number, second.outputs), (4, []))
         self.assertEqual((first.is_cut, second.is_cut, read.broke_off), (False, False, 0))
 
-    def test_what_is_no_recording(self) -> None:
+    def test_another_file_is_refused(self) -> None:
         for text in (b"", b"hello", b"{}", b"\xff\xfe", START):
             with self.assertRaisesRegex(RecordingError, "day.jsonl is no recording of riskd"):
                 recording(text)
         with self.assertRaisesRegex(RecordingError, "no recording"):
             Recording(io.BytesIO(header()), "half.jsonl is no recording")
 
-    def test_another_format(self) -> None:
+    def test_another_format_is_refused(self) -> None:
         with self.assertRaisesRegex(RecordingError, "format 2; this riskd reads format 1"):
             recording(header(recording=2))
 
-    def test_a_damaged_line_is_told_by_its_number(self) -> None:
-        for damaged in (b"", b"?", ASKED[:-1].replace(b"asked", b"aksed"), START[:-1]):
+    def test_an_error_names_the_damaged_line(self) -> None:
+        for damaged in (
+            b"",
+            b"?",
+            REQUEST[:-1].replace(b"asked", b"aksed"),
+            REQUEST.replace(b"1", b"?"),
+            START[:-1],
+        ):
             with self.assertRaisesRegex(RecordingError, "day.jsonl, line 3 is damaged: "):
                 list(recording(header(), START, damaged, END).turns())
 
-    def test_what_came_of_no_turn_is_damage(self) -> None:
+    def test_an_output_before_the_first_turn_is_damage(self) -> None:
         with self.assertRaisesRegex(RecordingError, "line 2 is damaged"):
-            list(recording(header(), ASKED).turns())
+            list(recording(header(), REQUEST).turns())
 
-    def test_a_line_of_no_end(self) -> None:
-        self.patch(lines, "MAX_LINE_BYTES", 1000)
+    def test_an_endless_line_is_damage(self) -> None:
+        self.patch(recording_format, "MAX_LINE_BYTES", 1000)
         with self.assertRaisesRegex(RecordingError, "line 3 is damaged: it is longer than 1000"):
             list(recording(header(), START, b"x" * 2000).turns())
 
-    def test_one_that_breaks_off_says_so_once_it_is_read(self) -> None:
-        whole = b"".join(line + b"\n" for line in (header(), START, ASKED, START))
+    def test_a_recording_that_breaks_off_names_its_last_line(self) -> None:
+        whole = b"".join(line + b"\n" for line in (header(), START, REQUEST, START))
         for rest in (b"", START[:20], START):
             read = Recording(io.BytesIO(whole + rest), "day.jsonl")
             first, second = read.turns()
@@ -215,11 +222,11 @@ class RecordingTests(SynchronousTestCase):
 
 
 class DocumentTests(SynchronousTestCase):
-    """``docs/recording.md`` says what is so."""
+    """``docs/recording.md`` describes the format."""
 
     text = (Path(__file__).parents[2] / "docs" / "recording.md").read_text(encoding="utf-8")
 
-    def test_every_kind_and_its_fields_are_in_it(self) -> None:
+    def test_it_lists_every_kind_of_input_with_its_fields(self) -> None:
         _, _, table = self.text.partition("| `kind` |")
         rows = [row.split("|") for row in table.partition("\n\n")[0].splitlines()]
         documented = {
@@ -231,11 +238,11 @@ class DocumentTests(SynchronousTestCase):
             kind.__struct_config__.tag: [
                 field.encode_name for field in msgspec.structs.fields(kind)
             ]
-            for kind in get_args(Came)
+            for kind in get_args(Input)
         }
         self.assertEqual(documented, fields)
 
-    def test_every_field_of_the_header_is_in_it(self) -> None:
+    def test_it_lists_every_field_of_the_header(self) -> None:
         for field in msgspec.structs.fields(Header):
             self.assertIn(f"`{field.name}`", self.text)
 
@@ -245,7 +252,7 @@ class DocumentTests(SynchronousTestCase):
         ]
         opened = recording(*example)
         turns = list(opened.turns())
-        self.assertEqual(opened.header.recording, lines.FORMAT)
+        self.assertEqual(opened.header.recording, recording_format.FORMAT)
         self.assertEqual((len(turns), opened.broke_off), (5, 0))
         self.assertEqual(
             [encode_line(turn.turn) for turn in turns],

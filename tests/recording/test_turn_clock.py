@@ -1,4 +1,4 @@
-"""The clock of turns: timers in an order of its own, fired by hand."""
+"""The clock of turns: timers in a fixed order, fired one by one."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ class TurnClockTests(SynchronousTestCase):
         self.clock = TurnClock(100.0)
         self.fired: list[str] = []
 
-    def test_it_is_a_reactors_clock(self) -> None:
+    def test_the_interface(self) -> None:
         verifyObject(IReactorTime, self.clock)
 
-    def test_it_stands_still_until_it_is_set(self) -> None:
+    def test_time_stands_still_until_it_is_set(self) -> None:
         self.clock.callLater(1, self.fired.append, "a")
         self.clock.set(250.0)
         self.assertEqual((self.clock.seconds(), self.fired), (250.0, []))
         self.assertEqual(self.clock.next_due, 101.0)
 
-    def test_of_several_that_are_due_the_one_that_was_set_first_is_fired_first(self) -> None:
+    def test_timers_due_together_fire_in_the_order_they_were_set(self) -> None:
         late = self.clock.callLater(1, self.fired.append, "first")
         self.clock.callLater(3, self.fired.append, "second")
         late.reset(3)
-        while self.clock.fire_first():
-            pass
+        for _ in range(2):
+            self.clock.fire_first()
         self.assertEqual(self.fired, ["first", "second"])
 
-    def test_there_may_be_none(self) -> None:
-        self.assertIs(self.clock.fire_first(), False)
+    def test_without_a_timer_none_can_fire(self) -> None:
+        self.assertRaises(LookupError, self.clock.fire_first)
         self.assertIsNone(self.clock.next_due)
 
-    def test_what_was_fired_or_canceled_is_over(self) -> None:
+    def test_a_timer_that_fired_or_was_canceled_is_over(self) -> None:
         fired, canceled = self.clock.callLater(1, int), self.clock.callLater(2, int)
         self.clock.fire_first()
         canceled.cancel()
@@ -60,7 +60,7 @@ class TurnClockTests(SynchronousTestCase):
         self.assertRaises(AlreadyCancelled, canceled.reset, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_twisteds_own_loops_and_waits_run_on_it(self) -> None:
+    def test_twisteds_loops_and_waits_run_on_it(self) -> None:
         loop = LoopingCall(self.fired.append, "round")
         loop.clock = self.clock
         loop.start(5, now=False)
@@ -74,8 +74,10 @@ class TurnClockTests(SynchronousTestCase):
         self.assertEqual(self.fired, ["round", "round"])
 
     @given(acts)
-    def test_it_keeps_what_twisteds_clock_keeps(self, acts: list[tuple[object, ...]]) -> None:
-        """Timers are due when Twisted says; of equals, the oldest is first."""
+    def test_any_use_keeps_the_same_timers_as_twisteds_clock(
+        self, acts: list[tuple[object, ...]]
+    ) -> None:
+        """Timers are due when Twisted's are; of timers due together, the oldest fires first."""
         ours, theirs = TurnClock(0.0), Clock()
         fired: list[int] = []
         pairs = []
@@ -90,8 +92,10 @@ class TurnClockTests(SynchronousTestCase):
             elif name == "fire":
                 waiting = [(own.getTime(), i) for i, (own, _) in enumerate(pairs) if own.active()]
                 due = ours.next_due
-                self.assertEqual(ours.fire_first(), bool(waiting))
-                if waiting:
+                if not waiting:
+                    self.assertRaises(LookupError, ours.fire_first)
+                else:
+                    ours.fire_first()
                     first = min(waiting)
                     self.assertEqual((due, fired[-1]), first)
                     pairs[first[1]][1].cancel()

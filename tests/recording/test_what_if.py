@@ -31,7 +31,7 @@ class WhatIfTests(SynchronousTestCase):
     def trade(self, side: int, size: int, contract: str = MNQ, account: int = ACCOUNT) -> None:
         order = {"contractId": contract, "type": 2, "side": int(side), "size": size}
         self.daemon.gateway.place_order(account, order)
-        # Long enough for what cannot be done to be given up.
+        # Long enough for tries that fail to be given up.
         self.daemon.advance(10)
 
     def move(self, price: int) -> None:
@@ -51,7 +51,7 @@ class WhatIfTests(SynchronousTestCase):
             if not one.is_real
         ]
 
-    def test_a_tighter_limit_would_have_closed(self) -> None:
+    def test_a_tighter_limit_would_have_closed_the_position(self) -> None:
         self.trade(BUY, 3)
         self.trade(SELL, 3)
         (action,) = self.would_be("[rules.max_contracts]\nlimit = 2")
@@ -60,14 +60,14 @@ class WhatIfTests(SynchronousTestCase):
         )
         self.assertEqual(self.would_be("[rules.max_contracts]\nlimit = 3"), [])
 
-    def test_what_was_enforced_on_the_day_stands_beside_it(self) -> None:
+    def test_real_actions_are_marked_as_real(self) -> None:
         self.trade(BUY, 5)
         enforced = self.what_if("[rules.max_contracts]\nlimit = 5")
         (real,) = [one for one in enforced if one.is_real]
         self.assertEqual((real.account_id, real.action.rule_id), (ACCOUNT, "RULE-001"))
         self.assertEqual([one for one in enforced if not one.is_real], [])
 
-    def test_losses_of_the_day(self) -> None:
+    def test_realized_losses_count(self) -> None:
         self.trade(BUY, 2)
         self.move(20970)
         self.trade(SELL, 2)
@@ -75,13 +75,13 @@ class WhatIfTests(SynchronousTestCase):
         self.assertEqual(action[1], "RULE-003")
         self.assertEqual(self.would_be("[rules.daily_realized_loss]\nloss_limit = 1000"), [])
 
-    def test_quotes_move_what_is_open(self) -> None:
+    def test_quotes_move_open_positions(self) -> None:
         self.trade(BUY, 2)
         self.move(20970)
         actions = self.would_be("[rules.daily_unrealized_loss]\nloss_limit = 100")
         self.assertEqual(actions[0][1], "RULE-004")
 
-    def test_timers_fire_in_the_recordings_time(self) -> None:
+    def test_timers_fire_by_the_clock_of_the_recording(self) -> None:
         self.trade(BUY, 1)
         self.daemon.advance(20)
         rule = "[rules.no_stop_loss_grace]\ngrace_period_seconds = "
@@ -89,11 +89,11 @@ class WhatIfTests(SynchronousTestCase):
         enforced = [one for one in self.what_if(f"{rule}10") if not one.is_real]
         self.assertEqual(enforced[0].action.rule_id, "RULE-008")
         opened_at = self.daemon._origin.timestamp() + 3
-        # Nobody closed it, so it is told when five seconds of trying are over.
+        # No one closes it, so the action is reported after five seconds of tries.
         late = enforced[0].action.timestamp.timestamp() - opened_at
         self.assertTrue(10 <= late <= 16, late)
 
-    def test_nothing_is_done_and_nothing_is_changed(self) -> None:
+    def test_a_what_if_takes_no_action(self) -> None:
         self.trade(BUY, 3)
         asked: list[Any] = []
         for name in ("place_order", "cancel_order", "close_contract", "modify_order"):
@@ -106,7 +106,7 @@ class WhatIfTests(SynchronousTestCase):
         self.assertEqual((details.positions_closed, details.dry_run), (1, True))
         self.assertEqual(asked, [])
 
-    def test_it_begins_without_the_locks_of_before_and_without_the_operators(self) -> None:
+    def test_earlier_lockouts_and_operators_are_left_out(self) -> None:
         self.daemon.account(ACCOUNT).lock("lunch", "jane", None)
         self.daemon.advance(2)
         self.daemon.kill()
@@ -117,7 +117,7 @@ class WhatIfTests(SynchronousTestCase):
         (action,) = self.would_be("[rules.max_contracts]\nlimit = 2")
         self.assertEqual(action[1], "RULE-001")
 
-    def test_what_was_held_before_the_recording_began_is_known(self) -> None:
+    def test_a_position_from_before_the_recording_is_known(self) -> None:
         self.trade(BUY, 3)
         self.daemon.kill()
         self.daemon.begin()
@@ -126,19 +126,19 @@ class WhatIfTests(SynchronousTestCase):
         (action,) = self.would_be("[rules.max_contracts]\nlimit = 2")
         self.assertEqual(action[1], "RULE-001")
 
-    def test_accounts_that_it_does_not_name_are_passed_over(self) -> None:
+    def test_accounts_that_the_settings_do_not_name_are_left_out(self) -> None:
         self.trade(BUY, 5, ES, 456)
         self.assertEqual(self.what_if("[rules.max_contracts]\nlimit = 2"), [])
         actions = self.would_be("[rules.max_contracts]\nlimit = 9", TWO_ACCOUNTS)
         self.assertEqual(actions, [])
 
-    def test_an_account_that_is_not_in_the_recording(self) -> None:
+    def test_an_account_that_the_recording_does_not_have_is_an_error(self) -> None:
         with self.assertRaisesRegex(
             RecordingError, "day.jsonl knows nothing of account 99, but of 123, 456"
         ):
             self.what_if("", "[[accounts]]\nid = 99\n")
 
-    def test_damage_is_told(self) -> None:
+    def test_an_error_names_the_damaged_line(self) -> None:
         self.trade(BUY, 5)
         self.what_if("")
         for old, new in (

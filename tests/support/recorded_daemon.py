@@ -1,4 +1,4 @@
-"""A daemon that records, in memory, and what its recording is replayed to."""
+"""A daemon in memory that records, and the replay of its recording."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.wire import encode
 from riskd.practice.gateway import PracticeGateway
-from riskd.recording.format import Recording, Stopped
+from riskd.recording.format import RecordedTurn, Recording, Stopped
 from riskd.recording.recording_engine import RecordingEngine
-from riskd.recording.replay import Played, replay
-from riskd.recording.writer import Recorder
+from riskd.recording.replay import replay
+from riskd.recording.writer import RecordingWriter
 from tests.support.memory_transport import SlowDisk
 from tests.support.practice_daemon import CATALOGUE, MONDAY_NOON
 
@@ -32,7 +32,7 @@ DISK_SECONDS = 0.002
 
 
 class EventualDisk:
-    """Stands in for the journal's thread: whatever it is asked for takes a moment."""
+    """Stands in for the journal's thread: every call takes 2 ms."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class RecordedDaemon:
     """A daemon without a network that trades paper and records.
 
     :param config: all of its configuration.
-    :ivar told: every message that consoles were told, byte for byte.
+    :ivar broadcasts: every message that clients received, byte for byte.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class RecordedDaemon:
         self.begin()
 
     def begin(self) -> None:
-        self.told: list[bytes] = []
+        self.broadcasts: list[bytes] = []
         self.waits: list[float] = []
         self.recordings.append(self.directory / f"day-{len(self.recordings)}.jsonl")
-        self.recorder = Recorder(self.recordings[-1], self.clock, SlowDisk())
+        self.writer = RecordingWriter(self.recordings[-1], self.clock, SlowDisk())
         disk = EventualDisk(self.clock)
         self.journal = JournalService(
             self.clock, Store(self.directory), disk, self.now, "practice"
@@ -94,11 +94,11 @@ class RecordedDaemon:
             self.gateway,
             self.settings,
             self.journal,
-            lambda event: self.told.append(encode(event)),
+            lambda event: self.broadcasts.append(encode(event)),
             self.now,
             CATALOGUE,
             self.waits.append,
-            recorder=self.recorder,
+            writer=self.writer,
         )
         self.journal.startService()
         self.engine.startService()
@@ -107,7 +107,7 @@ class RecordedDaemon:
         return self._origin + timedelta(seconds=self.clock.seconds())
 
     def jump(self, **duration: float) -> None:
-        """Let the time of day jump, and nothing else."""
+        """Let the time of day jump; the steady clock does not."""
         self._origin += timedelta(**duration)
 
     def advance(self, seconds: float, step: float = 0.25) -> None:
@@ -120,16 +120,16 @@ class RecordedDaemon:
         self.engine.stopService()
         self.journal.stopService()
         self.advance(1.0)
-        self.recorder.close()
+        self.writer.close()
         return self.recordings[-1]
 
     def kill(self) -> Path:
-        """End it as a crash does, after all was written; return the recording."""
-        self.recorder._write_behind()
-        self.recorder._is_over = True
-        self.recorder._file.close()
+        """End it as a crash does, after everything was written; return the recording."""
+        self.writer._write_behind()
+        self.writer._is_over = True
+        self.writer._file.close()
         self.engine._broadcast = lambda _event: None
-        self.engine._take(Stopped(), self._abandon)
+        self.engine._handle(Stopped(), self._abandon)
         self.gateway.stop()
         for call in tuple(self.clock.getDelayedCalls()):
             if call.active():
@@ -138,7 +138,7 @@ class RecordedDaemon:
         return self.recordings[-1]
 
     def _abandon(self) -> None:
-        engine = self.engine._stage.engine
+        engine = self.engine._sandbox.engine
         engine.pause()
         for account in engine.accounts.values():
             account.risk_engine.stop()
@@ -154,11 +154,11 @@ def settings_of(config: str) -> Settings:
     return parse_settings(config, "riskd.toml", CATALOGUE)
 
 
-def played(recording: bytes, name: str = "day.jsonl") -> tuple[Recording, list[Played]]:
-    """Return what a recording is replayed to."""
+def replayed(recording: bytes, name: str = "day.jsonl") -> tuple[Recording, list[RecordedTurn]]:
+    """Replay a recording; return it and its turns."""
     opened = Recording(io.BytesIO(recording), name)
     return opened, list(replay(opened, CATALOGUE))
 
 
-def told_by(turns: list[Played]) -> list[bytes]:
-    return [message for turn in turns for message in turn.told]
+def broadcasts_of(turns: list[RecordedTurn]) -> list[bytes]:
+    return [message for turn in turns for message in turn.broadcasts]

@@ -16,7 +16,7 @@ from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
 from riskd.model.formatting import counted
-from riskd.recording.format import Recording
+from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if
 from riskd.rules.plugins import find_rules
@@ -77,10 +77,11 @@ def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Itera
     """Write the broadcasts of the day; yield the summary."""
     messages = timers = broadcasts = 0
     for turn in replay(recording, find_rules()):
-        timers += turn.is_timer
-        messages += not turn.is_timer
-        broadcasts += len(turn.told)
-        for message in turn.told:
+        is_timer = isinstance(turn.turn.input, TimerFired)
+        timers += is_timer
+        messages += not is_timer
+        broadcasts += len(turn.broadcasts)
+        for message in turn.broadcasts:
             # Byte for byte, whatever the terminal's encoding.
             sys.stdout.buffer.write(message + b"\n")
     yield (

@@ -97,7 +97,7 @@ class ReplayTests(ZonedTestCase):
             order = {"contractId": MNQ, "type": 2, "side": 0, "size": size}
             daemon.gateway.place_order(ACCOUNT, order)
             daemon.advance(10)
-        self.broadcasts = daemon.told
+        self.broadcasts = daemon.broadcasts
         return daemon.end().read_bytes()
 
     def replay(self, *arguments: str) -> tuple[int, bytes, str]:

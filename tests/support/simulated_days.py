@@ -1,8 +1,8 @@
-"""Recorded trading days of one account, and the pure core that is asked about all of them.
+"""Simulated trading days of one account, and the pure core that evaluates the rules on all of them.
 
-Orders are canceled, placed and changed as decided, though no stop of riskd's is ever filled.  Positions
-are not closed, as the recorded day goes on: a flatten is under way until the recording is flat, like a
-real one until the broker says so, and what a locked account trades all the same is decided on each time.
+Orders are canceled, placed and changed as decided, but no stop of riskd's is ever filled.  Positions are
+not closed, for the simulated trader goes on: a flatten is under way until the trader is flat, as a real one
+is until the broker reports it, and every trade of a locked account is decided on again.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def settings() -> AccountSettings:
 
 
 class Moment(NamedTuple):
-    """Something that was recorded.
+    """Something that happens.
 
-    :ivar event: what came; ``None`` if it was the broker's word on whether the account may trade.
+    :ivar event: the event; ``None`` if the broker reports whether the account may trade.
     """
 
     at: datetime
@@ -115,17 +115,17 @@ class Moment(NamedTuple):
     may_trade: bool = True
 
 
-def recording(days: int, seed: int = 1) -> Iterator[list[Moment]]:
-    """Yield one trading day after the other; the same ``seed`` gives the same ones."""
-    scribe = _Scribe(Random(seed))
+def trading_days(days: int, seed: int = 1) -> Iterator[list[Moment]]:
+    """Yield trading days; the same ``seed`` gives the same days."""
+    trader = _Trader(Random(seed))
     for number in range(days):
         # Five days a week.
         weeks, weekday = divmod(number, 5)
-        yield scribe.day(number, _FIRST_DAY + timedelta(weeks=weeks, days=weekday))
+        yield trader.day(number, _FIRST_DAY + timedelta(weeks=weeks, days=weekday))
 
 
-class _Scribe:
-    """Makes up what happens to one account."""
+class _Trader:
+    """Makes up the trading of one account."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -165,7 +165,7 @@ class _Scribe:
         tick = contract.tick_size
         last = self._prices[contract_id] + self._random.randint(-6, 6) * tick
         self._prices[contract_id] = last
-        self._tell(
+        self._report(
             at,
             MarketQuote(
                 contract_id=contract_id, bid=last - tick, ask=last + tick, last=last, timestamp=at
@@ -188,9 +188,9 @@ class _Scribe:
         )
         # Filled in two parts where there is more than one.
         if size > 1:
-            self._tell(at, msgspec.structs.replace(trip.position, size=1))
-        self._tell(at, trip.position)
-        self._tell_stop(trip, at, OrderState.ACTIVE)
+            self._report(at, msgspec.structs.replace(trip.position, size=1))
+        self._report(at, trip.position)
+        self._report_stop(trip, at, OrderState.ACTIVE)
         return trip
 
     def _leave(self, trip: _Trip, at: datetime) -> None:
@@ -205,9 +205,9 @@ class _Scribe:
             tick_size=contract.tick_size,
             tick_value=contract.tick_value,
         )
-        self._tell_stop(trip, at, OrderState.FILLED if made < 0 else OrderState.CANCELED)
-        self._tell(at, msgspec.structs.replace(position, size=0, updated_at=at))
-        self._tell(
+        self._report_stop(trip, at, OrderState.FILLED if made < 0 else OrderState.CANCELED)
+        self._report(at, msgspec.structs.replace(position, size=0, updated_at=at))
+        self._report(
             at,
             GatewayUserTrade(
                 id=self._next_id(),
@@ -219,11 +219,11 @@ class _Scribe:
             ),
         )
 
-    def _tell_stop(self, trip: _Trip, at: datetime, state: OrderState) -> None:
+    def _report_stop(self, trip: _Trip, at: datetime, state: OrderState) -> None:
         if trip.stop_id is None:
             return
         position = trip.position
-        self._tell(
+        self._report(
             at,
             GatewayUserOrder(
                 id=trip.stop_id,
@@ -239,7 +239,7 @@ class _Scribe:
             ),
         )
 
-    def _tell(self, at: datetime, data: EventData) -> None:
+    def _report(self, at: datetime, data: EventData) -> None:
         self._moments.append(Moment(at, Event(ACCOUNT, data)))
 
     def _next_id(self) -> int:
@@ -259,17 +259,17 @@ class _Trip(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What was decided when, and by which rule."""
+    """A decision: when, by which rule, and the command."""
 
     at: datetime
     rule_id: str
     command: Command
 
 
-class Replay:
-    """Asks the rules about what was recorded, as a warden asks them about what happens.
+class RulesUnderTest:
+    """Evaluates the rules on simulated days, as the risk engine does on real ones.
 
-    :ivar decided: everything that was decided, in order.
+    :ivar decided: all decisions, in order.
     """
 
     def __init__(self, account: AccountSettings) -> None:
@@ -283,13 +283,13 @@ class Replay:
         self._answers: deque[GatewayUserOrder] = deque()
         self._placed = 0
 
-    def hear(self, moments: Iterable[Moment]) -> None:
-        """Let what was recorded happen."""
+    def handle(self, moments: Iterable[Moment]) -> None:
+        """Handle what happens."""
         for at, event, may_trade in moments:
             self._pass_time(at)
             if event is None:
                 self._change_risk(can_trade=may_trade)
-                self._ask(Kind.ACCOUNT, at)
+                self._evaluate(Kind.ACCOUNT, at)
             else:
                 self._take(event, at)
             self._take_answers(at)
@@ -308,13 +308,13 @@ class Replay:
             held = after.positions.get(data.contract_id)
             if held is None or not held.size:
                 return
-        self._ask(_KINDS[type(data)], at, data)
+        self._evaluate(_KINDS[type(data)], at, data)
         if self._under_way and self._is_flattened():
             self._under_way.clear()
-            self._ask(Kind.REVIEW, at)
+            self._evaluate(Kind.REVIEW, at)
 
     def _is_flattened(self) -> bool:
-        """Tell whether all that was to be closed is closed in the recording, too."""
+        """Return whether the trader holds nothing more than the flattens under way leave."""
         held = self.state.open_positions
         return not any(
             flatten.keep is None
@@ -326,7 +326,7 @@ class Replay:
     # Time.
 
     def _pass_time(self, at: datetime) -> None:
-        """Let everything happen that is due by now, each at its time."""
+        """Handle everything that is due by now, each at its time."""
         if self._day_ends is None:
             self._day_ends = self._schedule.next_reset(at)
             self.state = begin_day(self.state, self._schedule.day_start(at))
@@ -337,7 +337,7 @@ class Replay:
             for rule_id in rules:
                 del self._wakes[rule_id]
             if rules:
-                self._ask(Kind.TIMER, due, due=rules)
+                self._evaluate(Kind.TIMER, due, due=rules)
             self._take_answers(due)
 
     def _next_due(self, day_ends: datetime) -> datetime:
@@ -362,15 +362,15 @@ class Replay:
     def _end_locks(self, now: datetime) -> None:
         if self.state.lockouts and not locks_in_force(self.state, now):
             self._clear(ClearedBy.TIMER_EXPIRY, now)
-            self._ask(Kind.REVIEW, now)
+            self._evaluate(Kind.REVIEW, now)
 
     def _clear(self, cleared_by: ClearedBy, now: datetime) -> None:
         cleared = LockoutCleared(cleared_at=now, cleared_by=cleared_by)
         self.state = apply(self.state, Event(self.state.account_id, cleared))
 
-    # Asking and deciding.
+    # Evaluation and decisions.
 
-    def _ask(
+    def _evaluate(
         self, kind: Kind, now: datetime, subject: EventData | None = None, due: Iterable[str] = ()
     ) -> None:
         locked = is_locked(self.state, now)
@@ -393,7 +393,7 @@ class Replay:
             self._decide(rule_id, command, now)
 
     def _gate(self, now: datetime) -> None:
-        """See to it that a locked account holds nothing and works nothing."""
+        """Flatten a locked account, or reject its working orders."""
         lock = locks_in_force(self.state, now)[0]
         if self.state.open_positions:
             self._decide(lock.rule_id, Flatten(reason=f"Locked: {lock.reason}"), now)
