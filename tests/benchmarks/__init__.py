@@ -1,1 +1,1 @@
-"""Measurements, each printed from one run; nothing here passes or fails."""
+"""Benchmarks: each prints what one run measured; none passes or fails as a test."""

@@ -1,4 +1,4 @@
-"""Other libraries on asyncio, each as its documentation shows a broadcast, without compression."""
+"""Other libraries on asyncio, each broadcasting as its documentation shows, uncompressed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.benchmarks.workload import BACKLOG, Measured, Progress, say, text
 class AsyncioPeer:
     """A server on asyncio.
 
-    :ivar clients: those connected.
-    :ivar codes: how many clients were closed with each code; nobody counts here.
+    :ivar clients: the connected clients.
+    :ivar codes: how many clients were closed with each code; not counted here.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Picows(AsyncioPeer):
 
 
 class Aiohttp(AsyncioPeer):
-    """``aiohttp``, whose sends are awaited."""
+    """``aiohttp``, whose sends must be awaited."""
 
     async def listen(self) -> int:
         from aiohttp import web  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""No library at all: the least that Python can do."""
+"""No library at all: the least work that Python can do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.websocket_frames import TEXT, handshake_answer, server_frame
 
 
 class Bare:
-    """A ``send`` to each client for each event, on sockets that block."""
+    """One ``send`` for each client and event, on blocking sockets."""
 
     def __init__(self) -> None:
         self._clients: list[socket.socket] = []
@@ -37,7 +37,7 @@ class Bare:
             client.sendall(data)
 
     def accept(self, listening: socket.socket) -> None:
-        """Let a client in."""
+        """Accept a client."""
         client, _address = listening.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         request = b""
@@ -47,7 +47,7 @@ class Bare:
         self._clients.append(client)
 
     def forget_lost(self) -> None:
-        """Drop the clients that left; nobody here says a word, so that whatever can be read is an end."""
+        """Drop clients that left; clients send nothing here, so a readable socket has ended."""
         poll = select.poll()
         for client in self._clients:
             poll.register(client, select.POLLIN)
@@ -56,7 +56,7 @@ class Bare:
 
 
 class Joined(Bare):
-    """The events of a burst joined: one ``send`` to each client."""
+    """The events of a burst joined into one ``send`` for each client."""
 
     async def emit(self, stamps: Sequence[int]) -> None:
         self._send(b"".join(server_frame(TEXT, text(stamp)) for stamp in stamps))
@@ -82,7 +82,7 @@ def serve(make: Callable[[], Bare], progress: Progress) -> None:
 
 
 def _run(coroutine: Coroutine[Any, Any, bytes]) -> bytes:
-    """Run what never waits for anybody else."""
+    """Run a coroutine that never waits."""
     try:
         coroutine.send(None)
     except StopIteration as done:

@@ -1,7 +1,7 @@
-"""riskd's broadcast beside other libraries that do the same in the same run.
+"""riskd's broadcast beside other libraries that do the same work in the same run.
 
 Run as ``python -m tests.benchmarks.broadcast``; ``--help`` has its options, ``docs/benchmarks.md`` what
-the columns mean.  Servers take turns, each in a process of its own on one core; the clients are in
+the columns mean.  Servers take turns, each in its own process on one core; the clients are in
 another process on the other core.
 """
 
@@ -37,7 +37,7 @@ from tests.benchmarks.goals import (
     show,
 )
 from tests.benchmarks.peer import COMPARED, JOINED, RISKD, RIVALS
-from tests.benchmarks.processes import Asked, Bench, bench
+from tests.benchmarks.processes import Bench, Process, bench
 
 MEMORY: Final = "KB a client"
 ACCEPTED: Final = "accepted in, s"
@@ -66,18 +66,18 @@ Figures = dict[str, dict[str, list[dict[str, float]]]]
 
 
 class Load(NamedTuple):
-    """Bursts a second, 0 for a flood, and events a burst."""
+    """Bursts a second (0 for a flood) and events in a burst."""
 
     rate: float
     burst: int
 
 
 class Plan(NamedTuple):
-    """What is measured.
+    """The loads of a run.
 
     :ivar loads: by number of clients.
-    :ivar seconds: how long each load lasts but a flood, which lasts shorter, and more often.
-    :ivar many: numbers of clients that are only connected, and sent two events a second.
+    :ivar seconds: how long each load lasts; a flood is shorter and more frequent.
+    :ivar many: numbers of clients that only connect and receive two events a second.
     """
 
     loads: Mapping[int, tuple[Load, ...]]
@@ -101,7 +101,7 @@ QUICK: Final = Plan(
 
 
 def measure(plan: Plan, repeats: int) -> Figures:
-    """Return the figures of each load, each peer and each repeat; peers take turns."""
+    """Return the figures of each load, peer and repeat; peers take turns."""
     results: Figures = {}
     turns = [RIVALS, *((peer,) for peer in COMPARED if peer not in RIVALS)]
     with bench() as stand:
@@ -122,7 +122,7 @@ def measure(plan: Plan, repeats: int) -> Figures:
 def _measure_peers(
     stand: Bench, peers: Sequence[str], plan: Plan
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Yield a load's name, a peer, and its figures; of each load one peer's after another's."""
+    """Yield a load's name, a peer and its figures, peer after peer for each load."""
     with ExitStack() as running:
         servers = {peer: running.enter_context(stand.server(peer)) for peer in peers}
         for clients, loads in plan.loads.items():
@@ -133,7 +133,7 @@ def _measure_peers(
             for load, (peer, (server, _port)) in product(_in_turns(loads), servers.items()):
                 seconds = plan.seconds if load.rate else _FLOOD_SECONDS
                 figures = _measure_load(stand.receiver, server, clients, load, seconds)
-                # What grows in a flood are buffers; with few clients, everything but them.
+                # In a flood buffers grow; with few clients everything else does.
                 if load.rate and clients >= _ENOUGH_TO_DIVIDE_BY:
                     grown = server.ask("status")["memory"] - before[peer]
                     figures[MEMORY] = grown / clients / 1024
@@ -142,16 +142,16 @@ def _measure_peers(
 
 
 def _in_turns(loads: Iterable[Load]) -> Iterator[Load]:
-    """Yield each load as often as the peers take turns at it.
+    """Yield each load once for each turn of the peers.
 
-    What a machine does in a flood changes within seconds, and by more than what is to be told apart.
+    A machine's speed in a flood drifts within seconds by more than the peers differ.
     """
     for load in loads:
         yield from repeat(load, 1 if load.rate else _FLOOD_TURNS)
 
 
-def connect(receiver: Asked, server: Asked, port: int, clients: int) -> float:
-    """Connect clients; return the seconds that it took until all were in."""
+def connect(receiver: Process, server: Process, port: int, clients: int) -> float:
+    """Connect clients; return the seconds until all handshakes were complete."""
     seconds: float = receiver.ask("connect", port=port, clients=clients, sampled=_SAMPLED)[
         "seconds"
     ]
@@ -161,9 +161,9 @@ def connect(receiver: Asked, server: Asked, port: int, clients: int) -> float:
 
 
 def _measure_load(
-    receiver: Asked, server: Asked, clients: int, load: Load, seconds: float
+    receiver: Process, server: Process, clients: int, load: Load, seconds: float
 ) -> dict[str, float]:
-    # In a flood events are as old as the queue is long, whoever sends them.
+    # In a flood the age of events is the length of the queue, for every server.
     is_paced = load.rate > 0
     receiver.ask("begin", noting=is_paced)
     made = server.ask("load", rate=load.rate, burst=load.burst, seconds=seconds)
@@ -177,12 +177,12 @@ def _measure_load(
 
 
 def _figure(value: float | None) -> float:
-    """Return what a process said: JSON has no word for NaN but null."""
+    """Return a figure from a process's JSON, where null stands for NaN."""
     return math.nan if value is None else value
 
 
 def measure_receiver() -> float:
-    """Return how many events a second the receiver takes when they come in pieces of a hundred."""
+    """Return how many events a second the receiver reads in chunks of a hundred."""
     with bench() as stand, stand.server(JOINED) as (server, port):
         connect(stand.receiver, server, port, 100)
         return _measure_load(stand.receiver, server, 100, Load(0, 100), 2.0)[RATE]
@@ -221,7 +221,7 @@ def report(results: Figures, repeats: int) -> None:
 
 
 def machine() -> str:
-    """Return on what this runs, in a line."""
+    """Return one line that describes the machine."""
     libraries = ("twisted", "autobahn", "msgspec", *_LIBRARIES)
     installed = [name for name in libraries if find_spec(name) is not None]
     versions = ", ".join(f"{name} {version(name)}" for name in installed)
@@ -229,7 +229,7 @@ def machine() -> str:
 
 
 def refuse_without_libraries() -> None:
-    """End with a sentence when there is nothing to compare with."""
+    """Exit with a sentence if the other libraries are not installed."""
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     if missing:
         raise SystemExit(
@@ -239,7 +239,7 @@ def refuse_without_libraries() -> None:
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.broadcast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--repeats", type=int, help="rounds [default: 5; 2 if quick]")
@@ -281,7 +281,7 @@ def main() -> None:
 
 
 def write(path: Path | None, results: Mapping[str, Any]) -> None:
-    """Write all figures to a file, if one is wanted."""
+    """Write all figures to a file, if the command line names one."""
     if path is not None:
         path.write_bytes(msgspec.json.encode({"machine": machine(), **results}))
 

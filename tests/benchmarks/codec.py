@@ -1,7 +1,7 @@
-"""SignalR's codec against bytes that nobody would send: nothing but its own error may come out.
+"""SignalR's codec against damaged input: it may raise nothing but its own error.
 
-Run as ``python -m tests.benchmarks.codec [SECONDS]``.  Random bytes, and sound records that were damaged,
-cut and joined at random, are read for as long; what is read whole is written and read again.
+Run as ``python -m tests.benchmarks.codec [SECONDS]``.  It reads random bytes, and valid records that were
+damaged, cut and joined at random; each record that decodes is encoded and decoded again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOKENS = (b"\x1e", b"{", b"}", b"[", b"]", b'"', b":", b",", b"\\u", b"\xff", b
 
 
 def damaged(random: Random) -> bytes:
-    """Return sound records with random damage."""
+    """Return valid records with random damage."""
     data = bytearray(b"".join(random.choices(_SOUND, k=random.randint(1, 6))))
     for _ in range(random.randint(0, 8)):
         begin = random.randrange(len(data) + 1)
@@ -47,9 +47,9 @@ def damaged(random: Random) -> bytes:
 
 
 def read(data: bytes, random: Random) -> list[Message | None]:
-    """Return the messages of ``data``, which comes in random pieces.
+    """Return the messages of ``data``, which arrives in random chunks.
 
-    :raises SignalRError: something in it is none.
+    :raises SignalRError: a record is not a message.
     """
     reader = RecordReader()
     messages: list[Message | None] = []
@@ -61,7 +61,7 @@ def read(data: bytes, random: Random) -> list[Message | None]:
 
 
 def main(seconds: float) -> None:
-    """Read nonsense for so long, and print how much it was."""
+    """Read damaged input for a time, and print how much was read."""
     seed = time.time_ns()
     print(f"seed {seed}")  # noqa: T201
     random = Random(seed)

@@ -1,7 +1,7 @@
-"""What one console costs, and how soon an event is on its screen.
+"""The CPU cost of one console, and the time from an event to its screen.
 
 Run as ``python -m tests.benchmarks.console [SECONDS]``.  A real console runs on a pseudo-terminal, with a real
-daemon that is made to broadcast 60, and then 1,000, events a second for so many seconds; three of a second's
+daemon that broadcasts 60 and then 1,000 events a second; three of each second's
 events are trades, the rest are quotes of ten contracts.
 """
 
@@ -57,14 +57,14 @@ def say(line: str) -> None:
 
 
 class Watched(Terminal):
-    """A terminal that knows when it was written to last."""
+    """A terminal that notes when the console last wrote to it."""
 
     written_at = 0.0
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._master], [], [], seconds)[0]:
             return False
-        # To show it takes this program longer than it took the console to write it.
+        # Emulating the screen takes this process longer than writing it took the console.
         self.written_at = time.perf_counter()
         return super()._read(0)
 
@@ -72,7 +72,7 @@ class Watched(Terminal):
 def run(
     daemon: DaemonHarness, terminal: Watched, rate: int, seconds: float, trades: Iterator[int]
 ) -> tuple[list[float], float]:
-    """Broadcast ``rate`` events a second; return how late trades were shown, and the share of a core."""
+    """Broadcast ``rate`` events a second; return the trades' delays and the share of a core."""
     delays: list[float] = []
     cpu, began = cpu_seconds(terminal), time.monotonic()
     count = int(rate * seconds)
@@ -93,7 +93,7 @@ def run(
 
 
 def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
-    """Broadcast a trade; return the seconds until what it says was written to the terminal."""
+    """Broadcast a trade; return the seconds until its text was written to the terminal."""
     said = f"Trade +{number + 1:,}.00"
     began = time.perf_counter()
     daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
@@ -103,7 +103,7 @@ def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
 
 
 def cpu_seconds(terminal: Watched) -> float:
-    """Return the processor time that the console has taken so far."""
+    """Return the console's CPU seconds so far."""
     assert terminal._process is not None
     fields = Path(f"/proc/{terminal._process.pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

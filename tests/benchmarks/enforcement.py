@@ -1,12 +1,12 @@
-"""How long a breach waits until the daemon calls the broker, while many consoles listen.
+"""The time from a breach to the call of the broker, while many consoles listen.
 
 Run as ``python -m tests.benchmarks.enforcement [BREACHES [REPEATS]]``.  Each repeat runs a daemon with
-the journal and one without.  All twelve rules are in force, and every quote is told to a hundred clients,
-of which twenty do not read.  What is measured begins when the gateway tells a position that is too large
-and ends when the daemon asks it to close the position.
+the journal and one without.  All twelve rules are in force, and every quote is broadcast to a hundred
+clients, of which twenty do not read.  The time runs from the event of a position that is too large to the
+daemon's request to close it.
 
-No client answers a ping, and what a silent one does not read is kept for it; so a run must not be long: at
-most 400 breaches.  One in which the daemon cut a client measured something else, and is refused.
+No client answers pings, and the daemon queues what a silent one does not read, so a run must stay short:
+at most 400 breaches.  A run in which the daemon closed a client measured something else and is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHUNK = 256 * 1024
 
 
 def run(with_journal: bool, breaches: int) -> dict[str, Any]:
-    """Start a daemon, listen to it with many clients, and return what it measured."""
+    """Start a daemon, connect many clients, and return what the daemon measured."""
     program = [sys.executable, "-m", "tests.benchmarks.enforcement_daemon"]
     arguments = [*program, str(int(with_journal)), str(breaches)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as daemon:
@@ -43,7 +43,7 @@ def run(with_journal: bool, breaches: int) -> dict[str, Any]:
 
 
 def connect(port: int) -> socket.socket:
-    """Return a client that was let in."""
+    """Return a client whose handshake has completed."""
     client = socket.create_connection(("127.0.0.1", port))
     client.sendall(handshake(f"localhost:{port}"))
     answer = client.recv(_CHUNK)
@@ -52,7 +52,7 @@ def connect(port: int) -> socket.socket:
 
 
 def drain(clients: list[socket.socket]) -> None:
-    """Read whatever comes, until the daemon has closed every connection."""
+    """Read until the daemon has closed every connection."""
     with selectors.DefaultSelector() as selector:
         for client in clients:
             selector.register(client, selectors.EVENT_READ)
@@ -72,7 +72,7 @@ def _received(client: Any) -> bool:
 def table(results: list[dict[str, Any]]) -> dict[str, float]:
     """Return the figures of all repeats together.
 
-    :raises SystemExit: clients were missing at the end of one.
+    :raises SystemExit: a repeat ended with clients missing.
     """
     clients = min(result["clients"] for result in results)
     if clients < CLIENTS:

@@ -1,6 +1,6 @@
 """The daemon that ``tests.benchmarks.enforcement`` measures, with the journal or without.
 
-It prints its port; when the breaches are done, it prints what was measured as a JSON object.
+It prints its port and, when the breaches are done, the measurements as a JSON object.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ watch = ["MNQ"]
 
 @implementer(IGatewayListener)
 class Watched:
-    """Hands everything on, and notes when a breach is handed on."""
+    """Forward every event, and note the time at which a breach is forwarded."""
 
     def __init__(self, listener: IGatewayListener, breached: Callable[[], None]) -> None:
         self._listener = listener
@@ -94,7 +94,7 @@ class Watched:
 
 
 class TimedGateway(PracticeGateway):
-    """Measures how long it takes from telling a breach to being called to close it.
+    """Measure the time from the event of a breach to the call that closes it.
 
     :ivar latencies: in seconds.
     """
@@ -119,10 +119,10 @@ class TimedGateway(PracticeGateway):
 
 
 class Market:
-    """Quotes one contract, in bursts, as they come out of a gateway's socket.
+    """Quote one contract in bursts, as a gateway's socket delivers them.
 
     :ivar count: quotes made.
-    :ivar longest: seconds that the longest burst took to be told.
+    :ivar longest: seconds that the longest burst took to broadcast.
     """
 
     def __init__(self, engine: EngineService, contract_id: str) -> None:
@@ -150,7 +150,7 @@ class Market:
 
 
 class Setting(NamedTuple):
-    """A daemon that runs, and its gateway."""
+    """A running daemon and its gateway."""
 
     engine: EngineService
     gateway: TimedGateway
@@ -167,20 +167,20 @@ class Setting(NamedTuple):
 
     @property
     def is_calm(self) -> bool:
-        """Whether nothing is held, and the last flatten was told."""
+        """Whether the account is flat and the last flatten was broadcast."""
         state = self.engine.accounts[_ACCOUNT].account.state_with_pending
         return not state.open_positions and state.risk.flattening is None
 
 
 async def measure(setting: Setting, breaches: int) -> None:
-    """Breach the limit so many times under load, and print what that took."""
+    """Breach the limit repeatedly under load, and print the times."""
     market = Market(setting.engine, setting.contract_id)
     quoting = LoopingCall(market.burst)
     quoted = quoting.start(1 / _BURSTS_A_SECOND)
     await deferLater(reactor, 1)
     begun, used, quotes = time.perf_counter(), journal_daemon.cpu(), market.count
     for number in range(breaches):
-        # At another moment of the bursts each time.
+        # At a different moment of the bursts each time.
         await deferLater(reactor, 1 / BREACHES_A_SECOND + number % 7 / 1000)
         setting.breach()
         while not setting.is_calm:
@@ -227,7 +227,7 @@ def main(*, with_journal: bool, breaches: int) -> None:
 
 
 def _contract(gateway: PracticeGateway) -> str:
-    """Return the contract that is traded, at a price to begin with."""
+    """Return the traded contract with its first price."""
     contract_id = next(one.id for one in gateway._market.contracts if one.root == "MNQ")
     gateway.move_market(contract_id, _PRICE)
     return contract_id

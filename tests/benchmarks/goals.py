@@ -1,4 +1,4 @@
-"""What riskd is to reach beside other libraries, and what a run says of it."""
+"""riskd's goals beside other libraries, and whether a run reaches them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPLETE: Final = "complete"
 
 
 class Ratio(NamedTuple):
-    """riskd divided by a peer, which is to be at most ``limit``; of a rate, at least.
+    """riskd's figure divided by a peer's: a cost at most ``limit``, a rate at least.
 
     :ivar load: such as ``60x10@100``: bursts a second, events a burst, clients; 0 is a flood.
     """
@@ -31,7 +31,7 @@ class Ratio(NamedTuple):
     limit: float
 
     def is_met(self, ratio: float) -> bool:
-        """Tell whether ``ratio`` is good enough."""
+        """Return whether ``ratio`` reaches the goal."""
         return ratio >= self.limit if self.figure == RATE else ratio <= self.limit
 
 
@@ -59,9 +59,9 @@ def median(results: Results, load: str, peer: str, figure: str) -> float:
 
 
 def paired_ratio(results: Results, load: str, figure: str, one: str, other: str) -> float:
-    """Return the median of the ratios of each repeat: drift of the machine cancels out.
+    """Return the median of each repeat's ratio, so that the machine's drift cancels out.
 
-    It is NaN, which reaches no goal, if either had nothing to measure in any of them.
+    It is NaN, which reaches no goal, if either peer measured nothing in any repeat.
     """
     pairs = zip(results[load][one], results[load][other], strict=True)
     return _median(first[figure] / second[figure] for first, second in pairs)
@@ -73,7 +73,7 @@ def _median(values: Iterable[float]) -> float:
 
 
 def print_ratios(results: Results) -> None:
-    """Print each goal that was measured beside what came out."""
+    """Print each measured goal beside its figure."""
     show(f"\n{'riskd divided by':32}{'load':14}{'ratio':>8}{'goal':>9}")
     for goal in RATIOS:
         if goal.load in results:
@@ -84,7 +84,7 @@ def print_ratios(results: Results) -> None:
 
 
 def print_completeness(results: Results) -> None:
-    """Print for each load what riskd delivered of its events in its worst repeat; all is the goal."""
+    """Print the share of events that riskd delivered in its worst repeat; the goal is all."""
     for load, peers in results.items():
         repeats = peers.get(RISKD, ())
         if repeats and COMPLETE in repeats[0]:
@@ -98,7 +98,7 @@ def print_goal(name: str, value: float, sign: str, limit: float, is_met: bool) -
 
 
 def print_reactors(results: Results) -> None:
-    """Print which reactor costs less."""
+    """Print which reactor costs less CPU."""
     loads = [load for load in results if CPU in _any(results[load])]
     ratios = {load: paired_ratio(results, load, CPU, UVLOOP, RISKD) for load in loads}
     show("\nCPU on asyncio with uvloop divided by epoll:")
@@ -107,9 +107,9 @@ def print_reactors(results: Results) -> None:
 
 
 def print_table(results: Results, figures: Mapping[str, Callable[[float], str]]) -> None:
-    """Print the medians, a table for each figure.
+    """Print the medians, one table for each figure.
 
-    :param figures: how each is written.
+    :param figures: the format of each figure.
     """
     for figure, written in figures.items():
         loads = [load for load in results if figure in _any(results[load])]

@@ -1,8 +1,8 @@
-"""What the journal costs: the daemon with it and without it, in turn, on the same events.
+"""The cost of the journal: a daemon with it and one without, in turn, on the same events.
 
 Run as ``python -m tests.benchmarks.journal [REPEATS [SECONDS]]``.  Each repeat runs a daemon with the
 journal and one without, for some seconds at 60 events a second and then as fast as it can; the table
-shows medians.  One process is measured and another listens.
+shows medians.  One process is measured while another receives.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.benchmarks.journal_daemon import FLOOD_EVENTS
 
 
 def listen_to(with_journal: bool, seconds: float) -> dict[str, float]:
-    """Start a daemon, listen to it, and return what was measured."""
+    """Start a daemon, receive its events, and return the measurements."""
     arguments = [sys.executable, "-m", "tests.benchmarks.journal_daemon", str(int(with_journal))]
     with subprocess.Popen([*arguments, str(seconds)], stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
@@ -54,7 +54,7 @@ def listen_to(with_journal: bool, seconds: float) -> dict[str, float]:
 
 
 def stamp_of(frame: bytes) -> float:
-    """Return the time that an event of the measured daemon was made at."""
+    """Return the time at which the daemon made an event."""
     for name in (b'"bid":', b'"averagePrice":'):
         _, found, rest = frame.partition(name)
         if found:

@@ -1,6 +1,6 @@
 """The daemon that ``tests.benchmarks.journal`` measures, with the journal or without.
 
-It prints its port, and then for each load its CPU seconds and how many events it made.
+It prints its port, then for each load its CPU seconds and the number of events it made.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONTRACTS = 7
 
 
 class NoJournal(JournalService):
-    """Does nothing, at once."""
+    """A journal that writes nothing."""
 
     def recover(
         self,
@@ -49,7 +49,7 @@ class NoJournal(JournalService):
         return succeed(None)
 
     def changed(self, *, only_quotes: bool = False) -> None:
-        """Let it be."""
+        """Ignore the change."""
 
     def make_durable(self) -> Deferred[None]:
         return succeed(None)
@@ -63,9 +63,9 @@ class NoJournal(JournalService):
 
 
 class Source:
-    """Makes events as a gateway would: every tenth is a position, the others are quotes.
+    """Make events as a gateway would: every tenth is a position, the others are quotes.
 
-    Each carries the time it was made at, by the clock that the listener reads too.
+    Each carries the time at which it was made, by a clock that all processes share.
     """
 
     def __init__(self, account: TrackedAccount) -> None:
@@ -96,13 +96,13 @@ class Source:
 
 
 def cpu() -> float:
-    """Return the CPU seconds of this process, all its threads together."""
+    """Return the CPU seconds of all threads of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 async def measure(source: Source, seconds: float) -> None:
-    """Make the two loads and print what they cost."""
+    """Run the two loads and print their costs."""
     begun = cpu()
     steady = LoopingCall(source.emit)
     done = steady.start(1 / EVENTS_A_SECOND)

@@ -1,4 +1,4 @@
-"""A server in a process of its own, started as ``python -m tests.benchmarks.peer NAME PROGRESS_FILE``."""
+"""One server in its own process: ``python -m tests.benchmarks.peer NAME PROGRESS_FILE``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a measurement, each on a core of its own where there are two."""
+"""The processes of a benchmark, each pinned to its own core where there are two."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ RECEIVER_CORE: Final = 1
 _ANSWER_SECONDS: Final = 180
 
 
-class Asked:
-    """A process that answers a line with a line.
+class Process:
+    """A process that answers each line with a line.
 
-    :param module: what it runs.
-    :param core: where; ``None`` for anywhere.
+    :param module: the module that the process runs.
+    :param core: the core to pin it to; ``None`` for any.
     """
 
     def __init__(self, module: str, *arguments: str, core: int | None) -> None:
@@ -38,15 +38,15 @@ class Asked:
             os.sched_setaffinity(self._process.pid, {core})
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
-        """Return the answer to an order.
+        """Send an order and return its answer.
 
-        :raises RuntimeError: there is none.
+        :raises RuntimeError: the process does not answer.
         """
-        self.tell(do, **more)
+        self.send_order(do, **more)
         return self.answer()
 
-    def tell(self, do: str, **more: Any) -> None:
-        """Give an order whose answer is awaited later."""
+    def send_order(self, do: str, **more: Any) -> None:
+        """Send an order; :meth:`answer` returns its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode({"do": do, **more}) + b"\n")
         self._process.stdin.flush()
@@ -54,7 +54,7 @@ class Asked:
     def answer(self, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
         """Return the next answer.
 
-        :raises RuntimeError: there is none.
+        :raises RuntimeError: the process does not answer.
         """
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
@@ -84,26 +84,26 @@ class Asked:
 
 
 class Bench:
-    """A receiver, and the servers that it listens to in turn."""
+    """A receiver, and the servers that it connects to in turn."""
 
-    def __init__(self, receiver: Asked, progress: Path, *, is_pinned: bool) -> None:
+    def __init__(self, receiver: Process, progress: Path, *, is_pinned: bool) -> None:
         self.receiver = receiver
         self._progress = progress
         self._core = SERVER_CORE if is_pinned else None
 
     @contextmanager
-    def server(self, name: str) -> Iterator[tuple[Asked, int]]:
+    def server(self, name: str) -> Iterator[tuple[Process, int]]:
         """Run a server of :mod:`tests.benchmarks.peer`; yield it and its port."""
-        with Asked("peer", name, str(self._progress), core=self._core) as server:
+        with Process("peer", name, str(self._progress), core=self._core) as server:
             yield server, server.answer()["port"]
             self.receiver.ask("leave", clients=sys.maxsize)
 
 
 @contextmanager
 def bench(*, is_pinned: bool = True) -> Iterator[Bench]:
-    """Yield a bench; with ``is_pinned``, servers and receiver have a core each."""
+    """Yield a bench; with ``is_pinned``, servers and receiver each have a core."""
     with TemporaryDirectory() as directory:
         progress = Path(directory, "progress")
         core = RECEIVER_CORE if is_pinned else None
-        with Asked("receiver", str(progress), core=core) as receiver:
+        with Process("receiver", str(progress), core=core) as receiver:
             yield Bench(receiver, progress, is_pinned=is_pinned)

@@ -1,8 +1,8 @@
-"""The clients, all in one process, the same for every server: they count frames and note their ages.
+"""All clients in one process, the same for every server: they count frames and note ages.
 
-Run as ``python -m tests.benchmarks.receiver PROGRESS_FILE``; it is asked on standard input, a JSON object
-a line, and answers each with one.  While something is measured it polls without sleeping, so that no
-server pays for waking it up.
+Run as ``python -m tests.benchmarks.receiver PROGRESS_FILE``.  It reads orders from standard input, one JSON
+object a line, and answers each with one.  During a measurement it polls without sleeping, so that no server
+pays for waking it up.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Client:
     """One connection.
 
     :ivar frames: events received.
-    :ivar is_open: whether it was let in.
-    :ivar is_sampled: whether the ages of its events are noted.
-    :ivar is_silent: whether it reads nothing once it is in.
+    :ivar is_open: whether the handshake has completed.
+    :ivar is_sampled: whether the receiver notes the ages of its events.
+    :ivar is_silent: whether it reads nothing after the handshake.
     """
 
     __slots__ = ("frames", "is_open", "is_sampled", "is_silent", "rest", "socket")
@@ -66,22 +66,22 @@ class Client:
 
 
 class Ages:
-    """How old the events were when they were received."""
+    """The ages of events at their arrival."""
 
     def __init__(self) -> None:
         self._noted: list[tuple[int, bytes]] = []
 
     def note(self, frames: bytes, count: int, now: int) -> None:
-        """Note that whole frames were received; of many, only the first and the last."""
+        """Note the ages of whole frames; of many at once, only the first and the last."""
         if count > _FEW_FRAMES:
             frames = frames[:FRAME_LENGTH] + frames[-FRAME_LENGTH:]
-        # What they say is looked at when there is time.
+        # Parse them later, when there is time.
         self._noted.append((now, frames))
 
     def figures(self) -> dict[str, float]:
-        """Return percentiles of the ages and the median, over all events, of first to last, in milliseconds.
+        """Return percentiles of the ages and the median spread from first to last client, in ms.
 
-        They are NaN when nothing was noted.
+        The figures are NaN when no age was noted.
         """
         ages: list[float] = []
         received: dict[int, list[int]] = {}
@@ -95,7 +95,7 @@ class Ages:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """Return the median and the 99th percentile; of nothing, NaN."""
+    """Return the median and the 99th percentile; NaN for an empty list."""
     if not values:
         return {"p50": math.nan, "p99": math.nan}
     ordered = sorted(values)
@@ -103,9 +103,9 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 class Receiver:
-    """All clients, and what came to them.
+    """All clients and what they received.
 
-    :param progress: told how many bytes came.
+    :param progress: publishes how many bytes were received.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -126,14 +126,14 @@ class Receiver:
         self._is_ended = False
 
     def run(self) -> None:
-        """Answer until standard input ends."""
+        """Answer orders until standard input ends."""
         while not self._is_ended:
             self._turn(0 if self._is_hot else -1)
 
     def _turn(self, seconds: float) -> None:
         ready = self._epoll.poll(seconds, 512)
         if self._is_hot and not self._is_noting and len(ready) < _ENOUGH_TO_READ:
-            # In a flood: to poll without rest takes a lock that each send of the server needs, too.
+            # In a flood, busy polling would hold a kernel lock that each send of the server needs.
             time.sleep(_GATHERING_SECONDS)
         for number, _mask in ready:
             if number == 0:
@@ -142,9 +142,9 @@ class Receiver:
                 client = self._clients.get(number)
                 if client is not None:
                     self._read(client)
-        self._progress.tell(self._bytes)
+        self._progress.publish(self._bytes)
 
-    # What is received.
+    # Receiving.
 
     def _read(self, client: Client) -> None:
         try:
@@ -161,15 +161,15 @@ class Receiver:
             and self._buffer[:4] == _HEAD
             and client.is_open
         ):
-            # Whole events, as nearly always in a flood: a receiver that is busy with anything else
-            # is the limit of a server that joins what it sends.
+            # Whole events, as nearly always in a flood: a receiver that does anything else
+            # would limit a server that joins events.
             self._bytes += length
             count = length // FRAME_LENGTH
             client.frames += count
             self._frames += count
             return
         now = time.monotonic_ns()
-        # Into the same memory each time: a fresh chunk would cost more than the reading.
+        # Read into the same buffer each time: allocating one costs more than reading.
         data = bytes(self._buffer[:length])
         if not data:
             self._lost += 1
@@ -198,7 +198,7 @@ class Receiver:
         self._frames += count
 
     def _read_frames(self, client: Client, data: bytes) -> int:
-        """Take what is not all of one length; return how many events there are."""
+        """Read frames of mixed lengths; return the number of events."""
         start, count, end = 0, 0, len(data)
         while end - start >= 2:
             length, head = data[start + 1], 2
@@ -231,12 +231,12 @@ class Receiver:
             raise RuntimeError(f"a client was refused: {head!r}")
         client.is_open = True
         self._waiting -= 1
-        # What came with it is of no measurement.
+        # Events in the same read belong to no measurement.
         client.frames += self._read_frames(client, client.rest)
         if client.is_silent:
             self._epoll.unregister(client.socket)
 
-    # What is asked.
+    # Orders.
 
     def _asked(self) -> None:
         line = sys.stdin.buffer.readline()
@@ -272,7 +272,7 @@ class Receiver:
         self._epoll.modify(0, select.EPOLLIN)
 
     def _do_begin(self, *, hot: bool = True, noting: bool = True) -> None:
-        """Count from here; if ``hot``, without sleeping; if ``noting``, with the ages of events."""
+        """Start counting; ``hot``: poll without sleeping; ``noting``: note the ages of events."""
         for client in self._order:
             client.frames = 0
         self._frames = self._lost = 0
@@ -282,11 +282,11 @@ class Receiver:
         self._is_noting = noting
 
     def _do_count(self) -> dict[str, int]:
-        """Return how many events came since the beginning."""
+        """Return the number of events received since the start."""
         return {"frames": self._frames}
 
     def _do_end(self) -> dict[str, Any]:
-        """Return what came since the beginning."""
+        """Return the figures since the start."""
         self._is_hot = False
         reading = [client.frames for client in self._order if not client.is_silent]
         return {
@@ -300,7 +300,7 @@ class Receiver:
         }
 
     def _do_leave(self, clients: int) -> None:
-        """Let those go that came first: one with a word, the next without."""
+        """Disconnect the oldest clients, every other one with a closing handshake."""
         for number in range(min(clients, len(self._order))):
             client = self._order[0]
             if number % 2 and not client.is_silent:
@@ -308,7 +308,7 @@ class Receiver:
             self._drop(client)
 
     def _drop(self, client: Client) -> None:
-        # A connection that is reset leaves no port behind that must wait.
+        # A reset connection leaves no port in TIME_WAIT.
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         del self._clients[client.socket.fileno()]
         self._order.remove(client)

@@ -1,7 +1,7 @@
-"""What recording costs, and how fast a recording is replayed.
+"""The cost of recording, and the speed of a replay.
 
-Run as ``python -m tests.benchmarks.recording [MINUTES]``.  The practice gateway trades for so many
-minutes, in memory, into an engine with and one without a recording; the journal's disk takes no time.
+Run as ``python -m tests.benchmarks.recording [MINUTES]``.  The practice gateway trades in memory into an
+engine with a recording and one without; the journal's disk takes no time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How fast the pure core is: a year of one account, replayed without a reactor and without a disk.
+"""The speed of the pure core: a year of one account without a reactor and a disk.
 
-Run as ``python -m tests.benchmarks.replay [DAYS]``.  Applying and judging are timed, making up the
-recording is not; CPU time counts, as others may use the machine, too.  The year is replayed twice, and
-both times the same must be decided.
+Run as ``python -m tests.benchmarks.replay [DAYS]``.  It times applying events and evaluating rules, not
+making up the recording, in CPU time.  It replays the year twice, and both runs must decide the same.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ DAYS = 250
 
 
 class Run(NamedTuple):
-    """What a replay came to."""
+    """The figures of one replay."""
 
     events: int
     seconds: float
@@ -26,7 +25,7 @@ class Run(NamedTuple):
 
 
 def run(days: int) -> Run:
-    """Replay so many days."""
+    """Replay a number of days."""
     replay = RulesUnderTest(settings())
     events, seconds = 0, 0.0
     for moments in trading_days(days):
@@ -38,7 +37,7 @@ def run(days: int) -> Run:
 
 
 def main(days: int) -> None:
-    """Print how fast it was, and what was decided."""
+    """Print the speed and the decisions."""
     first, second = run(days), run(days)
     for result in (first, second):
         rate = result.events / result.seconds

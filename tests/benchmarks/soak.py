@@ -1,4 +1,4 @@
-"""What riskd holds on to while clients come and go, and while some of them read nothing."""
+"""Leaks of memory and descriptors while clients come and go, and while some read nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.benchmarks.goals import print_goal, show
 from tests.benchmarks.peer import MIXTURE, POSITIONS
-from tests.benchmarks.processes import Asked, bench
+from tests.benchmarks.processes import Process, bench
 
 EVENTS_A_SECOND: Final = 1_000
 _BURSTS_A_SECOND: Final = 100
@@ -30,12 +30,12 @@ _CLOSING_SECONDS: Final = 5.0
 
 
 class Soaked(NamedTuple):
-    """What a soak came to, memory in mebibytes.
+    """The figures of a soak; memory in MiB.
 
-    :ivar memory: of each round.
-    :ivar descriptors: of each round.
-    :ivar events: broadcast in all.
-    :ivar lost: clients whose connection ended though they had not left.
+    :ivar memory: in each round.
+    :ivar descriptors: in each round.
+    :ivar events: number of events broadcast.
+    :ivar lost: clients whose connection ended without their leaving.
     """
 
     memory: list[float]
@@ -45,24 +45,24 @@ class Soaked(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """By how much memory has grown."""
+        """Growth of memory, in MiB."""
         return _grown(self.memory)
 
     @property
     def descriptor_growth(self) -> float:
-        """By how much the number of descriptors has grown."""
+        """Growth of the number of descriptors."""
         return _grown(self.descriptors)
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing was held on to, and nobody lost."""
+        """Whether nothing leaked and no client was lost."""
         return self.growth <= GROWTH and self.descriptor_growth <= 0 and not self.lost
 
 
 def _grown(values: Sequence[float]) -> float:
-    """Return by how much more there is in the last quarter than in the second, each by its median.
+    """Return the growth from the median of the second quarter to that of the last.
 
-    The first is the warm-up; a file that is open for a moment is of no account.
+    The first quarter is the warm-up; a median ignores a file that is open for a moment.
     """
     quarter = max(1, len(values) // 4)
     second = values[quarter : 2 * quarter] or values[-1:]
@@ -70,7 +70,7 @@ def _grown(values: Sequence[float]) -> float:
 
 
 def soak(seconds: float, clients: int = ALL_CLIENTS, *, is_pinned: bool = True) -> Soaked:
-    """Broadcast 1,000 events a second that long, while each second fifty clients go and fifty come."""
+    """Broadcast 1,000 events a second, while fifty clients leave and fifty join each second."""
     memory, descriptors, events, lost = [], [], 0, 0
     with bench(is_pinned=is_pinned) as stand, stand.server(MIXTURE) as (server, port):
         receiver = stand.receiver
@@ -78,7 +78,7 @@ def soak(seconds: float, clients: int = ALL_CLIENTS, *, is_pinned: bool = True) 
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             receiver.ask("begin", hot=False)
-            server.tell("load", **_paced(EVENTS_A_SECOND, _BURSTS_A_SECOND, _ROUND_SECONDS))
+            server.send_order("load", **_paced(EVENTS_A_SECOND, _BURSTS_A_SECOND, _ROUND_SECONDS))
             receiver.ask("leave", clients=_COME_AND_GO)
             receiver.ask("connect", port=port, clients=_COME_AND_GO, sampled=0)
             events += server.answer()["events"]
@@ -89,8 +89,8 @@ def soak(seconds: float, clients: int = ALL_CLIENTS, *, is_pinned: bool = True) 
     return Soaked(memory, descriptors, events, lost)
 
 
-def _status_with(server: Asked, clients: int) -> dict[str, Any]:
-    """Return the server's status when it has noticed who left."""
+def _status_with(server: Process, clients: int) -> dict[str, Any]:
+    """Return the server's status once it has noticed the clients that left."""
     end = time.monotonic() + _CLOSING_SECONDS
     while True:
         status = server.ask("status")
@@ -103,7 +103,7 @@ def _paced(events: float, bursts: float, seconds: float) -> dict[str, float]:
 
 
 def report_soak(seconds: float) -> dict[str, Any]:
-    """Soak, and print what came of it."""
+    """Run a soak and print its figures."""
     soaked = soak(seconds)
     show(
         f"{soaked.events:,} events in {seconds:g} s, {ALL_CLIENTS} clients, {_COME_AND_GO} of them new each second"
@@ -118,20 +118,20 @@ def report_soak(seconds: float) -> dict[str, Any]:
 
 
 def _course(values: list[Any]) -> str:
-    """Return ten samples, spread over all."""
+    """Return ten samples, spread over all rounds."""
     step = max(1, len(values) // 10)
     return " ".join(f"{value:.1f}".removesuffix(".0") for value in values[::step])
 
 
 def slow(seconds: float, *, is_pinned: bool = True) -> dict[str, Any]:
-    """Let 20 of 100 clients read nothing, while 10,000 events a second flow; return what came of it.
+    """Broadcast 10,000 events a second to 100 clients, of which 20 read nothing; return figures.
 
-    The events are such as may not be lost, and of equal length.
+    The events are of a type that may not be dropped, and of equal length.
     """
     with bench(is_pinned=is_pinned) as stand, stand.server(POSITIONS) as (server, port):
         receiver = stand.receiver
         receiver.ask("connect", port=port, clients=ALL_CLIENTS, sampled=0, silent=SLOW_CLIENTS)
-        # What is measured is the growth of a daemon that is warm.
+        # Measure the growth of a warm daemon.
         server.ask("load", **_paced(60, 60, 1.0))
         before = server.ask("status")["memory"]
         receiver.ask("begin")
@@ -153,7 +153,7 @@ def slow(seconds: float, *, is_pinned: bool = True) -> dict[str, Any]:
 
 
 def report_slow(seconds: float) -> dict[str, Any]:
-    """Measure clients that read nothing, and print what came of it."""
+    """Measure clients that read nothing, and print the figures."""
     figures = slow(seconds)
     show(
         f"{figures['events']:,} events in {seconds:g} s to {ALL_CLIENTS} clients, "

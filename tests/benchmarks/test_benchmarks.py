@@ -1,4 +1,4 @@
-"""What the benchmarks reckon: ratios, goals, growth, and what a receiver counts."""
+"""The benchmarks' arithmetic: ratios, goals, growth, and the receiver's counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RatioTests(SynchronousTestCase):
     """riskd beside a peer."""
 
     def test_ratios_are_those_of_each_repeat(self) -> None:
-        """A machine that slows down in one round says nothing of either."""
+        """A machine that slows down in one round changes neither peer's ratio."""
         results = {
             "60x1@1": {
                 "one": [{CPU: 1.0}, {CPU: 20.0}, {CPU: 3.0}],
@@ -32,17 +32,17 @@ class RatioTests(SynchronousTestCase):
         self.assertEqual(median(results, "60x1@1", "one", CPU), 3.0)
         self.assertEqual(paired_ratio(results, "60x1@1", CPU, "one", "other"), 0.5)
 
-    def test_a_cost_is_to_be_low_and_a_rate_high(self) -> None:
+    def test_a_cost_must_be_low_and_a_rate_high(self) -> None:
         cost, rate = Ratio("", CPU, "", 0.9), Ratio("", RATE, "", 10.0)
         self.assertEqual((cost.is_met(0.9), cost.is_met(0.91)), (True, False))
         self.assertEqual((rate.is_met(10.0), rate.is_met(9.9)), (True, False))
 
-    def test_who_delivers_nothing_misses_every_goal(self) -> None:
+    def test_a_peer_that_delivers_nothing_misses_every_goal(self) -> None:
         said: list[str] = []
         self.patch(goals, "show", said.append)
         fine = {CPU: 1.0, P99: 1.0, COMPLETE: 1.0}
         nothing = {CPU: 9.0, P99: percentiles([])["p99"], COMPLETE: 0.0}
-        # Wherever it stands among the repeats: NaN has no place in an order.
+        # In any repeat: NaN cannot be ordered.
         for repeats in permutations([fine, fine, nothing]):
             others = {WEBSOCKETS: [fine] * 3, PICOWS: [fine] * 3}
             results = {"60x1@100": {RISKD: repeats, **others}}
@@ -54,7 +54,7 @@ class RatioTests(SynchronousTestCase):
             goals.print_completeness(results)
             self.assertEqual([line.split()[-1] for line in said], ["MISS"])
 
-    def test_all_is_to_be_delivered_at_every_load(self) -> None:
+    def test_every_event_must_be_delivered_at_every_load(self) -> None:
         said: list[str] = []
         self.patch(goals, "show", said.append)
         everything, less = {COMPLETE: 1.0}, {COMPLETE: 0.999}
@@ -68,7 +68,7 @@ class RatioTests(SynchronousTestCase):
         told = [(line.split()[1], line.split()[-1]) for line in said]
         self.assertEqual(told, [("60x1@1", "PASS"), ("0x10@1", "MISS"), ("@5000", "PASS")])
 
-    def test_the_reactor_that_costs_less_wins_by_the_loads_that_tell_of_cost(self) -> None:
+    def test_reactors_are_compared_by_the_loads_that_measure_cost(self) -> None:
         said: list[str] = []
         self.patch(goals, "show", said.append)
         for cost, winner in ((1.2, "epoll"), (0.8, "uvloop")):
@@ -82,7 +82,7 @@ class RatioTests(SynchronousTestCase):
 
 
 class EnforcementTests(SynchronousTestCase):
-    """From a breach to the call of the broker."""
+    """Measurements from a breach to the call of the broker."""
 
     def result(self, clients: int) -> dict[str, Any]:
         return {
@@ -101,9 +101,9 @@ class EnforcementTests(SynchronousTestCase):
 
 
 class EventTests(SynchronousTestCase):
-    """The events that all servers send."""
+    """Events that all servers send."""
 
-    def test_moments_never_repeat_and_have_one_length(self) -> None:
+    def test_stamps_never_repeat_and_have_one_length(self) -> None:
         stamps = Stamps()
         taken = [stamp for _ in range(50) for stamp in stamps.take(10)]
         self.assertEqual(taken, sorted(set(taken)))
@@ -115,19 +115,19 @@ class EventTests(SynchronousTestCase):
 
 
 class AgesTests(SynchronousTestCase):
-    """What is noted of events that came."""
+    """Ages of received events."""
 
     def frames(self, *stamps: int) -> bytes:
         return b"".join(server_frame(TEXT, text(NO_STAMP + stamp)) for stamp in stamps)
 
-    def test_each_event_of_a_few_is_noted(self) -> None:
+    def test_of_a_few_events_each_age_is_noted(self) -> None:
         ages = Ages()
         ages.note(self.frames(100, 300), 2, 400_000)
         self.assertEqual(ages.figures(), {"p50": 0.3, "p99": 0.3, "spread": 0.0})
         ages.note(self.frames(200), 1, 400_000)
         self.assertEqual(ages.figures(), {"p50": 0.2, "p99": 0.3, "spread": 0.0})
 
-    def test_of_many_the_first_and_the_last_are(self) -> None:
+    def test_of_many_events_the_first_and_last_ages_are_noted(self) -> None:
         ages = Ages()
         ages.note(self.frames(*range(30)), 30, 100_000)
         ages.note(self.frames(50), 1, 100_000)
@@ -142,14 +142,14 @@ class AgesTests(SynchronousTestCase):
     def test_percentiles(self) -> None:
         self.assertEqual(percentiles([float(n) for n in range(100)]), {"p50": 50.0, "p99": 99.0})
 
-    def test_of_nothing_there_is_no_figure(self) -> None:
+    def test_without_ages_the_figures_are_nan(self) -> None:
         figures = Ages().figures()
         self.assertEqual(set(figures), {"p50", "p99", "spread"})
         self.assertTrue(all(map(math.isnan, figures.values())), figures)
 
 
 class SoakedTests(SynchronousTestCase):
-    """What flat means."""
+    """A soak is flat when nothing leaks."""
 
     def soaked(self, memory: list[float], descriptors: list[int] | None = None) -> Soaked:
         return Soaked(memory, descriptors or [100] * len(memory), 1000, 0)
@@ -158,7 +158,7 @@ class SoakedTests(SynchronousTestCase):
         soaked = self.soaked([40.0, 60, 70, 70, 70, 99, 70, 70, 70, 70, 70, 71])
         self.assertTrue(soaked.is_flat, soaked.growth)
 
-    def test_what_grows_is_not(self) -> None:
+    def test_growth_is_not_flat(self) -> None:
         growing = [70 + n * GROWTH / 5 for n in range(12)]
         self.assertFalse(self.soaked(growing).is_flat)
         self.assertFalse(self.soaked([70.0] * 12, list(range(100, 112))).is_flat)

@@ -1,4 +1,4 @@
-"""riskd, whole and its broadcast alone, and Autobahn used plainly."""
+"""riskd as a whole, its broadcast alone, and plain Autobahn."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ watch = ["MNQ"]
 class TwistedPeer:
     """A server on Twisted.
 
-    :param reactor: the one that runs.
-    :ivar codes: how many clients were closed with each code, as far as that is known.
+    :param reactor: the running reactor.
+    :ivar codes: how many clients were closed with each code, where counted.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -69,7 +69,7 @@ class TwistedPeer:
         return deferLater(self.reactor, seconds)
 
     def listen(self) -> Deferred[int]:
-        """Accept clients; fire with the port."""
+        """Accept clients; return a Deferred that fires with the port."""
         raise NotImplementedError
 
     async def emit(self, stamps: Sequence[int]) -> None:
@@ -151,7 +151,7 @@ class Riskd(TwistedPeer):
         self.reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         self.reactor.addSystemEventTrigger("after", "shutdown", self._directory.cleanup)
         daemon.startService()
-        # As the daemon does when it runs.
+        # As the running daemon does.
         spare_the_program()
         return self._engine.started.addCallback(lambda _: port)
 
@@ -165,7 +165,7 @@ class Riskd(TwistedPeer):
             if isinstance(message, Invocation):
                 contract_id, payload = message.arguments
                 self._engine.market_event(message.target, contract_id, payload)
-        # When bytes come from a socket the reactor comes to this before it polls again; these do not.
+        # With bytes from a socket the reactor would do this before it polls again.
         self._factory.flush()
 
     def _logged(self, event: LogEvent) -> None:
@@ -174,7 +174,7 @@ class Riskd(TwistedPeer):
 
 
 class Positions(Riskd):
-    """riskd, told of a position that changes: no event of these may be lost on the way."""
+    """riskd, receiving a position that changes: none of these events may be dropped."""
 
     async def emit(self, stamps: Sequence[int]) -> None:
         for stamp in stamps:
@@ -182,7 +182,7 @@ class Positions(Riskd):
 
 
 class Mixture(Riskd):
-    """riskd, told of quotes, and of a position each tenth time."""
+    """riskd, receiving quotes and, every tenth time, a position."""
 
     async def emit(self, stamps: Sequence[int]) -> None:
         await super().emit(stamps[: len(stamps) * 9 // 10])
@@ -207,12 +207,12 @@ _BEFORE, _, _AFTER = _hub_record(NO_STAMP).partition(b"%d" % NO_STAMP)
 
 
 def hub_record(stamp: int) -> bytes:
-    """Return what the broker's hub sends of a quote."""
+    """Return the record in which a broker's hub sends a quote."""
     return b"%s%d%s" % (_BEFORE, stamp, _AFTER)
 
 
 def position(stamp: int) -> dict[str, Any]:
-    """Return what the broker's hub tells of a position, each time of another size."""
+    """Return the record in which a broker's hub sends a position, each with another size."""
     return {
         "id": 1,
         "accountId": ACCOUNT,
@@ -247,7 +247,7 @@ class _Commands(LineOnlyReceiver):
 
 def serve(make: Callable[[Any], TwistedPeer], progress: Progress) -> None:
     """Serve until standard input ends."""
-    from twisted.internet import reactor  # noqa: PLC0415  # the one that was installed
+    from twisted.internet import reactor  # noqa: PLC0415  # the installed reactor
 
     peer = make(reactor)
 

@@ -1,7 +1,7 @@
-"""What every server that is measured does alike: the events, how they are paced, and what it answers.
+"""What all measured servers share: events, pacing, and answers.
 
-A server is asked on standard input, a JSON object a line, and answers each with one.  Events carry the
-moment they were made at in ``last``, in microseconds of the clock that all processes of a machine share.
+A server reads orders from standard input, one JSON object a line, and answers each with one.  Events carry
+the time at which they were made in ``last``, in microseconds of a clock that all processes share.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WAIT_SECONDS: Final = 0.0005
 
 
 def quote(stamp: int) -> MarketQuote:
-    """Return the quote that is told at a moment."""
+    """Return a quote that carries a time stamp."""
     return MarketQuote(
         contract_id=CONTRACT, bid=BID, ask=ASK, last=Decimal(stamp), timestamp=MOMENT
     )
@@ -55,7 +55,7 @@ _BEFORE, _, _AFTER = encode(Event(ACCOUNT, quote(NO_STAMP))).partition(b"%d" % N
 
 
 def text(stamp: int) -> bytes:
-    """Return the quote as it is sent, ready made: nobody pays for its encoding but riskd."""
+    """Return the encoded quote: only riskd is charged for encoding."""
     return b"%s%d%s" % (_BEFORE, stamp, _AFTER)
 
 
@@ -63,27 +63,27 @@ FRAME_LENGTH: Final = len(server_frame(TEXT, text(NO_STAMP)))
 
 
 class Stamps:
-    """Moments that never repeat, all with the same number of digits."""
+    """Time stamps that never repeat, all with the same number of digits."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def take(self, count: int) -> list[int]:
-        """Return ``count`` moments, all of them now."""
+        """Return ``count`` stamps of the present time."""
         first = max(NO_STAMP + time.monotonic_ns() // 1000, self._last + 1)
         self._last = first + count - 1
         return list(range(first, first + count))
 
 
 def age(stamp: int, now_ns: int) -> int:
-    """Return how many microseconds ago a moment was."""
+    """Return the age of a stamp in microseconds."""
     return now_ns // 1000 + NO_STAMP - stamp
 
 
 class Progress:
-    """How many bytes were received, told by one process and seen by another.
+    """A count of received bytes that one process writes and another reads.
 
-    :param path: a file that both can write.
+    :param path: a file that both processes map.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,18 +92,18 @@ class Progress:
         with path.open("r+b") as file:
             self._shared = mmap.mmap(file.fileno(), 8)
 
-    def tell(self, count: int) -> None:
-        """Let it be known."""
+    def publish(self, count: int) -> None:
+        """Publish the count of bytes."""
         struct.pack_into("Q", self._shared, 0, count)
 
     @property
     def count(self) -> int:
-        """What was told last."""
+        """The count that was published last."""
         return int(struct.unpack_from("Q", self._shared, 0)[0])
 
 
 class Server(Protocol):
-    """A server that is measured.
+    """A measured server.
 
     :ivar codes: how many clients were closed with each code, as far as that is known.
     """
@@ -118,16 +118,16 @@ class Server(Protocol):
         """Make an event at each moment and broadcast it."""
 
     def sleep(self, seconds: float) -> Awaitable[Any]:
-        """Let time pass, and the event loop run."""
+        """Let the event loop run for a time."""
 
 
 class Order(msgspec.Struct):
-    """What a server is asked.
+    """An order to a server.
 
     :ivar do: ``load`` or ``status``.
-    :ivar rate: bursts a second; 0 for as many as are received.
-    :ivar burst: events a burst.
-    :ivar seconds: how long.
+    :ivar rate: bursts a second; 0 for as fast as they are received.
+    :ivar burst: events in a burst.
+    :ivar seconds: the duration.
     """
 
     do: str
@@ -137,9 +137,9 @@ class Order(msgspec.Struct):
 
 
 class Measured:
-    """Answers for a server.
+    """Answer orders for a server.
 
-    :param progress: what was received.
+    :param progress: the bytes received so far.
     """
 
     def __init__(self, server: Server, progress: Progress) -> None:
@@ -148,7 +148,7 @@ class Measured:
         self._stamps = Stamps()
 
     async def answer(self, line: bytes) -> bytes:
-        """Do what a line asks; return the line that answers it."""
+        """Carry out a line's order; return the answer as a line."""
         order = msgspec.json.decode(line, type=Order)
         answer = status(self._server) if order.do == "status" else await self._load(order)
         return msgspec.json.encode(answer)
@@ -166,7 +166,7 @@ class Measured:
         bursts = round(order.rate * order.seconds)
         for number in range(bursts):
             wait = begun + number / order.rate - time.monotonic()
-            # A turn of the event loop belongs to each burst, also of one that is late.
+            # Each burst gets a turn of the event loop, also a late one.
             await self._server.sleep(max(0.0, wait))
             await self._server.emit(self._stamps.take(order.burst))
         return bursts * order.burst
@@ -187,10 +187,10 @@ class Measured:
 
 
 def status(server: Server) -> dict[str, Any]:
-    """Return clients, codes, bytes of memory, and descriptors of this process.
+    """Return the clients, codes, memory in bytes, and descriptors of this process.
 
-    Connections that ended are in cycles, and Python leaves those lie for a minute or two: they are
-    collected first, since when that happens next would decide whether memory has grown.
+    Ended connections are in reference cycles, which Python collects only every minute or two.  Collect
+    them first, or the moment of the next collection would decide whether memory has grown.
     """
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -198,18 +198,18 @@ def status(server: Server) -> dict[str, Any]:
         "clients": server.count,
         "codes": dict(server.codes),
         "memory": pages * mmap.PAGESIZE,
-        "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # the one of the listing is in it either way
+        "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # either way the listing's own descriptor is counted
     }
 
 
 def say(**fields: Any) -> None:
-    """Print a line for whoever measures."""
+    """Print an answer for the measuring process."""
     sys.stdout.buffer.write(msgspec.json.encode(fields) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many connections as it may."""
+    """Raise this process's limit of open files to the maximum."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
