@@ -1,4 +1,4 @@
-"""The reactor's clock, for tests that begin a program."""
+"""The reactor's clock, for tests that start a program; and how often something happened."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def has_steady_clock() -> bool:
     from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
 
     return reactor.seconds is timing._seconds  # type: ignore[attr-defined]
+
+
+def most_in_a_second(moments: list[float]) -> int:
+    """Return how many of ``moments`` are in the fullest second, wherever it begins."""
+    # The moments are sums of binary fractions, so their last digits are inexact.
+    return max(sum(begin <= moment < begin + 1 - 1e-9 for moment in moments) for begin in moments)

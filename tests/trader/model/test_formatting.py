@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trader.model.characters import can_be_drawn, printable
 from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price, sentence
-from trader.ui.styled_text import StyledLine, justify, length, pnl_style, table_row
+from trader.ui.styled_text import StyledLine
 
 
 def plain(line: StyledLine) -> str:
@@ -165,38 +165,6 @@ class SentenceTests(SynchronousTestCase):
             self.assertEqual(sentence(text), told)
 
 
-class RowTests(SynchronousTestCase):
-    """Rows of a table."""
-
-    def test_cells_are_padded_to_their_width(self) -> None:
-        self.assertEqual(
-            table_row([("text", "MNQ", 5), ("gain", "+1.00", -8), ("dim", "s", 2)]),
-            [
-                ("text", "MNQ  "),
-                (None, " "),
-                ("gain", "   +1.00"),
-                (None, " "),
-                ("dim", "s "),
-                (None, " "),
-            ],
-        )
-
-    def test_a_cell_that_fits_exactly_is_whole(self) -> None:
-        self.assertEqual(plain(table_row([("text", "12345", -5)])), "12345 ")
-
-    def test_a_cell_that_is_too_long_says_that_it_was_cut(self) -> None:
-        self.assertEqual(plain(table_row([("text", "123456", 5)])), "1234… ")
-        self.assertEqual(plain(table_row([("text", "123456", -5)])), "1234… ")
-
-    def test_rows_of_the_same_cells_are_as_wide_as_each_other(self) -> None:
-        widths = (10, -4, -12)
-        rows = [
-            table_row([("text", text, width) for width in widths])
-            for text in ("", "x", "a very long text indeed")
-        ]
-        self.assertEqual({length(cells) for cells in rows}, {29})
-
-
 class EncodingTests(SynchronousTestCase):
     """What a terminal can be sent."""
 
@@ -205,24 +173,3 @@ class EncodingTests(SynchronousTestCase):
             ("utf-8", True), ("gb18030", True), ("latin-1", False), ("ascii", False), (None, True),
         ):  # fmt: skip
             self.assertEqual(can_be_drawn(encoding), expected, encoding)
-
-
-class SpreadTests(SynchronousTestCase):
-    """Lines with two ends."""
-
-    def test_the_ends_touch_both_edges(self) -> None:
-        line = justify([("text", "left")], [("good", "right")], 20)
-        self.assertEqual(plain(line), "left           right")
-        self.assertEqual(length(line), 20)
-
-    def test_the_ends_stay_apart_where_there_is_no_room(self) -> None:
-        self.assertEqual(plain(justify([("text", "left")], [("good", "right")], 4)), "left right")
-
-
-class SignedStyleTests(SynchronousTestCase):
-    """The style of an amount."""
-
-    def test_gain_loss_and_neither_differ(self) -> None:
-        self.assertEqual(pnl_style(Decimal("0.01")), "gain")
-        self.assertEqual(pnl_style(Decimal("-0.01")), "loss")
-        self.assertEqual(pnl_style(Decimal("0.00")), "text")

@@ -1,0 +1,59 @@
+"""The gauge of a limit as a line, at each width."""
+
+from __future__ import annotations
+
+from riskd.model.account import Limit
+from tests.support.console import at
+from tests.support.screen import (
+    PageTestCase,
+)
+
+
+class GaugeLineTests(PageTestCase):
+    """A bar, figures and words."""
+
+    def test_a_limit_that_is_reached_is_red_and_says_so(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-500)
+        self.assertIn("██████████ 100 % $500.00 of $500.00 REACHED", self.row("daily loss"))
+        self.assertEqual(self.style_of("REACHED"), "loss")
+
+    def test_a_last_known_limit_is_dimmed(self) -> None:
+        self.receive("GatewayUserTrade", profitAndLoss=-350)
+        self.lose()
+        self.assertEqual(self.style_of("$350.00 of"), "dim")
+
+    def test_sixty_columns_cut_neither_figures_nor_words(self) -> None:
+        self.file.publish(
+            limits={"RULE-003": Limit("daily_realized_loss", '{"loss_limit": 20000}')}
+        )
+        self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-19000, executionTime=at(0))
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+        self.turn("Limits")
+        self.assertIn(
+            "daily loss $19,000.00 of $20,000.00, VERY NEAR", self.row("of $20", columns=60)
+        )
+
+    def test_a_limit_without_numbers_is_shown_in_words(self) -> None:
+        self.file.publish(
+            limits={"RULE-008": Limit("no_stop_loss_grace", '{"grace_period_seconds": 30}')}
+        )
+        self.connect()
+        self.receive("GatewayUserPosition", size=1, type=1)
+        self.receive("GatewayUserOrder", type=3, side=2, size=1, stopPrice=20990)
+        for columns in (60, 80, 120):
+            self.assertIn("has a stop", self.shown(columns, 40))
+
+    def test_beside_the_tables_the_level_is_never_cut(self) -> None:
+        rules = {
+            "RULE-006": Limit(
+                "trade_frequency_limit", '{"max_trades": 1, "time_window_minutes": 1440}'
+            )
+        }
+        self.file.publish(limits=rules)
+        self.connect()
+        self.receive("GatewayUserTrade", executionTime=at(0))
+        row = next(row for row in self.rows(120, 40) if "trades in" in row)
+        self.assertRegex(row, "█████ +100 % trades in 1440 m… REACHED$")

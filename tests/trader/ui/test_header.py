@@ -1,0 +1,187 @@
+"""The top of every page: the header row, and the banner below it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from riskd.model.events import DRY_RUN_NOTE
+from tests.support.console import BEGIN, at
+from tests.support.screen import (
+    PageTestCase,
+    ScreenTestCase,
+)
+from trader.model.formatting import clock
+from trader.ui.pages import PAGES
+
+
+class HeaderTests(ScreenTestCase):
+    """Account, gateway, source and time in the first row."""
+
+    def test_the_header_names_the_account(self) -> None:
+        self.assertIn("account 123", self.rows()[0])
+
+    def test_no_gateway_is_shown_before_the_daemon_names_it(self) -> None:
+        self.assertNotIn("PRACTICE", self.shown())
+
+    def test_the_practice_gateway_has_a_style_of_its_own(self) -> None:
+        self.connect()
+        self.assertIn("PRACTICE", self.rows()[0])
+        self.assertEqual(self.style_of("PRACTICE"), "practice")
+
+    def test_a_real_gateway_is_not_marked_as_practice(self) -> None:
+        self.connect()
+        self.gateway_name = "projectx"
+        self.assertIn("PROJECTX", self.rows()[0])
+        self.assertEqual(self.style_of("PROJECTX"), "bar")
+
+    def test_a_dry_run_is_marked_beside_the_gateway(self) -> None:
+        self.connect()
+        self.assertNotIn("DRY RUN", self.rows()[0])
+        self.is_dry_run = True
+        self.assertIn("PRACTICE  DRY RUN", self.rows()[0])
+        self.assertEqual(self.style_of("DRY RUN"), "warning")
+
+    def test_a_connection_is_marked_live(self) -> None:
+        self.connect()
+        self.assertIn("LIVE", self.rows()[0])
+        self.assertEqual(self.style_of("LIVE"), "good")
+
+    def test_the_first_attempt_is_marked_connecting(self) -> None:
+        self.assertIn("CONNECTING", self.rows()[0])
+        self.assertIn("Connecting to daemon", self.rows()[1])
+
+    def test_the_next_attempt_is_counted_down_in_whole_seconds(self) -> None:
+        self.connect()
+        self.lose()
+        for retry_in, shown in ((10, 10), (5, 5), (4.5, 5), (4.2, 5), (2.5, 3), (0.1, 1), (-1, 0)):
+            self.retry_in = retry_in
+            self.assertIn(f"RECONNECTING in {shown} s", self.rows()[0])
+            self.assertNotIn("LIVE", self.rows()[0])
+
+    def test_the_time_of_day_ends_the_header(self) -> None:
+        self.wait(3)
+        self.assertTrue(self.rows()[0].endswith(clock(BEGIN + timedelta(seconds=3))))
+
+
+class BannerTests(ScreenTestCase):
+    """Lockouts, problems of the daemon, and flashes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def test_a_lockout_shows_reason_end_and_countdown(self) -> None:
+        self.receive("lockout_set", reason="Daily loss limit hit: -$550", locked_until=at(8085))
+        end = clock(BEGIN + timedelta(seconds=8085))
+        self.assertEqual(
+            self.rows()[1].strip(),
+            f"LOCKED OUT until {end} (2:14:45 left): Daily loss limit hit: -$550",
+        )
+        self.assertEqual(self.style_of("LOCKED OUT"), "alert")
+        self.wait(8085 - 59)
+        self.assertIn("(0:59 left)", self.rows()[1])
+
+    def test_a_lockout_stands_until_the_daemon_ends_it(self) -> None:
+        self.receive("lockout_set", locked_until=at(60))
+        self.wait(90)
+        self.assertIn("(time is up; the daemon ends it)", self.rows()[1])
+        self.receive("lockout_cleared")
+        self.assertNotIn("time is up", self.shown())
+
+    def test_a_permanent_lockout_has_no_countdown(self) -> None:
+        self.receive("lockout_set", reason="Account rule", locked_until=None)
+        self.wait(10)
+        self.assertEqual(
+            self.rows()[1].strip(), "LOCKED OUT until an operator unlocks it: Account rule"
+        )
+
+    def test_a_permanent_lockout_is_shown_before_one_that_ends(self) -> None:
+        self.receive("lockout_set", reason="forever", locked_until=None, rule_id="RULE-001")
+        self.receive("lockout_set", reason="an hour", locked_until=at(3600), rule_id="RULE-002")
+        self.wait(10)
+        self.assertIn("forever", self.rows()[1])
+
+    def test_a_lockout_is_shown_while_the_connection_is_lost(self) -> None:
+        self.receive("lockout_set", reason="Account rule", locked_until=at(600))
+        self.wait(10)
+        self.lose()
+        self.assertIn("(9:50 left): Account rule", self.rows()[3])
+
+    def test_trading_resumed_flashes_green_and_clears_the_lockout(self) -> None:
+        self.receive("lockout_set", locked_until=None)
+        self.wait(10)
+        self.receive("lockout_cleared", cleared_by="ADMIN_OVERRIDE")
+        self.assertEqual(
+            self.rows()[1].strip(), "Trading resumed: an operator or the broker lifted the lock"
+        )
+        self.assertEqual(self.style_of("Trading resumed"), "good")
+        self.wait(5)
+        self.assertTrue(self.rows()[2].startswith("P&L"))
+
+    def test_enforcement_flashes_and_stays_in_the_feed(self) -> None:
+        self.receive("enforcement_action", reason="MaxContracts breach: 6 > 5")
+        told = "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5"
+        self.assertTrue(self.rows()[1].strip().startswith(told))
+        self.assertEqual(self.style_of("ENFORCED"), "alert")
+        self.wait(10)
+        self.assertTrue(self.rows()[2].startswith("P&L"))
+        self.assertIn(f"{clock(BEGIN)} {told}", self.row("ENFORCED"))
+
+    def test_a_stopping_daemon_is_shown(self) -> None:
+        self.receive("daemon_status", status="STOPPING", message="Going down")
+        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping")
+        self.assertEqual(self.style_of("The daemon is stopping"), "alert")
+        self.wait(10)
+        self.assertEqual(self.rows()[1].strip(), "The daemon is stopping")
+
+    def test_an_error_of_the_daemon_is_shown_until_it_runs_again(self) -> None:
+        self.receive("daemon_status", status="ERROR", message="The gateway is gone")
+        self.wait(60)
+        self.assertEqual(self.rows()[1].strip(), "Daemon ERROR: The gateway is gone")
+        self.assertEqual(self.style_of("Daemon ERROR"), "alert")
+        self.assertNotIn("good", [style for style, text in self.styles() if "LIVE" in text])
+        self.receive("daemon_status", status="RUNNING", message="In step again")
+        self.assertTrue(self.rows()[2].startswith("P&L"))
+        self.assertEqual(self.style_of(" LIVE "), "good")
+
+
+class EveryPageTests(PageTestCase):
+    """The header and the banner on all pages."""
+
+    def test_every_page_shows_the_source_at_every_size(self) -> None:
+        for retry_in, words in ((None, "LIVE"), (4, "RECONNECTING in 4 s")):
+            if retry_in:
+                self.lose(retry_in=retry_in)
+            for number, page in enumerate(PAGES):
+                self.ui_state = self.ui_state.with_page(number)
+                for columns, rows in ((60, 14), (80, 24), (120, 40), (240, 80)):
+                    self.assertIn(words, self.rows(columns, rows)[0], (page.name, columns))
+
+    def test_the_header_shows_practice_and_dry_run_at_every_width(self) -> None:
+        self.receive("daemon_status", status="RUNNING", message=f"Running {DRY_RUN_NOTE}")
+        for columns in (60, 80, 120):
+            header = self.rows(columns, 24)[0]
+            self.assertIn("PRACTICE", header)
+            self.assertIn("DRY RUN", header)
+        self.receive("daemon_status", status="RUNNING", message="Running")
+        self.assertNotIn("DRY RUN", self.shown())
+
+    def test_the_header_shows_last_known_and_the_next_attempt(self) -> None:
+        self.lose(retry_in=7)
+        self.assertIn("LAST KNOWN  RECONNECTING in 7 s", self.rows()[0])
+
+    def test_a_lockout_stands_once_above_the_page(self) -> None:
+        self.receive("lockout_set", reason="Lunch", locked_until=None)
+        self.assertEqual(sum("LOCKED OUT" in row for row in self.rows()[:4]), 1)
+        self.assertIn("New orders are canceled", self.rows()[2])
+        self.receive("lockout_set", reason="A pause", rule_id="RULE-007", locked_until=at(60))
+        self.assertIn("Lunch", self.rows()[1])
+        self.assertIn("A pause", self.rows()[2])
+
+    def test_a_locked_account_shows_what_is_still_possible(self) -> None:
+        self.receive("lockout_set", locked_until=None)
+        self.wait(10)
+        self.assertIn("New orders are canceled", self.shown())
+        self.receive("lockout_cleared")
+        self.wait(10)
+        self.assertNotIn("New orders are canceled", self.shown())

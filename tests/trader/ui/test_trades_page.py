@@ -1,0 +1,46 @@
+"""The trades of the day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.support.console import BEGIN, at
+from tests.support.screen import (
+    PageTestCase,
+)
+from trader.model.formatting import clock
+
+
+class TradesPageTests(PageTestCase):
+    """Rows, summary and curve."""
+
+    page = "Trades"
+
+    def trade(self, number: int, pnl: float) -> None:
+        """Report a trade, one second after the other."""
+        executed = at(number)
+        self.receive("GatewayUserTrade", id=number, profitAndLoss=pnl, executionTime=executed)
+
+    def test_each_trade_has_its_running_total_newest_first(self) -> None:
+        self.trade(1, -45.5)
+        self.trade(2, 10.25)
+        moments = [clock(BEGIN + timedelta(seconds=seconds)) for seconds in (2, 1)]
+        self.assertEqual(
+            [" ".join(row.split()) for row in self.below("Time ") if row],
+            [f"> {moments[0]} MNQU5 2 +10.25 -35.25", f"{moments[1]} MNQU5 2 -45.50 -45.50"],
+        )
+
+    def test_the_summary_counts_won_and_lost_trades(self) -> None:
+        self.trade(1, -45.5)
+        self.trade(2, 10.25)
+        self.assertIn("Realized -35.25   1 won, 1 lost   daily loss limit -500.00", self.shown())
+
+    def test_the_curve_shows_the_loss_limit(self) -> None:
+        self.trade(1, -300)
+        self.assertIn("limit -500 ---", self.shown())
+        self.assertIn("-300.00 ", self.shown())
+
+    def test_a_day_without_trades_says_so(self) -> None:
+        self.receive("daemon_status", status="RUNNING")
+        self.assertIn("Trades of the day (none)", self.shown())
+        self.assertIn("No trade yet", self.shown())
