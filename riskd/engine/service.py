@@ -248,7 +248,7 @@ class EngineService(Service):
         if not self._reconciliation.is_feed_lost and times_restored == self._times_restored:
             self.report_problem("feed", "")
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
+    def gateway_problem(self, source: str, sentence: str) -> None:
         """Report another problem of the gateway; see :class:`IGatewayListener`."""
         self.report_problem(f"gateway {source}", sentence)
 

@@ -83,7 +83,7 @@ class IGatewayListener(Interface):
     def feed_restored() -> None:
         """Events of accounts are told again; those since :meth:`feed_lost` never will be."""
 
-    def gateway_trouble(source: str, sentence: str) -> None:
+    def gateway_problem(source: str, sentence: str) -> None:
         """Something else is wrong at the gateway, and what is told and answered stays right.
 
         :param source: what is in trouble; each has one sentence at a time.

@@ -57,7 +57,7 @@ class NoListener:
     def feed_restored(self) -> None:
         """Do nothing."""
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
+    def gateway_problem(self, source: str, sentence: str) -> None:
         """Do nothing."""
 
 

@@ -119,7 +119,7 @@ class RecordingEngine(Environment, Service):
         """Note that events are reported again."""
         self._receive(FeedRestored())
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
+    def gateway_problem(self, source: str, sentence: str) -> None:
         """Receive another problem of the gateway."""
         self._receive(GatewayProblem(source, sentence))
 

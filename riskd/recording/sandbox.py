@@ -336,7 +336,7 @@ _HANDLERS: Final[dict[type, Callable[[Sandbox, Any], Any]]] = {
     ),
     FeedLost: lambda sandbox, lost: sandbox.engine.feed_lost(lost.sentence),
     FeedRestored: lambda sandbox, _: sandbox.engine.feed_restored(),
-    GatewayProblem: lambda sandbox, problem: sandbox.engine.gateway_trouble(
+    GatewayProblem: lambda sandbox, problem: sandbox.engine.gateway_problem(
         problem.source, problem.sentence
     ),
     Answered: lambda sandbox, answer: sandbox.answer(answer.number, answer.value),

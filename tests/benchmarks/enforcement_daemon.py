@@ -89,8 +89,8 @@ class Watched:
     def feed_restored(self) -> None:
         self._listener.feed_restored()
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
-        self._listener.gateway_trouble(source, sentence)
+    def gateway_problem(self, source: str, sentence: str) -> None:
+        self._listener.gateway_problem(source, sentence)
 
 
 class TimedGateway(PracticeGateway):

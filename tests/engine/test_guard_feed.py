@@ -434,11 +434,11 @@ class QuotesTests(FeedTestCase):
         self.assertEqual(followed, [ES])
 
     def test_trouble_with_quotes_is_told_and_stops_no_rule(self) -> None:
-        self.daemon.engine.gateway_trouble("quotes", "No quotes since 18:00:00")
+        self.daemon.engine.gateway_problem("quotes", "No quotes since 18:00:00")
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00"))
         self.daemon.trade(BUY, 1)
         self.assertIn(MNQ, self.daemon.state.positions)
-        self.daemon.engine.gateway_trouble("quotes", "")
+        self.daemon.engine.gateway_problem("quotes", "")
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
         self.assertTrue(self.daemon.news(MarketQuote))
 
@@ -450,16 +450,16 @@ class TroubleTests(FeedTestCase):
 
     def test_why_the_login_ends_is_not_hidden_by_what_follows_from_it(self) -> None:
         why = "The broker keeps logging riskd out"
-        self.daemon.engine.gateway_trouble("login", why)
+        self.daemon.engine.gateway_problem("login", why)
         self.lose_feed()
-        self.daemon.engine.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_problem("quotes", "No quotes")
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         self.daemon.advance(A_LOOK)
         self.assertEqual(self.statuses()[-1], (Status.ERROR, why))
 
     def test_lost_events_are_not_hidden_by_lost_quotes(self) -> None:
         self.lose_feed()
-        self.daemon.engine.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_problem("quotes", "No quotes")
         self.assertEqual(self.statuses()[-1], (Status.ERROR, WHY))
         self.restore_feed()
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes"))
@@ -476,9 +476,9 @@ class TroubleTests(FeedTestCase):
 
     def test_what_stands_is_not_told_again_when_another_trouble_is_over(self) -> None:
         self.lose_feed()
-        self.daemon.engine.gateway_trouble("quotes", "No quotes")
+        self.daemon.engine.gateway_problem("quotes", "No quotes")
         self.daemon.told.clear()
-        self.daemon.engine.gateway_trouble("quotes", "")
+        self.daemon.engine.gateway_problem("quotes", "")
         self.assertEqual(self.statuses(), [])
 
 

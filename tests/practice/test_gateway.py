@@ -69,7 +69,7 @@ class Recorder:
     def feed_restored(self) -> None:
         raise NotImplementedError
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
+    def gateway_problem(self, source: str, sentence: str) -> None:
         raise NotImplementedError
 
     def user_events(self, target: str = "") -> list[Payload]:

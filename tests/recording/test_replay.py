@@ -163,10 +163,10 @@ class DayTests(RecordedTestCase):
         daemon = self.quiet()
         listener = daemon.gateway._listener
         listener.feed_lost("The broker is gone")
-        listener.gateway_trouble("token", "The token is old")
+        listener.gateway_problem("token", "The token is old")
         daemon.advance(2)
         listener.feed_restored()
-        listener.gateway_trouble("token", "")
+        listener.gateway_problem("token", "")
         daemon.advance(2)
         self.assertIn(b"The broker is gone", b"".join(daemon.broadcasts))
         self.check(daemon)

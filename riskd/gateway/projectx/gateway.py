@@ -222,7 +222,7 @@ class ProjectXGateway:
 
     def _tell_trouble(self, source: str, sentence: str) -> None:
         if self._listener is not None:
-            self._listener.gateway_trouble(source, sentence)
+            self._listener.gateway_problem(source, sentence)
 
     # What is asked.
 

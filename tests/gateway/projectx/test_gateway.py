@@ -63,7 +63,7 @@ class Listener:
     def feed_restored(self) -> None:
         self.told.append(("restored",))
 
-    def gateway_trouble(self, source: str, sentence: str) -> None:
+    def gateway_problem(self, source: str, sentence: str) -> None:
         self.told.append(("trouble", source, sentence))
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
@@ -829,7 +829,7 @@ class StopTests(GatewayTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_whoever_is_told_may_stop_it(self) -> None:
-        for kind in ("feed_restored", "feed_lost", "user_event", "gateway_trouble"):
+        for kind in ("feed_restored", "feed_lost", "user_event", "gateway_problem"):
             self.setUp()
             setattr(self.listener, kind, lambda *_: self.gateway.stop())
             self.gateway.start(self.listener)
