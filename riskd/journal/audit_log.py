@@ -1,6 +1,6 @@
-"""Reading the journal's log back for an operator: what was enforced, locked and reset, and by whom.
+"""The journal's log for an operator: enforcement, lockouts, resets and the operator's own actions.
 
-The journal may be in use by a running daemon; nothing is written to it, and nobody has to wait.
+It can be read while a daemon uses the journal: reading writes nothing and delays no write.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """Something that was logged.
+    """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event's name on the wire, or ``operator`` for what an operator did.
-    :ivar data: what else is known of it, with every fraction as a ``Decimal``.
+    :ivar kind: an event type of the wire, or ``operator`` for an operator's action.
+    :ivar data: the details, with every fraction as a ``Decimal``.
     """
 
     at: datetime
@@ -42,33 +42,30 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 def read_log(directory: Path, account_id: int, since: datetime | None = None) -> list[LogLine]:
-    """Return what the journal in ``directory`` has logged of an account, oldest first.
+    """Return the log of an account from the journal in ``directory``, oldest first.
 
-    :param since: aware; what happened earlier is left out.
+    :param since: aware; earlier lines are left out.
     :raises StateFileError: there is no journal, or it cannot be read, is damaged, or is of a newer
         riskd.
     """
     with open_to_read(directory / JOURNAL_NAME, "log") as (journal, version):
         if not version:
             raise DamagedError("it is empty")
-        # A journal that its daemon has not brought up to date yet has actions alone.
+        # A journal that its daemon has not migrated yet has no log table.
         sources = [_ACTIONS, _ENTRIES] if version >= FIRST_WITH_LOG else [_ACTIONS]
-        # What was done comes before what it led to; one query is one moment of the journal.
+        # One query sees one commit.  At the same time an action comes before the lock that it caused.
         query = " UNION ALL ".join(sources) + " ORDER BY at, source, number"
-        # No stamp is less than the one that stands in for no beginning.
+        # Below every stamp.
         begin = -1e18 if since is None else as_stamp(since)
         rows = journal.execute(query, {"account": account_id, "since": begin})
         return [_line(at, kind, data) for at, kind, data, *_ in rows]
 
 
 def _line(at: object, kind: object, data: object) -> LogLine:
-    """Return a line as it was found.
+    """Return a row as a line.
 
-    :raises ValueError: it makes no sense.
+    :raises ValueError: the row is damaged.
     """
     if not isinstance(kind, str) or not isinstance(data, str):
-        raise ValueError("a line of the log is not text")  # noqa: TRY004  # the file's mistake, not ours
-    try:
-        return LogLine(as_moment(at), kind, _DECODER.decode(data))
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"a line of the log cannot be read: {error}") from None
+        raise ValueError("a line of the log is not text")  # noqa: TRY004  # the file is wrong, not the caller
+    return LogLine(as_moment(at), kind, _DECODER.decode(data))

@@ -1,7 +1,7 @@
-"""What makes a journal that says one thing say another.
+"""SQL statements that change the journal from one state of an account to the next.
 
-States share what has not changed, and what is shared is not looked at: a write costs what has changed
-since the one before.
+Two states share the parts that have not changed, and a shared part is not inspected: a write costs as much
+as has changed since the write before.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import msgspec
 
 from riskd.journal.schema import as_stamp
 from riskd.model.account import AccountState
-from riskd.model.contracts import Contract
 from riskd.model.wire import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
-"""A statement of SQL, and the values in it."""
+"""An SQL statement and its values."""
 
 _Logged = TypeVar("_Logged", bound=Hashable)
 
 
-class _Keyed(msgspec.Struct, frozen=True):
-    """A table with a row for each entry of a mapping, by account and key.
+class _Table(msgspec.Struct, frozen=True):
+    """A table that holds a mapping of each account, one row an entry.
 
-    :ivar rows: gives the mapping that the table holds.
-    :ivar columns: those beside account and key.
-    :ivar values: gives what an entry has in these columns.
+    :ivar key: the column of the mapping's key, beside ``account_id``.
+    :ivar rows: returns the mapping that the table holds.
+    :ivar columns: the other columns.
+    :ivar values: returns what an entry has in these columns.
     """
 
     name: str
@@ -36,34 +36,38 @@ class _Keyed(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ("data",)
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
 
-    @property
-    def put(self) -> str:
-        """The statement that writes a row."""
+    def differences(self, before: AccountState, after: AccountState) -> list[Statement]:
+        """Return the statements that change the account's rows from ``before`` to ``after``."""
+        old, new = self.rows(before), self.rows(after)
+        if old is new:
+            return []
         columns = ("account_id", self.key, *self.columns)
         places = ", ".join("?" * len(columns))
-        return f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
+        put = f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
+        drop = f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
+        account_id = after.account_id
+        return [
+            (put, (account_id, key, *self.values(entry)))
+            for key, entry in new.items()
+            if old.get(key) != entry
+        ] + [(drop, (account_id, key)) for key in old if key not in new]
 
-    @property
-    def drop(self) -> str:
-        """The statement that removes a row."""
-        return f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
 
-
-_KEYED: Final = (
-    _Keyed("positions", "contract_id", lambda state: state.positions),
-    _Keyed("orders", "order_id", lambda state: state.orders),
-    _Keyed("trades", "trade_id", lambda state: state.trades),
-    _Keyed("quotes", "contract_id", lambda state: state.quotes),
-    _Keyed("lockouts", "rule_id", lambda state: state.lockouts),
-    _Keyed(
+_TABLES: Final = (
+    _Table("positions", "contract_id", lambda state: state.positions),
+    _Table("orders", "order_id", lambda state: state.orders),
+    _Table("trades", "trade_id", lambda state: state.trades),
+    _Table("quotes", "contract_id", lambda state: state.quotes),
+    _Table("lockouts", "rule_id", lambda state: state.lockouts),
+    _Table(
         "limits",
         "rule_id",
         lambda state: state.limits,
         ("key", "settings"),
         lambda limit: (limit.key, limit.settings),
     ),
-    _Keyed("rule_memory", "rule_id", lambda state: state.risk.memory, values=lambda data: (data,)),
-    _Keyed(
+    _Table("rule_memory", "rule_id", lambda state: state.risk.memory, values=lambda data: (data,)),
+    _Table(
         "charges",
         "trade_id",
         lambda state: state.risk.charges,
@@ -88,81 +92,48 @@ _ADD_LOG_ENTRY: Final = "INSERT INTO log (account_id, at, kind, data) VALUES (?,
 
 
 def differences(written: AccountState | None, state: AccountState) -> list[Statement]:
-    """Return what makes a journal that says ``written`` of an account say ``state``.
+    """Return the statements that change the journal from ``written`` to ``state``.
 
-    :param written: ``None`` if the journal has never heard of the account.
+    :param written: what the journal holds of the account; ``None`` if it has no such account.
     """
-    old = written or AccountState(account_id=state.account_id)
-    statements: list[Statement] = []
-    for table in _KEYED:
-        statements += _keyed_differences(
-            table, state.account_id, table.rows(old), table.rows(state)
+    account_id = state.account_id
+    old = written or AccountState(account_id=account_id)
+    statements = [statement for table in _TABLES for statement in table.differences(old, state)]
+    if old.contracts is not state.contracts:
+        # Accounts share this table, so a contract that one account drops stays for the others.
+        statements += [
+            (_PUT_CONTRACT, (each.id, each.name, str(each.tick_size), str(each.tick_value)))
+            for each in state.contracts.values()
+            if old.contracts.get(each.id) != each
+        ]
+    flattening = state.risk.flattening
+    if flattening is None and old.risk.flattening is not None:
+        statements.append((_DROP_FLATTENING, (account_id,)))
+    elif flattening != old.risk.flattening:
+        statements.append(
+            (_PUT_FLATTENING, (account_id, msgspec.json.encode(flattening).decode()))
         )
-    statements += _contract_differences(old.contracts, state.contracts)
-    statements += _flattening_difference(old, state)
-    statements += _log_lines(old, state)
-    if written is None or _summary(old) != _summary(state):
+    # Nothing is ever deleted from these two.
+    statements += [
+        (_ADD_ACTION, (account_id, as_stamp(action.timestamp), encode_data(action)))
+        for action in _added(old.enforcement, state.enforcement)
+    ]
+    statements += [
+        (_ADD_LOG_ENTRY, (account_id, as_stamp(entry.at), entry.kind, entry.data))
+        for entry in _added(old.risk.log, state.risk.log)
+    ]
+    if written is None or _account_row(old) != _account_row(state):
         statements.append((_PUT_ACCOUNT, _account_row(state)))
     return statements
 
 
-def _keyed_differences(
-    table: _Keyed, account_id: int, before: Mapping[Any, Any], after: Mapping[Any, Any]
-) -> list[Statement]:
-    if before is after:
-        return []
-    put, drop = table.put, table.drop
-    return [
-        (put, (account_id, key, *table.values(entry)))
-        for key, entry in after.items()
-        if before.get(key) != entry
-    ] + [(drop, (account_id, key)) for key in before if key not in after]
-
-
-def _contract_differences(
-    before: Mapping[str, Contract], after: Mapping[str, Contract]
-) -> list[Statement]:
-    if before is after:
-        return []
-    return [
-        (
-            _PUT_CONTRACT,
-            (contract.id, contract.name, str(contract.tick_size), str(contract.tick_value)),
-        )
-        for contract in after.values()
-        if before.get(contract.id) != contract
-    ]
-
-
-def _flattening_difference(old: AccountState, new: AccountState) -> list[Statement]:
-    before, after = old.risk.flattening, new.risk.flattening
-    if before == after:
-        return []
-    if after is None:
-        return [(_DROP_FLATTENING, (new.account_id,))]
-    return [(_PUT_FLATTENING, (new.account_id, msgspec.json.encode(after).decode()))]
-
-
-def _log_lines(old: AccountState, new: AccountState) -> list[Statement]:
-    """Return what adds to the two logs, of which nothing is ever taken away."""
-    account_id = new.account_id
-    actions: list[Statement] = [
-        (_ADD_ACTION, (account_id, as_stamp(action.timestamp), encode_data(action)))
-        for action in _added(old.enforcement, new.enforcement)
-    ]
-    entries: list[Statement] = [
-        (_ADD_LOG_ENTRY, (account_id, as_stamp(entry.at), entry.kind, entry.data))
-        for entry in _added(old.risk.log, new.risk.log)
-    ]
-    return actions + entries
-
-
 def _added(before: tuple[_Logged, ...], after: tuple[_Logged, ...]) -> tuple[_Logged, ...]:
-    """Return what ``after`` has and ``before`` has not."""
+    """Return the items of ``after`` that ``before`` does not have."""
     if before is after:
         return ()
+    # Usually items have left at the front and come at the end.  Comparing them in order is quicker than
+    # hashing them all.
     if after and after[0] in before:
-        # As a rule some went at the front and some came at the end; that is seen at a glance.
         kept = before[before.index(after[0]) :]
         if after[: len(kept)] == kept:
             return tuple(each for each in after[len(kept) :] if each not in before)
@@ -170,19 +141,11 @@ def _added(before: tuple[_Logged, ...], after: tuple[_Logged, ...]) -> tuple[_Lo
     return tuple(each for each in after if each not in known)
 
 
-def _summary(state: AccountState) -> tuple[Any, ...]:
-    """Return what the account's row depends on; two are quicker to compare than two rows to make."""
-    risk = state.risk
-    # Equal amounts may be written differently, and cents are to be read as they were told.
-    pnl = str(state.realized_pnl)
-    count, reset, began = state.trade_count, state.last_reset, state.day_began
-    return (pnl, count, reset, began, risk.day_key, risk.can_trade)
-
-
 def _account_row(state: AccountState) -> tuple[Any, ...]:
     reset, began, day_key = state.last_reset, state.day_began, state.risk.day_key
     return (
         state.account_id,
+        # As text: 1.5 and 1.50 are equal numbers, but cents are shown as they were received.
         str(state.realized_pnl),
         state.trade_count,
         encode_data(reset) if reset else None,

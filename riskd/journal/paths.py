@@ -1,4 +1,4 @@
-"""Where the journal and its published copy lie."""
+"""Names of the files in the state directory, and the directory's default place."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Final
 
 JOURNAL_NAME: Final = "riskd.db"
-"""The daemon's own file; nobody else may read it."""
+"""The journal, which only the daemon's user may read."""
 
 PUBLISHED_NAME: Final = "last-known.db"
-"""The copy for consoles; everybody may read it and only the daemon may write it."""
+"""The published copy: every user may read it, only the daemon writes it."""
 
 
 def default_directory(program: str = "riskd") -> Path:
-    """Return the state directory of a user who named none, under the XDG state directory.
+    """Return a program's state directory under the XDG state directory.
 
-    :param program: whose state it is, and the directory's name.
+    :param program: the program's name, which the directory has too.
     Source: the XDG Base Directory Specification, ``XDG_STATE_HOME``.
     """
     home = os.environ.get("XDG_STATE_HOME", "")

@@ -1,6 +1,6 @@
-"""Reading a journal or its published copy back: one consistent snapshot as an account's state.
+"""Read a journal or its published copy as account states.
 
-There is no Twisted here, nothing is ever written, and whatever is wrong with the file is a sentence.
+Reading uses no reactor and writes nothing.  Whatever is wrong with a file is a sentence for a person.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,7 +22,8 @@ from riskd.host.errors import UserError
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.schema import (
     MIGRATIONS,
-    TABLES,
+    PRIVATE_TABLES,
+    PUBLISHED_TABLES,
     DamagedError,
     NewerSchemaError,
     as_moment,
@@ -32,11 +33,11 @@ from riskd.journal.schema import (
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
 from riskd.model.contracts import Contract
-from riskd.model.events import DaemonStatus, EnforcementAction, LockoutSet
+from riskd.model.events import DaemonStatus, EnforcementAction
 from riskd.model.wire import decode_data
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
-"""What reading a damaged file may raise."""
+"""Exceptions of reading a damaged file."""
 
 _PASSING: Final = frozenset(
     {
@@ -50,9 +51,7 @@ _PASSING: Final = frozenset(
         sqlite3.SQLITE_NOMEM,
     }
 )
-"""What is wrong with the disk or with rights, and not with the file."""
-
-_NOT_PASSING: Final = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ})
+"""SQLite's codes for problems of the disk or of permissions, not of the file."""
 
 
 class StateFileError(UserError):
@@ -60,12 +59,12 @@ class StateFileError(UserError):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a journal says.
+    """The content of a journal or of its published copy.
 
     :ivar accounts: the state of each account, by account id.
-    :ivar as_of: when that was written, aware.
+    :ivar as_of: the time of the last write, aware.
     :ivar gateway_name: the kind of gateway that the daemon followed.
-    :ivar commits: how often the journal had been written.
+    :ivar commits: the number of writes so far.
     """
 
     accounts: dict[int, AccountState]
@@ -78,7 +77,7 @@ FileMark = tuple[int, int, int]
 
 
 def published_mark(directory: Path) -> FileMark | None:
-    """Return what changes whenever a new copy is published; ``None`` while there is none."""
+    """Return a value that differs after each publication; ``None`` while there is no copy."""
     try:
         status = (directory / PUBLISHED_NAME).stat()
     except OSError:
@@ -87,17 +86,17 @@ def published_mark(directory: Path) -> FileMark | None:
 
 
 def read_published(directory: Path) -> Snapshot:
-    """Return what the published copy in ``directory`` says.
+    """Return the content of the published copy in ``directory``.
 
-    It takes no lock and needs no permission to write: the copy is replaced whole and never changed.
+    It takes no lock and needs no write permission, because the copy is replaced whole and never changed.
 
-    :raises StateFileError: there is none, or it cannot be read, is damaged, or is of a newer riskd.
+    :raises StateFileError: there is no copy, or it cannot be read, is damaged, or is of a newer riskd.
     """
     path = directory / PUBLISHED_NAME
     with open_to_read(path, "last known state", "mode=ro&immutable=1") as (copy, version):
         if not 0 < version < len(MIGRATIONS):
             return read_snapshot(copy)
-        # An older riskd published it; in memory it can be brought up to date.
+        # An older riskd published it: migrate it in memory.
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as newer:
             copy.backup(newer)
             upgrade(newer, version)
@@ -108,11 +107,11 @@ def read_published(directory: Path) -> Snapshot:
 def open_to_read(
     path: Path, what: str, options: str = "mode=ro"
 ) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """Open a journal or a copy of one; give the connection, and the version of its schema.
+    """Open a journal or a copy of one; yield the connection and the version of its schema.
 
-    :param what: what is to be read there, for a person.
-    :param options: those of SQLite's URI.
-    :raises StateFileError: the file is not there, or it or its content cannot be read.
+    :param what: what the caller reads, for messages.
+    :param options: the query part of SQLite's URI.
+    :raises StateFileError: the file does not exist, or it or its content cannot be read.
     """
     try:
         path.stat()
@@ -120,7 +119,8 @@ def open_to_read(
         raise StateFileError(f"no {what}: {path} is not there") from None
     except OSError as error:
         raise StateFileError(f"cannot read the {what}: {path}: {error.strerror}") from None
-    # It is not opened to find out: closing it again would undo this process's locks on it.
+    # Not by opening it: closing any descriptor of the file would drop SQLite's POSIX locks on it in this
+    # process.
     if not os.access(path, os.R_OK):
         raise StateFileError(f"cannot read the {what}: {path}: {os.strerror(errno.EACCES)}")
     try:
@@ -129,53 +129,34 @@ def open_to_read(
     except NewerSchemaError as error:
         raise StateFileError(f"cannot read the {what}: {error}") from None
     except DAMAGES as error:
-        wrong = f"{path}: {error}" if may_pass(error) else f"{path} is damaged ({error})"
-        raise StateFileError(f"cannot read the {what}: {wrong}") from None
+        reason = f"{path}: {error}" if may_pass(error) else f"{path} is damaged ({error})"
+        raise StateFileError(f"cannot read the {what}: {reason}") from None
 
 
 def uri_to_read(path: Path, options: str = "mode=ro") -> str:
-    """Return what SQLite opens ``path`` by to read it; whatever characters are in it."""
+    """Return the URI by which SQLite opens ``path`` to read, whatever characters it has."""
     return f"file:{quote(str(path))}?{options}"
 
 
 def may_pass(error: BaseException) -> bool:
-    """Tell whether a file that could not be opened may be sound, and be opened later."""
+    """Return whether the file may be sound although it could not be opened now."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _PASSING and code not in _NOT_PASSING
+        # A short read is an I/O error of a file that is too short, and that does not pass.
+        return (
+            code is not None
+            and code & 0xFF in _PASSING
+            and code != sqlite3.SQLITE_IOERR_SHORT_READ
+        )
     return isinstance(error, OSError)
 
 
-def read_lockouts(path: Path) -> dict[int, dict[str, LockoutSet]]:
-    """Return the locks in a file of which the rest may be damaged.
-
-    :raises sqlite3.Error: they cannot be read.
-    :raises ValueError: they make no sense.
-    """
-    lockouts: dict[int, dict[str, LockoutSet]] = {}
-    with closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
-        for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
-            lockout: LockoutSet = _data("lockout_set", account_id, data)
-            lockouts.setdefault(account_id, {})[lockout.rule_id] = lockout
-    return lockouts
-
-
-def read_flattenings(path: Path) -> dict[int, Flattening]:
-    """Return those flattens in a file, of which the rest may be damaged, that can be read."""
-    found: dict[int, Flattening] = {}
-    with suppress(*DAMAGES), closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
-        for account_id, data in connection.execute("SELECT account_id, data FROM flattenings"):
-            with suppress(ValueError):
-                found[account_id] = _flattening(data)
-    return found
-
-
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
-    """Return what an open journal says.
+    """Return the content of an open journal, or of a copy of one.
 
     :raises DamagedError: a table is missing.
     :raises sqlite3.Error: the file is damaged in another way.
-    :raises ValueError: it holds what cannot be read.
+    :raises ValueError: it has a value that makes no sense.
     """
     _check_tables(connection)
     facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM facts"))
@@ -227,15 +208,15 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:
-    """See that no table is missing, which SQLite would call a wrong query and not damage."""
+    """Raise :exc:`DamagedError` if a table is missing; SQLite would blame the query instead."""
     found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    missing = set(TABLES) - found
+    missing = {*PUBLISHED_TABLES, *PRIVATE_TABLES} - found
     if missing:
         raise DamagedError(f"it has no {', '.join(sorted(missing))}")
 
 
 def _read_account(connection: sqlite3.Connection, state: AccountState) -> AccountState:
-    """Return ``state`` with what the other tables hold of the account."""
+    """Return ``state`` with the account's rows of the other tables."""
     account_id = state.account_id
 
     def rows(table: str, *columns: str) -> sqlite3.Cursor:
@@ -256,7 +237,13 @@ def _read_account(connection: sqlite3.Connection, state: AccountState) -> Accoun
             trade_id: Charge(as_moment(at), _amount(amount))
             for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
         },
-        flattening=next((_flattening(data) for (data,) in rows("flattenings", "data")), None),
+        flattening=next(
+            (
+                msgspec.json.decode(_text(data), type=Flattening)
+                for (data,) in rows("flattenings", "data")
+            ),
+            None,
+        ),
     )
     return msgspec.structs.replace(
         state,
@@ -277,38 +264,28 @@ def _read_account(connection: sqlite3.Connection, state: AccountState) -> Accoun
 def _enforcement(
     connection: sqlite3.Connection, state: AccountState
 ) -> tuple[EnforcementAction, ...]:
-    """Return what was enforced in the trading day; the log goes back further."""
-    query = "SELECT data FROM enforcement WHERE account_id = ?"
-    values = [state.account_id]
-    if state.day_began is not None:
-        query += " AND at >= ?"
-        values.append(as_stamp(state.day_began))
-    rows = connection.execute(f"{query} ORDER BY number", values)
+    """Return the enforcement actions of the trading day; the table goes back further."""
+    # Without a beginning of the day, all of them: -1e18 is below every stamp.
+    began = -1e18 if state.day_began is None else as_stamp(state.day_began)
+    rows = connection.execute(
+        "SELECT data FROM enforcement WHERE account_id = ? AND at >= ? ORDER BY number",
+        (state.account_id, began),
+    )
     return tuple(_data("enforcement_action", state.account_id, data) for (data,) in rows)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file's mistake, not ours
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file is wrong, not the caller
     return value
 
 
-def _flattening(text: object) -> Flattening:
-    try:
-        return msgspec.json.decode(_text(text), type=Flattening)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"flattening: {error}") from None
-
-
 def _amount(text: object) -> Decimal:
-    """Return a number that was written as text.
+    """Return a number that the journal stores as text.
 
-    :raises ValueError: it is not that.
+    :raises ValueError: it is not a finite number.
     """
-    try:
-        amount = Decimal(text) if isinstance(text, str) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
+    amount = msgspec.convert(text, Decimal)
     if not amount.is_finite():
         raise ValueError(f"{text!r} is not an amount")
     return amount

@@ -1,7 +1,7 @@
-"""The tables of the journal, and how an older journal becomes a newer one.
+"""The tables of the journal, and the migration of an older journal to the present schema.
 
-Events are kept in the wire's own words (:func:`riskd.model.wire.encode_data`), beside the keys they are
-found by.
+Events are stored as JSON in the wire's own format (:func:`riskd.model.wire.encode_data`), beside the keys
+that they are found by.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from riskd.host.errors import UserError
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
@@ -100,17 +102,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX log_by_account ON log (account_id, at);
     """,
 )
-"""What makes each version of the schema out of the one before; the first makes it out of nothing.
+"""The SQL that makes each version of the schema from the version before; the first starts from nothing.
 
-``facts`` holds what is true once: ``as_of``, ``gateway``, ``daemon_status``, and ``commits``, how often
-the journal was written, which shows whether it has lost what the copy has.  Of ``enforcement`` and
-``log`` nothing is ever deleted; the other tables hold what is so now.  ``at`` and ``day_began`` are
-stamps (:func:`as_stamp`).
+A released migration is never edited: journals on users' disks were made by it.
+
+``facts`` holds single values: ``as_of``, ``gateway``, ``daemon_status``, and ``commits``, the number of
+commits so far, which shows whether the journal has lost what the published copy has.  Rows of
+``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``at`` and
+``day_began`` are stamps (:func:`as_stamp`).
 """
 
 FIRST_WITH_LOG: Final = 2
 """The first version of the schema that has a ``log``."""
-
 
 PUBLISHED_TABLES: Final = (
     "facts",
@@ -124,41 +127,38 @@ PUBLISHED_TABLES: Final = (
     "enforcement",
     "limits",
 )
-"""The tables of the newest version that consoles may see."""
+"""The tables, in the newest version, whose rows are published."""
 
 PRIVATE_TABLES: Final = ("rule_memory", "charges", "flattenings", "log")
-"""The tables that are the daemon's own; the published copy has them too, and nothing in them."""
+"""The tables whose rows only the daemon may read; in the published copy they are empty."""
 
-TABLES: Final = PUBLISHED_TABLES + PRIVATE_TABLES
-"""The tables of the newest version."""
+_APPLICATION_ID: Final = 0x7269736B
+"""Marks a file as riskd's: ``risk`` in ASCII."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_APPLICATION_ID: Final = 0x7269736B
-"""Marks a file as riskd's own; the letters are ``risk``."""
-
 
 def as_stamp(moment: datetime) -> int:
-    """Return an aware ``moment`` as the journal keeps it: whole milliseconds since 1970."""
+    """Return an aware ``moment`` as the journal stores it: whole milliseconds since 1970."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def as_moment(stamp: object) -> datetime:
-    """Return the moment, in UTC, of a stamp.
+    """Return the moment of a stamp, in UTC.
 
     :raises ValueError: it is not a stamp.
-    :raises OverflowError: it is not in the calendar.
+    :raises OverflowError: it is beyond the calendar.
     """
     if not isinstance(stamp, int):
-        raise ValueError(f"{stamp!r} is not a moment")  # noqa: TRY004  # the file's mistake, not ours
+        raise ValueError(f"{stamp!r} is not a moment")  # noqa: TRY004  # the file is wrong, not the caller
     return _EPOCH + timedelta(milliseconds=stamp)
 
 
 class DamagedError(Exception):
-    """The journal is no longer a journal."""
+    """The file is not a sound journal."""
 
 
-class NewerSchemaError(Exception):
+class NewerSchemaError(UserError):
     """The file was written by a newer riskd."""
 
     def __init__(self, path: Path, version: int, known: int) -> None:
@@ -169,10 +169,10 @@ class NewerSchemaError(Exception):
 
 
 def check_version(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:
-    """Return the schema version of an open file; 0 is an empty one.
+    """Return the schema version of an open file; 0 for an empty one.
 
     :raises DamagedError: it is not a journal.
-    :raises NewerSchemaError: this riskd does not know it.
+    :raises NewerSchemaError: its version is above ``known``.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -190,9 +190,9 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(M
 def migrate(
     connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS
 ) -> None:
-    """Bring the file up to date, in one transaction; an older file is copied first.
+    """Bring the file up to date in one transaction, after a backup of an older one.
 
-    :raises NewerSchemaError: the file is newer than ``migrations``; then nothing is changed.
+    :raises NewerSchemaError: the file is newer than ``migrations``; it stays as it was.
     """
     version = check_version(connection, path, len(migrations))
     if version == len(migrations):
@@ -200,7 +200,7 @@ def migrate(
     if version:
         backup = path.with_name(f"{path.name}.v{version}.backup")
         backup.unlink(missing_ok=True)
-        # Made before it is filled: nobody else may read it, not even for a moment.
+        # Created with its mode before SQLite fills it: other users must not read it, even for a moment.
         backup.touch(0o600)
         connection.execute("VACUUM INTO ?", (str(backup),))
     upgrade(connection, version, migrations)
@@ -209,14 +209,10 @@ def migrate(
 def upgrade(
     connection: sqlite3.Connection, version: int, migrations: Sequence[str] = MIGRATIONS
 ) -> None:
-    """Make the newest version out of ``version``, in one transaction and without a backup."""
-    script = "".join(migrations[version:])
-    try:
+    """Migrate an open file from ``version`` to the newest in one transaction, without a backup."""
+    # The connection as a context commits at the end, and rolls back after an error.
+    with connection:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {len(migrations)}; COMMIT;"
+            f"BEGIN IMMEDIATE; {''.join(migrations[version:])};"
+            f" PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {len(migrations)};"
         )
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.rollback()
-        raise

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from riskd.host.disk_thread import DiskThread
 from riskd.journal.interface import IJournal
-from riskd.journal.reader import StateFileError
+from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
 
@@ -127,7 +127,7 @@ class JournalService(Service):
 
         def read() -> dict[int, AccountState]:
             try:
-                return self._store.read_copy().accounts
+                return read_published(self._store.directory).accounts
             except StateFileError as error:
                 _log.warn("{error}", error=error)
                 return {}

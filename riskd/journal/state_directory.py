@@ -1,17 +1,18 @@
-"""The state directory: made if need be, and held by one daemon at a time."""
+"""The state directory: created if need be, and locked for one daemon at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from riskd.host.errors import UserError
 from riskd.journal.paths import JOURNAL_NAME
-from riskd.journal.schema import DamagedError, NewerSchemaError, check_version
+from riskd.journal.reader import uri_to_read
+from riskd.journal.schema import DamagedError, check_version
 
 _LOCK_NAME: Final = "riskd.lock"
 
@@ -21,12 +22,13 @@ class StateDirectoryError(UserError):
 
 
 class StateDirectory:
-    """A directory that this process alone writes.
+    """A directory that only this process writes to.
 
-    The lock ends with the process, and passes on to the process that twistd detaches.
+    The lock ends with the process; a process that twistd forks off to detach inherits it.
 
-    :param path: created if it is not there, readable for everybody.
-    :raises StateDirectoryError: it cannot be made, another riskd holds it, or a newer one wrote it.
+    :param path: created if it does not exist, readable for every user.
+    :raises StateDirectoryError: it cannot be created, is unsafe, or another riskd uses it.
+    :raises NewerSchemaError: a newer riskd wrote the journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,39 +42,34 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"the state directory {self.path} cannot be used: {error.strerror}"
             ) from None
-        status = self.path.stat()
-        if status.st_mode & 0o002 or status.st_uid not in (os.geteuid(), 0):
+        try:
+            self._claim()
+        except UserError:
             self.release()
+            raise
+
+    def release(self) -> None:
+        """Unlock the directory for another daemon."""
+        os.close(self._lock)
+
+    def _claim(self) -> None:
+        status = self.path.stat()
+        # Another user who can replace files here could remove a lockout.
+        if status.st_mode & 0o002 or status.st_uid not in (os.geteuid(), 0):
             raise StateDirectoryError(
                 f"the state directory {self.path} belongs to another user or can be written by everybody"
             )
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._refuse_newer()
         except BlockingIOError:
-            self.release()
             raise StateDirectoryError(
                 f"another riskd uses the state directory {self.path} (--state takes another one)"
             ) from None
-        except NewerSchemaError as error:
-            self.release()
-            raise StateDirectoryError(str(error)) from None
-
-    def release(self) -> None:
-        """Let another daemon have it."""
-        os.close(self._lock)
-
-    def _refuse_newer(self) -> None:
-        """See at once, and not when the daemon has detached, that the journal is of a newer riskd."""
+        # Checked now, so that the person who starts riskd reads about a newer journal on the terminal and
+        # not in the log of a detached daemon.  A missing or damaged journal is left to Store.open.
         journal = self.path / JOURNAL_NAME
-        if not journal.exists():
-            return
-        try:
-            connection = sqlite3.connect(f"file:{quote(str(journal))}?mode=ro", uri=True)
-            try:
-                check_version(connection, journal)
-            finally:
-                connection.close()
-        except (sqlite3.Error, DamagedError):
-            # That is for the start to mend.
-            return
+        with (
+            suppress(sqlite3.Error, DamagedError),
+            closing(sqlite3.connect(uri_to_read(journal), uri=True)) as connection,
+        ):
+            check_version(connection, journal)

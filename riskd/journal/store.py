@@ -1,14 +1,14 @@
-"""The journal itself: SQLite, written by one thread, and the published copy made of it.
+"""The journal in SQLite, and the published copy that is made of it.
 
-Nothing here knows a reactor.  What is written is always whole: the states of all accounts, as a
-difference to what was written before, in one transaction.
+The store has no reactor; its methods block and are called from one thread.  A write takes the states of
+all accounts and commits their differences to the write before, in one transaction.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,19 +16,18 @@ from typing import Final
 
 import msgspec
 
-from riskd.journal.differences import Statement, differences
+from riskd.journal.differences import differences
 from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
     StateFileError,
     may_pass,
-    read_flattenings,
-    read_lockouts,
     read_published,
     read_snapshot,
     uri_to_read,
 )
+from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
     PUBLISHED_TABLES,
     DamagedError,
@@ -36,12 +35,8 @@ from riskd.journal.schema import (
     check_version,
     migrate,
 )
-from riskd.model.account import AccountState, Flattening, RiskState
-from riskd.model.events import LockoutSet
+from riskd.model.account import AccountState
 from riskd.model.wire import encode_data
-
-DAMAGE_RULE: Final = "JOURNAL"
-"""The rule id of a lock that stands in for locks which a damaged journal may have held."""
 
 _QUOTES_EVERY: Final = timedelta(seconds=1)
 _TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
@@ -50,26 +45,27 @@ _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
 _PUBLISHED_ROWS: Final = {
-    # Of an account's own row, the last two columns are private.
+    # The last two columns of an account's row are private.
     "accounts": (
         "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
         " FROM journal.accounts"
     ),
-    # No stamp is less than the one that stands in for a day whose beginning is unknown.
+    # The actions of the trading day.  -1e18 is below every stamp: of a day whose beginning is unknown,
+    # all are published.
     "enforcement": (
         "SELECT action.* FROM journal.accounts AS account JOIN journal.enforcement AS action"
         " ON action.account_id = account.account_id"
         " AND action.at >= ifnull(account.day_began, -1e18)"
     ),
 }
-"""What is published of the tables that are not published whole."""
+"""Queries for the tables that are not published whole."""
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """What was found at the start.
+    """The content of the journal when it was opened.
 
-    :ivar accounts: what is known of each account, by account id.
-    :ivar problem: what went wrong, in a sentence for a trader; empty when nothing did.
+    :ivar accounts: the state of each account, by account id.
+    :ivar problem: what was wrong with the journal, in a sentence for a trader; empty if nothing was.
     """
 
     accounts: dict[int, AccountState]
@@ -79,14 +75,12 @@ class Recovery(msgspec.Struct, frozen=True):
 class Store:
     """The journal of one state directory.
 
-    Its methods block for as long as the disk takes, and are called from one thread at a time.
-
-    :param directory: it exists.
-    :ivar has_all_quotes: whether the last write took all quotes, or left some for a later one.
+    :param directory: an existing directory.
+    :ivar has_all_quotes: whether the last write took all quotes; ``False`` if it left some for later.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._path = directory / JOURNAL_NAME
         self._connection: sqlite3.Connection | None = None
         self._written: dict[int, AccountState] = {}
@@ -101,17 +95,21 @@ class Store:
         """Whether the journal is open."""
         return self._connection is not None
 
-    def open(self, account_ids: Iterable[int], now: datetime) -> Recovery:
-        """Open the journal and return what it knows; a damaged one is set aside and a new one begun.
+    def open(self, account_ids: Collection[int], now: datetime) -> Recovery:
+        """Open the journal and return its content; set a damaged one aside and begin a new one.
 
-        :param account_ids: the accounts that are to be followed.
+        :param account_ids: the accounts that the daemon will follow.
         :raises sqlite3.OperationalError: it cannot be opened now, for want of space or permission.
         :raises OSError: likewise.
         :raises NewerSchemaError: a newer riskd wrote it.
         """
         try:
+            if self._was_emptied():
+                raise DamagedError("it is empty, though there was one before")
             snapshot = self._open_whole(self._path)
-            self._check_against_copy(snapshot)
+            # SQLite silently drops the last commits if the end of its log is damaged.
+            if self._published_commits() > snapshot.commits:
+                raise DamagedError("it has lost what was published")
         except NewerSchemaError:
             self.close()
             raise
@@ -119,17 +117,10 @@ class Store:
             self.close()
             if may_pass(error):
                 raise
-            return self._begin_anew(tuple(account_ids), now, str(error))
+            return self._begin_anew(account_ids, now, str(error))
         self._written = dict(snapshot.accounts)
         self._commits = snapshot.commits
         return Recovery(snapshot.accounts)
-
-    def read_copy(self) -> Snapshot:
-        """Return what the published copy says.
-
-        :raises StateFileError: there is none, or it cannot be read.
-        """
-        return read_published(self._directory)
 
     def write(
         self,
@@ -139,12 +130,12 @@ class Store:
         *,
         all_quotes: bool = False,
     ) -> bool:
-        """Make the journal say ``states``; when this returns it is on the disk.
+        """Write ``states`` to the journal; when this returns they are on disk.
 
-        Quotes are written once a second at the most, if not ``all_quotes`` are asked for.
+        Quotes are written once a second at most, unless ``all_quotes`` asks for them.
 
-        :returns: whether anything was different.
-        :raises sqlite3.Error: it could not be written; then nothing of it was.
+        :returns: whether there was anything to write.
+        :raises sqlite3.Error: the write failed as a whole; the journal is as before.
         """
         states = list(states)
         takes_quotes = all_quotes or not self._has_fresh_quotes(now)
@@ -172,7 +163,12 @@ class Store:
             ("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
             for fact in facts.items()
         ]
-        self._execute(statements)
+        journal = self._journal
+        # The connection as a context commits at the end, and rolls back after an error.
+        with journal:
+            journal.execute("BEGIN IMMEDIATE")
+            for sql, values in statements:
+                journal.execute(sql, values)
         self._commits += 1
         self._facts |= facts
         self._written |= {state.account_id: state for state in states}
@@ -182,28 +178,28 @@ class Store:
         return True
 
     def publish(self) -> bool:
-        """Replace the published copy by what the journal says; free if it says so already.
+        """Replace the published copy by the journal's present content; free if nothing has changed.
 
-        :returns: whether there was anything to do.
-        :raises sqlite3.Error: the copy could not be made; the one before stays.
+        :returns: whether there was anything to publish.
+        :raises sqlite3.Error: the copy could not be made; the copy before stays.
         :raises OSError: likewise.
         """
         if self._is_published:
             return False
-        temporary = self._directory / _TEMPORARY_NAME
+        temporary = self.directory / _TEMPORARY_NAME
         temporary.unlink(missing_ok=True)
         self._copy_to(temporary)
         temporary.chmod(0o644)
-        # SQLite left the copy in the system's memory; a name that survives a power cut must not
-        # stand for bytes that did not.
+        # SQLite left the copy in the page cache.  After a power cut the new name must not stand for a file
+        # whose bytes were lost.
         _sync(temporary)
-        temporary.replace(self._directory / PUBLISHED_NAME)
-        _sync(self._directory)
+        temporary.replace(self.directory / PUBLISHED_NAME)
+        _sync(self.directory)
         self._is_published = True
         return True
 
     def close(self) -> None:
-        """Let go of the journal; it may be opened again."""
+        """Close the journal; it can be opened again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -218,9 +214,10 @@ class Store:
         return self._written.get(state.account_id) or AccountState(account_id=state.account_id)
 
     def _copy_to(self, path: Path) -> None:
-        """Make a new journal at ``path`` of what consoles may see, and of nothing else.
+        """Write the public rows to a new database at ``path``.
 
-        Nothing private is written there even for a moment: SQLite leaves in a file what it deletes.
+        Private rows are never written there, not even to be deleted again: SQLite leaves deleted rows in
+        the file.
         """
         with closing(sqlite3.connect(path, isolation_level=None, uri=True)) as copy:
             copy.execute("PRAGMA journal_mode = OFF")
@@ -234,17 +231,13 @@ class Store:
             copy.execute("COMMIT")
 
     def _has_fresh_quotes(self, now: datetime) -> bool:
-        # A clock that was set back must not stop the writing of quotes until it has caught up.
+        # If the clock was set back, quotes must not wait until it has caught up.
         at = self._quotes_written_at
         return at is not None and timedelta() <= now - at < _QUOTES_EVERY
 
-    def _is_empty(self) -> bool:
-        return not self._path.exists() or self._path.stat().st_size == 0
-
     def _open_whole(self, path: Path) -> Snapshot:
-        """Open the file and see that all of it can be read."""
-        if path == self._path and self._is_empty() and self._had_a_journal():
-            raise DamagedError("it is empty, though there was one before")
+        """Open a journal and read all of it, so that any damage is found now."""
+        # Created with its mode before SQLite writes to it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -258,52 +251,28 @@ class Store:
         migrate(journal, path)
         return read_snapshot(journal)
 
-    def _had_a_journal(self) -> bool:
-        is_published = (self._directory / PUBLISHED_NAME).exists()
-        return is_published or any(self._directory.glob(f"{JOURNAL_NAME}.damaged-*"))
-
-    def _check_against_copy(self, snapshot: Snapshot) -> None:
-        """See that the journal still has all that was published.
-
-        SQLite goes back in silence to before a commit whose end it cannot read.
-        """
-        if self._published_commits() > snapshot.commits:
-            raise DamagedError("it has lost what was published")
+    def _was_emptied(self) -> bool:
+        """Return whether the journal is missing or empty although there are traces of one."""
+        if self._path.exists() and self._path.stat().st_size:
+            return False
+        is_published = (self.directory / PUBLISHED_NAME).exists()
+        return is_published or any(self.directory.glob(f"{JOURNAL_NAME}.damaged-*"))
 
     def _published_commits(self) -> int:
-        """Return how often the journal was written, as far as the copy knows."""
+        """Return the number of commits that the copy knows of; 0 if it cannot be read."""
         try:
-            return read_published(self._directory).commits
+            return read_published(self.directory).commits
         except StateFileError:
             return 0
 
-    def _begin_anew(self, account_ids: tuple[int, ...], now: datetime, why: str) -> Recovery:
-        """Set the damaged journal aside, begin a new one, and keep what locks can be saved.
+    def _begin_anew(self, account_ids: Collection[int], now: datetime, why: str) -> Recovery:
+        """Set the damaged journal aside and begin a new one with the locks that could be saved.
 
-        Until the new journal holds them and is on the disk, the damaged one stays where it is.
+        The damaged one stays in place until the new one holds them on disk, so that a crash at any point
+        loses no lock.
         """
-        lockouts = self._salvage_lockouts()
-        if lockouts is None:
-            held = (
-                "its lockouts cannot be read, so every account is locked until an operator looks"
-            )
-            stand_in = LockoutSet(
-                reason="The journal was damaged and its lockouts cannot be read",
-                locked_until=None,
-                rule_id=DAMAGE_RULE,
-                locked_at=now,
-            )
-            lockouts = {account_id: {DAMAGE_RULE: stand_in} for account_id in account_ids}
-        else:
-            held = "its lockouts were saved"
-        flattenings = read_flattenings(self._path)
-        accounts = {
-            account_id: _state_of_salvage(
-                account_id, lockouts.get(account_id, {}), flattenings.get(account_id)
-            )
-            for account_id in {*account_ids, *lockouts, *flattenings}
-        }
-        new = self._directory / _NEW_NAME
+        accounts, outcome = salvage(self.directory, account_ids, now)
+        new = self.directory / _NEW_NAME
         for suffix in _SUFFIXES:
             new.with_name(new.name + suffix).unlink(missing_ok=True)
         self._written, self._facts, self._commits = {}, {}, self._published_commits()
@@ -311,78 +280,33 @@ class Store:
             self._open_whole(new)
             self.write(accounts.values(), "", now)
         finally:
-            # Closing moves all of it into the one file.
+            # Closing checkpoints the log, so that all of it is in the one file.
             self.close()
         self._set_aside(now)
         new.replace(self._path)
-        _sync(self._directory)
+        _sync(self.directory)
         try:
             self._open_whole(self._path)
         except BaseException:
             self.close()
             raise
         return Recovery(
-            accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {held}"
+            accounts, f"The journal {self._path} is damaged ({why}) and was set aside; {outcome}"
         )
 
     def _set_aside(self, now: datetime) -> None:
-        """Give the damaged journal another name too; its log must not be taken for the new one's."""
+        """Give the damaged journal a second name, and its log another.
+
+        SQLite would apply a log that is left in place to the new journal.
+        """
         aside = f"{JOURNAL_NAME}.damaged-{now:%Y%m%dT%H%M%S%fZ}"
         for suffix in _SUFFIXES[1:]:
             part = self._path.with_name(JOURNAL_NAME + suffix)
             if part.exists():
-                part.rename(self._directory / (aside + suffix))
+                part.rename(self.directory / (aside + suffix))
         if self._path.exists():
-            (self._directory / aside).unlink(missing_ok=True)
-            os.link(self._path, self._directory / aside)
-
-    def _salvage_lockouts(self) -> dict[int, dict[str, LockoutSet]] | None:
-        """Return the locks that the damaged journal or its copy hold; ``None`` if neither can tell.
-
-        Each may lack what the other has; a lock too many is for an operator, one too few is a breach.
-        """
-        saved: dict[int, dict[str, LockoutSet]] | None = None
-        for path in (self._path, self._directory / PUBLISHED_NAME):
-            try:
-                found = read_lockouts(path) if path.stat().st_size else None
-            except (*DAMAGES, OSError):
-                continue
-            if found is not None:
-                saved = saved or {}
-                for account_id, locks in found.items():
-                    saved[account_id] = {**locks, **saved.get(account_id, {})}
-        return saved
-
-    def _execute(self, statements: list[Statement]) -> None:
-        journal = self._journal
-        journal.execute("BEGIN IMMEDIATE")
-        try:
-            for sql, values in statements:
-                journal.execute(sql, values)
-            journal.execute("COMMIT")
-        except BaseException:
-            if journal.in_transaction:
-                journal.execute("ROLLBACK")
-            raise
-
-
-def _state_of_salvage(
-    account_id: int, lockouts: Mapping[str, LockoutSet], flattening: Flattening | None
-) -> AccountState:
-    """Return what is left of an account; a lock that was about to be set holds like any other."""
-    locks = dict(lockouts)
-    for lock in flattening.locks if flattening else ():
-        known = locks.get(lock.rule_id)
-        locks[lock.rule_id] = lock if known is None else _longer(known, lock)
-    risk = RiskState(flattening=flattening)
-    return AccountState(account_id=account_id, lockouts=locks, risk=risk)
-
-
-def _longer(first: LockoutSet, second: LockoutSet) -> LockoutSet:
-    """Return the lock that ends later; one without an end does so."""
-    if first.locked_until is None or second.locked_until is None:
-        return first if first.locked_until is None else second
-    return first if first.locked_until >= second.locked_until else second
+            (self.directory / aside).unlink(missing_ok=True)
+            os.link(self._path, self.directory / aside)
 
 
 def _sync(path: Path) -> None:

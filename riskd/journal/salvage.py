@@ -1,0 +1,107 @@
+"""Save lockouts and unfinished flattens from a damaged journal.
+
+A trader must not get rid of a lock by damaging a file.  So a lock is saved from the journal or from its
+published copy, whichever still has it; if neither can be read, every account is locked.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
+from riskd.journal.reader import DAMAGES, uri_to_read
+from riskd.model.account import AccountState, Flattening, RiskState
+from riskd.model.events import LockoutSet
+from riskd.model.lockouts import with_locks
+from riskd.model.wire import decode_data
+
+DAMAGE_RULE: Final = "JOURNAL"
+"""The rule id of the lock that stands in for locks that cannot be read."""
+
+_Locks = dict[int, dict[str, LockoutSet]]
+
+
+def salvage(
+    directory: Path, account_ids: Collection[int], now: datetime
+) -> tuple[dict[int, AccountState], str]:
+    """Return accounts with what was saved of them, and a clause that says which locks they have.
+
+    :param account_ids: the accounts to lock if no locks can be read.
+    """
+    locks = _saved_locks(directory)
+    outcome = "its lockouts were saved"
+    if locks is None:
+        outcome = (
+            "its lockouts cannot be read, so every account is locked until an operator unlocks it"
+        )
+        stand_in = LockoutSet(
+            reason="The journal was damaged and its lockouts cannot be read",
+            locked_until=None,
+            rule_id=DAMAGE_RULE,
+            locked_at=now,
+        )
+        locks = {account_id: {DAMAGE_RULE: stand_in} for account_id in account_ids}
+    flattenings = _saved_flattenings(directory / JOURNAL_NAME)
+    accounts = {}
+    for account_id in {*account_ids, *locks, *flattenings}:
+        flattening = flattenings.get(account_id)
+        # The locks that a flatten was about to set count as set.
+        pending = flattening.locks if flattening else ()
+        accounts[account_id] = AccountState(
+            account_id=account_id,
+            lockouts=with_locks({}, (*pending, *locks.get(account_id, {}).values())),
+            risk=RiskState(flattening=flattening),
+        )
+    return accounts, outcome
+
+
+def _saved_locks(directory: Path) -> _Locks | None:
+    """Return the locks that the journal or its copy holds; ``None`` if neither can be read.
+
+    Each file may lack what the other has.  A lock too many is for an operator to lift; one too few lets
+    a trader trade on.
+    """
+    saved: _Locks | None = None
+    for name in (JOURNAL_NAME, PUBLISHED_NAME):
+        path = directory / name
+        try:
+            # SQLite reads an empty file as an empty database, which would count as "no locks".
+            found = _read_locks(path) if path.stat().st_size else None
+        except (*DAMAGES, OSError):
+            continue
+        if found is not None:
+            saved = saved or {}
+            for account_id, locks in found.items():
+                saved[account_id] = {**locks, **saved.get(account_id, {})}
+    return saved
+
+
+def _read_locks(path: Path) -> _Locks:
+    """Return the locks in a file whose other tables may be damaged.
+
+    :raises sqlite3.Error: the table cannot be read.
+    :raises ValueError: a lock makes no sense.
+    """
+    locks: _Locks = {}
+    with closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
+        for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
+            lock: Any = decode_data("lockout_set", account_id, data).data
+            locks.setdefault(account_id, {})[lock.rule_id] = lock
+    return locks
+
+
+def _saved_flattenings(path: Path) -> dict[int, Flattening]:
+    """Return the flattens in a damaged file that can be read; a flatten that cannot be is left out."""
+    saved: dict[int, Flattening] = {}
+    with suppress(*DAMAGES), closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
+        for account_id, data in connection.execute("SELECT account_id, data FROM flattenings"):
+            with suppress(ValueError, TypeError):
+                saved[account_id] = msgspec.json.decode(data, type=Flattening)
+    return saved
