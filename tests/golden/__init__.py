@@ -1,4 +1,6 @@
-"""Golden screens: states of the console from event files, captured, compared, and made again on purpose.
+"""Golden screens: the console in each of a dozen states, captured as text and compared.
 
-``python -m tests.golden`` makes all captures and the pictures of the documentation again.
+``python -m tests.golden`` makes all captures, and the pictures of the documentation, again.  Look at each
+capture that changes before you commit it: the comparison only tells that something changed, not whether it
+is right.  The difference belongs into the commit that causes it.
 """

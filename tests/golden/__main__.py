@@ -6,7 +6,7 @@ from tests.golden.captures import PICTURES, SCREENS, captures
 
 
 def main() -> None:
-    """Write what there must be, and remove what there must not."""
+    """Write every capture, and remove the files that are no longer captured."""
     for directory in (SCREENS, PICTURES):
         directory.mkdir(exist_ok=True)
     wanted = dict(captures())

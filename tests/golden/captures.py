@@ -1,4 +1,4 @@
-"""Which captures there are, and what each of them is."""
+"""The captures: each state at each size and in each theme, its pages, and the pictures of the documentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import urwid
 
-from tests.golden.replay import STATES, Replay
+from tests.golden.scenario import STATES, Scenario
 from tests.golden.svg import svg
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
@@ -20,7 +20,7 @@ SCREENS: Final = Path(__file__).parent / "screens"
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 
 SIZES: Final = ((80, 24), (120, 40), (60, 20))
-_PAGES_OF: Final = {
+_PAGES_OF_STATE: Final = {
     "three-positions": ("Trades",),
     "near-a-limit": ("Trades", "Limits"),
     "cooldown": ("Lockouts",),
@@ -50,7 +50,7 @@ _PICTURES: Final[tuple[tuple[str, str, int, int, dict[str, Any]], ...]] = (
 
 @contextmanager
 def in_utc() -> Iterator[None]:
-    """Let local time be UTC, wherever this runs."""
+    """Make UTC the local time, wherever this runs."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = "UTC"
     time.tzset()
@@ -64,27 +64,27 @@ def in_utc() -> Iterator[None]:
 
 
 def captures() -> Iterator[tuple[Path, str]]:
-    """Yield each file that there must be, and what must be in it."""
+    """Yield path and content of each capture."""
     with in_utc():
-        replays = {path.stem: Replay(path) for path in sorted(STATES.glob("*.jsonl"))}
-        for name, replay in replays.items():
-            yield from _of_state(name, replay)
+        scenarios = {path.stem: Scenario(path) for path in sorted(STATES.glob("*.jsonl"))}
+        for name, scenario in scenarios.items():
+            yield from _of_state(name, scenario)
         for name, state, columns, rows, choices in _PICTURES:
-            canvas = replays[state].render(columns, rows, **choices)
+            canvas = scenarios[state].render(columns, rows, **choices)
             yield PICTURES / f"{name}.svg", svg(canvas, THEMES[choices.get("theme", "dark")])
 
 
-def _of_state(name: str, replay: Replay) -> Iterator[tuple[Path, str]]:
+def _of_state(name: str, scenario: Scenario) -> Iterator[tuple[Path, str]]:
     for columns, rows in SIZES:
-        canvas = replay.render(columns, rows)
+        canvas = scenario.render(columns, rows)
         yield SCREENS / f"{name}-{columns}x{rows}.txt", _text(canvas)
-    canvas = replay.render(80, 24, is_ascii=True)
+    canvas = scenario.render(80, 24, is_ascii=True)
     yield SCREENS / f"{name}-80x24-ascii.txt", _text(canvas)
     for theme in THEMES:
-        yield SCREENS / f"{name}-80x24-{theme}.txt", _styled(replay.render(80, 24), theme)
-    for page in _PAGES_OF.get(name, ()):
+        yield SCREENS / f"{name}-80x24-{theme}.txt", _styled(scenario.render(80, 24), theme)
+    for page in _PAGES_OF_STATE.get(name, ()):
         number = [one.name for one in PAGES].index(page)
-        canvas = replay.render(80, 24, page=number)
+        canvas = scenario.render(80, 24, page=number)
         yield SCREENS / f"{name}-{page.lower()}-80x24.txt", _text(canvas)
 
 
@@ -93,15 +93,15 @@ def _text(canvas: urwid.Canvas) -> str:
 
 
 def _styled(canvas: urwid.Canvas, theme: str) -> str:
-    """Return what each run of characters looks like: colors, or settings where there are none."""
-    looks = {
-        name: settings if theme == MONO else f"{foreground} on {background}"
-        for name, foreground, background, settings in THEMES[theme]
+    """Return each run of characters after its colors, or its attributes in a theme without colors."""
+    appearance = {
+        name: attributes if theme == MONO else f"{foreground} on {background}"
+        for name, foreground, background, attributes in THEMES[theme]
     }
     rows = []
     for row in canvas.content():
         runs = [
-            f"{{{looks.get(style, '')}}}{text.decode()}"
+            f"{{{appearance.get(style, '')}}}{text.decode()}"
             for style, _, text in row
             if text.strip() or style is not None
         ]

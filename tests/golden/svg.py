@@ -1,6 +1,6 @@
-"""A picture of a screen as SVG: a rectangle for each background, a text for each word, a path for each line.
+"""A screen as an SVG picture: rectangles for backgrounds, texts for words, paths for lines.
 
-Each word has its place, so that columns stand below each other in whatever font there is.
+Every word has its own position and width, so that columns line up in any font.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _STROKES: Final = {
     "╯": "M{left} {center}Q{middle} {center} {middle} {top}",
     "╰": "M{middle} {top}Q{middle} {center} {right} {center}",
 }
-_SIGNS: Final = "".join(_STROKES)
+_LINE_SYMBOLS: Final = "".join(_STROKES)
 _BLOCKS: Final = {"█": 1, "░": 0.25}
-_PIECES: Final = re.compile(rf"─+|[{_SIGNS}]+|█+|░+|[^ ─{_SIGNS}█░]+")
-"""Words, and what no two fonts draw in the same size: that is drawn here."""
+_PIECES: Final = re.compile(rf"─+|[{_LINE_SYMBOLS}]+|█+|░+|[^ ─{_LINE_SYMBOLS}█░]+")
+"""Words, and the symbols that fonts draw in different sizes, which become paths and rectangles."""
 
-_PAPER: Final = {"default": "#12151a", "white": "#ffffff"}
+_GROUND_COLORS: Final = {"default": "#12151a", "white": "#ffffff"}
 
 
 def svg(canvas: urwid.Canvas, theme: tuple[PaletteEntry, ...]) -> str:
@@ -58,7 +58,7 @@ def svg(canvas: urwid.Canvas, theme: tuple[PaletteEntry, ...]) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
             'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14">'
         ),
-        f'<rect width="100%" height="100%" rx="6" fill="{_PAPER[ground[1]]}"/>',
+        f'<rect width="100%" height="100%" rx="6" fill="{_GROUND_COLORS[ground[1]]}"/>',
     ]
     for number, row in enumerate(canvas.content()):
         column = 0
@@ -77,10 +77,10 @@ def _run(
     parts = []
     if background != ground:
         parts.append(_filled(left, top, len(text) * _WIDTH, _COLORS[background]))
-    name, *settings = foreground.split(",")
+    name, *attributes = foreground.split(",")
     color = _COLORS[name]
-    weight = ' font-weight="bold"' if "bold" in settings else ""
-    if "underline" in settings:
+    weight = ' font-weight="bold"' if "bold" in attributes else ""
+    if "underline" in attributes:
         parts.append(_line(left, top + _BASELINE + 2, len(text) * _WIDTH, color))
     for found in _PIECES.finditer(text):
         piece, x = found.group(), left + found.start() * _WIDTH
@@ -88,7 +88,9 @@ def _run(
         if piece[0] == "─":
             parts.append(_line(x, top + _HEIGHT / 2, size, color))
         elif piece[0] in _STROKES:
-            parts += [_stroke(sign, x + n * _WIDTH, top, color) for n, sign in enumerate(piece)]
+            parts += [
+                _stroke(symbol, x + n * _WIDTH, top, color) for n, symbol in enumerate(piece)
+            ]
         elif piece[0] in _BLOCKS:
             parts.append(_filled(x, top, size, color, _BLOCKS[piece[0]]))
         else:
@@ -100,10 +102,10 @@ def _run(
 
 
 def _filled(left: float, top: float, width: float, color: str, opacity: float = 1) -> str:
-    see_through = f' fill-opacity="{opacity}"' if opacity < 1 else ""
+    attribute = f' fill-opacity="{opacity}"' if opacity < 1 else ""
     return (
         f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_HEIGHT}" '
-        f'fill="{color}"{see_through}/>'
+        f'fill="{color}"{attribute}/>'
     )
 
 
@@ -111,10 +113,10 @@ def _line(left: float, y: float, width: float, color: str) -> str:
     return f'<path d="M{left:.1f} {y}h{width:.1f}" stroke="{color}"/>'
 
 
-def _stroke(sign: str, left: float, top: float, color: str) -> str:
-    """Return a sign of which lines are made, from edge to edge of its cell, so that they join."""
+def _stroke(symbol: str, left: float, top: float, color: str) -> str:
+    """Return a symbol of a line as a path from edge to edge of its cell, so that neighbors join."""
     x, y, w, h = left, top, _WIDTH, _HEIGHT
-    path = _STROKES[sign].format(
+    path = _STROKES[symbol].format(
         left=f"{x:.1f}",
         middle=f"{x + w / 2:.1f}",
         right=f"{x + w:.1f}",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import in_utc
-from tests.golden.replay import STATES, Replay
+from tests.golden.scenario import STATES, Scenario
 from trader.model.characters import printable
 from trader.ui.canvas import paint
 from trader.ui.palette import THEMES
@@ -133,10 +133,10 @@ class DrawingTests(SynchronousTestCase):
     def test_every_state_after_every_other_is_shown_whole(self) -> None:
         drawn = Drawn(80, 24)
         with in_utc():
-            replays = [Replay(path) for path in sorted(STATES.glob("*.jsonl"))]
+            scenarios = [Scenario(path) for path in sorted(STATES.glob("*.jsonl"))]
             for page in range(6):
-                for replay in replays:
-                    canvas = replay.render(80, 24, page=page)
+                for scenario in scenarios:
+                    canvas = scenario.render(80, 24, page=page)
                     drawn.draw(canvas)
                     self.assertEqual(
                         [row.rstrip() for row in drawn.screen.display],

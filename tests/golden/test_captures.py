@@ -1,4 +1,4 @@
-"""The golden screens are what the real session and the real widgets draw, and what the documentation shows."""
+"""The captures are what the console draws, and what the documentation shows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import PICTURES, SCREENS, SIZES, captures
-from tests.golden.replay import STATES, Replay
+from tests.golden.scenario import STATES, Scenario
 from trader.ui.pages import PAGES
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import text_of
 
-NEEDED = (
+STATES_CAPTURED = (
     "first-start",
     "quiet-market",
     "three-positions",
@@ -27,37 +27,37 @@ NEEDED = (
     "login-refused",
     "no-state-file",
 )
-AGAIN = "; python -m tests.golden makes all of them again, if the change is meant"
+HOW_TO_UPDATE = "; if the change is right, python -m tests.golden makes all of them again"
 
 
-class GoldenTests(SynchronousTestCase):
-    """Every capture, compared."""
+class CaptureTests(SynchronousTestCase):
+    """Each capture, compared with what is drawn."""
 
-    def test_every_capture_is_as_it_was(self) -> None:
+    def test_every_capture_is_what_is_drawn(self) -> None:
         for path, content in captures():
-            self.assertTrue(path.exists(), f"{path.name} is missing{AGAIN}")
+            self.assertTrue(path.exists(), f"{path.name} is missing{HOW_TO_UPDATE}")
             known = path.read_text()
             if known != content:
-                self.fail(f"{path.name} has changed{AGAIN}\n{_difference(known, content)}")
+                self.fail(f"{path.name} has changed{HOW_TO_UPDATE}\n{_difference(known, content)}")
 
-    def test_no_line_is_cut_without_a_sign_on_any_page_at_any_size(self) -> None:
+    def test_no_line_is_cut_without_an_ellipsis_on_any_page_at_any_size(self) -> None:
         for path in sorted(STATES.glob("*.jsonl")):
-            replay = Replay(path)
+            scenario = Scenario(path)
             for page in range(len(PAGES)):
                 for columns, rows in ((60, 14), (60, 20), (80, 24), (100, 30), (120, 40)):
-                    for line in replay.lines(columns, rows, page=page):
+                    for line in scenario.lines(columns, rows, page=page):
                         said = text_of(line).rstrip()
                         self.assertLessEqual(len(said), columns, (path.stem, page, said))
 
-    def test_there_is_no_capture_of_what_is_no_more(self) -> None:
+    def test_no_capture_is_left_over(self) -> None:
         wanted = {path for path, _ in captures()}
         found = {*SCREENS.iterdir(), *PICTURES.iterdir()}
         self.assertEqual({path.name for path in found - wanted}, set())
 
     def test_every_state_is_captured_at_every_size_and_in_every_theme(self) -> None:
-        self.assertEqual({path.stem for path in STATES.iterdir()}, set(NEEDED))
+        self.assertEqual({path.stem for path in STATES.iterdir()}, set(STATES_CAPTURED))
         names = {path.name for path, _ in captures()}
-        for state in NEEDED:
+        for state in STATES_CAPTURED:
             for columns, rows in SIZES:
                 self.assertIn(f"{state}-{columns}x{rows}.txt", names)
             for theme in THEMES:
