@@ -107,4 +107,4 @@ def unknown_reason(view: View) -> str:
         return ""
     if view.daemon is None:
         return "the broker has not said"
-    return "the daemon is in trouble" if view.daemon.status is Status.ERROR else ""
+    return "the daemon has an error" if view.daemon.status is Status.ERROR else ""

@@ -4,7 +4,7 @@ From the outside in:
 
 - :mod:`~trader.ui.screen`: header, page and footer; the help, made of the table of keys.
 - :mod:`~trader.ui.header`: the first row, and the lines for what must not be missed.
-- :mod:`~trader.ui.disconnected`: what is shown when the daemon is gone, in trouble or without a state file.
+- :mod:`~trader.ui.disconnected`: what is shown when the daemon is gone or has an error.
 - :mod:`~trader.ui.pages`: the table of pages, and the rows of a page; each ``*_page`` module is one page.
 - :mod:`~trader.ui.panels`, :mod:`~trader.ui.gauges`, :mod:`~trader.ui.pnl_curve`: the parts of pages.
 - :mod:`~trader.ui.styled_text` and :mod:`~trader.ui.palette`: lines of text in styles, and the themes.

@@ -1,4 +1,4 @@
-"""What the screen shows when the daemon is gone or in trouble, or the state file cannot be read.
+"""What the screen shows when the daemon is gone or has an error, or the state file cannot be read.
 
 The header says where the numbers come from and when the next attempt to connect is; the lines below it say
 why.  Numbers that are not current are dimmed.  Every panel says how old its data is, or why it has none: what

@@ -44,7 +44,7 @@ def _gateway_badges(view: View) -> StyledLine:
 
 
 def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return what must not be missed: a problem with the source, a lockout, a daemon in trouble, a flash.
+    """Return what must not be missed: a problem with the source, a lockout, an error of the daemon, a flash.
 
     The line of the flash is always there, so that nothing below it jumps.
     """

@@ -69,7 +69,7 @@ def _not_locked(view: View) -> StyledLine:
         return [("dim", "Not locked when last known; may be locked by now")]
     if view.daemon is None or view.daemon.status is Status.RUNNING:
         return [("dim", "Not locked: you may trade")]
-    return [("dim", "Not locked, but the daemon is in trouble")]
+    return [("dim", "Not locked, but the daemon has an error")]
 
 
 def _lockout(

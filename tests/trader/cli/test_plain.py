@@ -58,7 +58,7 @@ class PlainTests(SessionTestCase):
         trouble = {"status": "ERROR", "message": "The broker refuses the login"}
         self.file.publish(make_event("daemon_status", trouble))
         self.connect()
-        self.assertIn("orders: the daemon is in trouble, not locked", self.lines[-1])
+        self.assertIn("orders: the daemon has an error, not locked", self.lines[-1])
         self.assertTrue(self.lines[-1].endswith("; Daemon ERROR: The broker refuses the login"))
 
     def test_each_event_is_a_line_and_a_quote_is_none(self) -> None:

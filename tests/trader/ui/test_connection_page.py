@@ -16,7 +16,7 @@ class ConnectionPageTests(PageTestCase):
     page = "Connection"
 
     def facts(self) -> dict[str, str]:
-        """Return what is told, by its name."""
+        """Return the text of each fact by its name."""
         rows = [row for row in self.below("Connection") if row[:1].strip()]
         return {row[:16].strip(): row[16:].strip() for row in rows}
 

@@ -1,4 +1,4 @@
-"""What the screen shows when the daemon is gone, in trouble or without a state file."""
+"""What the screen shows when the daemon is gone, reports an error, or has no state file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LostConnectionTests(ScreenTestCase):
 
 
 class UnconfirmedTests(ScreenTestCase):
-    """A daemon that is in trouble since its start, with numbers that an earlier one wrote."""
+    """A daemon with an error since its start, and numbers that an earlier daemon wrote."""
 
     UNCONFIRMED = "These numbers are old: the broker has not confirmed them yet"
 
@@ -89,13 +89,13 @@ class UnconfirmedTests(ScreenTestCase):
         self.assertEqual(self.styles_of("-45.50"), {"loss"})
         self.assertNotIn(self.UNCONFIRMED, self.shown())
 
-    def test_later_trouble_leaves_confirmed_numbers_current(self) -> None:
-        for event, told in (
+    def test_a_later_error_leaves_confirmed_numbers_current(self) -> None:
+        for event, data in (
             ("daemon_status", {"status": "RUNNING"}),
             ("GatewayUserTrade", {"id": 77, "profitAndLoss": 0}),
         ):
             self.setUp()
-            self.receive(event, **told)
+            self.receive(event, **data)
             self.receive("daemon_status", status="ERROR", message="The disk is slow")
             self.assertEqual(self.styles_of("-45.50"), {"loss"})
             self.assertNotIn(self.UNCONFIRMED, self.shown())
@@ -237,19 +237,19 @@ class FileProblemTests(ScreenTestCase):
     """A state file that cannot be read, or does not have the account."""
 
     def rest_of_banner(self) -> str:
-        """Return the rows under the first two as one line, up to the figures."""
+        """Return the rows between the first two and the figures as one line."""
         rows = self.rows()
         end = next(index for index, row in enumerate(rows) if row.startswith("P&L"))
         return " ".join(" ".join(rows[2:end]).split())
 
     def test_each_problem_with_the_file_is_shown_without_a_connection(self) -> None:
-        for trouble in FILE_PROBLEMS:
+        for problem in FILE_PROBLEMS:
             self.setUp()
-            self.file.fail(trouble)
+            self.file.fail(problem)
             self.lose("cannot connect to daemon (is it running?)", retry_in=5)
             self.poll_file()
             self.assertEqual(self.rows()[1].strip(), "Cannot connect to daemon (is it running?)")
-            self.assertEqual(self.rest_of_banner(), "N" + trouble[1:])
+            self.assertEqual(self.rest_of_banner(), "N" + problem[1:])
             self.assertEqual(self.style_of("No last known state"), "warning")
             self.assertIn("-  not connected yet", self.shown())
 
@@ -283,23 +283,23 @@ class FileProblemTests(ScreenTestCase):
 
     def test_an_unknown_account_is_named_beside_the_known_ones(self) -> None:
         self.file.publish_accounts(456, 124)
-        told = "Account 123 is not in the last known state; it knows 124, 456"
+        problem = "Account 123 is not in the last known state; it knows 124, 456"
         self.poll_file()
-        self.assertEqual(self.rows()[2].strip(), told)
+        self.assertEqual(self.rows()[2].strip(), problem)
         self.connect()
-        self.assertEqual(self.rows()[1].strip(), told)
-        self.assertEqual(self.style_of(told), "warning")
+        self.assertEqual(self.rows()[1].strip(), problem)
+        self.assertEqual(self.style_of(problem), "warning")
         self.assertIn("P&L seen since", self.shown())
 
     def test_a_problem_with_the_file_takes_at_most_three_rows(self) -> None:
-        for trouble in (*FILE_PROBLEMS, "no last known state: " + "/deep" * 100):
-            self.file.fail(trouble)
+        for problem in (*FILE_PROBLEMS, "no last known state: " + "/deep" * 100):
+            self.file.fail(problem)
             self.poll_file()
             for columns, rows in ((120, 40), (80, 24), (60, 20), (40, 16)):
                 shown = self.rows(columns, rows)
                 below = ("P&L", f" {columns}x{rows} is too small")
                 end = next(index for index, row in enumerate(shown) if row.startswith(below))
-                # Header, trouble, and the row for what flashes.
+                # The header, the connection problem, and the row of the flash.
                 self.assertLessEqual(end - 3, 3)
                 self.assertTrue(shown[2].startswith(" No last known state:"))
                 self.assertTrue(shown[-1].endswith("q quit"))

@@ -120,12 +120,12 @@ class BannerTests(ScreenTestCase):
 
     def test_enforcement_flashes_and_stays_in_the_feed(self) -> None:
         self.receive("enforcement_action", reason="MaxContracts breach: 6 > 5")
-        told = "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5"
-        self.assertTrue(self.rows()[1].strip().startswith(told))
+        line = "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5"
+        self.assertTrue(self.rows()[1].strip().startswith(line))
         self.assertEqual(self.style_of("ENFORCED"), "alert")
         self.wait(10)
         self.assertTrue(self.rows()[2].startswith("P&L"))
-        self.assertIn(f"{clock(BEGIN)} {told}", self.row("ENFORCED"))
+        self.assertIn(f"{clock(BEGIN)} {line}", self.row("ENFORCED"))
 
     def test_a_stopping_daemon_is_shown(self) -> None:
         self.receive("daemon_status", status="STOPPING", message="Going down")

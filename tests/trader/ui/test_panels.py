@@ -37,7 +37,7 @@ class PnlTests(ScreenTestCase):
         self.connect()
         for status, reason in (
             (None, "the broker has not said"),
-            ("ERROR", "the daemon is in trouble"),
+            ("ERROR", "the daemon has an error"),
         ):
             if status:
                 self.receive("daemon_status", status=status, message="The login is refused")
@@ -63,7 +63,7 @@ class PnlTests(ScreenTestCase):
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertIn("Realized -45.50", self.shown())
 
-    def test_received_numbers_stay_while_the_daemon_is_in_trouble(self) -> None:
+    def test_received_numbers_stay_while_the_daemon_reports_an_error(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.receive("GatewayUserPosition", size=0)
@@ -335,15 +335,15 @@ class QuoteTests(ScreenTestCase):
         self.assertIn("stale 30 s", self.quote())
         self.wait(1)
         self.assertEqual(self.quote(), "MNQU5 bid - ask - last - no quote for 31 s")
-        # Of what is neither held nor worked, that may be in order.
+        # A contract that is neither held nor worked is expected to have no quotes.
         self.assertEqual(self.style_of("no quote"), "dim")
         self.receive("GatewayUserOrder", contractId=MNQ, limitPrice=21000)
         self.assertEqual(self.style_of("no quote"), "warning")
 
     def test_the_age_of_a_missing_quote_is_never_cut(self) -> None:
-        for seconds, told in ((59, "59 s"), (3599, "59 min"), (86_399, "23 h")):
+        for seconds, age in ((59, "59 s"), (3599, "59 min"), (86_399, "23 h")):
             self.now = BEGIN + timedelta(seconds=seconds)
-            self.assertTrue(self.quote().endswith(f"no quote for {told}"), self.quote())
+            self.assertTrue(self.quote().endswith(f"no quote for {age}"), self.quote())
 
     def test_a_new_quote_makes_it_fresh_again(self) -> None:
         self.wait(60)

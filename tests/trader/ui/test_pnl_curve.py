@@ -1,4 +1,4 @@
-"""The P&L of a day, as a picture of characters."""
+"""The P&L of a day as a curve of characters."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trader.ui.pnl_curve import pnl_curve
-from trader.ui.styled_text import length
+from trader.ui.styled_text import length, text_of
 
 
-def drawn(totals: list[int], limit: int | None, width: int = 32, height: int = 5) -> list[str]:
-    """Return the picture's text, without blanks at the ends."""
+def curve_text(
+    totals: list[int], limit: int | None, width: int = 32, height: int = 5
+) -> list[str]:
+    """Return the lines of a curve without styles and trailing blanks."""
     found = pnl_curve(
         tuple(Decimal(total) for total in totals),
         None if limit is None else Decimal(limit),
         width,
         height,
     )
-    return [
-        "".join(part if isinstance(part, str) else part[1] for part in line).rstrip()
-        for line in found
-    ]
+    return [text_of(line).rstrip() for line in found]
 
 
 class CurveTests(SynchronousTestCase):
-    """What is drawn where."""
+    """Curve, levels and labels."""
 
-    def test_a_day_with_its_limit(self) -> None:
+    def test_a_day_and_its_loss_limit(self) -> None:
         self.assertEqual(
-            drawn([100, -100, -300], 300),
+            curve_text([100, -100, -300], 300),
             [
                 "                 ╭────╮",
                 "       0.00 ─────╯····│·········",
@@ -42,10 +41,10 @@ class CurveTests(SynchronousTestCase):
         )
 
     def test_the_last_total_stands_where_the_curve_ends(self) -> None:
-        self.assertEqual(drawn([50, 200], None)[0].split()[0], "+200.00")
+        self.assertEqual(curve_text([50, 200], None)[0].split()[0], "+200.00")
 
     def test_a_limit_that_is_far_below_does_not_flatten_the_curve(self) -> None:
-        rows = drawn([10, -10, 5], 2500, height=6)
+        rows = curve_text([10, -10, 5], 2500, height=6)
         self.assertEqual(len(rows), 6)
         self.assertIn("limit -2,500.00 is", rows[-1] + " ")
         self.assertEqual(sum("╭" in row or "╰" in row for row in rows), 2 + 1)
@@ -56,12 +55,12 @@ class CurveTests(SynchronousTestCase):
         self.assertEqual({part[0] for part in top[1:] if part[1].strip()}, {"gain", "loss"})
         self.assertEqual({part[0] for part in bottom[1:] if part[1].strip()}, {"loss"})
 
-    def test_before_the_first_trade_it_says_so(self) -> None:
-        self.assertEqual(drawn([], 500), ["No trade yet"])
+    def test_a_day_without_trades_says_so(self) -> None:
+        self.assertEqual(curve_text([], 500), ["No trade yet"])
 
-    def test_without_room_there_is_none(self) -> None:
-        self.assertEqual(drawn([1], 500, height=3), [])
-        self.assertEqual(drawn([1], 500, width=14), [])
+    def test_without_room_there_is_no_curve(self) -> None:
+        self.assertEqual(curve_text([1], 500, height=3), [])
+        self.assertEqual(curve_text([1], 500, width=14), [])
 
     @given(
         st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=60),
@@ -69,7 +68,7 @@ class CurveTests(SynchronousTestCase):
         st.integers(15, 120),
         st.integers(4, 30),
     )
-    def test_every_picture_has_the_size_that_was_asked_for(
+    def test_every_curve_has_the_size_that_was_asked_for(
         self, totals: list[int], limit: int | None, width: int, height: int
     ) -> None:
         found = pnl_curve(

@@ -24,7 +24,7 @@ class SizeTests(ScreenTestCase):
     """Every size of terminal, and every text."""
 
     def check_size(self, columns: int, rows: int) -> None:
-        """Check that every row is exactly as wide as asked, and that there are as many as asked."""
+        """Check the number of rows, and the width of each."""
         canvas = self.canvas(columns, rows)
         self.assertEqual((canvas.cols(), canvas.rows()), (columns, rows))
         texts = canvas.text
@@ -47,10 +47,10 @@ class SizeTests(ScreenTestCase):
             for columns, rows in SIZES:
                 self.check_size(columns, rows)
 
-    def test_every_size_is_filled_exactly_with_what_is_last_known(self) -> None:
+    def test_every_size_is_filled_exactly_with_last_known_states(self) -> None:
         for prepare in (
             lambda: self.file.publish(*DAY, seconds=-60),
-            *(partial(self.file.fail, trouble) for trouble in FILE_PROBLEMS),
+            *(partial(self.file.fail, problem) for problem in FILE_PROBLEMS),
             lambda: self.file.publish_accounts(*range(500)),
         ):
             prepare()
@@ -80,9 +80,9 @@ class SizeTests(ScreenTestCase):
         for columns, rows in SIZES:
             self.check_size(columns, rows)
             self.assertTrue(self.rows(columns, rows)[-1].endswith("? help  q quit"[:columns]))
-        told = "Bad ?[31mnews?[0m second  tabbed ?1m?backwards? "
-        self.assertIn(f"LOCKED OUT until an operator unlocks it: {told}", self.shown(120))
-        self.assertIn(f"Lost connection to daemon: {told}", self.shown(120))
+        shown = "Bad ?[31mnews?[0m second  tabbed ?1m?backwards? "
+        self.assertIn(f"LOCKED OUT until an operator unlocks it: {shown}", self.shown(120))
+        self.assertIn(f"Lost connection to daemon: {shown}", self.shown(120))
 
     def test_wide_and_combining_characters_keep_the_width_of_rows(self) -> None:
         self.connect()
@@ -168,8 +168,8 @@ class HelpTests(PageTestCase):
         for columns, rows in ((60, 20), (80, 24), (120, 40)):
             lines = compose(self.session.view(), self.ui_state, self.now, columns, rows, keys)
             shown = [text_of(line)[:columns] for line in lines]
-            for label, told in keys:
-                self.assertTrue(any(f" {label:<10}{told}" in line for line in shown), told)
+            for label, description in keys:
+                self.assertTrue(any(f" {label:<10}{description}" in line for line in shown), label)
 
     def test_a_help_that_does_not_fit_counts_the_missing_lines(self) -> None:
         self.change(is_help=True)

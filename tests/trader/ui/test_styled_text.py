@@ -75,13 +75,13 @@ class FitTests(SynchronousTestCase):
             ("dim", "14:45:16 "),
             ("alert", "Loss of a trade: -$518.00 (limit $500)"),
         ]
-        for width, told in (
+        for width, shown in (
             (47, "14:45:16 Loss of a trade: -$518.00 (limit $500)"),
             (46, "14:45:16 Loss of a trade: -$518.00 (limit …"),
             (35, "14:45:16 Loss of a trade: -$518.00…"),
             (34, "14:45:16 Loss of a trade: …"),
         ):
-            self.assertEqual(text_of(fit(line, width)), told)
+            self.assertEqual(text_of(fit(line, width)), shown)
 
     def test_a_single_word_that_is_too_long_is_cut(self) -> None:
         self.assertEqual(text_of(fit([("text", "incomprehensible")], 9)), "incompre…")

@@ -1,4 +1,4 @@
-"""The terminal writes the cells that have changed, and after each drawing shows the whole picture."""
+"""The terminal writes only the cells that changed, and always shows the whole canvas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINES = st.lists(
 
 
 class Drawn:
-    """A terminal, and what it shows."""
+    """A terminal with an emulator behind it, which shows what was written."""
 
     def __init__(self, columns: int = COLUMNS, rows: int = ROWS) -> None:
         self.output = io.StringIO()
@@ -58,7 +58,7 @@ class Drawn:
 
     @property
     def cells(self) -> list[list[tuple[str, str, str, bool]]]:
-        """What each cell shows, and in which colors."""
+        """Character, colors and boldness of each cell."""
         rows = [self.screen.buffer[row] for row in range(self.size[1])]
         return [
             [
@@ -70,9 +70,9 @@ class Drawn:
 
 
 class SpanTests(SynchronousTestCase):
-    """Which cells are written."""
+    """The spans of changed cells."""
 
-    def test_spans_hold_what_differs_and_little_else(self) -> None:
+    def test_spans_cover_the_differences_and_small_gaps(self) -> None:
         for before, after, spans in (
             ("abc", "abc", []),
             ("abc", "aXc", [(1, 2)]),
@@ -83,7 +83,7 @@ class SpanTests(SynchronousTestCase):
             self.assertEqual(list(changed_spans(before, after)), spans)
 
     @given(st.text("ab", max_size=40), st.data())
-    def test_with_the_spans_the_old_becomes_the_new(self, before: str, data: Any) -> None:
+    def test_writing_the_spans_makes_the_old_the_new(self, before: str, data: Any) -> None:
         after = data.draw(st.text("ab", min_size=len(before), max_size=len(before)))
         made = list(before)
         for begin, end in changed_spans(before, after):
@@ -92,14 +92,14 @@ class SpanTests(SynchronousTestCase):
 
 
 class DrawingTests(SynchronousTestCase):
-    """What a terminal shows."""
+    """What is written, and what the terminal shows then."""
 
-    def test_what_has_not_changed_is_not_written(self) -> None:
+    def test_an_unchanged_canvas_writes_nothing(self) -> None:
         drawn = Drawn()
         drawn.draw_lines("a line", "another")
         self.assertEqual(drawn.draw_lines("a line", "another"), "")
 
-    def test_one_figure_costs_its_own_cells(self) -> None:
+    def test_a_changed_figure_writes_its_own_cells(self) -> None:
         drawn = Drawn()
         drawn.draw_lines("last 21000.25 of all", "another")
         written = drawn.draw_lines("last 21000.50 of all", "another")
@@ -107,20 +107,20 @@ class DrawingTests(SynchronousTestCase):
         self.assertTrue(written.endswith("50"), repr(written))
         self.assertEqual(drawn.screen.display[0].rstrip(), "last 21000.50 of all")
 
-    def test_after_a_clear_everything_is_written(self) -> None:
+    def test_a_cleared_terminal_is_written_whole(self) -> None:
         drawn = Drawn()
         drawn.draw_lines("a line")
         drawn.terminal.clear()
         self.assertIn("a line", drawn.draw_lines("a line"))
 
-    def test_another_size_is_written_whole(self) -> None:
+    def test_a_resized_terminal_is_written_whole(self) -> None:
         drawn = Drawn()
         drawn.draw_lines("a line")
         drawn.size = (30, 5)
         self.assertIn("a line", drawn.draw_lines("a line"))
 
     @given(st.lists(LINES, min_size=2, max_size=4))
-    def test_picture_after_picture_it_shows_what_a_new_terminal_shows(
+    def test_after_any_canvases_the_terminal_shows_the_last_one_whole(
         self, pictures: list[list[StyledLine]]
     ) -> None:
         drawn = Drawn()
@@ -130,7 +130,7 @@ class DrawingTests(SynchronousTestCase):
         fresh.draw(paint(pictures[-1], COLUMNS, ROWS, printable))
         self.assertEqual(drawn.cells, fresh.cells)
 
-    def test_every_state_after_every_other_is_shown_whole(self) -> None:
+    def test_every_page_of_every_state_after_another_is_shown_whole(self) -> None:
         drawn = Drawn(80, 24)
         with in_utc():
             scenarios = [Scenario(path) for path in sorted(STATES.glob("*.jsonl"))]
