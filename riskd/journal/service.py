@@ -1,9 +1,10 @@
-"""The journal in a running daemon: what is written when, and who waits for it.
+"""When the running daemon writes and publishes its journal, and which events wait for that.
 
-All work on the disk is done in one thread; the reactor's never waits.  What riskd alone knows is on
-the disk before it is announced (:meth:`JournalService.make_durable`); the rest is written within a
-second.  A client's handshake waits for the published copy (:meth:`JournalService.published`), which is
-the whole synchronization between the file and the stream.
+One thread does all disk work, so the reactor never waits for the disk.  What only riskd knows, such as a
+lockout, is on disk before it is broadcast (:meth:`JournalService.make_durable`); everything else is
+written within a second.  A client's handshake waits for the published copy
+(:meth:`JournalService.published`).  That is all of the synchronization between the file and the stream: a
+client that reads the copy after its handshake, and then receives events, misses none.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from datetime import datetime
 from typing import Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.host.disk_thread import DiskThread
@@ -27,7 +27,7 @@ from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
 
 WRITE_BEHIND_SECONDS: Final = 0.5
-"""How long a change may wait for others before it is written and published."""
+"""How long a change may wait for further changes before it is written and published."""
 
 QUOTES_WRITTEN_EVERY: Final = 1.0
 QUOTES_PUBLISHED_EVERY: Final = 5.0
@@ -37,26 +37,27 @@ HANDSHAKE_SECONDS: Final = 1.0
 """The longest that a handshake waits for the published copy."""
 
 WRITE_SECONDS: Final = 1.0
-"""A write that takes longer is trouble."""
-
-_TOO_SLOW: Final = (
-    "The state file takes over a second to write; what must be written first waits for it"
-)
+"""A write that takes longer is reported as a problem."""
 
 RETRY_SECONDS: Final = 1.0
+
+_SLOW_WRITE: Final = "The state file takes over a second to write; lockouts and enforcement actions are announced late"
+_SLOW_COPY: Final = (
+    "The state file takes over a second to publish; consoles may start with old data"
+)
 
 _log = Logger()
 
 
 @implementer(IJournal)
 class JournalService(Service):
-    """Writes and publishes what ``states`` gives, when it is told that something has changed.
+    """Writes and publishes the daemon's states after each change.
 
     :param clock: the reactor.
     :param store: the journal.
-    :param thread: where the disk is waited for.
-    :param now: gives the time of day, aware.
-    :param gateway_name: the kind of gateway, for the consoles.
+    :param thread: runs all calls of ``store``.
+    :param now: returns the time of day, aware.
+    :param gateway_name: the kind of gateway, which consoles show.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class JournalService(Service):
         self._thread = thread
         self._now = now
         self._gateway_name = gateway_name
-        self._states: Callable[[], Iterable[AccountState]] = tuple
-        self._account_ids: tuple[int, ...] = ()
-        self._report: Callable[[str], None] = lambda _trouble: None
-        self._found: Callable[[Recovery], None] = lambda _recovery: None
-        self._trouble = ""
+        # The next five belong to recover().
         self._is_ready = False
+        self._account_ids: tuple[int, ...] = ()
+        self._states: Callable[[], Iterable[AccountState]] = tuple
+        self._report: Callable[[str], None] = lambda _problem: None
+        self._found: Callable[[Recovery], None] = lambda _recovery: None
+        self._problem = ""
         self._is_stopped = False
         self._is_recovered = False
         self._is_busy = False
@@ -86,13 +88,14 @@ class JournalService(Service):
         self._published_at: float | None = None
         self._write_waiters: list[Deferred[None]] = []
         self._publish_waiters: list[Deferred[None]] = []
+        # Those that the copy in progress is made for; None while none is.
         self._publishing_for: list[Deferred[None]] | None = None
-        # Whether the copy that is being made may lack quotes that were told before.
-        self._leaves_quotes = False
+        # Whether the copy in progress may lack quotes that were broadcast before it.
+        self._may_lack_quotes = False
         self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
-        """Be ready to work."""
+        """Start the disk thread."""
         super().startService()
         self._thread.start()
 
@@ -103,15 +106,7 @@ class JournalService(Service):
         found: Callable[[Recovery], None],
         report: Callable[[str], None],
     ) -> Deferred[None]:
-        """Open the journal; fire when it is in use, or when it cannot be opened now.
-
-        What is told of :meth:`changed` before is written after.
-
-        :param account_ids: the accounts that are followed.
-        :param states: gives the states that are to be written, whenever the journal writes.
-        :param found: told what the journal knows, once it can be opened; that may be later.
-        :param report: told of trouble in a sentence, and with an empty one that it is over.
-        """
+        """Open the journal; see :class:`IJournal`.  Earlier changes are written after it is open."""
         self._account_ids = tuple(account_ids)
         self._states = states
         self._found = found
@@ -119,11 +114,11 @@ class JournalService(Service):
         self._is_ready = True
         tried: Deferred[None] = Deferred()
         self._write_waiters.append(tried)
-        self._begin()
+        self._write_now()
         return tried
 
     def read_copy(self) -> Deferred[dict[int, AccountState]]:
-        """Fire with what the published copy says of each account; with nothing if it cannot be read."""
+        """Fires with the accounts in the published copy; with none if it cannot be read."""
 
         def read() -> dict[int, AccountState]:
             try:
@@ -135,137 +130,141 @@ class JournalService(Service):
         return self._thread.run(read)
 
     def changed(self, *, only_quotes: bool = False) -> None:
-        """Take note that the states have changed; they will be written and published in time."""
+        """Schedule a write and a publication, because states have changed."""
         if not only_quotes:
             self._is_unpublished = True
-            self._work_within(WRITE_BEHIND_SECONDS)
+            self._write_within(WRITE_BEHIND_SECONDS)
         elif not self._has_new_quotes:
             self._has_new_quotes = True
-            self._work_within(QUOTES_WRITTEN_EVERY)
+            self._write_within(QUOTES_WRITTEN_EVERY)
 
     def make_durable(self) -> Deferred[None]:
-        """Write the states now; fire when they are on the disk, or when they cannot be written now.
+        """Write the states now; fires once they are on disk, or once the write has failed.
 
-        What could not be written is trouble, is reported as such, and is tried again; so is a disk that
-        does not answer.  After the stop there is nothing to wait for.
+        A failed write is reported and repeated, and a slow one is reported.  After the service has
+        stopped it fires at once.
         """
         if self._is_stopped:
             return succeed(None)
-        waiter: Deferred[None] = Deferred()
+        waiter = self._waiter(WRITE_SECONDS, lambda _waiter: self._report_problem(_SLOW_WRITE))
         self._write_waiters.append(waiter)
-        late = self._clock.callLater(WRITE_SECONDS, self._tell, _TOO_SLOW)
-
-        def in_time(_result: object) -> None:
-            if late.active():
-                late.cancel()
-
-        waiter.addBoth(in_time)
         self._is_unpublished = True
-        self._begin()
+        self._write_now()
         return waiter
 
     def published(self) -> Deferred[None]:
-        """Fire when the published copy holds all that was broadcast before this call.
+        """Fires once the published copy holds all that was broadcast before this call.
 
-        Quotes that are not due by themselves are published for it.  Whatever happens, it fires within a
-        second.
+        It makes a copy of quotes too, even if they are not due yet.  It fires after a second at the
+        latest, whatever the disk does.
         """
-        is_due = self._has_new_quotes or self._leaves_quotes or self._is_due_to_publish()
+        is_due = self._has_new_quotes or self._may_lack_quotes or self._is_publication_due()
         if not self.running or (not is_due and self._publishing_for is None):
             return succeed(None)
-        waiter: Deferred[None] = Deferred()
+
+        def give_up(waiter: Deferred[None]) -> None:
+            self._report_problem(_SLOW_COPY)
+            waiter.callback(None)
+
+        waiter = self._waiter(HANDSHAKE_SECONDS, give_up)
         if is_due or self._publishing_for is None:
             self._publish_waiters.append(waiter)
         else:
-            # The copy that is being made right now is of states that are still the latest.
+            # Nothing has changed since the copy in progress was begun.
             self._publishing_for.append(waiter)
-        late = self._clock.callLater(HANDSHAKE_SECONDS, self._too_late, waiter)
-
-        def in_time(_result: object) -> None:
-            if late.active():
-                late.cancel()
-
-        waiter.addBoth(in_time)
-        self._begin()
+        self._write_now()
         return waiter
 
     def stopService(self) -> Deferred[None]:
-        """Write and publish the last word, and let go of the journal."""
+        """Write and publish the final states, and close the journal."""
         super().stopService()
         self._is_stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        # What is under way was asked of the thread before, so this comes after it.
-        done = self._work(publish=True, all_quotes=True)
-        done.addCallback(lambda _: self._let_go_of_waiters())
-        done.addCallback(lambda _: self._thread.run(self._store.close))
-        return done.addCallback(lambda _: self._thread.stop())
+        return Deferred.fromCoroutine(self._finish())
 
-    def _let_go_of_waiters(self) -> None:
-        """Fire all that still wait: what they wait for was in the last word, and there is no other."""
-        waiters = self._write_waiters + self._publish_waiters
+    async def _finish(self) -> None:
+        # The thread runs calls in order, so this comes after a write in progress.
+        await self._write(publish=True, all_quotes=True)
+        # The final write held whatever these waited for, and no other write will follow.
+        _fire(self._write_waiters + self._publish_waiters)
         self._write_waiters, self._publish_waiters = [], []
-        _fire(waiters)
+        await self._thread.run(self._store.close)
+        self._thread.stop()
 
-    def _is_due_to_publish(self) -> bool:
+    def _waiter(
+        self, seconds: float, when_late: Callable[[Deferred[None]], None]
+    ) -> Deferred[None]:
+        """Return a new Deferred; call ``when_late`` with it if it has not fired after ``seconds``."""
+        waiter: Deferred[None] = Deferred()
+        timer = self._clock.callLater(seconds, when_late, waiter)
+
+        def stop_timer(_result: object) -> None:
+            if timer.active():
+                timer.cancel()
+
+        return waiter.addBoth(stop_timer)
+
+    def _is_publication_due(self) -> bool:
         if self._is_unpublished or self._published_at is None:
             return True
         age = self._clock.seconds() - self._published_at
         return self._has_new_quotes and age >= QUOTES_PUBLISHED_EVERY
 
-    def _work_within(self, seconds: float) -> None:
+    def _write_within(self, seconds: float) -> None:
         due = self._clock.seconds() + seconds
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() > due:
                 self._timer.reset(seconds)
         elif self.running:
-            self._timer = self._clock.callLater(seconds, self._begin)
+            self._timer = self._clock.callLater(seconds, self._write_now)
 
-    def _begin(self) -> None:
-        """Work now, or after the work that is under way."""
+    def _write_now(self) -> None:
+        """Write and publish what is due now, or after the write in progress."""
         if self._is_busy or not (self._is_ready and self.running):
             return
         self._is_busy = True
         writers, self._write_waiters = self._write_waiters, []
         publishers: list[Deferred[None]] = []
-        # Who only waits for the disk need not wait for a copy that nobody waits for; who waits for a
-        # copy gets one, even if the one just made has put off when the next is due.
+        # A durable write does not wait for a copy that no client waits for.  A waiting client gets a
+        # copy even if the copy before it has just postponed the next one.
         is_waited_for = bool(self._publish_waiters)
-        publish = is_waited_for or (not writers and self._is_due_to_publish())
+        publish = is_waited_for or (not writers and self._is_publication_due())
         if publish:
             publishers, self._publish_waiters = self._publish_waiters, []
             self._publishing_for = publishers
-            self._leaves_quotes = not is_waited_for
+            self._may_lack_quotes = not is_waited_for
             self._is_unpublished = self._has_new_quotes = False
 
-        def finish(is_written: bool) -> None:
-            self._is_busy = self._leaves_quotes = False
+        def finish(is_over: bool) -> None:
+            self._is_busy = self._may_lack_quotes = False
             self._publishing_for = None
-            if is_written or not self.running:
+            if is_over or not self.running:
                 _fire(writers + publishers)
             else:
                 self._write_waiters[:0] = writers
                 self._publish_waiters[:0] = publishers
             if self._write_waiters or self._publish_waiters:
-                self._begin()
+                self._write_now()
             elif self._is_unpublished:
-                self._work_within(WRITE_BEHIND_SECONDS)
+                self._write_within(WRITE_BEHIND_SECONDS)
             elif self._has_new_quotes:
-                self._work_within(QUOTES_WRITTEN_EVERY)
+                self._write_within(QUOTES_WRITTEN_EVERY)
 
-        self._work(publish=publish, all_quotes=is_waited_for).addCallback(finish)
+        written = self._write(publish=publish, all_quotes=is_waited_for)
+        Deferred.fromCoroutine(written).addCallback(finish)
 
-    def _work(self, *, publish: bool, all_quotes: bool) -> Deferred[bool]:
-        """Write, and publish if asked; a journal that is not open is opened instead.
+    async def _write(self, *, publish: bool, all_quotes: bool) -> bool:
+        """Write, and publish if asked; open the journal instead if it is closed.
 
-        Of quotes that were written less than a second ago, new ones are written only with ``all_quotes``.
+        An error is reported, not raised.
 
-        Trouble is reported, not raised.  Fires with whether there is no more to wait for: after the
-        journal was opened there is still all to be written.
+        :param all_quotes: whether to write quotes that are less than a second newer than those written.
+        :returns: whether those who wait for this need wait no longer: ``False`` after the journal was
+            opened, for then all is still to be written.
         """
-        now = self._now()
-        begun = self._clock.seconds()
-        # States of before the recovery would wipe out what the journal knows.
+        now, begun = self._now(), self._clock.seconds()
+        # Before the recovery the states are empty, and would wipe out the locks in the journal.
         may_write = self._is_recovered
 
         def work(states: tuple[AccountState, ...]) -> Recovery | bool:
@@ -276,58 +275,59 @@ class JournalService(Service):
                 return publish and self._store.publish()
             return False
 
-        def succeeded(outcome: Recovery | bool) -> bool:
+        try:
+            states = tuple(self._states())
+            outcome = await self._thread.run(lambda: work(states))
             if isinstance(outcome, Recovery):
-                try:
-                    self._found(outcome)
-                except Exception:
-                    # It is opened again later; until then nothing may be written over it.
-                    self._thread.run(self._store.close)
-                    raise
-                # Not before: what was not taken over would be wiped out by the first write.
-                self._is_recovered = True
-                self._is_unpublished = True
-                self._work_within(0)
+                self._take_over(outcome)
             elif not self._store.has_all_quotes:
                 self._has_new_quotes = True
-            if publish and may_write:
-                self._published_at = self._clock.seconds()
-                # Trouble is over when a copy was made, and made in time for a handshake.
-                if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
-                    self._tell("")
-            return may_write
+        except Exception as error:  # noqa: BLE001  # the journal must go on; it tries again
+            if not isinstance(error, sqlite3.Error | OSError):
+                _log.failure("internal error in the journal")
+            self._is_unpublished = True
+            self._write_within(RETRY_SECONDS)
+            self._report_problem(f"The state file cannot be written: {error}")
+            return True
+        if publish and may_write:
+            self._published_at = self._clock.seconds()
+            # A problem is over once a copy was made in time for a handshake.
+            if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
+                self._report_problem("")
+        return may_write
 
-        states = maybeDeferred(lambda: tuple(self._states()))
-        done = states.addCallback(lambda found: self._thread.run(lambda: work(found)))
-        return done.addCallback(succeeded).addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> bool:
-        if failure.check(sqlite3.Error, OSError) is None:
-            _log.failure("a mistake in the journal", failure=failure)
+    def _take_over(self, recovery: Recovery) -> None:
+        """Hand the journal's content to the engine; until it has taken it, nothing may be written."""
+        try:
+            self._found(recovery)
+        except Exception:
+            # The next attempt opens it again.
+            self._thread.run(self._store.close)
+            raise
+        self._is_recovered = True
         self._is_unpublished = True
-        self._work_within(RETRY_SECONDS)
-        self._tell(f"The state file cannot be written: {failure.getErrorMessage()}")
-        return True
+        self._write_within(0)
 
-    def _too_late(self, waiter: Deferred[None]) -> None:
-        if not waiter.called:
-            self._tell("The state file takes over a second to publish; consoles may be behind it")
-            waiter.callback(None)
-
-    def _tell(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            if trouble:
-                _log.error("{trouble}", trouble=trouble)
-            if self._is_stopped:
-                return
-            try:
-                self._report(trouble)
-            except Exception:  # noqa: BLE001  # whoever is told must not keep the journal from going on
-                _log.failure("telling of the journal's trouble: {trouble!r}", trouble=trouble)
+    def _report_problem(self, problem: str) -> None:
+        """Log a new problem and report it; an empty one reports that it is over."""
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if problem:
+            _log.error("{problem}", problem=problem)
+        if self._is_stopped:
+            return
+        try:
+            self._report(problem)
+        except Exception:  # noqa: BLE001  # the journal must go on, whatever the engine does
+            _log.failure(
+                "internal error in reporting a problem of the journal: {problem!r}",
+                problem=problem,
+            )
 
 
 def _fire(waiters: Iterable[Deferred[None]]) -> None:
     for waiter in waiters:
+        # A handshake may have given up before.
         if not waiter.called:
             waiter.callback(None)
