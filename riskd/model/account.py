@@ -191,6 +191,13 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(self.orders.values())
 
     @property
+    def active_contracts(self) -> tuple[str, ...]:
+        """The contracts with an open position and then those with a working order, each once."""
+        contract_ids = [position.contract_id for position in self.open_positions]
+        contract_ids += [order.contract_id for order in self.orders.values()]
+        return tuple(dict.fromkeys(contract_ids))
+
+    @property
     def lockout(self) -> LockoutSet | None:
         """The lock that ends last; a permanent lock outlasts all.  ``None``: the account may trade.
 

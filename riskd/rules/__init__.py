@@ -1,1 +1,1 @@
-"""The rules: what may not be, and what is to be done about it."""
+"""Rules: what an account may not do, and what riskd does about it."""

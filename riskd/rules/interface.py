@@ -1,8 +1,8 @@
-"""What a rule is: it looks at an account and says what is to be done.
+"""What a rule is, what it gets and what it returns.
 
-A rule is a pure function.  It is given what is known of the account, its own settings, and the occasion,
-which carries the time; it answers with a :class:`RuleResult`.  It never acts, never waits and keeps nothing
-but what its verdict asks to be remembered.
+A rule is a pure function.  It gets the account's state, its own settings and the trigger, which carries
+the time, and returns a :class:`RuleResult`.  It takes no action, never waits, and keeps nothing but the
+``memory`` of its results, so that a recorded day replays to the same decisions.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from zope.interface import Attribute, Interface, implementer
 
 from riskd.model.account import AccountState
 from riskd.model.events import EventData, OrderSide
-from riskd.model.lockouts import Lock as Lock  # noqa: PLC0414  # whoever writes a rule finds it here
+from riskd.model.lockouts import Lock as Lock  # noqa: PLC0414  # authors of rules import it from here
 
 
 class Kind(StrEnum):
-    """What a rule can be asked on.
+    """What can trigger the evaluation of a rule.
 
-    ``TIMER`` comes at the time that the rule's last verdict asked for.  ``REVIEW`` asks whether the
-    account is as it should be, whatever happened: at the start, after the gateway was lost, after new
-    settings, after a trade was voided, when a flatten is done and when a lock is about to end.
+    ``TIMER`` comes at the time that the rule's last result asked for.  ``REVIEW`` comes whenever an event
+    may have been missed: at the start, after the gateway was lost, after new settings, after a trade was
+    voided, when a flatten is done and when a lock is about to end.
     """
 
     TRADE = "TRADE"
@@ -39,11 +39,11 @@ class Kind(StrEnum):
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a rule is asked.
+    """Why and when a rule is evaluated.
 
-    :ivar now: the time of day, aware.
+    :ivar now: the time, aware.
     :ivar next_reset: when the trading day ends.
-    :ivar subject: the trade, position, order or quote that came; it is in the account's state already.
+    :ivar subject: the trade, position, order or quote that arrived; the account's state has it already.
         ``None`` for the other kinds.
     """
 
@@ -57,10 +57,10 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True):
     """Close positions and cancel their orders; lock the account if there is a ``lock``.
 
     :ivar reason: the breach, in a sentence for a trader.
-    :ivar keep: how many contracts may stay, by contract id; contracts that are not named are not
-        touched.  ``None``: nothing may stay, in any contract.
-    :ivar asks_broker_first: whether the broker is asked what the account has, and then the rule once
-        more, before anything is closed: for rules that miss something, and an event may be lost.
+    :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:
+        close everything.
+    :ivar asks_broker_first: fetch the account's state from the broker and evaluate the rule again before
+        anything is closed.  For rules that act because something is missing: its event may be lost.
     """
 
     reason: str
@@ -70,14 +70,14 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RejectOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Cancel a working order that may not be."""
+    """Cancel a working order that the rule forbids."""
 
     reason: str
     order_id: int
 
 
 class PlaceStop(msgspec.Struct, frozen=True, kw_only=True):
-    """Place a stop order that protects a position."""
+    """Place a stop order to protect a position."""
 
     reason: str
     contract_id: str
@@ -87,11 +87,11 @@ class PlaceStop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OWN_STOP_TAG = "riskd-stop"
-"""What the custom tags of the stops begin with that riskd has placed."""
+"""The beginning of the custom tag of each stop that riskd places."""
 
 
 class ChangeStop(msgspec.Struct, frozen=True, kw_only=True):
-    """Change size and price of a stop order."""
+    """Change the size and the price of a stop order."""
 
     reason: str
     order_id: int
@@ -100,14 +100,14 @@ class ChangeStop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WithdrawStop(msgspec.Struct, frozen=True, kw_only=True):
-    """Cancel a stop order that was placed for a position which is no more."""
+    """Cancel a stop order that riskd placed and that protects nothing any more."""
 
     reason: str
     order_id: int
 
 
 class LiftLock(msgspec.Struct, frozen=True, kw_only=True):
-    """End the lock that this very rule has set; other locks stay."""
+    """End the lock that the same rule has set; locks of other rules stay."""
 
     reason: str
 
@@ -116,13 +116,13 @@ Command = Flatten | RejectOrder | PlaceStop | ChangeStop | WithdrawStop | LiftLo
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule says.
+    """What a rule returns.
 
-    :ivar intents: what is to be done, in this order.
-    :ivar memory: what the rule wants to find in ``state.risk.memory`` next time, as JSON; ``None``
-        leaves what is there.
-    :ivar wake_at: when the rule wants to be asked on ``TIMER``; it replaces what it asked for before.
-    :ivar warnings: what keeps the rule from seeing clearly, in sentences for a trader.
+    :ivar commands: what to do, in this order.
+    :ivar memory: the text, usually JSON, that the rule wants to find in ``state.risk.memory`` at its next
+        check; ``None`` leaves the present one.
+    :ivar wake_at: when the rule wants its next ``TIMER`` check; replaces the time of earlier results.
+    :ivar warnings: what the rule cannot check at present, in sentences for a trader.
     """
 
     commands: tuple[Command, ...] = ()
@@ -132,17 +132,17 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOTHING = RuleResult()
-"""The verdict of a rule that has nothing to say."""
+"""The result of a rule that finds no breach."""
 
 
 class Gauge(msgspec.Struct, frozen=True, kw_only=True):
     """How far an account is from a limit.
 
-    :ivar name: what is measured, such as ``daily loss``.
-    :ivar limit: the limit, a positive number; ``None`` where there is no number.
-    :ivar current: what is measured now, in the limit's terms; ``None`` while it is unknown.
-    :ivar unit: ``$``, ``contracts``, ``trades``, ``s`` ...
-    :ivar words: the state in words, where numbers do not say it.
+    :ivar name: what the gauge measures, such as ``daily loss``.
+    :ivar limit: a positive number; ``None`` where the limit is not a number.
+    :ivar current: the value now, in the limit's unit; ``None`` while it is unknown.
+    :ivar unit: ``$``, ``contracts``, ``trades`` or ``s``.
+    :ivar words: the state in words, where numbers cannot express it.
     """
 
     name: str
@@ -153,21 +153,25 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IRule(Interface):
-    """A rule; a Twisted plugin that also provides this is found at start."""
+    """A rule.  riskd finds each Twisted plugin that provides this interface."""
 
-    rule_id = Attribute("the id on the wire, such as ``RULE-001``; rules are asked in its order")
+    rule_id = Attribute("the id on the wire, such as ``RULE-001``")
     key = Attribute("the name of the rule's table in the configuration, such as ``max_contracts``")
     settings_type = Attribute(
-        "a frozen msgspec Struct: the keys of that table, their types, bounds and defaults"
+        "the subclass of RuleSettings that is that table: its keys, types, bounds and defaults"
     )
-    listens = Attribute("the kinds of occasion, a frozenset of Kind, that the rule is asked on")
-    runs_while_locked = Attribute("whether it is asked while the account is locked, too")
+    listens = Attribute(
+        "the frozenset of the Kinds that the rule is evaluated on, besides TIMER and REVIEW"
+    )
+    runs_while_locked = Attribute(
+        "whether riskd also evaluates the rule while the account is locked"
+    )
 
     def check(state: AccountState, settings: Any, trigger: Trigger) -> RuleResult:
-        """Look at the account and say what is to be done."""
+        """Return what to do about the account."""
 
     def gauges(state: AccountState, settings: Any, now: datetime) -> tuple[Gauge, ...]:
-        """Say how far the account is from the rule's limits."""
+        """Return how far the account is from each of the rule's limits."""
 
 
 def _no_gauges(_state: AccountState, _settings: Any, _now: datetime) -> tuple[Gauge, ...]:

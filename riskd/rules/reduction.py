@@ -1,15 +1,15 @@
-"""Which contracts go when an account holds too many."""
+"""Count contracts, and choose which of them to close when an account holds too many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserPosition, PositionType
+from riskd.model.events import GatewayUserPosition
 
 
 def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:
-    """Return the open positions of each root; a contract whose root is unknown is its own."""
+    """Return the open positions of each root; a contract whose root is unknown is a root of its own."""
     roots: dict[str, list[GatewayUserPosition]] = {}
     for position in state.open_positions:
         root = state.root(position.contract_id) or position.contract_id
@@ -18,29 +18,29 @@ def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:
 
 
 def total_size(positions: Iterable[GatewayUserPosition]) -> int:
-    """Return how many contracts are held, long or short."""
+    """Return the number of contracts, long or short."""
     return sum(position.size for position in positions)
 
 
 def net_size(positions: Iterable[GatewayUserPosition]) -> int:
-    """Return the contracts that are held long less those that are held short."""
+    """Return the number of long contracts less that of short ones."""
     return sum(map(signed_size, positions))
 
 
 def signed_size(position: GatewayUserPosition) -> int:
-    """Return the contracts of a position, negative when they are short."""
-    return position.size if position.type is PositionType.LONG else -position.size
+    """Return the number of contracts of a position, negative when it is short."""
+    return position.size * position.type.sign
 
 
-def reduced(
+def reduce_largest(
     positions: Iterable[GatewayUserPosition], excess: int, least: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Take ``excess`` contracts away, from the largest position first.
 
-    Of positions of one size, the one that comes first in ``positions`` is the first to go.
+    Of positions of equal size, the first in ``positions`` is reduced first.
 
-    :param least: how many contracts have to stay, by contract id; none where it says nothing.
-    :return: how many may stay, by contract id, of the positions that lose some, in that order.
+    :param least: how many contracts have to stay, by contract id; elsewhere none.
+    :return: how many contracts stay of each position that is reduced, by contract id, in that order.
     """
     least = least or {}
     keep: dict[str, int] = {}

@@ -1,7 +1,8 @@
-"""The kinds of value that rules are configured with."""
+"""The types of the values in rules' tables of the configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
@@ -20,9 +21,9 @@ Ticker = Annotated[
         description='a ticker such as "MNQ", without month and year',
     ),
 ]
-"""A contract's root, such as ``ES``; upper and lower case are the same.
+"""A contract's root, such as ``ES``, in upper or lower case.
 
-One of its contracts, such as ``ESZ6``, is none: a rule that named it would never act.
+The name of a single contract, such as ``ESZ6``, is refused: a rule for it would never act.
 """
 
 
@@ -40,17 +41,31 @@ class Scope(StrEnum):
     TOTAL = "total"
 
 
-class RuleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every rule's table may say.
-
-    :ivar enabled: ``false`` switches off a rule that the configuration names.
-    """
-
-    enabled: bool = True
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration; each amount in it is positive."""
 
     def __post_init__(self) -> None:
-        # msgspec cannot bound decimals.  All of a rule's are limits, and a loss limit is positive too.
+        # msgspec cannot bound decimals.  All of them are limits, and also a loss limit is positive.
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, Decimal) and not (value.is_finite() and value > 0):
                 raise ValueError(f"{name}: expected an amount above zero, got {value}")
+
+
+class RuleSettings(Table, frozen=True, kw_only=True):
+    """The table of a rule.
+
+    :ivar enabled: ``false`` switches the rule off.
+    """
+
+    enabled: bool = True
+
+
+def expect_no_repeats(key: str, kind: str, values: Sequence[object]) -> None:
+    """Check that ``values``, the ``kind`` of each entry of a list or table ``key``, all differ.
+
+    :raises ValueError: two are equal.
+    """
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{key}: expected each {kind} once, got {value} twice")

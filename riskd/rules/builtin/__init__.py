@@ -1,1 +1,1 @@
-"""The twelve rules, a module each."""
+"""The twelve rules of riskd, a module each."""

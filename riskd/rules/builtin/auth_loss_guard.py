@@ -1,60 +1,48 @@
-"""RULE-010: an account that the broker does not permit to trade is flat and locked."""
+"""RULE-010: an account that the broker does not permit to trade is closed and locked."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from riskd.model.account import AccountState
-from riskd.model.lockouts import locks_in_force
+from riskd.model.lockouts import lock_of
 from riskd.rules.interface import NOTHING, Flatten, Gauge, LiftLock, Lock, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
 
-_OWN_RULE: Final = "RULE-010"
+_RULE_ID: Final = "RULE-010"
 
 _PERMISSIONS: Final = {True: "granted", False: "withdrawn", None: "not known yet"}
 
 
-class Action(StrEnum):
-    """What is done when the broker withdraws its permission."""
-
-    CLOSE_ALL_AND_LOCKOUT = "CLOSE_ALL_AND_LOCKOUT"
-
-
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """What ``auth_loss_guard`` may say.
+    """The table ``auth_loss_guard``.
 
-    :ivar auto_unlock_on_restore: whether the lock ends when the broker permits trading again; if not,
-        an operator ends it.
+    :ivar auto_unlock_on_restore: whether the lock ends when the broker permits trading again; otherwise
+        an operator has to unlock the account.
     """
 
-    action: Action = Action.CLOSE_ALL_AND_LOCKOUT
+    action: Literal["CLOSE_ALL_AND_LOCKOUT"] = "CLOSE_ALL_AND_LOCKOUT"
     auto_unlock_on_restore: bool = True
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Lock the account when the broker forbids it to trade, unlock it when the broker permits it.
 
-    Brokers repeat themselves: what they said before is no news while the lock is as it should be.
-    A broker that says nothing changes nothing.
+    Brokers repeat themselves, so the rule compares the broker's permission with its own lock and does
+    nothing where the two agree, or while the permission is not known.
     """
     may_trade = state.risk.can_trade
-    is_locked = _is_locked_by_this_rule(state, trigger.now)
-    if may_trade is False and not is_locked:
+    has_lock = lock_of(state, _RULE_ID, trigger.now) is not None
+    if may_trade is False and not has_lock:
         reason = "The broker does not permit the account to trade"
         return RuleResult(commands=(Flatten(reason=reason, lock=Lock(until=None)),))
-    if may_trade and is_locked and settings.auto_unlock_on_restore:
-        return RuleResult(
-            commands=(LiftLock(reason="The broker permits the account to trade again"),)
-        )
+    if may_trade and has_lock and settings.auto_unlock_on_restore:
+        reason = "The broker permits the account to trade again"
+        return RuleResult(commands=(LiftLock(reason=reason),))
     return NOTHING
 
 
 def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Say whether the broker permits trading."""
+    """Return whether the broker permits trading."""
     return (Gauge(name="broker's permission", words=_PERMISSIONS[state.risk.can_trade]),)
-
-
-def _is_locked_by_this_rule(state: AccountState, now: datetime) -> bool:
-    return any(lock.rule_id == _OWN_RULE for lock in locks_in_force(state, now))

@@ -1,7 +1,7 @@
-"""RULE-003: what may be lost in a trading day.
+"""RULE-003: the largest loss of a trading day.
 
-The gateway's P&L is gross.  The rule takes it as it comes, unless it is told to subtract what the
-broker charges.
+The gateway's P&L is gross.  The rule uses it as it is, unless ``include_fees`` tells it to subtract the
+broker's charges.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult, Trigger
+from riskd.rules.closing import lock_until
+from riskd.rules.interface import NOTHING, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.memory import recall, remember
 from riskd.rules.settings import LockoutUntil, RuleSettings
 
 _RULE_ID: Final = "RULE-003"
 
 
 class Action(StrEnum):
-    """What is done when too much is lost."""
+    """What the rule does about a breach."""
 
     CLOSE_ALL_AND_LOCKOUT = "CLOSE_ALL_AND_LOCKOUT"
     CLOSE_ALL_POSITIONS = "CLOSE_ALL_POSITIONS"
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """What may be lost in a trading day.
+    """The table ``daily_realized_loss``.
 
-    :ivar loss_limit: dollars; to lose them is a breach.
-    :ivar lockout_until: when a lock ends; without one it says nothing.
-    :ivar include_fees: count the broker's fees and commissions as losses, too.
+    :ivar loss_limit: dollars; a loss of as much is a breach.
+    :ivar lockout_until: when the lock ends; without effect if ``action`` sets no lock.
+    :ivar include_fees: whether the broker's fees and commissions count as losses.
     """
 
     loss_limit: Decimal = Decimal("500.00")
@@ -43,12 +45,12 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     include_fees: bool = False
 
 
-class _Fired(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures on which the rule fired last; on these very figures it does not fire again.
+class _Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of the last breach; the rule does not act on the same figures again.
 
-    An operator who lifts the lock has seen them.  A restart is no news.
+    An operator who lifts the lock has seen them, and a restart does not make them new.
 
-    :ivar day_began: of their trading day, as another day may come to the same figures.
+    :ivar day_began: the beginning of their trading day, since another day may reach the same figures.
     """
 
     day_began: datetime | None
@@ -57,27 +59,29 @@ class _Fired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    fired: _Fired | None = None
+    fired: _Breach | None = None
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything, and lock the account, when the day's loss reaches the limit."""
     result = _result(state, settings)
-    remembered = _remembered(state)
+    known = recall(state, _RULE_ID, _Memory) or _Memory()
     if result > -settings.loss_limit:
-        # The day may come back to figures that were made good, and then they are news again.
-        return RuleResult(memory=_written(None)) if remembered else NOTHING
-    fired = _Fired(day_began=state.day_began, result=result, trades=state.trade_count)
-    if fired == remembered:
+        # Gains may make up for the loss; if the day then loses as much again, that is a new breach.
+        return RuleResult(memory=remember(_Memory())) if known.fired else NOTHING
+    breach = _Breach(day_began=state.day_began, result=result, trades=state.trade_count)
+    if breach == known.fired:
         return NOTHING
     reason = f"Daily loss limit hit: {dollars(result)} (limit {dollars(settings.loss_limit)})"
+    locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
+    lock = lock_until(settings.lockout_until, trigger) if locks else None
     return RuleResult(
-        commands=(Flatten(reason=reason, lock=_lock(settings, trigger)),), memory=_written(fired)
+        commands=(Flatten(reason=reason, lock=lock),), memory=remember(_Memory(breach))
     )
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Say how much of the day's limit is lost; a day in profit has lost less than nothing."""
+    """Return how much the day has lost; a day in profit has a negative loss."""
     return (
         Gauge(
             name="daily loss after fees" if settings.include_fees else "daily loss",
@@ -89,28 +93,9 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 
 def _result(state: AccountState, settings: Settings) -> Decimal:
-    """Return what the day has brought, in dollars."""
+    """Return the day's profit or loss in dollars."""
     if not settings.include_fees:
         return state.realized_pnl
-    charges = (
-        charge.amount
-        for charge in state.risk.charges.values()
-        if state.day_began is None or charge.at >= state.day_began
-    )
-    return state.realized_pnl - sum(charges, ZERO)
-
-
-def _lock(settings: Settings, trigger: Trigger) -> Lock | None:
-    if settings.action is Action.CLOSE_ALL_POSITIONS:
-        return None
-    is_permanent = settings.lockout_until is LockoutUntil.PERMANENT
-    return Lock(until=None if is_permanent else trigger.next_reset)
-
-
-def _remembered(state: AccountState) -> _Fired | None:
-    text = state.risk.memory.get(_RULE_ID)
-    return msgspec.json.decode(text, type=_Memory).fired if text else None
-
-
-def _written(fired: _Fired | None) -> str:
-    return msgspec.json.encode(_Memory(fired)).decode()
+    charges = state.risk.charges.values()
+    counted = (charge.amount for charge in charges if state.is_of_trading_day(charge.at))
+    return state.realized_pnl - sum(counted, ZERO)

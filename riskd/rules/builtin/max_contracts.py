@@ -1,6 +1,7 @@
-"""RULE-001: no more than so many contracts in all.
+"""RULE-001: the largest number of contracts in all.
 
-A micro counts as one contract, like its big sister.  The rule locks nothing: to open again is legal.
+A micro counts as one contract, as an E-mini does.  The rule sets no lock: the trader may open new
+positions within the limit.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from enum import StrEnum
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.rules.interface import NOTHING, Flatten, Gauge, RuleResult, Trigger
-from riskd.rules.reduction import by_root, net_size, reduced, signed_size, total_size
+from riskd.rules.reduction import by_root, net_size, reduce_largest, signed_size, total_size
 from riskd.rules.settings import Contracts, RuleSettings
 
 
 class CountType(StrEnum):
-    """What is counted: ``net`` sets long against short within a root, ``gross`` does not."""
+    """What counts: ``net`` offsets long and short contracts of one root, ``gross`` does not."""
 
     NET = "net"
     GROSS = "gross"
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """How many contracts may be held.
+    """The table ``max_contracts``.
 
     :ivar limit: contracts; more is a breach.
-    :ivar reduce_to_limit: close only what is too much, the largest position first, instead of all.
+    :ivar reduce_to_limit: whether the rule closes only the excess, from the largest position first.
     """
 
     limit: Contracts = 5
@@ -36,21 +37,22 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, _trigger: Trigger) -> RuleResult:
-    """Close what is too much, or everything, when more contracts are held than allowed."""
+    """Close everything, or the excess, when the account holds more contracts than the limit."""
     count = _count(state, settings)
-    if count <= settings.limit:
+    excess = count - settings.limit
+    if excess <= 0:
         return NOTHING
     held = counted(count, f"{settings.count_type} contract")
     reason = f"Too many contracts: {held} held (limit {settings.limit})"
     if not settings.reduce_to_limit:
         return RuleResult(commands=(Flatten(reason=reason),))
-    excess = count - settings.limit
-    keep = _keep(state, settings, excess)
+    least = _least(state) if settings.count_type is CountType.NET else {}
+    keep = reduce_largest(state.open_positions, excess, least)
     return RuleResult(commands=(Flatten(reason=f"{reason}, {excess} to be closed", keep=keep),))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Say how many contracts are held."""
+    """Return how many contracts the account holds."""
     return (
         Gauge(
             name=f"{settings.count_type} contracts",
@@ -67,20 +69,14 @@ def _count(state: AccountState, settings: Settings) -> int:
     return sum(abs(net_size(positions)) for positions in by_root(state).values())
 
 
-def _keep(state: AccountState, settings: Settings, excess: int) -> dict[str, int]:
-    """Return what may stay of each position that loses some of the ``excess`` contracts."""
-    least = {} if settings.count_type is CountType.GROSS else _least(state)
-    return reduced(state.open_positions, excess, least)
-
-
 def _least(state: AccountState) -> dict[str, int]:
-    """Return what has to stay of each position, or closing would not lower the net count.
+    """Return how many contracts of each position have to stay, or the net count would not sink.
 
-    Of a calendar spread only the heavier side may be reduced, and no further than to the lighter one.
+    Of a calendar spread only the heavier side may be reduced, and only down to the lighter one.
     """
     least = {position.contract_id: position.size for position in state.open_positions}
     for positions in by_root(state).values():
         balance = net_size(positions)
         heavier = [each for each in positions if signed_size(each) * balance > 0]
-        least |= reduced(heavier, abs(balance))
+        least |= reduce_largest(heavier, abs(balance))
     return least

@@ -1,103 +1,85 @@
-"""RULE-011: products that may not be traded at all.
+"""RULE-011: products that the account may not trade at all.
 
-The rule locks nothing: other products stay free.
+The rule sets no lock: the trader may go on with other products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
+from typing import Literal
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
 from riskd.rules.affected import affected_orders
-from riskd.rules.interface import Command, Flatten, Gauge, RejectOrder, RuleResult, Trigger
+from riskd.rules.closing import close_position
+from riskd.rules.interface import NOTHING, Command, Gauge, RejectOrder, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings, Ticker
 
 
-class Action(StrEnum):
-    """What is done with an order."""
-
-    CANCEL_ORDER = "CANCEL_ORDER"
-
-
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """What ``symbol_blocks`` may say.
+    """The table ``symbol_blocks``.
 
     :ivar blocked_symbols: roots such as ``RTY``; all their expiries are blocked.
-    :ivar close_existing: whether positions in them are closed, too.
+    :ivar close_existing: whether the rule also closes positions in them.
     """
 
     blocked_symbols: tuple[Ticker, ...] = ()
-    action: Action = Action.CANCEL_ORDER
+    action: Literal["CANCEL_ORDER"] = "CANCEL_ORDER"
     close_existing: bool = True
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """The blocked roots in upper case."""
+        return frozenset(symbol.upper() for symbol in self.blocked_symbols)
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Cancel orders and close positions in blocked products.
 
-    What closes a position may work until the position is closed.
+    An order that closes a position may work until the position is closed.
     """
-    blocked = frozenset(symbol.upper() for symbol in settings.blocked_symbols)
+    blocked = settings.blocked
     if not blocked:
-        return RuleResult()
+        return NOTHING
     commands: list[Command] = []
     closing: set[str] = set()
-    for position in _positions_to_evaluate(state, trigger):
-        if settings.close_existing and _is_blocked(state, position.contract_id, blocked):
+    for position in _positions_to_check(state, trigger) if settings.close_existing else ():
+        root = _root(state, position.contract_id)
+        if root.upper() in blocked:
             closing.add(position.contract_id)
-            commands.append(_closing(state, position))
-    commands += (
-        _rejection(state, order)
-        for order in affected_orders(state, trigger)
+            commands.append(close_position(position, f"{root} is blocked: {position.size} held"))
+    for order in affected_orders(state, trigger):
+        root = _root(state, order.contract_id)
         # Closing a position cancels the orders of its contract.
-        if order.contract_id not in closing
-        and _is_blocked(state, order.contract_id, blocked)
-        and not is_exit(state, order)
-    )
+        is_handled = order.contract_id in closing or is_exit(state, order)
+        if root.upper() in blocked and not is_handled:
+            reason = f"{root} is blocked: order to {order.side.name.lower()} {order.size}"
+            commands.append(RejectOrder(reason=reason, order_id=order.id))
     return RuleResult(commands=tuple(commands), warnings=tuple(_warnings(state)))
 
 
 def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Say what is blocked."""
-    symbols = sorted({symbol.upper() for symbol in settings.blocked_symbols})
-    return (Gauge(name="blocked symbols", words=", ".join(symbols) or "none"),)
+    """Return the blocked products."""
+    return (Gauge(name="blocked symbols", words=", ".join(sorted(settings.blocked)) or "none"),)
 
 
-def _positions_to_evaluate(
-    state: AccountState, trigger: Trigger
-) -> tuple[GatewayUserPosition, ...]:
+def _positions_to_check(state: AccountState, trigger: Trigger) -> tuple[GatewayUserPosition, ...]:
     if isinstance(trigger.subject, GatewayUserOrder):
         return ()
     if isinstance(trigger.subject, GatewayUserPosition):
-        held = state.positions.get(trigger.subject.contract_id)
-        return (held,) if held is not None and held.size else ()
+        position = state.positions.get(trigger.subject.contract_id)
+        return (position,) if position and position.size else ()
     return state.open_positions
 
 
-def _is_blocked(state: AccountState, contract_id: str, blocked: frozenset[str]) -> bool:
-    root = state.root(contract_id)
-    return root is not None and root.upper() in blocked
-
-
-def _closing(state: AccountState, position: GatewayUserPosition) -> Flatten:
-    root = state.root(position.contract_id)
-    return Flatten(
-        reason=f"{root} is blocked: {position.size} held", keep={position.contract_id: 0}
-    )
-
-
-def _rejection(state: AccountState, order: GatewayUserOrder) -> RejectOrder:
-    root = state.root(order.contract_id)
-    reason = f"{root} is blocked: order to {order.side.name.lower()} {order.size}"
-    return RejectOrder(reason=reason, order_id=order.id)
+def _root(state: AccountState, contract_id: str) -> str:
+    """Return a contract's root; empty while it is unknown."""
+    return state.root(contract_id) or ""
 
 
 def _warnings(state: AccountState) -> Iterator[str]:
-    concerned = [position.contract_id for position in state.open_positions]
-    concerned += [order.contract_id for order in state.working_orders]
-    for contract_id in dict.fromkeys(concerned):
+    for contract_id in state.active_contracts:
         if state.root(contract_id) is None:
             yield f"Symbol of {contract_id} unknown: cannot tell whether it is blocked"

@@ -1,6 +1,7 @@
-"""RULE-006: no more than so many trades in a stretch of time.
+"""RULE-006: the largest number of trades in a time window.
 
-A trade is what closed contracts: an exit that is filled in three parts is three, an entry is none.
+A trade is an execution that closed contracts: an exit that is filled in three parts counts three times,
+an entry does not count.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserTrade
 from riskd.model.formatting import counted
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult, Trigger
-from riskd.rules.settings import Minutes, RuleSettings, Seconds, Trades
+from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
 
 _Value = TypeVar("_Value")
 
@@ -24,8 +24,8 @@ _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many trades there may be in a minute, an hour and a trading day; unset is any number."""
+class Limits(Table, frozen=True, kw_only=True):
+    """How many trades a minute, an hour and a trading day may have; unset means any number."""
 
     per_minute: Trades | UnsetType = UNSET
     per_hour: Trades | UnsetType = UNSET
@@ -38,8 +38,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
 
 
-class CooldownOnBreach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many seconds the account is locked when one of the :class:`Limits` is breached."""
+class CooldownOnBreach(Table, frozen=True, kw_only=True):
+    """How many seconds the cooldown lasts after a breach of each of the :class:`Limits`."""
 
     per_minute_breach: Seconds = 60
     per_hour_breach: Seconds = 1800
@@ -47,10 +47,10 @@ class CooldownOnBreach(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Window(NamedTuple):
-    """A stretch of time and what is allowed in it.
+    """A time window and its limit.
 
-    :ivar name: how it reads in a sentence, such as ``in an hour``.
-    :ivar length: ``None`` reaches back to the beginning of the trading day.
+    :ivar name: its name in a sentence, such as ``in an hour``.
+    :ivar length: ``None`` for a window that begins with the trading day.
     :ivar limit: trades; more is a breach.
     """
 
@@ -61,11 +61,11 @@ class Window(NamedTuple):
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """How many trades there may be: one limit, or ``limits`` for several stretches of time.
+    """The table ``trade_frequency_limit``: one limit, or ``limits`` for several time windows.
 
     :ivar max_trades: trades in ``time_window_minutes``; more is a breach.  By default 30 in 60 minutes.
-    :ivar cooldown_seconds: how long the account is locked then; 1800 by default.
-    :ivar limits: the other form; then ``cooldown_on_breach`` says how long each breach locks.
+    :ivar cooldown_seconds: how long the cooldown lasts; by default 1800.
+    :ivar limits: the other form; ``cooldown_on_breach`` then has the cooldown of each limit.
     """
 
     max_trades: Trades | UnsetType = UNSET
@@ -87,9 +87,16 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The stretches of time that have a limit, shortest first."""
+        """The time windows that have a limit, shortest first."""
         if isinstance(self.limits, UnsetType):
-            return (self._single_window,)
+            minutes = _given(self.time_window_minutes, 60)
+            window = Window(
+                name=f"in {counted(minutes, 'minute')}",
+                length=timedelta(minutes=minutes),
+                limit=_given(self.max_trades, 30),
+                cooldown_seconds=_given(self.cooldown_seconds, 1800),
+            )
+            return (window,)
         cooldowns = _given(self.cooldown_on_breach, CooldownOnBreach())
         rows = (
             ("in a minute", _MINUTE, self.limits.per_minute, cooldowns.per_minute_breach),
@@ -102,32 +109,26 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
             if not isinstance(limit, UnsetType)
         )
 
-    @property
-    def _single_window(self) -> Window:
-        minutes = _given(self.time_window_minutes, 60)
-        return Window(
-            name=f"in {counted(minutes, 'minute')}",
-            length=timedelta(minutes=minutes),
-            limit=_given(self.max_trades, 30),
-            cooldown_seconds=_given(self.cooldown_seconds, 1800),
-        )
-
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close everything and let the account cool down when a trade was one too many."""
+    """Close everything and start a cooldown when a trade exceeds a limit."""
     trade = trigger.subject
     if not isinstance(trade, GatewayUserTrade):
         return NOTHING
+    # The gateway may report a trade long after its execution, once it is back.  Then the breach counts
+    # only if it is of this trading day, and its cooldown would not be over yet.
+    executed = trade.execution_time
     breached = [
         window
         for window in settings.windows
-        if _count(state, window, trade.execution_time) > window.limit
-        and _matters(state, window, trade, trigger.now)
+        if _count(state, window, executed) > window.limit
+        and state.is_of_trading_day(executed)
+        and executed + timedelta(seconds=window.cooldown_seconds) > trigger.now
     ]
     if not breached:
         return NOTHING
     window = max(breached, key=lambda each: each.cooldown_seconds)
-    count = _count(state, window, trade.execution_time)
+    count = _count(state, window, executed)
     reason = f"Too many trades: {count} {window.name} (limit {window.limit})"
     until = trigger.now + timedelta(seconds=window.cooldown_seconds)
     lock = Lock(until=until, cooldown_seconds=window.cooldown_seconds)
@@ -135,7 +136,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
-    """Say how many trades each stretch of time that ends now has seen."""
+    """Return how many trades each time window that ends now has."""
     return tuple(
         Gauge(
             name=f"trades {window.name}",
@@ -148,25 +149,12 @@ def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gaug
 
 
 def _count(state: AccountState, window: Window, end: datetime) -> int:
-    """Count the trades of a stretch of time that ends with ``end``."""
+    """Return the number of trades in the time window that ends with ``end``."""
     times = [trade.execution_time for trade in state.trades.values()]
     if window.length is None:
-        return sum(time <= end and _is_of_the_day(state, time) for time in times)
+        return sum(time <= end and state.is_of_trading_day(time) for time in times)
     begin = end - window.length
     return sum(begin < time <= end for time in (*state.risk.earlier_trades.values(), *times))
-
-
-def _matters(state: AccountState, window: Window, trade: GatewayUserTrade, now: datetime) -> bool:
-    """Tell whether a breach is of this day, and young enough that its cooldown would still hold.
-
-    What the gateway tells only now, after it was lost, may be long past.
-    """
-    cooldown = timedelta(seconds=window.cooldown_seconds)
-    return _is_of_the_day(state, trade.execution_time) and trade.execution_time + cooldown > now
-
-
-def _is_of_the_day(state: AccountState, moment: datetime) -> bool:
-    return state.day_began is None or moment >= state.day_began
 
 
 def _given(value: _Value | UnsetType, default: _Value) -> _Value:

@@ -37,7 +37,7 @@ from riskd.rules.interface import (
     WithdrawStop,
 )
 from riskd.rules.settings import RuleSettings, Ticks
-from riskd.rules.stops import detail, protecting_stops, remaining, total_remaining
+from riskd.rules.stops import order_detail, protecting_stops, remaining, total_remaining
 
 _OWN_RULE: Final = "RULE-012"
 
@@ -256,7 +256,7 @@ def _own_stops(state: AccountState) -> list[GatewayUserOrder]:
     return [
         order
         for order in state.orders.values()
-        if detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
+        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
     ]
 
 
@@ -388,7 +388,7 @@ def _wish_for(
     nearest, *others = case.own
     if others:
         return _Wish(tuple(_withdrawal(state, order) for order in others))
-    if not detail(state, nearest).is_open:
+    if not order_detail(state, nearest).is_open:
         return _NO_WISH
     return _wish_to_change(state, settings, case, note, nearest, now)
 
