@@ -14,11 +14,9 @@ from typing import Any, Final, Protocol
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IListeningPort,
     IProtocolFactory,
     IReactorTime,
 )
@@ -29,8 +27,8 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from riskd.host.loopback import adopt, url_of
-from riskd.host.same_host import may_enter
+from riskd.host.loopback import LoopbackServer
+from riskd.host.same_host import is_same_host
 
 LOOK_SECONDS: Final = 0.1
 """How often the reactor is asked how late it is."""
@@ -220,9 +218,7 @@ class MetricsResource(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         """Return the numbers as they are now."""
-        if not may_enter(
-            request.getHeader("host"), request.getHeader("origin"), request.getHost().port
-        ):
+        if not is_same_host(request):
             request.setResponseCode(_FORBIDDEN)
             return b"Foreign Host or Origin.\n"
         if request.path != _PATH:
@@ -267,32 +263,23 @@ def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolF
     return _FewAtATime(site)
 
 
-class MetricsService(Service):
-    """The page of metrics on its sockets, and the measuring, for as long as the daemon runs.
+class MetricsService(LoopbackServer):
+    """The metrics page on its sockets and the measurement of the reactor's lag.
 
-    :param sockets: listening already; they are taken over.
+    :param sockets: listening; the service takes them over.
     """
 
     def __init__(self, reactor: Any, metrics: Metrics, sockets: list[socket.socket]) -> None:
-        self._reactor = reactor
-        self._sockets = sockets
+        site = metrics_site(metrics.registry, reactor)
+        super().__init__(reactor, site, sockets, "metrics at http://{place}/metrics")
         self._meter = LagMeter(reactor, metrics.was_late)
-        self._site = metrics_site(metrics.registry, reactor)
-        self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
-        """Measure, answer, and say where."""
+        """Measure and answer."""
         super().startService()
         self._meter.start()
-        for where in map(url_of, self._sockets):
-            _log.info("metrics at {where}/metrics", where=where)
-        self._ports = adopt(self._reactor, self._sockets, self._site)
-        self._sockets = []
 
-    def stopService(self) -> Deferred[None]:
-        """Measure and answer no more."""
-        super().stopService()
+    def stopService(self) -> Deferred[Any]:
+        """Stop measuring and answering."""
         self._meter.stop()
-        stopped = gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
-        self._ports = []
-        return stopped.addCallback(lambda _: None)
+        return super().stopService()

@@ -35,7 +35,8 @@ from riskd.app.launch import (
     utc_now,
 )
 from riskd.app.launch import Options as BaseOptions
-from riskd.broadcast import BroadcastServerFactory, BroadcastService
+from riskd.broadcast.server import BroadcastServerFactory
+from riskd.broadcast.service import BroadcastService
 from riskd.config.loader import load_settings
 from riskd.config.settings import Settings
 from riskd.config.toml import ConfigError
@@ -298,6 +299,7 @@ def _assemble(
     factory = BroadcastServerFactory(
         reactor,
         gateway_name=gateway.name,
+        addresses=[listening.getsockname()[:2] for listening in sockets],
         is_dry_run=not settings.enforce,
         prepare=journal.published,
         max_clients=settings.server.max_clients,

@@ -1,12 +1,6 @@
-"""The broadcast: one way, to every console on this machine.
+"""The broadcast: the one-way WebSocket stream to every console on this machine.
 
-:meth:`~riskd.broadcast.server.BroadcastServerFactory.broadcast` is the only way out.  It encodes and
-frames an event once, whatever the number of clients.  The ``door`` says who may come in; a ``client``
-that cannot keep up has a ``backlog`` of its own, which delays nobody and is bounded.
+:meth:`~riskd.broadcast.server.BroadcastServerFactory.broadcast` encodes and frames an event once, whatever
+the number of clients.  A congested client has a ``backlog`` of its own: quotes latest-only, everything else
+in order, at most 1 MiB together with its transport's buffer.  No other client is delayed.
 """
-
-from riskd.broadcast.client import ConsoleProtocol
-from riskd.broadcast.server import BroadcastServerFactory
-from riskd.broadcast.service import BroadcastService
-
-__all__ = ["BroadcastServerFactory", "BroadcastService", "ConsoleProtocol"]

@@ -1,4 +1,4 @@
-"""What is kept for a client that cannot take it yet: everything in order, but of quotes the latest."""
+"""The backlog of a client that cannot take frames yet: all events in order, but only the latest quotes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from riskd.broadcast.frames import Frame, QuoteKey
 
 
 class Backlog:
-    """The frames that one client is still to be sent.
+    """Frames that one client has yet to receive.
 
-    :ivar size: their bytes.
+    :ivar size: bytes of all frames.
     """
 
     def __init__(self) -> None:
@@ -18,23 +18,22 @@ class Backlog:
         self._frames: deque[bytes] = deque()
         self._quotes: dict[QuoteKey, bytes] = {}
 
-    def keep(self, frame: Frame) -> bool:
-        """Keep ``frame``; tell whether it took the place of an older quote."""
+    def add(self, frame: Frame) -> bool:
+        """Add ``frame``; return whether it replaced an older quote."""
         self.size += len(frame.data)
-        if frame.quote is None:
+        if frame.quote_key is None:
             self._frames.append(frame.data)
             return False
-        older = self._quotes.pop(frame.quote, None)
-        self._quotes[frame.quote] = frame.data
-        if older is None:
-            return False
+        # Popped first, so that the newest quote comes last.
+        older = self._quotes.pop(frame.quote_key, b"")
+        self._quotes[frame.quote_key] = frame.data
         self.size -= len(older)
-        return True
+        return bool(older)
 
     def take(self, limit: int) -> list[bytes]:
-        """Remove and return what is next, at most ``limit`` bytes: first all else, then the quotes.
+        """Remove and return the next frames, at most ``limit`` bytes: first all others, then the quotes.
 
-        Nothing is left when nothing is returned, if ``limit`` has room for the largest frame.
+        If ``limit`` has room for the largest frame, an empty list means an empty backlog.
         """
         taken: list[bytes] = []
         room = limit

@@ -1,4 +1,4 @@
-"""What is written down of clients' comings and goings, which they cannot flood."""
+"""The log of clients' connections, limited so that no client can flood it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
 LINES: Final = 200
-"""So many lines are written within :data:`SECONDS`, and no more."""
+"""The most lines within :data:`SECONDS`."""
 
 SECONDS: Final = 60
 
@@ -16,7 +16,7 @@ _log = Logger()
 
 
 class ConnectionLog:
-    """Writes lines about clients, as long as there are not too many.
+    """Logs lines about clients, up to a limit per minute.
 
     :param clock: the reactor.
     """
@@ -27,11 +27,11 @@ class ConnectionLog:
         self._lines = 0
 
     def info(self, text: str, **fields: Any) -> None:
-        """Write what is as it should be."""
+        """Log the expected."""
         self._write(LogLevel.info, text, fields)
 
     def warn(self, text: str, **fields: Any) -> None:
-        """Write what should not be."""
+        """Log a refusal or a closed connection."""
         self._write(LogLevel.warn, text, fields)
 
     def _write(self, level: Any, text: str, fields: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class ConnectionLog:
             _log.emit(level, text, **fields)
         elif self._lines == LINES + 1:
             _log.warn(
-                "more than {lines} lines about clients within {seconds} s, what follows is left out",
+                "more than {lines} lines about clients within {seconds} s, the rest is left out",
                 lines=LINES,
                 seconds=SECONDS,
             )

@@ -1,7 +1,7 @@
-"""Connections that send at once, and the port that makes them.
+"""TCP transports that send at once, and the listening port that makes them.
 
-Twisted's own transport never sends in ``write``: it asks the reactor to be called when the socket takes
-bytes, and asks it to stop afterwards, which is three system calls a write where one will do.
+Twisted's own transport never sends in ``write``: it asks the reactor for a call when the socket is writable,
+and cancels that afterwards.  That is three system calls per write instead of one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _REST_SECONDS: Final = 0.1
 
 
 class EagerServer(Server):
-    """A server's connection whose ``write`` tries the socket first, where nothing else waits for it.
+    """A server's transport whose ``write`` tries the socket first while the buffer is empty.
 
-    Whatever the socket does not take at once, errors among it, goes the way of Twisted's own transport.
-    While anything waits there a producer that pushes is paused, and at no other time.  It is not made for
-    TLS.
+    Bytes that the socket does not take, and all errors, go through Twisted's own transport, so that nothing
+    is called back from within a broadcast.  A push producer is paused whenever the buffer has bytes, and
+    at no other time.  TLS is not supported.
     """
 
-    # A slot, because each connection's memory is cold when its turn comes: a write looks at one place in it.
+    # A slot: each transport's memory is cold when its turn comes, and a write should touch one place in it.
     __slots__ = ("_send",)
 
     def __init__(
@@ -49,30 +49,30 @@ class EagerServer(Server):
         self._send: Callable[[bytes], int] | None = sock.send
 
     def write(self, data: bytes) -> None:
-        """Send ``data``, or keep for later what cannot be sent now."""
+        """Send ``data``; buffer the bytes that the socket does not take."""
         send = self._send
         sent = 0
         if send is not None and data:
             try:
                 sent = send(data)
             except OSError:
-                # If it means the end, the stock path is about to find out, and reports it in its order.
+                # If the connection is lost, Twisted's own path notices too and reports it in its order.
                 sent = 0
         if sent < len(data):
             super().write(data[sent:])
             self._pause_producer()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send ``iovec`` as one."""
+        """Send ``iovec`` in one write, with the same pause of the producer."""
         self.write(b"".join(iovec))
 
     def startWriting(self) -> None:
-        """Ask to be called when the socket takes bytes: until then, all has to wait."""
+        """Ask for a call when the socket is writable; until then all bytes are buffered."""
         self._send = None
         super().startWriting()
 
     def stopWriting(self) -> None:
-        """Ask no more: nothing waits."""
+        """Cancel that call: the buffer is empty, and the next write may send at once."""
         super().stopWriting()
         if (
             self.connected
@@ -85,7 +85,7 @@ class EagerServer(Server):
             self._send = None
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Be fed by ``producer``; one that pulls is asked for more when the reactor has written."""
+        """Register ``producer``; a pull producer needs Twisted's own path, which asks it for more bytes."""
         if not streaming:
             self._send = None
         super().registerProducer(producer, streaming)
@@ -99,12 +99,12 @@ class EagerServer(Server):
             producer.pauseProducing()
 
 
-def sender(transport: ITransport) -> Callable[[bytes], int]:
-    """Return what sends bytes to ``transport`` and tells how many it took.
+def send_function(transport: ITransport) -> Callable[[bytes], int]:
+    """Return a function that sends bytes to ``transport`` and returns the number of bytes taken.
 
-    Of an eager connection it is the socket's own ``send``: to call it costs nothing but the system call,
-    but it is to be called only while nothing waits, may raise :class:`OSError`, and what it does not take
-    is still to be written.
+    For an eager transport it is the socket's own ``send``, whose only cost is the system call.  The caller
+    must call it only while the transport's buffer is empty, handle :class:`OSError`, and write the bytes
+    that it did not take.
     """
     if isinstance(transport, EagerServer):
         send: Callable[[bytes], int] = transport.socket.send
@@ -118,14 +118,14 @@ def sender(transport: ITransport) -> Callable[[bytes], int]:
 
 
 class EagerPort(Port):
-    """A listening port of eager connections, which floods and a full descriptor table cannot spin."""
+    """A listening port of eager transports; neither a flood nor a full descriptor table keeps it busy."""
 
     transport = EagerServer
     _rest: IDelayedCall | None = None
 
     @classmethod
     def adopt(cls, reactor: Any, listening: socket.socket, factory: IProtocolFactory) -> Self:
-        """Listen on a duplicate of ``listening``, as a reactor's ``adoptStreamPort`` does."""
+        """Return a port on a duplicate of ``listening``, as a reactor's ``adoptStreamPort`` does."""
         port: Self = cls._fromListeningDescriptor(
             reactor, listening.fileno(), listening.family, factory
         )
@@ -133,23 +133,23 @@ class EagerPort(Port):
         return port
 
     def doRead(self) -> None:
-        """Accept a few clients; the rest has to wait until the others were served."""
+        """Accept a few connections per turn, so that a flood of them delays nothing else for long."""
         self.numberAccepts = min(self.numberAccepts, _ACCEPTS_A_TURN)
         accepted_before = self.sessionno
         super().doRead()
         if self.sessionno == accepted_before and not self.disconnecting:
-            # Readable, but nobody is to be had: without descriptors this would come at every turn.
+            # No descriptor is free for the connection that waits: without a rest, every turn would try again.
             self.stopReading()
             clock: Any = self.reactor
-            self._rest = clock.callLater(_REST_SECONDS, self._go_on)
+            self._rest = clock.callLater(_REST_SECONDS, self._end_rest)
 
-    def _go_on(self) -> None:
+    def _end_rest(self) -> None:
         self._rest = None
         if not self.disconnecting:
             self.startReading()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None

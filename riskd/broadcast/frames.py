@@ -1,4 +1,4 @@
-"""Events as they go over the wire, and how many of them go at a time."""
+"""Events as WebSocket frames, and batches of frames for one write."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Final
 import msgspec
 
 MAX_BATCH_BYTES: Final = 64 * 1024
-"""More than this is never handed to a transport at once, so that what it may hold is known."""
+"""The largest write to a transport, so that the bytes in a transport's buffer are bounded."""
 
 QuoteKey = tuple[int | None, str]
-"""What a quote is of: the account and the contract."""
+"""The account and the contract of a quote."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event, as a WebSocket frame.
+    """One event as a WebSocket frame.
 
-    :ivar data: the frame.
-    :ivar quote: what it is a quote of, of which only the latest counts; ``None`` for all other events.
+    :ivar data: the frame's bytes.
+    :ivar quote_key: a quote replaces the older quotes of its key; ``None`` for all other events.
     """
 
     data: bytes
-    quote: QuoteKey | None
+    quote_key: QuoteKey | None
 
 
 def in_batches(frames: Iterable[Frame]) -> list[list[Frame]]:
-    """Return ``frames`` in their order, at most :data:`MAX_BATCH_BYTES` together."""
+    """Return ``frames`` in order, in lists of at most :data:`MAX_BATCH_BYTES` each."""
     batches: list[list[Frame]] = []
     size = MAX_BATCH_BYTES
     for frame in frames:

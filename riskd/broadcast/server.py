@@ -1,9 +1,14 @@
-"""The clients, and the one way to reach them."""
+"""The broadcast's clients, and the one way to send them an event.
+
+A broadcast does not touch the client objects.  After a pause of a few milliseconds each attribute of each
+client is a cache miss, so the factory holds the send functions of all clients that are sent to directly,
+and a client that becomes congested or closes takes itself out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
@@ -11,41 +16,39 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 
 from riskd import __version__
-from riskd.broadcast.client import CLOSING_SECONDS, ConsoleProtocol
+from riskd.broadcast.client import CLOSING_SECONDS, STOPPING, ConsoleProtocol, IClients
 from riskd.broadcast.connection_log import ConnectionLog
-from riskd.broadcast.eager import sender
+from riskd.broadcast.eager import send_function
 from riskd.broadcast.frames import Frame, in_batches
-from riskd.broadcast.handshake import STOPPING, UNAVAILABLE, Door
 from riskd.broadcast.heartbeat import Heartbeat
 from riskd.broadcast.statistics import Cut, Statistics
+from riskd.host.same_host import SameHostCheck
+from riskd.host.timing import done_within
 from riskd.model.events import Event, MarketQuote
 from riskd.model.wire import encode
 
 DEFAULT_MAX_CLIENTS: Final = 1000
 
 GATEWAY_HEADER: Final = "Riskd-Gateway"
-"""The header of the handshake's answer that names the kind of gateway, such as ``practice``."""
+"""The response header with the kind of gateway, such as ``practice``."""
 
 DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
-"""The header of the handshake's answer that is there, and says ``yes``, where nothing is enforced."""
+"""The response header with the value ``yes`` in a dry run; otherwise it is missing."""
 
 _HANDSHAKE_SECONDS: Final = 5
 _MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
 
 
-class BroadcastServerFactory(WebSocketServerFactory):
-    """The clients, and the one way to reach them.
+class BroadcastServerFactory(WebSocketServerFactory, IClients):
+    """The clients of the broadcast.
 
-    :param reactor: clock of the connection log.
-    :param gateway_name: what clients are told of the gateway in the handshake.
-    :param is_dry_run: whether they are told there that nothing is enforced.
-    :param prepare: called for every client that asks to be let in; its handshake is completed when
-        the Deferred fires.
-    :param max_clients: more than these are refused with 503; as many may wait without a handshake.
+    :param reactor: the clock of timers and of the connection log.
+    :param gateway_name: the kind of gateway, for the handshake's response.
+    :param addresses: IP address and port of each listening socket.
+    :param prepare: called for each client that joins; its handshake is completed when the Deferred fires.
+    :param is_dry_run: whether riskd enforces nothing, for the handshake's response.
+    :param max_clients: further clients are refused with 503; as many connections may be pending.
     :param allowed_origins: web origins that may connect besides the daemon's own.
-    :ivar connection_log: where clients' comings and goings are written down.
-    :ivar statistics: what is counted.
-    :ivar messages_sent: to each client that was ready all the time.
     """
 
     protocol = ConsoleProtocol  # type: ignore[assignment]
@@ -55,6 +58,7 @@ class BroadcastServerFactory(WebSocketServerFactory):
         reactor: IReactorTime,
         *,
         gateway_name: str,
+        addresses: Iterable[tuple[str, int]],
         prepare: Callable[[], Deferred[None]],
         is_dry_run: bool = False,
         max_clients: int = DEFAULT_MAX_CLIENTS,
@@ -66,22 +70,22 @@ class BroadcastServerFactory(WebSocketServerFactory):
         super().__init__(reactor=reactor, server=f"riskd/{__version__}", headers=headers)
         self.clock = reactor
         self.noisy = False
-        self.door = Door(allowed_origins)
+        self.same_host = SameHostCheck(addresses, allowed_origins)
         self.statistics = Statistics()
         self.connection_log = ConnectionLog(reactor)
+        self.messages_sent = 0
         self._max_clients = max_clients
         self._prepare = prepare
-        self._strangers: dict[ConsoleProtocol, None] = {}
+        self._pending: dict[ConsoleProtocol, None] = {}
         self._joining: set[ConsoleProtocol] = set()
         self._clients: set[ConsoleProtocol] = set()
-        # A client that is closing is in neither of these; of one that is ready, what sends to it.
-        self._ready: dict[ConsoleProtocol, Callable[[bytes], int]] = {}
-        self._behind: dict[ConsoleProtocol, None] = {}
-        self.messages_sent = 0
+        # A client that is closing is in neither of these two.
+        self._direct: dict[ConsoleProtocol, Callable[[bytes], int]] = {}
+        self._queueing: dict[ConsoleProtocol, None] = {}
         self._heartbeat = Heartbeat(reactor)
         self._is_closing = False
         self._unsent: list[Frame] = []
-        self._flushing: IDelayedCall | None = None
+        self._flush_call: IDelayedCall | None = None
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -90,101 +94,92 @@ class BroadcastServerFactory(WebSocketServerFactory):
             maxMessagePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
             openHandshakeTimeout=_HANDSHAKE_SECONDS,
             closeHandshakeTimeout=CLOSING_SECONDS,
-            # Its pings cost twice as much, and come all at once to those who came at once.
+            # Autobahn's pings cost twice as much, and all clients of one second are pinged at once.
             autoPingInterval=0,
-            # Origins are checked here and not by Autobahn, which would answer 400.
+            # The same-host check decides about origins; Autobahn would answer 400 instead of 403.
             allowNullOrigin=True,
         )
 
-    @property
-    def count(self) -> int:
-        """How many clients are connected."""
-        return len(self._clients)
+    def add_pending(self, client: ConsoleProtocol) -> None:
+        """Add a connection without a handshake; of too many, abort the one that waits longest.
 
-    def serve_at(self, addresses: Iterable[tuple[str, int]]) -> None:
-        """Learn under which hosts and ports clients may ask for this server."""
-        self.door.serve_at(addresses)
-
-    def meet(self, stranger: ConsoleProtocol) -> None:
-        """Let a connection wait for its handshake; of too many, the one goes that waits longest.
-
-        An honest client's handshake comes with the connection, so that those who fill the door put
-        out one another.
+        An honest client sends its handshake at once, so a flood of silent connections only drives out
+        its own.
         """
-        self._strangers[stranger] = None
-        if len(self._strangers) > self._max_clients:
-            next(iter(self._strangers)).abort(Cut.CROWD_AT_THE_DOOR)
+        self._pending[client] = None
+        if len(self._pending) > self._max_clients:
+            next(iter(self._pending)).abort(Cut.TOO_MANY_PENDING)
 
     def join(self, client: ConsoleProtocol) -> Deferred[None]:
-        """Fire when ``client`` may be let in; what is told until then is kept for it.
+        """Reserve a place for ``client``; fires once the snapshot is published.
 
-        So it misses nothing: what was told before is in the state file, what is told from now on it
-        gets as soon as it is in.
+        The client misses no event: the snapshot has all events from before, and its backlog all from now
+        on.
 
-        :raises ConnectionDeny: there are too many, or the daemon stops.
+        :raises ConnectionDeny: there are too many clients, or the daemon stops.
         """
         if self._is_closing:
-            raise ConnectionDeny(UNAVAILABLE, STOPPING)
+            raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, STOPPING)
         if len(self._clients) + len(self._joining) >= self._max_clients:
-            raise ConnectionDeny(UNAVAILABLE, "too many clients")
-        # What is still to be sent was told before.
+            raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many clients")
+        # Events of this turn that are not sent yet are in the snapshot.
         self.flush()
-        self._strangers.pop(client, None)
+        self._pending.pop(client, None)
         self._joining.add(client)
-        client.fall_behind()
+        client.start_queueing()
         return self._prepare()
 
     def add(self, client: ConsoleProtocol) -> None:
-        """Count a client in that was joining."""
+        """Add a client whose handshake is complete."""
         self._joining.discard(client)
         self._clients.add(client)
         self._heartbeat.add(client)
         self.statistics.clients = len(self._clients)
 
-    def keep_up(self, client: ConsoleProtocol, transport: ITransport) -> None:
-        """Send to ``transport`` from now on, at once, what ``client`` is to be sent: nothing waits there."""
-        self._behind.pop(client, None)
-        self._ready[client] = sender(transport)
+    def send_directly(self, client: ConsoleProtocol, transport: ITransport) -> None:
+        """Write events for ``client`` to ``transport`` from now on; its buffer is empty."""
+        self._queueing.pop(client, None)
+        self._direct[client] = send_function(transport)
 
-    def fall_behind(self, client: ConsoleProtocol) -> None:
-        """Give ``client`` from now on what it is to be sent, to be kept."""
-        self._ready.pop(client, None)
-        self._behind[client] = None
+    def queue_for(self, client: ConsoleProtocol) -> None:
+        """Pass events for ``client`` to its backlog from now on."""
+        self._direct.pop(client, None)
+        self._queueing[client] = None
 
-    def mute(self, client: ConsoleProtocol) -> None:
-        """Send ``client`` nothing any more."""
-        self._ready.pop(client, None)
-        self._behind.pop(client, None)
+    def unsubscribe(self, client: ConsoleProtocol) -> None:
+        """Send ``client`` no more events."""
+        self._direct.pop(client, None)
+        self._queueing.pop(client, None)
 
     def remove(self, client: ConsoleProtocol) -> None:
-        """Know ``client`` no more."""
-        self._strangers.pop(client, None)
+        """Forget ``client``, which may be pending, joining or connected."""
+        self._pending.pop(client, None)
         self._joining.discard(client)
         self._clients.discard(client)
         self._heartbeat.remove(client)
         self.statistics.clients = len(self._clients)
 
     def broadcast(self, event: Event) -> None:
-        """Send ``event`` to every client: encoded once, framed once.
+        """Send ``event`` to every client; encode and frame it once.
 
-        What is told in one turn of the reactor is one write to each client, at the turn's end.  So a
-        burst keeps nobody waiting: neither the clients nor whatever is to be done about the burst.
+        The events of one turn of the reactor are one write to each client, at the end of the turn, so
+        that a burst of quotes to many clients does not delay the closing of a position.
         """
         data = event.data
-        quote = (event.account_id, data.contract_id) if isinstance(data, MarketQuote) else None
+        quote_key = (event.account_id, data.contract_id) if isinstance(data, MarketQuote) else None
         framed: bytes = self.prepareMessage(encode(event), doNotCompress=True).payloadHybi
-        if self._flushing is None:
-            self._flushing = self.clock.callLater(0, self.flush)
-        self._unsent.append(Frame(framed, quote))
+        if self._flush_call is None:
+            self._flush_call = self.clock.callLater(0, self.flush)
+        self._unsent.append(Frame(framed, quote_key))
         self.statistics.events[event.type] += 1
 
     def flush(self) -> None:
-        """Send what was broadcast in this turn."""
-        if self._flushing is None:
+        """Send the events of this turn now."""
+        if self._flush_call is None:
             return
-        if self._flushing.active():
-            self._flushing.cancel()
-        self._flushing = None
+        if self._flush_call.active():
+            self._flush_call.cancel()
+        self._flush_call = None
         unsent, self._unsent = self._unsent, []
         for frames in in_batches(unsent):
             self._send(frames)
@@ -192,49 +187,43 @@ class BroadcastServerFactory(WebSocketServerFactory):
     def _send(self, frames: list[Frame]) -> None:
         data = b"".join([frame.data for frame in frames])
         size = len(data)
-        # Who cannot take it falls behind meanwhile, and who is too far behind is cut.
-        ready, behind = tuple(self._ready.values()), tuple(self._behind)
+        # Copies: a client whose transport becomes full moves to the others, and one may be closed.
+        direct, queueing = tuple(self._direct.values()), tuple(self._queueing)
         self.messages_sent += len(frames)
-        self.statistics.bytes_sent += len(ready) * size
-        cut_short: dict[Callable[[bytes], int], int] = {}
-        for send in ready:
+        self.statistics.bytes_sent += len(direct) * size
+        partly_sent: dict[Callable[[bytes], int], int] = {}
+        for send in direct:
             try:
                 sent = send(data)
             except OSError:
-                # If it means the end, the connection is about to find out, and reports it in its order.
+                # If the connection is lost, the write below notices, and Twisted reports it later.
                 sent = 0
             if sent != size:
-                cut_short[send] = sent
-        if cut_short:
-            for client, send in tuple(self._ready.items()):
-                if send in cut_short:
-                    client.transport.write(data[cut_short[send] :])
-        for client in behind:
-            client.keep(frames)
+                partly_sent[send] = sent
+        if partly_sent:
+            for client, send in tuple(self._direct.items()):
+                if send in partly_sent:
+                    client.transport.write(data[partly_sent[send] :])
+        for client in queueing:
+            client.enqueue(frames)
 
-    def close_all(self) -> Deferred[None]:
-        """Say 1001 to every client; fire when all are gone, after two seconds at the latest.
+    def close_all(self) -> Deferred[Any]:
+        """Close every client with 1001; fires when all are gone, at the latest after two seconds.
 
-        Who is not in yet is refused with 503, now and later.
+        Joining clients are refused with 503, and so are all that come later.
         """
         self._is_closing = True
         self.flush()
         joining, clients = tuple(self._joining), tuple(self._clients)
         leaving = joining + clients
         gone = DeferredList([client.is_closed for client in leaving])
-        late = self.clock.callLater(CLOSING_SECONDS, _abort, leaving)
         for client in joining:
-            client.failHandshake(STOPPING, UNAVAILABLE)
+            client.failHandshake(STOPPING, ConnectionDeny.SERVICE_UNAVAILABLE)
         for client in clients:
-            client.say_goodbye()
+            client.go_away()
+        return Deferred.fromCoroutine(self._abort_late(leaving, gone))
 
-        def all_gone(_results: object) -> None:
-            if late.active():
-                late.cancel()
-
-        return gone.addCallback(all_gone)
-
-
-def _abort(clients: Iterable[ConsoleProtocol]) -> None:
-    for client in clients:
-        client.dropConnection(abort=True)
+    async def _abort_late(self, leaving: Iterable[ConsoleProtocol], gone: Deferred[Any]) -> None:
+        if not await done_within(CLOSING_SECONDS, gone, self.clock):
+            for client in leaving:
+                client.dropConnection(abort=True)

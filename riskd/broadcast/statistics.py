@@ -1,4 +1,4 @@
-"""What the broadcast counts of itself."""
+"""Counts of the broadcast, for the metrics."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from enum import StrEnum
 
 
 class Cut(StrEnum):
-    """Why a connection was ended from this side."""
+    """The reasons for which the server ends a connection.
+
+    The values are labels of the metric ``riskd_clients_cut_total``.
+    """
 
     TOO_MUCH_UNREAD = "too_much_unread"
-    TOO_LONG_BEHIND = "too_long_behind"
+    TOO_LONG_CONGESTED = "too_long_behind"
     NO_PONG = "no_pong"
     SENT_A_MESSAGE = "sent_a_message"
     SENT_TOO_MUCH = "sent_too_much"
-    CROWD_AT_THE_DOOR = "crowd_at_the_door"
+    TOO_MANY_PENDING = "crowd_at_the_door"
 
 
 @dataclass
 class Statistics:
-    """Counts since the start, and how it is now.
+    """Counts since the start, and the present state.
 
-    :ivar clients: connected now.
-    :ivar events: broadcast, by type.
-    :ivar bytes_sent: of events, handed to the clients' connections.
-    :ivar queue_bytes: of events, kept now for clients that cannot take them yet; the connections' own
-        buffers are not among them.
-    :ivar conflated_quotes: that a newer one took the place of, so that the client never saw them.
-    :ivar cut: connections that were ended from this side, by reason.
+    :ivar clients: clients connected now.
+    :ivar events: events broadcast, by type.
+    :ivar bytes_sent: bytes of events handed to the clients' connections.
+    :ivar queue_bytes: bytes of events in the backlogs now, without the connections' own buffers.
+    :ivar conflated_quotes: quotes in backlogs that a newer quote replaced, so that no client saw them.
+    :ivar cut: connections that the server ended, by reason.
     """
 
     clients: int = 0

@@ -1,31 +1,43 @@
-"""Listening where only this machine can reach: loopback addresses, bound before anything else starts."""
+"""Servers that only this machine can reach: sockets on loopback addresses, and their service.
+
+The programs bind their sockets before anything else starts, so that a port in use is one line on the
+terminal and not a traceback in a log.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final
 
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
 from riskd.host.errors import UserError
+from riskd.host.same_host import url_host
 
 BOTH: Final = ("127.0.0.1", "::1")
-"""The addresses of ``localhost``; holding both keeps anybody else from answering in riskd's name."""
+"""The addresses of ``localhost``; with both taken, no other program can answer in riskd's place."""
 
 _BACKLOG: Final = 512
 _NO_SUCH_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _TRIES_FOR_A_SHARED_PORT: Final = 20
 
+_log = Logger()
+
 
 class ListenError(UserError):
-    """riskd cannot listen as it was told; the text says why in a sentence."""
+    """An address or a port cannot be listened on."""
 
 
 def check_interface(interface: str) -> str:
     """Return ``interface`` if it is a loopback address.
 
-    :raises ListenError: it is anything else.
+    :raises ListenError: it is not.
     """
     try:
         is_loopback = ip_address(interface).is_loopback
@@ -45,10 +57,10 @@ def listen(
     """Return listening sockets, all on the same port.
 
     :param port: the TCP port; 0 takes a free one.
-    :param interface: a loopback address; ``None`` means both of ``localhost``, the second where the
-        machine has it.
-    :param option: which option takes another port.
-    :raises ListenError: the port is taken, or an address is not to be had.
+    :param interface: a loopback address; ``None`` means both of ``localhost``, the second one only
+        where the machine has it.
+    :param option: the command line's option for the port, for the error's sentence.
+    :raises ListenError: the port is in use, or an address cannot be bound.
     """
     hosts = BOTH if interface is None else (check_interface(interface),)
     tries = _TRIES_FOR_A_SHARED_PORT if port == 0 and len(hosts) > 1 else 1
@@ -59,24 +71,6 @@ def listen(
             if error.errno != errno.EADDRINUSE or attempt == tries:
                 raise ListenError(_explain(error, port, option)) from None
     raise AssertionError("unreachable")
-
-
-def adopt(reactor: Any, sockets: Iterable[socket.socket], factory: Any) -> list[Any]:
-    """Let ``reactor`` accept clients of ``factory`` on listening ``sockets``; return its ports.
-
-    The sockets are closed here: each port has one of its own.
-    """
-    ports = []
-    for listening in sockets:
-        ports.append(reactor.adoptStreamPort(listening.fileno(), listening.family, factory))
-        listening.close()
-    return ports
-
-
-def url_of(listening: socket.socket) -> str:
-    """Return the HTTP URL of a listening socket, without a slash at its end."""
-    host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen_on_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
@@ -117,5 +111,51 @@ def _listen_on(host: str, port: int) -> socket.socket:
 def _explain(error: OSError, port: int, option: str) -> str:
     place = f"port {port} on {error.filename}"
     if error.errno == errno.EADDRINUSE:
-        return f"{place} is already in use; is another riskd running? ({option} takes another one)"
-    return f"cannot listen to {place}: {error.strerror}"
+        return f"{place} is already in use; is another riskd running? (choose another port with {option})"
+    return f"cannot listen on {place}: {error.strerror}"
+
+
+def adopt(reactor: Any, listening: socket.socket, factory: Any) -> IListeningPort:
+    """Return a port of ``reactor`` that accepts clients on a duplicate of ``listening``."""
+    port: IListeningPort = reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+    return port
+
+
+class LoopbackServer(Service):
+    """A factory that serves on listening sockets for as long as the service runs.
+
+    :param sockets: closed at the start, since each port has a duplicate.
+    :param announcement: the log line for each socket, with ``{place}`` for its address and port.
+    :param adopt: returns the port that accepts clients on a socket.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        factory: Any,
+        sockets: list[socket.socket],
+        announcement: str,
+        adopt: Callable[[Any, socket.socket, Any], IListeningPort] = adopt,
+    ) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._sockets = sockets
+        self._announcement = announcement
+        self._adopt = adopt
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """Accept clients and log the addresses."""
+        super().startService()
+        for listening in self._sockets:
+            address, port = listening.getsockname()[:2]
+            _log.info(self._announcement, place=f"{url_host(address)}:{port}")
+            self._ports.append(self._adopt(self._reactor, listening, self._factory))
+            listening.close()
+        self._sockets = []
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop accepting clients; fires when the ports are closed."""
+        super().stopService()
+        ports, self._ports = self._ports, []
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports])

@@ -1,40 +1,63 @@
-"""Who may knock: whoever asks for this machine by one of its own names, and no stranger's web page."""
+"""The Host/Origin check: only this machine's own clients and pages may ask a server on a loopback address.
+
+A web page from elsewhere sends its own ``Origin``.  A page whose name was made to resolve to this machine
+(DNS rebinding) sends that name as ``Host``.
+"""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from typing import Any, Final
+
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_DEFAULT_PORT: Final = 80
 
 
-def may_enter(host: str | None, origin: str | None, port: int) -> bool:
-    """Tell whether a request may be looked at.
+def url_host(address: str) -> str:
+    """Return an address as URLs write it, an IPv6 address in brackets."""
+    return f"[{address}]" if ":" in address else address
 
-    A page from elsewhere sends its own ``Origin``; one whose name was made to resolve to this machine
-    sends its own name as ``Host``.
 
-    :param host: the ``Host`` header; some clients leave the port out of it.
-    :param origin: the ``Origin`` header; ``None`` if there is none, as from all that is no page.
-    :param port: where the request came in.
+class SameHostCheck:
+    """The values of ``Host`` and ``Origin`` that a server accepts.
+
+    :param addresses: IP address and port of each socket that the server listens on.
+    :param allowed_origins: web origins that are accepted besides the server's own.
+    :param needs_port: whether ``Host`` must have the port; some HTTP clients leave it out.
     """
-    return _is_loopback(host or "", port, default=port) and (
-        origin is None
-        or (
-            origin.startswith("http://")
-            and _is_loopback(origin.removeprefix("http://"), port, default=80)
-        )
-    )
+
+    def __init__(
+        self,
+        addresses: Iterable[tuple[str, int]],
+        allowed_origins: Iterable[str] = (),
+        *,
+        needs_port: bool = True,
+    ) -> None:
+        own = {
+            (url_host(name), port)
+            for address, port in addresses
+            for name in (*_LOCAL_NAMES, address)
+        }
+        self._hosts = {f"{name}:{port}" for name, port in own}
+        self._origins = {f"http://{host}" for host in self._hosts} | set(allowed_origins)
+        # Browsers leave the default port out of an origin.
+        self._origins |= {f"http://{name}" for name, port in own if port == _DEFAULT_PORT}
+        if not needs_port:
+            self._hosts |= {name for name, _port in own}
+
+    def foreign_header(self, host: str | None, origin: str | None) -> str | None:
+        """Return the name of the header that is not this machine's, ``Origin`` or ``Host``; else ``None``.
+
+        :param origin: ``None`` from a client that is not a web page.
+        """
+        # Compared as a whole: a URL that is not taken apart cannot be taken apart wrongly.
+        if origin is not None and origin not in self._origins:
+            return "Origin"
+        return None if (host or "").strip().lower() in self._hosts else "Host"
 
 
-def _is_loopback(authority: str, port: int, *, default: int) -> bool:
-    try:
-        parts = urlsplit(f"//{authority.strip()}")
-        is_own_port = (parts.port or default) == port
-    except ValueError:
-        return False
-    if parts.netloc != authority.strip() or "@" in authority or not is_own_port:
-        return False
-    name = parts.hostname or ""
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
+def is_same_host(request: Any) -> bool:
+    """Return whether ``Host`` and ``Origin`` of a ``twisted.web`` request both name this machine."""
+    here = request.getHost()
+    check = SameHostCheck([(here.host, here.port)], needs_port=False)
+    return check.foreign_header(request.getHeader("host"), request.getHeader("origin")) is None

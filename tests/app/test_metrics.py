@@ -20,7 +20,7 @@ from riskd.app.metrics import (
     MetricsService,
     metrics_site,
 )
-from riskd.broadcast import BroadcastServerFactory
+from riskd.broadcast.server import BroadcastServerFactory
 from riskd.config.faults import Faults
 from riskd.engine.enforcement.enforcer import WRITE_SECONDS
 from riskd.gateway.enums import GatewayOrderType
@@ -66,10 +66,12 @@ class MetricsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.factory = BroadcastServerFactory(
-            self.clock, gateway_name="practice", prepare=lambda: succeed(None)
+            self.clock,
+            gateway_name="practice",
+            addresses=[("127.0.0.1", 8765)],
+            prepare=lambda: succeed(None),
         )
         self.factory.setProtocolOptions(autoPingInterval=0)
-        self.factory.serve_at([("127.0.0.1", 8765)])
         self.engine = FollowedGateway()
         self.metrics = Metrics()
         self.metrics.read_from(self.factory.statistics, self.engine)

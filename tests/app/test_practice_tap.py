@@ -144,7 +144,7 @@ class KeyTests(ServiceTestCase):
 
     def login(self, service: Daemon, key: str) -> bool:
         (server,) = (part for part in service if isinstance(part, PracticeServer))
-        return bool(server._site.resource._api._tokens.log_in("practice", key))
+        return bool(server._factory.resource._api._tokens.log_in("practice", key))
 
     def test_its_one_line_is_the_key(self) -> None:
         path = self.directory / "key"

@@ -20,7 +20,7 @@ from riskd.app import tap
 from riskd.app.launch import Daemon
 from riskd.app.metrics import MetricsService
 from riskd.app.tap import Options, Reloader, makeService, practice_sockets
-from riskd.broadcast import BroadcastService
+from riskd.broadcast.service import BroadcastService
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.host.loopback import ListenError
@@ -169,7 +169,7 @@ class ServiceTests(SynchronousTestCase):
             self.make_service,
             *("--practice-port", str(port), "--interface", "127.0.0.1"),
         )
-        self.assertIn("--practice-port takes another one", str(refusal.code))
+        self.assertIn("choose another port with --practice-port", str(refusal.code))
 
     def test_no_other_gateway_has_a_practice_port(self) -> None:
         options = Options()
@@ -191,7 +191,7 @@ class ServiceTests(SynchronousTestCase):
             self.make_service,
             *("--metrics-port", str(port), "--interface", "127.0.0.1"),
         )
-        self.assertIn("--metrics-port takes another one", str(refusal.code))
+        self.assertIn("choose another port with --metrics-port", str(refusal.code))
 
     def test_metrics_without_their_library_are_refused_in_a_sentence(self) -> None:
         self.patch(tap, "find_spec", lambda _name: None)

@@ -17,7 +17,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app import tap
 from riskd.app.launch import spare_the_program
-from riskd.broadcast import BroadcastServerFactory, BroadcastService
+from riskd.broadcast.server import BroadcastServerFactory
+from riskd.broadcast.service import BroadcastService
 from riskd.config.loader import parse_settings
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
 from riskd.host.loopback import listen
@@ -118,6 +119,7 @@ class BroadcastOnly(TwistedPeer):
         self.factory = BroadcastServerFactory(
             self.reactor,
             gateway_name="benchmark",
+            addresses=[listening.getsockname()[:2] for listening in sockets],
             prepare=lambda: succeed(None),
             max_clients=_MAX_CLIENTS,
         )
@@ -126,7 +128,7 @@ class BroadcastOnly(TwistedPeer):
 
     @property
     def count(self) -> int:
-        return self.factory.count
+        return self.factory.statistics.clients
 
     async def emit(self, stamps: Sequence[int]) -> None:
         for stamp in stamps:
@@ -157,7 +159,7 @@ class Riskd(TwistedPeer):
 
     @property
     def count(self) -> int:
-        return self._factory.count
+        return self._factory.statistics.clients
 
     async def emit(self, stamps: Sequence[int]) -> None:
         for record in self._records.feed(b"".join(map(hub_record, stamps))):

@@ -55,7 +55,7 @@ class LoopbackTests(SynchronousTestCase):
         explained = loopback._explain(
             OSError(errno.EACCES, "Permission denied", "127.0.0.1"), 80, "--port"
         )
-        self.assertEqual(explained, "cannot listen to port 80 on 127.0.0.1: Permission denied")
+        self.assertEqual(explained, "cannot listen on port 80 on 127.0.0.1: Permission denied")
 
     def test_addresses_that_others_can_reach_are_refused(self) -> None:
         for interface in ("0.0.0.0", "::", "192.168.1.5", "8.8.8.8", "fe80::1"):

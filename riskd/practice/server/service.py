@@ -6,15 +6,11 @@ import socket
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
-from riskd.host.loopback import adopt, url_of
+from riskd.host.loopback import LoopbackServer
 from riskd.practice.gateway import NoListener, PracticeGateway
 from riskd.practice.server.site import HUBS, PracticeSite
-
-_log = Logger()
 
 
 class PracticeGatewayService(Service):
@@ -34,34 +30,22 @@ class PracticeGatewayService(Service):
         return self._gateway.stop()
 
 
-class PracticeServer(Service):
-    """The network face on its sockets.
+class PracticeServer(LoopbackServer):
+    """The practice gateway's network API on its sockets.
 
-    :param sockets: listening already; they are taken over.
+    :param sockets: listening; the service takes them over.
     """
 
     def __init__(self, reactor: Any, site: PracticeSite, sockets: list[socket.socket]) -> None:
-        self._reactor = reactor
-        self._site = site
-        self._sockets = sockets
-        self._ports: list[IListeningPort] = []
+        url = "http://{place}"
+        super().__init__(
+            reactor,
+            site,
+            sockets,
+            f"PRACTICE gateway at {url}: REST below {url}/api/, "
+            f"hubs {url}{HUBS}user and {url}{HUBS}market",
+        )
 
-    def startService(self) -> None:
-        """Answer, and say where."""
-        super().startService()
-        for where in map(url_of, self._sockets):
-            _log.info(
-                "PRACTICE gateway at {where}: REST below {where}/api/, "
-                "hubs {where}{hubs}user and {where}{hubs}market",
-                where=where,
-                hubs=HUBS,
-            )
-        self._ports = adopt(self._reactor, self._sockets, self._site)
-        self._sockets = []
-
-    def stopService(self) -> Deferred[None]:
-        """Answer nobody any more, and say goodbye to the clients of the hubs."""
-        super().stopService()
-        stopped = gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
-        self._ports = []
-        return stopped.addCallback(lambda _: self._site.close_hubs()).addCallback(lambda _: None)
+    def stopService(self) -> Deferred[Any]:
+        """Stop answering, then close the clients of the hubs."""
+        return super().stopService().addCallback(lambda _: self._factory.close_hubs())

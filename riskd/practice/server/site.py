@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from riskd.gateway.exact_json import encode_json
-from riskd.host.same_host import may_enter
+from riskd.host.same_host import is_same_host
 from riskd.practice.exchange import Message
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.api import Answer, Api, problem, unauthorized
@@ -206,9 +206,7 @@ class PracticeResource(Resource):
 
 def _door(request: Any) -> Answer | None:
     """Return why a request is not let in; ``None`` if it is."""
-    if not may_enter(
-        request.getHeader("host"), request.getHeader("origin"), request.getHost().port
-    ):
+    if not is_same_host(request):
         return problem(_FORBIDDEN, "Foreign Host or Origin.")
     if request.is_too_large:
         return problem(_TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES} bytes.")

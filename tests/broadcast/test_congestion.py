@@ -1,149 +1,30 @@
-"""Clients that do not keep up: what they still get, what they cost, and when they are closed."""
+"""Congested clients: what they still get, what they cost, and when they are closed."""
 
 from __future__ import annotations
 
 import errno
 import os
 import struct
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import txaio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import succeed
 from twisted.internet.tcp import Server
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.broadcast import BroadcastServerFactory, ConsoleProtocol
-from riskd.broadcast.backlog import Backlog
 from riskd.broadcast.client import MAX_HELD_BYTES
-from riskd.broadcast.eager import EagerServer
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame, in_batches
 from riskd.broadcast.statistics import Cut
 from riskd.model.events import Event, LockoutSet, MarketQuote
-from riskd.model.wire import decode, encode
-from tests.support.sockets import ScriptedSocket, TurnReactor
-from tests.support.websocket_frames import (
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    client_frame,
-    close_code,
-    handshake,
-    read_frames,
-)
+from riskd.model.wire import encode
+from tests.support.broadcast import CongestionTestCase, SocketPeer, lockout, quote
+from tests.support.websocket_frames import CLOSE, PING, PONG, TEXT, client_frame, close_code
 
-NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 CONTROL_BYTES = 300
-"""Pings, pongs and a close frame are no events."""
+"""Bytes of pings, pongs and a close frame, which do not count as events."""
 
 
-def quote(contract: int, number: int, account: int = 123) -> Event:
-    price = Decimal(number)
-    return Event(
-        account,
-        MarketQuote(
-            contract_id=f"CON.{contract}", bid=price, ask=price, last=price, timestamp=NOW
-        ),
-    )
-
-
-def lockout(number: int, reason: str = "x" * 290) -> Event:
-    """Return an event of some 400 bytes that must not be lost."""
-    return Event(
-        123,
-        LockoutSet(reason=reason, locked_until=None, rule_id=f"R-{number}", locked_at=NOW),
-    )
-
-
-class Peer:
-    """A client on a real connection whose socket takes what the test allows."""
-
-    def __init__(
-        self, factory: BroadcastServerFactory, reactor: TurnReactor, kind: type[Server]
-    ) -> None:
-        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
-        assert isinstance(protocol, ConsoleProtocol)
-        self.protocol = protocol
-        self.socket = ScriptedSocket()
-        end: Any = self.socket
-        anything: Any = reactor
-        unused: Any = None
-        self.transport = kind(end, protocol, ("127.0.0.1", 50000), unused, 0, anything)
-        protocol.makeConnection(self.transport)
-        protocol.dataReceived(handshake())
-        reactor.settle()
-        assert b"101 Switching" in self.socket.received
-        self.socket.received.clear()
-
-    def frames(self) -> list[tuple[int, bytes]]:
-        return read_frames(bytes(self.socket.received))
-
-    def events(self) -> list[Event]:
-        return [decode(payload) for opcode, payload in self.frames() if opcode == TEXT]
-
-    @property
-    def held(self) -> int:
-        """Bytes that are held for it on this side."""
-        transport, backlog = self.transport, self.protocol._backlog
-        return (
-            len(transport.dataBuffer)
-            - transport.offset
-            + transport._tempDataLen
-            + (backlog.size if backlog else 0)
-        )
-
-    @property
-    def is_open(self) -> bool:
-        return self.protocol.state == ConsoleProtocol.STATE_OPEN
-
-
-class SlowTestCase(SynchronousTestCase):
-    """A broadcast to clients on connections in memory."""
-
-    kind: type[Server] = EagerServer
-
-    def setUp(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self.reactor = TurnReactor()
-        self.patch(txaio.config, "loop", self.reactor)
-        self.factory = BroadcastServerFactory(
-            self.reactor, gateway_name="practice", prepare=lambda: succeed(None)
-        )
-        self.factory.serve_at([("127.0.0.1", 8765)])
-
-    def connect(self) -> Peer:
-        return Peer(self.factory, self.reactor, self.kind)
-
-    def congest(self, peer: Peer) -> int:
-        """Let ``peer`` read nothing until it is behind; return how many events that took."""
-        peer.socket.room = 0
-        count = 0
-        while peer.protocol._backlog is None:
-            for _ in range(100):
-                self.factory.broadcast(lockout(count))
-                count += 1
-            self.reactor.turn()
-        return count
-
-    def pass_time(self, seconds: float) -> None:
-        for _ in range(round(seconds / 0.2)):
-            self.reactor.advance(0.2)
-            self.reactor.turn()
-
-    def read_all(self, peer: Peer) -> None:
-        peer.socket.room = None
-        self.reactor.settle()
-
-
-class CongestionTests(SlowTestCase):
+class CongestionTests(CongestionTestCase):
     """From the first pause to the last byte."""
 
     def test_it_gets_everything_in_order_but_only_the_latest_quotes(self) -> None:
@@ -214,7 +95,7 @@ class CongestionTests(SlowTestCase):
         self.factory.broadcast(quote(0, 2))
         self.reactor.turn()
         with capturedLogs() as captured:
-            peer.protocol.say_goodbye()
+            peer.protocol.go_away()
             self.pass_time(2.4)
         (text,) = [formatEvent(each) for each in captured if "disconnected" in formatEvent(each)]
         self.assertIn(f", {len(peer.events())} messages sent", text)
@@ -227,7 +108,7 @@ class CongestionTests(SlowTestCase):
             self.factory.broadcast(event)
         self.reactor.turn()
         held = peer.held
-        peer.protocol.say_goodbye()
+        peer.protocol.go_away()
         self.assertEqual(peer.held, held)
         self.read_all(peer)
         self.assertEqual(peer.events()[-50:], told)
@@ -290,7 +171,7 @@ class CongestionTests(SlowTestCase):
         self.assertFalse(peer.socket.is_closed)
         self.pass_time(0.8)
         self.assertTrue(peer.socket.is_closed)
-        self.assertEqual(self.factory.count, 0)
+        self.assertEqual(self.factory.statistics.clients, 0)
 
     def test_quotes_alone_close_nobody_before_30_seconds(self) -> None:
         peer = self.connect()
@@ -306,7 +187,7 @@ class CongestionTests(SlowTestCase):
         self.assertTrue(peer.is_open)
         self.pass_time(0.4)
         self.assertFalse(peer.is_open)
-        self.assertEqual(self.factory.statistics.cut, {Cut.TOO_LONG_BEHIND: 1})
+        self.assertEqual(self.factory.statistics.cut, {Cut.TOO_LONG_CONGESTED: 1})
         self.read_all(peer)
         self.assertEqual(close_code(peer.frames()[-1][1]), 1013)
 
@@ -383,7 +264,9 @@ class CongestionTests(SlowTestCase):
         self.assertGreater(self.factory.statistics.queue_bytes, 0)
         peer.socket.incoming.append(b"")
         self.reactor.turn()
-        self.assertEqual((self.factory.count, self.factory.statistics.queue_bytes), (0, 0))
+        self.assertEqual(
+            (self.factory.statistics.clients, self.factory.statistics.queue_bytes), (0, 0)
+        )
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
@@ -391,36 +274,6 @@ class StockCongestionTests(CongestionTests):
     """The same on Twisted's own connection."""
 
     kind = Server
-
-
-class SystemCallTests(SlowTestCase):
-    """What a delivery costs; free of noise, because it is counted."""
-
-    clients = 100
-
-    def cost(self, *, turns: int, burst: int) -> tuple[float, int]:
-        """Return sends a delivery, and how often the reactor was asked to watch a socket."""
-        peers = [self.connect() for _ in range(self.clients)]
-        sends = sum(peer.socket.sends for peer in peers)
-        changes = self.reactor.changes
-        for number in range(turns):
-            for _ in range(burst):
-                self.factory.broadcast(quote(0, number))
-            self.reactor.turn()
-        sends = sum(peer.socket.sends for peer in peers) - sends
-        self.assertEqual({len(peer.events()) for peer in peers}, {turns * burst})
-        deliveries = turns * burst * self.clients
-        return sends / deliveries, self.reactor.changes - changes
-
-    def test_a_single_event_is_one_send_a_client(self) -> None:
-        sends, changes = self.cost(turns=20, burst=1)
-        self.assertLessEqual(sends, 1.1)
-        self.assertEqual(changes, 0)
-
-    def test_a_burst_of_ten_is_a_tenth(self) -> None:
-        sends, changes = self.cost(turns=20, burst=10)
-        self.assertLessEqual(sends, 0.15)
-        self.assertEqual(changes, 0)
 
 
 ACTS = st.lists(
@@ -435,12 +288,12 @@ ACTS = st.lists(
 )
 
 
-class PropertyTests(SlowTestCase):
+class PropertyTests(CongestionTestCase):
     """Whatever happens, in whatever order."""
 
     def begin(self) -> None:
         super().begin()
-        self.told: list[Event] = []
+        self.sent: list[Event] = []
         self.peers = [self.connect() for _ in range(3)]
         for peer in self.peers:
             peer.socket.room = 0
@@ -458,19 +311,19 @@ class PropertyTests(SlowTestCase):
         self.reactor.turn()
         for peer in self.peers:
             self.read_all(peer)
-            self.check(peer, self.told)
+            self.check(peer, self.sent)
         self.assertEqual(self.factory.statistics.queue_bytes, 0)
 
-    def tell(self, event: Event) -> None:
-        self.told.append(event)
+    def broadcast(self, event: Event) -> None:
+        self.sent.append(event)
         self.factory.broadcast(event)
 
     def do_quote(self, contract: int) -> None:
-        self.tell(quote(contract, len(self.told)))
+        self.broadcast(quote(contract, len(self.sent)))
 
     def do_burst(self, count: int) -> None:
         for _ in range(count):
-            self.tell(lockout(len(self.told)))
+            self.broadcast(lockout(len(self.sent)))
 
     def do_read(self, who: int, size: int) -> None:
         self.peers[who].socket.room = (self.peers[who].socket.room or 0) + size
@@ -483,7 +336,7 @@ class PropertyTests(SlowTestCase):
     def do_turn(self) -> None:
         self.reactor.turn()
 
-    def check(self, peer: Peer, told: list[Event]) -> None:
+    def check(self, peer: SocketPeer, told: list[Event]) -> None:
         received = peer.events()
         lasting = [event for event in received if isinstance(event.data, LockoutSet)]
         expected = [event for event in told if isinstance(event.data, LockoutSet)]
@@ -509,40 +362,3 @@ def quotes(events: list[Event]) -> list[tuple[str, Decimal]]:
 
 def newest(events: list[Event]) -> dict[str, Decimal]:
     return dict(quotes(events))
-
-
-class PieceTests(SynchronousTestCase):
-    """Batches and backlogs by themselves."""
-
-    @given(st.lists(st.integers(1, 1030), max_size=300))
-    def test_batches_are_all_there_is_and_bounded(self, sizes: list[int]) -> None:
-        frames = [Frame(struct.pack("!H", size) * size, None) for size in sizes]
-        batches = in_batches(frames)
-        self.assertEqual([frame for batch in batches for frame in batch], frames)
-        lengths = [sum(len(frame.data) for frame in batch) for batch in batches]
-        for length in lengths:
-            self.assertTrue(0 < length <= MAX_BATCH_BYTES)
-        # No two that could have been one.
-        for length, following in zip(lengths, batches[1:], strict=False):
-            self.assertGreater(length + len(following[0].data), MAX_BATCH_BYTES)
-
-    @given(
-        st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 4)), max_size=50),
-        st.integers(50, 200),
-    )
-    def test_a_backlog_knows_its_size(self, kept: list[tuple[bytes, int]], limit: int) -> None:
-        backlog = Backlog()
-        for data, kind in kept:
-            backlog.keep(Frame(data, (123, f"CON.{kind}") if kind else None))
-        taken: list[bytes] = []
-        while backlog.size:
-            size = backlog.size
-            some = backlog.take(limit)
-            self.assertTrue(0 < sum(map(len, some)) <= limit)
-            self.assertEqual(backlog.size, size - sum(map(len, some)))
-            taken += some
-        self.assertEqual(backlog.take(limit), [])
-        lasting = [data for data, kind in kept if not kind]
-        self.assertEqual(taken[: len(lasting)], lasting)
-        latest = {kind: data for data, kind in kept if kind}
-        self.assertEqual(sorted(taken[len(lasting) :]), sorted(latest.values()))

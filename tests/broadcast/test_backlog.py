@@ -1,0 +1,35 @@
+"""The backlog of a congested client."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.broadcast.backlog import Backlog
+from riskd.broadcast.frames import Frame
+
+
+class BacklogTests(SynchronousTestCase):
+    """Frames in, frames out."""
+
+    @given(
+        st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 4)), max_size=50),
+        st.integers(50, 200),
+    )
+    def test_a_backlog_knows_its_size(self, kept: list[tuple[bytes, int]], limit: int) -> None:
+        backlog = Backlog()
+        for data, kind in kept:
+            backlog.add(Frame(data, (123, f"CON.{kind}") if kind else None))
+        taken: list[bytes] = []
+        while backlog.size:
+            size = backlog.size
+            some = backlog.take(limit)
+            self.assertTrue(0 < sum(map(len, some)) <= limit)
+            self.assertEqual(backlog.size, size - sum(map(len, some)))
+            taken += some
+        self.assertEqual(backlog.take(limit), [])
+        lasting = [data for data, kind in kept if not kind]
+        self.assertEqual(taken[: len(lasting)], lasting)
+        latest = {kind: data for data, kind in kept if kind}
+        self.assertEqual(sorted(taken[len(lasting) :]), sorted(latest.values()))

@@ -1,0 +1,333 @@
+"""A client of the broadcast: its handshake, its first events, and what it may send."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
+
+from riskd.broadcast.server import BroadcastServerFactory
+from riskd.broadcast.statistics import Cut
+from riskd.model.wire import encode
+from riskd.testing import make_event
+from tests.support.broadcast import BroadcastTestCase, Peer
+from tests.support.websocket_frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    handshake,
+    read_frames,
+)
+
+
+class HandshakeTests(BroadcastTestCase):
+    """The handshake."""
+
+    def test_nothing_is_sent_on_connect(self) -> None:
+        peer = self.join()
+        self.clock.advance(1)
+        self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 1))
+
+    def test_the_answer_names_the_gateway_and_compresses_nothing(self) -> None:
+        peer = self.connect(handshake(headers=("Sec-WebSocket-Extensions: permessage-deflate",)))
+        answer = peer.take()
+        self.assertIn(b"\r\nRiskd-Gateway: practice\r\n", answer)
+        self.assertNotIn(b"permessage-deflate", answer)
+
+    def test_the_answer_says_whether_it_is_a_dry_run(self) -> None:
+        for is_dry_run in (False, True):
+            factory = BroadcastServerFactory(
+                self.clock,
+                gateway_name="practice",
+                addresses=[("127.0.0.1", 8765)],
+                is_dry_run=is_dry_run,
+                prepare=lambda: succeed(None),
+            )
+            peer = Peer(factory)
+            peer.send(handshake())
+            self.assertEqual(b"\r\nRiskd-Dry-Run: yes\r\n" in peer.take(), is_dry_run)
+
+    def test_own_hosts_are_welcome(self) -> None:
+        for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"):
+            self.assertEqual(self.status_of(handshake(host)), 101, host)
+
+    def test_foreign_hosts_are_refused(self) -> None:
+        for host in (
+            "evil.example:8765",
+            "localhost",
+            "localhost:80",
+            "localhost:8766",
+            "127.0.0.2:8765",
+            "localhost.evil.example:8765",
+            "localhost:8765.evil.example:8765",
+            "[::2]:8765",
+        ):
+            self.assertEqual(self.status_of(handshake(host)), 403, host)
+
+    def test_a_request_without_or_with_two_hosts_is_refused(self) -> None:
+        self.assertEqual(self.status_of(handshake(None)), 403)
+        self.assertEqual(self.status_of(handshake(headers=("Host: localhost:8765",))), 403)
+
+    def test_own_pages_and_listed_ones_are_welcome(self) -> None:
+        for origin in (
+            "http://localhost:8765",
+            "http://127.0.0.1:8765",
+            "http://[::1]:8765",
+            "https://desk.example",
+        ):
+            self.assertEqual(
+                self.status_of(handshake(headers=(f"Origin: {origin}",))), 101, origin
+            )
+
+    def test_foreign_pages_are_refused(self) -> None:
+        for origin in (
+            "null",
+            "http://evil.example",
+            "https://localhost:8765",
+            "http://localhost",
+            "http://localhost:8766",
+            "http://localhost:8765.evil.example",
+            "http://localhost:8765/",
+            "https://desk.example.evil.example",
+            "chrome-extension://abcdef",
+            "file://",
+            "garbage",
+            "",
+        ):
+            for version in (13, 8):
+                request = handshake(headers=(f"Origin: {origin}",), version=version)
+                self.assertEqual(self.status_of(request), 403, origin)
+
+    def test_two_origins_are_refused(self) -> None:
+        origins = ("Origin: http://localhost:8765", "Origin: http://evil.example")
+        self.assertEqual(self.status_of(handshake(headers=origins)), 403)
+
+    def test_there_is_nothing_but_the_root(self) -> None:
+        for path in ("/events", "/favicon.ico", "//", "//evil/", "/;x", "http://evil/", "/../"):
+            self.assertEqual(self.status_of(handshake(path=path)), 404, path)
+        self.assertEqual(self.status_of(handshake(path="/?a=b")), 101)
+
+    def test_a_plain_request_gets_no_page(self) -> None:
+        for line in ("GET / HTTP/1.1", "HEAD / HTTP/1.1", "POST /x HTTP/1.1", "GET / HTTP/1.0"):
+            peer = self.connect(f"{line}\r\nHost: localhost:8765\r\n\r\n".encode())
+            head, _, body = peer.take().partition(b"\r\n\r\n")
+            status, *headers = head.split(b"\r\n")
+            self.assertTrue(status.startswith(b"HTTP/1.1 426 "), status)
+            self.assertLessEqual(
+                {b"Connection: close", b"Content-Length: 0", b"Upgrade: websocket"}, set(headers)
+            )
+            self.assertEqual((body, peer.is_gone), (b"", True))
+
+    def test_a_plain_request_for_a_foreign_host_is_a_strangers(self) -> None:
+        self.assertEqual(self.status_of(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 403)
+
+    def test_old_versions_are_refused(self) -> None:
+        self.assertEqual(self.status_of(handshake(version=8)), 400)
+
+    def test_what_cannot_become_a_handshake_is_refused_at_once(self) -> None:
+        for garbage in (
+            b"\x16\x03\x01" + bytes(10_000),
+            b"get / HTTP/1.1\r\n",
+            b"GET\r\n",
+            b"A" * 17,
+        ):
+            self.assertEqual(self.status_of(garbage), 400, garbage[:10])
+
+    def test_a_handshake_may_come_in_single_bytes(self) -> None:
+        peer = self.connect(b"")
+        for byte in handshake():
+            peer.send(bytes([byte]))
+        self.assertEqual(self.factory.statistics.clients, 1)
+
+    def test_a_handshake_without_end_is_cut(self) -> None:
+        peer = self.connect(b"GET / HTTP/1.1\r\n")
+        for _ in range(20):
+            peer.send(b"X-Padding: " + b"x" * 1000 + b"\r\n")
+        self.assertTrue(peer.is_gone)
+
+    def test_a_handshake_of_very_many_lines_is_cut(self) -> None:
+        self.assertEqual(self.status_of(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200), 400)
+
+    def test_a_handshake_that_does_not_come_is_cut_after_5_seconds(self) -> None:
+        peer = self.connect(b"GET / HT")
+        self.clock.pump([0.2] * 23)
+        self.assertFalse(peer.is_gone)
+        self.clock.pump([0.2] * 3)
+        self.assertTrue(peer.is_gone)
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_raise(self, data: bytes) -> None:
+        factory = BroadcastServerFactory(
+            self.clock, gateway_name="practice", addresses=(), prepare=lambda: succeed(None)
+        )
+        for start in (b"", b"GET ", handshake()):
+            peer = Peer(factory)
+            peer.send(start + data)
+            peer.protocol.connectionLost()
+
+
+class JoiningTests(BroadcastTestCase):
+    """A handshake waits until the state file is up to date."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.prepared = Deferred()
+
+    def test_nobody_is_let_in_before(self) -> None:
+        peer = self.connect()
+        self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 0))
+        self.prepared.callback(None)
+        self.assertIn(b"101 Switching Protocols", peer.take())
+        self.assertEqual(self.factory.statistics.clients, 1)
+
+    def test_what_is_told_meanwhile_is_kept_and_comes_first(self) -> None:
+        events = [make_event("GatewayUserTrade", {"id": number}) for number in range(4)]
+        # In one turn: told before it came, while it waits, and after it is in.
+        self.factory.broadcast(events[0])
+        peer = self.connect()
+        self.broadcast(events[1])
+        self.factory.broadcast(events[2])
+        self.prepared.callback(None)
+        self.factory.broadcast(events[3])
+        self.clock.advance(0)
+        _, _, frames = peer.take().partition(b"\r\n\r\n")
+        self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events[1:]])
+
+    def test_of_quotes_it_gets_the_latest(self) -> None:
+        peer = self.connect()
+        trade = make_event("GatewayUserTrade", {})
+        quotes = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
+        for event in (*quotes, trade):
+            self.broadcast(event)
+        self.prepared.callback(None)
+        _, _, frames = peer.take().partition(b"\r\n\r\n")
+        self.assertEqual(read_frames(frames), [(TEXT, encode(trade)), (TEXT, encode(quotes[-1]))])
+        self.assertEqual(self.factory.statistics.conflated_quotes, 2)
+
+    def test_what_is_kept_for_it_is_bounded(self) -> None:
+        peer, statistics = self.connect(), self.factory.statistics
+        # Larger than what is kept for anybody: 1 MiB.
+        for number in range(2600):
+            self.factory.broadcast(make_event("lockout_set", {"reason": "x" * 290}))
+            if number % 100 == 0:
+                self.clock.advance(0)
+                self.assertLessEqual(statistics.queue_bytes, 1024 * 1024)
+        self.clock.advance(0)
+        answer = peer.take()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), answer[:20])
+        self.assertEqual((peer.is_gone, statistics.queue_bytes), (True, 0))
+        self.assertEqual(statistics.cut, {Cut.TOO_MUCH_UNREAD: 1})
+        self.prepared.callback(None)
+        self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 0))
+
+    def test_who_leaves_meanwhile_is_forgotten(self) -> None:
+        peer = self.connect()
+        peer.transport.loseConnection()
+        self.prepared.callback(None)
+        self.broadcast(make_event("daemon_status", {}))
+        self.assertNotIn(b"101", peer.take())
+        self.assertEqual(self.factory.statistics.clients, 0)
+
+    def test_those_who_wait_count(self) -> None:
+        self.factory._max_clients = 1
+        self.connect()
+        self.assertEqual(self.status_of(handshake()), 503)
+
+
+class OneWayTests(BroadcastTestCase):
+    """Clients have nothing to say."""
+
+    def test_a_message_closes_with_1008_and_a_reason(self) -> None:
+        for opcode in (TEXT, BINARY):
+            peer = self.join()
+            peer.send(client_frame(opcode, b"hello"))
+            (frame,) = peer.frames()
+            self.assertEqual(frame, (CLOSE, b"\x03\xf0this stream is one-way"))
+
+    def test_a_large_message_closes_with_1009(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(TEXT, b"x" * 4097)[:20])
+        self.assert_closed(peer, 1009)
+
+    def test_a_message_that_has_only_begun_closes_at_once(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(TEXT, b"", final=False))
+        self.assert_closed(peer, 1008)
+
+    def test_a_client_that_goes_on_talking_is_logged_once(self) -> None:
+        peer = self.join()
+        with capturedLogs() as captured:
+            for _ in range(100):
+                peer.send(client_frame(TEXT, b"hello"))
+        told = [each for each in captured if "one-way" in formatEvent(each)]
+        self.assertEqual(len(told), 1)
+
+    def test_a_client_that_closes_and_reads_nothing_is_cut(self) -> None:
+        peer = self.join()
+        # Bytes that nobody reads keep a real connection from closing.
+        peer.transport.loseConnection = lambda: None
+        peer.send(client_frame(CLOSE, b"\x03\xe8"))
+        self.assertEqual(self.factory.statistics.clients, 0)
+        self.assertFalse(peer.is_gone)
+        self.clock.advance(2)
+        self.assertTrue(peer.is_gone)
+
+    def test_a_client_that_pings_without_end_is_cut(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(PING, b"1") * 30)
+        self.assertFalse(peer.is_gone)
+        peer.send(client_frame(PING, b"2") * 1000)
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(peer.frames(), [(PONG, b"1")] * 30)
+        self.assertEqual(self.factory.statistics.cut, {Cut.SENT_TOO_MUCH: 1})
+
+    def test_what_a_client_sends_that_is_closed_for_it_is_not_worked_through(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(TEXT, b"hello") + client_frame(PING, b"1") * 3)
+        self.assertFalse(peer.is_gone)
+        peer.send(client_frame(PING, b"2") * 3)
+        self.assertTrue(peer.is_gone)
+
+    def test_a_client_may_ping_each_second_all_day(self) -> None:
+        peer = self.join()
+        for _ in range(200):
+            self.clock.pump([0.1] * 10)
+            for opcode, payload in peer.frames():
+                if opcode == PING:
+                    peer.send(client_frame(PONG, payload))
+            peer.send(client_frame(PING, b"me too"))
+        self.assertFalse(peer.is_gone)
+
+    def test_a_client_that_goes_on_in_fragments_after_its_close_is_cut(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(TEXT, b"", final=False))
+        self.assert_closed(peer, 1008)
+        peer.send(client_frame(0, b"", final=False) * 100)
+        self.assertTrue(peer.is_gone)
+
+    def test_a_ping_is_answered(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(PING, b"are you there"))
+        self.assertEqual(peer.frames(), [(PONG, b"are you there")])
+
+    def test_garbage_in_place_of_frames_closes_with_a_protocol_error(self) -> None:
+        peer = self.join()
+        peer.send(b"\x81\x05hello")
+        self.assert_closed(peer, 1002)
+
+    def test_a_client_that_closes_is_answered_and_gone(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(CLOSE, b"\x03\xe8"))
+        self.assert_closed(peer, 1000)
+        self.assertTrue(peer.is_gone)
+        self.assertEqual(self.factory.statistics.clients, 0)
+
+    def test_a_client_that_does_not_answer_a_close_is_cut(self) -> None:
+        peer = self.join()
+        peer.send(client_frame(TEXT, b"hello"))
+        self.clock.pump([0.2] * 12)
+        self.assertTrue(peer.is_gone)
