@@ -1,15 +1,77 @@
-"""An account together with the risk engine that guards it."""
+"""An account together with the risk engine that guards it, and an operator's commands on both."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from datetime import datetime
 
+import msgspec
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from riskd.engine.interface import IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.model.account import AccountState
+from riskd.model.lockouts import OPERATOR, Lock, is_locked
+from riskd.rules.evaluation import Decision, RuleInForce
+from riskd.rules.interface import Flatten
+
+_log = Logger()
 
 
-class GuardedAccount(NamedTuple):
-    """One account and the risk engine that guards it."""
+@implementer(IOperatedAccount)
+class GuardedAccount:
+    """One account and its risk engine.
 
-    account: TrackedAccount
-    risk_engine: RiskEngine
+    :ivar account: the account.
+    :ivar risk_engine: guards it.
+    :param now: gives the time of day, aware.
+    """
+
+    def __init__(
+        self, account: TrackedAccount, risk_engine: RiskEngine, now: Callable[[], datetime]
+    ) -> None:
+        self.account = account
+        self.risk_engine = risk_engine
+        self._now = now
+
+    @property
+    def account_state(self) -> AccountState:
+        """What is known of the account, with what is still to be announced."""
+        return self.account.state_with_pending
+
+    @property
+    def rules(self) -> tuple[RuleInForce, ...]:
+        """The rules in force, in the order in which they are evaluated."""
+        return self.risk_engine.rules.limits.rules
+
+    def unlock(self, reason: str, operator: str) -> bool:
+        """End all locks; return whether there were any."""
+        if is_locked(self.account.state_with_pending, self._now()):
+            self._log_command("unlock", reason, operator)
+        return self.risk_engine.unlock()
+
+    def lock(self, reason: str, operator: str, until: datetime | None) -> None:
+        """Flatten and lock the account; ``None`` locks it until it is unlocked."""
+        self._log_command("lock", reason, operator)
+        self._decide(Flatten(reason=reason, lock=Lock(until)))
+
+    def flatten(self, reason: str, operator: str) -> None:
+        """Close all positions and cancel all orders."""
+        self._log_command("flatten", reason, operator)
+        self._decide(Flatten(reason=reason))
+
+    def _decide(self, command: Flatten) -> None:
+        self.risk_engine.decide([Decision(OPERATOR, command)], self._now())
+
+    def _log_command(self, command: str, reason: str, operator: str) -> None:
+        _log.warn(
+            "operator {operator}: {command} account {account}: {reason}",
+            operator=operator,
+            command=command,
+            account=self.account.account_id,
+            reason=reason,
+        )
+        data = msgspec.json.encode({"command": command, "reason": reason, "operator": operator})
+        self.account.log(self._now(), "operator", data.decode())

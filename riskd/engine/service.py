@@ -145,7 +145,7 @@ class EngineService(Service):
             report_problem=self.report_problem,
             reconcile=lambda: self._reconciliation.request(guarded),
         )
-        guarded = self.accounts[settings.id] = GuardedAccount(account, risk_engine)
+        guarded = self.accounts[settings.id] = GuardedAccount(account, risk_engine, self._now)
         return guarded
 
     def startService(self) -> None:
@@ -198,7 +198,7 @@ class EngineService(Service):
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
         """The accounts, for an operator."""
-        return {account_id: each.risk_engine for account_id, each in self.accounts.items()}
+        return self.accounts
 
     def make_durable(self) -> Deferred[None]:
         """Write the states; fire when they are on the disk, or cannot be written now."""

@@ -147,7 +147,7 @@ class BreachWhileHeldToALockTests(GuardTestCase):
         flattening = self.daemon.state.risk.flattening
         assert flattening is not None
         self.assertEqual([lock.rule_id for lock in flattening.locks], ["RULE-003"])
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("a mistake", "trader")
+        self.daemon.engine.accounts[ACCOUNT].unlock("a mistake", "trader")
         self.daemon.advance(120)
         self.assertEqual(self.daemon.state.lockouts, {})
 
@@ -220,7 +220,7 @@ class LockoutTests(GuardTestCase):
         """No rule would set it again."""
         self.daemon.trade(BUY, 1)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("lunch", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].lock("lunch", "trader", None)
         self.daemon.advance(1)
         self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 1}, []))
         self.daemon.kill()
@@ -235,18 +235,18 @@ class LockoutTests(GuardTestCase):
 
     def test_an_operator_frees_the_account(self) -> None:
         self.breach()
-        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
-        self.assertTrue(risk_engine.unlock("a mistake", "trader"))
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.assertTrue(account.unlock("a mistake", "trader"))
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
         self.daemon.trade(BUY, 1)
         self.daemon.advance(10)
         self.assertEqual(self.daemon.held, {MNQ: 1})
-        self.assertFalse(risk_engine.unlock("again", "trader"))
+        self.assertFalse(account.unlock("again", "trader"))
 
     def test_a_loss_after_an_operator_freed_it_locks_again(self) -> None:
         self.breach()
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("a mistake", "trader")
+        self.daemon.engine.accounts[ACCOUNT].unlock("a mistake", "trader")
         self.lose(1)
         self.assertEqual(len(self.daemon.locks), 2)
         self.assertEqual(len(self.daemon.state.lockouts), 1)
@@ -389,7 +389,7 @@ class ReloadTests(GuardTestCase):
         self.daemon.engine.reload(looser)
         self.assertIn("500", self.daemon.state.limits["RULE-003"].settings)
         self.assertNotIn("5000", self.daemon.state.limits["RULE-003"].settings)
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
         self.assertIn("5000", self.daemon.state.limits["RULE-003"].settings)
 
     def test_a_restart_with_looser_rules_does_not_loosen_them_either(self) -> None:

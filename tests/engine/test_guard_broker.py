@@ -64,7 +64,7 @@ class BrokerTestCase(GuardTestCase):
         return told.message
 
     def flatten(self) -> None:
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
 
     def lock_and_kill(self) -> None:
         self.lose(125, 2)

@@ -176,7 +176,7 @@ class LostFeedTests(FeedTestCase):
     def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
         self.lose_feed()
         risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
-        mistake = self.patch(risk_engine, "_look_again", lambda: 1 / 0)
+        mistake = self.patch(risk_engine, "_check_again", lambda: 1 / 0)
         self.daemon.advance(A_LOOK)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistake.restore()
@@ -233,7 +233,7 @@ class LostTradesTests(FeedTestCase):
         for _ in range(3):
             self.lose(1)
         self.daemon.advance(A_LOOK)
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
         self.restore_feed()
         self.daemon.advance(A_LOOK)
         self.assertEqual((len(self.daemon.locks), len(self.daemon.cleared)), (1, 1))
@@ -413,7 +413,7 @@ class RoomTests(FeedTestCase):
         for number in (1, 2):
             engine._follow(
                 type(self.daemon.settings.accounts[0])(id=number)
-            ).risk_engine._is_active = True
+            ).risk_engine.is_active = True
         loop = engine._reconciliation
         self.patch(loop, "request", lambda account: looked.append(account.account.account_id))
         self.patch(self.daemon.gateway, "has_room", lambda _requests: len(looked) % 2 == 0)

@@ -47,7 +47,7 @@ class JournalTestCase(GuardTestCase):
         return is_locked(self.daemon.state, self.daemon.now())
 
     def lock_by_hand(self) -> None:
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("enough", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].lock("enough", "trader", None)
 
     def statuses(self) -> list[Status]:
         return [told.status for told in self.daemon.news(DaemonStatus)]
@@ -200,7 +200,7 @@ class OneWriteTests(JournalTestCase):
         daemon.trade(BUY, 3)
         daemon.advance(1)
         daemon.gateway.faults = Faults(lost_requests=1.0)
-        daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
+        daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
         self.lock_by_hand()
         daemon.gateway.faults = Faults()
         self.restart()

@@ -48,7 +48,7 @@ class SettingsTestCase(GuardTestCase):
         self.daemon.move(MNQ, "21000")
 
     def unlock(self) -> None:
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.unlock("enough", "trader")
+        self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
 
     def limits(self) -> dict[str, Any]:
         """The settings that are in force as consoles see them, by rule id."""
@@ -225,7 +225,7 @@ class TwoSettingsTests(SettingsTestCase):
         self.reload(self.looser)
         self.daemon.advance(5)
         self.daemon.told.clear()
-        self.daemon.engine.accounts[ACCOUNT].risk_engine.lock("enough", "trader", None)
+        self.daemon.engine.accounts[ACCOUNT].lock("enough", "trader", None)
         self.daemon.advance(1)
         (lock,) = self.daemon.locks
         self.assertEqual(lock.rule_id, "OPERATOR")
@@ -243,7 +243,7 @@ class TwoSettingsTests(SettingsTestCase):
         self.assertEqual([one.slot for one in self.rules()], ["RULE-003", "RULE-007"])
 
     def rules(self) -> tuple[Any, ...]:
-        return self.daemon.engine.accounts[ACCOUNT].risk_engine.rules
+        return self.daemon.engine.accounts[ACCOUNT].rules
 
 
 class RemovedAccountTests(SettingsTestCase):
@@ -311,7 +311,7 @@ class UpgradeTests(SettingsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.lose(125, 2)
-        self.daemon.engine.accounts[OTHER_ACCOUNT].risk_engine.lock("enough", "trader", None)
+        self.daemon.engine.accounts[OTHER_ACCOUNT].lock("enough", "trader", None)
         self.daemon.kill()
         old = CATALOGUE["daily_realized_loss"]
         new = Rule(old.rule_id, old.key, NewSettings, old.listens, nothing)

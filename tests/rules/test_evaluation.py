@@ -333,7 +333,7 @@ class RogueRuleTests(GuardTestCase):
             self.script.said = result
             self.daemon.trade(BUY, 1)
             self.daemon.advance(1)
-            self.daemon.engine.accounts[ACCOUNT].risk_engine.flatten("enough", "trader")
+            self.daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
             self.daemon.advance(1)
         (status,) = self.statuses()
         self.assertIs(status.status, Status.ERROR)

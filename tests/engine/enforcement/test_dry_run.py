@@ -244,8 +244,8 @@ class DailyLossTests(DryRunTestCase):
 
     def test_an_operator_would_have_ended_the_lock(self) -> None:
         self.lose(125, 2)
-        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
-        self.assertFalse(risk_engine.unlock("seen", "trader"))
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.assertFalse(account.unlock("seen", "trader"))
         self.lose(1)
         self.assertEqual(len(self.actions), 2)
 
@@ -813,8 +813,8 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
 
     def test_an_operator_ends_it(self) -> None:
         self.lock()
-        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
-        self.assertTrue(risk_engine.unlock("enough", "trader"))
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.assertTrue(account.unlock("enough", "trader"))
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
 

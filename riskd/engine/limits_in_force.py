@@ -1,0 +1,109 @@
+"""What an account is held to: its rules, strict mode, and when its day ends.
+
+While an account is locked, limits that the settings loosen stay in force beside the new ones until the
+lock ends, also over a restart: the journal has the limits in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from twisted.logger import Logger
+
+from riskd.config.settings import AccountSettings
+from riskd.model.account import Limit
+from riskd.model.trading_day import ResetSchedule
+from riskd.rules.evaluation import RuleInForce
+from riskd.rules.interface import IRule
+
+_log = Logger()
+
+# The names of the day's end and of strict mode among the limits in the journal.
+_DAY: Final = "DAY"
+_STRICT: Final = "STRICT"
+
+
+class LimitsInForce(NamedTuple):
+    """What an account is held to.
+
+    :ivar rules: in the order in which they are evaluated.
+    :ivar is_strict: whether every breach locks the account until an operator unlocks it.
+    :ivar schedule: when its trading days end.
+    """
+
+    rules: tuple[RuleInForce, ...]
+    is_strict: bool
+    schedule: ResetSchedule
+
+    @property
+    def journaled(self) -> dict[str, Limit]:
+        """The limits as the journal has them; of two settings of one rule, those that are held."""
+        limits = {_DAY: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
+        if self.is_strict:
+            limits[_STRICT] = Limit("strict_mode", "true")
+        for one in sorted(self.rules, key=lambda one: one.is_held):
+            limits[one.rule.rule_id] = one.limit
+        return limits
+
+
+def configured_limits(settings: AccountSettings, *, is_strict: bool) -> LimitsInForce:
+    """Return the limits that the configuration sets."""
+    return LimitsInForce(settings.rules, is_strict, settings.schedule)
+
+
+def held_limits(new: LimitsInForce, old: LimitsInForce) -> LimitsInForce:
+    """Return the limits of an account that is locked: ``new``, and of ``old`` what ``new`` changes.
+
+    Of several old settings of one rule, those that were held first stay in force.
+    """
+    known = [(one.rule, one.settings) for one in new.rules]
+    kept = [
+        RuleInForce(one.rule, one.settings, is_held=True)
+        for one in sorted(old.rules, key=lambda one: not one.is_held)
+        if (one.rule, one.settings) not in known
+    ]
+    held = {one.rule.rule_id: one for one in reversed(kept)}
+    rules = sorted((*new.rules, *held.values()), key=lambda one: one.rule.rule_id)
+    return LimitsInForce(tuple(rules), new.is_strict or old.is_strict, old.schedule)
+
+
+def read_journaled(
+    limits: Mapping[str, Limit],
+    catalogue: Mapping[str, IRule],
+    known: LimitsInForce,
+    account_id: int,
+) -> LimitsInForce:
+    """Return the limits that the journal has, as far as they can still be evaluated; log the others.
+
+    :param catalogue: all rules there are, by key.
+    :param known: says when days end, if the journal does not.
+    """
+    schedule = known.schedule
+    if _DAY in limits:
+        try:
+            schedule = msgspec.json.decode(limits[_DAY].settings, type=ResetSchedule)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.error("the journaled end of the day cannot be read: {error}", error=error)
+    rules = tuple(_read_rules(limits, catalogue, account_id))
+    return LimitsInForce(rules, known.is_strict or _STRICT in limits, schedule)
+
+
+def _read_rules(
+    limits: Mapping[str, Limit], catalogue: Mapping[str, IRule], account_id: int
+) -> Iterator[RuleInForce]:
+    for rule_id, limit in limits.items():
+        rule = catalogue.get(limit.key)
+        if rule is None:
+            continue
+        try:
+            settings = msgspec.json.decode(limit.settings, type=rule.settings_type)
+            yield RuleInForce(rule, settings)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.error(
+                "{rule} has other settings now; what it held account {account} to is not known: {error}",
+                rule=rule_id,
+                account=account_id,
+                error=error,
+            )

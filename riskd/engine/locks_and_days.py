@@ -1,0 +1,141 @@
+"""How an account's locks end and its trading days begin."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+from twisted.logger import Logger
+
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.model.account import AccountState, apply
+from riskd.model.events import Action, ClearedBy, DailyReset, Event
+from riskd.model.lockouts import ended_lock, lock_announcements, lock_of, locks_in_force
+from riskd.model.money import ZERO
+from riskd.model.trading_day import ResetSchedule
+
+_log = Logger()
+
+
+class Day(NamedTuple):
+    """A trading day.
+
+    :ivar schedule: the schedule that it follows.
+    :ivar key: the date that it is named after.
+    :ivar since: a moment of it, from which on it is known.
+    :ivar end: when it ends.
+    """
+
+    schedule: ResetSchedule
+    key: date
+    since: datetime
+    end: datetime
+
+
+def day_of(schedule: ResetSchedule, now: datetime) -> Day:
+    """Return the trading day of ``now``."""
+    return Day(schedule, schedule.day_key(now), now, schedule.next_reset(now))
+
+
+def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> None:
+    """Count the trading day of ``now``, without announcing a reset."""
+    account.count_since(schedule.day_start(now))
+    account.change_risk(day_key=schedule.day_key(now))
+
+
+def end_early_locks(
+    account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
+) -> ClearedBy | None:
+    """Return what ended the account's locks, if they ended before the trading day of ``now`` began.
+
+    Its timer ends a lock that ended before the day did, the reset one that ends with the day.
+    """
+    began = schedule.day_start(now)
+    ends = [lock.locked_until for lock in account.state_with_pending.lockouts.values()]
+    if any(end is None or end >= began for end in ends):
+        return None
+    return end_locks(account, now, is_dry_run=is_dry_run)
+
+
+def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> ClearedBy | None:
+    """Begin a new trading day if it is time; return what ended the account's locks with it.
+
+    Also after a stop over the end of the day.
+    """
+    key, counted = schedule.day_key(now), account.state.risk.day_key
+    if counted is None or key == counted:
+        return None
+    if key < counted:
+        # The clock was ahead, or the day ends at another time now.
+        _log.error(
+            "account {account}: the clock was set back, the day of {key} goes on",
+            account=account.account_id,
+            key=key,
+        )
+        count_day(account, schedule, now)
+        return None
+    reset = _reset(account.state_with_pending, schedule.day_start(now), schedule)
+    account.change_risk(day_key=key)
+    account.announce(reset)
+    return ClearedBy.DAILY_RESET if reset.lockouts_cleared else None
+
+
+def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:
+    """Return the reset that begins a day, with the figures of the day that was counted before."""
+    ended = schedule.next_reset(state.day_began) if state.day_began else began
+    counted = [
+        trade.profit_and_loss
+        for trade in state.trades.values()
+        if (state.day_began is None or trade.execution_time >= state.day_began)
+        and trade.execution_time < ended
+    ]
+    return DailyReset(
+        reset_time=began,
+        previous_pnl=sum(counted, ZERO),
+        previous_trade_count=len(counted),
+        lockouts_cleared=bool(state.lockouts) and not locks_in_force(state, began),
+    )
+
+
+def end_locks(account: TrackedAccount, now: datetime, *, is_dry_run: bool) -> ClearedBy | None:
+    """Return what ended the account's locks, if the last one is over."""
+    state = account.state_with_pending
+    # The rest of a flatten waits for a daemon that enforces; a lock does not wait for that.
+    is_flattening = state.risk.flattening is not None and not is_dry_run
+    if state.lockouts and not is_flattening and not locks_in_force(state, now):
+        return ClearedBy.TIMER_EXPIRY
+    return None
+
+
+def lift_lock(account: TrackedAccount, rule_id: str, reason: str, now: datetime) -> bool:
+    """End one rule's lock; return whether it is the last one, and the account is to be cleared."""
+    state = account.state_with_pending
+    drop_pending_locks(account, rule_id)
+    lock = lock_of(state, rule_id, now)
+    if lock is None:
+        return False
+    if len(locks_in_force(state, now)) == 1:
+        return True
+    if rule_id in state.lockouts:
+        ended = ended_lock(lock, reason, now)
+        after = apply(state, Event(state.account_id, ended))
+        account.announce(*lock_announcements((ended,), after, now))
+    return False
+
+
+def drop_pending_locks(account: TrackedAccount, rule_id: str | None = None) -> None:
+    """Take back the locks of a flatten in progress, which are not announced yet.
+
+    :param rule_id: the rule whose lock is taken back; ``None`` takes back all.
+    """
+    plan = account.state.risk.flattening
+    if plan is None or not (plan.locks or rule_id is None):
+        return
+    locks = tuple(lock for lock in plan.locks if rule_id is not None and lock.rule_id != rule_id)
+    plan = msgspec.structs.replace(plan, locks=locks)
+    if not locks:
+        # The flatten goes on, but without the lock: it closes only what is held now.
+        held = {held.contract_id: 0 for held in account.state.open_positions}
+        plan = msgspec.structs.replace(plan, action=Action.CLOSE_ALL_POSITIONS, keep=held)
+    account.change_risk(flattening=plan)
