@@ -1,4 +1,4 @@
-"""The log as an operator reads it: beside a running daemon, after it, and from a file that is unsound."""
+"""Reading the log: beside a running daemon, after its end, and from a damaged journal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import msgspec
 from riskd.journal.audit_log import LogLine, read_log
 from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import StateFileError
-from riskd.model.account import AccountState, LogEntry, apply
+from riskd.model.account import AccountState, LogEntry, apply, with_risk
 from riskd.testing import make_event
-from tests.journal.test_store import NOON, StoreTestCase, entry, with_risk, write_version_1
+from tests.support.journal import NOON, StoreTestCase, log_entry, write_version_1
 
 
 def state_with(actions: tuple[int, ...], entries: tuple[int, ...]) -> AccountState:
@@ -28,7 +28,7 @@ def state_with(actions: tuple[int, ...], entries: tuple[int, ...]) -> AccountSta
     for second in actions:
         stamp = (NOON + timedelta(seconds=second)).isoformat()
         state = apply(state, make_event("enforcement_action", {"timestamp": stamp}))
-    return with_risk(state, log=tuple(entry(second) for second in entries))
+    return with_risk(state, log=tuple(log_entry(second) for second in entries))
 
 
 def at(line: LogLine) -> tuple[int, str]:
@@ -36,7 +36,7 @@ def at(line: LogLine) -> tuple[int, str]:
 
 
 class ReadLogTests(StoreTestCase):
-    """What was logged, in the order in which it happened."""
+    """The log of an account, in order of time."""
 
     def read(self) -> list[tuple[int, str]]:
         return [at(line) for line in read_log(self.directory, 123)]
@@ -55,7 +55,7 @@ class ReadLogTests(StoreTestCase):
         )
         return int(result.stdout)
 
-    def test_both_logs_are_one(self) -> None:
+    def test_actions_and_entries_are_merged_by_time(self) -> None:
         self.write(state_with((1, 3), (0, 2, 3)))
         self.assertEqual(
             self.read(),
@@ -68,12 +68,12 @@ class ReadLogTests(StoreTestCase):
             ],
         )
 
-    def test_what_is_written_late_stands_where_it_belongs(self) -> None:
+    def test_an_entry_that_is_written_late_is_in_order_of_time(self) -> None:
         self.write(state_with((), (2,)))
         self.write(state_with((), (2, 1)))
         self.assertEqual(self.read(), [(1, "operator"), (2, "operator")])
 
-    def test_a_line_says_what_was_logged(self) -> None:
+    def test_a_line_has_the_moment_kind_and_exact_data(self) -> None:
         moment = NOON + timedelta(milliseconds=250)
         logged = LogEntry(moment, "daily_reset", '{"previous_pnl":-45.50,"lockouts_cleared":true}')
         self.write(with_risk(state_with((), ()), log=(logged,)))
@@ -82,7 +82,7 @@ class ReadLogTests(StoreTestCase):
         self.assertEqual(line.data, {"previous_pnl": Decimal("-45.50"), "lockouts_cleared": True})
         self.assertEqual(str(line.data["previous_pnl"]), "-45.50")
 
-    def test_only_what_was_asked_for(self) -> None:
+    def test_other_accounts_and_earlier_lines_are_left_out(self) -> None:
         other = msgspec.structs.replace(state_with((1,), (1,)), account_id=456)
         self.write(state_with((1, 3), (2, 4)), other)
         lines = read_log(self.directory, 123, NOON + timedelta(seconds=3))
@@ -92,30 +92,30 @@ class ReadLogTests(StoreTestCase):
         self.assertEqual(len(read_log(self.directory, 456)), 2)
         self.assertEqual(read_log(self.directory, 789), [])
 
-    def test_a_journal_in_use(self) -> None:
+    def test_the_log_is_read_while_a_daemon_uses_the_journal(self) -> None:
         self.write(state_with((), (1,)))
         self.assertEqual((self.read(), self.read_elsewhere()), ([(1, "operator")], 1))
         self.write(state_with((), (1, 2)))
         self.assertEqual((len(self.read()), self.read_elsewhere()), (2, 2))
-        # The one who uses it has not noticed.
+        # The daemon can go on writing.
         self.write(state_with((), (1, 2, 3)))
         self.store.publish()
         self.store.close()
         self.store = self.open()
         self.assertEqual((self.recovery.problem, len(self.read())), ("", 3))
 
-    def test_a_journal_whose_daemon_has_stopped(self) -> None:
+    def test_the_log_is_read_after_the_daemon_has_stopped(self) -> None:
         self.write(state_with((), (1,)))
         self.store.close()
         self.assertEqual([path.name for path in self.directory.glob("riskd.db*")], [JOURNAL_NAME])
         self.assertEqual((self.read(), self.read_elsewhere()), ([(1, "operator")], 1))
-        # What SQLite needed to read it is nobody else's to read, and no hindrance.
+        # Files that SQLite needed to read it are private, and do not hinder the next daemon.
         for path in self.directory.glob(f"{JOURNAL_NAME}*"):
             self.assertEqual(path.stat().st_mode & 0o077, 0, path)
         self.store = self.open()
         self.assertEqual((self.recovery.problem, set(self.recovery.accounts)), ("", {123}))
 
-    def test_a_journal_whose_daemon_was_killed(self) -> None:
+    def test_the_log_is_read_after_the_daemon_was_killed(self) -> None:
         self.write(state_with((), (1,)))
         self.crash()
         for has_index in (True, False):
@@ -127,7 +127,7 @@ class ReadLogTests(StoreTestCase):
         self.store = self.open()
         self.assertEqual((self.recovery.problem, len(self.read())), ("", 1))
 
-    def test_a_journal_that_is_not_up_to_date_has_actions_alone(self) -> None:
+    def test_a_journal_of_version_1_has_only_actions(self) -> None:
         self.store.close()
         self.journal.unlink()
         write_version_1(self.journal)
@@ -136,8 +136,8 @@ class ReadLogTests(StoreTestCase):
         )
 
 
-class UnsoundTests(StoreTestCase):
-    """Whatever is wrong with the journal is a sentence."""
+class ProblemTests(StoreTestCase):
+    """Every problem with the journal is a sentence."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -151,41 +151,41 @@ class UnsoundTests(StoreTestCase):
         with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
             journal.execute(sql)
 
-    def test_none(self) -> None:
+    def test_a_missing_journal_is_reported(self) -> None:
         self.journal.unlink()
         self.assertEqual(self.sentence(), f"no log: {self.journal} is not there")
         shutil.rmtree(self.directory)
         self.assertEqual(self.sentence(), f"no log: {self.journal} is not there")
 
-    def test_one_that_may_not_be_read(self) -> None:
+    def test_a_journal_without_read_permission_is_reported(self) -> None:
         self.patch(os, "access", lambda _path, _mode: False)
         self.assertEqual(
             self.sentence(), f"cannot read the log: {self.journal}: Permission denied"
         )
 
-    def test_one_in_a_place_that_cannot_be_reached(self) -> None:
+    def test_a_state_directory_that_is_a_file_is_reported(self) -> None:
         shutil.rmtree(self.directory)
         self.directory.touch()
         self.addCleanup(Path.unlink, self.directory)
         self.assertEqual(self.sentence(), f"cannot read the log: {self.journal}: Not a directory")
 
-    def test_a_directory_in_its_place(self) -> None:
+    def test_a_directory_in_place_of_the_journal_is_reported(self) -> None:
         self.journal.unlink()
         self.journal.mkdir()
         self.assertIn(f"cannot read the log: {self.journal}: ", self.sentence())
 
-    def test_one_of_a_newer_riskd(self) -> None:
+    def test_a_journal_of_a_newer_riskd_is_reported(self) -> None:
         self.change("PRAGMA user_version = 99")
         self.assertIn("cannot read the log", self.sentence())
         self.assertIn("newer riskd (schema 99", self.sentence())
 
-    def test_damaged_ones(self) -> None:
+    def test_a_damaged_journal_is_reported(self) -> None:
         whole = self.journal.read_bytes()
         for damaged in (b"", b"not a database at all" * 100, whole[: len(whole) // 2]):
             self.journal.write_bytes(damaged)
             self.assertIn("is damaged", self.sentence())
 
-    def test_lines_that_make_no_sense(self) -> None:
+    def test_a_row_that_makes_no_sense_is_damage(self) -> None:
         for column, value in (
             ("data", "'[1]'"),
             ("data", "'{'"),

@@ -1,0 +1,270 @@
+"""State directories for tests of the journal, and account states to write there."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
+from riskd.journal.reader import Snapshot, read_published
+from riskd.journal.schema import MIGRATIONS
+from riskd.journal.store import Store
+from riskd.model.account import (
+    AccountState,
+    Charge,
+    Flattening,
+    Limit,
+    LogEntry,
+    OrderDetail,
+    RiskState,
+    apply,
+)
+from riskd.model.contracts import known_contract
+from riskd.model.events import Action, LockoutSet
+from riskd.testing import make_event
+
+NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
+MNQ = "CON.F.US.MNQ.U25"
+PRIVATE = '{"what":"only the daemon knows"}'
+"""A rule's memory, which must not be published."""
+
+
+def as_recovered(state: AccountState) -> AccountState:
+    """Return what of ``state`` is recovered; the gateway knows the rest, such as orders that have ended."""
+    risk = msgspec.structs.replace(state.risk, order_details={}, earlier_trades={}, log=())
+    return msgspec.structs.replace(state, final_orders={}, risk=risk)
+
+
+def as_published(state: AccountState) -> AccountState:
+    """Return what of ``state`` is published."""
+    return msgspec.structs.replace(state, final_orders={}, risk=RiskState())
+
+
+def lock(rule_id: str, until: datetime | None = None) -> LockoutSet:
+    return LockoutSet(reason="Too much", locked_until=until, rule_id=rule_id, locked_at=NOON)
+
+
+def flattening(*locks: LockoutSet) -> Flattening:
+    return Flattening(
+        action=Action.CLOSE_ALL_AND_LOCKOUT,
+        rule_id="RULE-003",
+        reason="Too much",
+        begun=NOON,
+        keep={MNQ: 1},
+        locks=locks,
+    )
+
+
+def log_entry(number: int) -> LogEntry:
+    return LogEntry(NOON + timedelta(seconds=number), "operator", f'{{"number":{number}}}')
+
+
+@cache
+def full_state() -> AccountState:
+    """Return a state that has something in every table."""
+    contract = known_contract(MNQ)
+    assert contract is not None
+    state = AccountState(account_id=123, contracts={MNQ: contract})
+    for event_type, data in (
+        ("daily_reset", {"reset_time": "2025-01-16T23:00:00Z", "lockouts_cleared": False}),
+        (
+            "GatewayUserTrade",
+            {"id": 1, "profitAndLoss": -45.5, "executionTime": "2025-01-17T11:00:00Z"},
+        ),
+        (
+            "GatewayUserTrade",
+            {"id": 2, "profitAndLoss": 0.1, "executionTime": "2025-01-17T11:01:00Z"},
+        ),
+        ("GatewayUserPosition", {"id": 1, "size": 2}),
+        ("GatewayUserOrder", {"id": 7}),
+        ("MarketQuote", {}),
+        ("lockout_set", {"rule_id": "RULE-003", "locked_until": None}),
+        ("lockout_set", {"rule_id": "RULE-007", "locked_until": "2025-01-17T13:00:00Z"}),
+        ("enforcement_action", {"timestamp": "2025-01-17T11:01:00Z"}),
+    ):
+        state = apply(state, make_event(event_type, data))
+    state = apply(state, make_event("daemon_status", {}))
+    return msgspec.structs.replace(
+        state,
+        limits={"RULE-001": Limit("max_contracts", '{"limit":5}')},
+        risk=RiskState(
+            can_trade=True,
+            order_details={7: OrderDetail(filled=1)},
+            charges={1: Charge(NOON, Decimal("1.48"))},
+            memory={"RULE-006": PRIVATE},
+            flattening=flattening(lock("RULE-003")),
+            day_key=date(2025, 1, 17),
+            log=(log_entry(1),),
+        ),
+    )
+
+
+class StoreTestCase(SynchronousTestCase):
+    """A state directory, and a journal that is open there."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.store = self.open()
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / JOURNAL_NAME
+
+    @property
+    def published(self) -> Path:
+        return self.directory / PUBLISHED_NAME
+
+    def open(self) -> Store:
+        store = Store(self.directory)
+        self.recovery = store.open([123, 456], NOON)
+        self.addCleanup(store.close)
+        return store
+
+    def write(self, *states: AccountState, at: datetime = NOON) -> bool:
+        return self.store.write(states, "practice", at)
+
+    def publish(self, *states: AccountState, at: datetime = NOON) -> Snapshot:
+        self.write(*states, at=at)
+        self.store.publish()
+        return read_published(self.directory)
+
+    def crash(self) -> None:
+        """Leave the files as a killed process leaves them: without a checkpoint."""
+        aside = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, aside, ignore_errors=True)
+        copy = aside / "copy"
+        shutil.copytree(self.directory, copy)
+        self.store.close()
+        shutil.rmtree(self.directory)
+        shutil.copytree(copy, self.directory)
+
+
+class DamageTestCase(StoreTestCase):
+    """A journal that is damaged and opened again."""
+
+    def damage(self, change: Callable[[bytes], bytes], state: AccountState | None = None) -> None:
+        """Publish and close a journal, and change its bytes."""
+        self.publish(state or full_state())
+        self.store.close()
+        content = self.journal.read_bytes()
+        self.journal.write_bytes(change(content))
+
+    def assert_locks_kept(self) -> None:
+        """Open the journal: it must be found damaged, and the locks of :func:`full_state` be saved."""
+        self.open()
+        self.assertIn("is damaged", self.recovery.problem)
+        self.assertEqual(set(self.recovery.accounts[123].lockouts), {"RULE-003", "RULE-007"})
+
+    def forget_commits(self) -> None:
+        """Damage only the number of commits, so that the journal lags behind its copy."""
+        with closing(sqlite3.connect(self.journal, isolation_level=None)) as journal:
+            journal.execute("UPDATE facts SET value = '0' WHERE name = 'commits'")
+
+
+_VERSION_1 = (
+    ("INSERT INTO facts VALUES (?, ?)", "as_of", "2025-01-17T12:00:00+00:00"),
+    ("INSERT INTO facts VALUES (?, ?)", "gateway", "practice"),
+    ("INSERT INTO facts VALUES (?, ?)", "commits", "41"),
+    (
+        "INSERT INTO facts VALUES (?, ?)",
+        "daemon_status",
+        '{"status":"RUNNING","message":"Daemon started","timestamp":"2025-01-17T11:00:00Z"}',
+    ),
+    (
+        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?)",
+        123,
+        "-45.50",
+        1,
+        (
+            '{"reset_time":"2025-01-16T23:00:00Z","previous_pnl":12.5,"previous_trade_count":3,'
+            '"lockouts_cleared":true}'
+        ),
+        1737068400000,
+    ),
+    ("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", 456, "0.00", 0, None, None),
+    ("INSERT INTO contracts VALUES (?, ?, ?, ?)", MNQ, "MNQU5", "0.25", "0.5"),
+    (
+        "INSERT INTO positions VALUES (?, ?, ?)",
+        123,
+        MNQ,
+        (
+            f'{{"id":1,"contractId":"{MNQ}","type":1,"size":2,"averagePrice":21000.25,'
+            '"createdAt":"2025-01-17T11:00:00Z","updatedAt":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO orders VALUES (?, ?, ?)",
+        123,
+        7,
+        (
+            f'{{"id":7,"contractId":"{MNQ}","type":3,"side":2,"size":2,"limitPrice":null,'
+            '"stopPrice":20990,"state":1,"createdAt":"2025-01-17T11:00:00Z",'
+            '"updatedAt":"2025-01-17T11:00:00.250Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO trades VALUES (?, ?, ?)",
+        123,
+        1,
+        (
+            f'{{"id":1,"contractId":"{MNQ}","profitAndLoss":-45.50,"quantity":1,'
+            '"executionTime":"2025-01-17T11:00:00Z","timestamp":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO quotes VALUES (?, ?, ?)",
+        123,
+        MNQ,
+        (
+            f'{{"contractId":"{MNQ}","bid":21000,"ask":21000.25,"last":21000,'
+            '"timestamp":"2025-01-17T11:59:59Z"}'
+        ),
+    ),
+    (
+        "INSERT INTO lockouts VALUES (?, ?, ?)",
+        123,
+        "RULE-003",
+        (
+            '{"reason":"Daily loss","locked_until":null,"rule_id":"RULE-003",'
+            '"locked_at":"2025-01-17T11:00:00Z"}'
+        ),
+    ),
+    # The first one is of the day before.
+    *(
+        (
+            "INSERT INTO enforcement (account_id, at, data) VALUES (?, ?, ?)",
+            123,
+            at,
+            (
+                f'{{"action":"CLOSE_ALL_POSITIONS","reason":"Daily loss","rule_id":"RULE-003",'
+                f'"success":true,"timestamp":"{stamp}",'
+                '"details":{"positions_closed":1,"orders_canceled":0}}'
+            ),
+        )
+        for at, stamp in (
+            (1737028800000, "2025-01-16T12:00:00Z"),
+            (1737111600000, "2025-01-17T11:00:00Z"),
+        )
+    ),
+)
+
+
+def write_version_1(path: Path) -> None:
+    """Write a journal as the first version of riskd wrote it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as journal:
+        journal.executescript(MIGRATIONS[0])
+        journal.execute("PRAGMA application_id = 0x7269736B")
+        journal.execute("PRAGMA user_version = 1")
+        for sql, *values in _VERSION_1:
+            journal.execute(sql, values)
