@@ -1,12 +1,12 @@
 """The practice market: the contracts it lists, and prices that move like prices.
 
-Prices walk at random, tick by tick, in spells of calm and of hurry, each contract in its own.  The
-same seed gives the same walk.
+Prices walk at random, tick by tick, and change between calm and hectic spells, each contract by itself.
+The same seed gives the same walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -14,16 +14,18 @@ from typing import Final, NamedTuple
 
 from riskd.model.contracts import PRODUCTS, Contract, known_contract
 from riskd.model.money import round_down_to_tick
-from riskd.practice.exchange import Quote
+from riskd.practice.records import Quote
 
 STEP_SECONDS: Final = 0.25
 """How often the market may move; each contract is quoted 1 to 4 times a second."""
 
-_STEPS_A_SECOND: Final = round(1 / STEP_SECONDS)
+_STEPS_PER_SECOND: Final = round(1 / STEP_SECONDS)
 _MONTH_CODES: Final = "FGHJKMNQUVXZ"
-_CALM_TO_HURRY: Final = 0.02
-_HURRY_TO_CALM: Final = 0.08
-_HURRY: Final = 3.0
+
+# Chances per step, and by how much a hectic spell multiplies the volatility.
+_CALM_TO_HECTIC: Final = 0.02
+_HECTIC_TO_CALM: Final = 0.08
+_HECTIC_FACTOR: Final = 3.0
 
 
 class Listing(NamedTuple):
@@ -32,8 +34,8 @@ class Listing(NamedTuple):
     :ivar code: the gateway's product code.
     :ivar opening: about where its price begins.
     :ivar volatility: the standard deviation of a step, in ticks.
-    :ivar pace: the chance that a step brings a quote; after a second without one, it surely does.
-    :ivar fee: dollars a contract and half-turn.
+    :ivar pace: the chance that a step brings a quote.
+    :ivar fee: dollars per contract and half-turn.
     """
 
     code: str
@@ -53,7 +55,6 @@ LISTINGS: Final = (
     Listing("MGC", Decimal(2650), 1.5, 0.5, Decimal("0.52")),
 )
 
-
 _EXPIRE_EARLY: Final = frozenset({"CLE", "MCLE"})
 """Products whose contracts stop trading in the month before their own."""
 
@@ -61,16 +62,16 @@ _EXPIRE_EARLY: Final = frozenset({"CLE", "MCLE"})
 def front_contract(code: str, today: date) -> Contract:
     """Return the product's contract of the nearest listed month that begins after ``today``.
 
-    Real contracts expire on days of their own; this one is surely not expired.  For that, one that
-    expires before its own month is taken from a month further on.
+    Real contracts expire on days of their own.  A contract of a later month has not expired yet; for one
+    that expires before its own month, the month after the next is the first that is safe.
     """
     months = PRODUCTS[code].months
     first = 2 if code in _EXPIRE_EARLY else 1
     for ahead in range(first, first + 12):
-        month = (today.month - 1 + ahead) % 12
-        year = today.year + (today.month - 1 + ahead) // 12
+        years, month = divmod(today.month - 1 + ahead, 12)
         if _MONTH_CODES[month] in months:
-            contract = known_contract(f"CON.F.US.{code}.{_MONTH_CODES[month]}{year % 100:02}")
+            year = (today.year + years) % 100
+            contract = known_contract(f"CON.F.US.{code}.{_MONTH_CODES[month]}{year:02}")
             if contract is not None:
                 return contract
     raise ValueError(f"{code} is listed in no month")
@@ -80,7 +81,7 @@ class Market:
     """Prices of the listed contracts, one step after another.
 
     :ivar contracts: the listed contracts.
-    :ivar fees: dollars a contract and half-turn, by contract id.
+    :ivar fees: dollars per contract and half-turn, by contract id.
     """
 
     def __init__(self, random: Random, today: date) -> None:
@@ -90,34 +91,41 @@ class Market:
         self.contracts = tuple(walk.contract for walk in self._walks)
         self.fees = {walk.contract.id: walk.listing.fee for walk in self._walks}
 
+    def listed(self, tickers: Container[str]) -> tuple[Contract, ...]:
+        """Return the listed contracts of ``tickers``, such as ``MNQ``."""
+        return tuple(contract for contract in self.contracts if contract.root in tickers)
+
     def resume(self, prices: Mapping[str, Decimal]) -> None:
-        """Go on from known prices, by contract id; contracts that are not listed are passed over."""
+        """Go on from known prices, by contract id; ignore contracts that are not listed."""
         for walk in self._walks:
             if walk.contract.id in prices:
                 walk.resume(prices[walk.contract.id])
 
     def opening(self) -> Iterator[tuple[str, Quote]]:
-        """Yield the first quote of every contract."""
+        """Yield the first quote of every contract, by contract id."""
         for walk in self._walks:
             yield walk.contract.id, walk.quote()
 
     def step(self) -> Iterator[tuple[str, Quote]]:
-        """Yield the contracts that have a new quote in this step, and the quote."""
+        """Move on, and yield the new quotes by contract id."""
         for walk in self._walks:
             if walk.step():
                 yield walk.contract.id, walk.quote()
 
 
 class _Walk:
+    """The price of one contract."""
+
     def __init__(self, listing: Listing, contract: Contract, random: Random) -> None:
         self.listing = listing
         self.contract = contract
         self._random = random
-        self._hurried = False
-        self._remainder = 0.0
+        self._is_hectic = False
+        # What the price has moved since the last quote, in ticks.
+        self._unquoted_ticks = 0.0
         self._last_was_bought = False
         self._silent_steps = 0
-        # A price stays above zero, and far enough from it for stops below.
+        # The price stays above zero, and far enough from it for stops below.
         self._floor = listing.opening / 2
         scatter = Decimal(random.randint(-100, 100)) * contract.tick_size
         self._bid = round_down_to_tick(listing.opening, contract.tick_size) + scatter
@@ -127,24 +135,26 @@ class _Walk:
         self._bid = max(round_down_to_tick(price, self.contract.tick_size), self._floor)
 
     def step(self) -> bool:
-        """Move on; tell whether there is a new quote."""
+        """Move on; return whether there is a new quote."""
         random = self._random
-        if random.random() < (_HURRY_TO_CALM if self._hurried else _CALM_TO_HURRY):
-            self._hurried = not self._hurried
-        move = random.gauss(0.0, self.listing.volatility * (_HURRY if self._hurried else 1.0))
+        if random.random() < (_HECTIC_TO_CALM if self._is_hectic else _CALM_TO_HECTIC):
+            self._is_hectic = not self._is_hectic
+        factor = _HECTIC_FACTOR if self._is_hectic else 1.0
+        move = random.gauss(0.0, self.listing.volatility * factor)
         # However slow its pace, a contract is quoted once a second.
         self._silent_steps += 1
-        quoted = random.random() < self.listing.pace or self._silent_steps == _STEPS_A_SECOND
+        is_quoted = random.random() < self.listing.pace or self._silent_steps == _STEPS_PER_SECOND
         self._last_was_bought = random.choice((True, False))
-        self._remainder += move
-        if not quoted:
+        self._unquoted_ticks += move
+        if not is_quoted:
             return False
         self._silent_steps = 0
-        ticks = round(self._remainder)
-        self._remainder -= ticks
+        ticks = round(self._unquoted_ticks)
+        self._unquoted_ticks -= ticks
         self._bid = max(self._bid + ticks * self.contract.tick_size, self._floor)
         return True
 
     def quote(self) -> Quote:
+        """Return the current quote."""
         ask = self._bid + self.contract.tick_size
         return Quote(self._bid, ask, ask if self._last_was_bought else self._bid)

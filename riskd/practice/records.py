@@ -1,6 +1,6 @@
-"""What the practice exchange keeps of an account, its orders and its positions; and their payloads.
+"""Positions, orders and accounts as the practice exchange keeps them, and their payloads.
 
-A payload says all that there is to know: from it the record can be made again.
+A payload holds all that there is to know: the record can be made from it again.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from riskd.gateway.enums import (
     GatewayOrderSide,
@@ -17,33 +17,80 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
-from riskd.model.contracts import Contract
+from riskd.model.contracts import PRODUCTS, Contract
+from riskd.model.money import to_cents
 
 STARTING_BALANCE: Final = Decimal("50000.00")
+
+ACCOUNT: Final = "GatewayUserAccount"
+ORDER: Final = "GatewayUserOrder"
+POSITION: Final = "GatewayUserPosition"
+TRADE: Final = "GatewayUserTrade"
+QUOTE: Final = "GatewayQuote"
 
 _CENT: Final = Decimal("0.01")
 
 
+class Message(NamedTuple):
+    """An event that the exchange reports.
+
+    :ivar target: the kind of event, such as :data:`ORDER`.
+    :ivar contract_id: the contract of a market event; ``None`` for an event of an account.
+    """
+
+    target: str
+    contract_id: str | None
+    payload: Payload
+
+
+class Quote(NamedTuple):
+    """The best bid and ask of a contract and the price of its last trade."""
+
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+
+    def payload(self, symbol: str, now: datetime) -> Payload:
+        """Return the gateway's payload of the quote.
+
+        :param symbol: the id of the contract's product.
+        """
+        stamp = now.isoformat()
+        return {
+            "symbol": symbol,
+            "bestBid": self.bid,
+            "bestAsk": self.ask,
+            "lastPrice": self.last,
+            "lastUpdated": stamp,
+            "timestamp": stamp,
+        }
+
+
 @dataclass
 class Position:
-    """What an account holds of a contract."""
+    """The contracts of one kind that an account holds.
+
+    Positions are netted: an account has at most one in a contract.  A position keeps the sum of its
+    entry prices rather than their average, because an average may have endless decimal places.
+
+    :ivar net: contracts held; above zero long, below zero short.
+    :ivar price_sum: the entry prices of the contracts held, added up.
+    """
 
     id: int
     account_id: int
     contract: Contract
     created: datetime
     net: int = 0
-    """Contracts held: above zero long, below zero short."""
     price_sum: Decimal = Decimal(0)
-    """The prices of the contracts held, added up."""
 
     @classmethod
-    def restored(cls, payload: Payload, contract: Contract) -> Self:
-        """Return the position that ``payload`` was told of."""
+    def from_payload(cls, payload: Payload, contract: Contract) -> Self:
+        """Return the position that a payload describes."""
         size: int = payload["size"]
-        # An average with endless places was cut, and half a cent of P&L would fall to the wrong side.
-        # But prices are whole ticks and P&L is whole cents, so the sum is a whole number of the price of
-        # a cent.
+        # An average with endless places was cut, and half a cent of P&L would round to the wrong side.
+        # But entry prices are whole ticks and P&L is whole cents, so the sum of the prices is a multiple
+        # of the price move that is worth one cent.
         cent = contract.tick_size * _CENT / contract.tick_value
         return cls(
             id=payload["id"],
@@ -51,7 +98,7 @@ class Position:
             contract=contract,
             created=datetime.fromisoformat(payload["creationTimestamp"]),
             net=size if payload["type"] == GatewayPositionType.LONG else -size,
-            price_sum=_whole(payload["averagePrice"] * size, cent),
+            price_sum=_rounded(payload["averagePrice"] * size, cent),
         )
 
     @property
@@ -66,11 +113,23 @@ class Position:
 
     @property
     def average_price(self) -> Decimal:
-        """Return what a contract cost on average; 0 when there is none."""
+        """Return the average entry price; 0 for a closed position."""
         return self.price_sum / self.size if self.net else Decimal(0)
 
+    def reduce(self, size: int, price: Decimal) -> Decimal:
+        """Close ``size`` contracts at ``price``; return their P&L in dollars, to the cent."""
+        worth = self.contract.tick_value / self.contract.tick_size
+        # Multiply before dividing, so that half a cent is exactly half a cent.
+        cost = self.price_sum * size / self.size
+        pnl = to_cents((price * size - cost) * self.side * worth)
+        # Rounding is passed on: subtract the cost that the rounded P&L implies.  What rounding took from
+        # this part stays with the rest, so that the trades of a position add up to the cent.
+        self.price_sum -= price * size - pnl * self.side / worth
+        self.net -= self.side * size
+        return pnl
+
     def payload(self) -> Payload:
-        """Return the gateway's payload of it."""
+        """Return the gateway's payload of the position."""
         kind = GatewayPositionType.LONG if self.net > 0 else GatewayPositionType.SHORT
         return {
             "id": self.id,
@@ -85,7 +144,12 @@ class Position:
 
 @dataclass
 class Order:
-    """An order, in whatever state."""
+    """An order, working or ended.
+
+    :ivar filled: how many of its contracts are filled.
+    :ivar fill_sum: the prices of the filled contracts, added up.
+    :ivar resting: whether its limit has been in the book before; see :func:`.matching.fill_price`.
+    """
 
     id: int
     account_id: int
@@ -100,18 +164,15 @@ class Order:
     custom_tag: str | None = None
     status: GatewayOrderStatus = GatewayOrderStatus.OPEN
     filled: int = 0
-    """Contracts of it that are filled."""
     fill_sum: Decimal = Decimal(0)
-    """The prices of those, added up."""
     resting: bool = False
-    """Its limit has been in the book before."""
 
     @classmethod
-    def restored(cls, payload: Payload, contract: Contract) -> Self:
-        """Return the working order that ``payload`` was told of."""
+    def from_payload(cls, payload: Payload, contract: Contract) -> Self:
+        """Return the working order that a payload describes."""
         filled: int = payload["fillVolume"]
-        # Like that of a position, the average may have been cut; but every price is a whole tick.
-        fill_sum = _whole(payload.get("filledPrice", 0) * filled, contract.tick_size)
+        # The average may have been cut, as that of a position; but every price is a whole tick.
+        fill_sum = _rounded(payload.get("filledPrice", 0) * filled, contract.tick_size)
         return cls(
             id=payload["id"],
             account_id=payload["accountId"],
@@ -126,7 +187,7 @@ class Order:
             custom_tag=payload.get("customTag"),
             filled=filled,
             fill_sum=fill_sum,
-            # It was met by the market when it was placed; a limit that was not reached then rests.
+            # The market did not reach it when it was placed, so a limit without a stop is in the book.
             resting=payload.get("stopPrice") is None,
         )
 
@@ -137,11 +198,21 @@ class Order:
 
     @property
     def left(self) -> int:
-        """Return how many contracts are not filled."""
+        """Return how many contracts are not filled yet."""
         return self.size - self.filled
 
+    def fill(self, size: int, price: Decimal, now: datetime) -> None:
+        """Fill ``size`` contracts at ``price``."""
+        self.filled += size
+        self.fill_sum += price * size
+        # What is left of a limit has been in the book.
+        self.resting = True
+        self.updated = now
+        if not self.left:
+            self.status = GatewayOrderStatus.FILLED
+
     def payload(self) -> Payload:
-        """Return the gateway's payload of it, without what it has not."""
+        """Return the gateway's payload of the order, without the fields that it does not have."""
         return without_nulls(
             {
                 "id": self.id,
@@ -165,7 +236,7 @@ class Order:
 
 @dataclass
 class Account:
-    """An account, the positions it holds by contract id, and the orders it works by id."""
+    """An account, its positions by contract id and its working orders by id."""
 
     id: int
     name: str
@@ -175,7 +246,7 @@ class Account:
     orders: dict[int, Order] = field(default_factory=dict)
 
     def payload(self) -> Payload:
-        """Return the gateway's payload of it."""
+        """Return the gateway's payload of the account."""
         return {
             "id": self.id,
             "name": self.name,
@@ -186,21 +257,34 @@ class Account:
         }
 
 
-def product_code(contract: Contract) -> str:
-    """Return the gateway's code of a contract's product."""
-    return contract.id.split(".")[3]
+def contract_payload(contract: Contract) -> Payload:
+    """Return the gateway's payload of a contract."""
+    product = PRODUCTS.get(_product_code(contract))
+    return {
+        "id": contract.id,
+        "name": contract.name,
+        "description": product.description if product else contract.name,
+        "tickSize": contract.tick_size,
+        "tickValue": contract.tick_value,
+        "activeContract": True,
+        "symbolId": symbol_id(contract),
+    }
 
 
 def symbol_id(contract: Contract) -> str:
-    """Return the gateway's id of a contract's product."""
-    return "F.US." + product_code(contract)
+    """Return the gateway's id of a contract's product, such as ``F.US.EP``."""
+    return "F.US." + _product_code(contract)
 
 
 def without_nulls(payload: Payload) -> Payload:
-    """Return ``payload`` as the gateway tells it: what is null is left out."""
+    """Return ``payload`` without its null fields, as the gateway's events leave them out."""
     return {key: value for key, value in payload.items() if value is not None}
 
 
-def _whole(amount: Decimal | int, unit: Decimal) -> Decimal:
-    """Return ``amount`` rounded to whole units."""
+def _product_code(contract: Contract) -> str:
+    return contract.id.split(".")[3]
+
+
+def _rounded(amount: Decimal | int, unit: Decimal) -> Decimal:
+    """Return ``amount`` rounded to a multiple of ``unit``."""
     return (amount / unit).to_integral_value() * unit

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.faults import Faults
 from riskd.model.events import Action, ClearedBy, DaemonStatus, DailyReset, Status
-from riskd.practice.exchange import Quote
+from riskd.practice.records import Quote
 from tests.support.practice_daemon import (
     ACCOUNT,
     BUY,

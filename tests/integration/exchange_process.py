@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from riskd.config.faults import Faults
 from riskd.gateway.exact_json import decode_json, encode_json
-from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import practice_site
 
 
@@ -38,7 +38,7 @@ class Led(LineOnlyReceiver):
             reactor, self.now, {account_id: ()}, is_open=False, faults=faults
         )
         self._site = practice_site(reactor, self._gateway, self.now)
-        self._gateway.start(NoListener())
+        self._gateway.start()
         self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
 
     def now(self) -> datetime:

@@ -20,7 +20,7 @@ import websocket
 from twisted.internet import reactor
 
 from riskd.app.launch import utc_now
-from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 from riskd.practice.server.tokens import Tokens
@@ -189,7 +189,7 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     """Beyond the kernel's buffers it costs at most a megabyte."""
     gateway = PracticeGateway(reactor, utc_now, {ACCOUNT: ()}, is_open=False)
     site = practice_site(reactor, gateway, utc_now)
-    gateway.start(NoListener())
+    gateway.start()
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     (hub,) = (each for each in site._hubs if each.name == "market")
     contract = gateway.exchange.contracts()[0]["id"]

@@ -1,20 +1,12 @@
-"""The practice gateway on a clock: what its listener hears and what it answers."""
+"""The practice gateway on a clock: what its listener receives and what it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from riskd.config.faults import Faults
@@ -27,105 +19,25 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.quote_book import QuoteBook
-from riskd.model.events import GatewayUserPosition, PositionType
-from riskd.practice.exchange import Message
-from riskd.practice.gateway import LEDGER_NAME, NoListener, PracticeGateway
-from riskd.practice.ledger import read_lines
-from riskd.practice.market import STEP_SECONDS
-
-START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-ACCOUNTS = {123: ("MNQ", "MES", "MCL"), 456: ("NQ", "ES", "M2K", "MGC")}
-NOBODY_TRADES: dict[int, tuple[str, ...]] = {123: (), 456: ()}
-MNQ = "CON.F.US.MNQ.M26"
-ES = "CON.F.US.EP.M26"
-LISTED = {"MNQ", "ENQ", "MES", "EP", "M2K", "MCLE", "MGC"}
-
-ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
-POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
-
-
-@implementer(IGatewayListener)
-class Recorder:
-    """Keeps what it is told, and may act on what happens to an account.
-
-    :param act: called with the target and the payload of each event of an account.
-    """
-
-    def __init__(self, act: Callable[[str, Payload], object] | None = None) -> None:
-        self._act = act
-        self.told: list[tuple[str, str | None, Payload]] = []
-
-    def user_event(self, target: str, payload: Payload) -> None:
-        self.told.append((target, None, payload))
-        if self._act is not None:
-            self._act(target, payload)
-
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        self.told.append((target, contract_id, payload))
-
-    def feed_lost(self, sentence: str) -> None:
-        raise NotImplementedError
-
-    def feed_restored(self) -> None:
-        raise NotImplementedError
-
-    def gateway_problem(self, source: str, sentence: str) -> None:
-        raise NotImplementedError
-
-    def user_events(self, target: str = "") -> list[Payload]:
-        return [
-            payload
-            for told, contract_id, payload in self.told
-            if contract_id is None and target in ("", told)
-        ]
-
-    def quotes(self) -> list[tuple[str, Payload]]:
-        return [(contract_id, payload) for _told, contract_id, payload in self.told if contract_id]
-
-
-class Desk:
-    """A practice gateway, its clock and its listener."""
-
-    def __init__(
-        self,
-        accounts: dict[int, tuple[str, ...]] = NOBODY_TRADES,
-        seed: int | None = 7,
-        act: Callable[[str, Payload], object] | None = None,
-        hours: float = 0,
-        **options: Any,
-    ) -> None:
-        self.clock = Clock()
-        self.clock.advance(hours * 3600)
-        self.gateway = PracticeGateway(self.clock, self.now, accounts, seed=seed, **options)
-        self.listener = Recorder(act)
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.clock.seconds())
-
-    def start(self) -> Desk:
-        self.gateway.start(self.listener)
-        return self
-
-    def run(self, seconds: float) -> None:
-        """Let time pass, a step of the market at a time."""
-        self.clock.pump([STEP_SECONDS] * int(seconds / STEP_SECONDS))
-
-    def order(self, side: int, size: int = 1, contract_id: str = MNQ, **fields: Any) -> Payload:
-        return {"contractId": contract_id, "type": 2, "side": side, "size": size, **fields}
-
-
-def temporary_directory(test: SynchronousTestCase) -> Path:
-    """Return a directory that is gone after ``test``."""
-    directory = TemporaryDirectory()
-    test.addCleanup(directory.cleanup)
-    return Path(directory.name)
-
-
-class GatewayTestCase(SynchronousTestCase):
-    def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:
-        """Return request and code of the refusal that ``asked`` failed with, at once."""
-        error = self.failureResultOf(asked, GatewayRefusedError).value
-        return error.request, error.code
+from riskd.model.events import PositionType
+from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
+from riskd.practice.ledger_format import Note, read_lines
+from tests.support.practice_gateway import (
+    ACCOUNT_EVENT,
+    ACCOUNTS,
+    ES,
+    LISTED,
+    MNQ,
+    NOBODY_TRADES,
+    ORDER,
+    POSITION,
+    START,
+    TRADE,
+    Desk,
+    GatewayTestCase,
+    Recorder,
+    temporary_directory,
+)
 
 
 class InterfaceTests(GatewayTestCase):
@@ -265,103 +177,6 @@ class RepetitionTests(GatewayTestCase):
         last_of_earlier = max(payload["id"] for payload in earlier.listener.user_events(TRADE))
         self.assertTrue(last_of_earlier < ids[1], ids)
         self.assertTrue(ids[1] < 2**53, "a number that a JSON reader can hold")
-
-
-class TraderTests(GatewayTestCase):
-    """The accounts' practice traders."""
-
-    def test_within_a_minute_every_account_made_a_full_turn(self) -> None:
-        desk = Desk(ACCOUNTS).start()
-        desk.run(60)
-        trades = desk.listener.user_events(TRADE)
-        self.assertEqual(
-            {trade["accountId"] for trade in trades if "profitAndLoss" in trade}, set(ACCOUNTS)
-        )
-
-    def test_there_is_something_to_see_from_the_start(self) -> None:
-        """A position within 2 seconds."""
-        for seed in range(20):
-            desk = Desk(ACCOUNTS, seed).start()
-            desk.run(2)
-            owners = {held["accountId"] for held in desk.listener.user_events(POSITION)}
-            self.assertEqual(owners, set(ACCOUNTS))
-
-    def test_a_trader_whose_positions_are_closed_comes_back_later(self) -> None:
-        """As it does when somebody closes whatever it opens, as soon as it hears of it."""
-
-        def act(target: str, payload: Payload) -> None:
-            if target == POSITION and payload["size"]:
-                desk.gateway.close_contract(123, payload["contractId"])
-
-        desk = Desk({123: ("MNQ",)}, act=act).start()
-        desk.run(600)
-        opened = [
-            datetime.fromisoformat(trade["creationTimestamp"])
-            for trade in desk.listener.user_events(TRADE)
-            if "profitAndLoss" not in trade
-        ]
-        self.assertTrue(5 < len(opened) < 60, len(opened))
-
-    def test_an_account_trades_only_what_it_watches(self) -> None:
-        desk = Desk(ACCOUNTS).start()
-        desk.run(240)
-        traded: dict[int, set[str]] = {}
-        for trade in desk.listener.user_events(TRADE):
-            traded.setdefault(trade["accountId"], set()).add(trade["contractId"].split(".")[3])
-        self.assertTrue(traded[123] <= {"MNQ", "MES", "MCLE"}, traded)
-        self.assertTrue(traded[456] <= {"ENQ", "EP", "M2K", "MGC"}, traded)
-
-    def test_an_account_that_watches_nothing_has_no_trader(self) -> None:
-        desk = Desk({123: ACCOUNTS[123], 456: ()}).start()
-        desk.run(60)
-        self.assertEqual({order["accountId"] for order in desk.listener.user_events(ORDER)}, {123})
-
-    def test_an_account_that_watches_only_what_is_not_listed_has_no_trader(self) -> None:
-        """And the market moves on all the same."""
-        desk = Desk({123: ("CL", "FOO"), 456: ("RTY", "ES")}).start()
-        desk.run(60)
-        orders = desk.listener.user_events(ORDER)
-        self.assertEqual(
-            {(order["accountId"], order["contractId"]) for order in orders}, {(456, ES)}
-        )
-        self.assertEqual(desk.listener.quotes()[-1][1]["timestamp"], "2026-03-02T15:01:00+00:00")
-
-    def test_the_market_moves_on_when_a_position_is_in_a_contract_its_trader_does_not_know(
-        self,
-    ) -> None:
-        for seed in range(20):
-            desk = Desk({123: ("MNQ",)}, seed).start()
-            self.successResultOf(desk.gateway.place_order(123, desk.order(1, contract_id=ES)))
-            desk.run(30)
-            self.assertEqual(
-                desk.listener.quotes()[-1][1]["timestamp"], "2026-03-02T15:00:30+00:00"
-            )
-
-    def test_all_that_is_told_can_be_read(self) -> None:
-        """Five minutes of trading pass the mapping, and end where a search says they do."""
-        desk = Desk(ACCOUNTS).start()
-        desk.run(300)
-        positions: dict[tuple[int, str], GatewayUserPosition] = {}
-        for payload in desk.listener.user_events(POSITION):
-            key = payload["accountId"], payload["contractId"]
-            positions[key] = mapping.position(payload, positions.get(key), desk.now())
-        for payload in desk.listener.user_events(ORDER):
-            self.assertTrue(mapping.has_known_type(payload))
-            mapping.order(payload, None, desk.now())
-        full_turns = [
-            mapping.trade(payload, desk.now()) for payload in desk.listener.user_events(TRADE)
-        ]
-        self.assertTrue(any(full_turns))
-        for account_id in ACCOUNTS:
-            held = self.successResultOf(desk.gateway.search_open_positions(account_id))
-            self.assertEqual(
-                {position["contractId"]: position["size"] for position in held},
-                {
-                    contract_id: position.size
-                    for (owner, contract_id), position in positions.items()
-                    if owner == account_id and position.size
-                },
-            )
 
 
 class RequestTests(GatewayTestCase):
@@ -600,106 +415,6 @@ class MovedMarketTests(GatewayTestCase):
         self.assertEqual(self.desk.listener.told, [])
 
 
-class ActingListenerTests(GatewayTestCase):
-    """A listener that asks for something while it is told what happened."""
-
-    def closing_desk(self, accounts: dict[int, tuple[str, ...]]) -> Desk:
-        """Return a desk that closes every position of account 123 as soon as it hears of a trade.
-
-        The trade is told before the position, so the position is gone when it is told.
-        """
-
-        def act(target: str, payload: Payload) -> None:
-            is_opening = target == TRADE and "profitAndLoss" not in payload
-            if is_opening and payload["accountId"] == 123:
-                closing = desk.gateway.close_contract(123, payload["contractId"])
-                closing.addErrback(gone_already)
-
-        def gone_already(failure: Failure) -> None:
-            # All news of a step are told after it, so the position may have changed since.
-            failure.trap(GatewayRefusedError)
-
-        desk = Desk(accounts, act=act)
-        return desk
-
-    def test_what_follows_from_an_event_is_told_after_what_came_with_it(self) -> None:
-        desk = self.closing_desk(NOBODY_TRADES).start()
-        self.successResultOf(desk.gateway.place_order(123, desk.order(0, 2)))
-        self.assertEqual(
-            [target for target, contract_id, _payload in desk.listener.told if not contract_id],
-            [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT] * 2,
-        )
-        opened, closed = desk.listener.user_events(ACCOUNT_EVENT)
-        self.assertTrue(opened["balance"] > closed["balance"])
-
-    def test_the_last_word_on_each_position_is_the_truth(self) -> None:
-        desk = self.closing_desk(ACCOUNTS).start()
-        for _ in range(120):
-            desk.run(1)
-            told = {
-                position["contractId"]: position["size"]
-                for position in desk.listener.user_events(POSITION)
-                if position["accountId"] == 123
-            }
-            held = {
-                position["contractId"]: position["size"]
-                for position in self.successResultOf(desk.gateway.search_open_positions(123))
-            }
-            self.assertEqual({key: size for key, size in told.items() if size}, held)
-        self.assertTrue(told)
-
-
-class ObserverTests(GatewayTestCase):
-    """More who are told than the listener."""
-
-    def test_an_observer_is_told_what_the_listener_is_told(self) -> None:
-        """In the same order, also when the listener acts on what it hears."""
-
-        def act(target: str, payload: Payload) -> None:
-            if target == TRADE and "profitAndLoss" not in payload:
-                desk.gateway.close_contract(123, payload["contractId"])
-
-        desk = Desk(act=act)
-        observed: list[Any] = []
-        desk.gateway.observe(lambda message: observed.append(tuple(message)))
-        desk.start()
-        desk.gateway.place_order(123, desk.order(0))
-        desk.run(5)
-        self.assertEqual(observed, desk.listener.told)
-        self.assertTrue(desk.listener.user_events(POSITION))
-
-    def test_one_that_fails_disturbs_nobody(self) -> None:
-        desk = Desk()
-        observed: list[Message] = []
-
-        def fail(_message: Message) -> None:
-            raise ZeroDivisionError
-
-        desk.gateway.observe(fail)
-        desk.gateway.observe(observed.append)
-        desk.start()
-        self.assertEqual(len(observed), len(desk.listener.told))
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(observed))
-
-    def test_it_is_told_nothing_after_the_stop_and_again_after_the_next_start(self) -> None:
-        desk = Desk()
-        observed: list[Message] = []
-        desk.gateway.observe(observed.append)
-        desk.start()
-        desk.gateway.stop()
-        observed.clear()
-        desk.gateway.place_order(123, desk.order(0))
-        self.assertEqual(observed, [])
-        desk.start()
-        self.assertTrue(observed)
-
-    def test_who_listens_to_nothing_is_a_listener(self) -> None:
-        verifyObject(IGatewayListener, NoListener())
-        gateway = Desk().gateway
-        gateway.start(NoListener())
-        self.successResultOf(gateway.place_order(123, Desk().order(0)))
-
-
 class AskTests(GatewayTestCase):
     """What the interface has no request for."""
 
@@ -785,7 +500,8 @@ class RestartTests(GatewayTestCase):
 
     def test_what_is_told_is_written_already(self) -> None:
         def check(target: str, payload: Payload) -> None:
-            messages, notes = read_lines(self.path.read_bytes(), "ledger")
+            notes: list[Note] = []
+            messages = read_lines(self.path.read_bytes(), "ledger", notes.append)
             self.assertEqual(notes, [])
             self.assertIn((target, None, payload), messages)
 
@@ -803,7 +519,7 @@ class RestartTests(GatewayTestCase):
                 placed[0] = self.successResultOf(
                     desk.gateway.place_order(456, desk.order(1, customTag="in between"))
                 )
-                messages, _notes = read_lines(self.path.read_bytes(), "ledger")
+                messages = read_lines(self.path.read_bytes(), "ledger", [].append)
                 self.assertIn(placed[0], [m.payload["id"] for m in messages if m.target == ORDER])
 
         desk = Desk(seed=7, ledger=self.path.parent, act=act).start()
@@ -901,7 +617,7 @@ class RestartTests(GatewayTestCase):
             raise ArithmeticError
 
         desk = self.desk(act=act)
-        self.assertRaises(ArithmeticError, desk.gateway.place_order, 123, desk.order(0))
+        self.failureResultOf(desk.gateway.place_order(123, desk.order(0)), ArithmeticError)
         desk.gateway.stop()
         desk.listener = Recorder()
         desk.start()

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.contracts import PRODUCTS, Contract
 from riskd.model.money import is_on_tick
-from riskd.practice.exchange import Quote
 from riskd.practice.market import LISTINGS, STEP_SECONDS, Market, front_contract
+from riskd.practice.records import Quote
 
 TODAY = date(2026, 3, 2)
 MONTH_CODES = "FGHJKMNQUVXZ"

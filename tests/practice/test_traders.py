@@ -18,9 +18,10 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.model.contracts import Contract
-from riskd.practice.exchange import Exchange, Quote
+from riskd.practice.exchange import Exchange
 from riskd.practice.market import STEP_SECONDS, Market
-from riskd.practice.traders import Cancel, Close, Place, Trader, Wish
+from riskd.practice.records import Quote
+from riskd.practice.traders import Cancel, Close, Place, Trader, TraderAction
 
 ACCOUNT = 123
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -33,7 +34,7 @@ SEEDS = range(25)
 class Floor:
     """A trader on the practice exchange and market, step by step.
 
-    A wish that the exchange refuses is an error: a trader wishes for nothing that cannot be.
+    A action that the exchange refuses is an error: a trader actions for nothing that cannot be.
     """
 
     def __init__(self, seed: int) -> None:
@@ -45,23 +46,25 @@ class Floor:
         for contract_id, quote in self.market.opening():
             self.exchange.move_market(contract_id, quote, self.now)
 
-    def step(self) -> list[Wish]:
+    def step(self) -> list[TraderAction]:
         self.now += timedelta(seconds=STEP_SECONDS)
         for contract_id, quote in self.market.step():
             self.exchange.move_market(contract_id, quote, self.now)
-        wishes = self.trader.step(self.positions(), self.orders(), self.exchange.quote, self.order)
-        for wish in wishes:
-            self.carry_out(wish)
+        actions = self.trader.step(
+            self.positions(), self.orders(), self.exchange.quote, self.order
+        )
+        for action in actions:
+            self.carry_out(action)
         self.told += [(target, payload) for target, _id, payload in self.exchange.take_messages()]
-        return wishes
+        return actions
 
-    def carry_out(self, wish: Wish) -> None:
-        if isinstance(wish, Place):
-            self.exchange.place_order(ACCOUNT, wish.order, self.now)
-        elif isinstance(wish, Cancel):
-            self.exchange.cancel_order(ACCOUNT, wish.order_id, self.now)
+    def carry_out(self, action: TraderAction) -> None:
+        if isinstance(action, Place):
+            self.exchange.place_order(ACCOUNT, action.order, self.now)
+        elif isinstance(action, Cancel):
+            self.exchange.cancel_order(ACCOUNT, action.order_id, self.now)
         else:
-            self.exchange.close_contract(ACCOUNT, wish.contract_id, self.now)
+            self.exchange.close_contract(ACCOUNT, action.contract_id, self.now)
 
     def positions(self) -> list[Payload]:
         return self.exchange.open_positions(ACCOUNT)
@@ -88,7 +91,7 @@ class Step(NamedTuple):
     """What was before, in and after a step on the floor."""
 
     was_flat: bool
-    wishes: list[Wish]
+    actions: list[TraderAction]
     positions: list[Payload]
     orders: list[Payload]
     told: list[tuple[str, Payload]]
@@ -102,14 +105,14 @@ def two_minutes(seed: int) -> list[Step]:
     for _ in range(2 * ONE_MINUTE):
         was_flat = not floor.positions() and not floor.orders()
         known = len(floor.told)
-        wishes = floor.step()
+        actions = floor.step()
         told = floor.told[known:]
-        steps.append(Step(was_flat, wishes, floor.positions(), floor.orders(), told))
+        steps.append(Step(was_flat, actions, floor.positions(), floor.orders(), told))
     return steps
 
 
-def closes(wishes: list[Wish]) -> bool:
-    return any(isinstance(wish, Close) for wish in wishes)
+def closes(actions: list[TraderAction]) -> bool:
+    return any(isinstance(action, Close) for action in actions)
 
 
 class TradingDayTests(SynchronousTestCase):
@@ -169,8 +172,8 @@ class TradingDayTests(SynchronousTestCase):
                 if not step.positions:
                     self.assertTrue(ids <= entries)
                     self.assertTrue(len(ids) <= 1)
-                exits += bool(step.wishes) and all(
-                    isinstance(wish, Cancel) for wish in step.wishes
+                exits += bool(step.actions) and all(
+                    isinstance(action, Cancel) for action in step.actions
                 )
         self.assertTrue(exits > 0, "no target was left behind by a stop, or the other way")
 
@@ -179,8 +182,8 @@ class TradingDayTests(SynchronousTestCase):
         market, resting, sizes = 0, 0, []
         for seed in range(40):
             for step in two_minutes(seed):
-                if step.was_flat and step.wishes:
-                    first = step.wishes[0]
+                if step.was_flat and step.actions:
+                    first = step.actions[0]
                     assert isinstance(first, Place)
                     is_resting = first.order["type"] == GatewayOrderType.LIMIT
                     resting += is_resting
@@ -213,15 +216,17 @@ class DecisionTests(SynchronousTestCase):
         """Return what became of an order that works no more: it was filled."""
         return {"id": order_id, "status": int(GatewayOrderStatus.FILLED), "fillVolume": 1}
 
-    def step(self, trader: Trader, positions: list[Payload], orders: list[Payload]) -> list[Wish]:
+    def step(
+        self, trader: Trader, positions: list[Payload], orders: list[Payload]
+    ) -> list[TraderAction]:
         return trader.step(positions, orders, self.quotes.get, self.order_of)
 
-    def entry(self, trader: Trader) -> list[Wish]:
-        """Return what a flat trader wishes for first."""
+    def entry(self, trader: Trader) -> list[TraderAction]:
+        """Return what a flat trader actions for first."""
         for _ in range(50):
-            wishes = self.step(trader, [], [])
-            if wishes:
-                return wishes
+            actions = self.step(trader, [], [])
+            if actions:
+                return actions
         raise AssertionError("the trader does nothing")
 
     def position(
@@ -239,16 +244,16 @@ class DecisionTests(SynchronousTestCase):
             self.assertIn(first.order["size"], {1, 2, 3} | OVERSIZES)
             sides.add(first.order["side"])
             away = 1 if first.order["side"] == GatewayOrderSide.BID else -1
-            for wish in rest:
-                assert isinstance(wish, Place)
-                exit_order = wish.order
+            for action in rest:
+                assert isinstance(action, Place)
+                exit_order = action.order
                 self.assertEqual(exit_order["size"], first.order["size"])
                 self.assertNotEqual(exit_order["side"], first.order["side"])
                 if exit_order["type"] == GatewayOrderType.STOP:
                     self.assertTrue((quote.last - exit_order["stopPrice"]) * away > 0)
                 else:
                     self.assertTrue((exit_order["limitPrice"] - quote.last) * away > 0)
-            protections.add(tuple(wish.order["type"] for wish in rest))
+            protections.add(tuple(action.order["type"] for action in rest))
         self.assertEqual(sides, {GatewayOrderSide.BID, GatewayOrderSide.ASK})
         stop, target = GatewayOrderType.STOP, GatewayOrderType.LIMIT
         self.assertEqual(protections, {(), (stop,), (target,), (stop, target)})
@@ -256,9 +261,9 @@ class DecisionTests(SynchronousTestCase):
     def test_all_its_contracts_are_traded_and_no_other(self) -> None:
         traded = set()
         for seed in range(60):
-            for wish in self.entry(self.trader(seed, "MES", "MCL")):
-                assert isinstance(wish, Place)
-                traded.add(wish.order["contractId"])
+            for action in self.entry(self.trader(seed, "MES", "MCL")):
+                assert isinstance(action, Place)
+                traded.add(action.order["contractId"])
         self.assertEqual(traded, {self.contracts["MES"].id, self.contracts["MCL"].id})
 
     def test_flat_with_orders_it_cancels_them_all(self) -> None:
@@ -285,8 +290,8 @@ class DecisionTests(SynchronousTestCase):
             trader = self.trader(seed)
             self.entry(trader)
             answers = [self.step(trader, held, orders) for _ in range(100)]
-            wishes = next(answer for answer in answers if answer)
-            self.assertEqual(wishes, [Cancel(31), Cancel(32), Close(mnq.id)])
+            actions = next(answer for answer in answers if answer)
+            self.assertEqual(actions, [Cancel(31), Cancel(32), Close(mnq.id)])
 
     def test_having_closed_it_waits_before_it_enters_again(self) -> None:
         held = [self.position(self.contracts["MNQ"], MAX_SIZE)]
@@ -331,7 +336,9 @@ class DecisionTests(SynchronousTestCase):
             trader = self.trader(seed)
             for _ in range(40):
                 placed += [
-                    wish.order for wish in self.step(trader, [held], []) if isinstance(wish, Place)
+                    action.order
+                    for action in self.step(trader, [held], [])
+                    if isinstance(action, Place)
                 ]
         return placed
 
@@ -345,8 +352,8 @@ class RestingEntryTests(SynchronousTestCase):
             floor = Floor(seed)
             for _ in range(4 * ONE_MINUTE):
                 was_flat = not floor.positions() and not floor.orders()
-                wishes = floor.step()
-                if was_flat and len(wishes) == 1 and floor.orders() and not floor.positions():
+                actions = floor.step()
+                if was_flat and len(actions) == 1 and floor.orders() and not floor.positions():
                     yield floor, floor.orders()[0]
                     break
 
@@ -391,12 +398,12 @@ class OffenceTests(SynchronousTestCase):
     LEAST_PAUSE = int(20 / STEP_SECONDS)
     LONGEST_PAUSE = int(70 / STEP_SECONDS)
 
-    def quiet_steps(self, floor: Floor) -> tuple[int, list[Wish]]:
-        """Return for how many steps a trader wishes for nothing, and what it wishes for then."""
+    def quiet_steps(self, floor: Floor) -> tuple[int, list[TraderAction]]:
+        """Return for how many steps a trader actions for nothing, and what it actions for then."""
         for steps in range(2 * self.LONGEST_PAUSE):
-            wishes = floor.step()
-            if wishes:
-                return steps, wishes
+            actions = floor.step()
+            if actions:
+                return steps, actions
         raise AssertionError("the trader never comes back")
 
     def offended(self) -> Iterator[Floor]:
@@ -413,12 +420,12 @@ class OffenceTests(SynchronousTestCase):
     def test_it_stays_away_for_long_or_tries_a_limit_once(self) -> None:
         entries = []
         for floor in self.offended():
-            steps, wishes = self.quiet_steps(floor)
-            assert isinstance(wishes[0], Place)
+            steps, actions = self.quiet_steps(floor)
+            assert isinstance(actions[0], Place)
             self.assertTrue(steps <= self.LONGEST_PAUSE)
             if steps < self.LEAST_PAUSE - 1:
                 self.assertEqual(
-                    [wish.order["type"] for wish in wishes if isinstance(wish, Place)],
+                    [action.order["type"] for action in actions if isinstance(action, Place)],
                     [GatewayOrderType.LIMIT],
                 )
             entries.append(steps < self.LEAST_PAUSE - 1)
@@ -459,8 +466,8 @@ class OffenceTests(SynchronousTestCase):
                 floor.step()
             if floor.orders():
                 floor.step()
-            steps, wishes = self.quiet_steps(floor)
-            is_defiant = len(wishes) == 1
+            steps, actions = self.quiet_steps(floor)
+            is_defiant = len(actions) == 1
             self.assertTrue(steps > (5 if is_defiant else 19) / STEP_SECONDS - 3, steps)
 
     def test_its_own_stop_and_target_do_not_offend(self) -> None:
@@ -470,8 +477,8 @@ class OffenceTests(SynchronousTestCase):
             floor = Floor(seed)
             for _ in range(2 * ONE_MINUTE):
                 was_held = bool(floor.positions())
-                wishes = floor.step()
-                if was_held and not floor.positions() and not closes(wishes) and wishes:
+                actions = floor.step()
+                if was_held and not floor.positions() and not closes(actions) and actions:
                     pauses.append(self.quiet_steps(floor)[0])
                     break
         self.assertTrue(len(pauses) > 3)
@@ -484,10 +491,10 @@ class OffenceTests(SynchronousTestCase):
             asked = 0
             for _ in range(5 * ONE_MINUTE):
                 floor.now += timedelta(seconds=STEP_SECONDS)
-                wishes = floor.trader.step(
+                actions = floor.trader.step(
                     floor.positions(), floor.orders(), floor.exchange.quote, floor.order
                 )
-                asked += bool(wishes)
-                for wish in wishes:
-                    self.assertRaises(GatewayRefusedError, floor.carry_out, wish)
+                asked += bool(actions)
+                for action in actions:
+                    self.assertRaises(GatewayRefusedError, floor.carry_out, action)
             self.assertTrue(1 <= asked <= 30, asked)

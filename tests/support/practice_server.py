@@ -1,4 +1,4 @@
-"""The practice gateway's network face in memory: no sockets, and a clock that the test turns."""
+"""The practice gateway's network face in state: no sockets, and a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import practice_site
 from tests.support.memory_transport import MemoryTransport
 from tests.support.websocket_frames import PING, PONG, TEXT, client_frame, handshake, read_frames
@@ -140,7 +140,7 @@ class PracticeServerTestCase(SynchronousTestCase):
         options = {"seed": 7, "is_open": False, **options}
         self.gateway = PracticeGateway(self.clock, self.now, accounts, **options)
         self.site = practice_site(self.clock, self.gateway, self.now, USER, KEY)
-        self.gateway.start(NoListener())
+        self.gateway.start()
         self.site.doStart()
         self.addCleanup(self.site.doStop)
         self.token = ""

@@ -1,13 +1,10 @@
-"""Bars out of quotes: what a contract traded at, second by second and minute by minute.
-
-Only so much is remembered: half an hour of seconds and two days of minutes.
-"""
+"""Price bars made of quotes: half an hour of seconds and two days of minutes."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -18,14 +15,14 @@ MAX_SECONDS: Final = 1800
 MAX_MINUTES: Final = 2880
 
 UNIT_SECONDS: Final = {1: 1, 2: 60, 3: 3600, 4: 86400}
-"""The units that bars may be asked in: seconds, minutes, hours, days."""
+"""Seconds in each unit of bars, by the API's number: seconds, minutes, hours, days."""
 
 
 @dataclass
 class Bar:
-    """What a contract traded at in a stretch of time.
+    """The prices of a contract in a stretch of time.
 
-    :ivar start: when the stretch began, in seconds since 1970.
+    :ivar start: the start of the stretch, in seconds since 1970.
     :ivar volume: quotes in it; the practice market counts no contracts.
     """
 
@@ -37,14 +34,14 @@ class Bar:
     volume: int
 
     def join(self, later: Bar) -> None:
-        """Take in what came after."""
+        """Add a later bar to this one."""
         self.high = max(self.high, later.high)
         self.low = min(self.low, later.low)
         self.close = later.close
         self.volume += later.volume
 
     def payload(self) -> Payload:
-        """Return the gateway's payload of it."""
+        """Return the gateway's payload of the bar."""
         return {
             "t": datetime.fromtimestamp(self.start, UTC).isoformat(),
             "o": self.open,
@@ -63,7 +60,7 @@ class Chart:
         self._minutes: dict[str, deque[Bar]] = {}
 
     def add(self, contract_id: str, price: Decimal, at: datetime) -> None:
-        """Take in that a contract traded at ``price``."""
+        """Add a price at which a contract traded."""
         moment = int(at.timestamp())
         for bars, seconds, most in (
             (self._seconds, 1, MAX_SECONDS),
@@ -71,14 +68,14 @@ class Chart:
         ):
             series = bars.setdefault(contract_id, deque(maxlen=most))
             bar = Bar(moment - moment % seconds, price, price, price, price, 1)
-            # A time of day that was set back adds to the bar that there is.
+            # While the time of day is set back, prices are added to the last bar.
             if series and bar.start <= series[-1].start:
                 series[-1].join(bar)
             else:
                 series.append(bar)
 
     def bars(self, contract_id: str, unit: int, number: int) -> Iterator[Bar]:
-        """Yield bars of ``number`` units each, the newest first.
+        """Yield bars of ``number`` units each, newest first.
 
         :param unit: a key of :data:`UNIT_SECONDS`.
         :param number: above zero.
@@ -87,9 +84,8 @@ class Chart:
         seconds = UNIT_SECONDS[unit] * number
         gathered: list[Bar] = []
         for bar in source.get(contract_id, ()):
-            start = bar.start - bar.start % seconds
-            part = Bar(start, bar.open, bar.high, bar.low, bar.close, bar.volume)
-            if gathered and gathered[-1].start == start:
+            part = replace(bar, start=bar.start - bar.start % seconds)
+            if gathered and gathered[-1].start == part.start:
                 gathered[-1].join(part)
             else:
                 gathered.append(part)

@@ -1,7 +1,6 @@
-"""What may stand in the body of a request, endpoint by endpoint.
+"""The bodies of requests, endpoint by endpoint.
 
-Unknown fields and nulls are passed over.  Times are taken with ``Z``, with an offset, or with neither,
-which is UTC.
+Unknown fields and nulls are ignored.  A time may end in ``Z``, in an offset, or in neither, which is UTC.
 
 Source: the ProjectX Gateway API documentation.
 """
@@ -36,18 +35,18 @@ class BodyError(Exception):
         super().__init__(message)
 
 
-class Nothing(msgspec.Struct, rename="camel", frozen=True):
-    """A body of no fields; the other bodies have some more."""
+class Body(msgspec.Struct, rename="camel", frozen=True):
+    """A body without fields; the base of the others."""
 
     def __post_init__(self) -> None:
-        """Give times without a zone their zone."""
+        """Give UTC to times without a zone."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, datetime) and value.tzinfo is None:
                 msgspec.structs.force_setattr(self, name, value.replace(tzinfo=UTC))
 
 
-class LoginKey(Nothing, frozen=True):
+class LoginKey(Body, frozen=True):
     """``Auth/loginKey``."""
 
     user_name: str
@@ -57,31 +56,25 @@ class LoginKey(Nothing, frozen=True):
         return "LoginKey(...)"
 
 
-class OfAccount(Nothing, frozen=True, kw_only=True):
-    """Whatever is asked of an account."""
-
-    account_id: _Int32
-
-
-class SearchAccounts(Nothing, frozen=True):
+class SearchAccounts(Body, frozen=True):
     """``Account/search``."""
 
     only_active_accounts: bool = False
 
 
-class SearchContracts(Nothing, frozen=True, kw_only=True):
-    """``Contract/search``; the contracts are the same whether live or not."""
+class SearchContracts(Body, frozen=True):
+    """``Contract/search``; the same contracts are listed, live or not."""
 
     search_text: _Text
 
 
-class OfContract(Nothing, frozen=True, kw_only=True):
+class ContractBody(Body, frozen=True, kw_only=True):
     """``Contract/searchById``."""
 
     contract_id: _Text
 
 
-class Bars(OfContract, frozen=True, kw_only=True):
+class RetrieveBars(ContractBody, frozen=True, kw_only=True):
     """``History/retrieveBars``."""
 
     start_time: datetime
@@ -92,21 +85,27 @@ class Bars(OfContract, frozen=True, kw_only=True):
     include_partial_bar: bool = False
 
 
-class Since(OfAccount, frozen=True, kw_only=True):
+class AccountBody(Body, frozen=True, kw_only=True):
+    """``Order/searchOpen`` and ``Position/searchOpen``."""
+
+    account_id: _Int32
+
+
+class SearchSince(AccountBody, frozen=True, kw_only=True):
     """``Order/search`` and ``Trade/search``."""
 
     start_timestamp: datetime
     end_timestamp: datetime | None = None
 
 
-class OfOrder(OfAccount, frozen=True, kw_only=True):
+class OrderBody(AccountBody, frozen=True, kw_only=True):
     """``Order/searchById`` and ``Order/cancel``."""
 
     order_id: _Int64
 
 
-class OrderFilter(OfAccount, frozen=True, kw_only=True):
-    """Which orders ``Order/v2/query`` is to find."""
+class OrderFilter(AccountBody, frozen=True, kw_only=True):
+    """The orders that ``Order/v2/query`` finds."""
 
     statuses: tuple[_Int32, ...] | None = None
     contract_id: str | None = None
@@ -114,7 +113,7 @@ class OrderFilter(OfAccount, frozen=True, kw_only=True):
     created_before: datetime | None = None
 
 
-class QueryOrders(Nothing, frozen=True, kw_only=True):
+class QueryOrders(Body, frozen=True, kw_only=True):
     """``Order/v2/query``."""
 
     filter: OrderFilter
@@ -123,22 +122,7 @@ class QueryOrders(Nothing, frozen=True, kw_only=True):
     include_total_count: bool = False
 
 
-class PlaceOrder(OfAccount, frozen=True, kw_only=True):
-    """``Order/place``."""
-
-    contract_id: _Text
-    type: _Int32
-    side: _Int32
-    size: _Int32
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_price: Decimal | None = None
-    custom_tag: _Text | None = None
-    stop_loss_bracket: Any = None
-    take_profit_bracket: Any = None
-
-
-class ModifyOrder(OfOrder, frozen=True, kw_only=True):
+class ModifyOrder(OrderBody, frozen=True, kw_only=True):
     """``Order/modify``."""
 
     size: _Int32 | None = None
@@ -147,7 +131,7 @@ class ModifyOrder(OfOrder, frozen=True, kw_only=True):
     trail_price: Decimal | None = None
 
 
-class CloseContract(OfAccount, frozen=True, kw_only=True):
+class CloseContract(AccountBody, frozen=True, kw_only=True):
     """``Position/closeContract``."""
 
     contract_id: _Text
@@ -159,56 +143,65 @@ class PartialCloseContract(CloseContract, frozen=True, kw_only=True):
     size: _Int32
 
 
-class MoveMarket(OfContract, frozen=True, kw_only=True):
+class PlaceOrder(PartialCloseContract, frozen=True, kw_only=True):
+    """``Order/place``: a size of a contract, as above, and how to trade it."""
+
+    type: _Int32
+    side: _Int32
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    custom_tag: _Text | None = None
+    stop_loss_bracket: Any = None
+    take_profit_bracket: Any = None
+
+
+class MoveMarket(ContractBody, frozen=True, kw_only=True):
     """``Practice/moveMarket``."""
 
     price: Decimal
 
 
-class SetCanTrade(OfAccount, frozen=True, kw_only=True):
+class SetCanTrade(AccountBody, frozen=True, kw_only=True):
     """``Practice/setCanTrade``."""
 
     can_trade: bool
 
 
-class VoidTrade(OfAccount, frozen=True, kw_only=True):
+class VoidTrade(AccountBody, frozen=True, kw_only=True):
     """``Practice/voidTrade``."""
 
     trade_id: _Int64
 
 
-_Body = TypeVar("_Body", bound=Nothing)
+_Body = TypeVar("_Body", bound=Body)
 
 
 def read_body(text: bytes, kind: type[_Body]) -> _Body:
-    """Return what a body says; an empty one says as much as ``{}``.
+    """Return a body from its text; an empty text stands for ``{}``.
 
-    :raises BodyError: it is no JSON, or a field is missing or wrong.
+    :raises BodyError: it is not a JSON object, or a field is missing or wrong.
     """
     try:
         fields = decode_json(text) if text.strip() else {}
     except JsonError as error:
-        raise BodyError("$", f"The body is no JSON: {error}.") from None
+        raise BodyError("$", f"The body is not JSON: {error}.") from None
     if not isinstance(fields, dict):
-        raise BodyError("$", "The body is no object.")
+        raise BodyError("$", "The body is not an object.")
     try:
         body = msgspec.convert(_without_nulls(fields), kind)
     except msgspec.ValidationError as error:
         raise _body_error(str(error)) from None
-    _check_numbers(body)
-    return body
-
-
-def _check_numbers(body: Nothing) -> None:
-    """Refuse numbers that nobody can reckon with."""
     for known in msgspec.structs.fields(body):
         value = getattr(body, known.name)
         if isinstance(value, Decimal):
             try:
+                # Refuses what the exchange could not calculate with.
                 plain_number(value)
             except ValueError as error:
                 name = known.encode_name
                 raise BodyError(name, f"{name}: {error}.") from None
+    return body
 
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +213,7 @@ def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body_error(sentence: str) -> BodyError:
-    """Return what msgspec found, with the field as a client knows it, such as ``filter.accountId``."""
+    """Return msgspec's finding, with the field's name for clients, such as ``filter.accountId``."""
     where = _WHERE.search(sentence)
     path = where["path"].lstrip(".") if where else ""
     missing = _MISSING.search(sentence)

@@ -1,4 +1,4 @@
-"""Searching contracts by what somebody typed: the best match first."""
+"""Searching contracts by text, best match first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from riskd.gateway.interface import Payload
 
 MAX_FOUND: Final = 20
-"""A search tells of so many at most.  Source: the ProjectX Gateway API documentation."""
+"""The most contracts that a search returns.  Source: the ProjectX Gateway API documentation."""
 
 _NO_MATCH: Final = 4
 
@@ -15,8 +15,8 @@ _NO_MATCH: Final = 4
 def search(contracts: list[Payload], text: str) -> list[Payload]:
     """Return the contracts that ``text`` may mean, best first.
 
-    It may be a ticker, a product, a name, an id, the beginning of one of them, or words of the
-    description.  No text means all.
+    The text may be a ticker, a product, a name, an id, the beginning of one of them, or words of the
+    description.  An empty text means all contracts.
 
     :param contracts: payloads of contracts.
     """
@@ -28,20 +28,16 @@ def search(contracts: list[Payload], text: str) -> list[Payload]:
 
 def _rank(contract: Payload, text: str) -> int:
     """Return how good a match is, 0 being the best."""
-    names = _names(contract)
+    ticker = contract["name"][:-2]
+    product = contract["symbolId"].rpartition(".")[2]
+    names = (ticker, product, contract["name"], contract["id"], contract["symbolId"])
     if text in names:
         return 0
     if any(name.startswith(text) for name in names):
         return 1
-    # Within words nothing is looked for: "EP" is in "September".
+    # Only the beginnings of words count: "EP" is in the middle of "September".
     described = contract["description"].upper().replace("-", " ").split()
     wanted = text.replace("-", " ").split()
     if wanted and all(any(word.startswith(part) for word in described) for part in wanted):
         return 2
     return 3 if any(text in name for name in names) else _NO_MATCH
-
-
-def _names(contract: Payload) -> tuple[str, ...]:
-    ticker = contract["name"][:-2]
-    product = contract["symbolId"].rpartition(".")[2]
-    return ticker, product, contract["name"], contract["id"], contract["symbolId"]

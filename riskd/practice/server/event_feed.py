@@ -1,52 +1,42 @@
-"""What the hubs are told: every message of the gateway, by the live feed's habits, to whoever asked for it."""
+"""What the hubs send: every message of the gateway, with the quirks of the live feed, to its subscribers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from riskd.gateway.interface import Payload
 from riskd.gateway.signalr import Invocation, encode
-from riskd.practice.exchange import Message, quote_payload
+from riskd.host.timing import lasting_loop
 from riskd.practice.gateway import PracticeGateway
+from riskd.practice.records import ACCOUNT, QUOTE, Message
 from riskd.practice.server import market_events
-from riskd.practice.server.hub_conversation import Topic
-from riskd.practice.server.quirks import Habits
+from riskd.practice.server.hub_conversation import DEPTH, MARKET_TRADE, Topic
+from riskd.practice.server.quirks import Quirks
 
-QUIET_SECONDS: Final = 10.0
-"""A contract that does not change is told again after so long; some clients reconnect after 30 seconds."""
+SILENT_SECONDS: Final = 10.0
+"""After so long an unchanged quote is sent again; some clients reconnect after 30 silent seconds."""
 
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 
-QUOTE: Final = "GatewayQuote"
-TRADE: Final = "GatewayTrade"
-DEPTH: Final = "GatewayDepth"
-ACCOUNT: Final = "GatewayUserAccount"
+Subscriber = Callable[[bytes], None]
+"""Sends a client a record of the hub protocol."""
 
 _log = Logger()
 
 
-class Hearer(Protocol):
-    """Somebody who is told of topics."""
+class EventFeed:
+    """Sends events to the subscribers of their topics.
 
-    def send(self, record: bytes) -> None:
-        """Take a record of the hub protocol."""
-
-
-class Feed:
-    """Tells topics to whoever has joined them.
-
-    :param clock: waits for what is told later.
-    :param gateway: whose messages are told.
-    :param now: gives the time of day, aware.
-    :param random: the dice of the habits.
+    :param clock: times what is sent later.
+    :param gateway: the source of the events.
+    :param now: returns the time of day, aware.
+    :param random: makes the choices of the quirks.
     """
 
     def __init__(
@@ -60,121 +50,112 @@ class Feed:
         self._exchange = gateway.exchange
         self._now = now
         self._random = random
-        self._habits = Habits(random, now())
-        self._book = market_events.QuoteBook()
-        self._audience: dict[Topic, dict[Hearer, None]] = {}
-        self._told_at: dict[Topic, float] = {}
+        self._quirks = Quirks(random, now())
+        self._quotes = market_events.QuoteChanges()
+        self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
+        self._sent_at: dict[Topic, float] = {}
         self._later: set[IDelayedCall] = set()
-        self._loop = LoopingCall(self._break_silences)
-        self._loop.clock = clock
-        gateway.observe(self._hear)
+        self._loop = lasting_loop(clock, self._repeat_silent_quotes, _log)
+        gateway.observe(self._receive)
 
     def start(self) -> None:
-        """Break silences from now on."""
-        if not self._loop.running:
-            self._loop.start(_LOOK_SECONDS, now=False).addErrback(_stopped_by_error)
+        """Repeat silent quotes from now on."""
+        self._loop.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Break silences no more, and tell nothing of what is still to be told."""
-        if self._loop.running:
-            self._loop.stop()
+        """Repeat no quotes any more, and send nothing of what is due later."""
+        self._loop.stop()
         while self._later:
             self._later.pop().cancel()
 
-    # Who hears what.
+    # Subscriptions.
 
     def exists(self, topic: Topic) -> bool:
-        """Tell whether there is the account or the contract that a topic is of."""
+        """Return whether the account or the contract of a topic exists."""
         if isinstance(topic.key, int):
             known = self._exchange.accounts()
         else:
             known = self._exchange.contracts()
         return topic.key is None or any(payload["id"] == topic.key for payload in known)
 
-    def join(self, hearer: Hearer, topic: Topic) -> None:
-        """Tell ``hearer`` of ``topic`` from now on, beginning with the whole quote if it is market_events."""
-        self._audience.setdefault(topic, {})[hearer] = None
-        self._told_at.setdefault(topic, self._clock.seconds())
+    def subscribe(self, subscriber: Subscriber, topic: Topic) -> None:
+        """Send ``topic`` to a client from now on; a topic of quotes begins with the full quote."""
+        self._subscribers.setdefault(topic, {})[subscriber] = None
+        self._sent_at.setdefault(topic, self._clock.seconds())
         if topic.target == QUOTE:
-            quote = self._quote(str(topic.key))
+            quote = self._full_quote(str(topic.key))
             if quote is not None:
-                hearer.send(encode(Invocation(QUOTE, (topic.key, self._habits.spelled(quote)))))
+                event = Invocation(QUOTE, (topic.key, self._quirks.spelled(quote)))
+                subscriber(encode(event))
 
-    def leave(self, hearer: Hearer, topic: Topic) -> None:
-        """Tell ``hearer`` of ``topic`` no more."""
-        hearers = self._audience.get(topic, {})
-        hearers.pop(hearer, None)
-        if not hearers:
-            self._audience.pop(topic, None)
-            self._told_at.pop(topic, None)
+    def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> None:
+        """Send ``topic`` to a client no more."""
+        subscribers = self._subscribers.get(topic, {})
+        subscribers.pop(subscriber, None)
+        if not subscribers:
+            self._subscribers.pop(topic, None)
+            self._sent_at.pop(topic, None)
 
-    def leave_all(self, hearer: Hearer) -> None:
-        """Tell ``hearer`` nothing more."""
-        for topic in tuple(self._audience):
-            self.leave(hearer, topic)
+    def unsubscribe_all(self, subscriber: Subscriber) -> None:
+        """Send nothing to a client any more."""
+        for topic in tuple(self._subscribers):
+            self.unsubscribe(subscriber, topic)
 
-    # What is told.
+    # Events.
 
-    def _hear(self, message: Message) -> None:
-        if message.contract_id is None:
-            self._hear_of_user(message.target, message.payload)
-        else:
-            self._hear_of_market(message.contract_id, message.payload)
+    def _receive(self, message: Message) -> None:
+        target, contract_id, payload = message
+        if contract_id is None:
+            self._receive_account_event(target, payload)
+            return
+        changes = self._quotes.update(contract_id, payload)
+        random = self._random
+        self._send_market(QUOTE, contract_id, lambda: self._quirks.spelled(changes))
+        self._send_market(MARKET_TRADE, contract_id, lambda: market_events.trades(payload, random))
+        self._send_market(DEPTH, contract_id, lambda: market_events.depth(payload, random))
 
-    def _hear_of_user(self, target: str, payload: Payload) -> None:
+    def _receive_account_event(self, target: str, payload: Payload) -> None:
         topic = Topic(target, None if target == ACCOUNT else payload["accountId"])
-        telling = self._habits.user_event(target, payload)
-        record = encode(Invocation(target, (telling.argument,)))
-        if not telling.after:
-            self._tell(topic, record, telling.times)
+        event = self._quirks.account_event(target, payload)
+        record = encode(Invocation(target, (event.argument,)))
+        if not event.after:
+            self._send(topic, record, event.times)
             return
 
-        def tell() -> None:
+        def send() -> None:
             self._later.discard(call)
-            self._tell(topic, record, telling.times)
+            self._send(topic, record, event.times)
 
-        call = self._clock.callLater(telling.after, tell)
+        call = self._clock.callLater(event.after, send)
         self._later.add(call)
 
-    def _hear_of_market(self, contract_id: str, payload: Payload) -> None:
-        changes = self._book.update(contract_id, payload)
-        self._tell_market(QUOTE, contract_id, lambda: self._habits.spelled(changes))
-        self._tell_market(TRADE, contract_id, lambda: market_events.trades(payload, self._random))
-        self._tell_market(DEPTH, contract_id, lambda: market_events.depth(payload, self._random))
-
-    def _tell_market(
+    def _send_market(
         self, target: str, contract_id: str, argument: Callable[[], Payload | list[Payload]]
     ) -> None:
         topic = Topic(target, contract_id)
-        # Hardly anybody asks for all that moves.
-        if topic in self._audience:
-            self._tell(topic, encode(Invocation(target, (contract_id, argument()))))
+        # Most quotes have no subscriber, so build an event only for one that has.
+        if topic in self._subscribers:
+            self._send(topic, encode(Invocation(target, (contract_id, argument()))))
 
-    def _tell(self, topic: Topic, record: bytes, times: int = 1) -> None:
-        if topic in self._told_at:
-            self._told_at[topic] = self._clock.seconds()
-        for hearer in tuple(self._audience.get(topic, ())):
+    def _send(self, topic: Topic, record: bytes, times: int = 1) -> None:
+        if topic in self._sent_at:
+            self._sent_at[topic] = self._clock.seconds()
+        for subscriber in tuple(self._subscribers.get(topic, ())):
             for _ in range(times):
-                hearer.send(record)
+                subscriber(record)
 
-    def _break_silences(self) -> None:
-        silent_since = self._clock.seconds() - QUIET_SECONDS
-        for topic, told_at in tuple(self._told_at.items()):
-            if topic.target == QUOTE and told_at <= silent_since:
-                again = self._book.again(str(topic.key), self._now().isoformat())
-                if again is not None:
-                    self._tell(topic, encode(Invocation(QUOTE, (topic.key, again))))
+    def _repeat_silent_quotes(self) -> None:
+        silent_since = self._clock.seconds() - SILENT_SECONDS
+        for topic, sent_at in tuple(self._sent_at.items()):
+            if topic.target == QUOTE and sent_at <= silent_since:
+                event = self._quotes.unchanged(str(topic.key), self._now().isoformat())
+                if event is not None:
+                    self._send(topic, encode(Invocation(QUOTE, (topic.key, event))))
 
-    def _quote(self, contract_id: str) -> Payload | None:
-        """Return a contract's whole quote; a shut market has one, too, but tells nothing of it."""
+    def _full_quote(self, contract_id: str) -> Payload | None:
+        # A shut market has opening quotes, which it did not publish.
         market = self._exchange.quote(contract_id)
-        if self._book.quote(contract_id) is None and market is not None:
-            contract = self._exchange.contract(contract_id)
-            self._book.update(
-                contract_id, quote_payload(contract["symbolId"], market, self._now())
-            )
-        return self._book.quote(contract_id)
-
-
-def _stopped_by_error(failure: Failure) -> None:
-    _log.failure("the hubs do not break silences any more", failure=failure)
+        if self._quotes.quote(contract_id) is None and market is not None:
+            symbol = self._exchange.contract(contract_id)["symbolId"]
+            self._quotes.update(contract_id, market.payload(symbol, self._now()))
+        return self._quotes.quote(contract_id)

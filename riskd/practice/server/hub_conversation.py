@@ -1,4 +1,4 @@
-"""What a client says on a hub and what comes of it; no socket is known here.
+"""What a client says on a hub and what the hub does about it; it knows no sockets.
 
 Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``), and the methods in the
 ProjectX Gateway API documentation.
@@ -21,15 +21,21 @@ from riskd.gateway.signalr import (
     encode,
     encode_handshake_response,
 )
+from riskd.practice.records import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 
 LOGOUT_TARGET: Final = "GatewayLogout"
+MARKET_TRADE: Final = "GatewayTrade"
+DEPTH: Final = "GatewayDepth"
+
+_SUBSCRIBE: Final = "Subscribe"
+_UNSUBSCRIBE: Final = "Unsubscribe"
 
 
 class Topic(NamedTuple):
-    """Something that is told.
+    """Something to subscribe to.
 
     :ivar target: the event.
-    :ivar key: the account or the contract that it is of; ``None`` for all accounts.
+    :ivar key: the account or the contract of its events; ``None`` for all accounts.
     """
 
     target: str
@@ -37,10 +43,10 @@ class Topic(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What can be subscribed.
+    """Topics that share a method of the hub.
 
     :ivar target: the event.
-    :ivar key: what the methods take: an account's id, a contract's, or nothing.
+    :ivar key: the type of the method's argument: an account's id, a contract's, or none.
     """
 
     target: str
@@ -51,48 +57,45 @@ Streams = Mapping[str, Stream]
 """The streams of a hub, by the end of their methods' names."""
 
 USER_HUB: Final[Streams] = {
-    "Accounts": Stream("GatewayUserAccount", None),
-    "Orders": Stream("GatewayUserOrder", int),
-    "Positions": Stream("GatewayUserPosition", int),
-    "Trades": Stream("GatewayUserTrade", int),
+    "Accounts": Stream(ACCOUNT, None),
+    "Orders": Stream(ORDER, int),
+    "Positions": Stream(POSITION, int),
+    "Trades": Stream(TRADE, int),
 }
 MARKET_HUB: Final[Streams] = {
-    "ContractQuotes": Stream("GatewayQuote", str),
-    "ContractTrades": Stream("GatewayTrade", str),
-    "ContractMarketDepth": Stream("GatewayDepth", str),
+    "ContractQuotes": Stream(QUOTE, str),
+    "ContractTrades": Stream(MARKET_TRADE, str),
+    "ContractMarketDepth": Stream(DEPTH, str),
 }
-
-_SUBSCRIBE: Final = "Subscribe"
-_UNSUBSCRIBE: Final = "Unsubscribe"
 
 
 class Send(NamedTuple):
-    """Send a record."""
+    """Send the client a record."""
 
     record: bytes
 
 
-class Join(NamedTuple):
-    """Tell the client of a topic from now on."""
+class Subscribe(NamedTuple):
+    """Send the client a topic from now on."""
 
     topic: Topic
 
 
-class Leave(NamedTuple):
-    """Tell the client of a topic no more."""
+class Unsubscribe(NamedTuple):
+    """Send the client a topic no more."""
 
     topic: Topic
 
 
-class Pinged(NamedTuple):
-    """The client gives signs of life; from now on it may be missed."""
+class WatchSilence(NamedTuple):
+    """Cut the client if it falls silent; it has pinged, so it goes on pinging while it lives."""
 
 
 class End(NamedTuple):
     """Close the connection."""
 
 
-Step = Send | Join | Leave | Pinged | End
+Step = Send | Subscribe | Unsubscribe | WatchSilence | End
 """Something to do for a client."""
 
 
@@ -104,7 +107,7 @@ class Conversation:
     """One client of a hub, from its handshake on.
 
     :param streams: those of the hub.
-    :param exists: tells whether there is a topic's account or contract.
+    :param exists: returns whether a topic's account or contract exists.
     :ivar has_begun: whether the handshake is done.
     """
 
@@ -116,26 +119,24 @@ class Conversation:
         self.has_begun = False
 
     def receive(self, data: bytes) -> list[Step]:
-        """Return what is to be done about bytes from the client."""
+        """Return what to do about bytes from the client."""
         steps: list[Step] = []
         try:
             for record in self._reader.feed(data):
-                steps += self._record(record)
+                steps += self._receive_record(record)
         except SignalRError as error:
-            # The text quotes what was sent, which only the client may see again.
-            sentence = str(error)
-            sorry = (
-                encode(Close(sentence)) if self.has_begun else encode_handshake_response(sentence)
-            )
-            return [*steps, Send(sorry), End()]
+            # The text quotes what the client sent, which belongs in no log.
+            why = str(error)
+            reply = encode(Close(why)) if self.has_begun else encode_handshake_response(why)
+            return [*steps, Send(reply), End()]
         return steps
 
     def log_out(self) -> list[Step]:
-        """Return what is to be done when the client's session has ended: it is told, and is deaf."""
+        """Return what to do when the client's session ends: send it an event, accept no subscription."""
         self._is_logged_out = True
         return [Send(encode(Invocation(LOGOUT_TARGET, ())))] if self.has_begun else [End()]
 
-    def _record(self, record: bytes) -> list[Step]:
+    def _receive_record(self, record: bytes) -> list[Step]:
         if not self.has_begun:
             decode_handshake_request(record)
             self.has_begun = True
@@ -144,18 +145,23 @@ class Conversation:
         if isinstance(message, Invocation):
             return self._invoke(message)
         if isinstance(message, Ping):
-            return [Pinged()]
+            return [WatchSilence()]
         return [End()] if isinstance(message, Close) else []
 
     def _invoke(self, invocation: Invocation) -> list[Step]:
-        name = invocation.invocation_id
+        invocation_id = invocation.invocation_id
         try:
             step = self._step(invocation)
         except _InvocationError as error:
-            # Without an id nobody waits to hear of it.
-            return [] if name is None else [Send(encode(Completion(name, error=str(error))))]
-        # The first event must not overtake the answer.
-        return [step] if name is None else [Send(encode(Completion(name, 0))), step]
+            completion = (
+                None if invocation_id is None else Completion(invocation_id, error=str(error))
+            )
+            # Without an id the client waits for no completion.
+            return [] if completion is None else [Send(encode(completion))]
+        if invocation_id is None:
+            return [step]
+        # The first event must not overtake the completion.
+        return [Send(encode(Completion(invocation_id, 0))), step]
 
     def _step(self, invocation: Invocation) -> Step:
         """Return what a method does.
@@ -169,21 +175,26 @@ class Conversation:
             raise _InvocationError(f"Unknown hub method '{target[:80]}'")
         topic = Topic(stream.target, _key(target, stream, invocation.arguments))
         if prefix == _UNSUBSCRIBE:
-            return Leave(topic)
+            return Unsubscribe(topic)
         if self._is_logged_out:
             raise _InvocationError("The session has ended; log in again.")
         if not self._exists(topic):
             raise _InvocationError(f"{target}: there is no {topic.key!r:.80}.")
-        return Join(topic)
+        return Subscribe(topic)
 
 
 def _key(target: str, stream: Stream, arguments: tuple[Any, ...]) -> int | str | None:
+    """Return the key of a topic from a method's arguments.
+
+    :raises _InvocationError: there are too many or too few, or one of another type.
+    """
     wanted = 0 if stream.key is None else 1
     if len(arguments) != wanted:
         raise _InvocationError(f"{target} takes {wanted} argument(s), not {len(arguments)}.")
     if stream.key is None:
         return None
     key: int | str = arguments[0]
+    # Not isinstance: JSON's true is an int for Python.
     if type(key) is not stream.key:
         kind = "a number" if stream.key is int else "a text"
         raise _InvocationError(f"{target} takes {kind}.")

@@ -1,6 +1,6 @@
-"""The hubs' WebSockets: what a conversation decided, done on a connection.
+"""The hubs' WebSockets: a connection does what its conversation decides.
 
-A client that falls behind is cut, so that it costs no more than a megabyte and delays nobody.
+A client that reads too slowly is cut, so that it costs at most a megabyte and delays no other client.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from zope.interface import implementer
 
 from riskd import __version__
 from riskd.gateway.signalr import Close, Ping, encode
-from riskd.practice.server.event_feed import Feed
+from riskd.practice.server.event_feed import EventFeed
 from riskd.practice.server.hub_conversation import (
     Conversation,
     End,
-    Join,
-    Leave,
-    Pinged,
     Send,
     Step,
     Streams,
+    Subscribe,
+    Unsubscribe,
+    WatchSilence,
 )
 
 HANDSHAKE_SECONDS: Final = 5
-"""A client is cut that has not shaken hands, on HTTP or on the hub, by then."""
+"""How long a client may take for each of its two handshakes, that of HTTP and that of the hub."""
 
 PING_SECONDS: Final = 10.0
-"""After so long without a word to a client it gets a ping; WebSocket pings, some never answer."""
+"""After so long without a record a client is sent a ping of the hub; some ignore those of WebSocket."""
 
 LOST_SECONDS: Final = 30.0
-"""A client that has pinged once and then says nothing for so long is gone."""
+"""A client that has pinged once and then is silent for so long is cut."""
 
 MAX_UNSENT_BYTES: Final = 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 64 * 1024
@@ -46,8 +46,6 @@ _FRAME_BYTES: Final = 2
 """What the smallest frame has beside its payload."""
 
 _CLOSING_SECONDS: Final = 2
-_NORMAL: Final = 1000
-_GOING_AWAY: Final = 1001
 
 _log = Logger()
 
@@ -56,19 +54,19 @@ _log = Logger()
 class HubProtocol(WebSocketServerProtocol):
     """One client of a hub."""
 
-    # Autobahn's own account would double ours, and would quote what is secret.
+    # Autobahn's own log would repeat ours, and would quote secrets.
     log = make_logger(level="error")
 
     factory: HubFactory
     token = ""
     _conversation: Conversation | None = None
-    _pinging: IDelayedCall | None = None
-    _missing: IDelayedCall | None = None
+    _next_ping: IDelayedCall | None = None
+    _deadline: IDelayedCall | None = None
     _is_congested = False
     _unsent = 0
 
     def onConnect(self, request: ConnectionRequest) -> None:
-        """Note with which token the client came; the door has looked at it already."""
+        """Note the client's token, which the site has checked."""
         self.token = token_of(
             request.headers.get("authorization"), request.params.get("access_token", ())
         )
@@ -76,49 +74,51 @@ class HubProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """Wait for the client's handshake on the hub."""
         transport: Any = self.transport
-        # Until now it reported to HTTP's channel, which is through with it.
+        # Until now the transport reported to HTTP's channel, which is done with it.
         transport.unregisterProducer()
         transport.registerProducer(self, True)
         self._conversation = Conversation(self.factory.streams, self.factory.feed.exists)
-        self._missing = self.factory.clock.callLater(HANDSHAKE_SECONDS, self._miss, "no handshake")
+        self._set_deadline(HANDSHAKE_SECONDS, "no handshake")
         self.factory.clients[self] = None
         _log.info("{peer} opened the {hub} hub", peer=self.peer, hub=self.factory.name)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
-        """Do what a message of the client calls for."""
+        """Do what a message of the client asks for."""
         if self._conversation is None:
             return
         had_begun = self._conversation.has_begun
         self._carry_out(self._conversation.receive(payload))
-        if not had_begun and self._conversation.has_begun:
-            # Some clients never ping, and have the right to be silent.
-            self._miss_no_more()
-        elif self._missing is not None and self._conversation.has_begun:
-            self._missing.reset(LOST_SECONDS)
+        if not self._conversation.has_begun:
+            return
+        if not had_begun:
+            # Some clients never ping and may be silent, so none is watched before its first ping.
+            self._cancel_deadline()
+        elif self._deadline is not None:
+            self._deadline.reset(LOST_SECONDS)
 
     def log_out(self) -> None:
-        """Tell the client that its session has ended, and nothing more."""
-        self.factory.feed.leave_all(self)
+        """Send the client that its session has ended, and no event any more."""
+        self.factory.feed.unsubscribe_all(self.send)
         if self._conversation is not None:
             self._carry_out(self._conversation.log_out())
 
     def send(self, record: bytes) -> None:
-        """Send a record of the hub protocol, if the client is still to be sent anything."""
-        if self.state != self.STATE_OPEN or not self._keeps_up_with(len(record)):
+        """Send a record of the hub protocol, unless the client is closing or reads too slowly."""
+        if self.state != self.STATE_OPEN or not self._keeps_up(len(record)):
             return
         self.sendMessage(record)
-        if self._pinging is None:
-            self._pinging = self.factory.clock.callLater(PING_SECONDS, self._ping)
+        if self._next_ping is None:
+            self._next_ping = self.factory.clock.callLater(PING_SECONDS, self._ping)
         else:
-            self._pinging.reset(PING_SECONDS)
+            self._next_ping.reset(PING_SECONDS)
 
     def onPing(self, payload: bytes) -> None:
-        """Answer a WebSocket ping, which costs as much as a record if nobody reads the answer."""
-        if self._keeps_up_with(len(payload)):
+        """Answer a WebSocket ping, whose unread answers cost as much as unread records."""
+        if self._keeps_up(len(payload)):
             super().onPing(payload)
 
-    def _keeps_up_with(self, size: int) -> bool:
-        """Count what is to be sent, and cut a client that has left too much of it; tell whether it stays."""
+    def _keeps_up(self, size: int) -> bool:
+        """Count what is about to be sent; cut the client and return false if too much is unread."""
         if self._is_congested:
             self._unsent += size + _FRAME_BYTES
             if self._unsent > MAX_UNSENT_BYTES:
@@ -128,73 +128,72 @@ class HubProtocol(WebSocketServerProtocol):
         return True
 
     def say_goodbye(self) -> None:
-        """Close the connection for now; the client is welcome back."""
+        """Close the connection, and allow the client to reconnect."""
         self.send(encode(Close(allow_reconnect=True)))
-        self.sendCloseFrame(_GOING_AWAY, b"the gateway is stopping")
+        self.sendCloseFrame(self.CLOSE_STATUS_CODE_GOING_AWAY, b"the gateway is stopping")
 
     def _carry_out(self, steps: Iterable[Step]) -> None:
         for step in steps:
-            # It may have been cut for an answer that it did not read.
+            # An earlier step may have cut a client that does not read.
             if self.state != self.STATE_OPEN:
                 return
             match step:
                 case Send(record):
                     self.send(record)
-                case Join(topic):
-                    self.factory.feed.join(self, topic)
-                case Leave(topic):
-                    self.factory.feed.leave(self, topic)
-                case Pinged():
-                    self._be_missed()
+                case Subscribe(topic):
+                    self.factory.feed.subscribe(self.send, topic)
+                case Unsubscribe(topic):
+                    self.factory.feed.unsubscribe(self.send, topic)
+                case WatchSilence():
+                    if self._deadline is None:
+                        self._set_deadline(LOST_SECONDS, f"nothing for {LOST_SECONDS:g} s")
                 case End():
-                    self.sendClose(_NORMAL)
+                    self.sendClose(self.CLOSE_STATUS_CODE_NORMAL)
 
     def _ping(self) -> None:
-        self._pinging = None
+        self._next_ping = None
         self.send(encode(Ping()))
 
-    # Silence.
+    # Deadlines.
 
-    def _be_missed(self) -> None:
-        if self._missing is None:
-            self._missing = self.factory.clock.callLater(
-                LOST_SECONDS, self._miss, f"nothing for {LOST_SECONDS:g} s"
-            )
+    def _set_deadline(self, seconds: float, why: str) -> None:
+        self._deadline = self.factory.clock.callLater(seconds, self._miss_deadline, why)
 
-    def _miss(self, why: str) -> None:
-        self._missing = None
+    def _miss_deadline(self, why: str) -> None:
+        self._deadline = None
         _log.info("{peer} is cut: {why}", peer=self.peer, why=why)
         self.dropConnection(abort=True)
 
-    def _miss_no_more(self) -> None:
-        if self._missing is not None:
-            self._missing.cancel()
-            self._missing = None
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
-    # The transport reports.
+    # Reports of the transport.
 
     def pauseProducing(self) -> None:
-        """Count from now on what is not yet on its way."""
-        # A transport says so again with every write until it is through.
+        """Count from now on what is sent but not yet on its way."""
+        # A paused transport reports again at every write.
         if not self._is_congested:
             self._is_congested, self._unsent = True, 0
 
     def resumeProducing(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         self._is_congested = False
 
     def stopProducing(self) -> None:
-        """Do nothing: the loss of the connection is reported, too."""
+        """Do nothing: :meth:`onClose` follows."""
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: ARG002
         """Forget the client."""
-        if self.factory.clients.pop(self, _UNKNOWN) is _UNKNOWN:
+        if self not in self.factory.clients:
             return
-        self.factory.feed.leave_all(self)
-        self._miss_no_more()
-        if self._pinging is not None:
-            self._pinging.cancel()
-            self._pinging = None
+        del self.factory.clients[self]
+        self.factory.feed.unsubscribe_all(self.send)
+        self._cancel_deadline()
+        if self._next_ping is not None:
+            self._next_ping.cancel()
+            self._next_ping = None
         _log.info(
             "{peer} left the {hub} hub: code {code}",
             peer=self.peer,
@@ -206,16 +205,18 @@ class HubProtocol(WebSocketServerProtocol):
 class HubFactory(WebSocketServerFactory):
     """One hub.
 
-    :param reactor: clock of the connections.
-    :param name: what it is called in its path and in the log.
-    :param streams: what can be subscribed.
-    :param feed: what tells it.
+    :param reactor: times the connections.
+    :param name: its name in its path and in the log.
+    :param streams: its subscriptions.
+    :param feed: the source of its events.
     :ivar clients: those that are connected.
     """
 
     protocol = HubProtocol  # type: ignore[assignment]
 
-    def __init__(self, reactor: IReactorTime, name: str, streams: Streams, feed: Feed) -> None:
+    def __init__(
+        self, reactor: IReactorTime, name: str, streams: Streams, feed: EventFeed
+    ) -> None:
         super().__init__(reactor=reactor, server=f"riskd/{__version__}")
         self.clock = reactor
         self.name = name
@@ -231,12 +232,12 @@ class HubFactory(WebSocketServerFactory):
             maxMessagePayloadSize=MAX_MESSAGE_BYTES,
             openHandshakeTimeout=HANDSHAKE_SECONDS,
             closeHandshakeTimeout=_CLOSING_SECONDS,
-            # Origins are looked at before a request comes here.
+            # The site checks the origin of a request before this factory sees it.
             allowNullOrigin=True,
         )
 
     def close_all(self) -> Deferred[None]:
-        """Say goodbye to every client; fire when all are gone, after two seconds at the latest."""
+        """Say goodbye to every client; fires when all are gone, after two seconds at the latest."""
         leaving = tuple(self.clients)
         for client in leaving:
             client.say_goodbye()
@@ -250,10 +251,10 @@ class HubFactory(WebSocketServerFactory):
 
 
 def token_of(authorization: str | None, queried: Iterable[str]) -> str:
-    """Return the token that came with a request; empty if there is none.
+    """Return the token of a request; an empty string if there is none.
 
     :param authorization: the ``Authorization`` header.
-    :param queried: the values of ``access_token`` in the query, where browsers must put it.
+    :param queried: the values of ``access_token`` in the query, where browsers have to put it.
     """
     scheme, _space, token = (authorization or "").partition(" ")
     if scheme.lower() == "bearer":
@@ -264,6 +265,3 @@ def token_of(authorization: str | None, queried: Iterable[str]) -> str:
 def _abort(clients: Iterable[HubProtocol]) -> None:
     for client in clients:
         client.dropConnection(abort=True)
-
-
-_UNKNOWN: Final = object()

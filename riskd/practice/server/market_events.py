@@ -1,6 +1,6 @@
-"""What the market hub tells of a contract: quotes of which only the changes are told, trades and depth.
+"""The market hub's events of a contract: changes of its quote, its trades and its depth.
 
-It is pure.  Source: what clients of the live gateway have captured.
+It is pure.  Source: captures by clients of the live gateway.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _PERCENT_PLACES: Final = Decimal("0.01")
 
 _NEW_BEST_BID: Final = 9
 _NEW_BEST_ASK: Final = 10
-"""What a row of the depth is about.  Source: the ProjectX Gateway API documentation, DomType."""
+"""Kinds of rows in the depth.  Source: the ProjectX Gateway API documentation, DomType."""
 
 _MAX_VOLUME: Final = 20
 
 
 @dataclass
 class _Day:
-    """The day's figures of a contract; its day begins with the first quote."""
+    """The figures of a contract's day, which begins with its first quote."""
 
     open: Decimal
     high: Decimal
     low: Decimal
     volume: int = 0
 
-    def trade(self, last: Decimal) -> Payload:
-        """Take in a trade; return the figures."""
+    def add(self, last: Decimal) -> Payload:
+        """Add a trade; return the figures."""
         self.high, self.low = max(self.high, last), min(self.low, last)
         self.volume += 1
         change = last - self.open
@@ -49,46 +49,46 @@ class _Day:
         }
 
 
-class QuoteBook:
-    """The last quote of every contract, whole; quotes are told as what changed in them."""
+class QuoteChanges:
+    """The last full quote of every contract; an event holds only what changed in it."""
 
     def __init__(self) -> None:
         self._quotes: dict[str, Payload] = {}
         self._days: dict[str, _Day] = {}
 
     def quote(self, contract_id: str) -> Payload | None:
-        """Return the whole quote of a contract; ``None`` before its first."""
+        """Return the full quote of a contract; ``None`` before its first."""
         return self._quotes.get(contract_id)
 
     def update(self, contract_id: str, payload: Payload) -> Payload:
-        """Take in a quote; return what is told of it.
+        """Return the event for a new quote: the fields that changed.
 
-        :param payload: a whole quote, as the exchange tells it.
+        :param payload: a full quote of the exchange.
         """
         last = payload["lastPrice"]
         day = self._days.setdefault(contract_id, _Day(last, last, last))
-        whole = {**payload, **day.trade(last)}
+        full = {**payload, **day.add(last)}
         before = self._quotes.get(contract_id, {})
-        self._quotes[contract_id] = whole
+        self._quotes[contract_id] = full
         return {
             name: value
-            for name, value in whole.items()
+            for name, value in full.items()
             if name in _ALWAYS or before.get(name) != value
         }
 
-    def again(self, contract_id: str, timestamp: str) -> Payload | None:
-        """Return what is told of a contract that has not changed; ``None`` before its first quote."""
-        whole = self._quotes.get(contract_id)
-        if whole is None:
+    def unchanged(self, contract_id: str, timestamp: str) -> Payload | None:
+        """Return the event for a contract that has not changed; ``None`` before its first quote."""
+        full = self._quotes.get(contract_id)
+        if full is None:
             return None
-        return {**{name: whole[name] for name in _ALWAYS}, "timestamp": timestamp}
+        return {**{name: full[name] for name in _ALWAYS}, "timestamp": timestamp}
 
 
 def trades(quote: Payload, random: Random) -> list[Payload]:
-    """Return the trade that a quote speaks of, as the market hub tells it.
+    """Return the market hub's payload of the trade behind a quote.
 
-    :param quote: a whole quote.
-    :param random: gives sizes, of which the practice market knows nothing.
+    :param quote: a full quote.
+    :param random: makes up sizes, which the practice market does not have.
     """
     is_bought = quote["lastPrice"] >= quote["bestAsk"]
     return [
@@ -103,10 +103,10 @@ def trades(quote: Payload, random: Random) -> list[Payload]:
 
 
 def depth(quote: Payload, random: Random) -> list[Payload]:
-    """Return the touch of a quote, as the market hub tells depth.
+    """Return the best bid and ask of a quote as the market hub's payload of depth.
 
-    :param quote: a whole quote.
-    :param random: gives sizes, of which the practice market knows nothing.
+    :param quote: a full quote.
+    :param random: makes up sizes, which the practice market does not have.
     """
     rows = []
     for kind, name in ((_NEW_BEST_BID, "bestBid"), (_NEW_BEST_ASK, "bestAsk")):

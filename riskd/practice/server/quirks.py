@@ -1,10 +1,10 @@
-"""The live feed's habits, between what the exchange says and what a hub sends.
+"""The quirks of the live feed, which turn the exchange's events into those of a hub.
 
-The live gateway wraps events of users, tells positions a moment after the trades that made them and
-accounts several times over, and writes the same time or number in more ways than one.  It is pure: the
-same events and the same dice give the same messages.
+The live gateway wraps events of accounts, sends positions a moment after the trades that made them and
+accounts several times over, and writes the same time or number in more than one way.  It is pure: the same
+events and the same random numbers give the same result.
 
-Source: what clients of the live gateway have captured.
+Source: captures by clients of the live gateway.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from riskd.gateway.interface import Payload
+from riskd.practice.records import ACCOUNT, ORDER, POSITION
 
 CREATED: Final = 0
 UPDATED: Final = 1
 DELETED: Final = 2
-"""What happened to that which an event is about."""
+"""The actions of an event."""
 
 POSITION_SECONDS: Final = 0.1
 ACCOUNT_SECONDS: Final = 0.12
-"""How long after the order and the trade a position, and then the account, is told."""
+"""How long after the order and the trade a hub sends the position, and then the account."""
 
 _ACCOUNT_TIMES: Final = (2, 4)
 _LONG_SCALE: Final = Decimal("1e-9")
 _MAX_KNOWN: Final = 10_000
 
 
-class Telling(NamedTuple):
-    """Something that is to be told.
+class HubEvent(NamedTuple):
+    """An event for a hub to send.
 
     :ivar after: seconds from now.
     :ivar times: how often, one right after the other.
-    :ivar argument: what the event carries.
+    :ivar argument: the argument of the invocation.
     """
 
     after: float
@@ -43,39 +44,36 @@ class Telling(NamedTuple):
     argument: Payload
 
 
-class Habits:
-    """Turns events of users into what is told of them.
+class Quirks:
+    """Turns events of accounts into those of the user hub.
 
-    :param random: throws the dice.
-    :param began: since when events are seen; what is older was created before.
+    :param random: makes all choices.
+    :param began: since when events have been received; what is older was created before.
     """
 
     def __init__(self, random: Random, began: datetime) -> None:
         self._random = random
         self._began = began
-        # Orders and positions share one row of ids.
+        # Orders and positions share one sequence of ids.
         self._known: dict[int, None] = {}
 
-    def user_event(self, target: str, payload: Payload) -> Telling:
-        """Return how an event of a user is told.
+    def account_event(self, target: str, payload: Payload) -> HubEvent:
+        """Return an event as the user hub sends it.
 
-        :param target: ``GatewayUserAccount``, ``GatewayUserPosition``, ``GatewayUserOrder`` or
-            ``GatewayUserTrade``.
+        :param target: the kind of event, such as :data:`~riskd.practice.records.ORDER`.
         """
-        if target == "GatewayUserAccount":
+        after, times = 0.0, 1
+        if target == ACCOUNT:
+            action, after = UPDATED, ACCOUNT_SECONDS
             times = self._random.randint(*_ACCOUNT_TIMES)
-            return self._telling(UPDATED, payload, ACCOUNT_SECONDS, times)
-        if target == "GatewayUserPosition":
+        elif target == POSITION:
             action = self._action(payload) if payload["size"] else DELETED
-            return self._telling(action, payload, POSITION_SECONDS)
-        if target == "GatewayUserOrder":
-            return self._telling(self._action(payload), payload)
-        return self._telling(UPDATED if payload["voided"] else CREATED, payload)
-
-    def _telling(
-        self, action: int, payload: Payload, after: float = 0.0, times: int = 1
-    ) -> Telling:
-        return Telling(after, times, {"action": action, "data": self.spelled(payload)})
+            after = POSITION_SECONDS
+        elif target == ORDER:
+            action = self._action(payload)
+        else:
+            action = UPDATED if payload["voided"] else CREATED
+        return HubEvent(after, times, {"action": action, "data": self.spelled(payload)})
 
     def _action(self, payload: Payload) -> int:
         created = datetime.fromisoformat(payload["creationTimestamp"])
@@ -86,7 +84,7 @@ class Habits:
         return CREATED if is_new else UPDATED
 
     def spelled(self, payload: Payload) -> Payload:
-        """Return a payload with its times and fractions written in one way or another."""
+        """Return a payload with each time and fraction in one of the feed's spellings."""
         return {name: self._spelled(name, value) for name, value in payload.items()}
 
     def _spelled(self, name: str, value: Any) -> Any:
@@ -98,7 +96,7 @@ class Habits:
     def _number(self, value: Decimal) -> Decimal | int:
         long = value.quantize(_LONG_SCALE)
         spelling = self._random.randrange(3)
-        # An average may have endless places.
+        # An average may have endless decimal places.
         if spelling == 0 or long != value:
             return long
         if spelling == 1 and value == value.to_integral_value():
@@ -109,5 +107,5 @@ class Habits:
         moment = datetime.fromisoformat(text).astimezone(UTC)
         if self._random.randrange(2):
             return moment.isoformat()
-        # A tenth of a microsecond, small enough to be rounded away.
+        # Tenths of a microsecond, few enough to be rounded away.
         return f"{moment:%Y-%m-%dT%H:%M:%S.%f}{self._random.randrange(1, 5)}Z"

@@ -6,7 +6,7 @@ Source: the ProjectX Gateway API documentation.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from riskd.gateway.interface import Payload
 from riskd.model.money import ZERO
@@ -50,12 +50,13 @@ _TRADE_FIELDS: Final = (
 
 def full_order(payload: Payload) -> Payload:
     """Return an order with all of its fields."""
-    return _timed({name: payload.get(name) for name in _ORDER_FIELDS})
+    return _with_rest_times({name: payload.get(name) for name in _ORDER_FIELDS})
 
 
 def full_trade(payload: Payload) -> Payload:
-    """Return a trade with all of its fields; the practice exchange takes fees and no commissions."""
-    return _timed({name: {"commissions": ZERO, **payload}.get(name) for name in _TRADE_FIELDS})
+    """Return a trade with all of its fields; the practice exchange takes fees, but no commissions."""
+    trade = {"commissions": ZERO, **payload}
+    return _with_rest_times({name: trade.get(name) for name in _TRADE_FIELDS})
 
 
 def full_position(payload: Payload, contract: Payload) -> Payload:
@@ -63,17 +64,14 @@ def full_position(payload: Payload, contract: Payload) -> Payload:
 
     :param contract: the payload of its contract.
     """
-    return _timed({**payload, "contractDisplayName": contract["name"]})
+    return _with_rest_times({**payload, "contractDisplayName": contract["name"]})
 
 
-def _timed(payload: Payload) -> Payload:
+def _with_rest_times(payload: Payload) -> Payload:
+    """Return ``payload`` with its times in UTC, to the microsecond and with an offset."""
     return {
-        name: _time(value) if name.endswith("Timestamp") else value
+        name: datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
+        if name.endswith("Timestamp")
+        else value
         for name, value in payload.items()
     }
-
-
-def _time(text: Any) -> str:
-    """Return a time in the one form: UTC, microseconds, and an offset."""
-    moment = datetime.fromisoformat(text).astimezone(UTC)
-    return moment.isoformat(timespec="microseconds")

@@ -1,4 +1,4 @@
-"""The listeners of a network face, for as long as a program runs."""
+"""The practice gateway and its server as services of a program."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from riskd.host.loopback import LoopbackServer
-from riskd.practice.gateway import NoListener, PracticeGateway
+from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import HUBS, PracticeSite
 
 
 class PracticeGatewayService(Service):
-    """A practice gateway that has nobody to tell but those who watch its face."""
+    """A practice gateway without a listener: only the clients of its server watch it."""
 
     def __init__(self, gateway: PracticeGateway) -> None:
         self._gateway = gateway
@@ -22,10 +22,10 @@ class PracticeGatewayService(Service):
     def startService(self) -> None:
         """Open the market."""
         super().startService()
-        self._gateway.start(NoListener())
+        self._gateway.start()
 
     def stopService(self) -> Deferred[None]:
-        """Shut it."""
+        """Shut the market."""
         super().stopService()
         return self._gateway.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -18,12 +19,11 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from riskd.gateway.exact_json import encode_json
 from riskd.host.same_host import is_same_host
-from riskd.practice.exchange import Message
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server.api import Answer, Api, problem, unauthorized
-from riskd.practice.server.api import Request as ApiRequest
-from riskd.practice.server.endpoints import Desk
-from riskd.practice.server.event_feed import Feed
+from riskd.practice.records import Message
+from riskd.practice.server.api import Api, Response, problem, unauthorized, wrong_method
+from riskd.practice.server.endpoints import Backend
+from riskd.practice.server.event_feed import EventFeed
 from riskd.practice.server.hub_conversation import MARKET_HUB, USER_HUB
 from riskd.practice.server.hub_sockets import HubFactory, token_of
 from riskd.practice.server.tokens import Tokens
@@ -35,11 +35,6 @@ MAX_BODY_BYTES: Final = 64 * 1024
 HUBS: Final = "/hubs/"
 
 _NEGOTIATE: Final = "/negotiate"
-_FORBIDDEN: Final = 403
-_NOT_ALLOWED: Final = 405
-_TOO_LARGE: Final = 413
-_UPGRADE_REQUIRED: Final = 426
-_SERVER_ERROR: Final = 500
 
 _log = Logger()
 
@@ -51,23 +46,26 @@ def practice_site(
     user_name: str = DEFAULT_USER_NAME,
     api_key: str = DEFAULT_API_KEY,
 ) -> PracticeSite:
-    """Return a site that is the network face of ``gateway``; listen with it on a loopback address.
+    """Return a site that serves ``gateway``; listen with it on a loopback address.
 
-    :param reactor: clock of connections, limits and what is told later.
-    :param gateway: whoever made it starts it and stops it, with a listener of its own or with
-        :class:`riskd.practice.gateway.NoListener`.
-    :param now: gives the time of day, aware; tokens expire by it.
-    :param user_name: who may log in.
-    :param api_key: with which key.
+    :param reactor: times connections, limits and late events.
+    :param gateway: the caller starts and stops it.
+    :param now: returns the time of day, aware; tokens expire by it.
+    :param user_name: the only user.
+    :param api_key: that user's key.
     """
-    desk = Desk(gateway, now)
+    backend = Backend(gateway, now)
     tokens = Tokens(user_name, api_key, now)
-    feed = Feed(reactor, gateway, now, Random())
-    gateway.observe(lambda message: _chart(desk, message))
+    feed = EventFeed(reactor, gateway, now, Random())
     hubs = {
         f"{HUBS}{name}": HubFactory(reactor, name, streams, feed)
         for name, streams in (("user", USER_HUB), ("market", MARKET_HUB))
     }
+
+    def chart(message: Message) -> None:
+        if message.contract_id is not None:
+            at = datetime.fromisoformat(message.payload["timestamp"])
+            backend.chart.add(message.contract_id, message.payload["lastPrice"], at)
 
     def log_out() -> None:
         for hub in hubs.values():
@@ -75,18 +73,13 @@ def practice_site(
                 tokens.revoke(client.token)
                 client.log_out()
 
-    api = Api(desk, tokens, reactor.seconds, log_out)
+    gateway.observe(chart)
+    api = Api(backend, tokens, reactor.seconds, log_out)
     return PracticeSite(reactor, PracticeResource(api, tokens, hubs), feed, tuple(hubs.values()))
 
 
-def _chart(desk: Desk, message: Message) -> None:
-    if message.contract_id is not None:
-        at = datetime.fromisoformat(message.payload["timestamp"])
-        desk.chart.add(message.contract_id, message.payload["lastPrice"], at)
-
-
 class BoundedRequest(Request):
-    """A request of whose body no more is kept than may be sent.
+    """A request that keeps no more of its body than clients may send.
 
     :ivar is_too_large: whether there was more.
     """
@@ -94,7 +87,7 @@ class BoundedRequest(Request):
     is_too_large = False
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory, however long it is said to be."""
+        """Keep the body in memory, whatever length the client announces."""
         super().gotLength(min(length or 0, MAX_BODY_BYTES))
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -107,13 +100,13 @@ class BoundedRequest(Request):
 
 
 class PracticeSite(Site):
-    """The site; while it listens, the hubs are told what happens."""
+    """The site; its feed runs while it listens."""
 
     def __init__(
         self,
         reactor: Any,
         resource: PracticeResource,
-        feed: Feed,
+        feed: EventFeed,
         hubs: tuple[HubFactory, ...],
     ) -> None:
         super().__init__(resource, requestFactory=BoundedRequest, reactor=reactor)
@@ -123,12 +116,12 @@ class PracticeSite(Site):
         self._hubs = hubs
 
     def startFactory(self) -> None:
-        """Begin to tell."""
+        """Start the feed."""
         super().startFactory()
         self._feed.start()
 
     def stopFactory(self) -> None:
-        """Stop telling."""
+        """Stop the feed."""
         self._feed.stop()
         super().stopFactory()
 
@@ -136,15 +129,15 @@ class PracticeSite(Site):
         """Write no access log: addresses of hubs hold tokens."""
 
     def close_hubs(self) -> Deferred[Any]:
-        """Say goodbye to all clients of the hubs; fire when they are gone."""
+        """Say goodbye to all clients of the hubs; fires when they are gone."""
         return gatherResults([hub.close_all() for hub in self._hubs])
 
 
 class PracticeResource(Resource):
-    """Everything there is, at every path.
+    """The resource at every path.
 
-    :param api: what is below ``/api/``.
-    :param tokens: with whose tokens hubs are opened.
+    :param api: serves what is below ``/api/``.
+    :param tokens: checks the tokens of clients of the hubs.
     :param hubs: the hubs, by path.
     """
 
@@ -157,60 +150,58 @@ class PracticeResource(Resource):
         self._hubs = {path: WebSocketResource(hub) for path, hub in hubs.items()}
 
     def render(self, request: Any) -> Any:
-        """Answer a request, or hand its connection over to a hub."""
+        """Respond to a request, or hand its connection over to a hub."""
         path = request.path.decode("latin-1")
-        refusal = _door(request)
+        refusal = self._refusal(request, path)
         if refusal is not None:
             return _write(request, refusal)
         if path in self._hubs:
-            refusal = self._hub_refusal(request, "GET")
-            if refusal is None and request.getHeader("upgrade") is None:
-                refusal = problem(_UPGRADE_REQUIRED, "A hub is a WebSocket.")
-            return _write(request, refusal) if refusal else self._hubs[path].render(request)
+            return self._hubs[path].render(request)
         if path.removesuffix(_NEGOTIATE) in self._hubs:
-            refusal = self._hub_refusal(request, "POST")
-            return _write(request, refusal or _negotiated(request))
-        return self._ask(request, path)
-
-    def _hub_refusal(self, request: Any, method: str) -> Answer | None:
-        if request.method.decode("latin-1") != method:
-            return problem(
-                _NOT_ALLOWED, f"It is asked with {method}.", headers=(("Allow", method),)
-            )
-        return None if self._tokens.is_good(_token(request)) else unauthorized()
-
-    def _ask(self, request: Any, path: str) -> int:
-        gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
-        asked = ApiRequest(
-            request.method.decode("latin-1"), path, _token(request), request.content.read()
+            return _write(request, _negotiated(request))
+        responded = Deferred.fromCoroutine(self._respond(request, path))
+        responded.addErrback(
+            lambda failure: _log.failure("cannot write the response to {path}", failure, path=path)
         )
-
-        def write(answer: Answer | None) -> None:
-            if gone:
-                return
-            if answer is None:
-                request.loseConnection()
-                return
-            request.write(_write(request, answer))
-            request.finish()
-
-        def failed(failure: Failure) -> None:
-            _log.failure("{path} failed", failure, path=path)
-            write(problem(_SERVER_ERROR, "A mistake of the practice gateway; its log has more."))
-
-        answered = Deferred.fromCoroutine(self._api.answer(asked))
-        answered.addCallbacks(write, failed).addErrback(_unwritten, path)
         return NOT_DONE_YET
 
+    def _refusal(self, request: Any, path: str) -> Response | None:
+        """Return why a request is refused; ``None`` if it is not, or the API decides that."""
+        if not is_same_host(request):
+            return problem(HTTPStatus.FORBIDDEN, "Foreign Host or Origin.")
+        if request.is_too_large:
+            sentence = f"The body is larger than {MAX_BODY_BYTES} bytes."
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
+        is_hub = path in self._hubs
+        if not is_hub and path.removesuffix(_NEGOTIATE) not in self._hubs:
+            return None
+        method = "GET" if is_hub else "POST"
+        refusal = None
+        if request.method.decode("latin-1") != method:
+            refusal = wrong_method(path, method)
+        elif not self._tokens.is_good(_token(request)):
+            refusal = unauthorized()
+        elif is_hub and request.getHeader("upgrade") is None:
+            refusal = problem(HTTPStatus.UPGRADE_REQUIRED, "A hub is a WebSocket.")
+        return refusal
 
-def _door(request: Any) -> Answer | None:
-    """Return why a request is not let in; ``None`` if it is."""
-    if not is_same_host(request):
-        return problem(_FORBIDDEN, "Foreign Host or Origin.")
-    if request.is_too_large:
-        return problem(_TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES} bytes.")
-    return None
+    async def _respond(self, request: Any, path: str) -> None:
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+        method, body = request.method.decode("latin-1"), request.content.read()
+        try:
+            response = await self._api.respond(method, path, _token(request), body)
+        except Exception:  # noqa: BLE001  # an internal error must not leave the client without answer
+            _log.failure("{path} failed", path=path)
+            sentence = "Internal error of the practice gateway; its log has more."
+            response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+        if gone:
+            return
+        if response is None:
+            request.loseConnection()
+        else:
+            request.write(_write(request, response))
+            request.finish()
 
 
 def _token(request: Any) -> str:
@@ -218,15 +209,15 @@ def _token(request: Any) -> str:
 
 
 def _query(request: Any) -> dict[str, list[str]]:
-    """Return what the address asks; the body, which Twisted may take for a form, has no say in it."""
+    """Return the query of the address, without the body, which Twisted may take for a form."""
     return parse_qs(request.uri.decode("latin-1").partition("?")[2])
 
 
-def _negotiated(request: Any) -> Answer:
-    """Return what a client needs to connect; whatever id it brings, it is welcome without one, too."""
+def _negotiated(request: Any) -> Response:
+    """Return what a client needs to connect; a hub accepts any connection id, or none."""
     version = _query(request).get("negotiateVersion", ["0"])[0]
-    return Answer(
-        200,
+    return Response(
+        HTTPStatus.OK,
         encode_json(
             {
                 "negotiateVersion": 1 if version == "1" else 0,
@@ -240,14 +231,11 @@ def _negotiated(request: Any) -> Answer:
     )
 
 
-def _write(request: Any, answer: Answer) -> bytes:
-    request.setResponseCode(answer.status)
+def _write(request: Any, response: Response) -> bytes:
+    """Write the head of a response; return its body."""
+    request.setResponseCode(response.status)
     request.setHeader("Content-Type", "application/json")
-    for name, value in answer.headers:
+    for name, value in response.headers:
         request.setHeader(name, value)
-    request.setHeader("Content-Length", str(len(answer.body)))
-    return answer.body
-
-
-def _unwritten(failure: Failure, path: str) -> None:
-    _log.failure("the answer to {path} could not be written", failure, path=path)
+    request.setHeader("Content-Length", str(len(response.body)))
+    return response.body

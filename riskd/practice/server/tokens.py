@@ -1,4 +1,4 @@
-"""Session tokens: JSON Web Tokens that outlive the process that made them."""
+"""Session tokens: JSON Web Tokens that outlive the process that issued them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from uuid import uuid4
 import jwt
 
 LIFETIME: Final = timedelta(hours=24)
-"""How long a token is good for.  Source: the ProjectX Gateway API documentation."""
+"""How long a token is good.  Source: the ProjectX Gateway API documentation."""
 
 _ALGORITHM: Final = "HS256"
 _KEY_PURPOSE: Final = b"session tokens of a practice gateway"
 
 
 class Tokens:
-    """Gives tokens to whoever knows the key, and knows its own again.
+    """Issues tokens to a client with the API key, and checks them.
 
-    Tokens are signed with a key made from the API key: after a restart they are still good, with another
+    The signing key is derived from the API key: after a restart tokens are still good, but with another
     API key they are not.
 
-    :param user_name: the only user there is.
-    :param api_key: what that user logs in with.
-    :param now: gives the time of day, aware.
+    :param user_name: the only user.
+    :param api_key: that user's key.
+    :param now: returns the time of day, aware.
     """
 
     def __init__(self, user_name: str, api_key: str, now: Callable[[], datetime]) -> None:
@@ -38,13 +38,13 @@ class Tokens:
 
     def log_in(self, user_name: str, api_key: str) -> str | None:
         """Return a new token, or ``None`` for a wrong name or key."""
-        # Both are compared, and in constant time: how long it takes says nothing of either.
+        # Compare both, and in constant time, so that the time taken reveals nothing of either.
         is_user = hmac.compare_digest(user_name.encode(), self._user_name.encode())
         is_key = hmac.compare_digest(api_key.encode(), self._api_key.encode())
         return self.issue() if is_user & is_key else None
 
     def issue(self) -> str:
-        """Return a new token, which leaves older ones good."""
+        """Return a new token; older ones stay good."""
         now = self._now()
         claims = {
             "sub": self._user_name,
@@ -55,7 +55,7 @@ class Tokens:
         return jwt.encode(claims, self._signing_key, _ALGORITHM)
 
     def is_good(self, token: str) -> bool:
-        """Tell whether ``token`` was given here, has not expired and is not revoked."""
+        """Return whether ``token`` was issued here, has not expired and is not revoked."""
         claims = self._claims(token)
         return (
             claims is not None
@@ -64,7 +64,7 @@ class Tokens:
         )
 
     def revoke(self, token: str) -> None:
-        """Let ``token`` be good no more, for as long as this process lives."""
+        """Refuse ``token`` from now on, for as long as this process lives."""
         claims = self._claims(token)
         if claims is None:
             return
@@ -78,7 +78,7 @@ class Tokens:
                 token,
                 self._signing_key,
                 algorithms=[_ALGORITHM],
-                # The time of day is what ``now`` says, and not what PyJWT would look up.
+                # Times are compared with ``now``; PyJWT would look at the machine's clock.
                 options={
                     "require": ["sub", "jti", "exp"],
                     "verify_exp": False,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from riskd.config.faults import Faults
-from riskd.practice.server.event_feed import Feed
+from riskd.practice.server.event_feed import EventFeed
 from tests.support.practice_server import ES, MNQ, START, HubClient, PracticeServerTestCase
 
 USER_TARGETS = {
@@ -229,7 +229,7 @@ class FeedTests(PracticeServerTestCase):
     def test_a_feed_that_was_left_keeps_nothing(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
-        feed: Feed = self.site._feed
-        self.assertEqual((len(feed._audience), len(feed._told_at)), (1, 1))
+        feed: EventFeed = self.site._feed
+        self.assertEqual((len(feed._subscribers), len(feed._sent_at)), (1, 1))
         client.transport.loseConnection()
-        self.assertEqual((feed._audience, feed._told_at), ({}, {}))
+        self.assertEqual((feed._subscribers, feed._sent_at), ({}, {}))

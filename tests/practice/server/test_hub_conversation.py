@@ -14,13 +14,13 @@ from riskd.practice.server.hub_conversation import (
     USER_HUB,
     Conversation,
     End,
-    Join,
-    Leave,
-    Pinged,
     Send,
     Step,
     Streams,
+    Subscribe,
     Topic,
+    Unsubscribe,
+    WatchSilence,
 )
 
 HELLO = b'{"protocol":"json","version":1}\x1e'
@@ -71,7 +71,9 @@ class HandshakeTests(SynchronousTestCase):
     def test_what_follows_in_the_same_bytes_is_heard(self) -> None:
         talk = Talk(hello=b"")
         ping = b'{"type":6}\x1e'
-        self.assertEqual(talk.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), Pinged()])
+        self.assertEqual(
+            talk.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), WatchSilence()]
+        )
 
     def test_bytes_may_come_in_any_pieces(self) -> None:
         talk = Talk(hello=b"")
@@ -95,14 +97,14 @@ class MethodTests(SynchronousTestCase):
             talk = Talk(streams)
             # Answered first: no event overtakes it.
             joined = talk.invoke(f"Subscribe{subject}", *arguments)
-            self.assertEqual(joined, [done(), Join(topic)])
+            self.assertEqual(joined, [done(), Subscribe(topic)])
             left = talk.invoke(f"Unsubscribe{subject}", *arguments, name="2")
-            self.assertEqual(left, [done("2"), Leave(topic)])
+            self.assertEqual(left, [done("2"), Unsubscribe(topic)])
 
     def test_without_an_id_nothing_is_answered(self) -> None:
         talk = Talk()
         joined = talk.invoke("SubscribeOrders", ACCOUNT, name=None)
-        self.assertEqual(joined, [Join(Topic("GatewayUserOrder", ACCOUNT))])
+        self.assertEqual(joined, [Subscribe(Topic("GatewayUserOrder", ACCOUNT))])
         for target in ("Heartbeat", "SubscribeNothing"):
             self.assertEqual(talk.invoke(target, name=None), [])
 
@@ -146,7 +148,7 @@ class EndTests(SynchronousTestCase):
     def test_what_came_before_is_done_all_the_same(self) -> None:
         talk = Talk()
         steps = talk.conversation.receive(b'{"type":6}\x1ex\x1e')
-        self.assertEqual((steps[0], steps[-1]), (Pinged(), End()))
+        self.assertEqual((steps[0], steps[-1]), (WatchSilence(), End()))
 
     def test_other_kinds_of_messages_are_passed_over(self) -> None:
         for kind in (2, 4, 5, 8, 9):
@@ -159,7 +161,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(told, Send(b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'))
         self.assertIn("session has ended", error_of(talk.invoke("SubscribeOrders", ACCOUNT)))
         topic = Topic("GatewayUserOrder", ACCOUNT)
-        self.assertEqual(talk.invoke("UnsubscribeOrders", ACCOUNT), [done(), Leave(topic)])
+        self.assertEqual(talk.invoke("UnsubscribeOrders", ACCOUNT), [done(), Unsubscribe(topic)])
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
     def test_any_bytes_are_heard_without_a_mistake(self, pieces: list[bytes]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.market_events import QuoteBook, depth, trades
+from riskd.practice.server.market_events import QuoteChanges, depth, trades
 
 MNQ = "CON.F.US.MNQ.M26"
 prices = st.decimals(1, 100, places=2)
@@ -29,7 +29,7 @@ def quote(bid: str, ask: str, last: str, at: str = "t") -> dict[str, Any]:
 
 class QuoteBookTests(SynchronousTestCase):
     def test_the_first_quote_is_told_whole_with_the_day_s_figures(self) -> None:
-        told = QuoteBook().update(MNQ, quote("10", "11", "10"))
+        told = QuoteChanges().update(MNQ, quote("10", "11", "10"))
         self.assertEqual(
             told,
             quote("10", "11", "10")
@@ -37,7 +37,7 @@ class QuoteBookTests(SynchronousTestCase):
         )
 
     def test_of_the_next_only_what_changed_and_what_it_is_of(self) -> None:
-        book = QuoteBook()
+        book = QuoteChanges()
         book.update(MNQ, quote("10", "11", "10"))
         told = book.update(MNQ, quote("10", "12", "10", "later"))
         self.assertEqual(
@@ -52,7 +52,7 @@ class QuoteBookTests(SynchronousTestCase):
         )
 
     def test_a_day_that_begins_at_zero_has_no_change_in_percent(self) -> None:
-        book = QuoteBook()
+        book = QuoteChanges()
         book.update(MNQ, quote("-1", "1", "0"))
         told = book.update(MNQ, quote("4", "6", "5"))
         self.assertEqual((told["change"], told["high"]), (5, 5))
@@ -61,7 +61,7 @@ class QuoteBookTests(SynchronousTestCase):
         self.assertEqual((whole["open"], whole["changePercent"]), (0, 0))
 
     def test_the_day_s_figures(self) -> None:
-        book = QuoteBook()
+        book = QuoteChanges()
         for last in ("10", "12", "9", "11"):
             book.update(MNQ, quote("1", "2", last))
         whole = book.quote(MNQ)
@@ -70,11 +70,11 @@ class QuoteBookTests(SynchronousTestCase):
         self.assertEqual([whole[name] for name in figures], [10, 12, 9, 1, 10, 4])
 
     def test_a_contract_that_does_not_change_is_told_again_without_prices(self) -> None:
-        book = QuoteBook()
-        self.assertIsNone(book.again(MNQ, "later"))
+        book = QuoteChanges()
+        self.assertIsNone(book.unchanged(MNQ, "later"))
         book.update(MNQ, quote("10", "11", "10"))
         self.assertEqual(
-            book.again(MNQ, "later"),
+            book.unchanged(MNQ, "later"),
             {"symbol": "F.US.MNQ", "lastUpdated": "t", "timestamp": "later"},
         )
 
@@ -82,7 +82,7 @@ class QuoteBookTests(SynchronousTestCase):
     def test_whoever_merges_what_is_told_knows_the_whole(
         self, moves: list[tuple[Decimal, Decimal, Decimal]]
     ) -> None:
-        book, merged = QuoteBook(), {}
+        book, merged = QuoteChanges(), {}
         for number, (bid, ask, last) in enumerate(moves):
             merged |= book.update(MNQ, quote(str(bid), str(ask), str(last), str(number)))
             self.assertEqual(merged, book.quote(MNQ))

@@ -1,4 +1,4 @@
-"""The live feed's habits."""
+"""The live feed's quirks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.exact_json import decode_json, encode_json
-from riskd.practice.server import quirks as habits
+from riskd.practice.server import quirks
 from riskd.practice.server.quirks import (
     ACCOUNT_SECONDS,
     CREATED,
     DELETED,
     POSITION_SECONDS,
     UPDATED,
-    Habits,
-    Telling,
+    HubEvent,
+    Quirks,
 )
 
 BEGAN = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -35,12 +35,12 @@ def position(identifier: int = 1, size: int = 1, created: datetime = BEGAN) -> d
     return {"id": identifier, "size": size, "creationTimestamp": created.isoformat()}
 
 
-class HabitsTests(SynchronousTestCase):
+class QuirksTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.habits = Habits(Random(1), BEGAN)
+        self.quirks = Quirks(Random(1), BEGAN)
 
-    def tell(self, target: str, payload: dict[str, Any]) -> Telling:
-        return self.habits.user_event(f"GatewayUser{target}", payload)
+    def tell(self, target: str, payload: dict[str, Any]) -> HubEvent:
+        return self.quirks.account_event(f"GatewayUser{target}", payload)
 
     def action(self, target: str, payload: dict[str, Any]) -> int:
         action: int = self.tell(target, payload).argument["action"]
@@ -91,7 +91,7 @@ class HabitsTests(SynchronousTestCase):
     def test_times_and_numbers_are_written_in_every_way(self) -> None:
         at = datetime(2026, 3, 2, 15, 0, 1, 234567, tzinfo=UTC)
         payload = {"creationTimestamp": at.isoformat(), "price": Decimal("5138.0"), "id": 7}
-        spelled = [encode_json(self.habits.spelled(payload)).decode() for _ in range(200)]
+        spelled = [encode_json(self.quirks.spelled(payload)).decode() for _ in range(200)]
         for spelling in (
             '"2026-03-02T15:00:01.234567+00:00"',
             '"2026-03-02T15:00:01.2345671Z"',
@@ -110,20 +110,20 @@ class HabitsTests(SynchronousTestCase):
         self, number: Decimal, at: datetime, seed: int
     ) -> None:
         payload = {"price": number, "lastUpdated": at.isoformat(), "timestamp": at.isoformat()}
-        spelled = decode_json(encode_json(Habits(Random(seed), BEGAN).spelled(payload)))
+        spelled = decode_json(encode_json(Quirks(Random(seed), BEGAN).spelled(payload)))
         self.assertEqual(spelled["price"], number)
         for name in ("lastUpdated", "timestamp"):
             self.assertEqual(datetime.fromisoformat(spelled[name]), at)
 
     def test_only_so_many_ids_are_remembered(self) -> None:
-        self.patch(habits, "_MAX_KNOWN", 3)
+        self.patch(quirks, "_MAX_KNOWN", 3)
         actions = [self.action("Order", order(number)) for number in (1, 2, 3, 1, 4, 1)]
         self.assertEqual(actions, [CREATED, CREATED, CREATED, UPDATED, CREATED, CREATED])
 
     def test_an_average_has_an_end(self) -> None:
         third = Decimal(61415) / 3
         for _ in range(20):
-            spelled = self.habits.spelled({"averagePrice": third})
+            spelled = self.quirks.spelled({"averagePrice": third})
             self.assertEqual(str(spelled["averagePrice"]), "20471.666666667")
 
     def test_nothing_is_added_to_a_payload(self) -> None:

@@ -324,7 +324,7 @@ class HubTests(PracticeServerTestCase):
         client.transport.producer.pauseProducing()
         client.invoke("SubscribeOrders", 123)
         self.assertTrue(client.is_gone)
-        self.assertEqual(self.site._feed._audience, {})
+        self.assertEqual(self.site._feed._subscribers, {})
 
     def test_answers_to_pings_count_too(self) -> None:
         self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.server.rate_limit import RequestLimit
+from riskd.practice.request_limit import RequestLimit
 
 
 class RequestLimitTests(SynchronousTestCase):

@@ -1,0 +1,262 @@
+"""The practice broker's records of its accounts: positions, orders and trades, and how to find them.
+
+The store remembers as a broker does.  Its :meth:`~AccountStore.state` is all that another store needs to
+go on from there, see :meth:`~AccountStore.restore`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from riskd.gateway.enums import GatewayOrderStatus
+from riskd.gateway.interface import Payload
+from riskd.model.contracts import Contract
+from riskd.practice.records import Account, Order, Position, contract_payload
+from riskd.practice.refusals import refusal
+
+REMEMBERED: Final = timedelta(days=2)
+"""How long trades are remembered: longer than any trading day lasts."""
+
+MAX_ENDED_ORDERS: Final = 10_000
+MAX_TRADES: Final = 100_000
+"""Far more than the practice traders make while trades are remembered."""
+
+
+@dataclass(frozen=True)
+class ExchangeState:
+    """All that an exchange needs to go on after a restart, as payloads.
+
+    :ivar accounts: every account that traded.
+    :ivar positions: every open position.
+    :ivar orders: every working order.
+    :ivar ended: orders that have ended, in the order of their end.
+    :ivar trades: oldest first.
+    :ivar highest_id: the highest id that an order, a position or a trade ever had.
+    """
+
+    accounts: tuple[Payload, ...] = ()
+    positions: tuple[Payload, ...] = ()
+    orders: tuple[Payload, ...] = ()
+    ended: tuple[Payload, ...] = ()
+    trades: tuple[Payload, ...] = ()
+    highest_id: int = 0
+
+    def last_prices(self) -> dict[str, Decimal]:
+        """Return each contract's last known price: that of its last trade, or else a position's."""
+        return {
+            **{position["contractId"]: position["averagePrice"] for position in self.positions},
+            **{trade["contractId"]: trade["price"] for trade in self.trades},
+        }
+
+
+class AccountStore:
+    """Accounts with their positions, orders and trades.
+
+    Every search raises :class:`GatewayRefusedError` if the account or the contract is unknown.
+
+    :param accounts: names of the accounts, by id.
+    :param contracts: the listed contracts.
+    :param first_id: the first id for orders, positions and trades.
+    """
+
+    def __init__(
+        self, accounts: Mapping[int, str], contracts: Iterable[Contract], first_id: int
+    ) -> None:
+        self._accounts = {key: Account(key, name) for key, name in accounts.items()}
+        self._contracts = {contract.id: contract for contract in contracts}
+        self._last_id = first_id - 1
+        self._ended: dict[int, Payload] = {}
+        self._trades: dict[int, Payload] = {}
+        self._tags: set[tuple[int, str | None]] = set()
+
+    # Searches.
+
+    def contract(self, contract_id: str) -> Payload:
+        """Return the payload of a contract."""
+        return contract_payload(self._find_contract("Contract/searchById", contract_id))
+
+    def contracts(self) -> list[Payload]:
+        """Return the payloads of all contracts."""
+        return [contract_payload(contract) for contract in self._contracts.values()]
+
+    def accounts(self) -> list[Payload]:
+        """Return the payloads of all accounts."""
+        return [account.payload() for account in self._accounts.values()]
+
+    def account(self, account_id: int) -> Payload:
+        """Return the payload of an account."""
+        return self._find_account("Account/search", account_id).payload()
+
+    def open_positions(self, account_id: int) -> list[Payload]:
+        """Return the payloads of the account's open positions."""
+        account = self._find_account("Position/searchOpen", account_id)
+        return [position.payload() for position in account.positions.values()]
+
+    def open_orders(self, account_id: int) -> list[Payload]:
+        """Return the payloads of the account's working orders, oldest first."""
+        account = self._find_account("Order/searchOpen", account_id)
+        return [order.payload() for order in account.orders.values()]
+
+    def orders(self, account_id: int, since: datetime) -> list[Payload]:
+        """Return the payloads of the account's orders placed at ``since`` or later, oldest first.
+
+        The last :data:`MAX_ENDED_ORDERS` ended orders of all accounts are remembered.
+
+        :param since: aware.
+        """
+        account = self._find_account("Order/search", account_id)
+        working = [order.payload() for order in account.orders.values()]
+        orders = [
+            {**order}
+            for order in (*_owned_by(account_id, self._ended), *working)
+            if _time(order, "creationTimestamp") >= since
+        ]
+        return sorted(orders, key=lambda order: int(order["id"]))
+
+    def order(self, account_id: int, order_id: int) -> Payload:
+        """Return the payload of an order, working or ended.
+
+        :raises GatewayRefusedError: the account has no such order, or it ended too long ago.
+        """
+        account = self._find_account("Order/searchById", account_id)
+        working = account.orders.get(order_id)
+        if working is not None:
+            return working.payload()
+        ended = self._ended.get(order_id)
+        if ended is None or ended["accountId"] != account_id:
+            raise refusal("Order/searchById", "OrderNotFound", f"no order {order_id}")
+        return {**ended}
+
+    def trades(self, account_id: int, since: datetime) -> list[Payload]:
+        """Return the payloads of the account's trades made at ``since`` or later, oldest first.
+
+        Trades of the last two days are remembered.
+
+        :param since: aware.
+        """
+        self._find_account("Trade/search", account_id)
+        return [
+            {**trade}
+            for trade in _owned_by(account_id, self._trades)
+            if _time(trade, "creationTimestamp") >= since
+        ]
+
+    # Restarts.
+
+    def state(self, now: datetime) -> ExchangeState:
+        """Return what another exchange needs to go on from here; of the past, the last two days."""
+        began = now - REMEMBERED
+        accounts = self._accounts.values()
+        ended, trades = self._ended.values(), self._trades.values()
+        return ExchangeState(
+            accounts=tuple(self.accounts()),
+            positions=tuple(
+                position for account in accounts for position in self.open_positions(account.id)
+            ),
+            orders=tuple(order for account in accounts for order in self.open_orders(account.id)),
+            ended=tuple(order for order in ended if _time(order, "updateTimestamp") >= began),
+            trades=tuple(trade for trade in trades if _time(trade, "creationTimestamp") >= began),
+            highest_id=self._last_id,
+        )
+
+    def restore(self, state: ExchangeState, now: datetime) -> list[str]:
+        """Go on from the state of an earlier exchange; return a sentence for each thing that is dropped.
+
+        Dropped is all of an account that is not traded here any more, and each position and order in a
+        contract that is not listed any more; such an order has expired.  No message reports any of this.
+
+        :param state: its payloads have every field that this exchange gives them.
+        """
+        dropped = []
+        for payload in state.accounts:
+            account = self._accounts.get(payload["id"])
+            if account is None:
+                dropped.append(
+                    f"account {payload['id']} is not traded here any more: what it had is dropped"
+                )
+            else:
+                account.balance, account.can_trade = payload["balance"], payload["canTrade"]
+        for payload in self._known(state.ended):
+            self._add_order(payload)
+        for payload in self._known(state.trades):
+            self._add_trade(payload)
+        for payload in self._known(state.positions):
+            contract = self._contracts.get(payload["contractId"])
+            if contract is None:
+                dropped.append(_unlisted("position", payload))
+            else:
+                positions = self._accounts[payload["accountId"]].positions
+                positions[contract.id] = Position.from_payload(payload, contract)
+        for payload in self._known(state.orders):
+            contract = self._contracts.get(payload["contractId"])
+            if contract is None:
+                dropped.append(_unlisted("order", payload))
+                expired = {"status": int(GatewayOrderStatus.EXPIRED)}
+                self._add_order({**payload, **expired, "updateTimestamp": now.isoformat()})
+            else:
+                self._add_order(payload)
+                orders = self._accounts[payload["accountId"]].orders
+                orders[payload["id"]] = Order.from_payload(payload, contract)
+        self._last_id = max(self._last_id, state.highest_id)
+        return dropped
+
+    def _known(self, payloads: Iterable[Payload]) -> list[Payload]:
+        """Return the payloads of accounts that are traded here."""
+        return [payload for payload in payloads if payload["accountId"] in self._accounts]
+
+    # Records.
+
+    def _add_order(self, order: Payload) -> None:
+        """Remember an order's tag and, once the order has ended, the order itself."""
+        if "customTag" in order:
+            self._tags.add((order["accountId"], order["customTag"]))
+        if order["status"] == GatewayOrderStatus.OPEN:
+            return
+        self._ended[order["id"]] = order
+        if len(self._ended) > MAX_ENDED_ORDERS:
+            forgotten = self._ended.pop(next(iter(self._ended)))
+            self._tags.discard((forgotten["accountId"], forgotten.get("customTag")))
+
+    def _add_trade(self, trade: Payload) -> None:
+        self._trades[trade["id"]] = trade
+        oldest = _time(trade, "creationTimestamp") - REMEMBERED
+        while True:
+            first = next(iter(self._trades.values()))
+            if _time(first, "creationTimestamp") >= oldest and len(self._trades) <= MAX_TRADES:
+                break
+            del self._trades[first["id"]]
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _find_account(self, request: str, account_id: int) -> Account:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise refusal(request, "AccountNotFound", f"no account {account_id}")
+        return account
+
+    def _find_contract(self, request: str, contract_id: str | None) -> Contract:
+        contract = self._contracts.get(contract_id or "")
+        if contract is None:
+            raise refusal(request, "ContractNotFound", f"no contract {contract_id}")
+        return contract
+
+
+def _owned_by(account_id: int, payloads: Mapping[int, Payload]) -> Iterator[Payload]:
+    return (each for each in payloads.values() if each["accountId"] == account_id)
+
+
+def _time(payload: Payload, name: str) -> datetime:
+    return datetime.fromisoformat(payload[name])
+
+
+def _unlisted(kind: str, payload: Payload) -> str:
+    return (
+        f"{kind} {payload['id']} of account {payload['accountId']}, {payload['size']} "
+        f"{payload['contractId']}, is dropped: the contract is not listed any more"
+    )

@@ -1,0 +1,42 @@
+"""Why the practice exchange rejects an order."""
+
+from __future__ import annotations
+
+from riskd.gateway.enums import GatewayOrderType
+from riskd.gateway.interface import Payload
+from riskd.model.money import is_on_tick
+from riskd.practice.matching import waits_for_stop
+from riskd.practice.records import Order, Quote
+
+
+def find_bracket_problem(fields: Payload) -> str:
+    """Return why an order is rejected for its brackets; an empty string if it has none.
+
+    :param fields: the order as the gateway's own fields.
+    """
+    for name in ("stopLossBracket", "takeProfitBracket"):
+        if fields.get(name) is not None:
+            return f"{name} cannot be used: the brackets of the account are those of its positions"
+    return ""
+
+
+def find_problem(order: Order, quote: Quote) -> str:
+    """Return why an order is rejected; an empty string if it is sound."""
+    if order.left < 1:
+        return f"size is {order.size}, it must be at least {order.filled + 1}"
+    needs_limit = order.type in (GatewayOrderType.LIMIT, GatewayOrderType.STOP_LIMIT)
+    needs_stop = order.type in (GatewayOrderType.STOP, GatewayOrderType.STOP_LIMIT)
+    if not (needs_limit or needs_stop or order.type is GatewayOrderType.MARKET):
+        return f"order type {int(order.type)} is not traded here"
+    for name, price, is_needed in (
+        ("limitPrice", order.limit_price, needs_limit),
+        ("stopPrice", order.stop_price, needs_stop),
+    ):
+        if is_needed != (price is not None):
+            return f"{name} is {'missing' if is_needed else 'not wanted'}"
+        if price is not None and (price <= 0 or not is_on_tick(price, order.contract.tick_size)):
+            return f"{name} {price} is not on a tick of {order.contract.tick_size}"
+    is_untriggered_stop = order.stop_price is not None and not order.filled
+    if is_untriggered_stop and not waits_for_stop(order, quote):
+        return f"stopPrice {order.stop_price} is already through the market at {quote.last}"
+    return ""

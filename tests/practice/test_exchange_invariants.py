@@ -1,0 +1,257 @@
+"""What holds for any course of trading."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.enums import (
+    GatewayOrderStatus,
+    GatewayPositionType,
+)
+from riskd.practice.records import STARTING_BALANCE
+from tests.support.practice_exchange import (
+    ACCOUNT,
+    ACCOUNT_EVENT,
+    BUY,
+    FEES,
+    NOW,
+    ORDER,
+    OTHER_ACCOUNT,
+    POSITION,
+    TRADE,
+    fresh_exchange,
+)
+from tests.support.trading_courses import (
+    STARTS,
+    WORTH,
+    Course,
+    TroubledCourse,
+    cash_flow,
+    courses,
+    direction,
+    total_pnl,
+    troubled_courses,
+)
+
+
+class InvariantTests(SynchronousTestCase):
+    """What holds for any course of trading."""
+
+    def course(self, steps: list[Any]) -> Course:
+        course = Course()
+        course.play(steps)
+        return course
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        course.close_all()
+        for account_id, contract, trades in course.books():
+            self.assertEqual(
+                total_pnl(trades), cash_flow(contract, trades), (account_id, contract.name)
+            )
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_what_is_made_and_what_is_held_come_to_what_the_fills_cost(
+        self, steps: list[Any]
+    ) -> None:
+        """The average price of an open position leaves out no cent of what its trades made."""
+        course = self.course(steps)
+        for account_id, contract, trades in course.books():
+            cost = sum(
+                (
+                    held["averagePrice"]
+                    * held["size"]
+                    * (1 if held["type"] == GatewayPositionType.LONG else -1)
+                    for held in course.desk.exchange.open_positions(account_id)
+                    if held["contractId"] == contract.id
+                ),
+                Decimal(0),
+            )
+            difference = total_pnl(trades) - cost * WORTH[contract] - cash_flow(contract, trades)
+            self.assertTrue(abs(difference) < Decimal("1e-9"), difference)
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_positions_are_the_sum_of_their_fills(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        expected = {
+            (account_id, contract.id): sum(direction(trade) * trade["size"] for trade in trades)
+            for account_id, contract, trades in course.books()
+        }
+        held = {
+            (position["accountId"], position["contractId"]): position["size"]
+            * (1 if position["type"] == GatewayPositionType.LONG else -1)
+            for account_id in (ACCOUNT, OTHER_ACCOUNT)
+            for position in course.desk.exchange.open_positions(account_id)
+        }
+        self.assertEqual(held, {key: net for key, net in expected.items() if net})
+        # And the last word on each position is what a search finds.
+        told = {
+            (position["accountId"], position["contractId"]): position["size"]
+            for position in course.desk.payloads(POSITION)
+        }
+        self.assertEqual(told, {key: abs(expected[key]) for key in told})
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_the_balance_is_what_was_made_less_fees(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        trades = course.desk.payloads(TRADE)
+        for account_id in {trade["accountId"] for trade in trades}:
+            own = [trade for trade in trades if trade["accountId"] == account_id]
+            fees = sum(FEES[trade["contractId"]] * trade["size"] for trade in own)
+            self.assertEqual(sum(trade["fees"] for trade in own), fees)
+            balance = [
+                account["balance"]
+                for account in course.desk.payloads(ACCOUNT_EVENT)
+                if account["id"] == account_id
+            ][-1]
+            self.assertEqual(balance, STARTING_BALANCE + total_pnl(own) - fees)
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_every_profit_and_loss_is_in_whole_cents(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        course.close_all()
+        for trade in course.desk.payloads(TRADE):
+            if "profitAndLoss" in trade:
+                pnl = trade["profitAndLoss"]
+                self.assertEqual(pnl.as_tuple().exponent, -2)
+                self.assertFalse(pnl.is_zero() and pnl.is_signed(), "a zero has no sign")
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_an_order_ends_once_and_then_works_no_more(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        ended = Counter(
+            order["id"]
+            for order in course.desk.payloads(ORDER)
+            if order["status"] != GatewayOrderStatus.OPEN
+        )
+        begun = {order["id"] for order in course.desk.payloads(ORDER)}
+        working = {
+            order["id"]
+            for account_id in (ACCOUNT, OTHER_ACCOUNT)
+            for order in course.desk.exchange.open_orders(account_id)
+            if order["status"] == GatewayOrderStatus.OPEN
+        }
+        self.assertEqual(working, begun - set(ended))
+        self.assertEqual(set(ended.values()) - {1}, set())
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_ids_are_unique_across_orders_trades_and_positions(self, steps: list[Any]) -> None:
+        desk = self.course(steps).desk
+        trades = [trade["id"] for trade in desk.payloads(TRADE)]
+        owners: dict[int, set[tuple[str, int, str]]] = {}
+        for target in (ORDER, POSITION, TRADE):
+            for payload in desk.payloads(target):
+                owner = (target, payload["accountId"], payload["contractId"])
+                owners.setdefault(payload["id"], set()).add(owner)
+        self.assertEqual(len(trades), len(set(trades)))
+        self.assertEqual({len(owner) for owner in owners.values()} - {1}, set())
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_a_position_id_is_of_one_position_from_opening_to_flat(self, steps: list[Any]) -> None:
+        flat: set[int] = set()
+        for position in self.course(steps).desk.payloads(POSITION):
+            self.assertNotIn(position["id"], flat)
+            if not position["size"]:
+                flat.add(position["id"])
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_nobody_trades_at_a_price_worse_than_their_limit(self, steps: list[Any]) -> None:
+        for order in self.course(steps).desk.payloads(ORDER):
+            if "filledPrice" in order and "limitPrice" in order:
+                better = (order["limitPrice"] - order["filledPrice"]) * direction(order)
+                self.assertTrue(better >= 0, order)
+
+    @given(courses)
+    @settings(max_examples=40)
+    def test_no_order_works_that_the_market_would_fill(self, steps: list[Any]) -> None:
+        """After every course, what still works is out of reach or waits for its stop."""
+        course = self.course(steps)
+        for account_id in (ACCOUNT, OTHER_ACCOUNT):
+            for order in course.desk.exchange.open_orders(account_id):
+                quote = course.desk.exchange.quote(order["contractId"])
+                assert quote is not None
+                if "stopPrice" not in order:
+                    touch = quote.ask if order["side"] == BUY else quote.bid
+                    self.assertTrue((touch - order["limitPrice"]) * direction(order) > 0, order)
+                elif "limitPrice" not in order:
+                    away = (order["stopPrice"] - quote.last) * direction(order)
+                    self.assertTrue(away > 0, order)
+
+
+class TroubledInvariantTests(SynchronousTestCase):
+    """What holds for any course of partial fills, changes, partial closes and voided trades."""
+
+    def course(self, steps: list[Any]) -> TroubledCourse:
+        course = TroubledCourse()
+        course.play(steps)
+        return course
+
+    @given(troubled_courses)
+    def test_the_balance_is_what_the_trades_made_less_their_fees(self, steps: list[Any]) -> None:
+        exchange = self.course(steps).desk.exchange
+        for account_id in (ACCOUNT, OTHER_ACCOUNT):
+            counted = [trade for trade in exchange.trades(account_id, NOW) if not trade["voided"]]
+            fees = sum((trade["fees"] for trade in counted), Decimal(0))
+            change = exchange.account(account_id)["balance"] - STARTING_BALANCE
+            self.assertEqual(total_pnl(counted), change + fees)
+
+    @given(troubled_courses)
+    def test_what_is_filled_of_orders_is_what_was_traded(self, steps: list[Any]) -> None:
+        course = self.course(steps)
+        traded: Counter[int] = Counter()
+        for account_id, _contract, _trades in course.books()[::2]:
+            for trade in course.desk.exchange.trades(account_id, NOW):
+                traded[trade["orderId"]] += trade["size"]
+        last = {order["id"]: order for order in course.desk.payloads(ORDER)}
+        for order_id, order in last.items():
+            filled = order["fillVolume"]
+            self.assertEqual(filled, traded[order_id])
+            self.assertEqual("filledPrice" in order, filled > 0)
+            if order["status"] == GatewayOrderStatus.FILLED:
+                self.assertEqual(filled, order["size"])
+            elif order["status"] == GatewayOrderStatus.OPEN:
+                self.assertTrue(filled < order["size"])
+
+    @given(troubled_courses)
+    def test_a_tag_is_of_one_order(self, steps: list[Any]) -> None:
+        tagged = {
+            (order["customTag"], order["id"])
+            for order in self.course(steps).desk.payloads(ORDER)
+            if "customTag" in order
+        }
+        self.assertEqual(len(tagged), len({tag for tag, _id in tagged}))
+
+    @given(troubled_courses)
+    def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
+        course = self.course([step for step in steps if step[0] != "void"])
+        course.take(1000)
+        for contract in STARTS:
+            course.move(contract, 0, False)
+        course.close_all()
+        for account_id, contract, trades in course.books():
+            held = course.desk.exchange.open_positions(account_id)
+            self.assertNotIn(contract.id, [position["contractId"] for position in held])
+            self.assertEqual(total_pnl(trades), cash_flow(contract, trades))
+
+    @given(troubled_courses)
+    def test_an_exchange_goes_on_from_what_another_knew(self, steps: list[Any]) -> None:
+        desk = self.course(steps).desk
+        state = desk.exchange.state(desk.now)
+        exchange = fresh_exchange()
+        self.assertEqual(exchange.restore(state, desk.now), [])
+        self.assertEqual(exchange.state(desk.now), state)

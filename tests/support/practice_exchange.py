@@ -1,0 +1,191 @@
+"""An exchange that a test drives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+    GatewayOrderStatus,
+    GatewayOrderType,
+)
+from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.model.contracts import Contract, known_contract
+from riskd.practice.account_store import ExchangeState
+from riskd.practice.exchange import Exchange
+from riskd.practice.records import Message, Quote
+
+ACCOUNT = 123
+
+
+OTHER_ACCOUNT = 456
+
+
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+BUY, SELL = GatewayOrderSide.BID, GatewayOrderSide.ASK
+
+
+LIMIT, MARKET = GatewayOrderType.LIMIT, GatewayOrderType.MARKET
+
+
+STOP, STOP_LIMIT = GatewayOrderType.STOP, GatewayOrderType.STOP_LIMIT
+
+
+ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
+
+
+POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
+
+
+def contract_of(contract_id: str) -> Contract:
+    contract = known_contract(contract_id)
+    assert contract is not None
+    return contract
+
+
+MNQ = contract_of("CON.F.US.MNQ.H26")
+
+
+ES = contract_of("CON.F.US.EP.H26")
+
+
+EURO = contract_of("CON.F.US.EU6.H26")
+
+
+FEES = {MNQ.id: Decimal("0.37"), ES.id: Decimal("1.40"), EURO.id: Decimal("1.62")}
+
+
+def fresh_exchange(
+    accounts: tuple[int, ...] = (ACCOUNT, OTHER_ACCOUNT),
+    contracts: tuple[Contract, ...] = (MNQ, ES, EURO),
+    first_id: int = 1,
+) -> Exchange:
+    return Exchange({key: f"PRACTICE-{key}" for key in accounts}, contracts, FEES, first_id)
+
+
+class Desk:
+    """An exchange with a clock, and short words for what accounts and the market do."""
+
+    def __init__(self) -> None:
+        self.exchange = fresh_exchange()
+        self.now = NOW
+        self.told: list[Message] = []
+
+    def restart(self, state: ExchangeState) -> list[str]:
+        """Go on with an exchange that knows nothing but ``state``; return what it dropped."""
+        quotes, available = self.quotes(), self.exchange.available
+        self.exchange = fresh_exchange()
+        self.exchange.available = available
+        dropped = self.exchange.restore(state, self.now)
+        self.quote(quotes)
+        return dropped
+
+    def quotes(self) -> dict[str, Quote]:
+        quotes = {contract.id: self.exchange.quote(contract.id) for contract in (MNQ, ES, EURO)}
+        return {contract_id: quote for contract_id, quote in quotes.items() if quote is not None}
+
+    def quote(self, quotes: dict[str, Quote]) -> None:
+        """Quote contracts without a word of the market itself."""
+        for contract_id, quote in quotes.items():
+            self.exchange.move_market(contract_id, quote, self.now)
+        told = self.exchange.take_messages()
+        self.told += [message for message in told if message.contract_id is None]
+
+    def move(self, bid: str | Decimal, last: str | Decimal = "", contract: Contract = MNQ) -> None:
+        """Let the market be one tick wide at ``bid``; it traded last at the bid, or at ``last``."""
+        low = Decimal(bid)
+        quote = Quote(low, low + contract.tick_size, Decimal(last) if last else low)
+        self.exchange.move_market(contract.id, quote, self.now)
+        self._listen()
+
+    def order(
+        self,
+        side: GatewayOrderSide,
+        size: int,
+        order_type: GatewayOrderType = MARKET,
+        *,
+        account_id: int = ACCOUNT,
+        contract: Contract = MNQ,
+        **fields: Any,
+    ) -> int:
+        order = {
+            "contractId": contract.id,
+            "type": int(order_type),
+            "side": int(side),
+            "size": size,
+            **fields,
+        }
+        try:
+            return self.exchange.place_order(account_id, order, self.now)
+        finally:
+            self._listen()
+
+    def close(self, contract: Contract = MNQ, account_id: int = ACCOUNT) -> None:
+        self.exchange.close_contract(account_id, contract.id, self.now)
+        self._listen()
+
+    def cancel(self, order_id: int, account_id: int = ACCOUNT) -> None:
+        self.exchange.cancel_order(account_id, order_id, self.now)
+        self._listen()
+
+    def modify(self, order_id: int, account_id: int = ACCOUNT, **changes: Any) -> None:
+        self.exchange.modify_order(account_id, order_id, changes, self.now)
+        self._listen()
+
+    def partial_close(self, size: int, contract: Contract = MNQ) -> None:
+        self.exchange.partial_close_contract(ACCOUNT, contract.id, size, self.now)
+        self._listen()
+
+    def void(self, trade_id: int, account_id: int = ACCOUNT) -> None:
+        self.exchange.void_trade(account_id, trade_id)
+        self._listen()
+
+    def restrict(self, *, can_trade: bool = False) -> None:
+        self.exchange.set_can_trade(ACCOUNT, can_trade)
+        self._listen()
+
+    def payloads(self, target: str) -> list[Payload]:
+        return [message.payload for message in self.told if message.target == target]
+
+    def last(self, target: str) -> Payload:
+        return self.payloads(target)[-1]
+
+    def fills(self) -> list[tuple[int, Decimal]]:
+        """Return the order and the price of every fill, in order."""
+        return [
+            (order["id"], order["filledPrice"])
+            for order in self.payloads(ORDER)
+            if order["status"] == GatewayOrderStatus.FILLED
+        ]
+
+    def working(self) -> list[int]:
+        return [order["id"] for order in self.exchange.open_orders(ACCOUNT)]
+
+    def forget(self) -> None:
+        self.told.clear()
+
+    def _listen(self) -> None:
+        self.told += self.exchange.take_messages()
+
+
+def prices(**given_prices: str) -> dict[str, Decimal]:
+    return {f"{name}Price": Decimal(price) for name, price in given_prices.items()}
+
+
+class RefusalTestCase(SynchronousTestCase):
+    """A desk in a market at 21000.00, and what it is refused."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.desk.move("21000.00")
+
+    def refusal(self, act: Callable[..., object], *args: Any, **fields: Any) -> tuple[str, int]:
+        error = self.assertRaises(GatewayRefusedError, act, *args, **fields)
+        return error.request, error.code

@@ -1,0 +1,205 @@
+"""A practice gateway that a test drives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from riskd.config.faults import NO_FAULTS, Faults
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    IGatewayListener,
+    Payload,
+)
+from riskd.practice.gateway import PracticeGateway
+from riskd.practice.market import STEP_SECONDS
+
+START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+ACCOUNTS = {123: ("MNQ", "MES", "MCL"), 456: ("NQ", "ES", "M2K", "MGC")}
+
+
+NOBODY_TRADES: dict[int, tuple[str, ...]] = {123: (), 456: ()}
+
+
+MNQ = "CON.F.US.MNQ.M26"
+
+
+ES = "CON.F.US.EP.M26"
+
+
+LISTED = {"MNQ", "ENQ", "MES", "EP", "M2K", "MCLE", "MGC"}
+
+
+ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
+
+
+POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
+
+
+@implementer(IGatewayListener)
+class Recorder:
+    """Keeps what it is told, and may act on what happens to an account.
+
+    :param act: called with the target and the payload of each event of an account.
+    """
+
+    def __init__(self, act: Callable[[str, Payload], object] | None = None) -> None:
+        self._act = act
+        self.told: list[tuple[str, str | None, Payload]] = []
+
+    def user_event(self, target: str, payload: Payload) -> None:
+        self.told.append((target, None, payload))
+        if self._act is not None:
+            self._act(target, payload)
+
+    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        self.told.append((target, contract_id, payload))
+
+    def feed_lost(self, sentence: str) -> None:
+        raise NotImplementedError
+
+    def feed_restored(self) -> None:
+        raise NotImplementedError
+
+    def gateway_problem(self, source: str, sentence: str) -> None:
+        raise NotImplementedError
+
+    def user_events(self, target: str = "") -> list[Payload]:
+        return [
+            payload
+            for told, contract_id, payload in self.told
+            if contract_id is None and target in ("", told)
+        ]
+
+    def quotes(self) -> list[tuple[str, Payload]]:
+        return [(contract_id, payload) for _told, contract_id, payload in self.told if contract_id]
+
+
+class Desk:
+    """A practice gateway, its clock and its listener."""
+
+    def __init__(
+        self,
+        accounts: dict[int, tuple[str, ...]] = NOBODY_TRADES,
+        seed: int | None = 7,
+        act: Callable[[str, Payload], object] | None = None,
+        hours: float = 0,
+        **options: Any,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(hours * 3600)
+        self.gateway = PracticeGateway(self.clock, self.now, accounts, seed=seed, **options)
+        self.listener = Recorder(act)
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.clock.seconds())
+
+    def start(self) -> Desk:
+        self.gateway.start(self.listener)
+        return self
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, a step of the market at a time."""
+        self.clock.pump([STEP_SECONDS] * int(seconds / STEP_SECONDS))
+
+    def order(self, side: int, size: int = 1, contract_id: str = MNQ, **fields: Any) -> Payload:
+        return {"contractId": contract_id, "type": 2, "side": side, "size": size, **fields}
+
+
+def temporary_directory(test: SynchronousTestCase) -> Path:
+    """Return a directory that is gone after ``test``."""
+    directory = TemporaryDirectory()
+    test.addCleanup(directory.cleanup)
+    return Path(directory.name)
+
+
+class GatewayTestCase(SynchronousTestCase):
+    def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:
+        """Return request and code of the refusal that ``asked`` failed with, at once."""
+        error = self.failureResultOf(asked, GatewayRefusedError).value
+        return error.request, error.code
+
+
+PRICE = Decimal("21000.00")
+
+
+PLACE, CANCEL, CHANGE = "Order/place", "Order/cancel", "Order/modify"
+
+
+CLOSE, PARTIAL_CLOSE = "Position/closeContract", "Position/partialCloseContract"
+
+
+class FaultyDesk(Desk):
+    """A shut practice gateway at which things go wrong, once it has been started."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(is_open=False, **options)
+        self.start()
+        self.gateway.move_market(MNQ, PRICE)
+        self.listener.told.clear()
+
+    def suffer(self, **faults: Any) -> None:
+        self.gateway.faults = Faults(**faults)
+
+    def heal(self) -> None:
+        self.gateway.faults = NO_FAULTS
+
+    def held(self) -> list[int]:
+        return [held["size"] for held in self.gateway.exchange.open_positions(123)]
+
+    def working(self) -> list[Payload]:
+        return self.gateway.exchange.open_orders(123)
+
+
+class FaultsTestCase(SynchronousTestCase):
+    """A faulty desk, and short words for what its answers are."""
+
+    def setUp(self) -> None:
+        self.desk = FaultyDesk()
+        self.gateway = self.desk.gateway
+
+    def hold(self, size: int) -> None:
+        self.successResultOf(self.gateway.place_order(123, self.desk.order(0, size)))
+
+    def work(self) -> int:
+        order = self.desk.order(0, 2, type=1, limitPrice=PRICE - 100)
+        return self.successResultOf(self.gateway.place_order(123, order))
+
+    def requests(self) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
+        """Hold and work something; return a request of each kind that changes something."""
+        self.hold(3)
+        order_id = self.work()
+        gateway = self.gateway
+        return [
+            (PLACE, lambda: gateway.place_order(123, self.desk.order(0))),
+            (CHANGE, lambda: gateway.modify_order(123, order_id, {"size": 5})),
+            (CANCEL, lambda: gateway.cancel_order(123, order_id)),
+            (PARTIAL_CLOSE, lambda: gateway.partial_close_contract(123, MNQ, 1)),
+            (CLOSE, lambda: gateway.close_contract(123, MNQ)),
+        ]
+
+    def reads(self) -> list[Callable[[], Deferred[Any]]]:
+        gateway = self.gateway
+        return [
+            lambda: gateway.search_account(123),
+            lambda: gateway.search_open_positions(123),
+            lambda: gateway.search_open_orders(123),
+            lambda: gateway.search_order(123, 1),
+            lambda: gateway.search_trades(123, START),
+            lambda: gateway.search_contract(MNQ),
+        ]
+
+    def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:
+        error = self.failureResultOf(asked, GatewayRefusedError).value
+        return error.request, error.code

@@ -1,0 +1,204 @@
+"""Any course of trading, for tests of what always holds."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from riskd.gateway.enums import (
+    GatewayOrderSide,
+)
+from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.model.contracts import Contract
+from tests.support.practice_exchange import (
+    ACCOUNT,
+    BUY,
+    EURO,
+    LIMIT,
+    MARKET,
+    MNQ,
+    NOW,
+    OTHER_ACCOUNT,
+    STOP,
+    STOP_LIMIT,
+    TRADE,
+    Desk,
+    contract_of,
+)
+
+STARTS = {MNQ: Decimal("21000.00"), EURO: Decimal("1.10000")}
+
+
+WORTH = {contract: contract.tick_value / contract.tick_size for contract in STARTS}
+
+
+contracts = st.sampled_from(list(STARTS))
+
+
+account_ids = st.sampled_from([ACCOUNT, OTHER_ACCOUNT])
+
+
+distances = st.integers(min_value=-6, max_value=6)
+
+
+placings = st.fixed_dictionaries(
+    {
+        "account_id": account_ids,
+        "contract": contracts,
+        "side": st.sampled_from(GatewayOrderSide),
+        "size": st.integers(min_value=0, max_value=7),
+        "order_type": st.sampled_from([MARKET, MARKET, LIMIT, STOP, STOP_LIMIT]),
+        "limit": distances,
+        "stop": distances,
+    }
+)
+
+
+courses = st.lists(
+    st.tuples(st.just("move"), contracts, distances, st.booleans())
+    | st.tuples(st.just("place"), placings)
+    | st.tuples(st.just("cancel"), account_ids, st.integers(min_value=0, max_value=20))
+    | st.tuples(st.just("close"), account_ids, contracts),
+    min_size=5,
+    max_size=40,
+)
+
+
+class Course:
+    """A course of trading on a desk: markets move, two accounts act, refusals are shrugged off."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.bids = dict(STARTS)
+        for contract in STARTS:
+            self.move(contract, 0, False)
+
+    def play(self, steps: list[Any]) -> None:
+        for kind, *args in steps:
+            try:
+                getattr(self, kind)(*args)
+            except GatewayRefusedError:
+                continue
+
+    def move(self, contract: Contract, ticks: int, at_ask: bool) -> None:
+        bid = self.bids[contract] = self.bids[contract] + ticks * contract.tick_size
+        self.desk.now += timedelta(milliseconds=250)
+        self.desk.move(bid, bid + contract.tick_size if at_ask else bid, contract)
+
+    def place(self, wish: dict[str, Any]) -> None:
+        contract, order_type = wish["contract"], wish["order_type"]
+        fields = {}
+        for name, kinds in (("limit", (LIMIT, STOP_LIMIT)), ("stop", (STOP, STOP_LIMIT))):
+            if order_type in kinds:
+                price = self.bids[contract] + wish[name] * contract.tick_size
+                fields[f"{name}Price"] = price
+        self.desk.order(
+            wish["side"],
+            wish["size"],
+            order_type,
+            account_id=wish["account_id"],
+            contract=contract,
+            **fields,
+        )
+
+    def cancel(self, account_id: int, index: int) -> None:
+        working = self.desk.exchange.open_orders(account_id)
+        if working:
+            self.desk.cancel(working[index % len(working)]["id"], account_id)
+
+    def close(self, account_id: int, contract: Contract) -> None:
+        self.desk.close(contract, account_id)
+
+    def close_all(self) -> None:
+        for account_id, contract in itertools.product((ACCOUNT, OTHER_ACCOUNT), STARTS):
+            self.play([("close", account_id, contract)])
+
+    def trades(self, account_id: int, contract: Contract) -> list[Payload]:
+        return [
+            trade
+            for trade in self.desk.payloads(TRADE)
+            if (trade["accountId"], trade["contractId"]) == (account_id, contract.id)
+        ]
+
+    def books(self) -> list[tuple[int, Contract, list[Payload]]]:
+        """Return the trades of every account in every contract."""
+        return [
+            (account_id, contract, self.trades(account_id, contract))
+            for account_id, contract in itertools.product((ACCOUNT, OTHER_ACCOUNT), STARTS)
+        ]
+
+
+troubled_courses = st.lists(
+    st.tuples(st.just("move"), contracts, distances, st.booleans())
+    | st.tuples(st.just("place"), placings)
+    | st.tuples(st.just("take"), st.integers(min_value=1, max_value=4))
+    | st.tuples(
+        st.just("modify"),
+        account_ids,
+        st.integers(min_value=0, max_value=20),
+        st.integers(min_value=1, max_value=9),
+        distances,
+    )
+    | st.tuples(st.just("close_part"), contracts, st.integers(min_value=0, max_value=5))
+    | st.tuples(st.just("tag"), st.sampled_from("abc"))
+    | st.tuples(st.just("void"), st.integers(min_value=0, max_value=20))
+    | st.tuples(st.just("restrict"), account_ids, st.booleans())
+    | st.tuples(st.just("cancel"), account_ids, st.integers(min_value=0, max_value=20))
+    | st.tuples(st.just("close"), account_ids, contracts),
+    min_size=10,
+    max_size=40,
+)
+
+
+class TroubledCourse(Course):
+    """A course of trading on which orders are filled in parts and changed, and the broker acts."""
+
+    def take(self, most: int) -> None:
+        """Let the market take no more than ``most`` contracts of an order at a time."""
+        self.desk.exchange.available = lambda size: min(size, most)
+
+    def modify(self, account_id: int, index: int, size: int, ticks: int) -> None:
+        working = self.desk.exchange.open_orders(account_id)
+        if not working:
+            return
+        order = working[index % len(working)]
+        contract = contract_of(order["contractId"])
+        price = self.bids[contract] + ticks * contract.tick_size
+        names = [name for name in ("limitPrice", "stopPrice") if name in order]
+        changes = dict.fromkeys(names, price) if ticks else {}
+        self.desk.modify(order["id"], account_id, size=size, **changes)
+
+    def close_part(self, contract: Contract, size: int) -> None:
+        self.desk.partial_close(size, contract)
+
+    def tag(self, tag: str) -> None:
+        self.desk.order(BUY, 1, customTag=tag)
+
+    def void(self, index: int) -> None:
+        trades = self.desk.exchange.trades(ACCOUNT, NOW)
+        if trades:
+            self.desk.void(trades[index % len(trades)]["id"])
+
+    def restrict(self, account_id: int, can_trade: bool) -> None:
+        self.desk.exchange.set_can_trade(account_id, can_trade)
+        self.desk._listen()
+
+
+def direction(trade: Payload) -> int:
+    return 1 if trade["side"] == GatewayOrderSide.BID else -1
+
+
+def cash_flow(contract: Contract, trades: list[Payload]) -> Decimal:
+    """Return the dollars that sales brought in beyond what purchases cost."""
+    flow = sum(
+        (-direction(trade) * trade["price"] * trade["size"] for trade in trades), Decimal(0)
+    )
+    return flow * WORTH[contract]
+
+
+def total_pnl(trades: list[Payload]) -> Decimal:
+    return sum((trade.get("profitAndLoss", Decimal(0)) for trade in trades), Decimal(0))
