@@ -21,7 +21,6 @@ from riskd.journal.schema import NewerSchemaError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, RiskState, apply, begin_day, with_risk
 from riskd.testing import make_event
-from tests.model.test_account import few_moments, histories
 from tests.support import strategies
 from tests.support.journal import (
     NOON,
@@ -33,6 +32,7 @@ from tests.support.journal import (
     full_state,
     log_entry,
 )
+from tests.support.strategies import few_moments, histories
 
 few_limits = st.dictionaries(st.sampled_from(["RULE-001", "RULE-003"]), strategies.limits)
 

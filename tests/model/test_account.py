@@ -30,8 +30,6 @@ from riskd.model.events import (
     Action,
     ClearedBy,
     Event,
-    EventData,
-    LockoutSet,
     OrderState,
     PositionType,
 )
@@ -39,6 +37,7 @@ from riskd.model.merge import merge
 from riskd.model.open_pnl import OpenPnl, position_pnl
 from riskd.testing import make_event
 from tests.support import strategies
+from tests.support.strategies import state_after
 
 MNQ = "CON.F.US.MNQ.U25"
 ES = "CON.F.US.EP.U25"
@@ -51,13 +50,6 @@ def at(seconds: float) -> str:
 
 def event(event_type: str, **data: object) -> Event:
     return make_event(event_type, data)
-
-
-def state_after(*events: Event) -> AccountState:
-    state = AccountState(account_id=123)
-    for each in events:
-        state = apply(state, each)
-    return state
 
 
 def pnl_of(state: AccountState) -> OpenPnl:
@@ -449,46 +441,16 @@ def without_final(state: AccountState) -> AccountState:
     return msgspec.structs.replace(state, final_orders={})
 
 
-# Few ids, contracts and moments, so that events meet.
-few_moments = st.integers(0, 6).map(lambda seconds: NOON + timedelta(seconds=seconds))
-few_ids = st.integers(1, 3)
-few_contracts = st.sampled_from([MNQ, ES])
-
-
-def narrowed(data: EventData, draw: st.DrawFn) -> EventData:
-    """Move an arbitrary event into the small world where it meets others."""
-    changes: dict[str, object] = {}
-    for name in data.__struct_fields__:
-        if isinstance(getattr(data, name), datetime):
-            changes[name] = draw(few_moments)
-    if hasattr(data, "id"):
-        changes["id"] = draw(few_ids)
-    if hasattr(data, "contract_id"):
-        changes["contract_id"] = draw(few_contracts)
-    if isinstance(data, LockoutSet):
-        changes["rule_id"] = draw(st.sampled_from(["RULE-003", "RULE-007"]))
-    return msgspec.structs.replace(data, **changes)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    drawn = draw(st.lists(strategies.account_events | strategies.events, max_size=12))
-    return [
-        Event(None if each.account_id is None else 123, narrowed(each.data, draw))
-        for each in drawn
-    ]
-
-
 class PropertyTests(SynchronousTestCase):
     """What holds whatever happens."""
 
-    @given(histories())
+    @given(strategies.histories())
     def test_applying_the_last_event_twice_changes_nothing(self, history: list[Event]) -> None:
         state = state_after(*history)
         for each in history[-1:]:
             self.assertIs(apply(state, each), state)
 
-    @given(histories(), st.data())
+    @given(strategies.histories(), st.data())
     def test_a_snapshot_and_a_replay_from_before_it_end_on_the_same_state(
         self, history: list[Event], data: st.DataObject
     ) -> None:
@@ -499,7 +461,7 @@ class PropertyTests(SynchronousTestCase):
             state = apply(state, each)
         self.assertEqual(state, state_after(*history))
 
-    @given(histories(), histories())
+    @given(strategies.histories(), strategies.histories())
     def test_what_came_without_knowing_of_before_is_merged(
         self, before: list[Event], since: list[Event]
     ) -> None:
@@ -516,7 +478,7 @@ class PropertyTests(SynchronousTestCase):
         self.assertEqual(merge(before, AccountState(account_id=123)).limits, limits[0])
         self.assertEqual(merge(before, since).limits, limits[1])
 
-    @given(histories())
+    @given(strategies.histories())
     def test_realized_pnl_is_the_sum_of_the_trades_of_the_day(self, history: list[Event]) -> None:
         state = state_after(*history)
         began = state.day_began

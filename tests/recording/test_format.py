@@ -48,8 +48,8 @@ from riskd.recording.format import (
     encode_broadcast,
     encode_line,
 )
-from tests.model.test_account import histories, state_after
 from tests.support import strategies
+from tests.support.strategies import histories, state_after
 
 NOW = datetime(2026, 11, 23, 18, 0, 0, 123456, tzinfo=UTC)
 HEADER = Header(

@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from riskd.model.account import Charge, Flattening, Limit, LogEntry, OrderDetail, RiskState
+from riskd.model.account import (
+    AccountState,
+    Charge,
+    Flattening,
+    Limit,
+    LogEntry,
+    OrderDetail,
+    RiskState,
+    apply,
+)
 from riskd.model.events import (
     Action,
     ClearedBy,
@@ -18,6 +27,7 @@ from riskd.model.events import (
     EnforcementAction,
     EnforcementDetails,
     Event,
+    EventData,
     GatewayUserOrder,
     GatewayUserPosition,
     GatewayUserTrade,
@@ -169,3 +179,44 @@ risks = st.builds(
     day_key=optional(st.dates()),
     log=st.lists(log_entries, max_size=3).map(tuple),
 )
+
+
+def state_after(*events: Event) -> AccountState:
+    """Return the state of account 123 after ``events``."""
+    state = AccountState(account_id=123)
+    for each in events:
+        state = apply(state, each)
+    return state
+
+
+_NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
+
+# Few ids, contracts and moments, so that events concern the same things.
+few_moments = st.integers(0, 6).map(lambda seconds: _NOON + timedelta(seconds=seconds))
+few_ids = st.integers(1, 3)
+few_contracts = st.sampled_from(["CON.F.US.MNQ.U25", "CON.F.US.EP.U25"])
+
+
+def narrowed(data: EventData, draw: st.DrawFn) -> EventData:
+    """Return ``data`` with one of the few ids, contracts and moments."""
+    changes: dict[str, object] = {}
+    for name in data.__struct_fields__:
+        if isinstance(getattr(data, name), datetime):
+            changes[name] = draw(few_moments)
+    if hasattr(data, "id"):
+        changes["id"] = draw(few_ids)
+    if hasattr(data, "contract_id"):
+        changes["contract_id"] = draw(few_contracts)
+    if isinstance(data, LockoutSet):
+        changes["rule_id"] = draw(st.sampled_from(["RULE-003", "RULE-007"]))
+    return msgspec.structs.replace(data, **changes)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Draw events of one account, of which many concern the same orders and positions."""
+    drawn = draw(st.lists(account_events | events, max_size=12))
+    return [
+        Event(None if each.account_id is None else 123, narrowed(each.data, draw))
+        for each in drawn
+    ]

@@ -17,7 +17,6 @@ from riskd.model.contracts import Contract
 from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event
 from riskd.model.wire import encode, open_envelope
 from riskd.testing import make_event
-from tests.model.test_account import histories, state_after
 from tests.support.console import (
     BEGIN,
     DAY,
@@ -28,6 +27,7 @@ from tests.support.console import (
     StateFile,
     at,
 )
+from tests.support.strategies import histories, state_after
 from trader.model.session import FLASH_SECONDS, LIMITS_SECONDS, Session
 from trader.model.view import Source, is_stopping
 
