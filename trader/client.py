@@ -1,4 +1,4 @@
-"""The client library: the daemon's events for one account, over a connection that is made again when lost.
+"""The client library: the daemon's events of one account, with reconnection.
 
 :class:`DaemonClient` is the whole public interface; a script needs nothing else to receive events::
 
@@ -132,7 +132,7 @@ class DaemonClient:
         self.dropped: Counter[str] = Counter()
 
     def connect(self) -> None:
-        """Connect, and connect again after each failure and loss, until :meth:`disconnect`."""
+        """Connect, and reconnect after each failure, until :meth:`disconnect`."""
         if self._service is not None:
             return
         self._factory = factory = _EventFactory(self, self._url, self._reactor)
@@ -144,7 +144,7 @@ class DaemonClient:
         self._service.startService()
 
     def disconnect(self) -> Deferred[None]:
-        """Close with code 1000 and make no more attempts; fires when the connection is gone."""
+        """Close with code 1000 and stop reconnecting; fires once the connection is gone."""
         if self._service is None or self._factory is None:
             return succeed(None)
         service, self._service = self._service, None
@@ -210,13 +210,13 @@ class DaemonClient:
             )
 
     def connection_closed(self, reason: str) -> None:
-        """Keep why the connection was lost or refused, for the status report before the next attempt."""
+        """Keep the reason of a loss or failure until the next attempt is scheduled."""
         outcome = LOST_CONNECTION if self.connected else CANNOT_CONNECT
         self._reason = f"{outcome}: {reason}" if reason else outcome
         self.connected = False
 
     def _next_delay(self, _attempts: int) -> float:
-        """Return the seconds until the next attempt, and report the failure of the last one."""
+        """Return the seconds until the next attempt; report the last one's failure."""
         delay = next(self._delays)
         self.retry_at = self._reactor.seconds() + delay
         reason, self._reason = self._reason or f"{CANNOT_CONNECT} (is it running?)", ""
@@ -243,7 +243,7 @@ class _EventProtocol(ClientProtocol):
     _is_dry_run = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle whole text messages here, which nearly all data is, and leave the rest to Autobahn."""
+        """Handle whole text messages here, and leave all else to Autobahn."""
         if self.state == self.STATE_OPEN and self._is_between_messages():
             messages, data = whole_texts(data)
             for message in messages:

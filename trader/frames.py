@@ -1,7 +1,7 @@
-"""Reading the frames that the daemon sends nearly always: a text message, whole, in a frame of its own.
+"""Read the frames that a daemon nearly always sends: one whole text message each.
 
-For each of them Autobahn calls some thirty functions, which at 60 events a second is a fifth of what a client
-costs.  Source: RFC 6455, section 5.2.
+For each frame Autobahn calls some thirty functions, which at 60 events/s is a fifth of a client's CPU time.
+Source: RFC 6455, section 5.2.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ from __future__ import annotations
 from typing import Final
 
 _WHOLE_TEXT: Final = 0x81
-"""A first byte that says: the last frame of a message, which is text, with no extension."""
+"""The first byte of a final text frame without extensions."""
 
 _TWO_BYTES: Final = 126
-"""A second byte that says: not masked, and the length is in the two bytes that follow."""
+"""The second byte of an unmasked frame whose length is in the next two bytes."""
 
 
 def whole_texts(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the text messages with which ``data`` begins, each whole in a frame, and what is left.
+    """Return the whole text messages that ``data`` begins with, and the rest.
 
-    What is left is empty, or begins with a frame that is not finished, of another kind, or wrong.
+    Each message is a frame of its own.  The rest is empty or begins with an incomplete frame, a frame of another kind or an invalid one.
 
-    :param data: what came on an open connection, from the beginning of a frame.
+    :param data: bytes of an open connection, from the start of a frame.
     """
     found, begin = list[bytes](), 0
     while len(data) >= begin + 4 and data[begin] == _WHOLE_TEXT:
         length, start = data[begin + 1], begin + 2
+        # A longer encoding of the length than needed is a protocol error, which Autobahn reports.
         if length == _TWO_BYTES:
             length, start = int.from_bytes(data[start : start + 2]), start + 2
-            is_fit = length >= _TWO_BYTES
+            is_minimal = length >= _TWO_BYTES
         else:
-            is_fit = length < _TWO_BYTES
+            is_minimal = length < _TWO_BYTES
         end = start + length
-        if not is_fit or end > len(data) or not _is_text(data[start:end]):
+        if not is_minimal or end > len(data) or not _is_text(data[start:end]):
             break
         found.append(data[start:end])
         begin = end

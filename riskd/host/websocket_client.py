@@ -1,4 +1,4 @@
-"""What every WebSocket client needs beside Autobahn's own protocol: a bounded handshake and a true Host header."""
+"""Autobahn's client protocol with a bounded handshake and a true Host header."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from autobahn.websocket.types import ConnectingRequest
 from txaio.tx import make_logger
 
 MAX_HANDSHAKE_BYTES: Final = 64 * 1024
-"""The longest answer to a handshake that is read.  Autobahn itself would buffer without end."""
+"""The longest answer to a handshake that is read; Autobahn sets no bound."""
 
 
 class ClientProtocol(WebSocketClientProtocol):
-    """A client's connection that reads a bounded handshake and logs only errors of its own code."""
+    """A client's connection; it logs only errors."""
 
     # Autobahn logs each failed attempt; the owner of the connection reports those, and Autobahn's
     # record could show an address with a token in it.
@@ -34,7 +34,7 @@ class ClientProtocol(WebSocketClientProtocol):
         )
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass bytes on to Autobahn; fail a handshake whose answer exceeds :data:`MAX_HANDSHAKE_BYTES`."""
+        """Pass bytes on to Autobahn; fail a handshake whose answer is too long."""
         size = len(self.data) + len(data)
         if self.state == self.STATE_CONNECTING and size > MAX_HANDSHAKE_BYTES:
             self.failHandshake("the answer to the handshake is too long")

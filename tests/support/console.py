@@ -1,4 +1,4 @@
-"""A trader's session in memory: its clock, the published file and the events of a day."""
+"""A console's session with its clock and file in memory, and a day's events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DAY = (
     make_event("lockout_set", {"reason": "Daily loss", "locked_until": at(600)}),
     make_event("daemon_status", {"status": "RUNNING", "message": "In step", "timestamp": at(-4)}),
 )
-"""The events of a day before the console connects; tests publish them in the state file."""
+"""The events of a day before the console connects, for the state file."""
 
 
 class StateFile:
@@ -65,9 +65,9 @@ class StateFile:
         contracts: dict[str, Contract] | None = None,
         limits: dict[str, Limit] | None = None,
     ) -> AccountState:
-        """Publish the state after ``events``, dated ``seconds`` after :data:`BEGIN`; return it.
+        """Publish the state after ``events``, and return it.
 
-        :param seconds: ``None`` publishes a file without a date.
+        :param seconds: how long after :data:`BEGIN` the file is dated; ``None`` for no date.
         """
         state = AccountState(account_id=account_id, contracts=contracts or {}, limits=limits or {})
         for event in events:
@@ -106,7 +106,7 @@ class StateFile:
 
 
 class SessionTestCase(SynchronousTestCase):
-    """A session of account 123 with a clock and a file in memory, fed as a client feeds it."""
+    """A session of account 123, fed as a client feeds it."""
 
     def setUp(self) -> None:
         self.now = BEGIN

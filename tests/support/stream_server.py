@@ -23,7 +23,7 @@ class StreamServer:
         self.request = b""
 
     def accept_handshake(self, *headers: str) -> None:
-        """Complete the handshake, with additional headers such as ``Riskd-Gateway: practice``."""
+        """Complete the handshake; ``headers`` such as ``Riskd-Gateway: practice``."""
         self.request = self.transport.value()
         self.transport.clear()
         self.send(handshake_answer(self.request, *headers))

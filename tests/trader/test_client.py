@@ -1,4 +1,4 @@
-"""The client library: what it passes on, and how it comes back."""
+"""The client library: which events it passes on, and when it reconnects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClientTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        # Autobahn's timers run on a loop of its own choosing.
+        # Autobahn's timers run on the loop of txaio.
         self.patch(txaio.config, "loop", self.clock)
         self.endpoint = StreamServerEndpoint(self.clock)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -65,7 +65,7 @@ class ClientTestCase(SynchronousTestCase):
         return server
 
     def delays(self, fail: Any, count: int) -> list[float]:
-        """Let every try end in ``fail`` and return the seconds between ``count`` tries."""
+        """Return the seconds before each of ``count`` attempts that end with ``fail``."""
         begun = len(self.endpoint.tries)
         last = self.clock.seconds()
         delays = []
@@ -79,7 +79,7 @@ class ClientTestCase(SynchronousTestCase):
 
 
 class RetryTests(ClientTestCase):
-    """When the next try comes."""
+    """The delay before the next attempt."""
 
     def drop_handshake(self) -> None:
         self.endpoint.accept().drop()
@@ -87,16 +87,16 @@ class RetryTests(ClientTestCase):
     def answer_500(self) -> None:
         self.endpoint.accept().send(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
 
-    def say_nothing(self) -> None:
+    def keep_silent(self) -> None:
         server = self.endpoint.accept()
         while server.transport.connected:
             self.clock.advance(0.5)
 
     @property
     def failures(self) -> tuple[Any, ...]:
-        return (self.endpoint.refuse, self.drop_handshake, self.answer_500, self.say_nothing)
+        return (self.endpoint.refuse, self.drop_handshake, self.answer_500, self.keep_silent)
 
-    def test_before_the_first_connection_it_tries_every_5_seconds(self) -> None:
+    def test_until_the_first_connection_it_tries_every_5_seconds(self) -> None:
         self.client.connect()
         self.assertEqual(self.endpoint.tries, [0])
         self.endpoint.refuse()
@@ -106,7 +106,7 @@ class RetryTests(ClientTestCase):
         self.connect().drop()
         self.assertEqual(self.delays(self.endpoint.refuse, 7), [1, 2, 4, 8, 10, 10, 10])
 
-    def test_a_completed_handshake_begins_the_delays_anew(self) -> None:
+    def test_a_completed_handshake_restarts_the_delays(self) -> None:
         self.connect().drop()
         self.delays(self.endpoint.refuse, 3)
         self.clock.advance(8)
@@ -115,27 +115,27 @@ class RetryTests(ClientTestCase):
         server.drop()
         self.assertEqual(self.delays(self.endpoint.refuse, 3), [1, 2, 4])
 
-    def test_tcp_without_a_handshake_is_a_failed_try(self) -> None:
+    def test_tcp_without_a_handshake_is_a_failed_attempt(self) -> None:
         self.client.connect()
         self.endpoint.refuse()
         for fail in self.failures:
             self.assertEqual(self.delays(fail, 2), [5, 5])
         self.assertFalse(self.client.connected)
 
-    def test_tcp_without_a_handshake_does_not_begin_the_delays_anew(self) -> None:
+    def test_tcp_without_a_handshake_does_not_restart_the_delays(self) -> None:
         self.connect().drop()
         delays = []
         for fail in self.failures:
             delays += self.delays(fail, 1)
         self.assertEqual(delays, [1, 2, 4, 8])
 
-    def test_a_try_that_hangs_is_given_up_after_5_seconds(self) -> None:
+    def test_an_attempt_that_hangs_is_canceled_after_5_seconds(self) -> None:
         self.client.connect()
         server = self.endpoint.accept()
         self.clock.pump([0.2] * 27)
         self.assertFalse(server.transport.connected)
 
-    def test_the_next_try_is_announced(self) -> None:
+    def test_the_time_of_the_next_attempt_is_known(self) -> None:
         self.client.connect()
         self.assertEqual(self.client.retry_at, None)
         self.endpoint.refuse()
@@ -146,7 +146,7 @@ class RetryTests(ClientTestCase):
 
 
 class StatusTests(ClientTestCase):
-    """What the client says of its own connection."""
+    """The status of the connection that the client reports."""
 
     def test_connected_means_the_handshake_is_complete(self) -> None:
         self.client.connect()
@@ -167,7 +167,7 @@ class StatusTests(ClientTestCase):
         self.endpoint.accept().accept_handshake()
         self.assertFalse(self.client.is_dry_run)
 
-    def test_failure_and_loss_have_sentences_of_their_own(self) -> None:
+    def test_a_failed_attempt_and_a_lost_connection_are_reported_differently(self) -> None:
         self.client.connect()
         self.endpoint.refuse()
         self.clock.advance(5)
@@ -186,13 +186,13 @@ class StatusTests(ClientTestCase):
             ],
         )
 
-    def test_a_daemon_that_closes_is_quoted(self) -> None:
+    def test_the_close_reason_of_the_daemon_is_reported(self) -> None:
         self.connect().close(1001, b"the daemon is stopping")
         self.assertEqual(
             self.statuses[-1], (False, "lost connection to daemon: the daemon is stopping")
         )
 
-    def test_a_refused_handshake_says_so(self) -> None:
+    def test_a_rejected_handshake_is_reported_with_its_status(self) -> None:
         self.client.connect()
         self.endpoint.accept().send(b"HTTP/1.1 503 too many clients\r\n\r\n")
         ((connected, reason),) = self.statuses
@@ -200,7 +200,7 @@ class StatusTests(ClientTestCase):
         self.assertTrue(reason.startswith("cannot connect to daemon: "), reason)
         self.assertIn("503", reason)
 
-    def test_an_answer_without_end_is_cut(self) -> None:
+    def test_an_answer_to_the_handshake_that_is_too_long_ends_the_connection(self) -> None:
         self.client.connect()
         server = self.endpoint.accept()
         for _ in range(200):
@@ -209,11 +209,11 @@ class StatusTests(ClientTestCase):
         self.assertFalse(server.transport.connected)
         self.assertIn("too long", self.statuses[-1][1])
 
-    def test_the_gateways_name_is_cut(self) -> None:
+    def test_a_long_gateway_name_is_truncated(self) -> None:
         self.connect("Riskd-Gateway: " + "x" * 10_000)
         self.assertEqual(self.client.gateway_name, "x" * 20)
 
-    def test_a_silent_daemon_is_lost_within_a_minute(self) -> None:
+    def test_a_daemon_that_sends_nothing_is_disconnected_within_a_minute(self) -> None:
         server = self.connect()
         self.clock.pump([0.2] * 300)
         self.assertFalse(server.transport.connected)
@@ -221,9 +221,9 @@ class StatusTests(ClientTestCase):
 
 
 class DisconnectTests(ClientTestCase):
-    """The end, and a new beginning."""
+    """Disconnecting, and connecting again."""
 
-    def test_it_closes_with_1000_and_stops_trying(self) -> None:
+    def test_it_closes_with_1000_and_makes_no_more_attempts(self) -> None:
         server = self.connect()
         gone = self.client.disconnect()
         self.assertEqual(read_client_frames(server.transport.value()), [(CLOSE, b"\x03\xe8")])
@@ -233,14 +233,14 @@ class DisconnectTests(ClientTestCase):
         self.assertEqual(len(self.endpoint.tries), 1)
         self.assertEqual(self.statuses[1:], [(False, "disconnected")])
 
-    def test_it_stops_waiting_for_the_next_try(self) -> None:
+    def test_it_cancels_the_next_attempt(self) -> None:
         self.client.connect()
         self.endpoint.refuse()
         self.successResultOf(self.client.disconnect())
         self.clock.pump([1] * 60)
         self.assertEqual((len(self.endpoint.tries), self.client.retry_at), (1, None))
 
-    def test_it_gives_up_a_try_that_is_under_way(self) -> None:
+    def test_it_cancels_an_attempt_in_progress(self) -> None:
         self.client.connect()
         self.client.disconnect()
         self.clock.pump([1] * 60)
@@ -254,23 +254,23 @@ class DisconnectTests(ClientTestCase):
         self.assertEqual([kind for kind, _ in self.events], ["daemon_status"] * 2)
         self.assertEqual([connected for connected, _ in self.statuses], [True, False, True, False])
 
-    def test_twice_is_once(self) -> None:
+    def test_a_second_connect_or_disconnect_does_nothing(self) -> None:
         self.client.connect()
         self.client.connect()
         self.assertEqual(len(self.endpoint.tries), 1)
         self.client.disconnect()
         self.successResultOf(self.client.disconnect())
 
-    def test_nothing_is_passed_on_after_it(self) -> None:
+    def test_no_event_is_passed_on_after_disconnect(self) -> None:
         server = self.connect()
-        # The connection is not gone at once: its end has yet to reach the client.
+        # The connection closes later than disconnect() returns.
         server.transport.loseConnection = lambda: None
         self.client.disconnect()
         server.send_event("daemon_status")
         server.drop()
         self.assertEqual(self.events, [])
 
-    def test_it_may_be_called_by_the_callback(self) -> None:
+    def test_the_callback_may_disconnect(self) -> None:
         for fail in (True, False):
             self.calls.clear()
             self.endpoint.tries.clear()
@@ -291,9 +291,9 @@ class DisconnectTests(ClientTestCase):
 
 
 class EventTests(ClientTestCase):
-    """What is passed on."""
+    """Which events are passed on, and how malformed messages are counted."""
 
-    def test_own_and_daemon_wide_events_are_passed_on_and_no_others(self) -> None:
+    def test_events_of_the_account_and_daemon_wide_ones_are_passed_on_and_no_others(self) -> None:
         server = self.connect()
         server.send_event("GatewayUserTrade", accountId=123, id=1)
         server.send_event("GatewayUserTrade", accountId=456, id=2)
@@ -328,7 +328,7 @@ class EventTests(ClientTestCase):
         self.assertEqual(self.events[1][1]["later"], 1)
         self.assertEqual(sum(self.client.dropped.values()), 0)
 
-    def test_malformed_messages_are_logged_once_a_kind_and_counted(self) -> None:
+    def test_malformed_messages_are_counted_and_the_first_of_a_kind_is_logged(self) -> None:
         server = self.connect()
         wrong_bid = json.loads(encode(make_event("MarketQuote", {})))
         wrong_bid["data"]["bid"] = "21000"
@@ -352,7 +352,7 @@ class EventTests(ClientTestCase):
         server.send_event("daemon_status")
         self.assertEqual([kind for kind, _ in self.events], ["daemon_status"])
 
-    def test_only_the_client_says_how_its_connection_is(self) -> None:
+    def test_a_connection_status_from_the_daemon_is_dropped(self) -> None:
         server = self.connect()
         forged = {
             "type": "connection_status",
@@ -390,12 +390,12 @@ class EventTests(ClientTestCase):
         self.assertEqual(sum(self.client.dropped.values()), 4)
         self.assertTrue(self.client.connected)
 
-    def test_a_malformed_message_of_another_account_is_not_looked_at(self) -> None:
+    def test_the_data_of_another_account_is_not_decoded(self) -> None:
         server = self.connect()
         server.send(server_frame(TEXT, b'{"type":"MarketQuote","account_id":456,"data":{}}'))
         self.assertEqual(sum(self.client.dropped.values()), 0)
 
-    def test_kinds_of_malformed_messages_are_not_counted_without_end(self) -> None:
+    def test_the_number_of_counted_kinds_is_bounded(self) -> None:
         server = self.connect()
         for number in range(200):
             message = {"type": f"t{number}", "account_id": 123, "data": []}
@@ -409,7 +409,7 @@ class EventTests(ClientTestCase):
         def fail_once(event_type: str, _data: object) -> None:
             seen.append(event_type)
             if event_type == "MarketQuote":
-                raise RuntimeError("a mistake of the script")
+                raise RuntimeError("an error of the script")
 
         self.client = DaemonClient(123, fail_once, reactor=self.clock, endpoint=self.endpoint)
         server = self.connect()
@@ -418,20 +418,20 @@ class EventTests(ClientTestCase):
         self.assertEqual(seen, ["connection_status", "MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def take(self, take_event: Callable[[str, ReadEvent], object]) -> StreamServer:
-        """Connect a client whose events go to ``take_event``."""
+    def connect_lazily(self, callback: Callable[[str, ReadEvent], object]) -> StreamServer:
+        """Connect a client whose events go to the lazy ``callback``."""
         self.client = DaemonClient(
             123,
             lambda event_type, data: self.calls.append((event_type, data)),
             reactor=self.clock,
             endpoint=self.endpoint,
-            lazy_event_callback=take_event,
+            lazy_event_callback=callback,
         )
         return self.connect()
 
-    def test_who_takes_events_unread_reads_what_was_sent(self) -> None:
+    def test_the_lazy_callback_reads_the_events_that_were_sent(self) -> None:
         taken: list[tuple[str, ReadEvent]] = []
-        server = self.take(lambda event_type, read: taken.append((event_type, read)))
+        server = self.connect_lazily(lambda event_type, read: taken.append((event_type, read)))
         sent = [make_event(event_type, {}) for event_type in EVENT_TYPES]
         for event in sent:
             server.send(server_frame(TEXT, encode(event)))
@@ -440,16 +440,16 @@ class EventTests(ClientTestCase):
         self.assertEqual(self.events, [])
         self.assertEqual(self.statuses, [(True, "connected")])
 
-    def test_what_is_taken_unread_is_for_this_account(self) -> None:
+    def test_the_lazy_callback_receives_no_event_of_another_account(self) -> None:
         taken: list[str] = []
-        server = self.take(lambda event_type, _read: taken.append(event_type))
+        server = self.connect_lazily(lambda event_type, _read: taken.append(event_type))
         server.send_event("MarketQuote", accountId=456)
         server.send_event("GatewayUserTrade")
         self.assertEqual(taken, ["GatewayUserTrade"])
 
-    def test_what_is_malformed_is_dropped_when_it_is_read(self) -> None:
+    def test_a_malformed_message_is_dropped_when_the_lazy_callback_reads_it(self) -> None:
         found: list[Event | None] = []
-        server = self.take(lambda _event_type, read: found.append(read()))
+        server = self.connect_lazily(lambda _event_type, read: found.append(read()))
         for message in (
             b'{"type":"MarketQuote","account_id":123,"data":{}}',
             b'{"type":"connection_status","account_id":null,"data":{"connected":false}}',
@@ -459,21 +459,21 @@ class EventTests(ClientTestCase):
         self.assertEqual(found, [None] * 3)
         self.assertEqual(dict(self.client.dropped), {"MarketQuote.contractId": 1, "type": 1})
 
-    def test_a_taker_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
+    def test_a_lazy_callback_that_raises_is_logged_and_the_stream_goes_on(self) -> None:
         seen = []
 
         def fail_once(event_type: str, _read: ReadEvent) -> None:
             seen.append(event_type)
             if event_type == "MarketQuote":
-                raise RuntimeError("a mistake of the script")
+                raise RuntimeError("an error of the script")
 
-        server = self.take(fail_once)
+        server = self.connect_lazily(fail_once)
         server.send_event("MarketQuote")
         server.send_event("daemon_status")
         self.assertEqual(seen, ["MarketQuote", "daemon_status"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def test_a_daemon_that_sends_events_may_owe_a_pong(self) -> None:
+    def test_an_event_counts_as_a_pong(self) -> None:
         server = self.connect()
         self.clock.pump([1] * 30)
         server.send_event("MarketQuote")
@@ -482,7 +482,7 @@ class EventTests(ClientTestCase):
         self.clock.pump([1] * 30)
         self.assertFalse(self.client.connected)
 
-    def test_a_message_in_pieces_is_passed_on_whole(self) -> None:
+    def test_a_message_received_in_pieces_is_passed_on_whole(self) -> None:
         server = self.connect()
         message = encode(make_event("MarketQuote", {}))
         whole = server_frame(TEXT, message)
@@ -490,7 +490,7 @@ class EventTests(ClientTestCase):
             server.send(whole[begin : begin + 7])
         self.assertEqual([kind for kind, _ in self.events], ["MarketQuote"])
 
-    def test_it_sends_nothing_but_pongs(self) -> None:
+    def test_the_client_sends_only_pongs(self) -> None:
         server = self.connect()
         server.send_event("MarketQuote")
         server.send(server_frame(PING, b"x"))
@@ -498,7 +498,7 @@ class EventTests(ClientTestCase):
 
 
 class UrlTests(ClientTestCase):
-    """Where the daemon is."""
+    """The URL of the daemon."""
 
     def request_to(self, url: str) -> bytes:
         self.client = DaemonClient(
@@ -506,7 +506,7 @@ class UrlTests(ClientTestCase):
         )
         return self.connect().request
 
-    def test_the_host_header_is_that_of_the_url(self) -> None:
+    def test_the_host_header_names_the_host_of_the_url(self) -> None:
         for url, host in (
             ("ws://localhost:8765", b"localhost:8765"),
             ("ws://127.0.0.1:9", b"127.0.0.1:9"),
@@ -514,7 +514,7 @@ class UrlTests(ClientTestCase):
         ):
             self.assertIn(b"\r\nHost: " + host + b"\r\n", self.request_to(url))
 
-    def test_what_is_no_url_is_refused_with_its_text(self) -> None:
+    def test_an_invalid_url_is_rejected_and_quoted(self) -> None:
         for url in (
             "http://localhost",
             "wss://localhost:1",

@@ -1,4 +1,4 @@
-"""Frames that hold a whole text message: read here, and every other left to Autobahn."""
+"""Frames that are whole text messages are read without Autobahn."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PAYLOADS = (
 FRAMES = st.tuples(st.sampled_from([TEXT] * 5 + [BINARY, CLOSE, PING, PONG, 0, 3]), PAYLOADS)
 
 
-def heard(pieces: list[bytes]) -> tuple[object, ...]:
-    """Return what a client makes of bytes that come in such pieces, and what it says and does."""
+def outcome(pieces: list[bytes]) -> tuple[object, ...]:
+    """Return the callbacks, counts and state of a client that receives ``pieces``."""
     clock, calls = Clock(), []
     with patch.object(txaio.config, "loop", clock):
         endpoint = StreamServerEndpoint(clock)
@@ -45,16 +45,16 @@ def heard(pieces: list[bytes]) -> tuple[object, ...]:
 
 
 class WholeTextTests(SynchronousTestCase):
-    """What is read here."""
+    """Which frames are read, alone and inside a client."""
 
-    def test_messages_that_are_whole_are_read_and_the_rest_is_left(self) -> None:
+    def test_whole_messages_are_read_and_the_rest_is_left(self) -> None:
         first, second = server_frame(TEXT, b"one"), server_frame(TEXT, "zwölf".encode() * 30)
         for rest in (b"", b"\x81", second[:-1], server_frame(PING, b"abc")):
             self.assertEqual(
                 whole_texts(first + second + rest), ([b"one", "zwölf".encode() * 30], rest)
             )
 
-    def test_what_is_not_a_whole_text_is_left(self) -> None:
+    def test_a_frame_that_is_not_a_whole_text_is_left(self) -> None:
         for other in (
             server_frame(BINARY, b"one"),
             server_frame(CLOSE, b"\x03\xe8bye"),
@@ -67,7 +67,7 @@ class WholeTextTests(SynchronousTestCase):
         ):
             self.assertEqual(whole_texts(other), ([], other))
 
-    def test_what_looks_like_a_frame_in_the_midst_of_another_is_none(self) -> None:
+    def test_bytes_that_look_like_a_frame_inside_another_frame_are_not_read_as_one(self) -> None:
         looks_like_one = b"\x81\x02{}"
         in_its_length = b"\x81\x7e\x00", looks_like_one + b"x" * 126
         in_its_text = b"\x81\x05\xc3", looks_like_one
@@ -75,11 +75,11 @@ class WholeTextTests(SynchronousTestCase):
         in_a_ping = b"\x89\x05a", looks_like_one
         for pieces in (in_its_length, in_its_text, in_a_message, in_a_ping):
             with patch("trader.client.whole_texts", lambda stream: ([], stream)):
-                expected = heard([*pieces])
-            self.assertEqual(heard([*pieces]), expected)
+                expected = outcome([*pieces])
+            self.assertEqual(outcome([*pieces]), expected)
 
     @given(st.lists(FRAMES, max_size=6), st.data())
-    def test_a_client_hears_what_it_would_hear_from_autobahn(
+    def test_a_client_receives_what_it_would_receive_through_autobahn(
         self, frames: list[tuple[int, bytes]], data: st.DataObject
     ) -> None:
         stream = b"".join(
@@ -93,5 +93,5 @@ class WholeTextTests(SynchronousTestCase):
             if begin < end
         ]
         with patch("trader.client.whole_texts", lambda stream: ([], stream)):
-            expected = heard(pieces)
-        self.assertEqual(heard(pieces), expected)
+            expected = outcome(pieces)
+        self.assertEqual(outcome(pieces), expected)
