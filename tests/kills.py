@@ -22,6 +22,7 @@ import websocket
 
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
+from riskd.model.wire import from_fields
 from tests.support.hurried_daemon import plain
 from tests.support.waiting import DEADLINE_SECONDS
 from trader.model.session import Session
@@ -51,10 +52,10 @@ class Victim:
                 account,
                 lambda: datetime.now(UTC),
                 lambda _important: None,
-                read=lambda: read_published(state),
-                mark=lambda: published_mark(state),
+                read_file=lambda: read_published(state),
+                file_version=lambda: published_mark(state),
             )
-            console.take("connection_status", {"connected": True, "reason": ""})
+            console.receive_status("connection_status", {"connected": True, "reason": ""})
             self.consoles[account] = console
         self.announced: list[dict[str, Any]] = []
 
@@ -68,7 +69,8 @@ class Victim:
         message: dict[str, Any] = json.loads(self.stream.recv(), parse_float=Decimal)
         for account, console in self.consoles.items():
             if message["account_id"] in (None, account):
-                console.take(message["type"], message["data"])
+                event = from_fields(message["type"], message["account_id"], message["data"])
+                console.receive(event.type, lambda event=event: event)
         if message["type"] in _DURABLE:
             self.announced.append(message)
         return message

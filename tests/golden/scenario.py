@@ -24,7 +24,7 @@ import msgspec
 import urwid
 
 from riskd.model.account import Limit
-from riskd.model.wire import encode, open_envelope
+from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import BEGIN, StateFile
 from trader.cli.console import KEYS
@@ -35,7 +35,7 @@ from trader.ui.styled_text import StyledLine
 
 STATES: Final = Path(__file__).parent / "states"
 URL: Final = "ws://localhost:8765"
-_KEYS: Final = [(key.label, key.told) for key in KEYS]
+_KEYS: Final = [(key.label, key.effect) for key in KEYS]
 
 
 class Scenario:
@@ -52,7 +52,7 @@ class Scenario:
         self._file = StateFile()
         self._file.fail("no last known state: ~/.local/state/riskd/last-known.db is not there")
         self._session = Session(
-            123, lambda: self.now, lambda _important: None, self._file.read, self._file.mark
+            123, lambda: self.now, lambda _important: None, self._file.read, self._file.version
         )
         self._screen = Screen(self._view, lambda: self.ui_state, lambda: self.now, _KEYS)
         for line in path.read_text().splitlines():
@@ -81,10 +81,10 @@ class Scenario:
             if line["connection"]:
                 self._gateway = "practice"
             status = {"connected": line["connection"], "reason": line.get("reason", "connected")}
-            self._session.take("connection_status", status)
+            self._session.receive_status("connection_status", status)
         if "type" in line:
-            envelope = open_envelope(encode(make_event(line["type"], line["data"])))
-            self._session.take(envelope.type, envelope.read_data())
+            event = decode(encode(make_event(line["type"], line["data"])))
+            self._session.receive(event.type, lambda: event)
         if "poll" in line:
             self._session.poll_file()
 

@@ -30,7 +30,7 @@ from riskd.model.events import Event
 from riskd.testing import DaemonHarness, make_event
 
 DEADLINE_SECONDS: Final = 10
-MAIN: Final = "import sys; from trader.cli.console import main; sys.exit(main())"
+MAIN: Final = "import sys; from trader.cli.main import main; sys.exit(main())"
 QUICK: Final = f"from trader.cli import console; console._TICK_SECONDS = 0.05; {MAIN}"
 """A console that looks at the file and at the clock more often."""
 

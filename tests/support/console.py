@@ -12,7 +12,7 @@ from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, Limit, apply
 from riskd.model.contracts import Contract
 from riskd.model.events import Event
-from riskd.model.wire import encode, open_envelope
+from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from trader.model.session import Session
 from trader.model.view import View
@@ -53,7 +53,7 @@ class StateFile:
 
     def __init__(self) -> None:
         self.reads = 0
-        self.version: int | None = None
+        self._version: int | None = None
         self._content: Snapshot | str = NOT_THERE
 
     def publish(
@@ -96,13 +96,13 @@ class StateFile:
             raise StateFileError(self._content)
         return self._content
 
-    def mark(self) -> int | None:
+    def version(self) -> int | None:
         """Return a value that differs after each change; ``None`` until the first one."""
-        return self.version
+        return self._version
 
     def _replace(self, content: Snapshot | str) -> None:
         self._content = content
-        self.version = (self.version or 0) + 1
+        self._version = (self._version or 0) + 1
 
 
 class SessionTestCase(SynchronousTestCase):
@@ -113,7 +113,7 @@ class SessionTestCase(SynchronousTestCase):
         self.changes: list[bool] = []
         self.file = StateFile()
         self.session = Session(
-            123, lambda: self.now, self.changes.append, self.file.read, self.file.mark
+            123, lambda: self.now, self.changes.append, self.file.read, self.file.version
         )
 
     @property
@@ -128,11 +128,13 @@ class SessionTestCase(SynchronousTestCase):
 
     def connect(self) -> None:
         """Report a completed handshake."""
-        self.session.take("connection_status", {"connected": True, "reason": "connected"})
+        self.session.receive_status(
+            "connection_status", {"connected": True, "reason": "connected"}
+        )
 
     def lose(self, reason: str = "lost connection to daemon") -> None:
         """Report a lost connection or a failed attempt."""
-        self.session.take("connection_status", {"connected": False, "reason": reason})
+        self.session.receive_status("connection_status", {"connected": False, "reason": reason})
 
     def receive(self, event_type: str, **data: Any) -> None:
         """Report an event, decoded from its wire form."""
@@ -140,8 +142,8 @@ class SessionTestCase(SynchronousTestCase):
 
     def receive_event(self, event: Event) -> None:
         """Report ``event``, decoded from its wire form."""
-        envelope = open_envelope(encode(event))
-        self.session.take(envelope.type, envelope.read_data())
+        event = decode(encode(event))
+        self.session.receive(event.type, lambda: event)
 
     def wait(self, seconds: float) -> None:
         """Advance the clock."""

@@ -47,7 +47,7 @@ class Alarm:
         self._rung_at: float | None = None
         self._hooked_at: float | None = None
 
-    def tell(self, event: Event, *, is_muted: bool) -> None:
+    def handle(self, event: Event, *, is_muted: bool) -> None:
         """Alarm about ``event`` if it is one to alarm about."""
         is_lockout = isinstance(event.data, LockoutSet)
         if not is_lockout and (is_muted or not isinstance(event.data, EnforcementAction)):

@@ -1,45 +1,32 @@
-"""The command line of ``trader-console``, and ``console.toml`` behind it."""
+"""The command line of ``trader-console``, with the defaults of ``console.toml``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
 from riskd.config.toml import ConfigError
 from riskd.journal.paths import default_directory
 from riskd.journal.reader import StateFileError, read_published
-from trader.cli.settings import (
-    Settings,
-    ThemeName,
-    default_file,
-    read_settings,
-)
+from trader.cli.console_toml import Settings, Theme, default_file, read_settings
 from trader.client import DEFAULT_URL, check_url
 from trader.model.characters import can_be_drawn
 
 _ACCOUNT_IDS_END: Final = 2**63
 
 
-class Output:
-    """How events are shown."""
-
-    SCREEN: Final = "screen"
-    PLAIN: Final = "plain"
-    JSON: Final = "json"
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for.
+    """The command line and the settings file together.
 
-    :ivar account: ``None`` where neither the command line nor the file names one.
-    :ivar output: one of :class:`Output`.
-    :ivar theme: the name of a theme; ``mono`` where no colors are wanted.
+    :ivar account: ``None`` if neither names one.
+    :ivar output: ``screen``, ``plain`` or ``json``.
+    :ivar theme: the theme's name; ``mono`` if colors are off.
     """
 
     account: int | None
@@ -52,9 +39,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Return what was asked for, the command line before the file.
+    """Return the options; the command line overrides the file.
 
-    :raises SystemExit: help was asked for, or something is wrong; with code 2 after a line about it.
+    :raises SystemExit: ``--help`` was given, or, with code 2 after a line about it, something is wrong.
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -62,20 +49,17 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         settings = read_settings(given.config)
     except ConfigError as error:
         parser.error(str(error))
+    named_state = Path(settings.state).expanduser() if settings.state else default_directory()
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
         account=settings.account if given.account is None else given.account,
         url=given.url or settings.url or DEFAULT_URL,
-        state=given.state or _directory(settings.state),
+        state=given.state or named_state,
         output=given.output,
-        theme=ThemeName.MONO.value if is_mono else given.theme or settings.theme.value,
+        theme="mono" if is_mono else given.theme or settings.theme,
         settings=settings,
         is_ascii=given.ascii or settings.ascii or not can_be_drawn(sys.stdout.encoding),
     )
-
-
-def _directory(named: str | None) -> Path:
-    return Path(named).expanduser() if named else default_directory()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,50 +70,47 @@ def _parser() -> argparse.ArgumentParser:
         "account",
         type=_account,
         nargs="?",
-        help="account id, such as 123; without it, the accounts of the state directory are offered",
+        help="account id, such as 123; without it, the console offers the accounts of the state file",
     )
-    parser.add_argument("--url", type=_url, help=f"where riskd is [{DEFAULT_URL}]")
+    parser.add_argument("--url", type=_url, help=f"URL of riskd [{DEFAULT_URL}]")
     parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
-        help="the state directory of riskd, for what is known without a connection "
-        f"[{_told(default_directory())}]",
+        help="riskd's state directory, which holds the last known state "
+        f"[{_escaped(default_directory())}]",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"what to prefer [{_told(default_file())}]"
+        "--config", type=Path, metavar="FILE", help=f"settings file [{_escaped(default_file())}]"
     )
-    parser.add_argument(
-        "--theme", choices=[name.value for name in ThemeName], help="the colors [dark]"
-    )
+    parser.add_argument("--theme", choices=get_args(Theme), help="color theme [dark]")
     parser.add_argument("--no-color", action="store_true", help="no colors, as with NO_COLOR set")
-    parser.add_argument("--ascii", action="store_true", help="nothing but ASCII")
+    parser.add_argument("--ascii", action="store_true", help="draw only ASCII characters")
     output = parser.add_mutually_exclusive_group()
-    for name, told in (
-        (Output.PLAIN, "no screen: a line for each event, but for quotes"),
-        (Output.JSON, "no screen: a JSON object for each event, a line each"),
+    for name, effect in (
+        ("plain", "no screen: write a line for each event but quotes"),
+        ("json", "no screen: write each event as a line of JSON"),
     ):
         output.add_argument(
-            f"--{name}", dest="output", action="store_const", const=name, help=told
+            f"--{name}", dest="output", action="store_const", const=name, help=effect
         )
-    parser.set_defaults(output=Output.SCREEN)
+    parser.set_defaults(output="screen")
     return parser
 
 
-def _told(path: Path) -> str:
-    # argparse takes a percent sign in a help for its own.
+def _escaped(path: Path) -> str:
+    # argparse formats a help text with the % operator.
     return str(path).replace("%", "%%")
 
 
 def choose_account(
     state: Path, ask: Callable[[str], str] | None, say: Callable[[str], object]
 ) -> int | None:
-    """Return the account to show, of those that the state file knows; ``None`` where none was chosen.
+    """Return the account that the state file knows, or the one of them that the trader chooses.
 
-    The only one is taken; of several, the trader says which.
-
-    :param ask: asks a question and returns the answer; ``None`` when there is nobody to ask.
-    :param say: tells the trader something.
+    :param ask: asks a question and returns the answer; ``None`` without a terminal.
+    :param say: shows a sentence to the trader.
+    :return: ``None`` if no account was chosen; :param:`say` has been called with the reason.
     """
     try:
         known = sorted(read_published(state).accounts)
@@ -138,22 +119,19 @@ def choose_account(
         return None
     if len(known) == 1:
         return known[0]
+    names = [str(account) for account in known]
     if not known or ask is None:
-        say(f"name an account, such as 123; the state file knows {_listed(known) or 'none'}")
+        say(f"name an account, such as 123; the state file knows {', '.join(names) or 'none'}")
         return None
-    say(f"accounts: {_listed(known)}")
+    say(f"accounts: {', '.join(names)}")
     try:
         answer = ask("account: ").strip()
     except (EOFError, KeyboardInterrupt):
         return None
-    if answer in map(str, known):
+    if answer in names:
         return int(answer)
     say(f"{answer!r} is none of them")
     return None
-
-
-def _listed(accounts: Iterable[int]) -> str:
-    return ", ".join(map(str, accounts))
 
 
 def _account(text: str) -> int:

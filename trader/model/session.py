@@ -1,7 +1,10 @@
-"""A trader's session: file and stream as one :class:`~trader.model.view.View`.
+"""A trader's session: the published copy and the stream as one :class:`~trader.model.view.View`.
 
-The session knows no socket and no screen.  A :class:`trader.client.DaemonClient` feeds it, it reads the
-file that the daemon publishes, and the console draws its view.
+The session knows no socket and no screen.  A :class:`trader.client.DaemonClient` feeds it, it reads the file
+that the daemon publishes, and the console draws its view.
+
+The file comes first and events are applied on top of it, on every connection: the daemon publishes the file
+before it completes the handshake, so no event is lost between the two and none counts twice.
 """
 
 from __future__ import annotations
@@ -25,59 +28,56 @@ from riskd.model.events import (
     LockoutCleared,
     LockoutSet,
     Status,
-    UnknownEventTypeError,
 )
-from riskd.model.wire import from_fields
-from trader.client import CONNECTION_STATUS, ReadEvent
+from trader.client import ReadEvent
 from trader.model.activity import FeedLine, line_for
 from trader.model.formatting import sentence
 from trader.model.view import Source, View, is_stopping
 
 FLASH_SECONDS: Final = 5
 LIMITS_SECONDS: Final = 10
-"""How often the file is looked at for the limits in force, which no event tells of."""
+"""How often a connected session reads the limits in force, which no event reports."""
 
-_REMEMBERED_LINES: Final = 500
+_MAX_FEED_LINES: Final = 500
 _NEVER_READ: Final = object()
 
 _QUOTE: Final = "MarketQuote"
-_MAX_UNREAD: Final = 100
-"""Quotes that may wait to be read, so that what comes after them need not wait for long."""
+_MAX_UNREAD_QUOTES: Final = 100
+"""So many quotes are decoded at once at the most, so that the event behind them is not delayed for long."""
 
 
 class Session:
-    """Turns what a client reports, and what the daemon's file says, into views.
+    """Turns what a client receives and the daemon publishes into views.
 
     :param account_id: the account to follow.
-    :param now: gives the time of day, aware.
-    :param changed: called when the view has changed; its argument tells whether more than quotes did.
-        Quotes are read when the view is asked for, and may turn out to say nothing new.
-    :param read: returns what the file says, or raises :exc:`riskd.journal.reader.StateFileError`.
-    :param mark: returns what changes whenever the file does, and can be compared.
-    :param alarm: called with what was enforced and with each new lock, as the stream or the file told it;
-        not with what the file knew before anything else was known.
+    :param now: returns the time of day, aware.
+    :param on_change: called when the view has changed; its argument is whether more than quotes have.
+        Quotes are decoded when the view is asked for, and may turn out to change nothing.
+    :param read_file: returns the published copy or raises :exc:`riskd.journal.reader.StateFileError`.
+    :param file_version: returns a value that differs after each publication.
+    :param alarm: called with each enforcement action and each new lockout, whether the stream or the file
+        brought it; not with the lockouts of the first file, which the trader can read on the screen.
     """
 
     def __init__(
         self,
         account_id: int,
         now: Callable[[], datetime],
-        changed: Callable[[bool], None],
-        read: Callable[[], Snapshot],
-        mark: Callable[[], object],
+        on_change: Callable[[bool], None],
+        read_file: Callable[[], Snapshot],
+        file_version: Callable[[], object],
         alarm: Callable[[Event], object] = lambda _event: None,
     ) -> None:
         self._account_id = account_id
         self._now = now
-        self._changed = changed
-        self._read = read
-        self._mark = mark
+        self._on_change = on_change
+        self._read_file = read_file
+        self._file_version = file_version
         self._alarm = alarm
-        self._mark_read: object = _NEVER_READ
+        self._version_read: object = _NEVER_READ
         self._read_at: datetime | None = None
-        self._outdated_status: DaemonStatus | None = None
-        self._unread: list[tuple[ReadEvent, datetime]] = []
-        self._told: set[EnforcementAction] = set()
+        self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
+        self._actions_in_feed: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
 
     def view(
@@ -89,172 +89,166 @@ class Session:
         *,
         is_dry_run: bool = False,
     ) -> View:
-        """Return the view of this moment.
+        """Return the view now, with what only the client knows.
 
-        :param retry_in: the client's seconds to its next try.
-        :param gateway_name: what the client heard of the gateway; what the file says if it is ``None``.
-        :param url: where the client looks for the daemon.
-        :param dropped: how many messages the client could not read.
-        :param is_dry_run: what the client heard of that.
+        :param retry_in: seconds until the client's next attempt.
+        :param gateway_name: the gateway that the client was told of; ``None`` leaves that of the file.
+        :param url: the daemon's URL.
+        :param dropped: the number of malformed messages.
+        :param is_dry_run: whether the client was told that the daemon enforces nothing.
         """
         self.read_quotes()
         view = self._view
-        flash = view.flash
-        # A clock that was set back since must not make it flash until it has caught up.
-        if flash is not None and not (
-            0 <= (self._now() - flash.at).total_seconds() < FLASH_SECONDS
-        ):
-            flash = None
-        status = view.account.daemon
         return msgspec.structs.replace(
             view,
-            daemon=None if status is self._outdated_status else status,
             retry_in=retry_in,
             gateway_name=view.gateway_name if gateway_name is None else gateway_name,
             is_dry_run=is_dry_run or view.is_dry_run,
             url=url,
             dropped=dropped,
-            flash=flash,
+            flash=view.flash if self._is_flashing() else None,
         )
 
-    def poll_file(self) -> None:
-        """Look at the file: without a connection, read it if it has changed.
+    def _is_flashing(self) -> bool:
+        flash = self._view.flash
+        # An age below zero means that the clock was set back; the line must not flash until it catches up.
+        return flash is not None and 0 <= (self._now() - flash.at).total_seconds() < FLASH_SECONDS
 
-        As long as there is a connection its events are newer than any file; only which limits are in
-        force no event tells.
+    def poll_file(self) -> None:
+        """Read the file if it has changed; during a connection, only for its limits.
+
+        A connected session's events are newer than any file, but no event reports the limits in force.
         """
         self.read_quotes()
         is_live = self._view.source is Source.LIVE
-        if (is_live and not self._is_time_for_limits()) or self._mark() == self._mark_read:
-            return
-        if is_live:
-            self._take_limits()
+        if (is_live and not self._are_limits_due()) or self._file_version() == self._version_read:
             return
         try:
-            snapshot, account = self._load()
+            snapshot, account = self._read_account()
         except StateFileError as error:
-            self._view = msgspec.structs.replace(self._view, file_problem=sentence(str(error)))
+            if is_live:
+                # The limits stay; a problem with the file is shown once there is no connection.
+                return
+            self._update(file_problem=sentence(str(error)))
         else:
-            self._take_last_known(snapshot, account)
-        self._changed(True)
+            if is_live:
+                limits = msgspec.structs.replace(self._view.account, limits=account.limits)
+                self._update(account=limits, file_as_of=snapshot.as_of)
+            elif self._is_at_least_as_new(snapshot.as_of):
+                self._show(snapshot, account)
+                self._update(source=Source.LAST_KNOWN)
+            elif self._view.events_only_since is None:
+                self._update(file_problem="")
+        self._on_change(not is_live)
 
-    def _is_time_for_limits(self) -> bool:
-        read_at, now = self._read_at, self._now()
-        # A clock that was set back must not put it off until it has caught up.
-        return read_at is None or not 0 <= (now - read_at).total_seconds() < LIMITS_SECONDS
-
-    def _take_limits(self) -> None:
-        try:
-            snapshot, account = self._load()
-        except StateFileError:
-            # What is known stays; without a connection its trouble would be told.
-            return
-        held_to = msgspec.structs.replace(self._view.account, limits=account.limits)
-        self._view = msgspec.structs.replace(
-            self._view, account=held_to, file_as_of=snapshot.as_of
+    def _are_limits_due(self) -> bool:
+        # After a clock was set back the age is below zero; waiting for it to catch up could take hours.
+        return (
+            self._read_at is None
+            or not 0 <= (self._now() - self._read_at).total_seconds() < LIMITS_SECONDS
         )
-        self._changed(False)
 
-    def take(self, event_type: str, data: dict[str, Any]) -> None:
-        """Take what a client calls back with."""
-        if event_type == CONNECTION_STATUS:
-            self.read_quotes()
-            if data["connected"]:
-                self._connected()
-            else:
-                self._not_connected(data["reason"])
-            self._changed(True)
-            return
-        account_id = None if event_type == "daemon_status" else self._account_id
-        try:
-            event = from_fields(event_type, account_id, data)
-        except UnknownEventTypeError:
-            return
-        self.take_event(event_type, lambda: event)
+    def receive_status(self, _event_type: str, status: dict[str, Any]) -> None:
+        """Handle a client's report on its connection."""
+        self.read_quotes()
+        if status["connected"]:
+            self._connected()
+        else:
+            self._not_connected(status["reason"])
+        self._on_change(True)
 
-    def take_event(self, event_type: str, read: ReadEvent) -> None:
-        """Take an event that is not read yet.
+    def receive(self, event_type: str, read: ReadEvent) -> None:
+        """Handle an event that is not decoded yet.
 
-        Quotes are most of all events, and come many between two looks; they are read when they are needed.
+        Most events are quotes, and many arrive between two draws; they are decoded when they are needed.
         """
         if event_type == _QUOTE:
-            self._unread.append((read, self._now()))
-            if len(self._unread) >= _MAX_UNREAD:
+            self._unread_quotes.append((read, self._now()))
+            if len(self._unread_quotes) >= _MAX_UNREAD_QUOTES:
                 self.read_quotes()
-            self._changed(False)
+            self._on_change(False)
             return
         self.read_quotes()
         event = read()
         if event is not None:
-            self._tell(event, self._now())
+            self._apply_and_report(event)
 
     def read_quotes(self) -> None:
-        """Apply the quotes that came since this was done last, each as of when it came.
+        """Decode and apply the quotes received since the last call, each as of its receipt.
 
-        Whatever else is done with a session does this first.
+        Every other method does this first, so that events are applied in the order of receipt.
         """
-        unread, self._unread = self._unread, []
-        for read, at in unread:
+        unread, self._unread_quotes = self._unread_quotes, []
+        for read, received_at in unread:
             event = read()
             if event is not None:
-                self._apply(event, at)
+                self._apply(event, received_at)
 
-    def _apply(self, event: Event, at: datetime) -> None:
-        self._view = msgspec.structs.replace(
-            self._view,
+    def note(self, text: str, style: str = "alert") -> None:
+        """Add a line of the program itself to the feed; in the default style, a problem."""
+        self._add(FeedLine(self._now(), sentence(text), style))
+        self._on_change(True)
+
+    def _update(self, **changes: Any) -> None:
+        self._view = msgspec.structs.replace(self._view, **changes)
+
+    def _apply(self, event: Event, received_at: datetime) -> None:
+        self._update(
             account=apply(self._view.account, event),
-            has_broker_data=self._view.has_broker_data or _is_of_the_broker(event),
-            known_at=at,
+            has_broker_data=self._view.has_broker_data or _comes_from_broker(event),
+            known_at=received_at,
             events=self._view.events + 1,
             last_event=event.type,
-            last_event_at=at,
+            last_event_at=received_at,
         )
 
-    def _tell(self, event: Event, now: datetime) -> None:
-        """Apply an event that is no quote, and tell of it if it changed what was known."""
-        before = self._view.account
+    def _apply_and_report(self, event: Event) -> None:
+        """Apply an event that is no quote; add it to the feed and alarm if it is news."""
+        before, now = self._view.account, self._now()
         self._apply(event, now)
         after = self._view.account
         if isinstance(event.data, EnforcementAction):
-            self._told.add(event.data)
+            self._actions_in_feed.add(event.data)
         elif isinstance(event.data, DaemonStatus):
-            self._outdated_status = None
+            self._update(daemon=after.daemon)
             self._note_dry_run(event.data)
         is_news = self._is_news(event, before, after)
         line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._add(line)
         if is_news or after is not before:
-            self._changed(True)
+            self._on_change(True)
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
 
-    def note(self, text: str, style: str = "alert") -> None:
-        """Put a line of the program's own into the feed; by default, something went wrong in it."""
-        self._add(FeedLine(self._now(), sentence(text), style))
-        self._changed(True)
+    def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
+        """Return whether ``event`` changes more than a timestamp."""
+        if isinstance(event.data, LockoutCleared) and self._view.events_only_since is not None:
+            # Without the file, a lockout may end whose beginning this session never saw.
+            return True
+        return after is not before and not is_repeat(before, event)
 
     def _connected(self) -> None:
         now = self._now()
-        # All that was told before the handshake was complete is in the file by then, and all that is
-        # told after it comes after this call.  So nothing has to be held back while the file is read.
+        # The file holds all events before the handshake, and all later ones arrive after this call; so no
+        # event needs to be queued while the file is read.
         try:
-            snapshot, account = self._load()
+            snapshot, account = self._read_account()
         except StateFileError as error:
-            # What happened between two connections is unknown then; nothing of before is carried over.
-            self._view = msgspec.structs.replace(
-                self._view,
+            # Events between two connections are lost then, so the state of the last one is not carried over.
+            self._update(
                 account=AccountState(account_id=self._account_id),
+                daemon=None,
                 events_only_since=now,
                 known_at=now,
                 file_problem=sentence(str(error)),
             )
         else:
             self._show(snapshot, account)
-            # A daemon that has just let us in is not stopping: its predecessor was.
-            self._outdated_status = account.daemon if is_stopping(account.daemon) else None
-        self._view = msgspec.structs.replace(
-            self._view,
+            if is_stopping(account.daemon):
+                # A daemon that has just accepted a connection is not stopping; its predecessor was.
+                self._update(daemon=None)
+        self._update(
             source=Source.LIVE,
             has_broker_data=False,
             connection_problem="",
@@ -264,24 +258,22 @@ class Session:
         self._add(FeedLine(now, "Connected to daemon", "good"))
 
     def _not_connected(self, reason: str) -> None:
-        was_live = self._view.source is Source.LIVE
-        if was_live:
-            self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
-        elif self._view.connections:
-            # Why the connection was lost says more than that it is not back yet.
-            return
-        self._view = msgspec.structs.replace(self._view, connection_problem=sentence(reason))
-        if was_live:
-            self._add(FeedLine(self._now(), self._view.connection_problem, "alert"))
+        problem = sentence(reason)
+        if self._view.source is Source.LIVE:
+            self._update(source=Source.LAST_KNOWN, connection_problem=problem)
+            self._add(FeedLine(self._now(), problem, "alert"))
+        elif not self._view.connections:
+            self._update(connection_problem=problem)
+        # Otherwise the reason of the loss stays: it says more than that the next attempt failed, too.
 
-    def _load(self) -> tuple[Snapshot, AccountState]:
-        """Return what the file says, and what it says of the account.
+    def _read_account(self) -> tuple[Snapshot, AccountState]:
+        """Read the file; return all of it, and its state of the account.
 
-        :raises StateFileError: it cannot be read, or does not know the account.
+        :raises StateFileError: the file cannot be read, or does not know the account.
         """
-        # The mark goes first, so that a file which is replaced meanwhile is read again.
-        self._mark_read, self._read_at = self._mark(), self._now()
-        snapshot = self._read()
+        # The version is taken first, so that a file that is replaced during the read is read again.
+        self._version_read, self._read_at = self._file_version(), self._now()
+        snapshot = self._read_file()
         account = snapshot.accounts.get(self._account_id)
         if account is None:
             known = ", ".join(str(account_id) for account_id in sorted(snapshot.accounts))
@@ -291,29 +283,21 @@ class Session:
             )
         return snapshot, account
 
-    def _take_last_known(self, snapshot: Snapshot, account: AccountState) -> None:
-        if self._is_at_least_as_new(snapshot.as_of):
-            self._show(snapshot, account)
-            self._view = msgspec.structs.replace(self._view, source=Source.LAST_KNOWN)
-        elif self._view.events_only_since is None:
-            self._view = msgspec.structs.replace(self._view, file_problem="")
-
     def _is_at_least_as_new(self, as_of: datetime | None) -> bool:
-        """Tell whether a file of that moment may replace what is shown."""
+        """Return whether a file written at ``as_of`` may replace the view."""
         known_at = self._view.known_at
         if known_at is None or as_of is None:
             return known_at is None
-        # A moment ahead of the clock is from before the clock was set back, and says nothing now.
+        # A time ahead of the clock dates from before the clock was set back, and proves nothing.
         return as_of >= known_at or known_at > self._now()
 
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
-        """Begin from the file."""
-        self._outdated_status = None
-        was_known = self._view.known_at is not None
-        before = set(self._view.account.lockouts.values())
-        self._view = msgspec.structs.replace(
-            self._view,
+        """Replace the view's state by the file's."""
+        is_first = self._view.known_at is None
+        locks_before = set(self._view.account.lockouts.values())
+        self._update(
             account=account,
+            daemon=account.daemon,
             events_only_since=None,
             known_at=snapshot.as_of,
             file_problem="",
@@ -323,47 +307,39 @@ class Session:
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
         for action in account.enforcement:
-            self._tell_enforced(action)
+            self._insert_in_feed(action)
         for lock in account.lockouts.values():
-            if was_known and lock not in before:
+            if not is_first and lock not in locks_before:
                 self._alarm(Event(self._account_id, lock))
 
     def _note_dry_run(self, status: DaemonStatus) -> None:
-        """Take note whether the daemon enforces; it says so when all is well, and only then."""
+        # The daemon adds the note to RUNNING alone; the other states leave the question open.
         if status.status is Status.RUNNING:
-            is_dry_run = status.message.endswith(DRY_RUN_NOTE)
-            self._view = msgspec.structs.replace(self._view, is_dry_run=is_dry_run)
+            self._update(is_dry_run=status.message.endswith(DRY_RUN_NOTE))
 
-    def _tell_enforced(self, action: EnforcementAction) -> None:
-        """Put into the feed, at its own time and once, what the file says was enforced."""
-        event = Event(self._account_id, action)
-        line = line_for(event, self._view.account, action.timestamp)
-        if action in self._told or line is None:
+    def _insert_in_feed(self, action: EnforcementAction) -> None:
+        """Add an action of the file to the feed at the time of the action, once."""
+        line = line_for(Event(self._account_id, action), self._view.account, action.timestamp)
+        if action in self._actions_in_feed or line is None:
             return
-        self._told.add(action)
-        place = len(self._view.feed)
-        while place and self._view.feed[place - 1].at > line.at:
+        self._actions_in_feed.add(action)
+        feed = self._view.feed
+        place = len(feed)
+        while place and feed[place - 1].at > line.at:
             place -= 1
-        self._set_lines((*self._view.feed[:place], line, *self._view.feed[place:]))
-
-    def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
-        """Tell whether ``event`` says what was not known, and not only at what time it was so."""
-        if isinstance(event.data, LockoutCleared) and self._view.events_only_since is not None:
-            # Without the file the end of a lockout can be the first that is heard of it.
-            return True
-        return after is not before and not is_repeat(before, event)
+        self._set_feed((*feed[:place], line, *feed[place:]))
 
     def _add(self, line: FeedLine) -> None:
-        self._set_lines((*self._view.feed, line))
+        self._set_feed((*self._view.feed, line))
         if line.flashes:
-            self._view = msgspec.structs.replace(self._view, flash=line)
+            self._update(flash=line)
 
-    def _set_lines(self, lines: tuple[FeedLine, ...]) -> None:
-        self._view = msgspec.structs.replace(self._view, feed=lines[-_REMEMBERED_LINES:])
+    def _set_feed(self, feed: tuple[FeedLine, ...]) -> None:
+        self._update(feed=feed[-_MAX_FEED_LINES:])
 
 
-def _is_of_the_broker(event: Event) -> bool:
-    """Tell whether ``event`` shows that the daemon has heard the broker about the account."""
+def _comes_from_broker(event: Event) -> bool:
+    """Return whether ``event`` proves that the daemon has data of the broker."""
     data = event.data
     if isinstance(data, DaemonStatus):
         return data.status is Status.RUNNING

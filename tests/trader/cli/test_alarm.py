@@ -73,7 +73,7 @@ class AlarmCase(SynchronousTestCase):
 
     def tell(self, *events: Event, is_muted: bool = False) -> None:
         for event in events:
-            self.alarm.tell(event, is_muted=is_muted)
+            self.alarm.handle(event, is_muted=is_muted)
 
     def end(self, reason: Exception, said: bytes = b"") -> None:
         """End the last process."""
@@ -120,7 +120,7 @@ class AlarmTests(AlarmCase):
         self.assertEqual(len(self.reactor.started), 3)
 
     def test_without_bell_and_hook_it_is_silent(self) -> None:
-        Alarm(self.reactor, None, ()).tell(LOCKOUT, is_muted=False)
+        Alarm(self.reactor, None, ()).handle(LOCKOUT, is_muted=False)
         self.assertEqual(self.reactor.started, [])
 
 

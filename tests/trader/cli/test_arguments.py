@@ -8,16 +8,17 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.toml import ConfigError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
-from trader.cli.arguments import Output, choose_account, parse_options
-from trader.cli.settings import (
+from trader.cli.arguments import choose_account, parse_options
+from trader.cli.console_toml import (
     Settings,
-    ThemeName,
+    Theme,
     default_file,
     parse_settings,
     read_settings,
@@ -67,7 +68,7 @@ class ArgumentTests(ArgumentsCase):
         options = parse_options(["123"])
         self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
         self.assertEqual((options.theme, options.is_ascii), ("dark", False))
-        self.assertEqual(options.output, Output.SCREEN)
+        self.assertEqual(options.output, "screen")
 
     def test_url_theme_and_letters_can_be_chosen(self) -> None:
         options = parse_options(
@@ -92,8 +93,8 @@ class ArgumentTests(ArgumentsCase):
         )
 
     def test_lines_instead_of_a_screen(self) -> None:
-        self.assertEqual(parse_options(["1", "--plain"]).output, Output.PLAIN)
-        self.assertEqual(parse_options(["1", "--json"]).output, Output.JSON)
+        self.assertEqual(parse_options(["1", "--plain"]).output, "plain")
+        self.assertEqual(parse_options(["1", "--json"]).output, "json")
         self.assertIn("not allowed with", self.refuse("1", "--json", "--plain"))
 
     def test_an_account_that_is_no_number_is_refused_by_name(self) -> None:
@@ -197,7 +198,7 @@ class SettingsTests(ArgumentsCase):
         self.assertIn("expected at most", self.refuse("--config", str(path)))
 
     def test_the_themes_are_those_that_there_are(self) -> None:
-        self.assertEqual([name.value for name in ThemeName], list(THEMES))
+        self.assertEqual(list(get_args(Theme)), list(THEMES))
 
 
 class PickerTests(ArgumentsCase):

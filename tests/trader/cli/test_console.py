@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import signal
-import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,11 +18,10 @@ from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event
-from riskd.model.wire import encode, open_envelope
+from riskd.model.wire import decode, encode
 from riskd.testing import make_event
-from tests.support.clocks import has_steady_clock, keep_clock, most_in_a_second
-from trader.cli import console
-from trader.cli.console import KEYS, Console, main
+from tests.support.clocks import most_in_a_second
+from trader.cli.console import KEYS, Console
 from trader.client import DEFAULT_URL
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
@@ -110,12 +107,14 @@ class ConsoleCase(SynchronousTestCase):
 
     def begin(self) -> None:
         """Report a completed handshake."""
-        self.session.take("connection_status", {"connected": True, "reason": "connected"})
+        self.session.receive_status(
+            "connection_status", {"connected": True, "reason": "connected"}
+        )
 
     def receive(self, event_type: str, **data: Any) -> None:
         """Report an event, as it comes off the wire."""
-        envelope = open_envelope(encode(make_event(event_type, data)))
-        self.session.take(envelope.type, envelope.read_data())
+        event = decode(encode(make_event(event_type, data)))
+        self.session.receive(event.type, lambda: event)
 
 
 class DrawingTests(ConsoleCase):
@@ -167,7 +166,7 @@ class DrawingTests(ConsoleCase):
 
         self.patch(self.console._screen, "render", watched)
         self.clock.advance(1)
-        self.session.take_event("MarketQuote", read)
+        self.session.receive("MarketQuote", read)
         self.assertIn("A quote is malformed", self.terminal.picture)
 
     def test_what_is_important_does_not_wait_for_a_draw_planned_for_quotes(self) -> None:
@@ -247,7 +246,7 @@ class LastKnownTests(ConsoleCase):
         self.publish()
         self.tick()
         self.terminal.drawn.clear()
-        self.patch(self.session, "_read", lambda: self.fail("it was read again"))
+        self.patch(self.session, "_read_file", lambda: self.fail("it was read again"))
         for _ in range(5):
             self.tick()
         self.assertEqual(len(self.terminal.drawn), 5)
@@ -256,8 +255,8 @@ class LastKnownTests(ConsoleCase):
         trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
         self.publish(trade)
         super().begin()
-        envelope = open_envelope(encode(trade))
-        self.session.take(envelope.type, envelope.read_data())
+        event = decode(encode(trade))
+        self.session.receive(event.type, lambda: event)
         self.receive("GatewayUserTrade", profitAndLoss=-4.50)
         self.clock.advance(1)
         self.assertIn("Realized -50.00", self.terminal.picture)
@@ -284,16 +283,16 @@ class KeyTests(ConsoleCase):
         """Type; return what is shown then."""
         for key in keys:
             self.clock.advance(1)
-            self.console._key_pressed(key)
+            self.console._handle_input(key)
         return self.terminal.picture
 
     def test_q_quits(self) -> None:
-        self.assertRaises(urwid.ExitMainLoop, self.console._key_pressed, "q")
+        self.assertRaises(urwid.ExitMainLoop, self.console._handle_input, "q")
 
     def test_other_keys_do_nothing(self) -> None:
         before = self.console._ui_state
         for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
-            self.console._key_pressed(key)
+            self.console._handle_input(key)
         self.assertEqual(self.console._ui_state, before)
 
     def test_each_page_has_its_number(self) -> None:
@@ -311,24 +310,24 @@ class KeyTests(ConsoleCase):
     def test_a_key_is_answered_at_once(self) -> None:
         self.session.note("draw")
         drawn = len(self.terminal.drawn)
-        self.console._key_pressed("2")
+        self.console._handle_input("2")
         self.assertEqual(len(self.terminal.drawn), drawn + 1)
         self.assertEqual(self.terminal.moments[-1], self.clock.seconds())
 
     def test_a_key_that_is_held_down_is_drawn_twenty_times_a_second(self) -> None:
         for _ in range(200):
-            self.console._key_pressed("tab")
+            self.console._handle_input("tab")
             self.clock.advance(0.01)
         self.assertEqual(most_in_a_second(self.terminal.moments), MAX_DRAWS_A_SECOND)
 
     def test_the_help_tells_every_key_and_goes_with_the_next_page(self) -> None:
         shown = " ".join(self.press("?").split())
         for key in KEYS:
-            self.assertIn(f"{key.label} {key.told}", shown)
+            self.assertIn(f"{key.label} {key.effect}", shown)
         self.assertNotIn("Shift-Tab", self.press("2"))
 
     def test_every_key_has_words_of_its_own_and_none_does_two_things(self) -> None:
-        told = [key.told for key in KEYS]
+        told = [key.effect for key in KEYS]
         names = [name for key in KEYS for name in key.names]
         self.assertTrue(all(told))
         self.assertEqual(len(set(told)), len(told))
@@ -399,21 +398,21 @@ class MouseTests(ConsoleCase):
     def test_a_click_on_a_pages_name_turns_to_it(self) -> None:
         self.session.note("draw")
         foot = self.terminal.picture.splitlines()[-1]
-        self.console._key_pressed(("mouse press", 1, foot.index("Limits"), 23))
+        self.console._handle_input(("mouse press", 1, foot.index("Limits"), 23))
         self.assertEqual(self.console._ui_state.page, 2)
 
     def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
         for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
-            self.console._key_pressed(event)
+            self.console._handle_input(event)
         self.assertEqual(self.console._ui_state.page, 0)
 
     def test_the_wheel_goes_through_rows(self) -> None:
         for number in range(9):
             self.receive("GatewayUserTrade", id=number)
-        self.console._key_pressed("2")
-        self.console._key_pressed(("mouse press", 5, 3, 3))
+        self.console._handle_input("2")
+        self.console._handle_input(("mouse press", 5, 3, 3))
         self.assertEqual(self.console._ui_state.row, 3)
-        self.console._key_pressed(("mouse press", 4, 3, 3))
+        self.console._handle_input(("mouse press", 4, 3, 3))
         self.assertEqual(self.console._ui_state.row, 0)
 
 
@@ -432,7 +431,7 @@ class BellTests(ConsoleCase):
         self.assertEqual(self.terminal.written, [])
 
     def test_muted_it_rings_for_lockouts_alone(self) -> None:
-        self.console._key_pressed("b")
+        self.console._handle_input("b")
         self.receive("enforcement_action")
         self.assertEqual(self.terminal.written, [])
         self.receive("lockout_set")
@@ -441,8 +440,8 @@ class BellTests(ConsoleCase):
     def test_it_can_be_done_without(self) -> None:
         console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
         console._main_loop.screen = console._terminal = self.terminal
-        envelope = open_envelope(encode(make_event("lockout_set", {})))
-        console._session.take(envelope.type, envelope.read_data())
+        event = decode(encode(make_event("lockout_set", {})))
+        console._session.receive(event.type, lambda: event)
         self.assertEqual(self.terminal.written, [])
 
 
@@ -451,7 +450,7 @@ class LogTests(ConsoleCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.log = Logger(namespace="tests", observer=self.console.log)
+        self.log = Logger(namespace="tests", observer=self.console.log_to_feed)
 
     def feed(self) -> list[str]:
         """Return the lines in the feed after the first, which is the connection's."""
@@ -481,34 +480,6 @@ class LogTests(ConsoleCase):
         self.log.error("")
         self.log.error("\n")
         self.assertEqual(self.feed(), [])
-
-
-class MainTests(SynchronousTestCase):
-    """What is said before there is a screen."""
-
-    def setUp(self) -> None:
-        self.stdout, self.stderr = io.StringIO(), io.StringIO()
-        self.patch(sys, "stdin", io.StringIO())
-        self.patch(sys, "stdout", self.stdout)
-        self.patch(sys, "stderr", self.stderr)
-
-    def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
-        self.assertEqual(main(["123"]), 1)
-        self.assertEqual(
-            self.stderr.getvalue(),
-            "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
-        )
-        self.assertEqual(self.stdout.getvalue(), "")
-
-    def test_nobody_sets_its_clock(self) -> None:
-        keep_clock(self)
-        self.patch(console, "run_lines", lambda *_: self.assertTrue(has_steady_clock()))
-        self.assertEqual(main(["123", "--plain"]), 0)
-
-    def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
-        with tempfile.TemporaryDirectory() as empty:
-            self.assertEqual(main(["--plain", "--state", empty]), 2)
-        self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())
 
 
 class PaletteTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from riskd.journal.reader import Snapshot
 from riskd.model.account import AccountState, Limit, RiskState, apply
 from riskd.model.contracts import Contract
 from riskd.model.events import DRY_RUN_NOTE, EVENT_TYPES, Event
-from riskd.model.wire import encode, open_envelope
+from riskd.model.wire import decode, encode
 from riskd.testing import make_event
 from tests.support.console import (
     BEGIN,
@@ -190,13 +191,14 @@ class EventTests(SessionTestCase):
     def test_unknown_event_types_change_nothing(self) -> None:
         before = self.view
         self.changes.clear()
-        self.session.take("margin_call", {"amount": Decimal("1.50")})
+        self.session.receive("margin_call", lambda: None)
         self.assertEqual(self.view, before)
         self.assertEqual(self.changes, [])
 
     def test_unknown_keys_are_passed_over(self) -> None:
-        data = open_envelope(encode(make_event("GatewayUserTrade", {}))).read_data()
-        self.session.take("GatewayUserTrade", {**data, "fees": Decimal("0.74")})
+        message = encode(make_event("GatewayUserTrade", {}))
+        event = decode(message.replace(b'"data":{', b'"data":{"fees":0.74,'))
+        self.session.receive(event.type, lambda: event)
         self.assertEqual(self.view.account.trade_count, 1)
 
     def test_a_view_does_not_change_afterwards(self) -> None:
@@ -230,7 +232,7 @@ class UnreadTests(SessionTestCase):
             self.read.append(event_type)
             return event
 
-        self.session.take_event(event_type, read)
+        self.session.receive(event_type, read)
 
     def test_a_quote_is_read_when_the_view_is_looked_at_and_is_of_when_it_came(self) -> None:
         self.changes.clear()
@@ -265,7 +267,7 @@ class UnreadTests(SessionTestCase):
 
     def test_a_quote_that_is_malformed_changes_nothing(self) -> None:
         before = self.view
-        self.session.take_event("MarketQuote", lambda: None)
+        self.session.receive("MarketQuote", lambda: None)
         self.assertEqual(self.view, before)
 
     @given(histories())
@@ -273,11 +275,11 @@ class UnreadTests(SessionTestCase):
         views = []
         for looks_each_time in (False, True):
             session = Session(
-                123, lambda: BEGIN, lambda _important: None, self.file.read, self.file.mark
+                123, lambda: BEGIN, lambda _important: None, self.file.read, self.file.version
             )
-            session.take("connection_status", {"connected": True, "reason": ""})
+            session.receive_status("connection_status", {"connected": True, "reason": ""})
             for event in events:
-                session.take_event(event.type, lambda event=event: event)
+                session.receive(event.type, lambda event=event: event)
                 if looks_each_time:
                     session.view()
             views.append(session.view())
@@ -407,7 +409,7 @@ class AlarmTests(SessionTestCase):
             lambda: self.now,
             self.changes.append,
             self.file.read,
-            self.file.mark,
+            self.file.version,
             self.alarms.append,
         )
 
@@ -688,7 +690,7 @@ class LastKnownTests(SessionTestCase):
             self.assertEqual(self.view.file_problem, "N" + trouble[1:])
 
     def test_a_file_that_never_was_is_said_to_be_missing_once(self) -> None:
-        self.assertIsNone(self.file.mark())
+        self.assertIsNone(self.file.version())
         for _ in range(3):
             self.session.poll_file()
         self.assertEqual(self.view.file_problem, "N" + NOT_THERE[1:])
@@ -724,7 +726,7 @@ class LastKnownTests(SessionTestCase):
             lambda: self.now,
             self.changes.append,
             read_while_it_is_replaced,
-            self.file.mark,
+            self.file.version,
         )
         self.session.poll_file()
         self.assertEqual(self.view.account.trade_count, 0)
@@ -986,17 +988,17 @@ class PropertyTests(SynchronousTestCase):
 
     def session_on(self, file: StateFile) -> Session:
         """Return a session that reads ``file``."""
-        return Session(123, lambda: self.now, lambda _: None, file.read, file.mark)
+        return Session(123, lambda: self.now, lambda _: None, file.read, file.version)
 
     def join(self, session: Session) -> None:
         """Report a completed handshake."""
-        session.take("connection_status", {"connected": True, "reason": "connected"})
+        session.receive_status("connection_status", {"connected": True, "reason": "connected"})
 
     def hear(self, session: Session, events: list[Event]) -> None:
         """Report ``events``, as they come off the wire."""
         for event in events:
-            envelope = open_envelope(encode(event))
-            session.take(envelope.type, envelope.read_data())
+            message = encode(event)
+            session.receive(event.type, partial(decode, message))
 
     def check(self, session: Session, history: list[Event]) -> None:
         """Check that the session ends on the state of the whole history."""
@@ -1033,7 +1035,7 @@ class PropertyTests(SynchronousTestCase):
         session = self.session_on(file)
         self.join(session)
         self.hear(session, told[joined:lost])
-        session.take("connection_status", {"connected": False, "reason": "lost"})
+        session.receive_status("connection_status", {"connected": False, "reason": "lost"})
         file.publish(*told[:published], seconds=1)
         session.poll_file()
         self.check(session, told[:published])

@@ -386,5 +386,5 @@ class ActivityTests(ScreenTestCase):
     def test_an_event_of_an_unknown_type_changes_nothing(self) -> None:
         self.fill()
         before = self.shown()
-        self.session.take("margin_call", {"amount": 5})
+        self.session.receive("margin_call", lambda: None)
         self.assertEqual(self.shown(), before)

@@ -164,7 +164,7 @@ class HelpTests(PageTestCase):
 
     def test_each_key_is_described_in_full(self) -> None:
         self.change(is_help=True)
-        keys = [(key.label, key.told) for key in KEYS]
+        keys = [(key.label, key.effect) for key in KEYS]
         for columns, rows in ((60, 20), (80, 24), (120, 40)):
             lines = compose(self.session.view(), self.ui_state, self.now, columns, rows, keys)
             shown = [text_of(line)[:columns] for line in lines]
@@ -173,6 +173,6 @@ class HelpTests(PageTestCase):
 
     def test_a_help_that_does_not_fit_counts_the_missing_lines(self) -> None:
         self.change(is_help=True)
-        keys = [(key.label, key.told) for key in KEYS]
+        keys = [(key.label, key.effect) for key in KEYS]
         lines = compose(self.session.view(), self.ui_state, self.now, 60, 14, keys)
         self.assertEqual(text_of(lines[-2]), "  ... and 2 more")

@@ -1,20 +1,22 @@
-"""Events as lines, without a screen."""
+"""Events as lines of text and of JSON."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from riskd.model.events import EVENT_TYPES
-from riskd.model.wire import encode, open_envelope
+from riskd.model.wire import decode, encode, open_envelope
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, SessionTestCase
-from trader.cli.plain import JsonLines, PlainLines
+from trader.cli.line_writers import PlainLines, json_line
 from trader.model.formatting import clock
 
 
 class PlainTests(SessionTestCase):
-    """A line for each event, in words."""
+    """A sentence for each event, and a summary for each connection."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -23,16 +25,16 @@ class PlainTests(SessionTestCase):
         self.plain = PlainLines(self.session, self.lines.append)
 
     def connect(self) -> None:
-        self.plain.take("connection_status", {"connected": True, "reason": "connected"})
+        self.plain.receive_status("connection_status", {"connected": True, "reason": "connected"})
 
     def lose(self, reason: str = "lost connection to daemon") -> None:
-        self.plain.take("connection_status", {"connected": False, "reason": reason})
+        self.plain.receive_status("connection_status", {"connected": False, "reason": reason})
 
     def receive(self, event_type: str, **data: Any) -> None:
-        envelope = open_envelope(encode(make_event(event_type, data)))
-        self.plain.take(envelope.type, envelope.read_data())
+        event = decode(encode(make_event(event_type, data)))
+        self.plain.receive(event.type, lambda: event)
 
-    def test_a_connection_says_how_the_account_is(self) -> None:
+    def test_a_connection_writes_a_summary_of_the_account(self) -> None:
         position = make_event("GatewayUserPosition", {})
         self.file.publish(position, make_event("GatewayUserTrade", {"profitAndLoss": 5}))
         self.connect()
@@ -47,21 +49,21 @@ class PlainTests(SessionTestCase):
             ],
         )
 
-    def test_of_what_nobody_told_the_summary_has_no_figures(self) -> None:
+    def test_without_data_of_the_broker_the_summary_has_no_figures(self) -> None:
         self.connect()
         self.assertEqual(
             self.lines[-1],
             "account 123, PRACTICE, P&L, positions and orders: the broker has not said, not locked",
         )
 
-    def test_a_connection_says_what_the_daemon_is_in_trouble_with(self) -> None:
-        trouble = {"status": "ERROR", "message": "The broker refuses the login"}
-        self.file.publish(make_event("daemon_status", trouble))
+    def test_the_summary_names_an_error_of_the_daemon(self) -> None:
+        error = {"status": "ERROR", "message": "The broker refuses the login"}
+        self.file.publish(make_event("daemon_status", error))
         self.connect()
         self.assertIn("orders: the daemon has an error, not locked", self.lines[-1])
         self.assertTrue(self.lines[-1].endswith("; Daemon ERROR: The broker refuses the login"))
 
-    def test_each_event_is_a_line_and_a_quote_is_none(self) -> None:
+    def test_each_event_but_a_quote_writes_a_line(self) -> None:
         self.connect()
         self.lines.clear()
         for event_type in EVENT_TYPES:
@@ -75,48 +77,44 @@ class PlainTests(SessionTestCase):
         self.assertTrue(any("ENFORCED" in line for line in self.lines))
         self.assertIn("LOCKED OUT: Daily loss", self.lines[-1])
 
-    def test_a_file_that_cannot_be_read_is_said(self) -> None:
+    def test_the_summary_names_a_problem_with_the_file(self) -> None:
         self.file.fail()
         self.connect()
         self.assertIn("; No last known state: ", self.lines[-1])
 
-    def test_trouble_is_told_once_as_long_as_it_is_the_same(self) -> None:
+    def test_a_repeated_connection_problem_is_written_once(self) -> None:
         for reason in ("cannot connect", "cannot connect", "no such host"):
             self.lose(reason)
         self.assertEqual(self.lines, ["Cannot connect", "No such host"])
 
-    def test_a_loss_is_told_once(self) -> None:
+    def test_a_lost_connection_is_written_once(self) -> None:
         self.connect()
         self.lines.clear()
         for reason in ("lost connection to daemon", "cannot connect"):
             self.lose(reason)
         self.assertEqual(self.lines, [f"{clock(BEGIN)} Lost connection to daemon"])
 
-    def test_what_comes_from_elsewhere_cannot_break_a_line(self) -> None:
+    def test_control_characters_in_an_event_are_replaced(self) -> None:
         self.connect()
         self.receive("lockout_set", reason="a\x1b[2J\nb")
         self.assertTrue(all(line.isprintable() for line in self.lines))
 
 
-class JsonTests(SessionTestCase):
-    """An object for each event."""
+class JsonLineTests(SynchronousTestCase):
+    """Each event as a JSON object."""
 
-    def setUp(self) -> None:
-        self.lines: list[str] = []
-        self.json = JsonLines(123, self.lines.append)
-
-    def test_each_event_is_as_it_was_on_the_wire(self) -> None:
+    def test_each_event_is_as_on_the_wire(self) -> None:
         for event_type in EVENT_TYPES:
             message = encode(make_event(event_type, {}))
             envelope = open_envelope(message)
-            self.json.take(envelope.type, envelope.read_data())
-            self.assertEqual(json.loads(self.lines[-1]), json.loads(message))
-            self.assertNotIn("\n", self.lines[-1])
+            line = json_line(123, envelope.type, envelope.read_data())
+            self.assertEqual(json.loads(line), json.loads(message))
+            self.assertNotIn("\n", line)
 
-    def test_the_connection_is_an_object_too(self) -> None:
-        self.json.take("connection_status", {"connected": False, "reason": "gone"})
+    def test_a_connection_status_is_an_object_too(self) -> None:
+        line = json_line(123, "connection_status", {"connected": False, "reason": "gone"})
         self.assertEqual(
-            json.loads(self.lines[0]),
+            json.loads(line),
             {
                 "type": "connection_status",
                 "account_id": None,

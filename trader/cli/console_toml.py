@@ -1,11 +1,10 @@
-"""``console.toml``: what a trader wants of every console, read with every mistake in it named."""
+"""``console.toml``, the trader's defaults for each console; errors name every wrong line."""
 
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,26 +14,19 @@ from trader.client import check_url
 Account = Annotated[
     int, msgspec.Meta(ge=0, le=2**63 - 1, description="an account id, such as 123")
 ]
-
-
-class ThemeName(StrEnum):
-    """The themes; see :mod:`trader.ui.palette`."""
-
-    DARK = "dark"
-    LIGHT = "light"
-    COLORBLIND = "colorblind"
-    MONO = "mono"
+Theme = Literal["dark", "light", "colorblind", "mono"]
+"""The names of the themes; see :mod:`trader.ui.palette`."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``console.toml`` says.
+    """The keys of ``console.toml``.
 
-    :ivar account: the account to show when none is named.
-    :ivar url: where the daemon is.
+    :ivar account: the account to show when the command line names none.
+    :ivar url: the daemon's URL.
     :ivar state: the daemon's state directory.
-    :ivar theme: the colors.
-    :ivar ascii: whether nothing but ASCII is drawn.
-    :ivar mouse: whether the mouse is the console's from the start.
+    :ivar theme: the theme.
+    :ivar ascii: whether only ASCII characters are drawn.
+    :ivar mouse: whether the console receives the mouse from the start.
     :ivar bell: whether the terminal's bell rings on lockouts and enforcement.
     :ivar hook: a command and its arguments, run on lockouts and enforcement; empty for none.
     """
@@ -42,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     account: Account | None = None
     url: str | None = None
     state: str | None = None
-    theme: ThemeName = ThemeName.DARK
+    theme: Theme = "dark"
     ascii: bool = False
     mouse: bool = False
     bell: bool = True
@@ -50,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def default_file() -> Path:
-    """Return where the file is when none is named, under the XDG configuration directory.
+    """Return the path of the file when none is named.
 
     Source: the XDG Base Directory Specification, ``XDG_CONFIG_HOME``.
     """
@@ -61,9 +53,10 @@ def default_file() -> Path:
 
 
 def read_settings(named: Path | None) -> Settings:
-    """Return what the file says; the defaults where no file was named and there is none.
+    """Return the settings of a file; without one, the defaults.
 
-    :raises ConfigError: it cannot be read, or something in it is wrong.
+    :param named: the file to read, which must exist; ``None`` for the default file, which need not.
+    :raises ConfigError: the file cannot be read, or something in it is wrong.
     """
     path = named or default_file()
     try:
@@ -75,9 +68,9 @@ def read_settings(named: Path | None) -> Settings:
 
 
 def parse_settings(text: str, name: str) -> Settings:
-    """Return what ``text`` says.
+    """Return the settings in ``text``.
 
-    :param name: what the text is called in an error.
+    :param name: the name of the text, for errors.
     :raises ConfigError: something in it is wrong.
     """
     reader = TableReader(text, name)

@@ -1,0 +1,69 @@
+"""``trader-console``: choose the account, then run the screen or write lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.logger import globalLogBeginner
+
+from riskd.host.timing import use_steady_clock
+from trader.cli.arguments import Options, choose_account, parse_options
+from trader.cli.console import Console
+from trader.cli.headless import discard_output, run_headless
+from trader.model.ui_state import UiState
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``trader-console``; return its exit status."""
+    options = parse_options(arguments)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if options.output == "screen" and not is_terminal:
+        _print_error("this is a screen; it needs a terminal, or --plain or --json")
+        return 1
+    account_id = options.account
+    if account_id is None:
+        account_id = choose_account(options.state, input if is_terminal else None, _print_error)
+    if account_id is None:
+        return 2
+    from twisted.internet import reactor  # noqa: PLC0415  # importing this module must install none
+
+    use_steady_clock(reactor)
+    if options.output == "screen":
+        _run_screen(account_id, options, reactor)
+    else:
+        run_headless(account_id, options, reactor)
+    return 0
+
+
+def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
+    settings = options.settings
+    console = Console(
+        account_id,
+        options.url,
+        options.state,
+        reactor,
+        UiState(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse),
+        settings.hook,
+        bell=settings.bell,
+    )
+    stdout, stderr = sys.stdout, sys.stderr
+    # Log messages on the terminal would tear the screen, and so would print(); both go to the feed.
+    globalLogBeginner.beginLoggingTo(
+        [console.log_to_feed],  # type: ignore[list-item]  # any callable observes
+        discardBuffer=True,
+    )
+    try:
+        console.run()
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # The terminal was closed.
+            discard_output()
+
+
+def _print_error(sentence: str) -> None:
+    print(f"trader-console: {sentence}", file=sys.stderr)  # noqa: T201  # nothing is drawn yet
