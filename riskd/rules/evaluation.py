@@ -1,4 +1,8 @@
-"""Asking the rules: which of them, in which order, and what their verdicts come to."""
+"""Evaluate the rules of an account: which of them, in which order, and what riskd has to do.
+
+A rule that fails counts as one without a breach, and its result is checked before anything acts on it or
+writes it down: a mistake in one rule must neither silence the others nor stop the journal.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from riskd.model.account import AccountState, Limit
+from riskd.model.account import AccountState, Limit, with_risk
 from riskd.rules.interface import (
     Command,
     Flatten,
@@ -25,9 +29,9 @@ _COMMANDS = get_args(Command)
 
 
 class RuleInForce(NamedTuple):
-    """A rule, and the settings that it has for an account.
+    """A rule with its settings for an account.
 
-    :ivar is_held: whether these are settings of before, which hold on until a lock ends.
+    :ivar is_held: whether these are earlier settings, which stay in force until a lock ends.
     """
 
     rule: IRule
@@ -43,33 +47,33 @@ class RuleInForce(NamedTuple):
 
     @property
     def slot(self) -> str:
-        """What its memory, its wishes and its troubles are kept under: apart from other settings' ones."""
+        """The key of its memory, timer and problems; earlier settings have a key of their own."""
         rule_id: str = self.rule.rule_id
         return f"{rule_id} (held)" if self.is_held else rule_id
 
 
 class Decision(NamedTuple):
-    """What a rule wants done."""
+    """A command, and the rule that gives it."""
 
     rule_id: str
     command: Command
 
 
 class Fault(NamedTuple):
-    """A rule that raised, or said what makes no sense."""
+    """A rule that raised an exception or returned an invalid result."""
 
     slot: str
     error: Exception
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules say on an occasion.
+    """What the rules return for a trigger.
 
-    :ivar state: the account's state, with what the rules want to remember.
-    :ivar decisions: what is to be done, in this order.
-    :ivar wakes: when each rule that was asked wants to be asked again, by slot.
-    :ivar warnings: what each rule that was asked cannot see clearly, by slot.
-    :ivar faults: the rules that failed; they count as having said nothing.
+    :ivar state: the account's state with the rules' new memories.
+    :ivar decisions: what to do, in this order.
+    :ivar wakes: when each evaluated rule wants its next check, by slot.
+    :ivar warnings: what each evaluated rule cannot check at present, by slot.
+    :ivar faults: the rules that failed.
     """
 
     state: AccountState
@@ -77,10 +81,6 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: tuple[Fault, ...] = ()
-
-
-def _nothing_is_known(_decision: Decision) -> bool:
-    return False
 
 
 def evaluate(
@@ -91,40 +91,41 @@ def evaluate(
     is_locked: bool = False,
     is_strict: bool = False,
     due: Collection[str] = (),
-    is_under_way: Callable[[Decision], bool] = _nothing_is_known,
+    is_under_way: Callable[[Decision], bool] | None = None,
 ) -> Evaluation:
-    """Ask the rules that listen to the occasion.
+    """Evaluate the rules that listen to the trigger.
 
-    A trade comes once, so every rule is asked about it.  What is so can be seen again, so on any other
-    occasion the first rule that wants something done is the last that is asked.
+    A trade event comes once, so every rule checks it.  All else can be checked again, so evaluation stops
+    at the first rule that acts.
 
-    :param rules: in the order in which they are asked.
-    :param is_locked: whether the account is locked; then few rules are asked.
+    :param rules: in the order of evaluation.
+    :param is_locked: whether the account is locked; then only rules with ``runs_while_locked`` count.
     :param is_strict: whether every breach locks the account for good.
-    :param due: the rules that are asked on ``TIMER``, by slot.
-    :param is_under_way: tells what is being done already; nothing more comes of that.
+    :param due: the slots of the rules to evaluate on ``TIMER``.
+    :param is_under_way: returns whether riskd is carrying out a decision already; it is then left out.
     """
     decisions: list[Decision] = []
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
-    for each in _asked(rules, trigger.kind, is_locked, due):
+    for each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
         slot = each.slot
         try:
-            result = each.rule.check(_as_remembered(state, each), each.settings, trigger)
+            result = each.rule.check(_with_own_memory(state, each), each.settings, trigger)
             _check(result)
-        except Exception as error:  # noqa: BLE001  # a rule's mistake must not silence the others
+        except Exception as error:  # noqa: BLE001  # a rule may raise anything
             faults.append(Fault(slot, error))
             continue
-        if result.memory is not None:
-            state = _remember(state, slot, result.memory)
+        memory = state.risk.memory
+        if result.memory is not None and result.memory != memory.get(slot):
+            state = with_risk(state, memory={**memory, slot: result.memory})
         wakes[slot] = result.wake_at
         warnings[slot] = result.warnings
         if not result.commands:
             continue
         commands = _strict(result.commands) if is_strict else result.commands
         wanted = [Decision(each.rule.rule_id, command) for command in commands]
-        news = [decision for decision in wanted if not is_under_way(decision)]
+        news = [new for new in wanted if is_under_way is None or not is_under_way(new)]
         decisions += news
         if news and trigger.kind is not Kind.TRADE:
             break
@@ -137,7 +138,7 @@ def evaluate(
     )
 
 
-def _asked(
+def _rules_to_evaluate(
     rules: Sequence[RuleInForce], kind: Kind, is_locked: bool, due: Collection[str]
 ) -> Sequence[RuleInForce]:
     if is_locked:
@@ -149,52 +150,46 @@ def _asked(
     return [each for each in rules if kind in each.rule.listens]
 
 
-def _as_remembered(state: AccountState, rule: RuleInForce) -> AccountState:
-    """Return the state with the memory that belongs to these very settings."""
+def _with_own_memory(state: AccountState, rule: RuleInForce) -> AccountState:
+    """Return the state with the memory of these settings where the rule looks for its memory.
+
+    Earlier settings begin with the memory of the present ones.
+    """
     memory = state.risk.memory
     if not rule.is_held or rule.slot not in memory:
         return state
-    return _with_memory(state, {**memory, rule.rule.rule_id: memory[rule.slot]})
-
-
-def _remember(state: AccountState, slot: str, text: str) -> AccountState:
-    memory = state.risk.memory
-    return state if memory.get(slot) == text else _with_memory(state, {**memory, slot: text})
-
-
-def _with_memory(state: AccountState, memory: dict[str, str]) -> AccountState:
-    return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, memory=memory))
+    return with_risk(state, memory={**memory, rule.rule.rule_id: memory[rule.slot]})
 
 
 def _check(result: RuleResult) -> None:
-    """See that a verdict is one: it is what others will act on and write down.
+    """Check a result before anything acts on it or writes it down.
 
-    :raises TypeError: it is not.
+    :raises TypeError: a part of it is not what its type says.
+    :raises ValueError: its memory is not Unicode text, which would stop the journal.
     """
     if not isinstance(result, RuleResult):
         raise TypeError(f"expected a RuleResult, got {result!r}")
-    if result.memory is not None and not isinstance(result.memory, str):
-        raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
-    if result.memory is not None and not result.memory.isascii():
-        # What cannot be written would stop the journal.
+    if result.memory is not None:
+        if not isinstance(result.memory, str):
+            raise TypeError(f"memory: expected a text or None, got {result.memory!r}")
         result.memory.encode()
     _check_moment("wake_at", result.wake_at)
     for warning in result.warnings:
         if not isinstance(warning, str):
             raise TypeError(f"warnings: expected texts, got {warning!r}")
     for command in result.commands:
-        _check_command(command)
+        if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
+            raise TypeError(f"expected a command with a reason, got {command!r}")
+        if isinstance(command, Flatten):
+            _check_flatten(command)
 
 
-def _check_command(command: Command) -> None:
-    if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
-        raise TypeError(f"expected a command with a reason, got {command!r}")
-    if isinstance(command, Flatten):
-        for kept in (command.keep or {}).values():
-            if type(kept) is not int or kept < 0:
-                raise TypeError(f"keep: expected whole numbers, not negative, got {kept!r}")
-        if command.lock is not None:
-            _check_moment("lock", command.lock.until)
+def _check_flatten(flatten: Flatten) -> None:
+    for kept in (flatten.keep or {}).values():
+        if type(kept) is not int or kept < 0:
+            raise TypeError(f"keep: expected whole numbers, not negative, got {kept!r}")
+    if flatten.lock is not None:
+        _check_moment("lock", flatten.lock.until)
 
 
 def _check_moment(name: str, moment: datetime | None) -> None:
@@ -203,7 +198,7 @@ def _check_moment(name: str, moment: datetime | None) -> None:
 
 
 def _strict(commands: Iterable[Command]) -> tuple[Command, ...]:
-    """Make a breach what it is in strict mode: all is closed, and locked until an operator looks."""
+    """Return the commands of strict mode: each breach closes everything and locks for good."""
     return tuple(
         Flatten(
             reason=command.reason,

@@ -1,7 +1,6 @@
-"""The twelve rules: what each is called, what it is asked on, and in which order.
+"""The twelve rules: their ids, the events that each listens to, and the order of evaluation.
 
-Whatever happens, the rules that listen to it are asked in the order of this table; those of a user's
-own come after it, in the order of their ids.
+riskd evaluates rules in the order of this table, and a user's own rules after them by their ids.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ _TRADE, _POSITION, _ORDER, _QUOTE, _ACCOUNT = (
 RULES: Final = (
     _rule("001", max_contracts, _POSITION),
     _rule("002", max_contracts_per_instrument, _POSITION),
-    # A loss that is realized while a cooldown holds must still end the day.
+    # A loss that is realized during a cooldown must still end the day.
     _rule("003", daily_realized_loss, _TRADE, runs_while_locked=True),
     _rule("004", daily_unrealized_loss, _POSITION, _QUOTE),
     _rule("005", max_unrealized_profit, _POSITION, _QUOTE),
     _rule("006", trade_frequency_limit, _TRADE),
-    # A pause that a voided trade began must end.
+    # A cooldown whose trade is voided must end.
     _rule("007", cooldown_after_loss, _TRADE, runs_while_locked=True),
     _rule("008", no_stop_loss_grace, _POSITION, _ORDER),
     _rule("009", session_block_outside, _POSITION, _ORDER),

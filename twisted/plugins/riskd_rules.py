@@ -1,4 +1,4 @@
-"""Tells riskd of its own rules, by the door through which a user's come, too."""
+"""riskd's own rules as Twisted plugins; riskd finds them as it finds a user's."""
 
 from twisted.plugin import IPlugin
 from zope.interface import alsoProvides

@@ -1,11 +1,11 @@
-"""RULE-012: a position gets a stop, and the stop follows its profit.
+"""RULE-012: a position gets a stop, and the stop follows the profit.
 
-The rule's own stops are told by the tag that whoever places them writes on them.  They cover what the
-trader's own stops do not, and the trader's are never touched.  An own stop only ever comes closer to the
-market.
+The rule recognizes its own stops by the custom tag with which riskd places them.  They cover the contracts
+that the trader's own stops do not, and the rule never touches the trader's.  It moves its own stop only
+towards the market.
 
-What the rule asks for is known to be done when the gateway says so.  Until then it asks for nothing else
-in that contract, and in any case for no more than one thing a second.
+A command counts as done when the gateway reports its effect.  Until then the rule asks for nothing else in
+that contract, and in any case for no more than one thing a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -25,6 +24,7 @@ from riskd.model.formatting import contract_name, counted, dollars
 from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
 from riskd.model.open_pnl import is_stale
+from riskd.rules.closing import close_position
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
@@ -36,29 +36,30 @@ from riskd.rules.interface import (
     Trigger,
     WithdrawStop,
 )
-from riskd.rules.settings import RuleSettings, Ticks
+from riskd.rules.memory import recall, remember
+from riskd.rules.settings import RuleSettings, Table, Ticks
 from riskd.rules.stops import order_detail, protecting_stops, remaining, total_remaining
 
-_OWN_RULE: Final = "RULE-012"
+_RULE_ID: Final = "RULE-012"
 
 _PACE: Final = timedelta(seconds=1)
-"""How long a contract is left alone after something was asked for in it."""
+"""How long the rule leaves a contract alone after a command."""
 
 _SETTLING: Final = timedelta(seconds=1)
-"""How long a position may be without its stop when the stop went and not the position came.
+"""How long a position may lack a stop that has disappeared, if the position did not grow.
 
-A gateway tells that a stop was filled before it tells what became of the position.
+A gateway reports that a stop is filled before it reports what that made of the position.
 """
 
 _PATIENCE: Final = timedelta(seconds=5)
-"""How long a stop that was asked for may take to appear before it is asked for again."""
+"""How long a new stop may take to appear before the rule asks for it again."""
 
 
-class Breakeven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Moving the stop to the entry.
+class Breakeven(Table, frozen=True, kw_only=True):
+    """When the stop moves to the entry.
 
-    :ivar profit_trigger_ticks: the profit at which the stop is moved.
-    :ivar offset_ticks: how far beyond the entry it is moved.
+    :ivar profit_trigger_ticks: the profit at which the stop moves.
+    :ivar offset_ticks: how far beyond the entry it moves.
     """
 
     enabled: bool = False
@@ -73,10 +74,10 @@ class Breakeven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             )
 
 
-class Trailing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Letting the stop follow the price.
+class Trailing(Table, frozen=True, kw_only=True):
+    """When and how the stop follows the price.
 
-    :ivar activation_ticks: the profit from which on it follows.
+    :ivar activation_ticks: the profit at which the stop begins to follow.
     :ivar trail_distance_ticks: how far it stays behind the best price.
     """
 
@@ -86,11 +87,11 @@ class Trailing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """What is placed and moved for the trader.
+    """The table ``trade_management``.
 
-    :ivar auto_stop_loss: whether a position without a stop gets one.  If not, it still gets one when
-        ``auto_breakeven`` or ``trailing_stop`` has a price for it.
-    :ivar stop_loss_ticks: how far from the entry.
+    :ivar auto_stop_loss: whether a position without a stop gets one at ``stop_loss_ticks``.  Without it,
+        the position still gets one once ``auto_breakeven`` or ``trailing_stop`` has a price for it.
+    :ivar stop_loss_ticks: the distance of the stop from the entry.
     """
 
     enabled: bool = False
@@ -101,19 +102,19 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     @property
     def follows_profit(self) -> bool:
-        """Whether stops are moved at all."""
+        """Whether stops move at all."""
         return self.auto_breakeven.enabled or self.trailing_stop.enabled
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a position.
+    """What the rule remembers of a position.
 
-    :ivar opened: when it was opened, and
-    :ivar side: which way it points: of another position there is another note.
-    :ivar size: its contracts when it was last looked at.
-    :ivar best: the best price since it was opened; kept only where stops follow the profit.
-    :ivar is_placing: whether a stop was asked for that has not appeared yet.
-    :ivar missing_from: when stops that cover too little may be made more; ``None``: they cover all.
+    :ivar opened: when the position was opened; another position gets another note, and so does
+    :ivar side: the other side of the same position.
+    :ivar size: the position's contracts at the last check.
+    :ivar best: the best price since the opening; kept only where stops follow the profit.
+    :ivar is_placing: whether the rule has asked for a stop that has not appeared yet.
+    :ivar missing_from: when the rule may place or enlarge a stop; ``None``: stops cover everything.
     """
 
     opened: datetime
@@ -125,10 +126,10 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered.
+    """What the rule remembers.
 
-    :ivar notes: of each position, by contract id.
-    :ivar asked: when something was asked for last, by contract id.
+    :ivar notes: a note for each position, by contract id.
+    :ivar asked: the time of the last command, by contract id.
     """
 
     notes: Mapping[str, Note] = {}
@@ -136,33 +137,43 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One position, and all that counts for its stop.
+    """One position, and everything that decides about its stop.
 
-    :ivar direction: 1 for a long position, -1 for a short one.
-    :ivar contract: ``None`` while its ticks are unknown.
-    :ivar price: the last price, where it is fresh and younger than the position.
-    :ivar own: this rule's stops that protect it, nearest to the market first.
-    :ivar needed: how many contracts they should cover: those that the trader's stops do not.
+    :ivar contract: ``None`` while its tick size is unknown.
+    :ivar price: the last price, if it is fresh and younger than the position.
+    :ivar own: this rule's stops that protect the position, nearest to the market first.
+    :ivar needed: how many contracts those should cover: all that the trader's stops do not.
     """
 
+    state: AccountState
+    settings: Settings
+    now: datetime
     position: GatewayUserPosition
-    direction: int
     contract: Contract | None
     price: Decimal | None
-    own: tuple[GatewayUserOrder, ...]
+    own: list[GatewayUserOrder]
     needed: int
 
+    @property
+    def name(self) -> str:
+        return contract_name(self.state, self.position.contract_id)
+
+    @property
+    def sign(self) -> int:
+        """1 for a long position, -1 for a short one."""
+        return self.position.type.sign
+
     def is_better(self, price: Decimal, other: Decimal) -> bool:
-        """Tell whether ``price`` is further in the position's favor: nearer to the market for a stop."""
-        return (price - other) * self.direction > 0
+        """Return whether ``price`` is the more favorable one; for a stop, nearer to the market."""
+        return (price - other) * self.sign > 0
 
     def is_through(self, stop_price: Decimal) -> bool:
-        """Tell whether the market is known to be at a stop's price, or past it."""
+        """Return whether the market is known to have reached a stop's price."""
         return self.price is not None and not self.is_better(self.price, stop_price)
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """Where a stop should be: how many ticks from where."""
+    """The price at which a stop should be, and how far that is from where."""
 
     price: Decimal
     ticks: int
@@ -174,7 +185,7 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 class _Wish(msgspec.Struct, frozen=True):
-    """What should be asked for in one contract, and when to look again if nothing happens."""
+    """The commands for one contract, and when to check again if nothing happens."""
 
     commands: tuple[Command, ...] = ()
     wake_at: datetime | None = None
@@ -182,108 +193,69 @@ class _Wish(msgspec.Struct, frozen=True):
 
 _NO_WISH: Final = _Wish()
 
-_NOTHING_KNOWN: Final = Memory()
-_DECODER: Final = msgspec.json.Decoder(Memory)
-
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Place the stops that are missing; move, resize and withdraw those of this rule."""
+    """Place the stops that are missing; move, resize and withdraw the rule's own."""
     now = trigger.now
-    known = _remembered(state)
-    own = _own_stops(state)
+    known = recall(state, _RULE_ID, Memory) or Memory()
+    own = [
+        order
+        for order in state.orders.values()
+        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
+    ]
     notes: dict[str, Note] = {}
     asked = known.asked
     commands: list[Command] = []
     wakes: list[datetime] = []
-    held = state.open_positions
-    for contract_id in _concerned(held, own):
-        wish, note = _evaluate(
-            state, settings, contract_id, own, known.notes.get(contract_id), now
-        )
+    contract_ids = [position.contract_id for position in state.open_positions]
+    contract_ids += [order.contract_id for order in own]
+    for contract_id in dict.fromkeys(contract_ids):
+        here = [order for order in own if order.contract_id == contract_id]
+        note = known.notes.get(contract_id)
+        wish, note = _evaluate(state, settings, contract_id, here, note, now)
         wake_at = wish.wake_at
         if wish.commands:
-            wake_at = _free_at(asked.get(contract_id), note)
+            wake_at = asked[contract_id] + _pause(note) if contract_id in asked else None
             if wake_at is None or now >= wake_at:
                 commands += wish.commands
-                asked = {**_still_waited_for(asked, now), contract_id: now}
-                note = _after_asking(note, wish)
-                # What was asked for may fail without a word.
-                wake_at = _free_at(now, note)
+                awaited = {key: at for key, at in asked.items() if now - at < _PATIENCE}
+                asked = {**awaited, contract_id: now}
+                if note is not None:
+                    is_placing = any(isinstance(each, PlaceStop) for each in wish.commands)
+                    note = msgspec.structs.replace(note, is_placing=is_placing)
+                # The gateway may refuse a command without an event, so check again.
+                wake_at = now + _pause(note)
         if wake_at is not None:
             wakes.append(wake_at)
         if note is not None:
             notes[contract_id] = note
-    memory = Memory(notes=notes, asked=asked)
     return RuleResult(
         commands=tuple(commands),
-        memory=None if memory == known else msgspec.json.encode(memory).decode(),
+        memory=remember(Memory(notes=notes, asked=asked), known),
         wake_at=min(wakes, default=None),
-        warnings=tuple(_warnings(state, settings, held, now)),
+        warnings=tuple(_warnings(state, settings, now)),
     )
 
 
 def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Say where the stops of each position are."""
+    """Return where the stops of each position are."""
     return tuple(
         Gauge(
             name=f"stop of {contract_name(state, position.contract_id)}",
-            words=_words(state, position),
+            words=", ".join(
+                f"{remaining(state, order)} at {order.stop_price}"
+                for order in protecting_stops(state, position)
+                if order.stop_price is not None
+            )
+            or "none",
         )
         for position in state.open_positions
     )
 
 
-def _words(state: AccountState, position: GatewayUserPosition) -> str:
-    stops = [
-        f"{remaining(state, order)} at {order.stop_price}"
-        for order in protecting_stops(state, position)
-        if order.stop_price is not None
-    ]
-    return ", ".join(stops) or "none"
-
-
-def _remembered(state: AccountState) -> Memory:
-    text = state.risk.memory.get(_OWN_RULE)
-    return _NOTHING_KNOWN if text is None else _decode(text)
-
-
-@lru_cache(maxsize=128)
-def _decode(text: str) -> Memory:
-    return _DECODER.decode(text)
-
-
-def _own_stops(state: AccountState) -> list[GatewayUserOrder]:
-    return [
-        order
-        for order in state.orders.values()
-        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
-    ]
-
-
-def _concerned(
-    held: Iterable[GatewayUserPosition], own: Iterable[GatewayUserOrder]
-) -> Iterable[str]:
-    contract_ids = [position.contract_id for position in held]
-    contract_ids += [order.contract_id for order in own]
-    return dict.fromkeys(contract_ids)
-
-
-def _free_at(asked_at: datetime | None, note: Note | None) -> datetime | None:
-    """Return from when on something may be asked for in a contract; ``None``: at any time."""
-    if asked_at is None:
-        return None
-    return asked_at + (_PATIENCE if note is not None and note.is_placing else _PACE)
-
-
-def _still_waited_for(asked: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
-    return {contract_id: at for contract_id, at in asked.items() if now - at < _PATIENCE}
-
-
-def _after_asking(note: Note | None, wish: _Wish) -> Note | None:
-    if note is None:
-        return None
-    is_placing = any(isinstance(command, PlaceStop) for command in wish.commands)
-    return msgspec.structs.replace(note, is_placing=is_placing)
+def _pause(note: Note | None) -> timedelta:
+    """Return how long the rule leaves a contract alone after a command."""
+    return _PATIENCE if note is not None and note.is_placing else _PACE
 
 
 def _evaluate(
@@ -294,182 +266,149 @@ def _evaluate(
     known: Note | None,
     now: datetime,
 ) -> tuple[_Wish, Note | None]:
-    """Return what should be done in a contract, and what is to be remembered of its position."""
+    """Return what to do in a contract, and the new note of its position.
+
+    :param own: the rule's stops in the contract.
+    """
     position = state.positions.get(contract_id)
-    here = [order for order in own if order.contract_id == contract_id]
-    strays = [_withdrawal(state, order) for order in here if not is_exit(state, order)]
+    # Stops that protect nothing any more: the position is closed or reversed.
+    strays = tuple([_withdrawal(state, order) for order in own if not is_exit(state, order)])
     if position is None or not position.size:
-        return _Wish(tuple(strays)), None
-    case = _case(state, position, here, now)
-    note = _note(state, settings, case, known, now)
-    wish = _wish_for(state, settings, case, note, now)
-    if strays:
-        wish = _Wish((*strays, *wish.commands), wish.wake_at)
-    return wish, note
+        return _Wish(strays), None
+    case = _case(state, settings, position, own, now)
+    note = _note(case, known)
+    wish = _wish_for(case, note)
+    return _Wish((*strays, *wish.commands), wish.wake_at), note
 
 
 def _case(
     state: AccountState,
+    settings: Settings,
     position: GatewayUserPosition,
-    here: Iterable[GatewayUserOrder],
+    own: Iterable[GatewayUserOrder],
     now: datetime,
 ) -> _Case:
-    direction = 1 if position.type is PositionType.LONG else -1
-    own = [order for order in here if is_exit(state, order)]
-    if len(own) > 1:
-        own = _nearest_first(own, position, direction)
+    def nearness(order: GatewayUserOrder) -> Decimal:
+        return (order.stop_price or position.average_price) * position.type.sign
+
+    own = sorted([each for each in own if is_exit(state, each)], key=nearness, reverse=True)
     traders = [order for order in protecting_stops(state, position) if order not in own]
+    quote = state.quotes.get(position.contract_id)
+    if quote is not None and (is_stale(quote, now) or quote.timestamp < position.created_at):
+        quote = None
     return _Case(
+        state=state,
+        settings=settings,
+        now=now,
         position=position,
-        direction=direction,
         contract=state.contract(position.contract_id),
-        price=_fresh_price(state, position, now),
-        own=tuple(own),
+        price=quote.last if quote else None,
+        own=own,
         needed=max(0, position.size - total_remaining(state, traders)),
     )
 
 
-def _nearest_first(
-    stops: Iterable[GatewayUserOrder], position: GatewayUserPosition, direction: int
-) -> list[GatewayUserOrder]:
-    def nearness(order: GatewayUserOrder) -> Decimal:
-        return (order.stop_price or position.average_price) * direction
-
-    return sorted(stops, key=nearness, reverse=True)
-
-
-def _fresh_price(
-    state: AccountState, position: GatewayUserPosition, now: datetime
-) -> Decimal | None:
-    quote = state.quotes.get(position.contract_id)
-    if quote is None or is_stale(quote, now) or quote.timestamp < position.created_at:
-        return None
-    return quote.last
-
-
-def _note(
-    state: AccountState, settings: Settings, case: _Case, known: Note | None, now: datetime
-) -> Note:
+def _note(case: _Case, known: Note | None) -> Note:
     position = case.position
     if known is not None and (known.opened, known.side) != (position.created_at, position.type):
         known = None
-    is_short = total_remaining(state, case.own) < case.needed
+    best = known.best if known else None
+    if case.price is not None and (best is None or case.is_better(case.price, best)):
+        best = case.price
+    missing_from = None
+    if total_remaining(case.state, case.own) < case.needed:
+        if known is None or position.size > known.size:
+            # The position came or grew, so its stop is not on the way.
+            missing_from = case.now
+        else:
+            missing_from = known.missing_from or case.now + _SETTLING
     return Note(
         opened=position.created_at,
         side=position.type,
         size=position.size,
-        best=_best(case, known) if settings.follows_profit else None,
+        best=best if case.settings.follows_profit else None,
         is_placing=known is not None and known.is_placing and not case.own,
-        missing_from=_missing_from(position, known, now) if is_short else None,
+        missing_from=missing_from,
     )
 
 
-def _best(case: _Case, known: Note | None) -> Decimal | None:
-    best = known.best if known else None
-    if case.price is None:
-        return best
-    return case.price if best is None or case.is_better(case.price, best) else best
-
-
-def _missing_from(position: GatewayUserPosition, known: Note | None, now: datetime) -> datetime:
-    """Return when a shortage may be acted on: at once where it is the position that grew."""
-    if known is None or position.size > known.size:
-        return now
-    return known.missing_from or now + _SETTLING
-
-
-def _wish_for(
-    state: AccountState, settings: Settings, case: _Case, note: Note, now: datetime
-) -> _Wish:
+def _wish_for(case: _Case, note: Note) -> _Wish:
     if not case.needed:
-        return _Wish(tuple([_withdrawal(state, order) for order in case.own]))
+        return _Wish(tuple([_withdrawal(case.state, order) for order in case.own]))
     if not case.own:
-        return _wish_to_place(state, settings, case, note, now)
+        return _wish_to_place(case, note)
     nearest, *others = case.own
     if others:
-        return _Wish(tuple(_withdrawal(state, order) for order in others))
-    if not order_detail(state, nearest).is_open:
+        return _Wish(tuple([_withdrawal(case.state, order) for order in others]))
+    if not order_detail(case.state, nearest).is_open:
+        # It is not in the market yet, and the broker cannot change it before.
         return _NO_WISH
-    return _wish_to_change(state, settings, case, note, nearest, now)
+    return _wish_to_change(case, note, nearest)
 
 
-def _wish_to_place(
-    state: AccountState, settings: Settings, case: _Case, note: Note, now: datetime
-) -> _Wish:
-    target = _target(settings, case, note)
+def _wish_to_place(case: _Case, note: Note) -> _Wish:
+    target = _target(case, note)
     if target is None or note.missing_from is None:
         return _NO_WISH
-    if now < note.missing_from:
+    if case.now < note.missing_from:
         return _Wish(wake_at=note.missing_from)
     if case.is_through(target.price):
-        return _Wish((_closing(state, case, target),))
+        return _Wish((_closing(case, target),))
     size = counted(case.needed, "contract")
-    name = contract_name(state, case.position.contract_id)
+    risk = _risk(case, target.price)
     command = PlaceStop(
-        reason=f"Stop for {size} of {name} at {target.price}, {target.why}{_risk(case, target)}",
+        reason=f"Stop for {size} of {case.name} at {target.price}, {target.why}{risk}",
         contract_id=case.position.contract_id,
-        side=OrderSide.SELL if case.direction > 0 else OrderSide.BUY,
+        side=OrderSide.SELL if case.sign > 0 else OrderSide.BUY,
         size=case.needed,
         stop_price=target.price,
     )
     return _Wish((command,))
 
 
-def _wish_to_change(
-    state: AccountState,
-    settings: Settings,
-    case: _Case,
-    note: Note,
-    own: GatewayUserOrder,
-    now: datetime,
-) -> _Wish:
-    left = remaining(state, own)
+def _wish_to_change(case: _Case, note: Note, own: GatewayUserOrder) -> _Wish:
+    left = remaining(case.state, own)
     wanted, wake_at = case.needed, None
-    if note.missing_from is not None and now < note.missing_from:
+    if note.missing_from is not None and case.now < note.missing_from:
         wanted, wake_at = left, note.missing_from
-    target = _target(settings, case, note)
-    is_moving = target is not None and (
-        own.stop_price is None or case.is_better(target.price, own.stop_price)
-    )
-    if target is not None and is_moving and case.is_through(target.price):
-        return _Wish((_closing(state, case, target),))
-    price = target.price if target is not None and is_moving else own.stop_price
-    if price is None or (not is_moving and wanted == left):
+    target = _target(case, note)
+    was_at = own.stop_price
+    if target and was_at is not None and not case.is_better(target.price, was_at):
+        target = None
+    if target and case.is_through(target.price):
+        return _Wish((_closing(case, target),))
+    price = target.price if target else own.stop_price
+    if price is None or (target is None and wanted == left):
         return _Wish(wake_at=wake_at)
-    name = contract_name(state, case.position.contract_id)
-    why = f", {target.why}" if target is not None and is_moving else ""
+    why = f", {target.why}" if target else ""
     command = ChangeStop(
-        reason=f"Stop for {counted(wanted, 'contract')} of {name} at {price}{why}",
+        reason=f"Stop for {counted(wanted, 'contract')} of {case.name} at {price}{why}",
         order_id=own.id,
-        # The size of an order is the original one, however much of it is filled.
+        # The size of an order includes the contracts that are filled.
         size=own.size - left + wanted,
         stop_price=price,
     )
     return _Wish((command,), wake_at)
 
 
-def _target(settings: Settings, case: _Case, note: Note) -> _Target | None:
-    """Return where the stop should be: where it is nearest to the market of all that applies."""
+def _target(case: _Case, note: Note) -> _Target | None:
+    """Return where the stop should be: of all targets, the one nearest to the market."""
+    return max(_targets(case, note), key=lambda target: target.price * case.sign, default=None)
+
+
+def _targets(case: _Case, note: Note) -> Iterator[_Target]:
+    """Yield where the settings want a stop."""
     if case.contract is None:
-        return None
+        return
     tick = case.contract.tick_size
-    best: _Target | None = None
-    for target in _targets(settings, case, note, tick):
-        if best is None or case.is_better(target.price, best.price):
-            best = target
-    return best
-
-
-def _targets(settings: Settings, case: _Case, note: Note, tick: Decimal) -> Iterator[_Target]:
-    """Yield where a stop may be."""
-    entry = case.position.average_price
+    entry, settings = case.position.average_price, case.settings
     if settings.auto_stop_loss:
         ticks = settings.stop_loss_ticks
         yield _Target(_moved(case, entry, -ticks, tick), ticks, "from the entry")
     if case.price is None or note.best is None:
-        # Where the market is now is not known well enough to follow it.
+        # Without a fresh price a stop might be placed on the wrong side of the market.
         return
-    gained = (note.best - entry) * case.direction
+    gained = (note.best - entry) * case.sign
     breakeven, trailing = settings.auto_breakeven, settings.trailing_stop
     if breakeven.enabled and gained >= breakeven.profit_trigger_ticks * tick:
         ticks = breakeven.offset_ticks
@@ -480,32 +419,31 @@ def _targets(settings: Settings, case: _Case, note: Note, tick: Decimal) -> Iter
 
 
 def _moved(case: _Case, price: Decimal, ticks: int, tick: Decimal) -> Decimal:
-    """Return what is so many ticks better than ``price``, away from the market to the next tick."""
-    towards_loss = round_down_to_tick if case.direction > 0 else round_up_to_tick
-    return towards_loss(price + ticks * tick * case.direction, tick)
+    """Return the price ``ticks`` better than ``price``, rounded away from the market to a tick."""
+    towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
+    return towards_loss(price + ticks * tick * case.sign, tick)
 
 
-def _risk(case: _Case, target: _Target) -> str:
+def _risk(case: _Case, stop_price: Decimal) -> str:
     if case.contract is None:
         return ""
     made = profit(
-        side=case.direction,
+        side=case.sign,
         size=case.needed,
         entry=case.position.average_price,
-        exit_=target.price,
+        exit_=stop_price,
         tick_size=case.contract.tick_size,
         tick_value=case.contract.tick_value,
     )
     return f": {dollars(-made)} at risk" if made < 0 else ""
 
 
-def _closing(state: AccountState, case: _Case, target: _Target) -> Flatten:
-    position = case.position
+def _closing(case: _Case, target: _Target) -> Flatten:
     reason = (
-        f"{position.size} {contract_name(state, position.contract_id)}: the stop would be at "
+        f"{case.position.size} {case.name}: the stop would be at "
         f"{target.price}, {target.why}, and the market is there already"
     )
-    return Flatten(reason=reason, keep={position.contract_id: 0})
+    return close_position(case.position, reason)
 
 
 def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
@@ -514,10 +452,8 @@ def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
     return WithdrawStop(reason=f"Stop for {size} of {name} not needed any more", order_id=order.id)
 
 
-def _warnings(
-    state: AccountState, settings: Settings, held: Iterable[GatewayUserPosition], now: datetime
-) -> Iterator[str]:
-    for position in held:
+def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterator[str]:
+    for position in state.open_positions:
         contract_id = position.contract_id
         quote = state.quotes.get(contract_id)
         if state.contract(contract_id) is None:
