@@ -1,13 +1,12 @@
-"""The root of the errors that a person can act on."""
+"""The root of all errors that a person can act on."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Tell a person what is wrong and what to do, in sentences.
+    """An error that a person can act on, in sentences that say what is wrong and what to do.
 
-    A program prints each problem as it stands, without a traceback, and exits with a status other
-    than 0.
+    A program prints each problem as it is, without a traceback, and exits with a status other than 0.
 
     :param problems: one sentence each; most errors have one.
     """

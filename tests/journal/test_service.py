@@ -1,4 +1,4 @@
-"""When the journal writes and publishes, who waits for it, and what happens when the disk does not."""
+"""When the service writes and publishes, what it makes wait, and slow, full and damaged disks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 
 
 class CountingStore(Store):
-    """Counts what it does, and fails when told to."""
+    """Counts writes and publications; each raises the exception that a test sets."""
 
     writes = 0
     publications = 0
@@ -57,7 +57,7 @@ class ServiceTestCase(SynchronousTestCase):
         self.disk = SlowDisk()
         self.state = AccountState(account_id=123)
         self.recoveries: list[Recovery] = []
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         self.begin()
 
     def begin(self, *, slow: bool = False) -> Deferred[None]:
@@ -73,13 +73,13 @@ class ServiceTestCase(SynchronousTestCase):
         )
         self.service.startService()
         recovered = self.service.recover(
-            [123], lambda: [self.state], self.found, self.troubles.append
+            [123], lambda: [self.state], self.found, self.problems.append
         )
         self.clock.advance(0)
         return recovered
 
     def found(self, recovery: Recovery) -> None:
-        """Take over what the journal knows, as a pipeline does."""
+        """Take over the journal's content, as the engine does."""
         self.recoveries.append(recovery)
         if self.state == AccountState(account_id=123):
             self.state = recovery.accounts.get(123, self.state)
@@ -94,7 +94,7 @@ class ServiceTestCase(SynchronousTestCase):
 
 
 class RhythmTests(ServiceTestCase):
-    """How often."""
+    """How often changes are written and published."""
 
     def test_a_change_is_written_and_published_within_a_second(self) -> None:
         self.apply("GatewayUserTrade", id=1)
@@ -111,7 +111,7 @@ class RhythmTests(ServiceTestCase):
         self.assertEqual(self.store.writes - before, 1)
         self.assertEqual(len(self.snapshot().accounts[123].trades), 50)
 
-    def test_nothing_changed_is_free(self) -> None:
+    def test_without_a_change_the_disk_is_not_used(self) -> None:
         self.clock.pump([0.1] * 100)
         runs = self.disk.runs
         for _ in range(100):
@@ -129,7 +129,7 @@ class RhythmTests(ServiceTestCase):
         self.assertLessEqual(self.store.writes - writes, 31)
         self.assertIn(self.store.publications - publications, (5, 6))
 
-    def test_a_quote_among_other_changes_is_not_forgotten(self) -> None:
+    def test_a_quote_that_a_durable_write_left_out_is_written_later(self) -> None:
         self.clock.advance(1)
         for number in (1, 2):
             self.apply("MarketQuote", last=number)
@@ -141,7 +141,7 @@ class RhythmTests(ServiceTestCase):
         (quote,) = self.snapshot().accounts[123].quotes.values()
         self.assertEqual(quote.last, 2)
 
-    def test_the_last_quote_is_published_in_the_end(self) -> None:
+    def test_the_last_quote_is_published_when_it_is_due(self) -> None:
         self.clock.advance(1)
         for number in (1, 2):
             self.apply("MarketQuote", last=number)
@@ -153,15 +153,15 @@ class RhythmTests(ServiceTestCase):
 
 
 class HandshakeTests(ServiceTestCase):
-    """What a client waits for."""
+    """Waiting for the published copy."""
 
-    def test_the_copy_holds_what_was_told_before(self) -> None:
+    def test_the_copy_holds_a_change_from_before_the_call(self) -> None:
         self.apply("GatewayUserTrade", id=1)
         self.service.changed()
         self.successResultOf(self.service.published())
         self.assertEqual(set(self.snapshot().accounts[123].trades), {1})
 
-    def test_a_hundred_at_once_share_a_publication(self) -> None:
+    def test_a_hundred_clients_at_once_share_a_publication(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("GatewayUserTrade", id=1)
@@ -173,7 +173,7 @@ class HandshakeTests(ServiceTestCase):
             self.successResultOf(each)
         self.assertLessEqual(self.store.publications - publications, 2)
 
-    def test_one_that_comes_during_a_publication_waits_for_it(self) -> None:
+    def test_a_client_during_a_publication_waits_for_it(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("GatewayUserTrade", id=1)
@@ -185,7 +185,7 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
 
-    def test_one_that_comes_after_a_change_waits_for_the_next_publication(self) -> None:
+    def test_a_client_after_a_change_waits_for_the_next_publication(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("GatewayUserTrade", id=1)
@@ -201,7 +201,7 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(second)
         self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
 
-    def test_one_that_comes_while_quotes_are_published_is_served_by_the_next_copy(self) -> None:
+    def test_a_client_while_quotes_are_published_waits_for_the_next_copy(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.clock.advance(6)
@@ -211,7 +211,7 @@ class HandshakeTests(ServiceTestCase):
         self.apply("MarketQuote", last=2)
         self.service.changed(only_quotes=True)
         waiting = self.service.published()
-        # The first copy makes that of the quotes no longer due; the handshake still gets its own.
+        # After the first copy quotes are no longer due, but the handshake still gets its copy.
         self.disk.catch_up()
         self.disk.catch_up()
         self.successResultOf(waiting)
@@ -225,12 +225,12 @@ class HandshakeTests(ServiceTestCase):
         (quote,) = self.snapshot().accounts[123].quotes.values()
         return quote.last
 
-    def test_the_copy_holds_a_quote_that_was_told_just_before(self) -> None:
+    def test_the_copy_holds_a_quote_from_just_before_the_call(self) -> None:
         self.clock.advance(1)
         self.quote(1)
         self.clock.pump([0.5] * 12)
         for last in (2, 3):
-            # Neither due to be published nor, the second time, to be written.
+            # Not due to be published, and the second time not due to be written.
             self.quote(last)
             self.clock.advance(0.1)
             self.successResultOf(self.service.published())
@@ -240,14 +240,14 @@ class HandshakeTests(ServiceTestCase):
         self.clock.pump([0.5] * 20)
         self.assertEqual(self.store.publications, publications)
 
-    def test_a_copy_that_may_lack_quotes_is_not_the_one_that_is_waited_for(self) -> None:
+    def test_a_copy_that_may_lack_quotes_does_not_end_the_wait(self) -> None:
         self.clock.advance(1)
         self.quote(1)
         self.successResultOf(self.service.published())
         self.clock.advance(0.1)
         self.quote(2)
         self.disk.is_slow = True
-        # A copy of everything else begins, less than a second after quotes were written.
+        # A copy without new quotes begins, less than a second after quotes were written.
         self.apply("GatewayUserTrade", id=1)
         self.service.changed()
         self.clock.advance(0.5)
@@ -259,7 +259,7 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(waiting)
         self.assertEqual(self.published_quote(), 2)
 
-    def test_clients_that_come_at_once_among_quotes_share_a_publication(self) -> None:
+    def test_clients_between_quotes_share_a_publication(self) -> None:
         self.clock.advance(1)
         self.quote(0)
         self.successResultOf(self.service.published())
@@ -272,11 +272,11 @@ class HandshakeTests(ServiceTestCase):
             self.disk.catch_up()
         for each in waiting:
             self.successResultOf(each)
-        # The first had one begun; all others share the next.
+        # The first client began one; all others share the next.
         self.assertEqual(self.store.publications - publications, 2)
         self.assertEqual(self.published_quote(), 100)
 
-    def test_a_slow_disk_delays_nobody_beyond_a_second(self) -> None:
+    def test_a_slow_disk_delays_a_client_by_a_second_at_most(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("GatewayUserTrade", id=1)
@@ -286,24 +286,24 @@ class HandshakeTests(ServiceTestCase):
         self.assertNoResult(waiting)
         self.clock.advance(0.01)
         self.successResultOf(waiting)
-        self.assertIn("takes over a second", self.troubles[-1])
+        self.assertIn("takes over a second", self.problems[-1])
         self.disk.catch_up()
         self.clock.advance(5)
-        self.assertIn("takes over a second", self.troubles[-1])
+        self.assertIn("takes over a second", self.problems[-1])
         self.disk.is_slow = False
         self.apply("GatewayUserTrade", id=2)
         self.service.changed()
         self.clock.advance(1)
-        self.assertEqual(self.troubles[-1], "")
+        self.assertEqual(self.problems[-1], "")
 
-    def test_a_publication_that_fails_delays_nobody(self) -> None:
+    def test_a_failed_publication_delays_no_client(self) -> None:
         self.clock.advance(1)
         self.store.fault = sqlite3.OperationalError("database or disk is full")
         self.apply("GatewayUserTrade", id=1)
         self.service.changed()
         self.successResultOf(self.service.published())
         self.assertEqual(
-            self.troubles[-1], "The state file cannot be written: database or disk is full"
+            self.problems[-1], "The state file cannot be written: database or disk is full"
         )
 
     def test_durable_writes_do_not_keep_a_handshake_waiting(self) -> None:
@@ -322,9 +322,9 @@ class HandshakeTests(ServiceTestCase):
 
 
 class DurableTests(ServiceTestCase):
-    """What riskd alone knows."""
+    """Writing what only riskd knows."""
 
-    def test_it_fires_when_it_is_on_the_disk(self) -> None:
+    def test_it_fires_once_the_states_are_on_disk(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("lockout_set", rule_id="RULE-003")
@@ -336,26 +336,26 @@ class DurableTests(ServiceTestCase):
         self.assertEqual(other.execute("SELECT rule_id FROM lockouts").fetchall(), [("RULE-003",)])
         other.close()
 
-    def test_it_does_not_wait_for_a_copy_that_nobody_waits_for(self) -> None:
+    def test_it_does_not_wait_for_a_copy_that_no_client_waits_for(self) -> None:
         self.clock.advance(1)
         publications = self.store.publications
         self.apply("lockout_set")
         self.successResultOf(self.service.make_durable())
         self.assertEqual(self.store.publications, publications)
 
-    def test_what_cannot_be_written_is_told_and_tried_again(self) -> None:
+    def test_a_failed_write_is_reported_and_repeated(self) -> None:
         self.clock.advance(1)
         self.store.fault = OSError(28, "No space left on device")
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
-        self.assertIn("No space left on device", self.troubles[-1])
+        self.assertIn("No space left on device", self.problems[-1])
         self.clock.pump([0.5] * 10)
         self.store.fault = None
         self.clock.pump([0.5] * 4)
-        self.assertEqual(self.troubles[-1], "")
+        self.assertEqual(self.problems[-1], "")
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
 
-    def test_what_was_logged_on_a_full_disk_is_written_once(self) -> None:
+    def test_log_entries_of_failed_writes_are_written_once(self) -> None:
         self.clock.advance(1)
         self.store.fault = OSError(28, "No space left on device")
         for number in range(3):
@@ -368,21 +368,21 @@ class DurableTests(ServiceTestCase):
         lines = read_log(self.directory, 123)
         self.assertEqual([line.at.second for line in lines], [0, 1, 2])
 
-    def test_a_copy_that_cannot_be_made_is_trouble_until_one_is(self) -> None:
+    def test_a_failed_publication_is_a_problem_until_one_succeeds(self) -> None:
         self.clock.advance(1)
-        told = len(self.troubles)
+        reported = len(self.problems)
         self.store.publish_fault = OSError(28, "No space left on device")
         for number in range(5):
             self.apply("lockout_set", rule_id=f"R{number}")
             self.successResultOf(self.service.make_durable())
             self.successResultOf(self.service.published())
             self.clock.advance(1)
-        self.assertEqual(len(self.troubles) - told, 1)
+        self.assertEqual(len(self.problems) - reported, 1)
         self.store.publish_fault = None
         self.clock.pump([0.5] * 4)
-        self.assertEqual(self.troubles[-1], "")
+        self.assertEqual(self.problems[-1], "")
 
-    def test_a_change_during_a_slow_write_is_not_forgotten(self) -> None:
+    def test_a_change_during_a_slow_write_is_written_afterwards(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("GatewayUserTrade", id=1)
@@ -390,7 +390,7 @@ class DurableTests(ServiceTestCase):
         self.clock.advance(0.6)
         self.apply("GatewayUserTrade", id=2)
         self.service.changed()
-        # The timer of the second change finds the disk still at the first.
+        # When the timer of the second change fires, the first write is still in progress.
         self.clock.advance(3)
         self.disk.catch_up()
         self.disk.is_slow = False
@@ -398,18 +398,18 @@ class DurableTests(ServiceTestCase):
         self.disk.catch_up(len(self.disk.waiting))
         self.assertEqual(set(self.snapshot().accounts[123].trades), {1, 2})
 
-    def test_the_same_trouble_is_told_once(self) -> None:
+    def test_a_lasting_problem_is_reported_once(self) -> None:
         self.clock.advance(1)
-        told = len(self.troubles)
+        reported = len(self.problems)
         self.store.fault = OSError(28, "No space left on device")
         self.service.changed()
         self.clock.pump([0.5] * 40)
-        self.assertEqual(len(self.troubles) - told, 1)
+        self.assertEqual(len(self.problems) - reported, 1)
 
-    def test_a_mistake_of_whoever_is_told_of_trouble_stops_nothing(self) -> None:
+    def test_an_exception_while_reporting_a_problem_stops_no_write(self) -> None:
         self.clock.advance(1)
 
-        def report(_trouble: str) -> None:
+        def report(_problem: str) -> None:
             raise ZeroDivisionError
 
         self.patch(self.service, "_report", report)
@@ -421,13 +421,13 @@ class DurableTests(ServiceTestCase):
         self.successResultOf(self.service.make_durable())
         self.clock.pump([0.5] * 4)
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1", "R2"})
-        # That there is trouble, and that it is over.
+        # One report of the problem, and one of its end.
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
-    def test_a_mistake_of_whoever_is_told_delays_no_handshake(self) -> None:
+    def test_an_exception_while_reporting_a_problem_delays_no_client(self) -> None:
         self.clock.advance(1)
 
-        def report(_trouble: str) -> None:
+        def report(_problem: str) -> None:
             raise ZeroDivisionError
 
         self.patch(self.service, "_report", report)
@@ -440,9 +440,9 @@ class DurableTests(ServiceTestCase):
 
 
 class BeginningAndEndTests(ServiceTestCase):
-    """Opening and closing."""
+    """Opening and closing the journal."""
 
-    def test_what_was_known_is_handed_over(self) -> None:
+    def test_the_content_of_the_journal_is_handed_over(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
         self.successResultOf(self.service.stopService())
@@ -451,7 +451,7 @@ class BeginningAndEndTests(ServiceTestCase):
         (recovery,) = self.recoveries
         self.assertEqual(set(recovery.accounts[123].lockouts), {"RULE-003"})
 
-    def test_nothing_is_wiped_out_by_what_was_asked_for_before_the_recovery(self) -> None:
+    def test_changes_before_the_recovery_overwrite_no_lock(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
         self.successResultOf(self.service.stopService())
@@ -467,7 +467,7 @@ class BeginningAndEndTests(ServiceTestCase):
         self.successResultOf(handshake)
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"RULE-003"})
 
-    def test_a_stop_before_the_recovery_wipes_out_nothing(self) -> None:
+    def test_a_stop_before_the_recovery_overwrites_no_lock(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
         self.successResultOf(self.service.stopService())
@@ -481,7 +481,7 @@ class BeginningAndEndTests(ServiceTestCase):
         self.begin()
         self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
 
-    def test_what_could_not_be_taken_over_is_not_wiped_out(self) -> None:
+    def test_content_that_the_engine_could_not_take_over_is_not_overwritten(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
         self.successResultOf(self.service.stopService())
@@ -493,7 +493,7 @@ class BeginningAndEndTests(ServiceTestCase):
         self.service.changed()
         self.clock.pump([0.5] * 4)
         self.successResultOf(self.service.stopService())
-        # It was opened again meanwhile, and could be taken over no better.
+        # The journal was opened again meanwhile, with the same exception.
         self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 0)
         failing.restore()
         self.recoveries.clear()
@@ -503,7 +503,7 @@ class BeginningAndEndTests(ServiceTestCase):
     def fail_to_take_over(self, _recovery: Recovery) -> None:
         raise ZeroDivisionError
 
-    def test_the_last_word_is_published(self) -> None:
+    def test_the_final_states_are_published(self) -> None:
         self.apply("daemon_status", status="STOPPING")
         self.service.changed()
         self.successResultOf(self.service.stopService())
@@ -511,13 +511,13 @@ class BeginningAndEndTests(ServiceTestCase):
         assert status is not None
         self.assertEqual(status.status, "STOPPING")
 
-    def test_nothing_is_left_to_do_after_the_end(self) -> None:
+    def test_after_the_stop_no_call_is_scheduled(self) -> None:
         self.service.changed()
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.successResultOf(self.service.published())
 
-    def test_all_that_wait_are_told_at_the_end(self) -> None:
+    def test_the_stop_ends_every_wait(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         self.apply("lockout_set", rule_id="R1")
@@ -535,11 +535,11 @@ class BeginningAndEndTests(ServiceTestCase):
         self.assertEqual(set(self.snapshot().accounts[123].lockouts), {"R1"})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_after_the_stop_nobody_waits_and_no_trouble_is_told(self) -> None:
+    def test_after_the_stop_nothing_waits_and_no_problem_is_reported(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
         waiting = self.service.make_durable()
-        told = len(self.troubles)
+        reported = len(self.problems)
         self.service.stopService()
         self.store.fault = OSError(28, "No space left on device")
         self.clock.advance(2)
@@ -548,27 +548,27 @@ class BeginningAndEndTests(ServiceTestCase):
         self.successResultOf(waiting)
         self.successResultOf(self.service.make_durable())
         self.clock.advance(2)
-        self.assertEqual(self.troubles[told:], [])
+        self.assertEqual(self.problems[reported:], [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_journal_that_cannot_be_opened_is_opened_later(self) -> None:
+    def test_a_journal_that_cannot_be_opened_is_opened_by_a_later_attempt(self) -> None:
         self.apply("lockout_set", rule_id="RULE-003")
         self.successResultOf(self.service.make_durable())
         self.successResultOf(self.service.stopService())
         self.recoveries.clear()
-        self.troubles.clear()
+        self.problems.clear()
         (self.directory / "riskd.db").rename(self.directory / "kept")
         (self.directory / "riskd.db").mkdir()
         self.successResultOf(self.begin())
         self.assertEqual(self.recoveries, [])
-        self.assertIn("cannot be written", self.troubles[-1])
+        self.assertIn("cannot be written", self.problems[-1])
         (self.directory / "riskd.db").rmdir()
         (self.directory / "kept").rename(self.directory / "riskd.db")
         self.clock.pump([0.5] * 6)
         self.assertEqual(set(self.recoveries[0].accounts[123].lockouts), {"RULE-003"})
-        self.assertEqual(self.troubles[-1], "")
+        self.assertEqual(self.problems[-1], "")
 
-    def test_before_anything_was_published_a_reader_is_told_so(self) -> None:
+    def test_reading_before_the_first_publication_is_an_error(self) -> None:
         empty = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, empty)
         self.assertRaises(StateFileError, read_published, empty)

@@ -8,14 +8,14 @@ from riskd.host import timing
 
 
 def keep_clock(case: SynchronousTestCase) -> None:
-    """Let the reactor of the tests have its own clock again when ``case`` is over."""
+    """Restore the clock of the tests' reactor at the end of ``case``."""
     from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
 
     case.patch(reactor, "seconds", reactor.seconds)  # type: ignore[attr-defined]
 
 
 def has_steady_clock() -> bool:
-    """Tell whether the reactor of the tests has been given a clock that nobody sets."""
+    """Return whether the tests' reactor uses the steady clock."""
     from twisted.internet import reactor  # noqa: PLC0415  # the one that the tests have
 
     return reactor.seconds is timing._seconds  # type: ignore[attr-defined]
