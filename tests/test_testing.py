@@ -1,4 +1,4 @@
-"""The harness for anyone's tests: its samples and its refusals."""
+"""The test harness: sample events, and errors of a daemon that does not run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from riskd.testing import DaemonHarness, make_event
 
 
 class SampleTests(SynchronousTestCase):
-    """Events made of what a test gives."""
+    """Events made of the fields that a test gives."""
 
     def test_every_type_has_a_valid_sample(self) -> None:
         for event_type in EVENT_TYPES:
@@ -21,22 +21,22 @@ class SampleTests(SynchronousTestCase):
             self.assertEqual(event.type, event_type)
             self.assertEqual(decode(encode(event)), event)
 
-    def test_what_is_given_goes_before_the_sample(self) -> None:
+    def test_given_fields_replace_the_samples(self) -> None:
         event = make_event("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -45.50})
         wire = json.loads(encode(event), parse_float=Decimal)
         self.assertEqual(wire["account_id"], 456)
         self.assertEqual(wire["data"]["profitAndLoss"], Decimal("-45.50"))
         self.assertNotIn("accountId", wire["data"])
 
-    def test_a_float_is_what_it_is_written_as(self) -> None:
+    def test_a_float_becomes_the_decimal_that_it_is_written_as(self) -> None:
         event = make_event("daily_reset", {"previous_pnl": 0.1})
         self.assertEqual(event.data.previous_pnl, Decimal("0.1"))
 
-    def test_samples_of_trades_are_different_trades(self) -> None:
+    def test_sample_trades_have_different_ids(self) -> None:
         ids = {make_event("GatewayUserTrade", {}).data.id for _ in range(3)}
         self.assertEqual(len(ids), 3)
 
-    def test_mistakes_are_named(self) -> None:
+    def test_a_mistake_names_its_field(self) -> None:
         self.assertRaises(UnknownEventTypeError, make_event, "GatewayUserTrades", {})
         for event_type, data, field in (
             ("GatewayUserTrade", {"profitAndLoss": "lots"}, "GatewayUserTrade.profitAndLoss"),
@@ -52,7 +52,7 @@ class SampleTests(SynchronousTestCase):
 class CrashedHarnessTests(SynchronousTestCase):
     """A harness whose daemon has died."""
 
-    def test_what_is_asked_of_it_is_a_runtime_error_and_it_starts_again(self) -> None:
+    def test_a_crashed_daemon_raises_and_can_be_started_again(self) -> None:
         daemon = DaemonHarness()
         self.addCleanup(daemon.kill)
         daemon.start()
@@ -68,13 +68,13 @@ class CrashedHarnessTests(SynchronousTestCase):
 
 
 class StoppedHarnessTests(SynchronousTestCase):
-    """A harness that does not run."""
+    """A harness whose daemon is not started."""
 
-    def test_it_triggers_nothing(self) -> None:
+    def test_a_stopped_daemon_triggers_nothing(self) -> None:
         error = self.assertRaises(
             RuntimeError, DaemonHarness().trigger_test_event, "daemon_status", {}
         )
         self.assertIn("not running", str(error))
 
-    def test_stopping_it_is_nothing(self) -> None:
+    def test_stopping_a_stopped_daemon_does_nothing(self) -> None:
         DaemonHarness().stop()

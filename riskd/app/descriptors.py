@@ -1,4 +1,4 @@
-"""File descriptors: enough of them for every client, and an alarm before they run out."""
+"""File descriptors: enough for every client, and a problem reported before they run out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from riskd.host.timing import lasting_loop
 
 ALARM_SHARE: Final = 0.8
-"""The share of the limit in use at which the alarm is raised."""
+"""The share of the limit in use from which the problem is reported."""
 
 END_SHARE: Final = 0.7
-"""The share of the limit in use at which the alarm ends; lower, so that it does not come and go."""
+"""The share of the limit in use at which the problem ends; lower, so that it does not come and go."""
 
 CHECK_SECONDS: Final = 1.0
 
@@ -29,16 +29,16 @@ _log = Logger()
 
 
 def descriptors_for(max_clients: int) -> int:
-    """Return how many descriptors a daemon needs: as many strangers may wait as there are clients."""
+    """Return the descriptors that a daemon needs; as many connections may be pending as there are clients."""
     return 2 * max_clients + _OWN_USE
 
 
 def raise_limit(wanted: int) -> int:
-    """Raise this process's soft limit of descriptors to ``wanted``, or as far as the hard one lets it.
+    """Raise this process's soft limit of descriptors to ``wanted``, or to the hard limit if that is lower.
 
-    A limit that is higher stays.
+    A higher soft limit stays.
 
-    :returns: the limit in force from now on.
+    :returns: the soft limit in force.
     """
     soft, hard = (
         sys.maxsize if limit == resource.RLIM_INFINITY else limit
@@ -56,40 +56,31 @@ def raise_limit(wanted: int) -> int:
 def open_descriptors() -> int:
     """Return how many descriptors this process has in use.
 
-    Linux tells it as a size, from 6.2 on (proc(5)); else they are listed.
+    Source: proc(5); since Linux 6.2 it is the size of ``/proc/self/fd``.  Elsewhere they are listed.
     """
     return os.stat(_OPEN_FILES).st_size or len(os.listdir(_OPEN_FILES))  # noqa: PTH208, PTH116
 
 
 class DescriptorService(Service):
-    """Raises the limit at the start, and tells when most of it is in use.
+    """Raises the limit at the start, and reports a problem while most descriptors are in use.
 
-    :param needed: how many descriptors the daemon may come to need.
+    :param needed: the most descriptors that the daemon may need.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :param count: tells how many are in use.
-    :param raise_limit: raises the limit and returns it.
     """
 
     def __init__(
-        self,
-        clock: IReactorTime,
-        needed: int,
-        report_problem: Callable[[str, str], None],
-        count: Callable[[], int] = open_descriptors,
-        raise_limit: Callable[[int], int] = raise_limit,
+        self, clock: IReactorTime, needed: int, report_problem: Callable[[str, str], None]
     ) -> None:
         self._needed = needed
         self._report_problem = report_problem
-        self._count = count
-        self._raise_limit = raise_limit
         self._limit = 0
         self._is_alarmed = False
         self._loop = lasting_loop(clock, self._check, _log)
 
     def startService(self) -> None:
-        """Raise the limit and begin to look."""
+        """Raise the limit and start checking."""
         super().startService()
-        self._limit = self._raise_limit(self._needed)
+        self._limit = raise_limit(self._needed)
         if self._limit < self._needed:
             _log.warn(
                 "the limit of open files is {limit}, and max_clients may need {needed}; "
@@ -100,13 +91,17 @@ class DescriptorService(Service):
         self._loop.start(CHECK_SECONDS, now=False)
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         super().stopService()
         if self._loop.running:
             self._loop.stop()
 
     def _check(self) -> None:
-        used = self._used()
+        try:
+            used = open_descriptors()
+        except OSError:
+            # Listing them needs a descriptor, and none is left.
+            used = self._limit
         if not self._is_alarmed and used >= ALARM_SHARE * self._limit:
             self._is_alarmed = True
             _log.warn(
@@ -125,10 +120,3 @@ class DescriptorService(Service):
                 limit=self._limit,
             )
             self._report_problem("descriptors", "")
-
-    def _used(self) -> int:
-        try:
-            return self._count()
-        except OSError:
-            # Listing them needs one itself.
-            return self._limit

@@ -1,11 +1,13 @@
-"""What the programs under twistd share: values of options, refusals, signals, and where the log goes."""
+"""What the programs under twistd share: options, refusals, settings, signals and the log."""
 
 from __future__ import annotations
 
 import gc
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -20,7 +22,8 @@ from riskd.config.faults import Faults
 from riskd.config.loader import load_settings, practice_settings
 from riskd.config.settings import Settings
 from riskd.host.errors import UserError
-from riskd.host.loopback import ListenError, check_interface
+from riskd.host.loopback import ListenError, check_interface, listen
+from riskd.host.timing import use_steady_clock
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
 from riskd.rules.interface import IRule
@@ -33,17 +36,17 @@ _log = Logger()
 
 
 def refuse(program: str, sentence: str) -> NoReturn:
-    """End the program with ``sentence`` on standard error and exit status 1."""
+    """End the program with a sentence on standard error and exit status 1."""
     raise SystemExit(f"{program}: {sentence}")
 
 
-# Values of options; what is none raises ValueError, whose text twistd shows.
+# Coercing functions of options; twistd shows the text of their ValueError.
 
 
 def read_port(text: str) -> int:
     """Return a TCP port.
 
-    :raises ValueError: ``text`` is none.
+    :raises ValueError: ``text`` is not a port.
     """
     if not text.isdecimal() or int(text) > _MAX_PORT:
         raise ValueError(f"port {text!r} is not a number from 0 to {_MAX_PORT}")
@@ -53,7 +56,7 @@ def read_port(text: str) -> int:
 def read_interface(text: str) -> str:
     """Return a loopback address.
 
-    :raises ValueError: ``text`` is none.
+    :raises ValueError: ``text`` is not a loopback address.
     """
     try:
         return check_interface(text)
@@ -62,9 +65,9 @@ def read_interface(text: str) -> str:
 
 
 def read_log_format(text: str) -> str:
-    """Return a format of the log.
+    """Return the format of the log.
 
-    :raises ValueError: ``text`` is none.
+    :raises ValueError: ``text`` is not a format.
     """
     if text not in _LOG_FORMATS:
         raise ValueError(f"log format {text!r} is not one of {', '.join(_LOG_FORMATS)}")
@@ -74,7 +77,7 @@ def read_log_format(text: str) -> str:
 def read_seed(text: str) -> int:
     """Return a seed.
 
-    :raises ValueError: ``text`` is none.
+    :raises ValueError: ``text`` is not a whole number.
     """
     try:
         return int(text)
@@ -85,19 +88,19 @@ def read_seed(text: str) -> int:
 class Options(BaseOptions):
     """A command line whose mistakes end the program with one line.
 
-    :cvar program: what the program is called.
+    :cvar program: the program's name.
     """
 
     program: str
     synopsis = "[options]"
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line; a mistake in it ends the program with one line that says which."""
+        """Read the command line; a mistake ends the program with one line that names it."""
         try:
             super().parseOptions(options)
         except UsageError as error:
-            fault = str(error).removeprefix("Parameter type enforcement failed: ")
-            refuse(self.program, f"{fault} (see twistd {self.program} --help)")
+            mistake = str(error).removeprefix("Parameter type enforcement failed: ")
+            refuse(self.program, f"{mistake} (see twistd {self.program} --help)")
 
 
 INTERFACE_OPTION: Final = (
@@ -111,52 +114,102 @@ LOG_FORMAT_OPTION: Final = (
     "log-format",
     None,
     "text",
-    "How to write the log: text or json.",
+    "Format of the log: text or json.",
     read_log_format,
 )
 
 
 def port_option(default: int) -> Sequence[Any]:
-    """Return the option of the port that a program listens on."""
+    """Return the option for the port that a program listens on."""
     meaning = "TCP port to listen on; 0 takes a free one and logs it."
     return ("port", "p", default, meaning, read_port)
 
 
+def path_option(name: str, meaning: str, short: str | None = None) -> Sequence[Any]:
+    """Return an option for a file or a directory."""
+    return (name, short, None, meaning, Path)
+
+
 def seed_option(what: str) -> Sequence[Any]:
-    """Return the option of a seed that makes ``what`` repeat itself."""
+    """Return the option for a seed with which ``what`` repeats itself."""
     meaning = f"Whole number that makes {what} repeat itself: same seed, same prices."
     return ("practice-seed", None, None, meaning, read_seed)
 
 
-def read_settings(program: str, path: Path | None) -> tuple[Mapping[str, IRule], Settings]:
-    """Return the rules there are and the settings; what is wrong ends the program with a line each.
+def begin(options: Options) -> tuple[Any, Mapping[str, IRule], Settings]:
+    """Return the reactor on a steady clock, all known rules, and the settings.
 
-    :param path: the file of the settings; without it, they are those of practice.
+    A mistake in the settings ends the program with one line each.
     """
+    # Only now, because twistd installs a reactor first.
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    use_steady_clock(reactor)
+    path = options["config"]
     try:
         catalogue = find_rules()
-        return catalogue, practice_settings(catalogue) if path is None else load_settings(
-            path, catalogue
-        )
+        if path is None:
+            return reactor, catalogue, practice_settings(catalogue)
+        return reactor, catalogue, load_settings(path, catalogue)
     except UserError as error:
-        refuse(program, f"\n{program}: ".join(error.problems))
+        refuse(options.program, f"\n{options.program}: ".join(error.problems))
+
+
+def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socket]:
+    """Return listening sockets at the port of an option, which ``held`` will close; none without a port.
+
+    The programs listen before twistd detaches or writes its log, so that a port in use is one line on the
+    terminal and not a traceback in the log.
+
+    :raises ListenError: the port is in use.
+    """
+    if options[name] is None:
+        return []
+    sockets = listen(options[name], options["interface"], option=f"--{name}")
+    return [held.enter_context(listening) for listening in sockets]
 
 
 class Daemon(MultiService):
-    """The daemon's services.
+    """A program's services.
 
-    :ivar log_observer: where twistd's log is to go; ``None`` leaves that to twistd.
-    :ivar state: the state directory, held for as long as the daemon lives.
+    :param state: the state directory, held for as long as the program runs.
+    :ivar log_observer: the log's observer; ``None`` means twistd's own.
     """
 
     log_observer: FileLogObserver | None = None
-    state: StateDirectory | None = None
+
+    def __init__(self, state: StateDirectory) -> None:
+        super().__init__()
+        self.state = state
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join the application that twistd made, and tell it where its log goes."""
+        """Join twistd's application, and set its log observer."""
         if self.log_observer is not None:
             parent.setComponent(ILogObserver, self.log_observer)
         super().setServiceParent(parent)
+
+
+def finish(
+    daemon: Daemon, reactor: Any, options: Options, reload: Callable[[], None] | None = None
+) -> Daemon:
+    """Return ``daemon`` with handlers of signals and the wanted format of the log.
+
+    :param reload: called on SIGHUP.
+    """
+    twistd = options.parent
+    is_detached = twistd is not None and not twistd.get("nodaemon", True)
+    Signals(reactor, reload, is_detached=is_detached).setServiceParent(daemon)
+    if options["log-format"] == "json" and twistd is not None:
+        daemon.log_observer = _json_log(twistd)
+    return daemon
+
+
+def _json_log(twistd: BaseOptions) -> FileLogObserver:
+    """Return an observer that writes JSON lines to the place of twistd's text."""
+    filename = twistd["logfile"]
+    if twistd["nodaemon"] and filename in (None, "-"):
+        return jsonFileLogObserver(sys.stdout, recordSeparator="")
+    return jsonFileLogObserver(LogFile.fromFullPath(filename or "twistd.log"), recordSeparator="")
 
 
 def utc_now() -> datetime:
@@ -173,12 +226,12 @@ def practice_gateway(
     faults: Faults | None = None,
     is_quiet: bool = False,
 ) -> PracticeGateway:
-    """Return the gateway that trades paper.
+    """Return the practice gateway.
 
-    :param seed: makes it repeat itself; without one, that of the settings does, if they have one.
-    :param directory: where it remembers what was traded.
-    :param faults: the broker's habits; without any, those of the settings.
-    :param is_quiet: whether nobody trades but who asks for it.
+    :param seed: makes the gateway repeat itself; ``None`` takes the settings' seed, if there is one.
+    :param directory: the directory of the ledger of trades.
+    :param faults: the broker's faults; ``None`` takes the settings'.
+    :param is_quiet: whether there are no practice traders.
     """
     if seed is None:
         seed = settings.practice.seed
@@ -188,18 +241,18 @@ def practice_gateway(
         {account.id: account.watch for account in settings.accounts},
         seed=seed,
         is_quiet=is_quiet,
-        # A run that is to repeat itself begins with nothing.
+        # A run that repeats itself must not begin with the trades of the run before.
         ledger=directory if seed is None else None,
         faults=faults or settings.practice.faults,
     )
 
 
 class Signals(Service):
-    """Makes SIGINT and SIGTERM an orderly end with exit status 0, and SIGHUP a reading of the file.
+    """Turns SIGINT and SIGTERM into an orderly end with exit status 0, and SIGHUP into a reload.
 
-    twistd would end by the signal itself, which a supervisor takes for a crash.
+    twistd itself would end by the signal, which a supervisor takes for a crash.
 
-    :param reload: called on SIGHUP; without it, a closed terminal is an orderly end, too.
+    :param reload: called on SIGHUP; without it, a closed terminal is an orderly end too.
     :param is_detached: whether there is no terminal that could be closed.
     """
 
@@ -213,54 +266,40 @@ class Signals(Service):
         self._reactor = reactor
         self._reload = reload
         self._is_detached = is_detached
-        self._stopping = False
+        self._is_stopping = False
 
     def startService(self) -> None:
-        """Take the signals over, once the reactor has set its own handlers."""
+        """Install the handlers, after the reactor has installed its own."""
         super().startService()
-        self._reactor.callWhenRunning(self._take_over)
+        self._reactor.callWhenRunning(self._install_handlers)
 
-    def _take_over(self) -> None:
+    def _install_handlers(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Who started it with nohup wants it to outlive the terminal.
+            # nohup ignores SIGHUP, so that the program outlives the terminal.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._signaled)
+                signal.signal(number, self._handle)
 
     def stop(self, why: str) -> None:
         """Stop the reactor, once; ``why`` is for the log."""
-        if not self._stopping:
-            self._stopping = True
+        if not self._is_stopping:
+            self._is_stopping = True
             _log.info("{why}, shutting down", why=why)
             self._reactor.stop()
 
-    def _signaled(self, number: int, _frame: object) -> None:
+    def _handle(self, number: int, _frame: object) -> None:
+        # A signal may interrupt any Python code, so the work is left to the reactor.
         if number == signal.SIGHUP and self._reload is not None:
             self._reactor.callFromThread(self._reload)
-            return
-        if number == signal.SIGHUP and self._is_detached:
+        elif number == signal.SIGHUP and self._is_detached:
             self._reactor.callFromThread(_log.info, "SIGHUP: there is no --config to read again")
-            return
-        name = signal.Signals(number).name
-        self._reactor.callFromThread(self.stop, f"received {name}")
+        else:
+            self._reactor.callFromThread(self.stop, f"received {signal.Signals(number).name}")
 
 
-def spare_the_program() -> None:
-    """Search what the program itself consists of for garbage now, and never again.
+def freeze_garbage() -> None:
+    """Collect garbage now, and exempt all objects of the program itself from later collections.
 
-    It takes some 40 ms, in which nobody would be guarded.
+    A full collection of them takes some 40 ms, in which no account is guarded.
     """
     gc.collect()
     gc.freeze()
-
-
-def is_detached(options: BaseOptions) -> bool:
-    """Tell whether twistd was told to leave the terminal."""
-    return options.parent is not None and not options.parent.get("nodaemon", True)
-
-
-def json_log(twistd: BaseOptions) -> FileLogObserver:
-    """Return an observer that writes a JSON object a line where twistd would write its text."""
-    filename = twistd["logfile"]
-    if twistd["nodaemon"] and filename in (None, "-"):
-        return jsonFileLogObserver(sys.stdout, recordSeparator="")
-    return jsonFileLogObserver(LogFile.fromFullPath(filename or "twistd.log"), recordSeparator="")

@@ -1,32 +1,16 @@
-"""``twistd practice-gateway``: a ProjectX gateway to try clients and riskd against, and nothing but paper."""
+"""``twistd practice-gateway``: a ProjectX-compatible gateway that trades paper, to test clients against."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 
-from riskd.app.launch import (
-    INTERFACE_OPTION,
-    LOG_FORMAT_OPTION,
-    Daemon,
-    Signals,
-    is_detached,
-    json_log,
-    port_option,
-    practice_gateway,
-    read_settings,
-    refuse,
-    seed_option,
-    utc_now,
-)
-from riskd.app.launch import Options as BaseOptions
+from riskd.app import launch
+from riskd.app.launch import Daemon
 from riskd.config.faults import Faults
 from riskd.gateway.projectx.credentials import read_key_file
 from riskd.host.errors import UserError
-from riskd.host.loopback import listen
-from riskd.host.timing import use_steady_clock
 from riskd.journal.paths import default_directory
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.server.service import PracticeGatewayService, PracticeServer
@@ -36,7 +20,7 @@ DEFAULT_PORT: Final = 5000
 _PROGRAM: Final = "practice-gateway"
 
 
-class Options(BaseOptions):
+class Options(launch.Options):
     """The command line of ``twistd practice-gateway``."""
 
     program = _PROGRAM
@@ -45,78 +29,51 @@ class Options(BaseOptions):
         "paper in a market that moves. Without --config there are the accounts 123 and 456."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        port_option(DEFAULT_PORT),
-        INTERFACE_OPTION,
-        [
-            "config",
-            "c",
-            None,
-            "File of the accounts (TOML), as riskd's; of it, [practice] and the accounts count.",
-            Path,
-        ],
-        [
+        launch.port_option(DEFAULT_PORT),
+        launch.INTERFACE_OPTION,
+        launch.path_option(
+            "config", "TOML file in riskd's format; its accounts and [practice] are used.", "c"
+        ),
+        launch.path_option(
             "state",
-            None,
-            None,
             "Directory of the ledger [default: practice-gateway in the XDG state directory].",
-            Path,
-        ],
-        LOG_FORMAT_OPTION,
-        seed_option("the gateway"),
+        ),
+        launch.LOG_FORMAT_OPTION,
+        launch.seed_option("the gateway"),
         ["user-name", None, DEFAULT_USER_NAME, "Name to log in with."],
-        [
+        launch.path_option(
             "key-file",
-            None,
-            None,
             "File of mode 0600 whose one line is the API key [default: the key 'practice'].",
-            Path,
-        ],
+        ),
     ]
     optFlags: Sequence[Sequence[Any]] = [
-        ["quiet", "q", "Let nobody trade but those who log in; the market moves all the same."],
+        ["quiet", "q", "No practice traders: only clients trade, and the market still moves."],
     ]
 
 
 def makeService(options: Options) -> Daemon:
-    """Assemble the gateway that ``options`` ask for.
-
-    The port is taken here and now, before twistd detaches or writes its log, so that a port in use is
-    one line on the user's terminal.
-    """
-    from twisted.internet import reactor  # noqa: PLC0415  # the one that twistd installed
-
-    use_steady_clock(reactor)
-    _catalogue, settings = read_settings(_PROGRAM, options["config"])
+    """Assemble the gateway from its options."""
+    reactor, _catalogue, settings = launch.begin(options)
     try:
         key_file = options["key-file"]
         api_key = DEFAULT_API_KEY if key_file is None else read_key_file(key_file).reveal()
-        with ExitStack() as taken:
-            sockets = listen(options["port"], options["interface"])
-            for listening in sockets:
-                taken.enter_context(listening)
-            state = StateDirectory(options["state"] or default_directory(_PROGRAM))
-            # Nothing is refused any more.
-            taken.pop_all()
+        with ExitStack() as held:
+            sockets = launch.listen_at(options, "port", held)
+            daemon = Daemon(StateDirectory(options["state"] or default_directory(_PROGRAM)))
+            # Nothing can be refused any more.
+            held.pop_all()
     except UserError as error:
-        refuse(_PROGRAM, str(error))
-    gateway = practice_gateway(
+        launch.refuse(_PROGRAM, str(error))
+    gateway = launch.practice_gateway(
         reactor,
         settings,
         options["practice-seed"],
-        state.path,
-        # Where no file says otherwise, it has the broker's habit of telling exits twice.
+        daemon.state.path,
+        # Without a file of settings it shows the broker's quirk of reporting exits twice.
         faults=Faults(opening_half_again=True) if options["config"] is None else None,
         is_quiet=bool(options["quiet"]),
     )
-    site = practice_site(reactor, gateway, utc_now, options["user-name"], api_key)
-    daemon = Daemon()
-    daemon.state = state
-    for service in (
-        PracticeGatewayService(gateway),
-        PracticeServer(reactor, site, sockets),
-        Signals(reactor, is_detached=is_detached(options)),
-    ):
-        service.setServiceParent(daemon)
-    if options["log-format"] == "json" and options.parent is not None:
-        daemon.log_observer = json_log(options.parent)
-    return daemon
+    site = practice_site(reactor, gateway, launch.utc_now, options["user-name"], api_key)
+    PracticeGatewayService(gateway).setServiceParent(daemon)
+    PracticeServer(reactor, site, sockets).setServiceParent(daemon)
+    return launch.finish(daemon, reactor, options)

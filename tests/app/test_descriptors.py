@@ -1,4 +1,4 @@
-"""File descriptors: the limit that is raised, and the alarm before it is reached."""
+"""File descriptors: the limit that is raised, and the problem reported before it is reached."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.app import descriptors
 from riskd.app.descriptors import (
     CHECK_SECONDS,
     DescriptorService,
@@ -20,7 +21,7 @@ from riskd.app.descriptors import (
 
 
 class LimitTests(SynchronousTestCase):
-    """The limit of this very process."""
+    """The limit of the process that runs the tests."""
 
     def setUp(self) -> None:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,45 +32,43 @@ class LimitTests(SynchronousTestCase):
     def soft(self) -> int:
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-    def test_it_is_raised_as_far_as_wanted(self) -> None:
+    def test_the_limit_is_raised_to_the_wanted_one(self) -> None:
         self.assertEqual((raise_limit(700), self.soft()), (700, 700))
 
-    def test_it_is_raised_no_further_than_the_hard_limit(self) -> None:
+    def test_the_limit_is_not_raised_beyond_the_hard_limit(self) -> None:
         limit = raise_limit(2**40)
         self.assertEqual(limit, self.soft())
         self.assertEqual(limit, self.hard)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE)[1], self.hard)
 
-    def test_a_higher_one_stays(self) -> None:
+    def test_a_higher_limit_stays(self) -> None:
         self.assertEqual((raise_limit(100), self.soft()), (512, 512))
 
-    def test_what_is_open_is_counted(self) -> None:
+    def test_open_files_are_counted(self) -> None:
         before = open_descriptors()
         with tempfile.TemporaryFile(), tempfile.TemporaryFile():
             self.assertEqual(open_descriptors(), before + 2)
         self.assertEqual(open_descriptors(), before)
 
-    def test_as_many_may_wait_at_the_door_as_there_are_clients(self) -> None:
+    def test_pending_connections_need_descriptors_too(self) -> None:
         self.assertGreater(descriptors_for(1000), 2 * 1000)
 
 
-class AlarmTests(SynchronousTestCase):
-    """What is told when most of them are in use."""
+class DescriptorServiceTests(SynchronousTestCase):
+    """The problem reported while most descriptors are in use."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.used = 10
-        self.told: list[tuple[str, str]] = []
+        self.problems: list[tuple[str, str]] = []
         self.service = self.make(1000)
         self.service.startService()
 
     def make(self, limit: int) -> DescriptorService:
+        self.patch(descriptors, "open_descriptors", self.count)
+        self.patch(descriptors, "raise_limit", lambda _wanted: limit)
         return DescriptorService(
-            self.clock,
-            1000,
-            lambda source, sentence: self.told.append((source, sentence)),
-            self.count,
-            lambda _wanted: limit,
+            self.clock, 1000, lambda source, sentence: self.problems.append((source, sentence))
         )
 
     def count(self) -> int:
@@ -81,31 +80,31 @@ class AlarmTests(SynchronousTestCase):
         self.used = count
         self.clock.advance(CHECK_SECONDS)
 
-    def test_it_is_raised_at_80_percent_once_and_ends_below_70(self) -> None:
+    def test_a_problem_is_reported_once_at_80_percent_and_ends_below_70(self) -> None:
         self.use(799)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.problems, [])
         with capturedLogs() as captured:
             self.use(800)
         self.assertEqual([event["log_level"] for event in captured], [LogLevel.warn])
         self.use(900)
         self.use(750)
-        ((source, sentence),) = self.told
+        ((source, sentence),) = self.problems
         self.assertEqual(source, "descriptors")
         self.assertIn("1000 file descriptors", sentence)
         self.use(699)
-        self.assertEqual(self.told[1:], [("descriptors", "")])
+        self.assertEqual(self.problems[1:], [("descriptors", "")])
         self.use(800)
-        self.assertEqual(len(self.told), 3)
+        self.assertEqual(len(self.problems), 3)
 
-    def test_who_cannot_even_count_has_none_left(self) -> None:
+    def test_a_failed_count_means_that_no_descriptor_is_left(self) -> None:
         self.use(-1)
-        self.assertEqual(len(self.told), 1)
+        self.assertEqual(len(self.problems), 1)
 
-    def test_it_ends_with_the_service(self) -> None:
+    def test_the_check_ends_with_the_service(self) -> None:
         self.service.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_limit_that_is_too_low_for_the_clients_is_told_at_the_start(self) -> None:
+    def test_a_limit_that_is_too_low_for_the_clients_is_logged_at_the_start(self) -> None:
         with capturedLogs() as captured:
             self.make(999).startService()
         (event,) = captured

@@ -1,4 +1,4 @@
-"""The page of metrics: who may read it, what it says, and how the reactor's lag is measured."""
+"""The metrics page: its requests, its values, and how the reactor's lag is measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.metrics import (
-    LOOK_SECONDS,
+    LAG_SECONDS,
     MAX_CONNECTIONS,
     LagMeter,
     Metrics,
@@ -37,13 +37,13 @@ LIMIT = "[rules.max_contracts]\nlimit = 1\n"
 
 
 class FollowedGateway:
-    """Stands in for a pipeline."""
+    """Stands in for the engine."""
 
     is_reconciled = True
 
 
 def connect(factory: Any, port: int, data: bytes) -> MemoryTransport:
-    """Return a connection to ``factory`` on which ``data`` came."""
+    """Return a connection to ``factory`` on which ``data`` was sent."""
     transport = MemoryTransport(
         IPv4Address("TCP", "127.0.0.1", 50000), IPv4Address("TCP", "127.0.0.1", port)
     )
@@ -61,7 +61,7 @@ def page(text: str) -> dict[str, float]:
 
 
 class MetricsTests(SynchronousTestCase):
-    """What the page says."""
+    """Requests and values."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -89,13 +89,13 @@ class MetricsTests(SynchronousTestCase):
     def samples(self) -> dict[str, float]:
         return page(self.get()[2])
 
-    def test_it_is_a_page_for_prometheus(self) -> None:
+    def test_the_page_is_in_the_format_of_prometheus(self) -> None:
         status, headers, body = self.get()
         self.assertEqual(status, 200)
         self.assertTrue(headers["content-type"].startswith("text/plain; version="), headers)
         self.assertIn("# TYPE riskd_clients gauge", body)
 
-    def test_a_connection_has_one_answer_and_no_line_in_the_log(self) -> None:
+    def test_a_connection_gets_one_response_and_no_line_in_the_log(self) -> None:
         asked = f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode() * 100
         with capturedLogs() as logged:
             transport = connect(self.site, PORT, asked)
@@ -103,7 +103,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertFalse(transport.connected)
         self.assertEqual(logged, [])
 
-    def test_there_is_only_get(self) -> None:
+    def test_methods_other_than_get_are_refused(self) -> None:
         for host in (HOST, "evil.example"):
             asked = f"HEAD /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
             with capturedLogs() as logged:
@@ -111,7 +111,7 @@ class MetricsTests(SynchronousTestCase):
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 405"))
             self.assertEqual(logged, [])
 
-    def test_nothing_is_kept_of_a_body(self) -> None:
+    def test_a_body_is_discarded(self) -> None:
         kept: list[object] = []
         self.patch(tempfile, "TemporaryFile", lambda *_: kept.append(None))
         body = b"x" * 200_000
@@ -124,14 +124,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 405"))
         self.assertEqual(kept, [])
 
-    def test_only_so_many_ask_at_a_time_and_not_for_long(self) -> None:
+    def test_connections_are_limited_in_number_and_time(self) -> None:
         silent = [connect(self.site, PORT, b"") for _ in range(MAX_CONNECTIONS)]
         self.assertIsNone(self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000)))
         self.clock.advance(6)
         self.assertFalse(any(transport.connected for transport in silent))
         self.assertEqual(self.get()[0], 200)
 
-    def test_no_web_page_may_read_it(self) -> None:
+    def test_a_foreign_web_page_is_refused(self) -> None:
         for answer in (
             self.get("Origin: https://evil.example"),
             self.get("Origin: null"),
@@ -144,7 +144,7 @@ class MetricsTests(SynchronousTestCase):
             [name for name in self.get(f"Origin: http://{HOST}")[1] if "access-control" in name]
         )
 
-    def test_clients_are_those_connected_now(self) -> None:
+    def test_clients_are_counted_while_connected(self) -> None:
         self.assertEqual(self.samples()["riskd_clients"], 0)
         client = connect(self.factory, 8765, handshake("localhost:8765"))
         self.assertEqual(self.samples()["riskd_clients"], 1)
@@ -162,26 +162,26 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(samples['riskd_events_total{type="lockout_set"}'], 1)
         self.assertGreater(samples["riskd_sent_bytes_total"], 6 * 100)
 
-    def test_a_client_that_talks_is_counted_as_cut(self) -> None:
+    def test_a_client_that_sends_a_message_is_counted_as_cut(self) -> None:
         client = connect(self.factory, 8765, handshake("localhost:8765"))
         client.protocol.dataReceived(client_frame(TEXT, b"hello"))
         self.assertEqual(self.samples()['riskd_clients_cut_total{reason="sent_a_message"}'], 1)
 
-    def test_what_is_kept_for_slow_clients_is_told(self) -> None:
+    def test_backlogs_and_conflated_quotes_are_shown(self) -> None:
         self.factory.statistics.queue_bytes = 1000
         self.factory.statistics.conflated_quotes = 7
         samples = self.samples()
         self.assertEqual(samples["riskd_queue_bytes"], 1000)
         self.assertEqual(samples["riskd_conflated_quotes_total"], 7)
 
-    def test_the_gateway_is_in_step_or_not(self) -> None:
+    def test_whether_the_gateway_is_followed_is_shown(self) -> None:
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 1)
         self.engine.is_reconciled = False
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 0)
 
-    def test_what_was_measured_is_in_the_histograms(self) -> None:
-        self.metrics.acted(0.004)
-        self.metrics.was_late(0.3)
+    def test_observations_are_in_the_histograms(self) -> None:
+        self.metrics.action.observe(0.004)
+        self.metrics.lag.observe(0.3)
         samples = self.samples()
         self.assertEqual(samples["riskd_breach_to_action_seconds_count"], 1)
         self.assertEqual(samples["riskd_breach_to_action_seconds_sum"], 0.004)
@@ -191,7 +191,7 @@ class MetricsTests(SynchronousTestCase):
 
 
 class LagMeterTests(SynchronousTestCase):
-    """How late the reactor is."""
+    """The reactor's lag."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -204,16 +204,16 @@ class LagMeterTests(SynchronousTestCase):
         self.clock.pump(seconds)
         return [round(lag, 6) for lag in self.lags]
 
-    def test_a_reactor_in_time_is_not_late(self) -> None:
-        self.assertEqual(self.pass_time(*[LOOK_SECONDS] * 3), [0, 0, 0])
+    def test_timers_in_time_have_no_lag(self) -> None:
+        self.assertEqual(self.pass_time(*[LAG_SECONDS] * 3), [0, 0, 0])
 
-    def test_a_late_turn_is_measured_and_the_next_is_in_time_again(self) -> None:
-        self.assertEqual(self.pass_time(LOOK_SECONDS * 1.5, LOOK_SECONDS / 2), [0.05, 0])
+    def test_a_late_turn_is_measured_once(self) -> None:
+        self.assertEqual(self.pass_time(LAG_SECONDS * 1.5, LAG_SECONDS / 2), [0.05, 0])
 
-    def test_a_long_stall_is_one_measurement_of_all_of_it(self) -> None:
-        self.assertEqual(self.pass_time(LOOK_SECONDS * 10, LOOK_SECONDS), [0.9, 0])
+    def test_a_long_stall_is_one_measurement_of_its_whole_length(self) -> None:
+        self.assertEqual(self.pass_time(LAG_SECONDS * 10, LAG_SECONDS), [0.9, 0])
 
-    def test_it_ends(self) -> None:
+    def test_the_measurement_ends(self) -> None:
         self.meter.stop()
         self.meter.stop()
         self.assertEqual(self.pass_time(1.0), [])
@@ -223,7 +223,7 @@ class LagMeterTests(SynchronousTestCase):
 class ServiceTests(SynchronousTestCase):
     """The page, from start to stop."""
 
-    def test_it_listens_measures_and_ends(self) -> None:
+    def test_the_service_listens_measures_and_stops(self) -> None:
         reactor = MemoryReactorClock()
         metrics = Metrics()
         sockets = listen(0, "127.0.0.1")
@@ -248,7 +248,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(
             [answer.value()[:12] for answer in found], [b"HTTP/1.1 200", b"HTTP/1.1 404"]
         )
-        reactor.advance(LOOK_SECONDS)
+        reactor.advance(LAG_SECONDS)
         count = metrics.registry.get_sample_value("riskd_reactor_lag_seconds_count")
         self.assertEqual(count, 1)
         self.successResultOf(service.stopService())
@@ -256,7 +256,7 @@ class ServiceTests(SynchronousTestCase):
 
 
 class ActionTests(SynchronousTestCase):
-    """How long a breach waits for the first thing that is done about it."""
+    """The time from the decision to flatten to the first request."""
 
     def setUp(self) -> None:
         self.daemon = PracticeDaemon(LIMIT)
@@ -269,14 +269,14 @@ class ActionTests(SynchronousTestCase):
             self.daemon.advance(5)
             self.assertEqual((self.daemon.held, self.daemon.waits), ({}, [0.0] * count))
 
-    def test_a_slow_disk_is_part_of_it(self) -> None:
+    def test_the_wait_for_a_slow_disk_is_measured(self) -> None:
         self.daemon.disk.is_slow = True
         self.daemon.trade(BUY, 2)
         self.assertEqual(self.daemon.waits, [])
         self.daemon.advance(WRITE_SECONDS)
         self.assertEqual([round(wait, 6) for wait in self.daemon.waits], [WRITE_SECONDS])
 
-    def test_repetitions_are_not_measured(self) -> None:
+    def test_repeated_requests_are_not_measured(self) -> None:
         self.daemon.disk.is_slow = True
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(refuse=1.0)
@@ -286,7 +286,7 @@ class ActionTests(SynchronousTestCase):
         self.assertNotEqual(self.daemon.held, {})
         self.assertEqual(self.daemon.waits, [0.0])
 
-    def test_it_is_measured_while_a_day_is_recorded_too(self) -> None:
+    def test_a_recorded_daemon_measures_too(self) -> None:
         account = f"[[accounts]]\nid = {ACCOUNT}\n"
         daemon = RecordedDaemon(f"{LIMIT}{account}", is_open=False)
         self.addCleanup(daemon.clean_up)
@@ -304,10 +304,10 @@ class ActionTests(SynchronousTestCase):
         self.assertEqual(len(daemon.waits), 1)
 
 
-class InStepTests(SynchronousTestCase):
-    """Whether the gateway is followed."""
+class ReconciledTests(SynchronousTestCase):
+    """Whether riskd follows the gateway."""
 
-    def test_only_from_the_start_to_a_loss_and_again_afterwards(self) -> None:
+    def test_the_gateway_is_not_followed_while_the_feed_is_lost(self) -> None:
         daemon = PracticeDaemon()
         self.addCleanup(daemon.close)
         engine = daemon.engine
@@ -317,7 +317,7 @@ class InStepTests(SynchronousTestCase):
         engine.feed_restored()
         self.assertTrue(engine.is_reconciled)
 
-    def test_not_before_it_answers(self) -> None:
+    def test_the_gateway_is_not_followed_before_it_answers(self) -> None:
         daemon = PracticeDaemon()
         self.addCleanup(daemon.close)
         daemon.stop()

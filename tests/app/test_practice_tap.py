@@ -18,7 +18,7 @@ from tests.support.clocks import has_steady_clock, keep_clock
 
 
 class DirectoryTestCase(SynchronousTestCase):
-    """Tests with a directory that is gone after them."""
+    """Tests with a directory that is removed afterwards."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -36,7 +36,7 @@ class DirectoryTestCase(SynchronousTestCase):
 class OptionsTests(DirectoryTestCase):
     """The command line."""
 
-    def test_defaults(self) -> None:
+    def test_options_have_defaults(self) -> None:
         options = self.parse()
         self.assertEqual(
             {name: options[name] for name in ("port", "interface", "config", "state", "quiet")},
@@ -60,7 +60,7 @@ class OptionsTests(DirectoryTestCase):
             self.assertEqual(len(sentence.splitlines()), 1)
             self.assertIn(word, sentence)
 
-    def test_its_state_is_its_own(self) -> None:
+    def test_the_state_directory_differs_from_riskds(self) -> None:
         self.patch(os, "environ", {"XDG_STATE_HOME": "/state"})
         self.assertEqual(default_directory("practice-gateway"), Path("/state/practice-gateway"))
         self.assertNotEqual(default_directory("practice-gateway"), default_directory())
@@ -80,15 +80,15 @@ class ServiceTestCase(DirectoryTestCase):
 
 
 class ClockTests(ServiceTestCase):
-    def test_nobody_sets_its_clock(self) -> None:
+    def test_the_reactor_has_a_steady_clock(self) -> None:
         self.make_service()
         self.assertTrue(has_steady_clock())
 
 
 class ServiceTests(ServiceTestCase):
-    """What twistd is given."""
+    """The service that twistd runs."""
 
-    def test_it_holds_its_port_and_its_directory_already(self) -> None:
+    def test_the_port_and_the_directory_are_held_before_the_start(self) -> None:
         service = self.make_service()
         (server,) = (part for part in service if isinstance(part, PracticeServer))
         port = str(server._sockets[0].getsockname()[1])
@@ -99,7 +99,7 @@ class ServiceTests(ServiceTestCase):
             refusal = self.assertRaises(SystemExit, self.make_service, *arguments)
             self.assertIn(words, str(refusal.code))
 
-    def test_the_market_opens_and_shuts_with_it(self) -> None:
+    def test_the_market_opens_and_closes_with_the_service(self) -> None:
         service = self.make_service()
         (gateway,) = (part for part in service if isinstance(part, PracticeGatewayService))
         gateway.startService()
@@ -118,21 +118,21 @@ class ServiceTests(ServiceTestCase):
         (gateway,) = (part for part in service if isinstance(part, PracticeGatewayService))
         return gateway._gateway
 
-    def test_without_a_file_exits_are_told_twice_as_by_the_broker(self) -> None:
+    def test_without_a_file_exits_are_reported_twice_as_by_the_broker(self) -> None:
         self.assertTrue(self.gateway().faults.opening_half_again)
 
-    def test_a_file_says_who_trades_and_what_goes_wrong(self) -> None:
+    def test_a_file_has_the_accounts_and_the_faults(self) -> None:
         accounts = '[[accounts]]\nid = 7\nwatch = ["MNQ"]\n'
         gateway = self.gateway(accounts + "[practice.faults]\nrefuse = 0.5\n")
         self.assertEqual([each["id"] for each in gateway.exchange.accounts()], [7])
         self.assertEqual((gateway.faults.refuse, gateway.faults.opening_half_again), (0.5, False))
         self.assertEqual(list(gateway._simulation._traders), [7])
 
-    def test_quiet_sends_the_traders_home(self) -> None:
+    def test_quiet_means_no_practice_traders(self) -> None:
         self.assertEqual(sorted(self.gateway()._simulation._traders), [123, 456])
         self.assertEqual(self.gateway("", "--quiet")._simulation._traders, {})
 
-    def test_a_run_that_repeats_itself_keeps_no_ledger(self) -> None:
+    def test_a_run_with_a_seed_keeps_no_ledger(self) -> None:
         self.assertIsNotNone(self.gateway()._ledger)
         self.assertIsNone(self.gateway("", "--practice-seed", "7")._ledger)
         accounts = "[[accounts]]\nid = 7\n"
@@ -146,7 +146,7 @@ class KeyTests(ServiceTestCase):
         (server,) = (part for part in service if isinstance(part, PracticeServer))
         return bool(server._factory.resource._api._tokens.log_in("practice", key))
 
-    def test_its_one_line_is_the_key(self) -> None:
+    def test_the_files_one_line_is_the_key(self) -> None:
         path = self.directory / "key"
         path.write_text("secret\n")
         path.chmod(0o600)
@@ -155,7 +155,7 @@ class KeyTests(ServiceTestCase):
             [self.login(service, key) for key in ("secret", "practice")], [True, False]
         )
 
-    def test_one_that_others_may_read_is_refused(self) -> None:
+    def test_a_key_file_that_others_may_read_is_refused(self) -> None:
         path = self.directory / "key"
         path.write_text("secret\n")
         path.chmod(0o644)

@@ -19,11 +19,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.app import tap
 from riskd.app.launch import Daemon
 from riskd.app.metrics import MetricsService
-from riskd.app.tap import Options, Reloader, makeService, practice_sockets
+from riskd.app.tap import Options, Reloader, check_ports, makeService
 from riskd.broadcast.service import BroadcastService
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
-from riskd.host.loopback import ListenError
+from riskd.host.errors import UserError
 from riskd.model.events import DaemonStatus, Status
 from riskd.practice.server.service import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
@@ -40,14 +40,14 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions(list(arguments))
         return options
 
-    def test_defaults(self) -> None:
+    def test_options_have_defaults(self) -> None:
         options = self.parse()
         self.assertEqual(
             {name: options[name] for name in ("port", "interface", "log-format", "practice-seed")},
             {"port": 8765, "interface": None, "log-format": "text", "practice-seed": None},
         )
 
-    def test_values(self) -> None:
+    def test_values_are_converted(self) -> None:
         options = self.parse("-p", "0", "--interface", "127.0.0.2", "--practice-seed", "-7")
         self.assertEqual((options["port"], options["practice-seed"]), (0, -7))
         self.assertEqual(options["interface"], "127.0.0.2")
@@ -87,7 +87,7 @@ class OptionsTests(SynchronousTestCase):
 
 
 class ServiceTests(SynchronousTestCase):
-    """What twistd is given."""
+    """The service that twistd runs."""
 
     def make_service(self, *arguments: str, **twistd: Any) -> Daemon:
         options = Options()
@@ -98,7 +98,7 @@ class ServiceTests(SynchronousTestCase):
         options.parseOptions(["--port", "0", "--state", state, *arguments])
         keep_clock(self)
         # Not of these tests, wherever the reactor runs already.
-        self.patch(tap, "spare_the_program", lambda: None)
+        self.patch(tap, "freeze_garbage", lambda: None)
         service = makeService(options)
         for listening in sockets_of(service):
             self.addCleanup(listening.close)
@@ -106,7 +106,7 @@ class ServiceTests(SynchronousTestCase):
         self.addCleanup(service.state.release)
         return service
 
-    def test_a_rule_with_an_old_name_is_refused_in_a_sentence(self) -> None:
+    def test_a_rule_with_an_old_name_is_refused_with_a_sentence(self) -> None:
         path = PluginFolder(self).add("mine", "import riskd.account")
         refusal = self.assertRaises(SystemExit, self.make_service)
         self.assertEqual(
@@ -114,19 +114,19 @@ class ServiceTests(SynchronousTestCase):
             f"riskd: plugin {path}, line 1: riskd.account is now riskd.model.account",
         )
 
-    def test_nobody_sets_its_clock(self) -> None:
+    def test_the_reactor_has_a_steady_clock(self) -> None:
         self.make_service()
         self.assertTrue(has_steady_clock())
 
-    def test_the_program_is_spared_when_it_runs(self) -> None:
+    def test_garbage_is_frozen_when_the_program_runs(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415
 
         wanted: list[tuple[object, ...]] = []
         self.patch(reactor, "callWhenRunning", lambda *wish: wanted.append(wish))
         self.make_service()
-        self.assertEqual([wish[-1] for wish in wanted], [tap.spare_the_program])
+        self.assertEqual([wish[-1] for wish in wanted], [tap.freeze_garbage])
 
-    def test_it_is_a_service_that_holds_its_port_already(self) -> None:
+    def test_the_port_is_held_before_the_start(self) -> None:
         service = self.make_service()
         self.assertTrue(IService.providedBy(service))
         port = sockets_of(service)[0].getsockname()[1]
@@ -141,10 +141,10 @@ class ServiceTests(SynchronousTestCase):
         )
         self.assertIn("another riskd uses the state directory", str(refusal.code))
 
-    def test_without_a_recording_nothing_of_it_is_there(self) -> None:
+    def test_without_a_recording_the_engine_is_the_plain_one(self) -> None:
         self.assertEqual([type(part) for part in self.make_service()][2], EngineService)
 
-    def test_a_recording_is_made_at_once_and_refused_where_a_file_is(self) -> None:
+    def test_a_recording_is_created_at_once_and_refused_where_a_file_exists(self) -> None:
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         path = Path(directory.name, "day.jsonl")
@@ -171,13 +171,13 @@ class ServiceTests(SynchronousTestCase):
         )
         self.assertIn("choose another port with --practice-port", str(refusal.code))
 
-    def test_no_other_gateway_has_a_practice_port(self) -> None:
+    def test_a_practice_port_needs_the_practice_gateway(self) -> None:
         options = Options()
         options.parseOptions(["--practice-port", "0"])
-        error = self.assertRaises(ListenError, practice_sockets, options, "projectx")
+        error = self.assertRaises(UserError, check_ports, options, "projectx")
         self.assertIn("the gateway is projectx", str(error))
 
-    def test_metrics_are_off_unless_a_port_is_named(self) -> None:
+    def test_metrics_are_off_without_a_port(self) -> None:
         self.assertFalse(
             [part for part in self.make_service() if isinstance(part, MetricsService)]
         )
@@ -193,12 +193,12 @@ class ServiceTests(SynchronousTestCase):
         )
         self.assertIn("choose another port with --metrics-port", str(refusal.code))
 
-    def test_metrics_without_their_library_are_refused_in_a_sentence(self) -> None:
+    def test_metrics_without_their_library_are_refused_with_a_sentence(self) -> None:
         self.patch(tap, "find_spec", lambda _name: None)
         refusal = self.assertRaises(SystemExit, self.make_service, "--metrics-port", "0")
         self.assertEqual(
             refusal.code,
-            "riskd: --metrics-port needs prometheus_client; pip install 'riskd[metrics]' has it",
+            "riskd: --metrics-port needs prometheus_client; install it with pip install 'riskd[metrics]'",
         )
 
     def observer_of(self, service: Daemon) -> Any:
@@ -235,17 +235,17 @@ def sockets_of(service: Daemon) -> list[socket.socket]:
     ]
 
 
-class Pages:
-    """Stands in for a thread that reads: what it is asked for is read when the test says so."""
+class StoppedThread:
+    """Stands in for a thread: calls are made when the test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Callable[[], Settings], Deferred[Settings]]] = []
 
-    def read_later(self, read: Callable[[], Settings]) -> Deferred[Settings]:
+    def call_later(self, read: Callable[[], Settings]) -> Deferred[Settings]:
         self.waiting.append((read, Deferred()))
         return self.waiting[-1][1]
 
-    def turn(self) -> None:
+    def run_next(self) -> None:
         read, done = self.waiting.pop(0)
         execute(read).chainDeferred(done)
 
@@ -276,13 +276,13 @@ class ReloaderTests(SynchronousTestCase):
         status: DaemonStatus = self.daemon.news(DaemonStatus)[-1]
         return status
 
-    def test_what_the_file_says_now_is_in_force(self) -> None:
+    def test_a_changed_file_is_in_force(self) -> None:
         self.write(limit(5))
         self.reload()
         self.assertEqual(self.limit_in_force(), 5)
         self.assertIs(self.last_word().status, Status.RUNNING)
 
-    def test_a_wrong_file_changes_nothing_and_is_told_until_it_is_right(self) -> None:
+    def test_a_wrong_file_changes_nothing_and_is_a_problem_until_it_is_right(self) -> None:
         self.write("[rules.max_contracts]\nlimt = 5\n")
         self.reload()
         self.assertEqual(self.limit_in_force(), 2)
@@ -294,32 +294,32 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.limit_in_force(), 5)
         self.assertIs(self.last_word().status, Status.RUNNING)
 
-    def test_a_file_that_is_gone_changes_nothing(self) -> None:
+    def test_a_missing_file_changes_nothing(self) -> None:
         self.path.unlink()
         self.reload()
         self.assertEqual(self.limit_in_force(), 2)
         self.assertIn(str(self.path), self.last_word().message)
 
-    def test_of_several_mistakes_the_first_is_told_and_the_number_of_others(self) -> None:
+    def test_of_several_mistakes_the_first_and_the_number_of_others_are_reported(self) -> None:
         self.write("colour = 1\n[rules.max_contracts]\nlimt = 5\n")
         self.reload()
         self.assertIn("(and 1 more, see the log)", self.last_word().message)
 
-    def test_who_asks_during_a_reading_gets_one_more(self) -> None:
+    def test_a_reload_during_a_reading_reads_once_more(self) -> None:
         """The file may have been changed after it was read."""
-        pages = Pages()
-        reload = self.reloader(pages.read_later)
+        thread = StoppedThread()
+        reload = self.reloader(thread.call_later)
         for _ in range(3):
             reload()
-        self.assertEqual(len(pages.waiting), 1)
+        self.assertEqual(len(thread.waiting), 1)
         self.write(limit(5))
-        pages.turn()
-        self.assertEqual((len(pages.waiting), self.limit_in_force()), (1, 5))
+        thread.run_next()
+        self.assertEqual((len(thread.waiting), self.limit_in_force()), (1, 5))
         self.write(limit(7))
-        pages.turn()
-        self.assertEqual((len(pages.waiting), self.limit_in_force()), (0, 7))
+        thread.run_next()
+        self.assertEqual((len(thread.waiting), self.limit_in_force()), (0, 7))
 
-    def test_a_mistake_of_ours_does_not_end_reading_for_good(self) -> None:
+    def test_an_internal_error_does_not_prevent_the_next_reload(self) -> None:
         failing = self.patch(self.daemon.engine, "reload", fail_to_reload)
         self.reload()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -328,7 +328,7 @@ class ReloaderTests(SynchronousTestCase):
         self.reload()
         self.assertEqual(self.limit_in_force(), 5)
 
-    def test_what_needs_a_restart_is_logged(self) -> None:
+    def test_a_change_that_needs_a_restart_is_logged(self) -> None:
         for change in (
             "[server]\nmax_clients = 3\n",
             "enforce = false\n",

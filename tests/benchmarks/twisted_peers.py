@@ -16,7 +16,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app import tap
-from riskd.app.launch import spare_the_program
+from riskd.app.launch import freeze_garbage
 from riskd.broadcast.server import BroadcastServerFactory
 from riskd.broadcast.service import BroadcastService
 from riskd.config.loader import parse_settings
@@ -154,7 +154,7 @@ class Riskd(TwistedPeer):
         self.reactor.addSystemEventTrigger("after", "shutdown", self._directory.cleanup)
         daemon.startService()
         # As the running daemon does.
-        spare_the_program()
+        freeze_garbage()
         return self._engine.started.addCallback(lambda _: port)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -146,13 +146,10 @@ def minutes_from(text: str, now: datetime) -> datetime:
 
 def until(text: str, now: datetime) -> datetime:
     """Return the moment that ``text`` names; ``HH:MM`` is the next one."""
-    wall = _wall_time(text)
-    moment = _moment(text) if wall is None else _on_day(wall, now, 0)
-    if wall is not None and moment <= now:
-        moment = _on_day(wall, now, 1)
-    if moment <= now:
-        raise argparse.ArgumentTypeError(f"{text} is in the past")
-    return moment
+    for moment in _moments(text, now):
+        if moment > now:
+            return moment
+    raise argparse.ArgumentTypeError(f"{text} is in the past")
 
 
 def since(text: str, now: datetime) -> datetime:
@@ -160,32 +157,19 @@ def since(text: str, now: datetime) -> datetime:
     ago = _AGO.fullmatch(text)
     if ago is not None:
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    wall = _wall_time(text)
-    if wall is None:
-        return _moment(text)
-    moment = _on_day(wall, now, 0)
-    return moment if moment <= now else _on_day(wall, now, -1)
+    moments = _moments(text, now)
+    return ([moment for moment in moments if moment <= now] or moments)[-1]
 
 
-def _wall_time(text: str) -> time | None:
-    """Return a time of day such as ``9:15``; ``None`` if ``text`` is not of that form."""
-    if re.fullmatch(r"\d\d?:\d\d", text) is None:
-        return None
+def _moments(text: str, now: datetime) -> list[datetime]:
+    """Return the moments that ``text`` may name; ``HH:MM`` is one of yesterday, today or tomorrow."""
     try:
-        return time.fromisoformat(text.zfill(5))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a time of day") from None
-
-
-def _on_day(wall: time, now: datetime, days: int) -> datetime:
-    day: date = now.astimezone().date() + timedelta(days=days)
-    return datetime.combine(day, wall).astimezone(UTC)
-
-
-def _moment(text: str) -> datetime:
-    try:
+        if re.fullmatch(r"\d\d?:\d\d", text):
+            wall, today = time.fromisoformat(text.zfill(5)), now.astimezone().date()
+            days = [today + timedelta(days=offset) for offset in (-1, 0, 1)]
+            return [datetime.combine(day, wall).astimezone(UTC) for day in days]
         # A time without an offset is a local one.
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return [datetime.fromisoformat(text).astimezone(UTC)]
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither HH:MM nor a date or time such as 2026-11-23T14:30"

@@ -66,6 +66,11 @@ def replay_recording(options: argparse.Namespace) -> int:
             recording = Recording(file, str(options.file))
             for summary in play(recording, options):
                 sys.stderr.write(f"{printable(summary)}\n")
+            if recording.broke_off:
+                sys.stderr.write(
+                    f"{printable(recording.name)} breaks off after line {recording.broke_off:,}: "
+                    "riskd was killed, or is still recording\n"
+                )
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -88,7 +93,6 @@ def _replay_exactly(recording: Recording, _options: argparse.Namespace) -> Itera
         f"{messages:,} messages and {timers:,} timers replayed: "
         f"{broadcasts:,} broadcasts, all as recorded"
     )
-    yield from _end_of(recording)
 
 
 def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iterator[str]:
@@ -102,15 +106,6 @@ def _replay_otherwise(recording: Recording, options: argparse.Namespace) -> Iter
     yield f"with {options.config}: {enforcement_summary(action for _, action in would_be)}"
     dry_run = ", a dry run" if any(action.details.dry_run for action in was) else ""
     yield f"on the day itself{dry_run}: {enforcement_summary(was)}"
-    yield from _end_of(recording)
-
-
-def _end_of(recording: Recording) -> Iterator[str]:
-    if recording.broke_off:
-        yield (
-            f"{recording.name} breaks off after line {recording.broke_off:,}: "
-            "riskd was killed, or is still recording"
-        )
 
 
 def _write(line: str) -> None:

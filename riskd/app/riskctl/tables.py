@@ -57,20 +57,19 @@ def status_table(report: StatusReport, now: datetime) -> list[str]:
 
 
 def _daemon_line(report: StatusReport, now: datetime) -> str:
-    line = f"riskd {report.version} on the {report.gateway} gateway"
-    if report.dry_run:
-        line = f"{line} (dry run)"
-    if report.daemon is None:
+    dry_run = " (dry run)" if report.dry_run else ""
+    line = f"riskd {report.version} on the {report.gateway} gateway{dry_run}"
+    status = report.daemon
+    if status is None:
         return f"{line} is starting"
-    said = report.daemon
-    return f"{line}: {said.status} since {when(said.timestamp, now)}, {said.message}"
+    return f"{line}: {status.status} since {when(status.timestamp, now)}, {status.message}"
 
 
 def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
     return (
         str(account.account),
         dollars(account.realized_pnl),
-        _amount(account.open_pnl),
+        _figure(account.open_pnl, "$"),
         str(account.trades),
         str(len(account.positions)),
         str(len(account.orders)),
@@ -108,7 +107,7 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
 
 def _position(position: PositionReport) -> str:
     held = f"{position.side} {position.size} {position.contract}"
-    return f"{held} at {position.average_price:f}, open {_amount(position.open_pnl)}"
+    return f"{held} at {position.average_price:f}, open {_figure(position.open_pnl, '$')}"
 
 
 def _order(order: OrderReport) -> str:
@@ -126,10 +125,9 @@ def _order(order: OrderReport) -> str:
 
 def rules_table(report: RulesReport) -> list[str]:
     """Return the rules in force for an account as lines for a terminal."""
-    if not report.rules:
-        return [f"account {report.account} has no rules"]
     rows = [row for rule in report.rules for row in _rule_rows(rule)]
-    return [printable(line) for line in _table(_RULES_HEADER, rows, right=(3, 4, 5))]
+    empty = f"account {report.account} has no rules"
+    return _table(_RULES_HEADER, rows, right=(3, 4, 5), empty=empty)
 
 
 def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
@@ -159,14 +157,10 @@ def _figure(value: Decimal | None, unit: str) -> str:
 # The journal's log.
 
 
-def journal_table(lines: Iterable[LogLine]) -> Iterator[str]:
-    """Yield the log as lines for a terminal."""
+def journal_table(lines: Iterable[LogLine]) -> list[str]:
+    """Return the log as lines for a terminal."""
     rows = [(_local(line.at), line.kind, _describe(line)) for line in lines]
-    if not rows:
-        yield "nothing is logged"
-        return
-    for text in _table(_JOURNAL_HEADER, rows):
-        yield printable(text)
+    return _table(_JOURNAL_HEADER, rows, empty="nothing is logged")
 
 
 def journal_json_lines(lines: Iterable[LogLine]) -> Iterator[str]:
@@ -251,8 +245,7 @@ def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[
         )
         for account, action in actions
     ]
-    lines = _table(_ENFORCEMENT_HEADER, rows, right=(1,)) if rows else ["nothing is enforced"]
-    return [printable(line) for line in lines]
+    return _table(_ENFORCEMENT_HEADER, rows, right=(1,), empty="nothing is enforced")
 
 
 def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
@@ -291,17 +284,20 @@ def _left(seconds: float) -> str:
     return f"{whole // _HOUR}:{whole // _MINUTE % _MINUTE:02}:{whole % _MINUTE:02}"
 
 
-def _amount(amount: Decimal | None) -> str:
-    return _UNKNOWN if amount is None else dollars(amount)
-
-
 def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Iterable[int] = (),
+    empty: str = "",
 ) -> list[str]:
-    """Return rows under a header, each column as wide as it has to be.
+    """Return rows under a header, each column as wide as its longest cell.
 
     :param right: the columns that are flush right, as numbers are.
+    :param empty: the line in place of a table without rows, if there is one.
     """
+    if empty and not rows:
+        return [empty]
     flush_right = frozenset(right)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
@@ -310,6 +306,6 @@ def _table(
             cell.rjust(width) if number in flush_right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
-        return _GAP.join(padded).rstrip()
+        return printable(_GAP.join(padded).rstrip())
 
     return [line(row) for row in (header, *rows)]
