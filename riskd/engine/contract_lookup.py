@@ -15,7 +15,7 @@ from riskd.engine.guarded_account import GuardedAccount
 from riskd.gateway import mapping
 from riskd.gateway.fields import MappingError
 from riskd.gateway.interface import GatewayError, IGateway
-from riskd.gateway.timeouts import in_time
+from riskd.gateway.timeouts import answer_in_time
 
 _log = Logger()
 
@@ -49,7 +49,7 @@ class ContractLookup:
         looked_up.addErrback(self._failed, contract_id)
 
     async def _look_up(self, contract_id: str) -> None:
-        payload = await in_time(
+        payload = await answer_in_time(
             "Contract/searchById",
             self._gateway.search_contract(contract_id),
             self._clock,

@@ -21,7 +21,7 @@ from riskd.engine.enforcement.orders import UNKNOWN_ORDER
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, IGateway, Payload
-from riskd.gateway.timeouts import in_time
+from riskd.gateway.timeouts import answer_in_time
 from riskd.model.events import GatewayUserOrder
 
 _log = Logger()
@@ -150,4 +150,4 @@ class Reconciler:
         return is_read
 
     async def _ask(self, request: str, answer: Deferred[_T]) -> _T:
-        return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
+        return await answer_in_time(request, answer, self._clock, self._gateway.answer_seconds)

@@ -1,4 +1,4 @@
-"""Asking a gateway, but not for ever."""
+"""A time limit for the answers of a gateway."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from riskd.gateway.interface import GatewayUnansweredError
 _T = TypeVar("_T")
 
 
-async def in_time(request: str, answer: Deferred[_T], clock: IReactorTime, seconds: float) -> _T:
-    """Wait for the answer to a request, but no longer than ``seconds``.
+async def answer_in_time(
+    request: str, answer: Deferred[_T], clock: IReactorTime, seconds: float
+) -> _T:
+    """Return the answer to a request; cancel the request when the time is up.
 
-    :raises GatewayError: the gateway refused, or did not answer in time.
+    :raises GatewayError: the gateway refused the request, or did not answer it in time.
     """
     try:
         return await answer.addTimeout(seconds, clock)

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.interface import Payload
 from riskd.gateway.projectx.credentials import Credentials, Secret
-from riskd.gateway.projectx.hub import HubConnection, HubError
+from riskd.gateway.projectx.hub_connection import HubConnection, HubError
 from riskd.gateway.signalr import (
     Completion,
     Invocation,
@@ -144,7 +144,7 @@ def logged(events: list[LogEvent]) -> str:
     return "\n".join(f"{formatEvent(event)} {event!r}" for event in events)
 
 
-class MemorySession:
+class MemoryLogin:
     """Has a token, until it is discarded, and another when the test says so."""
 
     def __init__(self) -> None:
@@ -259,20 +259,20 @@ class MemoryBroker:
 
 
 class HubEnd:
-    """The broker's end of a hub's conversation.
+    """The broker's end of a hub's connection.
 
     :ivar said: what the client has said, the handshake apart.
     """
 
-    def __init__(self, clock: Clock, heard: Callable[[Invocation], None]) -> None:
+    def __init__(self, clock: Clock, receive: Callable[[Invocation], None]) -> None:
         self._reader = RecordReader()
         self._handshake: bytes | None = None
         self._answered = 0
         self._has_shaken = False
         self.said: list[Message | None] = []
         self.is_dropped = False
-        self.conversation = HubConnection(clock, self._take, self._drop, heard)
-        self.conversation.begin()
+        self.connection = HubConnection(clock, self._take, self._drop, receive)
+        self.connection.begin()
 
     def _take(self, data: bytes) -> None:
         for record in self._reader.feed(data):
@@ -283,7 +283,7 @@ class HubEnd:
 
     def _drop(self) -> None:
         self.is_dropped = True
-        self.conversation.end("the connection was lost")
+        self.connection.end("the connection was lost")
 
     @property
     def handshake(self) -> bytes | None:
@@ -297,7 +297,7 @@ class HubEnd:
         return invoked[self._answered :]
 
     def send(self, *records: bytes) -> None:
-        self.conversation.received(b"".join(records))
+        self.connection.received(b"".join(records))
 
     def shake_hands(self) -> None:
         if not self._has_shaken:
@@ -335,7 +335,7 @@ class Try(NamedTuple):
 
     moment: float
     token: Secret
-    heard: Callable[[Invocation], None]
+    receive: Callable[[Invocation], None]
     made: Deferred[HubConnection]
 
 
@@ -348,9 +348,11 @@ class MemoryHub:
         self.ends: list[HubEnd] = []
         self.given_up = 0
 
-    async def __call__(self, token: Secret, heard: Callable[[Invocation], None]) -> HubConnection:
+    async def __call__(
+        self, token: Secret, receive: Callable[[Invocation], None]
+    ) -> HubConnection:
         made: Deferred[HubConnection] = Deferred(self._give_up)
-        self.tries.append(Try(self._clock.seconds(), token, heard, made))
+        self.tries.append(Try(self._clock.seconds(), token, receive, made))
         return await made
 
     def _give_up(self, _made: Deferred[HubConnection]) -> None:
@@ -363,8 +365,8 @@ class MemoryHub:
 
     def accept(self) -> HubEnd:
         latest = self.tries[-1]
-        self.ends.append(HubEnd(self._clock, latest.heard))
-        latest.made.callback(self.ends[-1].conversation)
+        self.ends.append(HubEnd(self._clock, latest.receive))
+        latest.made.callback(self.ends[-1].connection)
         return self.ends[-1]
 
     def refuse(self, error: HubError | None = None) -> None:

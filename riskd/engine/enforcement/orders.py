@@ -26,7 +26,7 @@ from riskd.gateway.interface import (
     IGateway,
     Payload,
 )
-from riskd.gateway.timeouts import in_time
+from riskd.gateway.timeouts import answer_in_time
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -119,7 +119,7 @@ class OrderRequests:
         :raises GatewayError: it refused, or did not answer in time.
         """
         try:
-            return await in_time(request, answer, self._clock, self._gateway.answer_seconds)
+            return await answer_in_time(request, answer, self._clock, self._gateway.answer_seconds)
         finally:
             # A gateway may answer a canceled request after all; nothing may go on then.
             if self.is_stopped:

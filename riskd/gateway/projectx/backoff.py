@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, repeat
 from random import Random
 from typing import Final
 
 QUICK_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 3.0)
-"""The waits of an outage's first minutes; the last is repeated.
+"""The waits of an outage's first minutes; the last one repeats.
 
-Most outages are short, and an account without its feed is watched less closely.
+Most outages are short, and an account without its feed is guarded less closely.
 """
 
 QUICK_UNTIL: Final = 120.0
-"""Seconds into an outage from which the waits grow."""
+"""After so many seconds of an outage the waits grow."""
 
 SLOW_SECONDS: Final = (5.0, 10.0, 20.0, 30.0)
-"""The waits of a longer outage; the last is repeated."""
+"""The waits of a longer outage; the last one repeats."""
 
 _JITTER: Final = 0.2
 
@@ -23,28 +25,27 @@ _JITTER: Final = 0.2
 class Backoff:
     """The waits between tries, one outage after another.
 
-    :param random: spreads the tries, lest all that lost the broker at once come back at once.
+    :param random: spreads the tries, so that clients that lost the broker together do not return
+        together.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._began: float | None = None
-        self._tries = 0
-        self._slow_tries = 0
+        self._quick = self._slow = _steps(QUICK_SECONDS)
 
     def succeeded(self) -> None:
-        """Begin anew with the next outage."""
+        """End the outage."""
         self._began = None
-        self._tries = self._slow_tries = 0
 
     def next_wait(self, now: float) -> float:
         """Return the seconds to wait after a try that failed at ``now``."""
         if self._began is None:
             self._began = now
-        if now - self._began < QUICK_UNTIL:
-            wait = QUICK_SECONDS[min(self._tries, len(QUICK_SECONDS) - 1)]
-            self._tries += 1
-        else:
-            wait = SLOW_SECONDS[min(self._slow_tries, len(SLOW_SECONDS) - 1)]
-            self._slow_tries += 1
-        return wait * self._random.uniform(1 - _JITTER, 1.0)
+            self._quick, self._slow = _steps(QUICK_SECONDS), _steps(SLOW_SECONDS)
+        waits = self._quick if now - self._began < QUICK_UNTIL else self._slow
+        return next(waits) * self._random.uniform(1 - _JITTER, 1.0)
+
+
+def _steps(waits: tuple[float, ...]) -> Iterator[float]:
+    return chain(waits, repeat(waits[-1]))

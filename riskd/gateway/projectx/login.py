@@ -1,15 +1,16 @@
-"""The login at the broker: a token that is had, renewed before it ends, and given up when it is refused.
+"""The login at the broker: a token, renewed before it ends and given up when the broker refuses it.
 
-There is one session a daemon.  Whoever needs the token waits for it; nobody logs in by itself.
+A daemon has one login.  All requests and both hubs wait for its token; none of them logs in by itself,
+because the broker may end a token when another one is issued.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 import jwt
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,23 +29,19 @@ from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
 from riskd.host.timing import lasting_loop
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
 _log = Logger()
 
 LOGIN_SECONDS: Final = 10.0
 """How long a login may take."""
 
 LIFETIME: Final = timedelta(hours=24)
-"""How long a token is good that does not say so itself."""
+"""The lifetime of a token that does not state its own."""
 
 RENEWED_AFTER: Final = 5 / 6
-"""The part of its lifetime after which a token is renewed: after 20 of 24 hours."""
+"""The part of its lifetime after which a token is renewed: 20 of 24 hours."""
 
 REFUSED_SECONDS: Final = 60.0
-"""How long to wait after a refused login: to insist would only get the key blocked."""
+"""How long to wait after a refused login; more tries could get the key blocked."""
 
 LOGOUT_STEP_SECONDS: Final = 2.0
 LOGOUT_MAX_SECONDS: Final = 15.0
@@ -52,7 +49,7 @@ LOGOUT_WINDOW_SECONDS: Final = 120.0
 LOGOUTS_IN_A_ROW: Final = 5
 """More logouts than these in the window mean that another program uses the same key.
 
-It is taken to go on until there was no logout for as long as the window.
+That counts as going on until the window has passed without a logout.
 """
 
 _CHECK_SECONDS: Final = 30.0
@@ -68,32 +65,32 @@ _REFUSALS: Final = {
     9: "there is no API subscription for this user",
     10: "logging in with an API key is switched off for this user",
 }
-"""What refused logins mean.
+"""The reasons of refused logins, by error code.
 
 Source: the ProjectX Gateway API documentation, error codes of Auth/loginKey.
 """
 
 
 class Post(Protocol):
-    """Sends a request, see :meth:`riskd.gateway.projectx.rest.Rest.post`."""
+    """Sends a request; see :meth:`riskd.gateway.projectx.rest.Rest.post`."""
 
     def __call__(
         self, request: str, body: Payload | None, token: Secret | None, seconds: float
     ) -> Coroutine[Any, Any, Payload]:
-        """Return the fields of the answer."""
+        """Return the fields of the response."""
 
 
-class Session:
-    """The token, and whoever waits for one.
+class Login:
+    """The token, and those who wait for it.
 
     :param post: sends a request.
-    :param credentials: finds the user name and the API key; asked at each login, so that what was
-        wrong with them can be mended while the daemon runs.
+    :param credentials: finds the user name and the API key; called at each login, so that they can be
+        corrected while the daemon runs.
     :param clock: times tries and renewals.
     :param now: gives the time of day, aware.
     :param random: spreads the tries.
-    :param tell_trouble: told of trouble in a sentence; an empty one says that it is over.
-    :param renewed: called when there is a new token in place of another, which some may still use.
+    :param report_problem: receives a problem as a sentence; an empty one ends it.
+    :param renewed: called when a new token replaces another one, which hubs may still use.
     """
 
     def __init__(
@@ -103,7 +100,7 @@ class Session:
         clock: IReactorTime,
         now: Callable[[], datetime],
         random: Random,
-        tell_trouble: Callable[[str], None],
+        report_problem: Callable[[str], None],
         renewed: Callable[[], None],
     ) -> None:
         self._post = post
@@ -111,7 +108,7 @@ class Session:
         self._clock = clock
         self._now = now
         self._backoff = Backoff(random)
-        self._tell_trouble = tell_trouble
+        self._report_problem = report_problem
         self._renewed = renewed
         self._token: Secret | None = None
         self._renew_at = datetime.max.replace(tzinfo=UTC)
@@ -120,27 +117,28 @@ class Session:
         self._waiting: list[Deferred[Secret]] = []
         self._is_stopped = False
         self._has_had_token = False
-        self._put_off_for = ""
-        self._getting: Deferred[None] | None = None
+        self._last_problem = ""
+        self._logging_in: Deferred[None] | None = None
         self._renewing: Deferred[None] | None = None
-        self._check = lasting_loop(clock, self._look_at_clock, _log)
+        self._check = lasting_loop(clock, self._check_clock, _log)
 
     def start(self) -> None:
         """Keep the token fresh from now on."""
         self._check.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Get no token any more; whoever waits for one, now or later, waits in vain."""
+        """Stop; cancel everything that waits for a token, now or later."""
+        self._token = None
         self._is_stopped = True
         if self._check.running:
             self._check.stop()
-        for under_way in (self._getting, self._renewing, *self._waiting):
+        for under_way in (self._logging_in, self._renewing, *self._waiting):
             if under_way is not None:
                 under_way.cancel()
 
     def token(self) -> Deferred[Secret]:
-        """Fire with the token, as soon as there is one."""
-        waiter: Deferred[Secret] = Deferred(self._forget)
+        """Return a Deferred of the token, which fires as soon as there is one."""
+        waiter: Deferred[Secret] = Deferred(self._remove_waiter)
         if self._is_stopped:
             waiter.cancel()
             return waiter
@@ -148,20 +146,20 @@ class Session:
             waiter.callback(self._token)
             return waiter
         self._waiting.append(waiter)
-        self._begin_to_get()
+        self._start_login()
         return waiter
 
     def is_current(self, token: Secret) -> bool:
-        """Tell whether a token is the one that is given now."""
+        """Return whether a token is the current one."""
         return token == self._token
 
     def discard(self, token: Secret) -> None:
-        """Give a token up that the broker has refused; one that was got meanwhile stays."""
-        # The first is most likely just too old; a broker that refuses every token is not hurried.
+        """Give up a token that the broker has refused; a newer token stays."""
+        # The first refused token is most likely just too old; do not hurry a broker that refuses them all.
         self._give_up(token, LOGOUT_STEP_SECONDS if self._given_up else 0.0)
 
     def logged_out(self, token: Secret) -> None:
-        """Give a token up that the broker has ended; both hubs may say so, and it counts once."""
+        """Give up a token that the broker has ended; that both hubs report it counts once."""
         self._give_up(token, LOGOUT_STEP_SECONDS)
 
     def _give_up(self, token: Secret, step: float) -> None:
@@ -169,7 +167,7 @@ class Session:
             return
         self._token = None
         if self._renewing is not None:
-            # There is nothing to renew any more; whoever needs a token logs in.
+            # There is nothing to renew any more.
             self._renewing.cancel()
         now = self._clock.seconds()
         self._forget_logouts(now)
@@ -177,104 +175,109 @@ class Session:
         wait = min(step * len(self._given_up), LOGOUT_MAX_SECONDS)
         if self._is_contended:
             wait = REFUSED_SECONDS
-            self._tell_trouble(_CONTENDED)
+            self._report_problem(_CONTENDED)
         _log.warn("the broker has ended the login; the next is due in {wait} s", wait=wait)
         self._not_before = max(self._not_before, now + wait)
-        # Whoever still uses it may be told nothing any more, and does not ask.
-        self._begin_to_get()
+        # A hub that still uses the token may receive nothing any more, and asks for no other token.
+        self._start_login()
 
     @property
     def _is_contended(self) -> bool:
         return len(self._given_up) > LOGOUTS_IN_A_ROW
 
     def _forget_logouts(self, now: float) -> None:
-        """Forget those that are too old to count; of another program's, all or none."""
+        """Forget logouts that are too old to count; during contention, all or none."""
         begin = now - LOGOUT_WINDOW_SECONDS
         while self._given_up and self._given_up[-1 if self._is_contended else 0] <= begin:
             self._given_up.popleft()
 
-    def _forget(self, waiter: Deferred[Secret]) -> None:
+    def _remove_waiter(self, waiter: Deferred[Secret]) -> None:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 
-    def _begin_to_get(self) -> None:
-        if self._getting is None and not self._is_stopped:
-            # It may be done before there is a Deferred to hold on to.
-            self._getting = Deferred()
-            getting = Deferred.fromCoroutine(self._get())
-            if self._getting is not None:
-                self._getting = getting
-            getting.addErrback(self._could_not_get)
+    def _start_login(self) -> None:
+        if self._logging_in is None and not self._is_stopped:
+            # A placeholder: the login may be over, and another one be started, before fromCoroutine returns.
+            self._logging_in = Deferred()
+            getting = Deferred.fromCoroutine(self._log_in_and_serve())
+            if self._logging_in is not None:
+                self._logging_in = getting
+            getting.addErrback(self._login_failed)
 
-    def _could_not_get(self, failure: Failure) -> None:
-        """Begin anew after a mistake of ours: nobody else would, and all wait for the token."""
-        _log_mistake(failure)
+    def _login_failed(self, failure: Failure) -> None:
+        """Start again after an internal error: everything waits for the token."""
+        _log_error(failure)
         if self._is_stopped:
             return
         if self._token is None:
-            self._put_off(REFUSED_SECONDS, "riskd cannot log in: a mistake in riskd, see its log")
-        self._begin_to_get()
+            self._postpone(REFUSED_SECONDS, "riskd cannot log in: internal error, see its log")
+        self._start_login()
 
-    async def _get(self) -> None:
-        """Log in, however often it takes, and tell whoever waits."""
+    async def _log_in_and_serve(self) -> None:
+        """Log in, with as many tries as it takes, and give the token to all who wait."""
         try:
             while not self._is_stopped and (self._token is None or self._waiting):
                 if self._token is not None:
-                    # Whoever is told may give it up, or keep another from waiting.
+                    # One at a time: a waiter may give the token up, or cancel another waiter.
                     self._waiting.pop(0).callback(self._token)
                 else:
-                    await self._wait_until(self._not_before)
+                    wait = self._not_before - self._clock.seconds()
+                    if wait > 0:
+                        await deferLater(self._clock, wait)
                     await self._try_to_log_in()
         finally:
-            self._getting = None
-
-    async def _wait_until(self, moment: float) -> None:
-        wait = moment - self._clock.seconds()
-        if wait > 0:
-            await deferLater(self._clock, wait)
+            self._logging_in = None
 
     async def _try_to_log_in(self) -> None:
         try:
             token = await self._log_in()
         except CredentialsError as error:
-            self._put_off(REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}")
+            self._postpone(
+                REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}"
+            )
         except GatewayRefusedError as refusal:
             why = _REFUSALS.get(refusal.code, f"{refusal.message} (code {refusal.code})")
-            self._put_off(
+            self._postpone(
                 REFUSED_SECONDS, f"The broker refuses the login, nothing is guarded: {why}"
             )
         except GatewayError as error:
             wait = self._backoff.next_wait(self._clock.seconds())
-            self._put_off(
+            self._postpone(
                 wait, f"The broker cannot be reached to log in, nothing is guarded: {error.why}"
             )
         else:
             self._backoff.succeeded()
-            self._put_off_for = ""
-            self._take(token)
-            self._tell_trouble(_CONTENDED if self._is_contended else "")
+            self._last_problem = ""
+            self._use(token)
+            self._report_problem(_CONTENDED if self._is_contended else "")
 
-    def _put_off(self, seconds: float, sentence: str) -> None:
-        if sentence != self._put_off_for:
+    def _postpone(self, seconds: float, sentence: str) -> None:
+        if sentence != self._last_problem:
             # A long outage is not a line of the log every few seconds.
             _log.error("{sentence}; riskd keeps trying", sentence=sentence)
-        self._put_off_for = sentence
+        self._last_problem = sentence
         self._not_before = self._clock.seconds() + seconds
-        self._tell_trouble(sentence)
+        self._report_problem(sentence)
 
     async def _log_in(self) -> Secret:
         found = self._credentials()
         body = {"userName": found.user_name, "apiKey": found.api_key.reveal()}
-        return _token_in(
-            "Auth/loginKey", "token", await self._post("Auth/loginKey", body, None, LOGIN_SECONDS)
-        )
+        return await self._request_token("Auth/loginKey", "token", body, None)
 
-    def _take(self, token: Secret) -> None:
+    async def _request_token(
+        self, request: str, name: str, body: Payload | None, old: Secret | None
+    ) -> Secret:
+        token = (await self._post(request, body, old, LOGIN_SECONDS)).get(name)
+        if not isinstance(token, str) or not token:
+            raise GatewayUnansweredError(request, f"the answer has no {name}")
+        return Secret(token)
+
+    def _use(self, token: Secret) -> None:
         now = self._now()
         self._token = token
         ends = _end_of(token)
         if ends is None or ends <= now:
-            # Of two clocks that differ so much, neither says when it ends.
+            # The clocks differ so much that the end that the token states means nothing.
             ends = now + LIFETIME
         self._renew_at = now + (ends - now) * RENEWED_AFTER
         _log.info("logged in; the token is good until {ends}", ends=ends)
@@ -284,51 +287,43 @@ class Session:
 
     # Renewing.
 
-    def _look_at_clock(self) -> None:
+    def _check_clock(self) -> None:
         was_contended = self._is_contended
         self._forget_logouts(self._clock.seconds())
         if was_contended and not self._is_contended and self._token is not None:
-            self._tell_trouble("")
+            self._report_problem("")
         is_due = self._token is not None and self._now() >= self._renew_at
         if is_due and self._renewing is None:
             self._renewing = Deferred()
             renewing = Deferred.fromCoroutine(self._renew())
             if self._renewing is not None:
                 self._renewing = renewing
-            renewing.addErrback(_log_mistake)
+            renewing.addErrback(_log_error)
 
     async def _renew(self) -> None:
         old = self._token
         try:
             token = await self._validated(old)
         except (GatewayError, CredentialsError) as error:
-            # The old one is good for some hours yet; it is tried again soon.
+            # The old token is good for some hours yet; the next try is soon.
             self._renew_at = self._now() + timedelta(seconds=REFUSED_SECONDS)
             _log.warn("the token was not renewed: {error}", error=error)
             return
         finally:
             self._renewing = None
         if self._token is old:
-            self._take(token)
+            self._use(token)
 
     async def _validated(self, old: Secret | None) -> Secret:
         try:
-            fields = await self._post("Auth/validate", None, old, LOGIN_SECONDS)
-            return _token_in("Auth/validate", "newToken", fields)
+            return await self._request_token("Auth/validate", "newToken", None, old)
         except GatewayError as error:
-            _log.info("logging in anew, for {error}", error=error)
+            _log.info("logging in again: {error}", error=error)
             return await self._log_in()
 
 
-def _token_in(request: str, name: str, fields: Payload) -> Secret:
-    token = fields.get(name)
-    if not isinstance(token, str) or not token:
-        raise GatewayUnansweredError(request, f"the answer has no {name}")
-    return Secret(token)
-
-
 def _end_of(token: Secret) -> datetime | None:
-    """Return when a token ends, as it says itself; ``None`` if it does not."""
+    """Return the end that a token states; ``None`` if it states none."""
     try:
         claims = jwt.decode(token.reveal(), options={"verify_signature": False})
         return datetime.fromtimestamp(claims["exp"], UTC)
@@ -336,6 +331,6 @@ def _end_of(token: Secret) -> datetime | None:
         return None
 
 
-def _log_mistake(failure: Failure) -> None:
+def _log_error(failure: Failure) -> None:
     if failure.check(CancelledError) is None:
-        _log.failure("a mistake in riskd, while logging in", failure)
+        _log.failure("internal error during the login", failure)

@@ -1,7 +1,7 @@
-"""What an HTTP answer of the gateway says: payloads, a refusal, or nothing that can be relied on.
+"""HTTP responses of the gateway: payloads, a refusal, or an outcome that stays unknown.
 
-It is pure.  A normal failure comes as HTTP 200 with ``success`` false and a code.  Whatever else is not a
-success leaves open what became of the request.
+It is pure.  A normal refusal is HTTP 200 with ``success`` false and a code.  Every other failure leaves
+open what became of the request.
 
 Source: the ProjectX Gateway API documentation, and what its clients see of the live gateway.
 """
@@ -27,13 +27,13 @@ _WHOLE: Final = ("id", "orderId", "type", "side", "status", "size", "fillVolume"
 
 
 class TokenRefusedError(GatewayUnansweredError):
-    """The token is not, or no longer, good; another login may help."""
+    """The broker does not accept the token, or no longer; another login may help."""
 
 
 class TooManyRequestsError(GatewayUnansweredError):
     """The broker answers no more requests for a while.
 
-    :ivar seconds: how long, as far as it says.
+    :ivar seconds: how long; 10 s if the broker does not say.
     """
 
     def __init__(self, request: str, seconds: float) -> None:
@@ -41,30 +41,27 @@ class TooManyRequestsError(GatewayUnansweredError):
         super().__init__(request, f"HTTP 429, too many requests, {seconds:g} s to wait")
 
 
-class BrokerFaultError(GatewayUnansweredError):
-    """Something is wrong at the broker or on the way to it, and may be over in a moment."""
-
-
 def read_answer(request: str, status: int, retry_after: str | None, body: bytes) -> Payload:
-    """Return the fields of an answer.
+    """Return the fields of a response.
 
-    :param request: what was asked, such as ``Order/place``.
-    :param retry_after: the header of that name.
+    :param request: its name, such as ``Order/place``.
+    :param retry_after: the ``Retry-After`` header.
     :raises GatewayRefusedError: the broker understood and refused.
-    :raises TokenRefusedError: the token is not good.
-    :raises TooManyRequestsError: the broker answers no more for a while.
-    :raises BrokerFaultError: the answer says nothing of what became of the request.
+    :raises TokenRefusedError: the broker does not accept the token.
+    :raises TooManyRequestsError: the broker answers no more requests for a while.
+    :raises GatewayUnansweredError: the response does not say what became of the request.
     """
     if status == _UNAUTHORIZED:
         raise TokenRefusedError(request, "HTTP 401, the token is not valid")
     if status == _TOO_MANY:
         raise TooManyRequestsError(request, _seconds(retry_after))
     if status == _BAD_REQUEST:
-        # It was not understood, and will not be if it is asked again.
-        raise GatewayRefusedError(request, -status, f"HTTP {status}{_hint(body)}")
+        # The broker did not understand the request; repeating it would not help.
+        hint = words(body.decode(errors="replace").strip())
+        raise GatewayRefusedError(request, -status, f"HTTP {status}: {hint}")
     if status != _OK:
-        # It may come from what stands between: that an order is not found is not told so.
-        raise BrokerFaultError(request, f"HTTP {status}")
+        # A proxy in between may send any status, so 404 does not mean that an order was not found.
+        raise GatewayUnansweredError(request, f"HTTP {status}")
     return _read_envelope(request, body)
 
 
@@ -72,49 +69,49 @@ def _read_envelope(request: str, body: bytes) -> Payload:
     try:
         fields = decode_json(body)
     except JsonError as error:
-        raise BrokerFaultError(request, f"the answer is no JSON: {error}") from None
+        raise GatewayUnansweredError(request, f"the answer is no JSON: {error}") from None
     if not isinstance(fields, dict):
-        raise BrokerFaultError(request, "the answer is no JSON object")
+        raise GatewayUnansweredError(request, "the answer is no JSON object")
     has_succeeded, code = fields.get("success"), fields.get("errorCode")
     if has_succeeded is True and code in (0, None):
         return fields
     if type(code) is not int or (code == 0 and has_succeeded is not False):
-        raise BrokerFaultError(request, f"the answer has no error code: {_shown(code)}")
+        raise GatewayUnansweredError(request, f"the answer has no error code: {_printable(code)}")
     raise GatewayRefusedError(request, code, words(fields.get("errorMessage")))
 
 
 def items(request: str, fields: Payload, name: str) -> list[Payload]:
-    """Return the list of payloads that an answer has under ``name``.
+    """Return the list of payloads that a response has under ``name``.
 
-    :raises BrokerFaultError: there is none, which is not the same as an empty one.
+    :raises GatewayUnansweredError: there is no list, which is not the same as an empty one.
     """
     found = fields.get(name)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise BrokerFaultError(request, f"the answer has no list of {name}")
+        raise GatewayUnansweredError(request, f"the answer has no list of {name}")
     return found
 
 
 def item(request: str, fields: Payload, name: str) -> Payload:
-    """Return the payload that an answer has under ``name``.
+    """Return the payload that a response has under ``name``.
 
-    :raises BrokerFaultError: there is none.
+    :raises GatewayUnansweredError: there is no payload.
     """
     found = fields.get(name)
     if not isinstance(found, dict):
-        raise BrokerFaultError(request, f"the answer has no {name}")
+        raise GatewayUnansweredError(request, f"the answer has no {name}")
     return found
 
 
 def of_account(request: str, payload: Payload, account_id: int) -> Payload:
-    """Return what an answer says of an account, its ids and sizes as ``int`` where they are whole.
+    """Return a payload of an account, with ids and sizes as ``int`` where they are whole.
 
-    :raises BrokerFaultError: it says that of another account.
+    :raises GatewayUnansweredError: the payload is of another account.
     """
-    read = {name: whole(payload.get(name)) for name in _WHOLE}
-    plain: Payload = {name: number for name, number in read.items() if number is not None}
-    told = payload.get("accountId", account_id)
-    if told is not None and whole(told) != account_id:
-        raise BrokerFaultError(request, f"the answer is of account {_shown(told)}")
+    numbers = {name: whole(payload.get(name)) for name in _WHOLE}
+    plain: Payload = {name: number for name, number in numbers.items() if number is not None}
+    found = payload.get("accountId", account_id)
+    if found is not None and whole(found) != account_id:
+        raise GatewayUnansweredError(request, f"the answer is of account {_printable(found)}")
     return {**payload, **plain, "accountId": account_id}
 
 
@@ -125,14 +122,9 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def words(message: object) -> str:
-    """Return what the broker gives as its reason, fit for a line of the log and for a console."""
-    return _shown(message) if message else "no reason given"
+    """Return the reason that the broker gives, fit for a line of the log and for a console."""
+    return _printable(message) if message else "no reason given"
 
 
-def _hint(body: bytes) -> str:
-    text = body.decode(errors="replace").strip()
-    return f": {_shown(text)}" if text else ""
-
-
-def _shown(what: object) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in str(what))[:200]
+def _printable(value: object) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in str(value))[:200]

@@ -1,7 +1,7 @@
 """The WebSocket under a hub's connection.
 
-The token travels in the address, as browsers do it and the broker documents it: so the address is never
-logged, neither here nor by Autobahn.
+The token travels in the URL, as browsers send it and the broker documents it.  So the URL is never logged,
+neither here nor by Autobahn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.wamp.types import TransportDetails
 from autobahn.websocket.types import ConnectingRequest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -23,7 +24,7 @@ from twisted.python.failure import Failure
 
 from riskd import __version__
 from riskd.gateway.projectx.credentials import Secret
-from riskd.gateway.projectx.hub import HubConnection, HubError, TokenRejectedError
+from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.projectx.responses import words
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
 from riskd.host.websocket_client import ClientProtocol
@@ -36,11 +37,11 @@ _STATUS: Final = re.compile(r"\[(\d{3})\]")
 _UNAUTHORIZED: Final = "401"
 
 
-class HubProtocol(ClientProtocol):
-    """Carries a hub's conversation."""
+class HubSocket(ClientProtocol):
+    """Carries a :class:`HubConnection`."""
 
     factory: _HubFactory
-    conversation: HubConnection | None = None
+    hub_connection: HubConnection | None = None
 
     def onConnecting(self, details: TransportDetails) -> ConnectingRequest:
         """Keep this protocol, so that a connector that gives up can end it, and return the request."""
@@ -48,37 +49,34 @@ class HubProtocol(ClientProtocol):
         return super().onConnecting(details)
 
     def onOpen(self) -> None:
-        """Say that the WebSocket is open."""
-        opened, self.factory.opened = self.factory.opened, None
-        if opened is None:
-            # Nobody waits for it any more.
+        """Report that the WebSocket is open."""
+        if self.factory.opened.called:
+            # The connector has given up.
             self.dropConnection(abort=True)
         else:
-            opened.callback(self)
+            self.factory.opened.callback(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
-        """Hand on what the hub says, however it is framed."""
-        if self.conversation is not None:
-            self.conversation.received(payload)
+        """Pass bytes on; the hub may frame its records in any way."""
+        if self.hub_connection is not None:
+            self.hub_connection.received(payload)
 
     def onCloseFrame(self, code: int, reason_raw: bytes) -> None:
-        """Take the broker's last word; that it lets go of TCP, too, is not waited for."""
+        """End with the broker's close frame; the end of TCP may take much longer."""
         super().onCloseFrame(code, reason_raw)
         if self.state == self.STATE_CLOSING:
             self.onClose(True, self.remoteCloseCode, self.remoteCloseReason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Say that it is over."""
+        """Report the end."""
         why = f"the broker closed the connection ({code}{f': {words(reason)}' if reason else ''})"
         if not wasClean:
-            why = _LOST if self.conversation else words(self.wasNotCleanReason or _LOST)
-        opened, self.factory.opened = self.factory.opened, None
-        if opened is not None:
-            opened.errback(_refusal(why))
-        if self.conversation is not None:
-            self.conversation.end(why)
+            why = _LOST if self.hub_connection else words(self.wasNotCleanReason or _LOST)
+        self.factory.fail(_refusal(why))
+        if self.hub_connection is not None:
+            self.hub_connection.end(why)
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send whole records as one text message."""
         if self.state == self.STATE_OPEN:
             self.sendMessage(data)
@@ -90,9 +88,15 @@ class HubProtocol(ClientProtocol):
 
 
 class _HubFactory(WebSocketClientFactory):
-    protocol = HubProtocol  # type: ignore[assignment]
-    opened: Deferred[HubProtocol] | None = None
-    reached: HubProtocol | None = None
+    protocol = HubSocket  # type: ignore[assignment]
+    noisy = False
+    opened: Deferred[HubSocket]
+    reached: HubSocket | None = None
+
+    def fail(self, error: HubError) -> None:
+        """Report that the WebSocket cannot be opened, unless that is known or it is open."""
+        if not self.opened.called:
+            self.opened.errback(error)
 
 
 class HubConnector:
@@ -100,7 +104,7 @@ class HubConnector:
 
     :param reactor: the reactor.
     :param url: the hub's, ``http`` or ``https``, without a query.
-    :param endpoint: how to reach it, in place of the host and port of ``url``.
+    :param endpoint: reaches the hub, in place of the host and port of ``url``.
     """
 
     def __init__(
@@ -110,48 +114,44 @@ class HubConnector:
         self._url = f"ws{url.removeprefix('http')}"
         self._endpoint = endpoint
 
-    async def __call__(self, token: Secret, heard: Callable[[Invocation], None]) -> HubConnection:
+    async def __call__(
+        self, token: Secret, receive: Callable[[Invocation], None]
+    ) -> HubConnection:
         """Return a conversation whose handshake was sent.
 
         :raises HubError: there is no WebSocket.
         """
-        protocol = await self._open(token)
-        protocol.conversation = HubConnection(self._reactor, protocol.say, protocol.drop, heard)
-        protocol.conversation.begin()
-        return protocol.conversation
+        socket = await self._open(token)
+        connection = HubConnection(self._reactor, socket.send, socket.drop, receive)
+        socket.hub_connection = connection
+        connection.begin()
+        return connection
 
-    async def _open(self, token: Secret) -> HubProtocol:
+    async def _open(self, token: Secret) -> HubSocket:
         query = urlencode({"access_token": token.reveal()})
         factory = _HubFactory(
             f"{self._url}?{query}", reactor=self._reactor, useragent=f"riskd/{__version__}"
         )
-        factory.noisy = False
         factory.setProtocolOptions(
             maxFramePayloadSize=4 * MAX_RECORD_BYTES,
             maxMessagePayloadSize=4 * MAX_RECORD_BYTES,
             openHandshakeTimeout=OPEN_SECONDS,
             closeHandshakeTimeout=1,
         )
-        opened: Deferred[HubProtocol] = Deferred()
-        factory.opened = opened
-        connecting = self._reach(factory).connect(factory)
+        factory.opened = Deferred()
+        connecting = self._endpoint_for(factory).connect(factory)
         connecting.addErrback(_could_not_connect, factory)
-        late = self._reactor.callLater(
-            OPEN_SECONDS, _fail, factory, f"no connection in {OPEN_SECONDS:g} s"
-        )
         try:
-            return await opened
-        except (CancelledError, HubError):
-            factory.opened = None
+            return await factory.opened.addTimeout(OPEN_SECONDS, self._reactor)
+        except (CancelledError, HubError, DeferredTimeoutError) as error:
             connecting.cancel()
             if factory.reached is not None:
                 factory.reached.drop()
+            if isinstance(error, DeferredTimeoutError):
+                raise HubError(f"no connection in {OPEN_SECONDS:g} s") from None
             raise
-        finally:
-            if late.active():
-                late.cancel()
 
-    def _reach(self, factory: _HubFactory) -> IStreamClientEndpoint:
+    def _endpoint_for(self, factory: _HubFactory) -> IStreamClientEndpoint:
         if self._endpoint is not None:
             return self._endpoint
         endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port)
@@ -162,11 +162,11 @@ class HubConnector:
 
 
 def _refusal(why: str) -> HubError:
-    """Return why there is no WebSocket, in words without Autobahn's terms."""
+    """Return the error for a WebSocket that was not opened, without Autobahn's terms."""
     status = _STATUS.search(why)
     if status is not None:
-        told = f"the broker answered HTTP {status[1]}"
-        return TokenRejectedError(told) if status[1] == _UNAUTHORIZED else HubError(told)
+        answer = f"the broker answered HTTP {status[1]}"
+        return TokenRejectedError(answer) if status[1] == _UNAUTHORIZED else HubError(answer)
     if "timeout" in why:
         return HubError(f"no answer in {OPEN_SECONDS:g} s")
     return HubError(_LOST if "peer dropped" in why else why)
@@ -179,10 +179,4 @@ def _could_not_connect(failure: Failure, factory: _HubFactory) -> None:
         why = "no connection"
     else:
         why = failure.getErrorMessage()
-    _fail(factory, why)
-
-
-def _fail(factory: _HubFactory, why: str) -> None:
-    opened, factory.opened = factory.opened, None
-    if opened is not None:
-        opened.errback(HubError(why))
+    factory.fail(HubError(why))

@@ -22,8 +22,7 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
-from riskd.gateway.projectx.hub import TokenRejectedError
-from riskd.gateway.projectx.responses import BrokerFaultError
+from riskd.gateway.projectx.hub_connection import TokenRejectedError
 from riskd.gateway.signalr import Close, encode
 from tests.support.broker import (
     API_KEY,
@@ -64,7 +63,7 @@ class Listener:
         self.told.append(("restored",))
 
     def gateway_problem(self, source: str, sentence: str) -> None:
-        self.told.append(("trouble", source, sentence))
+        self.told.append(("problem", source, sentence))
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         return [told[1:] for told in self.told if told[0] == kind]
@@ -232,7 +231,7 @@ class StartTests(GatewayTestCase):
         fired: list[Any] = []
         self.started.addCallback(fired.append)
         for _ in range(2):
-            user.conversation.end("lost")
+            user.connection.end("lost")
             self.pass_time(1)
             user = self.user.accept()
             user.open()
@@ -252,7 +251,7 @@ class StartTests(GatewayTestCase):
         self.log_in()
         self.user.refuse()
         self.pass_time(0.25)
-        self.user.accept().conversation.end("lost")
+        self.user.accept().connection.end("lost")
         self.pass_time(0.5)
         self.assertNoResult(started)
         self.user.accept().open()
@@ -262,13 +261,13 @@ class StartTests(GatewayTestCase):
         self.credentials = CredentialsError("the file riskd.key is missing")
         started = self.gateway.start(self.listener)
         self.assertEqual(
-            self.listener.of("trouble"),
+            self.listener.of("problem"),
             [("login", "riskd cannot log in, nothing is guarded: the file riskd.key is missing")],
         )
         self.credentials = CREDENTIALS
         self.pass_time(30)
         self.log_in()
-        self.assertEqual(self.listener.of("trouble")[-1], ("login", ""))
+        self.assertEqual(self.listener.of("problem")[-1], ("login", ""))
         self.bring_up()
         self.successResultOf(started)
 
@@ -317,13 +316,13 @@ class ToldTests(GatewayTestCase):
     def test_quotes_that_are_refused_are_told_as_trouble(self) -> None:
         self.gateway.follow_quotes(MNQ)
         self.market_end.complete("no data subscription")
-        ((source, sentence),) = self.listener.of("trouble")
+        ((source, sentence),) = self.listener.of("problem")
         self.assertEqual(source, f"quotes of {MNQ}")
         self.assertEqual(sentence, f"The broker tells no quotes of {MNQ}: no data subscription")
 
     def test_a_lost_feed_is_told_with_its_moment_until_it_is_restored(self) -> None:
         self.pass_time(61)
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         for wait in (0.25, 0.5, 1):
             self.pass_time(wait)
             self.user.refuse()
@@ -335,26 +334,26 @@ class ToldTests(GatewayTestCase):
         self.assertEqual(self.listener.told[-1], ("restored",))
 
     def test_the_next_loss_has_a_moment_of_its_own(self) -> None:
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         self.pass_time(1)
         end = self.user.accept()
         end.open()
         self.pass_time(20)
-        end.conversation.end("lost again")
+        end.connection.end("lost again")
         self.assertIn("since 10:00:21: lost again", self.listener.of("lost")[-1][0])
 
     def test_a_lost_market_hub_is_trouble_and_the_feed_goes_on(self) -> None:
-        self.market_end.conversation.end("lost")
+        self.market_end.connection.end("lost")
         self.assertEqual(self.listener.of("lost"), [])
-        ((source, sentence),) = self.listener.of("trouble")
+        ((source, sentence),) = self.listener.of("problem")
         self.assertEqual(source, "quotes")
         self.assertIn("No quotes since 10:00:00: lost", sentence)
         self.pass_time(1)
         self.market.accept().open()
-        self.assertEqual(self.listener.of("trouble")[-1], ("quotes", ""))
+        self.assertEqual(self.listener.of("problem")[-1], ("quotes", ""))
 
     def test_a_subscription_that_is_refused_is_told_and_accepted_later_in_step_again(self) -> None:
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         self.pass_time(0.25)
         self.listener.told.clear()
         end = self.user.accept()
@@ -366,7 +365,7 @@ class ToldTests(GatewayTestCase):
             self.listener.told,
             [
                 (
-                    "trouble",
+                    "problem",
                     "orders of account 123",
                     "The broker does not tell riskd of orders of account 123: not entitled",
                 ),
@@ -379,7 +378,7 @@ class ToldTests(GatewayTestCase):
         # Events may have been missed meanwhile.
         self.assertEqual(
             [told for told in self.listener.told if told[1:2] != ("quotes",)],
-            [("trouble", "orders of account 123", ""), ("restored",)],
+            [("problem", "orders of account 123", ""), ("restored",)],
         )
 
     def test_one_subscription_that_is_accepted_after_all_restores_no_feed(self) -> None:
@@ -399,14 +398,14 @@ class ToldTests(GatewayTestCase):
         self.assertEqual(self.listener.of("restored"), [()])
 
     def test_a_feed_that_is_lost_is_not_restored_by_rest(self) -> None:
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         asked = self.gateway.search_open_orders(123)
         self.answer("Order/searchOpen", orders=[])
         self.assertEqual(self.successResultOf(asked), [])
         self.assertNotIn(("restored",), self.listener.told)
 
     def test_an_answer_of_rest_hurries_the_hubs_that_are_down(self) -> None:
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         while len(self.user.tries) < 7:
             self.pass_time(0.25)
             if self.user.is_tried:
@@ -470,7 +469,7 @@ class LoginTests(GatewayTestCase):
         self.user_end.tell("GatewayLogout")
         self.assertIn(
             "another program",
-            [words for source, words in self.listener.of("trouble") if source == "login"][-1],
+            [words for source, words in self.listener.of("problem") if source == "login"][-1],
         )
         self.pass_time(59.75)
         self.assertEqual(self.waiting, [])
@@ -478,7 +477,7 @@ class LoginTests(GatewayTestCase):
         self.log_in(make_token("at last"))
         self.user_end, self.market_end = self.bring_up()
         self.pass_time(150)
-        self.assertEqual(self.listener.of("trouble")[-1], ("login", ""))
+        self.assertEqual(self.listener.of("problem")[-1], ("login", ""))
 
     def test_a_token_that_rest_refuses_is_replaced_for_the_hubs_too(self) -> None:
         asked = self.gateway.search_open_orders(123)
@@ -491,7 +490,7 @@ class LoginTests(GatewayTestCase):
         self.assertEqual(self.tokens(self.market), [FIRST, SECOND])
 
     def test_a_token_that_a_hub_refuses_is_replaced(self) -> None:
-        self.user_end.conversation.end("lost")
+        self.user_end.connection.end("lost")
         self.pass_time(0.25)
         self.user.refuse(TokenRejectedError("HTTP 401"))
         self.pass_time(1)
@@ -654,7 +653,7 @@ class ReadTests(GatewayTestCase):
 
     def test_urgent_reads_have_room_when_others_have_none(self) -> None:
         for _ in range(140):
-            self.gateway._requests._budget.spend(self.reactor.seconds())
+            self.gateway._requests._rate_limit.spend(self.reactor.seconds())
         self.assertFalse(self.gateway.has_room(1))
         for ask in (
             lambda urgent: self.gateway.search_open_positions(123, urgent=urgent),
@@ -738,7 +737,7 @@ class ChangeTests(GatewayTestCase):
         for order_id in (None, "7", True, 7.5):
             asked = self.gateway.place_order(123, {})
             self.answer("Order/place", orderId=order_id)
-            self.failureResultOf(asked, BrokerFaultError)
+            self.failureResultOf(asked, GatewayUnansweredError)
 
     def test_a_refusal_says_why(self) -> None:
         asked = self.gateway.place_order(123, {})
@@ -839,7 +838,7 @@ class StopTests(GatewayTestCase):
                     end = hub.accept()
                     end.open()
                     end.tell("GatewayUserOrder", {"id": 7})
-                    end.conversation.end("lost")
+                    end.connection.end("lost")
             tries = len(self.user.tries), len(self.market.tries)
             self.pass_time(40)
             self.assertEqual((len(self.user.tries), len(self.market.tries)), tries, kind)
@@ -857,7 +856,7 @@ class SecrecyTests(GatewayTestCase):
         asked = self.gateway.place_order(123, {"size": 1})
         self.answer_badly("Order/place", "401 Unauthorized")
         errors = [self.failureResultOf(asked, GatewayUnansweredError).value]
-        self.user.ends[-1].conversation.end("lost")
+        self.user.ends[-1].connection.end("lost")
         self.pass_time(1)
         self.log_in(SECOND)
         self.user.refuse(TokenRejectedError("HTTP 401"))

@@ -1,4 +1,4 @@
-"""A hub: how it is talked to, how it is kept, and how it is left."""
+"""A hub: its subscriptions, its reconnects and its end."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Secret
-from riskd.gateway.projectx.hub import (
-    Hub,
-    HubError,
-    HubRefusedError,
-    Subscription,
-    TokenRejectedError,
-)
+from riskd.gateway.projectx.hub import Hub, Subscription
+from riskd.gateway.projectx.hub_connection import HubError, TokenRejectedError
 from riskd.gateway.signalr import (
     Close,
     Completion,
@@ -28,207 +22,9 @@ from riskd.gateway.signalr import (
     encode,
     encode_handshake_response,
 )
-from tests.support.broker import TOKEN, HubEnd, MemoryHub, MemorySession, Upper, logged, observed
+from tests.support.broker import TOKEN, HubEnd, MemoryHub, MemoryLogin, Upper, logged, observed
 
 EVENT = Invocation("GatewayUserOrder", ({"id": 7},))
-
-
-class ConversationTests(SynchronousTestCase):
-    """One connection, from its handshake to its end."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.heard: list[Invocation] = []
-        self.hub = HubEnd(self.clock, self.heard.append)
-        self.conversation = self.hub.conversation
-        self.ended: list[str] = []
-        self.conversation.ended.addCallback(self.ended.append)
-        # Whoever opens it waits for the handshake, and is told when it fails.
-        self.handshaken = self.conversation.handshaken
-
-    def shake_hands(self) -> None:
-        self.hub.shake_hands()
-        self.successResultOf(self.handshaken)
-
-    def assert_ended(self, words: str) -> None:
-        (why,) = self.ended
-        self.assertIn(words, why)
-        self.assertTrue(self.hub.is_dropped)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        if not self.handshaken.called or self.handshaken.result is not None:
-            self.failureResultOf(self.handshaken, HubError)
-
-    def test_the_handshake_is_the_first_that_is_said(self) -> None:
-        self.assertEqual(self.hub.handshake, b'{"protocol":"json","version":1}')
-        self.assertNoResult(self.handshaken)
-        self.shake_hands()
-        self.assertEqual(self.hub.said, [])
-
-    def test_a_refused_handshake_ends_it(self) -> None:
-        self.hub.send(encode_handshake_response("not you"))
-        self.assert_ended("not you")
-
-    def test_a_message_in_place_of_the_handshake_ends_it(self) -> None:
-        self.hub.send(encode(Ping()))
-        self.assert_ended("before the handshake's answer")
-
-    def test_events_may_share_the_frame_of_the_handshake(self) -> None:
-        self.hub.send(encode_handshake_response(), encode(EVENT), encode(EVENT))
-        self.successResultOf(self.handshaken)
-        self.assertEqual(self.heard, [EVENT, EVENT])
-
-    def test_records_come_in_any_pieces(self) -> None:
-        data = encode_handshake_response() + encode(EVENT)
-        for place in range(len(data)):
-            self.hub.send(data[place : place + 1])
-        self.assertEqual(self.heard, [EVENT])
-
-    def test_an_invocation_is_answered_by_its_own_completion(self) -> None:
-        self.shake_hands()
-        first = self.conversation.invoke("SubscribeOrders", 123)
-        second = self.conversation.invoke("SubscribeTrades", 123)
-        self.assertEqual(
-            self.hub.asked,
-            [
-                Invocation("SubscribeOrders", (123,), "1"),
-                Invocation("SubscribeTrades", (123,), "2"),
-            ],
-        )
-        self.hub.send(encode(Completion("2", 0)))
-        self.assertEqual(self.successResultOf(second), 0)
-        self.assertNoResult(first)
-        self.hub.send(encode(Completion("1", error="no such account")))
-        self.assertIn("no such account", str(self.failureResultOf(first, HubRefusedError).value))
-
-    def test_the_broker_may_not_write_whatever_it_likes_into_the_log(self) -> None:
-        self.shake_hands()
-        asked = self.conversation.invoke("SubscribeOrders", 123)
-        self.hub.send(encode(Completion("1", error="no\n\x1b[2J" + "o" * 1000)))
-        refusal = str(self.failureResultOf(asked, HubRefusedError).value)
-        self.hub.send(encode(Close("bye\n\x1b[2J" + "e" * 1000)))
-        for said in (refusal, *self.ended):
-            self.assertTrue(said.isprintable())
-            self.assertLess(len(said), 300)
-
-    def test_a_completion_that_nobody_waits_for_is_passed_over(self) -> None:
-        self.shake_hands()
-        asked = self.conversation.invoke("SubscribeOrders", 123)
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
-        self.hub.send(encode(Completion("1", 0)), encode(Completion("99", error="x")))
-        self.assertEqual(self.ended, [])
-
-    def test_what_was_not_answered_fails_with_the_end(self) -> None:
-        self.shake_hands()
-        asked = [self.conversation.invoke("A"), self.conversation.invoke("B")]
-        self.conversation.end("it is over")
-        for answer in asked:
-            self.assertEqual(str(self.failureResultOf(answer, HubError).value), "it is over")
-        self.failureResultOf(self.conversation.invoke("C"), HubError)
-        self.assertEqual(len(self.hub.asked), 2)
-        self.assert_ended("it is over")
-
-    def test_it_ends_once(self) -> None:
-        self.shake_hands()
-        self.conversation.end("first")
-        self.conversation.end("second")
-        self.assertEqual(self.ended, ["first"])
-
-    def test_after_15_seconds_of_its_own_silence_it_pings(self) -> None:
-        self.shake_hands()
-        self.talk(14)
-        self.assertEqual(self.hub.said, [])
-        self.talk(1)
-        self.assertEqual(self.hub.said, [Ping()])
-        self.talk(15)
-        self.assertEqual(self.hub.said, [Ping(), Ping()])
-
-    def test_whatever_it_says_puts_its_ping_off(self) -> None:
-        self.shake_hands()
-        self.talk(10)
-        self.conversation.invoke("A")
-        self.talk(14)
-        self.assertNotIn(Ping(), self.hub.said)
-        self.talk(1)
-        self.assertIn(Ping(), self.hub.said)
-
-    def talk(self, seconds: int) -> None:
-        """Let time pass in which the hub is not silent."""
-        for _ in range(seconds):
-            self.clock.advance(1)
-            self.hub.send(encode(Ping()))
-
-    def test_before_the_handshake_it_says_nothing_else(self) -> None:
-        self.clock.pump([1] * 29)
-        self.assertEqual(self.hub.said, [])
-
-    def test_thirty_seconds_of_the_hubs_silence_end_it(self) -> None:
-        self.shake_hands()
-        self.clock.pump([1] * 10)
-        self.hub.send(encode(Ping()))
-        self.clock.pump([1] * 29)
-        self.assertEqual(self.ended, [])
-        self.clock.advance(1)
-        self.assert_ended("not a word for 30 s")
-
-    def test_it_does_not_matter_what_the_hub_says(self) -> None:
-        self.shake_hands()
-        for data in (encode(EVENT), encode(Completion("9")), b'{"type":', b"99}\x1e"):
-            self.clock.pump([1] * 29)
-            self.hub.send(data)
-        self.assertEqual(self.ended, [])
-
-    def test_a_machine_that_slept_does_not_trust_the_connection(self) -> None:
-        self.shake_hands()
-        self.clock.advance(3600)
-        self.assert_ended("not a word")
-
-    def test_close_ends_it_with_the_hubs_reason(self) -> None:
-        self.shake_hands()
-        self.hub.send(encode(Close("Server timeout", allow_reconnect=True)), encode(EVENT))
-        self.assert_ended("the broker closed the connection: Server timeout")
-        self.assertEqual(self.heard, [])
-
-    def test_close_without_a_reason_ends_it(self) -> None:
-        self.shake_hands()
-        self.hub.send(encode(Close()))
-        self.assert_ended("the broker closed the connection")
-
-    def test_garbage_ends_it(self) -> None:
-        for data in (
-            b"garbage\x1e",
-            b'{"type":1}\x1e',
-            b'{"type":1,"target":5,"arguments":[]}\x1e',
-            b"\xff\xfe\x1e",
-            b"x" * (1024 * 1024 + 1),
-        ):
-            self.setUp()
-            self.shake_hands()
-            self.hub.send(encode(EVENT), data, encode(EVENT))
-            self.assert_ended("what cannot be read")
-
-    def test_unknown_kinds_of_messages_do_not(self) -> None:
-        self.shake_hands()
-        self.hub.send(b'{"type":8,"sequenceId":1}\x1e', b'{"type":99}\x1e', encode(EVENT))
-        self.assertEqual(self.heard, [EVENT])
-
-    def test_who_hears_may_end_it(self) -> None:
-        self.shake_hands()
-        conversation = self.conversation
-        conversation._heard = lambda _: conversation.end("enough")
-        self.hub.send(encode(EVENT), encode(EVENT))
-        self.assert_ended("enough")
-
-    @given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
-    def test_no_bytes_do_anything_but_end_it(self, chunks: list[bytes], shakes: bool) -> None:
-        self.setUp()
-        self.handshaken.addErrback(lambda failure: failure.trap(HubError))
-        if shakes:
-            self.hub.shake_hands()
-        for chunk in chunks:
-            self.hub.send(chunk)
-        self.assertTrue(len(self.ended) <= 1)
-        self.conversation.end("the test is over")
 
 
 class HubTestCase(SynchronousTestCase):
@@ -241,18 +37,18 @@ class HubTestCase(SynchronousTestCase):
         self.events = observed(self)
         self.clock = Clock()
         self.connect = MemoryHub(self.clock)
-        self.session: Any = MemorySession()
-        self.heard: list[tuple[Invocation, Secret]] = []
+        self.login: Any = MemoryLogin()
+        self.received: list[tuple[Invocation, Secret]] = []
         self.ups: list[float] = []
         self.downs: list[str] = []
         self.refusals: list[tuple[str, str]] = []
         self.hub = Hub(
             "user",
             self.connect,
-            self.session,
+            self.login,
             self.clock,
             Backoff(Upper()),
-            lambda invocation, token: self.heard.append((invocation, token)),
+            lambda invocation, token: self.received.append((invocation, token)),
             lambda: self.came_up(),  # noqa: PLW0108
             lambda why: self.went_down(why),  # noqa: PLW0108
             lambda subscription, why: self.refusals.append((subscription[0], why)),
@@ -309,13 +105,13 @@ class SubscriptionTests(HubTestCase):
     def test_events_are_told_with_the_token_of_their_connection(self) -> None:
         end = self.start()
         end.tell("GatewayUserOrder", {"id": 7})
-        self.assertEqual(self.heard, [(EVENT, TOKEN)])
+        self.assertEqual(self.received, [(EVENT, TOKEN)])
 
     def test_events_before_all_is_subscribed_are_told(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.send(encode_handshake_response(), encode(EVENT))
-        self.assertEqual(self.heard, [(EVENT, TOKEN)])
+        self.assertEqual(self.received, [(EVENT, TOKEN)])
 
     def test_what_is_required_while_it_opens_is_waited_for_too(self) -> None:
         self.hub.start()
@@ -332,7 +128,7 @@ class SubscriptionTests(HubTestCase):
         end = self.start()
         self.hub.require("SubscribeOrders", 456)
         self.assertEqual(end.complete().arguments, (456,))
-        end.conversation.end("lost")
+        end.connection.end("lost")
         self.clock.advance(1)
         again = self.connect.accept()
         again.open()
@@ -349,7 +145,7 @@ class SubscriptionTests(HubTestCase):
     def test_all_is_subscribed_again_after_a_reconnect(self) -> None:
         end = self.start()
         self.hub.subscribe("SubscribeContractQuotes", "A")
-        end.conversation.end("lost")
+        end.connection.end("lost")
         self.seconds_to_next_try()
         end = self.bring_up()
         self.assertEqual(
@@ -375,7 +171,7 @@ class SubscriptionTests(HubTestCase):
         end.complete()
         self.assertEqual((self.ups, self.downs), ([0], []))
         end.tell("GatewayUserOrder", {"id": 7})
-        self.assertEqual(len(self.heard), 1)
+        self.assertEqual(len(self.received), 1)
 
     def test_a_refusal_without_words_is_one(self) -> None:
         self.hub.start()
@@ -432,7 +228,7 @@ class SubscriptionTests(HubTestCase):
         end.shake_hands()
         end.complete("not allowed")
         end.complete()
-        end.conversation.end("lost")
+        end.connection.end("lost")
         self.seconds_to_next_try()
         end = self.bring_up()
         self.assertEqual(self.refusals[-1], ("SubscribeAccounts", ""))
@@ -498,7 +294,7 @@ class RetryTests(HubTestCase):
 
     def test_all_that_can_go_wrong_with_a_try_is_a_failed_try(self) -> None:
         def end_in_handshake() -> None:
-            self.connect.accept().conversation.end("lost")
+            self.connect.accept().connection.end("lost")
 
         def refuse_handshake() -> None:
             self.connect.accept().send(encode_handshake_response("no"))
@@ -520,7 +316,7 @@ class RetryTests(HubTestCase):
         self.waits(5)
         end = self.bring_up()
         self.talk(end, 20)
-        end.conversation.end("lost")
+        end.connection.end("lost")
         self.assertEqual(self.seconds_to_next_try(), 0.25)
 
     def test_a_hub_that_comes_up_and_goes_down_at_once_is_not_hurried(self) -> None:
@@ -533,7 +329,7 @@ class RetryTests(HubTestCase):
 
     def test_why_it_is_down_is_told_each_time(self) -> None:
         end = self.start()
-        end.conversation.end("lost")
+        end.connection.end("lost")
         self.seconds_to_next_try()
         self.connect.refuse(HubError("no route"))
         self.assertEqual(self.downs, ["lost", "no route"])
@@ -541,16 +337,16 @@ class RetryTests(HubTestCase):
     def test_a_refused_token_is_given_up_and_the_next_waited_for(self) -> None:
         self.hub.start()
         self.connect.refuse(TokenRejectedError("HTTP 401"))
-        self.assertEqual(self.session.discarded, [TOKEN])
+        self.assertEqual(self.login.discarded, [TOKEN])
         self.clock.advance(10)
         self.assertEqual(len(self.connect.tries), 1)
-        self.session.log_in()
+        self.login.log_in()
         self.assertEqual(self.connect.tries[1].token, Secret("token 1"))
 
     def test_other_failures_leave_the_token(self) -> None:
         self.hub.start()
         self.connect.refuse()
-        self.assertEqual(self.session.discarded, [])
+        self.assertEqual(self.login.discarded, [])
 
     def test_hurry_tries_at_once(self) -> None:
         self.hub.start()
@@ -587,7 +383,7 @@ class RetryTests(HubTestCase):
         self.hub.start()
         self.connect.tries[-1].made.errback(ZeroDivisionError("a mistake"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.downs, ["a mistake in riskd"])
+        self.assertEqual(self.downs, ["internal error"])
         self.seconds_to_next_try()
         self.bring_up()
 
@@ -628,17 +424,17 @@ class ReconnectTests(HubTestCase):
 
     def test_it_is_connected_with_the_new_token(self) -> None:
         self.start()
-        self.session.log_in()
+        self.login.log_in()
         self.hub.reconnect("the token was renewed")
         self.assertEqual(self.connect.tries[-1].token, Secret("token 1"))
 
     def test_without_a_token_it_waits_for_one(self) -> None:
         self.start()
-        self.session.discard(TOKEN)
+        self.login.discard(TOKEN)
         self.hub.reconnect("the broker has ended the login")
         self.assertEqual(len(self.connect.tries), 1)
         self.clock.advance(100)
-        self.session.log_in()
+        self.login.log_in()
         self.assertEqual(len(self.connect.tries), 2)
 
     def test_a_hub_that_waits_for_its_next_try_waits_no_longer(self) -> None:
@@ -656,7 +452,7 @@ class ReconnectTests(HubTestCase):
 
     def test_a_connection_that_opens_with_a_token_that_was_replaced_is_not_used(self) -> None:
         self.hub.start()
-        self.session.log_in()
+        self.login.log_in()
         self.hub.reconnect("the token was renewed")
         end = self.connect.accept()
         end.shake_hands()
@@ -671,14 +467,14 @@ class ReconnectTests(HubTestCase):
         end = self.start()
         self.hub.reconnect("the token was renewed")
         end.tell("GatewayUserOrder", {"id": 7})
-        self.assertEqual(self.heard, [])
+        self.assertEqual(self.received, [])
 
 
 class StoppedTestCase(HubTestCase):
     def assert_stopped(self) -> None:
         """See that nothing is tried, told or said any more, whatever is left on the clock."""
         before = (len(self.connect.tries), list(self.ups), list(self.downs), list(self.refusals))
-        self.session.log_in()
+        self.login.log_in()
         self.clock.pump([1] * 200)
         after = (len(self.connect.tries), list(self.ups), list(self.downs), list(self.refusals))
         self.assertEqual(after, before)
@@ -696,7 +492,7 @@ class StopTests(StoppedTestCase):
         self.assert_stopped()
 
     def test_while_it_waits_for_a_token(self) -> None:
-        self.session.current = None
+        self.login.current = None
         self.hub.start()
         self.hub.stop()
         self.assert_stopped()
@@ -769,7 +565,7 @@ class StopTests(StoppedTestCase):
         self.assert_stopped()
 
     def test_by_whoever_hears_an_event(self) -> None:
-        self.hub._heard = lambda *_: self.hub.stop()
+        self.hub._receive = lambda *_: self.hub.stop()
         end = self.start()
         end.tell("GatewayUserOrder", {"id": 7})
         self.assertTrue(end.is_dropped)
@@ -843,7 +639,7 @@ class AnyOrderTests(StoppedTestCase):
 
     def lose(self) -> None:
         if self.end is not None:
-            self.end.conversation.end("lost")
+            self.end.connection.end("lost")
 
     def refuse(self, error: HubError | None = None) -> None:
         if self.connect.is_tried:
@@ -853,7 +649,7 @@ class AnyOrderTests(StoppedTestCase):
         self.refuse(TokenRejectedError("HTTP 401"))
 
     def log_in(self) -> None:
-        self.session.log_in()
+        self.login.log_in()
 
     def wait(self) -> None:
         self.clock.advance(0.5)
@@ -888,7 +684,7 @@ class AnyOrderTests(StoppedTestCase):
         for act in acts:
             getattr(self, act)()
         for _ in range(60):
-            if self.session.current is None:
+            if self.login.current is None:
                 self.log_in()
             self.come_up()
             self.clock.advance(1)

@@ -13,10 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
-from riskd.gateway.projectx.login import LOGIN_SECONDS, REFUSED_SECONDS, Session
-from riskd.gateway.projectx.responses import BrokerFaultError, TokenRefusedError
+from riskd.gateway.projectx.login import LOGIN_SECONDS, REFUSED_SECONDS, Login
+from riskd.gateway.projectx.responses import TokenRefusedError
 from tests.support.broker import (
     API_KEY,
     CREDENTIALS,
@@ -29,29 +29,29 @@ from tests.support.broker import (
     observed,
 )
 
-NO_ANSWER = BrokerFaultError("Auth/loginKey", "HTTP 502")
+NO_ANSWER = GatewayUnansweredError("Auth/loginKey", "HTTP 502")
 REFUSED = GatewayRefusedError("Auth/loginKey", 3, "InvalidCredentials")
 
 
-class SessionTestCase(SynchronousTestCase):
+class LoginTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.events = observed(self)
         self.clock = Clock()
         self.post = MemoryPost()
         self.credentials: list[Credentials | Exception] = [CREDENTIALS]
         self.credentials_asked = 0
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         self.renewals = 0
-        self.session = Session(
+        self.login = Login(
             self.post,
             self.find_credentials,
             self.clock,
             TimeOfDay(self.clock),
             Upper(),
-            self.tell_trouble,
+            self.report_problem,
             self.renewed,
         )
-        self.session.start()
+        self.login.start()
 
     def find_credentials(self) -> Credentials:
         self.credentials_asked += 1
@@ -60,19 +60,19 @@ class SessionTestCase(SynchronousTestCase):
             raise found
         return found
 
-    def tell_trouble(self, sentence: str) -> None:
-        self.troubles.append(sentence)
+    def report_problem(self, sentence: str) -> None:
+        self.problems.append(sentence)
 
     def renewed(self) -> None:
         self.renewals += 1
 
     @property
-    def trouble(self) -> str:
-        return self.troubles[-1] if self.troubles else ""
+    def problem(self) -> str:
+        return self.problems[-1] if self.problems else ""
 
     def log_in(self, name: str = "first", **claims: Any) -> Secret:
         """Ask for a token, and let the broker give it."""
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.post.answer(token=make_token(name, **claims))
         return self.successResultOf(waiter)
 
@@ -91,7 +91,7 @@ class SessionTestCase(SynchronousTestCase):
         return self.clock.seconds() - begun
 
 
-class LoginTests(SessionTestCase):
+class LoginTests(LoginTestCase):
     """The first token."""
 
     def test_nobody_logs_in_before_a_token_is_needed(self) -> None:
@@ -99,7 +99,7 @@ class LoginTests(SessionTestCase):
         self.assertEqual(self.post.count, 0)
 
     def test_user_name_and_key_are_sent_without_a_token(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         asked = self.post.answer(token=make_token("first"))
         self.assertEqual(
             asked[:4],
@@ -108,7 +108,7 @@ class LoginTests(SessionTestCase):
         self.assertEqual(self.successResultOf(waiter), Secret(make_token("first")))
 
     def test_there_is_one_login_however_many_wait(self) -> None:
-        waiters = [self.session.token() for _ in range(5)]
+        waiters = [self.login.token() for _ in range(5)]
         self.pass_time(5)
         self.assertEqual(self.post.count, 1)
         self.post.answer(token=make_token("first"))
@@ -117,7 +117,7 @@ class LoginTests(SessionTestCase):
 
     def test_a_token_that_is_there_is_given_at_once(self) -> None:
         token = self.log_in()
-        self.assertIs(self.successResultOf(self.session.token()), token)
+        self.assertIs(self.successResultOf(self.login.token()), token)
         self.assertEqual(self.post.count, 1)
 
     def test_credentials_are_asked_anew_at_each_login(self) -> None:
@@ -125,7 +125,7 @@ class LoginTests(SessionTestCase):
             Credentials("trader", Secret("old")),
             Credentials("trader", Secret("new")),
         ]
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.post.fail(NO_ANSWER)
         self.clock.advance(0.25)
         asked = self.post.answer(token=make_token("first"))
@@ -134,52 +134,52 @@ class LoginTests(SessionTestCase):
 
     def test_what_was_wrong_with_the_credentials_can_be_mended(self) -> None:
         self.credentials = [CredentialsError("the file riskd.key is missing"), CREDENTIALS]
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.assertEqual(
-            self.trouble, "riskd cannot log in, nothing is guarded: the file riskd.key is missing"
+            self.problem, "riskd cannot log in, nothing is guarded: the file riskd.key is missing"
         )
         self.assertEqual(self.post.count, 0)
         self.assertEqual(self.seconds_until_login(), 30)
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_a_mistake_is_told_and_it_is_tried_again_for_all_that_wait(self) -> None:
         self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
-        waiters = [self.session.token(), self.session.token()]
+        waiters = [self.login.token(), self.login.token()]
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-        self.assertIn("a mistake in riskd", self.trouble)
+        self.assertIn("internal error", self.problem)
         self.assertEqual(self.seconds_until_login(), REFUSED_SECONDS)
         self.post.answer(token=make_token("first"))
         for waiter in waiters:
             self.successResultOf(waiter)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_a_mistake_of_whoever_hears_of_the_token_keeps_nobody_waiting(self) -> None:
         first = self.log_in()
-        self.session.discard(first)
-        waiter = self.session.token()
-        self.session._renewed = lambda: 1 / 0
+        self.login.discard(first)
+        waiter = self.login.token()
+        self.login._renewed = lambda: 1 / 0
         self.post.answer(token=make_token("second"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.successResultOf(waiter), Secret(make_token("second")))
 
     def test_a_login_that_is_not_answered_is_tried_again_with_growing_waits(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         waits = []
         for _ in range(6):
             self.post.fail(NO_ANSWER)
             waits.append(self.seconds_until_login())
         self.assertEqual(waits, [0.25, 0.5, 1, 2, 3, 3])
         self.assertEqual(
-            self.trouble, "The broker cannot be reached to log in, nothing is guarded: HTTP 502"
+            self.problem, "The broker cannot be reached to log in, nothing is guarded: HTTP 502"
         )
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_an_outage_is_one_line_of_the_log(self) -> None:
-        self.session.token()
+        self.login.token()
         for _ in range(6):
             self.post.fail(NO_ANSWER)
             self.seconds_until_login()
@@ -188,24 +188,24 @@ class LoginTests(SessionTestCase):
         )
 
     def test_success_begins_the_waits_anew(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         for _ in range(4):
             self.post.fail(NO_ANSWER)
             self.seconds_until_login()
         self.post.answer(token=make_token("first"))
-        self.session.discard(self.successResultOf(waiter))
-        self.session.token()
+        self.login.discard(self.successResultOf(waiter))
+        self.login.token()
         self.post.fail(NO_ANSWER)
         self.assertEqual(self.seconds_until_login(), 0.25)
 
     def test_a_refused_login_is_not_hurried(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         for _ in range(3):
             self.post.fail(REFUSED)
             self.assertEqual(self.seconds_until_login(), 60)
         self.post.answer(token=make_token("first"))
         self.successResultOf(waiter)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_a_refusal_is_told_in_words_for_a_trader(self) -> None:
         for code, words in (
@@ -215,73 +215,73 @@ class LoginTests(SessionTestCase):
             (10, "switched off"),
             (99, "Strange (code 99)"),
         ):
-            self.session.token()
+            self.login.token()
             self.post.fail(GatewayRefusedError("Auth/loginKey", code, "Strange"))
-            self.assertIn("The broker refuses the login, nothing is guarded: ", self.trouble)
-            self.assertIn(words, self.trouble)
+            self.assertIn("The broker refuses the login, nothing is guarded: ", self.problem)
+            self.assertIn(words, self.problem)
             self.seconds_until_login()
 
     def test_an_answer_without_a_token_is_none(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         for fields in ({}, {"token": None}, {"token": ""}, {"token": 5}):
             self.post.answer(**fields)
             self.assertNoResult(waiter)
             self.seconds_until_login()
-        self.assertIn("the answer has no token", self.trouble)
+        self.assertIn("the answer has no token", self.problem)
 
     def test_who_asks_while_a_login_is_put_off_waits_like_the_others(self) -> None:
-        first = self.session.token()
+        first = self.login.token()
         self.post.fail(REFUSED)
         self.clock.advance(20)
-        second = self.session.token()
+        second = self.login.token()
         self.assertEqual(self.seconds_until_login(), 40)
         self.post.answer(token=make_token("first"))
         self.assertIs(self.successResultOf(first), self.successResultOf(second))
 
     def test_whoever_gives_up_waiting_leaves_the_others_waiting(self) -> None:
-        first, second = self.session.token(), self.session.token()
+        first, second = self.login.token(), self.login.token()
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.post.answer(token=make_token("first"))
         self.successResultOf(second)
 
     def test_a_login_goes_on_after_everybody_gave_up_waiting_for_it(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
         self.assertEqual(self.post.waiting, ["Auth/loginKey"])
         self.post.answer(token=make_token("first"))
-        self.successResultOf(self.session.token())
+        self.successResultOf(self.login.token())
         self.assertEqual(self.post.count, 1)
 
     def test_a_login_that_is_put_off_stays_so_though_everybody_gave_up(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.post.fail(REFUSED)
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
         self.clock.advance(10)
-        self.session.token()
+        self.login.token()
         self.assertEqual(self.seconds_until_login(), 50)
 
     def test_one_waiter_may_make_another_give_up(self) -> None:
-        waiters: list[Deferred[Secret]] = [self.session.token()]
+        waiters: list[Deferred[Secret]] = [self.login.token()]
         waiters[0].addCallback(lambda _: waiters[1].cancel())
-        waiters += [self.session.token() for _ in range(2)]
+        waiters += [self.login.token() for _ in range(2)]
         self.post.answer(token=make_token("first"))
         self.failureResultOf(waiters[1], CancelledError)
         self.successResultOf(waiters[2])
 
     def test_no_waiter_is_given_a_token_that_another_has_just_discarded(self) -> None:
-        first = self.session.token()
-        first.addCallback(self.session.discard)
-        second = self.session.token()
+        first = self.login.token()
+        first.addCallback(self.login.discard)
+        second = self.login.token()
         self.post.answer(token=make_token("first"))
         self.assertNoResult(second)
         self.post.answer(token=make_token("second"))
         self.assertEqual(self.successResultOf(second), Secret(make_token("second")))
 
 
-class RenewalTests(SessionTestCase):
+class RenewalTests(LoginTestCase):
     """A token in place of one that is still good."""
 
     def test_it_is_renewed_after_20_of_24_hours(self) -> None:
@@ -292,7 +292,7 @@ class RenewalTests(SessionTestCase):
         asked = self.post.answer(newToken=make_token("second", THURSDAY + timedelta(hours=44)))
         self.assertEqual((asked.request, asked.body, asked.token), ("Auth/validate", None, old))
         self.assertEqual(self.renewals, 1)
-        new = self.successResultOf(self.session.token())
+        new = self.successResultOf(self.login.token())
         self.assertEqual(new, Secret(make_token("second", THURSDAY + timedelta(hours=44))))
 
     def test_it_is_renewed_again_after_another_20_hours(self) -> None:
@@ -306,14 +306,14 @@ class RenewalTests(SessionTestCase):
 
     def test_a_token_that_does_not_say_when_it_ends_is_good_for_a_day(self) -> None:
         for token in ("opaque", "a.b.c", make_token("no end", None)):
-            waiter = self.session.token()
+            waiter = self.login.token()
             self.post.answer(token=token)
             self.clock.pump([30] * 2398)
             self.assertEqual(self.post.asked, [])
             self.clock.pump([30] * 4)
             self.assertEqual(self.post.waiting, ["Auth/validate"])
             self.post.answer(newToken="opaque")
-            self.session.discard(self.successResultOf(self.session.token()))
+            self.login.discard(self.successResultOf(self.login.token()))
             self.successResultOf(waiter)
 
     def test_a_token_that_has_ended_by_our_clock_is_not_renewed_all_the_time(self) -> None:
@@ -324,7 +324,7 @@ class RenewalTests(SessionTestCase):
     def test_while_it_is_renewed_the_old_one_is_given(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
-        self.assertIs(self.successResultOf(self.session.token()), old)
+        self.assertIs(self.successResultOf(self.login.token()), old)
         self.clock.pump([1] * 300)
         self.assertEqual(self.post.waiting, ["Auth/validate"])
 
@@ -355,7 +355,7 @@ class RenewalTests(SessionTestCase):
             self.post.fail(NO_ANSWER)
             self.post.fail(NO_ANSWER)
             self.assertEqual(self.renewals, 0)
-            self.assertIs(self.successResultOf(self.session.token()), old)
+            self.assertIs(self.successResultOf(self.login.token()), old)
             self.clock.pump([30] * 2)
             self.assertEqual(self.post.waiting, ["Auth/validate"])
 
@@ -375,14 +375,14 @@ class RenewalTests(SessionTestCase):
         self.credentials = [CredentialsError("the file is gone")]
         self.clock.pump([30] * 2400)
         self.post.fail(NO_ANSWER)
-        self.assertIs(self.successResultOf(self.session.token()), old)
+        self.assertIs(self.successResultOf(self.login.token()), old)
         self.assertEqual(self.renewals, 0)
 
     def test_what_is_renewed_too_late_does_not_take_the_place_of_a_newer_one(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
-        self.session.discard(old)
-        waiter = self.session.token()
+        self.login.discard(old)
+        waiter = self.login.token()
         answers = {asked.request: asked.answer for asked in self.post.asked}
         self.post.asked.clear()
         answers["Auth/loginKey"].callback({"token": make_token("second", None)})
@@ -390,7 +390,7 @@ class RenewalTests(SessionTestCase):
             answers["Auth/validate"].callback({"newToken": make_token("late", None)})
         second = self.successResultOf(waiter)
         self.assertEqual(second, Secret(make_token("second", None)))
-        self.assertIs(self.successResultOf(self.session.token()), second)
+        self.assertIs(self.successResultOf(self.login.token()), second)
         self.assertEqual(self.renewals, 1)
 
     def test_there_is_one_login_even_if_a_token_is_refused_while_it_is_renewed(self) -> None:
@@ -398,21 +398,21 @@ class RenewalTests(SessionTestCase):
         self.clock.pump([30] * 2400)
         self.post.fail(NO_ANSWER)
         self.assertEqual(self.post.waiting, ["Auth/loginKey"])
-        self.session.discard(old)
-        self.session.token()
+        self.login.discard(old)
+        self.login.token()
         self.clock.advance(1)
         self.assertEqual(self.post.waiting, ["Auth/loginKey"])
 
 
-class GivingUpTests(SessionTestCase):
+class GivingUpTests(LoginTestCase):
     """Tokens that the broker refuses or ends."""
 
     def waits_after(self, give_up: Any, count: int) -> list[float]:
         """Return the seconds from giving each of so many tokens up to the next login."""
         waits = []
         for number in range(count):
-            give_up(self.successResultOf(self.session.token()))
-            waiter = self.session.token()
+            give_up(self.successResultOf(self.login.token()))
+            waiter = self.login.token()
             waits.append(self.seconds_until_login())
             self.post.answer(token=make_token(f"token {number}"))
             self.successResultOf(waiter)
@@ -420,112 +420,112 @@ class GivingUpTests(SessionTestCase):
 
     def test_the_first_refused_token_is_replaced_at_once(self) -> None:
         self.log_in()
-        self.assertEqual(self.waits_after(self.session.discard, 1), [0])
+        self.assertEqual(self.waits_after(self.login.discard, 1), [0])
 
     def test_a_broker_that_refuses_every_token_is_not_hurried(self) -> None:
         self.log_in()
-        self.assertEqual(self.waits_after(self.session.discard, 6), [0, 4, 6, 8, 10, 60])
+        self.assertEqual(self.waits_after(self.login.discard, 6), [0, 4, 6, 8, 10, 60])
 
     def test_it_is_replaced_though_nobody_asks_for_it(self) -> None:
-        for give_up, wait in ((self.session.discard, 0), (self.session.logged_out, 4)):
-            give_up(self.successResultOf(self.session.token()) if wait else self.log_in())
+        for give_up, wait in ((self.login.discard, 0), (self.login.logged_out, 4)):
+            give_up(self.successResultOf(self.login.token()) if wait else self.log_in())
             self.assertEqual(self.seconds_until_login(), wait)
             self.post.answer(token=make_token(f"token {wait}"))
         self.assertEqual(self.renewals, 2)
 
     def test_after_a_logout_the_waits_grow(self) -> None:
         self.log_in()
-        self.assertEqual(self.waits_after(self.session.logged_out, 5), [2, 4, 6, 8, 10])
+        self.assertEqual(self.waits_after(self.login.logged_out, 5), [2, 4, 6, 8, 10])
 
     def test_no_wait_is_longer_than_15_seconds_before_there_are_too_many(self) -> None:
         for already in range(6):
             self.setUp()
             self.log_in()
-            for wait in self.waits_after(self.session.logged_out, already):
+            for wait in self.waits_after(self.login.logged_out, already):
                 self.assertTrue(wait <= 15)
 
     def test_a_logout_counts_once_however_many_tell_of_it(self) -> None:
         token = self.log_in()
         for _ in range(7):
-            self.session.logged_out(token)
-        self.session.token()
+            self.login.logged_out(token)
+        self.login.token()
         self.assertEqual(self.seconds_until_login(), 2)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_whoever_still_uses_a_token_that_was_given_up_is_told_of_the_next(self) -> None:
         self.log_in()
         self.assertEqual(self.renewals, 0)
-        self.waits_after(self.session.discard, 1)
+        self.waits_after(self.login.discard, 1)
         self.assertEqual(self.renewals, 1)
-        self.waits_after(self.session.logged_out, 1)
+        self.waits_after(self.login.logged_out, 1)
         self.assertEqual(self.renewals, 2)
 
     def test_a_token_that_was_replaced_is_nothing_to_give_up(self) -> None:
         old = self.log_in()
-        self.session.discard(old)
+        self.login.discard(old)
         new = self.log_in("second")
-        self.session.discard(old)
-        self.session.logged_out(old)
-        self.assertIs(self.successResultOf(self.session.token()), new)
+        self.login.discard(old)
+        self.login.logged_out(old)
+        self.assertIs(self.successResultOf(self.login.token()), new)
 
     def test_over_5_in_2_minutes_it_is_tried_once_a_minute_and_told(self) -> None:
         self.log_in()
-        self.waits_after(self.session.logged_out, 5)
-        self.assertEqual(self.trouble, "")
-        self.session.logged_out(self.successResultOf(self.session.token()))
-        self.assertIn("another program seems to use its API key", self.trouble)
-        self.session.token()
+        self.waits_after(self.login.logged_out, 5)
+        self.assertEqual(self.problem, "")
+        self.login.logged_out(self.successResultOf(self.login.token()))
+        self.assertIn("another program seems to use its API key", self.problem)
+        self.login.token()
         self.assertEqual(self.seconds_until_login(), 60)
 
     def test_it_stays_slow_and_told_for_as_long_as_the_other_program_goes_on(self) -> None:
         self.log_in()
-        self.waits_after(self.session.logged_out, 5)
-        self.troubles.clear()
-        self.assertEqual(self.waits_after(self.session.logged_out, 6), [60] * 6)
-        self.assertNotIn("", self.troubles)
+        self.waits_after(self.login.logged_out, 5)
+        self.problems.clear()
+        self.assertEqual(self.waits_after(self.login.logged_out, 6), [60] * 6)
+        self.assertNotIn("", self.problems)
 
     def test_the_trouble_ends_when_there_was_no_logout_for_2_minutes(self) -> None:
         self.log_in()
-        self.waits_after(self.session.logged_out, 6)
+        self.waits_after(self.login.logged_out, 6)
         self.pass_time(30)
-        self.assertIn("another program", self.trouble)
+        self.assertIn("another program", self.problem)
         self.pass_time(61)
-        self.assertEqual(self.trouble, "")
-        self.assertEqual(self.waits_after(self.session.logged_out, 2), [2, 4])
+        self.assertEqual(self.problem, "")
+        self.assertEqual(self.waits_after(self.login.logged_out, 2), [2, 4])
 
     def test_logouts_further_apart_do_not_add_up(self) -> None:
         self.log_in()
         for _ in range(10):
-            self.assertEqual(self.waits_after(self.session.logged_out, 1), [2])
+            self.assertEqual(self.waits_after(self.login.logged_out, 1), [2])
             self.pass_time(150)
-        self.assertEqual(set(self.troubles), {""})
+        self.assertEqual(set(self.problems), {""})
 
     def test_a_login_that_was_not_answered_meanwhile_does_not_hide_the_other_program(self) -> None:
         self.log_in()
-        self.waits_after(self.session.logged_out, 5)
-        self.session.logged_out(self.successResultOf(self.session.token()))
-        self.session.token()
+        self.waits_after(self.login.logged_out, 5)
+        self.login.logged_out(self.successResultOf(self.login.token()))
+        self.login.token()
         self.seconds_until_login()
         self.post.fail(NO_ANSWER)
-        self.assertIn("cannot be reached", self.trouble)
+        self.assertIn("cannot be reached", self.problem)
         self.seconds_until_login()
         self.post.answer(token=make_token("again"))
-        self.assertIn("another program", self.trouble)
+        self.assertIn("another program", self.problem)
 
 
-class StopTests(SessionTestCase):
+class StopTests(LoginTestCase):
     """The end."""
 
     def test_whoever_waits_waits_in_vain(self) -> None:
-        waiters = [self.session.token() for _ in range(3)]
-        self.session.stop()
+        waiters = [self.login.token() for _ in range(3)]
+        self.login.stop()
         for waiter in waiters:
             self.failureResultOf(waiter, CancelledError)
         self.assertEqual((self.post.asked, self.post.given_up), ([], 1))
 
     def test_nothing_is_left_to_do(self) -> None:
         def wait_for_retry() -> None:
-            self.session.token().addErrback(lambda _: None)
+            self.login.token().addErrback(lambda _: None)
             self.post.fail(REFUSED)
 
         def renew() -> None:
@@ -539,54 +539,54 @@ class StopTests(SessionTestCase):
         for begin in (lambda: None, self.log_in, wait_for_retry, renew, log_in_to_renew):
             self.setUp()
             begin()
-            self.session.stop()
+            self.login.stop()
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertEqual(self.post.asked, [])
 
     def test_nobody_logs_in_afterwards(self) -> None:
-        self.session.stop()
-        waiter = self.session.token()
+        self.login.stop()
+        waiter = self.login.token()
         self.failureResultOf(waiter, CancelledError)
         self.pass_time(100)
         self.assertEqual(self.post.count, 0)
 
     def test_whoever_hears_of_trouble_may_stop_it(self) -> None:
-        self.session.token().addErrback(lambda _: None)
-        self.tell_trouble = lambda _: self.session.stop()  # type: ignore[method-assign]
-        self.session._tell_trouble = self.tell_trouble
+        self.login.token().addErrback(lambda _: None)
+        self.report_problem = lambda _: self.login.stop()  # type: ignore[method-assign]
+        self.login._report_problem = self.report_problem
         self.post.fail(NO_ANSWER)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class SecrecyTests(SessionTestCase):
+class SecrecyTests(LoginTestCase):
     """What nobody may read."""
 
     def test_neither_key_nor_token_is_in_the_log_or_in_any_sentence(self) -> None:
         tokens = [make_token(f"token {number}") for number in range(4)]
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.post.fail(NO_ANSWER)
         self.clock.advance(0.25)
         self.post.answer(token=tokens[0])
-        self.session.logged_out(self.successResultOf(waiter))
-        waiter = self.session.token()
+        self.login.logged_out(self.successResultOf(waiter))
+        waiter = self.login.token()
         self.clock.advance(2)
         self.post.answer(token=tokens[1])
         self.clock.pump([30] * 2400)
         self.post.answer(newToken=tokens[2])
         self.successResultOf(waiter)
-        seen = logged(self.events) + repr(self.troubles) + repr(vars(self.session))
+        seen = logged(self.events) + repr(self.problems) + repr(vars(self.login))
         self.assertIn("logged in", seen)
         for secret in (API_KEY, *tokens):
             self.assertNotIn(secret, seen)
 
     def test_a_mistake_is_logged_without_them(self) -> None:
         self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
-        self.session.token()
+        self.login.token()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertNotIn(API_KEY, logged(self.events))
 
 
-class AnyOrderTests(SessionTestCase):
+class AnyOrderTests(LoginTestCase):
     """Whatever happens in whatever order."""
 
     ACTS = (
@@ -608,7 +608,7 @@ class AnyOrderTests(SessionTestCase):
         self.number = 0
 
     def ask(self) -> None:
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.waiters.append(waiter.addCallback(self.tokens.append))
         waiter.addErrback(lambda failure: failure.trap(CancelledError))
 
@@ -628,11 +628,11 @@ class AnyOrderTests(SessionTestCase):
 
     def discard(self) -> None:
         if self.tokens:
-            self.session.discard(self.tokens[-1])
+            self.login.discard(self.tokens[-1])
 
     def log_out(self) -> None:
         if self.tokens:
-            self.session.logged_out(self.tokens[-1])
+            self.login.logged_out(self.tokens[-1])
 
     def give_up(self) -> None:
         if self.waiters:
@@ -659,11 +659,11 @@ class AnyOrderTests(SessionTestCase):
             self.wait()
         for waiter in self.waiters:
             self.assertTrue(waiter.called)
-        self.session.stop()
+        self.login.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class MalformedTokenTests(SessionTestCase):
+class MalformedTokenTests(LoginTestCase):
     """Tokens that say strange things."""
 
     @given(
@@ -675,9 +675,9 @@ class MalformedTokenTests(SessionTestCase):
     )
     def test_any_text_can_be_a_token(self, token: str) -> None:
         self.setUp()
-        waiter = self.session.token()
+        waiter = self.login.token()
         self.post.answer(token=token)
         self.assertEqual(self.successResultOf(waiter).reveal(), token)
         self.clock.pump([30] * 4)
         self.assertEqual((self.post.count, self.renewals), (1, 0))
-        self.session.stop()
+        self.login.stop()

@@ -11,14 +11,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.market_data import QuoteFeed
-from riskd.gateway.projectx.responses import BrokerFaultError
 from riskd.gateway.signalr import Invocation
 from tests.support.broker import THURSDAY, TimeOfDay, use_zone
 
 MNQ = "CON.F.US.MNQ.U25"
 ES = "CON.F.US.EP.U25"
-FAULT = BrokerFaultError("History/retrieveBars", "HTTP 502")
+FAULT = GatewayUnansweredError("History/retrieveBars", "HTTP 502")
 
 CONTRACTS = [
     {"id": MNQ, "name": "MNQU5", "activeContract": True},
@@ -69,7 +69,7 @@ class QuotesTestCase(SynchronousTestCase):
         self.subscribed: list[str] = []
         self.reconnects: list[float] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         self.feed = QuoteFeed(
             self.requests,
             self.clock,
@@ -77,8 +77,8 @@ class QuotesTestCase(SynchronousTestCase):
             self.WATCH,
             subscribe=self.subscribed.append,
             reconnect=self.reconnect,
-            tell=lambda contract_id, payload: self.told.append((contract_id, payload)),
-            tell_trouble=self.troubles.append,
+            receive=lambda contract_id, payload: self.told.append((contract_id, payload)),
+            report_problem=self.problems.append,
         )
         self.feed.start()
 
@@ -90,15 +90,15 @@ class QuotesTestCase(SynchronousTestCase):
 
     def quote(self, contract_id: str = MNQ, **fields: Any) -> None:
         payload = fields or {"lastPrice": Decimal("21000.25")}
-        self.feed.heard(Invocation("GatewayQuote", (contract_id, payload)))
+        self.feed.receive(Invocation("GatewayQuote", (contract_id, payload)))
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds)):
             self.clock.advance(1)
 
     @property
-    def trouble(self) -> str:
-        return self.troubles[-1] if self.troubles else ""
+    def problem(self) -> str:
+        return self.problems[-1] if self.problems else ""
 
 
 class FollowingTests(QuotesTestCase):
@@ -112,7 +112,7 @@ class FollowingTests(QuotesTestCase):
     def test_quotes_are_told_as_they_come(self) -> None:
         self.quote(MNQ, bestBid=Decimal(1))
         self.quote(ES, bestAsk=Decimal(2))
-        self.feed.heard(Invocation("GatewayTrade", (MNQ, {"price": 3})))
+        self.feed.receive(Invocation("GatewayTrade", (MNQ, {"price": 3})))
         self.assertEqual(
             self.told, [(MNQ, {"bestBid": Decimal(1)}), (ES, {"bestAsk": Decimal(2)})]
         )
@@ -129,19 +129,19 @@ class ConnectionTests(QuotesTestCase):
         self.feed.connected()
         self.pass_time(90)
         self.feed.lost("no connection")
-        self.assertIn("No quotes since 10:01:30: no connection", self.trouble)
+        self.assertIn("No quotes since 10:01:30: no connection", self.problem)
         self.pass_time(5)
         self.feed.lost("no route")
-        self.assertIn("No quotes since 10:01:30: no route", self.trouble)
+        self.assertIn("No quotes since 10:01:30: no route", self.problem)
         self.feed.connected()
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_the_next_loss_has_a_moment_of_its_own(self) -> None:
         self.feed.lost("no connection")
         self.feed.connected()
         self.pass_time(60)
         self.feed.lost("no connection")
-        self.assertIn("since 10:01:00", self.trouble)
+        self.assertIn("since 10:01:00", self.problem)
 
 
 class FreezeTests(QuotesTestCase):
@@ -380,42 +380,42 @@ class TradingTests(QuotesTestCase):
     def test_it_is_trouble_until_there_is_a_quote_whatever_the_hub_says(self) -> None:
         self.freeze("14:00:16")
         self.assertTrue(self.reconnects)
-        self.assertIn("No quotes since 10:00:05: the market trades", self.trouble)
+        self.assertIn("No quotes since 10:00:05: the market trades", self.problem)
         self.feed.lost("no connection")
-        self.assertIn("No quotes since 10:00:05: no connection", self.trouble)
+        self.assertIn("No quotes since 10:00:05: no connection", self.problem)
         self.feed.connected()
-        self.assertIn("No quotes since 10:00:05: the market trades", self.trouble)
+        self.assertIn("No quotes since 10:00:05: the market trades", self.problem)
         self.quote()
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
         self.feed.lost("no connection")
         self.feed.connected()
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_a_quiet_market_is_none(self) -> None:
         for began in ("14:00:15", "13:58:00"):
             self.freeze(began)
             self.assertTrue(self.reconnects)
-            self.assertEqual(self.trouble, "")
+            self.assertEqual(self.problem, "")
             self.quote()
 
     def test_a_bar_that_does_not_say_when_says_nothing(self) -> None:
         self.freeze("noon")
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_a_hub_that_is_down_is_not_silent(self) -> None:
         self.feed.lost("no connection")
         self.freeze("14:00:16")
-        self.assertIn("no connection", self.trouble)
+        self.assertIn("no connection", self.problem)
         self.feed.connected()
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
     def test_when_the_market_shuts_it_is_over(self) -> None:
         self.BEGINS = datetime(2025, 7, 17, 20, 58, 30, tzinfo=UTC)
         self.setUp()
         self.freeze("20:59:20")
-        self.assertIn("the market trades", self.trouble)
+        self.assertIn("the market trades", self.problem)
         self.pass_time(60)
-        self.assertEqual(self.trouble, "")
+        self.assertEqual(self.problem, "")
 
 
 class WatchTests(QuotesTestCase):

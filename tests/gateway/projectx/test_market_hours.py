@@ -1,4 +1,4 @@
-"""When quotes can be expected, by a table, on both sides of every change of the clocks."""
+"""When quotes can be expected, by a table, around every change of the clocks."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ WEEK = (
 
 
 class MarketHoursTests(SynchronousTestCase):
-    def test_each_week_is_the_same_by_the_clock_on_the_wall(self) -> None:
+    def test_every_week_is_the_same_by_the_wall_clock(self) -> None:
         for monday in MONDAYS:
             for day, hour, minute, is_open in WEEK:
                 wall = monday + timedelta(days=day, hours=hour, minutes=minute)
                 moment = wall.replace(tzinfo=EXCHANGE_ZONE).astimezone(UTC)
                 self.assertEqual(is_market_open(moment), is_open, str(wall))
 
-    def test_the_opening_moves_by_an_hour_of_utc_with_the_clocks(self) -> None:
+    def test_the_opening_in_utc_moves_with_daylight_saving_time(self) -> None:
         for opening in (
             datetime(2025, 3, 2, 23, tzinfo=UTC),
             datetime(2025, 3, 9, 22, tzinfo=UTC),
@@ -73,9 +73,7 @@ class MarketHoursTests(SynchronousTestCase):
         st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
         st.integers(-14, 14),
     )
-    def test_the_zone_in_which_it_is_asked_does_not_matter(
-        self, moment: datetime, hours: int
-    ) -> None:
+    def test_the_zone_of_the_argument_does_not_matter(self, moment: datetime, hours: int) -> None:
         elsewhere = moment.astimezone(timezone(timedelta(hours=hours)))
         self.assertEqual(is_market_open(elsewhere), is_market_open(moment))
 

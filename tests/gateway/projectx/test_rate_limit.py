@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.projectx.rate_limit import RequestBudget
+from riskd.gateway.projectx.rate_limit import RateLimit
 
 # Eighths of a second add up exactly.
 eighths = st.integers(0, 8 * 70).map(lambda number: number / 8)
@@ -15,14 +15,14 @@ bursts = st.lists(
 )
 
 
-def spend(budget: RequestBudget, now: float, count: int) -> None:
+def spend(budget: RateLimit, now: float, count: int) -> None:
     for _ in range(count):
         budget.spend(now)
 
 
 class BudgetTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.budget = RequestBudget()
+        self.budget = RateLimit()
 
     def test_140_a_minute_are_for_anybody(self) -> None:
         self.assertTrue(self.budget.has_room(0, 140))
@@ -82,7 +82,7 @@ class BudgetTests(SynchronousTestCase):
     def test_no_window_sees_too_many(
         self, bursts: list[tuple[float, int, bool, float | None]]
     ) -> None:
-        budget, now = RequestBudget(), 0.0
+        budget, now = RateLimit(), 0.0
         made: list[tuple[float, bool]] = []
         held_until = 0.0
         for gap, count, is_urgent, hold in bursts:
@@ -108,7 +108,7 @@ class BudgetTests(SynchronousTestCase):
     @given(st.lists(eighths, max_size=30), st.integers(0, 150))
     def test_no_wait_is_longer_than_it_must_be(self, gaps: list[float], more: int) -> None:
         """An eighth of a second earlier there is no room."""
-        budget, now = RequestBudget(), 0.0
+        budget, now = RateLimit(), 0.0
         for gap in gaps:
             now += gap
             budget.spend(now)

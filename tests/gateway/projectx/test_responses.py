@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.responses import (
     MAX_RETRY_AFTER,
-    BrokerFaultError,
     TokenRefusedError,
     TooManyRequestsError,
     item,
@@ -99,7 +98,7 @@ class EnvelopeTests(SynchronousTestCase):
             b'{"errorMessage":"\xff"}',
             b"[" * 100_000,
         ):
-            self.assertRaises(BrokerFaultError, read_answer, "Order/place", 200, None, body)
+            self.assertRaises(GatewayUnansweredError, read_answer, "Order/place", 200, None, body)
 
     @given(envelopes)
     def test_fields_come_only_of_success(self, envelope: dict[str, Any]) -> None:
@@ -145,7 +144,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_any_other_leaves_the_outcome_open(self) -> None:
         for status in (201, 202, 204, 302, 403, 404, 408, 500, 502, 503, 504, 520, 599):
-            error = self.assertRaises(BrokerFaultError, read, {}, status)
+            error = self.assertRaises(GatewayUnansweredError, read, {}, status)
             self.assertIn(f"HTTP {status}", str(error))
 
     def test_an_error_says_nothing_that_a_success_could_be_read_from(self) -> None:
@@ -154,7 +153,7 @@ class StatusTests(SynchronousTestCase):
             self.assertRaises(GatewayError, read, fields, status)
 
     def test_what_is_not_answered_is_told_from_what_is_refused(self) -> None:
-        for kind in (TokenRefusedError, TooManyRequestsError, BrokerFaultError):
+        for kind in (TokenRefusedError, TooManyRequestsError, GatewayUnansweredError):
             self.assertTrue(issubclass(kind, GatewayUnansweredError))
 
     @given(
@@ -188,13 +187,15 @@ class PartTests(SynchronousTestCase):
             {"orders": [1]},
             {"orders": [{}, []]},
         ):
-            error = self.assertRaises(BrokerFaultError, items, "Order/search", fields, "orders")
+            error = self.assertRaises(
+                GatewayUnansweredError, items, "Order/search", fields, "orders"
+            )
             self.assertIn("no list of orders", str(error))
 
     def test_a_payload_that_is_not_there_is_missed(self) -> None:
         self.assertEqual(item("A", {"order": {"id": 1}}, "order"), {"id": 1})
         for fields in ({}, {"order": None}, {"order": []}):
-            self.assertRaises(BrokerFaultError, item, "Order/searchById", fields, "order")
+            self.assertRaises(GatewayUnansweredError, item, "Order/searchById", fields, "order")
 
 
 class AccountTests(SynchronousTestCase):
@@ -209,7 +210,7 @@ class AccountTests(SynchronousTestCase):
         for told in (124, "123", True, [], Decimal("123.5")):
             with self.subTest(told=told):
                 payload = {"id": 5, "accountId": told}
-                self.assertRaises(BrokerFaultError, of_account, "A", payload, 123)
+                self.assertRaises(GatewayUnansweredError, of_account, "A", payload, 123)
 
     def test_whole_numbers_can_be_sent_back_as_they_are(self) -> None:
         payload = {"id": Decimal("5.0"), "size": Decimal("2.000000000"), "averagePrice": 7}

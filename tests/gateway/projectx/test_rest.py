@@ -19,7 +19,6 @@ from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUn
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.gateway import make_agent
 from riskd.gateway.projectx.responses import (
-    BrokerFaultError,
     TokenRefusedError,
     TooManyRequestsError,
 )
@@ -28,8 +27,8 @@ from tests.support.broker import (
     TOKEN,
     HttpConnection,
     MemoryBroker,
+    MemoryLogin,
     MemoryPost,
-    MemorySession,
     Upper,
     logged,
     observed,
@@ -37,7 +36,7 @@ from tests.support.broker import (
 
 OK = {"success": True, "errorCode": 0}
 
-FAULT = BrokerFaultError("Order/place", "HTTP 502")
+FAULT = GatewayUnansweredError("Order/place", "HTTP 502")
 UNAUTHORIZED = TokenRefusedError("Order/place", "HTTP 401")
 TOO_MANY = TooManyRequestsError("Order/place", 10.0)
 REFUSED = GatewayRefusedError("Order/place", 2, "no")
@@ -120,7 +119,7 @@ class PostTests(RestTestCase):
             if is_whole:
                 self.assertEqual(self.successResultOf(answer), OK)
             else:
-                self.failureResultOf(answer, BrokerFaultError)
+                self.failureResultOf(answer, GatewayUnansweredError)
 
     def test_statuses_and_envelopes_are_read(self) -> None:
         for status, body, kind in (
@@ -131,7 +130,7 @@ class PostTests(RestTestCase):
             ),
             ("401 Unauthorized", b"", TokenRefusedError),
             ("429 Too Many Requests", b"", TooManyRequestsError),
-            ("503 Service Unavailable", b"<html>", BrokerFaultError),
+            ("503 Service Unavailable", b"<html>", GatewayUnansweredError),
         ):
             answer = self.post()
             connection = self.broker.accept()
@@ -151,7 +150,7 @@ class PostTests(RestTestCase):
             self.setUp()
             answer = self.post()
             self.broker.accept().answer(b"", status, "Location: http://127.0.0.1:9/elsewhere")
-            self.failureResultOf(answer, BrokerFaultError)
+            self.failureResultOf(answer, GatewayUnansweredError)
             self.assertEqual(self.broker.tries, 1)
 
     def test_a_connection_is_used_again(self) -> None:
@@ -177,7 +176,7 @@ class UnansweredTests(RestTestCase):
     """Requests of which nobody knows what became."""
 
     def unanswered(self, answer: Deferred[Any]) -> str:
-        error = self.failureResultOf(answer, BrokerFaultError).value
+        error = self.failureResultOf(answer, GatewayUnansweredError).value
         self.assertIsInstance(error, GatewayUnansweredError)
         self.assertTrue(str(error).isprintable())
         return str(error)
@@ -331,10 +330,10 @@ class RequestsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.post = MemoryPost()
-        self.session: Any = MemorySession()
+        self.login: Any = MemoryLogin()
         self.answers = 0
         self.requests = BrokerRequests(
-            SimpleNamespace(post=self.post), self.session, self.clock, Upper(), self.answered
+            SimpleNamespace(post=self.post), self.login, self.clock, Upper(), self.answered
         )
 
     def answered(self) -> None:
@@ -370,7 +369,7 @@ class ChangeTests(RequestsTestCase):
             answer = self.change()
             self.post.fail(error)
             self.assertIs(self.failureResultOf(answer).value, error)
-            self.session.log_in()
+            self.login.log_in()
             self.clock.pump([0.5] * 200)
             self.assertEqual(self.post.count, 1)
 
@@ -378,32 +377,32 @@ class ChangeTests(RequestsTestCase):
         answer = self.change()
         self.post.fail(UNAUTHORIZED)
         self.failureResultOf(answer, TokenRefusedError)
-        self.assertEqual(self.session.discarded, [TOKEN])
+        self.assertEqual(self.login.discarded, [TOKEN])
 
     def test_it_waits_for_a_token(self) -> None:
-        self.session.current = None
+        self.login.current = None
         answer = self.change()
         self.clock.advance(100)
         self.assertEqual(self.post.count, 0)
-        self.session.log_in()
+        self.login.log_in()
         self.assertEqual(self.post.asked[0].token, Secret("token 1"))
         self.post.answer()
         self.successResultOf(answer)
 
     def test_who_gave_up_before_there_was_a_token_sends_nothing(self) -> None:
-        self.session.current = None
+        self.login.current = None
         answer = self.change()
         answer.cancel()
         self.failureResultOf(answer, CancelledError)
-        self.session.log_in()
+        self.login.log_in()
         self.clock.advance(100)
         self.assertEqual(self.post.count, 0)
 
     def test_it_goes_with_the_token_that_is_good_when_it_is_sent(self) -> None:
         self.spend(200)
         answer = self.change()
-        self.session.discard(TOKEN)
-        self.session.log_in()
+        self.login.discard(TOKEN)
+        self.login.log_in()
         self.clock.advance(60)
         self.assertEqual(self.post.asked[0].token, Secret("token 1"))
         self.post.answer()
@@ -427,9 +426,9 @@ class ReadTests(RequestsTestCase):
         moments = []
         for number in range(4):
             moments.append(self.clock.seconds())
-            self.post.fail(BrokerFaultError("Order/search", f"fault {number}"))
+            self.post.fail(GatewayUnansweredError("Order/search", f"fault {number}"))
             self.clock.pump([0.01] * 101)
-        error = self.failureResultOf(answer, BrokerFaultError).value
+        error = self.failureResultOf(answer, GatewayUnansweredError).value
         self.assertIn("fault 3", str(error))
         self.clock.advance(100)
         self.assertEqual(self.post.count, 4)
@@ -455,12 +454,12 @@ class ReadTests(RequestsTestCase):
     def test_after_401_it_logs_in_once_and_is_asked_once_more(self) -> None:
         answer = self.read()
         self.post.fail(UNAUTHORIZED)
-        self.assertEqual((self.session.discarded, self.post.asked), ([TOKEN], []))
-        self.session.log_in()
+        self.assertEqual((self.login.discarded, self.post.asked), ([TOKEN], []))
+        self.login.log_in()
         self.assertEqual(self.post.asked[0].token, Secret("token 1"))
         self.post.fail(UNAUTHORIZED)
         self.failureResultOf(answer, TokenRefusedError)
-        self.session.log_in()
+        self.login.log_in()
         self.clock.advance(100)
         self.assertEqual(self.post.count, 2)
 
@@ -472,14 +471,14 @@ class ReadTests(RequestsTestCase):
                 self.post.fail(FAULT)
                 self.clock.advance(1)
             self.post.fail(UNAUTHORIZED)
-            self.session.log_in()
+            self.login.log_in()
             self.post.answer(orders=[])
             self.assertEqual(self.successResultOf(answer)["orders"], [])
 
     def test_a_fault_after_401_is_asked_again_all_the_same(self) -> None:
         answer = self.read()
         self.post.fail(UNAUTHORIZED)
-        self.session.log_in()
+        self.login.log_in()
         self.post.fail(FAULT)
         self.clock.advance(0.2)
         self.post.answer(orders=[])
@@ -536,7 +535,7 @@ class ReadTests(RequestsTestCase):
                 seconds, error = left.pop(0)
                 self.clock.advance(min(seconds, self.post.asked[0].seconds))
                 self.post.fail(error)
-                self.session.log_in()
+                self.login.log_in()
             else:
                 self.clock.advance(0.05)
         self.assertIs(self.failureResultOf(answer, GatewayError).value, error)
@@ -544,7 +543,7 @@ class ReadTests(RequestsTestCase):
 
     def test_who_gives_up_at_any_moment_leaves_nothing_running(self) -> None:
         def wait_for_token() -> None:
-            self.session.current = None
+            self.login.current = None
 
         def wait_for_room() -> None:
             self.spend(140, urgent=False)
@@ -563,7 +562,7 @@ class ReadTests(RequestsTestCase):
             after()
             answer.cancel()
             self.failureResultOf(answer, CancelledError)
-            self.session.log_in()
+            self.login.log_in()
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertEqual(self.post.asked, [])
             self.assertTrue(self.post.count <= sent + 1)

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.projectx.credentials import Secret
-from riskd.gateway.projectx.hub import HubConnection, HubError, TokenRejectedError
+from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.projectx.websocket import OPEN_SECONDS, HubConnector
 from riskd.gateway.signalr import Close, Invocation, encode, encode_handshake_response
 from tests.support.broker import logged, observed
@@ -45,12 +45,12 @@ class WebSocketTestCase(SynchronousTestCase):
         # Autobahn's timers run on a loop of its own choosing.
         self.patch(txaio.config, "loop", self.reactor)
         self.endpoint = MemoryEndpoint(self.reactor)
-        self.heard: list[Invocation] = []
+        self.received: list[Invocation] = []
         self.ended: list[str] = []
 
     def connect(self) -> Deferred[HubConnection]:
         connector: Any = HubConnector(self.reactor, self.URL, self.endpoint)
-        return Deferred.fromCoroutine(connector(TOKEN, self.heard.append))
+        return Deferred.fromCoroutine(connector(TOKEN, self.received.append))
 
     def open(self, *headers: str, after: bytes = b"") -> MemoryTransport:
         """Open a WebSocket, and return the client's end of its connection."""
@@ -59,9 +59,9 @@ class WebSocketTestCase(SynchronousTestCase):
         answer = handshake_answer(transport.value(), *headers)
         transport.clear()
         transport.protocol.dataReceived(answer + after)
-        self.conversation = self.successResultOf(connecting)
-        self.conversation.ended.addCallback(self.ended.append)
-        self.conversation.handshaken.addErrback(lambda failure: failure.trap(HubError))
+        self.connection = self.successResultOf(connecting)
+        self.connection.ended.addCallback(self.ended.append)
+        self.connection.handshaken.addErrback(lambda failure: failure.trap(HubError))
         return transport
 
     def send(self, transport: MemoryTransport, *frames: bytes) -> None:
@@ -74,7 +74,7 @@ class WebSocketTestCase(SynchronousTestCase):
 
 
 class OpeningTests(WebSocketTestCase):
-    """From a URL to a conversation."""
+    """From a URL to a connection."""
 
     def test_the_token_is_in_the_query_as_it_is(self) -> None:
         self.connect()
@@ -101,7 +101,7 @@ class OpeningTests(WebSocketTestCase):
     def test_when_it_is_open_the_hubs_handshake_is_sent_as_one_text(self) -> None:
         transport = self.open()
         self.assertEqual(read_client_frames(transport.value()), [(TEXT, HELLO)])
-        self.assertFalse(self.conversation.handshaken.called)
+        self.assertFalse(self.connection.handshaken.called)
 
     def test_nothing_is_sent_before_it_is_open(self) -> None:
         self.connect()
@@ -111,7 +111,7 @@ class OpeningTests(WebSocketTestCase):
     def test_the_hub_may_speak_in_the_same_segment(self) -> None:
         frame = server_frame(TEXT, encode_handshake_response() + encode(EVENT))
         self.open(after=frame)
-        self.assertEqual(self.heard, [EVENT])
+        self.assertEqual(self.received, [EVENT])
 
     def test_a_refused_token_is_told_from_other_failures(self) -> None:
         for status, kind in (
@@ -211,7 +211,9 @@ class OpeningTests(WebSocketTestCase):
         ):
             self.setUp()
             connector: Any = HubConnector(self.reactor, url)
-            Deferred.fromCoroutine(connector(TOKEN, self.heard.append)).addErrback(lambda _: None)
+            Deferred.fromCoroutine(connector(TOKEN, self.received.append)).addErrback(
+                lambda _: None
+            )
             host, asked_port, factory = self.reactor.tcpClients[0][:3]
             self.assertEqual((host, asked_port), ("127.0.0.1", port))
             transport = MemoryTransport()
@@ -241,10 +243,10 @@ class CarryingTests(WebSocketTestCase):
         self.send(self.transport, server_frame(TEXT, record[:9]), server_frame(TEXT, record[9:]))
         for byte in server_frame(TEXT, record):
             self.send(self.transport, bytes([byte]))
-        self.assertEqual(self.heard, [EVENT] * 6)
+        self.assertEqual(self.received, [EVENT] * 6)
 
     def test_what_is_said_is_one_text_message(self) -> None:
-        self.conversation.invoke("SubscribeOrders", 123)
+        self.connection.invoke("SubscribeOrders", 123)
         ((opcode, payload),) = read_client_frames(self.transport.value())
         self.assertEqual(
             (opcode, payload),
@@ -272,7 +274,7 @@ class CarryingTests(WebSocketTestCase):
         self.settle()
 
     def test_the_end_of_the_conversation_ends_the_connection(self) -> None:
-        self.conversation.end("enough")
+        self.connection.end("enough")
         self.assertFalse(self.transport.connected)
         self.assertEqual(self.ended, ["enough"])
         self.settle()
@@ -301,9 +303,9 @@ class CarryingTests(WebSocketTestCase):
             self.assertFalse(self.transport.connected)
 
     def test_what_is_said_after_the_end_is_not_sent(self) -> None:
-        self.conversation.end("enough")
+        self.connection.end("enough")
         self.transport.clear()
-        self.failureResultOf(self.conversation.invoke("A"), HubError)
+        self.failureResultOf(self.connection.invoke("A"), HubError)
         self.assertEqual(self.transport.value(), b"")
 
     @given(st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=5))
@@ -312,7 +314,7 @@ class CarryingTests(WebSocketTestCase):
         for chunk in chunks:
             if self.transport.connected:
                 self.send(self.transport, chunk)
-        self.conversation.end("the test is over")
+        self.connection.end("the test is over")
         self.assertEqual(len(self.ended), 1)
         self.settle()
 

@@ -1,4 +1,4 @@
-"""The live feed's events: every shape in which the broker wraps them."""
+"""Every shape in which the hubs wrap events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.projectx.payloads import (
-    QuoteEvent,
-    UserEvent,
-    is_logout,
-    quote_events,
-    user_events,
-)
+from riskd.gateway.interface import Payload
+from riskd.gateway.projectx.hub_events import is_logout, quote_events, user_events
 from riskd.gateway.signalr import Invocation
 
 MNQ = "CON.F.US.MNQ.U25"
@@ -42,19 +37,19 @@ targets = st.sampled_from(
 )
 
 
-def told(target: str, *arguments: Any) -> list[UserEvent]:
+def events_of(target: str, *arguments: Any) -> list[tuple[str, Payload]]:
     return list(user_events(Invocation(target, arguments)))
 
 
-def quoted(*arguments: Any, target: str = "GatewayQuote") -> list[QuoteEvent]:
+def quotes_of(*arguments: Any, target: str = "GatewayQuote") -> list[tuple[str, Payload]]:
     return list(quote_events(Invocation(target, arguments)))
 
 
 class UserEventTests(SynchronousTestCase):
     """Events of accounts."""
 
-    def test_wrapped_bare_or_in_a_list(self) -> None:
-        event = UserEvent("GatewayUserPosition", POSITION)
+    def test_wrapped_bare_and_listed_events_are_the_same(self) -> None:
+        event = ("GatewayUserPosition", POSITION)
         for argument in (
             POSITION,
             {"action": 1, "data": POSITION},
@@ -63,21 +58,21 @@ class UserEventTests(SynchronousTestCase):
             [{"action": 1, "data": POSITION}],
             {"action": 1, "data": [POSITION]},
         ):
-            self.assertEqual(told("GatewayUserPosition", argument), [event])
+            self.assertEqual(events_of("GatewayUserPosition", argument), [event])
 
-    def test_several_are_told_in_their_order(self) -> None:
+    def test_several_events_keep_their_order(self) -> None:
         other = {**POSITION, "id": 2}
         self.assertEqual(
             [
-                event.payload["id"]
-                for event in told(
+                payload["id"]
+                for _, payload in events_of(
                     "GatewayUserPosition", [{"action": 1, "data": POSITION}, other], POSITION
                 )
             ],
             [1, 2, 1],
         )
 
-    def test_names_are_matched_without_case_and_told_as_documented(self) -> None:
+    def test_names_are_matched_without_case_and_given_as_documented(self) -> None:
         for name in (
             "GatewayUserAccount",
             "GatewayUserPosition",
@@ -85,36 +80,36 @@ class UserEventTests(SynchronousTestCase):
             "GatewayUserTrade",
         ):
             for spelled in (name, name.lower(), name.upper()):
-                self.assertEqual(told(spelled, {"id": 1}), [UserEvent(name, {"id": 1})])
+                self.assertEqual(events_of(spelled, {"id": 1}), [(name, {"id": 1})])
 
-    def test_a_deleted_position_is_closed_whatever_it_says(self) -> None:
+    def test_a_deleted_position_has_size_0(self) -> None:
         for argument in (
             {"action": 2, "data": POSITION},
             {"action": Decimal(2), "data": [POSITION]},
             [{"action": 2, "data": POSITION}],
         ):
-            (event,) = told("GatewayUserPosition", argument)
-            self.assertEqual(event.payload, {**POSITION, "size": 0})
+            ((_, payload),) = events_of("GatewayUserPosition", argument)
+            self.assertEqual(payload, {**POSITION, "size": 0})
         self.assertEqual(POSITION["size"], 2)
 
-    def test_a_deleted_order_is_told_as_it_is(self) -> None:
+    def test_a_deleted_order_is_unchanged(self) -> None:
         order = {"id": 7, "status": 3, "size": 1}
-        (event,) = told("GatewayUserOrder", {"action": 2, "data": order})
-        self.assertEqual(event.payload, order)
+        ((_, payload),) = events_of("GatewayUserOrder", {"action": 2, "data": order})
+        self.assertEqual(payload, order)
 
-    def test_a_payload_of_its_own_may_have_a_field_of_that_name(self) -> None:
+    def test_a_bare_payload_may_have_a_field_named_as_in_the_wrapper(self) -> None:
         for payload in ({"action": 1, "id": 3}, {"data": {}, "id": 3}, {"action": 1, "data": 5}):
             self.assertEqual(
-                told("GatewayUserOrder", payload), [UserEvent("GatewayUserOrder", payload)]
+                events_of("GatewayUserOrder", payload), [("GatewayUserOrder", payload)]
             )
 
-    def test_another_target_tells_nothing_of_accounts(self) -> None:
+    def test_other_targets_give_no_user_events(self) -> None:
         for target in ("GatewayQuote", "GatewayLogout", "GatewayUser", ""):
-            self.assertEqual(told(target, POSITION), [])
+            self.assertEqual(events_of(target, POSITION), [])
 
-    def test_what_is_no_payload_is_passed_over(self) -> None:
-        self.assertEqual(told("GatewayUserOrder", None, 5, "text", [], [[None]]), [])
-        self.assertEqual(told("GatewayUserOrder"), [])
+    def test_arguments_that_are_not_payloads_are_ignored(self) -> None:
+        self.assertEqual(events_of("GatewayUserOrder", None, 5, "text", [], [[None]]), [])
+        self.assertEqual(events_of("GatewayUserOrder"), [])
 
 
 class QuoteEventTests(SynchronousTestCase):
@@ -122,37 +117,37 @@ class QuoteEventTests(SynchronousTestCase):
 
     def test_the_first_argument_is_the_contract(self) -> None:
         quote = {"symbol": "F.US.MNQ", "lastPrice": Decimal("21000.25")}
-        self.assertEqual(quoted(MNQ, quote), [QuoteEvent(MNQ, quote)])
-        self.assertEqual(quoted(MNQ, quote, target="gatewayquote"), [QuoteEvent(MNQ, quote)])
+        self.assertEqual(quotes_of(MNQ, quote), [(MNQ, quote)])
+        self.assertEqual(quotes_of(MNQ, quote, target="gatewayquote"), [(MNQ, quote)])
 
-    def test_several_come_in_a_list(self) -> None:
+    def test_a_list_gives_several_quotes(self) -> None:
         self.assertEqual(
-            quoted(MNQ, [{"bestBid": 1}, {"bestAsk": 2}]),
-            [QuoteEvent(MNQ, {"bestBid": 1}), QuoteEvent(MNQ, {"bestAsk": 2})],
+            quotes_of(MNQ, [{"bestBid": 1}, {"bestAsk": 2}]),
+            [(MNQ, {"bestBid": 1}), (MNQ, {"bestAsk": 2})],
         )
 
     def test_without_a_contract_there_is_no_quote(self) -> None:
         for arguments in ((), ({"lastPrice": 1},), (None, {"lastPrice": 1}), (5, {}), ([MNQ], {})):
-            self.assertEqual(quoted(*arguments), [])
+            self.assertEqual(quotes_of(*arguments), [])
 
-    def test_trades_and_depth_are_no_quotes(self) -> None:
+    def test_trades_and_depth_are_not_quotes(self) -> None:
         for target in ("GatewayTrade", "GatewayDepth", "GatewayUserTrade"):
-            self.assertEqual(quoted(MNQ, {"price": 1}, target=target), [])
+            self.assertEqual(quotes_of(MNQ, {"price": 1}, target=target), [])
 
 
-class AnythingTests(SynchronousTestCase):
-    """Whatever JSON comes."""
+class PropertyTests(SynchronousTestCase):
+    """Any JSON."""
 
     @given(targets, st.lists(json_values, max_size=3))
-    def test_no_arguments_raise_or_are_told_as_anything_but_payloads(
+    def test_any_arguments_give_payloads_or_nothing(
         self, target: str, arguments: list[Any]
     ) -> None:
         invocation = Invocation(target, tuple(arguments))
-        for event in (*user_events(invocation), *quote_events(invocation)):
-            self.assertIsInstance(event.payload, dict)
+        for _, payload in (*user_events(invocation), *quote_events(invocation)):
+            self.assertIsInstance(payload, dict)
 
     @given(st.integers(0, 60), st.booleans())
-    def test_no_nesting_raises(self, depth: int, is_wrapped: bool) -> None:
+    def test_any_nesting_is_read_without_an_error(self, depth: int, is_wrapped: bool) -> None:
         argument: Any = POSITION
         for _ in range(depth * 50):
             argument = {"action": 1, "data": argument} if is_wrapped else [argument]
@@ -160,16 +155,16 @@ class AnythingTests(SynchronousTestCase):
         self.assertTrue(len(list(user_events(invocation))) <= 1)
 
     @given(targets, st.lists(json_values, max_size=3))
-    def test_what_comes_is_left_as_it_is(self, target: str, arguments: list[Any]) -> None:
+    def test_arguments_are_not_modified(self, target: str, arguments: list[Any]) -> None:
         before = repr(arguments)
         list(user_events(Invocation(target, tuple(arguments))))
         self.assertEqual(repr(arguments), before)
 
 
 class LogoutTests(SynchronousTestCase):
-    """The end of the token."""
+    """The broker ends the token."""
 
-    def test_it_is_known_by_its_name_alone(self) -> None:
+    def test_a_logout_is_known_by_its_name_alone(self) -> None:
         for target in ("GatewayLogout", "gatewaylogout", "GATEWAYLOGOUT"):
             self.assertTrue(is_logout(Invocation(target, ())))
             self.assertTrue(is_logout(Invocation(target, ("expired", {}))))

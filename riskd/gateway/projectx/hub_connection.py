@@ -1,0 +1,159 @@
+"""One conversation with a hub of the broker, from the handshake to its end, without sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from riskd.gateway.projectx.responses import words
+from riskd.gateway.signalr import (
+    Close,
+    Completion,
+    Invocation,
+    Ping,
+    RecordReader,
+    SignalRError,
+    decode,
+    decode_handshake_response,
+    encode,
+    encode_handshake_request,
+)
+
+_log = Logger()
+
+PING_SECONDS: Final = 15.0
+"""We ping when we have sent nothing for so long: the broker pings only clients that ping."""
+
+SILENCE_SECONDS: Final = 30.0
+"""When nothing has arrived for so long the connection is dead, whatever TCP reports."""
+
+_CHECK_SECONDS: Final = 1.0
+
+
+class HubError(Exception):
+    """A hub's connection cannot be made or has ended; the text says why."""
+
+
+class TokenRejectedError(HubError):
+    """The hub does not accept the token."""
+
+
+class HubRefusedError(HubError):
+    """The hub answered an invocation with an error."""
+
+
+class HubConnection:
+    """A conversation with a hub.
+
+    :param clock: times pings and silence.
+    :param send: sends bytes.
+    :param drop: ends the connection at once.
+    :param receive: receives each invocation of the hub.
+    :ivar handshaken: fires when the hub has answered the handshake.
+    :ivar ended: fires with the reason when the conversation has ended.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        send: Callable[[bytes], None],
+        drop: Callable[[], None],
+        receive: Callable[[Invocation], None],
+    ) -> None:
+        self._clock = clock
+        self._send = send
+        self._drop = drop
+        self._receive = receive
+        self._reader = RecordReader()
+        self._last_id = 0
+        self._invocations: dict[str, Deferred[Any]] = {}
+        self._sent_at = self._received_at = clock.seconds()
+        self._has_ended = False
+        self.handshaken: Deferred[None] = Deferred()
+        self.ended: Deferred[str] = Deferred()
+        self._check = LoopingCall(self._check_clock)
+        self._check.clock = clock
+
+    def begin(self) -> None:
+        """Send the handshake."""
+        self._send_record(encode_handshake_request())
+        self._check.start(_CHECK_SECONDS, now=False).addErrback(self._failed)
+
+    def received(self, data: bytes) -> None:
+        """Receive bytes; a violation of the protocol ends the conversation."""
+        self._received_at = self._clock.seconds()
+        try:
+            for record in self._reader.feed(data):
+                if self._has_ended:
+                    break
+                self._handle(record)
+        except SignalRError as error:
+            self.end(f"the broker sent what cannot be read: {error}")
+
+    def invoke(self, target: str, *arguments: Any) -> Deferred[Any]:
+        """Call a method of the hub; the Deferred fires with its result or a :class:`HubError`."""
+        if self._has_ended:
+            return fail(HubError("the connection has ended"))
+        self._last_id += 1
+        invocation_id = str(self._last_id)
+        answer: Deferred[Any] = Deferred()
+        self._invocations[invocation_id] = answer
+        self._send_record(encode(Invocation(target, arguments, invocation_id)))
+        return answer
+
+    def end(self, why: str) -> None:
+        """End the conversation and its connection."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        if self._check.running:
+            self._check.stop()
+        self._drop()
+        invocations, self._invocations = self._invocations, {}
+        for answer in invocations.values():
+            answer.errback(HubError(why))
+        if not self.handshaken.called:
+            self.handshaken.errback(HubError(why))
+        self.ended.callback(why)
+
+    def _handle(self, record: bytes) -> None:
+        if not self.handshaken.called:
+            decode_handshake_response(record)
+            self.handshaken.callback(None)
+            return
+        message = decode(record)
+        if isinstance(message, Invocation):
+            self._receive(message)
+        elif isinstance(message, Completion):
+            self._complete(message)
+        elif isinstance(message, Close):
+            why = f": {words(message.error)}" if message.error else ""
+            self.end(f"the broker closed the connection{why}")
+
+    def _complete(self, completion: Completion) -> None:
+        answer = self._invocations.pop(completion.invocation_id, None)
+        if answer is not None and completion.error is None:
+            answer.callback(completion.result)
+        elif answer is not None:
+            answer.errback(HubRefusedError(words(completion.error)))
+
+    def _send_record(self, record: bytes) -> None:
+        self._sent_at = self._clock.seconds()
+        self._send(record)
+
+    def _check_clock(self) -> None:
+        now = self._clock.seconds()
+        if now - self._received_at >= SILENCE_SECONDS:
+            self.end(f"not a word for {SILENCE_SECONDS:g} s")
+        elif now - self._sent_at >= PING_SECONDS and self.handshaken.called:
+            self._send_record(encode(Ping()))
+
+    def _failed(self, failure: Failure) -> None:
+        _log.failure("internal error on a hub", failure)
+        self.end("internal error")

@@ -1,0 +1,218 @@
+"""One connection with a hub, from its handshake to its end."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.projectx.hub_connection import HubError, HubRefusedError
+from riskd.gateway.signalr import (
+    Close,
+    Completion,
+    Invocation,
+    Ping,
+    encode,
+    encode_handshake_response,
+)
+from tests.support.broker import HubEnd
+
+EVENT = Invocation("GatewayUserOrder", ({"id": 7},))
+
+
+class HubConnectionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.received: list[Invocation] = []
+        self.hub = HubEnd(self.clock, self.received.append)
+        self.connection = self.hub.connection
+        self.ended: list[str] = []
+        self.connection.ended.addCallback(self.ended.append)
+        # Whoever opens it waits for the handshake, and is told when it fails.
+        self.handshaken = self.connection.handshaken
+
+    def shake_hands(self) -> None:
+        self.hub.shake_hands()
+        self.successResultOf(self.handshaken)
+
+    def assert_ended(self, words: str) -> None:
+        (why,) = self.ended
+        self.assertIn(words, why)
+        self.assertTrue(self.hub.is_dropped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        if not self.handshaken.called or self.handshaken.result is not None:
+            self.failureResultOf(self.handshaken, HubError)
+
+    def test_the_handshake_is_the_first_that_is_said(self) -> None:
+        self.assertEqual(self.hub.handshake, b'{"protocol":"json","version":1}')
+        self.assertNoResult(self.handshaken)
+        self.shake_hands()
+        self.assertEqual(self.hub.said, [])
+
+    def test_a_refused_handshake_ends_it(self) -> None:
+        self.hub.send(encode_handshake_response("not you"))
+        self.assert_ended("not you")
+
+    def test_a_message_in_place_of_the_handshake_ends_it(self) -> None:
+        self.hub.send(encode(Ping()))
+        self.assert_ended("before the handshake's answer")
+
+    def test_events_may_share_the_frame_of_the_handshake(self) -> None:
+        self.hub.send(encode_handshake_response(), encode(EVENT), encode(EVENT))
+        self.successResultOf(self.handshaken)
+        self.assertEqual(self.received, [EVENT, EVENT])
+
+    def test_records_come_in_any_pieces(self) -> None:
+        data = encode_handshake_response() + encode(EVENT)
+        for place in range(len(data)):
+            self.hub.send(data[place : place + 1])
+        self.assertEqual(self.received, [EVENT])
+
+    def test_an_invocation_is_answered_by_its_own_completion(self) -> None:
+        self.shake_hands()
+        first = self.connection.invoke("SubscribeOrders", 123)
+        second = self.connection.invoke("SubscribeTrades", 123)
+        self.assertEqual(
+            self.hub.asked,
+            [
+                Invocation("SubscribeOrders", (123,), "1"),
+                Invocation("SubscribeTrades", (123,), "2"),
+            ],
+        )
+        self.hub.send(encode(Completion("2", 0)))
+        self.assertEqual(self.successResultOf(second), 0)
+        self.assertNoResult(first)
+        self.hub.send(encode(Completion("1", error="no such account")))
+        self.assertIn("no such account", str(self.failureResultOf(first, HubRefusedError).value))
+
+    def test_the_broker_may_not_write_whatever_it_likes_into_the_log(self) -> None:
+        self.shake_hands()
+        asked = self.connection.invoke("SubscribeOrders", 123)
+        self.hub.send(encode(Completion("1", error="no\n\x1b[2J" + "o" * 1000)))
+        refusal = str(self.failureResultOf(asked, HubRefusedError).value)
+        self.hub.send(encode(Close("bye\n\x1b[2J" + "e" * 1000)))
+        for said in (refusal, *self.ended):
+            self.assertTrue(said.isprintable())
+            self.assertLess(len(said), 300)
+
+    def test_a_completion_that_nobody_waits_for_is_passed_over(self) -> None:
+        self.shake_hands()
+        asked = self.connection.invoke("SubscribeOrders", 123)
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.hub.send(encode(Completion("1", 0)), encode(Completion("99", error="x")))
+        self.assertEqual(self.ended, [])
+
+    def test_what_was_not_answered_fails_with_the_end(self) -> None:
+        self.shake_hands()
+        asked = [self.connection.invoke("A"), self.connection.invoke("B")]
+        self.connection.end("it is over")
+        for answer in asked:
+            self.assertEqual(str(self.failureResultOf(answer, HubError).value), "it is over")
+        self.failureResultOf(self.connection.invoke("C"), HubError)
+        self.assertEqual(len(self.hub.asked), 2)
+        self.assert_ended("it is over")
+
+    def test_it_ends_once(self) -> None:
+        self.shake_hands()
+        self.connection.end("first")
+        self.connection.end("second")
+        self.assertEqual(self.ended, ["first"])
+
+    def test_after_15_seconds_of_its_own_silence_it_pings(self) -> None:
+        self.shake_hands()
+        self.talk(14)
+        self.assertEqual(self.hub.said, [])
+        self.talk(1)
+        self.assertEqual(self.hub.said, [Ping()])
+        self.talk(15)
+        self.assertEqual(self.hub.said, [Ping(), Ping()])
+
+    def test_whatever_it_says_puts_its_ping_off(self) -> None:
+        self.shake_hands()
+        self.talk(10)
+        self.connection.invoke("A")
+        self.talk(14)
+        self.assertNotIn(Ping(), self.hub.said)
+        self.talk(1)
+        self.assertIn(Ping(), self.hub.said)
+
+    def talk(self, seconds: int) -> None:
+        """Let time pass in which the hub is not silent."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.hub.send(encode(Ping()))
+
+    def test_before_the_handshake_it_says_nothing_else(self) -> None:
+        self.clock.pump([1] * 29)
+        self.assertEqual(self.hub.said, [])
+
+    def test_thirty_seconds_of_the_hubs_silence_end_it(self) -> None:
+        self.shake_hands()
+        self.clock.pump([1] * 10)
+        self.hub.send(encode(Ping()))
+        self.clock.pump([1] * 29)
+        self.assertEqual(self.ended, [])
+        self.clock.advance(1)
+        self.assert_ended("not a word for 30 s")
+
+    def test_it_does_not_matter_what_the_hub_says(self) -> None:
+        self.shake_hands()
+        for data in (encode(EVENT), encode(Completion("9")), b'{"type":', b"99}\x1e"):
+            self.clock.pump([1] * 29)
+            self.hub.send(data)
+        self.assertEqual(self.ended, [])
+
+    def test_a_machine_that_slept_does_not_trust_the_connection(self) -> None:
+        self.shake_hands()
+        self.clock.advance(3600)
+        self.assert_ended("not a word")
+
+    def test_close_ends_it_with_the_hubs_reason(self) -> None:
+        self.shake_hands()
+        self.hub.send(encode(Close("Server timeout", allow_reconnect=True)), encode(EVENT))
+        self.assert_ended("the broker closed the connection: Server timeout")
+        self.assertEqual(self.received, [])
+
+    def test_close_without_a_reason_ends_it(self) -> None:
+        self.shake_hands()
+        self.hub.send(encode(Close()))
+        self.assert_ended("the broker closed the connection")
+
+    def test_garbage_ends_it(self) -> None:
+        for data in (
+            b"garbage\x1e",
+            b'{"type":1}\x1e',
+            b'{"type":1,"target":5,"arguments":[]}\x1e',
+            b"\xff\xfe\x1e",
+            b"x" * (1024 * 1024 + 1),
+        ):
+            self.setUp()
+            self.shake_hands()
+            self.hub.send(encode(EVENT), data, encode(EVENT))
+            self.assert_ended("what cannot be read")
+
+    def test_unknown_kinds_of_messages_do_not(self) -> None:
+        self.shake_hands()
+        self.hub.send(b'{"type":8,"sequenceId":1}\x1e', b'{"type":99}\x1e', encode(EVENT))
+        self.assertEqual(self.received, [EVENT])
+
+    def test_who_hears_may_end_it(self) -> None:
+        self.shake_hands()
+        connection = self.connection
+        connection._receive = lambda _: connection.end("enough")
+        self.hub.send(encode(EVENT), encode(EVENT))
+        self.assert_ended("enough")
+
+    @given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
+    def test_no_bytes_do_anything_but_end_it(self, chunks: list[bytes], shakes: bool) -> None:
+        self.setUp()
+        self.handshaken.addErrback(lambda failure: failure.trap(HubError))
+        if shakes:
+            self.hub.shake_hands()
+        for chunk in chunks:
+            self.hub.send(chunk)
+        self.assertTrue(len(self.ended) <= 1)
+        self.connection.end("the test is over")
