@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from riskd.testing import DaemonHarness
-from tests.integration.test_console import Terminal
+from tests.support.pseudo_terminal import PseudoTerminal
 
 TRADES_A_SECOND: Final = 3
 CONTRACTS: Final = tuple(
@@ -56,17 +56,18 @@ def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201
 
 
-class Watched(Terminal):
+class Watched(PseudoTerminal):
     """A terminal that notes when the console last wrote to it."""
 
     written_at = 0.0
 
-    def _read(self, seconds: float) -> bool:
+    def read(self, seconds: float) -> bool:
+        """Show what the console writes within ``seconds``; return whether it wrote anything."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         # Emulating the screen takes this process longer than writing it took the console.
         self.written_at = time.perf_counter()
-        return super()._read(0)
+        return super().read(0)
 
 
 def run(
@@ -98,14 +99,13 @@ def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
     began = time.perf_counter()
     daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})
     while said not in terminal.shown:
-        terminal._read(1)
+        terminal.read(1)
     return terminal.written_at - began
 
 
 def cpu_seconds(terminal: Watched) -> float:
     """Return the console's CPU seconds so far."""
-    assert terminal._process is not None
-    fields = Path(f"/proc/{terminal._process.pid}/stat").read_text().rpartition(") ")[2].split()
+    fields = Path(f"/proc/{terminal.process.pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from riskd.testing import DaemonHarness
 from tests.integration.brokers import WallClock
 from tests.support.practice_daemon import MONDAY_NOON
+from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.twistd import Twistd
 
 
@@ -29,6 +32,33 @@ def shared_harness() -> Iterator[DaemonHarness]:
     daemon.start()
     yield daemon
     daemon.kill()
+
+
+@pytest.fixture
+def url(harness: DaemonHarness) -> str:
+    """Return the URL of the test's daemon."""
+    return f"ws://localhost:{harness.port}"
+
+
+@pytest.fixture
+def shared_url(shared_harness: DaemonHarness) -> str:
+    """Return the URL of the module's daemon."""
+    return f"ws://localhost:{shared_harness.port}"
+
+
+@pytest.fixture
+def dead_url() -> Iterator[str]:
+    """Return a URL whose port is bound and never accepts a connection."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"ws://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def terminal() -> Iterator[PseudoTerminal]:
+    """Return a terminal to start a console in."""
+    with closing(PseudoTerminal()) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

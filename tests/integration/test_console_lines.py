@@ -7,22 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from riskd.testing import DaemonHarness
-from tests.integration.test_console import (
-    MAIN,
-    Terminal,
-    check_that_the_terminal_was_left_in_order,
-)
-
-DEADLINE_SECONDS: Final = 10
+from tests.support.pseudo_terminal import MAIN, PseudoTerminal
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 class Program:
-    """A console that writes lines."""
+    """A console that writes lines to a pipe."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -39,12 +33,12 @@ class Program:
         return self._process.stdout.readline().rstrip("\n")
 
     def stop_reading(self) -> None:
-        """Close the end of the pipe that is read."""
+        """Close the reading end of the pipe."""
         assert self._process.stdout is not None
         self._process.stdout.close()
 
     def exit_status(self) -> int:
-        """Wait for the end; nothing may have been said on standard error."""
+        """Wait for the end, and check that standard error is empty; return the exit status."""
         status = self._process.wait(DEADLINE_SECONDS)
         assert self._process.stderr is not None
         assert self._process.stderr.read() == ""
@@ -55,7 +49,7 @@ class Program:
         self._process.terminate()
 
     def close(self) -> None:
-        """End it if it still runs."""
+        """Kill a console that still runs, and close its pipes."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -65,13 +59,12 @@ class Program:
 
 
 @pytest.fixture
-def run(shared_harness: DaemonHarness) -> Iterator[Callable[[str], Program]]:
+def run(shared_harness: DaemonHarness, shared_url: str) -> Iterator[Callable[[str], Program]]:
     programs: list[Program] = []
 
     def start(output: str) -> Program:
-        url = f"ws://localhost:{shared_harness.port}"
         state = str(shared_harness.state)
-        programs.append(Program("456", output, "--url", url, "--state", state))
+        programs.append(Program("456", output, "--url", shared_url, "--state", state))
         return programs[-1]
 
     yield start
@@ -79,7 +72,7 @@ def run(shared_harness: DaemonHarness) -> Iterator[Callable[[str], Program]]:
         program.close()
 
 
-def test_plain_lines_until_it_is_told_to_stop(
+def test_plain_lines_end_with_sigterm(
     run: Callable[[str], Program], shared_harness: DaemonHarness
 ) -> None:
     program = run("--plain")
@@ -94,7 +87,7 @@ def test_plain_lines_until_it_is_told_to_stop(
     assert program.exit_status() == 0
 
 
-def test_json_lines_until_nobody_reads_any_more(
+def test_json_lines_end_with_their_reader(
     run: Callable[[str], Program], shared_harness: DaemonHarness
 ) -> None:
     program = run("--json")
@@ -108,31 +101,24 @@ def test_json_lines_until_nobody_reads_any_more(
     assert program.exit_status() == 0
 
 
-def test_the_hook_is_run_with_the_event_and_its_failure_is_in_the_feed(
-    shared_harness: DaemonHarness, tmp_path: Path
+def test_the_hook_receives_the_event_and_its_failure_is_in_the_feed(
+    terminal: PseudoTerminal, shared_harness: DaemonHarness, shared_url: str, tmp_path: Path
 ) -> None:
-    told = tmp_path / "told"
-    hook = [
-        sys.executable,
-        "-c",
-        f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read()); sys.exit('no phone')",
-    ]
+    received = tmp_path / "received"
+    script = (
+        f"import sys; open({str(received)!r}, 'w').write(sys.stdin.read()); sys.exit('no phone')"
+    )
     settings = tmp_path / "console.toml"
-    settings.write_text(f"hook = {json.dumps(hook)}")
-    terminal = Terminal()
-    try:
-        url = f"ws://localhost:{shared_harness.port}"
-        terminal.start("456", "--url", url, "--config", str(settings))
-        terminal.wait_for(" LIVE ")
-        lock = {"accountId": 456, "reason": "hooked", "rule_id": "RULE-099"}
-        shared_harness.trigger_test_event("lockout_set", lock)
-        terminal.wait_for("LOCKED OUT", "failed: no phone")
-        assert b"\a" in terminal.written
-        event = json.loads(told.read_text())
-        assert (event["type"], event["data"]["reason"]) == ("lockout_set", "hooked")
-        shared_harness.trigger_test_event("lockout_cleared", {"accountId": 456})
-        terminal.press("q")
-        assert terminal.exit_status() == 0
-        check_that_the_terminal_was_left_in_order(terminal)
-    finally:
-        terminal.close()
+    settings.write_text(f"hook = {json.dumps([sys.executable, '-c', script])}")
+    terminal.start("456", "--url", shared_url, "--config", str(settings))
+    terminal.wait_for(" LIVE ")
+    lock = {"accountId": 456, "reason": "hooked", "rule_id": "RULE-099"}
+    shared_harness.trigger_test_event("lockout_set", lock)
+    terminal.wait_for("LOCKED OUT", "failed: no phone")
+    assert b"\a" in terminal.written
+    event = json.loads(received.read_text())
+    assert (event["type"], event["data"]["reason"]) == ("lockout_set", "hooked")
+    shared_harness.trigger_test_event("lockout_cleared", {"accountId": 456})
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    terminal.check_restored()

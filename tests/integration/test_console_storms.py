@@ -1,4 +1,4 @@
-"""The console under everything that a terminal, a trader and a market can do to it."""
+"""The console under more keys, resizes and events than a day has."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ import re
 import subprocess
 
 from riskd.testing import DaemonHarness
-from tests.integration.test_console import (
-    MAIN,
-    Terminal,
-    check_that_the_terminal_was_left_in_order,
-    daemon,
-    dead_url,
-    shared_url,
-    terminal,
-    url,
-)
+from tests.support.pseudo_terminal import MAIN, PseudoTerminal
+from tests.support.waiting import DEADLINE_SECONDS
 from trader.cli.console import KEYS
-
-__all__ = ("daemon", "dead_url", "shared_url", "terminal", "url")
 
 TYPED = {
     "tab": "\t",
@@ -30,29 +20,29 @@ TYPED = {
     "page up": "\x1b[5~",
     "esc": "\x1b",
 }
-"""What a terminal sends for the keys that are no letters."""
+"""The bytes that a terminal sends for the keys that are not letters."""
 
 BURST = 10_000
 
 
-def settings_of(terminal: Terminal) -> bytes:
-    """Return what ``stty -a`` says of the terminal."""
+def settings_of(terminal: PseudoTerminal) -> bytes:
+    """Return all settings of the terminal, as ``stty -a`` prints them."""
     return subprocess.run(
-        ["stty", "-a"], stdin=terminal._slave, capture_output=True, check=True
+        ["stty", "-a"], stdin=terminal.slave, capture_output=True, check=True
     ).stdout
 
 
-def finish(terminal: Terminal, before: bytes) -> None:
-    """Quit, and check that everything is as it was before."""
+def finish(terminal: PseudoTerminal, before: bytes) -> None:
+    """Quit, and check that the terminal is as it was before."""
     terminal.press("q")
     assert terminal.exit_status() == 0
-    check_that_the_terminal_was_left_in_order(terminal)
+    terminal.check_restored()
     assert settings_of(terminal) == before
     assert b"Traceback" not in terminal.written
 
 
-def test_every_key_and_keys_that_are_none(
-    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
+def test_every_key_works_and_other_input_is_ignored(
+    terminal: PseudoTerminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
     before = settings_of(terminal)
     terminal.start("123", "--url", shared_url)
@@ -77,8 +67,8 @@ def test_every_key_and_keys_that_are_none(
     assert terminal.written.rfind(b"\x1b[?1000l") > terminal.written.rfind(b"\x1b[?1000h") >= 0
 
 
-def test_a_storm_of_sizes(
-    terminal: Terminal, shared_harness: DaemonHarness, shared_url: str
+def test_a_hundred_resizes(
+    terminal: PseudoTerminal, shared_harness: DaemonHarness, shared_url: str
 ) -> None:
     before = settings_of(terminal)
     terminal.start("123", "--url", shared_url)
@@ -99,43 +89,43 @@ def test_a_storm_of_sizes(
 
 
 def test_a_burst_of_ten_thousand_events(
-    terminal: Terminal, daemon: DaemonHarness, url: str
+    terminal: PseudoTerminal, harness: DaemonHarness, url: str
 ) -> None:
     before = settings_of(terminal)
-    terminal.start("123", "--url", url, "--state", str(daemon.state))
+    terminal.start("123", "--url", url, "--state", str(harness.state))
     terminal.wait_for(" LIVE ")
     for number in range(BURST):
-        daemon.trigger_test_event("MarketQuote", {"last": 20000 + number})
+        harness.trigger_test_event("MarketQuote", {"last": 20000 + number})
         if number % 20 == 0:
             terminal.drain()
     terminal.wait_for(f"{20000 + BURST - 1}.00")
-    daemon.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
+    harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
     terminal.wait_for("Realized -45.50", " LIVE ")
     terminal.press("6")
     # Of quotes that it could not take at once it may have been sent the latest only.
     terminal.wait_for("Last event       GatewayUserTrade", "Reconnects       0")
-    daemon.kill()
+    harness.kill()
     terminal.wait_for("Lost connection to daemon", "RECONNECTING in ")
-    daemon.start()
+    harness.start()
     terminal.wait_for(" LIVE ", "Reconnects       1")
     finish(terminal, before)
 
 
-def test_a_closed_terminal_ends_it(terminal: Terminal, dead_url: str) -> None:
+def test_a_closed_terminal_ends_the_console(terminal: PseudoTerminal, dead_url: str) -> None:
     terminal.start("123", "--url", dead_url)
     terminal.wait_for("RECONNECTING in")
     terminal.hang_up()
-    assert terminal.ended() == 0
+    assert terminal.process.wait(DEADLINE_SECONDS) == 0
 
 
-def test_a_page_that_fails_leaves_the_terminal_in_order(terminal: Terminal, dead_url: str) -> None:
+def test_an_error_in_a_page_restores_the_terminal(terminal: PseudoTerminal, dead_url: str) -> None:
     broken = f"from trader.ui import connection_page; connection_page._facts = None; {MAIN}"
     before = settings_of(terminal)
     terminal.start("123", "--url", dead_url, script=broken)
     terminal.wait_for("RECONNECTING in")
     terminal.press("6")
     assert terminal.exit_status() == 1
-    check_that_the_terminal_was_left_in_order(terminal)
+    terminal.check_restored()
     assert settings_of(terminal) == before
     # The traceback comes after the screen was left.
     assert terminal.written.rfind(b"Traceback") > terminal.written.rfind(b"\x1b[?1049l")
