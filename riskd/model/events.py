@@ -183,7 +183,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
     sentences: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        for name, normalize in _normalized(type(self)):
+        for name, normalize in _normalizers(type(self)).items():
             value = getattr(self, name)
             if value is not None and value is not UNSET:
                 normal = normalize(value)
@@ -192,22 +192,17 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def _normalized(data_type: type[_Wire]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    """Return the fields that are normalized, each with the function that does it."""
-    fields = [
-        (field.name, _normalizer(data_type, field)) for field in msgspec.structs.fields(data_type)
-    ]
-    return tuple((name, normalize) for name, normalize in fields if normalize is not None)
-
-
-def _normalizer(
-    data_type: type[_Wire], field: msgspec.structs.FieldInfo
-) -> Callable[[Any], Any] | None:
-    if includes_type(field.type, datetime):
-        return to_milliseconds
-    if includes_type(field.type, Decimal):
-        return plain_number
-    return _cut if field.name in data_type.sentences else None
+def _normalizers(data_type: type[_Wire]) -> dict[str, Callable[[Any], Any]]:
+    """Return the functions that normalize fields, by the names of the fields."""
+    normalizers: dict[str, Callable[[Any], Any]] = {}
+    for field in msgspec.structs.fields(data_type):
+        if includes_type(field.type, datetime):
+            normalizers[field.name] = to_milliseconds
+        elif includes_type(field.type, Decimal):
+            normalizers[field.name] = plain_number
+        elif field.name in data_type.sentences:
+            normalizers[field.name] = _cut
+    return normalizers
 
 
 class GatewayUserTrade(_Wire, frozen=True, rename="camel"):

@@ -1,13 +1,16 @@
-"""Hypothesis strategies: any event that the wire can carry, and what the daemon keeps to itself."""
+"""Hypothesis strategies: events that the wire can carry, and the daemon's own state."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from types import NoneType
+from typing import Any, get_args
 
 import msgspec
 from hypothesis import strategies as st
+from msgspec import UnsetType
 
 from riskd.model.account import (
     AccountState,
@@ -20,25 +23,16 @@ from riskd.model.account import (
     apply,
 )
 from riskd.model.events import (
+    EVENT_TYPES,
     Action,
-    ClearedBy,
+    ContractId,
+    Count,
     DaemonStatus,
-    DailyReset,
-    EnforcementAction,
-    EnforcementDetails,
     Event,
     EventData,
-    GatewayUserOrder,
-    GatewayUserPosition,
-    GatewayUserTrade,
-    LockoutCleared,
+    Identifier,
     LockoutSet,
-    MarketQuote,
-    OrderSide,
-    OrderState,
-    OrderType,
-    PositionType,
-    Status,
+    Timestamp,
     to_milliseconds,
 )
 
@@ -59,97 +53,43 @@ moments = st.datetimes(
 )
 sentences = st.text(max_size=2000)
 
+_OF_TYPES: dict[Any, st.SearchStrategy[Any]] = {
+    Identifier: ids,
+    ContractId: contract_ids,
+    Count: counts,
+    Timestamp: moments,
+    Decimal: numbers,
+    str: sentences,
+    bool: st.booleans(),
+    NoneType: st.none(),
+}
 
-def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
+
+def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+    """Return a strategy for structs of ``kind``, with and without the fields that have a default."""
+    fields = msgspec.structs.fields(kind)
+    return st.fixed_dictionaries(
+        {field.name: _values(field.type) for field in fields if field.required},
+        optional={field.name: _values(field.type) for field in fields if not field.required},
+    ).map(lambda values: kind(**values))
 
 
-trades = st.builds(
-    GatewayUserTrade,
-    id=ids,
-    contract_id=contract_ids,
-    profit_and_loss=numbers,
-    quantity=counts,
-    execution_time=moments,
-    timestamp=moments,
-)
-positions = st.builds(
-    GatewayUserPosition,
-    id=ids,
-    contract_id=contract_ids,
-    type=st.sampled_from(PositionType),
-    size=counts,
-    average_price=numbers,
-    created_at=moments,
-    updated_at=moments,
-)
-orders = st.builds(
-    GatewayUserOrder,
-    id=ids,
-    contract_id=contract_ids,
-    type=st.sampled_from(OrderType),
-    side=st.sampled_from(OrderSide),
-    size=counts,
-    limit_price=optional(numbers),
-    stop_price=optional(numbers),
-    state=st.sampled_from(OrderState),
-    created_at=moments,
-    updated_at=moments,
-)
-quotes = st.builds(
-    MarketQuote,
-    contract_id=contract_ids,
-    bid=numbers,
-    ask=numbers,
-    last=numbers,
-    timestamp=moments,
-)
-lockouts = st.builds(
-    LockoutSet,
-    reason=sentences,
-    locked_until=optional(moments),
-    rule_id=contract_ids,
-    locked_at=moments,
-)
-cleared = st.builds(LockoutCleared, cleared_at=moments, cleared_by=st.sampled_from(ClearedBy))
-details = st.fixed_dictionaries(
-    {"positions_closed": counts, "orders_canceled": counts},
-    optional={
-        "contract_id": contract_ids,
-        "cooldown_seconds": counts,
-        "locked_until": optional(moments),
-        "order_id": ids,
-        "stop_price": numbers,
-        "size": counts,
-        "dry_run": st.booleans(),
-    },
-).map(lambda fields: EnforcementDetails(**fields))
-actions = st.builds(
-    EnforcementAction,
-    action=st.sampled_from(Action),
-    reason=sentences,
-    rule_id=contract_ids,
-    success=st.booleans(),
-    timestamp=moments,
-    details=details,
-)
-resets = st.builds(
-    DailyReset,
-    reset_time=moments,
-    previous_pnl=numbers,
-    previous_trade_count=counts,
-    lockouts_cleared=st.booleans(),
-)
-statuses = st.builds(
-    DaemonStatus, status=st.sampled_from(Status), message=sentences, timestamp=moments
-)
+def _values(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in _OF_TYPES:
+        return _OF_TYPES[kind]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return st.sampled_from(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return structs(kind)
+    return st.one_of([_values(part) for part in get_args(kind) if part is not UnsetType])
+
 
 account_events = st.builds(
     Event,
     ids,
-    trades | positions | orders | quotes | lockouts | cleared | actions | resets,
+    st.one_of([structs(kind) for kind in EVENT_TYPES.values() if kind is not DaemonStatus]),
 )
-events = account_events | st.builds(Event, st.none(), statuses)
+events = account_events | st.builds(Event, st.none(), structs(DaemonStatus))
 
 json_objects = st.dictionaries(sentences, st.integers() | sentences | st.none(), max_size=3).map(
     lambda fields: msgspec.json.encode(fields).decode()
@@ -163,20 +103,20 @@ flattenings = st.builds(
     rule_id=contract_ids,
     reason=sentences,
     begun=moments,
-    keep=optional(st.dictionaries(contract_ids, counts, max_size=3)),
-    locks=st.lists(lockouts, max_size=3).map(tuple),
+    keep=st.none() | st.dictionaries(contract_ids, counts, max_size=3),
+    locks=st.lists(structs(LockoutSet), max_size=3).map(tuple),
     is_announced=st.booleans(),
 )
 risks = st.builds(
     RiskState,
-    can_trade=optional(st.booleans()),
+    can_trade=st.none() | st.booleans(),
     order_details=st.dictionaries(
         ids, st.builds(OrderDetail, filled=counts, is_open=st.booleans(), custom_tag=sentences)
     ),
     charges=st.dictionaries(ids, st.builds(Charge, milliseconds, numbers), max_size=3),
     memory=st.dictionaries(contract_ids, json_objects, max_size=3),
-    flattening=optional(flattenings),
-    day_key=optional(st.dates()),
+    flattening=st.none() | flattenings,
+    day_key=st.none() | st.dates(),
     log=st.lists(log_entries, max_size=3).map(tuple),
 )
 
