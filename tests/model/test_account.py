@@ -1,10 +1,10 @@
-"""The account's state: what each event does to it, and that doing it twice does nothing more."""
+"""The account's state: what each event changes, and that a repeated event changes nothing."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -15,26 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.account import (
     AccountState,
     Charge,
-    Flattening,
-    Limit,
-    LogEntry,
-    OrderDetail,
     RiskState,
     apply,
     begin_day,
     is_repeat,
     without_trade,
 )
-from riskd.model.contracts import Contract
 from riskd.model.events import (
-    Action,
     ClearedBy,
     Event,
     OrderState,
-    PositionType,
 )
-from riskd.model.merge import merge
-from riskd.model.open_pnl import OpenPnl, position_pnl
 from riskd.testing import make_event
 from tests.support import strategies
 from tests.support.strategies import state_after
@@ -50,11 +41,6 @@ def at(seconds: float) -> str:
 
 def event(event_type: str, **data: object) -> Event:
     return make_event(event_type, data)
-
-
-def pnl_of(state: AccountState) -> OpenPnl:
-    (held,) = state.open_positions
-    return position_pnl(state, held)
 
 
 def position(size: int, seconds: float = 0, **data: object) -> Event:
@@ -103,7 +89,7 @@ def lockout(rule_id: str, until: float | None) -> Event:
 
 
 class TradeTests(SynchronousTestCase):
-    """Realized P&L and trade count of the day."""
+    """The realized P&L and the trade count of the trading day."""
 
     def test_trades_add_up_exactly(self) -> None:
         state = state_after(trade(1, "0.10"), trade(2, "0.20"), trade(3, "-45.50"))
@@ -124,7 +110,7 @@ class TradeTests(SynchronousTestCase):
 
 
 class PositionTests(SynchronousTestCase):
-    """Positions, one a contract."""
+    """Positions, one for each contract."""
 
     def test_a_position_is_opened_changed_and_closed(self) -> None:
         state = state_after(position(2, 0))
@@ -138,18 +124,18 @@ class PositionTests(SynchronousTestCase):
         state = state_after(position(2, 0), position(0, 2))
         self.assertIs(apply(state, position(2, 1)), state)
 
-    def test_two_events_of_one_millisecond_count_in_their_order(self) -> None:
+    def test_of_two_events_of_one_millisecond_the_later_arrival_counts(self) -> None:
         state = state_after(position(2, 1), position(3, 1))
         self.assertEqual(state.open_positions[0].size, 3)
 
-    def test_contracts_are_held_apart(self) -> None:
+    def test_each_contract_has_a_position_of_its_own(self) -> None:
         state = state_after(position(2), position(1, contractId=ES))
         self.assertEqual({held.contract_id for held in state.open_positions}, {MNQ, ES})
         self.assertTrue(state.holds_or_works(ES))
         state = apply(state, position(0, 1, contractId=ES))
         self.assertFalse(state.holds_or_works(ES))
 
-    def test_news_in_nothing_but_the_time_is_a_repeat(self) -> None:
+    def test_an_event_with_nothing_new_but_the_time_is_a_repeat(self) -> None:
         state = state_after(position(2, 0))
         self.assertTrue(is_repeat(state, position(2, 5)))
         self.assertFalse(is_repeat(state, position(3, 5)))
@@ -176,72 +162,51 @@ class OrderTests(SynchronousTestCase):
         state = state_after(order(OrderState.FILLED, 1))
         self.assertIs(apply(state, order(OrderState.ACTIVE, 99)), state)
 
-    def test_final_orders_are_forgotten_in_the_end(self) -> None:
+    def test_only_the_last_256_final_orders_are_remembered(self) -> None:
         state = state_after(*(order(OrderState.CANCELED, id=number) for number in range(1000)))
         self.assertEqual(len(state.final_orders), 256)
         self.assertIn(999, state.final_orders)
 
-    def test_a_working_order_makes_its_contract_of_interest(self) -> None:
+    def test_a_working_order_makes_its_contract_active(self) -> None:
+        state = state_after(order(OrderState.ACTIVE, contractId=ES), position(1))
+        self.assertEqual(state.active_contracts, (MNQ, ES))
         state = state_after(order(OrderState.ACTIVE, contractId=ES))
         self.assertTrue(state.holds_or_works(ES))
         self.assertFalse(state.holds_or_works(MNQ))
 
 
 class QuoteTests(SynchronousTestCase):
-    """Quotes, and the P&L they make."""
+    """Quotes, one for each contract."""
 
     def test_the_newest_quote_counts(self) -> None:
         state = state_after(quote("21000", 1), quote("21001", 2))
         self.assertIs(apply(state, quote("20000", 1)), state)
         self.assertEqual(state.quotes[MNQ].last, Decimal(21001))
 
-    def test_unrealized_pnl_of_long_and_short(self) -> None:
-        held = position(2, averagePrice=21000)
-        for last, dollars in (("20925", "-300.00"), ("20925.25", "-299.00"), ("21010", "40.00")):
-            self.assertEqual(str(pnl_of(state_after(held, quote(last))).amount), dollars)
-        short = position(1, contractId=ES, type=PositionType.SHORT, averagePrice=5800)
-        state = state_after(short, quote("5780", contract_id=ES))
-        self.assertEqual(str(pnl_of(state).amount), "1000.00")
-
-    def test_what_cannot_be_known_is_not_zero(self) -> None:
-        state = state_after(position(1))
-        self.assertEqual(pnl_of(state).amount, None)
-        self.assertEqual(pnl_of(state).unknown, "no quote yet")
-        state = state_after(position(1, contractId="X"), quote("1", contract_id="X"))
-        self.assertEqual(position_pnl(state, state.open_positions[0]).unknown, "tick size unknown")
-
-    def test_the_gateways_word_on_a_contract_goes_before_the_table(self) -> None:
-        special = Contract(id=MNQ, name="MNQU5", tick_size=Decimal("0.25"), tick_value=Decimal(1))
-        state = msgspec.structs.replace(
-            state_after(position(2, averagePrice=21000), quote("21000.25")),
-            contracts={MNQ: special},
-        )
-        self.assertEqual(str(pnl_of(state).amount), "2.00")
-
 
 class LockoutTests(SynchronousTestCase):
-    """Lockouts of several rules at once."""
+    """Lockouts of several rules at the same time."""
 
     def rule_of(self, state: AccountState) -> str | None:
         return state.lockout.rule_id if state.lockout else None
 
-    def test_the_lock_that_ends_last_is_the_one_to_show(self) -> None:
+    def test_the_lock_that_ends_last_is_the_one_shown(self) -> None:
         state = state_after(lockout("RULE-007", 300), lockout("RULE-003", 3600))
         self.assertEqual(self.rule_of(state), "RULE-003")
         state = state_after(lockout("RULE-003", 3600), lockout("RULE-007", 300))
         self.assertEqual(self.rule_of(state), "RULE-003")
 
-    def test_a_permanent_lock_goes_before_all(self) -> None:
+    def test_a_permanent_lock_outlasts_all(self) -> None:
         state = state_after(lockout("RULE-003", 3600), lockout("RULE-010", None))
         self.assertEqual(self.rule_of(state), "RULE-010")
 
-    def test_cleared_means_free(self) -> None:
+    def test_a_cleared_account_has_no_lock(self) -> None:
         cleared = event("lockout_cleared", cleared_by=ClearedBy.ADMIN_OVERRIDE)
         state = state_after(lockout("RULE-003", 3600), lockout("RULE-010", None), cleared)
         self.assertEqual(state.lockout, None)
         self.assertIs(apply(state, cleared), state)
 
-    def test_a_lock_said_twice_is_one(self) -> None:
+    def test_a_repeated_lock_changes_nothing(self) -> None:
         state = state_after(lockout("RULE-003", 3600))
         self.assertIs(apply(state, lockout("RULE-003", 3600)), state)
 
@@ -266,13 +231,13 @@ class ResetTests(SynchronousTestCase):
         state = state_after(lockout("RULE-010", None), reset(100, lockouts_cleared=False))
         self.assertNotEqual(state.lockout, None)
 
-    def test_a_reset_said_twice_changes_nothing(self) -> None:
+    def test_a_repeated_reset_changes_nothing(self) -> None:
         state = state_after(trade(1, "-50.00"), reset(100), trade(2, "5.00", seconds=101))
         again = apply(state, state_reset := reset(100))
         self.assertEqual(again.realized_pnl, Decimal(5))
         self.assertIs(apply(again, state_reset), again)
 
-    def test_nor_does_a_trade_of_the_day_before_that_is_told_again_after_it(self) -> None:
+    def test_a_repeated_trade_of_the_day_before_changes_nothing(self) -> None:
         late = (reset(100), trade(1, "5.00", seconds=50))
         state = state_after(*late)
         self.assertEqual(apply(apply(state, late[0]), late[1]), state)
@@ -283,12 +248,12 @@ class ResetTests(SynchronousTestCase):
 
 
 class DayTests(SynchronousTestCase):
-    """The trading day, which begins by the clock and not only by an event."""
+    """The trading day, which also begins by the clock without an event."""
 
     def moment(self, seconds: float) -> datetime:
         return NOON + timedelta(seconds=seconds)
 
-    def test_a_day_begins_with_what_came_ahead_of_it(self) -> None:
+    def test_a_day_begins_with_the_events_that_arrived_before_it_was_announced(self) -> None:
         state = state_after(
             trade(1, "-50.00", seconds=99),
             trade(2, "5.00", seconds=100),
@@ -321,128 +286,55 @@ class DayTests(SynchronousTestCase):
         state = state_after(reset(100))
         self.assertEqual(state.day_began, self.moment(100))
 
-    def test_a_reset_of_before_the_day_is_not_its_beginning(self) -> None:
+    def test_a_reset_before_the_day_does_not_begin_it(self) -> None:
         began = begin_day(state_after(trade(1, "5.00", seconds=150)), self.moment(100))
         state = apply(began, reset(50))
         self.assertEqual((state.day_began, state.last_reset), (self.moment(100), None))
         self.assertEqual(state.realized_pnl, Decimal(5))
 
-    def test_a_reset_of_the_day_that_began_by_the_clock_is_remembered(self) -> None:
+    def test_the_reset_of_a_day_that_began_by_the_clock_is_kept(self) -> None:
         state = apply(begin_day(state_after(), self.moment(100)), reset(100))
         assert state.last_reset is not None
         self.assertEqual(state.last_reset.reset_time, state.day_began)
 
-    def test_a_trade_of_before_the_day_is_known_and_does_not_count(self) -> None:
+    def test_a_trade_before_the_day_is_kept_and_does_not_count(self) -> None:
         began = begin_day(state_after(), self.moment(100))
         state = apply(began, trade(1, "5.00", seconds=99))
         self.assertEqual((set(state.trades), state.trade_count), ({1}, 0))
 
-    def test_a_trade_that_was_voided_does_not_count(self) -> None:
+    def test_a_voided_trade_does_not_count(self) -> None:
         state = without_trade(state_after(trade(1, "-50.00"), trade(2, "5.00")), 1)
         self.assertEqual((set(state.trades), state.trade_count), ({2}, 1))
         self.assertEqual(state.realized_pnl, Decimal(5))
         self.assertIs(without_trade(state, 1), state)
 
-    def test_a_trade_that_was_voided_after_its_day_changes_no_sum(self) -> None:
+    def test_a_trade_voided_after_its_day_changes_no_sum(self) -> None:
         began = begin_day(state_after(trade(2, "5.00", seconds=100)), self.moment(100))
         state = apply(began, trade(1, "-50.00", seconds=99))
         self.assertEqual(without_trade(state, 1), began)
 
 
-class RiskTests(SynchronousTestCase):
-    """What only the daemon knows, of before and since."""
-
-    def merged(self, known: RiskState, since: RiskState) -> RiskState:
-        before, after = (AccountState(account_id=123, risk=risk) for risk in (known, since))
-        return merge(before, after).risk
-
-    def flattening(self, rule_id: str) -> Flattening:
-        action = Action.CLOSE_ALL_POSITIONS
-        return Flattening(action=action, rule_id=rule_id, reason="Too many", begun=NOON)
-
-    def test_what_was_known_is_kept(self) -> None:
-        known = RiskState(
-            can_trade=False,
-            charges={1: Charge(NOON, Decimal("0.74"))},
-            memory={"RULE-006": "[1]"},
-            flattening=self.flattening("RULE-001"),
-            day_key=date(2025, 1, 17),
-        )
-        self.assertEqual(self.merged(known, RiskState()), known)
-        self.assertEqual(self.merged(RiskState(), known), known)
-
-    def test_what_came_since_goes_before(self) -> None:
-        known = RiskState(
-            can_trade=False,
-            charges={1: Charge(NOON, Decimal(1)), 2: Charge(NOON, Decimal(2))},
-            memory={"RULE-006": "[1]", "RULE-007": "[2]"},
-            flattening=self.flattening("RULE-001"),
-            day_key=date(2025, 1, 16),
-        )
-        since = RiskState(
-            can_trade=True,
-            charges={2: Charge(NOON, Decimal(3))},
-            memory={"RULE-006": "[3]"},
-            flattening=self.flattening("RULE-002"),
-            day_key=date(2025, 1, 17),
-        )
-        both = RiskState(
-            can_trade=True,
-            charges={1: Charge(NOON, Decimal(1)), 2: Charge(NOON, Decimal(3))},
-            memory={"RULE-006": "[3]", "RULE-007": "[2]"},
-            flattening=self.flattening("RULE-002"),
-            day_key=date(2025, 1, 17),
-        )
-        self.assertEqual(self.merged(known, since), both)
-
-    def test_a_day_does_not_go_back(self) -> None:
-        later, earlier = (RiskState(day_key=date(2025, 1, day)) for day in (17, 16))
-        self.assertEqual(self.merged(later, earlier).day_key, date(2025, 1, 17))
-
-    def test_orders_and_the_log_are_of_this_run_alone(self) -> None:
-        known, since = (
-            RiskState(
-                order_details={number: OrderDetail()}, log=(LogEntry(NOON, "operator", "{}"),)
-            )
-            for number in (1, 2)
-        )
-        self.assertEqual(self.merged(known, since), since)
-
-    def test_the_later_beginning_of_the_day_counts(self) -> None:
-        trades = (trade(1, "-50.00", seconds=50), trade(2, "5.00", seconds=150))
-        early = state_after(*trades)
-        late = begin_day(state_after(), NOON + timedelta(seconds=100))
-        for known, since in ((early, late), (late, early)):
-            both = merge(known, since)
-            self.assertEqual(both.day_began, late.day_began)
-            self.assertEqual((both.realized_pnl, both.trade_count), (Decimal(5), 1))
-
-
 class OtherTests(SynchronousTestCase):
-    """Enforcement, status, and whose event it is."""
+    """Enforcement actions, status, and events of other accounts."""
 
-    def test_enforcement_is_remembered_once(self) -> None:
+    def test_an_enforcement_action_counts_once(self) -> None:
         done = event("enforcement_action", timestamp=at(1))
         state = state_after(done, event("enforcement_action", timestamp=at(2)), done)
         self.assertEqual(len(state.enforcement), 2)
 
-    def test_the_daemons_last_word_counts(self) -> None:
+    def test_the_latest_status_counts(self) -> None:
         state = state_after(event("daemon_status"), event("daemon_status", status="STOPPING"))
         assert state.daemon is not None
         self.assertEqual(state.daemon.status, "STOPPING")
 
-    def test_an_event_of_another_account_is_a_mistake(self) -> None:
+    def test_an_event_of_another_account_raises(self) -> None:
         state = AccountState(account_id=456)
         error = self.assertRaises(ValueError, apply, state, trade(1, "1.00"))
         self.assertIn("123", str(error))
 
 
-def without_final(state: AccountState) -> AccountState:
-    return msgspec.structs.replace(state, final_orders={})
-
-
 class PropertyTests(SynchronousTestCase):
-    """What holds whatever happens."""
+    """Properties of any history of events."""
 
     @given(strategies.histories())
     def test_applying_the_last_event_twice_changes_nothing(self, history: list[Event]) -> None:
@@ -461,23 +353,6 @@ class PropertyTests(SynchronousTestCase):
             state = apply(state, each)
         self.assertEqual(state, state_after(*history))
 
-    @given(strategies.histories(), strategies.histories())
-    def test_what_came_without_knowing_of_before_is_merged(
-        self, before: list[Event], since: list[Event]
-    ) -> None:
-        known, fresh = state_after(*before), state_after(*since)
-        both = merge(known, fresh)
-        self.assertLessEqual(set(known.lockouts) | set(fresh.lockouts), set(both.lockouts))
-        self.assertLessEqual(set(known.trades) | set(fresh.trades), set(both.trades))
-        self.assertEqual(merge(known, AccountState(account_id=123)), without_final(known))
-        self.assertEqual(merge(AccountState(account_id=123), fresh), fresh)
-
-    def test_limits_known_of_before_hold_until_there_are_others(self) -> None:
-        limits = [{rule: Limit("max_contracts", "{}")} for rule in ("RULE-001", "RULE-002")]
-        before, since = (AccountState(account_id=123, limits=each) for each in limits)
-        self.assertEqual(merge(before, AccountState(account_id=123)).limits, limits[0])
-        self.assertEqual(merge(before, since).limits, limits[1])
-
     @given(strategies.histories())
     def test_realized_pnl_is_the_sum_of_the_trades_of_the_day(self, history: list[Event]) -> None:
         state = state_after(*history)
@@ -495,9 +370,9 @@ class PurityTests(SynchronousTestCase):
 
     def test_importing_the_core_installs_no_reactor(self) -> None:
         program = (
-            "import sys, riskd.model.wire, riskd.model.money, riskd.model.contracts, riskd.model.account, riskd.config.loader\n"
-            "import riskd.gateway.mapping, riskd.practice.exchange, riskd.practice.market\n"
-            "import riskd.practice.traders, riskd.model.lockouts, riskd.model.trading_day, riskd.engine.enforcement.flattening\n"
+            "import sys, riskd.model.descriptions, riskd.model.merge, riskd.model.wire\n"
+            "import riskd.config.settings, riskd.gateway.mapping, riskd.engine.enforcement.flattening\n"
+            "import riskd.practice.exchange, riskd.practice.market, riskd.practice.traders\n"
             "import riskd.rules.registry, riskd.rules.evaluation\n"
             "sys.exit('twisted.internet.reactor' in sys.modules)"
         )
