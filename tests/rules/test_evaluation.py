@@ -28,8 +28,8 @@ from riskd.rules.interface import (
     WithdrawStop,
 )
 from riskd.rules.settings import RuleSettings
-from tests.engine.test_guard import MAX_CONTRACTS, GuardTestCase
 from tests.support import practice_daemon
+from tests.support.guarded_account import MAX_CONTRACTS, GuardTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, settings_of
 from tests.support.rules import ACCOUNT as ACCOUNT_ID
 from tests.support.rules import MNQ, at, review, timer, trade, traded, trigger, with_risk

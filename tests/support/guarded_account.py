@@ -1,10 +1,29 @@
-"""An account under many rules, and a broker with faults, for tests of any course of events."""
+"""One account on the practice exchange under rules, and a broker that hangs, fails or loses events."""
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
+from collections.abc import Callable
+from typing import Any
 
-from riskd.config.faults import Faults
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
+from twisted.python.monkey import MonkeyPatcher
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.config.faults import NO_FAULTS, Faults
+from riskd.engine.reconciliation_loop import ROUND_SECONDS
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.model.events import (
+    DaemonStatus,
+    Status,
+)
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    MNQ,
+    SELL,
+    PracticeDaemon,
+)
 
 RULES = """
 [rules.max_contracts]
@@ -41,3 +60,117 @@ FAULTS = st.sampled_from(
         Faults(lost_events=0.2, unanswered=0.2, pending=0.2, failed_reads=0.2, slow_seconds=1.0),
     ]
 )
+
+
+COOLDOWN = """
+[rules.cooldown_after_loss]
+loss_threshold = 100
+cooldown_seconds = 60
+"""
+
+DAILY_LOSS = """
+[rules.daily_realized_loss]
+loss_limit = 500
+"""
+
+MAX_CONTRACTS = """
+[rules.max_contracts]
+limit = 2
+"""
+
+NO_M2K = """
+[rules.symbol_blocks]
+blocked_symbols = ["M2K"]
+"""
+
+Answer = Callable[..., Deferred[Any]]
+
+OTHER_ACCOUNT = 456
+
+FEED_LOST = "The broker's events are missing since 18:00:00: the connection was lost"
+
+ONE_ROUND = ROUND_SECONDS + 1
+"""Long enough for a patrol to look, and for what follows."""
+
+LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
+
+
+def never(*_arguments: object, **_more: object) -> Deferred[Any]:
+    return Deferred()
+
+
+def refused(request: str, code: int) -> Answer:
+    def answer(*_arguments: object, **_more: object) -> Deferred[Any]:
+        return fail(GatewayRefusedError(request, code, "not today"))
+
+    return answer
+
+
+def only_for(wanted: object, answer: Answer, real: Answer) -> Answer:
+    """Return what gives ``answer`` when an argument is ``wanted``, and asks the broker otherwise."""
+
+    def choose(*arguments: object, **more: object) -> Deferred[Any]:
+        return (answer if wanted in arguments else real)(*arguments, **more)
+
+    return choose
+
+
+class GuardTestCase(SynchronousTestCase):
+    config = ""
+
+    def setUp(self) -> None:
+        self.daemon = PracticeDaemon(self.config)
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+
+    def lose(self, points: int, size: int = 1) -> None:
+        """Buy, let the market fall, and sell."""
+        self.daemon.trade(BUY, size)
+        self.daemon.move(MNQ, str(21000 - points))
+        self.daemon.trade(SELL, size)
+        self.daemon.move(MNQ, "21000")
+        # What was opened and closed in an instant may not have reached the broker's searches yet.
+        self.daemon.advance(0.25)
+
+
+class BrokerTestCase(GuardTestCase):
+    def answer(self, method: str, answer: Answer, wanted: object = None) -> MonkeyPatcher:
+        """Let the broker answer so, perhaps only what is asked about ``wanted``; return the way back."""
+        gateway = self.daemon.gateway
+        if wanted is not None:
+            answer = only_for(wanted, answer, getattr(gateway, method))
+        patch: MonkeyPatcher = self.patch(gateway, method, answer)
+        return patch
+
+    def statuses(self) -> list[Status]:
+        return [told.status for told in self.daemon.news(DaemonStatus)]
+
+    def message(self) -> str:
+        """What the daemon said of itself last."""
+        told: DaemonStatus = self.daemon.news(DaemonStatus)[-1]
+        return told.message
+
+    def flatten(self) -> None:
+        self.daemon.engine.accounts[ACCOUNT].flatten("enough", "trader")
+
+    def lock_and_kill(self) -> None:
+        self.lose(125, 2)
+        self.daemon.kill()
+        self.daemon.told.clear()
+
+    def trade_again(self) -> None:
+        self.daemon.move(MNQ, "21000")
+        self.daemon.trade(BUY, 1)
+
+
+class FeedTestCase(GuardTestCase):
+    def lose_feed(self) -> None:
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.engine.feed_lost(FEED_LOST)
+
+    def restore_feed(self) -> None:
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.engine.feed_restored()
+
+    def statuses(self) -> list[tuple[Status, str]]:
+        return [(told.status, told.message) for told in self.daemon.news(DaemonStatus)]

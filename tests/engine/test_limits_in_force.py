@@ -1,4 +1,4 @@
-"""Rules whose settings change while they hold a locked account, by a reload or over a restart."""
+"""Changed settings of a locked account: what it was held to stays in force until the lock ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,44 @@ from riskd.config.settings import AccountSettings, Settings
 from riskd.model.events import DaemonStatus, DailyReset, Status
 from riskd.rules.interface import NOTHING, Rule, RuleResult
 from riskd.rules.settings import RuleSettings
-from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, MAX_CONTRACTS, GuardTestCase
 from tests.support import practice_daemon
-from tests.support.practice_daemon import ACCOUNT, BUY, CATALOGUE, MNQ, MONDAY_NOON, settings_of
+from tests.support.guarded_account import (
+    COOLDOWN,
+    DAILY_LOSS,
+    LONG_PAUSE,
+    MAX_CONTRACTS,
+    OTHER_ACCOUNT,
+    GuardTestCase,
+)
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    CATALOGUE,
+    MNQ,
+    MONDAY_NOON,
+    settings_of,
+)
 
-OTHER_ACCOUNT = 456
-LOOSER = DAILY_LOSS.replace("500", "5000")
-TIGHTER = DAILY_LOSS.replace("500", "100")
-NO_LIFTING = "[rules.auth_loss_guard]\nauto_unlock_on_restore = false\n"
 LIFTING = "[rules.auth_loss_guard]\n"
+
+LOOSER = DAILY_LOSS.replace("500", "5000")
+
+NO_LIFTING = "[rules.auth_loss_guard]\nauto_unlock_on_restore = false\n"
+
+TIGHTER = DAILY_LOSS.replace("500", "100")
+
 STRICT = "strict_mode = true\n"
-LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
+
+
+def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
+    def search(account_id: int, *more: object, **named: object) -> Deferred[Any]:
+        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed([])
+
+    return search
+
+
+def nothing(_state: object, _settings: object, _trigger: object) -> RuleResult:
+    return NOTHING
 
 
 class SettingsTestCase(GuardTestCase):
@@ -290,13 +317,6 @@ class RemovedAccountTests(SettingsTestCase):
         self.assertEqual(set(self.daemon.engine.accounts), {ACCOUNT})
 
 
-def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
-    def search(account_id: int, *more: object, **named: object) -> Deferred[Any]:
-        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed([])
-
-    return search
-
-
 class NewSettings(RuleSettings, frozen=True, kw_only=True):
     """What a later riskd might call the settings of a rule."""
 
@@ -345,5 +365,27 @@ class UpgradeTests(SettingsTestCase):
         self.assertEqual(self.daemon.news(DaemonStatus)[-1].status, Status.RUNNING)
 
 
-def nothing(_state: object, _settings: object, _trigger: object) -> RuleResult:
-    return NOTHING
+class ReloadTests(GuardTestCase):
+    config = DAILY_LOSS
+
+    def test_a_rule_is_loosened_only_after_the_lock_ends(self) -> None:
+        self.lose(125, 2)
+        looser = settings_of("[rules.daily_realized_loss]\nloss_limit = 5000\n")
+        self.daemon.engine.reload(looser)
+        self.assertIn("500", self.daemon.state.limits["RULE-003"].settings)
+        self.assertNotIn("5000", self.daemon.state.limits["RULE-003"].settings)
+        self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
+        self.assertIn("5000", self.daemon.state.limits["RULE-003"].settings)
+
+    def test_a_restart_with_looser_rules_does_not_loosen_them_either(self) -> None:
+        self.lose(125, 2)
+        self.daemon.kill()
+        self.daemon.settings = settings_of("[rules.daily_realized_loss]\nloss_limit = 5000\n")
+        self.daemon.restart()
+        self.assertNotIn("5000", self.daemon.state.limits["RULE-003"].settings)
+
+    def test_a_tighter_rule_holds_at_once(self) -> None:
+        self.lose(50, 2)
+        self.daemon.engine.reload(settings_of("[rules.daily_realized_loss]\nloss_limit = 100\n"))
+        (lock,) = self.daemon.locks
+        self.assertEqual(lock.rule_id, "RULE-003")

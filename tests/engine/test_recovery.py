@@ -1,4 +1,4 @@
-"""Rules at work on a journal that cannot be opened, hangs, or is opened late."""
+"""Journals that open late, hang or cannot be opened, and locks that are kept all the same."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import is_locked
-from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, GuardTestCase
+from tests.support.guarded_account import (
+    DAILY_LOSS,
+    LONG_PAUSE,
+    GuardTestCase,
+)
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, MONDAY_NOON, SELL, settings_of
 
 FOR_GOOD = DAILY_LOSS + 'lockout_until = "permanent"\n'
-LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
+
 NO_ES = """
 [rules.symbol_blocks]
 blocked_symbols = ["ES"]

@@ -1,19 +1,166 @@
-"""Rules at work while clocks are wrong, days end, and trades come late, twice or are voided."""
+"""Locks and days end in time, while clocks are wrong and trades come late, twice or are voided."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from riskd.config.faults import Faults
-from riskd.model.events import ClearedBy, DailyReset, GatewayUserTrade
-from tests.engine.test_guard import COOLDOWN, DAILY_LOSS, GuardTestCase
-from tests.support.practice_daemon import ACCOUNT, BUY, MONDAY_NOON
+from riskd.model.events import (
+    Action,
+    ClearedBy,
+    DailyReset,
+    GatewayUserTrade,
+)
+from tests.support.guarded_account import (
+    COOLDOWN,
+    DAILY_LOSS,
+    GuardTestCase,
+)
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    MNQ,
+    MONDAY_NOON,
+    SELL,
+)
 
 TO_THE_RESET = 5 * 3600
 """Seconds from Monday noon to the end of the day."""
 
 SHORT_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 30")
+
+
+class LockoutTests(GuardTestCase):
+    config = DAILY_LOSS
+
+    def breach(self) -> None:
+        self.lose(125, 2)
+
+    def test_the_account_is_locked_to_the_next_reset(self) -> None:
+        self.breach()
+        (action,), (lock,) = self.daemon.actions, self.daemon.locks
+        self.assertEqual(action.action, Action.CLOSE_ALL_AND_LOCKOUT)
+        self.assertEqual(lock.locked_until, datetime(2026, 11, 23, 23, tzinfo=UTC))
+        self.assertEqual(action.details.locked_until, lock.locked_until)
+        self.assertEqual((lock.rule_id, lock.locked_at), ("RULE-003", MONDAY_NOON))
+        kinds = [type(data).__name__ for data in self.daemon.news()]
+        self.assertLess(kinds.index("EnforcementAction"), kinds.index("LockoutSet"))
+
+    def test_a_locked_account_that_trades_anyway_is_flattened_again(self) -> None:
+        self.breach()
+        self.daemon.trade(BUY, 1)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual(len(self.daemon.actions), 2)
+        self.assertEqual(len(self.daemon.locks), 1)
+
+    def test_a_locked_account_works_no_order(self) -> None:
+        self.breach()
+        order = self.daemon.trade(BUY, 1, limitPrice="20000")
+        self.assertEqual(self.daemon.working, [])
+        action = self.daemon.actions[-1]
+        self.assertEqual((action.action, action.success), (Action.REJECT_ORDER, True))
+        self.assertEqual((action.details.order_id, action.details.orders_canceled), (order, 1))
+
+    def test_what_is_opened_while_no_event_comes_is_closed_all_the_same(self) -> None:
+        self.breach()
+        self.daemon.advance(30)
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 1)
+        self.daemon.trade(BUY, 1, limitPrice="20000")
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+        self.daemon.advance(10)
+        self.assertEqual((self.daemon.held, self.daemon.working), ({}, []))
+
+    def test_it_ends_with_the_day(self) -> None:
+        self.breach()
+        self.daemon.advance(5 * 3600, step=60)
+        (reset,), (cleared,) = self.daemon.news(DailyReset), self.daemon.cleared
+        self.assertEqual(reset.reset_time, datetime(2026, 11, 23, 23, tzinfo=UTC))
+        self.assertEqual(str(reset.previous_pnl), "-502.00")
+        self.assertEqual((reset.previous_trade_count, reset.lockouts_cleared), (1, True))
+        self.assertEqual(cleared.cleared_by, ClearedBy.DAILY_RESET)
+        self.assertEqual((self.daemon.state.lockouts, self.daemon.state.trade_count), ({}, 0))
+        self.daemon.trade(BUY, 1)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
+    def test_a_kill_forgets_neither_lock_nor_loss(self) -> None:
+        self.breach()
+        before = self.daemon.state
+        self.daemon.kill()
+        self.daemon.restart()
+        self.assertEqual(self.daemon.state.lockouts, before.lockouts)
+        self.assertEqual(self.daemon.state.realized_pnl, Decimal("-502.00"))
+        self.daemon.trade(BUY, 1)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual(len({lock.locked_at for lock in self.daemon.locks}), 1)
+
+
+class CooldownTests(GuardTestCase):
+    config = COOLDOWN + DAILY_LOSS
+
+    def test_it_comes_and_goes(self) -> None:
+        self.lose(51, 1)
+        (action,), (lock,) = self.daemon.actions, self.daemon.locks
+        self.assertEqual(action.action, Action.COOLDOWN)
+        self.assertEqual(action.details.cooldown_seconds, 60)
+        self.assertEqual(lock.locked_until, MONDAY_NOON + timedelta(seconds=60))
+        self.daemon.advance(59.74, step=0.01)
+        self.assertEqual(self.daemon.cleared, [])
+        self.daemon.advance(0.02, step=0.01)
+        (cleared,) = self.daemon.cleared
+        self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
+        self.assertLess(cleared.cleared_at - lock.locked_until, timedelta(milliseconds=20))
+
+    def test_one_that_ended_before_the_day_did_was_not_ended_by_the_reset(self) -> None:
+        """A machine that sleeps over both."""
+        self.lose(51, 1)
+        self.daemon.stopped_for(hours=6)
+        self.daemon.advance(2)
+        (reset,), (cleared,) = self.daemon.news(DailyReset), self.daemon.cleared
+        self.assertFalse(reset.lockouts_cleared)
+        self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
+
+    def test_a_loss_realized_in_a_cooldown_still_ends_the_day(self) -> None:
+        daemon = self.daemon
+        daemon.trade(BUY, 3)
+        daemon.trade(BUY, 5)
+        daemon.move(MNQ, "20940")
+        daemon.trade(SELL, 3)
+        self.assertEqual(daemon.held, {})
+        daemon.advance(1)
+        rules = {lock.rule_id for lock in daemon.locks}
+        self.assertEqual(rules, {"RULE-003", "RULE-007"})
+        self.assertEqual(daemon.locks[-1].rule_id, "RULE-003")
+        daemon.advance(120)
+        self.assertEqual(daemon.cleared, [])
+
+    def test_whoever_keeps_the_last_lock_heard_of_has_the_longest(self) -> None:
+        self.lose(125, 2)
+        self.assertEqual(self.daemon.locks[-1], self.daemon.state.lockout)
+
+
+class DayTests(GuardTestCase):
+    def test_a_reset_missed_in_a_three_day_stop_is_made_once(self) -> None:
+        self.lose(10, 2)
+        self.daemon.stop()
+        self.daemon.told.clear()
+        self.daemon.stopped_for(days=3)
+        self.daemon.restart()
+        self.daemon.advance(60)
+        (reset,) = self.daemon.news(DailyReset)
+        self.assertEqual(reset.reset_time, datetime(2026, 11, 25, 23, tzinfo=UTC))
+        self.assertEqual((str(reset.previous_pnl), reset.previous_trade_count), ("-42.00", 1))
+        self.assertEqual(self.daemon.state.realized_pnl, 0)
+
+    def test_a_restart_within_the_day_resets_nothing(self) -> None:
+        self.lose(10, 2)
+        self.daemon.stop()
+        self.daemon.stopped_for(hours=4)
+        self.daemon.restart()
+        self.assertEqual(self.daemon.news(DailyReset), [])
+        self.assertEqual(str(self.daemon.state.realized_pnl), "-42.00")
 
 
 class ClockTestCase(GuardTestCase):

@@ -1,0 +1,106 @@
+"""A stop whose placing was not answered never becomes two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from riskd.config.faults import NO_FAULTS, Faults
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
+from riskd.model.events import Action
+from riskd.rules.interface import OWN_STOP_TAG
+from tests.support.guarded_account import (
+    GuardTestCase,
+)
+from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, SELL
+
+
+class StopTagTests(GuardTestCase):
+    """A stop whose placing was not answered never becomes two."""
+
+    config = "[rules.trade_management]\nenabled = true\n"
+
+    def buy(self, faults: Faults) -> None:
+        """Let the trader buy one, who is at the exchange itself, on a broker that fails riskd."""
+        self.daemon.gateway.faults = faults
+        order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}
+        self.daemon.gateway.exchange.place_order(ACCOUNT, order, self.daemon.now())
+        self.daemon.move(MNQ, "21000")
+
+    def orders(self) -> list[dict[str, Any]]:
+        return [
+            order
+            for order in self.daemon.gateway.exchange.orders(ACCOUNT, self.daemon._origin)
+            if str(order.get("customTag", "")).startswith(OWN_STOP_TAG)
+        ]
+
+    def test_one_that_got_through_is_found_by_its_tag(self) -> None:
+        self.buy(Faults(unanswered=1.0))
+        self.daemon.advance(10)
+        self.assertEqual(len(self.orders()), 1)
+        (action,) = self.daemon.actions
+        self.assertEqual((action.action, action.success), (Action.AUTO_STOP_LOSS, True))
+        self.assertEqual(action.details.order_id, self.orders()[0]["id"])
+
+    def test_one_that_is_only_seen_late_is_not_placed_twice(self) -> None:
+        searches = self.patch(
+            self.daemon.gateway, "search_orders", lambda *_wanted, **_more: succeed([])
+        )
+        open_orders = self.patch(
+            self.daemon.gateway, "search_open_orders", lambda *_wanted, **_more: succeed([])
+        )
+        # No event tells of it either.
+        self.buy(Faults(unanswered=1.0, lost_events=1.0))
+        self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[ACCOUNT])
+        self.daemon.advance(4)
+        self.assertEqual(len(self.orders()), 1)
+        self.assertFalse(self.daemon.actions[0].success)
+        searches.restore()
+        open_orders.restore()
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(70)
+        self.assertEqual(len(self.orders()), 1)
+        self.assertTrue(self.daemon.actions[-1].success)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+
+    def test_one_that_was_lost_is_placed_after_all(self) -> None:
+        self.buy(Faults(lost_requests=1.0))
+        self.daemon.advance(3)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(70)
+        self.assertEqual(len(self.orders()), 1)
+
+    def test_what_the_broker_rejects_at_the_second_try_is_closed(self) -> None:
+        self.buy(Faults(lost_requests=1.0))
+        self.daemon.advance(3)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.patch(
+            self.daemon.gateway,
+            "place_order",
+            lambda *_wanted: fail(GatewayRefusedError("Order/place", 2, "through the market")),
+        )
+        self.daemon.advance(70)
+        self.assertEqual(self.daemon.held, {})
+        self.assertIn("through the market", self.daemon.actions[-1].reason)
+
+    def test_the_tag_of_one_that_is_known_is_used_no_more(self) -> None:
+        tags = []
+        real = self.daemon.gateway.place_order
+
+        def place(account_id: int, order: dict[str, Any]) -> Deferred[Any]:
+            if "customTag" in order:
+                tags.append(order["customTag"])
+                if len(tags) == 1:
+                    return fail(GatewayUnansweredError("Order/place", "lost"))
+            return real(account_id, order)
+
+        self.patch(self.daemon.gateway, "place_order", place)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(70)
+        self.daemon.trade(SELL, 1)
+        self.daemon.advance(2)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.assertEqual(len(tags), 3)
+        self.assertEqual((tags[0] == tags[1], tags[1] == tags[2]), (True, False))

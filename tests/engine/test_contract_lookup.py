@@ -1,0 +1,73 @@
+"""Each contract that matters is looked up once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from twisted.logger import LogLevel, capturedLogs
+
+from tests.support.scripted_gateway import (
+    EngineTestCase,
+    position,
+    quote,
+)
+
+
+class ContractTests(EngineTestCase):
+    """The gateway is asked once for each contract that matters."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.contracts["CON.F.US.XYZ.H25"] = {
+            "id": "CON.F.US.XYZ.H25",
+            "name": "MNQH5",
+            "tickSize": Decimal("0.5"),
+            "tickValue": Decimal(1),
+        }
+        self.start()
+
+    def test_a_contract_is_asked_for_once(self) -> None:
+        for size in (1, 2):
+            self.user("GatewayUserPosition", position(size, "CON.F.US.XYZ.H25"))
+        self.assertEqual(self.gateway.contracts_asked, ["CON.F.US.XYZ.H25"])
+
+    def test_one_that_is_not_told_of_is_asked_for_again_and_not_with_each_quote(self) -> None:
+        unknown = "CON.F.US.NONE.H25"
+        self.user("GatewayUserPosition", position(1, unknown))
+        for last in range(4 * 29):
+            self.engine.market_event("GatewayQuote", unknown, quote(last))
+            self.clock.advance(0.25)
+        self.assertEqual(self.gateway.contracts_asked, [unknown])
+        self.gateway.contracts[unknown] = {
+            **self.gateway.contracts["CON.F.US.XYZ.H25"],
+            "id": unknown,
+        }
+        self.clock.advance(2)
+        self.engine.market_event("GatewayQuote", unknown, quote(1))
+        self.assertIn(unknown, self.engine.accounts[123].account.state.contracts)
+
+    def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
+        wanted = "CON.F.US.XYZ.H25"
+        mistaken = self.patch(self.gateway, "search_contract", lambda _contract_id: 1 / 0)
+        self.user("GatewayUserPosition", position(1, wanted))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistaken.restore()
+        self.engine.market_event("GatewayQuote", wanted, quote(1))
+        self.assertEqual(self.gateway.contracts_asked, [])
+        self.clock.advance(30)
+        self.engine.market_event("GatewayQuote", wanted, quote(2))
+        self.assertEqual(self.gateway.contracts_asked, [wanted])
+        self.assertIn(wanted, self.engine.accounts[123].account.state.contracts)
+
+    def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
+        self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
+        self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
+        self.told.clear()
+        self.engine.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
+        self.assertEqual([event.type for event in self.told], ["MarketQuote"])
+
+    def test_an_unknown_contract_is_an_error_in_the_log_and_nothing_stops(self) -> None:
+        with capturedLogs() as captured:
+            self.user("GatewayUserPosition", position(1, "CON.F.US.NONE.H25"))
+        self.assertIn(LogLevel.error, [each["log_level"] for each in captured])
+        self.assertEqual(len(self.take()), 1)

@@ -1,0 +1,68 @@
+"""An operator's commands on an account: lock, unlock, flatten."""
+
+from __future__ import annotations
+
+from zope.interface.verify import verifyObject
+
+from riskd.config.faults import Faults
+from riskd.engine.interface import IOperatedAccount
+from riskd.model.events import Action, ClearedBy
+from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
+from tests.support.practice_daemon import ACCOUNT, BUY, MNQ
+
+
+class OperatorTests(GuardTestCase):
+    config = DAILY_LOSS
+
+    def test_an_operator_sees_the_state_and_the_rules(self) -> None:
+        account = self.daemon.engine.operated_accounts[ACCOUNT]
+        verifyObject(IOperatedAccount, account)
+        self.assertEqual(account.account_state, self.daemon.state)
+        self.assertEqual([one.rule.rule_id for one in account.rules], ["RULE-003"])
+
+    def test_flatten_closes_everything_and_locks_nothing(self) -> None:
+        self.daemon.trade(BUY, 1)
+        self.daemon.engine.accounts[ACCOUNT].flatten("lunch", "trader")
+        self.daemon.advance(1)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({}, []))
+        (entry,) = self.daemon.state.risk.log
+        self.assertEqual(entry.kind, "operator")
+        self.assertEqual(entry.data, '{"command":"flatten","reason":"lunch","operator":"trader"}')
+
+    def breach(self) -> None:
+        self.lose(125, 2)
+
+    def test_an_interrupted_lock_is_finished_by_the_next_start(self) -> None:
+        """No rule would set it again."""
+        self.daemon.trade(BUY, 1)
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.daemon.engine.accounts[ACCOUNT].lock("lunch", "trader", None)
+        self.daemon.advance(1)
+        self.assertEqual((self.daemon.held, self.daemon.locks), ({MNQ: 1}, []))
+        self.daemon.kill()
+        self.daemon.gateway.faults = Faults()
+        self.daemon.restart()
+        self.daemon.advance(1)
+        (action,), (lock,) = self.daemon.actions, self.daemon.locks
+        self.assertEqual(
+            (action.rule_id, action.action), ("OPERATOR", Action.CLOSE_ALL_AND_LOCKOUT)
+        )
+        self.assertEqual((self.daemon.held, lock.locked_until), ({}, None))
+
+    def test_unlock_frees_the_account(self) -> None:
+        self.breach()
+        account = self.daemon.engine.accounts[ACCOUNT]
+        self.assertTrue(account.unlock("a mistake", "trader"))
+        (cleared,) = self.daemon.cleared
+        self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+        self.assertFalse(account.unlock("again", "trader"))
+
+    def test_a_loss_after_unlock_locks_again(self) -> None:
+        self.breach()
+        self.daemon.engine.accounts[ACCOUNT].unlock("a mistake", "trader")
+        self.lose(1)
+        self.assertEqual(len(self.daemon.locks), 2)
+        self.assertEqual(len(self.daemon.state.lockouts), 1)

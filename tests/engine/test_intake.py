@@ -1,0 +1,150 @@
+"""From a gateway's message to the account and the broadcast."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from twisted.logger import capturedLogs
+from zope.interface.verify import verifyObject
+
+from riskd.gateway.fields import MappingError
+from riskd.gateway.interface import IGateway, IGatewayListener
+from riskd.model.account import BestBidAsk
+from riskd.model.events import MarketQuote
+from tests.support.scripted_gateway import (
+    ES,
+    MCL,
+    MNQ,
+    NOON,
+    EngineTestCase,
+    order,
+    position,
+    quote,
+    trade,
+)
+
+
+class NewsTests(EngineTestCase):
+    """Only news is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def test_it_is_a_listener(self) -> None:
+        self.assertTrue(verifyObject(IGatewayListener, self.engine))
+        self.assertTrue(verifyObject(IGateway, self.gateway))
+
+    def test_a_position_is_told_once_and_its_end_once(self) -> None:
+        for size in (2, 2, 0, 0, 0):
+            self.user("GatewayUserPosition", position(size))
+        self.assertEqual([data.size for data in self.take()], [2, 0])
+
+    def test_a_trade_is_told_once_an_id_and_half_turns_never(self) -> None:
+        for identifier, pnl in ((1, None), (2, "-45.50"), (2, "-45.50"), (3, "0.00")):
+            self.user("GatewayUserTrade", trade(identifier, pnl))
+        self.assertEqual([data.id for data in self.take()], [2, 3])
+
+    def test_a_voided_trade_is_not_told(self) -> None:
+        self.user("GatewayUserTrade", trade(1, "5.00", voided=True))
+        self.assertEqual(self.take(), [])
+
+    def test_a_repeat_outdates_what_is_older_than_it(self) -> None:
+        for stop, seconds in ((20990, 1), (20990, 5), (20000, 3)):
+            updated = (NOON + timedelta(seconds=seconds)).isoformat()
+            self.user(
+                "GatewayUserOrder", order(1, stopPrice=Decimal(stop), updateTimestamp=updated)
+            )
+        self.assertEqual([data.stop_price for data in self.take()], [20990])
+
+    def test_an_order_is_told_when_it_changes(self) -> None:
+        for status in (6, 1, 1, 8, 2, 2, 1):
+            self.user("GatewayUserOrder", order(status))
+        self.assertEqual([data.state for data in self.take()], [1, 2])
+
+    def test_a_closed_position_keeps_its_side(self) -> None:
+        self.user("GatewayUserPosition", position(2, type=2))
+        self.user("GatewayUserPosition", position(0))
+        self.assertEqual([data.type for data in self.take()], [2, 2])
+
+    def test_accounts_that_are_not_followed_are_passed_over(self) -> None:
+        self.user("GatewayUserPosition", position(2, account_id=999))
+        self.user("GatewayUserAccount", {"id": 123, "balance": Decimal(50000)})
+        self.assertEqual(self.take(), [])
+
+    def test_events_carry_their_account(self) -> None:
+        self.user("GatewayUserPosition", position(1, account_id=456))
+        self.user("GatewayUserPosition", position(1, account_id=123))
+        self.assertEqual([event.account_id for event in self.told], [456, 123])
+
+    def test_what_cannot_be_read_is_logged_and_the_rest_goes_on(self) -> None:
+        with capturedLogs() as captured:
+            self.user("GatewayUserPosition", position(2, averagePrice="high"))
+            self.engine.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
+            self.user("GatewayUserPosition", position(2))
+        errors = [each for each in captured if isinstance(each.get("error"), MappingError)]
+        self.assertEqual(
+            [str(each["error"]).split(":")[0] for each in errors],
+            ["GatewayUserPosition.averagePrice", "GatewayQuote.bestBid"],
+        )
+        self.assertEqual([data.size for data in self.take()], [2])
+
+    def test_a_mistake_of_ours_is_logged_and_the_rest_goes_on(self) -> None:
+        self.user("GatewayUserPosition", position(2, contract_id=["unhashable"]))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.user("GatewayUserPosition", position(2))
+        self.assertEqual([data.size for data in self.take()], [2])
+
+
+class QuoteTests(EngineTestCase):
+    """Quotes go to every account they concern, and to no other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def accounts_told(self, contract_id: str, last: int) -> list[int | None]:
+        self.time += timedelta(milliseconds=1)
+        self.told.clear()
+        self.engine.market_event("GatewayQuote", contract_id, quote(last))
+        return [event.account_id for event in self.told if isinstance(event.data, MarketQuote)]
+
+    def test_watched_contracts_are_quoted(self) -> None:
+        self.assertEqual(self.accounts_told(MNQ, 1), [123])
+        self.assertEqual(self.accounts_told(ES, 1), [])
+
+    def test_held_contracts_are_quoted_as_long_as_they_are_held(self) -> None:
+        self.user("GatewayUserPosition", position(1, ES, account_id=456))
+        self.assertEqual(self.accounts_told(ES, 1), [456])
+        self.user("GatewayUserPosition", position(0, ES, account_id=456))
+        self.assertEqual(self.accounts_told(ES, 2), [])
+
+    def test_contracts_with_a_working_order_are_quoted(self) -> None:
+        self.user("GatewayUserOrder", order(1, contract_id=MCL))
+        self.assertEqual(self.accounts_told(MCL, 1), [123])
+        self.user("GatewayUserOrder", order(3, contract_id=MCL))
+        self.assertEqual(self.accounts_told(MCL, 2), [])
+
+    def test_one_quote_is_told_once_for_every_account(self) -> None:
+        self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
+        self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
+
+    def test_a_mistake_with_one_account_takes_the_quote_from_no_other(self) -> None:
+        self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
+        self.patch(self.engine.accounts[123].risk_engine, "receive", lambda _quote: 1 / 0)
+        self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_nor_does_it_take_bid_and_ask(self) -> None:
+        for account_id in (123, 456):
+            self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
+        self.patch(self.engine.accounts[123].risk_engine, "receive_best_bid_ask", lambda: 1 / 0)
+        self.engine.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
+        best_bid_asks = self.engine.accounts[456].account.state.risk.best_bid_asks
+        self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_other_market_events_are_passed_over(self) -> None:
+        self.engine.market_event("GatewayDepth", MNQ, {})
+        self.assertEqual(self.take(), [])

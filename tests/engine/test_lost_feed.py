@@ -1,0 +1,198 @@
+"""The gateway loses events, and sends them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from riskd.config.faults import NO_FAULTS, Faults
+from riskd.model.events import DaemonStatus, MarketQuote, Status
+from tests.support.guarded_account import (
+    FEED_LOST,
+    MAX_CONTRACTS,
+    ONE_ROUND,
+    FeedTestCase,
+)
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
+
+
+class LostFeedTests(FeedTestCase):
+    config = MAX_CONTRACTS
+
+    def test_it_is_told_and_that_it_is_over(self) -> None:
+        self.lose_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, FEED_LOST))
+        self.daemon.advance(60)
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, FEED_LOST))
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_what_nobody_was_told_of_is_found_and_enforced(self) -> None:
+        self.lose_feed()
+        self.daemon.trade(BUY, 3)
+        self.assertEqual(self.daemon.held, {MNQ: 3})
+        self.daemon.advance(ONE_ROUND)
+        self.assertEqual(self.daemon.held, {})
+        (action,) = self.daemon.actions
+        self.assertEqual((action.rule_id, action.success), ("RULE-001", True))
+        self.assertEqual(self.daemon.state.open_positions, ())
+
+    def test_what_happened_meanwhile_is_known_when_running_is_told(self) -> None:
+        self.lose_feed()
+        self.daemon.trade(BUY, 1)
+        self.daemon.trade(BUY, 1, limitPrice="20900")
+        self.daemon.told.clear()
+        self.restore_feed()
+        (held,) = self.daemon.state.open_positions
+        self.assertEqual((held.size, len(self.daemon.state.working_orders)), (1, 1))
+        self.assertEqual([told[0] for told in self.statuses()], [Status.RUNNING])
+        self.assertIsInstance(self.daemon.news()[-1], DaemonStatus)
+
+    def test_what_vanished_meanwhile_is_gone(self) -> None:
+        self.daemon.trade(BUY, 2)
+        self.daemon.advance(2)
+        self.lose_feed()
+        self.daemon.trade(SELL, 2)
+        self.restore_feed()
+        self.assertEqual(self.daemon.state.open_positions, ())
+        self.assertEqual(self.daemon.state.trade_count, 1)
+
+    def test_rules_run_no_sooner_than_the_account_is_in_step(self) -> None:
+        self.lose_feed()
+        self.daemon.trade(BUY, 3)
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.engine.feed_restored()
+        self.daemon.move(MNQ, "21001")
+        self.daemon.advance(5)
+        self.assertEqual((self.daemon.held, self.daemon.actions), ({MNQ: 3}, []))
+        self.assertEqual(self.statuses()[-1][0], Status.ERROR)
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(15)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_a_feed_that_is_lost_again_at_once_keeps_the_rules_waiting(self) -> None:
+        self.lose_feed()
+        answer = self.hold_back("search_account")
+        self.daemon.engine.feed_restored()
+        self.daemon.engine.feed_lost(FEED_LOST)
+        answer()
+        self.daemon.advance(1)
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, FEED_LOST))
+        self.restore_feed()
+        self.daemon.advance(1)
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.daemon.trade(BUY, 3)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_a_feed_that_is_restored_twice_is_caught_up_with_once(self) -> None:
+        self.lose_feed()
+        answer = self.hold_back("search_account")
+        self.daemon.engine.feed_restored()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, FEED_LOST))
+        answer()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def restart_without_feed(self) -> Deferred[None]:
+        """Restart on a broker that answers, and tells nothing before the Deferred fires."""
+        self.daemon.stop()
+        started: Deferred[None] = Deferred()
+        real = self.daemon.gateway.start
+
+        def start(listener: Any) -> Deferred[None]:
+            real(listener)
+            listener.feed_lost(FEED_LOST)
+            return started
+
+        self.patch(self.daemon.gateway, "start", start)
+        self.daemon.told.clear()
+        self.daemon.restart()
+        return started
+
+    def test_an_account_is_guarded_before_there_was_a_feed(self) -> None:
+        started = self.restart_without_feed()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 3)
+        self.daemon.advance(ONE_ROUND)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
+        self.restore_feed()
+        started.callback(None)
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.daemon.trade(BUY, 3)
+        self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
+
+    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+        started = self.restart_without_feed()
+        self.assertEqual(self.statuses(), [(Status.ERROR, FEED_LOST)])
+        self.daemon.engine.feed_restored()
+        started.callback(None)
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.daemon.trade(BUY, 3)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_a_feed_that_is_lost_before_the_first_answer_is_not_running(self) -> None:
+        self.daemon.stop()
+        answer = self.hold_back("search_account")
+        self.daemon.told.clear()
+        self.daemon.restart()
+        self.daemon.engine.feed_lost(FEED_LOST)
+        self.assertEqual(self.statuses(), [(Status.ERROR, FEED_LOST)])
+        answer()
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_a_stop_before_the_first_answer_is_no_start(self) -> None:
+        self.daemon.stop()
+        self.hold_back("search_account")
+        self.daemon.restart()
+        self.daemon.stop()
+        self.assertNoResult(self.daemon.engine.started)
+
+    def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
+        self.lose_feed()
+        risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
+        mistake = self.patch(risk_engine, "_check_again", lambda: 1 / 0)
+        self.daemon.advance(ONE_ROUND)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistake.restore()
+        self.assertFalse(risk_engine.is_active)
+
+    def hold_back(self, method: str) -> Callable[[], None]:
+        """Let a request wait; return what lets it be answered."""
+        real = getattr(self.daemon.gateway, method)
+        held: list[tuple[Deferred[Any], tuple[Any, ...]]] = []
+
+        def wait(*arguments: Any) -> Deferred[Any]:
+            held.append((Deferred(), arguments))
+            return held[-1][0]
+
+        patch = self.patch(self.daemon.gateway, method, wait)
+
+        def answer() -> None:
+            patch.restore()
+            for waiting, arguments in held:
+                real(*arguments).chainDeferred(waiting)
+
+        return answer
+
+
+class QuotesTests(FeedTestCase):
+    def test_the_quotes_of_what_is_held_or_worked_are_followed(self) -> None:
+        followed: list[str] = []
+        self.patch(self.daemon.gateway, "follow_quotes", followed.append)
+        self.daemon.move(ES, "5800")
+        self.daemon.trade(BUY, 1, ES, limitPrice="5700")
+        self.daemon.advance(1)
+        self.assertEqual(followed, [ES])
+
+    def test_trouble_with_quotes_is_told_and_stops_no_rule(self) -> None:
+        self.daemon.engine.gateway_problem("quotes", "No quotes since 18:00:00")
+        self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00"))
+        self.daemon.trade(BUY, 1)
+        self.assertIn(MNQ, self.daemon.state.positions)
+        self.daemon.engine.gateway_problem("quotes", "")
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+        self.assertTrue(self.daemon.news(MarketQuote))

@@ -1,0 +1,245 @@
+"""When accounts are reconciled: retries at the start, rounds, and room for requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from riskd.config.faults import Faults
+from riskd.engine.reconciliation_loop import FULL_ROUND, ROUND_SECONDS
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.journal.store import Store
+from riskd.model.account import AccountState
+from riskd.model.events import LockoutSet, Status
+from tests.support.guarded_account import (
+    DAILY_LOSS,
+    FEED_LOST,
+    MAX_CONTRACTS,
+    ONE_ROUND,
+    OTHER_ACCOUNT,
+    BrokerTestCase,
+    FeedTestCase,
+    never,
+    refused,
+)
+from tests.support.practice_daemon import ACCOUNT, BUY
+
+GONE = 999
+
+
+class StartTests(BrokerTestCase):
+    config = DAILY_LOSS
+
+    def test_reads_that_fail_are_asked_again(self) -> None:
+        self.lock_and_kill()
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.restart()
+        self.assertEqual(self.statuses(), [Status.ERROR])
+        self.assertIn(str(ACCOUNT), self.message())
+        self.daemon.gateway.faults = Faults()
+        self.trade_again()
+        self.daemon.advance(15)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual(self.statuses(), [Status.ERROR, Status.RUNNING])
+
+    def test_reads_that_never_end_are_asked_again(self) -> None:
+        self.lock_and_kill()
+        for method in ("search_account", "search_open_positions"):
+            hanging = self.answer(method, never)
+            self.daemon.restart()
+            self.daemon.advance(3)
+            hanging.restore()
+            self.trade_again()
+            self.daemon.advance(15)
+            self.assertEqual(self.daemon.held, {}, method)
+            self.assertEqual(self.statuses(), [Status.ERROR, Status.RUNNING])
+            self.daemon.kill()
+            self.daemon.told.clear()
+
+    def test_a_broker_that_recovers_after_long_is_followed(self) -> None:
+        self.lock_and_kill()
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.restart()
+        self.daemon.advance(3600, step=5)
+        self.daemon.gateway.faults = Faults()
+        self.trade_again()
+        self.daemon.advance(11)
+        self.assertEqual(self.daemon.held, {})
+
+
+class OtherAccountTests(BrokerTestCase):
+    config = MAX_CONTRACTS + f"[[accounts]]\nid = {OTHER_ACCOUNT}\n"
+
+    def test_an_account_that_cannot_be_looked_at_keeps_no_other_waiting(self) -> None:
+        for answer in (never, refused("Account/search", 1)):
+            self.daemon.kill()
+            self.daemon.told.clear()
+            self.answer("search_account", answer, OTHER_ACCOUNT)
+            self.daemon.restart()
+            self.daemon.advance(3)
+            self.daemon.trade(BUY, 3)
+            self.daemon.advance(1)
+            self.assertEqual(self.daemon.held, {})
+            self.assertEqual(set(self.statuses()), {Status.ERROR})
+            self.assertIn(str(OTHER_ACCOUNT), self.message())
+
+
+class LookTests(BrokerTestCase):
+    config = DAILY_LOSS
+
+    def test_a_look_that_never_ends_is_not_the_last(self) -> None:
+        self.lose(125, 2)
+        hanging = self.answer("search_account", never)
+        self.daemon.advance(6)
+        hanging.restore()
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(15)
+        self.assertEqual(self.daemon.held, {})
+
+    def test_looks_that_fail_are_told_until_one_succeeds(self) -> None:
+        self.lose(125, 2)
+        self.daemon.advance(2)
+        self.daemon.told.clear()
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.advance(60)
+        self.assertEqual(self.statuses(), [Status.ERROR])
+        self.daemon.gateway.faults = Faults()
+        self.daemon.advance(6)
+        self.assertEqual(self.statuses(), [Status.ERROR, Status.RUNNING])
+
+
+class UnknownAccountTests(FeedTestCase):
+    """A locked account that neither the settings name any more nor the broker knows is no trouble."""
+
+    config = MAX_CONTRACTS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[Deferred[Any]] = []
+        self.is_answered = True
+        real = self.daemon.gateway.search_account
+
+        def search(account_id: int) -> Deferred[Any]:
+            if account_id != GONE:
+                return real(account_id)
+            self.asked.append(Deferred())
+            if self.is_answered:
+                self.answer(self.asked[-1])
+            return self.asked[-1]
+
+        self.patch(self.daemon.gateway, "search_account", search)
+        self.lock_and_restart()
+
+    def lock_and_restart(self) -> None:
+        """Start on a journal that has a lock of such an account."""
+        daemon = self.daemon
+        daemon.stop()
+        lock = LockoutSet(
+            rule_id="RULE-003", reason="enough", locked_at=daemon.now(), locked_until=None
+        )
+        store = Store(daemon.directory)
+        known = store.open([ACCOUNT], daemon.now()).accounts
+        known = {**known, GONE: AccountState(account_id=GONE, lockouts={"RULE-003": lock})}
+        store.write([*known.values()], "practice", daemon.now())
+        store.publish()
+        store.close()
+        daemon.restart()
+        daemon.advance(1)
+        self.assertIn(GONE, daemon.engine.accounts)
+
+    def answer(self, waiting: Deferred[Any]) -> None:
+        waiting.errback(GatewayRefusedError("Account/search", 1, "no such account"))
+
+    def test_it_is_not_looked_at_while_events_are_lost(self) -> None:
+        self.asked.clear()
+        self.lose_feed()
+        self.daemon.advance(3 * ONE_ROUND)
+        self.assertEqual((self.asked, self.statuses()[-1]), ([], (Status.ERROR, FEED_LOST)))
+        self.restore_feed()
+        self.assertEqual((len(self.asked), self.statuses()[-1][0]), (1, Status.RUNNING))
+
+    def test_trouble_of_before_it_was_given_up_ends(self) -> None:
+        engine = self.daemon.engine
+        self.lose_feed()
+        for source in ("begin", "reconciliation", "permission", "reading"):
+            engine.report_problem(f"{source} {GONE}", "The broker does not answer")
+        self.restore_feed()
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_a_look_that_ends_after_it_was_given_up_is_no_trouble(self) -> None:
+        self.is_answered = False
+        self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[GONE])
+        self.answer(self.asked[-1])
+        self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
+
+    def test_once_the_broker_knows_it_again_it_is_guarded_and_looked_at(self) -> None:
+        self.lose_feed()
+        gateway = self.daemon.gateway
+        self.patch(gateway, "search_account", lambda number: succeed({"id": number}))
+        for method in ("search_open_positions", "search_open_orders", "search_trades"):
+            self.patch(gateway, method, lambda *_wanted, **_more: succeed([]))
+        self.restore_feed()
+        risk_engine = self.daemon.engine.accounts[GONE].risk_engine
+        self.assertTrue(risk_engine.is_active)
+        self.lose_feed()
+        looked: list[int] = []
+        self.patch(
+            self.daemon.engine._reconciliation,
+            "request",
+            lambda account: looked.append(account.account.account_id),
+        )
+        self.daemon.advance(ONE_ROUND)
+        self.assertIn(GONE, looked)
+
+
+class RoomTests(FeedTestCase):
+    """What is kept for enforcement is not spent on looking around."""
+
+    def looks_in(self, rounds: int) -> int:
+        """Let patrols pass; return how often the broker was asked what is held."""
+        asked: list[int] = []
+        real = self.daemon.gateway.search_open_positions
+
+        def search(account_id: int, *, urgent: bool = False) -> Deferred[Any]:
+            asked.append(account_id)
+            return real(account_id, urgent=urgent)
+
+        patch = self.patch(self.daemon.gateway, "search_open_positions", search)
+        self.daemon.advance(rounds * ROUND_SECONDS)
+        patch.restore()
+        return len(asked)
+
+    def test_a_mistake_does_not_end_the_patrols(self) -> None:
+        def fail(_requests: int) -> bool:
+            raise ZeroDivisionError
+
+        self.daemon.advance(1)
+        mistaken = self.patch(self.daemon.gateway, "has_room", fail)
+        self.assertEqual(self.looks_in(FULL_ROUND), 0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        mistaken.restore()
+        self.assertEqual(self.looks_in(FULL_ROUND), 1)
+
+    def test_nobody_looks_around_when_there_is_no_room(self) -> None:
+        self.daemon.advance(1)
+        self.assertEqual(self.looks_in(FULL_ROUND), 1)
+        self.patch(self.daemon.gateway, "has_room", lambda _requests: False)
+        self.assertEqual(self.looks_in(FULL_ROUND), 0)
+
+    def test_accounts_take_turns(self) -> None:
+        looked: list[int] = []
+        engine = self.daemon.engine
+        for number in (1, 2):
+            engine._follow(
+                type(self.daemon.settings.accounts[0])(id=number)
+            ).risk_engine.is_active = True
+        loop = engine._reconciliation
+        self.patch(loop, "request", lambda account: looked.append(account.account.account_id))
+        self.patch(self.daemon.gateway, "has_room", lambda _requests: len(looked) % 2 == 0)
+        loop.is_feed_lost = True
+        for _ in range(3):
+            loop._round()
+            looked.append(0)
+        self.assertEqual([number for number in looked if number], [ACCOUNT, 1, 2])
