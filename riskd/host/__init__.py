@@ -1,1 +1,4 @@
-"""This machine: loopback sockets and who may connect to them, timeouts, loops, a clock nobody sets."""
+"""This machine: loopback sockets and their Host/Origin check, WebSocket clients, time, disk thread.
+
+Nothing here knows riskd's events, accounts or files.
+"""

@@ -22,7 +22,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, MarketQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 from tests.support.scripted_gateway import (
     ES,
     MNQ,

@@ -21,7 +21,7 @@ from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState, LogEntry, RiskState, apply
 from riskd.model.events import Event
 from riskd.testing import make_event
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 

@@ -28,7 +28,7 @@ from riskd.recording.format import (
     UserEvent,
 )
 from riskd.recording.writer import FLUSH_SECONDS, RecordingWriter
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 HEADER = Header(

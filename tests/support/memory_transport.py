@@ -1,12 +1,9 @@
-"""What stands in for the network and the disk: in memory, and at the test's pace."""
+"""Connections in memory, at the test's pace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -63,32 +60,3 @@ class MemoryEndpoint:
         protocol.makeConnection(transport)
         connected.callback(protocol)
         return transport
-
-
-class SlowDisk:
-    """Stands in for the journal's thread: what it is asked for is done when the test says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.is_slow = False
-        self.runs = 0
-
-    def start(self) -> None:
-        """There is nothing to start."""
-
-    def stop(self) -> None:
-        """There is nothing to stop."""
-
-    def run(self, act: Callable[[], Any]) -> Deferred[Any]:
-        if not self.is_slow:
-            self.runs += 1
-            return execute(act)
-        done: Deferred[Any] = Deferred()
-        self.waiting.append((act, done))
-        return done
-
-    def catch_up(self, count: int = 1) -> None:
-        for _ in range(count):
-            act, done = self.waiting.pop(0)
-            self.runs += 1
-            execute(act).chainDeferred(done)

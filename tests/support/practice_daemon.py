@@ -28,7 +28,7 @@ from riskd.model.events import (
 )
 from riskd.practice.gateway import PracticeGateway
 from tests.support.configuration import CATALOGUE
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 
 MONDAY_NOON = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 """12:00 in Chicago."""

@@ -25,7 +25,7 @@ from riskd.recording.format import RecordedTurn, Recording, Stopped
 from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.replay import replay
 from riskd.recording.writer import RecordingWriter
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 from tests.support.practice_daemon import CATALOGUE, MONDAY_NOON
 
 DISK_SECONDS = 0.002

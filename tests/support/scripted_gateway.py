@@ -20,7 +20,7 @@ from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListe
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.events import Event, EventData
-from tests.support.memory_transport import SlowDisk
+from tests.support.disk import SlowDisk
 
 MNQ, ES, MCL = "CON.F.US.MNQ.H25", "CON.F.US.EP.H25", "CON.F.US.MCLE.G25"
 

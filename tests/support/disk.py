@@ -1,0 +1,43 @@
+"""A disk thread at the test's pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+
+
+class SlowDisk:
+    """Stands in for :class:`riskd.host.disk_thread.DiskThread`.
+
+    :ivar is_slow: whether calls wait until the test lets the disk catch up; otherwise they run at once.
+    :ivar waiting: the waiting calls and their Deferreds.
+    :ivar runs: the number of calls that have run.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        self.is_slow = False
+        self.runs = 0
+
+    def start(self) -> None:
+        """There is no thread to start."""
+
+    def stop(self) -> None:
+        """There is no thread to end."""
+
+    def run(self, act: Callable[[], Any]) -> Deferred[Any]:
+        if not self.is_slow:
+            self.runs += 1
+            return execute(act)
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((act, done))
+        return done
+
+    def catch_up(self, count: int = 1) -> None:
+        """Run the first ``count`` waiting calls."""
+        for _ in range(count):
+            act, done = self.waiting.pop(0)
+            self.runs += 1
+            execute(act).chainDeferred(done)
