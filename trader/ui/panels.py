@@ -15,16 +15,8 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
-from trader.model.activity import (
-    FeedLine,
-    average_price,
-    contract_name,
-    contract_price,
-    order_prices,
-    order_type_name,
-    position_side,
-    side_name,
-)
+from riskd.model.formatting import contract_name
+from trader.model.activity import FeedLine
 from trader.model.formatting import UNKNOWN, age, clock, money
 from trader.model.staleness import (
     SILENT_SECONDS,
@@ -35,6 +27,14 @@ from trader.model.staleness import (
     unrealized_pnl,
 )
 from trader.model.view import Source, View, is_empty, unknown_reason
+from trader.model.wording import (
+    average_price,
+    contract_price,
+    order_prices,
+    order_type_name,
+    position_side,
+    side_name,
+)
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
 from trader.ui.styled_text import StyledLine, panel_title, pnl_style, table_row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from trader.model.activity import contract_name
+from riskd.model.formatting import contract_name
 from trader.model.day_trades import DayTrade, trades_of_the_day
 from trader.model.formatting import clock, money
 from trader.model.limit_usage import loss_limit

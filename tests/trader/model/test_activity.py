@@ -22,17 +22,11 @@ from riskd.model.events import (
     OrderType,
     Status,
 )
+from riskd.model.formatting import contract_name
 from riskd.testing import make_event
-from trader.model.activity import (
-    FeedLine,
-    contract_name,
-    contract_price,
-    describe_order,
-    line_for,
-    order_type_name,
-    side_name,
-)
+from trader.model.activity import FeedLine, line_for
 from trader.model.formatting import clock
+from trader.model.wording import contract_price, describe_order, order_type_name, side_name
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
