@@ -1,4 +1,4 @@
-"""The alarm on lockouts and enforcement: the terminal's bell, and a command of the trader's own."""
+"""The alarm on lockouts and enforcement: the bell, and the trader's own command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.error import ProcessDone
-from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,12 +16,12 @@ from riskd.model.events import EnforcementAction, Event, LockoutSet
 from riskd.model.wire import encode
 
 BELL_SECONDS: Final = 1.0
-"""The bell rings no more often than this."""
+"""The least time between two rings of the bell."""
 
 HOOK_SECONDS: Final = 10.0
-"""For enforcement the hook runs no more often than this; and it is ended when it runs for longer."""
+"""The least time between two runs for enforcement, and the longest run."""
 
-_MAX_SAID: Final = 200
+_MAX_ERROR_OUTPUT: Final = 200
 
 _log = Logger()
 
@@ -29,87 +29,83 @@ _log = Logger()
 class Alarm:
     """Rings the bell and runs the hook.
 
-    A mute silences enforcement, and lockouts never.  Nor is the hook ever left out for a lockout.
+    Lockouts are never muted, and every one of them runs the hook.
 
-    :param reactor: runs processes, and has a clock.
+    :param reactor: runs processes and schedules calls.
     :param ring: rings the bell; ``None`` for no bell.
-    :param hook: a command and its arguments, run without a shell; the event comes to its standard input
-        as one JSON object, as it is on the wire.  Empty for none.
+    :param hook: a command and its arguments, run without a shell; its standard input is the event as one
+        JSON object, as on the wire.  Empty for none.
     """
 
     def __init__(
         self, reactor: Any, ring: Callable[[], object] | None, hook: Sequence[str]
     ) -> None:
-        self._reactor: IReactorTime = reactor
-        self._processes: IReactorProcess = reactor
+        self._reactor = reactor
         self._ring = ring
         self._hook = tuple(hook)
-        self._rung_at: float | None = None
-        self._hooked_at: float | None = None
+        self._last_ring = -BELL_SECONDS
+        self._last_hook = -HOOK_SECONDS
 
     def handle(self, event: Event, *, is_muted: bool) -> None:
-        """Alarm about ``event`` if it is one to alarm about."""
+        """Ring and run the hook if ``event`` is a lockout or an enforcement action."""
         is_lockout = isinstance(event.data, LockoutSet)
         if not is_lockout and (is_muted or not isinstance(event.data, EnforcementAction)):
             return
         now = self._reactor.seconds()
-        if self._ring is not None and _is_due(self._rung_at, now, BELL_SECONDS):
-            self._rung_at = now
+        if self._ring is not None and now - self._last_ring >= BELL_SECONDS:
+            self._last_ring = now
             self._ring()
-        if self._hook and (is_lockout or _is_due(self._hooked_at, now, HOOK_SECONDS)):
-            if not is_lockout:
-                self._hooked_at = now
-            self._run(event)
+        if not self._hook:
+            return
+        if is_lockout:
+            self._run_hook(event)
+        elif now - self._last_hook >= HOOK_SECONDS:
+            self._last_hook = now
+            self._run_hook(event)
 
-    def _run(self, event: Event) -> None:
-        process = _Hook(self._reactor, self._hook[0], encode(event))
+    def _run_hook(self, event: Event) -> None:
+        name = self._hook[0]
+        process = _Hook(self._reactor, name, encode(event))
         try:
-            self._processes.spawnProcess(process, self._hook[0], self._hook, env=os.environ)
+            self._reactor.spawnProcess(process, name, self._hook, env=os.environ)
         except OSError as error:
-            _log.warn(
-                "the hook {hook} cannot be started: {error}",
-                hook=self._hook[0],
-                error=error.strerror,
-            )
-
-
-def _is_due(last: float | None, now: float, seconds: float) -> bool:
-    return last is None or now - last >= seconds
+            _log.warn("cannot start the hook {hook}: {error}", hook=name, error=error.strerror)
 
 
 class _Hook(ProcessProtocol):
-    """One run of the hook: it is given the event, and ended when it takes too long."""
+    """One run of the hook, which is killed after :data:`HOOK_SECONDS`."""
 
     def __init__(self, clock: IReactorTime, name: str, message: bytes) -> None:
         self._clock = clock
         self._name = name
         self._message = message
-        self._said = b""
+        self._error_output = b""
         self._deadline: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        self._deadline = self._clock.callLater(HOOK_SECONDS, self._end)
+        self._deadline = self._clock.callLater(HOOK_SECONDS, self._kill)
         if self.transport is not None:
             self.transport.write(self._message + b"\n")
             self.transport.closeStdin()
 
     def errReceived(self, data: bytes) -> None:
-        self._said = (self._said + data)[-_MAX_SAID:]
+        self._error_output = (self._error_output + data)[-_MAX_ERROR_OUTPUT:]
 
     def processEnded(self, reason: Failure) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         if reason.check(ProcessDone) is None:
-            lines = self._said.decode(errors="replace").strip().splitlines()
+            # The last line of a program's errors usually says most.
+            lines = self._error_output.decode(errors="replace").strip().splitlines()
             _log.warn(
                 "the hook {hook} failed: {why}",
                 hook=self._name,
                 why=lines[-1] if lines else reason.getErrorMessage(),
             )
 
-    def _end(self) -> None:
+    def _kill(self) -> None:
         _log.warn(
-            "the hook {hook} runs for {seconds:.0f} s, and is ended",
+            "the hook {hook} has run for {seconds:.0f} s and is killed",
             hook=self._name,
             seconds=HOOK_SECONDS,
         )

@@ -106,11 +106,11 @@ def _escaped(path: Path) -> str:
 def choose_account(
     state: Path, ask: Callable[[str], str] | None, say: Callable[[str], object]
 ) -> int | None:
-    """Return the account that the state file knows, or the one of them that the trader chooses.
+    """Return the state file's account; if it has several, the one the trader chooses.
 
     :param ask: asks a question and returns the answer; ``None`` without a terminal.
     :param say: shows a sentence to the trader.
-    :return: ``None`` if no account was chosen; :param:`say` has been called with the reason.
+    :return: ``None`` if no account was chosen; ``say`` has been given the reason.
     """
     try:
         known = sorted(read_published(state).accounts)

@@ -35,7 +35,7 @@ _TICK_SECONDS: Final = 1.0
 
 
 class Console:
-    """The session, the client that feeds it and the screen that draws it, on one reactor.
+    """The client, the session that it feeds and the screen, on one reactor.
 
     :param account_id: the account to show.
     :param url: the daemon's URL.
@@ -155,7 +155,7 @@ class Console:
         )
 
     def _schedule_draw(self, important: bool) -> None:
-        """Draw within the bounds of the throttle: an important change at once if they allow it."""
+        """Draw as soon as the throttle allows; an important change may be drawn at once."""
         if self._next_draw is not None and not important:
             # The scheduled draw is no later than this one would be.
             return
@@ -276,9 +276,8 @@ class Key(NamedTuple):
     action: Action
 
 
-_PAGE_OF_ROWS: Final = 10
 _WHEEL_ROWS: Final = {4: -3, 5: 3}
-"""By the button that urwid reports for each direction of the wheel: the rows to move."""
+"""The rows to move, by the button that urwid reports for the wheel."""
 
 _ACTIVITY: Final = [page.name for page in PAGES].index("Activity")
 
@@ -291,8 +290,8 @@ KEYS: Final = (
     Key(("shift tab",), "Shift-Tab", "previous page", partial(Console.turn_page, pages=-1)),
     Key(("down", "j"), "Down, j", "next row", partial(Console.move, rows=1)),
     Key(("up", "k"), "Up, k", "previous row", partial(Console.move, rows=-1)),
-    Key(("page down",), "Page Down", "ten rows on", partial(Console.move, rows=_PAGE_OF_ROWS)),
-    Key(("page up",), "Page Up", "ten rows back", partial(Console.move, rows=-_PAGE_OF_ROWS)),
+    Key(("page down",), "Page Down", "ten rows on", partial(Console.move, rows=10)),
+    Key(("page up",), "Page Up", "ten rows back", partial(Console.move, rows=-10)),
     Key(("f",), "f", "activity, next kind", Console.filter_feed),
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the chosen row", Console.copy),
@@ -309,7 +308,7 @@ _ACTIONS: Final = {name: key.action for key in KEYS for name in key.names}
 
 
 def _mouse_action(event: tuple[str, int, int, int]) -> Action | None:
-    """Return what a mouse event does: the wheel moves through rows, a click may change the page."""
+    """Return the effect of a wheel turn or a click; ``None`` for other mouse events."""
     kind, button, column, row = event
     if not kind.endswith("press"):
         return None

@@ -1,4 +1,4 @@
-"""``console.toml``, the trader's defaults for each console; errors name every wrong line."""
+"""``console.toml``: the trader's defaults for every console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``trader-console --plain`` and ``--json``: the client without a screen, writing to standard output."""
+"""``trader-console --plain`` and ``--json``: events on standard output."""
 
 from __future__ import annotations
 

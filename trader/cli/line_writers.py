@@ -1,4 +1,4 @@
-"""Events as lines: sentences for pipes and screen readers, JSON objects for programs."""
+"""Events as lines: sentences for screen readers, JSON objects for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.model.events import Status
 from riskd.model.formatting import counted
 from trader.client import CONNECTION_STATUS, ReadEvent
 from trader.model.activity import FeedLine
@@ -17,16 +16,12 @@ from trader.model.session import Session
 from trader.model.view import Source, View, unknown_reason
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-_OF_NO_ACCOUNT: Final = ("daemon_status", CONNECTION_STATUS)
 
 
 def json_line(account_id: int, event_type: str, data: dict[str, Any]) -> str:
-    """Return an event or a connection status as a JSON object with the keys of the wire."""
-    event = {
-        "type": event_type,
-        "account_id": None if event_type in _OF_NO_ACCOUNT else account_id,
-        "data": data,
-    }
+    """Return an event or connection status as a JSON object, as on the wire."""
+    has_account = event_type not in ("daemon_status", CONNECTION_STATUS)
+    event = {"type": event_type, "account_id": account_id if has_account else None, "data": data}
     return _ENCODER.encode(event).decode()
 
 
@@ -51,7 +46,7 @@ class PlainLines:
         self._write_new_lines(self._session.view())
 
     def receive_status(self, event_type: str, status: dict[str, Any]) -> None:
-        """Pass the client's status to the session, and write what it means for the account."""
+        """Pass the client's status to the session; write a summary or the problem."""
         self._session.receive_status(event_type, status)
         view = self._session.view()
         self._write_new_lines(view)
@@ -83,7 +78,7 @@ def summary(view: View) -> str:
         f"LOCKED OUT: {account.lockout.reason}" if account.lockout else "not locked",
     ]
     problems = [] if view.events_only_since is None else [view.file_problem]
-    if view.daemon is not None and view.daemon.status is Status.ERROR:
+    if view.daemon is not None and view.has_daemon_error:
         problems.append(f"Daemon {view.daemon.status}: {view.daemon.message}")
     return "; ".join([", ".join(parts), *problems])
 

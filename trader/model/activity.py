@@ -1,4 +1,4 @@
-"""The activity feed: a line for each event, and which of them flash on the screen."""
+"""The activity feed: a line for each event, and whether it flashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text with only the characters that a terminal can show safely."""
+"""Text with only those characters that a terminal shows safely."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with a blank for every kind of white space and ``?`` for what has no picture.
+    """Return ``text`` with blanks for white space, ``?`` for what is unprintable.
 
-    It has as many characters as before, and none of them can break a row or command a terminal.  A mark
-    that stands on the character before has no place of its own, and stays behind when that is gone.
+    The length stays the same, and no character can break a row or control the terminal.  Combining marks
+    are replaced, too: they occupy no column, and remain when the character before them is overwritten.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -24,7 +24,7 @@ def _printable(character: str) -> str:
     return character if character.isprintable() and not is_mark else "?"
 
 
-_PLAIN_LETTERS: Final = str.maketrans(
+_ASCII_FORMS: Final = str.maketrans(
     {
         "─": "-", "│": "|", "╭": "+", "╮": "+", "╯": "+", "╰": "+", "·": ".", "█": "#", "░": ".",
         "…": "~", "↑": "^", "↓": "v",
@@ -33,17 +33,17 @@ _PLAIN_LETTERS: Final = str.maketrans(
 
 
 def can_be_drawn(encoding: str | None) -> bool:
-    """Tell whether a terminal of this encoding has the letters that are drawn; older ones know no lines."""
+    """Return whether an encoding has the lines and bars that the screen draws."""
     try:
-        "".join(map(chr, _PLAIN_LETTERS)).encode(encoding or "utf-8")
+        "".join(map(chr, _ASCII_FORMS)).encode(encoding or "utf-8")
     except UnicodeEncodeError:
         return False
     return True
 
 
 def ascii_only(text: str) -> str:
-    """Return ``text`` as :func:`printable` does, with an ASCII letter for every other one."""
+    """Return ``text`` as :func:`printable` does, in ASCII characters only."""
     if text.isascii():
         return printable(text)
-    drawn = printable(text).translate(_PLAIN_LETTERS)
+    drawn = printable(text).translate(_ASCII_FORMS)
     return drawn.encode("ascii", "replace").decode()

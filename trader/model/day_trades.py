@@ -1,4 +1,4 @@
-"""The trading day as its trades tell it: the running total, and what led to a lock."""
+"""The day's trades, their running total, and the trades behind a lockout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.money import ZERO
 
 _COOLDOWN_AFTER_LOSS: Final = "RULE-007"
-_RULES_ABOUT_TRADES: Final = ("RULE-003", "RULE-006", _COOLDOWN_AFTER_LOSS)
+_TRADE_RULES: Final = ("RULE-003", "RULE-006", _COOLDOWN_AFTER_LOSS)
+"""Daily realized loss, trade frequency and cooldown: rules that go by trades."""
 
 
 class DayTrade(msgspec.Struct, frozen=True):
     """A full-turn trade of the day.
 
-    :ivar total: dollars realized in the day, this trade among them.
+    :ivar total: dollars realized in the day up to this trade, with it.
     """
 
     trade: GatewayUserTrade
@@ -26,9 +27,9 @@ class DayTrade(msgspec.Struct, frozen=True):
 
 
 class LockoutCause(msgspec.Struct, frozen=True):
-    """Why an account is locked.
+    """A lockout and the trades that led to it.
 
-    :ivar trades: those that led there, oldest first; none where the rule is not about trades.
+    :ivar trades: oldest first; empty if the rule does not go by trades.
     """
 
     lock: LockoutSet
@@ -36,7 +37,7 @@ class LockoutCause(msgspec.Struct, frozen=True):
 
 
 def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
-    """Return the full-turn trades of the trading day, oldest first, with the running total."""
+    """Return the trading day's full-turn trades, oldest first, with their totals."""
     began = state.day_began
     trades = sorted(
         (
@@ -54,16 +55,15 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
 
 
 def lockout_causes(state: AccountState) -> tuple[LockoutCause, ...]:
-    """Return why the account is locked, the lock that ends last first."""
+    """Return the causes of all lockouts in force, the lockout that ends last first."""
     locks = sorted(state.lockouts.values(), key=end_of_lock, reverse=True)
     trades = trades_of_the_day(state) if locks else ()
-    return tuple(_story(lock, trades) for lock in locks)
+    return tuple(LockoutCause(lock, _trades_behind(lock, trades)) for lock in locks)
 
 
-def _story(lock: LockoutSet, trades: tuple[DayTrade, ...]) -> LockoutCause:
+def _trades_behind(lock: LockoutSet, trades: tuple[DayTrade, ...]) -> tuple[DayTrade, ...]:
+    if lock.rule_id not in _TRADE_RULES:
+        return ()
     before = tuple(one for one in trades if one.trade.execution_time <= lock.locked_at)
-    if lock.rule_id not in _RULES_ABOUT_TRADES:
-        before = ()
-    elif lock.rule_id == _COOLDOWN_AFTER_LOSS:
-        before = before[-1:]
-    return LockoutCause(lock, before)
+    # A cooldown follows a single loss; the other rules add up the day.
+    return before[-1:] if lock.rule_id == _COOLDOWN_AFTER_LOSS else before

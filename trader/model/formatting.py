@@ -1,4 +1,4 @@
-"""How numbers and times are written for a person to read."""
+"""Amounts, prices and times as text for the screen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from riskd.model.money import to_cents
 
 UNKNOWN: Final = "-"
-"""Stands where a number cannot be known; never a zero."""
+"""Takes the place of an unknown number, which must not look like a zero."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -18,14 +18,14 @@ _DAY: Final = 24 * _HOUR
 
 def money(amount: Decimal) -> str:
     """Return dollars with sign, thousands and cents: ``+1,234.50``; zero has no sign."""
-    # Less than half a cent is rounded to nothing, and nothing is neither gained nor lost.
+    # An amount that rounds to zero is neither a gain nor a loss, so it has no sign.
     cents = to_cents(amount)
     return f"{cents:+,.2f}" if cents else "0.00"
 
 
 def price(value: Decimal, places: int | None) -> str:
-    """Return a price; with ``places`` decimals if they are given, else as it came."""
-    # A bare str() would write a small price with an exponent.
+    """Return a price with ``places`` decimals; with ``None``, as many as it has."""
+    # str() would write a small price with an exponent.
     return f"{value:f}" if places is None else f"{value:.{places}f}"
 
 
@@ -34,7 +34,7 @@ def clock(moment: datetime) -> str:
     try:
         local = moment.astimezone()
     except (OverflowError, ValueError):
-        # At the ends of the calendar there may be no local time any more.
+        # At the ends of the calendar a local time may not exist.
         local = moment
     return local.strftime("%H:%M:%S")
 
@@ -49,7 +49,7 @@ def until(moment: datetime, now: datetime) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return how long ago something was: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
+    """Return an age in its largest whole unit: ``3 s``, ``2 min``, ``5 h``, ``2 d``."""
     whole = max(0, int(seconds))
     for unit, length in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
         if whole >= length:
@@ -58,7 +58,7 @@ def age(seconds: float) -> str:
 
 
 def countdown(seconds: float) -> str:
-    """Return what is left as ``2:14:45``, or ``14:45`` below an hour; never less than zero."""
+    """Return a remaining time as ``2:14:45`` or ``14:45``; never below zero."""
     whole = max(0, int(seconds))
     hours, rest = divmod(whole, _HOUR)
     minutes, left = divmod(rest, _MINUTE)
@@ -66,5 +66,5 @@ def countdown(seconds: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return ``text`` with a capital at its beginning."""
+    """Return ``text`` with its first letter capitalized."""
     return text[:1].upper() + text[1:]

@@ -1,7 +1,8 @@
-"""How far the account is from each limit in force, as the rules themselves measure it.
+"""How much of each limit in force is used, by the rules' own gauges.
 
-The file says which rules are in force, with which settings.  Some of what a rule goes by is private to the
-daemon; where a figure cannot be known without it, there is none, and the reason stands in its place.
+The state file says which rules are in force, with which settings.  Rules also go by data that is private to
+the daemon.  A figure that depends on it is unknown here and has a reason in its place: the console does not
+guess.
 """
 
 from __future__ import annotations
@@ -24,16 +25,13 @@ from riskd.rules.settings import Scope
 from trader.model.staleness import open_pnl
 
 _RULES: Final = {rule.key: rule for rule in RULES}
-_RULE_IDS: Final = {rule.rule_id: rule for rule in RULES}
-_OPEN_RULES: Final = ("daily_unrealized_loss", "max_unrealized_profit")
+_KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
+_OPEN_PNL_RULES: Final = ("daily_unrealized_loss", "max_unrealized_profit")
 _COOLDOWN_AFTER_LOSS: Final = "RULE-007"
-_DAY: Final = "daily_reset"
-_STRICT: Final = "strict_mode"
-"""What the day's end and strict mode are called among the limits in force."""
 
-_HALF: Final = Decimal("0.5")
-_NEAR: Final = Decimal("0.7")
-_VERY_NEAR: Final = Decimal("0.9")
+_DAILY_RESET: Final = "daily_reset"
+_STRICT_MODE: Final = "strict_mode"
+"""Keys among the limits in force that belong to no rule."""
 
 
 class Level(Enum):
@@ -48,16 +46,26 @@ class Level(Enum):
     REACHED = "REACHED"
 
 
+_LEVELS: Final = (
+    (Decimal(1), Level.REACHED),
+    (Decimal("0.9"), Level.VERY_NEAR),
+    (Decimal("0.7"), Level.NEAR),
+    (Decimal("0.5"), Level.HALF),
+    (Decimal(0), Level.FINE),
+)
+"""The least share of each level."""
+
+
 class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit, and how far the account is from it.
+    """One limit, and how much of it the account has used.
 
     :ivar rule_id: the rule's id on the wire.
     :ivar name: what is measured.
-    :ivar limit: the limit, in ``unit``; ``None`` where there is no number.
-    :ivar current: what is measured now; ``None`` where there is no number, or it is not known.
+    :ivar limit: the limit in ``unit``; ``None`` if it is no number.
+    :ivar current: the value now in ``unit``; ``None`` if it is no number or unknown.
     :ivar unit: ``$``, ``contracts``, ``trades``, ``s`` ...
-    :ivar words: the state in words, where numbers do not say it.
-    :ivar unknown: why the state cannot be known here; empty when it is.
+    :ivar words: the state in words, where numbers do not show it.
+    :ivar unknown: why the state is unknown here; empty if it is known.
     """
 
     rule_id: str
@@ -70,14 +78,14 @@ class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> Decimal | None:
-        """How much of the limit is used: 0 for nothing, 1 for all of it; ``None`` without numbers."""
+        """The used share of the limit, 1 at the limit; ``None`` without numbers."""
         if self.limit is None or self.current is None or self.limit <= 0:
             return None
         return max(Decimal(0), self.current / self.limit)
 
     @property
     def headroom(self) -> Decimal | None:
-        """What is left of the limit, in ``unit``; less than nothing beyond it."""
+        """What is left of the limit, in ``unit``; below zero beyond the limit."""
         if self.limit is None or self.current is None:
             return None
         return self.limit - self.current
@@ -88,104 +96,94 @@ class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
         share = self.share
         if share is None:
             return Level.UNKNOWN if self.unknown else Level.STATED
-        for bound, level in (
-            (Decimal(1), Level.REACHED),
-            (_VERY_NEAR, Level.VERY_NEAR),
-            (_NEAR, Level.NEAR),
-            (_HALF, Level.HALF),
-        ):
-            if share >= bound:
-                return level
-        return Level.FINE
+        return next(level for least, level in _LEVELS if share >= least)
 
 
 def limit_usages(
     state: AccountState, now: datetime, *, is_live: bool, unknown_reason: str = ""
 ) -> tuple[LimitUsage, ...]:
-    """Return every limit in force, in the order in which the rules are asked.
+    """Return the usage of every limit in force, in the order of the rules' ids.
 
-    :param is_live: whether silence of the market is news; what is last known stands as it was.
-    :param unknown_reason: why nothing is known of the account but its limits, if that is so.
+    :param is_live: whether the daemon is connected, so that a missing quote means a silent market.
+    :param unknown_reason: why nothing but the limits is known of the account; empty otherwise.
     """
-    in_order = sorted(state.limits.items())
     return tuple(
         usage
-        for rule_id, limit in in_order
-        if limit.key not in (_DAY, _STRICT)
-        for usage in _measures_of(
+        for rule_id, limit in sorted(state.limits.items())
+        if limit.key not in (_DAILY_RESET, _STRICT_MODE)
+        for usage in _usages_of(
             rule_id, limit, state, now, is_live=is_live, unknown_reason=unknown_reason
         )
     )
 
 
-def nearest_limit(found: tuple[LimitUsage, ...]) -> LimitUsage | None:
-    """Return the limit of which most is used; ``None`` where no limit has numbers.
-
-    That on the loss of a single trade is none to come near to: what is measured is over.
-    """
-    first = next(iter(nearest_first(found)), None)
-    return first if first is not None and _can_come_near(first) else None
+def nearest_limit(usages: Iterable[LimitUsage]) -> LimitUsage | None:
+    """Return the limit with the largest used share; ``None`` without numbers."""
+    return max(filter(_can_be_neared, usages), key=_share, default=None)
 
 
-def nearest_first(found: Iterable[LimitUsage]) -> list[LimitUsage]:
-    """Return the limits by how much of them is used, and those after them that nobody comes near to."""
-    return sorted(
-        found, key=lambda one: (_can_come_near(one), one.share or Decimal(0)), reverse=True
-    )
+def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
+    """Return the limits by their used share; last those that cannot be neared."""
+    return sorted(usages, key=lambda usage: (_can_be_neared(usage), _share(usage)), reverse=True)
 
 
-def _can_come_near(usage: LimitUsage) -> bool:
+def _can_be_neared(usage: LimitUsage) -> bool:
+    # A limit on the loss of a single trade measures the last trade, and the next one starts at zero.
     return usage.share is not None and usage.rule_id != _COOLDOWN_AFTER_LOSS
 
 
+def _share(usage: LimitUsage) -> Decimal:
+    return usage.share or Decimal(0)
+
+
 def loss_limit(state: AccountState) -> Decimal | None:
-    """Return the dollars that closed trades may lose in the day; ``None`` where no rule says so."""
-    settings = _settings_of_key(state, "daily_realized_loss")
-    return None if settings is None else settings.loss_limit
-
-
-def is_strict(state: AccountState) -> bool:
-    """Tell whether every breach locks the account until an operator unlocks it."""
-    return any(limit.key == _STRICT for limit in state.limits.values())
-
-
-def next_reset(state: AccountState, now: datetime) -> datetime | None:
-    """Return when the trading day ends; ``None`` while that is not known."""
-    for limit in state.limits.values():
-        if limit.key == _DAY:
-            try:
-                return msgspec.json.decode(limit.settings, type=ResetSchedule).next_reset(now)
-            except (ValueError, ArithmeticError, LookupError):
-                # A time zone that this machine does not know is a KeyError.
-                return None
-    return None
-
-
-def rule_name(rule_id: str) -> str:
-    """Return what a rule is called, in words; its id where it is none of riskd's own."""
-    rule = _RULE_IDS.get(rule_id)
-    return rule.key.replace("_", " ") if rule else rule_id
-
-
-def _settings_of_key(state: AccountState, key: str) -> Any:
-    limit = next((limit for limit in state.limits.values() if limit.key == key), None)
+    """Return the day's limit on realized losses in dollars; ``None`` for none."""
+    limit = _limit_of(state, "daily_realized_loss")
     if limit is None:
         return None
     try:
-        return _settings(_RULES[key], limit)
+        amount: Decimal = _settings(_RULES[limit.key], limit).loss_limit
     except ValueError:
+        return None
+    return amount
+
+
+def is_strict(state: AccountState) -> bool:
+    """Return whether every breach locks the account until an operator unlocks it."""
+    return _limit_of(state, _STRICT_MODE) is not None
+
+
+def next_reset(state: AccountState, now: datetime) -> datetime | None:
+    """Return the end of the trading day; ``None`` while it is unknown."""
+    limit = _limit_of(state, _DAILY_RESET)
+    if limit is None:
+        return None
+    try:
+        return msgspec.json.decode(limit.settings, type=ResetSchedule).next_reset(now)
+    except (ValueError, ArithmeticError, LookupError):
+        # A time zone that this machine does not know is a KeyError.
         return None
 
 
+def rule_name(rule_id: str) -> str:
+    """Return a rule's name in words; for a rule that is not built in, its id."""
+    key = _KEYS.get(rule_id)
+    return key.replace("_", " ") if key else rule_id
+
+
+def _limit_of(state: AccountState, key: str) -> Limit | None:
+    return next((limit for limit in state.limits.values() if limit.key == key), None)
+
+
 def _settings(rule: Rule, limit: Limit) -> Any:
-    """Return the settings that a rule is in force with.
+    """Return the settings with which a rule is in force.
 
     :raises ValueError: they are those of another version of the rule.
     """
     return msgspec.json.decode(limit.settings, type=rule.settings_type)
 
 
-def _measures_of(
+def _usages_of(
     rule_id: str,
     limit: Limit,
     state: AccountState,
@@ -206,8 +204,8 @@ def _measures_of(
         return
     try:
         gauges = rule.gauges(state, settings, now)
-    except Exception as error:  # noqa: BLE001  # one rule's mistake must not take the screen away
-        yield LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be told: {error}")
+    except Exception as error:  # noqa: BLE001  # one rule's mistake must not end the screen
+        yield LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be measured: {error}")
         return
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
@@ -227,17 +225,17 @@ def _measures_of(
 def _unknown(
     key: str, settings: Any, gauge: Gauge, state: AccountState, now: datetime, *, is_live: bool
 ) -> str:
-    """Return why what a gauge says cannot be known without the daemon's private notes; or nothing."""
+    """Return why a gauge needs the daemon's private data; empty if it does not."""
     if key == "auth_loss_guard":
         return "known to the daemon alone"
     if key == "daily_realized_loss" and settings.include_fees:
         return "the fees are known to the daemon alone"
     if key == "no_stop_loss_grace" and gauge.limit is not None and gauge.current is not None:
-        # A stop that was taken away later has a new grace, which only the daemon has noted.
+        # The grace starts again when a stop is canceled, and only the daemon notes when.
         return "" if gauge.current < gauge.limit else "since when is known to the daemon alone"
     if key == "max_unrealized_profit" and settings.mode is max_unrealized_profit.Mode.BREAKEVEN:
         return "which are armed is known to the daemon alone"
-    if key in _OPEN_RULES:
+    if key in _OPEN_PNL_RULES:
         return _unknown_open_pnl(settings, gauge, state, now, is_live=is_live)
     return ""
 
@@ -252,6 +250,7 @@ def _unknown_open_pnl(
 ) -> str:
     for position in state.open_positions:
         name = contract_name(state, position.contract_id)
+        # The gauge of a limit on each position ends with the name of its contract.
         if settings.scope is not Scope.TOTAL and not gauge.name.endswith(f" {name}"):
             continue
         if unknown := open_pnl(state, position, now, is_live=is_live).unknown:

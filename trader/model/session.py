@@ -1,7 +1,7 @@
-"""A trader's session: the published copy and the stream as one :class:`~trader.model.view.View`.
+"""A trader's session: the state file and the stream merged into one view.
 
 The session knows no socket and no screen.  A :class:`trader.client.DaemonClient` feeds it, it reads the file
-that the daemon publishes, and the console draws its view.
+that the daemon publishes, and the console draws its :class:`~trader.model.view.View`.
 
 The file comes first and events are applied on top of it, on every connection: the daemon publishes the file
 before it completes the handshake, so no event is lost between the two and none counts twice.
@@ -36,14 +36,14 @@ from trader.model.view import Source, View, is_stopping
 
 FLASH_SECONDS: Final = 5
 LIMITS_SECONDS: Final = 10
-"""How often a connected session reads the limits in force, which no event reports."""
+"""How often a connected session reads the limits in force; no event has them."""
 
 _MAX_FEED_LINES: Final = 500
 _NEVER_READ: Final = object()
 
 _QUOTE: Final = "MarketQuote"
 _MAX_UNREAD_QUOTES: Final = 100
-"""So many quotes are decoded at once at the most, so that the event behind them is not delayed for long."""
+"""The most quotes to decode at once, which delays the event behind them."""
 
 
 class Session:
@@ -174,7 +174,7 @@ class Session:
             self._apply_and_report(event)
 
     def read_quotes(self) -> None:
-        """Decode and apply the quotes received since the last call, each as of its receipt.
+        """Apply the quotes received since the last call, each as of its receipt.
 
         Every other method does this first, so that events are applied in the order of receipt.
         """

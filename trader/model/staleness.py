@@ -1,4 +1,4 @@
-"""How old a quote is, and what can be said about a position by it."""
+"""The age of quotes, and the open P&L that they allow to be shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STALE_SECONDS: Final = 5
 """A quote older than this may be outdated."""
 
 SILENT_SECONDS: Final = 30
-"""A live market without a quote for longer than this is silent: it has no quote."""
+"""A connected daemon's market without a quote for longer than this has no quote."""
 
 
 def quote_age(quote: MarketQuote, now: datetime) -> float:
@@ -32,9 +32,9 @@ def is_fresh(state: AccountState, contract_id: str, now: datetime) -> bool:
 def open_pnl(
     state: AccountState, position: GatewayUserPosition, now: datetime, *, is_live: bool
 ) -> OpenPnl:
-    """Return a position's P&L; unknown while its live market is silent.
+    """Return a position's P&L; unknown if its last quote is too old.
 
-    :param is_live: whether the daemon is connected; without it no quotes can come.
+    :param is_live: whether the daemon is connected; without a connection the last known price stands.
     """
     quote = state.quotes.get(position.contract_id)
     if is_live and quote is not None and quote_age(quote, now) > SILENT_SECONDS:
@@ -43,7 +43,7 @@ def open_pnl(
 
 
 def unrealized_pnl(state: AccountState, now: datetime, *, is_live: bool) -> OpenPnl:
-    """Return the P&L of all open positions; one that is unknown makes the sum unknown."""
+    """Return the P&L of all open positions; unknown if that of one position is."""
     total = ZERO
     for position in state.open_positions:
         pnl = open_pnl(state, position, now, is_live=is_live)

@@ -1,4 +1,4 @@
-"""What the trader has chosen to see, as a value; each key press makes a new one of it."""
+"""What the trader has chosen to see, as a value that each key press replaces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILTERS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("enforcement", frozenset({"enforcement_action"})),
     ("daemon", frozenset({"daemon_status", "daily_reset", "console"})),
 )
-"""The filters of the activity feed: a name, and the kinds of line that pass; the empty set passes all."""
+"""The feed's filters: a name, and the kinds that pass; the empty set passes all."""
 
 
 class UiState(msgspec.Struct, frozen=True, kw_only=True):

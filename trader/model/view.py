@@ -1,4 +1,4 @@
-"""What the screen shows at one moment, and how far it can be trusted."""
+"""All that the screen shows at one moment, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from trader.model.activity import FeedLine
 
 
 class Source(Enum):
-    """Where the numbers on the screen come from."""
+    """The source of the numbers on the screen."""
 
     NOTHING = "nothing yet"
-    """There has been no connection and the file told nothing; nothing is known."""
+    """No connection so far, and no usable state file."""
     LIVE = "live"
-    """The daemon is connected and tells what happens."""
+    """The connected daemon."""
     LAST_KNOWN = "last known"
-    """There is no connection; this is what the file says, or what was known when it was lost."""
+    """The state file, or the last connection if its events are newer."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the screen shows, at one moment.
+    """All that the screen shows at one moment.
 
-    :ivar account: what is known of the account.
-    :ivar source: where that comes from.
-    :ivar events_only_since: when the connection was made of whose events alone ``account`` is made; ``None``
-        where it is made of the file too, and so is the whole day's.
-    :ivar known_at: up to when ``account`` is known: when the file was written, or the last event came
-        if that was later; ``None`` while that cannot be told.
-    :ivar daemon: the daemon's last word on itself; ``None`` when it has given none.
+    :ivar account: the state of the account, as far as it is known.
+    :ivar source: the source of that state.
+    :ivar events_only_since: when the connection was made, if ``account`` consists of its events alone
+        because the state file could not be read; ``None`` if ``account`` covers the whole trading day.
+    :ivar known_at: the time of the last event or, if that is later, of the state file; ``None`` while
+        neither is known.
+    :ivar daemon: the daemon's last status; ``None`` if it has sent none.
     :ivar connection_problem: why there is no connection; empty while there is one.
-    :ivar has_broker_data: whether anything has come over the connection that stands which the daemon cannot say
-        without having heard the broker.
-    :ivar file_problem: what is wrong with the file; empty when ``account`` lacks nothing for it.
-    :ivar retry_in: seconds to the next try; ``None`` when none is due.
+    :ivar has_broker_data: whether this connection has brought an event that the daemon cannot send
+        without data of the broker.
+    :ivar file_problem: what is wrong with the state file; empty while nothing depends on it.
+    :ivar retry_in: seconds until the next attempt to connect; ``None`` if none is scheduled.
     :ivar gateway_name: the kind of gateway; ``None`` while unknown.
-    :ivar url: where the daemon is looked for.
-    :ivar dropped: how many messages could not be read.
-    :ivar is_dry_run: whether the daemon enforces nothing; ``None`` while it has not said.
-    :ivar file_as_of: when the file was written that was read last.
-    :ivar connected_at: when the connection was made that stands, or stood last.
-    :ivar connections: how many connections there have been.
-    :ivar events: how many events of the account and the daemon were received.
-    :ivar last_event: the type of the last of them.
-    :ivar last_event_at: when it came.
-    :ivar feed: the activity feed, oldest first.
-    :ivar flash: the line that flashes; ``None`` when none does.
+    :ivar url: the daemon's URL.
+    :ivar dropped: the number of malformed messages.
+    :ivar is_dry_run: whether the daemon enforces nothing; ``None`` while unknown.
+    :ivar file_as_of: the date of the state file that was read last.
+    :ivar connected_at: when the last connection was made.
+    :ivar connections: the number of connections so far.
+    :ivar events: the number of events received, of the account and of the daemon.
+    :ivar last_event: the type of the last event.
+    :ivar last_event_at: when the last event was received.
+    :ivar feed: the lines of the activity feed, oldest first.
+    :ivar flash: the line that flashes; ``None`` for none.
     """
 
     account: AccountState
@@ -74,37 +74,41 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     feed: tuple[FeedLine, ...] = ()
     flash: FeedLine | None = None
 
+    @property
+    def has_daemon_error(self) -> bool:
+        """Whether the daemon's last status is ERROR."""
+        return self.daemon is not None and self.daemon.status is Status.ERROR
+
 
 def is_current(view: View) -> bool:
-    """Tell whether the numbers are what the broker says now, as far as a daemon that is connected knows.
+    """Return whether the numbers are the broker's now, as far as the daemon knows.
 
-    One that is in trouble from its start on has heard nothing of the broker yet: what it lets be known is
-    what an earlier one wrote down.
+    A daemon that has had an error since its start has no data of the broker yet.  It publishes what an
+    earlier run has journaled.
     """
-    is_in_trouble = view.daemon is not None and view.daemon.status is Status.ERROR
-    return view.source is Source.LIVE and (view.has_broker_data or not is_in_trouble)
+    return view.source is Source.LIVE and (view.has_broker_data or not view.has_daemon_error)
 
 
 def is_stopping(status: DaemonStatus | None) -> bool:
-    """Tell whether the daemon's last word was that it stops."""
+    """Return whether ``status`` says that the daemon is stopping."""
     return status is not None and status.status == "STOPPING"
 
 
 def is_empty(account: AccountState) -> bool:
-    """Tell whether nothing was ever told of what the account holds and trades."""
+    """Return whether the account has no position, order or trade, open or past."""
     return not (account.positions or account.orders or account.trades or account.trade_count)
 
 
 def unknown_reason(view: View) -> str:
-    """Return why nothing at all can be known of what the broker says of the account; or nothing.
+    """Return why positions, orders and trades are unknown; empty if they are known.
 
-    A daemon that has not begun to follow the broker, or cannot, knows of no position and of no trade
-    either.  So an account of which it knows nothing is flat only where all is well.
+    A daemon without data of the broker has an empty account, too; so an empty account is known to be flat
+    only if the daemon has no error.
     """
     if view.source is Source.NOTHING:
         return "not connected yet"
     if view.events_only_since is not None or not is_empty(view.account):
         return ""
     if view.daemon is None:
-        return "the broker has not said"
-    return "the daemon has an error" if view.daemon.status is Status.ERROR else ""
+        return "no broker data yet"
+    return "the daemon has an error" if view.has_daemon_error else ""

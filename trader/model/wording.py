@@ -58,7 +58,7 @@ def order_type_name(order_type: OrderType) -> str:
 
 
 def order_prices(order: GatewayUserOrder, state: AccountState) -> str:
-    """Return stop and limit price, ``20990.25 limit 21000.00``; empty for a market order."""
+    """Return stop and limit price: ``20990.25 limit 21000.00``; empty without any."""
     return " limit ".join(
         contract_price(state, order.contract_id, value)
         for value in (order.stop_price, order.limit_price)

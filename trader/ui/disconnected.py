@@ -88,8 +88,7 @@ def broker_count(view: View, number: int) -> str:
     if reason := unknown_reason(view):
         return f"({reason})"
     # A daemon that reports an error may be missing events, whatever the error is.
-    has_error = view.daemon is not None and view.daemon.status is Status.ERROR
-    return "(none known)" if has_error else riskd_count(view, number)
+    return "(none known)" if view.has_daemon_error else riskd_count(view, number)
 
 
 def riskd_count(view: View, number: int) -> str:

@@ -53,7 +53,7 @@ class PlainTests(SessionTestCase):
         self.connect()
         self.assertEqual(
             self.lines[-1],
-            "account 123, PRACTICE, P&L, positions and orders: the broker has not said, not locked",
+            "account 123, PRACTICE, P&L, positions and orders: no broker data yet, not locked",
         )
 
     def test_the_summary_names_an_error_of_the_daemon(self) -> None:

@@ -176,7 +176,7 @@ class UnknownTests(LimitsCase):
         self.patch(RULES[0], "gauges", fail)
         state = limited(max_contracts={}, daily_realized_loss={})
         failed, other = limit_usages(state, NOW, is_live=True)
-        self.assertEqual(failed.unknown, "cannot be told: no contracts")
+        self.assertEqual(failed.unknown, "cannot be measured: no contracts")
         self.assertEqual(other.name, "daily loss")
 
 

@@ -94,7 +94,7 @@ class LimitTests(PageTestCase):
     def test_without_limits_there_is_a_dash_and_a_reason(self) -> None:
         self.file.publish()
         self.connect()
-        self.assertIn("Nearest limit - the broker has not said", self.shown())
+        self.assertIn("Nearest limit - no broker data yet", self.shown())
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Nearest limit - no rule with a number is in force", self.shown())
         self.file.fail(NOT_THERE)

@@ -36,7 +36,7 @@ class PnlTests(ScreenTestCase):
         self.file.publish(limits={"RULE-001": Limit("max_contracts", '{"limit": 4}')})
         self.connect()
         for status, reason in (
-            (None, "the broker has not said"),
+            (None, "no broker data yet"),
             ("ERROR", "the daemon has an error"),
         ):
             if status:
