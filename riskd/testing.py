@@ -1,20 +1,21 @@
-"""A real daemon for anyone's tests, whatever they are written with.
+"""A test harness for clients of riskd, in any test framework: a real daemon with events on demand.
 
 :class:`DaemonHarness` runs riskd in a process of its own, on a free port and with a market that does
-not move, so that the only events are those a test triggers::
+not move, so that its only events are those that a test triggers::
 
     with DaemonHarness() as daemon:
         ...connect to f"ws://localhost:{daemon.port}"...
         daemon.trigger_test_event("GatewayUserTrade", {"accountId": 123, "profitAndLoss": -45.50})
 
-Its methods block, for a moment.  A test that lives in the reactor's thread may call them all the same,
-or through ``deferToThread``.
+Its methods block for a moment.  A test in the reactor's thread may call them directly, or through
+``deferToThread``.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import subprocess
 import sys
 import weakref
@@ -27,7 +28,6 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Final, Self
 
-from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
@@ -53,9 +53,9 @@ class DaemonHarness:
     """A daemon that a test starts, feeds and stops.
 
     :param port: the TCP port; 0 takes a free one at the first start and keeps it from then on.
-    :param state: the state directory; by default one of its own, which is gone with the harness.
-    :ivar port: the port it listens on, on both addresses of ``localhost``; 0 before the first start.
-    :ivar state: the state directory; it outlives :meth:`stop` and :meth:`kill`.
+    :param state: the state directory; by default a temporary one, which is removed with the harness.
+    :ivar port: the port on both addresses of ``localhost``; 0 before the first start.
+    :ivar state: the state directory; :meth:`stop` and :meth:`kill` leave it as it is.
     """
 
     def __init__(self, port: int = 0, state: Path | None = None) -> None:
@@ -68,7 +68,7 @@ class DaemonHarness:
     def start(self) -> None:
         """Start the daemon; return when it accepts clients.
 
-        :raises RuntimeError: it is running already, or did not start; its reason is on standard error.
+        :raises RuntimeError: it is running already, or did not start; standard error has the reason.
         """
         if self._process is not None:
             raise RuntimeError("the daemon is running already")
@@ -80,31 +80,24 @@ class DaemonHarness:
         self.port = int(self._answer())
 
     def stop(self) -> None:
-        """Shut the daemon down as SIGTERM does; return when it is gone.
+        """Stop the daemon as SIGTERM does; return when it has ended.
 
-        :raises RuntimeError: it ended with another exit status than 0.
+        :raises RuntimeError: its exit status is not 0.
         """
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        process.terminate()
-        status = _end(process)
+        status = self._end(signal.SIGTERM)
         if status:
             raise RuntimeError(f"the daemon ended with exit status {status}")
 
     def kill(self) -> None:
         """End the daemon as a crash does."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            _end(process)
+        self._end(signal.SIGKILL)
 
     def trigger_test_event(self, event_type: str, data: dict[str, Any]) -> None:
-        """Let the daemon broadcast an event; return when it has.
+        """Broadcast an event; return when the daemon has sent it.
 
         :param event_type: one of the nine types.
         :param data: its fields, by their names on the wire.  ``accountId`` becomes the envelope's
-            account; what is missing is filled with valid sample values.
+            account; missing fields get valid sample values.
         :raises EventError: the type is unknown, or a field is unknown or wrong.
         :raises RuntimeError: the daemon is not running.
         """
@@ -112,7 +105,7 @@ class DaemonHarness:
         if self._process is None or self._process.stdin is None:
             raise RuntimeError("the daemon is not running")
         with suppress(BrokenPipeError):
-            # If it is gone, the missing answer will tell.
+            # A daemon that is gone is noticed by its missing answer below.
             self._process.stdin.write(encode(event) + b"\n")
             self._process.stdin.flush()
         self._answer()
@@ -135,33 +128,49 @@ class DaemonHarness:
             raise RuntimeError("the daemon is not running")
         line = process.stdout.readline()
         if not line:
-            self._process = None
-            raise RuntimeError(f"the daemon is gone, exit status {_end(process)}")
+            raise RuntimeError(f"the daemon is gone, exit status {self._end(0)}")
         return line
+
+    def _end(self, number: int) -> int:
+        """Send a signal, or none with 0; return the exit status, 0 without a daemon."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            return process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
 
 def make_event(event_type: str, data: dict[str, Any]) -> Event:
-    """Return an event of ``data``, filled up with sample values.
+    """Return an event of ``data``, completed with sample values.
 
     :raises EventError: the type is unknown, or a field is unknown or wrong.
     """
     if event_type not in EVENT_TYPES:
+        # Raises the error of an unknown type.
         from_fields(event_type, None, {})
-    is_daemon_wide = event_type == "daemon_status"
-    account_id = data.get("accountId", None if is_daemon_wide else SAMPLE_ACCOUNT)
+    default = None if event_type == "daemon_status" else SAMPLE_ACCOUNT
+    account_id = data.get("accountId", default)
     sample = _SAMPLES[event_type]()
-    given = {key: _exact(value) for key, value in data.items() if key != "accountId"}
+    given = {
+        # A float means the decimal that it is written as.
+        key: Decimal(repr(value)) if isinstance(value, float) else value
+        for key, value in data.items()
+        if key != "accountId"
+    }
     for key, value in given.items():
         if key not in sample:
             raise EventError(f"{event_type}.{key}", value, "one of " + ", ".join(sample))
     if account_id is not None and type(account_id) is not int:
         raise EventError("accountId", account_id, "a whole number")
     return from_fields(event_type, account_id, {**sample, **given})
-
-
-def _exact(value: Any) -> Any:
-    """Return a float as the decimal that it is written as; anything else as it is."""
-    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def _now() -> str:
@@ -234,53 +243,41 @@ _SAMPLES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 }
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """Wait for ``process``, let go of its pipes, and return its exit status."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
-    try:
-        return process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
 class _TriggerProtocol(LineOnlyReceiver):
-    """Standard input of the harness's daemon: an event a line, each answered when it is broadcast."""
+    """The daemon's standard input: one event per line, answered with ``done`` after its broadcast."""
 
     delimiter = b"\n"
 
-    def __init__(
-        self, announce: Callable[[Event], Deferred[None]], port: int, gone: Callable[[], None]
-    ) -> None:
-        self._announce = announce
+    def __init__(self, engine: EngineService, port: int, signals: Signals) -> None:
+        self._engine = engine
         self._port = port
-        self._gone = gone
+        self._signals = signals
 
     def connectionMade(self) -> None:
         self.sendLine(b"%d" % self._port)
 
     def lineReceived(self, line: bytes) -> None:
-        self._announce(decode(line)).addCallback(lambda _: self.sendLine(b"done"))
+        self._engine.announce(decode(line)).addCallback(lambda _: self.sendLine(b"done"))
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002
-        self._gone()
+        self._signals.stop("end of input")
 
 
 def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[EngineService, int, Signals]:
-    """Start a daemon whose market stands still, and that logs to standard error.
+    """Start a daemon whose market does not move, and that logs to standard error.
 
-    Returns its pipeline, the port that it listens on, and what stops it.
+    :returns: its engine, its port, and the service that stops it.
     """
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
     accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
-    still = PracticeGateway(reactor, utc_now, accounts, is_open=False)
     daemon, engine = assemble(
-        reactor, still, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
+        reactor,
+        PracticeGateway(reactor, utc_now, accounts, is_open=False),
+        sockets,
+        StateDirectory(state),
+        Settings(accounts=PRACTICE_ACCOUNTS),
     )
     signals = Signals(reactor)
     signals.setServiceParent(daemon)
@@ -294,10 +291,9 @@ def main(port: int, state: Path) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
     engine, port, signals = start_still_daemon(reactor, port, state)
-    trigger = _TriggerProtocol(engine.announce, port, lambda: signals.stop("end of input"))
-    # Clients that connect from then on see no event but those that are triggered.
+    # Paused before the port is printed, so that clients receive triggered events only.
     engine.started.addCallback(lambda _: engine.pause())
-    engine.started.addCallback(lambda _: StandardIO(trigger))
+    engine.started.addCallback(lambda _: StandardIO(_TriggerProtocol(engine, port, signals)))
     reactor.run()
 
 

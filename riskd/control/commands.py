@@ -46,23 +46,23 @@ class Commands(CommandLocator):
     def status(self) -> dict[str, StatusReport]:
         """Report the daemon and all accounts."""
         states = [account.account_state for account in self._operated.operated_accounts.values()]
-        report = StatusReport(
-            version=__version__,
-            gateway=self._operated.gateway_name,
-            dry_run=not self._operated.enforces,
-            # Each account's state has the daemon's latest status.
-            daemon=next((state.daemon for state in states if state.daemon is not None), None),
-            accounts=tuple(report_account(state, self._now()) for state in states),
-        )
-        return {"answer": report}
+        return {
+            "answer": StatusReport(
+                version=__version__,
+                gateway=self._operated.gateway_name,
+                dry_run=not self._operated.enforces,
+                # Each account's state has the daemon's latest status.
+                daemon=next((state.daemon for state in states if state.daemon is not None), None),
+                accounts=tuple(report_account(state, self._now()) for state in states),
+            )
+        }
 
     @RulesCommand.responder
     def rules(self, request: Request) -> dict[str, RulesReport]:
         """Report an account's rules and how far it is from their limits."""
         account = self._account(request)
-        state, now = account.account_state, self._now()
-        reports = tuple(report_rule(rule, state, now) for rule in account.rules)
-        return {"answer": RulesReport(account=request.account, rules=reports)}
+        reports = (report_rule(rule, account.account_state, self._now()) for rule in account.rules)
+        return {"answer": RulesReport(account=request.account, rules=tuple(reports))}
 
     @UnlockCommand.responder
     def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:
@@ -77,10 +77,9 @@ class Commands(CommandLocator):
         """Flatten an account and lock it."""
         reason, account = _one_line(request.reason), self._account(request)
         self._check_enforcing()
-        now = self._now()
-        if request.until is not None and request.until <= now:
+        if request.until is not None and request.until <= self._now():
             raise RequestRefusedError("the lock would end before it begins")
-        was_locked = is_locked(account.account_state, now)
+        was_locked = is_locked(account.account_state, self._now())
         account.lock(reason, self.operator, request.until)
         return self._answer_when_durable(account, was_locked)
 

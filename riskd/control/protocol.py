@@ -106,13 +106,11 @@ class Json(Argument):
 
         :raises RemoteAmpError: the value is missing, or is not of its type.
         """
-        text = b""
-        number = 0
-        while (part := strings.pop(_entry(name, number), None)) is not None:
-            text += part
-            number += 1
+        parts: list[bytes] = []
+        while (part := strings.pop(_entry(name, len(parts)), None)) is not None:
+            parts.append(part)
         try:
-            objects[name.decode()] = self._decoder.decode(text)
+            objects[name.decode()] = self._decoder.decode(b"".join(parts))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RemoteAmpError(
                 _REFUSED, f"the {name.decode()} cannot be read: {error}"

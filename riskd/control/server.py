@@ -194,10 +194,11 @@ class ControlService(Service):
         port, self._port = self._port, None
         if port is None:
             return succeed(None)
-        stopped = maybeDeferred(port.stopListening)
         # Somebody else may have removed the socket already.
-        return stopped.addErrback(lambda failure: failure.trap(FileNotFoundError)).addCallback(
-            lambda _: None
+        return (
+            maybeDeferred(port.stopListening)
+            .addErrback(lambda failure: failure.trap(FileNotFoundError))
+            .addCallback(lambda _: None)
         )
 
     def _listen(self) -> IListeningPort:
