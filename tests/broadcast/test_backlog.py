@@ -17,7 +17,9 @@ class BacklogTests(SynchronousTestCase):
         st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 4)), max_size=50),
         st.integers(50, 200),
     )
-    def test_a_backlog_knows_its_size(self, kept: list[tuple[bytes, int]], limit: int) -> None:
+    def test_frames_come_out_in_order_with_the_latest_quotes_last_and_the_size_is_right(
+        self, kept: list[tuple[bytes, int]], limit: int
+    ) -> None:
         backlog = Backlog()
         for data, kind in kept:
             backlog.add(Frame(data, (123, f"CON.{kind}") if kind else None))

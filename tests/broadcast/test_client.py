@@ -25,20 +25,20 @@ from tests.support.websocket_frames import (
 
 
 class HandshakeTests(BroadcastTestCase):
-    """The handshake."""
+    """Handshakes that are accepted, refused, or never completed."""
 
     def test_nothing_is_sent_on_connect(self) -> None:
         peer = self.join()
         self.clock.advance(1)
         self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 1))
 
-    def test_the_answer_names_the_gateway_and_compresses_nothing(self) -> None:
+    def test_the_response_names_the_gateway_and_accepts_no_compression(self) -> None:
         peer = self.connect(handshake(headers=("Sec-WebSocket-Extensions: permessage-deflate",)))
         answer = peer.take()
         self.assertIn(b"\r\nRiskd-Gateway: practice\r\n", answer)
         self.assertNotIn(b"permessage-deflate", answer)
 
-    def test_the_answer_says_whether_it_is_a_dry_run(self) -> None:
+    def test_the_response_names_a_dry_run(self) -> None:
         for is_dry_run in (False, True):
             factory = BroadcastServerFactory(
                 self.clock,
@@ -51,7 +51,7 @@ class HandshakeTests(BroadcastTestCase):
             peer.send(handshake())
             self.assertEqual(b"\r\nRiskd-Dry-Run: yes\r\n" in peer.take(), is_dry_run)
 
-    def test_own_hosts_are_welcome(self) -> None:
+    def test_own_hosts_are_accepted(self) -> None:
         for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"):
             self.assertEqual(self.status_of(handshake(host)), 101, host)
 
@@ -72,7 +72,7 @@ class HandshakeTests(BroadcastTestCase):
         self.assertEqual(self.status_of(handshake(None)), 403)
         self.assertEqual(self.status_of(handshake(headers=("Host: localhost:8765",))), 403)
 
-    def test_own_pages_and_listed_ones_are_welcome(self) -> None:
+    def test_own_and_allowed_origins_are_accepted(self) -> None:
         for origin in (
             "http://localhost:8765",
             "http://127.0.0.1:8765",
@@ -83,7 +83,7 @@ class HandshakeTests(BroadcastTestCase):
                 self.status_of(handshake(headers=(f"Origin: {origin}",))), 101, origin
             )
 
-    def test_foreign_pages_are_refused(self) -> None:
+    def test_foreign_origins_are_refused(self) -> None:
         for origin in (
             "null",
             "http://evil.example",
@@ -106,12 +106,12 @@ class HandshakeTests(BroadcastTestCase):
         origins = ("Origin: http://localhost:8765", "Origin: http://evil.example")
         self.assertEqual(self.status_of(handshake(headers=origins)), 403)
 
-    def test_there_is_nothing_but_the_root(self) -> None:
+    def test_every_path_but_the_root_is_not_found(self) -> None:
         for path in ("/events", "/favicon.ico", "//", "//evil/", "/;x", "http://evil/", "/../"):
             self.assertEqual(self.status_of(handshake(path=path)), 404, path)
         self.assertEqual(self.status_of(handshake(path="/?a=b")), 101)
 
-    def test_a_plain_request_gets_no_page(self) -> None:
+    def test_a_plain_request_gets_426_and_no_page(self) -> None:
         for line in ("GET / HTTP/1.1", "HEAD / HTTP/1.1", "POST /x HTTP/1.1", "GET / HTTP/1.0"):
             peer = self.connect(f"{line}\r\nHost: localhost:8765\r\n\r\n".encode())
             head, _, body = peer.take().partition(b"\r\n\r\n")
@@ -122,13 +122,13 @@ class HandshakeTests(BroadcastTestCase):
             )
             self.assertEqual((body, peer.is_gone), (b"", True))
 
-    def test_a_plain_request_for_a_foreign_host_is_a_strangers(self) -> None:
+    def test_a_plain_request_for_a_foreign_host_is_refused_as_foreign(self) -> None:
         self.assertEqual(self.status_of(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 403)
 
     def test_old_versions_are_refused(self) -> None:
         self.assertEqual(self.status_of(handshake(version=8)), 400)
 
-    def test_what_cannot_become_a_handshake_is_refused_at_once(self) -> None:
+    def test_bytes_that_cannot_become_a_handshake_are_refused_at_once(self) -> None:
         for garbage in (
             b"\x16\x03\x01" + bytes(10_000),
             b"get / HTTP/1.1\r\n",
@@ -137,7 +137,7 @@ class HandshakeTests(BroadcastTestCase):
         ):
             self.assertEqual(self.status_of(garbage), 400, garbage[:10])
 
-    def test_a_handshake_may_come_in_single_bytes(self) -> None:
+    def test_a_handshake_may_arrive_in_single_bytes(self) -> None:
         peer = self.connect(b"")
         for byte in handshake():
             peer.send(bytes([byte]))
@@ -152,7 +152,7 @@ class HandshakeTests(BroadcastTestCase):
     def test_a_handshake_of_very_many_lines_is_cut(self) -> None:
         self.assertEqual(self.status_of(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200), 400)
 
-    def test_a_handshake_that_does_not_come_is_cut_after_5_seconds(self) -> None:
+    def test_a_connection_without_a_handshake_is_closed_after_5_seconds(self) -> None:
         peer = self.connect(b"GET / HT")
         self.clock.pump([0.2] * 23)
         self.assertFalse(peer.is_gone)
@@ -171,22 +171,22 @@ class HandshakeTests(BroadcastTestCase):
 
 
 class JoiningTests(BroadcastTestCase):
-    """A handshake waits until the state file is up to date."""
+    """The wait for the snapshot, from the handshake's request to its response."""
 
     def setUp(self) -> None:
         super().setUp()
         self.prepared = Deferred()
 
-    def test_nobody_is_let_in_before(self) -> None:
+    def test_no_client_joins_before_the_snapshot_is_published(self) -> None:
         peer = self.connect()
         self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 0))
         self.prepared.callback(None)
         self.assertIn(b"101 Switching Protocols", peer.take())
         self.assertEqual(self.factory.statistics.clients, 1)
 
-    def test_what_is_told_meanwhile_is_kept_and_comes_first(self) -> None:
+    def test_events_during_the_wait_are_queued_and_come_first(self) -> None:
         events = [make_event("GatewayUserTrade", {"id": number}) for number in range(4)]
-        # In one turn: told before it came, while it waits, and after it is in.
+        # In one turn: broadcast before the request, during the wait, and after the response.
         self.factory.broadcast(events[0])
         peer = self.connect()
         self.broadcast(events[1])
@@ -197,7 +197,7 @@ class JoiningTests(BroadcastTestCase):
         _, _, frames = peer.take().partition(b"\r\n\r\n")
         self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events[1:]])
 
-    def test_of_quotes_it_gets_the_latest(self) -> None:
+    def test_a_joining_client_gets_only_the_latest_quote(self) -> None:
         peer = self.connect()
         trade = make_event("GatewayUserTrade", {})
         quotes = [make_event("MarketQuote", {"bid": bid}) for bid in (1, 2, 3)]
@@ -208,7 +208,7 @@ class JoiningTests(BroadcastTestCase):
         self.assertEqual(read_frames(frames), [(TEXT, encode(trade)), (TEXT, encode(quotes[-1]))])
         self.assertEqual(self.factory.statistics.conflated_quotes, 2)
 
-    def test_what_is_kept_for_it_is_bounded(self) -> None:
+    def test_the_backlog_of_a_joining_client_is_limited(self) -> None:
         peer, statistics = self.connect(), self.factory.statistics
         # Larger than what is kept for anybody: 1 MiB.
         for number in range(2600):
@@ -224,7 +224,7 @@ class JoiningTests(BroadcastTestCase):
         self.prepared.callback(None)
         self.assertEqual((peer.take(), self.factory.statistics.clients), (b"", 0))
 
-    def test_who_leaves_meanwhile_is_forgotten(self) -> None:
+    def test_a_client_that_leaves_during_the_wait_is_forgotten(self) -> None:
         peer = self.connect()
         peer.transport.loseConnection()
         self.prepared.callback(None)
@@ -232,14 +232,14 @@ class JoiningTests(BroadcastTestCase):
         self.assertNotIn(b"101", peer.take())
         self.assertEqual(self.factory.statistics.clients, 0)
 
-    def test_those_who_wait_count(self) -> None:
+    def test_joining_clients_count_as_clients(self) -> None:
         self.factory._max_clients = 1
         self.connect()
         self.assertEqual(self.status_of(handshake()), 503)
 
 
 class OneWayTests(BroadcastTestCase):
-    """Clients have nothing to say."""
+    """Frames that a client sends."""
 
     def test_a_message_closes_with_1008_and_a_reason(self) -> None:
         for opcode in (TEXT, BINARY):
@@ -253,22 +253,22 @@ class OneWayTests(BroadcastTestCase):
         peer.send(client_frame(TEXT, b"x" * 4097)[:20])
         self.assert_closed(peer, 1009)
 
-    def test_a_message_that_has_only_begun_closes_at_once(self) -> None:
+    def test_the_first_fragment_of_a_message_closes_at_once(self) -> None:
         peer = self.join()
         peer.send(client_frame(TEXT, b"", final=False))
         self.assert_closed(peer, 1008)
 
-    def test_a_client_that_goes_on_talking_is_logged_once(self) -> None:
+    def test_a_client_that_keeps_sending_messages_is_logged_once(self) -> None:
         peer = self.join()
         with capturedLogs() as captured:
             for _ in range(100):
                 peer.send(client_frame(TEXT, b"hello"))
-        told = [each for each in captured if "one-way" in formatEvent(each)]
-        self.assertEqual(len(told), 1)
+        lines = [each for each in captured if "one-way" in formatEvent(each)]
+        self.assertEqual(len(lines), 1)
 
-    def test_a_client_that_closes_and_reads_nothing_is_cut(self) -> None:
+    def test_a_client_that_closes_and_reads_nothing_is_aborted(self) -> None:
         peer = self.join()
-        # Bytes that nobody reads keep a real connection from closing.
+        # A real connection cannot close while its buffer has bytes that the client does not read.
         peer.transport.loseConnection = lambda: None
         peer.send(client_frame(CLOSE, b"\x03\xe8"))
         self.assertEqual(self.factory.statistics.clients, 0)
@@ -276,7 +276,7 @@ class OneWayTests(BroadcastTestCase):
         self.clock.advance(2)
         self.assertTrue(peer.is_gone)
 
-    def test_a_client_that_pings_without_end_is_cut(self) -> None:
+    def test_a_client_that_sends_too_many_pings_is_aborted(self) -> None:
         peer = self.join()
         peer.send(client_frame(PING, b"1") * 30)
         self.assertFalse(peer.is_gone)
@@ -285,14 +285,14 @@ class OneWayTests(BroadcastTestCase):
         self.assertEqual(peer.frames(), [(PONG, b"1")] * 30)
         self.assertEqual(self.factory.statistics.cut, {Cut.SENT_TOO_MUCH: 1})
 
-    def test_what_a_client_sends_that_is_closed_for_it_is_not_worked_through(self) -> None:
+    def test_a_client_that_is_being_closed_may_send_few_frames(self) -> None:
         peer = self.join()
         peer.send(client_frame(TEXT, b"hello") + client_frame(PING, b"1") * 3)
         self.assertFalse(peer.is_gone)
         peer.send(client_frame(PING, b"2") * 3)
         self.assertTrue(peer.is_gone)
 
-    def test_a_client_may_ping_each_second_all_day(self) -> None:
+    def test_a_client_may_ping_every_second(self) -> None:
         peer = self.join()
         for _ in range(200):
             self.clock.pump([0.1] * 10)
@@ -302,7 +302,7 @@ class OneWayTests(BroadcastTestCase):
             peer.send(client_frame(PING, b"me too"))
         self.assertFalse(peer.is_gone)
 
-    def test_a_client_that_goes_on_in_fragments_after_its_close_is_cut(self) -> None:
+    def test_fragments_after_the_close_are_aborted(self) -> None:
         peer = self.join()
         peer.send(client_frame(TEXT, b"", final=False))
         self.assert_closed(peer, 1008)
@@ -314,19 +314,19 @@ class OneWayTests(BroadcastTestCase):
         peer.send(client_frame(PING, b"are you there"))
         self.assertEqual(peer.frames(), [(PONG, b"are you there")])
 
-    def test_garbage_in_place_of_frames_closes_with_a_protocol_error(self) -> None:
+    def test_bytes_that_are_not_frames_close_with_a_protocol_error(self) -> None:
         peer = self.join()
         peer.send(b"\x81\x05hello")
         self.assert_closed(peer, 1002)
 
-    def test_a_client_that_closes_is_answered_and_gone(self) -> None:
+    def test_a_clients_close_is_answered(self) -> None:
         peer = self.join()
         peer.send(client_frame(CLOSE, b"\x03\xe8"))
         self.assert_closed(peer, 1000)
         self.assertTrue(peer.is_gone)
         self.assertEqual(self.factory.statistics.clients, 0)
 
-    def test_a_client_that_does_not_answer_a_close_is_cut(self) -> None:
+    def test_a_client_that_does_not_answer_a_close_is_closed(self) -> None:
         peer = self.join()
         peer.send(client_frame(TEXT, b"hello"))
         self.clock.pump([0.2] * 12)

@@ -27,7 +27,7 @@ CONTROL_BYTES = 300
 class CongestionTests(CongestionTestCase):
     """From the first pause to the last byte."""
 
-    def test_it_gets_everything_in_order_but_only_the_latest_quotes(self) -> None:
+    def test_a_congested_client_gets_all_events_in_order_but_only_the_latest_quotes(self) -> None:
         peer = self.connect()
         count = self.congest(peer)
         for number in range(5):
@@ -52,7 +52,7 @@ class CongestionTests(CongestionTestCase):
         self.read_all(peer)
         self.assertEqual(peer.events()[-2:], quotes)
 
-    def test_the_others_get_everything_at_once(self) -> None:
+    def test_the_other_clients_get_everything_at_once(self) -> None:
         slow, quick = self.connect(), self.connect()
         count = self.congest(slow)
         self.factory.broadcast(quote(0, 1))
@@ -60,7 +60,7 @@ class CongestionTests(CongestionTestCase):
         self.reactor.turn()
         self.assertEqual(quick.events(), [*map(lockout, range(count)), quote(0, 1), quote(0, 2)])
 
-    def test_of_what_a_connection_takes_only_in_part_the_rest_follows(self) -> None:
+    def test_the_rest_of_a_partial_send_follows(self) -> None:
         partial, refusing, quick = (self.connect() for _ in range(3))
         partial.socket.takes.extend([3, 2])
         partial.socket.room = 0
@@ -76,7 +76,7 @@ class CongestionTests(CongestionTestCase):
         self.read_all(refusing)
         self.assertEqual((partial.events(), refusing.events()), (told, told))
 
-    def test_after_it_has_caught_up_it_gets_events_at_once_again(self) -> None:
+    def test_after_the_backlog_is_sent_events_are_sent_at_once_again(self) -> None:
         peer = self.connect()
         self.congest(peer)
         self.read_all(peer)
@@ -85,7 +85,7 @@ class CongestionTests(CongestionTestCase):
             self.reactor.turn()
         self.assertEqual(peer.events()[-3:], [quote(0, 0), quote(0, 1), quote(0, 2)])
 
-    def test_what_it_was_sent_is_counted_before_and_after(self) -> None:
+    def test_messages_are_counted_before_during_and_after_congestion(self) -> None:
         peer = self.connect()
         for _ in range(2):
             self.factory.broadcast(quote(0, 1))
@@ -100,7 +100,7 @@ class CongestionTests(CongestionTestCase):
         (text,) = [formatEvent(each) for each in captured if "disconnected" in formatEvent(each)]
         self.assertIn(f", {len(peer.events())} messages sent", text)
 
-    def test_at_the_stop_what_was_kept_waits_for_the_connection_and_1001_is_the_last(self) -> None:
+    def test_at_the_stop_the_backlog_is_sent_before_the_close_frame(self) -> None:
         peer = self.connect()
         self.congest(peer)
         told = [lockout(number) for number in range(50)]
@@ -116,7 +116,7 @@ class CongestionTests(CongestionTestCase):
         self.assertEqual((opcode, payload[:2]), (CLOSE, (1001).to_bytes(2, "big")))
         self.assertEqual([opcode for opcode, _ in peer.frames()].count(CLOSE), 1)
 
-    def test_a_close_frame_that_fills_the_connection_is_the_last(self) -> None:
+    def test_nothing_follows_a_close_frame_that_fills_the_transport(self) -> None:
         peer = self.connect()
         peer.socket.room = 0
         self.factory.broadcast(lockout(0))
@@ -130,7 +130,7 @@ class CongestionTests(CongestionTestCase):
         self.read_all(peer)
         self.assertEqual([opcode for opcode, _ in peer.frames()], [TEXT, CLOSE])
 
-    def test_who_closes_while_it_is_behind_is_let_go_when_it_has_read(self) -> None:
+    def test_a_congested_client_that_closes_is_closed_when_it_has_read(self) -> None:
         peer = self.connect()
         self.congest(peer)
         peer.protocol.dataReceived(client_frame(CLOSE, struct.pack("!H", 1000)))
@@ -159,7 +159,7 @@ class CongestionTests(CongestionTestCase):
         self.assertEqual((opcode, close_code(payload)), (CLOSE, 1013))
         self.assertEqual(payload[2:], b"more than 1024 KiB were not read")
 
-    def test_who_reads_nothing_after_the_close_is_aborted_2_seconds_later(self) -> None:
+    def test_a_client_that_reads_nothing_after_the_close_is_aborted_2_seconds_later(self) -> None:
         peer = self.connect()
         self.congest(peer)
         for _ in range(30):
@@ -173,7 +173,7 @@ class CongestionTests(CongestionTestCase):
         self.assertTrue(peer.socket.is_closed)
         self.assertEqual(self.factory.statistics.clients, 0)
 
-    def test_quotes_alone_close_nobody_before_30_seconds(self) -> None:
+    def test_quotes_alone_close_no_client_before_30_seconds(self) -> None:
         peer = self.connect()
         self.congest(peer)
         for number in range(100):
@@ -191,7 +191,7 @@ class CongestionTests(CongestionTestCase):
         self.read_all(peer)
         self.assertEqual(close_code(peer.frames()[-1][1]), 1013)
 
-    def test_who_reads_a_little_but_never_catches_up_is_closed_after_30_seconds(self) -> None:
+    def test_a_client_that_reads_too_slowly_is_closed_after_30_seconds(self) -> None:
         peer = self.connect()
         self.congest(peer)
         for _ in range(1000):
@@ -205,7 +205,7 @@ class CongestionTests(CongestionTestCase):
         self.pass_time(0.4)
         self.assertFalse(peer.is_open)
 
-    def test_a_client_that_catches_up_in_time_may_fall_behind_again(self) -> None:
+    def test_a_client_that_catches_up_in_time_may_be_congested_again(self) -> None:
         peer = self.connect()
         for _ in range(3):
             self.congest(peer)
@@ -214,7 +214,7 @@ class CongestionTests(CongestionTestCase):
             self.read_all(peer)
         self.assertTrue(peer.is_open)
 
-    def test_pings_that_are_not_read_are_answered_once(self) -> None:
+    def test_only_the_latest_ping_of_a_congested_client_is_answered(self) -> None:
         peer = self.connect()
         self.congest(peer)
         held = peer.held
@@ -225,14 +225,14 @@ class CongestionTests(CongestionTestCase):
         pongs = [payload for opcode, payload in peer.frames() if opcode == PONG]
         self.assertEqual(pongs, [b"19"])
 
-    def test_a_ping_is_due_for_a_client_that_is_behind_too(self) -> None:
+    def test_a_congested_client_is_pinged_too(self) -> None:
         peer = self.connect()
         self.congest(peer)
         self.pass_time(20.2)
         self.read_all(peer)
         self.assertIn(PING, [opcode for opcode, _ in peer.frames()])
 
-    def test_nothing_but_the_close_follows_when_a_client_that_is_behind_talks(self) -> None:
+    def test_a_congested_client_that_sends_a_message_gets_only_the_close(self) -> None:
         peer = self.connect()
         count = self.congest(peer)
         self.factory.broadcast(lockout(count))
@@ -245,7 +245,7 @@ class CongestionTests(CongestionTestCase):
         self.assertEqual(close_code(peer.frames()[-1][1]), 1008)
         self.assertEqual(peer.events(), [*map(lockout, range(count))])
 
-    def test_who_is_behind_hears_everything_before_the_daemon_stops(self) -> None:
+    def test_a_congested_client_gets_all_events_before_the_daemon_stops(self) -> None:
         peer = self.connect()
         count = self.congest(peer)
         for number in range(1000):
@@ -256,7 +256,7 @@ class CongestionTests(CongestionTestCase):
         self.assertEqual(peer.events(), [*map(lockout, range(count + 1000))])
         self.assertEqual(close_code(peer.frames()[-1][1]), 1001)
 
-    def test_a_client_that_leaves_while_behind_leaves_nothing(self) -> None:
+    def test_a_congested_client_that_leaves_leaves_no_bytes_and_no_timer(self) -> None:
         peer = self.connect()
         self.congest(peer)
         self.factory.broadcast(lockout(0))
@@ -271,7 +271,7 @@ class CongestionTests(CongestionTestCase):
 
 
 class StockCongestionTests(CongestionTests):
-    """The same on Twisted's own connection."""
+    """The same on Twisted's own transport."""
 
     kind = Server
 
@@ -289,7 +289,7 @@ ACTS = st.lists(
 
 
 class PropertyTests(CongestionTestCase):
-    """Whatever happens, in whatever order."""
+    """Any sequence of broadcasts, reads and pings."""
 
     def begin(self) -> None:
         super().begin()
@@ -300,7 +300,7 @@ class PropertyTests(CongestionTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(ACTS)
-    def test_who_stays_misses_no_event_and_ends_on_the_newest_quotes(
+    def test_a_client_that_stays_misses_no_event_and_ends_with_the_newest_quotes(
         self, acts: list[tuple[Any, ...]]
     ) -> None:
         self.begin()

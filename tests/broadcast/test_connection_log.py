@@ -10,7 +10,7 @@ from tests.support.broadcast import BroadcastTestCase
 from tests.support.websocket_frames import CLOSE, TEXT, client_frame, handshake
 
 
-class LogTests(BroadcastTestCase):
+class ConnectionLogTests(BroadcastTestCase):
     """The connection log."""
 
     def log_of(self, act: object) -> list[tuple[LogLevel, str]]:
@@ -22,7 +22,7 @@ class LogTests(BroadcastTestCase):
             if event["log_namespace"].startswith("riskd")
         ]
 
-    def test_a_connection_is_told_from_beginning_to_end(self) -> None:
+    def test_a_connection_is_logged_from_beginning_to_end(self) -> None:
         def connect_and_leave() -> None:
             peer = self.join()
             self.broadcast(make_event("daemon_status", {}))
@@ -37,14 +37,14 @@ class LogTests(BroadcastTestCase):
             "code 1000, 12.5 s connected, 1 messages sent",
         )
 
-    def test_a_refusal_is_told_with_its_reason(self) -> None:
+    def test_a_refusal_is_logged_with_its_reason(self) -> None:
         ((level, text),) = self.log_of(lambda: self.connect(handshake("evil.example:8765")))
         self.assertEqual(level, LogLevel.warn)
         self.assertEqual(text, "refused tcp4:192.168.1.1:54321: foreign Host")
 
-    def test_a_flood_of_strangers_does_not_fill_it(self) -> None:
-        def flood(strangers: int = 3 * LINES) -> None:
-            for _ in range(strangers):
+    def test_a_flood_of_refusals_is_cut_short(self) -> None:
+        def flood(connections: int = 3 * LINES) -> None:
+            for _ in range(connections):
                 self.connect(handshake("evil.example:8765"))
 
         self.clock.advance(SECONDS)
@@ -64,7 +64,7 @@ class LogTests(BroadcastTestCase):
             ],
         )
 
-    def test_strangers_write_nothing_of_their_own(self) -> None:
+    def test_a_request_cannot_write_control_characters_or_long_text_into_the_log(self) -> None:
         for request in (
             b"GET /\x1b[2J HTTP/9.9\r\nHost: localhost:8765\r\nUpgrade: websocket\r\n\r\n",
             handshake(headers=("Sec-WebSocket-Key: \x1b]0;owned\x07",)),
@@ -78,7 +78,7 @@ class LogTests(BroadcastTestCase):
         texts = [text for _, text in self.log_of(lambda: self.join().send(client_frame(CLOSE)))]
         self.assertIn("code 1005", texts[-1])
 
-    def test_a_client_that_talks_is_told_without_what_it_said(self) -> None:
+    def test_a_message_of_a_client_is_not_logged(self) -> None:
         def talk() -> None:
             peer = self.join()
             peer.send(client_frame(TEXT, b"secret"))

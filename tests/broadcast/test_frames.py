@@ -15,7 +15,7 @@ class BatchTests(SynchronousTestCase):
     """Frames in lists of limited size."""
 
     @given(st.lists(st.integers(1, 1030), max_size=300))
-    def test_batches_are_all_there_is_and_bounded(self, sizes: list[int]) -> None:
+    def test_batches_have_all_frames_in_order_and_are_limited(self, sizes: list[int]) -> None:
         frames = [Frame(struct.pack("!H", size) * size, None) for size in sizes]
         batches = in_batches(frames)
         self.assertEqual([frame for batch in batches for frame in batch], frames)

@@ -14,7 +14,7 @@ class HeartbeatTests(BroadcastTestCase):
     def advance(self, seconds: float) -> None:
         self.clock.pump([0.2] * round(seconds / 0.2))
 
-    def test_a_client_that_pongs_stays(self) -> None:
+    def test_a_client_that_answers_pings_stays(self) -> None:
         peer = self.join()
         for _ in range(4):
             self.advance(20.4)
@@ -23,7 +23,7 @@ class HeartbeatTests(BroadcastTestCase):
             peer.send(client_frame(PONG, payload))
         self.assertFalse(peer.is_gone)
 
-    def test_a_dead_peer_is_gone_within_40_seconds(self) -> None:
+    def test_a_client_that_answers_no_ping_is_closed_within_40_seconds(self) -> None:
         peer = self.join()
         self.advance(19)
         self.assertEqual(peer.take(), b"")
@@ -33,7 +33,7 @@ class HeartbeatTests(BroadcastTestCase):
         self.assertTrue(peer.is_gone)
         self.assertEqual(self.factory.statistics.clients, 0)
 
-    def test_only_a_pong_counts(self) -> None:
+    def test_frames_other_than_a_pong_do_not_count(self) -> None:
         peer = self.join()
         # The second ping goes out at 20 s; traffic in its place would put the end off to 60 s.
         for _ in range(205):
@@ -41,7 +41,7 @@ class HeartbeatTests(BroadcastTestCase):
             peer.send(client_frame(PING, b"me too"))
         self.assertTrue(peer.is_gone)
 
-    def test_only_the_pong_that_was_asked_for_counts(self) -> None:
+    def test_only_the_pong_to_the_latest_ping_counts(self) -> None:
         peer = self.join()
         for _ in range(41):
             self.advance(1)
@@ -49,7 +49,7 @@ class HeartbeatTests(BroadcastTestCase):
         self.assertTrue(peer.is_gone)
         self.assertEqual(self.factory.statistics.cut, {Cut.NO_PONG: 1})
 
-    def test_pings_of_many_are_spread_over_the_twenty_seconds(self) -> None:
+    def test_the_pings_of_many_clients_are_spread_over_twenty_seconds(self) -> None:
         peers = [self.join() for _ in range(400)]
         pinged = []
         for _ in range(200):
@@ -59,7 +59,7 @@ class HeartbeatTests(BroadcastTestCase):
         quiet = "".join(" x"[bool(each)] for each in pinged).split("x")
         self.assertLess(max(map(len, quiet)), 60)
 
-    def test_after_a_stall_everyone_has_time_to_answer(self) -> None:
+    def test_after_a_stall_every_client_has_time_to_answer(self) -> None:
         peers = [self.join() for _ in range(50)]
         self.clock.advance(60)
         for _ in range(150):
@@ -69,7 +69,7 @@ class HeartbeatTests(BroadcastTestCase):
             self.clock.advance(0.1)
         self.assertEqual(self.factory.statistics.clients, 50)
 
-    def test_room_in_a_group_is_used_again(self) -> None:
+    def test_a_free_place_in_a_group_is_used_again(self) -> None:
         peers = [self.join() for _ in range(2 * GROUP)]
         for peer in peers[: GROUP - 1]:
             peer.transport.loseConnection()

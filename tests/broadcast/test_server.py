@@ -12,24 +12,24 @@ from tests.support.memory_transport import MemoryTransport
 from tests.support.websocket_frames import CLOSE, TEXT, client_frame, handshake, read_frames
 
 
-class CrowdTests(BroadcastTestCase):
-    """More clients than are served."""
+class LimitTests(BroadcastTestCase):
+    """More connections than the limit."""
 
     max_clients = 2
 
-    def test_one_too_many_is_refused_until_one_has_left(self) -> None:
+    def test_a_client_too_many_is_refused_until_another_leaves(self) -> None:
         first, _second = self.join(), self.join()
         self.assertEqual(self.status_of(handshake()), 503)
         first.transport.loseConnection()
         self.join()
 
-    def test_those_who_have_not_shaken_hands_put_out_one_another(self) -> None:
-        strangers = [self.connect(b"") for _ in range(5)]
+    def test_too_many_pending_connections_drive_out_the_oldest_of_them(self) -> None:
+        pending = [self.connect(b"") for _ in range(5)]
         self.join()
-        self.assertEqual([peer.is_gone for peer in strangers], [True, True, True, True, False])
+        self.assertEqual([peer.is_gone for peer in pending], [True, True, True, True, False])
         self.assertEqual(self.factory.statistics.cut, {Cut.TOO_MANY_PENDING: 4})
 
-    def test_who_waits_to_be_let_in_is_put_out_by_nobody(self) -> None:
+    def test_a_joining_client_is_not_driven_out_by_pending_connections(self) -> None:
         self.prepared = Deferred()
         waiting = self.connect()
         for _ in range(5):
@@ -39,7 +39,7 @@ class CrowdTests(BroadcastTestCase):
 
 
 class StreamTests(BroadcastTestCase):
-    """What clients get."""
+    """The events that clients get."""
 
     def test_every_client_gets_every_event_in_order(self) -> None:
         peers = [self.join() for _ in range(3)]
@@ -50,7 +50,7 @@ class StreamTests(BroadcastTestCase):
         for peer in peers:
             self.assertEqual(peer.frames(), [(TEXT, encode(event)) for event in events])
 
-    def test_what_is_told_in_one_turn_is_one_write(self) -> None:
+    def test_events_of_one_turn_are_one_write(self) -> None:
         peer = self.join()
         written: list[bytes] = []
         self.patch(peer.transport, "write", written.append)
@@ -62,7 +62,7 @@ class StreamTests(BroadcastTestCase):
         (frames,) = written
         self.assertEqual(read_frames(frames), [(TEXT, encode(event)) for event in events])
 
-    def test_the_last_word_goes_out_before_the_close(self) -> None:
+    def test_the_last_event_is_sent_before_the_close(self) -> None:
         peer = self.join()
         self.factory.broadcast(make_event("daemon_status", {"status": "STOPPING"}))
         self.factory.close_all()
@@ -80,7 +80,7 @@ class StreamTests(BroadcastTestCase):
         self.broadcast(make_event("daemon_status", {}))
         self.assert_closed(peer, 1008)
 
-    def test_a_client_that_leaves_during_a_broadcast_disturbs_nobody(self) -> None:
+    def test_a_client_that_leaves_during_a_broadcast_disturbs_no_other(self) -> None:
         first, second = self.join(), self.join()
         for peer, other in ((first, second), (second, first)):
 
@@ -95,9 +95,9 @@ class StreamTests(BroadcastTestCase):
 
 
 class StatisticsTests(BroadcastTestCase):
-    """What is counted."""
+    """The counts for the metrics."""
 
-    def test_clients_events_and_bytes(self) -> None:
+    def test_clients_events_and_bytes_are_counted(self) -> None:
         peers = [self.join() for _ in range(3)]
         self.broadcast(make_event("GatewayUserTrade", {}))
         self.broadcast(make_event("MarketQuote", {}))
@@ -108,15 +108,15 @@ class StatisticsTests(BroadcastTestCase):
         peers[0].transport.loseConnection()
         self.assertEqual(statistics.clients, 2)
 
-    def test_why_a_client_was_cut(self) -> None:
+    def test_cut_clients_are_counted_by_reason(self) -> None:
         self.join().send(client_frame(TEXT, b"hello"))
         self.assertEqual(self.factory.statistics.cut, {Cut.SENT_A_MESSAGE: 1})
 
 
 class ShutdownTests(BroadcastTestCase):
-    """The end."""
+    """The stop of the daemon."""
 
-    def test_every_client_is_told_1001(self) -> None:
+    def test_every_client_is_closed_with_1001(self) -> None:
         peers = [self.join() for _ in range(3)]
         gone = self.factory.close_all()
         for peer in peers:
@@ -126,11 +126,11 @@ class ShutdownTests(BroadcastTestCase):
         self.successResultOf(gone)
         self.assertEqual(self.factory.statistics.clients, 0)
 
-    def test_without_clients_there_is_nothing_to_wait_for(self) -> None:
+    def test_without_clients_the_stop_is_immediate(self) -> None:
         self.successResultOf(self.factory.close_all())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_client_that_does_not_answer_is_cut_after_2_seconds(self) -> None:
+    def test_a_client_that_does_not_answer_is_aborted_after_2_seconds(self) -> None:
         peer = self.join()
         gone = self.factory.close_all()
         self.clock.advance(1.9)
@@ -139,9 +139,9 @@ class ShutdownTests(BroadcastTestCase):
         self.successResultOf(gone)
         self.assertTrue(peer.is_gone)
 
-    def test_who_is_joining_or_comes_later_is_refused(self) -> None:
+    def test_joining_and_later_clients_are_refused(self) -> None:
         self.prepared = Deferred()
-        joining, stranger = self.connect(), self.connect(b"GET")
+        joining, pending = self.connect(), self.connect(b"GET")
         self.broadcast(make_event("daemon_status", {"status": "STOPPING"}))
         self.successResultOf(self.factory.close_all())
         answer = joining.take()
@@ -149,19 +149,19 @@ class ShutdownTests(BroadcastTestCase):
         self.assertTrue(joining.is_gone)
         self.prepared.callback(None)
         self.assertEqual((joining.take(), self.factory.statistics.clients), (b"", 0))
-        stranger.send(handshake().removeprefix(b"GET"))
-        self.assertTrue(stranger.take().startswith(b"HTTP/1.1 503 "))
-        self.assertTrue(stranger.is_gone)
+        pending.send(handshake().removeprefix(b"GET"))
+        self.assertTrue(pending.take().startswith(b"HTTP/1.1 503 "))
+        self.assertTrue(pending.is_gone)
         self.assertEqual(self.factory.statistics.queue_bytes, 0)
 
 
 class SystemCallTests(CongestionTestCase):
-    """What a delivery costs; free of noise, because it is counted."""
+    """System calls per delivery; unlike times, they can be counted without noise."""
 
     clients = 100
 
     def cost(self, *, turns: int, burst: int) -> tuple[float, int]:
-        """Return sends a delivery, and how often the reactor was asked to watch a socket."""
+        """Return sends per delivery, and how often the reactor was asked to watch a socket."""
         peers = [self.connect() for _ in range(self.clients)]
         sends = sum(peer.socket.sends for peer in peers)
         changes = self.reactor.changes
@@ -174,12 +174,12 @@ class SystemCallTests(CongestionTestCase):
         deliveries = turns * burst * self.clients
         return sends / deliveries, self.reactor.changes - changes
 
-    def test_a_single_event_is_one_send_a_client(self) -> None:
+    def test_a_single_event_is_one_send_per_client(self) -> None:
         sends, changes = self.cost(turns=20, burst=1)
         self.assertLessEqual(sends, 1.1)
         self.assertEqual(changes, 0)
 
-    def test_a_burst_of_ten_is_a_tenth(self) -> None:
+    def test_a_burst_of_ten_events_is_one_send_per_client(self) -> None:
         sends, changes = self.cost(turns=20, burst=10)
         self.assertLessEqual(sends, 0.15)
         self.assertEqual(changes, 0)

@@ -13,14 +13,14 @@ from tests.support.broadcast import BroadcastTestCase
 
 
 class ServiceTests(BroadcastTestCase):
-    """The listeners."""
+    """Ports on listening sockets."""
 
     def adopt(self, reactor: MemoryReactorClock) -> tuple[socket.socket, object]:
         (listening,) = listen(0, "127.0.0.1")
         self.addCleanup(listening.close)
         return listening, adopt(reactor, listening, self.factory)
 
-    def test_a_reactor_of_another_kind_brings_its_own_port(self) -> None:
+    def test_another_kind_of_reactor_makes_its_own_port(self) -> None:
         reactor = MemoryReactorClock()
         listening, _ = self.adopt(reactor)
         self.assertEqual(
@@ -28,7 +28,7 @@ class ServiceTests(BroadcastTestCase):
         )
 
     @skipUnless(hasattr(socket, "TCP_NOTSENT_LOWAT"), "this platform does not know the option")
-    def test_the_kernel_holds_little_for_an_accepted_socket(self) -> None:
+    def test_the_kernel_buffers_little_for_an_accepted_socket(self) -> None:
         listening, _ = self.adopt(MemoryReactorClock())
         listening.setblocking(True)
         with (

@@ -1,4 +1,4 @@
-"""Listening on loopback, and nowhere else."""
+"""Sockets on loopback addresses, and nowhere else."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ class LoopbackTests(SynchronousTestCase):
         self.assertIn("127.0.0.1", addresses)
         self.assertEqual("::1" in addresses, _has_ipv6_loopback())
 
-    def test_another_loopback_address_stands_alone(self) -> None:
+    def test_another_loopback_address_is_the_only_one(self) -> None:
         (one,) = self.listen(0, "127.0.0.2")
         self.assertEqual(one.getsockname()[0], "127.0.0.2")
 
-    def test_a_taken_port_is_a_sentence(self) -> None:
+    def test_a_port_in_use_is_a_sentence(self) -> None:
         port = self.listen(0)[0].getsockname()[1]
         error = self.assertRaises(ListenError, listen, port)
         self.assertIn(f"port {port} on 127.0.0.1 is already in use", str(error))
 
-    def test_a_port_taken_on_the_second_address_alone_is_not_shared(self) -> None:
+    def test_a_port_in_use_on_the_second_address_only_is_an_error(self) -> None:
         if not _has_ipv6_loopback():
             return
         (one,) = self.listen(0, "::1")
         port = one.getsockname()[1]
         error = self.assertRaises(ListenError, listen, port)
         self.assertIn(f"port {port} on ::1", str(error))
-        # And the first address was let go of again.
+        # The first address is free again.
         self.listen(port, "127.0.0.1")
 
-    def test_a_machine_without_ipv6_is_served_on_the_other_address(self) -> None:
+    def test_without_ipv6_only_the_first_address_is_used(self) -> None:
         self.patch(loopback, "BOTH", ("127.0.0.1", "100::1"))
         sockets = self.listen(0)
         self.assertEqual([each.getsockname()[0] for each in sockets], ["127.0.0.1"])
 
-    def test_other_failures_are_a_sentence_too(self) -> None:
+    def test_other_errors_are_sentences_too(self) -> None:
         explained = loopback._explain(
             OSError(errno.EACCES, "Permission denied", "127.0.0.1"), 80, "--port"
         )
@@ -63,7 +63,7 @@ class LoopbackTests(SynchronousTestCase):
             self.assertIn("not a loopback address", str(error))
             self.assertIn(interface, str(error))
 
-    def test_what_is_no_address_is_refused(self) -> None:
+    def test_text_that_is_not_an_address_is_refused(self) -> None:
         for interface in ("", "eth0", "localhost.", "127.0.0.1:80"):
             error = self.assertRaises(ListenError, check_interface, interface)
             self.assertIn("not an IP address", str(error))

@@ -38,14 +38,14 @@ _ENFORCEMENT_HEADER: Final = ("AT", "ACCOUNT", "RULE", "ACTION", "REASON")
 _CSV_HEADER: Final = ("at", "kind", "rule_id", "action", "reason", "success", "until", "details")
 
 _FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
-"""What makes a spreadsheet take a cell for a formula."""
+"""First characters with which a spreadsheet takes a cell for a formula."""
 
 
 # The status.
 
 
 def status_table(report: StatusReport, now: datetime) -> list[str]:
-    """Return a daemon's status as lines for a terminal."""
+    """Return the status of a daemon as lines for a terminal."""
     rows = [_status_row(account, now) for account in report.accounts]
     lines = [_daemon_line(report, now), "", *_table(_STATUS_HEADER, rows, right=range(6))]
     details = [
@@ -90,15 +90,16 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
     name = account.account
     if account.flattening is not None:
         plan = account.flattening
+        # A dry run keeps the flatten of an enforcing riskd, which goes on with it after a restart.
         what = "flatten that waits for a riskd that enforces," if is_dry_run else "FLATTENING"
         yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
     if account.can_trade is False:
-        yield f"{name}: the broker says that it may not trade"
+        yield f"{name}: the broker does not let it trade"
     elif account.can_trade is None:
-        yield f"{name}: the broker has said nothing of this account yet"
+        yield f"{name}: the broker has not reported this account yet"
     for position in account.positions:
         yield f"{name}: {_position(position)}"
     for order in account.orders:
@@ -106,8 +107,8 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
 
 
 def _position(position: PositionReport) -> str:
-    held = f"{position.side} {position.size} {position.contract}"
-    return f"{held} at {position.average_price:f}, open {_figure(position.open_pnl, '$')}"
+    size = f"{position.side} {position.size} {position.contract}"
+    return f"{size} at {position.average_price:f}, open {_figure(position.open_pnl, '$')}"
 
 
 def _order(order: OrderReport) -> str:
@@ -124,7 +125,7 @@ def _order(order: OrderReport) -> str:
 
 
 def rules_table(report: RulesReport) -> list[str]:
-    """Return the rules in force for an account as lines for a terminal."""
+    """Return an account's rules and their gauges as lines for a terminal."""
     rows = [row for rule in report.rules for row in _rule_rows(rule)]
     empty = f"account {report.account} has no rules"
     return _table(_RULES_HEADER, rows, right=(3, 4, 5), empty=empty)
@@ -132,7 +133,7 @@ def rules_table(report: RulesReport) -> list[str]:
 
 def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
     if rule.trouble:
-        return [(rule.rule_id, rule.key, "", "", "", "", f"cannot be told: {rule.trouble}")]
+        return [(rule.rule_id, rule.key, "", "", "", "", f"failed: {rule.trouble}")]
     return [_gauge_row(rule, gauge) for gauge in rule.gauges] or [
         (rule.rule_id, rule.key, "", "", "", "", "")
     ]
@@ -150,7 +151,7 @@ def _figure(value: Decimal | None, unit: str) -> str:
         return _UNKNOWN
     if unit == "$":
         return dollars(value)
-    # Units are in the plural where they have one.
+    # A unit is in the plural, if it has one.
     return f"{value:f} {unit.removesuffix('s') if value == 1 and len(unit) > 1 else unit}".strip()
 
 
@@ -164,7 +165,7 @@ def journal_table(lines: Iterable[LogLine]) -> list[str]:
 
 
 def journal_json_lines(lines: Iterable[LogLine]) -> Iterator[str]:
-    """Yield the log as a JSON object a line."""
+    """Yield the log as one JSON object per line."""
     for line in lines:
         yield encode_report({"at": _stamp(line.at), "kind": line.kind, "data": line.data}).decode()
 
@@ -191,7 +192,7 @@ def _describe(line: LogLine) -> str:
 
 
 def _cells(line: LogLine) -> list[str]:
-    """Return the cells of a line; what has no column of its own is JSON in the last."""
+    """Return the cells of a line; fields without a column are JSON in the last cell."""
     rest = dict(line.data)
     details = rest.pop("details", None)
     if isinstance(details, dict):
@@ -208,7 +209,7 @@ def _cells(line: LogLine) -> list[str]:
 
 
 def _stamp(moment: datetime) -> str:
-    """Return a time as the log's own data has it."""
+    """Return a time in the format of the log's JSON."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -225,16 +226,16 @@ def _csv_row(cells: Sequence[str]) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """Return a cell that a spreadsheet takes for text, whoever has written it."""
+    """Return a cell that a spreadsheet takes for text: a reason comes from outside and may be an attack."""
     cell = printable(cell)
     return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
 
 
-# What was enforced, or would have been.
+# The enforcement of a replay.
 
 
 def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[str]:
-    """Return actions, each with its account, as lines for a terminal."""
+    """Return actions with their accounts as lines for a terminal."""
     rows = [
         (
             _local(action.timestamp),
@@ -249,7 +250,7 @@ def enforcement_table(actions: Iterable[tuple[int, EnforcementAction]]) -> list[
 
 
 def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
-    """Return in words how many actions there are of each rule."""
+    """Return the number of actions of each rule in words."""
     of_rules = Counter(action.rule_id for action in actions)
     total = counted(of_rules.total(), "action")
     if not of_rules:
@@ -258,11 +259,11 @@ def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
     return f"{total}: {rules}"
 
 
-# Words and figures.
+# Times, figures and tables.
 
 
 def when(moment: datetime, now: datetime) -> str:
-    """Return a local time, with its date if that is not today's."""
+    """Return the local time of ``moment``, with its date unless that is the date of ``now``."""
     local = moment.astimezone()
     today = local.date() == now.astimezone().date()
     return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
@@ -273,7 +274,7 @@ def _local(moment: datetime) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without anything that could command a terminal or break a line."""
+    """Return ``text`` without characters that could command a terminal or break a line."""
     return "".join(
         letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
     )

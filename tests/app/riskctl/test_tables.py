@@ -63,7 +63,7 @@ class TableTests(ZonedTestCase):
                 "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
                 "",
                 "123: LOCKED until 15:00:05: Daily loss (RULE-003)",
-                "123: the broker has said nothing of this account yet",
+                "123: the broker has not reported this account yet",
                 "123: long 2 MNQZ6 at 21000.00, open -",
             ],
         )
@@ -115,7 +115,7 @@ class TableTests(ZonedTestCase):
                 "RULE      NAME           LIMIT OF         LIMIT     CURRENT    HEADROOM",
                 "RULE-001  max_contracts  contracts  2 contracts  1 contract  1 contract",
                 "RULE-001  max_contracts  broker               -           -           -  granted",
-                f"RULE-013  mine{' ' * 59}cannot be told: ZeroDivisionError",
+                f"RULE-013  mine{' ' * 59}failed: ZeroDivisionError",
                 "RULE-014  quiet",
             ],
         )
