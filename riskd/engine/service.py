@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from twisted.application.service import Service
@@ -256,7 +257,7 @@ class EngineService(Service):
 
     async def _start(self) -> None:
         recovered = self._journal.recover(
-            self.accounts, self._states, self._recovered, self._report_journal_problem
+            self.accounts, self._states, self._recovered, partial(self.report_problem, "journal")
         )
         if not await done_within(JOURNAL_SECONDS, recovered, self._clock):
             # Guarding the accounts is more urgent than any disk.
@@ -339,9 +340,6 @@ class EngineService(Service):
         return new
 
     # The daemon's status.
-
-    def _report_journal_problem(self, sentence: str) -> None:
-        self.report_problem("journal", sentence)
 
     def report_problem(self, source: str, sentence: str) -> None:
         """Announce ERROR for as long as there is a problem, with the sentence of the gravest.

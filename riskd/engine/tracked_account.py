@@ -1,4 +1,8 @@
-"""One account's state, and the way that everything takes which changes it: applied, written, told."""
+"""The account as the engine tracks it: apply, journal and broadcast each change of its state.
+
+What the broker can send again is broadcast at once, and journaled within a second.  What only riskd knows
+is on the disk before it is broadcast.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from riskd.gateway.interface import Payload
@@ -44,10 +48,10 @@ from riskd.model.wire import encode_data
 _log = Logger()
 
 DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
-"""What riskd alone knows: it is on the disk before it is told."""
+"""What only riskd knows: it is on the disk before it is broadcast."""
 
 _LOGGED: Final = (LockoutSet, LockoutCleared, DailyReset)
-"""What goes to the journal's log; enforcement actions have a table of their own."""
+"""What goes to the journal's audit log; enforcement actions have a table of their own."""
 
 _STAMPS: Final[dict[type, str]] = {
     LockoutSet: "locked_at",
@@ -55,30 +59,30 @@ _STAMPS: Final[dict[type, str]] = {
     DailyReset: "reset_time",
     EnforcementAction: "timestamp",
 }
-"""When each thing that can be logged happened."""
+"""The field that says when it happened."""
 
 SETTLED_SECONDS: Final = 1.0
-"""How long the gateway's searches may trail what it did.
+"""How long the gateway's searches may trail what the broker did.
 
-Source: what clients see of the live gateway; about a tenth of a second.
+Source: clients of the live gateway see about a tenth of a second.
 """
 
 _MAX_REMEMBERED: Final = 4096
-"""Trades and events that are remembered, lest a late copy of one is taken for news."""
+"""How many trades and events are remembered: a late copy of one must not be taken for news."""
 
 _MAX_LOG: Final = 256
-"""Log entries that are held in memory, long after they were written."""
+"""How many entries of the audit log are kept in memory, long after they were written."""
 
 
 class TrackedAccount:
-    """Keeps the state of one account.
+    """The state of one account, and all ways to change it.
 
     :param account_id: the account.
-    :param watch: tickers whose quotes its consoles want to see even while it holds nothing in them.
+    :param watch: tickers whose quotes are broadcast even while the account holds nothing in them.
     :param journal: what survives the daemon.
-    :param broadcast: the one way out.
-    :param seconds: gives the seconds of a clock that nobody sets.
-    :ivar state: what is known of the account, and was told.
+    :param broadcast: sends an event to all clients.
+    :param seconds: gives the seconds of the steady clock.
+    :ivar state: what is known of the account and has been broadcast.
     """
 
     def __init__(
@@ -91,30 +95,30 @@ class TrackedAccount:
     ) -> None:
         self.account_id = account_id
         self._seconds = seconds
-        self._heard: dict[object, float] = {}
+        self._received_at: dict[object, float] = {}
         self._past_trades: dict[int, datetime | None] = {}
         self._cleared_at: datetime | None = None
         self.watch = frozenset(watch)
         self._journal = journal
         self._broadcast = broadcast
-        self._to_be_told: list[EventData] = []
+        self._pending: list[EventData] = []
         self.state = AccountState(account_id=account_id)
 
     @property
     def state_with_pending(self) -> AccountState:
-        """What is so: the state, and what is written first and told afterwards.
+        """The state with what is decided and waits for the disk to be announced.
 
-        It is what the journal is to say, and what the rules look at.
+        The journal keeps this state, and the rules are evaluated on it.
         """
         state = self.state
-        for data in self._to_be_told:
+        for data in self._pending:
             state = apply(state, Event(self.account_id, data))
         return state
 
-    # What the gateway says.
+    # What the gateway reports.
 
     def update_quote(self, quote: MarketQuote) -> None:
-        """Apply a quote, and tell it if it is news."""
+        """Apply a quote, and broadcast it if it is news."""
         after = apply_quote(self.state, quote)
         if after is not self.state:
             self.state = after
@@ -122,23 +126,23 @@ class TrackedAccount:
             self._broadcast(Event(self.account_id, quote))
 
     def update(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
-        """Apply what the gateway said, tell it if it is news, and return whether it was."""
+        """Apply what the gateway reported, broadcast it if it is news, and return whether it was."""
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
         event = Event(self.account_id, data)
         after = apply(self.state, event)
         if after is self.state:
             return False
-        # A repeat is not told, but what is older than it is now known to be outdated.
-        is_told = not is_repeat(self.state, event)
+        # A repeat is applied all the same: what is older than it is outdated from now on.
+        is_news = not is_repeat(self.state, event)
         self.state = after
         self._journal.changed()
-        if is_told:
+        if is_news:
             self._broadcast(event)
-        return is_told
+        return is_news
 
     def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
-        """Keep what the wire does not carry of an order; return whether it was news."""
+        """Keep what the wire does not carry of an order; return whether that is news."""
         known = self.state.risk.order_details
         details = {key: kept for key, kept in known.items() if key in self.state.orders}
         if order.id in self.state.orders:
@@ -149,14 +153,14 @@ class TrackedAccount:
         return known.get(order.id) != details.get(order.id)
 
     def update_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
-        """Keep bid and ask of a contract whose last trade is not known yet."""
+        """Keep bid and ask of a contract without a last price."""
         if self.state.risk.best_bid_asks.get(contract_id) != best_bid_ask:
             self.change_risk(
                 best_bid_asks={**self.state.risk.best_bid_asks, contract_id: best_bid_ask}
             )
 
     def missing_positions(self, held: Iterable[Payload]) -> list[str]:
-        """Return the contracts that are held as far as is known, but are not in the broker's answer."""
+        """Return the contracts of known positions that the broker's answer does not list."""
         found = {payload.get("contractId") for payload in held}
         return [
             position.contract_id
@@ -165,12 +169,12 @@ class TrackedAccount:
         ]
 
     def missing_orders(self, working: Iterable[Payload]) -> list[GatewayUserOrder]:
-        """Return the orders that work as far as is known, but are not in the broker's answer."""
+        """Return the known working orders that the broker's answer does not list."""
         found = {payload.get("id") for payload in working}
         return [order for order in self.state.working_orders if order.id not in found]
 
     def close_vanished(self, contract_ids: Iterable[str], now: datetime) -> list[EventData]:
-        """Take that there is no position in these contracts any more; return what was news."""
+        """Close the positions in these contracts, which the broker does not list; return what is news."""
         news: list[EventData] = []
         for contract_id in contract_ids:
             known = self.state.positions.get(contract_id)
@@ -183,7 +187,7 @@ class TrackedAccount:
         return news
 
     def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
-        """Take that an order works no more, though nobody can say what became of it."""
+        """End an order that the broker does not list: it counts as canceled, whatever became of it."""
         self.update(
             msgspec.structs.replace(
                 order, state=OrderState.CANCELED, updated_at=max(now, order.updated_at)
@@ -191,19 +195,19 @@ class TrackedAccount:
         )
 
     def mark_received(self, key: object) -> None:
-        """Note that the broker has told just now of a position, by contract id, or of an order, by id."""
-        self._heard.pop(key, None)
-        self._heard[key] = self._seconds()
-        if len(self._heard) > _MAX_REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        """Note that an event has just reported a position, by contract id, or an order, by id."""
+        self._received_at.pop(key, None)
+        self._received_at[key] = self._seconds()
+        if len(self._received_at) > _MAX_REMEMBERED:
+            del self._received_at[next(iter(self._received_at))]
 
     def was_received_within(self, key: object, seconds: float) -> bool:
-        """Tell whether the broker has told of ``key`` in the last ``seconds``, whatever the wall clock says."""
-        heard = self._heard.get(key)
-        return heard is not None and self._seconds() - heard < seconds
+        """Return whether an event has reported ``key`` in the last ``seconds`` of the steady clock."""
+        received_at = self._received_at.get(key)
+        return received_at is not None and self._seconds() - received_at < seconds
 
     def _forget_trades(self, before: AccountState) -> None:
-        """Remember the ids of trades that went with their day: told again, they are none of the next."""
+        """Remember the trades that went with their day: late copies do not count in the next one."""
         for trade_id, trade in before.trades.items():
             if trade_id not in self.state.trades:
                 self._past_trades[trade_id] = trade.execution_time
@@ -211,7 +215,7 @@ class TrackedAccount:
             del self._past_trades[next(iter(self._past_trades))]
 
     def void_trade(self, trade_id: int) -> bool:
-        """Take a trade back that the broker voided; return whether it had counted."""
+        """Remove a trade that the broker voided; return whether it had counted."""
         self._past_trades[trade_id] = None
         after = without_trade(self.state, trade_id)
         if after is self.state:
@@ -221,57 +225,55 @@ class TrackedAccount:
         return True
 
     def add_contract(self, contract: Contract) -> None:
-        """Keep what the gateway said of a contract."""
+        """Keep what the gateway says of a contract."""
         contracts = {**self.state.contracts, contract.id: contract}
         self._change(contracts=contracts)
 
     def wants_quotes(self, contract_id: str) -> bool:
-        """Tell whether the account's consoles want to see the contract's quotes."""
+        """Return whether the contract's quotes are broadcast for this account."""
         contract = self.state.contract(contract_id)
         is_watched = contract is not None and contract.root in self.watch
         return is_watched or self.state.holds_or_works(contract_id)
 
-    # What riskd itself says.
+    # What riskd announces.
 
     def announce(self, *news: EventData) -> Deferred[None]:
-        """Apply and tell what riskd itself says; what it alone knows is written first, all at once.
+        """Apply and broadcast what riskd has to say; what only riskd knows is written first, all at once.
 
-        Fires when all of it is told, and what was written first is published too.
+        Fires when all of it is broadcast, and published if it was written first.
         """
-        self._to_be_told += news
+        self._pending += news
         for data in news:
             if isinstance(data, _LOGGED) or self._is_of_an_earlier_day(data):
                 self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
         if not any(isinstance(data, DURABLE_FIRST) for data in news):
-            self._tell(news)
-            done: Deferred[None] = Deferred()
-            done.callback(None)
-            return done
+            self._broadcast_pending(news)
+            return succeed(None)
         written = self._journal.make_durable()
 
-        def tell(_result: None) -> Deferred[None]:
-            self._tell(news)
+        def broadcast(_result: None) -> Deferred[None]:
+            self._broadcast_pending(news)
             return self._journal.published()
 
-        return written.addCallback(tell).addErrback(
-            lambda failure: _log.failure("telling {news}", failure, news=news)
+        return written.addCallback(broadcast).addErrback(
+            lambda failure: _log.failure("announcing {news}: internal error", failure, news=news)
         )
 
     def _is_of_an_earlier_day(self, data: EventData) -> bool:
-        """Tell whether this was enforced before the day began: then it is in no list but the log."""
+        """Return whether this was enforced before the day began: then only the audit log has it."""
         began = self.state.day_began
         return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
 
-    def _tell(self, news: tuple[EventData, ...]) -> None:
+    def _broadcast_pending(self, news: tuple[EventData, ...]) -> None:
         for data in news:
-            # By identity: two may be equal, and each is told.
-            self._to_be_told = [other for other in self._to_be_told if other is not data]
+            # By identity: two may be equal, and each is broadcast.
+            self._pending = [other for other in self._pending if other is not data]
             event = Event(self.account_id, data)
             self.apply(event)
             self._broadcast(event)
 
     def apply(self, event: Event) -> None:
-        """Apply ``event``, which is told elsewhere."""
+        """Apply ``event``, which is broadcast elsewhere."""
         before, self.state = self.state, apply(self.state, event)
         if isinstance(event.data, DailyReset):
             self._forget_trades(before)
@@ -280,42 +282,42 @@ class TrackedAccount:
         self._journal.changed()
 
     def log(self, at: datetime, kind: str, data: str) -> None:
-        """Write a line to the journal's log; ``data`` is a JSON object."""
+        """Add an entry to the audit log; ``data`` is a JSON object."""
         entries = (*self.state.risk.log, LogEntry(at, kind, data))
         self.change_risk(log=entries[-_MAX_LOG:])
 
     def change_risk(self, **changes: Any) -> None:
-        """Change what only the daemon needs to know; see :class:`riskd.model.account.RiskState`."""
+        """Change what only the daemon needs; see :class:`riskd.model.account.RiskState`."""
         self._change(risk=msgspec.structs.replace(self.state.risk, **changes))
 
     def set_limits(self, limits: Mapping[str, Limit]) -> None:
-        """Note which rules are in force."""
+        """Keep which limits are in force, for the journal and the consoles."""
         if self.state.limits != limits:
             self._change(limits=limits)
 
     def count_since(self, began: datetime) -> None:
-        """Count the trading day from ``began`` on, without telling of a reset."""
+        """Count the trading day from ``began`` on, without announcing a reset."""
         self.state = begin_day(self.state, began)
-        # Those that went with a day that was none may come again.
+        # The trades that went with a day that was none may come again.
         self._past_trades = {
             number: at for number, at in self._past_trades.items() if at is None or at < began
         }
         self._journal.changed()
 
     def make_durable(self) -> Deferred[None]:
-        """Write what is so; fire when it is on the disk, or when it cannot be written now."""
+        """Journal the state; fire when it is on the disk, or cannot be written now."""
         return self._journal.make_durable()
 
     def recover(self, known: AccountState) -> None:
-        """Take over what the journal knows; all but locks will give way to the gateway's word."""
+        """Take over what the journal knows; all but locks gives way to what the gateway reports."""
         cleared = self._cleared_at
         if cleared is not None:
-            # What a late journal still holds was lifted meanwhile.
+            # A journal that opens late still has locks that were cleared meanwhile.
             locks = {key: lock for key, lock in known.lockouts.items() if lock.locked_at > cleared}
             known = msgspec.structs.replace(known, lockouts=locks)
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
         self.state = merge(known, self.state)
-        # Nobody can have heard of these from this daemon; who was let in before could not read them.
+        # Clients that connected before could not read these in the published copy.
         for lockout in news:
             self._broadcast(Event(self.account_id, lockout))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime
 from functools import reduce
-from typing import Final, NamedTuple
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -30,7 +30,7 @@ from riskd.engine.enforcement.flattening import (
     to_close,
     to_resize,
 )
-from riskd.engine.enforcement.reported import ReportedBreaches
+from riskd.engine.enforcement.reported_breaches import ReportedBreaches
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
@@ -70,19 +70,8 @@ _GATEWAY_SIDES: Final = {
 }
 
 
-class Extent(NamedTuple):
-    """How much a flatten would do.
-
-    :ivar closed: the number of positions that would be closed, in full or in part.
-    :ivar canceled: the number of orders that would be canceled.
-    """
-
-    closed: int
-    canceled: int
-
-
-def extent(plan: Flattening, state: AccountState) -> Extent:
-    """Return how much a flatten would do to an account in this state."""
+def _extent(plan: Flattening, state: AccountState) -> tuple[int, int]:
+    """Return how many positions a flatten would close and how many orders it would cancel."""
     held: list[Payload] = [
         {"contractId": each.contract_id, "type": int(each.type), "size": each.size}
         for each in state.open_positions
@@ -90,7 +79,7 @@ def extent(plan: Flattening, state: AccountState) -> Extent:
     working = [_payload(state, order) for order in state.working_orders]
     canceled = set(to_cancel(plan, working))
     canceled |= {each.order_id for each in to_resize(plan, working, held) if not each.size}
-    return Extent(len(to_close(plan, held)), len(canceled))
+    return len(to_close(plan, held)), len(canceled)
 
 
 def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
@@ -216,7 +205,7 @@ class DryRun:
         self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, *arguments))
 
     def _announce_flatten(self, plan: Flattening, decisions: Iterable[Decision] = ()) -> None:
-        closed, canceled = extent(plan, self._account.state)
+        closed, canceled = _extent(plan, self._account.state)
         if plan.locks or closed or canceled:
             action = flatten_action(
                 plan, success=False, closed=closed, canceled=canceled, now=self._now()

@@ -75,14 +75,6 @@ The intent is written first where the disk is quick; a slow or hanging disk must
 _MORE: Final = "more is to be closed now"
 
 
-class _Tally:
-    """What a flatten has done so far."""
-
-    def __init__(self) -> None:
-        self.closed: set[str] = set()
-        self.canceled: set[int] = set()
-
-
 class Enforcer:
     """Carries out what is decided for one account.
 
@@ -118,7 +110,8 @@ class Enforcer:
         self._stops = StopOrders(account, gateway, self._orders, clock, now, self.flatten)
         self._decided_at: float | None = None
         self._flattening: Deferred[None] | None = None
-        self._tally = _Tally()
+        self._closed: set[str] = set()
+        self._canceled: set[int] = set()
         self._reduced_at: dict[str, float] = {}
 
     @property
@@ -169,7 +162,7 @@ class Enforcer:
     def resume(self) -> None:
         """Go on with the flatten that is in the account's state, if it is not under way."""
         if self._flattening is None and self._plan is not None and not self._orders.is_stopped:
-            self._tally = _Tally()
+            self._closed, self._canceled = set(), set()
             # It may be done before there is a Deferred to hold on to.
             beginning: Deferred[None] = Deferred()
             self._flattening = beginning
@@ -222,7 +215,7 @@ class Enforcer:
         self._report_not_flat("")
         self._orders.end_refusal()
         if self.on_settled is not None:
-            self.on_settled(bool(self._tally.closed or self._tally.canceled))
+            self.on_settled(bool(self._closed or self._canceled))
 
     async def _try(self, plan: Flattening) -> str:
         """Try to flatten; return why it is not done, or an empty string.
@@ -272,7 +265,7 @@ class Enforcer:
     def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
         """Return whether an event was received so recently that the broker's searches may not show it."""
         return any(
-            contract_id not in self._tally.closed
+            contract_id not in self._closed
             and concerns(plan, contract_id)
             and self._account.was_received_within(contract_id, SETTLED_SECONDS)
             for contract_id in self._account.missing_positions(held)
@@ -318,19 +311,18 @@ class Enforcer:
 
     async def _close(self, closing: Closing) -> None:
         if await self._orders.close(closing):
-            self._tally.closed.add(closing.contract_id)
+            self._closed.add(closing.contract_id)
             self._reduced_at[closing.contract_id] = self._clock.seconds()
 
     async def _cancel(self, order_id: int) -> None:
         if await self._orders.cancel(order_id) is not CancelResult.GONE:
-            self._tally.canceled.add(order_id)
+            self._canceled.add(order_id)
 
     def _conclude(self, plan: Flattening, *, success: bool) -> None:
         """Announce the result of a flatten, once, and then the locks that begin with it."""
         now = self._now()
-        tally = self._tally
         is_news = not plan.is_announced and bool(
-            plan.locks or tally.closed or tally.canceled or not success
+            plan.locks or self._closed or self._canceled or not success
         )
         state = self._account.state_with_pending
         done = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
@@ -339,8 +331,8 @@ class Enforcer:
             action = flatten_action(
                 plan,
                 success=success,
-                closed=len(tally.closed),
-                canceled=len(tally.canceled),
+                closed=len(self._closed),
+                canceled=len(self._canceled),
                 now=now,
             )
             try:

@@ -1,6 +1,6 @@
-"""What a flatten is to do: how breaches merge into one, and what is still to be closed and canceled.
+"""What a flatten is to do: how breaches merge into one, what is still to be closed and canceled.  Pure.
 
-It is pure.  Whatever is decided here is decided from what the broker says, not from what is known.
+All of it is computed from what the broker answered just now, not from the account's known state.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _SEVERITY: Final = (
 
 
 class Closing(NamedTuple):
-    """A position that is to be closed, or closed in part.
+    """A position that is to be closed, in full or in part.
 
-    :ivar size: the contracts to be closed; ``None`` closes all there are.
+    :ivar size: the number of contracts to close; ``None`` closes all there are.
     """
 
     contract_id: str
@@ -46,9 +46,9 @@ class Closing(NamedTuple):
 
 
 class Resizing(NamedTuple):
-    """A working order that would close more than what is to stay.
+    """A working order that would close more than what is kept of a position.
 
-    :ivar size: what it may be; 0 if it is to be canceled.
+    :ivar size: the size that it may have; 0 if it is to be canceled.
     """
 
     order_id: int
@@ -58,9 +58,9 @@ class Resizing(NamedTuple):
 def flattening_of(
     rule_id: str, command: Flatten, now: datetime, locks: tuple[LockoutSet, ...] = ()
 ) -> Flattening:
-    """Return what is to be done about a breach; with a lock, nothing may stay.
+    """Return the flatten that answers a breach; with a lock, it keeps nothing.
 
-    :param locks: those that begin with it.
+    :param locks: the locks that begin with it.
     """
     return Flattening(
         action=action_of(command.lock),
@@ -73,24 +73,24 @@ def flattening_of(
 
 
 def flattening_of_locked(lock: LockoutSet, now: datetime) -> Flattening:
-    """Return what is to be done about positions of a locked account."""
+    """Return the flatten that closes the positions of a locked account."""
     reason = f"Position opened while locked out: {lock.reason}"
     return flattening_of(lock.rule_id, Flatten(reason=reason), now)
 
 
 def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrder:
-    """Return what is to be done about an order of a locked account."""
+    """Return the rejection of an order of a locked account."""
     return RejectOrder(reason=f"Order placed while locked out: {lock.reason}", order_id=order.id)
 
 
 def merged(known: Flattening, new: Flattening) -> Flattening:
-    """Return one flatten that does what both ask; ``known`` itself if ``new`` asks for no more."""
+    """Return one flatten that does what both do; ``known`` itself if ``new`` does no more."""
     keep = _merged_keep(known.keep, new.keep)
     locks = with_locks({lock.rule_id: lock for lock in known.locks}, new.locks)
     if keep == known.keep and tuple(locks.values()) == known.locks:
         return known
     weighs_more = _SEVERITY.index(new.action) > _SEVERITY.index(known.action)
-    # What was told already is not told again under its old name.
+    # What was announced already is not announced again under the same rule.
     main = new if weighs_more or known.is_announced else known
     return Flattening(
         action=main.action,
@@ -116,7 +116,7 @@ def _merged_keep(
 def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
     """Return what is still to be closed.
 
-    :param held: payloads of the open positions, as the gateway answered just now.
+    :param held: payloads of the open positions.
     """
     closings: dict[str, Closing] = {}
     for payload in held:
@@ -125,7 +125,7 @@ def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
         if kept is None:
             continue
         if size is None:
-            # Of what cannot be counted, nothing can stay.
+            # Nothing can be kept of a position that cannot be counted.
             closings[contract_id] = Closing(contract_id, None)
         elif size > kept:
             closings[contract_id] = Closing(contract_id, size - kept if kept else None)
@@ -133,9 +133,9 @@ def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
 
 
 def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
-    """Return the ids of the orders that are still to be canceled: those of all that is closed in full.
+    """Return the ids of the orders to cancel: those in contracts that are closed in full.
 
-    What is left in the book of a position that was closed would open another one.
+    An order that outlives its position would open another one.
     """
     return [payload["id"] for payload in working if _kept(flattening, payload["contractId"]) == 0]
 
@@ -143,10 +143,10 @@ def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
 def to_resize(
     flattening: Flattening, working: Iterable[Payload], held: Iterable[Payload]
 ) -> list[Resizing]:
-    """Return the exits of reduced positions that would close more than what stays, and so flip it.
+    """Return the exits of reduced positions that would close more than is kept, and so reverse it.
 
-    Stops together may close what stays, and so may limits: of a stop and a limit, one is filled.  Those
-    nearest to the market are filled first, so they are the last to lose contracts.
+    All stops together may close what is kept, and so may all limits: of a stop and a limit, only one is
+    filled.  The nearest to the market are filled first, so they are the last to lose contracts.
     """
     positions = {payload["contractId"]: payload for payload in held}
     left: dict[tuple[str, bool], int] = {}
@@ -169,7 +169,7 @@ def to_resize(
 
 
 def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
-    """Return what is still to be closed, canceled or resized, in words; nothing when that is nothing."""
+    """Return in words what is still to be closed, canceled or resized; an empty string if nothing is."""
     held, working = tuple(held), tuple(working)
     resizings = to_resize(flattening, working, held)
     orders = len(to_cancel(flattening, working)) + len(resizings)
@@ -186,24 +186,24 @@ def _is_stop(order: Payload) -> bool:
 
 
 def _nearest_first(order: Payload) -> Decimal:
-    """Order exits by their prices: stops that sell from above, limits that sell from below."""
+    """Return a sort key: stops that sell from the highest down, limits that sell from the lowest up."""
     is_sale = order["side"] == GatewayOrderSide.ASK
     price = order.get("stopPrice" if _is_stop(order) else "limitPrice") or Decimal(0)
     return -price if is_sale == _is_stop(order) else Decimal(price)
 
 
 def concerns(flattening: Flattening, contract_id: str) -> bool:
-    """Tell whether a flatten has to do with a contract."""
+    """Return whether a flatten closes or reduces a position in a contract."""
     return _kept(flattening, contract_id) is not None
 
 
 def closes_all_of(flattening: Flattening, contract_id: str) -> bool:
-    """Tell whether a flatten leaves nothing of a contract, neither a position nor an order."""
+    """Return whether a flatten leaves neither a position nor an order in a contract."""
     return _kept(flattening, contract_id) == 0
 
 
 def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
-    """Tell whether a flatten closes all that another one, which keeps ``keep``, would close."""
+    """Return whether a flatten closes all that another one, which keeps ``keep``, would close."""
     if flattening.keep is None:
         return True
     return keep is not None and all(
@@ -213,7 +213,7 @@ def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
 
 
 def _kept(flattening: Flattening, contract_id: str) -> int | None:
-    """Return how many contracts may stay; ``None`` if it is none of the flatten's business."""
+    """Return how many contracts are kept; ``None`` if the flatten does not touch this contract."""
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)
 
 
@@ -223,7 +223,7 @@ def _exit_side(position: Payload) -> GatewayOrderSide:
 
 
 def has_ended(order: Payload) -> bool:
-    """Tell whether an order works no more."""
+    """Return whether an order has ended."""
     return order.get("status") in (
         GatewayOrderStatus.FILLED,
         GatewayOrderStatus.CANCELLED,

@@ -1,4 +1,4 @@
-"""Which breaches were told of, and when they are news again."""
+"""Which breaches of a dry run are reported, and when they are reported again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.engine.enforcement.reported import ReportedBreaches
+from riskd.engine.enforcement.reported_breaches import ReportedBreaches
 from riskd.model.account import AccountState
 from riskd.model.events import LockoutSet, OrderSide
 from riskd.rules.evaluation import Decision, RuleInForce

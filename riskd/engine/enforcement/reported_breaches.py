@@ -1,9 +1,9 @@
-"""Which breaches were told of and last, where nobody does anything about them.
+"""Dry-run breaches that have been reported and are still in force.
 
-What nobody acts on is seen again at each occasion.  It is news once, and again when it was over in
-between.  It is over when its rule, asked for a review, does not want anything done about it any more:
-neither with what it remembers, nor as if it had just begun, since some rules want a thing but once.
-A breach with a lock is no news for as long as that lock would hold.
+In a dry run no breach is ended, so each evaluation finds it again.  It is reported once, and again if it
+was over in between.  It is over when its rule, in a review, decides nothing about it any more: neither
+with its memory nor without, since some rules decide a thing only once.  A breach with a lock is not
+reported again while that lock would be in force.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from riskd.rules.interface import Command, Flatten, LiftLock, PlaceStop, Trigger
 
 
 class _Breach(NamedTuple):
-    """What a rule wants done, however it words it.
+    """What a rule decided, without its wording.
 
-    :ivar kind: the type of the intent.
-    :ivar subject: what may stay, by contract; or the order; or the contract and the side of a stop.
+    :ivar kind: the type of the command.
+    :ivar subject: what a flatten keeps, by contract; the order; or the contract and the side of a stop.
     """
 
     rule_id: str
@@ -34,28 +34,28 @@ class _Breach(NamedTuple):
 
 
 class ReportedBreaches:
-    """The breaches of one account."""
+    """The reported breaches of one account."""
 
     def __init__(self) -> None:
         self._breaches: set[_Breach] = set()
         self._locks: dict[str, LockoutSet] = {}
 
     def has(self, decision: Decision, now: datetime) -> bool:
-        """Tell whether this was told of and is not over, as far as is known."""
+        """Return whether this was reported and is not known to be over."""
         rule_id, command = decision
         if isinstance(command, Flatten) and command.lock is not None:
             return rule_id in self._locks and is_in_force(self._locks[rule_id], now)
         return _breach(decision) in self._breaches
 
     def add(self, decision: Decision, locks: Collection[LockoutSet] = ()) -> None:
-        """Note that this was told of, and the locks that would have been set."""
+        """Note that this was reported, and the locks that would have been set."""
         if locks:
             self._locks = with_locks(self._locks, locks)
         else:
             self._breaches.add(_breach(decision))
 
     def discard(self, decision: Decision) -> None:
-        """Note that this was not told of after all."""
+        """Note that this was not reported after all."""
         self._breaches.discard(_breach(decision))
 
     def forget_locks(self) -> None:
@@ -70,10 +70,10 @@ class ReportedBreaches:
         *,
         is_strict: bool,
     ) -> None:
-        """Forget what is over, so that it is news when it comes back.
+        """Forget what is over, so that it is reported when it comes back.
 
-        :param rules: those in force.
-        :param review: an occasion to ask for all that is not as it should be.
+        :param rules: the rules in force.
+        :param review: the trigger of a review, which evaluates every rule.
         """
         self._locks = {
             key: lock for key, lock in self._locks.items() if is_in_force(lock, review.now)
@@ -105,18 +105,18 @@ def _subject(command: Command) -> Hashable:
 
 
 def _lasting(
-    told: set[_Breach], state: AccountState, rule: RuleInForce, review: Trigger
+    reported: set[_Breach], state: AccountState, rule: RuleInForce, review: Trigger
 ) -> set[_Breach]:
-    """Return those breaches of a rule that it would still have something done about."""
+    """Return the breaches of a rule about which it would still decide something."""
     wanted: set[_Breach] = set()
     for known in (state, _unremembered(state, rule)):
-        # Strict mode changes what is done about a breach, and not whether it is one.
+        # Strict mode changes what is done about a breach, not whether it is one.
         evaluation = evaluate(known, (rule,), review)
         if evaluation.faults or evaluation.warnings.get(rule.slot):
-            # A rule that cannot see clearly cannot see that it is over.
-            return told
+            # A rule that fails or warns cannot see that a breach is over.
+            return reported
         wanted |= set(map(_breach, evaluation.decisions))
-    return told & wanted
+    return reported & wanted
 
 
 def _unremembered(state: AccountState, rule: RuleInForce) -> AccountState:
@@ -132,7 +132,7 @@ def _is_lifted(
     review: Trigger,
     is_strict: bool,
 ) -> bool:
-    """Tell whether a rule would end its lock, if the account were locked."""
+    """Return whether a rule would end its lock if the account were locked."""
     as_if = msgspec.structs.replace(state, lockouts=with_locks(state.lockouts, locks.values()))
     decisions = evaluate(as_if, (rule,), review, is_strict=is_strict).decisions
     return any(isinstance(decision.command, LiftLock) for decision in decisions)
