@@ -51,10 +51,12 @@ class _Defaults(msgspec.Struct, frozen=True, kw_only=True):
 class _Account(_Defaults, frozen=True, kw_only=True):
     """``[[accounts]]``."""
 
+    # Below 2**53, up to which every client reads a JSON number exactly.
     id: Annotated[
         int,
         msgspec.Meta(ge=1, lt=2**53, description="the gateway's account id, a number above 0"),
     ]
+    # Without control characters, because consoles draw it on a terminal.
     name: Annotated[
         str,
         msgspec.Meta(
@@ -140,6 +142,7 @@ def _account_settings(
     return AccountSettings(
         id=account.id,
         name=account.name,
+        # A dict drops repeated tickers and keeps their order.
         watch=tuple(dict.fromkeys(ticker.upper() for ticker in account.watch)),
         schedule=ResetSchedule(
             reset_time=account.reset_time or defaults.reset_time or builtin.reset_time,
@@ -173,6 +176,7 @@ def _rules_of_accounts(
         own = _rule_fields(reader, account, rules, path)
         settings = {
             key: _rule_settings(reader, rule, shared.get(key), own.get(key), path)
+            # In the catalogue's order, which is that of evaluation, not in the file's.
             for key, rule in rules.items()
             if key in shared or key in own
         }

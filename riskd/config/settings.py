@@ -80,6 +80,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
                 url = checked_url(getattr(self, name))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
+            # The struct is frozen, but not before it is made.
             msgspec.structs.force_setattr(self, name, url)
         if self.kind == "projectx" and not self.user_name:
             raise ValueError(

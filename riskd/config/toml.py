@@ -81,6 +81,7 @@ class TableReader:
         self._name = name
         self._refused = refused or {}
         self._lines = key_lines(text)
+        # The line of each message, by message, so that a repeated one counts once.
         self._problems: dict[str, int] = {}
         try:
             self.tables = tomllib.loads(text, parse_float=Decimal)
@@ -119,6 +120,7 @@ class TableReader:
             if key in known:
                 values[known[key].name] = self._value(value, known[key].type, (*path, key))
             else:
+                # The value of an unknown key is not repeated: it may be a secret under another name.
                 refused = self._refused.get(key.lower().replace("-", "_"))
                 self.report((*path, key), refused or f"unknown key{nearest(key, known)}")
         return values
@@ -174,6 +176,7 @@ class TableReader:
             return self._mismatch(value, kind, path)
 
     def _mismatch(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        # Other choices are not listed here: ``expected`` names them, and time zones are too many.
         hint = _did_you_mean(value, names_of(kind)) if isinstance(value, str) else ""
         self.report(path, f"expected {expected(kind)}, got {shown(value)}{hint}")
         return WRONG
@@ -222,6 +225,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     for number, line in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(line):
             table = _table_path(header[2], lengths, is_item=header[1] == "[[")
+            # The first line counts: TOML refuses a second one, or it is part of a text.
             lines.setdefault(table, number)
         elif assignment := _ASSIGNMENT.match(line):
             lines.setdefault((*table, *_split(assignment[1])), number)
@@ -238,6 +242,7 @@ def _table_path(dotted: str, lengths: dict[KeyPath, int], *, is_item: bool) -> K
     *parents, name = _split(dotted)
     for parent in parents:
         path = (*path, parent)
+        # A parent that is a list of tables means its last item.
         if path in lengths:
             path = (*path, lengths[path] - 1)
     path = (*path, name)

@@ -26,6 +26,7 @@ def checked_url(url: str) -> str:
         raise ValueError("expected a URL without a user name or password in it")
     if "?" in url or "#" in url:
         raise ValueError("expected a URL without a query or fragment (what follows a ? or #)")
+    # ASCII: a look-alike letter from another alphabet would send the login to another host.
     if not (len(url) <= MAX_URL and url.isascii() and url.isprintable() and " " not in url):
         raise ValueError(
             f"expected {_WANTED}, of up to {MAX_URL} ASCII characters without blanks, got {url[:60]!r}"
@@ -42,6 +43,7 @@ def checked_url(url: str) -> str:
             "expected https://, or http:// to 127.0.0.1, localhost or [::1] "
             f"(a token must not travel in the clear), got {url!r}"
         )
+    # Callers append paths that begin with a slash.
     return url.rstrip("/")
 
 

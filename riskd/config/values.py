@@ -147,6 +147,7 @@ def names_of(kind: Any) -> list[str]:
     """Return the texts that a ``kind`` is chosen from; none if it takes other texts or no texts."""
     shape = shape_of(kind)
     if isinstance(shape, inspect.CustomType):
+        # Sorted, so that a suggestion does not depend on the order of a set.
         return sorted(available_timezones())
     return [choice for choice in _choices(shape) if isinstance(choice, str)]
 

@@ -58,6 +58,7 @@ async def done_within(seconds: float, awaited: Deferred[Any], clock: IReactorTim
             waited.callback(True)
         return result
 
+    # Only a result ends the wait: a failure of ``awaited`` is left to the code that handles it.
     awaited.addCallback(done)
     try:
         return await waited

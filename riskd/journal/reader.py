@@ -93,6 +93,7 @@ def read_published(directory: Path) -> Snapshot:
     :raises StateFileError: there is no copy, or it cannot be read, is damaged, or is of a newer riskd.
     """
     path = directory / PUBLISHED_NAME
+    # immutable: SQLite neither locks the file nor looks for a write-ahead log beside it.
     with open_to_read(path, "last known state", "mode=ro&immutable=1") as (copy, version):
         if not 0 < version < len(MIGRATIONS):
             return read_snapshot(copy)
@@ -197,6 +198,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         )
     }
     as_of = datetime.fromisoformat(facts["as_of"]) if "as_of" in facts else None
+    # Consoles subtract it from an aware time.
     if as_of is not None and as_of.tzinfo is None:
         raise ValueError("as_of has no time zone")
     return Snapshot(

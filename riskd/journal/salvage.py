@@ -79,6 +79,7 @@ def _saved_locks(directory: Path) -> _Locks | None:
         if found is not None:
             saved = saved or {}
             for account_id, locks in found.items():
+                # Of two locks of a rule the journal's is the newer.
                 saved[account_id] = {**locks, **saved.get(account_id, {})}
     return saved
 

@@ -176,6 +176,7 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(M
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    # SQLite's values for a new file.
     if (version, application_id) == (0, 0):
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
             raise DamagedError("it has tables but no version")

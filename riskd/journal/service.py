@@ -1,7 +1,7 @@
 """When the running daemon writes and publishes its journal, and which events wait for that.
 
-One thread does all disk work, so the reactor never waits for the disk.  What only riskd knows, such as a
-lockout, is on disk before it is broadcast (:meth:`JournalService.make_durable`); everything else is
+One thread does all disk work, so the reactor never waits for the disk.  Facts that only riskd knows, such
+as a lockout, are on disk before they are broadcast (:meth:`JournalService.make_durable`); everything else is
 written within a second.  A client's handshake waits for the published copy
 (:meth:`JournalService.published`).  That is all of the synchronization between the file and the stream: a
 client that reads the copy after its handshake, and then receives events, misses none.
@@ -260,8 +260,8 @@ class JournalService(Service):
         An error is reported, not raised.
 
         :param all_quotes: whether to write quotes that are less than a second newer than those written.
-        :returns: whether those who wait for this need wait no longer: ``False`` after the journal was
-            opened, for then all is still to be written.
+        :returns: whether the Deferreds that wait for this may fire; ``False`` after the journal was
+            opened, because the states are still to be written then.
         """
         now, begun = self._now(), self._clock.seconds()
         # Before the recovery the states are empty, and would wipe out the locks in the journal.

@@ -156,6 +156,7 @@ class Store:
         status = next((state.daemon for state in states if state.daemon), None)
         if status is not None:
             facts["daemon_status"] = encode_data(status)
+        # as_of and commits come later: alone they are no reason for a write.
         if not statements and facts.items() <= self._facts.items():
             return False
         facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
@@ -193,6 +194,7 @@ class Store:
         # SQLite left the copy in the page cache.  After a power cut the new name must not stand for a file
         # whose bytes were lost.
         _sync(temporary)
+        # A reader that has the copy before open keeps it.
         temporary.replace(self.directory / PUBLISHED_NAME)
         _sync(self.directory)
         self._is_published = True
@@ -220,6 +222,7 @@ class Store:
         the file.
         """
         with closing(sqlite3.connect(path, isolation_level=None, uri=True)) as copy:
+            # Without protection against a crash: a crash only costs this temporary file.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
             migrate(copy, path)
@@ -237,12 +240,15 @@ class Store:
 
     def _open_whole(self, path: Path) -> Snapshot:
         """Open a journal and read all of it, so that any damage is found now."""
-        # Created with its mode before SQLite writes to it.
+        # Created with its mode before SQLite writes to it: other users must never read it.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
+        # isolation_level None: transactions begin and end where this module says so.  One thread uses the
+        # connection at a time, but not always the same one.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         journal = self._connection
         check_version(journal, path)
+        # WAL: someone who reads the journal never delays a write.  FULL: a commit survives a power cut.
         journal.execute("PRAGMA journal_mode = WAL")
         journal.execute("PRAGMA synchronous = FULL")
         (result,) = journal.execute("PRAGMA quick_check(1)").fetchone()
@@ -304,6 +310,8 @@ class Store:
             part = self._path.with_name(JOURNAL_NAME + suffix)
             if part.exists():
                 part.rename(self.directory / (aside + suffix))
+        # A link and not a rename: after a crash before the new journal takes its place, the damaged one is
+        # still there and its locks are saved again.
         if self._path.exists():
             (self.directory / aside).unlink(missing_ok=True)
             os.link(self._path, self.directory / aside)
