@@ -1,15 +1,15 @@
-"""What the tests of rules build their accounts of."""
+"""Builders of accounts, events and triggers for tests of rules, and a rule that follows a script."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
-from riskd.model.account import AccountState, Charge, OrderDetail, apply
+from riskd.model.account import AccountState, Charge, OrderDetail, apply, with_risk
 from riskd.model.events import (
     Event,
     EventData,
@@ -22,7 +22,8 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
-from riskd.rules.interface import Flatten, Kind, RuleResult, Trigger
+from riskd.rules.evaluation import RuleInForce
+from riskd.rules.interface import NOTHING, Flatten, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
 
 ACCOUNT = 123
@@ -52,7 +53,7 @@ _KINDS: dict[type[EventData], Kind] = {
 
 
 def at(seconds: float) -> datetime:
-    """Return the moment so many seconds after noon."""
+    """Return the time ``seconds`` after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
@@ -65,7 +66,7 @@ def position(
     seconds: float = 0,
     opened: float = 0,
 ) -> Event:
-    """Return what is told of a position so many seconds after noon."""
+    """Return the event of a position ``seconds`` after noon; size 0 closes it."""
     data = GatewayUserPosition(
         id=1,
         contract_id=contract_id,
@@ -89,7 +90,7 @@ def order(
     price: str = "20900",
     seconds: float = 0,
 ) -> Event:
-    """Return what is told of an order so many seconds after noon."""
+    """Return the event of an order ``seconds`` after noon."""
     has_stop = kind in (OrderType.STOP, OrderType.STOP_LIMIT)
     has_limit = kind in (OrderType.LIMIT, OrderType.STOP_LIMIT)
     data = GatewayUserOrder(
@@ -108,7 +109,7 @@ def order(
 
 
 def canceled(event: Event, seconds: float = 0) -> Event:
-    """Return what is told when an order is canceled."""
+    """Return the event of the cancellation of an order."""
     return Event(
         ACCOUNT,
         msgspec.structs.replace(event.data, state=OrderState.CANCELED, updated_at=at(seconds)),
@@ -116,7 +117,7 @@ def canceled(event: Event, seconds: float = 0) -> Event:
 
 
 def trade(number: int, pnl: str, seconds: float = 0) -> Event:
-    """Return a full-turn trade that was executed so many seconds after noon."""
+    """Return the event of a full-turn trade executed ``seconds`` after noon."""
     data = GatewayUserTrade(
         id=number,
         contract_id=MNQ,
@@ -129,7 +130,7 @@ def trade(number: int, pnl: str, seconds: float = 0) -> Event:
 
 
 def quote(contract_id: str, last: str, seconds: float = 0) -> Event:
-    """Return a quote of so many seconds after noon."""
+    """Return the event of a quote ``seconds`` after noon."""
     price = Decimal(last)
     data = MarketQuote(
         contract_id=contract_id, bid=price, ask=price, last=price, timestamp=at(seconds)
@@ -138,38 +139,33 @@ def quote(contract_id: str, last: str, seconds: float = 0) -> Event:
 
 
 def state_after(*events: Event, state: AccountState | None = None) -> AccountState:
-    """Return what is known of an account after ``events``."""
+    """Return the state of the account after ``events``."""
     state = state or AccountState(account_id=ACCOUNT)
     for event in events:
         state = apply(state, event)
     return state
 
 
-def with_risk(state: AccountState, **changes: Any) -> AccountState:
-    """Return ``state`` with changes in what only the daemon knows."""
-    return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, **changes))
-
-
 def with_memory(state: AccountState, rule_id: str, result: RuleResult) -> AccountState:
-    """Return ``state`` with what a rule wants to remember."""
+    """Return ``state`` with the memory of a rule's result."""
     if result.memory is None:
         return state
     return with_risk(state, memory={**state.risk.memory, rule_id: result.memory})
 
 
 def with_details(state: AccountState, details: Mapping[int, OrderDetail]) -> AccountState:
-    """Return ``state`` with what the gateway says of orders."""
+    """Return ``state`` with the gateway's details of orders."""
     return with_risk(state, order_details=details)
 
 
 def with_detail(state: AccountState, number: int, **detail: object) -> AccountState:
-    """Return ``state`` with what the gateway says of one more order."""
+    """Return ``state`` with the gateway's details of one more order."""
     known = {**state.risk.order_details, number: msgspec.convert(detail, OrderDetail)}
     return with_details(state, known)
 
 
 def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountState:
-    """Return ``state`` with what the broker took, so many seconds after noon."""
+    """Return ``state`` with the broker's charges, each of so many seconds after noon."""
     known = {
         number: Charge(at(seconds), Decimal(amount))
         for number, (seconds, amount) in enumerate(charges)
@@ -180,54 +176,118 @@ def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountSta
 def trigger(
     kind: Kind, seconds: float = 0, subject: EventData | None = None, reset: datetime = RESET
 ) -> Trigger:
-    """Return an occasion of so many seconds after noon."""
+    """Return a trigger ``seconds`` after noon."""
     return Trigger(kind=kind, now=at(seconds), next_reset=reset, subject=subject)
 
 
 def review(seconds: float = 0) -> Trigger:
-    """Return the occasion of a review."""
+    """Return the trigger of a review."""
     return trigger(Kind.REVIEW, seconds)
 
 
 def timer(seconds: float) -> Trigger:
-    """Return the occasion of a timer, so many seconds after noon."""
+    """Return the trigger of a timer ``seconds`` after noon."""
     return trigger(Kind.TIMER, seconds)
 
 
-def told(event: Event, seconds: float = 0) -> Trigger:
-    """Return the occasion of an event, so many seconds after noon."""
+def trigger_of(event: Event, seconds: float = 0) -> Trigger:
+    """Return the trigger that an event is, ``seconds`` after noon."""
     return trigger(_KINDS[type(event.data)], seconds, event.data)
 
 
-def quoted(state: AccountState, contract_id: str, seconds: float = 0) -> Trigger:
-    """Return the occasion of the quote that came last."""
+def quote_trigger(state: AccountState, contract_id: str, seconds: float = 0) -> Trigger:
+    """Return the trigger that a contract's last quote is."""
     return trigger(Kind.QUOTE, seconds, state.quotes[contract_id])
 
 
-def traded(event: Event, seconds: float | None = None) -> Trigger:
-    """Return the occasion of a trade, told as it was executed or so many seconds after noon."""
+def trade_trigger(event: Event, seconds: float | None = None) -> Trigger:
+    """Return the trigger that a trade is, on its execution or ``seconds`` after noon."""
     assert isinstance(event.data, GatewayUserTrade)
     late = (event.data.execution_time - NOON).total_seconds()
     return trigger(Kind.TRADE, late if seconds is None else seconds, event.data)
 
 
 def settings_of(settings_type: type[_Settings], **table: object) -> _Settings:
-    """Return the settings that a table of the configuration says."""
+    """Return the settings of a table of the configuration."""
     return msgspec.convert(table, settings_type)
 
 
 def flatten_of(result: RuleResult) -> Flatten:
-    """Return the flatten that is all that a verdict wants."""
+    """Return the flatten that is the only command of a result."""
     (command,) = result.commands
     assert isinstance(command, Flatten)
     return command
 
 
-def kept(result: RuleResult) -> list[tuple[str, int]]:
-    """Return what the flattens of a verdict leave, in order."""
+def contracts_kept(result: RuleResult) -> list[tuple[str, int]]:
+    """Return the contracts that the flattens of a result keep, in order."""
     return [
         pair
         for command in result.commands
         if isinstance(command, Flatten) and command.keep is not None
         for pair in command.keep.items()
     ]
+
+
+NAIVE = datetime(2025, 7, 17, 12)  # noqa: DTZ001  # what a rule must not say
+
+INVALID_RESULTS: dict[str, Any] = {
+    "no result": None,
+    "a moment without a zone": RuleResult(wake_at=NAIVE),
+    "no moment": RuleResult(wake_at="tomorrow"),  # type: ignore[arg-type]
+    "memory that is no text": RuleResult(memory={"trades": 3}),  # type: ignore[arg-type]
+    "a warning that is no text": RuleResult(warnings=(7,)),  # type: ignore[arg-type]
+    "no commands": RuleResult(commands=None),  # type: ignore[arg-type]
+    "a command that is none": RuleResult(commands=("close",)),  # type: ignore[arg-type]
+    "a reason that is no text": RuleResult(commands=(Flatten(reason=None),)),  # type: ignore[arg-type]
+    "less than nothing kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: -1}),)),
+    "a truth kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: True}),)),
+    "a part kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: 1.5}),)),  # type: ignore[dict-item]
+    "a lock without a zone": RuleResult(commands=(Flatten(reason="r", lock=Lock(until=NAIVE)),)),
+    "a lock that is none": RuleResult(commands=(Flatten(reason="r", lock=NAIVE),)),  # type: ignore[arg-type]
+}
+"""Results that are not what their types say, by what is wrong with them."""
+
+
+class ScriptSettings(RuleSettings, frozen=True, kw_only=True):
+    """The settings of a :class:`Script`; earlier and present ones differ in the limit."""
+
+    limit: int = 1
+
+
+class Script:
+    """A rule that returns the result that the test gave it, or raises it.
+
+    :ivar states: the states that it has checked.
+    """
+
+    def __init__(
+        self,
+        rule_id: str,
+        result: Any = NOTHING,
+        *,
+        listens: Sequence[Kind] = (Kind.TRADE, Kind.QUOTE),
+        runs_while_locked: bool = False,
+    ) -> None:
+        self.result = result
+        self.states: list[AccountState] = []
+        self.rule = Rule(
+            rule_id,
+            rule_id.lower().replace("-", "_"),
+            ScriptSettings,
+            frozenset(listens),
+            self.check,
+            runs_while_locked=runs_while_locked,
+        )
+
+    def check(
+        self, state: AccountState, _settings: ScriptSettings, _trigger: Trigger
+    ) -> RuleResult:
+        self.states.append(state)
+        if isinstance(self.result, Exception):
+            raise self.result
+        result: RuleResult = self.result
+        return result
+
+    def in_force(self, *, is_held: bool = False) -> RuleInForce:
+        return RuleInForce(self.rule, ScriptSettings(limit=2 if is_held else 1), is_held)

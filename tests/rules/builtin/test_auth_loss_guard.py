@@ -1,4 +1,4 @@
-"""RULE-010: an account that the broker does not permit to trade is flat and locked."""
+"""RULE-010: an account that the broker does not permit to trade is closed and locked."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def account(may_trade: bool | None, *locks: LockoutSet) -> AccountState:
 
 
 class PermissionTests(SynchronousTestCase):
-    """What the broker says, and what is done about it."""
+    """The broker's permission, and what the rule does about it."""
 
-    def test_what_is_done(self) -> None:
+    def test_the_lock_follows_the_permission(self) -> None:
         own, other = lock_of("RULE-010"), lock_of("RULE-003", 60)
         for may_trade, locks, commands in (
             (None, (), ()),
@@ -51,7 +51,7 @@ class PermissionTests(SynchronousTestCase):
                 result = check(state, Settings(), trigger(kind))
                 self.assertEqual(result.commands, commands, (may_trade, locks, kind))
 
-    def test_equal_events_say_nothing_new_once_the_lock_is_decided(self) -> None:
+    def test_repeated_events_change_nothing_once_the_lock_is_decided(self) -> None:
         under_way = Flattening(
             action=Action.CLOSE_ALL_AND_LOCKOUT,
             rule_id="RULE-010",
@@ -62,12 +62,12 @@ class PermissionTests(SynchronousTestCase):
         state = with_risk(account(False), flattening=under_way)
         self.assertEqual(check(state, Settings(), trigger(Kind.ACCOUNT)), NOTHING)
 
-    def test_a_lock_that_has_ended_is_none(self) -> None:
+    def test_an_ended_lock_does_not_count(self) -> None:
         state = account(False, lock_of("RULE-010", 60))
         self.assertEqual(check(state, Settings(), review(59)).commands, ())
         self.assertEqual(check(state, Settings(), review(60)).commands, (LOCKING,))
 
-    def test_an_operator_may_have_to_end_the_lock(self) -> None:
+    def test_the_settings_may_leave_the_unlock_to_an_operator(self) -> None:
         settings = settings_of(Settings, auto_unlock_on_restore=False)
         state = account(True, lock_of("RULE-010"))
         self.assertEqual(check(state, settings, trigger(Kind.ACCOUNT)), NOTHING)
@@ -75,7 +75,7 @@ class PermissionTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What the table may say."""
+    """The rule's table in the configuration."""
 
     def test_defaults(self) -> None:
         settings = settings_of(Settings)
@@ -84,7 +84,7 @@ class SettingsTests(SynchronousTestCase):
             (True, "CLOSE_ALL_AND_LOCKOUT", True),
         )
 
-    def test_what_is_wrong_is_refused(self) -> None:
+    def test_invalid_tables_are_rejected(self) -> None:
         for table in (
             {"action": "CLOSE_ALL_POSITIONS"},
             {"auto_unlock_on_restore": "yes"},
@@ -98,7 +98,7 @@ class SettingsTests(SynchronousTestCase):
 class GaugeTests(SynchronousTestCase):
     """Whether the account may trade."""
 
-    def test_in_words(self) -> None:
+    def test_the_gauge_has_the_permission_in_words(self) -> None:
         for may_trade, words in ((None, "not known yet"), (True, "granted"), (False, "withdrawn")):
             (gauge,) = gauges(account(may_trade), Settings(), NOON)
             self.assertEqual((gauge.limit, gauge.current, gauge.words), (None, None, words))

@@ -1,4 +1,4 @@
-"""RULE-007: after a trade that lost much there is a pause."""
+"""RULE-007: a trade that loses much starts a cooldown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.rules import (
     settings_of,
     state_after,
     trade,
-    traded,
+    trade_trigger,
     with_memory,
 )
 
@@ -37,25 +37,25 @@ TIERS = settings_of(
 )
 
 
-def judged(event: Event, settings: Settings = TIERS, seconds: float = 0) -> RuleResult:
-    return check(state_after(event), settings, traded(event, seconds))
+def result_of(event: Event, settings: Settings = TIERS, seconds: float = 0) -> RuleResult:
+    return check(state_after(event), settings, trade_trigger(event, seconds))
 
 
 def locked(state: AccountState, until: float) -> AccountState:
-    """Lock the account as the rule has asked for."""
+    """Return the account with the lock that the rule asked for."""
     lock = LockoutSet(reason="loss", locked_until=at(until), rule_id=RULE, locked_at=at(0))
     return msgspec.structs.replace(state, lockouts={RULE: lock})
 
 
 def after_loss(event: Event, until: float) -> AccountState:
-    """Return an account that the rule has paused for a trade at noon."""
+    """Return an account in a cooldown after a trade at noon."""
     state = state_after(event)
-    result = check(state, TIERS, traded(event, 0))
+    result = check(state, TIERS, trade_trigger(event, 0))
     return locked(with_memory(state, RULE, result), until)
 
 
 class LiveTests(SynchronousTestCase):
-    """A trade that is told as it happens."""
+    """A trade that arrives as it happens."""
 
     def test_the_deepest_tier_that_is_reached_counts(self) -> None:
         for pnl, seconds in (
@@ -70,14 +70,14 @@ class LiveTests(SynchronousTestCase):
             ("0.00", None),
             ("250.00", None),
         ):
-            result = judged(trade(1, pnl))
+            result = result_of(trade(1, pnl))
             if seconds is None:
                 self.assertEqual(result, NOTHING, pnl)
             else:
                 self.assertEqual(flatten_of(result).lock, Lock(at(seconds), seconds), pnl)
 
-    def test_all_is_closed(self) -> None:
-        flatten = flatten_of(judged(trade(1, "-250.00")))
+    def test_a_cooldown_closes_everything(self) -> None:
+        flatten = flatten_of(result_of(trade(1, "-250.00")))
         self.assertIsNone(flatten.keep)
         self.assertEqual(
             flatten.reason, "Loss of a trade: -$250.00 (limit $200.00), pause of 900 s"
@@ -92,23 +92,23 @@ class LiveTests(SynchronousTestCase):
             ({"loss_threshold": 10, "cooldown_seconds": 7}, "-10.00", 7),
             ({"loss_threshold": 10, "cooldown_seconds": 7}, "-9.99", None),
         ):
-            result = judged(trade(1, pnl), settings_of(Settings, **table))
+            result = result_of(trade(1, pnl), settings_of(Settings, **table))
             locks = [each.lock for each in result.commands if isinstance(each, Flatten)]
             self.assertEqual(locks, [Lock(at(seconds), seconds)] if seconds else [], table)
 
-    def test_the_pause_begins_when_the_trade_is_told(self) -> None:
-        flatten = flatten_of(judged(trade(1, "-100.00", seconds=0), seconds=2))
+    def test_the_cooldown_begins_when_the_trade_arrives(self) -> None:
+        flatten = flatten_of(result_of(trade(1, "-100.00", seconds=0), seconds=2))
         self.assertEqual(flatten.lock, Lock(at(302), 300))
 
-    def test_a_loss_that_fills_split_is_judged_in_its_parts(self) -> None:
+    def test_each_part_of_a_split_fill_counts_by_itself(self) -> None:
         for number in (1, 2):
-            self.assertEqual(judged(trade(number, "-60.00")), NOTHING)
+            self.assertEqual(result_of(trade(number, "-60.00")), NOTHING)
 
-    def test_a_repeat_keeps_the_end_that_is_later(self) -> None:
+    def test_of_two_losses_the_later_end_counts(self) -> None:
         first, second = trade(1, "-300.00"), trade(2, "-100.00", seconds=10)
-        state = with_memory(state_after(first), RULE, judged(first))
+        state = with_memory(state_after(first), RULE, result_of(first))
         state = state_after(second, state=state)
-        result = check(state, TIERS, traded(second))
+        result = check(state, TIERS, trade_trigger(second))
         # The lock itself is lengthened by whoever keeps it; both are remembered.
         self.assertEqual(flatten_of(result).lock, Lock(at(310), 300))
         state = with_memory(state, RULE, result)
@@ -116,20 +116,20 @@ class LiveTests(SynchronousTestCase):
 
 
 class FoundTests(SynchronousTestCase):
-    """A trade that is found on a review."""
+    """A trade that a review finds."""
 
-    def test_the_pause_counts_from_the_trades_time(self) -> None:
+    def test_the_cooldown_begins_at_the_time_of_the_trade(self) -> None:
         state = state_after(trade(1, "-250.00", seconds=100))
         self.assertEqual(flatten_of(check(state, TIERS, review(400))).lock, Lock(at(1000), 600))
 
-    def test_only_an_end_that_is_ahead_counts(self) -> None:
+    def test_a_cooldown_that_would_be_over_does_not_start(self) -> None:
         state = state_after(trade(1, "-250.00"))
         for seconds, left in ((899, 1), (899.999, 1), (900, None), (901, None)):
             result = check(state, TIERS, review(seconds))
             locks = [each.lock for each in result.commands if isinstance(each, Flatten)]
             self.assertEqual(locks, [Lock(at(900), left)] if left else [], seconds)
 
-    def test_the_pause_that_ends_last_counts(self) -> None:
+    def test_the_cooldown_that_ends_last_counts(self) -> None:
         state = state_after(
             trade(1, "-300.00", seconds=0),
             trade(2, "-100.00", seconds=700),
@@ -138,34 +138,34 @@ class FoundTests(SynchronousTestCase):
         lock = flatten_of(check(state, TIERS, review(800))).lock
         self.assertEqual(lock, Lock(at(1800), 1000))
 
-    def test_a_loss_is_handled_once(self) -> None:
+    def test_a_loss_starts_one_cooldown(self) -> None:
         event = trade(1, "-250.00")
-        for first in (traded(event, 0), review(0)):
+        for first in (trade_trigger(event, 0), review(0)):
             state = state_after(event)
             state = with_memory(state, RULE, check(state, TIERS, first))
             for seconds in (0, 1, 899):
                 self.assertEqual(check(state, TIERS, review(seconds)).commands, ())
 
-    def test_a_clock_that_is_behind_handles_a_loss_once_too(self) -> None:
+    def test_a_loss_starts_one_cooldown_although_the_clock_is_behind(self) -> None:
         event = trade(1, "-250.00", seconds=5)
         state = state_after(event)
-        state = with_memory(state, RULE, check(state, TIERS, traded(event, 0)))
+        state = with_memory(state, RULE, check(state, TIERS, trade_trigger(event, 0)))
         self.assertEqual(check(state, TIERS, review(1)).commands, ())
 
-    def test_a_pause_that_an_operator_ended_does_not_come_again(self) -> None:
+    def test_a_cooldown_that_an_operator_ended_does_not_start_again(self) -> None:
         state = msgspec.structs.replace(after_loss(trade(1, "-300.00"), 1800), lockouts={})
         second = trade(2, "-100.00", seconds=60)
         state = state_after(second, state=state)
-        state = with_memory(state, RULE, check(state, TIERS, traded(second)))
+        state = with_memory(state, RULE, check(state, TIERS, trade_trigger(second)))
         self.assertEqual(check(state, TIERS, review(360)).commands, ())
 
-    def test_a_deeper_loss_within_a_pause_is_found_when_it_ends(self) -> None:
+    def test_a_larger_loss_during_a_cooldown_is_found_at_its_end(self) -> None:
         state = after_loss(trade(1, "-100.00"), 300)
         state = state_after(trade(2, "-200.00", seconds=30), state=state)
         lock = flatten_of(check(state, TIERS, review(300))).lock
         self.assertEqual(lock, Lock(at(930), 630))
 
-    def test_an_account_without_losses_is_in_order(self) -> None:
+    def test_an_account_without_losses_gets_no_cooldown(self) -> None:
         result = check(state_after(trade(1, "500.00")), TIERS, review())
         self.assertEqual((result.commands, result.wake_at), ((), None))
 
@@ -179,7 +179,7 @@ class FoundTests(SynchronousTestCase):
         ),
         st.integers(0, 4000),
     )
-    def test_a_review_pauses_until_the_last_end_and_then_is_content(
+    def test_a_review_starts_the_longest_cooldown_once(
         self, losses: list[tuple[Decimal, int]], now: int
     ) -> None:
         events = [trade(number, str(pnl), seconds) for number, (pnl, seconds) in enumerate(losses)]
@@ -200,46 +200,46 @@ class FoundTests(SynchronousTestCase):
 
 
 class VoidTests(SynchronousTestCase):
-    """A loss that turns out to be none."""
+    """A losing trade that is voided."""
 
     def state(self) -> AccountState:
         return begin_day(after_loss(trade(1, "-250.00"), 900), at(-100))
 
-    def test_the_pause_ends(self) -> None:
+    def test_the_cooldown_ends(self) -> None:
         result = check(without_trade(self.state(), 1), TIERS, review(10))
         self.assertEqual(result.commands, (LiftLock(reason="The trade that lost was voided"),))
 
-    def test_it_ends_once(self) -> None:
+    def test_the_cooldown_ends_once(self) -> None:
         state = without_trade(self.state(), 1)
         state = with_memory(state, RULE, check(state, TIERS, review(10)))
         self.assertEqual(check(state, TIERS, review(11)).commands, ())
 
-    def test_another_trade_is_voided(self) -> None:
+    def test_another_voided_trade_changes_nothing(self) -> None:
         state = state_after(trade(2, "-10.00"), state=self.state())
         self.assertEqual(check(without_trade(state, 2), TIERS, review(10)).commands, ())
 
-    def test_a_pause_that_is_over_needs_no_end(self) -> None:
+    def test_a_cooldown_that_is_over_is_not_lifted(self) -> None:
         self.assertEqual(check(without_trade(self.state(), 1), TIERS, review(900)).commands, ())
 
-    def test_without_a_lock_of_this_rule_there_is_none_to_lift(self) -> None:
+    def test_locks_of_other_rules_are_not_lifted(self) -> None:
         state = msgspec.structs.replace(without_trade(self.state(), 1), lockouts={})
         self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
-    def test_a_trade_of_yesterday_went_with_its_day(self) -> None:
+    def test_a_trade_that_left_with_its_day_is_not_voided(self) -> None:
         state = begin_day(after_loss(trade(1, "-250.00"), 900), at(5))
         self.assertEqual(state.trades, {})
         self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
-    def test_a_trade_of_the_days_first_moment_is_of_the_day(self) -> None:
+    def test_a_trade_at_the_beginning_of_the_day_can_be_voided(self) -> None:
         state = begin_day(after_loss(trade(1, "-250.00"), 900), at(0))
         result = check(without_trade(state, 1), TIERS, review(10))
         self.assertEqual(len(result.commands), 1)
 
-    def test_before_the_day_is_known_nothing_is_voided(self) -> None:
+    def test_nothing_is_voided_before_the_trading_day_is_known(self) -> None:
         state = without_trade(after_loss(trade(1, "-250.00"), 900), 1)
         self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
-    def test_another_loss_holds(self) -> None:
+    def test_another_loss_starts_its_own_cooldown(self) -> None:
         state = state_after(trade(2, "-100.00", seconds=5), state=self.state())
         lift, pause = check(without_trade(state, 1), TIERS, review(10)).commands
         assert isinstance(pause, Flatten)
@@ -248,7 +248,7 @@ class VoidTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What the table may say."""
+    """The rule's table in the configuration."""
 
     def test_defaults(self) -> None:
         settings = settings_of(Settings)
@@ -257,7 +257,7 @@ class SettingsTests(SynchronousTestCase):
             (settings.loss_threshold, settings.cooldown_seconds), (Decimal("100.00"), 300)
         )
 
-    def test_tiers_come_in_their_order(self) -> None:
+    def test_tiers_are_sorted_by_loss(self) -> None:
         amounts = [tier.loss_amount for tier in TIERS.tiers]
         self.assertEqual(amounts, [Decimal(100), Decimal(200), Decimal(300)])
         self.assertEqual(
@@ -265,12 +265,12 @@ class SettingsTests(SynchronousTestCase):
             (Tier(loss_amount=Decimal(100), cooldown_duration=300),),
         )
 
-    def test_what_is_written_down_can_be_read(self) -> None:
+    def test_encoded_settings_can_be_decoded(self) -> None:
         for settings in (Settings(), Settings(cooldown_seconds=5), TIERS):
             again = msgspec.json.decode(msgspec.json.encode(settings), type=Settings)
             self.assertEqual(again, settings)
 
-    def test_what_is_wrong_is_refused(self) -> None:
+    def test_invalid_tables_are_rejected(self) -> None:
         tier = {"loss_amount": "100", "cooldown_duration": 300}
         for table, field in (
             ({"loss_threshold": 0}, "loss_threshold"),
@@ -293,7 +293,7 @@ class SettingsTests(SynchronousTestCase):
 
 
 class GaugeTests(SynchronousTestCase):
-    """How far the account is from a pause."""
+    """How far the account is from a cooldown."""
 
     def test_the_last_loss_is_compared_with_the_smallest_threshold(self) -> None:
         for events, current in (

@@ -1,4 +1,4 @@
-"""RULE-004: what open positions may lose before they are closed."""
+"""RULE-004: the largest open loss of a position, or of all positions together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.rules import (
     RESET,
     SHORT,
     UNKNOWN,
+    contracts_kept,
     flatten_of,
-    kept,
     position,
     quote,
-    quoted,
+    quote_trigger,
     review,
     settings_of,
     state_after,
@@ -37,7 +37,7 @@ ONE_ES = position(ES, 1, SHORT, price="5800")
 
 
 def on_quote(state: AccountState, contract_id: str = MNQ, **settings: object) -> RuleResult:
-    return check(state, settings_of(Settings, **settings), quoted(state, contract_id))
+    return check(state, settings_of(Settings, **settings), quote_trigger(state, contract_id))
 
 
 def on_review(state: AccountState, seconds: float = 0, **settings: object) -> RuleResult:
@@ -55,7 +55,7 @@ class PositionTests(SynchronousTestCase):
             Flatten(reason="Open loss limit hit: MNQU5 -$300.00 (limit $300.00)", keep={MNQ: 0}),
         )
 
-    def test_to_the_cent(self) -> None:
+    def test_the_limit_is_exact_to_the_cent(self) -> None:
         # An average between two ticks.
         for price, breach in (("21000.005", False), ("21000.01", True), ("21000.015", True)):
             state = state_after(position(MNQ, 1, price=price), quote(MNQ, "20850"))
@@ -66,22 +66,24 @@ class PositionTests(SynchronousTestCase):
             state = state_after(ONE_ES, quote(ES, last))
             self.assertEqual(bool(on_quote(state, ES).commands), breach, last)
 
-    def test_positions_are_judged_apart(self) -> None:
+    def test_each_position_has_the_limit_for_itself(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20950"), quote(ES, "5805"))
         self.assertEqual(on_review(state), NOTHING)
         state = state_after(quote(MNQ, "20900"), quote(ES, "5700"), state=state)
-        self.assertEqual(kept(on_review(state)), [(MNQ, 0)])
+        self.assertEqual(contracts_kept(on_review(state)), [(MNQ, 0)])
 
-    def test_a_quote_is_asked_about_its_own_contract_only(self) -> None:
+    def test_a_quote_checks_only_its_own_contract(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20000"), quote(ES, "5900"))
-        self.assertEqual(kept(on_quote(state, MNQ)), [(MNQ, 0)])
-        self.assertEqual(kept(on_quote(state, ES)), [(ES, 0)])
+        self.assertEqual(contracts_kept(on_quote(state, MNQ)), [(MNQ, 0)])
+        self.assertEqual(contracts_kept(on_quote(state, ES)), [(ES, 0)])
 
-    def test_a_position_or_a_review_is_asked_about_all(self) -> None:
+    def test_a_position_event_or_a_review_checks_all_positions(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20000"), quote(ES, "5900"))
         for kind in (Kind.POSITION, Kind.REVIEW):
             result = check(state, Settings(), trigger(kind))
-            self.assertEqual([kept(result), len(result.commands)], [[(MNQ, 0), (ES, 0)], 2])
+            self.assertEqual(
+                [contracts_kept(result), len(result.commands)], [[(MNQ, 0), (ES, 0)], 2]
+            )
 
     def test_a_closed_position_loses_nothing(self) -> None:
         state = state_after(position(MNQ, 0), quote(MNQ, "1"))
@@ -93,7 +95,7 @@ class PositionTests(SynchronousTestCase):
         for scope in Scope:
             self.assertEqual(on_quote(state, scope=scope), NOTHING)
 
-    def test_nothing_is_locked(self) -> None:
+    def test_the_rule_sets_no_lock(self) -> None:
         self.assertIsNone(flatten_of(on_quote(state_after(TWO_MNQ, quote(MNQ, "1")))).lock)
 
 
@@ -110,7 +112,7 @@ class TotalTests(SynchronousTestCase):
                 Flatten(reason="Open loss limit hit: -$300.00 in all (limit $300.00)", keep=None),
             )
 
-    def test_it_locks_when_told_so(self) -> None:
+    def test_the_rule_locks_where_the_settings_say_so(self) -> None:
         state = state_after(TWO_MNQ, quote(MNQ, "20925"))
         for table, lock in (
             ({}, None),
@@ -130,7 +132,7 @@ class TotalTests(SynchronousTestCase):
         ),
         st.integers(1, 2000),
     )
-    def test_it_fires_just_when_the_sum_says_so(
+    def test_the_rule_acts_exactly_when_the_sum_reaches_the_limit(
         self, held: list[tuple[int, int, str]], limit: int
     ) -> None:
         state = AccountState(account_id=123)
@@ -147,8 +149,8 @@ class TotalTests(SynchronousTestCase):
         self.assertEqual(gauge.current, -sum(dollars.values()))
 
 
-class DoubtTests(SynchronousTestCase):
-    """What the quotes do not say for sure."""
+class WarningTests(SynchronousTestCase):
+    """Positions whose P&L is unknown or may be outdated."""
 
     def test_an_old_quote_is_used_with_a_warning(self) -> None:
         state = state_after(TWO_MNQ, quote(MNQ, "20925"))
@@ -157,7 +159,7 @@ class DoubtTests(SynchronousTestCase):
             result = on_review(state, seconds)
             self.assertEqual((len(result.commands), result.warnings), (1, warnings))
 
-    def test_without_a_quote_a_position_counts_as_nothing(self) -> None:
+    def test_a_position_without_a_quote_adds_nothing(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20925"))
         for scope in Scope:
             result = on_quote(state, scope=scope)
@@ -165,7 +167,7 @@ class DoubtTests(SynchronousTestCase):
             self.assertEqual(result.warnings, ("ESU5: no quote yet, its P&L is unknown",))
         self.assertEqual(on_review(state_after(ONE_ES)).commands, ())
 
-    def test_so_does_one_whose_tick_size_is_unknown(self) -> None:
+    def test_a_position_without_a_tick_size_adds_nothing(self) -> None:
         state = state_after(position(UNKNOWN, 2), quote(UNKNOWN, "1"))
         for scope in Scope:
             result = on_quote(state, UNKNOWN, scope=scope)
@@ -174,14 +176,14 @@ class DoubtTests(SynchronousTestCase):
                 result.warnings, (f"{UNKNOWN}: tick size unknown, its P&L is unknown",)
             )
 
-    def test_what_is_flat_is_not_in_doubt(self) -> None:
+    def test_a_closed_position_has_no_warning(self) -> None:
         self.assertEqual(on_review(state_after(position(MNQ, 0))).warnings, ())
 
 
 class GaugeTests(SynchronousTestCase):
     """How far the account is from the limit."""
 
-    def test_each_position_has_one(self) -> None:
+    def test_each_position_has_a_gauge(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "20950"))
         self.assertEqual(
             gauges(state, Settings(), NOON),
@@ -196,14 +198,14 @@ class GaugeTests(SynchronousTestCase):
             ),
         )
 
-    def test_or_all_have_one(self) -> None:
+    def test_all_positions_together_have_one_gauge(self) -> None:
         state = state_after(TWO_MNQ, ONE_ES, quote(MNQ, "21050"))
         (gauge,) = gauges(state, Settings(scope=Scope.TOTAL), NOON)
         self.assertEqual((gauge.name, gauge.current), ("open loss", Decimal(-200)))
 
 
 class SettingsTests(SynchronousTestCase):
-    """What the table may say."""
+    """The rule's table in the configuration."""
 
     def test_defaults(self) -> None:
         settings = settings_of(Settings)
@@ -213,7 +215,7 @@ class SettingsTests(SynchronousTestCase):
         )
         self.assertEqual(settings.lockout_until, LockoutUntil.DAILY_RESET)
 
-    def test_what_is_wrong_is_refused(self) -> None:
+    def test_invalid_tables_are_rejected(self) -> None:
         tables: tuple[tuple[dict[str, object], str], ...] = (
             ({"loss_limit": 0}, "loss_limit: expected an amount above zero, got 0"),
             ({"loss_limit": True}, "loss_limit"),

@@ -1,4 +1,4 @@
-"""RULE-001: no more than so many contracts in all."""
+"""RULE-001: the largest number of contracts in all."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.rules import (
     NOON,
     SHORT,
     UNKNOWN,
+    contracts_kept,
     flatten_of,
-    kept,
     position,
     review,
     settings_of,
@@ -42,9 +42,9 @@ def count(*positions: Event, count_type: CountType) -> Decimal | None:
 
 
 class LimitTests(SynchronousTestCase):
-    """What is too much."""
+    """What is a breach."""
 
-    def test_at_the_limit_nothing_is_said_and_one_more_closes_all(self) -> None:
+    def test_one_contract_above_the_limit_closes_everything(self) -> None:
         held = [position(MNQ, 3), position(ES, 2)]
         self.assertEqual(checked(state_after(*held)), NOTHING)
         flatten = flatten_of(checked(state_after(*held, position(ES, 3))))
@@ -52,27 +52,27 @@ class LimitTests(SynchronousTestCase):
             flatten, Flatten(reason="Too many contracts: 6 net contracts held (limit 5)")
         )
 
-    def test_one_contract_is_not_a_plural(self) -> None:
+    def test_one_contract_is_named_in_the_singular(self) -> None:
         state = state_after(position(ES, 2))
         self.assertIn("2 net contracts held (limit 1)", flatten_of(checked(state, limit=1)).reason)
 
-    def test_a_review_finds_what_is_too_much(self) -> None:
+    def test_a_review_finds_a_breach(self) -> None:
         state = state_after(position(ES, 6))
         self.assertEqual(check(state, Settings(), review()), checked(state))
 
-    def test_an_empty_account_is_in_order(self) -> None:
+    def test_an_empty_account_is_no_breach(self) -> None:
         self.assertEqual(checked(state_after(position(ES, 0)), limit=1), NOTHING)
 
-    def test_fills_that_arrive_in_parts_breach_midway(self) -> None:
+    def test_a_fill_in_parts_breaches_with_the_part_that_exceeds_the_limit(self) -> None:
         sizes = [2, 4, 6, 8]
         results = [checked(state_after(position(ES, size))) for size in sizes]
         self.assertEqual([bool(result.commands) for result in results], [False, False, True, True])
 
-    def test_to_open_again_is_legal(self) -> None:
+    def test_positions_within_the_limit_may_be_opened_again(self) -> None:
         closed = state_after(position(ES, 6), position(ES, 0))
         self.assertEqual(checked(state_after(position(ES, 5), state=closed)), NOTHING)
 
-    def test_nothing_is_locked(self) -> None:
+    def test_the_rule_sets_no_lock(self) -> None:
         self.assertIsNone(flatten_of(checked(state_after(position(ES, 6)))).lock)
 
 
@@ -95,14 +95,14 @@ class CountTests(SynchronousTestCase):
             self.assertEqual(count(*events, count_type=CountType.NET), net, held)
             self.assertEqual(count(*events, count_type=CountType.GROSS), gross, held)
 
-    def test_contracts_of_unknown_roots_do_not_hedge_each_other(self) -> None:
+    def test_contracts_of_unknown_roots_do_not_offset_each_other(self) -> None:
         other = UNKNOWN.replace("U25", "Z25")
         events = [position(UNKNOWN, 2), position(other, 2, SHORT)]
         self.assertEqual(count(*events, count_type=CountType.NET), 4)
 
 
 class ReductionTests(SynchronousTestCase):
-    """Closing only what is too much."""
+    """Closing only the excess."""
 
     def reduce(self, state: AccountState, limit: int, count_type: str = "net") -> RuleResult:
         return checked(state, limit=limit, reduce_to_limit=True, count_type=count_type)
@@ -116,18 +116,18 @@ class ReductionTests(SynchronousTestCase):
             (4, [(ES, 0), (UNKNOWN, 2)]),
             (1, [(ES, 0), (UNKNOWN, 0), (MNQ, 1)]),
         ):
-            self.assertEqual(kept(self.reduce(state, limit)), expected, limit)
+            self.assertEqual(contracts_kept(self.reduce(state, limit)), expected, limit)
 
-    def test_of_equals_the_one_that_was_held_first_is_reduced(self) -> None:
+    def test_of_positions_of_equal_size_the_first_held_is_reduced(self) -> None:
         state = state_after(position(MNQ, 3), position(ES, 3))
-        self.assertEqual(kept(self.reduce(state, 5)), [(MNQ, 2)])
+        self.assertEqual(contracts_kept(self.reduce(state, 5)), [(MNQ, 2)])
 
     def test_of_a_calendar_spread_only_the_heavier_side_is_reduced(self) -> None:
         state = state_after(position(ES, 5), position(ES_DEC, 7, SHORT), position(MNQ, 3))
         # Net: two short in ES and three long in MNQ.
-        self.assertEqual(kept(self.reduce(state, 4)), [(ES_DEC, 6)])
-        self.assertEqual(kept(self.reduce(state, 2)), [(ES_DEC, 5), (MNQ, 2)])
-        self.assertEqual(kept(self.reduce(state, 12, "gross")), [(ES_DEC, 4)])
+        self.assertEqual(contracts_kept(self.reduce(state, 4)), [(ES_DEC, 6)])
+        self.assertEqual(contracts_kept(self.reduce(state, 2)), [(ES_DEC, 5), (MNQ, 2)])
+        self.assertEqual(contracts_kept(self.reduce(state, 12, "gross")), [(ES_DEC, 4)])
 
     @given(
         st.dictionaries(
@@ -137,7 +137,7 @@ class ReductionTests(SynchronousTestCase):
         st.integers(1, 30),
         st.sampled_from(CountType),
     )
-    def test_what_stays_is_just_the_limit(
+    def test_reducing_leaves_exactly_the_limit(
         self, held: dict[str, tuple[int, PositionType]], limit: int, count_type: CountType
     ) -> None:
         settings = Settings(limit=limit, count_type=count_type, reduce_to_limit=True)
@@ -145,7 +145,7 @@ class ReductionTests(SynchronousTestCase):
         state = state_after(*events.values())
         before = count(*events.values(), count_type=count_type)
         assert before is not None
-        for name, size in kept(check(state, settings, review())):
+        for name, size in contracts_kept(check(state, settings, review())):
             self.assertLess(size, held[name][0])
             state = state_after(position(name, size, held[name][1]), state=state)
         (gauge,) = gauges(state, settings, NOON)
@@ -153,7 +153,7 @@ class ReductionTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What the table may say."""
+    """The rule's table in the configuration."""
 
     def test_defaults(self) -> None:
         settings = settings_of(Settings)
@@ -162,7 +162,7 @@ class SettingsTests(SynchronousTestCase):
             (True, 5, CountType.NET, False),
         )
 
-    def test_what_is_wrong_is_refused(self) -> None:
+    def test_invalid_tables_are_rejected(self) -> None:
         for table in (
             {"limit": 0},
             {"limit": -1},

@@ -1,4 +1,4 @@
-"""RULE-009: when an account may trade."""
+"""RULE-009: the hours in which an account may trade."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.rules import (
     position,
     settings_of,
     state_after,
-    told,
+    trigger_of,
 )
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -37,7 +37,7 @@ ES_AT_NIGHT = {"ES": {"start": "18:00", "end": "08:00"}}
 
 
 def chicago(text: str) -> datetime:
-    """Return a moment that is written as Chicago's clocks show it, such as ``2025-07-18 15:00``."""
+    """Return a time by Chicago's clocks, such as ``2025-07-18 15:00``."""
     return datetime.fromisoformat(text).replace(tzinfo=CHICAGO).astimezone(UTC)
 
 
@@ -52,26 +52,26 @@ def entry(number: int, contract_id: str = MNQ) -> Event:
     return order(number, contract_id, BUY, kind=OrderType.LIMIT)
 
 
-def asked(
+def checked(
     state: AccountState, settings: Settings, now: datetime, about: Event | None = None
 ) -> RuleResult:
     if about is None:
         timed = Trigger(kind=Kind.TIMER, now=now, next_reset=RESET)
         return check(state, settings, timed)
-    return check(state, settings, msgspec.structs.replace(told(about), now=now))
+    return check(state, settings, msgspec.structs.replace(trigger_of(about), now=now))
 
 
 def is_open(settings: Settings, moment: datetime) -> bool:
-    """Tell whether a position may be held, and check that an order goes the same way."""
-    held = bool(asked(state_after(opened(MNQ, moment)), settings, moment).commands)
+    """Return whether a position may be held, and check that the same is true of an order."""
+    held = bool(checked(state_after(opened(MNQ, moment)), settings, moment).commands)
     buy = entry(7)
-    ordered = bool(asked(state_after(buy), settings, moment, buy).commands)
+    ordered = bool(checked(state_after(buy), settings, moment, buy).commands)
     assert held == ordered
     return not held
 
 
 class HoursTests(SynchronousTestCase):
-    """When it is open."""
+    """When trading is allowed."""
 
     def check_table(self, settings: Settings, table: tuple[tuple[str, bool], ...]) -> None:
         for moment, expected in table:
@@ -112,11 +112,11 @@ class HoursTests(SynchronousTestCase):
             ),
         )
 
-    def test_what_starts_in_the_weekend_is_open_from_when_that_ends(self) -> None:
+    def test_hours_that_start_in_the_weekend_begin_at_its_end(self) -> None:
         settings = settings_of(Settings, allowed_hours={"start": "16:30", "end": "16:00"})
         self.check_table(settings, (("2025-07-20 16:59:59", False), ("2025-07-20 17:00", True)))
 
-    def test_hours_that_start_as_the_weekend_does_are_shut(self) -> None:
+    def test_hours_that_start_with_the_weekend_never_open(self) -> None:
         settings = settings_of(Settings, allowed_hours={"start": "16:00", "end": "16:30"})
         self.check_table(settings, (("2025-07-17 16:00", True), ("2025-07-18 16:00", False)))
 
@@ -141,7 +141,7 @@ class HoursTests(SynchronousTestCase):
             ),
         )
 
-    def test_a_holiday_is_one_of_the_sessions_zone(self) -> None:
+    def test_a_holiday_is_a_date_in_the_sessions_zone(self) -> None:
         settings = settings_of(
             Settings,
             allowed_hours={"start": "08:45", "end": "15:15"},
@@ -178,12 +178,12 @@ class HoursTests(SynchronousTestCase):
         st.sampled_from(["15:00", "17:00", "03:00", "00:01"]),
         st.sampled_from(["America/Chicago", "Asia/Tokyo", "UTC", "Europe/Berlin"]),
     )
-    def test_at_the_next_edge_and_not_before_it_is_the_other_way_round(
+    def test_whether_trading_is_allowed_changes_exactly_at_the_next_edge(
         self, naive: datetime, start: str, end: str, zone: str
     ) -> None:
         settings = settings_of(Settings, allowed_hours={"start": start, "end": end}, timezone=zone)
         now = naive.replace(tzinfo=UTC)
-        edge = asked(state_after(entry(7)), settings, now).wake_at
+        edge = checked(state_after(entry(7)), settings, now).wake_at
         assert edge is not None
         self.assertGreater(edge, now)
         before = is_open(settings, now)
@@ -197,9 +197,9 @@ class PositionTests(SynchronousTestCase):
     def test_the_worked_example(self) -> None:
         friday = chicago("2025-07-18 15:00")
         state = state_after(opened(ES, chicago("2025-07-18 14:00")))
-        early = asked(state, DAY, chicago("2025-07-18 14:30"))
+        early = checked(state, DAY, chicago("2025-07-18 14:30"))
         self.assertEqual((early.commands, early.wake_at), ((), friday))
-        result = asked(state, DAY, friday)
+        result = checked(state, DAY, friday)
         self.assertEqual(
             result.commands,
             (
@@ -211,12 +211,12 @@ class PositionTests(SynchronousTestCase):
         )
 
     def lock_end(self, settings: Settings, now: datetime) -> datetime | None:
-        (command,) = asked(state_after(opened(MNQ, now)), settings, now).commands
+        (command,) = checked(state_after(opened(MNQ, now)), settings, now).commands
         assert isinstance(command, Flatten)
         assert command.lock is not None
         return command.lock.until
 
-    def test_locked_until_the_next_start(self) -> None:
+    def test_the_lock_ends_at_the_next_start(self) -> None:
         for now, until in (
             ("2025-07-17 15:00", "2025-07-18 08:30"),
             ("2025-07-17 03:00", "2025-07-17 08:30"),
@@ -227,32 +227,32 @@ class PositionTests(SynchronousTestCase):
         ):
             self.assertEqual(self.lock_end(DAY, chicago(now)), chicago(until), now)
 
-    def test_locked_over_holidays(self) -> None:
+    def test_the_lock_lasts_over_holidays(self) -> None:
         days = [f"2025-12-{day}" for day in range(22, 32)]
         settings = settings_of(Settings, holidays=days)
         until = self.lock_end(settings, chicago("2025-12-19 15:00"))
         self.assertEqual(until, chicago("2026-01-01 08:30"))
 
-    def test_overnight_hours_are_locked_until_sunday_evening(self) -> None:
+    def test_overnight_hours_lock_until_sunday_evening(self) -> None:
         until = self.lock_end(OVERNIGHT, chicago("2025-07-18 16:00"))
         self.assertEqual(until, chicago("2025-07-20 18:00"))
 
-    def test_being_flat_outside_is_no_breach(self) -> None:
+    def test_an_account_without_positions_is_no_breach(self) -> None:
         flat = position(MNQ, 0)
-        result = asked(state_after(flat), DAY, chicago("2025-07-19 12:00"), flat)
+        result = checked(state_after(flat), DAY, chicago("2025-07-19 12:00"), flat)
         self.assertEqual((result.commands, result.wake_at), ((), None))
 
     def test_without_a_lock_only_the_position_is_closed(self) -> None:
         now = chicago("2025-07-17 16:00")
         settings = settings_of(Settings, lockout_outside_session=False)
         state = state_after(opened(MNQ, now), entry(7, MNQ), entry(8, ES))
-        closing, rejection = asked(state, settings, now).commands
+        closing, rejection = checked(state, settings, now).commands
         assert isinstance(closing, Flatten)
         assert isinstance(rejection, RejectOrder)
         self.assertEqual((closing.keep, closing.lock), ({MNQ: 0}, None))
         self.assertEqual(rejection.order_id, 8)
 
-    def test_what_was_opened_within_the_hours_may_stay(self) -> None:
+    def test_positions_opened_within_the_hours_may_stay(self) -> None:
         settings = settings_of(Settings, close_positions_at_session_end=False)
         now = chicago("2025-07-17 15:00")
         for moment, stays in (
@@ -262,7 +262,7 @@ class PositionTests(SynchronousTestCase):
             ("2025-07-17 15:00", False),
         ):
             state = state_after(opened(MNQ, chicago(moment)))
-            result = asked(state, settings, now)
+            result = checked(state, settings, now)
             self.assertEqual(not result.commands, stays, moment)
 
 
@@ -271,35 +271,35 @@ class OrderTests(SynchronousTestCase):
 
     def test_an_order_is_rejected(self) -> None:
         buy = entry(7, ES)
-        result = asked(state_after(buy), DAY, chicago("2025-07-17 15:00"), buy)
+        result = checked(state_after(buy), DAY, chicago("2025-07-17 15:00"), buy)
         reason = "Order to buy 1 ESU5 outside trading hours (08:30 to 15:00 America/Chicago)"
         self.assertEqual(result.commands, (RejectOrder(reason=reason, order_id=7),))
 
-    def test_only_the_order_that_came_is_judged_but_at_the_edge_all_are(self) -> None:
+    def test_an_order_event_checks_that_order_and_the_edge_checks_all(self) -> None:
         now = chicago("2025-07-17 15:00")
         first, second = entry(7), entry(8, ES)
         state = state_after(first, second)
         for about, numbers in ((first, [7]), (second, [8]), (None, [7, 8])):
-            commands = asked(state, DAY, now, about).commands
+            commands = checked(state, DAY, now, about).commands
             rejected = [each.order_id for each in commands if isinstance(each, RejectOrder)]
             self.assertEqual(rejected, numbers)
 
-    def test_an_exit_may_work_until_the_position_is_gone(self) -> None:
+    def test_an_exit_may_work_until_the_position_is_closed(self) -> None:
         settings = settings_of(Settings, close_positions_at_session_end=False)
         now = chicago("2025-07-17 16:00")
         held, stop = opened(MNQ, chicago("2025-07-17 14:00")), order(7, MNQ, SELL)
         state = state_after(held, stop)
-        self.assertEqual(asked(state, settings, now, stop).commands, ())
+        self.assertEqual(checked(state, settings, now, stop).commands, ())
         flat = opened(MNQ, chicago("2025-07-17 16:00"), size=0)
         state = state_after(flat, state=state)
-        (rejection,) = asked(state, settings, now, flat).commands
+        (rejection,) = checked(state, settings, now, flat).commands
         assert isinstance(rejection, RejectOrder)
         self.assertEqual(rejection.order_id, 7)
 
-    def test_where_all_is_closed_no_order_needs_a_word(self) -> None:
+    def test_no_order_is_canceled_beside_a_lock(self) -> None:
         now = chicago("2025-07-17 16:00")
         state = state_after(opened(MNQ, now), entry(7, ES))
-        (command,) = asked(state, DAY, now).commands
+        (command,) = checked(state, DAY, now).commands
         self.assertIsInstance(command, Flatten)
 
 
@@ -308,40 +308,40 @@ class SessionTests(SynchronousTestCase):
 
     def result(self, moment: str, *events: Event, **settings: Any) -> RuleResult:
         table = settings_of(Settings, **{"sessions": ES_AT_NIGHT, **settings})
-        return asked(state_after(*events), table, chicago(moment))
+        return checked(state_after(*events), table, chicago(moment))
 
-    def test_only_that_contract_is_closed_and_nothing_is_locked(self) -> None:
+    def test_a_breach_closes_that_contract_without_a_lock(self) -> None:
         moment = "2025-07-17 10:00"
         held = [opened(ES, chicago(moment), 2), opened(MNQ, chicago(moment))]
         (closing,) = self.result(moment, *held).commands
         reason = "2 ESU5 held outside trading hours (18:00 to 08:00 America/Chicago)"
         self.assertEqual(closing, Flatten(reason=reason, keep={ES: 0}))
 
-    def test_all_expiries_and_any_case(self) -> None:
+    def test_sessions_apply_to_all_expiries_in_any_case(self) -> None:
         moment = "2025-07-17 10:00"
         held = opened(ES_DEC, chicago(moment))
         sessions = {"es": ES_AT_NIGHT["ES"]}
         self.assertTrue(self.result(moment, held, sessions=sessions).commands)
 
-    def test_the_accounts_hours_do_not_count_for_it(self) -> None:
+    def test_the_accounts_hours_do_not_apply_to_a_root_with_its_own(self) -> None:
         moment = "2025-07-17 20:00"
         self.assertEqual(self.result(moment, opened(ES, chicago(moment))).commands, ())
 
-    def test_the_next_edge_of_all_that_is_concerned_is_waited_for(self) -> None:
+    def test_the_rule_wakes_at_the_first_edge_of_all_contracts(self) -> None:
         moment = "2025-07-17 07:00"
         held = opened(ES, chicago(moment))
         self.assertEqual(self.result(moment, held).wake_at, chicago("2025-07-17 08:00"))
         both = self.result("2025-07-17 09:00", entry(7, MNQ), entry(8, ES))
         self.assertEqual(both.wake_at, chicago("2025-07-17 15:00"))
 
-    def test_it_may_have_its_own_zone(self) -> None:
+    def test_a_session_may_have_its_own_zone(self) -> None:
         sessions = {"ES": {"start": "09:00", "end": "10:00", "timezone": "America/New_York"}}
         for moment, expected in (("08:00", False), ("08:59", False), ("09:00", True)):
             held = opened(ES, chicago(f"2025-07-17 {moment}"))
             result = self.result(f"2025-07-17 {moment}", held, sessions=sessions)
             self.assertEqual(bool(result.commands), expected, moment)
 
-    def test_a_breach_of_the_accounts_hours_goes_before(self) -> None:
+    def test_a_breach_of_the_accounts_hours_locks_and_closes_everything(self) -> None:
         moment = "2025-07-17 16:00"
         held = [opened(ES, chicago(moment)), opened(MNQ, chicago(moment))]
         (closing,) = self.result(moment, *held).commands
@@ -349,7 +349,7 @@ class SessionTests(SynchronousTestCase):
         self.assertIsNone(closing.keep)
         self.assertIsNotNone(closing.lock)
 
-    def test_an_unknown_product_goes_by_the_accounts_hours(self) -> None:
+    def test_an_unknown_product_has_the_accounts_hours(self) -> None:
         held = opened(UNKNOWN, chicago("2025-07-17 10:00"))
         inside = self.result("2025-07-17 10:00", held)
         self.assertEqual(inside.commands, ())
@@ -358,7 +358,7 @@ class SessionTests(SynchronousTestCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What the table may say."""
+    """The rule's table in the configuration."""
 
     def test_defaults(self) -> None:
         settings = settings_of(Settings)
@@ -369,7 +369,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertTrue(settings.close_positions_at_session_end)
         self.assertTrue(settings.lockout_outside_session)
 
-    def test_what_is_wrong_is_refused(self) -> None:
+    def test_invalid_tables_are_rejected(self) -> None:
         session = {"start": "08:30", "end": "15:00"}
         for table, words in (
             ({"allowed_hours": {"start": "8:30"}}, "start"),
@@ -398,7 +398,7 @@ class SettingsTests(SynchronousTestCase):
 class GaugeTests(SynchronousTestCase):
     """Until when it is open or closed."""
 
-    def test_in_words(self) -> None:
+    def test_the_gauge_has_the_hours_in_words(self) -> None:
         settings = settings_of(Settings, sessions=ES_AT_NIGHT)
         account, es = gauges(state_after(), settings, chicago("2025-07-18 10:00"))
         self.assertEqual(
