@@ -9,20 +9,20 @@ import msgspec
 
 
 class JsonError(ValueError):
-    """Some text is no JSON, or holds a number that nobody can reckon with."""
+    """A text is not JSON, or holds a number that is too large to compute with."""
 
 
 NOT_JSON: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
-"""What a decoder of ``msgspec`` raises for text that is no JSON, is nested too deeply, or has a number without measure."""
+"""The errors of a ``msgspec`` decoder about text that is not JSON, or nested too deeply, or about huge numbers."""
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def decode_json(text: bytes) -> Any:
-    """Return what ``text`` says.
+    """Return the value of a JSON text.
 
-    :raises JsonError: it is no JSON in UTF-8, is nested too deeply, or has a number without measure.
+    :raises JsonError: it is not JSON in UTF-8, is nested too deeply, or has a huge number.
     """
     try:
         return _decoder.decode(text)

@@ -1,8 +1,7 @@
-"""SignalR's JSON hub protocol: records out of bytes, messages out of records, and back.
+"""SignalR's JSON hub protocol: bytes to records, records to messages, and back.
 
-It is pure, and the same for both ends of a hub.  A record is a JSON object and the byte 0x1E; how a
-transport cuts the bytes is of no consequence.  The first record of each side is the handshake's, and all
-that follow are messages.
+It is pure, and the same for both ends of a hub.  A record is a JSON object and the byte 0x1E, however a
+transport cuts the bytes.  The first record of each side is its handshake; all others are messages.
 
 Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``, JSON encoding).
 """
@@ -17,10 +16,10 @@ import msgspec
 from riskd.gateway.exact_json import NOT_JSON, JsonError, decode_json, encode_json
 
 SEPARATOR: Final = b"\x1e"
-"""What ends each record."""
+"""The byte that ends each record."""
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
-"""A longer record is none; market depth has been seen with tens of kilobytes."""
+"""The longest record; market depth has been seen with tens of kilobytes."""
 
 _MAX_SHOWN: Final = 80
 
@@ -30,13 +29,13 @@ class SignalRError(Exception):
 
 
 class _Record(msgspec.Struct, frozen=True, tag_field="type", rename="camel", omit_defaults=True):
-    """A message as its record has it; what is not there is left out."""
+    """A message in the form of its record; fields that are not set are left out."""
 
 
 class Invocation(_Record, frozen=True, tag=1):
-    """A call of one of the other side's methods.
+    """A call of a method of the other side.
 
-    :ivar invocation_id: names the completion that is expected; ``None`` if none is.
+    :ivar invocation_id: names the expected completion; ``None`` if none is expected.
     """
 
     target: str
@@ -45,9 +44,9 @@ class Invocation(_Record, frozen=True, tag=1):
 
 
 class Completion(_Record, frozen=True, tag=3):
-    """What came of an invocation.
+    """The outcome of an invocation.
 
-    :ivar error: why it failed; ``None`` if it did not.
+    :ivar error: why it failed; ``None`` if it succeeded.
     """
 
     invocation_id: str
@@ -62,7 +61,7 @@ class Ping(_Record, frozen=True, tag=6):
 class Close(_Record, frozen=True, tag=7):
     """The last message of a side.
 
-    :ivar error: why; ``None`` if all is well.
+    :ivar error: why the side closes; ``None`` if there is no error.
     """
 
     error: str | None = None
@@ -72,17 +71,12 @@ class Close(_Record, frozen=True, tag=7):
 Message = Invocation | Completion | Ping | Close
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    type: int
-
-
 _KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Message))
 _DECODER: Final = msgspec.json.Decoder(Message, float_hook=Decimal)
-_KIND_DECODER: Final = msgspec.json.Decoder(_Kind)
 
 
 class RecordReader:
-    """Puts records together from bytes that come in any pieces."""
+    """Assembles records from bytes that arrive in any pieces."""
 
     def __init__(self) -> None:
         self._begun = bytearray()
@@ -111,14 +105,15 @@ class RecordReader:
 
 
 def decode(record: bytes) -> Message | None:
-    """Return the message of a record; ``None`` for a kind of message that is to be passed over.
+    """Return the message of a record; ``None`` for a kind of message that no hub uses here.
 
-    :raises SignalRError: it is none.
+    :raises SignalRError: the record is not a message.
     """
     try:
         message: Message = _DECODER.decode(record)
     except msgspec.ValidationError as error:
-        if _is_of_another_kind(record):
+        kind = _fields(record).get("type")
+        if type(kind) is int and kind not in _KINDS:
             return None
         raise SignalRError(f"a record is no message ({error}): {_shown(record)}") from None
     except NOT_JSON as error:
@@ -126,17 +121,10 @@ def decode(record: bytes) -> Message | None:
     return message
 
 
-def _is_of_another_kind(record: bytes) -> bool:
-    try:
-        return _KIND_DECODER.decode(record).type not in _KINDS
-    except NOT_JSON:
-        return False
-
-
 def decode_handshake_request(record: bytes) -> None:
-    """Take the first record of a client.
+    """Check the first record of a client.
 
-    :raises SignalRError: it is none, or asks for another encoding.
+    :raises SignalRError: it is not a handshake, or requests another encoding.
     """
     protocol = _fields(record).get("protocol")
     if protocol != "json":
@@ -144,9 +132,9 @@ def decode_handshake_request(record: bytes) -> None:
 
 
 def decode_handshake_response(record: bytes) -> None:
-    """Take the first record of a server.
+    """Check the first record of a server.
 
-    :raises SignalRError: it is none, or a refusal.
+    :raises SignalRError: it is not a handshake, or refuses.
     """
     fields = _fields(record)
     if "type" in fields:
@@ -185,6 +173,5 @@ def _fields(record: bytes) -> dict[str, Any]:
 
 
 def _shown(what: bytes | str) -> str:
-    """Return what a peer sent, fit for a line of the log."""
-    text = what.decode(errors="replace") if isinstance(what, bytes) else what
-    return ascii(text[:_MAX_SHOWN])
+    """Return the beginning of what the peer sent, fit for a line of the log."""
+    return ascii(what[:_MAX_SHOWN])

@@ -1,7 +1,7 @@
-"""Who logs in, and with which key: found anew at each login, so that a mended file counts at once.
+"""The user name and the API key of a login, found again at each login, so that a corrected file counts.
 
-The key comes from a file, from systemd, or from the environment; never from the command line, which
-everybody on the machine can read.  It is never shown: not in a log, not in an error, not by ``repr``.
+The key comes from a file, from systemd or from the environment; never from the command line, which every
+user of the machine can read.  It is never shown: not in a log, not in an error, not by ``repr``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEY_VARIABLE: Final = "RISKD_API_KEY"
 """The environment variable that may hold the key."""
 
 CREDENTIAL: Final = "riskd-api-key"
-"""What the key is called among the credentials that systemd passes to a service."""
+"""The name of the key among the credentials that systemd passes to a service."""
 
 MAX_BYTES: Final = 4096
 """A key file is smaller than this."""
@@ -35,23 +35,23 @@ _RIGHTS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class LoginSettings(Protocol):
-    """Where credentials are to be looked for."""
+    """The settings that say where the credentials are."""
 
     @property
     def user_name(self) -> str:
-        """Who logs in."""
+        """The user name of the login."""
 
     @property
     def key_file(self) -> str | None:
-        """The file of the API key; ``None``: it is elsewhere."""
+        """The file of the API key; ``None`` if the key is elsewhere."""
 
 
 class CredentialsError(UserError):
-    """There is no key that can be used; the text says why in a sentence, and what mends it."""
+    """There is no key that can be used; the text says why, and what to do."""
 
 
 class Secret:
-    """A text that shows itself to nobody but who asks for it by :meth:`reveal`."""
+    """A text that only :meth:`reveal` shows."""
 
     __slots__ = ("_text",)
 
@@ -71,7 +71,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        # How long it takes must not tell how much of a guess is right.
+        # The time that the comparison takes must not show how much of a guess is right.
         return hmac.compare_digest(self._text.encode(), other._text.encode())
 
     def __hash__(self) -> int:
@@ -85,24 +85,24 @@ class Secret:
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """A login."""
+    """User name and API key."""
 
     user_name: str
     api_key: Secret
 
 
 _from_environment: Final[dict[str, Secret]] = {}
-"""What was taken out of the process's environment, where it can be found no more."""
+"""The key that was taken out of the process's environment."""
 
 
 def find_credentials(settings: LoginSettings, environ: MutableMapping[str, str]) -> Credentials:
-    """Return the login: the key is in the settings' ``key_file``, else systemd's, else the environment's.
+    """Return the credentials: the key of the settings' ``key_file``, else systemd's, else the environment's.
 
     Files are read each time.  The variable is taken out of the environment, so that no child process
-    inherits it, and its value is kept for the next time.
+    inherits it, and its value is kept for later logins.
 
     :param environ: ``os.environ``.
-    :raises CredentialsError: there is no key, or it is kept where others may read it.
+    :raises CredentialsError: there is no key, or other users may read it.
     """
     if KEY_VARIABLE in environ:
         _from_environment[KEY_VARIABLE] = Secret(environ.pop(KEY_VARIABLE))
@@ -114,7 +114,7 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
         return read_key_file(Path(key_file))
     directory = environ.get(_DIRECTORY_VARIABLE)
     if directory and os.path.lexists(credential := Path(directory, CREDENTIAL)):
-        return _read(credential, is_of_systemd=True)
+        return read_key_file(credential, is_from_systemd=True)
     if KEY_VARIABLE in _from_environment:
         key = _from_environment[KEY_VARIABLE].reveal()
         return _checked(key, f"the environment variable {KEY_VARIABLE}")
@@ -124,26 +124,24 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
     )
 
 
-def read_key_file(path: Path) -> Secret:
-    """Return the key in a file of one line that nobody but its owner may read.
+def read_key_file(path: Path, *, is_from_systemd: bool = False) -> Secret:
+    """Return the key in a file of one line that only its owner may read.
 
-    :raises CredentialsError: it is none; the text says why, and what mends it.
-    """
-    return _read(path, is_of_systemd=False)
+    The checks are about the descriptor that was opened, so no other file can take its place in between.
 
-
-def _read(path: Path, *, is_of_systemd: bool) -> Secret:
-    """Return the key in a file that is a secret of this user's.
-
-    What is checked is what was opened: nobody can put another file there in between.
+    :param is_from_systemd: whether systemd made the file, as a credential of this service.
+    :raises CredentialsError: the file cannot be used; the text says why, and what to do.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        raise CredentialsError(f"{path}: {_why_not_opened(error)}") from None
+        why = f"cannot be read: {error.strerror}"
+        if error.errno == errno.ELOOP:
+            why = "is a symbolic link; expected the key file itself"
+        raise CredentialsError(f"{path}: {why}") from None
     try:
-        _check_file(path, os.fstat(descriptor), is_of_systemd=is_of_systemd)
+        _check_file(path, os.fstat(descriptor), is_from_systemd=is_from_systemd)
         content = os.read(descriptor, MAX_BYTES)
     except OSError as error:
         raise CredentialsError(f"{path}: cannot be read: {error.strerror}") from None
@@ -152,13 +150,7 @@ def _read(path: Path, *, is_of_systemd: bool) -> Secret:
     return _checked(content.decode("ascii", errors="replace"), f"{path}")
 
 
-def _why_not_opened(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "is a symbolic link; expected the key file itself"
-    return f"cannot be read: {error.strerror}"
-
-
-def _check_file(path: Path, found: os.stat_result, *, is_of_systemd: bool) -> None:
+def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise CredentialsError(f"{path}: is no regular file")
     if found.st_uid not in (os.geteuid(), _ROOT):
@@ -167,7 +159,7 @@ def _check_file(path: Path, found: os.stat_result, *, is_of_systemd: bool) -> No
             f"{_name(os.geteuid())} or root: chown {_name(os.geteuid())} {shlex.quote(str(path))}"
         )
     rights = stat.S_IMODE(found.st_mode)
-    if rights & _forbidden(found, is_of_systemd=is_of_systemd):
+    if rights & _forbidden(found, is_from_systemd=is_from_systemd):
         raise CredentialsError(
             f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: "
             f"chmod 600 {shlex.quote(str(path))}"
@@ -178,13 +170,13 @@ def _check_file(path: Path, found: os.stat_result, *, is_of_systemd: bool) -> No
         )
 
 
-def _forbidden(found: os.stat_result, *, is_of_systemd: bool) -> int:
-    """Return the rights that nobody but the owner may have.
+def _forbidden(found: os.stat_result, *, is_from_systemd: bool) -> int:
+    """Return the rights that only the owner may have.
 
     systemd gives a service's user the right to read root's file by an access control list, which shows
     as a right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
     """
-    is_by_list = is_of_systemd and found.st_uid == _ROOT
+    is_by_list = is_from_systemd and found.st_uid == _ROOT
     return _RIGHTS_OF_OTHERS & ~stat.S_IRGRP if is_by_list else _RIGHTS_OF_OTHERS
 
 
@@ -196,7 +188,7 @@ def _name(uid: int) -> str:
 
 
 def _checked(content: str, place: str) -> Secret:
-    """Return the key that ``content`` is, but for blanks and the end of the line around it."""
+    """Return a key without the blanks and the end of line around it."""
     key = content.strip()
     if not key:
         raise CredentialsError(f"{place}: is empty; expected the API key")

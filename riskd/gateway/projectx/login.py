@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import jwt
 from twisted.internet.defer import CancelledError, Deferred
@@ -71,13 +71,8 @@ Source: the ProjectX Gateway API documentation, error codes of Auth/loginKey.
 """
 
 
-class Post(Protocol):
-    """Sends a request; see :meth:`riskd.gateway.projectx.rest.Rest.post`."""
-
-    def __call__(
-        self, request: str, body: Payload | None, token: Secret | None, seconds: float
-    ) -> Coroutine[Any, Any, Payload]:
-        """Return the fields of the response."""
+Post = Callable[[str, Payload | None, Secret | None, float], Coroutine[Any, Any, Payload]]
+"""Sends a request; see :meth:`riskd.gateway.projectx.rest.Rest.post`."""
 
 
 class Login:
@@ -197,12 +192,11 @@ class Login:
 
     def _start_login(self) -> None:
         if self._logging_in is None and not self._is_stopped:
-            # A placeholder: the login may be over, and another one be started, before fromCoroutine returns.
-            self._logging_in = Deferred()
-            getting = Deferred.fromCoroutine(self._log_in_and_serve())
-            if self._logging_in is not None:
-                self._logging_in = getting
-            getting.addErrback(self._login_failed)
+            # Registered before it runs: it may be over, and another one be started, within callback().
+            logging_in: Deferred[None] = Deferred()
+            self._logging_in = logging_in
+            logging_in.addCallback(lambda _: Deferred.fromCoroutine(self._log_in_and_serve()))
+            logging_in.addErrback(self._login_failed).callback(None)
 
     def _login_failed(self, failure: Failure) -> None:
         """Start again after an internal error: everything waits for the token."""
@@ -294,11 +288,10 @@ class Login:
             self._report_problem("")
         is_due = self._token is not None and self._now() >= self._renew_at
         if is_due and self._renewing is None:
-            self._renewing = Deferred()
-            renewing = Deferred.fromCoroutine(self._renew())
-            if self._renewing is not None:
-                self._renewing = renewing
-            renewing.addErrback(_log_error)
+            renewing: Deferred[None] = Deferred()
+            self._renewing = renewing
+            renewing.addCallback(lambda _: Deferred.fromCoroutine(self._renew()))
+            renewing.addErrback(_log_error).callback(None)
 
     async def _renew(self) -> None:
         old = self._token

@@ -95,7 +95,6 @@ class QuoteFeed:
         self._followed: dict[str, float] = {}
         self._is_connected = False
         self._is_frozen = False
-        self._is_stopped = False
         self._down_since: datetime | None = None
         self._expect_quotes()
         self._list_at = self._bars_requested_at = clock.seconds()
@@ -108,7 +107,6 @@ class QuoteFeed:
 
     def stop(self) -> None:
         """Stop checking, and cancel all requests."""
-        self._is_stopped = True
         if self._check.running:
             self._check.stop()
         for requesting in tuple(self._requesting.values()):
@@ -257,7 +255,7 @@ class QuoteFeed:
 
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start requests that nothing else waits for, unless those of that name are still unanswered."""
-        if self._is_stopped or name in self._requesting:
+        if not self._check.running or name in self._requesting:
             return
 
         def forget(_result: None) -> None:

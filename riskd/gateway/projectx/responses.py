@@ -8,16 +8,12 @@ Source: the ProjectX Gateway API documentation, and what its clients see of the 
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from riskd.gateway.exact_json import JsonError, decode_json
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
-
-_OK: Final = 200
-_BAD_REQUEST: Final = 400
-_UNAUTHORIZED: Final = 401
-_TOO_MANY: Final = 429
 
 MAX_RETRY_AFTER: Final = 60.0
 
@@ -51,15 +47,15 @@ def read_answer(request: str, status: int, retry_after: str | None, body: bytes)
     :raises TooManyRequestsError: the broker answers no more requests for a while.
     :raises GatewayUnansweredError: the response does not say what became of the request.
     """
-    if status == _UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED:
         raise TokenRefusedError(request, "HTTP 401, the token is not valid")
-    if status == _TOO_MANY:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise TooManyRequestsError(request, _seconds(retry_after))
-    if status == _BAD_REQUEST:
+    if status == HTTPStatus.BAD_REQUEST:
         # The broker did not understand the request; repeating it would not help.
         hint = words(body.decode(errors="replace").strip())
         raise GatewayRefusedError(request, -status, f"HTTP {status}: {hint}")
-    if status != _OK:
+    if status != HTTPStatus.OK:
         # A proxy in between may send any status, so 404 does not mean that an order was not found.
         raise GatewayUnansweredError(request, f"HTTP {status}")
     return _read_envelope(request, body)

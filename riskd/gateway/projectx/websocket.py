@@ -154,11 +154,10 @@ class HubConnector:
     def _endpoint_for(self, factory: _HubFactory) -> IStreamClientEndpoint:
         if self._endpoint is not None:
             return self._endpoint
-        endpoint = HostnameEndpoint(self._reactor, factory.host, factory.port)
-        if not factory.isSecure:
-            return endpoint
-        secure: IStreamClientEndpoint = wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
-        return secure
+        endpoint: Any = HostnameEndpoint(self._reactor, factory.host, factory.port)
+        if factory.isSecure:
+            endpoint = wrapClientTLS(optionsForClientTLS(factory.host), endpoint)
+        return IStreamClientEndpoint(endpoint)
 
 
 def _refusal(why: str) -> HubError:
