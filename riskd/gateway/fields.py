@@ -25,10 +25,13 @@ class MappingError(EventError):
 
 def whole(value: object) -> int | None:
     """Return ``value`` as a whole number; ``None`` if it is no number that can be an id or a size."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return None
-    # The live gateway has been seen to write whole numbers as 2.000000000.
-    if not -_MAX_WHOLE <= value <= _MAX_WHOLE or value != int(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, Decimal))
+        or not -_MAX_WHOLE <= value <= _MAX_WHOLE
+        # The live gateway has been seen to write whole numbers as 2.000000000.
+        or value != int(value)
+    ):
         return None
     return int(value)
 

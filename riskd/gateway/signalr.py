@@ -71,6 +71,9 @@ class Close(_Record, frozen=True, tag=7):
 Message = Invocation | Completion | Ping | Close
 
 
+HANDSHAKE_REQUEST: Final = b'{"protocol":"json","version":1}' + SEPARATOR
+"""The first record of a client."""
+
 _KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(Message))
 _DECODER: Final = msgspec.json.Decoder(Message, float_hook=Decimal)
 
@@ -150,11 +153,6 @@ def decode_handshake_response(record: bytes) -> None:
 def encode(message: Message) -> bytes:
     """Return the record of a message, its separator included."""
     return encode_json(message) + SEPARATOR
-
-
-def encode_handshake_request() -> bytes:
-    """Return the first record of a client."""
-    return encode_json({"protocol": "json", "version": 1}) + SEPARATOR
 
 
 def encode_handshake_response(error: str | None = None) -> bytes:

@@ -7,13 +7,12 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
-from riskd.gateway.fields import FieldReader, MappingError
+from riskd.gateway.fields import FieldReader, MappingError, whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 from riskd.gateway.projectx.responses import item, items, of_account
 from riskd.gateway.projectx.rest import ANSWER_SECONDS, BrokerRequests
 
 _ACCOUNT_NOT_FOUND: Final = 1
-_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class BrokerApi:
@@ -73,8 +72,9 @@ class BrokerApi:
         """Return an order, working or ended."""
         request = "Order/searchById"
         body = {"accountId": account_id, "orderId": order_id}
-        found = self._one(request, body, "order", urgent=urgent)
-        return found.addCallback(lambda order: of_account(request, order, account_id))
+        return self._read(request, body, urgent=urgent).addCallback(
+            lambda fields: of_account(request, item(request, fields, "order"), account_id)
+        )
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
         """Return the account's trades made at ``since`` or later, oldest first."""
@@ -83,7 +83,10 @@ class BrokerApi:
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
         """Return a contract."""
-        return self._one("Contract/searchById", {"contractId": contract_id}, "contract")
+        request = "Contract/searchById"
+        return self._read(request, {"contractId": contract_id}).addCallback(
+            lambda fields: item(request, fields, "contract")
+        )
 
     def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
         """Place an order, once; return its id."""
@@ -133,26 +136,21 @@ class BrokerApi:
         body: Payload = {"accountId": account_id}
         if since is not None:
             body["startTimestamp"] = since.astimezone(UTC).isoformat()
-        found = Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
-        return found.addCallback(
+        return self._read(request, body, urgent=urgent).addCallback(
             lambda fields: [
                 of_account(request, payload, account_id)
                 for payload in items(request, fields, name)
             ]
         )
 
-    def _one(
-        self, request: str, body: Payload, name: str, *, urgent: bool = False
-    ) -> Deferred[Payload]:
-        found = Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
-        return found.addCallback(lambda fields: item(request, fields, name))
+    def _read(self, request: str, body: Payload, *, urgent: bool = False) -> Deferred[Payload]:
+        return Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
 
 
 def _age(trade: Payload) -> tuple[datetime, int]:
-    number = trade.get("id")
     try:
         moment = FieldReader("GatewayUserTrade", trade).time("creationTimestamp")
     except MappingError:
         # The engine reports the field when it maps the trade.
-        moment = _LONG_AGO
-    return moment, number if isinstance(number, int) else 0
+        moment = datetime.min.replace(tzinfo=UTC)
+    return moment, whole(trade.get("id")) or 0

@@ -31,7 +31,6 @@ MAX_BYTES: Final = 4096
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 _ROOT: Final = 0
-_RIGHTS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class LoginSettings(Protocol):
@@ -116,8 +115,9 @@ def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret
     if directory and os.path.lexists(credential := Path(directory, CREDENTIAL)):
         return read_key_file(credential, is_from_systemd=True)
     if KEY_VARIABLE in _from_environment:
-        key = _from_environment[KEY_VARIABLE].reveal()
-        return _checked(key, f"the environment variable {KEY_VARIABLE}")
+        return _checked(
+            _from_environment[KEY_VARIABLE].reveal(), f"the environment variable {KEY_VARIABLE}"
+        )
     raise CredentialsError(
         "there is no API key; expected it in a file that gateway.key_file names, as the systemd "
         f"credential {CREDENTIAL}, or in the environment variable {KEY_VARIABLE}"
@@ -159,7 +159,12 @@ def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> 
             f"{_name(os.geteuid())} or root: chown {_name(os.geteuid())} {shlex.quote(str(path))}"
         )
     rights = stat.S_IMODE(found.st_mode)
-    if rights & _forbidden(found, is_from_systemd=is_from_systemd):
+    forbidden = stat.S_IRWXG | stat.S_IRWXO
+    if is_from_systemd and found.st_uid == _ROOT:
+        # systemd lets the service's user read root's file by an access control list, which shows as a
+        # right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
+        forbidden &= ~stat.S_IRGRP
+    if rights & forbidden:
         raise CredentialsError(
             f"{path}: has mode {rights:04o}, so others than its owner may use it; expected 0600: "
             f"chmod 600 {shlex.quote(str(path))}"
@@ -168,16 +173,6 @@ def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> 
         raise CredentialsError(
             f"{path}: has {found.st_size} bytes; expected a key, below {MAX_BYTES} bytes"
         )
-
-
-def _forbidden(found: os.stat_result, *, is_from_systemd: bool) -> int:
-    """Return the rights that only the owner may have.
-
-    systemd gives a service's user the right to read root's file by an access control list, which shows
-    as a right of the group to read.  Source: github.com/systemd/systemd/issues/29435.
-    """
-    is_by_list = is_from_systemd and found.st_uid == _ROOT
-    return _RIGHTS_OF_OTHERS & ~stat.S_IRGRP if is_by_list else _RIGHTS_OF_OTHERS
 
 
 def _name(uid: int) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import (
@@ -25,6 +25,7 @@ from riskd.gateway.projectx.hub_connection import (
 )
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.signalr import Invocation
+from riskd.gateway.timeouts import answer_in_time
 
 _log = Logger()
 
@@ -81,8 +82,8 @@ class Hub:
         self._login = login
         self._clock = clock
         self._backoff = backoff
-        self._required: dict[Subscription, None] = {}
-        self._optional: dict[Subscription, None] = {}
+        self._required: list[Subscription] = []
+        self._optional: list[Subscription] = []
         self._receive = receive
         self._came_up = came_up
         self._went_down = went_down
@@ -118,9 +119,9 @@ class Hub:
         """Subscribe now, if the hub is up, and after each reconnect."""
         self._add((target, arguments), self._optional)
 
-    def _add(self, subscription: Subscription, known: dict[Subscription, None]) -> None:
+    def _add(self, subscription: Subscription, known: list[Subscription]) -> None:
         if subscription not in known:
-            known[subscription] = None
+            known.append(subscription)
             if self.is_up and self._connection is not None:
                 self._start_subscribing(self._connection, subscription)
 
@@ -181,7 +182,7 @@ class Hub:
         except TokenRejectedError as error:
             self._login.discard(token)
             return str(error)
-        except HubError as error:
+        except (HubError, GatewayUnansweredError) as error:
             return str(error)
         self.is_up = True
         self._last_reason = ""
@@ -198,18 +199,19 @@ class Hub:
     async def _open(self, token: Secret) -> HubConnection:
         """Return a connection with all required subscriptions.
 
-        :raises HubError: it could not be opened, or a subscription was not answered.
+        :raises HubError: it could not be opened, or has ended.
+        :raises GatewayUnansweredError: the handshake or a subscription was not answered.
         """
         connection = await self._connect(token, lambda sent: self._receive(sent, token))
         self._connection = connection
         try:
-            await self._answer(connection.handshaken, "the handshake")
+            await answer_in_time(
+                "the handshake", connection.handshaken, self._clock, ANSWER_SECONDS
+            )
             self._check_token(token)
-            done: set[Subscription] = set()
-            # Subscriptions may be added meanwhile.
-            while missing := [one for one in self._required if one not in done]:
-                done.add(missing[0])
-                await self._subscribe(connection, missing[0])
+            # Subscriptions that are added meanwhile are included: the list may grow.
+            for subscription in self._required:
+                await self._subscribe(connection, subscription)
         except Exception:
             connection.end("it could not be used")
             raise
@@ -220,20 +222,17 @@ class Hub:
         if not self._login.is_current(token):
             raise HubError("the token was replaced while it was opened")
 
-    async def _answer(self, answer: Deferred[Any], what: str) -> None:
-        try:
-            await answer.addTimeout(ANSWER_SECONDS, self._clock)
-        except DeferredTimeoutError:
-            raise HubError(f"{what} was not answered in {ANSWER_SECONDS:g} s") from None
-
     async def _subscribe(self, connection: HubConnection, subscription: Subscription) -> None:
         """Subscribe; a refused subscription is tried again later, while the connection lasts.
 
-        :raises HubError: there was no answer.
+        :raises HubError: the connection has ended.
+        :raises GatewayUnansweredError: there was no answer in time.
         """
         target, arguments = subscription
         try:
-            await self._answer(connection.invoke(target, *arguments), target)
+            await answer_in_time(
+                target, connection.invoke(target, *arguments), self._clock, ANSWER_SECONDS
+            )
             if subscription in self._refusals:
                 self._refusals.discard(subscription)
                 self._refused(subscription, "")
@@ -256,7 +255,7 @@ class Hub:
         subscribing.addErrback(self._could_not_subscribe, connection)
 
     def _could_not_subscribe(self, failure: Failure, connection: HubConnection) -> None:
-        if failure.check(HubError) is None:
+        if failure.check(HubError, GatewayUnansweredError) is None:
             _log.failure("{hub} hub: internal error", failure, hub=self._name)
         connection.end(failure.getErrorMessage())
 

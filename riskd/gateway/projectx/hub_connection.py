@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from riskd.gateway.projectx.responses import words
 from riskd.gateway.signalr import (
+    HANDSHAKE_REQUEST,
     Close,
     Completion,
     Invocation,
@@ -22,7 +23,6 @@ from riskd.gateway.signalr import (
     decode,
     decode_handshake_response,
     encode,
-    encode_handshake_request,
 )
 
 _log = Logger()
@@ -82,7 +82,7 @@ class HubConnection:
 
     def begin(self) -> None:
         """Send the handshake."""
-        self._send_record(encode_handshake_request())
+        self._send_record(HANDSHAKE_REQUEST)
         self._check.start(_CHECK_SECONDS, now=False).addErrback(self._failed)
 
     def received(self, data: bytes) -> None:

@@ -14,8 +14,6 @@ from typing import Any, Final
 from riskd.gateway.interface import Payload
 from riskd.gateway.signalr import Invocation
 
-_LOGOUT: Final = "GatewayLogout"
-_QUOTE: Final = "GatewayQuote"
 _USER_TARGETS: Final = {
     target.lower(): target
     for target in (
@@ -31,7 +29,7 @@ _MAX_NESTING: Final = 4
 
 def is_logout(invocation: Invocation) -> bool:
     """Return whether the broker ends the token; like all names, it is matched without case."""
-    return invocation.target.lower() == _LOGOUT.lower()
+    return invocation.target.lower() == "gatewaylogout"
 
 
 def user_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
@@ -47,7 +45,7 @@ def user_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
 
 def quote_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
     """Yield contract id and payload of each quote; none if the invocation is about others."""
-    if invocation.target.lower() == _QUOTE.lower() and invocation.arguments:
+    if invocation.target.lower() == "gatewayquote" and invocation.arguments:
         contract_id, *arguments = invocation.arguments
         if isinstance(contract_id, str):
             for _action, payload in _unwrapped(arguments, None, _MAX_NESTING + 1):

@@ -133,15 +133,14 @@ class Login:
 
     def token(self) -> Deferred[Secret]:
         """Return a Deferred of the token, which fires as soon as there is one."""
-        waiter: Deferred[Secret] = Deferred(self._remove_waiter)
+        waiter: Deferred[Secret] = Deferred()
         if self._is_stopped:
             waiter.cancel()
-            return waiter
-        if self._token is not None:
+        elif self._token is not None:
             waiter.callback(self._token)
-            return waiter
-        self._waiting.append(waiter)
-        self._start_login()
+        else:
+            self._waiting.append(waiter)
+            self._start_login()
         return waiter
 
     def is_current(self, token: Secret) -> bool:
@@ -186,10 +185,6 @@ class Login:
         while self._given_up and self._given_up[-1 if self._is_contended else 0] <= begin:
             self._given_up.popleft()
 
-    def _remove_waiter(self, waiter: Deferred[Secret]) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-
     def _start_login(self) -> None:
         if self._logging_in is None and not self._is_stopped:
             # Registered before it runs: it may be over, and another one be started, within callback().
@@ -212,7 +207,8 @@ class Login:
         try:
             while not self._is_stopped and (self._token is None or self._waiting):
                 if self._token is not None:
-                    # One at a time: a waiter may give the token up, or cancel another waiter.
+                    # One at a time: a waiter may give the token up, or cancel another waiter; a
+                    # canceled Deferred ignores its result.
                     self._waiting.pop(0).callback(self._token)
                 else:
                     wait = self._not_before - self._clock.seconds()

@@ -242,15 +242,16 @@ class QuoteFeed:
         self._list_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
         self._list_at = self._clock.seconds() + LISTING_SECONDS
-        found = set()
-        for contract in listed:
-            ticker = str(contract.get("name"))[:-2]
-            contract_id = contract.get("id")
-            is_wanted = contract.get("activeContract") and ticker in self._watch
-            if is_wanted and isinstance(contract_id, str):
-                found.add(ticker)
+        found = {
+            # A name ends with month and year.
+            contract["id"]: str(contract.get("name"))[:-2]
+            for contract in listed
+            if contract.get("activeContract") and isinstance(contract.get("id"), str)
+        }
+        for contract_id, ticker in found.items():
+            if ticker in self._watch:
                 self.follow(contract_id)
-        for ticker in sorted(self._watch - found):
+        for ticker in sorted(self._watch.difference(found.values())):
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -122,8 +122,9 @@ class HubConnector:
         :raises HubError: there is no WebSocket.
         """
         socket = await self._open(token)
-        connection = HubConnection(self._reactor, socket.send, socket.drop, receive)
-        socket.hub_connection = connection
+        connection = socket.hub_connection = HubConnection(
+            self._reactor, socket.send, socket.drop, receive
+        )
         connection.begin()
         return connection
 

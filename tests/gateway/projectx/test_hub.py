@@ -250,7 +250,7 @@ class SubscriptionTests(HubTestCase):
             self.assertFalse(end.is_dropped)
             self.talk(end, 1)
             self.assertTrue(end.is_dropped)
-            self.assertEqual(self.downs, [f"{target} was not answered in 10 s"])
+            self.assertEqual(self.downs, [f"{target} was not answered: nothing in 10 s"])
             self.assertFalse(self.hub.is_up)
 
     def test_a_handshake_that_is_not_answered_ends_the_connection(self) -> None:
@@ -258,7 +258,7 @@ class SubscriptionTests(HubTestCase):
         end = self.connect.accept()
         self.clock.pump([1] * 10)
         self.assertTrue(end.is_dropped)
-        self.assertEqual(self.downs, ["the handshake was not answered in 10 s"])
+        self.assertEqual(self.downs, ["the handshake was not answered: nothing in 10 s"])
 
     def test_a_connection_that_closes_right_after_the_last_answer_was_up(self) -> None:
         self.hub.start()
