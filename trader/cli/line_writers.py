@@ -13,7 +13,7 @@ from trader.model.activity import FeedLine
 from trader.model.characters import printable
 from trader.model.formatting import clock, money
 from trader.model.session import Session
-from trader.model.view import Source, View, unknown_reason
+from trader.model.view import View, unknown_reason
 
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
@@ -50,7 +50,7 @@ class PlainLines:
         self._session.receive_status(event_type, status)
         view = self._session.view()
         self._write_new_lines(view)
-        if view.source is Source.LIVE:
+        if view.is_live:
             self._write(printable(summary(view)))
         elif not view.connections and view.connection_problem != self._problem:
             # The feed reports a lost connection, but no attempt that failed.

@@ -120,7 +120,7 @@ class Session:
         A connected session's events are newer than any file, but no event reports the limits in force.
         """
         self.read_quotes()
-        is_live = self._view.source is Source.LIVE
+        is_live = self._view.is_live
         if (is_live and not self._are_limits_due()) or self._file_version() == self._version_read:
             return
         try:
@@ -259,7 +259,7 @@ class Session:
 
     def _not_connected(self, reason: str) -> None:
         problem = sentence(reason)
-        if self._view.source is Source.LIVE:
+        if self._view.is_live:
             self._update(source=Source.LAST_KNOWN, connection_problem=problem)
             self._add(FeedLine(self._now(), problem, "alert"))
         elif not self._view.connections:

@@ -75,6 +75,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     flash: FeedLine | None = None
 
     @property
+    def is_live(self) -> bool:
+        """Whether the daemon is connected."""
+        return self.source is Source.LIVE
+
+    @property
     def has_daemon_error(self) -> bool:
         """Whether the daemon's last status is ERROR."""
         return self.daemon is not None and self.daemon.status is Status.ERROR
@@ -86,7 +91,7 @@ def is_current(view: View) -> bool:
     A daemon that has had an error since its start has no data of the broker yet.  It publishes what an
     earlier run has journaled.
     """
-    return view.source is Source.LIVE and (view.has_broker_data or not view.has_daemon_error)
+    return view.is_live and (view.has_broker_data or not view.has_daemon_error)
 
 
 def is_stopping(status: DaemonStatus | None) -> bool:

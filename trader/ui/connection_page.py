@@ -68,7 +68,7 @@ def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
 
 
 def _source(view: View) -> str:
-    if view.source is Source.LIVE:
+    if view.is_live:
         return "LIVE: the daemon sends each event as it happens"
     known = "LAST KNOWN state" if view.source is Source.LAST_KNOWN else "nothing is known yet"
     seconds = retry_seconds(view)
@@ -86,4 +86,4 @@ def _connected(view: View, now: datetime) -> str:
     if view.connected_at is None:
         return f"{UNKNOWN} not yet"
     since = time_and_age(view.connected_at, now)
-    return f"since {since}" if view.source is Source.LIVE else f"not now; last time at {since}"
+    return f"since {since}" if view.is_live else f"not now; last time at {since}"

@@ -25,7 +25,7 @@ _FILE_PROBLEM_LINES: Final = 3
 
 def source_badges(view: View) -> StyledLine:
     """Return where the numbers come from; the last badge matters most."""
-    if view.source is Source.LIVE:
+    if view.is_live:
         if view.daemon is None or view.daemon.status is Status.RUNNING:
             return [("good", " LIVE ")]
         # The connection is live, but what comes over it may not be: it must not look good.
@@ -39,7 +39,7 @@ def source_badges(view: View) -> StyledLine:
 def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
     """Return why there is no connection, how old the numbers are, and what is wrong with the file."""
     lines = []
-    if view.source is not Source.LIVE:
+    if not view.is_live:
         lines += wrap("alert", view.connection_problem or "Connecting to daemon", width)
     if view.source is Source.LAST_KNOWN:
         lines += wrap("warning", f"Last known state, {time_and_age(view.known_at, now)}", width)
@@ -87,7 +87,7 @@ def broker_count(view: View, number: int) -> str:
         return f"({number})"
     if reason := unknown_reason(view):
         return f"({reason})"
-    # A daemon that reports an error may be missing events, whatever the error is.
+    # A daemon that has an error may be missing events, whatever the error is.
     return "(none known)" if view.has_daemon_error else riskd_count(view, number)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from riskd.model.formatting import dollars
 from trader.model.formatting import UNKNOWN
 from trader.model.limit_usage import Level, LimitUsage, limit_usages
-from trader.model.view import Source, View, unknown_reason
+from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
 from trader.ui.styled_text import StyledLine, table_row
 
@@ -40,8 +40,8 @@ _WORDS: Final = 10
 
 def usages_of(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     """Return the usage of every limit in force, as far as it is known."""
-    is_live = view.source is Source.LIVE
-    return limit_usages(view.account, now, is_live=is_live, unknown_reason=unknown_reason(view))
+    reason = unknown_reason(view)
+    return limit_usages(view.account, now, is_live=view.is_live, unknown_reason=reason)
 
 
 def no_limits_reason(view: View) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from riskd.model.events import LockoutSet, Status
 from trader.model.formatting import clock, countdown, until
-from trader.model.view import Source, View, is_current, is_empty, is_stopping
+from trader.model.view import View, is_current, is_empty, is_stopping
 from trader.ui.disconnected import source_badges, source_lines
 from trader.ui.styled_text import StyledLine, justify, length, wrap
 
@@ -56,9 +56,9 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
     if daemon is not None and daemon.status is Status.ERROR:
         # It stays until the daemon reports that all is well: until then the numbers may be wrong.
         lines += wrap("alert", f"Daemon {daemon.status}: {daemon.message}", width)
-        if view.source is Source.LIVE and not is_current(view) and not is_empty(view.account):
+        if view.is_live and not is_current(view) and not is_empty(view.account):
             lines += wrap("warning", _UNCONFIRMED, width)
-    if is_stopping(daemon) and view.source is Source.LIVE:
+    if is_stopping(daemon) and view.is_live:
         lines += wrap("alert", "The daemon is stopping", width)
     return lines + _flash(view, width)
 

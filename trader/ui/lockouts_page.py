@@ -35,7 +35,7 @@ def heading(
     """Return each lockout and its reason, the one that ends last first; then the title of the actions."""
     locked_at = [lockout.locked_at for lockout in view.account.lockouts.values()]
     # The age of an account that is live and not locked would say nothing.
-    is_dated = locked_at or view.source is not Source.LIVE
+    is_dated = locked_at or not view.is_live
     lines = [panel_title("Lockouts", columns, data_age(view, locked_at, now) if is_dated else "")]
     actions = view.account.enforcement
     room = max(1, rows - 1 - min(len(actions), _MIN_ACTIONS))
@@ -69,7 +69,7 @@ def _not_locked(view: View) -> StyledLine:
         return [("dim", "Not locked when last known; may be locked by now")]
     if view.daemon is None or view.daemon.status is Status.RUNNING:
         return [("dim", "Not locked: you may trade")]
-    return [("dim", "Not locked, but the daemon has an error")]
+    return [("dim", f"Not locked, but the daemon reports {view.daemon.status}")]
 
 
 def _lockout(

@@ -68,7 +68,7 @@ def _nearest_limit(view: View, now: datetime, width: int) -> StyledLine:
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]:
     # No limit changes by itself: only the age of last known ones says something.
-    age = "" if view.source is Source.LIVE else data_age(view, (), now)
+    age = "" if view.is_live else data_age(view, (), now)
     lines = [panel_title("Limits, nearest first", width, age)]
     lines += [gauge_line(view, usage, width) for usage in nearest_first(usages_of(view, now))] or [
         [("dim", f"{UNKNOWN} {no_limits_reason(view)}")]
@@ -82,7 +82,7 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
     totals = tuple([one.total for one in day])
     curve = pnl_curve(totals, loss_limit(view.account), width, height)
-    if view.source is not Source.LIVE:
+    if not view.is_live:
         return lines + [[("dim", text_of(line))] for line in curve]
     return [*lines, *curve]
 

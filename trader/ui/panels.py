@@ -59,7 +59,7 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
     if reason:
         return [panel_title(name, width), unknown_line(reason)]
     held = account.open_positions
-    unrealized = unrealized_pnl(account, now, is_live=view.source is Source.LIVE)
+    unrealized = unrealized_pnl(account, now, is_live=view.is_live)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     is_certain = all(is_fresh(account, position.contract_id, now) for position in held)
     figures = [
@@ -109,7 +109,7 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
     account, contract_id = view.account, position.contract_id
-    unrealized = open_pnl(account, position, now, is_live=view.source is Source.LIVE)
+    unrealized = open_pnl(account, position, now, is_live=view.is_live)
     if unrealized.amount is None:
         style, amount = "dim", f"{UNKNOWN} {unrealized.unknown}"
     else:
@@ -191,7 +191,7 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> StyledL
     account, contract_id = view.account, quote.contract_id
     seconds = quote_age(quote, now)
     # A last known quote stays, dimmed and with its age; a live market that is silent has no quote.
-    is_silent = view.source is Source.LIVE and seconds > SILENT_SECONDS
+    is_silent = view.is_live and seconds > SILENT_SECONDS
     is_new = seconds <= STALE_SECONDS
     if is_silent:
         state = f"no quote for {age(seconds)}"

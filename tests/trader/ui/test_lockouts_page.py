@@ -96,7 +96,7 @@ class LockoutsPageTests(PageTestCase):
 
     def test_trading_is_only_allowed_while_the_daemon_is_well(self) -> None:
         self.receive("daemon_status", status="ERROR", message="Gateway lost")
-        self.assertIn("Not locked, but the daemon has an error", self.shown())
+        self.assertIn("Not locked, but the daemon reports ERROR", self.shown())
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Not locked: you may trade", self.shown())
         self.lose()
