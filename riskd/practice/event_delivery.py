@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
@@ -36,12 +36,9 @@ class EventDelivery:
         """Call ``observer`` with each message; if it fails, the failure is logged."""
         self._observers.append(observer)
 
-    def add(self, message: Message, copies: int = 1) -> None:
-        """Queue a message for the next :meth:`deliver`."""
-        self._queue.extend([message] * copies)
-
-    def deliver(self) -> None:
-        """Deliver what is queued."""
+    def deliver(self, messages: Iterable[Message]) -> None:
+        """Deliver messages, after those that are still to be delivered."""
+        self._queue.extend(messages)
         # A listener may act on a message, which leads back here.  The messages that follow from its act
         # wait their turn: delivered at once, they would overtake what happened before.
         if self._is_delivering:

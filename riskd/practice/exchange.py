@@ -344,8 +344,8 @@ class Exchange(AccountStore):
         if self.repeats_entry:
             # Before the exit, so that the last trade has the last price.  It costs nothing again.
             side = 1 - order.side
-            self._add_and_report_trade(order, now, average, size, side=side, fees=ZERO)
-        self._trade(account, order, size, price, pnl, now)
+            self._trade(account, order, size, average, now, side=side, fees=ZERO)
+        self._trade(account, order, size, price, now, pnl=pnl)
         payload = held.payload()
         if not held.net:
             payload["averagePrice"] = average
@@ -361,7 +361,7 @@ class Exchange(AccountStore):
             account.positions[order.contract.id] = held
         held.net += order.direction * size
         held.price_sum += price * size
-        self._trade(account, order, size, price, None, now)
+        self._trade(account, order, size, price, now)
         self._report(POSITION, held.payload())
 
     def _trade(
@@ -370,12 +370,38 @@ class Exchange(AccountStore):
         order: Order,
         size: int,
         price: Decimal,
-        pnl: Decimal | None,
         now: datetime,
+        *,
+        side: int | None = None,
+        pnl: Decimal | None = None,
+        fees: Decimal | None = None,
     ) -> None:
-        fees = self._fees[order.contract.id] * size
+        """Remember and report a trade.
+
+        :param side: that of the order, unless given.
+        :param pnl: of an exit.
+        :param fees: those of the contract, unless given.
+        """
+        if fees is None:
+            fees = self._fees[order.contract.id] * size
         account.balance += (pnl or ZERO) - fees
-        self._add_and_report_trade(order, now, price, size, profitAndLoss=pnl, fees=fees)
+        trade = without_nulls(
+            {
+                "id": self._next_id(),
+                "accountId": account.id,
+                "contractId": order.contract.id,
+                "creationTimestamp": now.isoformat(),
+                "side": int(order.side) if side is None else side,
+                "voided": False,
+                "orderId": order.id,
+                "price": price,
+                "size": size,
+                "profitAndLoss": pnl,
+                "fees": fees,
+            }
+        )
+        self._add_trade(trade)
+        self._report(TRADE, trade)
 
     # Messages.
 
@@ -386,26 +412,6 @@ class Exchange(AccountStore):
         payload = order.payload()
         self._add_order(payload)
         self._report(ORDER, payload)
-
-    def _add_and_report_trade(
-        self, order: Order, now: datetime, price: Decimal, size: int, **fields: object
-    ) -> None:
-        trade = without_nulls(
-            {
-                "id": self._next_id(),
-                "accountId": order.account_id,
-                "contractId": order.contract.id,
-                "creationTimestamp": now.isoformat(),
-                "side": int(order.side),
-                "voided": False,
-                "orderId": order.id,
-                "price": price,
-                "size": size,
-                **fields,
-            }
-        )
-        self._add_trade(trade)
-        self._report(TRADE, trade)
 
     def _working_order(
         self, request: str, account_id: int, order_id: int

@@ -27,7 +27,7 @@ from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.records import Message, Quote
 from riskd.practice.request_execution import RequestExecutor
-from riskd.practice.simulation import Simulation
+from riskd.practice.simulation import simulate_step
 from riskd.practice.traders import Trader
 
 LEDGER_NAME: Final = "practice-ledger.jsonl"
@@ -86,13 +86,12 @@ class PracticeGateway:
         self.exchange.available = self._injector.available
         self.exchange.fills_while_canceled = self._injector.fills_while_canceled
         self.faults = faults
-        traders = {
+        self._traders = {
             account_id: Trader(contracts, _random(seed, f"trader {account_id}"))
             for account_id, tickers in accounts.items()
             # A watched contract need not be listed here; then there is nothing to trade.
             if is_open and not is_quiet and (contracts := self._market.listed(tickers))
         }
-        self._simulation = Simulation(self.exchange, self._market, traders)
         self._ledger = None if ledger is None else Ledger(ledger / LEDGER_NAME, _log_note)
         self._is_restored = False
         self._events = EventDelivery()
@@ -311,7 +310,7 @@ class PracticeGateway:
         return self._latest
 
     def _step(self) -> None:
-        self._simulation.step(self._now())
+        simulate_step(self.exchange, self._market, self._traders, self._now())
         self._publish()
 
     def _publish(self, *, with_quotes: bool = True) -> None:
@@ -320,12 +319,13 @@ class PracticeGateway:
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
             self._ledger.append(of_accounts, lambda: self.exchange.state(self._now()))
-        for message in messages:
-            if message.contract_id is None:
-                self._events.add(message, self._injector.copies_of_event())
-            elif with_quotes:
-                self._events.add(message)
-        self._events.deliver()
+        copies = [
+            self._injector.copies_of_event() if message.contract_id is None else int(with_quotes)
+            for message in messages
+        ]
+        self._events.deliver(
+            message for message, times in zip(messages, copies, strict=True) for _ in range(times)
+        )
 
     def _restore(self) -> None:
         if self._ledger is None:

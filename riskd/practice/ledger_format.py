@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.interface import Payload
 from riskd.practice.account_store import ExchangeState
-from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message
+from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, without_nulls
 
 _HIGHEST_ID: Final = "HighestId"
 """A line that is no message: it keeps the highest id known when the line that had it is gone."""
@@ -45,72 +45,66 @@ class Note(NamedTuple):
 Report = Callable[[Note], None]
 
 
-class _AccountPayload(TypedDict):
-    id: int
-    name: str
-    balance: Decimal
-    canTrade: bool
-    isVisible: bool
-    simulated: bool
-
-
-class _Payload(TypedDict):
-    id: _Count
-    accountId: int
-    contractId: str
-    creationTimestamp: str
-
-
-class _OrderPayload(_Payload):
-    symbolId: str
-    updateTimestamp: str
-    status: GatewayOrderStatus
-    type: GatewayOrderType
-    side: GatewayOrderSide
-    # A rejected order may have had any size.
-    size: int
-    fillVolume: _Count
-    limitPrice: NotRequired[Decimal]
-    stopPrice: NotRequired[Decimal]
-    filledPrice: NotRequired[Decimal]
-    customTag: NotRequired[str]
-
-
-class _PositionPayload(_Payload):
-    type: GatewayPositionType
-    size: _Count
-    averagePrice: Decimal
-
-
-class _TradePayload(_Payload):
-    price: Decimal
-    profitAndLoss: NotRequired[Decimal]
-    fees: Decimal
-    side: GatewayOrderSide
-    size: _Count
-    voided: bool
-    orderId: _Count
-
-
-class _HighestIdPayload(TypedDict):
-    id: _Count
-
-
 class _Line(msgspec.Struct, frozen=True):
     target: str
     payload: msgspec.Raw
     left: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
+_COMMON: Final = (("id", _Count), ("accountId", int), ("contractId", str))
+_FIELDS: Final[dict[str, tuple[Any, ...]]] = {
+    ACCOUNT: (
+        ("id", int),
+        ("name", str),
+        ("balance", Decimal),
+        ("canTrade", bool),
+        ("isVisible", bool),
+        ("simulated", bool),
+    ),
+    ORDER: (
+        *_COMMON,
+        ("symbolId", str),
+        ("creationTimestamp", str),
+        ("updateTimestamp", str),
+        ("status", GatewayOrderStatus),
+        ("type", GatewayOrderType),
+        ("side", GatewayOrderSide),
+        # A rejected order may have had any size.
+        ("size", int),
+        ("fillVolume", _Count),
+        ("limitPrice", Decimal | None, None),
+        ("stopPrice", Decimal | None, None),
+        ("filledPrice", Decimal | None, None),
+        ("customTag", str | None, None),
+    ),
+    POSITION: (
+        *_COMMON,
+        ("creationTimestamp", str),
+        ("type", GatewayPositionType),
+        ("size", _Count),
+        ("averagePrice", Decimal),
+    ),
+    TRADE: (
+        *_COMMON,
+        ("creationTimestamp", str),
+        ("side", GatewayOrderSide),
+        ("voided", bool),
+        ("orderId", _Count),
+        ("price", Decimal),
+        ("size", _Count),
+        ("profitAndLoss", Decimal | None, None),
+        ("fees", Decimal),
+    ),
+    _HIGHEST_ID: (("id", _Count),),
+}
+"""The fields of each kind of line: name, type and, if the field may be missing, its default."""
+
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _line_decoder: Final = msgspec.json.Decoder(_Line)
 # They read decimals from the digits of a number, exactly.
 _payload_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    ACCOUNT: msgspec.json.Decoder(_AccountPayload),
-    ORDER: msgspec.json.Decoder(_OrderPayload),
-    POSITION: msgspec.json.Decoder(_PositionPayload),
-    TRADE: msgspec.json.Decoder(_TradePayload),
-    _HIGHEST_ID: msgspec.json.Decoder(_HighestIdPayload),
+    target: msgspec.json.Decoder(msgspec.defstruct(target, fields, kw_only=True))
+    for target, fields in _FIELDS.items()
 }
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 
@@ -168,7 +162,7 @@ def _read_line(line: bytes) -> tuple[Message, int]:
     decoder = _payload_decoders.get(read.target)
     if decoder is None:
         raise ValueError(f"target {read.target!r} is unknown")
-    payload: Payload = decoder.decode(read.payload)
+    payload = without_nulls(msgspec.structs.asdict(decoder.decode(read.payload)))
     _check(read.target, payload)
     return Message(read.target, None, payload), read.left
 

@@ -126,11 +126,11 @@ class ServiceTests(ServiceTestCase):
         gateway = self.gateway(accounts + "[practice.faults]\nrefuse = 0.5\n")
         self.assertEqual([each["id"] for each in gateway.exchange.accounts()], [7])
         self.assertEqual((gateway.faults.refuse, gateway.faults.opening_half_again), (0.5, False))
-        self.assertEqual(list(gateway._simulation._traders), [7])
+        self.assertEqual(list(gateway._traders), [7])
 
     def test_quiet_means_no_practice_traders(self) -> None:
-        self.assertEqual(sorted(self.gateway()._simulation._traders), [123, 456])
-        self.assertEqual(self.gateway("", "--quiet")._simulation._traders, {})
+        self.assertEqual(sorted(self.gateway()._traders), [123, 456])
+        self.assertEqual(self.gateway("", "--quiet")._traders, {})
 
     def test_a_run_with_a_seed_keeps_no_ledger(self) -> None:
         self.assertIsNotNone(self.gateway()._ledger)

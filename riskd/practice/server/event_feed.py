@@ -72,10 +72,7 @@ class EventFeed:
 
     def exists(self, topic: Topic) -> bool:
         """Return whether the account or the contract of a topic exists."""
-        if isinstance(topic.key, int):
-            known = self._exchange.accounts()
-        else:
-            known = self._exchange.contracts()
+        known = (*self._exchange.accounts(), *self._exchange.contracts())
         return topic.key is None or any(payload["id"] == topic.key for payload in known)
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> None:

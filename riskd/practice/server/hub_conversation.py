@@ -149,19 +149,19 @@ class Conversation:
         return [End()] if isinstance(message, Close) else []
 
     def _invoke(self, invocation: Invocation) -> list[Step]:
-        invocation_id = invocation.invocation_id
+        steps: list[Step] = []
+        error = None
         try:
-            step = self._step(invocation)
-        except _InvocationError as error:
-            completion = (
-                None if invocation_id is None else Completion(invocation_id, error=str(error))
-            )
-            # Without an id the client waits for no completion.
-            return [] if completion is None else [Send(encode(completion))]
-        if invocation_id is None:
-            return [step]
+            steps = [self._step(invocation)]
+        except _InvocationError as failure:
+            error = str(failure)
+        if invocation.invocation_id is None:
+            # The client waits for no completion.
+            return steps
+        result = 0 if error is None else None
+        completion = Completion(invocation.invocation_id, result, error)
         # The first event must not overtake the completion.
-        return [Send(encode(Completion(invocation_id, 0))), step]
+        return [Send(encode(completion)), *steps]
 
     def _step(self, invocation: Invocation) -> Step:
         """Return what a method does.
