@@ -236,18 +236,15 @@ class HubFactory(WebSocketServerFactory):
             allowNullOrigin=True,
         )
 
-    def close_all(self) -> Deferred[None]:
-        """Say goodbye to every client; fires when all are gone, after two seconds at the latest."""
+    def close_all(self) -> Deferred[Any]:
+        """Say goodbye to every client; fires when all are gone.
+
+        Autobahn cuts a client that does not answer within :data:`_CLOSING_SECONDS`.
+        """
         leaving = tuple(self.clients)
         for client in leaving:
             client.say_goodbye()
-        late = self.clock.callLater(_CLOSING_SECONDS, _abort, leaving)
-
-        def all_gone(_results: object) -> None:
-            if late.active():
-                late.cancel()
-
-        return DeferredList([client.is_closed for client in leaving]).addCallback(all_gone)
+        return DeferredList([client.is_closed for client in leaving])
 
 
 def token_of(authorization: str | None, queried: Iterable[str]) -> str:
@@ -260,8 +257,3 @@ def token_of(authorization: str | None, queried: Iterable[str]) -> str:
     if scheme.lower() == "bearer":
         return token.strip()
     return next(iter(queried), "")
-
-
-def _abort(clients: Iterable[HubProtocol]) -> None:
-    for client in clients:
-        client.dropConnection(abort=True)
