@@ -23,14 +23,14 @@ CHANCES = (
 
 
 def from_table(table: dict[str, Any]) -> Faults:
-    """Return the faults that a table of a settings file asks for."""
+    """Return the faults that a table of a settings file sets."""
     return msgspec.convert(table, Faults)
 
 
 class SettingsTests(SynchronousTestCase):
-    """The table of faults."""
+    """The table of faults in a settings file."""
 
-    def test_nothing_goes_wrong_by_default(self) -> None:
+    def test_by_default_there_are_no_faults(self) -> None:
         self.assertEqual(from_table({}), NO_FAULTS)
         self.assertEqual(set(msgspec.to_builtins(NO_FAULTS).values()), {0})
 
@@ -51,7 +51,7 @@ class SettingsTests(SynchronousTestCase):
                 error = self.assertRaises(msgspec.ValidationError, from_table, {name: value})
                 self.assertIn(name, str(error))
 
-    def test_other_values_and_names_are_checked_too(self) -> None:
+    def test_other_values_and_names_are_checked(self) -> None:
         for table in (
             {"slow_seconds": -1},
             {"slow_seconds": 601},

@@ -18,108 +18,112 @@ from tests.support.practice_gateway import (
     ORDER,
     POSITION,
     TRADE,
-    Desk,
+    GatewayDriver,
     GatewayTestCase,
 )
 
 
 class ActingListenerTests(GatewayTestCase):
-    """A listener that asks for something while it is told what happened."""
+    """A listener that makes a request while it receives an event."""
 
-    def closing_desk(self, accounts: dict[int, tuple[str, ...]]) -> Desk:
-        """Return a desk that closes every position of account 123 as soon as it hears of a trade.
+    def closing_driver(self, accounts: dict[int, tuple[str, ...]]) -> GatewayDriver:
+        """Return a driver whose listener closes each position of account 123 at once.
 
-        The trade is told before the position, so the position is gone when it is told.
+        It acts on the trade's event, which comes before the position's.
         """
 
         def act(target: str, payload: Payload) -> None:
             is_opening = target == TRADE and "profitAndLoss" not in payload
             if is_opening and payload["accountId"] == 123:
-                closing = desk.gateway.close_contract(123, payload["contractId"])
-                closing.addErrback(gone_already)
+                closing = driver.gateway.close_contract(123, payload["contractId"])
+                closing.addErrback(position_changed)
 
-        def gone_already(failure: Failure) -> None:
-            # All news of a step are told after it, so the position may have changed since.
+        def position_changed(failure: Failure) -> None:
+            # The events of a step are delivered after it, so the position may have changed since.
             failure.trap(GatewayRefusedError)
 
-        desk = Desk(accounts, act=act)
-        return desk
+        driver = GatewayDriver(accounts, act=act)
+        return driver
 
-    def test_what_follows_from_an_event_is_told_after_what_came_with_it(self) -> None:
-        desk = self.closing_desk(NOBODY_TRADES).start()
-        self.successResultOf(desk.gateway.place_order(123, desk.order(0, 2)))
+    def test_events_of_a_listeners_request_come_after_those_before_it(self) -> None:
+        driver = self.closing_driver(NOBODY_TRADES).start()
+        self.successResultOf(driver.gateway.place_order(123, driver.order(0, 2)))
         self.assertEqual(
-            [target for target, contract_id, _payload in desk.listener.told if not contract_id],
+            [
+                target
+                for target, contract_id, _payload in driver.listener.received
+                if not contract_id
+            ],
             [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT] * 2,
         )
-        opened, closed = desk.listener.user_events(ACCOUNT_EVENT)
+        opened, closed = driver.listener.user_events(ACCOUNT_EVENT)
         self.assertTrue(opened["balance"] > closed["balance"])
 
-    def test_the_last_word_on_each_position_is_the_truth(self) -> None:
-        desk = self.closing_desk(ACCOUNTS).start()
+    def test_the_last_event_of_each_position_is_its_state(self) -> None:
+        driver = self.closing_driver(ACCOUNTS).start()
         for _ in range(120):
-            desk.run(1)
-            told = {
+            driver.run(1)
+            received = {
                 position["contractId"]: position["size"]
-                for position in desk.listener.user_events(POSITION)
+                for position in driver.listener.user_events(POSITION)
                 if position["accountId"] == 123
             }
             held = {
                 position["contractId"]: position["size"]
-                for position in self.successResultOf(desk.gateway.search_open_positions(123))
+                for position in self.successResultOf(driver.gateway.search_open_positions(123))
             }
-            self.assertEqual({key: size for key, size in told.items() if size}, held)
-        self.assertTrue(told)
+            self.assertEqual({key: size for key, size in received.items() if size}, held)
+        self.assertTrue(received)
 
 
 class ObserverTests(GatewayTestCase):
-    """More who are told than the listener."""
+    """Observers beside the listener."""
 
-    def test_an_observer_is_told_what_the_listener_is_told(self) -> None:
-        """In the same order, also when the listener acts on what it hears."""
+    def test_an_observer_receives_what_the_listener_receives(self) -> None:
+        """In the same order, even if the listener acts on an event."""
 
         def act(target: str, payload: Payload) -> None:
             if target == TRADE and "profitAndLoss" not in payload:
-                desk.gateway.close_contract(123, payload["contractId"])
+                driver.gateway.close_contract(123, payload["contractId"])
 
-        desk = Desk(act=act)
+        driver = GatewayDriver(act=act)
         observed: list[Any] = []
-        desk.gateway.observe(lambda message: observed.append(tuple(message)))
-        desk.start()
-        desk.gateway.place_order(123, desk.order(0))
-        desk.run(5)
-        self.assertEqual(observed, desk.listener.told)
-        self.assertTrue(desk.listener.user_events(POSITION))
+        driver.gateway.observe(lambda message: observed.append(tuple(message)))
+        driver.start()
+        driver.gateway.place_order(123, driver.order(0))
+        driver.run(5)
+        self.assertEqual(observed, driver.listener.received)
+        self.assertTrue(driver.listener.user_events(POSITION))
 
-    def test_one_that_fails_disturbs_nobody(self) -> None:
-        desk = Desk()
+    def test_a_failing_observer_does_not_disturb_the_others(self) -> None:
+        driver = GatewayDriver()
         observed: list[Message] = []
 
         def fail(_message: Message) -> None:
             raise ZeroDivisionError
 
-        desk.gateway.observe(fail)
-        desk.gateway.observe(observed.append)
-        desk.start()
-        self.assertEqual(len(observed), len(desk.listener.told))
+        driver.gateway.observe(fail)
+        driver.gateway.observe(observed.append)
+        driver.start()
+        self.assertEqual(len(observed), len(driver.listener.received))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(observed))
 
-    def test_it_is_told_nothing_after_the_stop_and_again_after_the_next_start(self) -> None:
-        desk = Desk()
+    def test_an_observer_receives_nothing_while_the_gateway_is_stopped(self) -> None:
+        driver = GatewayDriver()
         observed: list[Message] = []
-        desk.gateway.observe(observed.append)
-        desk.start()
-        desk.gateway.stop()
+        driver.gateway.observe(observed.append)
+        driver.start()
+        driver.gateway.stop()
         observed.clear()
-        desk.gateway.place_order(123, desk.order(0))
+        driver.gateway.place_order(123, driver.order(0))
         self.assertEqual(observed, [])
-        desk.start()
+        driver.start()
         self.assertTrue(observed)
 
     def test_a_gateway_may_run_without_a_listener(self) -> None:
         observed: list[Message] = []
-        gateway = Desk().gateway
+        gateway = GatewayDriver().gateway
         gateway.observe(observed.append)
         gateway.start()
-        self.successResultOf(gateway.place_order(123, Desk().order(0)))
+        self.successResultOf(gateway.place_order(123, GatewayDriver().order(0)))
         self.assertIn(ORDER, [message.target for message in observed])

@@ -33,7 +33,7 @@ from tests.support.practice_exchange import (
     STOP,
     STOP_LIMIT,
     TRADE,
-    Desk,
+    ExchangeDriver,
     RefusalTestCase,
     contract_of,
     fresh_exchange,
@@ -42,54 +42,54 @@ from tests.support.practice_exchange import (
 
 
 class EventTests(SynchronousTestCase):
-    """What is told, in what order and in what shape."""
+    """The order and the payloads of messages."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.move("21000.00")
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
 
-    def test_a_fill_is_told_as_order_trade_position_account(self) -> None:
-        self.desk.forget()
-        self.desk.order(BUY, 1)
+    def test_a_fill_is_reported_as_order_trade_position_account(self) -> None:
+        self.driver.clear()
+        self.driver.order(BUY, 1)
         self.assertEqual(
-            [message.target for message in self.desk.told],
+            [message.target for message in self.driver.messages],
             [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT],
         )
         self.assertEqual(
-            [order["status"] for order in self.desk.payloads(ORDER)],
+            [order["status"] for order in self.driver.payloads(ORDER)],
             [GatewayOrderStatus.OPEN, GatewayOrderStatus.FILLED],
         )
 
-    def test_a_flip_tells_the_close_before_the_opening(self) -> None:
-        self.desk.order(BUY, 1)
-        self.desk.forget()
-        self.desk.order(SELL, 2)
+    def test_a_flip_reports_the_close_before_the_opening(self) -> None:
+        self.driver.order(BUY, 1)
+        self.driver.clear()
+        self.driver.order(SELL, 2)
         self.assertEqual(
-            [message.target for message in self.desk.told],
+            [message.target for message in self.driver.messages],
             [ORDER, ORDER, TRADE, POSITION, TRADE, POSITION, ACCOUNT_EVENT],
         )
 
-    def test_a_quote_is_told_before_what_it_fills(self) -> None:
-        self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        self.desk.forget()
-        self.desk.move("20980.00")
+    def test_a_quote_is_reported_before_the_orders_it_fills(self) -> None:
+        self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.driver.clear()
+        self.driver.move("20980.00")
         self.assertEqual(
-            [message.target for message in self.desk.told],
+            [message.target for message in self.driver.messages],
             ["GatewayQuote", ORDER, TRADE, POSITION, ACCOUNT_EVENT],
         )
 
     def test_messages_are_taken_once(self) -> None:
-        self.desk.exchange.move_market(
-            MNQ.id, Quote(Decimal(1), Decimal("1.25"), Decimal(1)), self.desk.now
+        self.driver.exchange.move_market(
+            MNQ.id, Quote(Decimal(1), Decimal("1.25"), Decimal(1)), self.driver.now
         )
-        self.assertEqual(len(self.desk.exchange.take_messages()), 1)
-        self.assertEqual(self.desk.exchange.take_messages(), [])
+        self.assertEqual(len(self.driver.exchange.take_messages()), 1)
+        self.assertEqual(self.driver.exchange.take_messages(), [])
 
     def test_quote_payload(self) -> None:
-        self.desk.forget()
-        self.desk.move("21000.50", "21000.75")
+        self.driver.clear()
+        self.driver.move("21000.50", "21000.75")
         self.assertEqual(
-            self.desk.told,
+            self.driver.messages,
             [
                 Message(
                     "GatewayQuote",
@@ -107,8 +107,8 @@ class EventTests(SynchronousTestCase):
         )
 
     def test_order_payload(self) -> None:
-        """Prices that the order has not are left out, and so is a tag."""
-        order_id = self.desk.order(SELL, 2, LIMIT, **prices(limit="21010.00"))
+        """A price or a tag that the order does not have is left out."""
+        order_id = self.driver.order(SELL, 2, LIMIT, **prices(limit="21010.00"))
         working = {
             "id": order_id,
             "accountId": ACCOUNT,
@@ -123,12 +123,12 @@ class EventTests(SynchronousTestCase):
             "fillVolume": 0,
             "limitPrice": Decimal("21010.00"),
         }
-        self.assertEqual(self.desk.last(ORDER), working)
-        self.assertEqual(self.desk.exchange.open_orders(ACCOUNT), [working])
-        self.desk.now += timedelta(seconds=90, microseconds=250000)
-        self.desk.move("21020.00")
+        self.assertEqual(self.driver.last(ORDER), working)
+        self.assertEqual(self.driver.exchange.open_orders(ACCOUNT), [working])
+        self.driver.now += timedelta(seconds=90, microseconds=250000)
+        self.driver.move("21020.00")
         self.assertEqual(
-            self.desk.last(ORDER),
+            self.driver.last(ORDER),
             {
                 **working,
                 "updateTimestamp": "2026-03-02T15:01:30.250000+00:00",
@@ -145,26 +145,26 @@ class EventTests(SynchronousTestCase):
             (STOP_LIMIT, BUY, {"stop": "21010.00", "limit": "21011.00"}, (3, 0)),
             (STOP, SELL, {"stop": "20990.00"}, (4, 1)),
         ):
-            self.desk.order(side, 1, order_type, **prices(**given_prices))
-            order = self.desk.last(ORDER)
+            self.driver.order(side, 1, order_type, **prices(**given_prices))
+            order = self.driver.last(ORDER)
             self.assertEqual((order["type"], order["side"]), numbers)
             self.assertEqual((type(order["type"]), type(order["side"])), (int, int))
             named = {name[:-5] for name in order if name in ("limitPrice", "stopPrice")}
             self.assertEqual(named, set(given_prices))
 
     def test_a_custom_tag_stays_with_its_order(self) -> None:
-        self.desk.order(BUY, 1, customTag="RULE-003")
+        self.driver.order(BUY, 1, customTag="RULE-003")
         self.assertEqual(
-            [order["customTag"] for order in self.desk.payloads(ORDER)], ["RULE-003"] * 2
+            [order["customTag"] for order in self.driver.payloads(ORDER)], ["RULE-003"] * 2
         )
 
     def test_trade_payload(self) -> None:
-        self.desk.order(BUY, 1)
-        order_id = self.desk.order(SELL, 1)
+        self.driver.order(BUY, 1)
+        order_id = self.driver.order(SELL, 1)
         self.assertEqual(
-            self.desk.last(TRADE),
+            self.driver.last(TRADE),
             {
-                "id": self.desk.last(TRADE)["id"],
+                "id": self.driver.last(TRADE)["id"],
                 "accountId": ACCOUNT,
                 "contractId": MNQ.id,
                 "creationTimestamp": "2026-03-02T15:00:00+00:00",
@@ -179,8 +179,8 @@ class EventTests(SynchronousTestCase):
         )
 
     def test_position_payload(self) -> None:
-        self.desk.order(SELL, 2)
-        held = self.desk.last(POSITION)
+        self.driver.order(SELL, 2)
+        held = self.driver.last(POSITION)
         self.assertEqual(
             held,
             {
@@ -193,24 +193,24 @@ class EventTests(SynchronousTestCase):
                 "averagePrice": Decimal("21000.00"),
             },
         )
-        self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [held])
+        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [held])
 
-    def test_a_position_keeps_its_id_and_its_time_while_it_is_held(self) -> None:
-        self.desk.order(BUY, 2)
-        self.desk.now += timedelta(minutes=1)
-        self.desk.order(BUY, 1)
-        self.desk.order(SELL, 3)
-        told = self.desk.payloads(POSITION)
-        self.assertEqual([position["size"] for position in told], [2, 3, 0])
+    def test_a_position_keeps_its_id_and_creation_time(self) -> None:
+        self.driver.order(BUY, 2)
+        self.driver.now += timedelta(minutes=1)
+        self.driver.order(BUY, 1)
+        self.driver.order(SELL, 3)
+        reported = self.driver.payloads(POSITION)
+        self.assertEqual([position["size"] for position in reported], [2, 3, 0])
         self.assertEqual(
-            {(position["id"], position["creationTimestamp"]) for position in told},
-            {(told[0]["id"], NOW.isoformat())},
+            {(position["id"], position["creationTimestamp"]) for position in reported},
+            {(reported[0]["id"], NOW.isoformat())},
         )
 
     def test_account_payload(self) -> None:
-        self.desk.order(SELL, 1)
+        self.driver.order(SELL, 1)
         self.assertEqual(
-            self.desk.last(ACCOUNT_EVENT),
+            self.driver.last(ACCOUNT_EVENT),
             {
                 "id": ACCOUNT,
                 "name": "PRACTICE-123",
@@ -223,7 +223,7 @@ class EventTests(SynchronousTestCase):
 
     def test_contract_payload(self) -> None:
         self.assertEqual(
-            self.desk.exchange.contract(ES.id),
+            self.driver.exchange.contract(ES.id),
             {
                 "id": "CON.F.US.EP.H26",
                 "name": "ESH6",
@@ -235,39 +235,39 @@ class EventTests(SynchronousTestCase):
             },
         )
 
-    def test_ids_count_on_from_the_first(self) -> None:
+    def test_ids_count_up_from_the_first(self) -> None:
         exchange = Exchange({ACCOUNT: "PRACTICE-123"}, (MNQ,), FEES, first_id=1_000_000)
         exchange.move_market(MNQ.id, Quote(Decimal(10), Decimal("10.25"), Decimal(10)), NOW)
         order = {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}
         self.assertEqual(exchange.place_order(ACCOUNT, order, NOW), 1_000_000)
 
-    def test_the_market_is_known_from_its_first_quote_on(self) -> None:
-        self.assertIsNone(self.desk.exchange.quote(ES.id))
+    def test_a_contract_has_a_quote_only_after_its_first(self) -> None:
+        self.assertIsNone(self.driver.exchange.quote(ES.id))
         self.assertEqual(
-            self.desk.exchange.quote(MNQ.id),
+            self.driver.exchange.quote(MNQ.id),
             Quote(Decimal("21000.00"), Decimal("21000.25"), Decimal("21000.00")),
         )
 
 
 class RefusalTests(SynchronousTestCase):
-    """What is refused, with the code that the gateway documents for it."""
+    """Refusals, with the codes that the gateway documents."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.move("21000.00")
-        self.desk.forget()
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
+        self.driver.clear()
 
     def refusal(self, act: Callable[[], object]) -> tuple[str, int]:
         error = self.assertRaises(GatewayRefusedError, act)
         return error.request, error.code
 
-    def test_an_unknown_account_is_refused_whatever_is_asked(self) -> None:
-        exchange = self.desk.exchange
+    def test_every_request_for_an_unknown_account_is_refused(self) -> None:
+        exchange = self.driver.exchange
         for request, act in (
-            ("Order/place", lambda: self.desk.order(BUY, 1, account_id=9)),
-            ("Order/cancel", lambda: self.desk.cancel(1, account_id=9)),
-            ("Order/modify", lambda: self.desk.modify(1, account_id=9)),
-            ("Position/closeContract", lambda: self.desk.close(account_id=9)),
+            ("Order/place", lambda: self.driver.order(BUY, 1, account_id=9)),
+            ("Order/cancel", lambda: self.driver.cancel(1, account_id=9)),
+            ("Order/modify", lambda: self.driver.modify(1, account_id=9)),
+            ("Position/closeContract", lambda: self.driver.close(account_id=9)),
             (
                 "Position/partialCloseContract",
                 lambda: exchange.partial_close_contract(9, MNQ.id, 1, NOW),
@@ -283,27 +283,27 @@ class RefusalTests(SynchronousTestCase):
     def test_an_unknown_contract_is_refused_with_the_code_of_each_request(self) -> None:
         unlisted = contract_of("CON.F.US.RTY.H26")
         for request, code, act in (
-            ("Order/place", 8, lambda: self.desk.order(BUY, 1, contract=unlisted)),
-            ("Position/closeContract", 3, lambda: self.desk.close(unlisted)),
-            ("Position/partialCloseContract", 3, lambda: self.desk.partial_close(1, unlisted)),
-            ("Contract/searchById", 1, lambda: self.desk.exchange.contract(unlisted.id)),
+            ("Order/place", 8, lambda: self.driver.order(BUY, 1, contract=unlisted)),
+            ("Position/closeContract", 3, lambda: self.driver.close(unlisted)),
+            ("Position/partialCloseContract", 3, lambda: self.driver.partial_close(1, unlisted)),
+            ("Contract/searchById", 1, lambda: self.driver.exchange.contract(unlisted.id)),
         ):
             self.assertEqual(self.refusal(act), (request, code))
-        self.assertEqual(self.desk.told, [])
+        self.assertEqual(self.driver.messages, [])
 
     def test_an_order_without_a_contract_is_refused(self) -> None:
         order = {"type": 2, "side": 0, "size": 1}
         self.assertEqual(
-            self.refusal(lambda: self.desk.exchange.place_order(ACCOUNT, order, NOW)),
+            self.refusal(lambda: self.driver.exchange.place_order(ACCOUNT, order, NOW)),
             ("Order/place", 8),
         )
 
     def test_an_order_before_the_first_quote_is_refused(self) -> None:
         self.assertEqual(
-            self.refusal(lambda: self.desk.order(BUY, 1, contract=ES)), ("Order/place", 9)
+            self.refusal(lambda: self.driver.order(BUY, 1, contract=ES)), ("Order/place", 9)
         )
 
-    def test_an_order_that_cannot_be_understood_is_refused(self) -> None:
+    def test_an_order_without_a_known_type_side_or_size_is_refused(self) -> None:
         sound = {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}
         for order in (
             {**sound, "type": 8},
@@ -315,14 +315,14 @@ class RefusalTests(SynchronousTestCase):
         ):
             self.assertEqual(
                 self.refusal(
-                    lambda order=order: self.desk.exchange.place_order(ACCOUNT, order, NOW)
+                    lambda order=order: self.driver.exchange.place_order(ACCOUNT, order, NOW)
                 ),
                 ("Order/place", 2),
                 order,
             )
 
-    def test_a_rejected_order_exists_and_says_so(self) -> None:
-        """Every kind of fault: code 2, one event with status 5, and nothing works or is filled."""
+    def test_an_unsound_order_is_rejected_and_exists(self) -> None:
+        """Whatever the reason: code 2, one event with status 5, no working order and no fill."""
         near, far = prices(limit="20990.00"), prices(stop="21010.00")
         for what, side, size, order_type, fields, words in (
             ("no size", BUY, 0, MARKET, {}, "size is 0"),
@@ -365,165 +365,167 @@ class RefusalTests(SynchronousTestCase):
                 "takeProfitBracket cannot",
             ),
         ):
-            self.desk.forget()
+            self.driver.clear()
             error = self.assertRaises(
-                OrderRejectedError, self.desk.order, side, size, order_type, **fields
+                OrderRejectedError, self.driver.order, side, size, order_type, **fields
             )
             self.assertEqual((error.request, error.code), ("Order/place", 2), what)
             self.assertIn(words, error.message, what)
-            ((target, _contract, order),) = self.desk.told
+            ((target, _contract, order),) = self.driver.messages
             self.assertEqual(target, ORDER, what)
             self.assertEqual((order["status"], order["fillVolume"]), (5, 0), what)
             self.assertEqual(order["id"], error.order_id, what)
-            self.assertEqual(self.desk.working(), [], what)
+            self.assertEqual(self.driver.working(), [], what)
 
-    def test_brackets_that_are_null_are_none(self) -> None:
-        self.desk.order(BUY, 1, stopLossBracket=None, takeProfitBracket=None)
-        self.assertEqual(self.desk.told[-1].target, ACCOUNT_EVENT)
+    def test_null_brackets_are_accepted(self) -> None:
+        self.driver.order(BUY, 1, stopLossBracket=None, takeProfitBracket=None)
+        self.assertEqual(self.driver.messages[-1].target, ACCOUNT_EVENT)
 
-    def test_the_price_of_a_sound_stop_is_measured_from_the_last_trade(self) -> None:
+    def test_a_stop_is_checked_against_the_last_trade(self) -> None:
         """A buy stop at the ask is sound while the last trade was at the bid."""
-        self.desk.order(BUY, 1, STOP, **prices(stop="21000.25"))
-        self.assertEqual(len(self.desk.working()), 1)
+        self.driver.order(BUY, 1, STOP, **prices(stop="21000.25"))
+        self.assertEqual(len(self.driver.working()), 1)
 
 
 class CancelTests(SynchronousTestCase):
-    """Taking working orders back."""
+    """Canceling working orders."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.move("21000.00")
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
 
-    def test_a_cancelled_order_works_no_more(self) -> None:
-        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        self.desk.forget()
-        self.desk.now += timedelta(seconds=5)
-        self.desk.cancel(order_id)
-        ((target, _contract, order),) = self.desk.told
+    def test_a_canceled_order_is_not_filled_later(self) -> None:
+        order_id = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.driver.clear()
+        self.driver.now += timedelta(seconds=5)
+        self.driver.cancel(order_id)
+        ((target, _contract, order),) = self.driver.messages
         self.assertEqual((target, order["id"], order["status"]), (ORDER, order_id, 3))
-        self.assertEqual(order["updateTimestamp"], self.desk.now.isoformat())
-        self.assertEqual(self.desk.working(), [])
-        self.desk.move("20900.00")
-        self.assertEqual(self.desk.fills(), [])
+        self.assertEqual(order["updateTimestamp"], self.driver.now.isoformat())
+        self.assertEqual(self.driver.working(), [])
+        self.driver.move("20900.00")
+        self.assertEqual(self.driver.fills(), [])
 
-    def test_only_a_working_order_of_the_account_can_be_cancelled(self) -> None:
-        filled = self.desk.order(BUY, 1)
-        working = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        cancelled = self.desk.order(BUY, 1, LIMIT, **prices(limit="20980.00"))
-        self.desk.cancel(cancelled)
-        self.desk.forget()
+    def test_only_a_working_order_of_the_account_can_be_canceled(self) -> None:
+        filled = self.driver.order(BUY, 1)
+        working = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        canceled = self.driver.order(BUY, 1, LIMIT, **prices(limit="20980.00"))
+        self.driver.cancel(canceled)
+        self.driver.clear()
         for order_id, account_id in (
             (987654, ACCOUNT),
             (filled, ACCOUNT),
-            (cancelled, ACCOUNT),
+            (canceled, ACCOUNT),
             (working, OTHER_ACCOUNT),
         ):
-            error = self.assertRaises(GatewayRefusedError, self.desk.cancel, order_id, account_id)
+            error = self.assertRaises(
+                GatewayRefusedError, self.driver.cancel, order_id, account_id
+            )
             self.assertEqual((error.request, error.code), ("Order/cancel", 2))
-        self.assertEqual((self.desk.working(), self.desk.told), ([working], []))
+        self.assertEqual((self.driver.working(), self.driver.messages), ([working], []))
 
 
 class CloseTests(SynchronousTestCase):
     """Closing a position at the market."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.move("21000.00")
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
 
-    def test_a_position_is_closed_at_the_touch(self) -> None:
+    def test_a_position_is_closed_at_the_best_price(self) -> None:
         for side, exit_price in ((BUY, "21000.00"), (SELL, "21000.25")):
-            self.desk.order(side, 2)
-            self.desk.close()
-            self.assertEqual(str(self.desk.last(TRADE)["price"]), exit_price)
-            self.assertEqual(str(self.desk.last(TRADE)["profitAndLoss"]), "-1.00")
-            self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
+            self.driver.order(side, 2)
+            self.driver.close()
+            self.assertEqual(str(self.driver.last(TRADE)["price"]), exit_price)
+            self.assertEqual(str(self.driver.last(TRADE)["profitAndLoss"]), "-1.00")
+            self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
 
-    def test_other_contracts_and_accounts_are_left_alone(self) -> None:
-        self.desk.move("5800.00", contract=ES)
-        self.desk.order(BUY, 1)
-        self.desk.order(BUY, 1, contract=ES)
-        self.desk.order(BUY, 1, account_id=OTHER_ACCOUNT)
-        self.desk.close()
-        (es,) = self.desk.exchange.open_positions(ACCOUNT)
+    def test_closing_leaves_other_contracts_and_accounts_alone(self) -> None:
+        self.driver.move("5800.00", contract=ES)
+        self.driver.order(BUY, 1)
+        self.driver.order(BUY, 1, contract=ES)
+        self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
+        self.driver.close()
+        (es,) = self.driver.exchange.open_positions(ACCOUNT)
         self.assertEqual(es["contractId"], ES.id)
-        self.assertEqual(len(self.desk.exchange.open_positions(OTHER_ACCOUNT)), 1)
+        self.assertEqual(len(self.driver.exchange.open_positions(OTHER_ACCOUNT)), 1)
 
     def test_without_a_position_it_is_refused(self) -> None:
-        """Never held or held before: there is nothing to close."""
+        """Both before the first position and after the last."""
         for _ in range(2):
-            error = self.assertRaises(GatewayRefusedError, self.desk.close)
+            error = self.assertRaises(GatewayRefusedError, self.driver.close)
             self.assertEqual((error.request, error.code), ("Position/closeContract", 2))
-            self.desk.order(BUY, 1)
-            self.desk.close()
+            self.driver.order(BUY, 1)
+            self.driver.close()
 
-    def test_resting_orders_stay_and_may_open_a_position_later(self) -> None:
-        """As at the broker: whoever closes has to cancel, too."""
-        self.desk.order(BUY, 2)
-        orphan = self.desk.order(SELL, 2, STOP, **prices(stop="20990.00"))
-        self.desk.close()
-        self.assertEqual(self.desk.working(), [orphan])
-        self.desk.move("20985.00")
-        (held,) = self.desk.exchange.open_positions(ACCOUNT)
+    def test_working_orders_survive_a_close_and_may_open_a_position(self) -> None:
+        """As at the broker: a client that closes has to cancel, too."""
+        self.driver.order(BUY, 2)
+        orphan = self.driver.order(SELL, 2, STOP, **prices(stop="20990.00"))
+        self.driver.close()
+        self.assertEqual(self.driver.working(), [orphan])
+        self.driver.move("20985.00")
+        (held,) = self.driver.exchange.open_positions(ACCOUNT)
         self.assertEqual((held["type"], held["size"]), (GatewayPositionType.SHORT, 2))
-        self.assertNotIn("profitAndLoss", self.desk.last(TRADE))
+        self.assertNotIn("profitAndLoss", self.driver.last(TRADE))
 
 
 class ModifyTests(RefusalTestCase):
     """Changing a working order."""
 
-    def test_size_and_prices_are_changed_and_told(self) -> None:
-        limit = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        stop = self.desk.order(SELL, 1, STOP, **prices(stop="20980.00"))
-        self.desk.now += timedelta(seconds=5)
+    def test_changes_of_size_and_price_are_reported(self) -> None:
+        limit = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        stop = self.driver.order(SELL, 1, STOP, **prices(stop="20980.00"))
+        self.driver.now += timedelta(seconds=5)
         for order_id, changes in (
             (limit, {"size": 3}),
             (limit, prices(limit="20985.00")),
             (stop, {"size": 2, **prices(stop="20970.00")}),
         ):
-            self.desk.modify(order_id, **changes)
-            told = self.desk.last(ORDER)
-            self.assertEqual((told["id"], told["status"]), (order_id, 1))
-            self.assertEqual({key: told[key] for key in changes}, changes)
-            self.assertEqual(told["updateTimestamp"], self.desk.now.isoformat())
-            self.assertEqual(self.desk.exchange.order(ACCOUNT, order_id), told)
-        self.assertEqual(self.desk.exchange.order(ACCOUNT, limit)["size"], 3)
-        self.desk.move("20970.00")
-        self.assertEqual([price for _id, price in self.desk.fills()], [20985, 20970])
+            self.driver.modify(order_id, **changes)
+            reported = self.driver.last(ORDER)
+            self.assertEqual((reported["id"], reported["status"]), (order_id, 1))
+            self.assertEqual({key: reported[key] for key in changes}, changes)
+            self.assertEqual(reported["updateTimestamp"], self.driver.now.isoformat())
+            self.assertEqual(self.driver.exchange.order(ACCOUNT, order_id), reported)
+        self.assertEqual(self.driver.exchange.order(ACCOUNT, limit)["size"], 3)
+        self.driver.move("20970.00")
+        self.assertEqual([price for _id, price in self.driver.fills()], [20985, 20970])
 
-    def test_all_orders_since_a_moment_can_be_looked_up_whatever_became_of_them(self) -> None:
-        self.desk.order(BUY, 1, LIMIT, **prices(limit="20980.00"))
-        self.desk.now += timedelta(seconds=1)
-        filled = self.desk.order(BUY, 1)
-        working = self.desk.order(BUY, 2, LIMIT, **prices(limit="20981.00"))
-        self.desk.order(BUY, 1, account_id=OTHER_ACCOUNT)
-        found = self.desk.exchange.orders(ACCOUNT, self.desk.now)
+    def test_orders_placed_since_a_moment_are_found_in_any_state(self) -> None:
+        self.driver.order(BUY, 1, LIMIT, **prices(limit="20980.00"))
+        self.driver.now += timedelta(seconds=1)
+        filled = self.driver.order(BUY, 1)
+        working = self.driver.order(BUY, 2, LIMIT, **prices(limit="20981.00"))
+        self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
+        found = self.driver.exchange.orders(ACCOUNT, self.driver.now)
         self.assertEqual([order["id"] for order in found], [filled, working])
         self.assertEqual([order["status"] for order in found], [2, 1])
 
     def test_null_and_unknown_fields_change_nothing(self) -> None:
-        order_id = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
-        before = self.desk.last(ORDER)
-        self.desk.modify(order_id, size=None, limitPrice=None, stopPrice=None, trailPrice=None)
-        self.assertEqual(self.desk.last(ORDER), before)
+        order_id = self.driver.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+        before = self.driver.last(ORDER)
+        self.driver.modify(order_id, size=None, limitPrice=None, stopPrice=None, trailPrice=None)
+        self.assertEqual(self.driver.last(ORDER), before)
 
-    def test_a_limit_that_becomes_marketable_is_filled_at_the_touch(self) -> None:
-        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        self.desk.modify(order_id, **prices(limit="21005.00"))
-        self.assertEqual(self.desk.fills(), [(order_id, Decimal("21000.25"))])
+    def test_a_limit_that_becomes_marketable_fills_at_the_best_price(self) -> None:
+        order_id = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.driver.modify(order_id, **prices(limit="21005.00"))
+        self.assertEqual(self.driver.fills(), [(order_id, Decimal("21000.25"))])
 
-    def test_what_does_not_work_cannot_be_changed(self) -> None:
-        filled = self.desk.order(BUY, 1)
-        working = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+    def test_only_a_working_order_of_the_account_can_be_changed(self) -> None:
+        filled = self.driver.order(BUY, 1)
+        working = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
         for order_id, account_id in ((999, ACCOUNT), (filled, ACCOUNT), (working, OTHER_ACCOUNT)):
             self.assertEqual(
-                self.refusal(self.desk.modify, order_id, account_id, size=2), ("Order/modify", 2)
+                self.refusal(self.driver.modify, order_id, account_id, size=2), ("Order/modify", 2)
             )
 
-    def test_what_would_not_be_sound_is_refused_and_nothing_changes(self) -> None:
-        limit = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
-        stop = self.desk.order(SELL, 2, STOP, **prices(stop="20980.00"))
-        before = self.desk.exchange.open_orders(ACCOUNT)
-        self.desk.forget()
+    def test_an_unsound_change_is_refused_and_changes_nothing(self) -> None:
+        limit = self.driver.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+        stop = self.driver.order(SELL, 2, STOP, **prices(stop="20980.00"))
+        before = self.driver.exchange.open_orders(ACCOUNT)
+        self.driver.clear()
         for order_id, changes in (
             (limit, {"size": 0}),
             (limit, {"size": -1}),
@@ -536,59 +538,63 @@ class ModifyTests(RefusalTestCase):
             (stop, {"size": 5, **prices(limit="20970.00")}),
         ):
             self.assertEqual(
-                self.refusal(self.desk.modify, order_id, **changes), ("Order/modify", 3), changes
+                self.refusal(self.driver.modify, order_id, **changes), ("Order/modify", 3), changes
             )
-        self.assertEqual((self.desk.exchange.open_orders(ACCOUNT), self.desk.told), (before, []))
+        self.assertEqual(
+            (self.driver.exchange.open_orders(ACCOUNT), self.driver.messages), (before, [])
+        )
 
-    def test_before_the_market_is_known_it_is_refused(self) -> None:
-        order_id = self.desk.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
+    def test_a_change_before_the_first_quote_is_refused(self) -> None:
+        order_id = self.driver.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
         exchange = fresh_exchange()
-        exchange.restore(self.desk.exchange.state(NOW), NOW)
+        exchange.restore(self.driver.exchange.state(NOW), NOW)
         self.assertEqual(
             self.refusal(exchange.modify_order, ACCOUNT, order_id, {"size": 3}, NOW),
             ("Order/modify", 3),
         )
 
-    def test_a_stop_limit_that_was_changed_still_waits_for_its_stop_after_a_restart(self) -> None:
-        order_id = self.desk.order(BUY, 1, STOP_LIMIT, **prices(stop="21002.00", limit="21003.00"))
-        self.desk.now += timedelta(seconds=1)
-        self.desk.modify(order_id, size=2)
-        self.desk.restart(self.desk.exchange.state(self.desk.now))
-        self.desk.move("20990.00")
-        self.assertEqual(self.desk.working(), [order_id])
-        self.desk.move("21002.00")
-        self.assertEqual(self.desk.fills(), [(order_id, Decimal("21002.25"))])
+    def test_a_changed_stop_limit_still_waits_for_its_stop_after_a_restart(self) -> None:
+        order_id = self.driver.order(
+            BUY, 1, STOP_LIMIT, **prices(stop="21002.00", limit="21003.00")
+        )
+        self.driver.now += timedelta(seconds=1)
+        self.driver.modify(order_id, size=2)
+        self.driver.restart(self.driver.exchange.state(self.driver.now))
+        self.driver.move("20990.00")
+        self.assertEqual(self.driver.working(), [order_id])
+        self.driver.move("21002.00")
+        self.assertEqual(self.driver.fills(), [(order_id, Decimal("21002.25"))])
 
 
 class PartialCloseTests(RefusalTestCase):
     """Closing a part of a position."""
 
-    def test_so_many_contracts_are_closed(self) -> None:
+    def test_a_partial_close_closes_the_given_size(self) -> None:
         for side, kind in ((BUY, GatewayPositionType.LONG), (SELL, GatewayPositionType.SHORT)):
-            self.desk.order(side, 5)
-            self.desk.partial_close(2)
-            held = self.desk.last(POSITION)
+            self.driver.order(side, 5)
+            self.driver.partial_close(2)
+            held = self.driver.last(POSITION)
             self.assertEqual((held["type"], held["size"]), (kind, 3))
-            self.assertEqual(self.desk.last(TRADE)["size"], 2)
-            self.desk.partial_close(3)
-            self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
+            self.assertEqual(self.driver.last(TRADE)["size"], 2)
+            self.driver.partial_close(3)
+            self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
 
-    def test_a_size_that_is_not_held_is_refused(self) -> None:
-        self.desk.order(BUY, 2)
+    def test_a_partial_close_larger_than_the_position_is_refused(self) -> None:
+        self.driver.order(BUY, 2)
         for size in (0, -1, 3):
             self.assertEqual(
-                self.refusal(self.desk.partial_close, size), ("Position/partialCloseContract", 5)
+                self.refusal(self.driver.partial_close, size), ("Position/partialCloseContract", 5)
             )
 
     def test_without_a_position_it_is_refused(self) -> None:
         self.assertEqual(
-            self.refusal(self.desk.partial_close, 1), ("Position/partialCloseContract", 2)
+            self.refusal(self.driver.partial_close, 1), ("Position/partialCloseContract", 2)
         )
 
-    def test_without_a_market_a_close_is_refused_for_now(self) -> None:
-        self.desk.order(BUY, 2)
+    def test_a_close_before_the_first_quote_is_refused(self) -> None:
+        self.driver.order(BUY, 2)
         exchange = fresh_exchange()
-        exchange.restore(self.desk.exchange.state(NOW), NOW)
+        exchange.restore(self.driver.exchange.state(NOW), NOW)
         self.assertEqual(
             self.refusal(exchange.close_contract, ACCOUNT, MNQ.id, NOW),
             ("Position/closeContract", 5),
@@ -600,89 +606,91 @@ class PartialCloseTests(RefusalTestCase):
 
 
 class RestrictionTests(RefusalTestCase):
-    """Accounts that may not trade."""
+    """Restricted accounts."""
 
-    def test_it_is_told_and_found(self) -> None:
+    def test_a_restriction_is_reported_and_found(self) -> None:
         for can_trade in (False, True):
-            self.desk.restrict(can_trade=can_trade)
-            told = self.desk.last(ACCOUNT_EVENT)
-            self.assertEqual((told["id"], told["canTrade"]), (ACCOUNT, can_trade))
-            self.assertEqual(self.desk.exchange.account(ACCOUNT), told)
+            self.driver.restrict(can_trade=can_trade)
+            reported = self.driver.last(ACCOUNT_EVENT)
+            self.assertEqual((reported["id"], reported["canTrade"]), (ACCOUNT, can_trade))
+            self.assertEqual(self.driver.exchange.account(ACCOUNT), reported)
 
-    def test_placing_is_refused_closing_and_cancelling_are_not(self) -> None:
-        self.desk.order(BUY, 3)
-        order_id = self.desk.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
-        self.desk.restrict()
-        self.desk.forget()
-        self.assertEqual(self.refusal(self.desk.order, BUY, 1), ("Order/place", 4))
-        self.assertEqual(self.desk.told, [])
-        self.desk.cancel(order_id)
-        self.desk.partial_close(1)
-        self.desk.close()
-        self.assertEqual(self.desk.exchange.open_positions(ACCOUNT), [])
-        self.desk.order(BUY, 1, account_id=OTHER_ACCOUNT)
-        self.desk.restrict(can_trade=True)
-        self.desk.order(BUY, 1)
+    def test_a_restricted_account_may_only_cancel_and_close(self) -> None:
+        self.driver.order(BUY, 3)
+        order_id = self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00"))
+        self.driver.restrict()
+        self.driver.clear()
+        self.assertEqual(self.refusal(self.driver.order, BUY, 1), ("Order/place", 4))
+        self.assertEqual(self.driver.messages, [])
+        self.driver.cancel(order_id)
+        self.driver.partial_close(1)
+        self.driver.close()
+        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+        self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
+        self.driver.restrict(can_trade=True)
+        self.driver.order(BUY, 1)
 
-    def test_it_outlives_a_restart(self) -> None:
-        self.desk.restrict()
-        self.desk.restart(self.desk.exchange.state(self.desk.now))
-        self.assertEqual(self.refusal(self.desk.order, BUY, 1), ("Order/place", 4))
+    def test_a_restriction_survives_a_restart(self) -> None:
+        self.driver.restrict()
+        self.driver.restart(self.driver.exchange.state(self.driver.now))
+        self.assertEqual(self.refusal(self.driver.order, BUY, 1), ("Order/place", 4))
 
     def test_an_unknown_account_cannot_be_restricted(self) -> None:
-        error = self.assertRaises(GatewayRefusedError, self.desk.exchange.set_can_trade, 9, True)
+        error = self.assertRaises(GatewayRefusedError, self.driver.exchange.set_can_trade, 9, True)
         self.assertEqual(error.code, 1)
 
 
 class VoidTests(RefusalTestCase):
-    """Trades that the broker takes back."""
+    """Voided trades."""
 
-    def test_it_is_told_again_and_what_it_brought_is_gone(self) -> None:
-        self.desk.order(BUY, 2)
-        self.desk.move("21010.25")
-        before = self.desk.last(ACCOUNT_EVENT)["balance"]
-        self.desk.order(SELL, 2)
-        trade = self.desk.last(TRADE)
-        self.desk.forget()
-        self.desk.void(trade["id"])
-        self.assertEqual([message.target for message in self.desk.told], [TRADE, ACCOUNT_EVENT])
-        self.assertEqual(self.desk.last(TRADE), {**trade, "voided": True})
-        self.assertFalse(trade["voided"], "what was told before is another payload")
-        self.assertEqual(self.desk.last(ACCOUNT_EVENT)["balance"], before)
-        found = self.desk.exchange.trades(ACCOUNT, NOW)
+    def test_a_voided_trade_is_reported_again_and_its_money_taken_back(self) -> None:
+        self.driver.order(BUY, 2)
+        self.driver.move("21010.25")
+        before = self.driver.last(ACCOUNT_EVENT)["balance"]
+        self.driver.order(SELL, 2)
+        trade = self.driver.last(TRADE)
+        self.driver.clear()
+        self.driver.void(trade["id"])
+        self.assertEqual(
+            [message.target for message in self.driver.messages], [TRADE, ACCOUNT_EVENT]
+        )
+        self.assertEqual(self.driver.last(TRADE), {**trade, "voided": True})
+        self.assertFalse(trade["voided"], "the payload reported before must not change")
+        self.assertEqual(self.driver.last(ACCOUNT_EVENT)["balance"], before)
+        found = self.driver.exchange.trades(ACCOUNT, NOW)
         self.assertEqual([trade["voided"] for trade in found], [False, True])
 
-    def test_a_half_turn_gives_its_fees_back(self) -> None:
-        self.desk.order(BUY, 2)
-        self.desk.void(self.desk.last(TRADE)["id"])
-        self.assertEqual(self.desk.last(ACCOUNT_EVENT)["balance"], STARTING_BALANCE)
-        self.assertEqual(len(self.desk.exchange.open_positions(ACCOUNT)), 1)
+    def test_voiding_an_entry_refunds_its_fees(self) -> None:
+        self.driver.order(BUY, 2)
+        self.driver.void(self.driver.last(TRADE)["id"])
+        self.assertEqual(self.driver.last(ACCOUNT_EVENT)["balance"], STARTING_BALANCE)
+        self.assertEqual(len(self.driver.exchange.open_positions(ACCOUNT)), 1)
 
-    def test_only_a_trade_of_the_account_is_voided_and_once(self) -> None:
-        self.desk.order(BUY, 2)
-        trade_id = self.desk.last(TRADE)["id"]
+    def test_only_a_trade_of_the_account_can_be_voided_and_only_once(self) -> None:
+        self.driver.order(BUY, 2)
+        trade_id = self.driver.last(TRADE)["id"]
         for account_id, voided, code in (
             (ACCOUNT, 999, 1),
             (OTHER_ACCOUNT, trade_id, 1),
             (9, trade_id, 1),
         ):
             self.assertEqual(
-                self.refusal(self.desk.void, voided, account_id), ("Practice/voidTrade", code)
+                self.refusal(self.driver.void, voided, account_id), ("Practice/voidTrade", code)
             )
-        self.desk.void(trade_id)
-        self.assertEqual(self.refusal(self.desk.void, trade_id), ("Practice/voidTrade", 2))
+        self.driver.void(trade_id)
+        self.assertEqual(self.refusal(self.driver.void, trade_id), ("Practice/voidTrade", 2))
 
 
 class OpeningAgainTests(RefusalTestCase):
-    """Exits that are told as two trades."""
+    """Exits that are reported as two trades."""
 
-    def test_the_entry_is_told_once_more_and_costs_nothing(self) -> None:
-        self.desk.exchange.repeats_entry = True
-        self.desk.order(SELL, 2)
-        self.desk.move("21010.00")
-        self.desk.forget()
-        self.desk.order(BUY, 1)
-        again, exit_ = self.desk.payloads(TRADE)
+    def test_the_repeated_entry_costs_nothing(self) -> None:
+        self.driver.exchange.repeats_entry = True
+        self.driver.order(SELL, 2)
+        self.driver.move("21010.00")
+        self.driver.clear()
+        self.driver.order(BUY, 1)
+        again, exit_ = self.driver.payloads(TRADE)
         self.assertNotEqual(again["id"], exit_["id"])
         self.assertNotIn("profitAndLoss", again)
         self.assertEqual(
@@ -692,7 +700,7 @@ class OpeningAgainTests(RefusalTestCase):
         self.assertEqual((exit_["side"], str(exit_["profitAndLoss"])), (BUY, "-20.50"))
         self.assertEqual(again["orderId"], exit_["orderId"])
         self.assertEqual(
-            self.desk.last(ACCOUNT_EVENT)["balance"],
+            self.driver.last(ACCOUNT_EVENT)["balance"],
             STARTING_BALANCE - 3 * FEES[MNQ.id] - Decimal("20.50"),
         )
-        self.assertEqual(self.desk.exchange.trades(ACCOUNT, NOW)[1:], [again, exit_])
+        self.assertEqual(self.driver.exchange.trades(ACCOUNT, NOW)[1:], [again, exit_])

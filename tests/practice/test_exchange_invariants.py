@@ -49,7 +49,7 @@ class InvariantTests(SynchronousTestCase):
 
     @given(courses)
     @settings(max_examples=40)
-    def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
+    def test_a_flat_account_has_made_its_cash_flow(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
         for account_id, contract, trades in course.books():
@@ -59,10 +59,8 @@ class InvariantTests(SynchronousTestCase):
 
     @given(courses)
     @settings(max_examples=40)
-    def test_what_is_made_and_what_is_held_come_to_what_the_fills_cost(
-        self, steps: list[Any]
-    ) -> None:
-        """The average price of an open position leaves out no cent of what its trades made."""
+    def test_pnl_and_open_cost_add_up_to_the_cash_flow(self, steps: list[Any]) -> None:
+        """The average price of an open position loses no cent."""
         course = self.course(steps)
         for account_id, contract, trades in course.books():
             cost = sum(
@@ -70,7 +68,7 @@ class InvariantTests(SynchronousTestCase):
                     held["averagePrice"]
                     * held["size"]
                     * (1 if held["type"] == GatewayPositionType.LONG else -1)
-                    for held in course.desk.exchange.open_positions(account_id)
+                    for held in course.driver.exchange.open_positions(account_id)
                     if held["contractId"] == contract.id
                 ),
                 Decimal(0),
@@ -90,38 +88,38 @@ class InvariantTests(SynchronousTestCase):
             (position["accountId"], position["contractId"]): position["size"]
             * (1 if position["type"] == GatewayPositionType.LONG else -1)
             for account_id in (ACCOUNT, OTHER_ACCOUNT)
-            for position in course.desk.exchange.open_positions(account_id)
+            for position in course.driver.exchange.open_positions(account_id)
         }
         self.assertEqual(held, {key: net for key, net in expected.items() if net})
-        # And the last word on each position is what a search finds.
-        told = {
+        # The last event of each position equals what a search finds.
+        reported = {
             (position["accountId"], position["contractId"]): position["size"]
-            for position in course.desk.payloads(POSITION)
+            for position in course.driver.payloads(POSITION)
         }
-        self.assertEqual(told, {key: abs(expected[key]) for key in told})
+        self.assertEqual(reported, {key: abs(expected[key]) for key in reported})
 
     @given(courses)
     @settings(max_examples=40)
-    def test_the_balance_is_what_was_made_less_fees(self, steps: list[Any]) -> None:
+    def test_the_balance_changes_by_pnl_less_fees(self, steps: list[Any]) -> None:
         course = self.course(steps)
-        trades = course.desk.payloads(TRADE)
+        trades = course.driver.payloads(TRADE)
         for account_id in {trade["accountId"] for trade in trades}:
             own = [trade for trade in trades if trade["accountId"] == account_id]
             fees = sum(FEES[trade["contractId"]] * trade["size"] for trade in own)
             self.assertEqual(sum(trade["fees"] for trade in own), fees)
             balance = [
                 account["balance"]
-                for account in course.desk.payloads(ACCOUNT_EVENT)
+                for account in course.driver.payloads(ACCOUNT_EVENT)
                 if account["id"] == account_id
             ][-1]
             self.assertEqual(balance, STARTING_BALANCE + total_pnl(own) - fees)
 
     @given(courses)
     @settings(max_examples=40)
-    def test_every_profit_and_loss_is_in_whole_cents(self, steps: list[Any]) -> None:
+    def test_every_pnl_is_in_whole_cents(self, steps: list[Any]) -> None:
         course = self.course(steps)
         course.close_all()
-        for trade in course.desk.payloads(TRADE):
+        for trade in course.driver.payloads(TRADE):
             if "profitAndLoss" in trade:
                 pnl = trade["profitAndLoss"]
                 self.assertEqual(pnl.as_tuple().exponent, -2)
@@ -129,18 +127,18 @@ class InvariantTests(SynchronousTestCase):
 
     @given(courses)
     @settings(max_examples=40)
-    def test_an_order_ends_once_and_then_works_no_more(self, steps: list[Any]) -> None:
+    def test_an_order_ends_once_and_stays_ended(self, steps: list[Any]) -> None:
         course = self.course(steps)
         ended = Counter(
             order["id"]
-            for order in course.desk.payloads(ORDER)
+            for order in course.driver.payloads(ORDER)
             if order["status"] != GatewayOrderStatus.OPEN
         )
-        begun = {order["id"] for order in course.desk.payloads(ORDER)}
+        begun = {order["id"] for order in course.driver.payloads(ORDER)}
         working = {
             order["id"]
             for account_id in (ACCOUNT, OTHER_ACCOUNT)
-            for order in course.desk.exchange.open_orders(account_id)
+            for order in course.driver.exchange.open_orders(account_id)
             if order["status"] == GatewayOrderStatus.OPEN
         }
         self.assertEqual(working, begun - set(ended))
@@ -149,11 +147,11 @@ class InvariantTests(SynchronousTestCase):
     @given(courses)
     @settings(max_examples=40)
     def test_ids_are_unique_across_orders_trades_and_positions(self, steps: list[Any]) -> None:
-        desk = self.course(steps).desk
-        trades = [trade["id"] for trade in desk.payloads(TRADE)]
+        driver = self.course(steps).driver
+        trades = [trade["id"] for trade in driver.payloads(TRADE)]
         owners: dict[int, set[tuple[str, int, str]]] = {}
         for target in (ORDER, POSITION, TRADE):
-            for payload in desk.payloads(target):
+            for payload in driver.payloads(target):
                 owner = (target, payload["accountId"], payload["contractId"])
                 owners.setdefault(payload["id"], set()).add(owner)
         self.assertEqual(len(trades), len(set(trades)))
@@ -161,29 +159,29 @@ class InvariantTests(SynchronousTestCase):
 
     @given(courses)
     @settings(max_examples=40)
-    def test_a_position_id_is_of_one_position_from_opening_to_flat(self, steps: list[Any]) -> None:
+    def test_a_position_id_is_not_reused_after_the_close(self, steps: list[Any]) -> None:
         flat: set[int] = set()
-        for position in self.course(steps).desk.payloads(POSITION):
+        for position in self.course(steps).driver.payloads(POSITION):
             self.assertNotIn(position["id"], flat)
             if not position["size"]:
                 flat.add(position["id"])
 
     @given(courses)
     @settings(max_examples=40)
-    def test_nobody_trades_at_a_price_worse_than_their_limit(self, steps: list[Any]) -> None:
-        for order in self.course(steps).desk.payloads(ORDER):
+    def test_no_fill_is_worse_than_the_limit(self, steps: list[Any]) -> None:
+        for order in self.course(steps).driver.payloads(ORDER):
             if "filledPrice" in order and "limitPrice" in order:
                 better = (order["limitPrice"] - order["filledPrice"]) * direction(order)
                 self.assertTrue(better >= 0, order)
 
     @given(courses)
     @settings(max_examples=40)
-    def test_no_order_works_that_the_market_would_fill(self, steps: list[Any]) -> None:
-        """After every course, what still works is out of reach or waits for its stop."""
+    def test_no_working_order_is_within_reach_of_the_market(self, steps: list[Any]) -> None:
+        """A working order is out of reach of the market or waits for its stop."""
         course = self.course(steps)
         for account_id in (ACCOUNT, OTHER_ACCOUNT):
-            for order in course.desk.exchange.open_orders(account_id):
-                quote = course.desk.exchange.quote(order["contractId"])
+            for order in course.driver.exchange.open_orders(account_id):
+                quote = course.driver.exchange.quote(order["contractId"])
                 assert quote is not None
                 if "stopPrice" not in order:
                     touch = quote.ask if order["side"] == BUY else quote.bid
@@ -202,8 +200,8 @@ class TroubledInvariantTests(SynchronousTestCase):
         return course
 
     @given(troubled_courses)
-    def test_the_balance_is_what_the_trades_made_less_their_fees(self, steps: list[Any]) -> None:
-        exchange = self.course(steps).desk.exchange
+    def test_the_balance_changes_by_pnl_less_fees_of_valid_trades(self, steps: list[Any]) -> None:
+        exchange = self.course(steps).driver.exchange
         for account_id in (ACCOUNT, OTHER_ACCOUNT):
             counted = [trade for trade in exchange.trades(account_id, NOW) if not trade["voided"]]
             fees = sum((trade["fees"] for trade in counted), Decimal(0))
@@ -211,13 +209,13 @@ class TroubledInvariantTests(SynchronousTestCase):
             self.assertEqual(total_pnl(counted), change + fees)
 
     @given(troubled_courses)
-    def test_what_is_filled_of_orders_is_what_was_traded(self, steps: list[Any]) -> None:
+    def test_fill_volumes_equal_traded_sizes(self, steps: list[Any]) -> None:
         course = self.course(steps)
         traded: Counter[int] = Counter()
         for account_id, _contract, _trades in course.books()[::2]:
-            for trade in course.desk.exchange.trades(account_id, NOW):
+            for trade in course.driver.exchange.trades(account_id, NOW):
                 traded[trade["orderId"]] += trade["size"]
-        last = {order["id"]: order for order in course.desk.payloads(ORDER)}
+        last = {order["id"]: order for order in course.driver.payloads(ORDER)}
         for order_id, order in last.items():
             filled = order["fillVolume"]
             self.assertEqual(filled, traded[order_id])
@@ -228,30 +226,30 @@ class TroubledInvariantTests(SynchronousTestCase):
                 self.assertTrue(filled < order["size"])
 
     @given(troubled_courses)
-    def test_a_tag_is_of_one_order(self, steps: list[Any]) -> None:
+    def test_no_two_orders_share_a_tag(self, steps: list[Any]) -> None:
         tagged = {
             (order["customTag"], order["id"])
-            for order in self.course(steps).desk.payloads(ORDER)
+            for order in self.course(steps).driver.payloads(ORDER)
             if "customTag" in order
         }
         self.assertEqual(len(tagged), len({tag for tag, _id in tagged}))
 
     @given(troubled_courses)
-    def test_when_flat_the_trades_made_what_the_fills_cost(self, steps: list[Any]) -> None:
+    def test_a_flat_account_has_made_its_cash_flow(self, steps: list[Any]) -> None:
         course = self.course([step for step in steps if step[0] != "void"])
         course.take(1000)
         for contract in STARTS:
             course.move(contract, 0, False)
         course.close_all()
         for account_id, contract, trades in course.books():
-            held = course.desk.exchange.open_positions(account_id)
+            held = course.driver.exchange.open_positions(account_id)
             self.assertNotIn(contract.id, [position["contractId"] for position in held])
             self.assertEqual(total_pnl(trades), cash_flow(contract, trades))
 
     @given(troubled_courses)
-    def test_an_exchange_goes_on_from_what_another_knew(self, steps: list[Any]) -> None:
-        desk = self.course(steps).desk
-        state = desk.exchange.state(desk.now)
+    def test_an_exchange_goes_on_from_the_state_of_another(self, steps: list[Any]) -> None:
+        driver = self.course(steps).driver
+        state = driver.exchange.state(driver.now)
         exchange = fresh_exchange()
-        self.assertEqual(exchange.restore(state, desk.now), [])
-        self.assertEqual(exchange.state(desk.now), state)
+        self.assertEqual(exchange.restore(state, driver.now), [])
+        self.assertEqual(exchange.state(driver.now), state)

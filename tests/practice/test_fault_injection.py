@@ -29,9 +29,9 @@ from tests.support.practice_gateway import (
     PRICE,
     START,
     TRADE,
-    Desk,
     FaultsTestCase,
-    FaultyDesk,
+    FaultyGatewayDriver,
+    GatewayDriver,
     temporary_directory,
 )
 
@@ -39,12 +39,12 @@ CHANGES = (PLACE, CANCEL, CHANGE, CLOSE, PARTIAL_CLOSE)
 
 
 class DiceTests(SynchronousTestCase):
-    """What is decided."""
+    """The decisions of the injector."""
 
     def injector(self, seed: int = 1, **faults: Any) -> FaultInjector:
         return FaultInjector(Faults(**faults), Random(seed))
 
-    def test_without_faults_all_is_as_it_should_be(self) -> None:
+    def test_without_faults_nothing_goes_wrong(self) -> None:
         injector = self.injector()
         for second in range(300):
             self.assertEqual(injector.plan_change(PLACE, second), RequestPlan())
@@ -67,7 +67,7 @@ class DiceTests(SynchronousTestCase):
     def test_placing_is_never_pending(self) -> None:
         self.assertEqual(self.injector(pending=1.0).plan_change(PLACE, 0), RequestPlan())
 
-    def test_no_answer_does_not_say_whether_it_is_done(self) -> None:
+    def test_a_missing_answer_is_the_same_for_done_and_lost_requests(self) -> None:
         for fault, is_done in (("unanswered", True), ("lost_requests", False)):
             injector = self.injector(**{fault: 1.0})
             for request in CHANGES:
@@ -76,28 +76,28 @@ class DiceTests(SynchronousTestCase):
                 self.assertEqual(plan.is_done, is_done)
             self.assertEqual(injector.plan_read("Trade/search", 0), RequestPlan())
 
-    def test_a_failed_read_is_of_reads_only(self) -> None:
+    def test_failed_reads_concern_reads_alone(self) -> None:
         injector = self.injector(failed_reads=1.0)
         self.assertIsInstance(injector.plan_read("Trade/search", 0).error, GatewayUnansweredError)
         self.assertEqual(injector.plan_change(PLACE, 0), RequestPlan())
 
-    def test_a_chance_is_met_about_as_often_as_it_says(self) -> None:
+    def test_a_fault_happens_about_as_often_as_its_chance_says(self) -> None:
         injector = self.injector(
             refuse=0.3, lost_events=0.1, doubled_events=0.2, partial_fills=0.4
         )
         refused = sum(injector.plan_change(PLACE, 0).error is not None for _ in range(2000))
         self.assertTrue(500 < refused < 700, refused)
-        told = Counter(injector.copies_of_event() for _ in range(2000))
-        self.assertTrue(150 < told[0] < 250, told)
-        self.assertTrue(300 < told[2] < 430, told)
+        copies = Counter(injector.copies_of_event() for _ in range(2000))
+        self.assertTrue(150 < copies[0] < 250, copies)
+        self.assertTrue(300 < copies[2] < 430, copies)
         parts = Counter(injector.available(5) for _ in range(2000))
         self.assertEqual(set(parts), {1, 2, 3, 4, 5})
         self.assertTrue(1100 < parts[5] < 1300, parts)
 
-    def test_a_single_contract_is_never_filled_in_parts(self) -> None:
+    def test_a_single_contract_is_never_split(self) -> None:
         self.assertEqual(self.injector(partial_fills=1.0).available(1), 1)
 
-    def test_a_slow_answer_takes_no_longer_than_it_may_and_is_done_now_or_then(self) -> None:
+    def test_a_slow_request_is_done_at_once_or_at_its_answer(self) -> None:
         injector = self.injector(slow_seconds=3.0)
         plans = [injector.plan_change(CLOSE, 0) for _ in range(200)]
         for plan in plans:
@@ -105,7 +105,7 @@ class DiceTests(SynchronousTestCase):
         self.assertEqual({plan.done_after == 0 for plan in plans}, {True, False})
         self.assertTrue(all(not plan.done_after or not plan.answered_after for plan in plans))
 
-    def test_beyond_the_limit_nothing_is_answered_until_a_minute_has_passed(self) -> None:
+    def test_requests_beyond_the_limit_wait_for_the_minute_to_pass(self) -> None:
         injector = self.injector(requests_per_minute=3)
         answered = [
             injector.plan_read("Trade/search", second).error is None
@@ -116,13 +116,13 @@ class DiceTests(SynchronousTestCase):
         self.assertFalse(plan.is_done)
         self.assertIn("429", str(plan.error))
 
-    def test_the_limit_is_of_reads_and_changes_together(self) -> None:
+    def test_reads_and_changes_share_one_limit(self) -> None:
         injector = self.injector(requests_per_minute=2)
         injector.plan_read("Trade/search", 0)
         self.assertIsNone(injector.plan_change(PLACE, 0).error)
         self.assertIsNotNone(injector.plan_change(PLACE, 0).error)
 
-    def test_the_same_seed_decides_the_same(self) -> None:
+    def test_the_same_seed_makes_the_same_decisions(self) -> None:
         def decisions(seed: int) -> list[object]:
             injector = self.injector(
                 seed, refuse=0.2, slow_seconds=2.0, unanswered=0.3, lost_events=0.5
@@ -137,39 +137,39 @@ class DiceTests(SynchronousTestCase):
 
 
 class FillTests(FaultsTestCase):
-    """Fills at a faulty gateway."""
+    """Faults of fills."""
 
-    def test_an_order_is_filled_in_parts(self) -> None:
-        self.desk.suffer(partial_fills=1.0)
-        order_id = self.successResultOf(self.gateway.place_order(123, self.desk.order(0, 5)))
-        ((filled,), order) = self.desk.held(), self.gateway.exchange.order(123, order_id)
+    def test_a_fault_fills_an_order_in_parts(self) -> None:
+        self.driver.inject(partial_fills=1.0)
+        order_id = self.successResultOf(self.gateway.place_order(123, self.driver.order(0, 5)))
+        ((filled,), order) = self.driver.held(), self.gateway.exchange.order(123, order_id)
         self.assertTrue(0 < filled < 5)
         self.assertEqual((order["status"], order["fillVolume"]), (1, filled))
-        self.desk.heal()
+        self.driver.heal()
         self.gateway.move_market(MNQ, PRICE)
-        self.assertEqual((self.desk.held(), self.desk.working()), ([5], []))
+        self.assertEqual((self.driver.held(), self.driver.working()), ([5], []))
 
-    def test_an_order_is_filled_while_it_is_cancelled(self) -> None:
+    def test_a_fault_fills_an_order_while_it_is_canceled(self) -> None:
         order_id = self.work()
-        self.desk.suffer(fill_while_cancelled=1.0)
+        self.driver.inject(fill_while_cancelled=1.0)
         self.assertEqual(self.refusal(self.gateway.cancel_order(123, order_id)), (CANCEL, 2))
         order = self.gateway.exchange.order(123, order_id)
         self.assertEqual((order["status"], order["filledPrice"]), (2, PRICE - 100))
-        self.assertEqual(self.desk.held(), [2])
-        self.assertEqual(self.desk.listener.user_events(POSITION)[-1]["size"], 2)
+        self.assertEqual(self.driver.held(), [2])
+        self.assertEqual(self.driver.listener.user_events(POSITION)[-1]["size"], 2)
 
-    def test_what_does_not_work_is_not_filled_while_it_is_cancelled(self) -> None:
-        self.desk.suffer(fill_while_cancelled=1.0)
+    def test_canceling_an_unknown_order_fills_nothing(self) -> None:
+        self.driver.inject(fill_while_cancelled=1.0)
         self.assertEqual(self.refusal(self.gateway.cancel_order(123, 999)), (CANCEL, 2))
-        self.assertEqual(self.desk.listener.user_events(), [])
+        self.assertEqual(self.driver.listener.user_events(), [])
 
-    def test_an_exit_is_told_as_two_trades(self) -> None:
+    def test_a_fault_reports_an_exit_as_two_trades(self) -> None:
         for again in (False, True):
             self.hold(2)
-            self.desk.suffer(opening_half_again=again)
-            self.desk.listener.told.clear()
+            self.driver.inject(opening_half_again=again)
+            self.driver.listener.received.clear()
             self.successResultOf(self.gateway.close_contract(123, MNQ))
-            trades = self.desk.listener.user_events(TRADE)
+            trades = self.driver.listener.user_events(TRADE)
             self.assertEqual(
                 ["profitAndLoss" in trade for trade in trades],
                 [False, True] if again else [True],
@@ -177,35 +177,37 @@ class FillTests(FaultsTestCase):
 
 
 class EventTests(FaultsTestCase):
-    """Events at a faulty gateway."""
+    """Faults of events."""
 
-    def test_a_lost_event_is_never_told_and_a_quote_always(self) -> None:
-        self.desk.suffer(lost_events=1.0)
+    def test_account_events_may_be_lost_and_quotes_never_are(self) -> None:
+        self.driver.inject(lost_events=1.0)
         self.hold(1)
         self.gateway.move_market(MNQ, PRICE)
-        self.assertEqual(self.desk.listener.user_events(), [])
-        self.assertEqual(len(self.desk.listener.quotes()), 1)
+        self.assertEqual(self.driver.listener.user_events(), [])
+        self.assertEqual(len(self.driver.listener.quotes()), 1)
 
-    def test_a_doubled_event_is_told_twice_and_a_quote_once(self) -> None:
-        self.desk.suffer(doubled_events=1.0)
+    def test_account_events_may_be_doubled_and_quotes_never_are(self) -> None:
+        self.driver.inject(doubled_events=1.0)
         self.hold(1)
         self.gateway.move_market(MNQ, PRICE)
-        told = [
-            target for target, contract_id, _payload in self.desk.listener.told if not contract_id
+        received = [
+            target
+            for target, contract_id, _payload in self.driver.listener.received
+            if not contract_id
         ]
         expected = (ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT)
-        self.assertEqual(told, [target for target in expected for _ in range(2)])
-        self.assertEqual(len(self.desk.listener.quotes()), 1)
+        self.assertEqual(received, [target for target in expected for _ in range(2)])
+        self.assertEqual(len(self.driver.listener.quotes()), 1)
 
-    def test_the_ledger_has_every_event_once(self) -> None:
+    def test_the_ledger_holds_lost_and_doubled_events_once(self) -> None:
         directory = temporary_directory(self)
         for faults in ({"lost_events": 1.0}, {"doubled_events": 1.0}):
-            self.desk = FaultyDesk(ledger=directory)
-            self.gateway = self.desk.gateway
-            self.desk.suffer(**faults)
+            self.driver = FaultyGatewayDriver(ledger=directory)
+            self.gateway = self.driver.gateway
+            self.driver.inject(**faults)
             self.hold(1)
             self.gateway.stop()
-        after = FaultyDesk(ledger=directory)
+        after = FaultyGatewayDriver(ledger=directory)
         self.assertEqual(after.held(), [2])
         self.assertEqual(len(after.gateway.exchange.trades(123, START)), 2)
 
@@ -227,18 +229,20 @@ ANYTHING_WRONG = Faults(
 
 
 class TroubleTests(SynchronousTestCase):
-    """Practice traders where anything goes wrong."""
+    """Practice traders at a gateway with many faults."""
 
-    def test_the_traders_ask_the_exchange_itself(self) -> None:
-        """Neither refusals nor silence reach them."""
-        desk = Desk(ACCOUNTS, faults=Faults(refuse=1.0, lost_requests=1.0)).start()
-        desk.run(60)
-        self.assertTrue(desk.listener.user_events(TRADE))
+    def test_faults_of_requests_do_not_meet_the_traders(self) -> None:
+        """They act on the exchange itself."""
+        driver = GatewayDriver(ACCOUNTS, faults=Faults(refuse=1.0, lost_requests=1.0)).start()
+        driver.run(60)
+        self.assertTrue(driver.listener.user_events(TRADE))
 
-    def test_fills_in_parts_reach_them_and_they_go_on(self) -> None:
-        desk = Desk(ACCOUNTS, faults=Faults(partial_fills=0.6, fill_while_cancelled=0.5)).start()
-        desk.run(240)
-        orders = desk.listener.user_events(ORDER)
+    def test_traders_go_on_after_partial_fills(self) -> None:
+        driver = GatewayDriver(
+            ACCOUNTS, faults=Faults(partial_fills=0.6, fill_while_cancelled=0.5)
+        ).start()
+        driver.run(240)
+        orders = driver.listener.user_events(ORDER)
         parts = [order for order in orders if 0 < order["fillVolume"] < order["size"]]
         self.assertTrue(parts)
         late = (START + timedelta(seconds=180)).isoformat()
@@ -251,37 +255,37 @@ class TroubleTests(SynchronousTestCase):
             )
 
     @given(st.integers(0, 10_000))
-    def test_whatever_goes_wrong_the_books_are_right(self, seed: int) -> None:
-        desk = Desk({123: ("MNQ",)}, seed, faults=ANYTHING_WRONG).start()
+    def test_the_balance_is_right_whatever_goes_wrong(self, seed: int) -> None:
+        driver = GatewayDriver({123: ("MNQ",)}, seed, faults=ANYTHING_WRONG).start()
         failures: list[object] = []
         for _ in range(10):
-            desk.run(3)
+            driver.run(3)
             for asked in (
-                desk.gateway.place_order(123, desk.order(0, 3)),
-                desk.gateway.close_contract(123, MNQ),
-                desk.gateway.search_open_orders(123),
+                driver.gateway.place_order(123, driver.order(0, 3)),
+                driver.gateway.close_contract(123, MNQ),
+                driver.gateway.search_open_orders(123),
             ):
                 asked.addErrback(failures.append)
-        desk.gateway.stop()
-        exchange = desk.gateway.exchange
+        driver.gateway.stop()
+        exchange = driver.gateway.exchange
         trades = exchange.trades(123, START)
         made = sum((trade.get("profitAndLoss", Decimal(0)) for trade in trades), Decimal(0))
         fees = sum((trade["fees"] for trade in trades), Decimal(0))
         self.assertEqual(exchange.account(123)["balance"], 50000 + made - fees)
-        self.assertEqual(desk.clock.getDelayedCalls(), [])
+        self.assertEqual(driver.clock.getDelayedCalls(), [])
 
-    def test_the_same_seed_tells_the_same(self) -> None:
-        def told() -> list[object]:
-            desk = Desk(ACCOUNTS, faults=ANYTHING_WRONG).start()
-            desk.run(60)
-            return [*desk.listener.told]
+    def test_the_same_seed_gives_the_same_events(self) -> None:
+        def received() -> list[object]:
+            driver = GatewayDriver(ACCOUNTS, faults=ANYTHING_WRONG).start()
+            driver.run(60)
+            return [*driver.listener.received]
 
-        self.assertEqual(told(), told())
+        self.assertEqual(received(), received())
 
-    def test_faults_of_requests_change_nothing_of_what_the_traders_do(self) -> None:
+    def test_faults_of_requests_do_not_change_the_traders_trades(self) -> None:
         def trades(faults: Faults) -> list[Payload]:
-            desk = Desk(ACCOUNTS, faults=faults).start()
-            desk.run(60)
-            return desk.listener.user_events(TRADE)
+            driver = GatewayDriver(ACCOUNTS, faults=faults).start()
+            driver.run(60)
+            return driver.listener.user_events(TRADE)
 
         self.assertEqual(trades(Faults(refuse=0.5, slow_seconds=2.0)), trades(NO_FAULTS))

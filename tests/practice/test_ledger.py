@@ -24,43 +24,43 @@ from tests.support.practice_exchange import (
     ORDER,
     SELL,
     TRADE,
-    Desk,
+    ExchangeDriver,
 )
 from tests.support.practice_gateway import temporary_directory
 
 
 class FileTests(SynchronousTestCase):
-    """The file, and what may happen to it."""
+    """The file."""
 
     def setUp(self) -> None:
         self.path = temporary_directory(self) / "state" / LEDGER_NAME
         self.notes: list[Note] = []
         self.ledger = Ledger(self.path, self.notes.append)
         self.addCleanup(self.ledger.close)
-        self.desk = Desk()
-        self.desk.move("21000.00")
-        self.desk.forget()
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
+        self.driver.clear()
 
     def state(self) -> ExchangeState:
-        return self.desk.exchange.state(self.desk.now)
+        return self.driver.exchange.state(self.driver.now)
 
     def trade(self, size: int = 1) -> list[Note]:
-        """Let something happen and be written; return what the ledger says to that."""
-        self.desk.forget()
-        self.desk.order(BUY, size)
+        """Trade and write it; return what the ledger reports."""
+        self.driver.clear()
+        self.driver.order(BUY, size)
         self.notes.clear()
-        self.ledger.append(self.desk.told, self.state)
+        self.ledger.append(self.driver.messages, self.state)
         return [*self.notes]
 
     def read(self) -> ExchangeState:
-        """Return what a next daemon would read, without any complaint."""
+        """Return the state that the next process reads, without a note."""
         notes: list[Note] = []
         state = Ledger(self.path, notes.append).read()
         self.assertEqual(notes, [])
         return state
 
     def fail_to_write(self, reason: int = errno.ENOSPC, after: int = 0) -> None:
-        """Let the disk take ``after`` more bytes of any file but those of the test itself."""
+        """Make the disk full after ``after`` more bytes."""
         room = after
 
         def write(descriptor: int, text: memoryview) -> int:
@@ -77,16 +77,16 @@ class FileTests(SynchronousTestCase):
     def mend(self) -> None:
         self.disk.restore()
 
-    def test_where_there_is_no_file_nothing_is_known(self) -> None:
+    def test_without_a_file_the_state_is_empty(self) -> None:
         self.assertEqual((self.ledger.read(), self.notes), (ExchangeState(), []))
 
-    def test_what_was_appended_is_there_at_once(self) -> None:
+    def test_appended_messages_can_be_read_at_once(self) -> None:
         self.ledger.rewrite(self.state())
         for _ in range(3):
             self.assertEqual(self.trade(), [])
             self.assertEqual(self.read(), self.state())
 
-    def test_only_its_owner_may_read_it(self) -> None:
+    def test_only_the_owner_may_read_the_file(self) -> None:
         previous = os.umask(0)
         self.addCleanup(os.umask, previous)
         self.path.parent.mkdir(parents=True)
@@ -98,27 +98,27 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         self.assertEqual(list(self.path.parent.iterdir()), [self.path])
 
-    def test_without_a_rewrite_the_first_message_writes_all_that_is_known(self) -> None:
-        self.desk.order(SELL, 3)
+    def test_the_first_append_writes_the_whole_state(self) -> None:
+        self.driver.order(SELL, 3)
         self.trade()
         self.assertEqual(self.read(), self.state())
 
-    def test_after_closing_it_is_opened_again(self) -> None:
+    def test_a_closed_ledger_is_opened_again(self) -> None:
         self.trade()
         for _ in range(2):
             self.ledger.close()
         self.trade()
         self.assertEqual(self.read(), self.state())
 
-    def test_it_is_written_anew_when_it_has_grown(self) -> None:
+    def test_a_grown_file_is_replaced(self) -> None:
         self.patch(ledger_module, "_MAX_BYTES", 10_000)
-        self.desk.exchange.place_order(
-            ACCOUNT, {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}, self.desk.now
+        self.driver.exchange.place_order(
+            ACCOUNT, {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}, self.driver.now
         )
         sizes = []
         for _ in range(40):
-            # Two days later, nothing that went before matters.
-            self.desk.now += timedelta(days=3)
+            # After two days, earlier lines no longer matter.
+            self.driver.now += timedelta(days=3)
             self.assertEqual(self.trade(), [])
             sizes.append(self.path.stat().st_size)
             self.assertEqual(self.read().positions, self.state().positions)
@@ -126,16 +126,16 @@ class FileTests(SynchronousTestCase):
         self.assertTrue(max(sizes) < 15_000, sizes)
         self.assertTrue(sizes[-1] > 1000, sizes)
 
-    def test_the_highest_id_stays_known_when_its_line_matters_no_more(self) -> None:
+    def test_the_highest_id_survives_the_loss_of_its_line(self) -> None:
         self.trade()
         highest = self.state().highest_id
-        self.desk.close()
-        self.desk.now += timedelta(days=3)
+        self.driver.close()
+        self.driver.now += timedelta(days=3)
         self.ledger.rewrite(self.state())
         self.assertEqual(self.read(), self.state())
         self.assertTrue(self.read().highest_id > highest)
 
-    def test_a_full_disk_is_said_once_and_nothing_is_lost_when_it_has_room_again(self) -> None:
+    def test_a_full_disk_is_reported_once_and_loses_nothing(self) -> None:
         for room in (0, 1, 300, 700):
             self.setUp()
             self.trade()
@@ -152,7 +152,7 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(note, Note(False, f"{self.path} is written again"))
             self.assertEqual(self.read(), self.state())
 
-    def test_a_ledger_that_cannot_be_written_from_the_start_is_tried_again(self) -> None:
+    def test_a_ledger_unwritable_from_the_start_is_tried_again(self) -> None:
         self.fail_to_write()
         self.ledger.rewrite(self.state())
         (note,) = self.notes
@@ -163,7 +163,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(len(self.trade()), 1)
         self.assertEqual(self.read(), self.state())
 
-    def test_a_file_that_half_a_line_is_stuck_in_is_written_anew(self) -> None:
+    def test_a_file_with_half_a_line_is_replaced(self) -> None:
         self.trade()
         self.fail_to_write(errno.EIO, after=100)
         truncating = self.patch(ledger_module.os, "ftruncate", self.refuse)
@@ -176,7 +176,7 @@ class FileTests(SynchronousTestCase):
     def refuse(self, *_arguments: object) -> None:
         raise OSError(errno.EIO, "no")
 
-    def test_what_waits_for_a_full_disk_does_not_grow_without_end(self) -> None:
+    def test_unwritten_bytes_are_bounded(self) -> None:
         self.patch(ledger_module, "_MAX_UNWRITTEN", 5000)
         self.trade()
         self.fail_to_write()
@@ -187,7 +187,7 @@ class FileTests(SynchronousTestCase):
         self.trade()
         self.assertEqual(self.read(), self.state())
 
-    def test_growth_that_cannot_be_mended_does_not_stop_the_ledger(self) -> None:
+    def test_a_failing_replacement_does_not_stop_the_ledger(self) -> None:
         self.patch(ledger_module, "_MAX_BYTES", 2000)
         self.trade()
         self.path.with_suffix(".tmp").mkdir()
@@ -195,7 +195,7 @@ class FileTests(SynchronousTestCase):
         self.assertTrue(notes[0].is_error)
         self.assertEqual(self.read(), self.state())
 
-    def test_a_file_that_cannot_be_read_is_set_aside(self) -> None:
+    def test_an_unreadable_file_is_set_aside(self) -> None:
         self.trade()
         self.ledger.close()
         text = self.path.read_bytes()
@@ -211,7 +211,7 @@ class FileTests(SynchronousTestCase):
         ledger.rewrite(ExchangeState())
         self.assertEqual(self.path.with_suffix(".unreadable").read_bytes(), text)
 
-    def test_a_directory_in_its_place_is_said_and_left_alone(self) -> None:
+    def test_a_directory_in_place_of_the_file_is_reported_and_kept(self) -> None:
         self.path.mkdir(parents=True)
         self.ledger.read()
         (note,) = self.notes
@@ -253,12 +253,12 @@ while True:
 
 
 class KillTests(SynchronousTestCase):
-    """A process that trades and is killed."""
+    """A process that is killed while it trades."""
 
-    def test_all_that_was_told_is_known_after_a_kill(self) -> None:
+    def test_every_reported_event_is_known_after_a_kill(self) -> None:
         path = temporary_directory(self) / LEDGER_NAME
-        told: list[str] = []
-        # Each goes on from the one before.
+        reported: list[str] = []
+        # Each process goes on from the one before.
         for events in (7, 60, 23):
             killed = subprocess.run(
                 [sys.executable, "-c", KILLED, str(path.parent), str(events)],
@@ -268,18 +268,18 @@ class KillTests(SynchronousTestCase):
                 timeout=60,
             )
             self.assertEqual(killed.returncode, -9)
-            told += killed.stdout.splitlines()
+            reported += killed.stdout.splitlines()
             notes: list[Note] = []
             state = Ledger(path, notes.append).read()
             self.assertEqual(notes, [])
-            self.assert_known(told, state)
+            self.assert_known(reported, state)
 
-    def assert_known(self, told: list[str], state: ExchangeState) -> None:
+    def assert_known(self, reported: list[str], state: ExchangeState) -> None:
         trades = {str(trade["id"]) for trade in state.trades}
         statuses = {
             str(order["id"]): str(order["status"]) for order in (*state.orders, *state.ended)
         }
-        for line in told:
+        for line in reported:
             target, identifier, status = line.split()
             if target == TRADE:
                 self.assertIn(identifier, trades)

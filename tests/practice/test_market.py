@@ -1,4 +1,4 @@
-"""The practice market: contracts that are listed, and prices that stay prices."""
+"""The practice market: its contracts and their prices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ seeds = st.integers(min_value=0, max_value=2**32)
 
 
 def walk(seed: int, steps: int) -> list[tuple[str, Quote]]:
-    """Return all quotes of a market's opening and of so many steps."""
+    """Return the opening quotes of a market and those of so many steps."""
     market = Market(Random(seed), TODAY)
     quotes = list(market.opening())
     for _ in range(steps):
@@ -33,14 +33,14 @@ def walk(seed: int, steps: int) -> list[tuple[str, Quote]]:
 
 
 class Downhill(Random):
-    """Luck that lets every price fall by a thousand ticks a step."""
+    """Random numbers that let every price fall by a thousand ticks a step."""
 
     def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
         return -1000.0
 
 
 class WalkTests(SynchronousTestCase):
-    """Prices, one step after another."""
+    """Prices, step by step."""
 
     def test_the_same_seed_gives_the_same_walk(self) -> None:
         self.assertEqual(walk(7, 200), walk(7, 200))
@@ -48,7 +48,7 @@ class WalkTests(SynchronousTestCase):
     def test_another_seed_gives_another_walk(self) -> None:
         self.assertNotEqual(walk(7, 200), walk(8, 200))
 
-    def test_contracts_walk_by_themselves(self) -> None:
+    def test_each_contract_walks_by_itself(self) -> None:
         """MNQ and NQ open about the same and do not move in step."""
         bids: dict[str, list[Decimal]] = {}
         for contract_id, quote in walk(7, 200):
@@ -74,7 +74,7 @@ class WalkTests(SynchronousTestCase):
             self.assertTrue(is_on_tick(quote.bid, tick), quote)
             self.assertIn(quote.last, (quote.bid, quote.ask))
 
-    def test_the_last_trade_is_at_either_side(self) -> None:
+    def test_the_last_trade_is_at_the_bid_or_the_ask(self) -> None:
         sides = Counter(quote.last == quote.ask for _id, quote in walk(7, 200))
         self.assertTrue(min(sides[True], sides[False]) > 0.4 * sides.total(), sides)
 
@@ -91,7 +91,7 @@ class WalkTests(SynchronousTestCase):
         for contract_id, count in counts.items():
             self.assertTrue(1 <= count / seconds <= 4, (contract_id, count / seconds))
 
-    def test_prices_move_in_both_directions_and_at_times_by_more_than_a_tick(self) -> None:
+    def test_prices_move_both_ways_and_sometimes_by_more_than_a_tick(self) -> None:
         bids: dict[str, list[Decimal]] = {}
         for contract_id, quote in walk(7, 400):
             bids.setdefault(contract_id, []).append(quote.bid)
@@ -101,8 +101,8 @@ class WalkTests(SynchronousTestCase):
             self.assertTrue(min(moves) < -contract.tick_size, contract.name)
             self.assertTrue(max(moves) > contract.tick_size, contract.name)
 
-    def test_prices_fall_no_further_than_half_of_their_opening(self) -> None:
-        """On tick even there, and with room below for stops."""
+    def test_prices_fall_no_further_than_half_of_the_opening_price(self) -> None:
+        """Even there they are on tick, with room below for stops."""
         market = Market(Downhill(7), TODAY)
         ticks = {contract.id: contract.tick_size for contract in market.contracts}
         lowest = dict(market.opening())
@@ -131,7 +131,7 @@ def month_of(contract: Contract) -> tuple[int, int]:
 
 
 class FrontContractTests(SynchronousTestCase):
-    """Which contract of a product is traded on a day."""
+    """The front contract of a product."""
 
     def test_worked_examples(self) -> None:
         for code, today, contract_id, name in (
@@ -145,7 +145,7 @@ class FrontContractTests(SynchronousTestCase):
             contract = front_contract(code, today)
             self.assertEqual((contract.id, contract.name), (contract_id, name), (code, today))
 
-    def test_on_any_day_it_is_of_a_listed_month_that_begins_after_it(self) -> None:
+    def test_the_front_month_is_listed_and_begins_after_today(self) -> None:
         for code, product in PRODUCTS.items():
             for ahead in range(400):
                 today = TODAY + timedelta(days=ahead)
@@ -156,7 +156,7 @@ class FrontContractTests(SynchronousTestCase):
                 # Three months, as from the first of March to the first of June, is the longest way.
                 self.assertTrue(0 < days <= 92, (contract.id, today))
 
-    def test_crude_oil_is_of_a_month_whose_contract_has_not_stopped_trading(self) -> None:
+    def test_the_front_contract_of_crude_oil_still_trades(self) -> None:
         """It stops three trading days before the 25th of the month before its own."""
         for code in ("CLE", "MCLE"):
             for ahead in range(400):

@@ -1,4 +1,4 @@
-"""So many requests in any stretch of time."""
+"""The limit of requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from riskd.practice.request_limit import RequestLimit
 
 
 class RequestLimitTests(SynchronousTestCase):
-    def test_there_is_room_again_when_the_first_one_is_long_ago(self) -> None:
+    def test_there_is_room_again_once_the_oldest_request_is_past(self) -> None:
         limit = RequestLimit(2, 30)
         self.assertEqual([limit.wait(0), limit.wait(10), limit.wait(10)], [0, 0, 20])
         self.assertEqual([limit.wait(30), limit.wait(30)], [0, 10])
 
     # In quarters of a second, which add up without rounding.
     @given(st.lists(st.integers(0, 40).map(lambda n: n / 4), max_size=60), st.integers(1, 5))
-    def test_no_stretch_of_time_ever_has_more(self, pauses: list[float], count: int) -> None:
+    def test_no_stretch_of_time_has_more_than_the_limit(
+        self, pauses: list[float], count: int
+    ) -> None:
         limit = RequestLimit(count, 30)
         now, answered = 0.0, []
         for pause in pauses:

@@ -1,4 +1,4 @@
-"""The practice traders: they open, protect and close, and leave nothing behind."""
+"""The practice traders: how they open, protect and close positions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEEDS = range(25)
 class Floor:
     """A trader on the practice exchange and market, step by step.
 
-    A action that the exchange refuses is an error: a trader actions for nothing that cannot be.
+    An action that the exchange refuses is an error: a trader does nothing impossible.
     """
 
     def __init__(self, seed: int) -> None:
@@ -42,7 +42,7 @@ class Floor:
         self.exchange = Exchange({ACCOUNT: "PRACTICE"}, self.market.contracts, self.market.fees)
         self.trader = Trader(self.market.contracts, Random(f"{seed} trader"))
         self.now = NOW
-        self.told: list[tuple[str, Payload]] = []
+        self.messages: list[tuple[str, Payload]] = []
         for contract_id, quote in self.market.opening():
             self.exchange.move_market(contract_id, quote, self.now)
 
@@ -55,7 +55,9 @@ class Floor:
         )
         for action in actions:
             self.carry_out(action)
-        self.told += [(target, payload) for target, _id, payload in self.exchange.take_messages()]
+        self.messages += [
+            (target, payload) for target, _id, payload in self.exchange.take_messages()
+        ]
         return actions
 
     def carry_out(self, action: TraderAction) -> None:
@@ -76,7 +78,7 @@ class Floor:
         return self.exchange.order(ACCOUNT, order_id)
 
     def flatten(self) -> None:
-        """Close and cancel all that the trader has, as somebody else."""
+        """Close the trader's position and cancel its orders, as somebody else would."""
         for order in self.orders():
             self.exchange.cancel_order(ACCOUNT, order["id"], self.now)
         for position in self.positions():
@@ -88,26 +90,26 @@ class Floor:
 
 
 class Step(NamedTuple):
-    """What was before, in and after a step on the floor."""
+    """A trader's step, with the state before and after it."""
 
     was_flat: bool
     actions: list[TraderAction]
     positions: list[Payload]
     orders: list[Payload]
-    told: list[tuple[str, Payload]]
+    messages: list[tuple[str, Payload]]
 
 
 @cache
 def two_minutes(seed: int) -> list[Step]:
-    """Return what a trader did in two minutes, which many tests look at."""
+    """Return the steps of a trader in two minutes; cached for many tests."""
     floor = Floor(seed)
     steps = []
     for _ in range(2 * ONE_MINUTE):
         was_flat = not floor.positions() and not floor.orders()
-        known = len(floor.told)
+        known = len(floor.messages)
         actions = floor.step()
-        told = floor.told[known:]
-        steps.append(Step(was_flat, actions, floor.positions(), floor.orders(), told))
+        messages = floor.messages[known:]
+        steps.append(Step(was_flat, actions, floor.positions(), floor.orders(), messages))
     return steps
 
 
@@ -116,52 +118,52 @@ def closes(actions: list[TraderAction]) -> bool:
 
 
 class TradingDayTests(SynchronousTestCase):
-    """A trader on the exchange."""
+    """Two minutes of a trader on the exchange."""
 
-    def told(self, steps: int) -> Iterator[list[tuple[str, Payload]]]:
-        """Yield what was told of each seed's trader within so many steps."""
+    def messages(self, steps: int) -> Iterator[list[tuple[str, Payload]]]:
+        """Yield the messages about each seed's trader within so many steps."""
         for seed in SEEDS:
-            yield [message for step in two_minutes(seed)[:steps] for message in step.told]
+            yield [message for step in two_minutes(seed)[:steps] for message in step.messages]
 
-    def test_within_a_minute_an_order_was_placed_a_position_held_and_closed(self) -> None:
-        for messages in self.told(ONE_MINUTE):
-            sizes = [payload["size"] for told, payload in messages if "Position" in told]
-            full_turns = [payload for _told, payload in messages if "profitAndLoss" in payload]
-            orders = [payload for told, payload in messages if "Order" in told]
+    def test_within_a_minute_a_trader_opens_and_closes_a_position(self) -> None:
+        for messages in self.messages(ONE_MINUTE):
+            sizes = [payload["size"] for target, payload in messages if "Position" in target]
+            full_turns = [payload for _target, payload in messages if "profitAndLoss" in payload]
+            orders = [payload for target, payload in messages if "Order" in target]
             self.assertTrue(orders)
             self.assertTrue(max(sizes) > 0)
             self.assertIn(0, sizes)
             self.assertTrue(full_turns)
 
-    def test_within_seconds_there_is_a_position(self) -> None:
-        for messages in self.told(int(3 / STEP_SECONDS)):
-            self.assertTrue(any("Position" in told for told, _payload in messages))
+    def test_a_trader_holds_a_position_within_seconds(self) -> None:
+        for messages in self.messages(int(3 / STEP_SECONDS)):
+            self.assertTrue(any("Position" in target for target, _payload in messages))
 
-    def test_it_holds_one_position_at_a_time_and_none_beyond_its_largest_entry(self) -> None:
+    def test_a_trader_holds_one_position_of_a_bounded_size(self) -> None:
         for seed in SEEDS:
             for step in two_minutes(seed):
                 self.assertTrue(len(step.positions) <= 1, step.positions)
-        for messages in self.told(2 * ONE_MINUTE):
-            sizes = [payload["size"] for told, payload in messages if "Position" in told]
+        for messages in self.messages(2 * ONE_MINUTE):
+            sizes = [payload["size"] for target, payload in messages if "Position" in target]
             self.assertTrue(max(sizes) <= max(OVERSIZES))
 
-    def test_every_wish_is_granted(self) -> None:
-        """No stop on the wrong side, no price off tick, no cancelling of what does not work.
+    def test_the_exchange_accepts_every_action(self) -> None:
+        """No stop on the wrong side, no price off tick, no canceling of an ended order.
 
-        The floor raises what the exchange refuses; an order that it rejects would have status 5.
+        The floor raises refusals of the exchange; a rejected order would have status 5.
         """
         kinds = set()
-        for messages in self.told(2 * ONE_MINUTE):
-            for told, payload in messages:
-                if told == "GatewayUserOrder":
+        for messages in self.messages(2 * ONE_MINUTE):
+            for target, payload in messages:
+                if target == "GatewayUserOrder":
                     kinds.add(payload["type"])
                     self.assertNotEqual(payload["status"], GatewayOrderStatus.REJECTED)
         self.assertEqual(
             kinds, {GatewayOrderType.MARKET, GatewayOrderType.LIMIT, GatewayOrderType.STOP}
         )
 
-    def test_flat_it_leaves_no_order_but_an_entry(self) -> None:
-        """When the stop closes the position the target is cancelled in the same step."""
+    def test_a_flat_trader_has_no_order_but_an_entry(self) -> None:
+        """When the stop closes the position, the target is canceled in the same step."""
         exits = 0
         for seed in SEEDS:
             entries = set()
@@ -198,11 +200,11 @@ class TradingDayTests(SynchronousTestCase):
         first, second = Floor(5), Floor(5)
         for _ in range(ONE_MINUTE):
             self.assertEqual(first.step(), second.step())
-        self.assertEqual(first.told, second.told)
+        self.assertEqual(first.messages, second.messages)
 
 
 class DecisionTests(SynchronousTestCase):
-    """What a trader answers to what it is shown."""
+    """A trader's decision in a given situation."""
 
     def setUp(self) -> None:
         market = Market(Random(7), date(2026, 3, 2))
@@ -213,7 +215,7 @@ class DecisionTests(SynchronousTestCase):
         return Trader(tuple(self.contracts[root] for root in roots or ("MNQ",)), Random(seed))
 
     def order_of(self, order_id: int) -> Payload:
-        """Return what became of an order that works no more: it was filled."""
+        """Return an order that is no longer working: it was filled."""
         return {"id": order_id, "status": int(GatewayOrderStatus.FILLED), "fillVolume": 1}
 
     def step(
@@ -222,7 +224,7 @@ class DecisionTests(SynchronousTestCase):
         return trader.step(positions, orders, self.quotes.get, self.order_of)
 
     def entry(self, trader: Trader) -> list[TraderAction]:
-        """Return what a flat trader actions for first."""
+        """Return the first actions of a flat trader."""
         for _ in range(50):
             actions = self.step(trader, [], [])
             if actions:
@@ -234,7 +236,7 @@ class DecisionTests(SynchronousTestCase):
     ) -> Payload:
         return {"contractId": contract.id, "type": int(kind), "size": size}
 
-    def test_it_enters_at_the_market_and_protects_the_whole_position(self) -> None:
+    def test_an_entry_at_the_market_protects_the_whole_position(self) -> None:
         sides, protections = set(), set()
         for seed in range(60):
             first, *rest = self.entry(self.trader(seed))
@@ -258,7 +260,7 @@ class DecisionTests(SynchronousTestCase):
         stop, target = GatewayOrderType.STOP, GatewayOrderType.LIMIT
         self.assertEqual(protections, {(), (stop,), (target,), (stop, target)})
 
-    def test_all_its_contracts_are_traded_and_no_other(self) -> None:
+    def test_a_trader_trades_all_its_contracts_and_no_other(self) -> None:
         traded = set()
         for seed in range(60):
             for action in self.entry(self.trader(seed, "MES", "MCL")):
@@ -266,24 +268,24 @@ class DecisionTests(SynchronousTestCase):
                 traded.add(action.order["contractId"])
         self.assertEqual(traded, {self.contracts["MES"].id, self.contracts["MCL"].id})
 
-    def test_flat_with_orders_it_cancels_them_all(self) -> None:
+    def test_a_flat_trader_cancels_all_its_orders(self) -> None:
         orders = [{"id": 31}, {"id": 32}]
         self.assertEqual(self.step(self.trader(1), [], orders), [Cancel(31), Cancel(32)])
 
-    def test_having_cancelled_it_waits_before_it_enters_again(self) -> None:
+    def test_a_trader_waits_after_canceling(self) -> None:
         for seed in range(20):
             trader = self.trader(seed)
             self.step(trader, [], [{"id": 31}])
             for _ in range(7):
                 self.assertEqual(self.step(trader, [], []), [])
 
-    def test_without_a_market_it_waits(self) -> None:
+    def test_a_trader_waits_for_a_first_quote(self) -> None:
         trader = self.trader(1)
         for _ in range(50):
             self.assertEqual(trader.step([], [], lambda _id: None, self.order_of), [])
         self.assertTrue(self.entry(trader))
 
-    def test_a_position_is_closed_in_time_and_its_orders_with_it(self) -> None:
+    def test_a_trader_closes_its_position_and_cancels_its_orders(self) -> None:
         mnq = self.contracts["MNQ"]
         held, orders = [self.position(mnq, MAX_SIZE)], [{"id": 31}, {"id": 32}]
         for seed in range(20):
@@ -293,7 +295,7 @@ class DecisionTests(SynchronousTestCase):
             actions = next(answer for answer in answers if answer)
             self.assertEqual(actions, [Cancel(31), Cancel(32), Close(mnq.id)])
 
-    def test_having_closed_it_waits_before_it_enters_again(self) -> None:
+    def test_a_trader_waits_after_closing(self) -> None:
         held = [self.position(self.contracts["MNQ"], MAX_SIZE)]
         for seed in range(20):
             trader = self.trader(seed)
@@ -302,7 +304,7 @@ class DecisionTests(SynchronousTestCase):
             for _ in range(7):
                 self.assertEqual(self.step(trader, [], []), [])
 
-    def test_it_adds_a_contract_in_the_direction_of_its_position(self) -> None:
+    def test_a_trader_may_add_a_contract_to_its_position(self) -> None:
         for kind, side in (
             (GatewayPositionType.LONG, GatewayOrderSide.BID),
             (GatewayPositionType.SHORT, GatewayOrderSide.ASK),
@@ -320,12 +322,12 @@ class DecisionTests(SynchronousTestCase):
                     },
                 )
 
-    def test_it_adds_nothing_to_a_position_of_the_maximum_or_more(self) -> None:
+    def test_a_trader_adds_nothing_to_a_large_position(self) -> None:
         for size in (MAX_SIZE, MAX_SIZE + 5):
             self.assertEqual(self.additions(self.position(self.contracts["MNQ"], size)), [])
 
-    def test_a_position_that_somebody_else_opened_is_managed_like_its_own(self) -> None:
-        """Whatever contract it is in: the operator trades the account as well."""
+    def test_a_trader_manages_a_position_that_somebody_else_opened(self) -> None:
+        """In any contract: the operator may trade the account as well."""
         for order in self.additions(self.position(self.contracts["ES"], 1)):
             self.assertEqual(order["contractId"], self.contracts["ES"].id)
 
@@ -344,10 +346,10 @@ class DecisionTests(SynchronousTestCase):
 
 
 class RestingEntryTests(SynchronousTestCase):
-    """Entries by a limit a few ticks away from the market."""
+    """Entries that rest a few ticks from the market."""
 
     def resting(self) -> Iterator[tuple[Floor, Payload]]:
-        """Yield floors on which an entry rests, and its order."""
+        """Yield floors with a resting entry, and its order."""
         for seed in SEEDS:
             floor = Floor(seed)
             for _ in range(4 * ONE_MINUTE):
@@ -357,7 +359,7 @@ class RestingEntryTests(SynchronousTestCase):
                     yield floor, floor.orders()[0]
                     break
 
-    def test_it_is_a_limit_at_most_a_few_ticks_away(self) -> None:
+    def test_a_resting_entry_is_a_few_ticks_from_the_market(self) -> None:
         for floor, order in self.resting():
             self.assertEqual(order["type"], GatewayOrderType.LIMIT)
             contract = floor.exchange.contract(order["contractId"])
@@ -369,7 +371,7 @@ class RestingEntryTests(SynchronousTestCase):
                 distance = order["limitPrice"] - quote.ask
             self.assertTrue(2 <= distance / contract["tickSize"] <= 8)
 
-    def test_it_is_cancelled_or_filled_in_time(self) -> None:
+    def test_a_resting_entry_is_filled_or_canceled(self) -> None:
         statuses = set()
         for floor, order in self.resting():
             for _ in range(ONE_MINUTE):
@@ -377,8 +379,8 @@ class RestingEntryTests(SynchronousTestCase):
             statuses.add(floor.order(order["id"])["status"])
         self.assertEqual(statuses, {GatewayOrderStatus.FILLED, GatewayOrderStatus.CANCELLED})
 
-    def test_filled_it_is_a_position_like_any_other(self) -> None:
-        """Often protected, and closed in the end."""
+    def test_a_filled_resting_entry_is_managed_like_any_position(self) -> None:
+        """Often protected, and closed later."""
         protected = set()
         for floor, order in self.resting():
             while floor.order(order["id"])["status"] == GatewayOrderStatus.OPEN:
@@ -387,19 +389,21 @@ class RestingEntryTests(SynchronousTestCase):
                 protected.add(bool(floor.orders()))
                 for _ in range(ONE_MINUTE):
                     floor.step()
-                told = [payload for told, payload in floor.told if "Position" in told]
-                self.assertIn(0, [held["size"] for held in told])
+                held_sizes = [
+                    payload["size"] for target, payload in floor.messages if "Position" in target
+                ]
+                self.assertIn(0, held_sizes)
         self.assertIn(True, protected)
 
 
-class OffenceTests(SynchronousTestCase):
+class InterferenceTests(SynchronousTestCase):
     """What a trader does when somebody else trades its account."""
 
     LEAST_PAUSE = int(20 / STEP_SECONDS)
     LONGEST_PAUSE = int(70 / STEP_SECONDS)
 
     def quiet_steps(self, floor: Floor) -> tuple[int, list[TraderAction]]:
-        """Return for how many steps a trader actions for nothing, and what it actions for then."""
+        """Return how many steps a trader does nothing, and its actions after them."""
         for steps in range(2 * self.LONGEST_PAUSE):
             actions = floor.step()
             if actions:
@@ -407,7 +411,7 @@ class OffenceTests(SynchronousTestCase):
         raise AssertionError("the trader never comes back")
 
     def offended(self) -> Iterator[Floor]:
-        """Yield floors whose position was closed, and its orders cancelled, by somebody else."""
+        """Yield floors after somebody else closed the position and canceled the orders."""
         for seed in SEEDS:
             floor = Floor(seed)
             floor.run_until_it_holds()
@@ -417,7 +421,7 @@ class OffenceTests(SynchronousTestCase):
                 floor.flatten()
                 yield floor
 
-    def test_it_stays_away_for_long_or_tries_a_limit_once(self) -> None:
+    def test_a_trader_stays_away_or_retries_once_with_a_limit(self) -> None:
         entries = []
         for floor in self.offended():
             steps, actions = self.quiet_steps(floor)
@@ -431,7 +435,7 @@ class OffenceTests(SynchronousTestCase):
             entries.append(steps < self.LEAST_PAUSE - 1)
         self.assertEqual(set(entries), {True, False})
 
-    def test_a_defiant_entry_that_is_cancelled_is_not_followed_by_another_at_once(self) -> None:
+    def test_a_canceled_retry_is_not_repeated_at_once(self) -> None:
         tried = 0
         for floor in self.offended():
             steps, _wishes = self.quiet_steps(floor)
@@ -442,8 +446,8 @@ class OffenceTests(SynchronousTestCase):
                 self.assertTrue(steps > 5 / STEP_SECONDS - 2, steps)
         self.assertTrue(tried)
 
-    def test_a_position_that_is_closed_before_the_trader_sees_it_offends(self) -> None:
-        """A daemon in the same process is that fast."""
+    def test_a_trader_notices_a_position_closed_between_two_steps(self) -> None:
+        """A daemon in the same process closes that fast."""
         for seed in SEEDS:
             floor = Floor(seed)
             while not floor.step():
@@ -452,7 +456,7 @@ class OffenceTests(SynchronousTestCase):
             steps, _wishes = self.quiet_steps(floor)
             self.assertTrue(steps >= 5 / STEP_SECONDS - 1, steps)
 
-    def test_it_takes_offence_when_one_order_is_cancelled_and_goes_on_with_its_position(
+    def test_a_canceled_order_counts_as_interference_with_a_kept_position(
         self,
     ) -> None:
         for seed in SEEDS:
@@ -467,11 +471,11 @@ class OffenceTests(SynchronousTestCase):
             if floor.orders():
                 floor.step()
             steps, actions = self.quiet_steps(floor)
-            is_defiant = len(actions) == 1
-            self.assertTrue(steps > (5 if is_defiant else 19) / STEP_SECONDS - 3, steps)
+            is_retry = len(actions) == 1
+            self.assertTrue(steps > (5 if is_retry else 19) / STEP_SECONDS - 3, steps)
 
-    def test_its_own_stop_and_target_do_not_offend(self) -> None:
-        """It cancels the other one, and soon enters again."""
+    def test_its_own_stop_and_target_are_no_interference(self) -> None:
+        """It cancels the other order and soon enters again."""
         pauses = []
         for seed in SEEDS:
             floor = Floor(seed)
@@ -484,7 +488,7 @@ class OffenceTests(SynchronousTestCase):
         self.assertTrue(len(pauses) > 3)
         self.assertTrue(max(pauses) < 32, pauses)
 
-    def test_a_market_that_refuses_is_not_asked_each_step(self) -> None:
+    def test_a_trader_does_not_repeat_a_refused_entry_at_each_step(self) -> None:
         for seed in range(5):
             floor = Floor(seed)
             floor.exchange.set_can_trade(ACCOUNT, False)

@@ -70,16 +70,16 @@ def fresh_exchange(
     return Exchange({key: f"PRACTICE-{key}" for key in accounts}, contracts, FEES, first_id)
 
 
-class Desk:
-    """An exchange with a clock, and short words for what accounts and the market do."""
+class ExchangeDriver:
+    """Drives an exchange: a clock, and methods that place, cancel, close and quote."""
 
     def __init__(self) -> None:
         self.exchange = fresh_exchange()
         self.now = NOW
-        self.told: list[Message] = []
+        self.messages: list[Message] = []
 
     def restart(self, state: ExchangeState) -> list[str]:
-        """Go on with an exchange that knows nothing but ``state``; return what it dropped."""
+        """Go on with a fresh exchange that restores ``state``; return what it dropped."""
         quotes, available = self.quotes(), self.exchange.available
         self.exchange = fresh_exchange()
         self.exchange.available = available
@@ -92,18 +92,18 @@ class Desk:
         return {contract_id: quote for contract_id, quote in quotes.items() if quote is not None}
 
     def quote(self, quotes: dict[str, Quote]) -> None:
-        """Quote contracts without a word of the market itself."""
+        """Quote contracts, and keep only the messages about accounts."""
         for contract_id, quote in quotes.items():
             self.exchange.move_market(contract_id, quote, self.now)
-        told = self.exchange.take_messages()
-        self.told += [message for message in told if message.contract_id is None]
+        messages = self.exchange.take_messages()
+        self.messages += [message for message in messages if message.contract_id is None]
 
     def move(self, bid: str | Decimal, last: str | Decimal = "", contract: Contract = MNQ) -> None:
-        """Let the market be one tick wide at ``bid``; it traded last at the bid, or at ``last``."""
+        """Quote ``bid`` and an ask one tick above; the last trade is at the bid or at ``last``."""
         low = Decimal(bid)
         quote = Quote(low, low + contract.tick_size, Decimal(last) if last else low)
         self.exchange.move_market(contract.id, quote, self.now)
-        self._listen()
+        self.collect()
 
     def order(
         self,
@@ -125,34 +125,34 @@ class Desk:
         try:
             return self.exchange.place_order(account_id, order, self.now)
         finally:
-            self._listen()
+            self.collect()
 
     def close(self, contract: Contract = MNQ, account_id: int = ACCOUNT) -> None:
         self.exchange.close_contract(account_id, contract.id, self.now)
-        self._listen()
+        self.collect()
 
     def cancel(self, order_id: int, account_id: int = ACCOUNT) -> None:
         self.exchange.cancel_order(account_id, order_id, self.now)
-        self._listen()
+        self.collect()
 
     def modify(self, order_id: int, account_id: int = ACCOUNT, **changes: Any) -> None:
         self.exchange.modify_order(account_id, order_id, changes, self.now)
-        self._listen()
+        self.collect()
 
     def partial_close(self, size: int, contract: Contract = MNQ) -> None:
         self.exchange.partial_close_contract(ACCOUNT, contract.id, size, self.now)
-        self._listen()
+        self.collect()
 
     def void(self, trade_id: int, account_id: int = ACCOUNT) -> None:
         self.exchange.void_trade(account_id, trade_id)
-        self._listen()
+        self.collect()
 
     def restrict(self, *, can_trade: bool = False) -> None:
         self.exchange.set_can_trade(ACCOUNT, can_trade)
-        self._listen()
+        self.collect()
 
     def payloads(self, target: str) -> list[Payload]:
-        return [message.payload for message in self.told if message.target == target]
+        return [message.payload for message in self.messages if message.target == target]
 
     def last(self, target: str) -> Payload:
         return self.payloads(target)[-1]
@@ -168,11 +168,11 @@ class Desk:
     def working(self) -> list[int]:
         return [order["id"] for order in self.exchange.open_orders(ACCOUNT)]
 
-    def forget(self) -> None:
-        self.told.clear()
+    def clear(self) -> None:
+        self.messages.clear()
 
-    def _listen(self) -> None:
-        self.told += self.exchange.take_messages()
+    def collect(self) -> None:
+        self.messages += self.exchange.take_messages()
 
 
 def prices(**given_prices: str) -> dict[str, Decimal]:
@@ -180,11 +180,11 @@ def prices(**given_prices: str) -> dict[str, Decimal]:
 
 
 class RefusalTestCase(SynchronousTestCase):
-    """A desk in a market at 21000.00, and what it is refused."""
+    """A market at 21000.00 to 21000.25, and a check of refusals."""
 
     def setUp(self) -> None:
-        self.desk = Desk()
-        self.desk.move("21000.00")
+        self.driver = ExchangeDriver()
+        self.driver.move("21000.00")
 
     def refusal(self, act: Callable[..., object], *args: Any, **fields: Any) -> tuple[str, int]:
         error = self.assertRaises(GatewayRefusedError, act, *args, **fields)

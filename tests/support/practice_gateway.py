@@ -49,22 +49,22 @@ POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
 
 @implementer(IGatewayListener)
 class Recorder:
-    """Keeps what it is told, and may act on what happens to an account.
+    """Keeps the events it receives, and may act on those of accounts.
 
     :param act: called with the target and the payload of each event of an account.
     """
 
     def __init__(self, act: Callable[[str, Payload], object] | None = None) -> None:
         self._act = act
-        self.told: list[tuple[str, str | None, Payload]] = []
+        self.received: list[tuple[str, str | None, Payload]] = []
 
     def user_event(self, target: str, payload: Payload) -> None:
-        self.told.append((target, None, payload))
+        self.received.append((target, None, payload))
         if self._act is not None:
             self._act(target, payload)
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        self.told.append((target, contract_id, payload))
+        self.received.append((target, contract_id, payload))
 
     def feed_lost(self, sentence: str) -> None:
         raise NotImplementedError
@@ -78,16 +78,20 @@ class Recorder:
     def user_events(self, target: str = "") -> list[Payload]:
         return [
             payload
-            for told, contract_id, payload in self.told
-            if contract_id is None and target in ("", told)
+            for kind, contract_id, payload in self.received
+            if contract_id is None and target in ("", kind)
         ]
 
     def quotes(self) -> list[tuple[str, Payload]]:
-        return [(contract_id, payload) for _told, contract_id, payload in self.told if contract_id]
+        return [
+            (contract_id, payload)
+            for _target, contract_id, payload in self.received
+            if contract_id
+        ]
 
 
-class Desk:
-    """A practice gateway, its clock and its listener."""
+class GatewayDriver:
+    """Drives a practice gateway: its clock and its listener."""
 
     def __init__(
         self,
@@ -105,12 +109,12 @@ class Desk:
     def now(self) -> datetime:
         return START + timedelta(seconds=self.clock.seconds())
 
-    def start(self) -> Desk:
+    def start(self) -> GatewayDriver:
         self.gateway.start(self.listener)
         return self
 
     def run(self, seconds: float) -> None:
-        """Let time pass, a step of the market at a time."""
+        """Let time pass, one step of the market after another."""
         self.clock.pump([STEP_SECONDS] * int(seconds / STEP_SECONDS))
 
     def order(self, side: int, size: int = 1, contract_id: str = MNQ, **fields: Any) -> Payload:
@@ -126,7 +130,7 @@ def temporary_directory(test: SynchronousTestCase) -> Path:
 
 class GatewayTestCase(SynchronousTestCase):
     def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:
-        """Return request and code of the refusal that ``asked`` failed with, at once."""
+        """Return request and code of the refusal with which ``asked`` has failed."""
         error = self.failureResultOf(asked, GatewayRefusedError).value
         return error.request, error.code
 
@@ -140,16 +144,16 @@ PLACE, CANCEL, CHANGE = "Order/place", "Order/cancel", "Order/modify"
 CLOSE, PARTIAL_CLOSE = "Position/closeContract", "Position/partialCloseContract"
 
 
-class FaultyDesk(Desk):
-    """A shut practice gateway at which things go wrong, once it has been started."""
+class FaultyGatewayDriver(GatewayDriver):
+    """Drives a shut practice gateway whose faults a test sets after the start."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(is_open=False, **options)
         self.start()
         self.gateway.move_market(MNQ, PRICE)
-        self.listener.told.clear()
+        self.listener.received.clear()
 
-    def suffer(self, **faults: Any) -> None:
+    def inject(self, **faults: Any) -> None:
         self.gateway.faults = Faults(**faults)
 
     def heal(self) -> None:
@@ -163,26 +167,26 @@ class FaultyDesk(Desk):
 
 
 class FaultsTestCase(SynchronousTestCase):
-    """A faulty desk, and short words for what its answers are."""
+    """A gateway with faults, and requests to it."""
 
     def setUp(self) -> None:
-        self.desk = FaultyDesk()
-        self.gateway = self.desk.gateway
+        self.driver = FaultyGatewayDriver()
+        self.gateway = self.driver.gateway
 
     def hold(self, size: int) -> None:
-        self.successResultOf(self.gateway.place_order(123, self.desk.order(0, size)))
+        self.successResultOf(self.gateway.place_order(123, self.driver.order(0, size)))
 
     def work(self) -> int:
-        order = self.desk.order(0, 2, type=1, limitPrice=PRICE - 100)
+        order = self.driver.order(0, 2, type=1, limitPrice=PRICE - 100)
         return self.successResultOf(self.gateway.place_order(123, order))
 
     def requests(self) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
-        """Hold and work something; return a request of each kind that changes something."""
+        """Open a position, place an order, and return a request of each kind that changes something."""
         self.hold(3)
         order_id = self.work()
         gateway = self.gateway
         return [
-            (PLACE, lambda: gateway.place_order(123, self.desk.order(0))),
+            (PLACE, lambda: gateway.place_order(123, self.driver.order(0))),
             (CHANGE, lambda: gateway.modify_order(123, order_id, {"size": 5})),
             (CANCEL, lambda: gateway.cancel_order(123, order_id)),
             (PARTIAL_CLOSE, lambda: gateway.partial_close_contract(123, MNQ, 1)),

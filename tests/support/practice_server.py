@@ -1,4 +1,4 @@
-"""The practice gateway's network face in state: no sockets, and a clock that the test turns."""
+"""The practice gateway's server in memory: no sockets, and a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEPARATOR = b"\x1e"
 
 
 class Reply(NamedTuple):
-    """An answer of HTTP."""
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
 
 
 class Wire:
-    """A connection to the face: a client's bytes in, the server's out."""
+    """A connection to the server: a client's bytes in, the server's out."""
 
     def __init__(self, site: Any) -> None:
         protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
@@ -50,7 +50,7 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         if self.transport.connected:
-            # Whoever took the connection over last.
+            # A hub takes the connection over from HTTP.
             self.transport.protocol.dataReceived(data)
 
     def take(self) -> bytes:
@@ -101,7 +101,7 @@ class HubClient(Wire):
         self.send(client_frame(PING, b"there?"))
 
     def raw_records(self) -> list[bytes]:
-        """Return the records that came, each of a message of its own; keep other frames."""
+        """Return the received records, each from a message of its own; keep other frames."""
         records = []
         for opcode, payload in read_frames(self.take()):
             self.frames.append((opcode, payload))
@@ -115,7 +115,7 @@ class HubClient(Wire):
         return [json.loads(record) for record in self.raw_records()]
 
     def events(self) -> list[Any]:
-        """Return the invocations that came."""
+        """Return the received invocations."""
         return [record for record in self.records() if record.get("type") == 1]
 
     @property
@@ -125,17 +125,17 @@ class HubClient(Wire):
 
 
 class PracticeServerTestCase(SynchronousTestCase):
-    """A face over a practice gateway; shut, unless a test opens it."""
+    """A server of a practice gateway whose market is shut unless a test opens it."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        # Autobahn's timers run on a loop of its own choosing.
+        # Autobahn's timers run on the loop of txaio.
         self.patch(txaio.config, "loop", self.clock)
         self.jumped = timedelta()
         self.make()
 
     def make(self, **options: Any) -> None:
-        """Make gateway and face anew."""
+        """Create gateway and server anew."""
         accounts: dict[int, tuple[str, ...]] = {123: (), 456: ()}
         options = {"seed": 7, "is_open": False, **options}
         self.gateway = PracticeGateway(self.clock, self.now, accounts, **options)
@@ -160,7 +160,7 @@ class PracticeServerTestCase(SynchronousTestCase):
         headers: tuple[str, ...] = (),
         host: str = HOST,
     ) -> Reply:
-        """Return the answer to a request, as bytes went over a wire."""
+        """Return the response to a request, sent and received as bytes."""
         wire = Wire(self.site)
         bearer = (f"Authorization: Bearer {self.token}",) if self.token else ()
         lines = (
@@ -176,14 +176,14 @@ class PracticeServerTestCase(SynchronousTestCase):
         return self.request(f"/api/{path}", json.dumps(fields).encode())
 
     def ask(self, path: str, **fields: Any) -> dict[str, Any]:
-        """Return the fields of a reply that must succeed."""
+        """Return the fields of a response that must succeed."""
         reply = self.reply(path, **fields)
         self.assertEqual((reply.status, reply.fields.get("success")), (200, True), reply.body)
         answered: dict[str, Any] = reply.fields
         return answered
 
     def refused(self, path: str, **fields: Any) -> dict[str, Any]:
-        """Return the fields of a reply that must not succeed, though HTTP did."""
+        """Return the fields of a refusal, whose HTTP status is 200."""
         reply = self.reply(path, **fields)
         self.assertEqual((reply.status, reply.fields["success"]), (200, False), reply.body)
         self.assertTrue(reply.fields["errorMessage"])
@@ -191,7 +191,7 @@ class PracticeServerTestCase(SynchronousTestCase):
         return answered
 
     def place(self, side: int = 0, size: int = 1, **fields: Any) -> int:
-        """Place an order in MNQ, at the market unless it says otherwise; return its id."""
+        """Place an order in MNQ, at the market unless ``fields`` say otherwise; return its id."""
         order = {"accountId": 123, "contractId": MNQ, "type": 2, "side": side, "size": size}
         placed: int = self.ask("Order/place", **{**order, **fields})["orderId"]
         return placed
@@ -202,7 +202,7 @@ class PracticeServerTestCase(SynchronousTestCase):
     # Hubs.
 
     def hub(self, name: str = "user", **options: Any) -> HubClient:
-        """Return a client that has shaken hands."""
+        """Return a client after its handshake."""
         client = HubClient(self.site, f"/hubs/{name}?access_token={self.token}", **options)
         self.assertEqual(client.answer, 101)
         if "hello" not in options:
@@ -216,7 +216,7 @@ class PracticeServerTestCase(SynchronousTestCase):
 
 
 def first_record(client: HubClient) -> bytes:
-    """Return the first record that came, and leave the others."""
+    """Return the first received record, and leave the others."""
     data = client.transport.value()
     opcode, payload = read_frames(data)[0]
     assert opcode == TEXT
@@ -227,7 +227,7 @@ def first_record(client: HubClient) -> bytes:
 
 
 def read_reply(data: bytes) -> Reply:
-    """Return the one answer that ``data`` holds."""
+    """Return the response in ``data``."""
     head, _blank, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)

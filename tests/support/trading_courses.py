@@ -1,4 +1,4 @@
-"""Any course of trading, for tests of what always holds."""
+"""Random courses of trading, for tests of invariants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.practice_exchange import (
     STOP,
     STOP_LIMIT,
     TRADE,
-    Desk,
+    ExchangeDriver,
     contract_of,
 )
 
@@ -69,10 +69,10 @@ courses = st.lists(
 
 
 class Course:
-    """A course of trading on a desk: markets move, two accounts act, refusals are shrugged off."""
+    """A course of trading: markets move, two accounts act, refusals are ignored."""
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.driver = ExchangeDriver()
         self.bids = dict(STARTS)
         for contract in STARTS:
             self.move(contract, 0, False)
@@ -86,8 +86,8 @@ class Course:
 
     def move(self, contract: Contract, ticks: int, at_ask: bool) -> None:
         bid = self.bids[contract] = self.bids[contract] + ticks * contract.tick_size
-        self.desk.now += timedelta(milliseconds=250)
-        self.desk.move(bid, bid + contract.tick_size if at_ask else bid, contract)
+        self.driver.now += timedelta(milliseconds=250)
+        self.driver.move(bid, bid + contract.tick_size if at_ask else bid, contract)
 
     def place(self, wish: dict[str, Any]) -> None:
         contract, order_type = wish["contract"], wish["order_type"]
@@ -96,7 +96,7 @@ class Course:
             if order_type in kinds:
                 price = self.bids[contract] + wish[name] * contract.tick_size
                 fields[f"{name}Price"] = price
-        self.desk.order(
+        self.driver.order(
             wish["side"],
             wish["size"],
             order_type,
@@ -106,12 +106,12 @@ class Course:
         )
 
     def cancel(self, account_id: int, index: int) -> None:
-        working = self.desk.exchange.open_orders(account_id)
+        working = self.driver.exchange.open_orders(account_id)
         if working:
-            self.desk.cancel(working[index % len(working)]["id"], account_id)
+            self.driver.cancel(working[index % len(working)]["id"], account_id)
 
     def close(self, account_id: int, contract: Contract) -> None:
-        self.desk.close(contract, account_id)
+        self.driver.close(contract, account_id)
 
     def close_all(self) -> None:
         for account_id, contract in itertools.product((ACCOUNT, OTHER_ACCOUNT), STARTS):
@@ -120,12 +120,12 @@ class Course:
     def trades(self, account_id: int, contract: Contract) -> list[Payload]:
         return [
             trade
-            for trade in self.desk.payloads(TRADE)
+            for trade in self.driver.payloads(TRADE)
             if (trade["accountId"], trade["contractId"]) == (account_id, contract.id)
         ]
 
     def books(self) -> list[tuple[int, Contract, list[Payload]]]:
-        """Return the trades of every account in every contract."""
+        """Return the trades by account and contract."""
         return [
             (account_id, contract, self.trades(account_id, contract))
             for account_id, contract in itertools.product((ACCOUNT, OTHER_ACCOUNT), STARTS)
@@ -155,14 +155,14 @@ troubled_courses = st.lists(
 
 
 class TroubledCourse(Course):
-    """A course of trading on which orders are filled in parts and changed, and the broker acts."""
+    """A course of trading with partial fills, changed orders, and acts of the broker."""
 
     def take(self, most: int) -> None:
-        """Let the market take no more than ``most`` contracts of an order at a time."""
-        self.desk.exchange.available = lambda size: min(size, most)
+        """Fill at most ``most`` contracts of an order at a time."""
+        self.driver.exchange.available = lambda size: min(size, most)
 
     def modify(self, account_id: int, index: int, size: int, ticks: int) -> None:
-        working = self.desk.exchange.open_orders(account_id)
+        working = self.driver.exchange.open_orders(account_id)
         if not working:
             return
         order = working[index % len(working)]
@@ -170,22 +170,22 @@ class TroubledCourse(Course):
         price = self.bids[contract] + ticks * contract.tick_size
         names = [name for name in ("limitPrice", "stopPrice") if name in order]
         changes = dict.fromkeys(names, price) if ticks else {}
-        self.desk.modify(order["id"], account_id, size=size, **changes)
+        self.driver.modify(order["id"], account_id, size=size, **changes)
 
     def close_part(self, contract: Contract, size: int) -> None:
-        self.desk.partial_close(size, contract)
+        self.driver.partial_close(size, contract)
 
     def tag(self, tag: str) -> None:
-        self.desk.order(BUY, 1, customTag=tag)
+        self.driver.order(BUY, 1, customTag=tag)
 
     def void(self, index: int) -> None:
-        trades = self.desk.exchange.trades(ACCOUNT, NOW)
+        trades = self.driver.exchange.trades(ACCOUNT, NOW)
         if trades:
-            self.desk.void(trades[index % len(trades)]["id"])
+            self.driver.void(trades[index % len(trades)]["id"])
 
     def restrict(self, account_id: int, can_trade: bool) -> None:
-        self.desk.exchange.set_can_trade(account_id, can_trade)
-        self.desk._listen()
+        self.driver.exchange.set_can_trade(account_id, can_trade)
+        self.driver.collect()
 
 
 def direction(trade: Payload) -> int:
@@ -193,7 +193,7 @@ def direction(trade: Payload) -> int:
 
 
 def cash_flow(contract: Contract, trades: list[Payload]) -> Decimal:
-    """Return the dollars that sales brought in beyond what purchases cost."""
+    """Return the dollars from sales less the cost of purchases."""
     flow = sum(
         (-direction(trade) * trade["price"] * trade["size"] for trade in trades), Decimal(0)
     )

@@ -30,15 +30,15 @@ SINCE = "2026-01-01T00:00:00Z"
 
 
 class EnvelopeTests(PracticeServerTestCase):
-    """What every reply and every error looks like."""
+    """The envelope of every response, and HTTP errors."""
 
-    def test_success_is_said_three_times(self) -> None:
+    def test_success_has_three_fields(self) -> None:
         reply = self.ask("Account/search")
         self.assertEqual(
             (reply["success"], reply["errorCode"], reply["errorMessage"]), (True, 0, None)
         )
 
-    def test_what_the_exchange_refuses_is_no_error_of_http(self) -> None:
+    def test_a_refusal_of_the_exchange_is_http_200(self) -> None:
         for path, fields, code, nothing in (
             ("Order/cancel", {"accountId": 123, "orderId": 1}, 2, {}),
             ("Order/modify", {"accountId": 123, "orderId": 1, "size": 2}, 2, {}),
@@ -59,7 +59,7 @@ class EnvelopeTests(PracticeServerTestCase):
             self.assertEqual(refused["errorCode"], code, path)
             self.assertEqual({name: refused[name] for name in nothing}, nothing)
 
-    def test_paths_are_as_they_are_written(self) -> None:
+    def test_paths_are_case_sensitive(self) -> None:
         for path in ("/api/account/search", "/api/Account/Search", "/api/", "/", "/api/Auth"):
             reply = self.request(path)
             self.assertEqual((reply.status, reply.fields["status"]), (404, 404))
@@ -93,11 +93,11 @@ class EnvelopeTests(PracticeServerTestCase):
             self.assertEqual(list(reply.fields["errors"]), [field])
             self.assertIn(field, reply.fields["title"])
 
-    def test_a_body_that_is_no_object_is_refused(self) -> None:
+    def test_a_body_that_is_not_an_object_is_refused(self) -> None:
         for body in (b"[]", b"5", b"{", b"\xff", b'{"accountId": 123', b"[" * 5000):
             self.assertEqual(self.request("/api/Position/searchOpen", body).status, 400, body)
 
-    def test_unknown_fields_and_nulls_are_passed_over(self) -> None:
+    def test_unknown_fields_and_nulls_are_ignored(self) -> None:
         reply = self.reply(
             "Order/place",
             accountId=123,
@@ -116,7 +116,7 @@ class EnvelopeTests(PracticeServerTestCase):
         )
         self.assertTrue(reply.fields["success"], reply.body)
 
-    def test_empty_bodies_say_as_much_as_empty_objects(self) -> None:
+    def test_an_empty_body_stands_for_an_empty_object(self) -> None:
         for body in (b"", b"{}", b"  "):
             reply = self.request("/api/Account/search", body)
             self.assertEqual(len(reply.fields["accounts"]), 2)
@@ -128,7 +128,7 @@ class EnvelopeTests(PracticeServerTestCase):
             reply = self.request(path)
             self.assertEqual((reply.status, reply.headers["WWW-Authenticate"]), (401, "Bearer"))
 
-    def test_what_is_refused_by_chance_is_no_order(self) -> None:
+    def test_an_order_refused_by_a_fault_does_not_exist(self) -> None:
         self.gateway.faults = Faults(refuse=1)
         refused = self.refused("Order/place", **market_order())
         self.assertEqual((refused["errorCode"], refused["orderId"]), (2, None))
@@ -137,7 +137,7 @@ class EnvelopeTests(PracticeServerTestCase):
 class SessionTests(PracticeServerTestCase):
     """Logging in and out."""
 
-    def test_a_wrong_name_or_key_is_refused_in_the_same_words(self) -> None:
+    def test_a_wrong_name_and_a_wrong_key_get_the_same_refusal(self) -> None:
         said = {
             json.dumps(self.refused("Auth/loginKey", userName=name, apiKey=key))
             for name, key in (("x", KEY), (USER, "x"), ("x", "x"), ("", ""), ("é", "é"))
@@ -151,21 +151,21 @@ class SessionTests(PracticeServerTestCase):
         self.jumped = timedelta(hours=24)
         self.assertEqual(self.reply("Account/search").status, 401)
 
-    def test_validating_gives_another_and_leaves_the_old_one_good(self) -> None:
+    def test_validating_issues_a_token_and_keeps_the_old_one_good(self) -> None:
         old = self.token
         new = self.ask("Auth/validate")["newToken"]
         self.assertNotEqual(new, old)
         for self.token in (old, new):
             self.ask("Account/search")
 
-    def test_whoever_logs_out_is_out_and_nobody_else(self) -> None:
+    def test_a_logout_revokes_only_its_own_token(self) -> None:
         other = self.ask("Auth/validate")["newToken"]
         self.ask("Auth/logout")
         self.assertEqual(self.reply("Account/search").status, 401)
         self.token = other
         self.ask("Account/search")
 
-    def test_a_token_outlives_a_restart(self) -> None:
+    def test_a_token_survives_a_restart(self) -> None:
         old = self.token
         self.make()
         self.token = old
@@ -173,10 +173,10 @@ class SessionTests(PracticeServerTestCase):
 
 
 class LimitTests(PracticeServerTestCase):
-    """How many requests are answered."""
+    """The limits of requests."""
 
     def first_refused(self, path: str, most: int, **fields: Any) -> int:
-        """Return after how many requests there are too many."""
+        """Return how many requests are answered before one is refused."""
         for count in range(most + 5):
             reply = self.reply(path, **fields)
             if reply.status == 429:
@@ -184,8 +184,8 @@ class LimitTests(PracticeServerTestCase):
                 return count
         return most + 5
 
-    def test_two_hundred_a_minute_together(self) -> None:
-        # One was for the login.
+    def test_all_requests_share_a_limit_of_200_a_minute(self) -> None:
+        # The login was one of them.
         self.assertEqual(self.first_refused("Account/search", 200), 199)
         self.assertEqual(self.reply("Order/place", **market_order()).status, 429)
         reply = self.request("/api/Status/ping", method="GET")
@@ -201,13 +201,13 @@ class LimitTests(PracticeServerTestCase):
         self.clock.advance(30)
         self.ask("History/retrieveBars", **bars(MNQ))
 
-    def test_what_only_practice_has_takes_nothing_away(self) -> None:
+    def test_practice_requests_do_not_count(self) -> None:
         self.assertEqual(self.first_refused("Account/search", 200), 199)
         self.move("20000")
 
 
 class AccountAndContractTests(PracticeServerTestCase):
-    """Who trades, and what."""
+    """Accounts, contracts and bars."""
 
     def test_accounts(self) -> None:
         first, second = self.ask("Account/search", onlyActiveAccounts=True)["accounts"]
@@ -237,7 +237,7 @@ class AccountAndContractTests(PracticeServerTestCase):
         accounts = self.ask("Account/search", onlyActiveAccounts=only_active)["accounts"]
         return [account["id"] for account in accounts]
 
-    def test_a_contract_by_its_id_in_both_fields_that_clients_read(self) -> None:
+    def test_a_contract_is_found_by_id_in_both_fields_that_clients_read(self) -> None:
         reply = self.ask("Contract/searchById", contractId=ES)
         self.assertEqual(
             reply["contract"],
@@ -253,13 +253,13 @@ class AccountAndContractTests(PracticeServerTestCase):
         )
         self.assertEqual(reply["contracts"], [reply["contract"]])
 
-    def test_contracts_live_or_not(self) -> None:
+    def test_the_same_contracts_are_listed_live_or_not(self) -> None:
         for live in (True, False):
             self.assertEqual(len(self.ask("Contract/available", live=live)["contracts"]), 7)
             found = self.ask("Contract/search", searchText="EP", live=live)["contracts"]
             self.assertEqual(found[0]["id"], ES)
 
-    def test_bars_are_the_newest_first_and_end_before_the_one_that_is_not_whole(self) -> None:
+    def test_bars_are_newest_first_without_the_incomplete_one(self) -> None:
         self.clock.advance(1)
         for price in ("20000", "20010", "19990", "20005"):
             self.move(price)
@@ -286,7 +286,7 @@ class AccountAndContractTests(PracticeServerTestCase):
         early = bars(MNQ, endTime="2026-03-02T15:00:00")
         self.assertEqual(self.ask("History/retrieveBars", **early)["bars"], [])
 
-    def test_bars_that_cannot_be_are_refused(self) -> None:
+    def test_impossible_bars_are_refused(self) -> None:
         for changes, code in (
             ({"contractId": "x"}, 1),
             ({"unit": 9}, 2),
@@ -301,7 +301,7 @@ class AccountAndContractTests(PracticeServerTestCase):
 class OrderTests(PracticeServerTestCase):
     """Orders, positions and trades."""
 
-    def test_an_order_has_every_field_nulls_included(self) -> None:
+    def test_an_order_has_every_field_including_nulls(self) -> None:
         self.clock.advance(0.5)
         placed = self.place(type=1, limitPrice=15000)
         (order,) = self.ask("Order/searchOpen", accountId=123)["orders"]
@@ -315,7 +315,7 @@ class OrderTests(PracticeServerTestCase):
         self.assertEqual(by_id, order)
 
     def test_times_have_one_form_in_replies(self) -> None:
-        """Also where there is no fraction of a second."""
+        """Even where there is no fraction of a second."""
         self.place()
         self.clock.advance(1.25)
         self.place()
@@ -325,7 +325,7 @@ class OrderTests(PracticeServerTestCase):
             ["2026-03-02T15:00:00.000000+00:00", "2026-03-02T15:00:01.250000+00:00"],
         )
 
-    def test_times_are_taken_in_any_form(self) -> None:
+    def test_times_are_accepted_in_any_form(self) -> None:
         self.clock.advance(10)
         self.place()
         self.clock.advance(10)
@@ -342,7 +342,7 @@ class OrderTests(PracticeServerTestCase):
             self.assertEqual(len(self.ask("Trade/search", **asked)["trades"]), count, begin)
             self.assertEqual(len(self.ask("Order/search", **asked)["orders"]), count, begin)
 
-    def test_a_trade_has_every_field_and_an_opening_one_no_profit(self) -> None:
+    def test_a_trade_has_every_field_and_an_entry_has_no_pnl(self) -> None:
         self.move("20000")
         self.place(size=2)
         self.move("20010")
@@ -361,7 +361,7 @@ class OrderTests(PracticeServerTestCase):
             (position["type"], position["size"], position["contractDisplayName"]), (2, 2, "MNQM6")
         )
 
-    def test_positions_are_closed_in_part_and_whole(self) -> None:
+    def test_a_position_is_closed_in_part_and_whole(self) -> None:
         self.place(size=3)
         asked = {"accountId": 123, "contractId": MNQ}
         self.assertEqual(
@@ -373,7 +373,7 @@ class OrderTests(PracticeServerTestCase):
         self.ask("Position/closeContract", **asked)
         self.assertEqual(self.ask("Position/searchOpen", accountId=123)["positions"], [])
 
-    def test_orders_are_changed_and_cancelled(self) -> None:
+    def test_an_order_is_changed_and_canceled(self) -> None:
         placed = self.place(type=4, side=1, stopPrice=15000)
         asked = {"accountId": 123, "orderId": placed}
         self.ask("Order/modify", **asked, size=2, stopPrice=15000.25, limitPrice=None)
@@ -387,7 +387,7 @@ class OrderTests(PracticeServerTestCase):
         self.assertEqual(self.ask("Order/searchById", **asked)["order"]["status"], 3)
         self.assertEqual(self.ask("Order/searchOpen", accountId=123)["orders"], [])
 
-    def test_a_rejected_order_exists_and_its_id_is_told(self) -> None:
+    def test_a_rejected_order_exists_and_its_id_is_returned(self) -> None:
         for changes in (
             {"type": 1, "limitPrice": 15000.1},
             {"size": 0},
@@ -401,7 +401,7 @@ class OrderTests(PracticeServerTestCase):
             asked = {"accountId": 123, "orderId": refused["orderId"]}
             self.assertEqual(self.ask("Order/searchById", **asked)["order"]["status"], 5)
 
-    def test_what_is_refused_without_an_order_has_no_id(self) -> None:
+    def test_a_refusal_without_an_order_has_no_id(self) -> None:
         self.place(customTag="once")
         for changes, code in (
             ({"contractId": "x"}, 8),
@@ -411,14 +411,14 @@ class OrderTests(PracticeServerTestCase):
             refused = self.refused("Order/place", **{**market_order(), **changes})
             self.assertEqual((refused["errorCode"], refused["orderId"]), (code, None))
 
-    def test_any_price_that_is_no_price_is_refused(self) -> None:
+    def test_an_impossible_price_is_refused(self) -> None:
         for price in (0, -5, 0.000000001):
             refused = self.refused("Order/place", **market_order() | {"type": 1}, limitPrice=price)
             self.assertEqual(refused["errorCode"], 2)
         reply = self.reply("Order/place", **market_order(), limitPrice=1e16)
         self.assertEqual((reply.status, list(reply.fields["errors"])), (400, ["limitPrice"]))
 
-    def test_queries(self) -> None:
+    def test_orders_are_queried_by_status_contract_time_and_page(self) -> None:
         working = self.place(type=1, limitPrice=15000)
         self.clock.advance(10)
         filled = self.place()
@@ -442,7 +442,7 @@ class OrderTests(PracticeServerTestCase):
         )
         self.assertEqual((len(counted["orders"]), counted["totalCount"]), (1, 3))
 
-    def test_a_trade_is_taken_back(self) -> None:
+    def test_a_trade_is_voided(self) -> None:
         self.place()
         (trade,) = self.ask("Trade/search", accountId=123, startTimestamp=SINCE)["trades"]
         self.ask("Practice/voidTrade", accountId=123, tradeId=trade["id"])
@@ -489,7 +489,7 @@ bodies = st.dictionaries(st.sampled_from(NAMES), values)
 
 
 class RobustnessTests(PracticeServerTestCase):
-    """Whatever is asked is answered, and no mistake of ours."""
+    """No body causes an internal error."""
 
     @given(
         st.sampled_from([*sorted(ENDPOINTS), "/api/Auth/loginKey"]),
@@ -497,7 +497,9 @@ class RobustnessTests(PracticeServerTestCase):
         st.sampled_from(("", "full")),
     )
     @settings(max_examples=400)
-    def test_any_body_is_answered(self, path: str, body: dict[str, Any], base: str) -> None:
+    def test_any_body_gets_a_response_and_logs_no_error(
+        self, path: str, body: dict[str, Any], base: str
+    ) -> None:
         usual = {"accountId": 123, "contractId": MNQ, "orderId": 1, "tradeId": 1, "type": 2}
         usual |= {"side": 0, "size": 1, "price": 20000, "canTrade": True, "searchText": "NQ"}
         usual |= bars(MNQ) | {"startTimestamp": SINCE, "userName": "x", "apiKey": "x"}

@@ -1,4 +1,4 @@
-"""Bars out of prices."""
+"""Bars made of prices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ moves = st.lists(st.tuples(st.integers(0, 4000), st.integers(1, 50)), min_size=1
 
 
 class ChartTests(SynchronousTestCase):
-    def test_a_contract_nobody_quoted_has_none(self) -> None:
+    def test_a_contract_without_quotes_has_no_bars(self) -> None:
         self.assertEqual(list(Chart().bars("MNQ", 2, 1)), [])
 
     def test_contracts_are_kept_apart(self) -> None:
@@ -27,7 +27,7 @@ class ChartTests(SynchronousTestCase):
         self.assertEqual((bar.open, bar.close), (5, 5))
 
     @given(moves, st.sampled_from(sorted(UNIT_SECONDS)), st.integers(1, 7))
-    def test_bars_say_of_each_stretch_what_its_prices_were(
+    def test_bars_hold_the_prices_of_each_stretch(
         self, steps: list[tuple[int, int]], unit: int, number: int
     ) -> None:
         chart = Chart()
@@ -53,7 +53,7 @@ class ChartTests(SynchronousTestCase):
         (bar,) = chart.bars("MNQ", 2, 1)
         self.assertEqual((bar.start, bar.close, bar.volume), (int(START.timestamp()), 6, 2))
 
-    def test_only_so_much_is_remembered(self) -> None:
+    def test_the_oldest_bars_are_forgotten(self) -> None:
         chart = Chart()
         for minute in range(MAX_MINUTES + 10):
             chart.add("MNQ", Decimal(minute), START + timedelta(minutes=minute))

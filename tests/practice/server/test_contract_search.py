@@ -1,4 +1,4 @@
-"""Finding contracts."""
+"""Searching contracts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def found(text: str) -> list[str]:
 
 class SearchTests(SynchronousTestCase):
     def test_the_best_match_comes_first(self) -> None:
-        """Clients take the first; of some, a ticker is a part of another's."""
+        """Clients take the first match, and some tickers are a part of others."""
         for text, name in (
             ("ES", "ESM6"),
             ("NQ", "NQM6"),
@@ -41,20 +41,20 @@ class SearchTests(SynchronousTestCase):
         ):
             self.assertEqual(found(text)[0], name, text)
 
-    def test_words_are_found_from_their_beginning_only(self) -> None:
+    def test_words_match_only_from_their_beginning(self) -> None:
         described = [{**contract, "description": "September"} for contract in CONTRACTS]
         names = [contract["name"] for contract in search(described, "EP")]
         self.assertEqual(names, ["ESM6"])
 
-    def test_nothing_finds_all_and_nonsense_nothing(self) -> None:
+    def test_an_empty_text_finds_all_and_nonsense_nothing(self) -> None:
         self.assertEqual(len(found("")), len(CONTRACTS))
         for text in ("xyz", "-", "gold nasdaq"):
             self.assertEqual(found(text), [], text)
 
-    def test_no_more_than_twenty_are_found(self) -> None:
+    def test_a_search_finds_at_most_twenty(self) -> None:
         many = [{**CONTRACTS[0], "id": f"CON.F.US.MNQ.{number}"} for number in range(50)]
         self.assertEqual(len(search(many, "MNQ")), MAX_FOUND)
 
     @given(st.text(max_size=12))
-    def test_any_text_may_be_searched(self, text: str) -> None:
+    def test_any_text_can_be_searched(self, text: str) -> None:
         self.assertTrue(set(found(text)) <= {contract["name"] for contract in CONTRACTS})

@@ -1,4 +1,4 @@
-"""What the hubs tell, and when."""
+"""The events that hubs send, and when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USER_TARGETS = {
 
 
 def data_of(events: list[Any], target: str) -> list[Any]:
-    """Return what events of a user carry, unwrapped."""
+    """Return the arguments of account events."""
     return [event["arguments"][0]["data"] for event in events if event["target"] == target]
 
 
@@ -44,8 +44,8 @@ class UserTests(PracticeServerTestCase):
                 [set(argument) for argument in event["arguments"]], [{"action", "data"}]
             )
 
-    def test_a_fill_is_told_as_the_live_feed_does(self) -> None:
-        """Order and trade, then the position, then the account, over and over."""
+    def test_a_fill_is_sent_as_the_live_feed_does(self) -> None:
+        """Order and trade, then the position, then the account several times."""
         client = self.listen()
         self.place()
         now = [event["target"] for event in client.events()]
@@ -57,7 +57,7 @@ class UserTests(PracticeServerTestCase):
         self.assertEqual(set(accounts), {"GatewayUserAccount"})
         self.assertIn(len(accounts), (2, 3, 4))
 
-    def test_what_clients_cannot_do_without_is_there(self) -> None:
+    def test_events_have_the_fields_that_clients_need(self) -> None:
         client = self.listen()
         self.place()
         self.clock.advance(1)
@@ -87,7 +87,7 @@ class UserTests(PracticeServerTestCase):
         (event,) = (each for each in events if each["target"] == "GatewayUserPosition")
         self.assertEqual(event["arguments"][0]["action"], 2)
 
-    def test_an_exit_may_be_told_as_two_trades(self) -> None:
+    def test_an_exit_may_be_sent_as_two_trades(self) -> None:
         self.gateway.faults = Faults(opening_half_again=True)
         self.move("20000")
         self.place()
@@ -100,7 +100,7 @@ class UserTests(PracticeServerTestCase):
             [(False, 20000.25), (True, 20009.75)],
         )
 
-    def test_only_what_was_asked_for_is_told_and_no_longer(self) -> None:
+    def test_only_subscribed_events_are_sent_until_unsubscribed(self) -> None:
         client = self.hub("user")
         self.subscribe(client, "SubscribeOrders", 123)
         self.place()
@@ -116,14 +116,14 @@ class UserTests(PracticeServerTestCase):
         self.clock.advance(1)
         self.assertEqual(client.events(), [])
 
-    def test_asking_twice_tells_once(self) -> None:
+    def test_subscribing_twice_sends_once(self) -> None:
         client = self.hub("user")
         for _ in range(2):
             self.subscribe(client, "SubscribeTrades", 123)
         self.place()
         self.assertEqual(len(client.events()), 1)
 
-    def test_all_accounts_are_told_to_who_asked_for_accounts(self) -> None:
+    def test_the_account_subscription_covers_all_accounts(self) -> None:
         client = self.hub("user")
         self.subscribe(client, "SubscribeAccounts")
         for account in (123, 456):
@@ -139,7 +139,7 @@ class UserTests(PracticeServerTestCase):
         client.invoke("SubscribeOrders", 9)
         self.assertIn("there is no 9", client.records()[0]["error"])
 
-    def test_what_comes_after_the_end_is_not_told(self) -> None:
+    def test_no_late_event_is_sent_after_the_stop(self) -> None:
         client = self.listen()
         self.place()
         client.events()
@@ -159,7 +159,7 @@ class MarketTests(PracticeServerTestCase):
             self.assertEqual((len(event["arguments"]), event["arguments"][0]), (2, MNQ))
         return [event["arguments"][1] for event in events]
 
-    def test_first_the_whole_quote_and_then_what_changed(self) -> None:
+    def test_a_full_quote_is_followed_by_changes(self) -> None:
         client = self.hub("market")
         self.move("20000")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
@@ -173,14 +173,14 @@ class MarketTests(PracticeServerTestCase):
         (changes,) = self.quotes(client)
         self.assertEqual(set(changes), {"symbol", "volume", "lastUpdated", "timestamp"})
 
-    def test_a_market_that_was_never_quoted_has_a_price_all_the_same(self) -> None:
-        """As in a shut market, whose opening prices are not told."""
+    def test_a_shut_market_sends_its_opening_quote(self) -> None:
+        """A shut market publishes no opening quotes."""
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
         (whole,) = self.quotes(client)
         self.assertTrue(whole["bestBid"] < whole["bestAsk"])
 
-    def test_silence_is_broken_every_ten_seconds(self) -> None:
+    def test_a_silent_quote_is_repeated_every_ten_seconds(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
         self.quotes(client)
@@ -192,14 +192,14 @@ class MarketTests(PracticeServerTestCase):
             self.assertEqual(set(again), {"symbol", "lastUpdated", "timestamp"})
         self.assertTrue(datetime.fromisoformat(again["timestamp"]) > START)
 
-    def test_only_quotes_are_told_again(self) -> None:
+    def test_only_quotes_are_repeated(self) -> None:
         self.move("20000")
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractTrades", MNQ)
         self.clock.pump([1] * 25)
         self.assertEqual(client.events(), [])
 
-    def test_trades_and_depth_for_those_who_ask(self) -> None:
+    def test_trades_and_depth_are_sent_to_subscribers(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractTrades", MNQ)
         self.subscribe(client, "SubscribeContractMarketDepth", MNQ)
@@ -212,7 +212,7 @@ class MarketTests(PracticeServerTestCase):
         self.assertEqual(trade["arguments"][1][0]["price"], 20000)
         self.assertEqual([row["price"] for row in depth["arguments"][1]], [19999.75, 20000.25])
 
-    def test_an_open_market_is_quoted_without_anybody_s_doing(self) -> None:
+    def test_an_open_market_sends_quotes_by_itself(self) -> None:
         self.make(is_open=True)
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
@@ -226,7 +226,7 @@ class MarketTests(PracticeServerTestCase):
 
 
 class FeedTests(PracticeServerTestCase):
-    def test_a_feed_that_was_left_keeps_nothing(self) -> None:
+    def test_a_lost_client_leaves_no_subscription(self) -> None:
         client = self.hub("market")
         self.subscribe(client, "SubscribeContractQuotes", MNQ)
         feed: EventFeed = self.site._feed

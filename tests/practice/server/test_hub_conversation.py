@@ -1,4 +1,4 @@
-"""What a client says on a hub, and what comes of it."""
+"""What a client says on a hub and what the hub does about it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACCOUNT, MNQ = 123, "CON.F.US.MNQ.M26"
 
 
 class Talk:
-    """A conversation that has begun, unless it is told otherwise."""
+    """A conversation, after its handshake unless ``hello`` says otherwise."""
 
     def __init__(self, streams: Streams = USER_HUB, hello: bytes = HELLO) -> None:
         self.conversation = Conversation(streams, lambda topic: topic.key in (None, ACCOUNT, MNQ))
@@ -48,7 +48,7 @@ def done(name: str = "1") -> Send:
 
 
 def error_of(steps: list[Step]) -> str:
-    """Return the error with which an invocation was answered, and nothing else done."""
+    """Return the error of a completion that is the only step."""
     (step,) = steps
     assert isinstance(step, Send)
     completion = json.loads(step.record[:-1])
@@ -57,25 +57,25 @@ def error_of(steps: list[Step]) -> str:
 
 
 class HandshakeTests(SynchronousTestCase):
-    def test_any_version_of_json_will_do(self) -> None:
+    def test_any_version_of_json_is_accepted(self) -> None:
         for version in (b"0", b"1", b"2"):
             Talk(hello=b'{"protocol":"json","version":' + version + b"}\x1e")
 
-    def test_another_encoding_ends_it(self) -> None:
+    def test_another_encoding_ends_the_conversation(self) -> None:
         talk = Talk(hello=b"")
         sorry, end = talk.say(protocol="messagepack", version=1)
         assert isinstance(sorry, Send)
         self.assertIn("only json", json.loads(sorry.record[:-1])["error"])
         self.assertEqual((end, talk.conversation.has_begun), (End(), False))
 
-    def test_what_follows_in_the_same_bytes_is_heard(self) -> None:
+    def test_records_in_the_bytes_of_the_handshake_are_received(self) -> None:
         talk = Talk(hello=b"")
         ping = b'{"type":6}\x1e'
         self.assertEqual(
             talk.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), WatchSilence()]
         )
 
-    def test_bytes_may_come_in_any_pieces(self) -> None:
+    def test_bytes_may_arrive_in_any_pieces(self) -> None:
         talk = Talk(hello=b"")
         steps = [
             step for i in range(len(HELLO)) for step in talk.conversation.receive(HELLO[i : i + 1])
@@ -84,7 +84,7 @@ class HandshakeTests(SynchronousTestCase):
 
 
 class MethodTests(SynchronousTestCase):
-    def test_every_stream_is_joined_and_left(self) -> None:
+    def test_every_stream_can_be_subscribed_and_unsubscribed(self) -> None:
         for streams, subject, arguments, topic in (
             (USER_HUB, "Accounts", (), Topic("GatewayUserAccount")),
             (USER_HUB, "Orders", (ACCOUNT,), Topic("GatewayUserOrder", ACCOUNT)),
@@ -95,25 +95,25 @@ class MethodTests(SynchronousTestCase):
             (MARKET_HUB, "ContractMarketDepth", (MNQ,), Topic("GatewayDepth", MNQ)),
         ):
             talk = Talk(streams)
-            # Answered first: no event overtakes it.
+            # The completion comes first: no event overtakes it.
             joined = talk.invoke(f"Subscribe{subject}", *arguments)
             self.assertEqual(joined, [done(), Subscribe(topic)])
             left = talk.invoke(f"Unsubscribe{subject}", *arguments, name="2")
             self.assertEqual(left, [done("2"), Unsubscribe(topic)])
 
-    def test_without_an_id_nothing_is_answered(self) -> None:
+    def test_an_invocation_without_an_id_gets_no_completion(self) -> None:
         talk = Talk()
         joined = talk.invoke("SubscribeOrders", ACCOUNT, name=None)
         self.assertEqual(joined, [Subscribe(Topic("GatewayUserOrder", ACCOUNT))])
         for target in ("Heartbeat", "SubscribeNothing"):
             self.assertEqual(talk.invoke(target, name=None), [])
 
-    def test_unknown_methods_are_an_error_and_so_is_another_case(self) -> None:
+    def test_unknown_methods_and_other_cases_are_errors(self) -> None:
         talk = Talk()
         for target in ("Heartbeat", "subscribeOrders", "SubscribeContractQuotes", "", "Orders"):
             self.assertIn("Unknown hub method", error_of(talk.invoke(target, ACCOUNT)))
 
-    def test_what_does_not_exist_cannot_be_joined(self) -> None:
+    def test_an_unknown_account_or_contract_cannot_be_subscribed(self) -> None:
         self.assertIn("there is no 9", error_of(Talk().invoke("SubscribeTrades", 9)))
         quotes = Talk(MARKET_HUB).invoke("SubscribeContractQuotes", "CON.F.US.X.M26")
         self.assertIn("CON.F.US.X.M26", error_of(quotes))
@@ -134,10 +134,10 @@ class MethodTests(SynchronousTestCase):
 
 
 class EndTests(SynchronousTestCase):
-    def test_a_farewell_ends_it(self) -> None:
+    def test_a_close_record_ends_the_conversation(self) -> None:
         self.assertEqual(Talk().say(type=7), [End()])
 
-    def test_what_is_no_message_ends_it_with_a_reason(self) -> None:
+    def test_a_record_that_is_no_message_ends_it_with_a_reason(self) -> None:
         for record in (b"x", b"[]", b"{}", b'{"type":1}', b"\xff"):
             sorry, end = Talk().conversation.receive(record + b"\x1e")
             assert isinstance(sorry, Send)
@@ -145,26 +145,26 @@ class EndTests(SynchronousTestCase):
             self.assertEqual((farewell["type"], end), (7, End()))
             self.assertTrue(farewell["error"])
 
-    def test_what_came_before_is_done_all_the_same(self) -> None:
+    def test_records_before_a_bad_one_are_carried_out(self) -> None:
         talk = Talk()
         steps = talk.conversation.receive(b'{"type":6}\x1ex\x1e')
         self.assertEqual((steps[0], steps[-1]), (WatchSilence(), End()))
 
-    def test_other_kinds_of_messages_are_passed_over(self) -> None:
+    def test_other_kinds_of_messages_are_ignored(self) -> None:
         for kind in (2, 4, 5, 8, 9):
             self.assertEqual(Talk().say(type=kind), [])
         self.assertEqual(Talk().say(type=3, invocationId="1"), [])
 
-    def test_whoever_is_logged_out_may_leave_and_not_join(self) -> None:
+    def test_a_logged_out_client_may_only_unsubscribe(self) -> None:
         talk = Talk()
-        (told,) = talk.conversation.log_out()
-        self.assertEqual(told, Send(b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'))
+        (step,) = talk.conversation.log_out()
+        self.assertEqual(step, Send(b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'))
         self.assertIn("session has ended", error_of(talk.invoke("SubscribeOrders", ACCOUNT)))
         topic = Topic("GatewayUserOrder", ACCOUNT)
         self.assertEqual(talk.invoke("UnsubscribeOrders", ACCOUNT), [done(), Unsubscribe(topic)])
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
-    def test_any_bytes_are_heard_without_a_mistake(self, pieces: list[bytes]) -> None:
+    def test_any_bytes_are_received_without_an_error(self, pieces: list[bytes]) -> None:
         talk = Talk()
         for piece in pieces:
             talk.conversation.receive(piece)

@@ -46,7 +46,7 @@ class QuirksTests(SynchronousTestCase):
         action: int = self.tell(target, payload).argument["action"]
         return action
 
-    def test_events_are_wrapped_once(self) -> None:
+    def test_events_are_wrapped_in_an_action(self) -> None:
         for target, payload in (
             ("Account", {"id": 1, "balance": Decimal(5)}),
             ("Order", order()),
@@ -61,7 +61,7 @@ class QuirksTests(SynchronousTestCase):
         actions = [self.action("Order", order(status=status)) for status in (1, 1, 2, 2)]
         self.assertEqual(actions, [CREATED, UPDATED, UPDATED, UPDATED])
 
-    def test_what_is_older_than_the_feed_was_created_before(self) -> None:
+    def test_an_order_older_than_the_feed_is_an_update(self) -> None:
         old = BEGAN - timedelta(seconds=1)
         self.assertEqual(self.action("Order", order(created=old)), UPDATED)
         self.assertEqual(self.action("Position", position(2, created=old)), UPDATED)
@@ -76,19 +76,19 @@ class QuirksTests(SynchronousTestCase):
         self.assertEqual(self.action("Trade", {"id": 1, "voided": False}), CREATED)
         self.assertEqual(self.action("Trade", {"id": 1, "voided": True}), UPDATED)
 
-    def test_positions_come_after_orders_and_trades_and_accounts_last(self) -> None:
+    def test_positions_follow_orders_and_trades_and_accounts_come_last(self) -> None:
         self.assertEqual(self.tell("Order", order()).after, 0)
         self.assertEqual(self.tell("Trade", {"id": 1, "voided": False}).after, 0)
         self.assertEqual(self.tell("Position", position()).after, POSITION_SECONDS)
         self.assertEqual(self.tell("Account", {"id": 1}).after, ACCOUNT_SECONDS)
         self.assertTrue(0 < POSITION_SECONDS < ACCOUNT_SECONDS)
 
-    def test_accounts_are_told_two_to_four_times_and_all_else_once(self) -> None:
+    def test_accounts_are_sent_two_to_four_times_and_all_else_once(self) -> None:
         times = {self.tell("Account", {"id": 1}).times for _ in range(100)}
         self.assertEqual(times, {2, 3, 4})
         self.assertEqual(self.tell("Order", order()).times, 1)
 
-    def test_times_and_numbers_are_written_in_every_way(self) -> None:
+    def test_times_and_numbers_are_written_in_every_spelling(self) -> None:
         at = datetime(2026, 3, 2, 15, 0, 1, 234567, tzinfo=UTC)
         payload = {"creationTimestamp": at.isoformat(), "price": Decimal("5138.0"), "id": 7}
         spelled = [encode_json(self.quirks.spelled(payload)).decode() for _ in range(200)]
@@ -106,7 +106,7 @@ class QuirksTests(SynchronousTestCase):
         st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
         st.integers(),
     )
-    def test_however_it_is_written_it_means_the_same(
+    def test_every_spelling_has_the_same_value(
         self, number: Decimal, at: datetime, seed: int
     ) -> None:
         payload = {"price": number, "lastUpdated": at.isoformat(), "timestamp": at.isoformat()}
@@ -115,19 +115,19 @@ class QuirksTests(SynchronousTestCase):
         for name in ("lastUpdated", "timestamp"):
             self.assertEqual(datetime.fromisoformat(spelled[name]), at)
 
-    def test_only_so_many_ids_are_remembered(self) -> None:
+    def test_the_oldest_ids_are_forgotten(self) -> None:
         self.patch(quirks, "_MAX_KNOWN", 3)
         actions = [self.action("Order", order(number)) for number in (1, 2, 3, 1, 4, 1)]
         self.assertEqual(actions, [CREATED, CREATED, CREATED, UPDATED, CREATED, CREATED])
 
-    def test_an_average_has_an_end(self) -> None:
+    def test_an_average_is_written_with_nine_places(self) -> None:
         third = Decimal(61415) / 3
         for _ in range(20):
             spelled = self.quirks.spelled({"averagePrice": third})
             self.assertEqual(str(spelled["averagePrice"]), "20471.666666667")
 
     def test_nothing_is_added_to_a_payload(self) -> None:
-        """What the exchange leaves out for being null stays out."""
+        """A null that the exchange leaves out stays out."""
         for _ in range(20):
             data = self.tell("Trade", {"id": 1, "voided": False}).argument["data"]
             self.assertNotIn("profitAndLoss", data)

@@ -1,4 +1,4 @@
-"""Payloads with every field; the fields themselves, see the tests of the API."""
+"""Payloads of the REST API; test_api.py checks their fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from riskd.practice.server.rest_payloads import full_order
 
 
 class TimeTests(SynchronousTestCase):
-    def test_whatever_the_exchange_s_clock_the_form_is_one(self) -> None:
+    def test_times_have_one_form_in_any_time_zone(self) -> None:
         for text in (
             "2026-03-02T15:00:00+00:00",
             "2026-03-02T16:00:00.000000+01:00",

@@ -1,4 +1,4 @@
-"""The face as bytes: the door, HTTP, negotiation, and the hubs' WebSockets."""
+"""The site as bytes: Host and Origin, HTTP, negotiation, and the hubs' WebSockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LITTLE = 64 * 1024
 
 
 class DoorTests(PracticeServerTestCase):
-    """Who is let in."""
+    """The check of Host and Origin."""
 
     def status(self, host: str, *headers: str) -> int:
         bearer = f"Authorization: Bearer {self.token}"
@@ -38,16 +38,16 @@ class DoorTests(PracticeServerTestCase):
         self.assertEqual((rest, hub), (rest, 101 if rest == 200 else rest))
         return rest
 
-    def test_own_names_are_welcome_with_and_without_a_port(self) -> None:
+    def test_this_machine_s_names_are_accepted_with_and_without_a_port(self) -> None:
         for host in ("localhost", HOST, f"127.0.0.1:{PORT}", f"[::1]:{PORT}", "127.0.0.1"):
             self.assertEqual(self.status(host), 200, host)
 
     def test_foreign_names_are_refused(self) -> None:
-        """A name that was made to resolve to this machine is still a stranger's."""
+        """Even a foreign name that resolves to this machine."""
         for host in ("evil.example", f"evil.example:{PORT}", "localhost:80", "10.0.0.1"):
             self.assertEqual(self.status(host), 403, host)
 
-    def test_pages_are_let_in_from_here_alone(self) -> None:
+    def test_only_pages_of_this_machine_are_accepted(self) -> None:
         for origin, status in (
             (f"http://localhost:{PORT}", 200),
             (f"http://127.0.0.1:{PORT}", 200),
@@ -60,10 +60,10 @@ class DoorTests(PracticeServerTestCase):
 
 
 class HttpTests(PracticeServerTestCase):
-    """What goes around a request."""
+    """Requests and responses as HTTP."""
 
-    def test_any_content_type_will_do(self) -> None:
-        """A body that is sent as a form, as curl does, is JSON all the same."""
+    def test_any_content_type_is_accepted(self) -> None:
+        """Curl announces a form, but the body is JSON all the same."""
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
             bearer = f"Authorization: Bearer {self.token}"
             body = b'{"accountId":123}'
@@ -75,12 +75,12 @@ class HttpTests(PracticeServerTestCase):
         for path in ("/api/Account/search", "/api/nothing", "/hubs/user/negotiate"):
             self.assertEqual(self.request(path).headers["Content-Type"], "application/json")
 
-    def test_a_ping_is_answered_without_a_token(self) -> None:
+    def test_a_ping_needs_no_token(self) -> None:
         self.token = ""
         reply = self.request("/api/Status/ping", method="GET")
         self.assertEqual((reply.status, reply.body), (200, b'"pong"'))
 
-    def test_a_token_may_stand_in_the_address_but_not_in_the_body(self) -> None:
+    def test_a_token_may_be_in_the_address_but_not_in_the_body(self) -> None:
         kind = "Content-Type: application/x-www-form-urlencoded"
         body = f"access_token={self.token}".encode()
         self.assertEqual(self.request("/api/Account/search", body, headers=(kind,)).status, 401)
@@ -104,7 +104,7 @@ class HttpTests(PracticeServerTestCase):
         body = b'{"searchText":"MNQ"}'.ljust(MAX_BODY_BYTES)
         self.assertEqual(self.request("/api/Contract/search", body).status, 200)
 
-    def test_what_is_not_answered_is_cut(self) -> None:
+    def test_an_unanswered_request_cuts_the_connection(self) -> None:
         self.gateway.faults = Faults(lost_requests=1)
         wire = Wire(self.site)
         body = json.dumps({"accountId": 123, "contractId": MNQ}).encode()
@@ -115,7 +115,7 @@ class HttpTests(PracticeServerTestCase):
         )
         self.assertEqual((wire.take(), wire.is_gone), (b"", True))
 
-    def test_a_client_that_does_not_wait_for_its_answer_is_no_mistake(self) -> None:
+    def test_a_client_that_leaves_before_its_response_is_no_error(self) -> None:
         self.gateway.faults = Faults(slow_seconds=5)
         wires = [Wire(self.site) for _ in range(8)]
         for wire in wires:
@@ -128,7 +128,7 @@ class HttpTests(PracticeServerTestCase):
             self.clock.advance(6)
         self.assertEqual([formatEvent(event) for event in logged if "log_failure" in event], [])
 
-    def test_a_mistake_of_the_gateway_is_an_answer_and_logged(self) -> None:
+    def test_an_internal_error_is_a_response_and_logged(self) -> None:
         def fail(_exchange: object) -> None:
             raise ZeroDivisionError
 
@@ -138,9 +138,9 @@ class HttpTests(PracticeServerTestCase):
 
 
 class NegotiationTests(PracticeServerTestCase):
-    """How a client learns to connect."""
+    """The negotiation before a connection."""
 
-    def test_the_answer_is_what_clients_know(self) -> None:
+    def test_negotiation_returns_what_clients_expect(self) -> None:
         for query, version in (("", 0), ("?negotiateVersion=1", 1), ("?negotiateVersion=0", 0)):
             reply = self.request(f"/hubs/market/negotiate{query}").fields
             self.assertEqual(
@@ -161,11 +161,11 @@ class NegotiationTests(PracticeServerTestCase):
         self.assertEqual(self.request("/hubs/user/negotiate").status, 401)
         self.assertEqual(self.request("/hubs/user/negotiate?access_token=x.y.z").status, 401)
 
-    def test_it_is_asked_by_post_at_hubs_that_there_are(self) -> None:
+    def test_negotiation_is_a_post_at_a_hub(self) -> None:
         self.assertEqual(self.request("/hubs/user/negotiate", method="GET").status, 405)
         self.assertEqual(self.request("/hubs/chat/negotiate").status, 404)
 
-    def test_any_id_will_do_a_used_one_too_or_none(self) -> None:
+    def test_any_connection_id_is_accepted_or_none(self) -> None:
         reply = self.request("/hubs/user/negotiate?negotiateVersion=1").fields
         for query in (
             f"id={reply['connectionToken']}&",
@@ -178,7 +178,7 @@ class NegotiationTests(PracticeServerTestCase):
 
 
 class UpgradeTests(PracticeServerTestCase):
-    """How a hub is opened."""
+    """The upgrade to a WebSocket."""
 
     def test_it_takes_a_token_by_either_way(self) -> None:
         bearer = (f"Authorization: Bearer {self.token}",)
@@ -188,7 +188,7 @@ class UpgradeTests(PracticeServerTestCase):
         for path in ("/hubs/user", "/hubs/market?access_token=x.y.z"):
             self.assertEqual(HubClient(self.site, path).answer, 401)
 
-    def test_a_hub_is_no_page_and_other_paths_are_no_hub(self) -> None:
+    def test_only_the_paths_of_hubs_accept_an_upgrade(self) -> None:
         query = f"?access_token={self.token}"
         self.assertEqual(self.request(f"/hubs/user{query}", method="GET").status, 426)
         self.assertEqual(self.request(f"/hubs/user{query}").status, 405)
@@ -205,7 +205,7 @@ class UpgradeTests(PracticeServerTestCase):
         self.assertIn("opened the user hub", said)
         self.assertNotIn(self.token, said)
 
-    def test_a_token_is_found_in_the_header_first(self) -> None:
+    def test_the_token_in_the_header_comes_first(self) -> None:
         self.assertEqual(token_of("Bearer a", ["b"]), "a")
         self.assertEqual(token_of("bearer a", []), "a")
         self.assertEqual(token_of("Basic a", ["b"]), "b")
@@ -213,9 +213,9 @@ class UpgradeTests(PracticeServerTestCase):
 
 
 class HubTests(PracticeServerTestCase):
-    """What a connection to a hub does by itself."""
+    """The connection of one client to a hub."""
 
-    def test_version_0_of_the_handshake_is_taken(self) -> None:
+    def test_version_0_of_the_handshake_is_accepted(self) -> None:
         client = self.hub(hello=b'{"protocol":"json","version":0}')
         self.assertEqual(client.records(), [{}])
 
@@ -225,7 +225,7 @@ class HubTests(PracticeServerTestCase):
         self.assertIn("only json", answer["error"])
         self.assertEqual(client.frames[-1][0], CLOSE)
 
-    def test_whoever_does_not_shake_hands_is_cut_after_5_seconds(self) -> None:
+    def test_a_client_without_a_handshake_is_cut_after_5_seconds(self) -> None:
         client = self.hub(hello=b"")
         self.clock.advance(4.9)
         self.assertFalse(client.is_gone)
@@ -240,14 +240,14 @@ class HubTests(PracticeServerTestCase):
         self.assertIn("no JSON", farewell["error"])
         self.assertEqual(close_code(client.frames[-1][1]), 1000)
 
-    def test_a_message_that_is_too_large_ends_it(self) -> None:
+    def test_a_too_large_message_ends_the_connection(self) -> None:
         client = self.hub()
         client.say(b" " * MAX_BODY_BYTES)
         client.raw_records()
         self.assertEqual(close_code(client.frames[-1][1]), 1009)
 
-    def test_a_ping_follows_ten_seconds_of_silence_of_our_own(self) -> None:
-        """And is one of SignalR: some clients never answer those of WebSockets."""
+    def test_a_ping_follows_ten_seconds_without_a_record(self) -> None:
+        """It is a ping of SignalR: some clients never answer WebSocket pings."""
         client = self.hub()
         self.clock.advance(9)
         self.subscribe(client, "SubscribeAccounts")
@@ -268,7 +268,7 @@ class HubTests(PracticeServerTestCase):
         self.clock.pump([10] * 60)
         self.assertFalse(client.is_gone)
 
-    def test_a_client_that_has_pinged_is_missed_after_thirty_seconds(self) -> None:
+    def test_a_client_that_has_pinged_is_cut_after_30_silent_seconds(self) -> None:
         client = self.hub()
         client.say(b'{"type":6}')
         self.clock.advance(29)
@@ -278,20 +278,20 @@ class HubTests(PracticeServerTestCase):
         self.clock.advance(2)
         self.assertTrue(client.is_gone)
 
-    def test_a_farewell_is_answered(self) -> None:
+    def test_a_close_record_is_answered(self) -> None:
         client = self.hub()
         client.say(b'{"type":7}')
         client.raw_records()
         self.assertEqual(close_code(client.frames[-1][1]), 1000)
 
-    def test_a_slow_client_is_cut_before_it_costs_much_and_others_are_not(self) -> None:
+    def test_only_the_slow_client_is_cut(self) -> None:
         self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
         slow, quick = self.hub(), self.hub()
         for client in (slow, quick):
             self.subscribe(client, "SubscribeOrders", 123)
         sent = 0
         while not slow.is_gone and sent < 10 * LITTLE:
-            # As a transport does with every write.
+            # A congested transport pauses again at every write.
             slow.transport.producer.pauseProducing()
             self.ask("Order/cancel", accountId=123, orderId=self.rest())
             sent += len(quick.take())
@@ -301,7 +301,7 @@ class HubTests(PracticeServerTestCase):
         self.assertTrue(0.9 * LITTLE < sent < 1.2 * LITTLE, sent)
         self.assertFalse(quick.is_gone)
 
-    def test_a_client_that_catches_up_is_slow_no_more(self) -> None:
+    def test_a_client_that_catches_up_is_not_cut(self) -> None:
         self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
         client = self.hub()
         self.subscribe(client, "SubscribeOrders", 123)
@@ -318,7 +318,7 @@ class HubTests(PracticeServerTestCase):
         self.assertFalse(client.is_gone)
         self.assertTrue(len(client.take()) > LITTLE)
 
-    def test_one_that_is_cut_for_the_answer_is_told_nothing_after_it(self) -> None:
+    def test_a_client_cut_for_its_completion_is_not_subscribed(self) -> None:
         self.patch(sockets, "MAX_UNSENT_BYTES", 10)
         client = self.hub()
         client.transport.producer.pauseProducing()
@@ -326,7 +326,7 @@ class HubTests(PracticeServerTestCase):
         self.assertTrue(client.is_gone)
         self.assertEqual(self.site._feed._subscribers, {})
 
-    def test_answers_to_pings_count_too(self) -> None:
+    def test_answers_to_pings_count_as_unread_bytes(self) -> None:
         self.patch(sockets, "MAX_UNSENT_BYTES", LITTLE)
         client = self.hub()
         client.transport.producer.pauseProducing()
@@ -338,10 +338,10 @@ class HubTests(PracticeServerTestCase):
         self.assertTrue(client.is_gone)
 
     def rest(self) -> int:
-        """Let an order wait in the book."""
+        """Place an order that rests in the book; return its id."""
         return self.place(type=1, limitPrice=15000, customTag=f"{self.clock.seconds()}")
 
-    def test_at_the_end_all_are_seen_off_and_may_come_back(self) -> None:
+    def test_a_stop_closes_all_clients_and_lets_them_reconnect(self) -> None:
         answering, silent = self.hub("user"), self.hub("market")
         gone = self.site.close_hubs()
         (farewell,) = answering.records()
@@ -354,7 +354,7 @@ class HubTests(PracticeServerTestCase):
         self.successResultOf(gone)
         self.assertTrue(silent.is_gone)
 
-    def test_headers_in_an_invocation_are_neither_minded_nor_logged(self) -> None:
+    def test_headers_in_an_invocation_are_ignored_and_not_logged(self) -> None:
         client = self.hub()
         invocation = {
             "type": 1,
@@ -374,15 +374,15 @@ class HubTests(PracticeServerTestCase):
         self.subscribe(client, "SubscribeOrders", 123)
         client.transport.loseConnection()
         self.place()
-        # Of it, nothing is left to do; the market of a shut gateway stands still.
+        # The client left no timer, and the market of a shut gateway has none.
         own = [str(call) for call in self.clock.getDelayedCalls()]
         self.assertEqual([call for call in own if re.search("HubProtocol", call)], [])
 
 
 class LogoutTests(PracticeServerTestCase):
-    """The broker ends all sessions."""
+    """The practice request that ends all hub sessions."""
 
-    def test_every_hub_is_told_and_their_tokens_are_good_no_more(self) -> None:
+    def test_a_logout_ends_every_hub_session_and_revokes_its_token(self) -> None:
         user, market = self.hub("user"), self.hub("market")
         self.subscribe(user, "SubscribeOrders", 123)
         old = self.token
@@ -393,14 +393,14 @@ class LogoutTests(PracticeServerTestCase):
                 client.records(), [{"type": 1, "target": "GatewayLogout", "arguments": []}]
             )
         self.assertEqual(HubClient(self.site, f"/hubs/user?access_token={old}").answer, 401)
-        # Whoever asked for it had no hub of its own.
+        # The requesting client has no hub connection, so its token stays good.
         self.place()
         self.assertEqual(user.records(), [])
         user.invoke("SubscribeTrades", 123)
         self.assertIn("session has ended", user.records()[0]["error"])
         self.assertFalse(user.is_gone)
 
-    def test_a_client_in_its_handshake_is_closed(self) -> None:
+    def test_a_logout_closes_a_client_in_its_handshake(self) -> None:
         client = self.hub(hello=b"")
         self.ask("Practice/logout")
         client.raw_records()

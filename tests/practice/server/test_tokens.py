@@ -1,4 +1,4 @@
-"""Session tokens: whose they are, how long they last."""
+"""Session tokens: who gets them and how long they last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.practice.server.bodies import LoginKey
 from riskd.practice.server.tokens import LIFETIME, Tokens
 
-# Far from the machine's own time of day, which nothing here may look at.
+# Far from the machine's time of day, which tokens must not use.
 START = datetime(1999, 12, 31, 12, 0, tzinfo=UTC)
 
 
@@ -27,12 +27,12 @@ class TokenTests(SynchronousTestCase):
     def make(self, user: str = "somebody", key: str = "a key") -> Tokens:
         return Tokens(user, key, lambda: self.time)
 
-    def test_three_parts_that_may_stand_in_an_address(self) -> None:
+    def test_a_token_has_three_parts_that_an_address_may_hold(self) -> None:
         token = self.tokens.issue()
         self.assertIsNotNone(re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}", token))
 
-    def test_anybody_can_read_when_it_expires(self) -> None:
-        """Clients do, without the key: by the middle part."""
+    def test_a_client_can_read_when_its_token_expires(self) -> None:
+        """Clients read it from the middle part, which needs no key."""
         middle = self.tokens.issue().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
         self.assertEqual(claims["exp"], (START + timedelta(hours=24)).timestamp())
@@ -42,38 +42,38 @@ class TokenTests(SynchronousTestCase):
         for name, key in (("somebody", "x"), ("x", "a key"), ("", ""), ("somebody", "a keyé")):
             self.assertIsNone(self.tokens.log_in(name, key))
 
-    def test_it_is_good_until_it_expires(self) -> None:
+    def test_a_token_is_good_until_it_expires(self) -> None:
         token = self.tokens.issue()
         self.time += LIFETIME - timedelta(seconds=1)
         self.assertTrue(self.tokens.is_good(token))
         self.time += timedelta(seconds=1)
         self.assertFalse(self.tokens.is_good(token))
 
-    def test_the_time_of_day_of_the_machine_is_of_no_consequence(self) -> None:
+    def test_the_clock_of_the_machine_does_not_matter(self) -> None:
         for year in (1999, 2099):
             self.time = START.replace(year=year)
             self.assertTrue(self.tokens.is_good(self.tokens.issue()), year)
 
-    def test_it_is_good_after_a_restart_and_with_another_key_it_is_not(self) -> None:
+    def test_a_token_is_good_after_a_restart_unless_the_key_changed(self) -> None:
         token = self.tokens.issue()
         self.assertTrue(self.make().is_good(token))
         self.assertFalse(self.make(key="another").is_good(token))
         self.assertFalse(self.make(user="another").is_good(token))
 
-    def test_no_two_are_alike_and_a_revoked_one_takes_no_other_with_it(self) -> None:
+    def test_tokens_differ_and_are_revoked_one_by_one(self) -> None:
         first, second = self.tokens.issue(), self.tokens.issue()
         self.assertNotEqual(first, second)
         self.tokens.revoke(first)
         self.assertFalse(self.tokens.is_good(first))
         self.assertTrue(self.tokens.is_good(second))
 
-    def test_what_has_expired_is_not_remembered_as_revoked(self) -> None:
+    def test_an_expired_token_is_not_kept_as_revoked(self) -> None:
         for _ in range(3):
             self.tokens.revoke(self.tokens.issue())
             self.time += LIFETIME
         self.assertEqual(len(self.tokens._revoked), 1)
 
-    def test_what_is_no_token_of_ours_is_not_good(self) -> None:
+    def test_a_token_issued_elsewhere_is_not_good(self) -> None:
         key = self.tokens._signing_key
         claims = {"sub": "somebody", "jti": "1", "exp": int(START.timestamp()) + 60}
         self.assertTrue(self.tokens.is_good(jwt.encode(claims, key)))
@@ -92,10 +92,10 @@ class TokenTests(SynchronousTestCase):
             self.tokens.revoke(token)
 
     @given(st.text())
-    def test_any_text_is_looked_at_without_a_mistake(self, text: str) -> None:
+    def test_any_text_can_be_checked(self, text: str) -> None:
         tokens = Tokens("somebody", "a key", lambda: START)
         self.assertFalse(tokens.is_good(text))
         tokens.revoke(text)
 
-    def test_a_login_shows_its_key_to_nobody(self) -> None:
+    def test_the_repr_of_a_login_hides_the_key(self) -> None:
         self.assertNotIn("a key", repr(LoginKey("somebody", "a key")))
