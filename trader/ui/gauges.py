@@ -22,10 +22,10 @@ _STYLES: Final = {
     Level.VERY_NEAR: "loss",
     Level.REACHED: "loss",
 }
-_WIDE: Final = 100
-_MIDDLE: Final = 79
 _NARROW: Final = 50
-"""From so many columns on there is room for more."""
+_MIDDLE: Final = 79
+_WIDE: Final = 100
+"""Columns from which on there is room for the name in full, for the percentage, and for the headroom."""
 
 _NAME: Final = 24
 _SHORT_NAME: Final = 20

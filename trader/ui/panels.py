@@ -44,7 +44,7 @@ Panel = Callable[[View, datetime, int], list[StyledLine]]
 _NOT_CONNECTED: Final = "not connected yet; twistd -n riskd starts the daemon"
 
 _WIDE: Final = 80
-"""From so many columns on there is room for every figure of a row."""
+"""Columns from which on there is room for every figure of a row."""
 
 
 def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
@@ -85,14 +85,18 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 
 def _figure(view: View, name: str, amount: Decimal | None, *, is_certain: bool) -> StyledLine:
-    figure = (
-        ("dim", UNKNOWN) if amount is None else (_style(view, amount, is_certain), money(amount))
-    )
-    return [("dim", f"{name} "), figure, (None, "   ")]
+    return [("dim", f"{name} "), _amount(view, amount, is_certain=is_certain), (None, "   ")]
 
 
-def _style(view: View, amount: Decimal, is_certain: bool) -> str:
-    return current_style(view, pnl_style(amount)) if is_certain else "dim"
+def _amount(view: View, amount: Decimal | None, *, is_certain: bool) -> tuple[str, str]:
+    """Return style and text of a P&L.
+
+    :param is_certain: whether its quotes are fresh; otherwise it is dimmed.
+    """
+    if amount is None:
+        return ("dim", UNKNOWN)
+    style = current_style(view, pnl_style(amount)) if is_certain else "dim"
+    return (style, money(amount))
 
 
 def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
@@ -110,11 +114,8 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
 def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
     account, contract_id = view.account, position.contract_id
     unrealized = open_pnl(account, position, now, is_live=view.is_live)
-    if unrealized.amount is None:
-        style, amount = "dim", f"{UNKNOWN} {unrealized.unknown}"
-    else:
-        is_certain = is_fresh(account, contract_id, now)
-        style, amount = _style(view, unrealized.amount, is_certain), money(unrealized.amount)
+    is_certain = is_fresh(account, contract_id, now)
+    style, amount = _amount(view, unrealized.amount, is_certain=is_certain)
     quote = account.quotes.get(contract_id)
     last = contract_price(account, contract_id, quote.last) if quote else UNKNOWN
     text = current_style(view, "text")
@@ -126,7 +127,7 @@ def _position(view: View, position: GatewayUserPosition, now: datetime, width: i
             (text, str(position.size), -3),
             *(entry if width >= _WIDE else []),
             (text, last, -10),
-            (style, amount, -20),
+            (style, f"{amount} {unrealized.unknown}".rstrip(), -20),
             _protection(view, position),
         ]
     )
@@ -205,7 +206,7 @@ def _quote(view: View, quote: MarketQuote, now: datetime, width: int) -> StyledL
             cells += [("dim", name, len(name)), (style, shown, -11)]
         else:
             cells.append((style, shown, -10))
-    # The daemon subscribes to what is held or working only: other quotes end without anything wrong.
+    # The daemon subscribes only to contracts with a position or a working order; other quotes just end.
     is_expected = is_silent and not account.holds_or_works(contract_id)
     state_style = "dim" if is_new or is_expected else "warning"
     return table_row([*cells, (state_style, state, len(state))])
