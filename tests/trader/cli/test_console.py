@@ -480,38 +480,3 @@ class LogTests(ConsoleCase):
         self.log.error("")
         self.log.error("\n")
         self.assertEqual(self.feed(), [])
-
-
-class PaletteTests(SynchronousTestCase):
-    """The palettes; that they cover what is drawn is shown with the screens."""
-
-    def test_each_style_is_in_each_theme_once(self) -> None:
-        styles = {style for style, *_ in THEMES["dark"]}
-        for name, theme in THEMES.items():
-            names = [style for style, *_ in theme if style is not None]
-            self.assertEqual(set(names), styles, name)
-            self.assertEqual(len(set(names)), len(names), name)
-
-    def test_urwid_understands_every_entry(self) -> None:
-        for theme in THEMES.values():
-            for _, foreground, background, mono in theme:
-                urwid.AttrSpec(foreground, background, colors=16)
-                urwid.AttrSpec(mono, "default", colors=1)
-
-    def test_what_must_not_be_missed_stands_out_without_color(self) -> None:
-        for theme in THEMES.values():
-            for name, _, _, mono in theme:
-                if name in ("alert", "warning", "practice", "good", "select"):
-                    self.assertIn("standout", mono, name)
-
-    def test_gain_and_loss_differ_in_each_theme_that_has_colors(self) -> None:
-        for name, theme in THEMES.items():
-            colors = {style: foreground for style, foreground, *_ in theme}
-            if name != MONO:
-                self.assertNotEqual(colors["gain"], colors["loss"], name)
-
-    def test_color_blind_eyes_need_not_tell_red_from_green(self) -> None:
-        for style, foreground, background, _ in THEMES["colorblind"]:
-            for color in (foreground, background):
-                self.assertNotIn("red", color, style)
-                self.assertNotIn("green", color, style)

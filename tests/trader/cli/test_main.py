@@ -1,4 +1,4 @@
-"""``trader-console`` before it has a screen."""
+"""``trader-console`` before it draws or writes anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trader.cli.main import main
 
 
 class MainTests(SynchronousTestCase):
-    """What is said before there is a screen."""
+    """Exit status and errors."""
 
     def setUp(self) -> None:
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
@@ -22,7 +22,7 @@ class MainTests(SynchronousTestCase):
         self.patch(sys, "stdout", self.stdout)
         self.patch(sys, "stderr", self.stderr)
 
-    def test_without_a_terminal_it_says_so_in_a_sentence(self) -> None:
+    def test_without_a_terminal_the_screen_is_an_error(self) -> None:
         self.assertEqual(main(["123"]), 1)
         self.assertEqual(
             self.stderr.getvalue(),
@@ -30,12 +30,12 @@ class MainTests(SynchronousTestCase):
         )
         self.assertEqual(self.stdout.getvalue(), "")
 
-    def test_nobody_sets_its_clock(self) -> None:
+    def test_it_runs_on_the_steady_clock(self) -> None:
         keep_clock(self)
         self.patch(console_main, "run_headless", lambda *_: self.assertTrue(has_steady_clock()))
         self.assertEqual(main(["123", "--plain"]), 0)
 
-    def test_without_an_account_and_without_any_known_it_asks_for_one(self) -> None:
+    def test_without_an_account_anywhere_it_asks_for_one(self) -> None:
         with tempfile.TemporaryDirectory() as empty:
             self.assertEqual(main(["--plain", "--state", empty]), 2)
         self.assertIn("name an account, such as 123; no last known", self.stderr.getvalue())

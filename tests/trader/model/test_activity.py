@@ -1,36 +1,25 @@
-"""What each event says in a line for a trader."""
+"""The line of each event in the activity feed."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply
-from riskd.model.contracts import Contract
 from riskd.model.descriptions import ACTIONS
 from riskd.model.events import (
     EVENT_TYPES,
     Action,
     ClearedBy,
-    GatewayUserOrder,
-    OrderSide,
-    OrderState,
-    OrderType,
     Status,
 )
-from riskd.model.formatting import contract_name
 from riskd.testing import make_event
 from trader.model.activity import FeedLine, line_for
 from trader.model.formatting import clock
-from trader.model.wording import contract_price, describe_order, order_type_name, side_name
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
-MNQ = "CON.F.US.MNQ.U25"
-NOBODY_KNOWS = "CON.F.US.XYZ.U25"
 
 
 def account(*events: tuple[str, dict[str, Any]]) -> AccountState:
@@ -42,14 +31,14 @@ def account(*events: tuple[str, dict[str, Any]]) -> AccountState:
 
 
 def line(event_type: str, data: dict[str, Any], state: AccountState | None = None) -> FeedLine:
-    """Return what an event says."""
-    told = line_for(make_event(event_type, data), state or account(), NOW)
-    assert told is not None
-    return told
+    """Return the line of an event."""
+    found = line_for(make_event(event_type, data), state or account(), NOW)
+    assert found is not None
+    return found
 
 
 class LineTests(SynchronousTestCase):
-    """One line an event."""
+    """One line for each event."""
 
     def test_every_event_but_a_quote_has_a_line(self) -> None:
         silent = {
@@ -59,54 +48,54 @@ class LineTests(SynchronousTestCase):
         }
         self.assertEqual(silent, {"MarketQuote"})
 
-    def test_a_line_bears_the_time_the_console_learned_of_it(self) -> None:
+    def test_a_line_has_the_time_of_receipt(self) -> None:
         self.assertEqual(line("GatewayUserTrade", {}).at, NOW)
 
     def test_a_losing_trade_flashes_as_a_loss(self) -> None:
-        told = line("GatewayUserTrade", {"profitAndLoss": -45.50, "quantity": 2})
+        found = line("GatewayUserTrade", {"profitAndLoss": -45.50, "quantity": 2})
         self.assertEqual(
-            told, FeedLine(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
+            found, FeedLine(NOW, "Trade -45.50  MNQU5 x2", "loss", True, "GatewayUserTrade")
         )
 
     def test_a_winning_trade_flashes_as_a_gain(self) -> None:
-        told = line("GatewayUserTrade", {"profitAndLoss": 1234.50, "quantity": 1})
+        found = line("GatewayUserTrade", {"profitAndLoss": 1234.50, "quantity": 1})
         self.assertEqual(
-            told, FeedLine(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
+            found, FeedLine(NOW, "Trade +1,234.50  MNQU5 x1", "gain", True, "GatewayUserTrade")
         )
 
-    def test_a_position_that_was_not_there_was_opened(self) -> None:
-        told = line("GatewayUserPosition", {"type": 2, "size": 3, "averagePrice": 21000.5})
-        self.assertEqual(told.text, "Position opened: Short 3 MNQU5 at 21000.50")
-        self.assertFalse(told.flashes)
+    def test_a_new_position_is_opened(self) -> None:
+        found = line("GatewayUserPosition", {"type": 2, "size": 3, "averagePrice": 21000.5})
+        self.assertEqual(found.text, "Position opened: Short 3 MNQU5 at 21000.50")
+        self.assertFalse(found.flashes)
 
-    def test_a_position_that_was_there_was_changed(self) -> None:
+    def test_a_known_position_is_changed(self) -> None:
         held = account(("GatewayUserPosition", {"size": 3}))
-        told = line("GatewayUserPosition", {"size": 5, "averagePrice": 21001}, held)
-        self.assertEqual(told.text, "Position changed: Long 5 MNQU5 at 21001.00")
+        found = line("GatewayUserPosition", {"size": 5, "averagePrice": 21001}, held)
+        self.assertEqual(found.text, "Position changed: Long 5 MNQU5 at 21001.00")
 
-    def test_a_position_of_size_zero_was_closed(self) -> None:
+    def test_a_position_of_size_zero_is_closed(self) -> None:
         held = account(("GatewayUserPosition", {"size": 3}))
-        told = line("GatewayUserPosition", {"size": 0}, held)
-        self.assertEqual(told.text, "Position closed: MNQU5")
+        found = line("GatewayUserPosition", {"size": 0}, held)
+        self.assertEqual(found.text, "Position closed: MNQU5")
 
-    def test_a_position_after_a_closed_one_was_opened(self) -> None:
+    def test_a_position_after_a_closed_one_is_opened(self) -> None:
         flat = account(("GatewayUserPosition", {"size": 3}), ("GatewayUserPosition", {"size": 0}))
-        told = line("GatewayUserPosition", {"size": 1}, flat)
-        self.assertEqual(told.text, "Position opened: Long 1 MNQU5 at 21000.50")
+        found = line("GatewayUserPosition", {"size": 1}, flat)
+        self.assertEqual(found.text, "Position opened: Long 1 MNQU5 at 21000.50")
 
-    def test_an_order_line_says_where_the_order_stands(self) -> None:
+    def test_the_line_of_an_order_names_its_state(self) -> None:
         for state, word in ((1, "working"), (2, "filled"), (3, "canceled")):
-            told = line("GatewayUserOrder", {"state": state})
-            self.assertEqual(told.text, f"Buy limit 2 MNQU5 at 21000.00 {word}")
-            self.assertFalse(told.flashes)
+            found = line("GatewayUserOrder", {"state": state})
+            self.assertEqual(found.text, f"Buy limit 2 MNQU5 at 21000.00 {word}")
+            self.assertFalse(found.flashes)
 
     def test_a_rejected_order_flashes(self) -> None:
-        told = line("GatewayUserOrder", {"state": 4})
-        self.assertEqual(told.text, "Buy limit 2 MNQU5 at 21000.00 REJECTED")
-        self.assertEqual((told.style, told.flashes), ("loss", True))
+        found = line("GatewayUserOrder", {"state": 4})
+        self.assertEqual(found.text, "Buy limit 2 MNQU5 at 21000.00 REJECTED")
+        self.assertEqual((found.style, found.flashes), ("loss", True))
 
     def test_a_lockout_flashes_red_with_reason_rule_and_end(self) -> None:
-        told = line(
+        found = line(
             "lockout_set",
             {
                 "reason": "Daily loss limit hit: -$550",
@@ -117,29 +106,29 @@ class LineTests(SynchronousTestCase):
         )
         end = clock(datetime(2025, 1, 17, 17, tzinfo=UTC))
         self.assertEqual(
-            told.text, f"LOCKED OUT until {end}: Daily loss limit hit: -$550 (RULE-003)"
+            found.text, f"LOCKED OUT until {end}: Daily loss limit hit: -$550 (RULE-003)"
         )
-        self.assertEqual((told.style, told.flashes), ("alert", True))
+        self.assertEqual((found.style, found.flashes), ("alert", True))
 
-    def test_a_permanent_lockout_names_who_ends_it(self) -> None:
-        told = line("lockout_set", {"reason": "Account rule", "locked_until": None})
+    def test_a_permanent_lockout_is_ended_by_an_operator(self) -> None:
+        found = line("lockout_set", {"reason": "Account rule", "locked_until": None})
         self.assertEqual(
-            told.text, "LOCKED OUT until an operator unlocks it: Account rule (RULE-003)"
+            found.text, "LOCKED OUT until an operator unlocks it: Account rule (RULE-003)"
         )
 
-    def test_the_end_of_a_lockout_flashes_green_and_says_what_ended_it(self) -> None:
+    def test_the_end_of_a_lockout_flashes_green_with_its_reason(self) -> None:
         for cleared_by, words in (
             (ClearedBy.TIMER_EXPIRY, "the lock has ended"),
             (ClearedBy.ADMIN_OVERRIDE, "an operator or the broker lifted the lock"),
             (ClearedBy.DAILY_RESET, "a new trading day began"),
         ):
-            told = line("lockout_cleared", {"cleared_by": str(cleared_by)})
+            found = line("lockout_cleared", {"cleared_by": str(cleared_by)})
             self.assertEqual(
-                told, FeedLine(NOW, f"Trading resumed: {words}", "good", True, "lockout_cleared")
+                found, FeedLine(NOW, f"Trading resumed: {words}", "good", True, "lockout_cleared")
             )
 
-    def test_enforcement_flashes_what_was_done_why_and_how_much(self) -> None:
-        told = line(
+    def test_enforcement_flashes_with_action_reason_and_counts(self) -> None:
+        found = line(
             "enforcement_action",
             {
                 "action": "CLOSE_ALL_POSITIONS",
@@ -149,17 +138,17 @@ class LineTests(SynchronousTestCase):
             },
         )
         self.assertEqual(
-            told.text,
+            found.text,
             "ENFORCED: close positions (RULE-001): MaxContracts breach: 6 > 5; "
             "2 positions closed, 1 order canceled",
         )
-        self.assertEqual((told.style, told.flashes), ("alert", True))
+        self.assertEqual((found.style, found.flashes), ("alert", True))
 
-    def test_enforcement_that_failed_says_so(self) -> None:
-        told = line("enforcement_action", {"success": False})
-        self.assertIn("ENFORCEMENT FAILED: close positions", told.text)
+    def test_failed_enforcement_is_named_so(self) -> None:
+        found = line("enforcement_action", {"success": False})
+        self.assertIn("ENFORCEMENT FAILED: close positions", found.text)
 
-    def test_what_a_dry_run_would_have_done_is_not_said_to_be_done(self) -> None:
+    def test_an_action_of_a_dry_run_is_not_named_as_done(self) -> None:
         details = {"positions_closed": 2, "orders_canceled": 1, "dry_run": True}
         event = {
             "action": "CLOSE_ALL_POSITIONS",
@@ -168,17 +157,17 @@ class LineTests(SynchronousTestCase):
             "success": False,
             "details": details,
         }
-        told = line("enforcement_action", event)
+        found = line("enforcement_action", event)
         self.assertEqual(
-            told.text,
+            found.text,
             "NOT ENFORCED (dry run): close positions (RULE-001): MaxContracts breach: 6 > 5; "
             "would be: 2 positions closed, 1 order canceled",
         )
-        self.assertEqual((told.style, told.flashes), ("alert", True))
+        self.assertEqual((found.style, found.flashes), ("alert", True))
         details |= {"positions_closed": 0, "orders_canceled": 0}
         self.assertNotIn("would be", line("enforcement_action", event).text)
 
-    def test_every_enforcement_action_is_named(self) -> None:
+    def test_every_action_has_a_name(self) -> None:
         for action, words in (
             (Action.CLOSE_ALL_POSITIONS, "close positions"),
             (Action.CLOSE_ALL_AND_LOCKOUT, "close all and lock"),
@@ -186,14 +175,14 @@ class LineTests(SynchronousTestCase):
             (Action.REJECT_ORDER, "cancel an order"),
             (Action.AUTO_STOP_LOSS, "place a stop"),
         ):
-            told = line("enforcement_action", {"action": str(action)}).text
-            self.assertTrue(told.startswith(f"ENFORCED: {words} (RULE-001): "), told)
+            found = line("enforcement_action", {"action": str(action)}).text
+            self.assertTrue(found.startswith(f"ENFORCED: {words} (RULE-001): "), found)
         self.assertEqual(set(ACTIONS), set(Action))
 
-    def test_a_daily_reset_flashes_what_the_day_before_it_made(self) -> None:
-        told = line("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12})
+    def test_a_daily_reset_flashes_with_the_pnl_of_the_day_before(self) -> None:
+        found = line("daily_reset", {"previous_pnl": -150.50, "previous_trade_count": 12})
         self.assertEqual(
-            told,
+            found,
             FeedLine(
                 NOW,
                 "Daily reset executed: -$150.50 in 12 trades the day before",
@@ -203,99 +192,16 @@ class LineTests(SynchronousTestCase):
             ),
         )
 
-    def test_a_daemon_that_runs_does_not_alarm(self) -> None:
-        told = line("daemon_status", {"status": "RUNNING", "message": "Started"})
+    def test_a_running_daemon_does_not_flash(self) -> None:
+        found = line("daemon_status", {"status": "RUNNING", "message": "Started"})
         self.assertEqual(
-            told, FeedLine(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status")
+            found, FeedLine(NOW, "Daemon RUNNING: Started", "good", kind="daemon_status")
         )
 
-    def test_a_daemon_in_trouble_or_stopping_alarms_and_flashes_not_what_stands_above(
-        self,
-    ) -> None:
+    def test_an_error_or_the_stop_of_the_daemon_is_an_alert_without_a_flash(self) -> None:
         for status in (Status.ERROR, Status.STOPPING):
-            told = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
+            found = line("daemon_status", {"status": str(status), "message": "Gateway lost"})
             self.assertEqual(
-                told,
+                found,
                 FeedLine(NOW, f"Daemon {status}: Gateway lost", "alert", False, "daemon_status"),
             )
-
-
-class OrderTests(SynchronousTestCase):
-    """An order in words."""
-
-    def test_every_kind_of_order_names_the_prices_it_has(self) -> None:
-        for order_type, side, limit, stop, words in (
-            (OrderType.MARKET, OrderSide.BUY, None, None, "Buy market 2 MNQU5 working"),
-            (
-                OrderType.LIMIT,
-                OrderSide.SELL,
-                "21010",
-                None,
-                "Sell limit 2 MNQU5 at 21010.00 working",
-            ),
-            (
-                OrderType.STOP,
-                OrderSide.SELL,
-                None,
-                "20990.25",
-                "Sell stop 2 MNQU5 at 20990.25 working",
-            ),
-            (
-                OrderType.STOP_LIMIT,
-                OrderSide.BUY,
-                "21001",
-                "21000",
-                "Buy stop-limit 2 MNQU5 at 21000.00 limit 21001.00 working",
-            ),
-        ):
-            order = GatewayUserOrder(
-                id=789,
-                contract_id=MNQ,
-                type=order_type,
-                side=side,
-                size=2,
-                limit_price=Decimal(limit) if limit else None,
-                stop_price=Decimal(stop) if stop else None,
-                state=OrderState.ACTIVE,
-                created_at=NOW,
-                updated_at=NOW,
-            )
-            self.assertEqual(describe_order(order, account()), words)
-
-    def test_every_side_and_type_has_a_name(self) -> None:
-        self.assertEqual([side_name(side) for side in OrderSide], ["Buy", "Sell"])
-        self.assertEqual(
-            [order_type_name(kind) for kind in OrderType],
-            ["market", "limit", "stop", "stop-limit"],
-        )
-
-
-class ContractTests(SynchronousTestCase):
-    """Contracts by the names and places that traders use."""
-
-    def test_a_known_contract_goes_by_its_ticker(self) -> None:
-        self.assertEqual(contract_name(account(), MNQ), "MNQU5")
-        self.assertEqual(contract_name(account(), "CON.F.US.EP.Z26"), "ESZ6")
-
-    def test_an_unknown_contract_goes_by_its_id_and_its_prices_as_they_came(self) -> None:
-        self.assertEqual(contract_name(account(), NOBODY_KNOWS), NOBODY_KNOWS)
-        self.assertEqual(contract_price(account(), NOBODY_KNOWS, Decimal("12.5")), "12.5")
-
-    def test_prices_have_the_places_of_the_tick(self) -> None:
-        for contract_id, value, text in (
-            (MNQ, "21000.5", "21000.50"),
-            ("CON.F.US.MYM.U25", "44000", "44000"),
-            ("CON.F.US.JY6.U25", "0.006675", "0.0066750"),
-        ):
-            self.assertEqual(contract_price(account(), contract_id, Decimal(value)), text)
-
-    def test_the_word_of_the_gateway_goes_before_the_table(self) -> None:
-        contract = Contract(
-            id=NOBODY_KNOWS,
-            name="XYZU5",
-            tick_size=Decimal("0.001"),
-            tick_value=Decimal(1),
-        )
-        state = msgspec.structs.replace(account(), contracts={NOBODY_KNOWS: contract})
-        self.assertEqual(contract_name(state, NOBODY_KNOWS), "XYZU5")
-        self.assertEqual(contract_price(state, NOBODY_KNOWS, Decimal("12.5")), "12.500")

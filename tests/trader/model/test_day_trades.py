@@ -1,4 +1,4 @@
-"""The day as its trades tell it."""
+"""The day's trades, their totals, and the trades behind a lockout."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 
 
 def at(seconds: float) -> str:
-    """Return the wire's timestamp of a moment."""
+    """Return the wire timestamp of a moment ``seconds`` after :data:`NOW`."""
     return (NOW + timedelta(seconds=seconds)).isoformat()
 
 
 def state_of(*events: tuple[str, dict[str, Any]]) -> AccountState:
-    """Return an account after these events."""
+    """Return the account after ``events``."""
     state = AccountState(account_id=123)
     for event_type, data in events:
         state = apply(state, make_event(event_type, data))
@@ -31,27 +31,27 @@ def state_of(*events: tuple[str, dict[str, Any]]) -> AccountState:
 
 
 def trade(number: int, seconds: float, pnl: float) -> tuple[str, dict[str, Any]]:
-    """Return a trade."""
+    """Return type and data of a trade."""
     return "GatewayUserTrade", {"id": number, "executionTime": at(seconds), "profitAndLoss": pnl}
 
 
 def lock(rule_id: str, seconds: float, until: float | None = None) -> tuple[str, dict[str, Any]]:
-    """Return a lock."""
+    """Return type and data of a lockout."""
     end = None if until is None else at(until)
     return "lockout_set", {"rule_id": rule_id, "locked_at": at(seconds), "locked_until": end}
 
 
 class TradesTests(SynchronousTestCase):
-    """The trades of the day with the running total."""
+    """The trades with their running total."""
 
-    def test_they_stand_in_the_order_of_their_execution_with_the_running_total(self) -> None:
+    def test_they_are_in_the_order_of_execution_with_the_running_total(self) -> None:
         state = state_of(trade(2, 20, -10.25), trade(1, 10, 5), trade(3, 30, 1))
         self.assertEqual(
             [(one.trade.id, float(one.total)) for one in trades_of_the_day(state)],
             [(1, 5), (2, -5.25), (3, -4.25)],
         )
 
-    def test_those_of_an_earlier_day_do_not_count(self) -> None:
+    def test_trades_of_an_earlier_day_do_not_count(self) -> None:
         state = state_of(trade(1, 10, 5), trade(2, 20, 7))
         state = begin_day(state, NOW + timedelta(seconds=15))
         late = make_event(*trade(3, 12, 100))
@@ -75,31 +75,31 @@ class TradesTests(SynchronousTestCase):
         self.assertEqual(found[-1].total if found else 0, state.realized_pnl)
 
 
-class LockTests(SynchronousTestCase):
-    """Why the account is locked."""
+class LockoutCauseTests(SynchronousTestCase):
+    """The trades behind each lockout."""
 
-    def test_a_daily_loss_has_the_trades_until_then(self) -> None:
+    def test_a_daily_loss_has_the_trades_up_to_the_lockout(self) -> None:
         state = state_of(
             trade(1, 10, -5), trade(2, 20, -7), lock("RULE-003", 20), trade(3, 30, -1)
         )
         (cause,) = lockout_causes(state)
         self.assertEqual([one.trade.id for one in cause.trades], [1, 2])
 
-    def test_a_cooldown_has_the_trade_that_lost(self) -> None:
+    def test_a_cooldown_has_the_losing_trade(self) -> None:
         state = state_of(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
         (cause,) = lockout_causes(state)
         self.assertEqual([one.trade.id for one in cause.trades], [2])
 
-    def test_a_rule_that_is_not_about_trades_has_none(self) -> None:
+    def test_a_rule_that_does_not_go_by_trades_has_none(self) -> None:
         state = state_of(trade(1, 10, -5), lock("RULE-010", 21))
         self.assertEqual(lockout_causes(state)[0].trades, ())
 
-    def test_the_lock_that_ends_last_comes_first(self) -> None:
+    def test_the_lockout_that_ends_last_comes_first(self) -> None:
         state = state_of(lock("RULE-007", 0, 60), lock("RULE-003", 0), lock("RULE-006", 0, 600))
         self.assertEqual(
             [cause.lock.rule_id for cause in lockout_causes(state)],
             ["RULE-003", "RULE-006", "RULE-007"],
         )
 
-    def test_no_lock_no_story(self) -> None:
+    def test_without_a_lockout_there_is_no_cause(self) -> None:
         self.assertEqual(lockout_causes(state_of(trade(1, 10, -5))), ())

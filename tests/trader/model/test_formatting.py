@@ -1,4 +1,4 @@
-"""Numbers, times and lines as a trader reads them."""
+"""Amounts, prices and times as text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.model.characters import can_be_drawn, printable
-from trader.model.formatting import UNKNOWN, age, clock, countdown, money, price, sentence
-from trader.ui.styled_text import StyledLine
-
-
-def plain(line: StyledLine) -> str:
-    """Return the characters of ``line``."""
-    return "".join(part if isinstance(part, str) else part[1] for part in line)
+from trader.model.formatting import age, clock, countdown, money, price, sentence
 
 
 class MoneyTests(SynchronousTestCase):
@@ -38,7 +31,7 @@ class MoneyTests(SynchronousTestCase):
         for amount in ("0", "0.00", "-0.00", "0E-12"):
             self.assertEqual(money(Decimal(amount)), "0.00")
 
-    def test_less_than_half_a_cent_is_zero_and_no_loss(self) -> None:
+    def test_less_than_half_a_cent_is_zero(self) -> None:
         for amount in ("-0.001", "0.004", "-0.000000000001"):
             self.assertEqual(money(Decimal(amount)), "0.00")
 
@@ -47,9 +40,9 @@ class MoneyTests(SynchronousTestCase):
 
 
 class PriceTests(SynchronousTestCase):
-    """Prices with the places of their ticks."""
+    """Prices with the decimals of their tick size."""
 
-    def test_has_the_places_that_are_asked_for(self) -> None:
+    def test_a_price_has_the_decimals_that_are_asked_for(self) -> None:
         for value, places, text in (
             ("21000.5", 2, "21000.50"),
             ("21000", 2, "21000.00"),
@@ -60,19 +53,19 @@ class PriceTests(SynchronousTestCase):
         ):
             self.assertEqual(price(Decimal(value), places), text)
 
-    def test_is_left_as_it_came_where_the_tick_is_unknown(self) -> None:
+    def test_a_price_keeps_its_decimals_if_the_tick_size_is_unknown(self) -> None:
         for value in ("21000.5", "21000.50", "72", "5800.333333333333"):
             self.assertEqual(price(Decimal(value), None), value)
 
-    def test_is_never_written_with_an_exponent(self) -> None:
+    def test_a_price_has_no_exponent(self) -> None:
         self.assertEqual(price(Decimal("5E-7"), None), "0.0000005")
 
 
 class TimeTests(SynchronousTestCase):
-    """Moments, ages and what is left."""
+    """Times of day, ages and countdowns."""
 
     def use_zone(self, zone: str) -> None:
-        """Let the local time be that of ``zone`` until the end of the test."""
+        """Set the local time zone until the end of the test."""
         self.addCleanup(time.tzset)
         before = os.environ.get("TZ")
         if before is None:
@@ -82,18 +75,18 @@ class TimeTests(SynchronousTestCase):
         os.environ["TZ"] = zone
         time.tzset()
 
-    def test_the_clock_knows_the_ends_of_the_calendar(self) -> None:
+    def test_the_ends_of_the_calendar_have_a_time_of_day(self) -> None:
         for zone in ("UTC-9", "CST6CDT"):
             self.use_zone(zone)
             for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
                 self.assertRegex(clock(end), r"\d\d:\d\d:\d\d")
 
-    def test_the_clock_is_the_local_one(self) -> None:
+    def test_the_time_of_day_is_local(self) -> None:
         self.use_zone("CST6CDT")
         moment = datetime(2025, 1, 17, 14, 45, 15, 999_000, tzinfo=UTC)
         self.assertEqual(clock(moment), "08:45:15")
 
-    def test_an_age_is_told_in_its_largest_unit(self) -> None:
+    def test_an_age_is_in_its_largest_unit(self) -> None:
         for seconds, text in (
             (0, "0 s"),
             (0.9, "0 s"),
@@ -107,10 +100,10 @@ class TimeTests(SynchronousTestCase):
         ):
             self.assertEqual(age(seconds), text)
 
-    def test_what_comes_from_a_clock_ahead_of_ours_is_new(self) -> None:
+    def test_a_time_ahead_of_the_clock_has_age_zero(self) -> None:
         self.assertEqual(age(-5), "0 s")
 
-    def test_a_countdown_shows_hours_only_when_there_are_some(self) -> None:
+    def test_a_countdown_below_an_hour_has_no_hours(self) -> None:
         for seconds, text in (
             (0, "0:00"),
             (9, "0:09"),
@@ -127,49 +120,14 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(countdown(-7200), "0:00")
 
 
-class PrintableTests(SynchronousTestCase):
-    """Text from elsewhere, made fit for one row of a terminal."""
-
-    def test_ordinary_text_is_left_alone(self) -> None:
-        for text in ("", "Daily loss limit hit: -$550", "Zürich … 日本語", UNKNOWN):
-            self.assertEqual(printable(text), text)
-
-    def test_every_kind_of_white_space_becomes_a_blank(self) -> None:
-        self.assertEqual(printable("a\nb\rc\td\x0be\x85f\u2028g\xa0h"), "a b c d e f g h")
-
-    def test_so_does_a_mark_that_has_no_place_of_its_own(self) -> None:
-        self.assertEqual(printable("e\u0301 \u20dd"), "e? ?")
-
-    def test_what_commands_a_terminal_becomes_a_question_mark(self) -> None:
-        for character in ("\x1b", "\x00", "\x07", "\x08", "\x7f", "\x9b", "\u202e", "\u200b"):
-            self.assertEqual(printable(f"a{character}b"), "a?b")
-
-    def test_what_cannot_be_encoded_becomes_a_question_mark(self) -> None:
-        self.assertEqual(printable("a\ud800b"), "a?b")
-
-    def test_the_number_of_characters_stays(self) -> None:
-        text = "\x1b[31mred\x1b[0m\r\n"
-        self.assertEqual(len(printable(text)), len(text))
-
-
 class SentenceTests(SynchronousTestCase):
-    """What begins a line of its own."""
+    """Sentences."""
 
-    def test_it_begins_with_a_capital_and_is_otherwise_left_alone(self) -> None:
-        for text, told in (
+    def test_only_the_first_letter_is_capitalized(self) -> None:
+        for text, capitalized in (
             ("", ""),
             ("lost connection to daemon", "Lost connection to daemon"),
             ("account 123 is not in /State", "Account 123 is not in /State"),
             ("4 tries", "4 tries"),
         ):
-            self.assertEqual(sentence(text), told)
-
-
-class EncodingTests(SynchronousTestCase):
-    """What a terminal can be sent."""
-
-    def test_what_is_drawn_takes_an_encoding_that_has_it(self) -> None:
-        for encoding, expected in (
-            ("utf-8", True), ("gb18030", True), ("latin-1", False), ("ascii", False), (None, True),
-        ):  # fmt: skip
-            self.assertEqual(can_be_drawn(encoding), expected, encoding)
+            self.assertEqual(sentence(text), capitalized)

@@ -1,4 +1,4 @@
-"""The limits in force, measured by what a console may know."""
+"""The usage of the limits in force, by published data alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RULE_IDS = {rule.key: rule.rule_id for rule in RULES}
 
 
 def limited(**rules: dict[str, Any]) -> AccountState:
-    """Return an account that these rules, with these settings, are in force for."""
+    """Return an account with these rules and settings in force."""
     return AccountState(
         account_id=123,
         limits={
@@ -45,20 +45,20 @@ def after(state: AccountState, event_type: str, **data: Any) -> AccountState:
     return apply(state, make_event(event_type, data))
 
 
-class LimitsCase(SynchronousTestCase):
-    """What is measured of an account."""
+class LimitUsageTestCase(SynchronousTestCase):
+    """A base with a shortcut for accounts with one limit."""
 
     def usage(
         self, state: AccountState, *, seconds: float = 0, is_live: bool = True
     ) -> LimitUsage:
-        """Return the only limit there is, so many seconds later."""
+        """Return the only limit's usage ``seconds`` after :data:`NOW`."""
         now = NOW + timedelta(seconds=seconds)
         (found,) = limit_usages(state, now, is_live=is_live)
         return found
 
 
-class MeasureTests(LimitsCase):
-    """What the rules' own gauges say."""
+class KnownUsageTests(LimitUsageTestCase):
+    """Usage by the rules' own gauges."""
 
     def test_a_daily_loss_is_measured_against_its_limit(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
@@ -68,7 +68,7 @@ class MeasureTests(LimitsCase):
         self.assertEqual((found.share, found.headroom), (Decimal("0.7"), 150))
         self.assertIs(found.level, Level.NEAR)
 
-    def test_the_share_is_said_in_words_from_half_on(self) -> None:
+    def test_the_level_follows_the_used_share(self) -> None:
         for lost, level in (
             (0, Level.FINE),
             (249, Level.FINE),
@@ -83,17 +83,17 @@ class MeasureTests(LimitsCase):
             found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-lost))
             self.assertIs(found.level, level, lost)
 
-    def test_a_day_in_profit_has_used_nothing(self) -> None:
+    def test_a_day_in_profit_uses_nothing(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500})
         found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=100))
         self.assertEqual((found.share, found.headroom), (0, 600))
 
-    def test_rules_stand_in_the_order_in_which_they_are_asked(self) -> None:
+    def test_rules_are_in_the_order_of_their_ids(self) -> None:
         state = limited(trade_frequency_limit={}, max_contracts={}, daily_realized_loss={})
         found = limit_usages(state, NOW, is_live=True)
         self.assertEqual([one.rule_id for one in found], ["RULE-001", "RULE-003", "RULE-006"])
 
-    def test_a_rule_without_numbers_says_its_state_in_words(self) -> None:
+    def test_a_rule_without_numbers_has_words(self) -> None:
         found = self.usage(limited(symbol_blocks={"blocked_symbols": ["MCL"]}))
         self.assertEqual((found.words, found.share), ("MCL", None))
         self.assertIs(found.level, Level.STATED)
@@ -107,28 +107,28 @@ class MeasureTests(LimitsCase):
         self.assertEqual({one.rule_id for one in found} | {"RULE-009"}, set(RULE_IDS.values()))
 
 
-class UnknownTests(LimitsCase):
-    """What cannot be known without the daemon's notes has a reason in the place of a number."""
+class UnknownUsageTests(LimitUsageTestCase):
+    """A figure that needs private data has a reason in its place."""
 
-    def test_the_brokers_permission(self) -> None:
+    def test_the_permission_of_the_broker_is_unknown(self) -> None:
         found = self.usage(limited(auth_loss_guard={}))
         self.assertEqual((found.words, found.unknown), ("", "known to the daemon alone"))
         self.assertIs(found.level, Level.UNKNOWN)
 
-    def test_a_loss_with_its_fees(self) -> None:
+    def test_a_loss_with_fees_is_unknown(self) -> None:
         state = limited(daily_realized_loss={"loss_limit": 500, "include_fees": True})
         found = self.usage(after(state, "GatewayUserTrade", profitAndLoss=-100))
         self.assertIsNone(found.current)
         self.assertIn("fees", found.unknown)
 
-    def test_an_open_loss_without_a_quote(self) -> None:
+    def test_an_open_loss_without_a_quote_is_unknown(self) -> None:
         for scope in ("total", "per_position"):
             state = limited(daily_unrealized_loss={"loss_limit": 300, "scope": scope})
             found = self.usage(after(state, "GatewayUserPosition", contractId=MNQ))
             self.assertEqual((found.limit, found.current), (300, None))
             self.assertEqual(found.unknown, "MNQU5: no quote yet")
 
-    def test_an_open_loss_in_a_silent_market_is_unknown_while_live(self) -> None:
+    def test_an_open_loss_by_an_expired_quote_is_unknown_while_live(self) -> None:
         state = limited(daily_unrealized_loss={"loss_limit": 300, "scope": "total"})
         state = after(state, "GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
         state = after(state, "MarketQuote", contractId=MNQ, last=20900, timestamp=NOW.isoformat())
@@ -146,30 +146,30 @@ class UnknownTests(LimitsCase):
         self.assertEqual((known.current, known.unknown), (200, ""))
         self.assertEqual((unknown.current, unknown.unknown), (None, "MESU5: no quote yet"))
 
-    def test_the_seconds_without_a_stop_once_the_grace_may_be_another(self) -> None:
+    def test_the_time_without_a_stop_is_unknown_after_the_first_grace(self) -> None:
         state = limited(no_stop_loss_grace={"grace_period_seconds": 30})
         state = after(state, "GatewayUserPosition", createdAt=NOW.isoformat())
         self.assertEqual(self.usage(state, seconds=29).current, 29)
         late = self.usage(state, seconds=31)
         self.assertEqual((late.current, late.unknown[:10]), (None, "since when"))
 
-    def test_which_positions_are_watched_for_breakeven(self) -> None:
+    def test_the_positions_armed_for_breakeven_are_unknown(self) -> None:
         state = limited(max_unrealized_profit={"mode": "breakeven"})
         state = after(state, "GatewayUserPosition", contractId=MNQ)
         found = self.usage(state)
         self.assertIn("armed", found.unknown)
         self.assertEqual(found.words, "")
 
-    def test_a_rule_of_a_users_own(self) -> None:
+    def test_a_rule_of_a_plugin_is_unknown(self) -> None:
         state = AccountState(account_id=123, limits={"MINE-001": Limit("losing_streak", "{}")})
         found = self.usage(state)
         self.assertEqual((found.name, found.unknown), ("losing streak", "riskctl rules shows it"))
 
-    def test_settings_of_another_version(self) -> None:
+    def test_settings_of_another_version_are_unknown(self) -> None:
         state = limited(max_contracts={"limit_of_old": 3})
         self.assertEqual(self.usage(state).unknown, "set by another version of riskd")
 
-    def test_a_gauge_that_fails_hides_no_other(self) -> None:
+    def test_a_gauge_that_fails_leaves_the_others(self) -> None:
         def fail(*_: object) -> None:
             raise ZeroDivisionError("no contracts")
 
@@ -180,33 +180,33 @@ class UnknownTests(LimitsCase):
         self.assertEqual(other.name, "daily loss")
 
 
-class DayTests(LimitsCase):
-    """What else the limits in force say."""
+class OtherLimitTests(LimitUsageTestCase):
+    """The end of the day, strict mode, and the nearest limit."""
 
-    def test_the_days_end(self) -> None:
+    def test_the_end_of_the_trading_day_is_no_usage(self) -> None:
         day = Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "America/Chicago"}')
         state = AccountState(account_id=123, limits={"DAY": day})
         self.assertEqual(next_reset(state, NOW), datetime(2025, 1, 17, 23, tzinfo=UTC))
         self.assertEqual(limit_usages(state, NOW, is_live=True), ())
 
-    def test_a_days_end_that_makes_no_sense_is_not_known(self) -> None:
+    def test_an_invalid_end_of_the_day_is_unknown(self) -> None:
         for text in ("{", '{"time_zone": "Nowhere/Land"}'):
             state = AccountState(account_id=123, limits={"DAY": Limit("daily_reset", text)})
             self.assertIsNone(next_reset(state, NOW))
         self.assertIsNone(next_reset(AccountState(account_id=123), NOW))
 
-    def test_strict_mode(self) -> None:
+    def test_strict_mode_is_no_usage(self) -> None:
         state = AccountState(account_id=123, limits={"STRICT": Limit("strict_mode", "true")})
         self.assertTrue(is_strict(state))
         self.assertFalse(is_strict(limited(max_contracts={})))
         self.assertEqual(limit_usages(state, NOW, is_live=True), ())
 
-    def test_the_loss_limit_of_the_day(self) -> None:
+    def test_the_loss_limit_of_the_day_is_that_of_its_rule(self) -> None:
         self.assertEqual(loss_limit(limited(daily_realized_loss={"loss_limit": 500})), 500)
         self.assertIsNone(loss_limit(limited(max_contracts={})))
         self.assertIsNone(loss_limit(limited(daily_realized_loss={"other": 500})))
 
-    def test_the_nearest_limit_is_the_one_of_which_most_is_used(self) -> None:
+    def test_the_nearest_limit_has_the_largest_used_share(self) -> None:
         state = limited(
             max_contracts={"limit": 4},
             daily_realized_loss={"loss_limit": 500},
@@ -226,6 +226,6 @@ class DayTests(LimitsCase):
             nearest_limit(limit_usages(limited(symbol_blocks={}), NOW, is_live=True))
         )
 
-    def test_a_rules_name(self) -> None:
+    def test_a_built_in_rule_has_a_name(self) -> None:
         self.assertEqual(rule_name("RULE-007"), "cooldown after loss")
         self.assertEqual(rule_name("MINE-001"), "MINE-001")

@@ -472,7 +472,7 @@ class EnforcementTests(SessionTestCase):
         return make_event("enforcement_action", {"reason": reason, "timestamp": at(seconds)})
 
     def dated_feed(self) -> list[tuple[float, str]]:
-        """Return the feed: seconds after :data:`BEGIN`, and an action's reason or the text."""
+        """Return the feed as seconds after :data:`BEGIN` and reason or text."""
         return [
             (
                 (line.at - BEGIN).total_seconds(),
@@ -541,7 +541,7 @@ class EnforcementTests(SessionTestCase):
 
 
 class PropertyTests(SynchronousTestCase):
-    """File and stream give one state, whatever happened and whenever a console connects."""
+    """File and stream give one state, at whatever moment a console connects."""
 
     def setUp(self) -> None:
         self.now = BEGIN
@@ -620,7 +620,7 @@ class PropertyTests(SynchronousTestCase):
 
 
 def effective(history: list[Event]) -> list[Event]:
-    """Return the events that change the state, which are those that a daemon broadcasts."""
+    """Return the events that change the state; a daemon broadcasts no others."""
     state = AccountState(account_id=123)
     sent = []
     for event in history:
@@ -632,5 +632,5 @@ def effective(history: list[Event]) -> list[Event]:
 
 
 def as_published(state: AccountState) -> AccountState:
-    """Return the part of ``state`` that is published: no final orders, no private data."""
+    """Return the published part of ``state``, without final orders or private data."""
     return msgspec.structs.replace(state, final_orders={}, risk=RiskState())
