@@ -61,33 +61,27 @@ class Product(msgspec.Struct, frozen=True):
     description: str
 
 
-def _product(
-    code: str, ticker: str, tick_size: str, tick_value: str, months: str, description: str
-) -> Product:
-    return Product(code, ticker, Decimal(tick_size), Decimal(tick_value), months, description)
-
-
 _QUARTERLY: Final = "HMUZ"
 _MONTHLY: Final = "FGHJKMNQUVXZ"
 
 PRODUCTS: Final[dict[str, Product]] = {
-    product.code: product
-    for product in (
+    code: Product(code, ticker, Decimal(tick_size), Decimal(tick_value), months, description)
+    for code, ticker, tick_size, tick_value, months, description in (
         # Tick sizes and values as in the contract specifications of CME Group and in the gateway's API.
-        _product("MNQ", "MNQ", "0.25", "0.50", _QUARTERLY, "Micro E-mini Nasdaq-100"),
-        _product("ENQ", "NQ", "0.25", "5.00", _QUARTERLY, "E-mini Nasdaq-100"),
-        _product("MES", "MES", "0.25", "1.25", _QUARTERLY, "Micro E-mini S&P 500"),
-        _product("EP", "ES", "0.25", "12.50", _QUARTERLY, "E-mini S&P 500"),
-        _product("M2K", "M2K", "0.10", "0.50", _QUARTERLY, "Micro E-mini Russell 2000"),
-        _product("RTY", "RTY", "0.10", "5.00", _QUARTERLY, "E-mini Russell 2000"),
-        _product("MYM", "MYM", "1", "0.50", _QUARTERLY, "Micro E-mini Dow Jones"),
-        _product("YM", "YM", "1", "5.00", _QUARTERLY, "E-mini Dow Jones"),
-        _product("MCLE", "MCL", "0.01", "1.00", _MONTHLY, "Micro Crude Oil"),
-        _product("CLE", "CL", "0.01", "10.00", _MONTHLY, "Crude Oil"),
-        _product("MGC", "MGC", "0.10", "1.00", "GJMQVZ", "Micro Gold"),
-        _product("GCE", "GC", "0.10", "10.00", "GJMQVZ", "Gold"),
-        _product("EU6", "6E", "0.00005", "6.25", _QUARTERLY, "Euro FX"),
-        _product("JY6", "6J", "0.0000005", "6.25", _QUARTERLY, "Japanese Yen"),
+        ("MNQ", "MNQ", "0.25", "0.50", _QUARTERLY, "Micro E-mini Nasdaq-100"),
+        ("ENQ", "NQ", "0.25", "5.00", _QUARTERLY, "E-mini Nasdaq-100"),
+        ("MES", "MES", "0.25", "1.25", _QUARTERLY, "Micro E-mini S&P 500"),
+        ("EP", "ES", "0.25", "12.50", _QUARTERLY, "E-mini S&P 500"),
+        ("M2K", "M2K", "0.10", "0.50", _QUARTERLY, "Micro E-mini Russell 2000"),
+        ("RTY", "RTY", "0.10", "5.00", _QUARTERLY, "E-mini Russell 2000"),
+        ("MYM", "MYM", "1", "0.50", _QUARTERLY, "Micro E-mini Dow Jones"),
+        ("YM", "YM", "1", "5.00", _QUARTERLY, "E-mini Dow Jones"),
+        ("MCLE", "MCL", "0.01", "1.00", _MONTHLY, "Micro Crude Oil"),
+        ("CLE", "CL", "0.01", "10.00", _MONTHLY, "Crude Oil"),
+        ("MGC", "MGC", "0.10", "1.00", "GJMQVZ", "Micro Gold"),
+        ("GCE", "GC", "0.10", "10.00", "GJMQVZ", "Gold"),
+        ("EU6", "6E", "0.00005", "6.25", _QUARTERLY, "Euro FX"),
+        ("JY6", "6J", "0.0000005", "6.25", _QUARTERLY, "Japanese Yen"),
     )
 }
 """The products that riskd knows by itself, by their code; the gateway's data has precedence."""

@@ -47,7 +47,9 @@ def find_rules() -> dict[str, IRule]:
     if problems := [*_load(getModule(twisted.plugins.__name__).iterModules())]:
         raise RuleDiscoveryError(*problems)
     rules = sorted(getPlugins(IRule), key=_sort_key)
-    if problems := [*_problems(rules), *_collisions(rules)]:
+    problems = [f"{_name(rule)}: {each}" for rule in rules for each in _problems_of(rule)]
+    problems += _collisions(rules)
+    if problems:
         raise RuleDiscoveryError(*problems)
     return {rule.key: rule for rule in rules}
 
@@ -92,12 +94,6 @@ def _sort_key(rule: IRule) -> tuple[int, str]:
     """Return a sort key: riskd's own rules in the order of their table, then others by their ids."""
     number = next((i for i, own in enumerate(RULES) if own is rule), len(RULES))
     return number, str(getattr(rule, "rule_id", ""))
-
-
-def _problems(rules: Iterable[IRule]) -> Iterator[str]:
-    for rule in rules:
-        for problem in _problems_of(rule):
-            yield f"{_name(rule)}: {problem}"
 
 
 def _problems_of(rule: IRule) -> Iterator[str]:
