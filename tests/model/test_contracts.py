@@ -1,4 +1,4 @@
-"""What contract ids say."""
+"""Contracts by the table of products."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class KnownContractTests(SynchronousTestCase):
             (contract.tick_size, contract.tick_value), (Decimal("0.25"), Decimal("12.50"))
         )
 
-    def test_micro_and_mini_are_told_apart(self) -> None:
+    def test_micros_and_minis_are_different_products(self) -> None:
         for code, root, tick_value in (("MNQ", "MNQ", "0.50"), ("ENQ", "NQ", "5.00")):
             contract = known_contract(f"CON.F.US.{code}.Z26")
             assert contract is not None
             self.assertEqual((contract.root, str(contract.tick_value)), (root, tick_value))
 
-    def test_nothing_is_made_up(self) -> None:
+    def test_unknown_products_have_no_contract(self) -> None:
         for contract_id in (
             "",
             "MNQ",
@@ -36,7 +36,7 @@ class KnownContractTests(SynchronousTestCase):
         ):
             self.assertIsNone(known_contract(contract_id))
 
-    def test_prices_are_written_with_the_places_of_a_tick(self) -> None:
+    def test_prices_have_the_decimal_places_of_a_tick(self) -> None:
         for code, places in (("MNQ", 2), ("M2K", 2), ("MYM", 0), ("JY6", 7)):
             contract = known_contract(f"CON.F.US.{code}.Z26")
             assert contract is not None

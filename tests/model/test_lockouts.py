@@ -1,4 +1,4 @@
-"""Locks that stand side by side: which holds, which is told, and which cannot be shortened."""
+"""Locks side by side: which are in force, how they are announced, and that none shortens another."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def locked(*locks: LockoutSet, pending: tuple[LockoutSet, ...] = ()) -> AccountS
 
 
 class LockTests(SynchronousTestCase):
-    def test_several_hold_and_the_longest_comes_first(self) -> None:
+    def test_the_lock_that_ends_last_comes_first(self) -> None:
         state = locked(lock("a", 5), lock("b", None), lock("c", 60))
         self.assertEqual([one.rule_id for one in locks_in_force(state, NOW)], ["b", "c", "a"])
 
-    def test_one_ends_at_its_end_and_not_before(self) -> None:
+    def test_a_lock_ends_at_its_end_and_not_before(self) -> None:
         state = locked(lock("a", 5))
         end = NOW + timedelta(minutes=5)
         self.assertTrue(is_locked(state, end - timedelta(milliseconds=1)))
         self.assertFalse(is_locked(state, end))
 
-    def test_a_lock_that_is_still_to_be_told_holds(self) -> None:
+    def test_a_lock_of_a_flatten_in_progress_is_in_force(self) -> None:
         self.assertTrue(is_locked(locked(pending=(lock("a", 5),)), NOW))
 
     def test_a_second_lock_of_a_rule_never_ends_earlier(self) -> None:
@@ -75,26 +75,26 @@ class LockTests(SynchronousTestCase):
         later = new_lock("a", "again", Lock(None), state, NOW)
         self.assertEqual((later.locked_until, later.reason), (None, "again"))
 
-    def test_other_rules_locks_do_not_lengthen_it(self) -> None:
+    def test_locks_of_other_rules_do_not_lengthen_a_lock(self) -> None:
         state = locked(lock("b", None))
         asked = new_lock("a", "why", Lock(NOW + timedelta(minutes=1)), state, NOW)
         self.assertEqual(asked.locked_until, NOW + timedelta(minutes=1))
 
-    def test_a_weaker_lock_is_followed_by_the_one_that_counts(self) -> None:
+    def test_the_lock_that_ends_last_is_announced_last(self) -> None:
         state = locked(lock("day", 300))
-        told = lock_announcements([lock("cooldown", 5)], state, NOW)
-        self.assertEqual([one.rule_id for one in told], ["cooldown", "day"])
+        announced = lock_announcements([lock("cooldown", 5)], state, NOW)
+        self.assertEqual([one.rule_id for one in announced], ["cooldown", "day"])
         self.assertEqual(
             lock_announcements([lock("later", 900)], state, NOW), [lock("later", 900)]
         )
         self.assertEqual(lock_announcements([], state, NOW), [])
 
-    def test_a_lifted_lock_leaves_the_others(self) -> None:
+    def test_an_ended_lock_leaves_the_others_in_force(self) -> None:
         state = locked(lock("a", None), lock("b", 5))
         after = apply(state, Event(123, ended_lock(lock("a", None), "restored", NOW)))
         self.assertEqual([one.rule_id for one in locks_in_force(after, NOW)], ["b"])
 
-    def test_what_a_lock_is_called(self) -> None:
+    def test_the_action_depends_on_the_lock(self) -> None:
         self.assertEqual(action_of(None), Action.CLOSE_ALL_POSITIONS)
         self.assertEqual(action_of(Lock(None)), Action.CLOSE_ALL_AND_LOCKOUT)
         self.assertEqual(action_of(Lock(NOW, 60)), Action.COOLDOWN)
@@ -117,15 +117,17 @@ class LockTests(SynchronousTestCase):
                     or (known.locked_until is not None and new.locked_until >= known.locked_until)
                 )
             ends[rule_id] = new
-            told = lock_announcements([new], state, NOW)
-            for one in told:
+            announced = lock_announcements([new], state, NOW)
+            for one in announced:
                 state = apply(state, Event(123, one))
             if is_locked(state, NOW):
-                self.assertEqual(told[-1].locked_until, locks_in_force(state, NOW)[0].locked_until)
+                self.assertEqual(
+                    announced[-1].locked_until, locks_in_force(state, NOW)[0].locked_until
+                )
 
 
 class ForbiddenOrdersTests(SynchronousTestCase):
-    def test_only_what_closes_a_position_may_stay(self) -> None:
+    def test_only_exits_may_work(self) -> None:
         state = apply(
             locked(),
             Event(

@@ -42,7 +42,7 @@ class ProfitTests(SynchronousTestCase):
             self.assertEqual(str(made), dollars, (code, side, size, entry, exit_))
 
     @given(products, tick_counts, tick_counts, sizes)
-    def test_a_short_makes_what_a_long_loses(
+    def test_a_short_position_makes_what_a_long_one_loses(
         self, product: Product, entry: int, exit_: int, size: int
     ) -> None:
         long, short = (
@@ -72,7 +72,7 @@ class ProfitTests(SynchronousTestCase):
         )
         self.assertEqual(made, (exit_ - entry) * size * product.tick_value)
 
-    def test_no_price_and_size_of_the_wire_are_too_large(self) -> None:
+    def test_the_largest_price_and_size_of_the_wire_lose_no_digit(self) -> None:
         huge = Decimal("999999999999999.999999999999")
         product = PRODUCTS["JY6"]
         made = profit(
@@ -91,12 +91,12 @@ class ProfitTests(SynchronousTestCase):
 class RoundingTests(SynchronousTestCase):
     """Cents and ticks."""
 
-    def test_half_a_cent_goes_to_the_even_one(self) -> None:
+    def test_half_a_cent_is_rounded_to_the_even_cent(self) -> None:
         self.assertEqual(str(to_cents(Decimal("0.125"))), "0.12")
         self.assertEqual(str(to_cents(Decimal("0.135"))), "0.14")
         self.assertEqual(str(to_cents(Decimal(-5))), "-5.00")
 
-    def test_nothing_has_no_sign(self) -> None:
+    def test_zero_has_no_sign(self) -> None:
         self.assertEqual(str(to_cents(Decimal("-0.001"))), "0.00")
 
     @given(products, st.decimals("-99999", "99999", places=9))
@@ -107,6 +107,6 @@ class RoundingTests(SynchronousTestCase):
         self.assertTrue(is_on_tick(up, tick))
         self.assertTrue(price - tick < down <= price <= up < price + tick)
 
-    def test_a_price_between_ticks_is_told(self) -> None:
+    def test_a_price_between_ticks_is_not_on_a_tick(self) -> None:
         self.assertFalse(is_on_tick(Decimal("5800.30"), Decimal("0.25")))
         self.assertTrue(is_on_tick(Decimal("5800.50"), Decimal("0.25")))

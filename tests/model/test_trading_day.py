@@ -1,4 +1,4 @@
-"""When days begin: by the wall clock, across its changes."""
+"""Trading days begin by the wall clock, also where clocks change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def utc(text: str) -> datetime:
 
 
 class ResetScheduleTests(SynchronousTestCase):
-    def test_it_is_five_in_the_afternoon_in_chicago(self) -> None:
+    def test_the_default_reset_is_17_00_in_chicago(self) -> None:
         self.assertEqual(CHICAGO.next_reset(utc("2026-07-01T12:00")), utc("2026-07-01T22:00"))
         self.assertEqual(CHICAGO.next_reset(utc("2026-12-01T12:00")), utc("2026-12-01T23:00"))
 
@@ -29,7 +29,7 @@ class ResetScheduleTests(SynchronousTestCase):
         self.assertEqual(CHICAGO.day_key(monday_evening), date(2026, 11, 24))
         self.assertEqual(CHICAGO.day_start(monday_evening), monday_evening)
 
-    def test_the_clocks_go_forward(self) -> None:
+    def test_a_day_with_23_hours(self) -> None:
         # 8 March 2026, 02:00 becomes 03:00: the day from Saturday to Sunday has 23 hours.
         began = utc("2026-03-07T23:00")
         self.assertEqual(CHICAGO.next_reset(began), utc("2026-03-08T22:00"))
@@ -37,24 +37,24 @@ class ResetScheduleTests(SynchronousTestCase):
         self.assertEqual(CHICAGO.day_key(utc("2026-03-08T21:59")), date(2026, 3, 8))
         self.assertEqual(CHICAGO.day_key(utc("2026-03-08T22:00")), date(2026, 3, 9))
 
-    def test_the_clocks_go_back(self) -> None:
+    def test_a_day_with_25_hours(self) -> None:
         # 1 November 2026, 02:00 becomes 01:00: the day from Saturday to Sunday has 25 hours.
         began = utc("2026-10-31T22:00")
         self.assertEqual(CHICAGO.next_reset(began), utc("2026-11-01T23:00"))
         self.assertEqual(CHICAGO.day_key(utc("2026-11-01T22:59")), date(2026, 11, 1))
         self.assertEqual(CHICAGO.day_key(utc("2026-11-01T23:00")), date(2026, 11, 2))
 
-    def test_a_time_that_the_clock_skips_comes_all_the_same(self) -> None:
+    def test_a_reset_at_a_skipped_time_takes_place(self) -> None:
         skipped = ResetSchedule(reset_time=time(2, 30))
         self.assertEqual(skipped.next_reset(utc("2026-03-07T12:00")), utc("2026-03-08T08:30"))
         self.assertEqual(skipped.next_reset(utc("2026-03-08T08:30")), utc("2026-03-09T07:30"))
 
-    def test_a_time_that_the_clock_repeats_comes_once(self) -> None:
+    def test_a_reset_at_a_repeated_time_takes_place_once(self) -> None:
         repeated = ResetSchedule(reset_time=time(1, 30))
         self.assertEqual(repeated.next_reset(utc("2026-10-31T12:00")), utc("2026-11-01T06:30"))
         self.assertEqual(repeated.next_reset(utc("2026-11-01T06:30")), utc("2026-11-02T07:30"))
 
-    def test_there_is_a_reset_on_weekends_too(self) -> None:
+    def test_weekends_have_a_reset(self) -> None:
         friday = utc("2026-11-27T23:00")
         keys = [CHICAGO.day_key(friday + timedelta(days=days)) for days in range(3)]
         self.assertEqual(keys, [date(2026, 11, 28), date(2026, 11, 29), date(2026, 11, 30)])

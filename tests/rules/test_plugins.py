@@ -1,4 +1,4 @@
-"""Finding rules: riskd's own, those of a user's own, and those that cannot be used."""
+"""Finding rules: riskd's own, a user's, and those that cannot be used."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 
 
 class OwnRulesTests(SynchronousTestCase):
-    """The twelve."""
+    """The twelve rules of riskd."""
 
     def test_all_are_found_in_the_order_of_the_table(self) -> None:
         self.assertEqual(list(find_rules().values()), list(RULES))
         self.assertEqual(list(find_rules()), [rule.key for rule in RULES])
 
-    def test_they_come_as_plugins(self) -> None:
+    def test_all_are_plugins(self) -> None:
         for rule in find_rules().values():
             verifyObject(IRule, rule)
             verifyObject(IPlugin, rule)
@@ -44,14 +44,14 @@ class OwnRulesTests(SynchronousTestCase):
             self.assertIn(f"| {rule.rule_id} | `{rule.key}` |", text)
 
 
-class ForeignRulesTests(SynchronousTestCase):
-    """Rules of a user's own."""
+class UserRulesTests(SynchronousTestCase):
+    """A user's own rules."""
 
     def setUp(self) -> None:
         self.folder = PluginFolder(self)
 
     def problems(self, *words: str) -> tuple[str, ...]:
-        """Check that no rule is found and that the reason has ``words`` in it; return all problems."""
+        """Check that finding rules fails and its problems contain ``words``; return the problems."""
         problems = self.assertRaises(RuleDiscoveryError, find_rules).problems
         for problem in problems:
             self.assertEqual(len(problem.splitlines()), 1)
@@ -64,11 +64,11 @@ class ForeignRulesTests(SynchronousTestCase):
         self.folder.add("alpha", RULE + "last = rule('B-1', 'last')")
         self.assertEqual(list(find_rules())[12:], ["first", "last"])
 
-    def test_one_under_two_names_is_one(self) -> None:
+    def test_a_rule_under_two_names_is_found_once(self) -> None:
         self.folder.add("twice", RULE + "one = other = rule()")
         self.assertEqual(list(find_rules())[12:], ["mine"])
 
-    def test_a_module_that_cannot_be_loaded(self) -> None:
+    def test_a_plugin_that_cannot_be_loaded_stops_the_start(self) -> None:
         for number, (code, word) in enumerate(
             (
                 ("import riskd.no_such_module", "riskd.no_such_module"),
@@ -80,23 +80,23 @@ class ForeignRulesTests(SynchronousTestCase):
             self.problems(str(path), "cannot be loaded", word)
             path.unlink()
 
-    def test_all_modules_that_cannot_be_loaded(self) -> None:
+    def test_each_plugin_that_cannot_be_loaded_has_a_sentence(self) -> None:
         self.folder.add("broken_one", "import riskd\n1 / 0")
         self.folder.add("broken_two", "import riskd\n1 / 0")
         self.assertEqual(len(self.problems()), 2)
 
-    def test_a_module_of_another_program_that_cannot_be_loaded(self) -> None:
+    def test_a_broken_plugin_of_another_program_is_a_warning(self) -> None:
         path = self.folder.add("others", "import a_module_that_is_not_there")
         with capturedLogs() as logged:
             self.assertEqual(list(find_rules().values()), list(RULES))
-        told = [formatEvent(event) for event in logged if event["log_level"] is LogLevel.warn]
-        self.assertEqual(len(told), 1, told)
-        self.assertIn(str(path), told[0])
-        self.assertIn("a_module_that_is_not_there", told[0])
-        # The plugin system says so, too, each time that it looks.
+        warnings = [formatEvent(event) for event in logged if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn(str(path), warnings[0])
+        self.assertIn("a_module_that_is_not_there", warnings[0])
+        # The plugin system logs the error as well, at each search.
         self.flushLoggedErrors(ImportError)
 
-    def test_something_that_is_no_rule_but_says_so(self) -> None:
+    def test_an_incomplete_rule_is_rejected(self) -> None:
         self.folder.add(
             "unfinished",
             "from twisted.plugin import IPlugin\n"
@@ -110,13 +110,13 @@ class ForeignRulesTests(SynchronousTestCase):
         )
         self.problems("rule unfinished (RULE-900)", "settings_type", "check")
 
-    def test_names_that_are_taken(self) -> None:
+    def test_ids_and_keys_of_other_rules_are_rejected(self) -> None:
         self.folder.add("same_id", RULE + "one = rule(rule_id='RULE-003')")
         self.folder.add("same_key", RULE + "one = rule(key='max_contracts')")
         problems = self.problems("daily_realized_loss", "'RULE-003'", "'max_contracts'", "already")
         self.assertEqual(len(problems), 2)
 
-    def test_attributes_that_cannot_be_used(self) -> None:
+    def test_invalid_attributes_are_rejected(self) -> None:
         for number, (change, word) in enumerate(
             (
                 ("rule_id='OPERATOR'", "'OPERATOR'"),
@@ -131,7 +131,7 @@ class ForeignRulesTests(SynchronousTestCase):
             self.assertEqual(len(self.problems(word)), 1)
             path.unlink()
 
-    def test_settings_that_no_file_can_hold(self) -> None:
+    def test_settings_that_no_file_can_hold_are_rejected(self) -> None:
         self.folder.add(
             "odd_settings",
             RULE + "class Odd(RuleSettings, frozen=True):\n"
@@ -194,7 +194,7 @@ class OldNamesTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The rule of the documentation, installed, configured and asked."""
+    """The rule of the documentation, installed, configured and evaluated."""
 
     def setUp(self) -> None:
         code = (DOCS / "example_rule.py").read_text(encoding="utf-8")
@@ -205,8 +205,8 @@ class ExampleTests(SynchronousTestCase):
         self.in_force = account.rules
         self.state = AccountState(account_id=123)
 
-    def judged(self, minute: int, result: float) -> Evaluation:
-        """Let a trade come, ``minute`` minutes after noon, and ask the rules."""
+    def evaluation(self, minute: int, result: float) -> Evaluation:
+        """Apply a trade ``minute`` minutes after noon and evaluate the rule."""
         now = NOON + timedelta(minutes=minute)
         event = make_event(
             "GatewayUserTrade",
@@ -218,7 +218,7 @@ class ExampleTests(SynchronousTestCase):
         trigger = Trigger(kind=Kind.TRADE, now=now, next_reset=reset, subject=event.data)
         return evaluate(self.state, self.in_force, trigger)
 
-    def test_it_is_configured(self) -> None:
+    def test_the_documented_table_configures_it(self) -> None:
         (in_force,) = self.in_force
         rule, settings = in_force.rule, in_force.settings
         self.assertEqual((rule.rule_id, rule.key), ("RULE-101", "losing_streak"))
@@ -226,21 +226,21 @@ class ExampleTests(SynchronousTestCase):
 
     def test_the_third_loss_in_a_row_begins_a_cooldown(self) -> None:
         results = (-1, -2, 5, -3, -4, -5, -6)
-        judged = [self.judged(minute, result) for minute, result in enumerate(results)]
-        for evaluation in judged:
+        evaluations = [self.evaluation(minute, result) for minute, result in enumerate(results)]
+        for evaluation in evaluations:
             self.assertEqual(evaluation.faults, ())
         self.assertEqual(
-            [len(evaluation.decisions) for evaluation in judged], [0, 0, 0, 0, 0, 1, 0]
+            [len(evaluation.decisions) for evaluation in evaluations], [0, 0, 0, 0, 0, 1, 0]
         )
-        ((rule_id, command),) = judged[5].decisions
+        ((rule_id, command),) = evaluations[5].decisions
         until = NOON + timedelta(minutes=15)
         lock = Lock(until=until, cooldown_seconds=600)
         self.assertEqual(rule_id, "RULE-101")
         self.assertEqual(command, Flatten(reason="3 losing trades in a row", lock=lock))
 
-    def test_a_loss_that_is_told_too_late_changes_nothing(self) -> None:
+    def test_a_loss_that_arrives_too_late_starts_no_cooldown(self) -> None:
         for minute in range(3):
-            self.judged(minute, -1)
+            self.evaluation(minute, -1)
         trade = self.state.trades[2]
         late = NOON + timedelta(hours=1)
         trigger = Trigger(kind=Kind.TRADE, now=late, next_reset=late, subject=trade)
@@ -248,7 +248,7 @@ class ExampleTests(SynchronousTestCase):
 
     def test_the_gauge_counts_losses(self) -> None:
         for minute in range(2):
-            self.judged(minute, -1)
+            self.evaluation(minute, -1)
         (in_force,) = self.in_force
         rule, settings = in_force.rule, in_force.settings
         gauges: tuple[Any, ...] = rule.gauges(self.state, settings, NOON)

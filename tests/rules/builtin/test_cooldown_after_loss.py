@@ -109,7 +109,7 @@ class LiveTests(SynchronousTestCase):
         state = with_memory(state_after(first), RULE, result_of(first))
         state = state_after(second, state=state)
         result = check(state, TIERS, trade_trigger(second))
-        # The lock itself is lengthened by whoever keeps it; both are remembered.
+        # The engine lengthens the lock; the rule remembers both cooldowns.
         self.assertEqual(flatten_of(result).lock, Lock(at(310), 300))
         state = with_memory(state, RULE, result)
         self.assertEqual(check(state, TIERS, review(400)).commands, ())

@@ -249,8 +249,8 @@ class GaugeTests(SynchronousTestCase):
     def test_breakeven_gauges_say_which_positions_are_armed(self) -> None:
         state = state_after(ONE_ES, TWO_MNQ, quote(ES, "5790"))
         state = with_memory(state, "RULE-005", check(state, BREAKEVEN, review()))
-        told = [(each.limit, each.words) for each in gauges(state, BREAKEVEN, NOON)]
-        self.assertEqual(told, [(None, "armed"), (None, "not armed, no quote yet")])
+        found = [(each.limit, each.words) for each in gauges(state, BREAKEVEN, NOON)]
+        self.assertEqual(found, [(None, "armed"), (None, "not armed, no quote yet")])
 
 
 class SettingsTests(SynchronousTestCase):

@@ -267,8 +267,8 @@ class SettingsTests(SynchronousTestCase):
             limits={"per_session": 9, "per_minute": 3},
             cooldown_on_breach={"per_minute_breach": 5},
         )
-        told = [(each.limit, each.cooldown_seconds) for each in settings.windows]
-        self.assertEqual(told, [(3, 5), (9, 3600)])
+        found = [(each.limit, each.cooldown_seconds) for each in settings.windows]
+        self.assertEqual(found, [(3, 5), (9, 3600)])
 
     def test_settings_can_be_written_and_read(self) -> None:
         for settings in (

@@ -87,7 +87,7 @@ class Account:
         filled: int = 0,
         is_open: bool = True,
     ) -> tuple[Command, ...]:
-        """Tell how a stop that the rule has asked for stands."""
+        """Receive the state of a stop that the rule has asked for."""
         self.state = with_detail(
             self.state,
             number,
