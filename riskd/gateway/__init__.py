@@ -1,1 +1,1 @@
-"""The broker's side of riskd: what a gateway is, and its payloads put into riskd's terms."""
+"""The broker: the interface of a gateway, and the mapping of its payloads to riskd's events."""

@@ -1,6 +1,6 @@
-"""The gateway's own numbers, as its API documents them.
+"""The numbers of the gateway's API, as its documentation has them.
 
-They differ from the wire's (:mod:`riskd.model.events`): here a limit order is 1 and a buy is 0.
+The wire's numbers differ (:mod:`riskd.model.events`): here a limit order is 1 and a buy is 0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class GatewayOrderType(IntEnum):
-    """How an order is to be filled."""
+    """The type of an order."""
 
     UNKNOWN = 0
     LIMIT = 1
@@ -22,14 +22,14 @@ class GatewayOrderType(IntEnum):
 
 
 class GatewayOrderSide(IntEnum):
-    """Whether an order buys (bid) or sells (ask)."""
+    """The side of an order: a bid buys, an ask sells."""
 
     BID = 0
     ASK = 1
 
 
 class GatewayOrderStatus(IntEnum):
-    """Where an order stands."""
+    """The status of an order."""
 
     NONE = 0
     OPEN = 1
@@ -43,7 +43,7 @@ class GatewayOrderStatus(IntEnum):
 
 
 class GatewayPositionType(IntEnum):
-    """Which way a position points; a closed one is undefined."""
+    """The side of a position; a closed one is undefined."""
 
     UNDEFINED = 0
     LONG = 1

@@ -1,8 +1,8 @@
-"""What riskd asks of a broker's gateway, and what a gateway tells riskd.
+"""The interface of a broker's gateway: events to a listener, reads and commands to the broker.
 
 Payloads are the gateway's own: dictionaries with its field names and its enums, timestamps as text,
-whole numbers as ``int`` and fractions as ``Decimal``.  :mod:`riskd.gateway.mapping` puts them into
-riskd's terms.
+whole numbers as ``int`` and fractions as ``Decimal``.  :mod:`riskd.gateway.mapping` maps them to riskd's
+events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Payload = dict[str, Any]
 class GatewayError(Exception):
     """A request of the gateway did not succeed.
 
-    :ivar why: the reason alone, in words for a trader.
+    :ivar why: the reason alone, as a trader would say it.
     """
 
     why: str = ""
@@ -31,10 +31,10 @@ class GatewayError(Exception):
 class GatewayUnansweredError(GatewayError):
     """There was no answer, or none that says what became of the request.
 
-    A read failed; what was to be changed may have been changed or not, and is to be looked up.
+    After a read, nothing is known; after a change, the caller must look up whether it was made.
 
-    :ivar request: what was asked, such as ``Order/place``.
-    :ivar why: what is known of the reason.
+    :ivar request: the name of the request, such as ``Order/place``.
+    :ivar why: the reason, as far as it is known.
     """
 
     def __init__(self, request: str, why: str) -> None:
@@ -46,9 +46,9 @@ class GatewayUnansweredError(GatewayError):
 class GatewayRefusedError(GatewayError):
     """The gateway understood a request and refused it.
 
-    :ivar request: what was asked, such as ``Order/place``.
+    :ivar request: the name of the request, such as ``Order/place``.
     :ivar code: the gateway's error code for that request.
-    :ivar message: the gateway's own words.
+    :ivar message: the reason that the gateway gives.
     """
 
     def __init__(self, request: str, code: int, message: str) -> None:
@@ -59,67 +59,67 @@ class GatewayRefusedError(GatewayError):
 
 
 class IGatewayListener(Interface):
-    """Whoever is told what happens at the gateway."""
+    """Receives the events of a gateway."""
 
     def user_event(target: str, payload: Payload) -> None:
-        """Something happened to an account.
+        """Receive an event of an account.
 
         :param target: ``GatewayUserAccount``, ``GatewayUserPosition``, ``GatewayUserOrder`` or
             ``GatewayUserTrade``.
         """
 
     def market_event(target: str, contract_id: str, payload: Payload) -> None:
-        """Something happened in the market of a contract.
+        """Receive an event of the market of a contract.
 
         :param target: ``GatewayQuote``; its payload may hold only what changed.
         """
 
     def feed_lost(sentence: str) -> None:
-        """From now on events of accounts may be missing; requests may still be answered.
+        """Note that from now on events of accounts may be missing; requests may still be answered.
 
-        :param sentence: why, for a trader to read.
+        :param sentence: the reason, for a trader.
         """
 
     def feed_restored() -> None:
-        """Events of accounts are told again; those since :meth:`feed_lost` never will be."""
+        """Note that events of accounts arrive again; those since :meth:`feed_lost` never will."""
 
     def gateway_problem(source: str, sentence: str) -> None:
-        """Something else is wrong at the gateway, and what is told and answered stays right.
+        """Note another problem at the gateway; events and answers stay right.
 
-        :param source: what is in trouble; each has one sentence at a time.
-        :param sentence: for a trader to read; an empty one says that it is over.
+        :param source: what has the problem; a source has one sentence at a time.
+        :param sentence: for a trader; an empty one ends the problem.
         """
 
 
 class IGateway(Interface):
-    """A way to the broker: events in, reads and orders out.
+    """A connection to the broker: events in, reads and commands out.
 
-    A read answers with payloads.  Any request may fail with :class:`GatewayError`, or take its time.
+    A read returns payloads.  Any request may fail with :class:`GatewayError`, or take its time.
 
-    Brokers answer only so many requests a minute, and riskd keeps some of them for enforcement: a
-    request that changes something is urgent by itself, a read is if it is asked with ``urgent``.
+    Brokers answer a limited number of requests a minute, and riskd keeps some of them for enforcement:
+    commands are always urgent, reads only with ``urgent``.
     """
 
-    name = Attribute("what kind of gateway this is, in a word: ``practice`` or ``projectx``")
-    answer_seconds = Attribute("how long an answer may take; whoever waits longer waits in vain")
+    name = Attribute("the kind of gateway: ``practice`` or ``projectx``")
+    answer_seconds = Attribute("how long an answer may take; after that there will be none")
 
     def start(listener: IGatewayListener) -> Deferred[None]:
-        """Begin to tell ``listener`` what happens; return a Deferred that fires when it does.
+        """Begin to report events to ``listener``; the Deferred fires when the feed is up.
 
-        It tries until it succeeds, or is stopped.
+        The gateway tries until it succeeds, or is stopped.
         """
 
     def stop() -> Deferred[None]:
-        """Stop telling; return a Deferred that fires when the gateway is left."""
+        """Stop reporting; the Deferred fires when the connections are closed."""
 
     def has_room(requests: int) -> bool:
-        """Tell whether so many reads that are not urgent can be answered now."""
+        """Return whether so many reads that are not urgent can be answered now."""
 
     def follow_account(account_id: int) -> None:
-        """Tell the events of an account from now on, for as long as the gateway runs."""
+        """Report the events of an account from now on, for as long as the gateway runs."""
 
     def follow_quotes(contract_id: str) -> None:
-        """Tell the quotes of a contract from now on, for as long as the gateway runs."""
+        """Report the quotes of a contract from now on, for as long as the gateway runs."""
 
     def search_account(account_id: int) -> Deferred[Payload]:
         """Return a Deferred of the payload of an account: its balance, and whether it may trade."""
@@ -133,23 +133,21 @@ class IGateway(Interface):
     def search_orders(
         account_id: int, since: datetime, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of the account's orders, whatever became of them.
-
-        They are all that were placed at ``since`` or later.
+        """Return a Deferred of the payloads of all orders placed at ``since`` or later.
 
         :param since: aware.
         """
 
     def search_order(account_id: int, order_id: int, *, urgent: bool = False) -> Deferred[Payload]:
-        """Return a Deferred of the payload of an order of the account, whatever became of it.
+        """Return a Deferred of the payload of an order, working or ended.
 
-        It fails with :class:`GatewayRefusedError`, code 1, when the gateway knows none of that id.
+        It fails with :class:`GatewayRefusedError`, code 1, when the gateway does not know the order.
         """
 
     def search_trades(account_id: int, since: datetime) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of the account's trades, oldest first.
+        """Return a Deferred of the payloads of all trades made at ``since`` or later, oldest first.
 
-        They are all that were made at ``since`` or later, half-turns and voided ones too.
+        Half-turns and voided trades are included.
 
         :param since: aware.
         """
@@ -158,7 +156,7 @@ class IGateway(Interface):
         """Return a Deferred of the payload of a contract."""
 
     def place_order(account_id: int, order: Payload) -> Deferred[int]:
-        """Place an order, given as the gateway's own fields; return a Deferred of its id."""
+        """Place an order, given in the gateway's own fields; return a Deferred of its id."""
 
     def cancel_order(account_id: int, order_id: int) -> Deferred[None]:
         """Cancel a working order; return a Deferred of ``None``."""
@@ -169,7 +167,7 @@ class IGateway(Interface):
     def modify_order(account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
         """Change a working order; return a Deferred of ``None``.
 
-        :param changes: ``size``, ``limitPrice`` or ``stopPrice``; what is not there stays as it is.
+        :param changes: ``size``, ``limitPrice`` or ``stopPrice``; fields that are missing do not change.
         """
 
     def partial_close_contract(account_id: int, contract_id: str, size: int) -> Deferred[None]:
