@@ -23,9 +23,9 @@ values = st.recursive(
 
 
 class ExactJsonTests(SynchronousTestCase):
-    """What is written is read again, to the last digit."""
+    """Values are read as they were written, to the last digit."""
 
-    def test_a_fraction_keeps_its_places_and_a_whole_number_is_an_int(self) -> None:
+    def test_a_fraction_keeps_its_zeros_and_a_whole_number_is_an_int(self) -> None:
         read = decode_json(b'{"price":5138.000000000,"tick":0.0000005,"size":3}')
         self.assertEqual(
             [str(read["price"]), read["tick"]], ["5138.000000000", Decimal("0.0000005")]
@@ -33,14 +33,14 @@ class ExactJsonTests(SynchronousTestCase):
         self.assertIs(type(read["size"]), int)
 
     @given(values)
-    def test_reading_undoes_writing(self, value: Any) -> None:
+    def test_a_value_is_read_as_it_was_written(self, value: Any) -> None:
         self.assertEqual(decode_json(encode_json(value)), value)
 
     @given(values)
-    def test_others_read_what_is_written(self, value: Any) -> None:
+    def test_other_readers_read_the_same(self, value: Any) -> None:
         self.assertEqual(json.loads(encode_json(value), parse_float=Decimal), value)
 
-    def test_what_is_no_json_raises_the_named_error(self) -> None:
+    def test_text_that_is_not_json_raises_json_error(self) -> None:
         for text in (
             b"",
             b"{",
@@ -54,7 +54,7 @@ class ExactJsonTests(SynchronousTestCase):
             self.assertRaises(JsonError, decode_json, text)
 
     @given(st.binary(max_size=200))
-    def test_no_bytes_raise_anything_else(self, text: bytes) -> None:
+    def test_any_bytes_are_read_or_raise_json_error(self, text: bytes) -> None:
         try:
             decode_json(text)
         except JsonError:

@@ -52,16 +52,16 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def read(*chunks: bytes) -> list[Message | None]:
-    """Return the messages that come out of these bytes."""
+    """Return the messages in these bytes."""
     reader = RecordReader()
     return [decode(record) for chunk in chunks for record in reader.feed(chunk)]
 
 
 class RecordTests(SynchronousTestCase):
-    """Records out of bytes."""
+    """Bytes to records."""
 
     @given(st.lists(messages, max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
-    def test_any_records_come_out_of_any_pieces(
+    def test_records_are_assembled_from_any_pieces(
         self, sent: list[Message], cuts: list[int]
     ) -> None:
         data = b"".join(map(encode, sent))
@@ -72,13 +72,13 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(encode(message).count(b"\x1e"), 1)
         self.assertEqual(read(encode(message)), [message])
 
-    def test_what_has_no_end_yet_is_no_record(self) -> None:
+    def test_bytes_without_a_separator_are_no_record_yet(self) -> None:
         reader = RecordReader()
         self.assertEqual(reader.feed(b'{"type":'), [])
         self.assertEqual(reader.feed(b"6}"), [])
         self.assertEqual(reader.feed(b"\x1e"), [b'{"type":6}'])
 
-    def test_a_record_of_the_longest_length_passes_and_a_longer_one_does_not(self) -> None:
+    def test_a_record_has_a_longest_length(self) -> None:
         reader = RecordReader()
         self.assertEqual(reader.feed(b"x" * MAX_RECORD_BYTES), [])
         self.assertEqual(len(reader.feed(b"\x1e")[0]), MAX_RECORD_BYTES)
@@ -86,14 +86,14 @@ class RecordTests(SynchronousTestCase):
         self.assertRaises(SignalRError, reader.feed, b"x")
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
-    def test_no_bytes_raise_anything_but_the_named_error(self, chunks: list[bytes]) -> None:
+    def test_any_bytes_are_decoded_or_raise_signalr_error(self, chunks: list[bytes]) -> None:
         try:
             read(*chunks)
         except SignalRError as error:
             self.assertTrue(str(error).isprintable())
 
     @given(messages, st.integers(0, 10_000), st.binary(min_size=1, max_size=4))
-    def test_nor_does_a_message_that_was_damaged(
+    def test_any_damaged_message_is_decoded_or_raises_signalr_error(
         self, message: Message, place: int, damage: bytes
     ) -> None:
         record = encode(message)
@@ -107,7 +107,7 @@ class RecordTests(SynchronousTestCase):
 class MessageTests(SynchronousTestCase):
     """The bytes of messages, as the specification and the live hubs have them."""
 
-    def test_what_is_not_there_is_left_out(self) -> None:
+    def test_fields_that_are_not_set_are_left_out(self) -> None:
         for message, record in (
             (Ping(), b'{"type":6}'),
             (Close(), b'{"type":7}'),
@@ -136,7 +136,7 @@ class MessageTests(SynchronousTestCase):
         assert isinstance(message, Invocation)
         self.assertEqual(message.arguments[1]["lastPrice"], Decimal("0.1"))
 
-    def test_headers_and_unknown_keys_are_passed_over(self) -> None:
+    def test_headers_and_unknown_keys_are_ignored(self) -> None:
         record = b'{"type":1,"headers":{"a":"b"},"target":"T","arguments":[],"streamIds":["1"]}'
         self.assertEqual(decode(record), Invocation("T", ()))
         self.assertEqual(
@@ -144,14 +144,14 @@ class MessageTests(SynchronousTestCase):
             Invocation("T", ()),
         )
 
-    def test_a_completion_without_a_result_has_none(self) -> None:
+    def test_a_completion_may_have_no_result(self) -> None:
         self.assertEqual(decode(b'{"type":3,"invocationId":"1"}'), Completion("1"))
 
-    def test_kinds_of_messages_that_hubs_do_not_use_here_are_passed_over(self) -> None:
+    def test_kinds_of_messages_that_no_hub_uses_here_are_ignored(self) -> None:
         for kind in (2, 4, 5, 8, 9, 99):
             self.assertIsNone(decode(b'{"type":%d}' % kind))
 
-    def test_what_is_no_message_is_named(self) -> None:
+    def test_an_error_shows_a_record_that_is_no_message(self) -> None:
         for record in (
             b"",
             b"[]",
@@ -175,28 +175,28 @@ class MessageTests(SynchronousTestCase):
 class HandshakeTests(SynchronousTestCase):
     """The first record of each side."""
 
-    def test_a_client_asks_for_json(self) -> None:
+    def test_a_client_requests_json(self) -> None:
         self.assertEqual(HANDSHAKE_REQUEST, b'{"protocol":"json","version":1}\x1e')
         decode_handshake_request(b'{"protocol":"json","version":1}')
 
-    def test_any_version_will_do(self) -> None:
+    def test_any_version_is_accepted(self) -> None:
         decode_handshake_request(b'{"protocol":"json","version":0}')
 
     def test_another_encoding_is_refused(self) -> None:
         for record in (b'{"protocol":"messagepack","version":1}', b"{}", b"nonsense"):
             self.assertRaises(SignalRError, decode_handshake_request, record)
 
-    def test_a_server_agrees_or_says_why_not(self) -> None:
+    def test_a_server_accepts_or_gives_a_reason(self) -> None:
         self.assertEqual(encode_handshake_response(), b"{}\x1e")
         decode_handshake_response(b"{}")
         refusal = encode_handshake_response("not you")
         error = self.assertRaises(SignalRError, decode_handshake_response, refusal[:-1])
         self.assertIn("not you", str(error))
 
-    def test_a_message_is_no_answer_to_the_handshake(self) -> None:
+    def test_a_message_before_the_handshake_is_an_error(self) -> None:
         self.assertRaises(SignalRError, decode_handshake_response, b'{"type":6}')
 
-    def test_events_may_share_the_frame_of_the_answer(self) -> None:
+    def test_events_may_share_the_frame_of_the_handshake(self) -> None:
         first, *rest = RecordReader().feed(encode_handshake_response() + encode(Ping()))
         decode_handshake_response(first)
         self.assertEqual([decode(record) for record in rest], [Ping()])

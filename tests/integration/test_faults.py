@@ -162,8 +162,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     clock.set_to(MONDAY_NOON)
     monkeypatch.setattr("riskd.app.tap.utc_now", clock)
     # The real intervals, shortened for the test.
-    monkeypatch.setattr("riskd.gateway.projectx.hub.SILENCE_SECONDS", 1.5)
-    monkeypatch.setattr("riskd.gateway.projectx.hub.PING_SECONDS", 0.5)
+    monkeypatch.setattr("riskd.gateway.projectx.hub_connection.SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr("riskd.gateway.projectx.hub_connection.PING_SECONDS", 0.5)
     monkeypatch.setattr("riskd.gateway.projectx.rest.CHANGE_SECONDS", 1.0)
     monkeypatch.setattr("riskd.gateway.projectx.rest.READ_SECONDS", (0.5, 1.0))
     return clock

@@ -32,7 +32,7 @@ class BackoffTests(SynchronousTestCase):
         found = waits(Backoff(NoJitter()), 8)
         self.assertEqual(found, [0.25, 0.5, 1, 2, 3, 3, 3, 3])
 
-    def test_after_two_minutes_they_grow_to_thirty_seconds(self) -> None:
+    def test_after_two_minutes_the_waits_grow_to_thirty_seconds(self) -> None:
         found = waits(Backoff(NoJitter()), 60, begun=1000.0)
         begins = [0.0, *accumulate(found)]
         slow = [wait for begin, wait in zip(begins, found, strict=False) if begin >= 120]
@@ -46,7 +46,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(backoff.next_wait(5119.9), 0.5)
         self.assertEqual(backoff.next_wait(5120.0), 5)
 
-    def test_success_begins_anew(self) -> None:
+    def test_after_a_success_the_waits_are_short_again(self) -> None:
         backoff = Backoff(NoJitter())
         waits(backoff, 60)
         backoff.succeeded()
@@ -63,6 +63,6 @@ class BackoffTests(SynchronousTestCase):
             self.assertTrue(0.8 * limit <= wait <= limit, (wait, limit))
             self.assertIn(limit, (*QUICK_SECONDS, *SLOW_SECONDS))
 
-    def test_two_that_fail_together_do_not_come_back_together(self) -> None:
+    def test_two_clients_that_fail_together_do_not_return_together(self) -> None:
         first, second = Backoff(Random(1)), Backoff(Random(2))
         self.assertNotEqual(waits(first, 5), waits(second, 5))

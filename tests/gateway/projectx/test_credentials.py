@@ -1,4 +1,4 @@
-"""The login: where its key is found, who else must not read it, and that it is never shown."""
+"""Credentials: where the key is found, who may read it, and that it is never shown."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ KEY = "hunter2+/AbC="
 
 
 class SecretTests(SynchronousTestCase):
-    """A secret is shown to nobody who does not ask for it."""
+    """A secret is shown by reveal() alone."""
 
     secret = Secret(KEY)
 
-    def test_it_is_revealed(self) -> None:
+    def test_reveal_returns_the_text(self) -> None:
         self.assertEqual(self.secret.reveal(), KEY)
 
-    def test_it_is_not_shown(self) -> None:
+    def test_no_conversion_to_text_shows_a_secret(self) -> None:
         login = Credentials("jane", self.secret)
         for text in (
             repr(self.secret),
@@ -59,7 +59,7 @@ class SecretTests(SynchronousTestCase):
             self.assertIn("Secret(...)", text)
             self.assertNotIn(KEY, text)
 
-    def test_it_is_not_logged(self) -> None:
+    def test_a_secret_is_not_logged(self) -> None:
         with capturedLogs() as logged:
             Logger().info("login {login} {login.api_key}", login=Credentials("jane", self.secret))
         text = "".join(map(eventAsText, logged))
@@ -68,7 +68,7 @@ class SecretTests(SynchronousTestCase):
         record = logging.LogRecord("n", 20, "p", 1, "key %s", (self.secret,), None)
         self.assertNotIn(KEY, record.getMessage())
 
-    def test_it_is_not_written(self) -> None:
+    def test_a_secret_cannot_be_serialized(self) -> None:
         login = Credentials("jane", self.secret)
         for write in (
             pickle.dumps,
@@ -108,7 +108,7 @@ class CredentialsTestCase(SynchronousTestCase):
         return path
 
     def credential(self, content: str = KEY, mode: int = 0o400) -> Path:
-        """Be a service to which systemd has passed a key."""
+        """Act as a service to which systemd has passed a key."""
         self.environ["CREDENTIALS_DIRECTORY"] = str(self.directory)
         return self.write(self.directory / CREDENTIAL, content, mode)
 
@@ -128,7 +128,7 @@ class CredentialsTestCase(SynchronousTestCase):
         return sentence
 
     def be_another_user(self) -> str:
-        """Let the key file belong to somebody else than who runs this; return their name."""
+        """Give the key file to another user; return that user's name."""
         if os.geteuid() == 0:
             os.chown(self.path, 54321, -1)
             return "54321"
@@ -136,10 +136,10 @@ class CredentialsTestCase(SynchronousTestCase):
         return self.path.owner()
 
 
-class OrderTests(CredentialsTestCase):
-    """Which key counts where there are several."""
+class PrecedenceTests(CredentialsTestCase):
+    """Which of several keys counts."""
 
-    def test_the_file_of_the_settings_is_first(self) -> None:
+    def test_the_key_file_counts_before_systemd_and_the_environment(self) -> None:
         self.write(self.path, "of-the-file")
         self.credential("of-systemd")
         self.environ[KEY_VARIABLE] = "of-the-environment"
@@ -148,37 +148,37 @@ class OrderTests(CredentialsTestCase):
         self.environ.pop("CREDENTIALS_DIRECTORY")
         self.assertEqual(self.key(), "of-the-environment")
 
-    def test_a_file_that_is_not_there_is_not_made_up_for(self) -> None:
+    def test_a_missing_key_file_is_an_error_although_there_is_another_key(self) -> None:
         self.environ[KEY_VARIABLE] = KEY
         self.assertEqual(
             self.problem(self.path), f"{self.path}: cannot be read: No such file or directory"
         )
 
-    def test_a_service_without_this_credential(self) -> None:
+    def test_without_the_systemd_credential_the_environment_counts(self) -> None:
         self.environ |= {"CREDENTIALS_DIRECTORY": str(self.directory), KEY_VARIABLE: KEY}
         self.assertEqual(self.key(), KEY)
 
-    def test_none_at_all(self) -> None:
+    def test_without_any_key_the_error_names_all_places(self) -> None:
         sentence = self.problem()
         for place in ("gateway.key_file", CREDENTIAL, KEY_VARIABLE):
             self.assertIn(place, sentence)
 
 
 class EnvironmentTests(CredentialsTestCase):
-    """The variable is read once and no child process inherits it."""
+    """The environment variable is read once, and no child process inherits it."""
 
-    def test_it_is_taken_out_and_known_from_then_on(self) -> None:
+    def test_the_variable_is_removed_and_its_key_kept(self) -> None:
         self.environ |= {KEY_VARIABLE: f" {KEY}\n", "HOME": "/home/jane"}
         self.assertEqual(self.key(), KEY)
         self.assertEqual(self.environ, {"HOME": "/home/jane"})
         self.assertEqual(self.key(), KEY)
 
-    def test_it_is_taken_out_where_another_key_counts(self) -> None:
+    def test_the_variable_is_removed_when_another_key_counts_too(self) -> None:
         self.environ[KEY_VARIABLE] = "unused"
         self.assertEqual(self.key(self.write(self.path)), KEY)
         self.assertNotIn(KEY_VARIABLE, self.environ)
 
-    def test_children_do_not_have_it(self) -> None:
+    def test_child_processes_do_not_inherit_the_variable(self) -> None:
         code = f"""
 import os, subprocess, sys
 from riskd.config.settings import GatewaySettings
@@ -197,7 +197,7 @@ subprocess.run([sys.executable, "-c", child], check=True)
         )
         self.assertEqual(result.stdout, "False True\n")
 
-    def test_what_is_no_key(self) -> None:
+    def test_a_variable_that_is_no_key_is_an_error(self) -> None:
         for text, words in (
             ("", "is empty"),
             (" \n", "is empty"),
@@ -212,13 +212,13 @@ subprocess.run([sys.executable, "-c", child], check=True)
 
 
 class FileTests(CredentialsTestCase):
-    """A key file is a secret of the user's who runs riskd."""
+    """Only the user who runs riskd may read the key file."""
 
-    def test_blanks_around_the_key_do_not_count(self) -> None:
+    def test_blanks_around_the_key_are_ignored(self) -> None:
         for content in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"  {KEY}  \n\n"):
             self.assertEqual(self.key(self.write(self.path, content)), KEY)
 
-    def test_a_mended_file_counts_at_once(self) -> None:
+    def test_a_corrected_file_counts_at_the_next_login(self) -> None:
         self.write(self.path, "", mode=0o644)
         self.problem(self.path)
         self.write(self.path, KEY)
@@ -226,7 +226,7 @@ class FileTests(CredentialsTestCase):
         self.write(self.path, "another")
         self.assertEqual(self.key(self.path), "another")
 
-    def test_nothing_stays_open(self) -> None:
+    def test_no_file_stays_open(self) -> None:
         self.write(self.path)
         before = len(list(Path("/dev/fd").iterdir()))
         self.key(self.path)
@@ -234,7 +234,7 @@ class FileTests(CredentialsTestCase):
         self.problem(self.path)
         self.assertEqual(len(list(Path("/dev/fd").iterdir())), before)
 
-    def test_nobody_else_has_any_right(self) -> None:
+    def test_a_file_with_rights_for_others_is_refused(self) -> None:
         for mode in (0o644, 0o640, 0o604, 0o660, 0o620, 0o610, 0o601, 0o440, 0o777):
             self.write(self.path, mode=mode)
             self.assertEqual(
@@ -245,7 +245,7 @@ class FileTests(CredentialsTestCase):
         for mode in (0o600, 0o400, 0o700):
             self.assertEqual(self.key(self.write(self.path, mode=mode)), KEY)
 
-    def test_somebody_elses_file(self) -> None:
+    def test_a_file_of_another_user_is_refused(self) -> None:
         self.write(self.path)
         owner = self.be_another_user()
         sentence = self.problem(self.path)
@@ -253,7 +253,7 @@ class FileTests(CredentialsTestCase):
         self.assertIn(f"'{self.path}'", sentence)
         self.assertIn("chown ", sentence)
 
-    def test_what_is_no_key(self) -> None:
+    def test_a_file_that_is_no_key_is_an_error(self) -> None:
         for content, words in (
             (b"", "is empty"),
             (b" \n\n", "is empty"),
@@ -271,7 +271,7 @@ class FileTests(CredentialsTestCase):
         self.path.symlink_to(self.write(self.directory / "other"))
         self.assertIn(f"{self.path}: is a symbolic link", self.problem(self.path))
 
-    def test_what_is_no_file(self) -> None:
+    def test_a_path_that_is_no_regular_file_is_refused(self) -> None:
         self.assertIn("is no regular file", self.problem(self.directory))
         os.mkfifo(self.path, 0o600)
         self.assertIn("is no regular file", self.problem(self.path))
@@ -280,8 +280,8 @@ class FileTests(CredentialsTestCase):
             listening.bind(str(self.path))
             self.assertIn("cannot be read", self.problem(self.path))
 
-    def test_what_is_checked_is_what_was_opened(self) -> None:
-        """Somebody puts another file there, just after it was opened."""
+    def test_a_file_swapped_after_the_opening_is_not_checked(self) -> None:
+        """Another user replaces the file just after it was opened."""
         self.write(self.path, "of-somebody-else", mode=0o644)
         real_open = os.open
 
@@ -295,9 +295,9 @@ class FileTests(CredentialsTestCase):
 
 
 class SystemdTests(CredentialsTestCase):
-    """What systemd passes is for the service alone."""
+    """Credentials of systemd."""
 
-    def test_modes(self) -> None:
+    def test_modes_of_a_systemd_credential(self) -> None:
         for mode in (0o400, 0o600):
             self.credential(mode=mode)
             self.assertEqual(self.key(), KEY)
@@ -305,15 +305,15 @@ class SystemdTests(CredentialsTestCase):
             path = self.credential(mode=mode)
             self.assertIn(f"{path}: has mode {mode:04o}", self.problem())
 
-    def test_an_access_control_list_of_roots_shows_as_a_right_of_the_group(self) -> None:
+    def test_a_credential_of_root_may_show_a_right_of_the_group(self) -> None:
         path = self.credential(mode=0o440)
         real = os.stat_result((0o100440, 1, 1, 1, 0, 0, len(KEY), 0, 0, 0))
         self.patch(os, "fstat", lambda _descriptor: real)
         self.assertEqual(self.key(), KEY)
-        # In a key file it would be what it looks like.
+        # In a key file the same mode means that the group may read it.
         self.assertIn("has mode 0440", self.problem(path))
 
-    def test_a_right_of_the_users_own_group_is_what_it_looks_like(self) -> None:
+    def test_a_credential_of_the_user_must_not_show_a_right_of_the_group(self) -> None:
         self.credential(mode=0o440)
         mine = os.stat_result((0o100440, 1, 1, 1, 54321, 0, len(KEY), 0, 0, 0))
         self.patch(os, "geteuid", lambda: 54321)

@@ -88,9 +88,9 @@ class HubTestCase(SynchronousTestCase):
 
 
 class SubscriptionTests(HubTestCase):
-    """What is subscribed before the hub is up, and after."""
+    """Subscriptions, required and optional."""
 
-    def test_it_is_up_when_all_that_is_required_was_accepted(self) -> None:
+    def test_the_hub_is_up_when_all_required_subscriptions_are_accepted(self) -> None:
         self.hub.start()
         self.assertEqual(self.connect.tries[0].token, TOKEN)
         end = self.connect.accept()
@@ -102,18 +102,18 @@ class SubscriptionTests(HubTestCase):
         self.assertEqual((self.ups, self.hub.is_up), ([0], True))
         self.assertEqual(self.downs, [])
 
-    def test_events_are_told_with_the_token_of_their_connection(self) -> None:
+    def test_events_are_received_with_the_token_of_their_connection(self) -> None:
         end = self.start()
         end.tell("GatewayUserOrder", {"id": 7})
         self.assertEqual(self.received, [(EVENT, TOKEN)])
 
-    def test_events_before_all_is_subscribed_are_told(self) -> None:
+    def test_events_before_the_last_subscription_are_received(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.send(encode_handshake_response(), encode(EVENT))
         self.assertEqual(self.received, [(EVENT, TOKEN)])
 
-    def test_what_is_required_while_it_opens_is_waited_for_too(self) -> None:
+    def test_a_subscription_required_during_the_opening_is_awaited_too(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -124,7 +124,7 @@ class SubscriptionTests(HubTestCase):
         self.assertEqual(end.complete().arguments, (456,))
         self.assertTrue(self.hub.is_up)
 
-    def test_what_is_required_when_it_is_up_is_subscribed_at_once_and_from_then_on(self) -> None:
+    def test_a_subscription_required_later_is_made_at_once_and_after_each_reconnect(self) -> None:
         end = self.start()
         self.hub.require("SubscribeOrders", 456)
         self.assertEqual(end.complete().arguments, (456,))
@@ -134,7 +134,7 @@ class SubscriptionTests(HubTestCase):
         again.open()
         self.assertIn((456,), [said.arguments for said in again.said])
 
-    def test_more_may_be_subscribed_at_any_time(self) -> None:
+    def test_optional_subscriptions_may_be_added_at_any_time(self) -> None:
         self.hub.subscribe("SubscribeContractQuotes", "A")
         end = self.start()
         self.hub.subscribe("SubscribeContractQuotes", "B")
@@ -142,7 +142,7 @@ class SubscriptionTests(HubTestCase):
         asked = [invocation.arguments for invocation in end.said[2:]]
         self.assertEqual(asked, [("A",), ("B",)])
 
-    def test_all_is_subscribed_again_after_a_reconnect(self) -> None:
+    def test_a_reconnect_makes_all_subscriptions_again(self) -> None:
         end = self.start()
         self.hub.subscribe("SubscribeContractQuotes", "A")
         end.connection.end("lost")
@@ -153,7 +153,7 @@ class SubscriptionTests(HubTestCase):
             ["SubscribeAccounts", "SubscribeOrders", "SubscribeContractQuotes"],
         )
 
-    def test_what_is_subscribed_while_it_is_down_waits_until_it_is_up(self) -> None:
+    def test_a_subscription_added_while_the_hub_is_down_is_made_when_it_is_up(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -162,7 +162,7 @@ class SubscriptionTests(HubTestCase):
         self.assertEqual(end.said[-1].arguments, ("A",))
         self.assertEqual(len(end.said), 3)
 
-    def test_a_refusal_is_told_and_all_else_works(self) -> None:
+    def test_a_refusal_is_reported_and_all_other_subscriptions_work(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -173,14 +173,14 @@ class SubscriptionTests(HubTestCase):
         end.tell("GatewayUserOrder", {"id": 7})
         self.assertEqual(len(self.received), 1)
 
-    def test_a_refusal_without_words_is_one(self) -> None:
+    def test_a_refusal_without_a_reason_is_a_refusal(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
         end.complete("")
         self.assertEqual(self.refusals, [("SubscribeAccounts", "no reason given")])
 
-    def test_what_was_refused_is_tried_again_after_30_seconds(self) -> None:
+    def test_a_refused_subscription_is_tried_again_after_30_seconds(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -205,7 +205,7 @@ class SubscriptionTests(HubTestCase):
             ],
         )
 
-    def test_it_is_tried_again_though_the_others_took_long(self) -> None:
+    def test_a_refused_subscription_is_tried_again_after_slow_ones(self) -> None:
         self.hub._required = tuple(("SubscribeOrders", (number,)) for number in range(6))
         self.hub.start()
         end = self.connect.accept()
@@ -222,7 +222,7 @@ class SubscriptionTests(HubTestCase):
         again = [message.arguments for message in end.said if isinstance(message, Invocation)]
         self.assertEqual(again.count((0,)), 2)
 
-    def test_what_was_refused_is_told_as_accepted_after_a_reconnect(self) -> None:
+    def test_a_refused_subscription_may_be_accepted_after_a_reconnect(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -236,7 +236,7 @@ class SubscriptionTests(HubTestCase):
         self.talk(end, 31)
         self.assertEqual([m for m in end.said[said:] if isinstance(m, Invocation)], [])
 
-    def test_one_that_is_not_answered_ends_the_connection(self) -> None:
+    def test_an_unanswered_subscription_ends_the_connection(self) -> None:
         for is_required in (True, False):
             self.setUp()
             self.hub.start()
@@ -253,7 +253,7 @@ class SubscriptionTests(HubTestCase):
             self.assertEqual(self.downs, [f"{target} was not answered: nothing in 10 s"])
             self.assertFalse(self.hub.is_up)
 
-    def test_a_handshake_that_is_not_answered_ends_the_connection(self) -> None:
+    def test_an_unanswered_handshake_ends_the_connection(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         self.clock.pump([1] * 10)
@@ -271,7 +271,7 @@ class SubscriptionTests(HubTestCase):
 
 
 class RetryTests(HubTestCase):
-    """When the next connection is tried."""
+    """Tries, and the waits between them."""
 
     def waits(self, count: int, fail: Any = None) -> list[float]:
         """Return the seconds to each of so many tries, after tries that fail."""
@@ -281,18 +281,18 @@ class RetryTests(HubTestCase):
             waits.append(self.seconds_to_next_try())
         return waits
 
-    def test_the_first_try_is_made_at_once_and_the_next_ones_soon(self) -> None:
+    def test_the_first_try_is_immediate_and_the_next_ones_follow_soon(self) -> None:
         self.hub.start()
         self.assertEqual(self.connect.tries[0].moment, 0)
         self.assertEqual(self.waits(7), [0.25, 0.5, 1, 2, 3, 3, 3])
         self.assertEqual(self.downs, ["no connection"] * 7)
 
-    def test_after_two_minutes_they_are_far_between(self) -> None:
+    def test_after_two_minutes_tries_are_rare(self) -> None:
         self.hub.start()
         self.waits(45)
         self.assertEqual(self.waits(5)[-2:], [30, 30])
 
-    def test_all_that_can_go_wrong_with_a_try_is_a_failed_try(self) -> None:
+    def test_every_failure_is_a_failed_try(self) -> None:
         def end_in_handshake() -> None:
             self.connect.accept().connection.end("lost")
 
@@ -311,7 +311,7 @@ class RetryTests(HubTestCase):
         self.assertEqual(waits, [0.25, 0.5, 1, 2])
         self.assertEqual(self.ups, [])
 
-    def test_success_begins_the_waits_anew(self) -> None:
+    def test_after_a_success_the_waits_are_short_again(self) -> None:
         self.hub.start()
         self.waits(5)
         end = self.bring_up()
@@ -319,7 +319,7 @@ class RetryTests(HubTestCase):
         end.connection.end("lost")
         self.assertEqual(self.seconds_to_next_try(), 0.25)
 
-    def test_a_hub_that_comes_up_and_goes_down_at_once_is_not_hurried(self) -> None:
+    def test_a_short_success_does_not_shorten_the_waits(self) -> None:
         self.hub.start()
 
         def come_up_and_go_down() -> None:
@@ -327,14 +327,14 @@ class RetryTests(HubTestCase):
 
         self.assertEqual(self.waits(7, come_up_and_go_down), [0.25, 0.5, 1, 2, 3, 3, 3])
 
-    def test_why_it_is_down_is_told_each_time(self) -> None:
+    def test_the_reason_is_reported_at_every_failure(self) -> None:
         end = self.start()
         end.connection.end("lost")
         self.seconds_to_next_try()
         self.connect.refuse(HubError("no route"))
         self.assertEqual(self.downs, ["lost", "no route"])
 
-    def test_a_refused_token_is_given_up_and_the_next_waited_for(self) -> None:
+    def test_a_refused_token_is_discarded_and_the_hub_waits_for_the_next(self) -> None:
         self.hub.start()
         self.connect.refuse(TokenRejectedError("HTTP 401"))
         self.assertEqual(self.login.discarded, [TOKEN])
@@ -343,7 +343,7 @@ class RetryTests(HubTestCase):
         self.login.log_in()
         self.assertEqual(self.connect.tries[1].token, Secret("token 1"))
 
-    def test_other_failures_leave_the_token(self) -> None:
+    def test_other_failures_keep_the_token(self) -> None:
         self.hub.start()
         self.connect.refuse()
         self.assertEqual(self.login.discarded, [])
@@ -358,7 +358,7 @@ class RetryTests(HubTestCase):
         self.connect.refuse()
         self.assertEqual(self.seconds_to_next_try(), 3)
 
-    def test_hurry_does_not_try_more_often_than_every_2_seconds(self) -> None:
+    def test_hurry_tries_at_most_every_2_seconds(self) -> None:
         self.hub.start()
         self.waits(44)
         moments = []
@@ -371,7 +371,7 @@ class RetryTests(HubTestCase):
         gaps = {after - before for before, after in pairwise(moments)}
         self.assertEqual(gaps, {2.0})
 
-    def test_hurry_does_nothing_to_a_hub_that_is_up_or_being_tried(self) -> None:
+    def test_hurry_does_nothing_while_the_hub_is_up_or_connecting(self) -> None:
         self.hub.start()
         self.clock.advance(5)
         self.hub.hurry()
@@ -379,7 +379,7 @@ class RetryTests(HubTestCase):
         self.hub.hurry()
         self.assertEqual((len(self.connect.tries), self.downs), (1, []))
 
-    def test_a_mistake_of_ours_is_logged_and_begun_anew_after(self) -> None:
+    def test_after_an_internal_error_the_hub_connects_again(self) -> None:
         self.hub.start()
         self.connect.tries[-1].made.errback(ZeroDivisionError("a mistake"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -387,7 +387,7 @@ class RetryTests(HubTestCase):
         self.seconds_to_next_try()
         self.bring_up()
 
-    def test_a_mistake_of_whoever_is_told_of_a_refusal_is_logged(self) -> None:
+    def test_an_error_of_the_receiver_of_a_refusal_is_logged(self) -> None:
         self.hub._refused = lambda *_: 1 / 0
         end = self.start()
         self.hub.subscribe("SubscribeContractQuotes", "A")
@@ -396,7 +396,7 @@ class RetryTests(HubTestCase):
         self.assertTrue(end.is_dropped)
         self.seconds_to_next_try()
 
-    def test_whoever_is_told_may_make_a_mistake(self) -> None:
+    def test_an_error_of_a_receiver_does_not_stop_the_hub(self) -> None:
         def fail(*_: Any) -> None:
             raise ZeroDivisionError
 
@@ -410,9 +410,9 @@ class RetryTests(HubTestCase):
 
 
 class ReconnectTests(HubTestCase):
-    """A connection in place of one that is there."""
+    """Reconnects."""
 
-    def test_a_hub_that_is_up_is_connected_again_at_once(self) -> None:
+    def test_reconnect_opens_another_connection_at_once(self) -> None:
         end = self.start()
         self.talk(end, 100)
         self.hub.reconnect("the token was renewed")
@@ -422,13 +422,13 @@ class ReconnectTests(HubTestCase):
         self.bring_up()
         self.assertEqual(self.ups, [0, 100])
 
-    def test_it_is_connected_with_the_new_token(self) -> None:
+    def test_reconnect_uses_the_new_token(self) -> None:
         self.start()
         self.login.log_in()
         self.hub.reconnect("the token was renewed")
         self.assertEqual(self.connect.tries[-1].token, Secret("token 1"))
 
-    def test_without_a_token_it_waits_for_one(self) -> None:
+    def test_reconnect_waits_for_a_token(self) -> None:
         self.start()
         self.login.discard(TOKEN)
         self.hub.reconnect("the broker has ended the login")
@@ -437,20 +437,20 @@ class ReconnectTests(HubTestCase):
         self.login.log_in()
         self.assertEqual(len(self.connect.tries), 2)
 
-    def test_a_hub_that_waits_for_its_next_try_waits_no_longer(self) -> None:
+    def test_reconnect_ends_the_wait_for_the_next_try(self) -> None:
         self.hub.start()
         self.connect.refuse()
         self.hub.reconnect("the token was renewed")
         self.assertEqual([each.moment for each in self.connect.tries], [0, 0])
 
-    def test_a_hub_in_its_handshake_begins_anew(self) -> None:
+    def test_reconnect_during_the_handshake_starts_again(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         self.hub.reconnect("the token was renewed")
         self.assertTrue(end.is_dropped)
         self.assertEqual(len(self.connect.tries), 2)
 
-    def test_a_connection_that_opens_with_a_token_that_was_replaced_is_not_used(self) -> None:
+    def test_a_connection_with_a_replaced_token_is_not_used(self) -> None:
         self.hub.start()
         self.login.log_in()
         self.hub.reconnect("the token was renewed")
@@ -463,7 +463,7 @@ class ReconnectTests(HubTestCase):
         self.bring_up()
         self.assertEqual(self.ups, [0.25])
 
-    def test_what_comes_on_the_old_connection_is_not_heard(self) -> None:
+    def test_events_on_the_old_connection_are_ignored(self) -> None:
         end = self.start()
         self.hub.reconnect("the token was renewed")
         end.tell("GatewayUserOrder", {"id": 7})
@@ -483,27 +483,27 @@ class StoppedTestCase(HubTestCase):
 
 
 class StopTests(StoppedTestCase):
-    """The end, at any moment."""
+    """The stop, at any moment."""
 
-    def test_before_it_was_started(self) -> None:
+    def test_stop_before_the_start(self) -> None:
         self.hub.stop()
         self.hub.start()
         self.assertEqual(self.connect.tries, [])
         self.assert_stopped()
 
-    def test_while_it_waits_for_a_token(self) -> None:
+    def test_stop_during_the_wait_for_a_token(self) -> None:
         self.login.current = None
         self.hub.start()
         self.hub.stop()
         self.assert_stopped()
 
-    def test_while_it_connects(self) -> None:
+    def test_stop_while_connecting(self) -> None:
         self.hub.start()
         self.hub.stop()
         self.assertEqual(self.connect.given_up, 1)
         self.assert_stopped()
 
-    def test_in_the_handshake_and_while_it_subscribes(self) -> None:
+    def test_stop_during_the_handshake_and_the_subscriptions(self) -> None:
         for subscribes in (False, True):
             self.setUp()
             self.hub.start()
@@ -514,26 +514,26 @@ class StopTests(StoppedTestCase):
             self.assertTrue(end.is_dropped)
             self.assert_stopped()
 
-    def test_while_it_is_up(self) -> None:
+    def test_stop_while_up(self) -> None:
         end = self.start()
         self.hub.stop()
         self.assertTrue(end.is_dropped)
         self.assert_stopped()
 
-    def test_while_it_waits_for_its_next_try(self) -> None:
+    def test_stop_during_the_wait_for_the_next_try(self) -> None:
         self.hub.start()
         self.connect.refuse()
         self.hub.stop()
         self.assert_stopped()
 
-    def test_after_a_mistake_of_ours(self) -> None:
+    def test_stop_after_an_internal_error(self) -> None:
         self.hub.start()
         self.connect.tries[-1].made.errback(ZeroDivisionError("a mistake"))
         self.flushLoggedErrors(ZeroDivisionError)
         self.hub.stop()
         self.assert_stopped()
 
-    def test_while_a_subscription_waits_to_be_tried_again(self) -> None:
+    def test_stop_while_a_subscription_waits_for_its_next_try(self) -> None:
         self.hub.start()
         end = self.connect.accept()
         end.shake_hands()
@@ -544,13 +544,13 @@ class StopTests(StoppedTestCase):
         self.assert_stopped()
         self.assertEqual(len(end.said), said)
 
-    def test_while_a_subscription_beside_is_not_answered(self) -> None:
+    def test_stop_while_an_optional_subscription_is_unanswered(self) -> None:
         self.start()
         self.hub.subscribe("SubscribeContractQuotes", "A")
         self.hub.stop()
         self.assert_stopped()
 
-    def test_by_whoever_is_told_that_it_is_up_or_down(self) -> None:
+    def test_stop_by_the_receiver_of_ups_and_downs(self) -> None:
         self.came_up = lambda: self.hub.stop()  # type: ignore[method-assign]  # noqa: PLW0108
         self.hub.start()
         end = self.connect.accept()
@@ -564,20 +564,20 @@ class StopTests(StoppedTestCase):
         self.connect.refuse()
         self.assert_stopped()
 
-    def test_by_whoever_hears_an_event(self) -> None:
+    def test_stop_by_the_receiver_of_an_event(self) -> None:
         self.hub._receive = lambda *_: self.hub.stop()
         end = self.start()
         end.tell("GatewayUserOrder", {"id": 7})
         self.assertTrue(end.is_dropped)
         self.assert_stopped()
 
-    def test_twice(self) -> None:
+    def test_stop_twice(self) -> None:
         self.start()
         self.hub.stop()
         self.hub.stop()
         self.assert_stopped()
 
-    def test_nothing_begins_again_after_it(self) -> None:
+    def test_nothing_starts_after_the_stop(self) -> None:
         self.start()
         self.hub.stop()
         self.hub.reconnect("the token was renewed")
@@ -587,7 +587,7 @@ class StopTests(StoppedTestCase):
 
 
 class AnyOrderTests(StoppedTestCase):
-    """Whatever happens in whatever order."""
+    """Any course of events."""
 
     ACTS = (
         "accept",
@@ -667,7 +667,7 @@ class AnyOrderTests(StoppedTestCase):
         self.hub.subscribe("SubscribeContractQuotes", len(self.ends))
 
     @given(st.lists(st.sampled_from(ACTS), max_size=30))
-    def test_stop_ends_all(self, acts: list[str]) -> None:
+    def test_stop_ends_everything_after_any_course_of_events(self, acts: list[str]) -> None:
         self.setUp()
         self.hub.start()
         for act in acts:
@@ -678,7 +678,7 @@ class AnyOrderTests(StoppedTestCase):
         self.assert_stopped()
 
     @given(st.lists(st.sampled_from(ACTS), max_size=30))
-    def test_it_comes_up_again(self, acts: list[str]) -> None:
+    def test_the_hub_comes_up_again_after_any_course_of_events(self, acts: list[str]) -> None:
         self.setUp()
         self.hub.start()
         for act in acts:
@@ -695,7 +695,7 @@ class AnyOrderTests(StoppedTestCase):
 
 
 class SecrecyTests(HubTestCase):
-    """What nobody may read."""
+    """Secrets."""
 
     def test_no_token_is_in_the_log(self) -> None:
         end = self.start()

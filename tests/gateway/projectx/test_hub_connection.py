@@ -30,7 +30,6 @@ class HubConnectionTests(SynchronousTestCase):
         self.connection = self.hub.connection
         self.ended: list[str] = []
         self.connection.ended.addCallback(self.ended.append)
-        # Whoever opens it waits for the handshake, and is told when it fails.
         self.handshaken = self.connection.handshaken
 
     def shake_hands(self) -> None:
@@ -45,17 +44,17 @@ class HubConnectionTests(SynchronousTestCase):
         if not self.handshaken.called or self.handshaken.result is not None:
             self.failureResultOf(self.handshaken, HubError)
 
-    def test_the_handshake_is_the_first_that_is_said(self) -> None:
+    def test_the_handshake_is_sent_first(self) -> None:
         self.assertEqual(self.hub.handshake, b'{"protocol":"json","version":1}')
         self.assertNoResult(self.handshaken)
         self.shake_hands()
         self.assertEqual(self.hub.said, [])
 
-    def test_a_refused_handshake_ends_it(self) -> None:
+    def test_a_refused_handshake_ends_the_conversation(self) -> None:
         self.hub.send(encode_handshake_response("not you"))
         self.assert_ended("not you")
 
-    def test_a_message_in_place_of_the_handshake_ends_it(self) -> None:
+    def test_a_message_before_the_handshake_ends_the_conversation(self) -> None:
         self.hub.send(encode(Ping()))
         self.assert_ended("before the handshake's answer")
 
@@ -64,13 +63,13 @@ class HubConnectionTests(SynchronousTestCase):
         self.successResultOf(self.handshaken)
         self.assertEqual(self.received, [EVENT, EVENT])
 
-    def test_records_come_in_any_pieces(self) -> None:
+    def test_records_arrive_in_any_pieces(self) -> None:
         data = encode_handshake_response() + encode(EVENT)
         for place in range(len(data)):
             self.hub.send(data[place : place + 1])
         self.assertEqual(self.received, [EVENT])
 
-    def test_an_invocation_is_answered_by_its_own_completion(self) -> None:
+    def test_an_invocation_is_answered_by_its_completion(self) -> None:
         self.shake_hands()
         first = self.connection.invoke("SubscribeOrders", 123)
         second = self.connection.invoke("SubscribeTrades", 123)
@@ -87,7 +86,7 @@ class HubConnectionTests(SynchronousTestCase):
         self.hub.send(encode(Completion("1", error="no such account")))
         self.assertIn("no such account", str(self.failureResultOf(first, HubRefusedError).value))
 
-    def test_the_broker_may_not_write_whatever_it_likes_into_the_log(self) -> None:
+    def test_text_of_the_broker_is_made_printable(self) -> None:
         self.shake_hands()
         asked = self.connection.invoke("SubscribeOrders", 123)
         self.hub.send(encode(Completion("1", error="no\n\x1b[2J" + "o" * 1000)))
@@ -97,7 +96,7 @@ class HubConnectionTests(SynchronousTestCase):
             self.assertTrue(said.isprintable())
             self.assertLess(len(said), 300)
 
-    def test_a_completion_that_nobody_waits_for_is_passed_over(self) -> None:
+    def test_a_completion_without_an_invocation_is_ignored(self) -> None:
         self.shake_hands()
         asked = self.connection.invoke("SubscribeOrders", 123)
         asked.cancel()
@@ -105,7 +104,7 @@ class HubConnectionTests(SynchronousTestCase):
         self.hub.send(encode(Completion("1", 0)), encode(Completion("99", error="x")))
         self.assertEqual(self.ended, [])
 
-    def test_what_was_not_answered_fails_with_the_end(self) -> None:
+    def test_the_end_fails_unanswered_invocations(self) -> None:
         self.shake_hands()
         asked = [self.connection.invoke("A"), self.connection.invoke("B")]
         self.connection.end("it is over")
@@ -115,13 +114,13 @@ class HubConnectionTests(SynchronousTestCase):
         self.assertEqual(len(self.hub.asked), 2)
         self.assert_ended("it is over")
 
-    def test_it_ends_once(self) -> None:
+    def test_the_conversation_ends_once(self) -> None:
         self.shake_hands()
         self.connection.end("first")
         self.connection.end("second")
         self.assertEqual(self.ended, ["first"])
 
-    def test_after_15_seconds_of_its_own_silence_it_pings(self) -> None:
+    def test_the_client_pings_after_15_seconds_without_sending(self) -> None:
         self.shake_hands()
         self.talk(14)
         self.assertEqual(self.hub.said, [])
@@ -130,7 +129,7 @@ class HubConnectionTests(SynchronousTestCase):
         self.talk(15)
         self.assertEqual(self.hub.said, [Ping(), Ping()])
 
-    def test_whatever_it_says_puts_its_ping_off(self) -> None:
+    def test_every_message_sent_postpones_the_ping(self) -> None:
         self.shake_hands()
         self.talk(10)
         self.connection.invoke("A")
@@ -145,11 +144,11 @@ class HubConnectionTests(SynchronousTestCase):
             self.clock.advance(1)
             self.hub.send(encode(Ping()))
 
-    def test_before_the_handshake_it_says_nothing_else(self) -> None:
+    def test_nothing_is_sent_before_the_handshake_is_answered(self) -> None:
         self.clock.pump([1] * 29)
         self.assertEqual(self.hub.said, [])
 
-    def test_thirty_seconds_of_the_hubs_silence_end_it(self) -> None:
+    def test_30_seconds_without_data_end_the_conversation(self) -> None:
         self.shake_hands()
         self.clock.pump([1] * 10)
         self.hub.send(encode(Ping()))
@@ -158,30 +157,30 @@ class HubConnectionTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assert_ended("not a word for 30 s")
 
-    def test_it_does_not_matter_what_the_hub_says(self) -> None:
+    def test_any_data_of_the_hub_counts_as_alive(self) -> None:
         self.shake_hands()
         for data in (encode(EVENT), encode(Completion("9")), b'{"type":', b"99}\x1e"):
             self.clock.pump([1] * 29)
             self.hub.send(data)
         self.assertEqual(self.ended, [])
 
-    def test_a_machine_that_slept_does_not_trust_the_connection(self) -> None:
+    def test_after_a_sleep_of_the_machine_the_conversation_ends(self) -> None:
         self.shake_hands()
         self.clock.advance(3600)
         self.assert_ended("not a word")
 
-    def test_close_ends_it_with_the_hubs_reason(self) -> None:
+    def test_a_close_message_ends_the_conversation_with_its_reason(self) -> None:
         self.shake_hands()
         self.hub.send(encode(Close("Server timeout", allow_reconnect=True)), encode(EVENT))
         self.assert_ended("the broker closed the connection: Server timeout")
         self.assertEqual(self.received, [])
 
-    def test_close_without_a_reason_ends_it(self) -> None:
+    def test_a_close_message_without_a_reason_ends_the_conversation(self) -> None:
         self.shake_hands()
         self.hub.send(encode(Close()))
         self.assert_ended("the broker closed the connection")
 
-    def test_garbage_ends_it(self) -> None:
+    def test_garbage_ends_the_conversation(self) -> None:
         for data in (
             b"garbage\x1e",
             b'{"type":1}\x1e',
@@ -194,12 +193,12 @@ class HubConnectionTests(SynchronousTestCase):
             self.hub.send(encode(EVENT), data, encode(EVENT))
             self.assert_ended("what cannot be read")
 
-    def test_unknown_kinds_of_messages_do_not(self) -> None:
+    def test_unknown_kinds_of_messages_are_ignored(self) -> None:
         self.shake_hands()
         self.hub.send(b'{"type":8,"sequenceId":1}\x1e', b'{"type":99}\x1e', encode(EVENT))
         self.assertEqual(self.received, [EVENT])
 
-    def test_who_hears_may_end_it(self) -> None:
+    def test_the_receiver_may_end_the_conversation(self) -> None:
         self.shake_hands()
         connection = self.connection
         connection._receive = lambda _: connection.end("enough")
@@ -207,7 +206,9 @@ class HubConnectionTests(SynchronousTestCase):
         self.assert_ended("enough")
 
     @given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
-    def test_no_bytes_do_anything_but_end_it(self, chunks: list[bytes], shakes: bool) -> None:
+    def test_any_bytes_are_handled_or_end_the_conversation(
+        self, chunks: list[bytes], shakes: bool
+    ) -> None:
         self.setUp()
         self.handshaken.addErrback(lambda failure: failure.trap(HubError))
         if shakes:

@@ -1,4 +1,4 @@
-"""The login: had once, renewed in time, given up when it is refused, and never shown."""
+"""The login: one at a time, renewed in time, given up when refused, and never shown."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class LoginTestCase(SynchronousTestCase):
 class LoginTests(LoginTestCase):
     """The first token."""
 
-    def test_nobody_logs_in_before_a_token_is_needed(self) -> None:
+    def test_there_is_no_login_before_a_token_is_requested(self) -> None:
         self.pass_time(100)
         self.assertEqual(self.post.count, 0)
 
@@ -107,7 +107,7 @@ class LoginTests(LoginTestCase):
         )
         self.assertEqual(self.successResultOf(waiter), Secret(make_token("first")))
 
-    def test_there_is_one_login_however_many_wait(self) -> None:
+    def test_one_login_serves_all_waiters(self) -> None:
         waiters = [self.login.token() for _ in range(5)]
         self.pass_time(5)
         self.assertEqual(self.post.count, 1)
@@ -115,12 +115,12 @@ class LoginTests(LoginTestCase):
         for waiter in waiters:
             self.assertEqual(self.successResultOf(waiter), Secret(make_token("first")))
 
-    def test_a_token_that_is_there_is_given_at_once(self) -> None:
+    def test_a_token_is_given_at_once_if_there_is_one(self) -> None:
         token = self.log_in()
         self.assertIs(self.successResultOf(self.login.token()), token)
         self.assertEqual(self.post.count, 1)
 
-    def test_credentials_are_asked_anew_at_each_login(self) -> None:
+    def test_credentials_are_read_at_each_login(self) -> None:
         self.credentials = [
             Credentials("trader", Secret("old")),
             Credentials("trader", Secret("new")),
@@ -132,7 +132,7 @@ class LoginTests(LoginTestCase):
         self.assertEqual(asked.body, {"userName": "trader", "apiKey": "new"})
         self.successResultOf(waiter)
 
-    def test_what_was_wrong_with_the_credentials_can_be_mended(self) -> None:
+    def test_wrong_credentials_can_be_corrected_while_the_daemon_runs(self) -> None:
         self.credentials = [CredentialsError("the file riskd.key is missing"), CREDENTIALS]
         waiter = self.login.token()
         self.assertEqual(
@@ -144,7 +144,7 @@ class LoginTests(LoginTestCase):
         self.successResultOf(waiter)
         self.assertEqual(self.problem, "")
 
-    def test_a_mistake_is_told_and_it_is_tried_again_for_all_that_wait(self) -> None:
+    def test_an_internal_error_is_a_problem_and_the_login_is_tried_again(self) -> None:
         self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
         waiters = [self.login.token(), self.login.token()]
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -155,7 +155,7 @@ class LoginTests(LoginTestCase):
             self.successResultOf(waiter)
         self.assertEqual(self.problem, "")
 
-    def test_a_mistake_of_whoever_hears_of_the_token_keeps_nobody_waiting(self) -> None:
+    def test_an_error_of_one_waiter_does_not_keep_the_others_waiting(self) -> None:
         first = self.log_in()
         self.login.discard(first)
         waiter = self.login.token()
@@ -164,7 +164,7 @@ class LoginTests(LoginTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.successResultOf(waiter), Secret(make_token("second")))
 
-    def test_a_login_that_is_not_answered_is_tried_again_with_growing_waits(self) -> None:
+    def test_an_unanswered_login_is_tried_again_with_growing_waits(self) -> None:
         waiter = self.login.token()
         waits = []
         for _ in range(6):
@@ -187,7 +187,7 @@ class LoginTests(LoginTestCase):
             len([one for one in self.events if one["log_level"] is LogLevel.error]), 1
         )
 
-    def test_success_begins_the_waits_anew(self) -> None:
+    def test_after_a_success_the_waits_are_short_again(self) -> None:
         waiter = self.login.token()
         for _ in range(4):
             self.post.fail(NO_ANSWER)
@@ -198,7 +198,7 @@ class LoginTests(LoginTestCase):
         self.post.fail(NO_ANSWER)
         self.assertEqual(self.seconds_until_login(), 0.25)
 
-    def test_a_refused_login_is_not_hurried(self) -> None:
+    def test_a_refused_login_is_tried_again_after_a_minute(self) -> None:
         waiter = self.login.token()
         for _ in range(3):
             self.post.fail(REFUSED)
@@ -207,7 +207,7 @@ class LoginTests(LoginTestCase):
         self.successResultOf(waiter)
         self.assertEqual(self.problem, "")
 
-    def test_a_refusal_is_told_in_words_for_a_trader(self) -> None:
+    def test_a_refusal_is_reported_as_a_sentence_for_a_trader(self) -> None:
         for code, words in (
             (3, "the user name or the API key is wrong"),
             (7, "agreements are not signed"),
@@ -221,7 +221,7 @@ class LoginTests(LoginTestCase):
             self.assertIn(words, self.problem)
             self.seconds_until_login()
 
-    def test_an_answer_without_a_token_is_none(self) -> None:
+    def test_an_answer_without_a_token_is_no_answer(self) -> None:
         waiter = self.login.token()
         for fields in ({}, {"token": None}, {"token": ""}, {"token": 5}):
             self.post.answer(**fields)
@@ -229,7 +229,7 @@ class LoginTests(LoginTestCase):
             self.seconds_until_login()
         self.assertIn("the answer has no token", self.problem)
 
-    def test_who_asks_while_a_login_is_put_off_waits_like_the_others(self) -> None:
+    def test_a_waiter_during_a_postponed_login_waits_like_the_others(self) -> None:
         first = self.login.token()
         self.post.fail(REFUSED)
         self.clock.advance(20)
@@ -238,14 +238,14 @@ class LoginTests(LoginTestCase):
         self.post.answer(token=make_token("first"))
         self.assertIs(self.successResultOf(first), self.successResultOf(second))
 
-    def test_whoever_gives_up_waiting_leaves_the_others_waiting(self) -> None:
+    def test_a_canceled_waiter_leaves_the_others_waiting(self) -> None:
         first, second = self.login.token(), self.login.token()
         first.cancel()
         self.failureResultOf(first, CancelledError)
         self.post.answer(token=make_token("first"))
         self.successResultOf(second)
 
-    def test_a_login_goes_on_after_everybody_gave_up_waiting_for_it(self) -> None:
+    def test_a_login_goes_on_after_all_waiters_were_canceled(self) -> None:
         waiter = self.login.token()
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
@@ -254,7 +254,7 @@ class LoginTests(LoginTestCase):
         self.successResultOf(self.login.token())
         self.assertEqual(self.post.count, 1)
 
-    def test_a_login_that_is_put_off_stays_so_though_everybody_gave_up(self) -> None:
+    def test_a_postponed_login_stays_postponed_after_all_waiters_were_canceled(self) -> None:
         waiter = self.login.token()
         self.post.fail(REFUSED)
         waiter.cancel()
@@ -263,7 +263,7 @@ class LoginTests(LoginTestCase):
         self.login.token()
         self.assertEqual(self.seconds_until_login(), 50)
 
-    def test_one_waiter_may_make_another_give_up(self) -> None:
+    def test_one_waiter_may_cancel_another(self) -> None:
         waiters: list[Deferred[Secret]] = [self.login.token()]
         waiters[0].addCallback(lambda _: waiters[1].cancel())
         waiters += [self.login.token() for _ in range(2)]
@@ -271,7 +271,7 @@ class LoginTests(LoginTestCase):
         self.failureResultOf(waiters[1], CancelledError)
         self.successResultOf(waiters[2])
 
-    def test_no_waiter_is_given_a_token_that_another_has_just_discarded(self) -> None:
+    def test_no_waiter_gets_a_token_that_another_has_just_discarded(self) -> None:
         first = self.login.token()
         first.addCallback(self.login.discard)
         second = self.login.token()
@@ -282,9 +282,9 @@ class LoginTests(LoginTestCase):
 
 
 class RenewalTests(LoginTestCase):
-    """A token in place of one that is still good."""
+    """Renewals of a token that is still good."""
 
-    def test_it_is_renewed_after_20_of_24_hours(self) -> None:
+    def test_a_token_is_renewed_after_20_of_24_hours(self) -> None:
         old = self.log_in()
         self.clock.pump([600] * 119)
         self.assertEqual(self.post.asked, [])
@@ -295,7 +295,7 @@ class RenewalTests(LoginTestCase):
         new = self.successResultOf(self.login.token())
         self.assertEqual(new, Secret(make_token("second", THURSDAY + timedelta(hours=44))))
 
-    def test_it_is_renewed_again_after_another_20_hours(self) -> None:
+    def test_a_token_is_renewed_again_after_another_20_hours(self) -> None:
         self.log_in()
         self.clock.pump([30] * 2400)
         self.post.answer(newToken=make_token("second", THURSDAY + timedelta(hours=44)))
@@ -304,7 +304,7 @@ class RenewalTests(LoginTestCase):
         self.clock.pump([30] * 4)
         self.assertEqual(self.post.waiting, ["Auth/validate"])
 
-    def test_a_token_that_does_not_say_when_it_ends_is_good_for_a_day(self) -> None:
+    def test_a_token_without_an_end_is_good_for_a_day(self) -> None:
         for token in ("opaque", "a.b.c", make_token("no end", None)):
             waiter = self.login.token()
             self.post.answer(token=token)
@@ -316,19 +316,19 @@ class RenewalTests(LoginTestCase):
             self.login.discard(self.successResultOf(self.login.token()))
             self.successResultOf(waiter)
 
-    def test_a_token_that_has_ended_by_our_clock_is_not_renewed_all_the_time(self) -> None:
+    def test_a_token_that_has_ended_by_our_clock_counts_as_good_for_a_day(self) -> None:
         self.log_in(ends=THURSDAY - timedelta(hours=1))
         self.pass_time(300)
         self.assertEqual((self.post.count, self.renewals), (1, 0))
 
-    def test_while_it_is_renewed_the_old_one_is_given(self) -> None:
+    def test_the_old_token_is_given_during_the_renewal(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
         self.assertIs(self.successResultOf(self.login.token()), old)
         self.clock.pump([1] * 300)
         self.assertEqual(self.post.waiting, ["Auth/validate"])
 
-    def test_where_validating_fails_it_is_had_by_another_login(self) -> None:
+    def test_a_failed_validation_is_followed_by_a_login(self) -> None:
         for error in (
             NO_ANSWER,
             TokenRefusedError("Auth/validate", "HTTP 401"),
@@ -342,13 +342,13 @@ class RenewalTests(LoginTestCase):
             self.post.answer(token=make_token("second", THURSDAY + timedelta(hours=44)))
             self.assertEqual(self.renewals, 1)
 
-    def test_an_answer_without_a_new_token_is_none(self) -> None:
+    def test_a_validation_without_a_new_token_has_failed(self) -> None:
         self.log_in()
         self.clock.pump([30] * 2400)
         self.post.answer(newToken=None)
         self.assertEqual(self.post.waiting, ["Auth/loginKey"])
 
-    def test_where_both_fail_the_old_one_stays_and_it_is_tried_again(self) -> None:
+    def test_a_failed_renewal_keeps_the_old_token_and_is_tried_again(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
         for _ in range(3):
@@ -359,7 +359,7 @@ class RenewalTests(LoginTestCase):
             self.clock.pump([30] * 2)
             self.assertEqual(self.post.waiting, ["Auth/validate"])
 
-    def test_refused_logins_are_not_hurried_then_either(self) -> None:
+    def test_a_refused_renewal_is_tried_again_after_a_minute(self) -> None:
         self.log_in()
         self.clock.pump([30] * 2400)
         for _ in range(3):
@@ -370,7 +370,7 @@ class RenewalTests(LoginTestCase):
             self.pass_time(31)
             self.assertEqual(self.post.waiting, ["Auth/validate"])
 
-    def test_credentials_that_are_gone_leave_the_old_one(self) -> None:
+    def test_missing_credentials_keep_the_old_token(self) -> None:
         old = self.log_in()
         self.credentials = [CredentialsError("the file is gone")]
         self.clock.pump([30] * 2400)
@@ -378,7 +378,7 @@ class RenewalTests(LoginTestCase):
         self.assertIs(self.successResultOf(self.login.token()), old)
         self.assertEqual(self.renewals, 0)
 
-    def test_what_is_renewed_too_late_does_not_take_the_place_of_a_newer_one(self) -> None:
+    def test_a_late_renewal_does_not_replace_a_newer_token(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
         self.login.discard(old)
@@ -393,7 +393,7 @@ class RenewalTests(LoginTestCase):
         self.assertIs(self.successResultOf(self.login.token()), second)
         self.assertEqual(self.renewals, 1)
 
-    def test_there_is_one_login_even_if_a_token_is_refused_while_it_is_renewed(self) -> None:
+    def test_a_token_refused_during_its_renewal_causes_one_login(self) -> None:
         old = self.log_in()
         self.clock.pump([30] * 2400)
         self.post.fail(NO_ANSWER)
@@ -426,7 +426,7 @@ class GivingUpTests(LoginTestCase):
         self.log_in()
         self.assertEqual(self.waits_after(self.login.discard, 6), [0, 4, 6, 8, 10, 60])
 
-    def test_it_is_replaced_though_nobody_asks_for_it(self) -> None:
+    def test_a_refused_token_is_replaced_without_a_waiter(self) -> None:
         for give_up, wait in ((self.login.discard, 0), (self.login.logged_out, 4)):
             give_up(self.successResultOf(self.login.token()) if wait else self.log_in())
             self.assertEqual(self.seconds_until_login(), wait)
@@ -437,14 +437,14 @@ class GivingUpTests(LoginTestCase):
         self.log_in()
         self.assertEqual(self.waits_after(self.login.logged_out, 5), [2, 4, 6, 8, 10])
 
-    def test_no_wait_is_longer_than_15_seconds_before_there_are_too_many(self) -> None:
+    def test_waits_are_at_most_15_seconds_before_there_are_too_many_logouts(self) -> None:
         for already in range(6):
             self.setUp()
             self.log_in()
             for wait in self.waits_after(self.login.logged_out, already):
                 self.assertTrue(wait <= 15)
 
-    def test_a_logout_counts_once_however_many_tell_of_it(self) -> None:
+    def test_a_logout_reported_twice_counts_once(self) -> None:
         token = self.log_in()
         for _ in range(7):
             self.login.logged_out(token)
@@ -452,7 +452,7 @@ class GivingUpTests(LoginTestCase):
         self.assertEqual(self.seconds_until_login(), 2)
         self.assertEqual(self.problem, "")
 
-    def test_whoever_still_uses_a_token_that_was_given_up_is_told_of_the_next(self) -> None:
+    def test_the_next_token_is_announced_to_users_of_a_discarded_one(self) -> None:
         self.log_in()
         self.assertEqual(self.renewals, 0)
         self.waits_after(self.login.discard, 1)
@@ -460,7 +460,7 @@ class GivingUpTests(LoginTestCase):
         self.waits_after(self.login.logged_out, 1)
         self.assertEqual(self.renewals, 2)
 
-    def test_a_token_that_was_replaced_is_nothing_to_give_up(self) -> None:
+    def test_discarding_a_replaced_token_does_nothing(self) -> None:
         old = self.log_in()
         self.login.discard(old)
         new = self.log_in("second")
@@ -468,7 +468,7 @@ class GivingUpTests(LoginTestCase):
         self.login.logged_out(old)
         self.assertIs(self.successResultOf(self.login.token()), new)
 
-    def test_over_5_in_2_minutes_it_is_tried_once_a_minute_and_told(self) -> None:
+    def test_over_5_logouts_in_2_minutes_are_a_problem_and_logins_are_a_minute_apart(self) -> None:
         self.log_in()
         self.waits_after(self.login.logged_out, 5)
         self.assertEqual(self.problem, "")
@@ -477,14 +477,14 @@ class GivingUpTests(LoginTestCase):
         self.login.token()
         self.assertEqual(self.seconds_until_login(), 60)
 
-    def test_it_stays_slow_and_told_for_as_long_as_the_other_program_goes_on(self) -> None:
+    def test_the_problem_stays_while_the_other_program_goes_on(self) -> None:
         self.log_in()
         self.waits_after(self.login.logged_out, 5)
         self.problems.clear()
         self.assertEqual(self.waits_after(self.login.logged_out, 6), [60] * 6)
         self.assertNotIn("", self.problems)
 
-    def test_the_trouble_ends_when_there_was_no_logout_for_2_minutes(self) -> None:
+    def test_the_problem_ends_after_2_minutes_without_a_logout(self) -> None:
         self.log_in()
         self.waits_after(self.login.logged_out, 6)
         self.pass_time(30)
@@ -493,14 +493,14 @@ class GivingUpTests(LoginTestCase):
         self.assertEqual(self.problem, "")
         self.assertEqual(self.waits_after(self.login.logged_out, 2), [2, 4])
 
-    def test_logouts_further_apart_do_not_add_up(self) -> None:
+    def test_rare_logouts_do_not_add_up(self) -> None:
         self.log_in()
         for _ in range(10):
             self.assertEqual(self.waits_after(self.login.logged_out, 1), [2])
             self.pass_time(150)
         self.assertEqual(set(self.problems), {""})
 
-    def test_a_login_that_was_not_answered_meanwhile_does_not_hide_the_other_program(self) -> None:
+    def test_an_unanswered_login_does_not_hide_the_other_program(self) -> None:
         self.log_in()
         self.waits_after(self.login.logged_out, 5)
         self.login.logged_out(self.successResultOf(self.login.token()))
@@ -514,16 +514,16 @@ class GivingUpTests(LoginTestCase):
 
 
 class StopTests(LoginTestCase):
-    """The end."""
+    """The stop."""
 
-    def test_whoever_waits_waits_in_vain(self) -> None:
+    def test_stop_cancels_waiters(self) -> None:
         waiters = [self.login.token() for _ in range(3)]
         self.login.stop()
         for waiter in waiters:
             self.failureResultOf(waiter, CancelledError)
         self.assertEqual((self.post.asked, self.post.given_up), ([], 1))
 
-    def test_nothing_is_left_to_do(self) -> None:
+    def test_stop_leaves_nothing_scheduled(self) -> None:
         def wait_for_retry() -> None:
             self.login.token().addErrback(lambda _: None)
             self.post.fail(REFUSED)
@@ -543,14 +543,14 @@ class StopTests(LoginTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.assertEqual(self.post.asked, [])
 
-    def test_nobody_logs_in_afterwards(self) -> None:
+    def test_there_is_no_login_after_the_stop(self) -> None:
         self.login.stop()
         waiter = self.login.token()
         self.failureResultOf(waiter, CancelledError)
         self.pass_time(100)
         self.assertEqual(self.post.count, 0)
 
-    def test_whoever_hears_of_trouble_may_stop_it(self) -> None:
+    def test_the_receiver_of_a_problem_may_stop_the_login(self) -> None:
         self.login.token().addErrback(lambda _: None)
         self.report_problem = lambda _: self.login.stop()  # type: ignore[method-assign]
         self.login._report_problem = self.report_problem
@@ -559,7 +559,7 @@ class StopTests(LoginTestCase):
 
 
 class SecrecyTests(LoginTestCase):
-    """What nobody may read."""
+    """Secrets."""
 
     def test_neither_key_nor_token_is_in_the_log_or_in_any_sentence(self) -> None:
         tokens = [make_token(f"token {number}") for number in range(4)]
@@ -579,7 +579,7 @@ class SecrecyTests(LoginTestCase):
         for secret in (API_KEY, *tokens):
             self.assertNotIn(secret, seen)
 
-    def test_a_mistake_is_logged_without_them(self) -> None:
+    def test_an_internal_error_is_logged_without_secrets(self) -> None:
         self.credentials = [RuntimeError("a mistake"), CREDENTIALS]
         self.login.token()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -587,7 +587,7 @@ class SecrecyTests(LoginTestCase):
 
 
 class AnyOrderTests(LoginTestCase):
-    """Whatever happens in whatever order."""
+    """Any course of events."""
 
     ACTS = (
         "ask",
@@ -646,7 +646,7 @@ class AnyOrderTests(LoginTestCase):
         self.clock.pump([30] * 100)
 
     @given(st.lists(st.sampled_from(ACTS), max_size=40))
-    def test_there_is_never_more_than_one_login_and_everybody_is_served_in_the_end(
+    def test_after_any_course_of_events_there_was_one_login_at_a_time_and_all_are_served(
         self, acts: list[str]
     ) -> None:
         self.setUp()
@@ -664,7 +664,7 @@ class AnyOrderTests(LoginTestCase):
 
 
 class MalformedTokenTests(LoginTestCase):
-    """Tokens that say strange things."""
+    """Tokens with strange content."""
 
     @given(
         st.text(min_size=1, max_size=20)

@@ -1,4 +1,4 @@
-"""Quotes: what is followed, and what is done when they do not come."""
+"""Quotes: which contracts are followed, and what happens when no quotes arrive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONTRACTS = [
 
 
 class MemoryRequests:
-    """Reads nothing, and answers when the test says so."""
+    """Answers reads when the test says so."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], Deferred[Any]]] = []
@@ -68,7 +68,7 @@ class QuotesTestCase(SynchronousTestCase):
         self.requests: Any = MemoryRequests()
         self.subscribed: list[str] = []
         self.reconnects: list[float] = []
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.quotes: list[tuple[str, dict[str, Any]]] = []
         self.problems: list[str] = []
         self.feed = QuoteFeed(
             self.requests,
@@ -77,7 +77,7 @@ class QuotesTestCase(SynchronousTestCase):
             self.WATCH,
             subscribe=self.subscribed.append,
             reconnect=self.reconnect,
-            receive=lambda contract_id, payload: self.told.append((contract_id, payload)),
+            receive=lambda contract_id, payload: self.quotes.append((contract_id, payload)),
             report_problem=self.problems.append,
         )
         self.feed.start()
@@ -102,30 +102,30 @@ class QuotesTestCase(SynchronousTestCase):
 
 
 class FollowingTests(QuotesTestCase):
-    """Contracts whose quotes are told."""
+    """Contracts that are followed."""
 
-    def test_each_is_subscribed_once(self) -> None:
+    def test_each_contract_is_subscribed_once(self) -> None:
         for contract_id in (MNQ, ES, MNQ):
             self.feed.follow(contract_id)
         self.assertEqual(self.subscribed, [MNQ, ES])
 
-    def test_quotes_are_told_as_they_come(self) -> None:
+    def test_quotes_are_reported_as_they_arrive(self) -> None:
         self.quote(MNQ, bestBid=Decimal(1))
         self.quote(ES, bestAsk=Decimal(2))
         self.feed.receive(Invocation("GatewayTrade", (MNQ, {"price": 3})))
         self.assertEqual(
-            self.told, [(MNQ, {"bestBid": Decimal(1)}), (ES, {"bestAsk": Decimal(2)})]
+            self.quotes, [(MNQ, {"bestBid": Decimal(1)}), (ES, {"bestAsk": Decimal(2)})]
         )
 
 
 class ConnectionTests(QuotesTestCase):
-    """Trouble with the hub of markets; for people, in the local time."""
+    """Problems of the market hub; times are local."""
 
     def setUp(self) -> None:
         super().setUp()
         use_zone(self, "America/New_York")
 
-    def test_its_loss_is_told_with_its_moment(self) -> None:
+    def test_the_loss_of_the_hub_is_reported_with_its_time(self) -> None:
         self.feed.connected()
         self.pass_time(90)
         self.feed.lost("no connection")
@@ -136,7 +136,7 @@ class ConnectionTests(QuotesTestCase):
         self.feed.connected()
         self.assertEqual(self.problem, "")
 
-    def test_the_next_loss_has_a_moment_of_its_own(self) -> None:
+    def test_the_next_loss_has_a_time_of_its_own(self) -> None:
         self.feed.lost("no connection")
         self.feed.connected()
         self.pass_time(60)
@@ -145,7 +145,7 @@ class ConnectionTests(QuotesTestCase):
 
 
 class FreezeTests(QuotesTestCase):
-    """A market that is open and followed, and says nothing."""
+    """Silence of an open market."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -161,27 +161,27 @@ class FreezeTests(QuotesTestCase):
             self.clock.advance(1)
             self.answer_bars()
 
-    def test_after_30_seconds_the_hub_is_connected_anew(self) -> None:
+    def test_after_30_seconds_the_hub_is_reconnected(self) -> None:
         self.quote()
         self.pass_time(29)
         self.assertEqual(self.reconnects, [])
         self.pass_time(6)
         self.assertEqual(len(self.reconnects), 1)
 
-    def test_quotes_of_any_contract_are_enough(self) -> None:
+    def test_a_quote_of_any_contract_shows_that_the_hub_works(self) -> None:
         for _ in range(10):
             self.pass_time(25)
             self.quote(ES)
         self.assertEqual((self.reconnects, self.requests.count), ([], 0))
 
-    def test_if_that_does_not_help_the_waits_grow_to_8_minutes_and_stay(self) -> None:
+    def test_the_waits_between_reconnects_grow_to_8_minutes(self) -> None:
         self.pass_time(3600)
         waits = [after - before for before, after in pairwise([0.0, *self.reconnects])]
         for wait, planned in zip(waits, [30, 60, 120, 240, 480, 480, 480, 480], strict=False):
             self.assertTrue(planned <= wait <= planned + 5, waits)
         self.assertTrue(len(waits) >= 8)
 
-    def test_a_quote_begins_the_waits_anew(self) -> None:
+    def test_after_a_quote_the_waits_are_short_again(self) -> None:
         self.pass_time(300)
         self.quote()
         self.reconnects.clear()
@@ -191,7 +191,7 @@ class FreezeTests(QuotesTestCase):
         self.assertEqual(len(waits), 2)
         self.assertTrue(30 <= waits[0] <= 35)
 
-    def test_a_hub_that_has_just_come_up_is_given_its_time(self) -> None:
+    def test_a_hub_that_has_just_come_up_is_not_reconnected(self) -> None:
         self.feed.lost("no connection")
         self.pass_time(200)
         self.assertEqual(self.reconnects, [])
@@ -201,23 +201,23 @@ class FreezeTests(QuotesTestCase):
         self.pass_time(6)
         self.assertEqual(len(self.reconnects), 1)
 
-    def test_a_hub_that_is_down_is_not_connected_anew(self) -> None:
+    def test_a_hub_that_is_down_is_not_reconnected(self) -> None:
         self.feed.lost("no connection")
         self.pass_time(600)
         self.assertEqual(self.reconnects, [])
 
 
 class NotFrozenTests(QuotesTestCase):
-    """Silence that means nothing."""
+    """Silence that is no freeze."""
 
-    def test_nothing_is_followed(self) -> None:
+    def test_silence_without_contracts_is_no_freeze(self) -> None:
         self.feed.connected()
         self.pass_time(600)
         self.feed.follow(MNQ)
         self.pass_time(29)
         self.assertEqual((self.reconnects, self.requests.count), ([], 0))
 
-    def test_the_market_is_shut(self) -> None:
+    def test_silence_of_a_closed_market_is_no_freeze(self) -> None:
         for begins in (
             datetime(2025, 7, 18, 21, 0, tzinfo=UTC),
             datetime(2025, 7, 17, 21, 0, tzinfo=UTC),
@@ -229,7 +229,7 @@ class NotFrozenTests(QuotesTestCase):
             self.pass_time(3599)
             self.assertEqual((self.reconnects, self.requests.count), ([], 0))
 
-    def test_after_the_opening_it_is_given_its_time(self) -> None:
+    def test_the_wait_starts_at_the_opening_of_the_market(self) -> None:
         self.BEGINS = datetime(2025, 7, 17, 21, 0, tzinfo=UTC)
         self.setUp()
         self.feed.follow(MNQ)
@@ -239,7 +239,7 @@ class NotFrozenTests(QuotesTestCase):
         self.pass_time(12)
         self.assertEqual(len(self.reconnects), 1)
 
-    def test_a_freeze_before_the_break_is_forgotten_over_it(self) -> None:
+    def test_a_freeze_ends_with_the_daily_break(self) -> None:
         self.BEGINS = datetime(2025, 7, 17, 20, 0, tzinfo=UTC)
         self.setUp()
         self.feed.follow(MNQ)
@@ -253,7 +253,7 @@ class NotFrozenTests(QuotesTestCase):
 
 
 class BarTests(QuotesTestCase):
-    """What stands in for quotes."""
+    """Bars in place of quotes."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -263,7 +263,7 @@ class BarTests(QuotesTestCase):
     def freeze(self) -> None:
         self.pass_time(30)
 
-    def test_the_latest_bar_is_told_as_a_price(self) -> None:
+    def test_the_latest_bar_is_reported_as_a_last_price(self) -> None:
         self.freeze()
         body = self.requests.answer(
             bars=[
@@ -272,7 +272,7 @@ class BarTests(QuotesTestCase):
             ]
         )
         self.assertEqual(
-            self.told,
+            self.quotes,
             [(MNQ, {"lastPrice": Decimal("21000.5"), "timestamp": "2025-07-17T14:00:29Z"})],
         )
         moment = THURSDAY + timedelta(seconds=30)
@@ -290,7 +290,7 @@ class BarTests(QuotesTestCase):
             },
         )
 
-    def test_it_is_asked_for_every_10_seconds_of_each_contract(self) -> None:
+    def test_bars_are_requested_every_10_seconds_for_each_contract(self) -> None:
         self.feed.follow(ES)
         self.freeze()
         asked = []
@@ -304,31 +304,31 @@ class BarTests(QuotesTestCase):
             [(moment, contract) for moment in range(30, 90, 10) for contract in (ES, MNQ)],
         )
 
-    def test_a_hub_that_is_down_is_stood_in_for_too(self) -> None:
+    def test_bars_replace_quotes_while_the_hub_is_down_too(self) -> None:
         self.feed.lost("no connection")
         self.freeze()
         self.assertEqual(self.requests.waiting, ["History/retrieveBars"])
 
-    def test_when_quotes_come_no_more_bars_are_asked_for(self) -> None:
+    def test_quotes_end_the_requests_for_bars(self) -> None:
         self.freeze()
         self.requests.answer(bars=[])
         self.quote()
         self.pass_time(29)
         self.assertEqual(self.requests.asked, [])
 
-    def test_a_bar_that_is_older_than_a_quote_is_not_told(self) -> None:
+    def test_a_bar_older_than_a_quote_is_not_reported(self) -> None:
         self.freeze()
         self.quote(MNQ, lastPrice=Decimal(2))
         self.requests.answer(bars=[{"t": "2025-07-17T14:00:29Z", "c": Decimal(1)}])
-        self.assertEqual(self.told, [(MNQ, {"lastPrice": Decimal(2)})])
+        self.assertEqual(self.quotes, [(MNQ, {"lastPrice": Decimal(2)})])
 
-    def test_without_a_bar_or_its_price_nothing_is_told(self) -> None:
+    def test_no_bar_or_a_bar_without_a_price_is_not_reported(self) -> None:
         for bars in ([], [{"t": "2025-07-17T14:00:29Z"}], [{"c": None}]):
             self.freeze()
             self.requests.answer(bars=bars)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.quotes, [])
 
-    def test_a_bar_that_is_not_answered_is_asked_for_again_later(self) -> None:
+    def test_an_unanswered_bar_is_requested_again_later(self) -> None:
         self.feed.follow(ES)
         self.freeze()
         self.requests.fail()
@@ -336,14 +336,14 @@ class BarTests(QuotesTestCase):
         self.requests.answer(bars={"no": "list"})
         self.pass_time(10)
         self.requests.answer(bars=[{"c": 1}])
-        self.assertEqual([contract_id for contract_id, _ in self.told], [ES])
+        self.assertEqual([contract_id for contract_id, _ in self.quotes], [ES])
 
-    def test_bars_that_are_not_answered_do_not_pile_up(self) -> None:
+    def test_unanswered_bars_do_not_pile_up(self) -> None:
         self.feed.lost("no connection")
         self.pass_time(7200)
         self.assertEqual(self.requests.count, 1)
 
-    def test_bars_leave_other_requests_their_room(self) -> None:
+    def test_at_most_8_bars_are_requested_at_a_time(self) -> None:
         for number in range(11):
             self.feed.follow(f"CON.F.US.X{number}.U25")
         self.freeze()
@@ -360,7 +360,7 @@ class BarTests(QuotesTestCase):
 
 
 class TradingTests(QuotesTestCase):
-    """A hub that is silent while the market trades, as its bars show."""
+    """A hub that is silent while the market trades, as bars show."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -377,7 +377,7 @@ class TradingTests(QuotesTestCase):
             while self.requests.asked:
                 self.requests.answer(bars=[{"t": f"2025-07-17T{began}Z", "c": Decimal(21000)}])
 
-    def test_it_is_trouble_until_there_is_a_quote_whatever_the_hub_says(self) -> None:
+    def test_a_frozen_hub_is_a_problem_until_there_is_a_quote(self) -> None:
         self.freeze("14:00:16")
         self.assertTrue(self.reconnects)
         self.assertIn("No quotes since 10:00:05: the market trades", self.problem)
@@ -391,25 +391,25 @@ class TradingTests(QuotesTestCase):
         self.feed.connected()
         self.assertEqual(self.problem, "")
 
-    def test_a_quiet_market_is_none(self) -> None:
+    def test_a_quiet_market_is_no_problem(self) -> None:
         for began in ("14:00:15", "13:58:00"):
             self.freeze(began)
             self.assertTrue(self.reconnects)
             self.assertEqual(self.problem, "")
             self.quote()
 
-    def test_a_bar_that_does_not_say_when_says_nothing(self) -> None:
+    def test_a_bar_without_a_time_shows_nothing(self) -> None:
         self.freeze("noon")
         self.assertEqual(self.problem, "")
 
-    def test_a_hub_that_is_down_is_not_silent(self) -> None:
+    def test_a_hub_that_is_down_is_not_frozen(self) -> None:
         self.feed.lost("no connection")
         self.freeze("14:00:16")
         self.assertIn("no connection", self.problem)
         self.feed.connected()
         self.assertEqual(self.problem, "")
 
-    def test_when_the_market_shuts_it_is_over(self) -> None:
+    def test_the_problem_ends_when_the_market_closes(self) -> None:
         self.BEGINS = datetime(2025, 7, 17, 20, 58, 30, tzinfo=UTC)
         self.setUp()
         self.freeze("20:59:20")
@@ -419,15 +419,15 @@ class TradingTests(QuotesTestCase):
 
 
 class WatchTests(QuotesTestCase):
-    """Tickers that are watched."""
+    """Watched tickers."""
 
     WATCH = ("ES", "MNQ")
 
-    def test_nothing_is_looked_up_before_the_hub_is_up(self) -> None:
+    def test_contracts_are_not_requested_before_the_hub_is_up(self) -> None:
         self.pass_time(100)
         self.assertEqual(self.requests.count, 0)
 
-    def test_their_active_contracts_are_followed(self) -> None:
+    def test_the_active_contracts_of_watched_tickers_are_followed(self) -> None:
         self.feed.connected()
         self.assertEqual(self.requests.waiting, ["Contract/available"])
         self.assertEqual(self.requests.answer(contracts=CONTRACTS), {"live": False})
@@ -451,7 +451,7 @@ class WatchTests(QuotesTestCase):
         )
         self.assertEqual(self.subscribed, ["a", "b"])
 
-    def test_without_tickers_nothing_is_looked_up(self) -> None:
+    def test_without_tickers_contracts_are_not_requested(self) -> None:
         self.WATCH = ()
         self.setUp()
         self.feed.connected()
@@ -470,7 +470,7 @@ class WatchTests(QuotesTestCase):
         )
         self.assertEqual(self.subscribed[-1], "CON.F.US.MNQ.Z25")
 
-    def test_a_listing_that_fails_is_asked_for_again_soon(self) -> None:
+    def test_a_failed_request_of_contracts_is_repeated_soon(self) -> None:
         for fail in (lambda: self.requests.fail(), self.answer_no_list):  # noqa: PLW0108
             self.setUp()
             self.feed.connected()
@@ -485,7 +485,7 @@ class WatchTests(QuotesTestCase):
     def answer_no_list(self) -> None:
         self.requests.answer(contracts=None)
 
-    def test_listings_that_are_not_answered_do_not_pile_up(self) -> None:
+    def test_unanswered_requests_of_contracts_do_not_pile_up(self) -> None:
         for _ in range(5):
             self.feed.connected()
             self.feed.lost("no connection")
@@ -494,11 +494,11 @@ class WatchTests(QuotesTestCase):
 
 
 class StopTests(QuotesTestCase):
-    """The end."""
+    """The stop."""
 
     WATCH = ("ES",)
 
-    def test_nothing_is_left_to_do(self) -> None:
+    def test_stop_leaves_nothing_scheduled(self) -> None:
         self.feed.connected()
         self.feed.follow(MNQ)
         self.pass_time(31)
@@ -507,12 +507,12 @@ class StopTests(QuotesTestCase):
         self.assertEqual(self.requests.asked, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_nothing_is_asked_afterwards(self) -> None:
+    def test_nothing_is_requested_after_the_stop(self) -> None:
         self.feed.stop()
         self.feed.connected()
         self.pass_time(100)
         self.assertEqual(self.requests.count, 0)
 
-    def test_twice(self) -> None:
+    def test_stop_twice(self) -> None:
         self.feed.stop()
         self.feed.stop()

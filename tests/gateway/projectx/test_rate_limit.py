@@ -20,11 +20,11 @@ def spend(budget: RateLimit, now: float, count: int) -> None:
         budget.spend(now)
 
 
-class BudgetTests(SynchronousTestCase):
+class RateLimitTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.budget = RateLimit()
 
-    def test_140_a_minute_are_for_anybody(self) -> None:
+    def test_140_requests_a_minute_are_for_all_purposes(self) -> None:
         self.assertTrue(self.budget.has_room(0, 140))
         self.assertFalse(self.budget.has_room(0, 141))
         spend(self.budget, 0, 139)
@@ -40,26 +40,26 @@ class BudgetTests(SynchronousTestCase):
         self.budget.spend(1)
         self.assertEqual(self.budget.wait(1, urgent=True), 59)
 
-    def test_of_these_some_are_kept_for_closing(self) -> None:
+    def test_30_of_these_are_kept_for_closing(self) -> None:
         spend(self.budget, 0, 169)
         self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 0)
         self.budget.spend(1)
         self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 59)
         self.assertEqual(self.budget.wait(1, urgent=True), 0)
 
-    def test_what_enforcement_took_is_not_there_for_others(self) -> None:
+    def test_requests_of_enforcement_count_for_all(self) -> None:
         for second in range(150):
             self.budget.spend(second / 10)
         self.assertEqual(self.budget.wait(20, urgent=True), 0)
         # The eleventh of them has to be gone.
         self.assertEqual(self.budget.wait(20, urgent=False), 41)
 
-    def test_a_request_is_forgotten_after_a_minute(self) -> None:
+    def test_a_request_counts_for_a_minute(self) -> None:
         spend(self.budget, 0, 200)
         self.assertFalse(self.budget.has_room(59.9, 1))
         self.assertTrue(self.budget.has_room(60, 140))
 
-    def test_after_too_many_only_enforcement_goes_on(self) -> None:
+    def test_during_a_hold_only_enforcement_goes_on(self) -> None:
         self.budget.hold(100, 7)
         self.assertEqual(self.budget.wait(102, urgent=False), 5)
         self.assertEqual(self.budget.wait(102, urgent=True), 0)
@@ -71,7 +71,7 @@ class BudgetTests(SynchronousTestCase):
         self.budget.hold(1, 5)
         self.assertEqual(self.budget.wait(10, urgent=False), 50)
 
-    def test_of_a_hold_and_a_full_window_the_longer_counts(self) -> None:
+    def test_the_longer_of_a_hold_and_a_full_window_counts(self) -> None:
         spend(self.budget, 0, 140)
         self.budget.hold(0, 10)
         self.assertEqual(self.budget.wait(0, urgent=False), 60)
@@ -79,7 +79,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.budget.wait(30, urgent=False), 60)
 
     @given(bursts)
-    def test_no_window_sees_too_many(
+    def test_no_window_has_too_many_requests(
         self, bursts: list[tuple[float, int, bool, float | None]]
     ) -> None:
         budget, now = RateLimit(), 0.0
@@ -106,7 +106,7 @@ class BudgetTests(SynchronousTestCase):
                 self.assertTrue(len(window) <= (200 if is_urgent else 140), len(window))
 
     @given(st.lists(eighths, max_size=30), st.integers(0, 150))
-    def test_no_wait_is_longer_than_it_must_be(self, gaps: list[float], more: int) -> None:
+    def test_no_wait_is_longer_than_necessary(self, gaps: list[float], more: int) -> None:
         """An eighth of a second earlier there is no room."""
         budget, now = RateLimit(), 0.0
         for gap in gaps:

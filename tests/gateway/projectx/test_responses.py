@@ -1,4 +1,4 @@
-"""What an HTTP answer of the broker says, and what it leaves open."""
+"""HTTP responses: payloads, refusals and unknown outcomes."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def read(fields: Any, status: int = 200, retry_after: str | None = None) -> Any:
 
 
 class EnvelopeTests(SynchronousTestCase):
-    """HTTP 200: what its fields say."""
+    """The fields of HTTP 200."""
 
-    def test_success_has_success_and_code_0(self) -> None:
+    def test_a_success_has_success_and_code_0(self) -> None:
         fields = {"success": True, "errorCode": 0, "errorMessage": None, "orderId": 7}
         self.assertEqual(read(fields), fields)
 
-    def test_null_keys_may_be_left_out(self) -> None:
+    def test_a_success_may_lack_the_keys_that_are_null(self) -> None:
         self.assertEqual(read({"success": True}), {"success": True})
 
     def test_numbers_are_exact(self) -> None:
         answer = read_answer("A", 200, None, b'{"success":true,"errorCode":0,"a":0.1,"b":2}')
         self.assertEqual((answer["a"], answer["b"]), (Decimal("0.1"), 2))
 
-    def test_a_refusal_has_the_code_and_the_words_of_the_broker(self) -> None:
+    def test_a_refusal_has_the_code_and_the_reason_of_the_broker(self) -> None:
         refusal = self.assertRaises(
             GatewayRefusedError,
             read,
@@ -64,13 +64,13 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertEqual((refusal.request, refusal.code), ("Order/place", 2))
         self.assertEqual(refusal.message, "Insufficient  [31mmargin")
 
-    def test_a_refusal_without_words_is_one(self) -> None:
+    def test_a_refusal_without_a_reason_is_a_refusal(self) -> None:
         for message in (None, ""):
             fields = {"success": False, "errorCode": 2, "errorMessage": message}
             refusal = self.assertRaises(GatewayRefusedError, read, fields)
             self.assertEqual(refusal.message, "no reason given")
 
-    def test_long_words_are_cut(self) -> None:
+    def test_a_long_reason_is_cut(self) -> None:
         fields = {"success": False, "errorCode": 2, "errorMessage": "x" * 10_000}
         refusal = self.assertRaises(GatewayRefusedError, read, fields)
         self.assertEqual(refusal.message, "x" * 200)
@@ -79,7 +79,7 @@ class EnvelopeTests(SynchronousTestCase):
         refusal = self.assertRaises(GatewayRefusedError, read, {"success": True, "errorCode": 6})
         self.assertEqual(refusal.code, 6)
 
-    def test_what_is_no_envelope_leaves_the_outcome_open(self) -> None:
+    def test_a_body_that_is_no_envelope_leaves_the_outcome_open(self) -> None:
         for body in (
             b"",
             b"pong",
@@ -101,7 +101,7 @@ class EnvelopeTests(SynchronousTestCase):
             self.assertRaises(GatewayUnansweredError, read_answer, "Order/place", 200, None, body)
 
     @given(envelopes)
-    def test_fields_come_only_of_success(self, envelope: dict[str, Any]) -> None:
+    def test_only_a_success_returns_fields(self, envelope: dict[str, Any]) -> None:
         try:
             answer = read(envelope)
         except GatewayError as error:
@@ -114,11 +114,11 @@ class EnvelopeTests(SynchronousTestCase):
 class StatusTests(SynchronousTestCase):
     """Other statuses than 200."""
 
-    def test_401_is_about_the_token(self) -> None:
+    def test_401_means_a_refused_token(self) -> None:
         error = self.assertRaises(TokenRefusedError, read, {}, 401)
         self.assertEqual(error.request, "Order/place")
 
-    def test_429_says_how_long_to_wait(self) -> None:
+    def test_429_gives_the_seconds_to_wait(self) -> None:
         for header, seconds in (
             ("0", 0),
             ("7", 7),
@@ -134,7 +134,7 @@ class StatusTests(SynchronousTestCase):
             error = self.assertRaises(TooManyRequestsError, read, {}, 429, header)
             self.assertEqual(error.seconds, seconds)
 
-    def test_400_was_not_understood_and_will_not_be(self) -> None:
+    def test_400_is_a_refusal_with_the_reason_in_the_body(self) -> None:
         body = b"the field\r\naccountId is required"
         refusal = self.assertRaises(
             GatewayRefusedError, read_answer, "Order/place", 400, None, body
@@ -142,18 +142,18 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(refusal.code, -400)
         self.assertIn("HTTP 400: the field  accountId is required", str(refusal))
 
-    def test_any_other_leaves_the_outcome_open(self) -> None:
+    def test_other_statuses_leave_the_outcome_open(self) -> None:
         for status in (201, 202, 204, 302, 403, 404, 408, 500, 502, 503, 504, 520, 599):
             error = self.assertRaises(GatewayUnansweredError, read, {}, status)
             self.assertIn(f"HTTP {status}", str(error))
 
-    def test_an_error_says_nothing_that_a_success_could_be_read_from(self) -> None:
+    def test_the_body_of_an_error_never_counts_as_a_success(self) -> None:
         fields = {"success": True, "errorCode": 0}
         for status in (400, 401, 429, 500):
             self.assertRaises(GatewayError, read, fields, status)
 
-    def test_what_is_not_answered_is_told_from_what_is_refused(self) -> None:
-        for kind in (TokenRefusedError, TooManyRequestsError, GatewayUnansweredError):
+    def test_a_refused_token_and_429_count_as_unanswered(self) -> None:
+        for kind in (TokenRefusedError, TooManyRequestsError):
             self.assertTrue(issubclass(kind, GatewayUnansweredError))
 
     @given(
@@ -161,7 +161,7 @@ class StatusTests(SynchronousTestCase):
         st.none() | st.text(),
         st.binary() | envelopes.map(lambda fields: json.dumps(fields).encode()),
     )
-    def test_no_answer_raises_anything_but_an_error_of_the_gateway(
+    def test_any_response_is_read_or_raises_a_gateway_error(
         self, status: int, retry_after: str | None, body: bytes
     ) -> None:
         try:
@@ -173,13 +173,13 @@ class StatusTests(SynchronousTestCase):
 
 
 class PartTests(SynchronousTestCase):
-    """Lists and payloads in an answer."""
+    """Lists and payloads in a response."""
 
-    def test_an_empty_list_is_one(self) -> None:
+    def test_an_empty_list_is_a_list(self) -> None:
         self.assertEqual(items("A", {"orders": []}, "orders"), [])
         self.assertEqual(items("A", {"orders": [{"id": 1}]}, "orders"), [{"id": 1}])
 
-    def test_a_list_that_is_not_there_is_not_an_empty_one(self) -> None:
+    def test_a_missing_list_is_an_error(self) -> None:
         for fields in (
             {},
             {"orders": None},
@@ -192,27 +192,32 @@ class PartTests(SynchronousTestCase):
             )
             self.assertIn("no list of orders", str(error))
 
-    def test_a_payload_that_is_not_there_is_missed(self) -> None:
+    def test_a_missing_payload_is_an_error(self) -> None:
         self.assertEqual(item("A", {"order": {"id": 1}}, "order"), {"id": 1})
         for fields in ({}, {"order": None}, {"order": []}):
             self.assertRaises(GatewayUnansweredError, item, "Order/searchById", fields, "order")
 
 
 class AccountTests(SynchronousTestCase):
-    """What is told of one account."""
+    """Payloads of one account."""
 
-    def test_it_is_the_one_that_was_asked_for(self) -> None:
-        for told in ({}, {"accountId": None}, {"accountId": 123}, {"accountId": Decimal("123.0")}):
-            with self.subTest(told=told):
+    def test_a_payload_of_another_account_is_an_error(self) -> None:
+        for found in (
+            {},
+            {"accountId": None},
+            {"accountId": 123},
+            {"accountId": Decimal("123.0")},
+        ):
+            with self.subTest(found=found):
                 self.assertEqual(
-                    of_account("A", {"id": 5, **told}, 123), {"id": 5, "accountId": 123}
+                    of_account("A", {"id": 5, **found}, 123), {"id": 5, "accountId": 123}
                 )
-        for told in (124, "123", True, [], Decimal("123.5")):
-            with self.subTest(told=told):
-                payload = {"id": 5, "accountId": told}
+        for found in (124, "123", True, [], Decimal("123.5")):
+            with self.subTest(found=found):
+                payload = {"id": 5, "accountId": found}
                 self.assertRaises(GatewayUnansweredError, of_account, "A", payload, 123)
 
-    def test_whole_numbers_can_be_sent_back_as_they_are(self) -> None:
+    def test_whole_numbers_become_int(self) -> None:
         payload = {"id": Decimal("5.0"), "size": Decimal("2.000000000"), "averagePrice": 7}
         read = of_account("Position/searchOpen", payload, 123)
         self.assertEqual(
@@ -220,6 +225,6 @@ class AccountTests(SynchronousTestCase):
             '{"accountId": 123, "averagePrice": 7, "id": 5, "size": 2}',
         )
 
-    def test_what_is_no_number_stays_for_who_reads_it(self) -> None:
+    def test_values_that_are_no_numbers_stay(self) -> None:
         read = of_account("A", {"size": None, "id": "five"}, 123)
         self.assertEqual(read, {"size": None, "id": "five", "accountId": 123})

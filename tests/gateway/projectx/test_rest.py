@@ -1,4 +1,4 @@
-"""Requests: what is sent, once or again, and what becomes of those that are not answered."""
+"""Requests: how they are sent and repeated, and how they fail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REFUSED = GatewayRefusedError("Order/place", 2, "no")
 
 
 class RestTestCase(SynchronousTestCase):
-    """The REST side over the real HTTP client, whose connections go nowhere."""
+    """The REST side over the real HTTP client, with connections in memory."""
 
     def setUp(self) -> None:
         self.events = observed(self)
@@ -68,7 +68,7 @@ class RestTestCase(SynchronousTestCase):
 
 
 class PostTests(RestTestCase):
-    """What is sent, and what comes back."""
+    """Requests and their responses."""
 
     def test_a_request_is_json_with_the_token(self) -> None:
         answer = self.post(body={"accountId": 123, "stopPrice": Decimal("21000.25")})
@@ -82,7 +82,7 @@ class PostTests(RestTestCase):
         connection.succeed(orderId=7)
         self.assertEqual(self.successResultOf(answer), {**OK, "orderId": 7})
 
-    def test_a_login_has_no_token_and_a_validation_no_body(self) -> None:
+    def test_a_login_is_sent_without_a_token_and_a_validation_without_a_body(self) -> None:
         self.post("Auth/loginKey", {"userName": "u"}, None)
         ((_, headers, _),) = self.broker.accept().requests
         self.assertNotIn("Authorization", headers)
@@ -95,7 +95,7 @@ class PostTests(RestTestCase):
         self.broker.accept().answer(b'{"success":true,"errorCode":0,"balance":0.10}')
         self.assertEqual(self.successResultOf(answer)["balance"], Decimal("0.1"))
 
-    def test_an_answer_may_come_in_pieces(self) -> None:
+    def test_an_answer_may_arrive_in_pieces(self) -> None:
         answer = self.post()
         connection = self.broker.accept()
         data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{"success":true,"errorCode":0}\n\r\n0\r\n\r\n'
@@ -153,7 +153,7 @@ class PostTests(RestTestCase):
             self.failureResultOf(answer, GatewayUnansweredError)
             self.assertEqual(self.broker.tries, 1)
 
-    def test_a_connection_is_used_again(self) -> None:
+    def test_a_connection_is_reused(self) -> None:
         answers = [self.post()]
         connection = self.broker.accept()
         connection.succeed()
@@ -164,7 +164,7 @@ class PostTests(RestTestCase):
             self.assertEqual(self.successResultOf(answer), OK)
         self.assertEqual((self.broker.tries, len(connection.requests)), (1, 2))
 
-    def test_a_connection_that_is_idle_for_long_is_let_go(self) -> None:
+    def test_an_idle_connection_is_closed(self) -> None:
         self.post()
         connection = self.broker.accept()
         connection.succeed()
@@ -173,7 +173,7 @@ class PostTests(RestTestCase):
 
 
 class UnansweredTests(RestTestCase):
-    """Requests of which nobody knows what became."""
+    """Requests whose outcome is unknown."""
 
     def unanswered(self, answer: Deferred[Any]) -> str:
         error = self.failureResultOf(answer, GatewayUnansweredError).value
@@ -186,7 +186,7 @@ class UnansweredTests(RestTestCase):
         self.broker.refuse()
         self.assertEqual(self.unanswered(answer), "Order/place was not answered: no connection")
 
-    def test_a_name_that_is_not_known(self) -> None:
+    def test_a_name_that_cannot_be_looked_up(self) -> None:
         answer = self.post()
         self.broker.refuse(DNSLookupError("no such name"))
         self.assertEqual(
@@ -194,14 +194,14 @@ class UnansweredTests(RestTestCase):
             "Order/place was not answered: the broker's name cannot be looked up",
         )
 
-    def test_a_connection_that_is_lost_before_the_answer(self) -> None:
+    def test_a_connection_lost_before_the_answer(self) -> None:
         answer = self.post()
         self.broker.accept().transport.loseConnection()
         self.assertEqual(
             self.unanswered(answer), "Order/place was not answered: the connection was lost"
         )
 
-    def test_a_connection_that_is_lost_within_the_answer(self) -> None:
+    def test_a_connection_lost_within_the_answer(self) -> None:
         answer = self.post()
         connection = self.broker.accept()
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
@@ -210,17 +210,17 @@ class UnansweredTests(RestTestCase):
             self.unanswered(answer), "Order/place was not answered: the connection was lost"
         )
 
-    def test_what_is_no_http(self) -> None:
+    def test_an_answer_that_is_not_http(self) -> None:
         answer = self.post()
         self.broker.accept().send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
         self.unanswered(answer)
 
-    def test_what_is_compressed_badly(self) -> None:
+    def test_an_answer_that_cannot_be_decompressed(self) -> None:
         answer = self.post()
         self.broker.accept().answer(b"not gzip", "200 OK", "Content-Encoding: gzip")
         self.unanswered(answer)
 
-    def test_nothing_in_time_at_any_stage(self) -> None:
+    def test_a_timeout_at_any_stage(self) -> None:
         for stage in (self.connecting, self.waiting, self.within_head, self.within_body):
             self.setUp()
             answer = self.post(seconds=4)
@@ -250,7 +250,7 @@ class UnansweredTests(RestTestCase):
         protocol = self.reactor.tcpClients[-1][2].buildProtocol(None)
         self.broker.connections.append(HttpConnection(protocol))
 
-    def test_who_gives_up_leaves_nothing_running_at_any_stage(self) -> None:
+    def test_canceling_at_any_stage_leaves_nothing_running(self) -> None:
         for stage in (
             self.connecting,
             self.sending,
@@ -306,7 +306,7 @@ class UnansweredTests(RestTestCase):
     def broker_refuses(self) -> None:
         self.broker.refuse()
 
-    def test_the_token_is_in_no_text_and_no_log(self) -> None:
+    def test_the_token_is_in_no_error_and_no_log(self) -> None:
         texts = []
         for stage in (
             self.connecting,
@@ -325,7 +325,7 @@ class UnansweredTests(RestTestCase):
 
 
 class RequestsTestCase(SynchronousTestCase):
-    """Requests with a token and within the budget, that go nowhere."""
+    """Requests with a token and within the rate limit, in memory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -355,15 +355,15 @@ class RequestsTestCase(SynchronousTestCase):
 
 
 class ChangeTests(RequestsTestCase):
-    """What changes something."""
+    """Changes."""
 
-    def test_it_is_sent_with_the_token_and_four_seconds(self) -> None:
+    def test_a_change_is_sent_with_the_token_and_four_seconds(self) -> None:
         answer = self.change()
         asked = self.post.answer(orderId=7)
         self.assertEqual(asked[:4], ("Order/place", {"size": 1}, TOKEN, CHANGE_SECONDS))
         self.assertEqual(self.successResultOf(answer)["orderId"], 7)
 
-    def test_it_is_never_sent_twice_whatever_the_answer(self) -> None:
+    def test_a_change_is_sent_once_whatever_the_answer(self) -> None:
         for error in (FAULT, UNAUTHORIZED, TOO_MANY, TooManyRequestsError("A", 0.0), REFUSED):
             self.setUp()
             answer = self.change()
@@ -373,13 +373,13 @@ class ChangeTests(RequestsTestCase):
             self.clock.pump([0.5] * 200)
             self.assertEqual(self.post.count, 1)
 
-    def test_a_refused_token_is_given_up_all_the_same(self) -> None:
+    def test_a_refused_token_is_discarded(self) -> None:
         answer = self.change()
         self.post.fail(UNAUTHORIZED)
         self.failureResultOf(answer, TokenRefusedError)
         self.assertEqual(self.login.discarded, [TOKEN])
 
-    def test_it_waits_for_a_token(self) -> None:
+    def test_a_change_waits_for_a_token(self) -> None:
         self.login.current = None
         answer = self.change()
         self.clock.advance(100)
@@ -389,7 +389,7 @@ class ChangeTests(RequestsTestCase):
         self.post.answer()
         self.successResultOf(answer)
 
-    def test_who_gave_up_before_there_was_a_token_sends_nothing(self) -> None:
+    def test_a_change_canceled_before_there_is_a_token_is_not_sent(self) -> None:
         self.login.current = None
         answer = self.change()
         answer.cancel()
@@ -398,7 +398,7 @@ class ChangeTests(RequestsTestCase):
         self.clock.advance(100)
         self.assertEqual(self.post.count, 0)
 
-    def test_it_goes_with_the_token_that_is_good_when_it_is_sent(self) -> None:
+    def test_a_change_is_sent_with_the_token_of_the_moment_it_is_sent(self) -> None:
         self.spend(200)
         answer = self.change()
         self.login.discard(TOKEN)
@@ -410,7 +410,7 @@ class ChangeTests(RequestsTestCase):
 
 
 class ReadTests(RequestsTestCase):
-    """What changes nothing."""
+    """Reads."""
 
     def test_the_first_try_is_short(self) -> None:
         answer = self.read()
@@ -421,7 +421,7 @@ class ReadTests(RequestsTestCase):
         self.post.answer(orders=[])
         self.assertEqual(self.successResultOf(answer)["orders"], [])
 
-    def test_after_a_fault_it_is_asked_three_times_more(self) -> None:
+    def test_a_read_is_tried_three_more_times_after_a_fault(self) -> None:
         answer = self.read()
         moments = []
         for number in range(4):
@@ -433,7 +433,7 @@ class ReadTests(RequestsTestCase):
         self.clock.advance(100)
         self.assertEqual(self.post.count, 4)
 
-    def test_the_waits_between_are_spread(self) -> None:
+    def test_the_waits_between_tries_are_spread(self) -> None:
         answer = self.read()
         for wait in (0.2, 0.5, 1.0):
             self.post.fail(FAULT)
@@ -444,14 +444,14 @@ class ReadTests(RequestsTestCase):
         self.post.answer()
         self.successResultOf(answer)
 
-    def test_a_refusal_is_final(self) -> None:
+    def test_a_refusal_ends_the_read(self) -> None:
         answer = self.read()
         self.post.fail(REFUSED)
         self.assertIs(self.failureResultOf(answer).value, REFUSED)
         self.clock.advance(100)
         self.assertEqual(self.post.count, 1)
 
-    def test_after_401_it_logs_in_once_and_is_asked_once_more(self) -> None:
+    def test_after_401_there_is_one_login_and_one_more_try(self) -> None:
         answer = self.read()
         self.post.fail(UNAUTHORIZED)
         self.assertEqual((self.login.discarded, self.post.asked), ([TOKEN], []))
@@ -463,7 +463,7 @@ class ReadTests(RequestsTestCase):
         self.clock.advance(100)
         self.assertEqual(self.post.count, 2)
 
-    def test_401_may_come_at_any_of_the_tries(self) -> None:
+    def test_401_may_be_the_answer_to_any_try(self) -> None:
         for faults in range(4):
             self.setUp()
             answer = self.read()
@@ -475,7 +475,7 @@ class ReadTests(RequestsTestCase):
             self.post.answer(orders=[])
             self.assertEqual(self.successResultOf(answer)["orders"], [])
 
-    def test_a_fault_after_401_is_asked_again_all_the_same(self) -> None:
+    def test_a_fault_after_401_is_tried_again(self) -> None:
         answer = self.read()
         self.post.fail(UNAUTHORIZED)
         self.login.log_in()
@@ -484,26 +484,26 @@ class ReadTests(RequestsTestCase):
         self.post.answer(orders=[])
         self.successResultOf(answer)
 
-    def test_after_429_it_is_not_asked_before_the_broker_wants_it(self) -> None:
+    def test_after_429_with_a_long_wait_there_is_no_other_try(self) -> None:
         answer = self.read()
         self.post.fail(TOO_MANY)
         self.assertIs(self.failureResultOf(answer).value, TOO_MANY)
         self.clock.advance(100)
         self.assertEqual(self.post.count, 1)
 
-    def test_after_429_without_a_wait_it_is_asked_again(self) -> None:
+    def test_after_429_without_a_wait_there_is_another_try(self) -> None:
         answer = self.read()
         self.post.fail(TooManyRequestsError("Order/search", 0.0))
         self.clock.advance(0.2)
         self.post.answer(orders=[])
         self.successResultOf(answer)
 
-    def test_it_stops_in_time(self) -> None:
-        """Whoever waits as long as the gateway promises has an answer, or the last error."""
+    def test_a_read_ends_in_time(self) -> None:
+        """After ``ANSWER_SECONDS`` there is an answer, or the last error."""
         self.assert_it_stops([])
         self.assertEqual(self.post.count, 2)
 
-    def test_a_try_has_half_a_second_or_is_not_made(self) -> None:
+    def test_a_try_needs_half_a_second(self) -> None:
         for seconds, is_made in ((4.2, True), (4.4, False)):
             self.setUp()
             answer = self.read()
@@ -520,7 +520,7 @@ class ReadTests(RequestsTestCase):
             self.assertIs(self.failureResultOf(answer).value, FAULT)
 
     @given(st.lists(st.tuples(st.floats(0, 6), st.sampled_from([FAULT, TOO_MANY, UNAUTHORIZED]))))
-    def test_it_stops_in_time_however_it_fails(
+    def test_a_read_ends_in_time_however_it_fails(
         self, failures: list[tuple[float, GatewayError]]
     ) -> None:
         self.setUp()
@@ -541,7 +541,7 @@ class ReadTests(RequestsTestCase):
         self.assertIs(self.failureResultOf(answer, GatewayError).value, error)
         self.assertTrue(self.clock.seconds() <= ANSWER_SECONDS + 0.05)
 
-    def test_who_gives_up_at_any_moment_leaves_nothing_running(self) -> None:
+    def test_canceling_a_read_at_any_moment_leaves_nothing_running(self) -> None:
         def wait_for_token() -> None:
             self.login.current = None
 
@@ -569,9 +569,9 @@ class ReadTests(RequestsTestCase):
 
 
 class RoomTests(RequestsTestCase):
-    """As many requests as the broker answers."""
+    """The rate limit."""
 
-    def test_reads_leave_enforcement_its_part(self) -> None:
+    def test_reads_leave_room_for_enforcement(self) -> None:
         self.spend(140, urgent=False)
         self.assertFalse(self.requests.has_room(1))
         waiting = self.read()
@@ -585,7 +585,7 @@ class RoomTests(RequestsTestCase):
         self.post.answer()
         self.successResultOf(waiting)
 
-    def test_not_even_enforcement_is_sent_in_vain(self) -> None:
+    def test_enforcement_waits_too_when_there_is_no_room(self) -> None:
         self.spend(200)
         waiting = self.change()
         self.assertEqual(self.post.asked, [])
@@ -593,7 +593,7 @@ class RoomTests(RequestsTestCase):
         self.post.answer()
         self.successResultOf(waiting)
 
-    def test_those_that_wait_for_room_are_not_more_than_there_is(self) -> None:
+    def test_only_as_many_waiting_reads_are_sent_as_there_is_room(self) -> None:
         self.spend(140, urgent=False)
         waiting = [self.read() for _ in range(150)]
         self.clock.advance(60)
@@ -605,7 +605,7 @@ class RoomTests(RequestsTestCase):
         for answer in waiting[:140]:
             self.successResultOf(answer)
 
-    def test_each_try_counts(self) -> None:
+    def test_each_try_counts_as_a_request(self) -> None:
         self.spend(138, urgent=False)
         answer = self.read()
         self.post.fail(FAULT)
@@ -630,9 +630,9 @@ class RoomTests(RequestsTestCase):
 
 
 class AnsweredTests(RequestsTestCase):
-    """Who is told that the way to the broker is open."""
+    """Announcements that the broker can be reached."""
 
-    def test_an_answer_and_a_refusal_say_so(self) -> None:
+    def test_an_answer_or_a_refusal_is_announced(self) -> None:
         self.spend(1)
         self.assertEqual(self.answers, 1)
         answer = self.change()
@@ -640,7 +640,7 @@ class AnsweredTests(RequestsTestCase):
         self.failureResultOf(answer, GatewayRefusedError)
         self.assertEqual(self.answers, 2)
 
-    def test_what_is_wrong_on_the_way_does_not(self) -> None:
+    def test_a_failure_on_the_way_is_not_announced(self) -> None:
         for error in (FAULT, UNAUTHORIZED, TOO_MANY):
             self.setUp()
             answer: Deferred[Any] = self.change()

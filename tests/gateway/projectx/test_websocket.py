@@ -74,9 +74,9 @@ class WebSocketTestCase(SynchronousTestCase):
 
 
 class OpeningTests(WebSocketTestCase):
-    """From a URL to a connection."""
+    """Opening a socket."""
 
-    def test_the_token_is_in_the_query_as_it_is(self) -> None:
+    def test_the_query_holds_the_token(self) -> None:
         self.connect()
         request = self.endpoint.accept().value().decode()
         first, *lines = request.split("\r\n")
@@ -88,7 +88,7 @@ class OpeningTests(WebSocketTestCase):
         self.assertTrue(headers["user-agent"].startswith("riskd/"))
         self.assertNotIn("origin", headers)
 
-    def test_hosts_and_ports_are_those_of_the_url(self) -> None:
+    def test_the_host_header_is_that_of_the_url(self) -> None:
         for url, host in (
             ("http://127.0.0.1:8080/hubs/user", "127.0.0.1:8080"),
             ("https://[::1]:8443/hubs/user", "[::1]:8443"),
@@ -98,22 +98,22 @@ class OpeningTests(WebSocketTestCase):
             request = self.endpoint.accept().value().decode().lower()
             self.assertIn(f"\r\nhost: {host}\r\n", request)
 
-    def test_when_it_is_open_the_hubs_handshake_is_sent_as_one_text(self) -> None:
+    def test_the_hubs_handshake_is_sent_as_one_text_when_the_socket_is_open(self) -> None:
         transport = self.open()
         self.assertEqual(read_client_frames(transport.value()), [(TEXT, HELLO)])
         self.assertFalse(self.connection.handshaken.called)
 
-    def test_nothing_is_sent_before_it_is_open(self) -> None:
+    def test_nothing_is_sent_before_the_socket_is_open(self) -> None:
         self.connect()
         transport = self.endpoint.accept()
         self.assertTrue(transport.value().endswith(b"\r\n\r\n"))
 
-    def test_the_hub_may_speak_in_the_same_segment(self) -> None:
+    def test_the_hub_may_send_records_in_the_segment_of_the_handshake(self) -> None:
         frame = server_frame(TEXT, encode_handshake_response() + encode(EVENT))
         self.open(after=frame)
         self.assertEqual(self.received, [EVENT])
 
-    def test_a_refused_token_is_told_from_other_failures(self) -> None:
+    def test_a_refused_token_is_an_error_of_its_own(self) -> None:
         for status, kind in (
             ("401 Unauthorized", TokenRejectedError),
             ("403 Forbidden", HubError),
@@ -131,7 +131,7 @@ class OpeningTests(WebSocketTestCase):
             self.assertFalse(transport.connected)
         self.settle()
 
-    def test_what_is_no_handshake_is_a_failure(self) -> None:
+    def test_an_answer_that_is_no_handshake_is_an_error(self) -> None:
         upgrade = (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         )
@@ -148,13 +148,13 @@ class OpeningTests(WebSocketTestCase):
             self.assertFalse(transport.connected)
         self.settle()
 
-    def test_no_connection_is_a_failure(self) -> None:
+    def test_no_connection_is_an_error(self) -> None:
         connecting = self.connect()
         self.endpoint.refuse()
         self.assertEqual(str(self.failureResultOf(connecting, HubError).value), "no connection")
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_a_name_that_is_not_known_is_named(self) -> None:
+    def test_an_error_names_the_name_that_cannot_be_looked_up(self) -> None:
         connecting = self.connect()
         self.endpoint.refuse(DNSLookupError("no such name"))
         self.assertEqual(
@@ -162,14 +162,14 @@ class OpeningTests(WebSocketTestCase):
             "the name rtc.example.test cannot be looked up",
         )
 
-    def test_a_connection_that_is_lost_in_the_handshake_is_a_failure(self) -> None:
+    def test_a_connection_lost_during_the_handshake_is_an_error(self) -> None:
         connecting = self.connect()
         self.endpoint.accept().loseConnection()
         failure = self.failureResultOf(connecting, HubError)
         self.assertEqual(str(failure.value), "the connection was lost")
         self.settle()
 
-    def test_all_of_it_takes_ten_seconds_at_most(self) -> None:
+    def test_opening_takes_ten_seconds_at_most(self) -> None:
         for is_accepted in (False, True):
             self.setUp()
             connecting = self.connect()
@@ -191,7 +191,7 @@ class OpeningTests(WebSocketTestCase):
                 self.assertEqual(self.endpoint.given_up, 1)
             self.settle()
 
-    def test_who_gives_up_leaves_no_connection(self) -> None:
+    def test_canceling_leaves_no_connection(self) -> None:
         for is_accepted in (False, True):
             self.setUp()
             connecting = self.connect()
@@ -204,7 +204,7 @@ class OpeningTests(WebSocketTestCase):
                 self.assertFalse(transport.connected)
             self.settle()
 
-    def test_a_url_without_an_endpoint_is_reached_by_its_host_and_port(self) -> None:
+    def test_without_an_endpoint_the_url_gives_host_and_port(self) -> None:
         for url, port, first in (
             ("http://127.0.0.1:8080/hubs/user", 8080, b"GET /hubs/user?"),
             ("https://127.0.0.1/hubs/user", 443, b"\x16\x03"),
@@ -223,14 +223,14 @@ class OpeningTests(WebSocketTestCase):
 
 
 class CarryingTests(WebSocketTestCase):
-    """An open WebSocket."""
+    """An open socket."""
 
     def setUp(self) -> None:
         super().setUp()
         self.transport = self.open(after=server_frame(TEXT, encode_handshake_response()))
         self.transport.clear()
 
-    def test_records_come_framed_in_any_way(self) -> None:
+    def test_records_may_be_framed_in_any_way(self) -> None:
         record = encode(EVENT)
         self.send(self.transport, server_frame(TEXT, record + record))
         self.send(self.transport, server_frame(BINARY, record))
@@ -245,7 +245,7 @@ class CarryingTests(WebSocketTestCase):
             self.send(self.transport, bytes([byte]))
         self.assertEqual(self.received, [EVENT] * 6)
 
-    def test_what_is_said_is_one_text_message(self) -> None:
+    def test_records_are_sent_as_one_text_message(self) -> None:
         self.connection.invoke("SubscribeOrders", 123)
         ((opcode, payload),) = read_client_frames(self.transport.value())
         self.assertEqual(
@@ -253,44 +253,44 @@ class CarryingTests(WebSocketTestCase):
             (TEXT, encode(Invocation("SubscribeOrders", (123,), "1"))),
         )
 
-    def test_the_websockets_pings_are_answered(self) -> None:
+    def test_pings_of_the_websocket_are_answered(self) -> None:
         self.send(self.transport, server_frame(PING, b"abc"))
         self.assertEqual(read_client_frames(self.transport.value()), [(PONG, b"abc")])
 
-    def test_when_tcp_is_lost_the_conversation_ends(self) -> None:
+    def test_the_loss_of_tcp_ends_the_conversation(self) -> None:
         self.transport.loseConnection()
         self.assertEqual(len(self.ended), 1)
         self.settle()
 
-    def test_when_the_broker_closes_it_ends_with_its_words(self) -> None:
+    def test_a_close_frame_ends_the_conversation_with_its_reason(self) -> None:
         self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"restarting"))
         self.assertEqual(self.ended, ["the broker closed the connection (1001: restarting)"])
         self.assertFalse(self.transport.connected)
         self.settle()
 
-    def test_its_words_are_fit_for_a_line(self) -> None:
+    def test_the_reason_is_made_printable(self) -> None:
         self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"a\n\x1b[2Jb"))
         self.assertEqual(self.ended, ["the broker closed the connection (1001: a  [2Jb)"])
         self.settle()
 
-    def test_the_end_of_the_conversation_ends_the_connection(self) -> None:
+    def test_the_end_of_the_conversation_closes_the_socket(self) -> None:
         self.connection.end("enough")
         self.assertFalse(self.transport.connected)
         self.assertEqual(self.ended, ["enough"])
         self.settle()
 
-    def test_close_of_the_hub_ends_the_connection(self) -> None:
+    def test_a_close_message_of_the_hub_closes_the_socket(self) -> None:
         self.send(self.transport, server_frame(TEXT, encode(Close("bye"))))
         self.assertFalse(self.transport.connected)
         self.assertEqual(self.ended, ["the broker closed the connection: bye"])
 
-    def test_thirty_seconds_of_silence_end_the_connection(self) -> None:
+    def test_30_seconds_of_silence_close_the_socket(self) -> None:
         self.reactor.pump([1] * 30)
         self.assertFalse(self.transport.connected)
         self.assertEqual(self.ended, ["not a word for 30 s"])
         self.settle()
 
-    def test_what_breaks_the_websockets_protocol_ends_it(self) -> None:
+    def test_a_violation_of_the_websocket_protocol_ends_the_conversation(self) -> None:
         for data in (
             b"\xff\xff\xff\xff",
             server_frame(TEXT, b"\xff\xfe"),
@@ -302,14 +302,14 @@ class CarryingTests(WebSocketTestCase):
             self.assertEqual(len(self.ended), 1, data)
             self.assertFalse(self.transport.connected)
 
-    def test_what_is_said_after_the_end_is_not_sent(self) -> None:
+    def test_nothing_is_sent_after_the_end(self) -> None:
         self.connection.end("enough")
         self.transport.clear()
         self.failureResultOf(self.connection.invoke("A"), HubError)
         self.assertEqual(self.transport.value(), b"")
 
     @given(st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=5))
-    def test_no_bytes_do_anything_but_end_it(self, chunks: list[bytes]) -> None:
+    def test_any_bytes_are_handled_or_end_the_conversation(self, chunks: list[bytes]) -> None:
         self.setUp()
         for chunk in chunks:
             if self.transport.connected:
@@ -320,9 +320,9 @@ class CarryingTests(WebSocketTestCase):
 
 
 class SecrecyTests(WebSocketTestCase):
-    """What nobody may read."""
+    """Secrets."""
 
-    def test_the_address_is_in_no_log_and_no_error(self) -> None:
+    def test_the_url_is_in_no_log_and_no_error(self) -> None:
         errors = []
 
         def fail(connecting: Deferred[HubConnection]) -> None:

@@ -1,0 +1,279 @@
+"""Reads and commands as requests of the broker's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    GatewayUnansweredError,
+)
+from tests.support.broker import (
+    make_token,
+)
+from tests.support.projectx_gateway import (
+    FIRST,
+    MNQ,
+    GatewayTestCase,
+)
+
+
+class ReadTests(GatewayTestCase):
+    """Reads."""
+
+    SINCE = datetime(2025, 7, 16, 18, 0, 0, 500000, tzinfo=timezone(timedelta(hours=-5)))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def asks(self, asked: Deferred[Any], request: str, body: Any, **fields: Any) -> Any:
+        """See what is asked, answer it, and return what comes of it."""
+        sent = self.answer(request, **fields)
+        self.assertEqual((sent.body, sent.token), (body, FIRST))
+        return self.successResultOf(asked)
+
+    def test_lists_of_positions_orders_and_trades(self) -> None:
+        since = "2025-07-16T23:00:00.500000+00:00"
+        gateway, found = self.gateway, [{"id": n, "accountId": 123} for n in (1, 2)]
+        for asked, request, body, name in (
+            (gateway.search_open_positions(123), "Position/searchOpen", {}, "positions"),
+            (gateway.search_open_orders(123), "Order/searchOpen", {}, "orders"),
+            (
+                gateway.search_orders(123, self.SINCE),
+                "Order/search",
+                {"startTimestamp": since},
+                "orders",
+            ),
+            (
+                gateway.search_trades(123, self.SINCE),
+                "Trade/search",
+                {"startTimestamp": since},
+                "trades",
+            ),
+        ):
+            answer = self.asks(asked, request, {"accountId": 123, **body}, **{name: found})
+            self.assertEqual(answer, found)
+
+    def test_a_list_that_is_missing_is_not_an_empty_one(self) -> None:
+        asked = self.gateway.search_open_positions(123)
+        self.answer("Position/searchOpen", positions=None)
+        self.failureResultOf(asked, GatewayUnansweredError)
+
+    def test_a_payload_of_another_account_is_no_answer(self) -> None:
+        gateway = self.gateway
+        foreign = {"id": 1, "accountId": 456}
+        for asked, request, fields in (
+            (gateway.search_open_positions(123), "Position/searchOpen", {"positions": [foreign]}),
+            (gateway.search_open_orders(123), "Order/searchOpen", {"orders": [foreign]}),
+            (gateway.search_orders(123, self.SINCE), "Order/search", {"orders": [foreign]}),
+            (gateway.search_order(123, 1), "Order/searchById", {"order": foreign}),
+            (gateway.search_trades(123, self.SINCE), "Trade/search", {"trades": [foreign]}),
+        ):
+            self.answer(request, **fields)
+            self.failureResultOf(asked, GatewayUnansweredError)
+
+    def test_trades_are_sorted_oldest_first_whatever_their_time_zones(self) -> None:
+        moments = [
+            "2025-07-17T14:00:00Z",
+            "2025-07-17T14:00:00.1Z",
+            "2025-07-17T14:00:00.12+00:00",
+            "2025-07-17T14:00:00.123Z",
+            "2025-07-17T14:00:00.1234567Z",
+            "2025-07-17T14:00:01",
+            "2025-07-17T14:00:01.5+00:00",
+        ]
+        trades = [
+            {"id": n, "accountId": 123, "creationTimestamp": moment}
+            for n, moment in enumerate(moments)
+        ]
+        asked = self.gateway.search_trades(123, self.SINCE)
+        self.answer("Trade/search", trades=trades[::-1])
+        self.assertEqual(self.successResultOf(asked), trades)
+
+    def test_trades_of_one_time_are_sorted_by_id(self) -> None:
+        moment = "2025-07-17T14:00:00Z"
+        trades = [{"id": n, "accountId": 123, "creationTimestamp": moment} for n in (9, 10, 11)]
+        asked = self.gateway.search_trades(123, self.SINCE)
+        self.answer("Trade/search", trades=trades[::-1])
+        self.assertEqual(self.successResultOf(asked), trades)
+
+    def test_trades_without_a_readable_time_are_returned_too(self) -> None:
+        unreadable: list[dict[str, Any]] = [
+            {"id": "x"},
+            {"creationTimestamp": 5},
+            {"id": 1, "creationTimestamp": "noon"},
+        ]
+        trades = [{"accountId": 123, **trade} for trade in unreadable]
+        asked = self.gateway.search_trades(123, self.SINCE)
+        self.answer("Trade/search", trades=trades)
+        self.assertCountEqual(self.successResultOf(asked), trades)
+
+    def test_one_order_and_one_contract(self) -> None:
+        found = {"id": 7, "accountId": 123}
+        self.assertEqual(
+            self.asks(
+                self.gateway.search_order(123, 7),
+                "Order/searchById",
+                {"accountId": 123, "orderId": 7},
+                order=found,
+            ),
+            found,
+        )
+        self.assertEqual(
+            self.asks(
+                self.gateway.search_contract(MNQ),
+                "Contract/searchById",
+                {"contractId": MNQ},
+                contract=found,
+            ),
+            found,
+        )
+
+    def test_a_restricted_account_is_found(self) -> None:
+        accounts = [{"id": 1}, {"id": 123, "canTrade": False}]
+        self.assertEqual(
+            self.asks(
+                self.gateway.search_account(123),
+                "Account/search",
+                {"onlyActiveAccounts": False},
+                accounts=accounts,
+            ),
+            accounts[1],
+        )
+
+    def test_an_account_that_is_not_listed_is_refused(self) -> None:
+        asked = self.gateway.search_account(123)
+        self.answer("Account/search", accounts=[{"id": 1, "name": "EXPRESS-1"}, {}])
+        refusal = self.failureResultOf(asked, GatewayRefusedError).value
+        self.assertEqual(refusal.code, 1)
+        self.assertEqual(
+            refusal.why, "this login has no such account, but 1 (EXPRESS-1), None (None)"
+        )
+
+    def test_a_read_is_tried_again(self) -> None:
+        asked = self.gateway.search_open_orders(123)
+        self.answer_badly("Order/searchOpen")
+        self.pass_time(0.25)
+        self.answer("Order/searchOpen", orders=[])
+        self.assertEqual(self.successResultOf(asked), [])
+
+    def test_urgent_reads_have_room_when_others_have_none(self) -> None:
+        for _ in range(140):
+            self.gateway._requests._rate_limit.spend(self.reactor.seconds())
+        self.assertFalse(self.gateway.has_room(1))
+        for ask in (
+            lambda urgent: self.gateway.search_open_positions(123, urgent=urgent),
+            lambda urgent: self.gateway.search_open_orders(123, urgent=urgent),
+            lambda urgent: self.gateway.search_orders(123, self.SINCE, urgent=urgent),
+            lambda urgent: self.gateway.search_order(123, 7, urgent=urgent),
+        ):
+            waiting = ask(False)
+            self.assertEqual(self.waiting, [])
+            urgent = ask(True)
+            self.assertEqual(len(self.waiting), 1)
+            for asked in (waiting, urgent):
+                asked.cancel()
+                self.failureResultOf(asked, CancelledError)
+
+    def test_a_canceled_read_fails_with_canceled_alone(self) -> None:
+        for asked in (
+            self.gateway.search_account(123),
+            self.gateway.search_open_orders(123),
+            self.gateway.search_order(123, 7),
+            self.gateway.cancel_order(123, 7),
+            self.gateway.place_order(123, {}),
+        ):
+            asked.cancel()
+            self.failureResultOf(asked, CancelledError)
+
+
+class ChangeTests(GatewayTestCase):
+    """Commands."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def changes(self) -> Iterator[tuple[str, Deferred[Any], dict[str, Any]]]:
+        """Yield each change as it is asked for, with what is to be sent."""
+        gateway = self.gateway
+        order = {"type": 4, "stopPrice": Decimal("0.25")}
+        named, held = {"accountId": 123, "orderId": 7}, {"accountId": 123, "contractId": MNQ}
+        yield (
+            "Order/place",
+            gateway.place_order(123, order),
+            {"accountId": 123, "type": 4, "stopPrice": 0.25},
+        )
+        yield "Order/cancel", gateway.cancel_order(123, 7), named
+        yield "Order/modify", gateway.modify_order(123, 7, {"size": 2}), {**named, "size": 2}
+        yield "Position/closeContract", gateway.close_contract(123, MNQ), held
+        yield (
+            "Position/partialCloseContract",
+            gateway.partial_close_contract(123, MNQ, 2),
+            {**held, "size": 2},
+        )
+
+    def test_every_command_is_sent_as_documented(self) -> None:
+        for request, asked, body in self.changes():
+            self.assertEqual(self.answer(request, orderId=99).body, body)
+            result = self.successResultOf(asked)
+            self.assertEqual(result, 99 if request == "Order/place" else None)
+
+    def test_every_command_is_sent_once_whatever_the_answer(self) -> None:
+        for status in ("401 Unauthorized", "429 Too Many Requests", "500 Oops", "404 Not Found"):
+            self.setUp()
+            for request, asked, _ in self.changes():
+                self.answer_badly(request, status)
+                self.failureResultOf(asked, GatewayUnansweredError)
+                if "401" in status:
+                    self.pass_until_login()
+                    self.log_in(make_token(request))
+                self.pass_time(30)
+                self.assertEqual(self.count(request), 1)
+
+    def test_every_command_is_sent_once_without_an_answer(self) -> None:
+        for request, asked, _ in self.changes():
+            self.assertIn(request, self.waiting)
+            self.pass_time(4)
+            self.failureResultOf(asked, GatewayUnansweredError)
+            self.pass_time(30)
+            self.assertEqual(self.count(request), 1)
+
+    def test_an_answer_without_an_order_id_leaves_the_outcome_open(self) -> None:
+        for order_id in (None, "7", True, 7.5):
+            asked = self.gateway.place_order(123, {})
+            self.answer("Order/place", orderId=order_id)
+            self.failureResultOf(asked, GatewayUnansweredError)
+
+    def test_a_refusal_gives_the_reason(self) -> None:
+        asked = self.gateway.place_order(123, {})
+        body = b'{"success":false,"errorCode":2,"errorMessage":"Stop is too near","orderId":9}'
+        self.take("Order/place").connection.answer(body)
+        refusal = self.failureResultOf(asked, GatewayRefusedError).value
+        self.assertEqual((refusal.code, refusal.message), (2, "Stop is too near"))
+
+
+class ManyOrdersTests(GatewayTestCase):
+    """A trader who places orders faster than the broker lets them be canceled."""
+
+    def test_a_position_is_closed_although_many_orders_are_canceled(self) -> None:
+        self.start()
+        for number in range(250):
+            canceling = self.gateway.cancel_order(123, number)
+            canceling.addErrback(lambda failure: failure.trap(CancelledError))
+            self.addCleanup(canceling.cancel)
+        self.assertTrue(150 < self.count("Order/cancel") < 175)
+        for asked, request in (
+            (self.gateway.search_open_positions(123, urgent=True), "Position/searchOpen"),
+            (self.gateway.search_open_orders(123, urgent=True), "Order/searchOpen"),
+            (self.gateway.close_contract(123, MNQ), "Position/closeContract"),
+        ):
+            self.addCleanup(asked.cancel)
+            asked.addErrback(lambda failure: failure.trap(CancelledError))
+            self.assertEqual(self.count(request), 1)
