@@ -44,6 +44,7 @@ def raise_limit(wanted: int) -> int:
         sys.maxsize if limit == resource.RLIM_INFINITY else limit
         for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
     )
+    # Only root may raise the hard limit.
     allowed = min(wanted, hard)
     if soft >= allowed:
         return soft

@@ -95,6 +95,7 @@ class Options(launch.Options):
 def makeService(options: Options) -> Daemon:
     """Assemble the daemon from its options."""
     reactor, catalogue, settings = launch.begin(options)
+    # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
     make_engine: Callable[..., EngineService | RecordingEngine] = EngineService
     try:
         check_ports(options, settings.gateway.kind)
@@ -291,6 +292,7 @@ class Reloader:
         )
 
     def _apply(self, settings: Settings) -> None:
+        # Rules and accounts change in the running daemon; the other tables are wired up at its start.
         notes = [self._engine.reload(settings)]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
             notes.append("changes of enforce, gateway, practice and server need a restart")

@@ -42,6 +42,7 @@ _MAX_REASON: Final = 120
 _UPGRADE_REQUIRED: Final = 426
 
 _GOING_AWAY: Final = 1001
+# RFC 6455, 7.1.5: the close frame had no code.
 _NO_CODE: Final = 1005
 _POLICY_VIOLATION: Final = 1008
 _TRY_AGAIN_LATER: Final = 1013
@@ -122,6 +123,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def connectionMade(self) -> None:
         """Wait for a handshake."""
+        # Autobahn copies the factory's options by CONFIG_ATTRS, which is empty here.
         for option in WebSocketServerProtocol.CONFIG_ATTRS:
             setattr(self, option, getattr(self.factory, option))
         super().connectionMade()
@@ -162,6 +164,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         """Refuse a handshake; a foreign page learns only that it is foreign, whatever else is wrong."""
         if self.state != self.STATE_CONNECTING:
             return
+        # Without a length, an HTTP client may wait for a body.
         headers = [*(responseHeaders or ()), ("Connection", "close"), ("Content-Length", "0")]
         # Without headers the request was not read that far.
         if getattr(self, "http_headers", None):
@@ -177,6 +180,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """Add the client, and send the events that were broadcast during its handshake."""
         self._opened_at = self.factory.clock.seconds()
+        # Before the first write: from now on the transport reports when its buffer is full and empty again.
         self.registerProducer(self, True)
         self.factory.add(self)
         self._drain_backlog()
@@ -198,6 +202,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def enqueue(self, frames: Iterable[Frame]) -> None:
         """Add ``frames`` to the backlog; close the client if it becomes too large."""
         backlog = self._backlog
+        # One broadcast may be several batches, and the batch before may have closed this client.
         if backlog is None:
             return
         statistics = self.factory.statistics
@@ -251,6 +256,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.factory.connection_log.warn(
             "client {peer} is closed: {reason}", peer=self.peer, reason=_REASONS[cut]
         )
+        # A client that is being closed is not worth the time of a whole heartbeat's frames.
         self._frames_received = max(
             self._frames_received, _MAX_FRAMES_PER_HEARTBEAT - _FRAMES_TO_CLOSE
         )
@@ -259,6 +265,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def abort(self, cut: Cut) -> None:
         """End the connection at once, without a closing handshake."""
         self.factory.statistics.cut[cut] += 1
+        # For the log line of onClose; no close frame will carry the reason.
         self.wasNotCleanReason = _REASONS[cut]
         self.dropConnection(abort=True)
 
@@ -288,6 +295,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def heartbeat(self, payload: bytes, frame: bytes) -> None:
         """Ping the client, or abort it if it has not answered the ping before."""
         self._frames_received = 0
+        # A closing handshake has a timeout of its own.
         if self.state != self.STATE_OPEN:
             return
         if self._expected_pong is not None:
@@ -318,6 +326,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
 
     def onMessageFrameBegin(self, length: int) -> None:
         """Close a client that sends a message; the message is not read."""
+        # First, because Autobahn closes with 1009 if the message is too large.
         super().onMessageFrameBegin(length)
         if self.state == self.STATE_OPEN:
             self._close(_POLICY_VIOLATION, Cut.SENT_A_MESSAGE)
@@ -345,6 +354,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def dropConnection(self, abort: bool = False) -> None:
         """Close the connection, and abort it later if the client does not read what is in its buffer."""
         super().dropConnection(abort)
+        # Not left to onClose, which comes only when the client has read its buffer.
         self._unsubscribe()
         self.factory.remove(self)
         if not abort and self._abort_timer is None:

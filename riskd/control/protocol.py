@@ -112,6 +112,7 @@ class Json(Argument):
         try:
             objects[name.decode()] = self._decoder.decode(b"".join(parts))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # AMP sends this error to the other side as it is, and does not log it as a bug.
             raise RemoteAmpError(
                 _REFUSED, f"the {name.decode()} cannot be read: {error}"
             ) from None

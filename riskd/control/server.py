@@ -36,6 +36,7 @@ from riskd.control.protocol import ControlSocketError, check_path
 from riskd.engine.interface import IOperated
 
 MAX_CONNECTIONS: Final = 16
+"""Each connection takes a file descriptor, which the clients of the stream need."""
 
 MAX_REQUESTS: Final = 16
 """Requests on one connection; ``riskctl`` makes one."""
@@ -72,6 +73,7 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
     def connectionMade(self) -> None:
         """Identify the operator and start the timeout."""
         self._factory.connections.add(self)
+        # Asked once, at the start: the user cannot change while the connection lasts.
         self._commands.operator = self._factory.operator_of(self.transport)
         self.setTimeout(IDLE_SECONDS)
 
@@ -111,10 +113,12 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
         super().connectionLost(reason)
 
     def _drop(self, why: str) -> None:
+        # Boxes that were received together reach this method once more after the drop.
         if self in self._factory.connections:
             _log.warn(
                 "dropped operator {operator}: {why}", operator=self._commands.operator, why=why
             )
+            # A plain close would wait for a client that does not read its answer.
             self.transport.abortConnection()
 
 

@@ -63,6 +63,7 @@ def listen(
     :raises ListenError: the port is in use, or an address cannot be bound.
     """
     hosts = BOTH if interface is None else (check_interface(interface),)
+    # A port that is free on the first address may be in use on the second.
     tries = _TRIES_FOR_A_SHARED_PORT if port == 0 and len(hosts) > 1 else 1
     for attempt in range(1, tries + 1):
         try:
@@ -80,6 +81,7 @@ def _listen_on_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
             try:
                 bound = _listen_on(host, port)
             except OSError as error:
+                # The first address is needed; a machine without IPv6 does without the second.
                 if sockets and error.errno in _NO_SUCH_ADDRESS:
                     continue
                 raise OSError(error.errno, error.strerror, host) from None
@@ -96,7 +98,9 @@ def _listen_on(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
+        # A restart must not wait for connections of the daemon before that linger in TIME_WAIT.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Without it, the socket of ::1 could take the place of 127.0.0.1 on some systems.
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind((host, port))

@@ -1,4 +1,4 @@
-"""A socket that takes what a test lets it take, and a reactor whose turns a test makes."""
+"""A socket that takes as many bytes as a test allows, and a reactor whose turns a test makes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from twisted.internet.task import Clock
 class ScriptedSocket:
     """One end of a TCP connection.
 
-    :ivar takes: what becomes of the next sends: how many bytes are taken, or which error is raised.
-    :ivar room: bytes that it takes when ``takes`` is used up; ``None`` is no limit.
-    :ivar received: what the peer has.
+    :ivar takes: the results of the next sends: a number of bytes taken, or an error that is raised.
+    :ivar room: bytes that it takes once ``takes`` is empty; ``None`` is no limit.
+    :ivar received: the bytes that the peer has received.
+    :ivar incoming: the results of the next receives; an empty one is the end of the stream.
     :ivar sends: how often ``send`` was called.
     """
 
@@ -72,9 +73,9 @@ class ScriptedSocket:
 
 
 class TurnReactor(Clock, _DisconnectSelectableMixin):
-    """Calls what reads and writes, a turn at a time.
+    """A reactor that calls readers and writers one turn at a time.
 
-    :ivar changes: how often writing was asked for or asked to end.
+    :ivar changes: how often a writer was added or removed.
     """
 
     def __init__(self) -> None:
@@ -113,7 +114,7 @@ class TurnReactor(Clock, _DisconnectSelectableMixin):
             self._disconnectSelectable(selectable, why, is_read)
 
     def settle(self) -> None:
-        """Make turns until nobody has anything to write, a hundred at most."""
+        """Make turns until there are no writers, a hundred at most."""
         for _ in range(100):
             self.turn()
             if not self.writers:

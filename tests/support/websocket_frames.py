@@ -1,4 +1,4 @@
-"""WebSocket bytes, made and read by hand (RFC 6455), so that no library vouches for itself."""
+"""WebSocket bytes, made and read by hand (RFC 6455), so that no library is tested against itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def handshake(
     version: int = 13,
     headers: tuple[str, ...] = (),
 ) -> bytes:
-    """Return the bytes with which a client asks to be let in."""
+    """Return the bytes of a client's handshake."""
     lines = [
         f"GET {path} HTTP/1.1",
         *([f"Host: {host}"] if host is not None else []),
@@ -73,7 +73,7 @@ def server_frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> by
 
 
 def handshake_answer(request: bytes, *headers: str) -> bytes:
-    """Return the answer with which a server lets in whoever sent ``request``."""
+    """Return the response that accepts the handshake ``request``."""
     fields = dict(line.split(": ", 1) for line in request.decode().split("\r\n")[1:-2])
     key = fields["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()  # noqa: S324

@@ -72,6 +72,7 @@ def replay_recording(options: argparse.Namespace) -> int:
                     "riskd was killed, or is still recording\n"
                 )
     except BrokenPipeError:
+        # An OSError too, but of standard output and not of the recording.
         raise
     except OSError as error:
         raise RiskctlError(f"{options.file} cannot be read: {error.strerror}") from None

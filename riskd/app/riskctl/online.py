@@ -109,10 +109,12 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
 
 
 async def _ask(reactor: Any, path: Path, command: Any, request: Request | None = None) -> Any:
+    # The operating system's own error for a long path is unspecific.
     check_path(path)
     daemon = await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
     try:
         arguments = {} if request is None else {"request": request}
         return (await daemon.callRemote(command, **arguments))["answer"]
     finally:
+        # The answer has arrived; nothing is left to be delivered.
         daemon.transport.abortConnection()

@@ -220,6 +220,7 @@ def _cell(value: object) -> str:
 
 
 def _csv_row(cells: Sequence[str]) -> str:
+    # Row by row, because the lines are written as an iterator and not into one file.
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([_harmless(cell) for cell in cells])
     return text.getvalue()
