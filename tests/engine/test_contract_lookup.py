@@ -31,7 +31,7 @@ class ContractTests(EngineTestCase):
             self.user("GatewayUserPosition", position(size, "CON.F.US.XYZ.H25"))
         self.assertEqual(self.gateway.contracts_asked, ["CON.F.US.XYZ.H25"])
 
-    def test_one_that_is_not_told_of_is_asked_for_again_and_not_with_each_quote(self) -> None:
+    def test_a_failed_lookup_is_repeated_later_and_not_with_each_quote(self) -> None:
         unknown = "CON.F.US.NONE.H25"
         self.user("GatewayUserPosition", position(1, unknown))
         for last in range(4 * 29):
@@ -46,7 +46,7 @@ class ContractTests(EngineTestCase):
         self.engine.market_event("GatewayQuote", unknown, quote(1))
         self.assertIn(unknown, self.engine.accounts[123].account.state.contracts)
 
-    def test_so_is_one_that_a_mistake_kept_from_being_told_of(self) -> None:
+    def test_a_lookup_that_an_internal_error_ended_is_repeated(self) -> None:
         wanted = "CON.F.US.XYZ.H25"
         mistaken = self.patch(self.gateway, "search_contract", lambda _contract_id: 1 / 0)
         self.user("GatewayUserPosition", position(1, wanted))
@@ -59,14 +59,14 @@ class ContractTests(EngineTestCase):
         self.assertEqual(self.gateway.contracts_asked, [wanted])
         self.assertIn(wanted, self.engine.accounts[123].account.state.contracts)
 
-    def test_what_the_gateway_says_of_a_contract_makes_it_watched(self) -> None:
+    def test_a_contract_that_was_looked_up_can_be_watched(self) -> None:
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
         self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
         self.told.clear()
         self.engine.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
         self.assertEqual([event.type for event in self.told], ["MarketQuote"])
 
-    def test_an_unknown_contract_is_an_error_in_the_log_and_nothing_stops(self) -> None:
+    def test_an_unknown_contract_is_logged_and_its_events_are_broadcast(self) -> None:
         with capturedLogs() as captured:
             self.user("GatewayUserPosition", position(1, "CON.F.US.NONE.H25"))
         self.assertIn(LogLevel.error, [each["log_level"] for each in captured])

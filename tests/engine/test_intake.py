@@ -26,27 +26,27 @@ from tests.support.scripted_gateway import (
 
 
 class NewsTests(EngineTestCase):
-    """Only news is told."""
+    """Only news is broadcast."""
 
     def setUp(self) -> None:
         super().setUp()
         self.start()
 
-    def test_it_is_a_listener(self) -> None:
+    def test_the_engine_is_a_gateway_listener(self) -> None:
         self.assertTrue(verifyObject(IGatewayListener, self.engine))
         self.assertTrue(verifyObject(IGateway, self.gateway))
 
-    def test_a_position_is_told_once_and_its_end_once(self) -> None:
+    def test_a_position_and_its_end_are_broadcast_once_each(self) -> None:
         for size in (2, 2, 0, 0, 0):
             self.user("GatewayUserPosition", position(size))
         self.assertEqual([data.size for data in self.take()], [2, 0])
 
-    def test_a_trade_is_told_once_an_id_and_half_turns_never(self) -> None:
+    def test_a_trade_is_broadcast_once_and_half_of_a_round_turn_never(self) -> None:
         for identifier, pnl in ((1, None), (2, "-45.50"), (2, "-45.50"), (3, "0.00")):
             self.user("GatewayUserTrade", trade(identifier, pnl))
         self.assertEqual([data.id for data in self.take()], [2, 3])
 
-    def test_a_voided_trade_is_not_told(self) -> None:
+    def test_a_voided_trade_is_not_broadcast(self) -> None:
         self.user("GatewayUserTrade", trade(1, "5.00", voided=True))
         self.assertEqual(self.take(), [])
 
@@ -58,7 +58,7 @@ class NewsTests(EngineTestCase):
             )
         self.assertEqual([data.stop_price for data in self.take()], [20990])
 
-    def test_an_order_is_told_when_it_changes(self) -> None:
+    def test_an_order_is_broadcast_when_it_changes(self) -> None:
         for status in (6, 1, 1, 8, 2, 2, 1):
             self.user("GatewayUserOrder", order(status))
         self.assertEqual([data.state for data in self.take()], [1, 2])
@@ -68,7 +68,7 @@ class NewsTests(EngineTestCase):
         self.user("GatewayUserPosition", position(0))
         self.assertEqual([data.type for data in self.take()], [2, 2])
 
-    def test_accounts_that_are_not_followed_are_passed_over(self) -> None:
+    def test_events_of_other_accounts_are_ignored(self) -> None:
         self.user("GatewayUserPosition", position(2, account_id=999))
         self.user("GatewayUserAccount", {"id": 123, "balance": Decimal(50000)})
         self.assertEqual(self.take(), [])
@@ -78,7 +78,7 @@ class NewsTests(EngineTestCase):
         self.user("GatewayUserPosition", position(1, account_id=123))
         self.assertEqual([event.account_id for event in self.told], [456, 123])
 
-    def test_what_cannot_be_read_is_logged_and_the_rest_goes_on(self) -> None:
+    def test_an_unreadable_event_is_logged_and_the_next_is_applied(self) -> None:
         with capturedLogs() as captured:
             self.user("GatewayUserPosition", position(2, averagePrice="high"))
             self.engine.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
@@ -90,7 +90,7 @@ class NewsTests(EngineTestCase):
         )
         self.assertEqual([data.size for data in self.take()], [2])
 
-    def test_a_mistake_of_ours_is_logged_and_the_rest_goes_on(self) -> None:
+    def test_an_internal_error_is_logged_and_the_next_event_is_applied(self) -> None:
         self.user("GatewayUserPosition", position(2, contract_id=["unhashable"]))
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.user("GatewayUserPosition", position(2))
@@ -98,7 +98,7 @@ class NewsTests(EngineTestCase):
 
 
 class QuoteTests(EngineTestCase):
-    """Quotes go to every account they concern, and to no other."""
+    """A quote is broadcast for each account that wants it, and for no other."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -126,17 +126,17 @@ class QuoteTests(EngineTestCase):
         self.user("GatewayUserOrder", order(3, contract_id=MCL))
         self.assertEqual(self.accounts_told(MCL, 2), [])
 
-    def test_one_quote_is_told_once_for_every_account(self) -> None:
+    def test_a_quote_is_broadcast_once_for_each_account(self) -> None:
         self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
         self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
 
-    def test_a_mistake_with_one_account_takes_the_quote_from_no_other(self) -> None:
+    def test_an_error_with_one_account_keeps_the_quote_from_no_other(self) -> None:
         self.user("GatewayUserPosition", position(1, MNQ, account_id=456))
         self.patch(self.engine.accounts[123].risk_engine, "receive", lambda _quote: 1 / 0)
         self.assertEqual(self.accounts_told(MNQ, 1), [123, 456])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_nor_does_it_take_bid_and_ask(self) -> None:
+    def test_an_error_with_one_account_keeps_bid_and_ask_from_no_other(self) -> None:
         for account_id in (123, 456):
             self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
         self.patch(self.engine.accounts[123].risk_engine, "receive_best_bid_ask", lambda: 1 / 0)
@@ -145,6 +145,6 @@ class QuoteTests(EngineTestCase):
         self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_other_market_events_are_passed_over(self) -> None:
+    def test_other_market_events_are_ignored(self) -> None:
         self.engine.market_event("GatewayDepth", MNQ, {})
         self.assertEqual(self.take(), [])

@@ -57,7 +57,7 @@ def nothing(_state: object, _settings: object, _trigger: object) -> RuleResult:
 
 
 class SettingsTestCase(GuardTestCase):
-    """``change`` gives new settings: by a reload here, over a restart in classes named so."""
+    """``change`` applies new settings: by a reload here, by a restart in subclasses."""
 
     def change(self, config: str) -> None:
         self.reload(config)
@@ -78,7 +78,7 @@ class SettingsTestCase(GuardTestCase):
         self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
 
     def limits(self) -> dict[str, Any]:
-        """The settings that are in force as consoles see them, by rule id."""
+        """The settings in force as the published copy has them, by rule id."""
         return {
             rule_id: msgspec.json.decode(limit.settings)
             for rule_id, limit in self.daemon.state.limits.items()
@@ -92,7 +92,7 @@ class SettingsTestCase(GuardTestCase):
 class LooserTests(SettingsTestCase):
     config = DAILY_LOSS + MAX_CONTRACTS
 
-    def test_what_held_before_holds_until_the_lock_ends(self) -> None:
+    def test_the_old_limit_is_in_force_until_the_lock_ends(self) -> None:
         self.lose(125, 2)
         self.change(LOOSER + MAX_CONTRACTS)
         self.assertEqual(self.loss_limit(), "500")
@@ -101,7 +101,7 @@ class LooserTests(SettingsTestCase):
         self.lose(1)
         self.assertEqual(self.daemon.state.lockouts, {})
 
-    def test_a_rule_that_is_removed_holds_until_the_lock_ends(self) -> None:
+    def test_a_removed_rule_is_in_force_until_the_lock_ends(self) -> None:
         self.lose(125, 2)
         self.change(MAX_CONTRACTS)
         self.assertEqual(self.loss_limit(), "500")
@@ -114,11 +114,11 @@ class LooserTests(SettingsTestCase):
         self.change("")
         self.assertEqual(self.loss_limit(), "500")
 
-    def test_a_free_account_takes_looser_rules_at_once(self) -> None:
+    def test_looser_rules_apply_to_a_free_account_at_once(self) -> None:
         self.change(LOOSER)
         self.assertEqual((self.loss_limit(), "RULE-001" in self.limits()), ("5000", False))
 
-    def test_a_lock_is_not_lifted_under_settings_that_would_not_have(self) -> None:
+    def test_the_new_settings_do_not_lift_a_lock_that_the_old_ones_would_keep(self) -> None:
         self.reload(NO_LIFTING)
         self.daemon.gateway.set_can_trade(ACCOUNT, False)
         self.daemon.advance(1)
@@ -138,13 +138,13 @@ class LooserOverRestartTests(LooserTests):
 class StricterTests(SettingsTestCase):
     config = COOLDOWN + DAILY_LOSS
 
-    def test_a_rule_that_is_new_guards_at_once(self) -> None:
+    def test_a_new_rule_is_in_force_at_once(self) -> None:
         self.daemon.trade(BUY, 3)
         self.change(DAILY_LOSS + MAX_CONTRACTS)
         self.daemon.advance(1)
         self.assertEqual(self.daemon.held, {})
 
-    def test_tighter_settings_count_beside_those_that_hold_on(self) -> None:
+    def test_tighter_settings_are_in_force_beside_the_held_ones(self) -> None:
         self.lose(60, 1)
         self.assertEqual(set(self.daemon.state.lockouts), {"RULE-007"})
         self.change(COOLDOWN + TIGHTER)
@@ -161,12 +161,12 @@ class StrictModeTests(SettingsTestCase):
     config = STRICT + LIFTING
 
     def forbid_and_allow(self) -> None:
-        """Let the broker take its permission back, and give it again."""
+        """Let the broker withdraw its permission, and give it again."""
         for can_trade in (False, True):
             self.daemon.gateway.set_can_trade(ACCOUNT, can_trade)
             self.daemon.advance(1)
 
-    def test_what_it_locked_stays_locked_when_it_is_switched_off(self) -> None:
+    def test_a_strict_lock_outlasts_the_end_of_strict_mode(self) -> None:
         self.forbid_and_allow()
         self.change(LIFTING)
         self.daemon.advance(70)
@@ -174,7 +174,7 @@ class StrictModeTests(SettingsTestCase):
             (set(self.daemon.state.lockouts), self.daemon.cleared), ({"RULE-010"}, [])
         )
 
-    def test_switched_off_it_is_off_once_the_lock_has_ended(self) -> None:
+    def test_strict_mode_ends_with_the_lock_when_it_is_switched_off(self) -> None:
         self.forbid_and_allow()
         self.change(LIFTING)
         self.assertIn("STRICT", self.limits())
@@ -183,7 +183,7 @@ class StrictModeTests(SettingsTestCase):
         self.forbid_and_allow()
         self.assertEqual(self.daemon.state.lockouts, {})
 
-    def test_switched_on_it_makes_every_breach_a_lock_for_good(self) -> None:
+    def test_strict_mode_makes_every_breach_a_permanent_lock(self) -> None:
         self.change(STRICT + MAX_CONTRACTS)
         self.daemon.trade(BUY, 3)
         (lock,) = self.daemon.locks
@@ -205,14 +205,14 @@ class ResetTimeTests(SettingsTestCase):
         self.assertEqual(self.daemon.news(DailyReset), [])
         self.assertEqual(self.daemon.state.realized_pnl, Decimal("-402.00"))
 
-    def test_it_ends_so_once_the_lock_has_ended(self) -> None:
+    def test_the_new_reset_time_applies_once_the_lock_has_ended(self) -> None:
         self.lose(100, 2)
         self.change(self.config + '[defaults]\nreset_time = "14:00"\n')
         self.daemon.advance(2 * 3600 + 10, step=30)
         (reset,) = self.daemon.news(DailyReset)
         self.assertEqual(reset.reset_time, datetime(2026, 11, 23, 20, tzinfo=UTC))
 
-    def test_the_day_of_a_free_account_ends_when_it_is_told_to(self) -> None:
+    def test_the_new_reset_time_applies_to_a_free_account_at_once(self) -> None:
         self.change(self.config + '[defaults]\nreset_time = "12:01"\n')
         self.daemon.advance(61)
         (reset,) = self.daemon.news(DailyReset)
@@ -225,7 +225,7 @@ class ResetTimeOverRestartTests(ResetTimeTests):
 
 
 class TwoSettingsTests(SettingsTestCase):
-    """A rule is asked under its settings of before and under those of now; each has its own memory."""
+    """A rule is evaluated with its old settings and with its new ones; each has its own memory."""
 
     config = COOLDOWN + DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n'
     looser = COOLDOWN + LOOSER + 'action = "CLOSE_ALL_POSITIONS"\n'
@@ -234,7 +234,7 @@ class TwoSettingsTests(SettingsTestCase):
         super().setUp()
         self.lose(125, 3)
 
-    def test_they_do_not_run_in_circles(self) -> None:
+    def test_two_settings_of_a_rule_do_not_trigger_each_other(self) -> None:
         searches: list[int] = []
         real = self.daemon.gateway.search_open_positions
 
@@ -248,7 +248,7 @@ class TwoSettingsTests(SettingsTestCase):
         self.daemon.advance(30, step=0.05)
         self.assertLess(len(searches), 30)
 
-    def test_the_account_can_be_locked_all_the_same(self) -> None:
+    def test_an_account_with_two_settings_of_a_rule_can_be_locked(self) -> None:
         self.reload(self.looser)
         self.daemon.advance(5)
         self.daemon.told.clear()
@@ -257,14 +257,14 @@ class TwoSettingsTests(SettingsTestCase):
         (lock,) = self.daemon.locks
         self.assertEqual(lock.rule_id, "OPERATOR")
 
-    def test_each_remembers_what_it_did(self) -> None:
+    def test_each_of_two_settings_has_its_own_memory(self) -> None:
         self.reload(self.looser)
         self.assertIn("RULE-003 (held)", [one.slot for one in self.rules()])
         actions = len(self.daemon.actions)
         self.daemon.advance(50)
         self.assertEqual(len(self.daemon.actions), actions)
 
-    def test_one_is_left_when_the_lock_has_ended(self) -> None:
+    def test_only_the_new_settings_are_left_when_the_lock_has_ended(self) -> None:
         self.reload(self.looser)
         self.unlock()
         self.assertEqual([one.slot for one in self.rules()], ["RULE-003", "RULE-007"])
@@ -293,7 +293,7 @@ class RemovedAccountTests(SettingsTestCase):
         for method in ("search_open_positions", "search_open_orders", "search_trades"):
             self.patch(gateway, method, nothing_of_others(getattr(gateway, method)))
 
-    def test_a_locked_one_is_followed_until_it_is_free(self) -> None:
+    def test_a_removed_account_is_followed_until_it_is_free(self) -> None:
         self.lose(125, 2)
         followed: list[int] = []
         self.patch(self.daemon.gateway, "follow_account", followed.append)
@@ -307,24 +307,24 @@ class RemovedAccountTests(SettingsTestCase):
         self.restart_with(self.others)
         self.assertEqual(set(self.daemon.engine.accounts), {OTHER_ACCOUNT})
 
-    def test_a_free_one_is_followed_no_more(self) -> None:
+    def test_a_removed_account_that_is_free_is_not_followed(self) -> None:
         self.restart_with(self.others)
         self.assertEqual(set(self.daemon.engine.accounts), {OTHER_ACCOUNT})
 
-    def test_a_reload_keeps_all_and_says_that_a_restart_is_needed(self) -> None:
+    def test_a_reload_keeps_all_accounts_and_says_that_a_restart_is_needed(self) -> None:
         told = self.daemon.engine.reload(self.others)
         self.assertIn(f"need a restart: {ACCOUNT}, {OTHER_ACCOUNT}", told)
         self.assertEqual(set(self.daemon.engine.accounts), {ACCOUNT})
 
 
 class NewSettings(RuleSettings, frozen=True, kw_only=True):
-    """What a later riskd might call the settings of a rule."""
+    """The settings of a rule in a later version."""
 
     most_that_may_be_lost: int = 1
 
 
 class UpgradeTests(SettingsTestCase):
-    """The settings that an account was held to were written by a riskd whose rule had others."""
+    """The journaled settings were written by a version whose rule had others."""
 
     config = DAILY_LOSS + MAX_CONTRACTS + f"[[accounts]]\nid = {OTHER_ACCOUNT}\n"
 
@@ -342,7 +342,7 @@ class UpgradeTests(SettingsTestCase):
             self.daemon.restart()
         self.logged = [formatEvent(event) for event in logged]
 
-    def test_every_lock_holds(self) -> None:
+    def test_every_lock_stays_in_force(self) -> None:
         for account_id, rule_id in ((ACCOUNT, "RULE-003"), (OTHER_ACCOUNT, "OPERATOR")):
             state = self.daemon.engine.accounts[account_id].account.state
             self.assertEqual(set(state.lockouts), {rule_id})
@@ -351,11 +351,11 @@ class UpgradeTests(SettingsTestCase):
         self.daemon.advance(1)
         self.assertEqual(self.daemon.held, {})
 
-    def test_the_other_rules_hold_on(self) -> None:
+    def test_the_other_limits_stay_in_force(self) -> None:
         self.assertIn("RULE-001", self.limits())
         self.assertNotIn("RULE-003", self.limits())
 
-    def test_the_log_says_which_rule_is_not_known(self) -> None:
+    def test_the_log_names_the_rule_whose_settings_cannot_be_read(self) -> None:
         said = [line for line in self.logged if "has other settings now" in line]
         self.assertEqual(len(said), 2)
         for line in said:
@@ -377,14 +377,14 @@ class ReloadTests(GuardTestCase):
         self.daemon.engine.accounts[ACCOUNT].unlock("enough", "trader")
         self.assertIn("5000", self.daemon.state.limits["RULE-003"].settings)
 
-    def test_a_restart_with_looser_rules_does_not_loosen_them_either(self) -> None:
+    def test_a_restart_with_looser_rules_keeps_the_old_ones_until_the_lock_ends(self) -> None:
         self.lose(125, 2)
         self.daemon.kill()
         self.daemon.settings = settings_of("[rules.daily_realized_loss]\nloss_limit = 5000\n")
         self.daemon.restart()
         self.assertNotIn("5000", self.daemon.state.limits["RULE-003"].settings)
 
-    def test_a_tighter_rule_holds_at_once(self) -> None:
+    def test_a_tighter_rule_is_in_force_at_once(self) -> None:
         self.lose(50, 2)
         self.daemon.engine.reload(settings_of("[rules.daily_realized_loss]\nloss_limit = 100\n"))
         (lock,) = self.daemon.locks

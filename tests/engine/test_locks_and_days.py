@@ -55,7 +55,7 @@ class LockoutTests(GuardTestCase):
         self.assertEqual(len(self.daemon.actions), 2)
         self.assertEqual(len(self.daemon.locks), 1)
 
-    def test_a_locked_account_works_no_order(self) -> None:
+    def test_an_order_of_a_locked_account_is_canceled(self) -> None:
         self.breach()
         order = self.daemon.trade(BUY, 1, limitPrice="20000")
         self.assertEqual(self.daemon.working, [])
@@ -63,7 +63,7 @@ class LockoutTests(GuardTestCase):
         self.assertEqual((action.action, action.success), (Action.REJECT_ORDER, True))
         self.assertEqual((action.details.order_id, action.details.orders_canceled), (order, 1))
 
-    def test_what_is_opened_while_no_event_comes_is_closed_all_the_same(self) -> None:
+    def test_a_position_that_no_event_reports_is_closed_while_locked(self) -> None:
         self.breach()
         self.daemon.advance(30)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
@@ -73,7 +73,7 @@ class LockoutTests(GuardTestCase):
         self.daemon.advance(10)
         self.assertEqual((self.daemon.held, self.daemon.working), ({}, []))
 
-    def test_it_ends_with_the_day(self) -> None:
+    def test_a_lock_until_the_reset_ends_with_the_day(self) -> None:
         self.breach()
         self.daemon.advance(5 * 3600, step=60)
         (reset,), (cleared,) = self.daemon.news(DailyReset), self.daemon.cleared
@@ -100,7 +100,7 @@ class LockoutTests(GuardTestCase):
 class CooldownTests(GuardTestCase):
     config = COOLDOWN + DAILY_LOSS
 
-    def test_it_comes_and_goes(self) -> None:
+    def test_a_cooldown_ends_on_time(self) -> None:
         self.lose(51, 1)
         (action,), (lock,) = self.daemon.actions, self.daemon.locks
         self.assertEqual(action.action, Action.COOLDOWN)
@@ -113,7 +113,7 @@ class CooldownTests(GuardTestCase):
         self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
         self.assertLess(cleared.cleared_at - lock.locked_until, timedelta(milliseconds=20))
 
-    def test_one_that_ended_before_the_day_did_was_not_ended_by_the_reset(self) -> None:
+    def test_a_cooldown_that_ended_before_the_day_was_ended_by_its_timer(self) -> None:
         """A machine that sleeps over both."""
         self.lose(51, 1)
         self.daemon.stopped_for(hours=6)
@@ -136,13 +136,13 @@ class CooldownTests(GuardTestCase):
         daemon.advance(120)
         self.assertEqual(daemon.cleared, [])
 
-    def test_whoever_keeps_the_last_lock_heard_of_has_the_longest(self) -> None:
+    def test_the_last_lock_broadcast_is_the_longest(self) -> None:
         self.lose(125, 2)
         self.assertEqual(self.daemon.locks[-1], self.daemon.state.lockout)
 
 
 class DayTests(GuardTestCase):
-    def test_a_reset_missed_in_a_three_day_stop_is_made_once(self) -> None:
+    def test_resets_missed_in_a_three_day_stop_are_announced_once(self) -> None:
         self.lose(10, 2)
         self.daemon.stop()
         self.daemon.told.clear()
@@ -168,7 +168,7 @@ class ClockTestCase(GuardTestCase):
         self.daemon.advance(TO_THE_RESET + 10, step=30)
 
     def last_trade(self) -> dict[str, Any]:
-        """The last full turn, as the broker tells it."""
+        """The last round turn, as the broker sends it."""
         trades: list[dict[str, Any]] = self.daemon.gateway.exchange.trades(ACCOUNT, MONDAY_NOON)
         return [payload for payload in trades if payload.get("profitAndLoss") is not None][-1]
 
@@ -183,7 +183,7 @@ class WrongClockTests(ClockTestCase):
     config = DAILY_LOSS
 
     def broker_time(self) -> datetime:
-        """The broker's clock is right, whatever the daemon's says."""
+        """The broker's clock is right, whatever the daemon's shows."""
         return MONDAY_NOON + timedelta(seconds=self.daemon.clock.seconds())
 
     def test_a_clock_that_was_ahead_for_a_moment_hides_no_loss(self) -> None:
@@ -196,7 +196,7 @@ class WrongClockTests(ClockTestCase):
         self.daemon.advance(60)
         self.assertIn("RULE-003", self.daemon.state.lockouts)
 
-    def test_the_day_goes_on_with_what_was_lost_in_it(self) -> None:
+    def test_the_day_that_goes_on_keeps_its_losses(self) -> None:
         self.daemon.gateway._time = self.broker_time
         self.lose(50, 4)
         before = self.daemon.state.realized_pnl
@@ -208,7 +208,7 @@ class WrongClockTests(ClockTestCase):
         self.assertEqual(self.daemon.state.realized_pnl, before)
         self.assertEqual(len(self.daemon.news(DailyReset)), 1)
 
-    def test_the_day_that_begins_then_is_begun_in_its_time(self) -> None:
+    def test_the_next_day_begins_on_time(self) -> None:
         self.daemon.stopped_for(hours=6)
         self.daemon.advance(2)
         self.daemon.stopped_for(hours=-6)
@@ -217,7 +217,7 @@ class WrongClockTests(ClockTestCase):
         self.lose(10)
         self.assertEqual(str(self.daemon.state.realized_pnl), "-21.00")
 
-    def test_a_locked_account_is_looked_at_though_the_clock_was_set_back(self) -> None:
+    def test_a_locked_account_is_reconciled_though_the_clock_was_set_back(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(10)
         self.daemon.stopped_for(hours=-1)
@@ -226,7 +226,7 @@ class WrongClockTests(ClockTestCase):
         self.daemon.advance(15)
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_lock_ends_when_the_clock_says_so(self) -> None:
+    def test_a_lock_ends_by_the_corrected_clock(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(10)
         self.daemon.stopped_for(hours=-1)
@@ -237,11 +237,11 @@ class WrongClockTests(ClockTestCase):
 
 
 class FirstMomentTests(ClockTestCase):
-    """What happens after a reset, before the clock was looked at."""
+    """Events after a reset, before a timer has read the clock."""
 
     config = DAILY_LOSS
 
-    def test_what_was_lost_the_day_before_does_not_lock_the_new_day(self) -> None:
+    def test_a_loss_of_the_day_before_does_not_lock_the_new_day(self) -> None:
         self.lose(50, 4)
         self.daemon.stopped_for(hours=6)
         self.lose(50, 2)
@@ -267,7 +267,7 @@ class SleepTests(ClockTestCase):
         self.daemon.advance(10)
         self.assertEqual(len(self.daemon.held), 1)
 
-    def test_one_that_sleeps_for_days_begins_one_day(self) -> None:
+    def test_a_machine_that_sleeps_for_days_begins_one_day(self) -> None:
         self.daemon.stopped_for(days=3)
         self.daemon.advance(10)
         (reset,) = self.daemon.news(DailyReset)
@@ -277,7 +277,7 @@ class SleepTests(ClockTestCase):
 class RepeatedTradeTests(ClockTestCase):
     config = COOLDOWN
 
-    def test_one_of_yesterday_told_again_is_none_of_today(self) -> None:
+    def test_a_late_copy_of_yesterdays_trade_does_not_count_today(self) -> None:
         self.lose(60, 1)
         self.advance_over_reset()
         self.assertEqual(len(self.daemon.cleared), 1)
@@ -285,13 +285,13 @@ class RepeatedTradeTests(ClockTestCase):
         self.tell_again(self.last_trade())
         self.assertEqual((self.trades_told(), len(self.daemon.locks)), (told, 1))
 
-    def test_a_broker_that_tells_all_twice_is_heard_once(self) -> None:
+    def test_a_trade_that_comes_twice_counts_once(self) -> None:
         self.daemon.gateway.faults = Faults(doubled_events=1.0)
         self.lose(60, 1)
         self.assertEqual((self.trades_told(), len(self.daemon.locks)), (1, 1))
         self.assertEqual(self.daemon.state.trade_count, 1)
 
-    def test_one_that_is_first_heard_of_after_the_reset_is_not_of_the_new_day(self) -> None:
+    def test_a_trade_from_before_the_reset_that_comes_after_it_is_not_of_the_new_day(self) -> None:
         self.daemon.advance(TO_THE_RESET - 20, step=20)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.lose(60, 1)
@@ -307,7 +307,7 @@ class RepeatedTradeTests(ClockTestCase):
 class LateTradeTests(ClockTestCase):
     config = SHORT_PAUSE
 
-    def test_a_pause_that_would_be_over_is_not_made(self) -> None:
+    def test_a_late_trade_sets_no_cooldown_that_would_be_over(self) -> None:
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.lose(60, 1)
         self.daemon.gateway.faults = Faults()
@@ -328,7 +328,7 @@ class WindowTests(ClockTestCase):
         self.lose(1)
         self.assertEqual(len(self.daemon.locks), 1)
 
-    def test_what_is_older_than_a_minute_does_not_count(self) -> None:
+    def test_trades_older_than_the_window_do_not_count(self) -> None:
         self.daemon.stopped_for(seconds=TO_THE_RESET - 10)
         self.daemon.advance(1)
         for _ in range(3):
@@ -348,23 +348,23 @@ class VoidedTradeTests(ClockTestCase):
         self.voided = self.last_trade()
         self.daemon.gateway.void_trade(ACCOUNT, self.voided["id"])
 
-    def test_it_counts_no_more(self) -> None:
+    def test_a_voided_trade_does_not_count(self) -> None:
         self.assertEqual((self.daemon.state.trade_count, self.daemon.state.realized_pnl), (0, 0))
 
-    def test_a_late_copy_does_not_bring_it_back(self) -> None:
+    def test_a_late_copy_does_not_bring_a_voided_trade_back(self) -> None:
         self.tell_again(self.voided)
         self.assertEqual((self.daemon.state.trade_count, self.daemon.state.realized_pnl), (0, 0))
 
-    def test_nor_does_a_late_copy_after_the_reset(self) -> None:
+    def test_a_late_copy_after_the_reset_does_not_bring_a_voided_trade_back(self) -> None:
         self.advance_over_reset()
         self.tell_again(self.voided)
         self.assertEqual((self.daemon.state.trade_count, self.trades_told()), (0, 1))
 
-    def test_the_next_one_counts(self) -> None:
+    def test_the_trade_after_a_voided_one_counts(self) -> None:
         self.lose(10, 1)
         self.assertEqual(self.daemon.state.trade_count, 1)
 
-    def test_a_copy_that_comes_after_a_restart_does_not_bring_it_back(self) -> None:
+    def test_a_copy_after_a_restart_does_not_bring_a_voided_trade_back(self) -> None:
         self.daemon.advance(1)
         self.daemon.kill()
         self.daemon.restart()

@@ -21,7 +21,7 @@ from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL
 class LostFeedTests(FeedTestCase):
     config = MAX_CONTRACTS
 
-    def test_it_is_told_and_that_it_is_over(self) -> None:
+    def test_a_lost_feed_is_an_error_until_it_is_restored(self) -> None:
         self.lose_feed()
         self.assertEqual(self.statuses()[-1], (Status.ERROR, FEED_LOST))
         self.daemon.advance(60)
@@ -29,7 +29,7 @@ class LostFeedTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_what_nobody_was_told_of_is_found_and_enforced(self) -> None:
+    def test_a_breach_that_no_event_reports_is_found_and_enforced(self) -> None:
         self.lose_feed()
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {MNQ: 3})
@@ -39,7 +39,7 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual((action.rule_id, action.success), ("RULE-001", True))
         self.assertEqual(self.daemon.state.open_positions, ())
 
-    def test_what_happened_meanwhile_is_known_when_running_is_told(self) -> None:
+    def test_what_happened_meanwhile_is_applied_before_running_is_announced(self) -> None:
         self.lose_feed()
         self.daemon.trade(BUY, 1)
         self.daemon.trade(BUY, 1, limitPrice="20900")
@@ -50,7 +50,7 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual([told[0] for told in self.statuses()], [Status.RUNNING])
         self.assertIsInstance(self.daemon.news()[-1], DaemonStatus)
 
-    def test_what_vanished_meanwhile_is_gone(self) -> None:
+    def test_positions_and_orders_that_ended_meanwhile_are_gone(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.advance(2)
         self.lose_feed()
@@ -59,7 +59,7 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual(self.daemon.state.open_positions, ())
         self.assertEqual(self.daemon.state.trade_count, 1)
 
-    def test_rules_run_no_sooner_than_the_account_is_in_step(self) -> None:
+    def test_rules_are_evaluated_only_after_reconciliation(self) -> None:
         self.lose_feed()
         self.daemon.trade(BUY, 3)
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
@@ -73,7 +73,7 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_a_feed_that_is_lost_again_at_once_keeps_the_rules_waiting(self) -> None:
+    def test_rules_wait_on_when_the_feed_is_lost_again_at_once(self) -> None:
         self.lose_feed()
         answer = self.hold_back("search_account")
         self.daemon.engine.feed_restored()
@@ -87,7 +87,7 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_feed_that_is_restored_twice_is_caught_up_with_once(self) -> None:
+    def test_running_is_announced_once_when_the_feed_is_restored_twice(self) -> None:
         self.lose_feed()
         answer = self.hold_back("search_account")
         self.daemon.engine.feed_restored()
@@ -97,7 +97,7 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
     def restart_without_feed(self) -> Deferred[None]:
-        """Restart on a broker that answers, and tells nothing before the Deferred fires."""
+        """Restart on a broker that answers, and sends no events before the Deferred fires."""
         self.daemon.stop()
         started: Deferred[None] = Deferred()
         real = self.daemon.gateway.start
@@ -112,7 +112,7 @@ class LostFeedTests(FeedTestCase):
         self.daemon.restart()
         return started
 
-    def test_an_account_is_guarded_before_there_was_a_feed(self) -> None:
+    def test_an_account_is_guarded_before_the_first_feed(self) -> None:
         started = self.restart_without_feed()
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.daemon.trade(BUY, 3)
@@ -124,7 +124,7 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 2))
 
-    def test_a_feed_that_is_lost_before_there_was_one_holds_nothing_up(self) -> None:
+    def test_a_feed_that_is_lost_before_the_first_one_does_not_block_the_start(self) -> None:
         started = self.restart_without_feed()
         self.assertEqual(self.statuses(), [(Status.ERROR, FEED_LOST)])
         self.daemon.engine.feed_restored()
@@ -133,7 +133,7 @@ class LostFeedTests(FeedTestCase):
         self.daemon.trade(BUY, 3)
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_feed_that_is_lost_before_the_first_answer_is_not_running(self) -> None:
+    def test_a_feed_lost_before_the_first_answer_is_not_announced_as_running(self) -> None:
         self.daemon.stop()
         answer = self.hold_back("search_account")
         self.daemon.told.clear()
@@ -144,14 +144,14 @@ class LostFeedTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_a_stop_before_the_first_answer_is_no_start(self) -> None:
+    def test_a_stop_before_the_first_answer_announces_no_running(self) -> None:
         self.daemon.stop()
         self.hold_back("search_account")
         self.daemon.restart()
         self.daemon.stop()
         self.assertNoResult(self.daemon.engine.started)
 
-    def test_a_mistake_in_a_look_leaves_the_rules_waiting(self) -> None:
+    def test_an_internal_error_while_visiting_leaves_the_rules_waiting(self) -> None:
         self.lose_feed()
         risk_engine = self.daemon.engine.accounts[ACCOUNT].risk_engine
         mistake = self.patch(risk_engine, "_check_again", lambda: 1 / 0)
@@ -161,7 +161,7 @@ class LostFeedTests(FeedTestCase):
         self.assertFalse(risk_engine.is_active)
 
     def hold_back(self, method: str) -> Callable[[], None]:
-        """Let a request wait; return what lets it be answered."""
+        """Hold a request back; return a function that lets it be answered."""
         real = getattr(self.daemon.gateway, method)
         held: list[tuple[Deferred[Any], tuple[Any, ...]]] = []
 
@@ -180,7 +180,7 @@ class LostFeedTests(FeedTestCase):
 
 
 class QuotesTests(FeedTestCase):
-    def test_the_quotes_of_what_is_held_or_worked_are_followed(self) -> None:
+    def test_quotes_of_held_contracts_and_of_working_orders_are_subscribed(self) -> None:
         followed: list[str] = []
         self.patch(self.daemon.gateway, "follow_quotes", followed.append)
         self.daemon.move(ES, "5800")
@@ -188,7 +188,7 @@ class QuotesTests(FeedTestCase):
         self.daemon.advance(1)
         self.assertEqual(followed, [ES])
 
-    def test_trouble_with_quotes_is_told_and_stops_no_rule(self) -> None:
+    def test_a_problem_with_quotes_is_announced_and_stops_no_rule(self) -> None:
         self.daemon.engine.gateway_problem("quotes", "No quotes since 18:00:00")
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes since 18:00:00"))
         self.daemon.trade(BUY, 1)

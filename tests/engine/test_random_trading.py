@@ -85,7 +85,7 @@ class GuardedAccount(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 4), points=st.integers(-90, 30), faults=FAULTS)
     def make_a_round_trip(self, size: int, points: int, faults: Faults) -> None:
-        """Open, see the market move, and close: what most losses are made of."""
+        """Open, move the market, and close: most losses are made like this."""
         self.daemon.gateway.faults = faults
         self.place(MNQ, {"type": 2, "side": int(BUY), "size": size})
         self.move(points, MNQ)
@@ -115,7 +115,7 @@ class GuardedAccount(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([0.001, 0.5, 7, 30, 75]))
     def jump(self, hours: float) -> None:
-        """A machine that sleeps: its clock goes on, and nothing else does."""
+        """Let the machine sleep: only its clock goes on."""
         self.daemon.stopped_for(hours=hours)
         self.pass_time(1)
 
@@ -129,7 +129,7 @@ class GuardedAccount(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Once all is quiet, what riskd knows is what the broker knows."""
+        """Once all is quiet, riskd knows what the broker knows."""
         self.quieten()
         daemon = self.daemon
         assert daemon.state.realized_pnl == self.broker_pnl()
@@ -152,7 +152,7 @@ class GuardedAccount(RuleBasedStateMachine):
         placed.addErrback(lambda _refused: None)
 
     def start_again(self) -> None:
-        """A start asks the broker; what it does when it gets no answer is not looked at here."""
+        """Restart on a broker that answers; a start without answers is tested elsewhere."""
         faults, self.daemon.gateway.faults = self.daemon.gateway.faults, QUIET
         self.daemon.restart()
         for contract_id, price in PRICES.items():
@@ -170,7 +170,7 @@ class GuardedAccount(RuleBasedStateMachine):
             self.note_exposure()
 
     def note_exposure(self) -> None:
-        """Note since when a locked account has held something that the broker would have closed."""
+        """Note since when a locked account has held a position that the broker would have closed."""
         now = self.daemon.now()
         is_exposed = (
             bool(self.daemon.held)
@@ -202,7 +202,7 @@ class GuardedAccount(RuleBasedStateMachine):
 
     @invariant()
     def locks_hold(self) -> None:
-        """No lock is shortened, each is told once, and each that was told is in the journal."""
+        """No lock is shortened, each is broadcast once, and each that was broadcast is in the journal."""
         for event in self.daemon.told[self.seen :]:
             self.look_at(event)
         self.seen = len(self.daemon.told)

@@ -17,11 +17,11 @@ from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, SELL
 
 
 class UnreadableTests(BrokerTestCase):
-    """What the broker says of an account, and nobody can read."""
+    """The broker's answer about an account cannot be read."""
 
     config = MAX_CONTRACTS
 
-    def test_it_is_told_for_as_long_as_it_lasts(self) -> None:
+    def test_an_unreadable_answer_is_a_problem_for_as_long_as_it_lasts(self) -> None:
         row = {"id": 1, "accountId": ACCOUNT, "contractId": MNQ, "type": 1, "size": "three"}
         way_back = self.answer("search_open_positions", lambda *_, **__: succeed([row]))
         self.daemon.advance(130)
@@ -33,7 +33,7 @@ class UnreadableTests(BrokerTestCase):
 
 
 class UnreadableEndTests(BrokerTestCase):
-    """A stop is canceled, no event tells of it, and nobody can read what the broker says of its end."""
+    """A stop is canceled without an event, and the broker's answer about it cannot be read."""
 
     config = "[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n"
 
@@ -49,7 +49,7 @@ class UnreadableEndTests(BrokerTestCase):
     def of_unknown_status(self, *wanted: Any, **more: Any) -> Deferred[Any]:
         return self.real(*wanted, **more).addCallback(lambda found: {**found, "status": 9})
 
-    def test_it_is_told_and_the_stop_protects_no_more(self) -> None:
+    def test_a_stop_whose_end_cannot_be_read_protects_nothing(self) -> None:
         self.answer("search_order", self.of_unknown_status)
         self.daemon.advance(60)
         self.assertEqual(self.daemon.state.working_orders, ())
@@ -60,7 +60,7 @@ class UnreadableEndTests(BrokerTestCase):
         self.assertEqual([action.rule_id for action in self.daemon.actions], ["RULE-008"])
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
-    def test_what_was_heard_of_it_meanwhile_stands(self) -> None:
+    def test_an_event_that_came_meanwhile_is_kept(self) -> None:
         row = {**self.daemon.gateway.exchange.order(ACCOUNT, self.stop), "status": 1}
 
         def answer(*wanted: Any, **more: Any) -> Deferred[Any]:
@@ -75,11 +75,11 @@ class UnreadableEndTests(BrokerTestCase):
 
 
 class UnlistedAccountTests(BrokerTestCase):
-    """An account that the broker does not list any more, and that holds something all the same."""
+    """An account that the broker does not list any more, and that still holds a position."""
 
     config = MAX_CONTRACTS
 
-    def test_it_is_looked_at_and_guarded_and_told_as_trouble(self) -> None:
+    def test_an_unlisted_account_is_reconciled_guarded_and_reported(self) -> None:
         self.answer("search_account", refused("Account/search", 1))
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.daemon.trade(BUY, 3)
@@ -87,7 +87,7 @@ class UnlistedAccountTests(BrokerTestCase):
         self.assertEqual(self.daemon.held, {})
         self.assertIn(f"whether account {ACCOUNT} may trade", self.message())
 
-    def test_so_it_is_while_the_feed_is_lost(self) -> None:
+    def test_an_unlisted_account_is_guarded_while_the_feed_is_lost(self) -> None:
         self.answer("search_account", refused("Account/search", 1))
         self.daemon.engine.feed_lost("no events")
         self.daemon.trade(BUY, 3)

@@ -31,7 +31,7 @@ GONE = 999
 class StartTests(BrokerTestCase):
     config = DAILY_LOSS
 
-    def test_reads_that_fail_are_asked_again(self) -> None:
+    def test_reads_that_fail_are_repeated(self) -> None:
         self.lock_and_kill()
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         self.daemon.restart()
@@ -43,7 +43,7 @@ class StartTests(BrokerTestCase):
         self.assertEqual(self.daemon.held, {})
         self.assertEqual(self.statuses(), [Status.ERROR, Status.RUNNING])
 
-    def test_reads_that_never_end_are_asked_again(self) -> None:
+    def test_reads_without_an_answer_are_repeated(self) -> None:
         self.lock_and_kill()
         for method in ("search_account", "search_open_positions"):
             hanging = self.answer(method, never)
@@ -57,7 +57,7 @@ class StartTests(BrokerTestCase):
             self.daemon.kill()
             self.daemon.told.clear()
 
-    def test_a_broker_that_recovers_after_long_is_followed(self) -> None:
+    def test_a_broker_that_recovers_late_is_followed(self) -> None:
         self.lock_and_kill()
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         self.daemon.restart()
@@ -71,7 +71,7 @@ class StartTests(BrokerTestCase):
 class OtherAccountTests(BrokerTestCase):
     config = MAX_CONTRACTS + f"[[accounts]]\nid = {OTHER_ACCOUNT}\n"
 
-    def test_an_account_that_cannot_be_looked_at_keeps_no_other_waiting(self) -> None:
+    def test_an_account_that_cannot_be_reconciled_keeps_no_other_waiting(self) -> None:
         for answer in (never, refused("Account/search", 1)):
             self.daemon.kill()
             self.daemon.told.clear()
@@ -88,7 +88,7 @@ class OtherAccountTests(BrokerTestCase):
 class LookTests(BrokerTestCase):
     config = DAILY_LOSS
 
-    def test_a_look_that_never_ends_is_not_the_last(self) -> None:
+    def test_a_reconciliation_without_an_answer_is_repeated(self) -> None:
         self.lose(125, 2)
         hanging = self.answer("search_account", never)
         self.daemon.advance(6)
@@ -98,7 +98,7 @@ class LookTests(BrokerTestCase):
         self.daemon.advance(15)
         self.assertEqual(self.daemon.held, {})
 
-    def test_looks_that_fail_are_told_until_one_succeeds(self) -> None:
+    def test_failed_reconciliations_are_a_problem_until_one_succeeds(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(2)
         self.daemon.told.clear()
@@ -111,7 +111,7 @@ class LookTests(BrokerTestCase):
 
 
 class UnknownAccountTests(FeedTestCase):
-    """A locked account that neither the settings name any more nor the broker knows is no trouble."""
+    """A locked account that neither the settings nor the broker know any more is no problem."""
 
     config = MAX_CONTRACTS
 
@@ -133,7 +133,7 @@ class UnknownAccountTests(FeedTestCase):
         self.lock_and_restart()
 
     def lock_and_restart(self) -> None:
-        """Start on a journal that has a lock of such an account."""
+        """Start on a journal with a lock of such an account."""
         daemon = self.daemon
         daemon.stop()
         lock = LockoutSet(
@@ -152,7 +152,7 @@ class UnknownAccountTests(FeedTestCase):
     def answer(self, waiting: Deferred[Any]) -> None:
         waiting.errback(GatewayRefusedError("Account/search", 1, "no such account"))
 
-    def test_it_is_not_looked_at_while_events_are_lost(self) -> None:
+    def test_a_given_up_account_is_not_reconciled_while_events_are_lost(self) -> None:
         self.asked.clear()
         self.lose_feed()
         self.daemon.advance(3 * ONE_ROUND)
@@ -160,7 +160,7 @@ class UnknownAccountTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual((len(self.asked), self.statuses()[-1][0]), (1, Status.RUNNING))
 
-    def test_trouble_of_before_it_was_given_up_ends(self) -> None:
+    def test_the_problems_of_an_account_end_when_it_is_given_up(self) -> None:
         engine = self.daemon.engine
         self.lose_feed()
         for source in ("begin", "reconciliation", "permission", "reading"):
@@ -168,13 +168,15 @@ class UnknownAccountTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_a_look_that_ends_after_it_was_given_up_is_no_trouble(self) -> None:
+    def test_a_reconciliation_that_fails_after_the_account_was_given_up_is_no_problem(
+        self,
+    ) -> None:
         self.is_answered = False
         self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[GONE])
         self.answer(self.asked[-1])
         self.assertEqual(self.statuses()[-1][0], Status.RUNNING)
 
-    def test_once_the_broker_knows_it_again_it_is_guarded_and_looked_at(self) -> None:
+    def test_an_account_that_the_broker_knows_again_is_guarded_and_reconciled(self) -> None:
         self.lose_feed()
         gateway = self.daemon.gateway
         self.patch(gateway, "search_account", lambda number: succeed({"id": number}))
@@ -195,10 +197,10 @@ class UnknownAccountTests(FeedTestCase):
 
 
 class RoomTests(FeedTestCase):
-    """What is kept for enforcement is not spent on looking around."""
+    """Requests that are kept for enforcement are not spent on reconciliation."""
 
     def looks_in(self, rounds: int) -> int:
-        """Let patrols pass; return how often the broker was asked what is held."""
+        """Let rounds pass; return how often the open positions were requested."""
         asked: list[int] = []
         real = self.daemon.gateway.search_open_positions
 
@@ -211,7 +213,7 @@ class RoomTests(FeedTestCase):
         patch.restore()
         return len(asked)
 
-    def test_a_mistake_does_not_end_the_patrols(self) -> None:
+    def test_an_internal_error_does_not_end_the_rounds(self) -> None:
         def fail(_requests: int) -> bool:
             raise ZeroDivisionError
 
@@ -222,7 +224,7 @@ class RoomTests(FeedTestCase):
         mistaken.restore()
         self.assertEqual(self.looks_in(FULL_ROUND), 1)
 
-    def test_nobody_looks_around_when_there_is_no_room(self) -> None:
+    def test_no_account_is_reconciled_without_room_for_requests(self) -> None:
         self.daemon.advance(1)
         self.assertEqual(self.looks_in(FULL_ROUND), 1)
         self.patch(self.daemon.gateway, "has_room", lambda _requests: False)

@@ -36,7 +36,7 @@ def cannot_open(*_arguments: object) -> Recovery:
 
 class JournalTestCase(GuardTestCase):
     def shut(self) -> MonkeyPatcher:
-        """Let no journal be opened; return the way back."""
+        """Let no journal be opened; return what undoes that."""
         patch: MonkeyPatcher = self.patch(Store, "open", cannot_open)
         return patch
 
@@ -57,7 +57,7 @@ class JournalTestCase(GuardTestCase):
         return [told.status for told in self.daemon.news(DaemonStatus)]
 
     def journal(self) -> AccountState:
-        """What a daemon would find that started now."""
+        """What a daemon that starts now would recover."""
         copy = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, copy)
         for path in self.daemon.directory.glob("riskd.db*"):
@@ -70,8 +70,8 @@ class JournalTestCase(GuardTestCase):
 class ShutJournalTests(JournalTestCase):
     config = LONG_PAUSE
 
-    def test_its_copy_says_what_is_locked(self) -> None:
-        """No rule would set the operator's lock again, and no broker knows of it."""
+    def test_locks_are_taken_from_the_published_copy(self) -> None:
+        """No rule would set the operator's lock again, and no broker knows it."""
         self.lock_by_hand()
         self.shut()
         self.restart()
@@ -81,7 +81,7 @@ class ShutJournalTests(JournalTestCase):
         self.daemon.advance(10)
         self.assertEqual((self.daemon.held, self.statuses()[-1]), ({}, Status.ERROR))
 
-    def test_without_a_copy_the_rules_guard_all_the_same(self) -> None:
+    def test_the_rules_guard_without_a_copy(self) -> None:
         self.shut()
         self.daemon.stop()
         for path in self.daemon.directory.iterdir():
@@ -91,7 +91,7 @@ class ShutJournalTests(JournalTestCase):
         self.daemon.advance(5)
         self.assertTrue(self.is_locked())
 
-    def test_a_copy_that_cannot_be_read_is_passed_over(self) -> None:
+    def test_an_unreadable_copy_is_ignored(self) -> None:
         self.shut()
         self.daemon.kill()
         (self.daemon.directory / "last-known.db").write_bytes(b"no database")
@@ -104,7 +104,7 @@ class ShutJournalTests(JournalTestCase):
 class LateJournalTests(JournalTestCase):
     config = FOR_GOOD + NO_ES
 
-    def test_no_lock_is_shortened_by_what_the_day_would_give_now(self) -> None:
+    def test_a_late_journal_shortens_no_lock(self) -> None:
         self.lose(125, 2)
         shut = self.shut()
         self.restart(DAILY_LOSS)
@@ -114,7 +114,7 @@ class LateJournalTests(JournalTestCase):
         self.assertIsNone(self.daemon.state.lockouts["RULE-003"].locked_until)
         self.assertIsNone(self.journal().lockouts["RULE-003"].locked_until)
 
-    def test_a_lock_set_meanwhile_stays_beside_those_of_before(self) -> None:
+    def test_a_lock_set_meanwhile_stays_beside_the_journaled_ones(self) -> None:
         self.lose(125, 2)
         shut = self.shut()
         self.restart()
@@ -126,8 +126,8 @@ class LateJournalTests(JournalTestCase):
         self.assertEqual(set(self.journal().lockouts), {"RULE-003", "OPERATOR"})
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
-    def test_a_flatten_begun_meanwhile_is_done_with_the_one_of_before(self) -> None:
-        """Neither is forgotten, nor are the locks of either."""
+    def test_a_flatten_begun_meanwhile_merges_with_the_journaled_one(self) -> None:
+        """Neither is forgotten, and neither are their locks."""
         daemon = self.daemon
         daemon.trade(BUY, 1)
         daemon.gateway.faults = Faults(lost_requests=1.0)
@@ -159,7 +159,7 @@ class LateJournalTests(JournalTestCase):
 class SlowDiskTests(JournalTestCase):
     config = DAILY_LOSS
 
-    def test_a_disk_that_hangs_is_told_and_what_waited_for_it_follows(self) -> None:
+    def test_a_hanging_disk_is_a_problem_and_what_waited_is_broadcast_later(self) -> None:
         daemon = self.daemon
         daemon.advance(10)
         daemon.told.clear()
@@ -181,11 +181,11 @@ class SlowDiskTests(JournalTestCase):
 
 
 class OneWriteTests(JournalTestCase):
-    """What one breach means is on the disk together: a kill forgets all of it or nothing."""
+    """All that follows from one breach is one write: a kill forgets all of it or nothing."""
 
     config = DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n' + LONG_PAUSE
 
-    def test_the_locks_of_several_rules_for_one_trade(self) -> None:
+    def test_the_locks_of_several_rules_for_one_trade_are_one_write(self) -> None:
         daemon = self.daemon
         daemon.trade(BUY, 3)
         daemon.move(MNQ, "20800")
@@ -199,7 +199,7 @@ class OneWriteTests(JournalTestCase):
         self.assertTrue(self.is_locked())
         self.assertEqual(set(daemon.state.lockouts), {"RULE-007"})
 
-    def test_the_lock_of_a_breach_during_a_flatten(self) -> None:
+    def test_the_lock_of_a_breach_during_a_flatten_is_in_the_same_write(self) -> None:
         daemon = self.daemon
         daemon.trade(BUY, 3)
         daemon.advance(1)
@@ -215,7 +215,7 @@ class OneWriteTests(JournalTestCase):
 class TakingOverTests(JournalTestCase):
     config = DAILY_LOSS
 
-    def test_a_lock_of_before_is_told_to_those_who_were_let_in_early(self) -> None:
+    def test_a_recovered_lock_is_broadcast_to_clients_that_connected_early(self) -> None:
         self.lock_by_hand()
         self.restart()
         (lock,) = self.daemon.locks

@@ -29,7 +29,7 @@ from tests.support.practice_daemon import (
 class BreachTests(GuardTestCase):
     config = MAX_CONTRACTS
 
-    def test_a_breach_is_flat_at_once_and_told_once(self) -> None:
+    def test_a_breach_is_flattened_at_once_and_announced_once(self) -> None:
         daemon = self.daemon
         stop = daemon.trade(SELL, 3, stopPrice="20900")
         daemon.trade(BUY, 3)
@@ -42,12 +42,12 @@ class BreachTests(GuardTestCase):
         self.assertNotIn(stop, daemon.state.orders)
         self.assertEqual((daemon.state.open_positions, daemon.locks), ((), []))
 
-    def test_what_is_within_the_limit_is_left_alone(self) -> None:
+    def test_a_position_within_the_limit_is_left_alone(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.advance(10)
         self.assertEqual((self.daemon.held, self.daemon.actions), ({MNQ: 2}, []))
 
-    def test_reentry_is_legal(self) -> None:
+    def test_a_position_opened_after_a_flatten_is_left_alone(self) -> None:
         self.daemon.trade(BUY, 3)
         self.daemon.trade(BUY, 1)
         self.daemon.advance(10)
@@ -60,7 +60,7 @@ class ReductionTests(GuardTestCase):
     limits = { MNQ = 2 }
     """
 
-    def test_what_is_too_much_is_closed_and_the_stop_cut_with_it(self) -> None:
+    def test_the_excess_is_closed_and_the_stop_reduced_with_it(self) -> None:
         daemon = self.daemon
         stop = daemon.trade(SELL, 2, stopPrice="20900")
         daemon.trade(BUY, 2)
@@ -76,7 +76,7 @@ class ReductionTests(GuardTestCase):
         self.assertEqual(held.size, 2)
         self.assertFalse(daemon.engine.accounts[ACCOUNT].risk_engine._enforcer.is_flattening)
 
-    def test_it_is_done_again_and_again(self) -> None:
+    def test_each_further_excess_is_closed(self) -> None:
         for _ in range(3):
             self.daemon.trade(BUY, 3)
             self.daemon.advance(1)
@@ -90,7 +90,7 @@ class MarkTests(GuardTestCase):
     loss_limit = 300
     """
 
-    def test_until_a_trade_is_seen_a_position_is_worth_what_is_bid_for_it(self) -> None:
+    def test_without_a_last_price_a_position_is_marked_at_the_bid(self) -> None:
         daemon = self.daemon
         for bid, held in (("4994.20", {M2K: 10}), ("4994.10", {})):
             daemon.gateway.exchange.move_market(
@@ -104,11 +104,11 @@ class MarkTests(GuardTestCase):
 
 
 class BreachWhileHeldToALockTests(GuardTestCase):
-    """A breach that is seen while a locked account's position is closed."""
+    """A breach that occurs while a locked account's position is closed."""
 
     config = COOLDOWN + DAILY_LOSS
 
-    def test_it_is_remembered_and_breaches_once(self) -> None:
+    def test_a_breach_seen_while_a_lock_is_enforced_locks_once(self) -> None:
         self.lose(245, 1)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         # Closing it costs a dollar a contract, which makes it more than 500.
@@ -125,7 +125,7 @@ class BreachWhileHeldToALockTests(GuardTestCase):
 
 
 class LostTradesTests(FeedTestCase):
-    """A trade is judged once, when it becomes known."""
+    """A trade is evaluated once, when it becomes known."""
 
     config = """
     [rules.trade_frequency_limit]
@@ -134,7 +134,7 @@ class LostTradesTests(FeedTestCase):
     cooldown_seconds = 600
     """
 
-    def test_trades_that_nobody_was_told_of_are_judged_when_they_are_found(self) -> None:
+    def test_trades_without_an_event_are_evaluated_when_they_are_found(self) -> None:
         self.lose_feed()
         for _ in range(3):
             self.lose(1)
@@ -143,7 +143,7 @@ class LostTradesTests(FeedTestCase):
         (lock,) = self.daemon.locks
         self.assertEqual(lock.rule_id, "RULE-006")
 
-    def test_or_when_the_feed_is_back(self) -> None:
+    def test_trades_without_an_event_are_evaluated_when_the_feed_is_restored(self) -> None:
         self.lose_feed()
         for _ in range(3):
             self.lose(1)
@@ -151,7 +151,7 @@ class LostTradesTests(FeedTestCase):
         self.daemon.advance(0.25)
         self.assertEqual([lock.rule_id for lock in self.daemon.locks], ["RULE-006"])
 
-    def test_they_are_judged_once(self) -> None:
+    def test_trades_are_evaluated_once(self) -> None:
         self.lose_feed()
         for _ in range(3):
             self.lose(1)
@@ -200,7 +200,7 @@ class LostTimeTests(FeedTestCase):
 class UnfinishedTests(FeedTestCase):
     config = MAX_CONTRACTS
 
-    def test_a_flatten_of_before_goes_on_without_a_feed(self) -> None:
+    def test_an_interrupted_flatten_goes_on_without_a_feed(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
         order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}

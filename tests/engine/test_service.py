@@ -43,7 +43,7 @@ class StatusTests(EngineTestCase):
             (data.status, data.message) for data in self.take() if isinstance(data, DaemonStatus)
         ]
 
-    def test_running_is_said_when_the_gateway_is_in_step(self) -> None:
+    def test_running_is_announced_when_the_accounts_are_reconciled(self) -> None:
         self.gateway.started = Deferred()
         self.engine.startService()
         self.assertEqual(self.told, [])
@@ -59,7 +59,7 @@ class StatusTests(EngineTestCase):
             ("RUNNING", "Daemon started successfully on the PRACTICE gateway"),
         )
 
-    def test_stopping_is_said_and_the_gateway_left(self) -> None:
+    def test_stopping_is_announced_and_the_gateway_stopped(self) -> None:
         self.start()
         self.successResultOf(self.engine.stopService())
         self.assertEqual(self.statuses(), [("STOPPING", "The daemon is stopping")])
@@ -81,7 +81,7 @@ class StatusTests(EngineTestCase):
 
 
 class DurableTests(EngineTestCase):
-    """What riskd alone knows is on the disk before it is told."""
+    """What only riskd knows is on the disk before it is broadcast."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -89,7 +89,7 @@ class DurableTests(EngineTestCase):
         self.clock.advance(1)
         self.disk.is_slow = True
 
-    def test_it_is_told_when_it_is_written_and_the_stream_goes_on_meanwhile(self) -> None:
+    def test_events_of_riskd_wait_for_the_disk_and_those_of_the_gateway_do_not(self) -> None:
         for event_type in ("enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"):
             self.engine.announce(make_event(event_type, {}))
         self.user("GatewayUserPosition", position(2))
@@ -105,7 +105,7 @@ class DurableTests(EngineTestCase):
             ["enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"],
         )
 
-    def test_what_waits_to_be_told_is_not_written_away(self) -> None:
+    def test_a_lock_that_waits_for_the_disk_is_in_the_journal(self) -> None:
         # A locked account may hold nothing, but that is another story.
         self.engine.pause()
         self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
@@ -171,7 +171,7 @@ class RecoveryTests(EngineTestCase):
         # Whoever was let in before the journal was open is told of the lock.
         self.assertEqual([event.type for event in self.told], ["lockout_set", "daemon_status"])
 
-    def test_a_word_on_the_daemon_before_the_journal_is_open_wipes_nothing_out(self) -> None:
+    def test_an_event_before_the_journal_is_open_wipes_nothing_out(self) -> None:
         self.start()
         self.user("GatewayUserTrade", trade(7, "-45.50"))
         reset = make_event("daily_reset", {"reset_time": "2025-01-16T23:00:00Z"})
@@ -196,7 +196,7 @@ class RecoveryTests(EngineTestCase):
     def state(self) -> AccountState:
         return self.engine.accounts[123].account.state
 
-    def test_what_the_gateway_says_replaces_what_differs(self) -> None:
+    def test_the_gateways_answers_replace_what_differs(self) -> None:
         self.start()
         self.user("GatewayUserPosition", position(2, MNQ))
         self.user("GatewayUserPosition", position(1, ES))
@@ -228,7 +228,7 @@ class RecoveryTests(EngineTestCase):
         self.assertEqual([event.data.state for event in self.told[3:5]], [2, 3])
         self.assertEqual(state.realized_pnl, Decimal("12.50"))
 
-    def test_trades_are_asked_for_since_the_day_began(self) -> None:
+    def test_trades_are_requested_since_the_day_began(self) -> None:
         self.start()
         # 17:00 in Chicago, the evening before.
         began = datetime(2025, 1, 16, 23, tzinfo=UTC)
@@ -239,7 +239,7 @@ class RecoveryTests(EngineTestCase):
         self.start()
         self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(hours=1))
 
-    def test_a_damaged_journal_is_an_error_and_then_running(self) -> None:
+    def test_a_damaged_journal_is_announced_as_an_error_before_running(self) -> None:
         self.start()
         self.restart()
         (self.directory / "riskd.db").write_bytes(b"x" * 5000)
@@ -249,7 +249,7 @@ class RecoveryTests(EngineTestCase):
         self.assertEqual(statuses, ["ERROR", "RUNNING"])
         self.assertNotEqual(self.state().lockout, None)
 
-    def test_a_journal_that_opens_late_still_locks(self) -> None:
+    def test_the_locks_of_a_journal_that_opens_late_are_in_force(self) -> None:
         self.start()
         self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.restart()
@@ -318,6 +318,6 @@ class PracticeTests(SynchronousTestCase):
             ]
             self.assertGreater(len(set(quotes)), 3)
 
-    def test_the_same_seed_tells_the_same(self) -> None:
+    def test_the_same_seed_gives_the_same_events(self) -> None:
         self.assertEqual(self.run_for(60, 7), self.run_for(60, 7))
         self.assertNotEqual(self.run_for(60, 7), self.run_for(60, 8))

@@ -72,7 +72,7 @@ class AnnouncedProblemsTests(FeedTestCase):
         self.restore_feed()
         self.assertEqual(self.statuses()[-1], (Status.ERROR, "No quotes"))
 
-    def test_what_cannot_be_looked_at_while_events_are_lost_is_guarded_by_nothing(self) -> None:
+    def test_without_events_and_answers_nothing_guards_an_account(self) -> None:
         events = observed(self)
         self.lose_feed()
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
@@ -82,7 +82,7 @@ class AnnouncedProblemsTests(FeedTestCase):
         warnings = [one for one in events if one["log_level"] is LogLevel.warn]
         self.assertEqual(len(warnings), 1, logged(events))
 
-    def test_what_stands_is_not_told_again_when_another_trouble_is_over(self) -> None:
+    def test_a_problem_is_not_announced_again_when_another_is_over(self) -> None:
         self.lose_feed()
         self.daemon.engine.gateway_problem("quotes", "No quotes")
         self.daemon.told.clear()

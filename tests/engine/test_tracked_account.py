@@ -28,7 +28,7 @@ from tests.support.rules import ACCOUNT, MNQ, NOON, at, canceled, order, positio
 
 
 class FakeJournal:
-    """Writes and publishes when the test says so, and keeps what the account was then."""
+    """Writes and publishes when the test says so, and records the account at that moment."""
 
     def __init__(self) -> None:
         self.writes: list[Deferred[None]] = []
@@ -47,7 +47,7 @@ class FakeJournal:
         return self.copies[-1]
 
 
-class KeeperTestCase(SynchronousTestCase):
+class TrackedAccountTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.journal: Any = FakeJournal()
@@ -94,10 +94,10 @@ def cleared() -> LockoutCleared:
     return data
 
 
-class AnnouncementTests(KeeperTestCase):
-    """What riskd itself says."""
+class AnnouncementTests(TrackedAccountTestCase):
+    """What riskd announces."""
 
-    def test_what_it_alone_knows_is_written_first(self) -> None:
+    def test_what_only_riskd_knows_is_written_first(self) -> None:
         done = self.account.announce(lock())
         self.assertEqual((self.told, self.state.lockouts), ([], {}))
         self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003"})
@@ -108,7 +108,7 @@ class AnnouncementTests(KeeperTestCase):
         self.journal.copies[0].callback(None)
         self.successResultOf(done)
 
-    def test_all_of_one_announcement_is_one_write_and_told_in_its_order(self) -> None:
+    def test_one_announcement_is_one_write_and_keeps_its_order(self) -> None:
         news = (action(), lock("RULE-003"), lock("RULE-007", 120))
         self.account.announce(*news)
         self.assertEqual(len(self.journal.writes), 1)
@@ -117,7 +117,7 @@ class AnnouncementTests(KeeperTestCase):
         self.journal.writes[0].callback(None)
         self.assertEqual(self.told, list(news))
 
-    def test_several_are_told_in_the_order_in_which_they_are_written(self) -> None:
+    def test_announcements_are_broadcast_in_the_order_of_their_writes(self) -> None:
         self.account.announce(lock())
         self.account.announce(cleared())
         self.assertEqual(self.account.state_with_pending.lockouts, {})
@@ -126,7 +126,7 @@ class AnnouncementTests(KeeperTestCase):
         self.assertEqual(self.told, [lock(), cleared()])
         self.assertEqual(self.state.lockouts, {})
 
-    def test_of_two_that_are_equal_each_has_its_turn(self) -> None:
+    def test_equal_events_are_broadcast_one_by_one(self) -> None:
         for data in (lock(), cleared(), lock()):
             self.account.announce(data)
         for locks in ({"RULE-003"}, set(), {"RULE-003"}):
@@ -135,7 +135,7 @@ class AnnouncementTests(KeeperTestCase):
             self.assertEqual(set(self.account.state_with_pending.lockouts), {"RULE-003"})
         self.assertEqual(self.told, [lock(), cleared(), lock()])
 
-    def test_what_the_gateway_says_meanwhile_is_told_at_once(self) -> None:
+    def test_events_of_the_gateway_do_not_wait_for_the_disk(self) -> None:
         self.account.announce(lock())
         self.take(position(MNQ, 1))
         self.assertEqual(self.told, [position(MNQ, 1).data])
@@ -147,24 +147,24 @@ class AnnouncementTests(KeeperTestCase):
             ({"RULE-003"}, 1),
         )
 
-    def test_what_others_know_too_waits_for_nothing(self) -> None:
+    def test_what_the_broker_knows_too_waits_for_nothing(self) -> None:
         self.successResultOf(self.account.announce(position(MNQ, 1).data))
         self.assertEqual((len(self.told), self.journal.writes), (1, []))
 
-    def test_a_disk_that_fails_ends_in_the_log(self) -> None:
+    def test_a_write_that_fails_is_logged(self) -> None:
         done = self.account.announce(lock())
         self.journal.writes[0].errback(OSError("no disk"))
         self.successResultOf(done)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
 
-class LogTests(KeeperTestCase):
-    """What goes to the journal's log."""
+class LogTests(TrackedAccountTestCase):
+    """What is in the audit log."""
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.state.risk.log]
 
-    def test_locks_and_days_are_in_it_before_they_are_written(self) -> None:
+    def test_locks_and_days_are_in_the_audit_log_before_they_are_written(self) -> None:
         self.account.announce(action(), lock())
         self.account.announce(cleared())
         self.account.announce(reset(120))
@@ -173,21 +173,21 @@ class LogTests(KeeperTestCase):
         self.assertEqual((first.at, last.at), (at(0), at(120)))
         self.assertEqual(msgspec.json.decode(first.data)["rule_id"], "RULE-003")
 
-    def test_the_oldest_of_very_many_are_let_go(self) -> None:
+    def test_the_oldest_of_very_many_entries_are_dropped(self) -> None:
         for number in range(300):
             self.account.log(at(number), "operator", f'{{"number":{number}}}')
         self.assertEqual(len(self.state.risk.log), 256)
         self.assertEqual(self.state.risk.log[-1].at, at(299))
 
 
-class NewsTests(KeeperTestCase):
-    """What the gateway says."""
+class NewsTests(TrackedAccountTestCase):
+    """What the gateway reports."""
 
-    def test_news_is_applied_before_it_is_told(self) -> None:
+    def test_an_event_is_applied_before_it_is_broadcast(self) -> None:
         self.assertEqual(self.take(position(MNQ, 1)), [True])
         self.assertEqual(len(self.state_when_told.open_positions), 1)
 
-    def test_a_repeat_is_not_told(self) -> None:
+    def test_a_repeat_is_not_broadcast(self) -> None:
         self.assertEqual(self.take(position(MNQ, 1), position(MNQ, 1)), [True, False])
         self.assertEqual(self.take(position(MNQ, 1, seconds=5)), [False])
         self.assertEqual(len(self.told), 1)
@@ -197,11 +197,11 @@ class NewsTests(KeeperTestCase):
         self.assertEqual(self.take(position(MNQ, 3, seconds=4)), [False])
         self.assertEqual(self.state.open_positions[0].size, 1)
 
-    def test_the_journal_hears_of_what_has_changed(self) -> None:
+    def test_the_journal_is_notified_of_changes(self) -> None:
         self.take(position(MNQ, 1), position(MNQ, 1))
         self.assertEqual(self.journal.changes, [False])
 
-    def test_a_quote_is_told_and_written_if_it_is_news(self) -> None:
+    def test_a_quote_is_broadcast_and_journaled_if_it_is_news(self) -> None:
         told = quote(MNQ, "21000")
         assert isinstance(told.data, MarketQuote)
         for _ in range(2):
@@ -209,7 +209,7 @@ class NewsTests(KeeperTestCase):
         self.assertEqual((self.told, self.journal.changes), ([told.data], [True]))
         self.assertEqual(self.state.quotes, {MNQ: told.data})
 
-    def test_what_vanished_is_flat_even_by_a_clock_that_was_set_back(self) -> None:
+    def test_a_vanished_position_is_closed_even_by_a_clock_that_was_set_back(self) -> None:
         self.take(position(MNQ, 2, seconds=10))
         (flat,) = self.account.close_vanished([MNQ, "unknown"], NOON)
         self.assertEqual(self.told[-1], flat)
@@ -217,7 +217,7 @@ class NewsTests(KeeperTestCase):
         self.assertEqual(self.state.open_positions, ())
         self.assertEqual(self.account.close_vanished([MNQ], at(20)), [])
 
-    def test_an_order_that_vanished_works_no_more(self) -> None:
+    def test_a_vanished_order_is_not_working(self) -> None:
         working = order(7, seconds=10)
         self.take(working)
         assert isinstance(working.data, GatewayUserOrder)
@@ -225,7 +225,7 @@ class NewsTests(KeeperTestCase):
         self.assertEqual(self.state.working_orders, ())
         self.assertEqual(len(self.told), 2)
 
-    def test_quotes_of_what_is_watched_or_held_are_of_concern(self) -> None:
+    def test_quotes_are_wanted_of_contracts_watched_or_worked(self) -> None:
         es = "CON.F.US.EP.U25"
         self.assertTrue(self.account.wants_quotes(MNQ))
         self.assertFalse(self.account.wants_quotes(es))
@@ -233,10 +233,10 @@ class NewsTests(KeeperTestCase):
         self.assertTrue(self.account.wants_quotes(es))
 
 
-class PastTradeTests(KeeperTestCase):
-    """Trades that count no more, told again."""
+class PastTradeTests(TrackedAccountTestCase):
+    """Late copies of trades that do not count any more."""
 
-    def test_one_of_a_day_that_ended_is_no_news(self) -> None:
+    def test_a_trade_of_a_day_that_ended_is_no_news(self) -> None:
         self.take(trade(1, "-5", seconds=1))
         self.account.announce(reset(60))
         self.journal.writes[0].callback(None)
@@ -244,7 +244,7 @@ class PastTradeTests(KeeperTestCase):
         self.assertEqual(self.take(trade(1, "-5", seconds=1)), [False])
         self.assertEqual(self.take(trade(2, "-5", seconds=61)), [True])
 
-    def test_one_of_a_day_that_goes_on_counts_again(self) -> None:
+    def test_a_trade_of_a_day_that_goes_on_counts_again(self) -> None:
         """The clock was ahead for a moment."""
         self.take(trade(1, "-5", seconds=1), trade(2, "-5", seconds=2))
         self.account.void_trade(2)
@@ -254,7 +254,7 @@ class PastTradeTests(KeeperTestCase):
         again = self.take(trade(1, "-5", seconds=1), trade(2, "-5", seconds=2))
         self.assertEqual((again, self.state.trade_count), ([True, False], 1))
 
-    def test_one_that_was_voided_is_no_news_whether_it_had_counted_or_not(self) -> None:
+    def test_a_voided_trade_is_no_news_whether_it_had_counted_or_not(self) -> None:
         self.take(trade(1, "-5"))
         self.assertTrue(self.account.void_trade(1))
         self.assertFalse(self.account.void_trade(1))
@@ -271,13 +271,13 @@ class PastTradeTests(KeeperTestCase):
         self.assertEqual(self.take(*trades), [True, False, False])
 
 
-class HeardTests(KeeperTestCase):
-    """When the broker has told of a position or an order last."""
+class ReceivedTests(TrackedAccountTestCase):
+    """When an event last reported a position or an order."""
 
-    def test_what_was_never_heard_of(self) -> None:
+    def test_a_key_without_an_event_was_not_received(self) -> None:
         self.assertFalse(self.account.was_received_within(MNQ, 3600))
 
-    def test_it_is_a_matter_of_seconds(self) -> None:
+    def test_an_event_is_recent_for_the_given_seconds(self) -> None:
         self.clock.advance(10)
         self.account.mark_received(MNQ)
         self.clock.advance(1)
@@ -285,27 +285,27 @@ class HeardTests(KeeperTestCase):
         self.assertFalse(self.account.was_received_within(MNQ, 1))
         self.assertFalse(self.account.was_received_within(7, 1.5))
 
-    def test_the_last_time_counts(self) -> None:
+    def test_the_latest_event_counts(self) -> None:
         self.account.mark_received(7)
         self.clock.advance(5)
         self.account.mark_received(7)
         self.assertTrue(self.account.was_received_within(7, 1))
 
-    def test_what_was_heard_of_the_longest_ago_is_forgotten_first(self) -> None:
+    def test_the_oldest_event_is_forgotten_first(self) -> None:
         for number in (*range(4000), 0, *range(4000, 4500)):
             self.account.mark_received(number)
         self.assertTrue(self.account.was_received_within(0, 1))
         self.assertFalse(self.account.was_received_within(1, 1))
 
 
-class DetailTests(KeeperTestCase):
+class DetailTests(TrackedAccountTestCase):
     """What the wire does not carry of an order."""
 
     def detail(self, event: Event, filled: int) -> bool:
         assert isinstance(event.data, GatewayUserOrder)
         return self.account.update_order_detail(event.data, OrderDetail(filled=filled))
 
-    def test_it_is_kept_while_the_order_works(self) -> None:
+    def test_details_are_kept_while_the_order_is_working(self) -> None:
         self.take(order(7))
         self.assertTrue(self.detail(order(7), 1))
         self.assertEqual(self.state.risk.order_details, {7: OrderDetail(filled=1)})
@@ -313,7 +313,7 @@ class DetailTests(KeeperTestCase):
         self.assertTrue(self.detail(canceled(order(7), 1), 1))
         self.assertEqual(self.state.risk.order_details, {})
 
-    def test_the_same_again_is_no_news(self) -> None:
+    def test_the_same_details_are_no_news(self) -> None:
         self.take(order(7))
         self.detail(order(7), 1)
         changes = len(self.journal.changes)
@@ -321,7 +321,7 @@ class DetailTests(KeeperTestCase):
         self.assertEqual(len(self.journal.changes), changes)
         self.assertTrue(self.detail(order(7), 2))
 
-    def test_what_became_of_another_order_is_no_news_of_this_one(self) -> None:
+    def test_the_end_of_another_order_is_no_news_of_this_one(self) -> None:
         self.take(order(7), order(8))
         self.detail(order(7), 1)
         self.detail(order(8), 1)
@@ -329,16 +329,16 @@ class DetailTests(KeeperTestCase):
         self.assertFalse(self.detail(order(7), 1))
         self.assertEqual(set(self.state.risk.order_details), {7})
 
-    def test_it_is_never_told(self) -> None:
+    def test_details_are_not_broadcast(self) -> None:
         self.take(order(7))
         self.detail(order(7), 1)
         self.assertEqual(len(self.told), 1)
 
 
-class RecoveryTests(KeeperTestCase):
+class RecoveryTests(TrackedAccountTestCase):
     """Taking over what the journal knows."""
 
-    def test_locks_of_before_are_told_but_those_that_are_known_are_not(self) -> None:
+    def test_recovered_locks_are_broadcast_unless_they_are_known(self) -> None:
         self.account.announce(lock("RULE-007"))
         self.journal.writes[0].callback(None)
         self.told.clear()
@@ -358,7 +358,7 @@ class RecoveryTests(KeeperTestCase):
         self.account.recover(AccountState(account_id=ACCOUNT, lockouts=locks))
         self.assertEqual(set(self.state.lockouts), {"RULE-007"})
 
-    def test_what_the_gateway_said_since_stays(self) -> None:
+    def test_what_the_gateway_reported_since_stays(self) -> None:
         self.take(position(MNQ, 3), quote(MNQ, "21000"))
         known = AccountState(account_id=ACCOUNT, lockouts={"RULE-003": lock()})
         self.account.recover(known)

@@ -90,7 +90,7 @@ OTHER_ACCOUNT = 456
 FEED_LOST = "The broker's events are missing since 18:00:00: the connection was lost"
 
 ONE_ROUND = ROUND_SECONDS + 1
-"""Long enough for a patrol to look, and for what follows."""
+"""Long enough for a round of reconciliation, and for what follows."""
 
 LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
 
@@ -107,7 +107,7 @@ def refused(request: str, code: int) -> Answer:
 
 
 def only_for(wanted: object, answer: Answer, real: Answer) -> Answer:
-    """Return what gives ``answer`` when an argument is ``wanted``, and asks the broker otherwise."""
+    """Return a function that answers ``answer`` if an argument is ``wanted``, and asks the broker otherwise."""
 
     def choose(*arguments: object, **more: object) -> Deferred[Any]:
         return (answer if wanted in arguments else real)(*arguments, **more)
@@ -135,7 +135,7 @@ class GuardTestCase(SynchronousTestCase):
 
 class BrokerTestCase(GuardTestCase):
     def answer(self, method: str, answer: Answer, wanted: object = None) -> MonkeyPatcher:
-        """Let the broker answer so, perhaps only what is asked about ``wanted``; return the way back."""
+        """Let the broker answer so, or only requests about ``wanted``; return what undoes that."""
         gateway = self.daemon.gateway
         if wanted is not None:
             answer = only_for(wanted, answer, getattr(gateway, method))
@@ -146,7 +146,7 @@ class BrokerTestCase(GuardTestCase):
         return [told.status for told in self.daemon.news(DaemonStatus)]
 
     def message(self) -> str:
-        """What the daemon said of itself last."""
+        """The latest message of ``daemon_status``."""
         told: DaemonStatus = self.daemon.news(DaemonStatus)[-1]
         return told.message
 

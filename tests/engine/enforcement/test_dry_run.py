@@ -59,7 +59,7 @@ OPEN_LOSS = "[rules.daily_unrealized_loss]\nloss_limit = 300\n"
 
 
 def note_changes(gateway: PracticeGateway) -> list[str]:
-    """Return what fills with the name of each request that changes something, whoever makes it."""
+    """Return a list that records each request that changes something at the broker."""
     asked: list[str] = []
 
     def noting(name: str, request: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ def note_changes(gateway: PracticeGateway) -> list[str]:
 
 
 class DryRunTestCase(SynchronousTestCase):
-    """``by_hand`` counts what the trader changes; at the end of each test that must be all."""
+    """``by_hand`` counts the trader's changes; at the end of each test there must be no others."""
 
     config = ""
 
@@ -123,7 +123,7 @@ class DryRunTestCase(SynchronousTestCase):
         self.trade(BUY, 1, M2K, limitPrice="2000")
 
     def wait(self, seconds: int = 130) -> None:
-        """Let time pass in which everything is seen again and again."""
+        """Let time pass in which everything is evaluated again and again."""
         for _ in range(seconds // 5):
             for contract_id, last in self.last.items():
                 self.daemon.move(contract_id, last)
@@ -136,14 +136,14 @@ class DryRunTestCase(SynchronousTestCase):
         return self.daemon.actions
 
     def check(self, action: EnforcementAction, kind: Action, rule_id: str, **details: Any) -> None:
-        """See that this action was told, with these details as the wire names them."""
+        """Assert that this action was announced, with these details as the wire names them."""
         self.assertEqual((action.action, action.rule_id, action.success), (kind, rule_id, False))
         wire = json.loads(encode(Event(ACCOUNT, action)))["data"]["details"]
         self.assertEqual(wire, {**details, "dry_run": True})
         self.assertEqual(list(wire)[-1], "dry_run")
 
     def check_only(self, kind: Action, rule_id: str, **details: Any) -> None:
-        """See that this was told, and that it stays all that is told while it lasts."""
+        """Assert that this was announced, and that nothing more is announced while it lasts."""
         self.wait()
         (action,) = self.actions
         self.check(action, kind, rule_id, **details)
@@ -164,14 +164,14 @@ class MaxContractsTests(DryRunTestCase):
         self.assertEqual(self.daemon.held, {ES: 1, MNQ: 3})
         self.assertEqual(len(self.daemon.working), 2)
 
-    def test_more_of_the_same_is_no_news(self) -> None:
+    def test_a_breach_that_grows_is_not_reported_again(self) -> None:
         self.trade(BUY, 3)
         self.trade(BUY, 1)
         self.trade(BUY, 1, ES)
         self.wait()
         self.assertEqual(len(self.actions), 1)
 
-    def test_it_is_told_again_when_it_was_over(self) -> None:
+    def test_a_breach_is_reported_again_after_it_was_over(self) -> None:
         for _ in range(3):
             self.trade(BUY, 3)
             self.trade(SELL, 1)
@@ -179,14 +179,14 @@ class MaxContractsTests(DryRunTestCase):
             self.trade(SELL, 2)
         self.assertEqual(len(self.actions), 3)
 
-    def test_a_daemon_that_stops_tells_nothing_more(self) -> None:
+    def test_a_daemon_that_stops_reports_nothing_more(self) -> None:
         self.by_hand += 1
         self.daemon.trade(BUY, 3)
         self.daemon.stop()
         self.daemon.clock.advance(10)
         self.assertEqual(self.actions, [])
 
-    def test_what_is_within_the_limit_is_not_told(self) -> None:
+    def test_a_position_within_the_limit_is_not_reported(self) -> None:
         self.trade(BUY, 2)
         self.wait()
         self.assertEqual(self.actions, [])
@@ -201,7 +201,7 @@ class ReductionTests(DryRunTestCase):
     unknown_symbol_action = "allow_unlimited"
     """
 
-    def test_what_is_too_much_would_be_closed(self) -> None:
+    def test_the_excess_would_be_closed(self) -> None:
         self.be_elsewhere()
         self.trade(SELL, 2, stopPrice="20900")
         self.trade(SELL, 3, stopPrice="20800")
@@ -221,7 +221,7 @@ class DailyLossTests(DryRunTestCase):
 
     config = DAILY_LOSS
 
-    def test_the_lock_is_told_of_and_not_set(self) -> None:
+    def test_the_lock_is_reported_and_not_set(self) -> None:
         self.be_elsewhere()
         self.lose(125, 2)
         self.check_only(
@@ -232,7 +232,7 @@ class DailyLossTests(DryRunTestCase):
             locked_until="2026-11-23T23:00:00Z",
         )
 
-    def test_it_is_told_once_until_the_lock_would_have_ended(self) -> None:
+    def test_a_breach_is_reported_once_until_its_lock_would_have_ended(self) -> None:
         for _ in range(3):
             self.lose(125, 2)
         self.assertEqual(len(self.actions), 1)
@@ -251,11 +251,11 @@ class DailyLossTests(DryRunTestCase):
 
 
 class DailyLossWithoutLockTests(DryRunTestCase):
-    """A rule that wants a thing but once, and remembers that it did."""
+    """A rule that decides a thing only once, and remembers that it did."""
 
     config = DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n'
 
-    def test_losing_more_is_no_news(self) -> None:
+    def test_a_loss_that_grows_is_not_reported_again(self) -> None:
         self.be_elsewhere()
         for _ in range(3):
             self.lose(125, 2)
@@ -263,7 +263,7 @@ class DailyLossWithoutLockTests(DryRunTestCase):
             Action.CLOSE_ALL_POSITIONS, "RULE-003", positions_closed=1, orders_canceled=1
         )
 
-    def test_what_there_is_nothing_to_do_about_is_not_told_until_there_is(self) -> None:
+    def test_a_breach_is_reported_once_there_is_something_to_close(self) -> None:
         self.lose(125, 2)
         self.wait()
         self.assertEqual(self.actions, [])
@@ -279,7 +279,7 @@ class OpenLossTests(DryRunTestCase):
 
     config = OPEN_LOSS
 
-    def test_a_position_is_told_once_until_it_has_recovered(self) -> None:
+    def test_a_position_is_reported_once_until_it_has_recovered(self) -> None:
         self.be_elsewhere()
         self.trade(BUY, 2)
         for times in (1, 2):
@@ -297,14 +297,14 @@ class OpenLossTests(DryRunTestCase):
             )
             self.move(MNQ, "20926")
 
-    def test_quotes_that_grow_old_end_nothing(self) -> None:
+    def test_stale_quotes_end_no_breach(self) -> None:
         self.trade(BUY, 2)
         self.move(MNQ, "20900")
         self.daemon.advance(200, step=1)
         self.move(MNQ, "20900")
         self.assertEqual(len(self.actions), 1)
 
-    def test_another_position_is_news(self) -> None:
+    def test_another_position_is_reported(self) -> None:
         self.trade(BUY, 2)
         self.move(MNQ, "20900")
         self.trade(BUY, 1, ES)
@@ -344,7 +344,7 @@ class ProfitTests(DryRunTestCase):
 
     config = "[rules.max_unrealized_profit]\nprofit_target = 100\n"
 
-    def test_a_target_is_told_once(self) -> None:
+    def test_a_target_is_reported_once(self) -> None:
         self.trade(SELL, 2)
         self.trade(BUY, 2, limitPrice="20900")
         self.move(MNQ, "20970")
@@ -356,8 +356,8 @@ class ProfitTests(DryRunTestCase):
             contractId=MNQ,
         )
 
-    def test_a_quiet_market_is_not_told_again_and_again(self) -> None:
-        """The rule waits for a fresh quote; that it wants nothing meanwhile means nothing."""
+    def test_a_breach_in_a_quiet_market_is_reported_once(self) -> None:
+        """The rule waits for a fresh quote, so that it decides nothing meanwhile does not end the breach."""
         self.trade(SELL, 2)
         for _ in range(3):
             self.move(MNQ, "20970")
@@ -370,7 +370,7 @@ class BreakevenTests(DryRunTestCase):
 
     config = '[rules.max_unrealized_profit]\nmode = "breakeven"\n'
 
-    def test_a_profit_that_is_gone_is_told_until_it_is_back(self) -> None:
+    def test_a_lost_profit_is_reported_once_until_it_is_back(self) -> None:
         self.trade(BUY, 1)
         for times in (1, 2):
             self.move(MNQ, "21010")
@@ -392,7 +392,7 @@ class CooldownTests(DryRunTestCase):
     """
     )
 
-    def test_each_is_told_until_its_pause_would_have_ended(self) -> None:
+    def test_each_is_reported_once_until_its_cooldown_would_have_ended(self) -> None:
         self.be_elsewhere()
         self.lose(60)
         pause = {"positions_closed": 1, "orders_canceled": 1}
@@ -410,7 +410,7 @@ class CooldownTests(DryRunTestCase):
         self.lose(1)
         self.assertEqual([each.rule_id for each in self.actions][3:], ["RULE-006"])
 
-    def test_a_voided_loss_ends_its_pause(self) -> None:
+    def test_a_voided_loss_ends_its_cooldown(self) -> None:
         self.lose(60)
         (trade,) = self.daemon.state.trades
         self.daemon.gateway.void_trade(ACCOUNT, trade)
@@ -419,11 +419,11 @@ class CooldownTests(DryRunTestCase):
 
 
 class MergedTests(DryRunTestCase):
-    """What one trade breaches is told as enforcement tells it: as one action, the gravest."""
+    """The breaches of one trade are one action, the gravest, as when they are enforced."""
 
     config = COOLDOWN + DAILY_LOSS
 
-    def test_the_others_are_told_too(self) -> None:
+    def test_the_other_breaches_are_reported_too(self) -> None:
         self.be_elsewhere()
         self.lose(125, 2)
         self.check_only(
@@ -442,7 +442,7 @@ class GraceTests(DryRunTestCase):
 
     config = "[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n"
 
-    def test_a_position_without_a_stop_is_told_once_until_it_has_one(self) -> None:
+    def test_a_position_without_a_stop_is_reported_once_until_it_has_one(self) -> None:
         self.trade(BUY, 2)
         self.daemon.advance(28)
         self.assertEqual(self.actions, [])
@@ -461,7 +461,7 @@ class GraceTests(DryRunTestCase):
         self.assertEqual(len(self.actions), 2)
 
     def test_the_broker_is_asked_first(self) -> None:
-        """The event that told of the stop was lost."""
+        """The event of the stop was lost."""
         self.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.trade(SELL, 2, stopPrice="20900")
@@ -475,7 +475,7 @@ class HoursTests(DryRunTestCase):
 
     config = HOURS
 
-    def test_orders_and_positions_outside_the_hours(self) -> None:
+    def test_orders_and_positions_outside_the_hours_are_reported(self) -> None:
         order = self.trade(BUY, 1, limitPrice="20000")
         self.check_only(
             Action.REJECT_ORDER,
@@ -507,7 +507,7 @@ class PermissionTests(DryRunTestCase):
 
     config = "[rules.auth_loss_guard]\n"
 
-    def test_it_is_told_again_when_the_permission_was_back(self) -> None:
+    def test_a_lost_permission_is_reported_again_after_it_was_back(self) -> None:
         self.be_elsewhere()
         for times in (1, 2):
             for _ in range(2):
@@ -529,7 +529,7 @@ class PermissionTests(DryRunTestCase):
 class StubbornPermissionTests(DryRunTestCase):
     config = "[rules.auth_loss_guard]\nauto_unlock_on_restore = false\n"
 
-    def test_a_lock_that_an_operator_would_have_to_end_is_told_once(self) -> None:
+    def test_a_permanent_lock_is_reported_once(self) -> None:
         for may_trade in (False, True, False):
             self.daemon.gateway.set_can_trade(ACCOUNT, may_trade)
             self.wait(10)
@@ -541,7 +541,7 @@ class BlockedSymbolTests(DryRunTestCase):
 
     config = '[rules.symbol_blocks]\nblocked_symbols = ["M2K"]\n'
 
-    def test_an_order_is_told_once(self) -> None:
+    def test_an_order_is_reported_once(self) -> None:
         order = self.trade(BUY, 1, M2K, limitPrice="2200")
         self.by_hand += 1
         self.daemon.gateway.modify_order(ACCOUNT, order, {"size": 2})
@@ -572,7 +572,7 @@ class StopTests(DryRunTestCase):
 
     config = "[rules.trade_management]\nenabled = true\nstop_loss_ticks = 10\n"
 
-    def test_a_stop_is_told_once_and_not_placed(self) -> None:
+    def test_a_stop_is_reported_once_and_not_placed(self) -> None:
         self.trade(BUY, 2)
         self.check_only(
             Action.AUTO_STOP_LOSS,
@@ -585,7 +585,7 @@ class StopTests(DryRunTestCase):
         )
         self.assertEqual(self.daemon.working, [])
 
-    def test_a_position_of_the_other_side_is_another(self) -> None:
+    def test_a_position_of_the_other_side_is_reported(self) -> None:
         self.trade(BUY, 1)
         self.trade(SELL, 2)
         self.wait()
@@ -597,8 +597,8 @@ class StopTests(DryRunTestCase):
             ],
         )
 
-    def test_a_stop_of_before_is_neither_moved_nor_withdrawn(self) -> None:
-        """It carries the mark of those that riskd places; each wish is logged once."""
+    def test_an_earlier_stop_is_neither_moved_nor_withdrawn(self) -> None:
+        """It has the tag of riskd's own stops; each command is logged once."""
         self.trade(BUY, 1)
         order = {"contractId": MNQ, "type": 4, "side": 1, "size": 2, "customTag": "riskd-stop-1"}
         self.by_hand += 1
@@ -623,7 +623,7 @@ class StopTests(DryRunTestCase):
 
 
 class StrictTests(DryRunTestCase):
-    """Every breach would lock for good."""
+    """Every breach would be a permanent lock."""
 
     config = "strict_mode = true\n" + MAX_CONTRACTS
 
@@ -649,7 +649,7 @@ class SeveralRulesTests(DryRunTestCase):
         self.wait()
         self.assertEqual([each.rule_id for each in self.actions], ["RULE-001", "RULE-004"])
 
-    def test_new_settings_are_seen(self) -> None:
+    def test_new_settings_are_applied(self) -> None:
         self.trade(BUY, 3)
         self.daemon.engine.reload(settings_of(DRY + MAX_CONTRACTS.replace("2", "5")))
         self.wait(10)
@@ -664,7 +664,7 @@ class SeveralRulesTests(DryRunTestCase):
 
 
 class StatusTests(DryRunTestCase):
-    def test_it_is_said_whenever_the_daemon_runs(self) -> None:
+    def test_the_dry_run_is_named_whenever_running_is_announced(self) -> None:
         self.daemon.engine.report_problem("test", "Something is wrong")
         self.daemon.engine.report_problem("test", "")
         self.assertEqual(
@@ -702,9 +702,9 @@ class ChangeOverTestCase(SynchronousTestCase):
 
 
 class FromDryToEnforcingTests(ChangeOverTestCase):
-    """What was only told is not taken for done."""
+    """What was only reported is not taken for done."""
 
-    def test_a_loss_that_was_told_is_enforced(self) -> None:
+    def test_a_loss_that_was_only_reported_is_enforced(self) -> None:
         self.begin(DRY + DAILY_LOSS)
         self.lose(125, 2)
         self.assertEqual(len(self.daemon.actions), 1)
@@ -728,7 +728,7 @@ class FromDryToEnforcingTests(ChangeOverTestCase):
         self.daemon.advance(10)
         self.assertEqual(self.daemon.held, {MNQ: 1})
 
-    def test_what_was_told_is_on_record(self) -> None:
+    def test_the_reported_breaches_are_on_record(self) -> None:
         self.begin(DRY + MAX_CONTRACTS)
         self.daemon.trade(BUY, 3)
         self.daemon.advance(1)
@@ -739,7 +739,7 @@ class FromDryToEnforcingTests(ChangeOverTestCase):
 
 
 class FromEnforcingToDryTests(ChangeOverTestCase):
-    """What an enforcing daemon left stays told, and is not enforced."""
+    """The locks of an enforcing daemon stay announced, and are not enforced."""
 
     def lock(self, config: str = COOLDOWN) -> None:
         self.begin(config)
@@ -748,7 +748,7 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.changes = note_changes(self.daemon.gateway)
         self.go_on_with(DRY + config)
 
-    def test_a_lock_stays_told_until_its_time_is_over(self) -> None:
+    def test_a_lock_stays_announced_until_it_ends(self) -> None:
         with capturedLogs() as logged:
             self.lock()
         self.assertIn("the account is not held to it", "".join(map(str, map(formatEvent, logged))))
@@ -759,7 +759,7 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.assertEqual(cleared.cleared_by, ClearedBy.TIMER_EXPIRY)
         self.assertEqual((self.changes, self.daemon.state.lockouts), ([], {}))
 
-    def test_what_the_lock_forbids_is_told_once_each(self) -> None:
+    def test_what_the_lock_forbids_is_reported_once_each(self) -> None:
         self.lock()
         self.daemon.trade(BUY, 1, limitPrice="20000")
         self.daemon.trade(BUY, 1)
@@ -785,7 +785,7 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         closing = self.daemon.actions[1].details
         self.assertEqual((closing.positions_closed, closing.orders_canceled), (1, 1))
 
-    def test_another_position_is_told_too(self) -> None:
+    def test_another_position_is_reported_too(self) -> None:
         self.lock()
         self.daemon.move(ES, "5800")
         for contract_id in (MNQ, ES):
@@ -799,7 +799,7 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.assertEqual(len(self.daemon.actions), 3)
 
     def test_a_rule_that_would_lock_on_does_not_keep_the_lock(self) -> None:
-        """Enforced, one lock would begin where the other ends, and nothing be cleared in between."""
+        """If enforced, one lock would begin where the other ends, with no lockout_cleared in between."""
         self.begin(COOLDOWN)
         self.lose(60)
         (lock,) = self.daemon.locks
@@ -811,14 +811,14 @@ class FromEnforcingToDryTests(ChangeOverTestCase):
         self.assertEqual([each.rule_id for each in self.daemon.actions], ["RULE-007", "RULE-009"])
         self.assertEqual(self.daemon.state.lockouts, {})
 
-    def test_an_operator_ends_it(self) -> None:
+    def test_an_operator_ends_the_lock(self) -> None:
         self.lock()
         account = self.daemon.engine.accounts[ACCOUNT]
         self.assertTrue(account.unlock("enough", "trader"))
         (cleared,) = self.daemon.cleared
         self.assertEqual(cleared.cleared_by, ClearedBy.ADMIN_OVERRIDE)
 
-    def test_it_holds_again_when_riskd_enforces_again(self) -> None:
+    def test_the_lock_is_enforced_again_when_riskd_enforces_again(self) -> None:
         self.lock(DAILY_LOSS.replace("500", "100"))
         self.daemon.trade(BUY, 1)
         self.daemon.advance(1)
@@ -925,7 +925,7 @@ class AnythingTests(SynchronousTestCase):
             daemon.close()
 
     def do(self, daemon: PracticeDaemon, kind: str, *what: Any) -> int:
-        """Do one thing; return how many orders were placed."""
+        """Take one step; return how many orders were placed."""
         may_trade = daemon.gateway.exchange.account(ACCOUNT)["canTrade"]
         if kind == "move":
             contract_id, points = what

@@ -33,7 +33,7 @@ class StubbornBrokerTests(GuardTestCase):
     config = MAX_CONTRACTS
 
     def breach_by_hand(self) -> None:
-        """Buy one more at the exchange itself, where requests meet no faults."""
+        """Buy one more directly at the exchange, where requests meet no faults."""
         self.daemon.gateway.exchange.place_order(
             ACCOUNT,
             {"contractId": MNQ, "type": 2, "side": 0, "size": 1},
@@ -61,7 +61,7 @@ class StubbornBrokerTests(GuardTestCase):
         self.assertEqual((self.daemon.held, len(self.daemon.actions)), ({}, 1))
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
-    def test_a_broker_that_does_not_say_what_is_open_is_said_not_to(self) -> None:
+    def test_a_broker_that_does_not_answer_is_named_as_the_reason(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(failed_reads=1.0)
         self.breach_by_hand()
@@ -69,7 +69,7 @@ class StubbornBrokerTests(GuardTestCase):
         told = "".join([status.message for status in self.daemon.news(DaemonStatus)])
         self.assertIn("not flat yet (the broker does not say what is open), riskd", told)
 
-    def test_a_closing_that_was_done_but_not_answered_is_told_once(self) -> None:
+    def test_a_close_without_an_answer_is_announced_once(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(unanswered=1.0)
         self.breach_by_hand()
@@ -78,7 +78,7 @@ class StubbornBrokerTests(GuardTestCase):
         self.assertEqual((action.success, action.details.positions_closed), (True, 1))
         self.assertEqual(self.daemon.held, {})
 
-    def test_what_was_closed_is_known_to_be_closed_though_no_event_says_so(self) -> None:
+    def test_a_closed_position_is_known_to_be_closed_without_an_event(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
         self.breach_by_hand()
@@ -86,7 +86,7 @@ class StubbornBrokerTests(GuardTestCase):
         self.daemon.advance(0.5)
         self.assertEqual((self.daemon.held, self.daemon.state.open_positions), ({}, ()))
 
-    def test_a_kill_in_the_middle_is_finished_by_the_next_start(self) -> None:
+    def test_an_interrupted_flatten_is_finished_by_the_next_start(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
         self.breach_by_hand()
@@ -103,7 +103,7 @@ class StubbornBrokerTests(GuardTestCase):
 class SlowDiskTests(GuardTestCase):
     config = DAILY_LOSS
 
-    def test_closing_does_not_wait_for_a_slow_disk_but_telling_does(self) -> None:
+    def test_closing_does_not_wait_for_a_slow_disk_but_announcing_does(self) -> None:
         self.daemon.trade(BUY, 3)
         self.daemon.move(MNQ, "20850")
         self.daemon.disk.is_slow = True
@@ -119,7 +119,7 @@ class TrailingTests(BrokerTestCase):
     config = MAX_CONTRACTS + DAILY_LOSS
 
     def trail(self) -> None:
-        """Let searches know nothing of what happens from now on, for as long as they trail."""
+        """Let searches show nothing new, for as long as they trail."""
         began = self.daemon.clock.seconds()
         real = self.daemon.gateway.search_open_positions
 
@@ -129,14 +129,14 @@ class TrailingTests(BrokerTestCase):
 
         self.answer("search_open_positions", search)
 
-    def test_a_breach_that_searches_do_not_know_yet_is_closed(self) -> None:
+    def test_a_breach_that_searches_do_not_show_yet_is_closed(self) -> None:
         self.daemon.advance(1)
         self.trail()
         self.daemon.trade(BUY, 30)
         self.daemon.advance(1)
         self.assertEqual(self.daemon.held, {})
 
-    def test_so_is_what_a_locked_account_opens(self) -> None:
+    def test_a_position_of_a_locked_account_that_searches_do_not_show_yet_is_closed(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(1)
         self.trail()
@@ -146,7 +146,7 @@ class TrailingTests(BrokerTestCase):
 
 
 class UnfinishedTestCase(BrokerTestCase):
-    """A contract that cannot be closed hides nothing of the rest of the account."""
+    """A contract that cannot be closed hides no breach in the rest of the account."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -178,7 +178,7 @@ class UnfinishedFlattenTests(UnfinishedTestCase):
 class UnfinishedFlattenAndStopsTests(UnfinishedTestCase):
     config = NO_M2K + "[rules.trade_management]\nenabled = true\n"
 
-    def test_no_stop_is_placed_for_what_is_being_closed(self) -> None:
+    def test_no_stop_is_placed_for_a_position_that_is_being_closed(self) -> None:
         """The next try would cancel it, and the rule would place another, for as long as that takes."""
         self.daemon.advance(60)
         self.assertEqual((self.daemon.actions, self.daemon.working), ([], []))
@@ -197,7 +197,7 @@ class LatePartialCloseTests(BrokerTestCase):
     limits = { MNQ = 2 }
     """
 
-    def test_a_part_that_is_closed_late_is_not_closed_twice(self) -> None:
+    def test_a_part_that_the_broker_closes_late_is_not_closed_twice(self) -> None:
         sizes: list[int] = []
         real = self.daemon.gateway.partial_close_contract
 
@@ -227,7 +227,7 @@ class LatePartialCloseTests(BrokerTestCase):
 
 
 class MistakeTests(BrokerTestCase):
-    """A mistake of riskd's own must not leave an account to itself."""
+    """An internal error must not leave an account unguarded."""
 
     config = MAX_CONTRACTS
 
@@ -235,7 +235,7 @@ class MistakeTests(BrokerTestCase):
         self.failing.restore()
         raise ZeroDivisionError
 
-    def test_an_account_whose_flatten_failed_is_guarded_all_the_same(self) -> None:
+    def test_an_account_whose_flatten_failed_is_still_guarded(self) -> None:
         account = self.daemon.engine.accounts[ACCOUNT].account
         self.failing = self.patch(account, "announce", self.fail_once)
         self.daemon.trade(BUY, 3)
@@ -247,7 +247,7 @@ class MistakeTests(BrokerTestCase):
         self.assertEqual((self.daemon.held, self.statuses()[-1]), ({}, Status.RUNNING))
         self.assertEqual(self.daemon.actions[-1].rule_id, "RULE-001")
 
-    def test_a_flatten_that_failed_before_its_end_is_tried_again(self) -> None:
+    def test_a_flatten_that_failed_is_tried_again(self) -> None:
         enforcer = self.daemon.engine.accounts[ACCOUNT].risk_engine._enforcer
         self.failing = self.patch(enforcer, "_conclude", self.fail_once)
         self.daemon.trade(BUY, 3)
@@ -263,7 +263,7 @@ class MergingTests(BrokerTestCase):
     def plan(self) -> Flattening | None:
         return self.daemon.state.risk.flattening
 
-    def test_a_breach_during_a_flatten_is_seen_to_with_it(self) -> None:
+    def test_a_breach_during_a_flatten_merges_into_it(self) -> None:
         daemon = self.daemon
         daemon.move(M2K, "2000")
         daemon.trade(BUY, 3)

@@ -72,7 +72,7 @@ class MergeTests(SynchronousTestCase):
             self.assertIs(merged(known, known), known)
         self.assertIs(merged(DAY, flatten()), DAY)
 
-    def test_the_graver_breach_names_it_and_both_lock(self) -> None:
+    def test_the_graver_breach_names_the_flatten_and_both_lock(self) -> None:
         for both in (merged(COOLDOWN, DAY), merged(DAY, COOLDOWN)):
             self.assertEqual((both.action, both.rule_id), (DAY.action, "RULE-003"))
             self.assertEqual({one.rule_id for one in both.locks}, {"RULE-003", "RULE-007"})
@@ -89,7 +89,7 @@ class MergeTests(SynchronousTestCase):
         known = flatten()
         self.assertIs(merged(known, flatten({"A": 2})), known)
 
-    def test_what_was_told_is_told_again_when_there_is_more_to_tell(self) -> None:
+    def test_an_announced_flatten_is_announced_again_when_it_does_more(self) -> None:
         told = flatten(is_announced=True)
         self.assertIs(merged(told, flatten()), told)
         more = merged(told, COOLDOWN)
@@ -108,7 +108,7 @@ class MergeTests(SynchronousTestCase):
         ),
         st.dictionaries(st.sampled_from("ABCD"), st.integers(1, 9)),
     )
-    def test_it_closes_at_least_what_each_would(
+    def test_a_merged_flatten_closes_at_least_what_each_would(
         self, first: Flattening, second: Flattening, sizes: dict[str, int]
     ) -> None:
         held = [position(contract, size) for contract, size in sizes.items()]
@@ -138,11 +138,11 @@ class PlanTests(SynchronousTestCase):
         )
         self.assertEqual(to_cancel(plan, [order(1, "A"), order(2, "B")]), [1])
 
-    def test_a_position_that_is_told_twice_is_closed_once(self) -> None:
+    def test_a_position_that_is_listed_twice_is_closed_once(self) -> None:
         held = [position("A", 5), position("A", 5)]
         self.assertEqual(to_close(flatten({"A": 3}), held), [Closing("A", 2)])
 
-    def test_what_cannot_be_counted_is_closed_whole_and_keeps_nothing_else_open(self) -> None:
+    def test_an_uncountable_position_is_closed_in_full_and_blocks_no_other(self) -> None:
         unknown: Any = None
         held = [position("A", unknown), position("B", 3)]
         for plan in (flatten(), flatten({"A": 2, "B": 0})):
@@ -161,7 +161,7 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(to_resize(plan, working, held), [Resizing(1, 2)])
         self.assertEqual(to_resize(plan, [stop(1, 2, 20)], held), [])
 
-    def test_several_exits_together_close_no_more_than_stays(self) -> None:
+    def test_several_exits_together_close_no_more_than_is_kept(self) -> None:
         plan = flatten({"A": 2})
         stops = [stop(1, 1, 10), stop(2, 1, 20), stop(3, 1, 15)]
         limits = [order(4, "A", 2, type=1, limitPrice=30), order(5, "A", 1, type=1, limitPrice=29)]
@@ -174,7 +174,7 @@ class PlanTests(SynchronousTestCase):
             working = [{**exit_, "side": side} for exit_ in (*stops, *limits)]
             self.assertEqual(sorted(to_resize(plan, working, [held])), cut)
 
-    def test_what_is_filled_of_an_exit_counts(self) -> None:
+    def test_the_filled_part_of_an_exit_counts(self) -> None:
         plan, held = flatten({"A": 2}), [position("A", 2)]
         self.assertEqual(to_resize(plan, [stop(1, 3, 20, fillVolume=1)], held), [])
         self.assertEqual(to_resize(plan, [stop(1, 4, 20, fillVolume=1)], held), [Resizing(1, 3)])

@@ -12,7 +12,7 @@ from tests.support.practice_daemon import ACCOUNT, BUY, SELL
 
 
 class RefusedForGoodTests(BrokerTestCase):
-    """What the broker refuses for good needs a person, so it is told at once, and again when it is over."""
+    """What the broker refuses for good needs a person, so it is announced at once, and its end too."""
 
     config = DAILY_LOSS
 

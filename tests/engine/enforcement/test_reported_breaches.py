@@ -61,7 +61,7 @@ def locking(rule_id: str = "A-1") -> Decision:
 
 
 class SameTests(SynchronousTestCase):
-    """What is the same, however it is worded."""
+    """Which breaches are the same."""
 
     def setUp(self) -> None:
         self.told = ReportedBreaches()
@@ -70,12 +70,12 @@ class SameTests(SynchronousTestCase):
         self.told.add(Decision("A-1", told))
         return self.told.has(Decision(rule_id, other), NOW)
 
-    def test_words_and_figures_do_not_matter(self) -> None:
+    def test_breaches_with_other_words_and_figures_are_the_same(self) -> None:
         self.assertTrue(self.is_known(flatten("Lost $500"), flatten("Lost $600")))
         self.assertTrue(self.is_known(flatten(C=1, D=2), flatten(D=2, C=1)))
         self.assertTrue(self.is_known(stop(OrderSide.BUY), stop(OrderSide.BUY, 3, 7)))
 
-    def test_rule_contract_order_and_side_do(self) -> None:
+    def test_breaches_of_another_rule_contract_order_or_side_differ(self) -> None:
         self.assertFalse(self.is_known(flatten(), flatten(), "A-2"))
         self.assertFalse(self.is_known(flatten(), flatten(C=0)))
         self.assertFalse(self.is_known(flatten(C=0), flatten(C=1)))
@@ -84,7 +84,7 @@ class SameTests(SynchronousTestCase):
         self.assertFalse(self.is_known(one, other))
         self.assertFalse(self.is_known(flatten(), LiftLock(reason="r")))
 
-    def test_what_was_not_told_after_all(self) -> None:
+    def test_a_discarded_breach_is_not_reported(self) -> None:
         self.told.add(Decision("A-1", flatten()))
         self.told.discard(Decision("A-1", flatten("Others")))
         self.assertFalse(self.told.has(Decision("A-1", flatten()), NOW))
@@ -101,28 +101,28 @@ class EndTests(SynchronousTestCase):
         self.told.forget_ended(STATE, rules, REVIEW, is_strict=False)
         return self.told.has(Decision("A-1", flatten(C=0)), NOW)
 
-    def test_it_lasts_as_long_as_its_rule_wants_it(self) -> None:
+    def test_a_breach_lasts_as_long_as_its_rule_decides_the_same(self) -> None:
         self.assertTrue(self.lasts(rule_that_wants(flatten(C=0), flatten(D=0))))
         self.assertFalse(self.lasts(rule_that_wants(flatten(D=0))))
 
-    def test_a_rule_that_is_in_force_no_more_wants_nothing(self) -> None:
+    def test_the_breach_of_a_rule_that_is_not_in_force_is_over(self) -> None:
         self.assertFalse(self.lasts())
 
-    def test_another_rule_does_not_count(self) -> None:
+    def test_another_rule_does_not_prolong_a_breach(self) -> None:
         self.assertFalse(self.lasts(rule(lambda *_: RuleResult(commands=(flatten(C=0),)), "A-2")))
 
-    def test_of_two_settings_of_a_rule_either_counts(self) -> None:
+    def test_either_of_two_settings_of_a_rule_prolongs_a_breach(self) -> None:
         wants = Rule("A-1", "a-1", RuleSettings, frozenset(Kind), lambda *_: NOTHING)
         held = RuleInForce(wants, RuleSettings(), is_held=True)
         self.assertTrue(self.lasts(rule_that_wants(flatten(C=0)), held))
 
-    def test_a_rule_that_does_not_see_clearly_ends_nothing(self) -> None:
+    def test_a_rule_that_warns_ends_no_breach(self) -> None:
         self.assertTrue(self.lasts(rule_that_wants(warnings=("No quote",))))
 
-    def test_a_rule_that_fails_ends_nothing(self) -> None:
+    def test_a_rule_that_fails_ends_no_breach(self) -> None:
         self.assertTrue(self.lasts(rule(lambda *_: 1 / 0)))
 
-    def test_a_rule_that_remembers_having_asked_is_asked_as_if_it_had_not(self) -> None:
+    def test_a_rule_is_also_evaluated_without_its_memory(self) -> None:
         def once(state: AccountState, _settings: object, _trigger: object) -> RuleResult:
             return NOTHING if "A-1" in state.risk.memory else RuleResult(commands=(flatten(C=0),))
 
@@ -132,7 +132,7 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(self.told.has(Decision("A-1", flatten(C=0)), NOW))
 
     @given(st.lists(st.booleans()))
-    def test_it_is_told_as_often_as_it_begins(self, breached: list[bool]) -> None:
+    def test_a_breach_is_reported_as_often_as_it_begins(self, breached: list[bool]) -> None:
         told, times = ReportedBreaches(), 0
         wanted = Decision("A-1", flatten(C=0))
         for is_breach in breached:
@@ -148,24 +148,24 @@ class EndTests(SynchronousTestCase):
 
 
 class LockTests(SynchronousTestCase):
-    """A lock that would hold keeps its rule silent."""
+    """A rule whose lock would be in force reports nothing more."""
 
     def setUp(self) -> None:
         self.told = ReportedBreaches()
 
-    def test_as_long_as_it_would_hold(self) -> None:
+    def test_a_lock_is_reported_as_long_as_it_would_be_in_force(self) -> None:
         self.told.add(locking(), (lock("A-1", 60),))
         for seconds, is_known in ((59, True), (60, False)):
             moment = NOW + timedelta(seconds=seconds)
             self.assertEqual(self.told.has(locking(), moment), is_known)
         self.assertFalse(self.told.has(locking("A-2"), NOW))
 
-    def test_whatever_the_rule_wants_meanwhile(self) -> None:
+    def test_a_lock_is_reported_whatever_the_rule_decides_meanwhile(self) -> None:
         self.told.add(locking(), (lock("A-1", None),))
         self.told.forget_ended(STATE, [rule_that_wants()], REVIEW, is_strict=False)
         self.assertTrue(self.told.has(locking(), NOW))
 
-    def test_until_the_rule_would_lift_it(self) -> None:
+    def test_a_lock_ends_when_the_rule_would_lift_it(self) -> None:
         def check(state: AccountState, _settings: object, _trigger: object) -> RuleResult:
             """Lift a lock where there is one."""
             is_mine = "A-1" in state.lockouts
@@ -177,7 +177,7 @@ class LockTests(SynchronousTestCase):
             # In strict mode no rule lifts a lock.
             self.assertEqual(self.told.has(locking(), NOW), is_strict)
 
-    def test_until_an_operator_would_end_it(self) -> None:
+    def test_a_lock_ends_when_an_operator_would_end_it(self) -> None:
         self.told.add(locking(), (lock("A-1", None), lock("A-2", None)))
         self.told.forget_locks()
         self.assertFalse(self.told.has(locking("A-1"), NOW) or self.told.has(locking("A-2"), NOW))

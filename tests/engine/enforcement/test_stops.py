@@ -22,7 +22,7 @@ class StopTagTests(GuardTestCase):
     config = "[rules.trade_management]\nenabled = true\n"
 
     def buy(self, faults: Faults) -> None:
-        """Let the trader buy one, who is at the exchange itself, on a broker that fails riskd."""
+        """Let the trader buy one directly at the exchange, on a broker that fails riskd."""
         self.daemon.gateway.faults = faults
         order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}
         self.daemon.gateway.exchange.place_order(ACCOUNT, order, self.daemon.now())
@@ -35,7 +35,7 @@ class StopTagTests(GuardTestCase):
             if str(order.get("customTag", "")).startswith(OWN_STOP_TAG)
         ]
 
-    def test_one_that_got_through_is_found_by_its_tag(self) -> None:
+    def test_a_stop_that_got_through_is_found_by_its_tag(self) -> None:
         self.buy(Faults(unanswered=1.0))
         self.daemon.advance(10)
         self.assertEqual(len(self.orders()), 1)
@@ -43,7 +43,7 @@ class StopTagTests(GuardTestCase):
         self.assertEqual((action.action, action.success), (Action.AUTO_STOP_LOSS, True))
         self.assertEqual(action.details.order_id, self.orders()[0]["id"])
 
-    def test_one_that_is_only_seen_late_is_not_placed_twice(self) -> None:
+    def test_a_stop_that_searches_show_late_is_not_placed_twice(self) -> None:
         searches = self.patch(
             self.daemon.gateway, "search_orders", lambda *_wanted, **_more: succeed([])
         )
@@ -64,14 +64,14 @@ class StopTagTests(GuardTestCase):
         self.assertTrue(self.daemon.actions[-1].success)
         self.assertEqual(self.daemon.held, {MNQ: 1})
 
-    def test_one_that_was_lost_is_placed_after_all(self) -> None:
+    def test_a_stop_that_was_lost_is_placed_after_all(self) -> None:
         self.buy(Faults(lost_requests=1.0))
         self.daemon.advance(3)
         self.daemon.gateway.faults = NO_FAULTS
         self.daemon.advance(70)
         self.assertEqual(len(self.orders()), 1)
 
-    def test_what_the_broker_rejects_at_the_second_try_is_closed(self) -> None:
+    def test_a_position_is_closed_when_the_broker_rejects_its_stop_at_the_second_try(self) -> None:
         self.buy(Faults(lost_requests=1.0))
         self.daemon.advance(3)
         self.daemon.gateway.faults = NO_FAULTS
@@ -84,7 +84,7 @@ class StopTagTests(GuardTestCase):
         self.assertEqual(self.daemon.held, {})
         self.assertIn("through the market", self.daemon.actions[-1].reason)
 
-    def test_the_tag_of_one_that_is_known_is_used_no_more(self) -> None:
+    def test_the_tag_of_a_known_stop_is_not_used_again(self) -> None:
         tags = []
         real = self.daemon.gateway.place_order
 
