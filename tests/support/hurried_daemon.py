@@ -1,7 +1,7 @@
-"""A daemon in a hurry, to be killed: the practice market at many times its speed, and rules that bark.
+"""A daemon to be killed: the practice market at many times its speed, and locks all the time.
 
-Run as ``python -m tests.support.hurried_daemon PORT STATE``.  It writes its port when it is in step.  A line on
-standard input is told to all consoles, and makes it write the states its accounts have at that moment.
+Run as ``python -m tests.support.hurried_daemon PORT STATE``.  It writes its port when it has started.  It
+broadcasts each line of standard input, and writes the states that its accounts have at that moment.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ANNOUNCE_SECONDS = 0.02
 
 
 def plain(state: AccountState) -> Any:
-    """Return a state in a form that can be compared across processes."""
-    # Quotes of before a console came may be behind in its file; what is private is not in it at all.
+    """Return a state as plain values that can be compared across processes."""
+    # The published copy may have older quotes, and has nothing that is private to the daemon.
     known = msgspec.structs.replace(state, final_orders={}, quotes={}, risk=RiskState())
     return msgspec.to_builtins(known, str_keys=True)
 
 
 class HastyClock:
-    """The reactor's clock, many times as fast."""
+    """The reactor's clock at many times its speed."""
 
     def seconds(self) -> float:
         return reactor.seconds() * SPEED
@@ -51,21 +51,21 @@ class HastyClock:
 
 
 class Control(LineOnlyReceiver):
-    """Announces this and that, and says what the states are when it is asked."""
+    """Announces locks and actions, and writes the states on request."""
 
     delimiter = b"\n"
 
     def __init__(self, port: int, engine: EngineService) -> None:
         self._port = port
         self._engine = engine
-        self._barking = LoopingCall(self._bark)
+        self._announcing = LoopingCall(self._announce)
         self._random = random.Random()
 
     def connectionMade(self) -> None:
         self.sendLine(b"%d" % self._port)
-        self._barking.start(ANNOUNCE_SECONDS)
+        self._announcing.start(ANNOUNCE_SECONDS)
 
-    def _bark(self) -> None:
+    def _announce(self) -> None:
         account = self._random.choice((123, 456))
         rule = f"RULE-{self._random.getrandbits(40):x}"
         self._engine.announce(
@@ -99,7 +99,7 @@ def main(port: int, state: Path) -> None:
     )
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    # Its locks are for show: nobody is to flatten the traders who make the load.
+    # The announced locks must not flatten the practice traders, who make the load.
     engine.started.addCallback(lambda _: engine.pause())
     engine.started.addCallback(lambda _: StandardIO(Control(port, engine)))
     reactor.run()

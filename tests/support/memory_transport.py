@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 
 class MemoryTransport(StringTransportWithDisconnection):
-    """Loses its connection at once, and does not mind a producer that never was."""
+    """A transport that loses its connection at once."""
 
     def unregisterProducer(self) -> None:
         self.producer = None
@@ -25,12 +25,12 @@ class MemoryTransport(StringTransportWithDisconnection):
             self.protocol.connectionLost(Failure(ConnectionAborted()))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing waits here."""
+        """Nothing is delayed here."""
 
 
 @implementer(IStreamClientEndpoint)
 class MemoryEndpoint:
-    """Records when a client tries to connect, and lets the test say what comes of it."""
+    """Records when a client tries to connect, and lets the test accept or refuse."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class MemoryEndpoint:
         connected.errback(error or Refused())
 
     def accept(self) -> MemoryTransport:
-        """Take the latest connection, and return the client's end of it."""
+        """Accept the latest connection; return the client's end of it."""
         factory, connected = self._pending.pop()
         protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8765))
         transport = MemoryTransport()

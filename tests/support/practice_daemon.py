@@ -1,4 +1,4 @@
-"""An account under guard, in memory: the practice exchange, the pipeline and its rules on one clock."""
+"""A daemon in memory: the practice exchange, the engine and its rules on one clock."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ BUY, SELL = GatewayOrderSide.BID, GatewayOrderSide.ASK
 
 
 class PracticeDaemon:
-    """A daemon without a network, on a quiet practice exchange that a test trades on.
+    """A daemon without a network, on a quiet practice exchange where the test trades.
 
     :param config: the rules, as TOML tables.
-    :ivar told: every event that consoles were told, in order.
-    :ivar waits: how many seconds each flatten took to act.
+    :ivar told: every event that was broadcast, in order.
+    :ivar waits: how many seconds passed from each flatten to its first request.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PracticeDaemon:
             self.journal.stopService()
 
     def kill(self) -> None:
-        """End it as a crash does: nothing more is written, nothing more is told."""
+        """End like a crash: write and broadcast nothing more."""
         self.engine.pause()
         for account in self.engine.accounts.values():
             account.risk_engine.stop()
@@ -111,7 +111,7 @@ class PracticeDaemon:
         self.journal._store.close()
 
     def restart(self) -> None:
-        """Start again on the same broker and the same directory."""
+        """Start again on the same broker and directory."""
         self.disk = SlowDisk()
         self._begin()
 
@@ -124,14 +124,14 @@ class PracticeDaemon:
             self.clock.advance(min(step, seconds))
             seconds -= step
 
-    # What is.
+    # What the daemon and the exchange know.
 
     @property
     def state(self) -> AccountState:
         return self.engine.accounts[ACCOUNT].account.state
 
     def news(self, *kinds: type[EventData]) -> list[Any]:
-        """Return what was told of these kinds; of all but quotes if none is named."""
+        """Return the broadcast events of these kinds; without kinds, all but quotes."""
         return [
             event.data
             for event in self.told
@@ -154,7 +154,7 @@ class PracticeDaemon:
 
     @property
     def held(self) -> dict[str, int]:
-        """What the exchange says is held: sizes, short ones negative."""
+        """The sizes that the exchange holds, short ones negative."""
         return {
             payload["contractId"]: payload["size"] * (1 if payload["type"] == 1 else -1)
             for payload in self.gateway.exchange.open_positions(ACCOUNT)
@@ -170,7 +170,7 @@ class PracticeDaemon:
         self.gateway.move_market(contract_id, Decimal(last))
 
     def trade(self, side: GatewayOrderSide, size: int, contract_id: str = MNQ, **more: Any) -> int:
-        """Place an order, at the market unless prices say otherwise; return its id."""
+        """Place an order, at the market unless a price is given; return its id."""
         order_type = GatewayOrderType.MARKET
         if "limitPrice" in more:
             order_type = GatewayOrderType.LIMIT
