@@ -53,6 +53,8 @@ RENAMED: Final[dict[str, str]] = {
     "riskd.rules.marks.doubts": "riskd.model.open_pnl.pnl_warnings",
     "riskd.rules.orders": "riskd.rules.affected",
     "riskd.rules.orders.orders_concerned": "riskd.rules.affected.affected_orders",
+    "riskd.rules.reduction.reduced": "riskd.rules.reduction.reduce_largest",
+    "riskd.rules.stops.detail": "riskd.rules.stops.order_detail",
     "riskd.rules.table": "riskd.rules.registry",
     "riskd.rules.words": "riskd.model.formatting",
     "riskd.rules.words.name_of": "riskd.model.formatting.contract_name",
@@ -108,9 +110,9 @@ def _imported_names(tree: ast.Module) -> dict[str, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
+                # Without a name of its own, an import of a.b binds a.
+                top = alias.name.partition(".")[0]
+                names[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and not node.level:
             for alias in node.names:
                 names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
@@ -119,7 +121,7 @@ def _imported_names(tree: ast.Module) -> dict[str, str]:
                 names |= {
                     old.removeprefix(prefix): old for old in RENAMED if old.startswith(prefix)
                 }
-    return {name: dotted for name, dotted in names.items() if dotted.partition(".")[0] == "riskd"}
+    return {name: dotted for name, dotted in names.items() if f"{dotted}.".startswith("riskd.")}
 
 
 def _old_names_of(node: ast.AST, imported: dict[str, str]) -> Iterator[tuple[str, str]]:
