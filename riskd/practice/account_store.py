@@ -115,6 +115,7 @@ class AccountStore:
             for order in (*_owned_by(account_id, self._ended), *working)
             if _time(order, "creationTimestamp") >= since
         ]
+        # Orders end in another order than they were placed.
         return sorted(orders, key=lambda order: int(order["id"]))
 
     def order(self, account_id: int, order_id: int) -> Payload:
@@ -201,6 +202,7 @@ class AccountStore:
                 self._add_order(payload)
                 orders = self._accounts[payload["accountId"]].orders
                 orders[payload["id"]] = Order.from_payload(payload, contract)
+        # Also above the first id, which may be behind if the time of day was set back.
         self._last_id = max(self._last_id, state.highest_id)
         return dropped
 
@@ -212,12 +214,14 @@ class AccountStore:
 
     def _add_order(self, order: Payload) -> None:
         """Remember an order's tag and, once the order has ended, the order itself."""
+        # A used tag is refused, so a client may repeat a request and get no second order.
         if "customTag" in order:
             self._tags.add((order["accountId"], order["customTag"]))
         if order["status"] == GatewayOrderStatus.OPEN:
             return
         self._ended[order["id"]] = order
         if len(self._ended) > MAX_ENDED_ORDERS:
+            # A dict keeps its order, so the first one ended first.
             forgotten = self._ended.pop(next(iter(self._ended)))
             self._tags.discard((forgotten["accountId"], forgotten.get("customTag")))
 

@@ -98,6 +98,7 @@ class Exchange(AccountStore):
         payload = quote.payload(symbol_id(self._contracts[contract_id]), now)
         self._messages.append(Message(QUOTE, contract_id, payload))
         for account in self._accounts.values():
+            # A copy, because filled orders leave the account.
             for order in tuple(account.orders.values()):
                 if order.contract.id == contract_id:
                     self._match(account, order, now)
@@ -148,6 +149,7 @@ class Exchange(AccountStore):
         problem = find_bracket_problem(order) or find_problem(placed, quote)
         if problem:
             placed.status = GatewayOrderStatus.REJECTED
+            # As the broker does: the rejected order exists, and an event reports it.
             self._report_order(placed)
             raise OrderRejectedError(placed.id, refusal("Order/place", "Rejected", problem))
         self._start(account, placed, now)
@@ -159,6 +161,7 @@ class Exchange(AccountStore):
         :raises GatewayRefusedError: the account has no such working order, or the market filled it
             first: at its limit, or at the best price if it has none, wherever the market is.
         """
+        # Decided before the lookup, so that an unknown order does not change later decisions of a seed.
         is_filled_first = self.fills_while_canceled()
         account, order = self._working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
@@ -300,6 +303,7 @@ class Exchange(AccountStore):
             return
         was_stop_limit = order.type is GatewayOrderType.STOP_LIMIT
         if was_stop_limit:
+            # Its stop stays triggered, even if the market turns back.
             order.type, order.stop_price = GatewayOrderType.LIMIT, None
         price = fill_price(order, quote)
         if price is not None:
@@ -348,6 +352,7 @@ class Exchange(AccountStore):
         self._trade(account, order, size, price, now, pnl=pnl)
         payload = held.payload()
         if not held.net:
+            # As the broker does: a closed position is reported with its last average price.
             payload["averagePrice"] = average
             del account.positions[held.contract.id]
         self._report(POSITION, payload)

@@ -89,10 +89,12 @@ class FaultInjector:
         return 2 if self._happens(self.faults.doubled_events) else 1
 
     def _happens(self, chance: float) -> bool:
+        # Drawn even for a chance of 0, so that setting one fault keeps the sequence of the others.
         return self._random.random() < chance
 
     def _timed(self, is_done: bool, error: GatewayError | None) -> RequestPlan:
         seconds = self._random.uniform(0.0, self.faults.slow_seconds)
+        # A late answer says nothing of when the request was carried out; test both extremes.
         if self._happens(_DONE_AT_ONCE):
             return RequestPlan(is_done, error, 0.0, seconds)
         return RequestPlan(is_done, error, seconds, 0.0)

@@ -112,6 +112,7 @@ class PracticeGateway:
         """Open the market and report to ``listener``, if there is one, what happens from now on."""
         self._events.start(listener)
         self._requests.is_running = True
+        # A second start goes on with the exchange as it is.
         if not self._is_restored:
             self._is_restored = True
             self._restore()
@@ -264,7 +265,7 @@ class PracticeGateway:
             try:
                 return act(*args, self._now())
             finally:
-                # A rejected order is reported, too.
+                # Also after a refusal, because a rejected order is reported.
                 self._publish()
 
         plan = self._injector.plan_change(request, self._clock.seconds())
@@ -335,6 +336,7 @@ class PracticeGateway:
             _log.warn("practice ledger: {sentence}", sentence=sentence)
         # The market goes on where it was left: a jump would be a loss that no trade made.
         self._market.resume(state.last_prices())
+        # Drops what no longer matters, and leaves no unreadable line for the next start.
         self._ledger.rewrite(self.exchange.state(self._now()))
 
 

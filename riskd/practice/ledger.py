@@ -69,6 +69,7 @@ class Ledger:
         :param state: returns what all messages, including these, add up to; called if the file has to be
             replaced.
         """
+        # Without an open file, the last lines of the old one are unknown; a whole one is safe.
         if self._descriptor is None or len(self._unwritten) > _MAX_UNWRITTEN:
             self.rewrite(state())
             return
@@ -90,6 +91,7 @@ class Ledger:
         descriptor = None
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # No symbolic link is followed: one could point at a file that is not ours.
             descriptor = os.open(
                 temporary,
                 os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW,

@@ -112,6 +112,7 @@ _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, Recursi
 def write_lines(messages: Sequence[Message], report: Report) -> bytes:
     """Return the lines of messages of one occasion; a message that cannot be written is left out."""
     lines: list[bytes] = []
+    # From the last line back, so that the lines so far are those that follow.
     for message in reversed(messages):
         try:
             payload = msgspec.Raw(_encoder.encode(message.payload))

@@ -127,6 +127,7 @@ class _Walk:
         self._silent_steps = 0
         # The price stays above zero, and far enough from it for stops below.
         self._floor = listing.opening / 2
+        # Not the same opening price in every run.
         scatter = Decimal(random.randint(-100, 100)) * contract.tick_size
         self._bid = round_down_to_tick(listing.opening, contract.tick_size) + scatter
 
@@ -144,6 +145,7 @@ class _Walk:
         # However slow its pace, a contract is quoted once a second.
         self._silent_steps += 1
         is_quoted = random.random() < self.listing.pace or self._silent_steps == _STEPS_PER_SECOND
+        # Drawn at every step, quoted or not, so that the pace does not change the walk.
         self._last_was_bought = random.choice((True, False))
         self._unquoted_ticks += move
         if not is_quoted:

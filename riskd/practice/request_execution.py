@@ -50,9 +50,11 @@ class RequestExecutor:
                 try:
                     result = act()
                 except GatewayRefusedError as refusal:
+                    # A refusal may get lost as well as a result.
                     error = error or refusal
             await self._wait(plan.answered_after)
         except CancelledError:
+            # By stop(), or by a caller whose own time limit is over.
             raise GatewayUnansweredError(request, "the caller no longer waits for it") from None
         if error is not None:
             raise error

@@ -82,6 +82,7 @@ class Api:
 
     def _refusal(self, method: str, path: str, token: str) -> Response | None:
         """Return why a request is refused before its body is read; ``None`` if it is not."""
+        # A path or a method that does not exist uses up nothing of the limits.
         if path not in (_PING, *_SESSIONS, *ENDPOINTS):
             sentence = f"There is no {path}; upper and lower case count."
             return problem(HTTPStatus.NOT_FOUND, sentence)
@@ -96,6 +97,7 @@ class Api:
                 after = ("Retry-After", str(math.ceil(wait)))
                 sentence = "Too many requests."
                 return problem(HTTPStatus.TOO_MANY_REQUESTS, sentence, headers=(after,))
+        # After the limit, so that guessing tokens is limited, too.
         if path in (_PING, _LOGIN) or self._tokens.is_good(token):
             return None
         return unauthorized()

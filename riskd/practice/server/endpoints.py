@@ -171,6 +171,7 @@ async def _query_orders(backend: Backend, body: bodies.QueryOrders) -> Payload:
 
 async def _open_positions(backend: Backend, body: bodies.AccountBody) -> Payload:
     positions = await backend.gateway.search_open_positions(body.account_id)
+    # From the exchange itself: a second request could be lost by a fault.
     contract = backend.gateway.exchange.contract
     return {"positions": [full_position(each, contract(each["contractId"])) for each in positions]}
 

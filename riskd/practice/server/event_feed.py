@@ -78,6 +78,7 @@ class EventFeed:
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> None:
         """Send ``topic`` to a client from now on; a topic of quotes begins with the full quote."""
         self._subscribers.setdefault(topic, {})[subscriber] = None
+        # Before the first event, silence counts from the subscription.
         self._sent_at.setdefault(topic, self._clock.seconds())
         if topic.target == QUOTE:
             quote = self._full_quote(str(topic.key))
@@ -137,6 +138,7 @@ class EventFeed:
     def _send(self, topic: Topic, record: bytes, times: int = 1) -> None:
         if topic in self._sent_at:
             self._sent_at[topic] = self._clock.seconds()
+        # A copy, because a client that reads too slowly is cut and unsubscribes.
         for subscriber in tuple(self._subscribers.get(topic, ())):
             for _ in range(times):
                 subscriber(record)

@@ -188,14 +188,11 @@ def _key(target: str, stream: Stream, arguments: tuple[Any, ...]) -> int | str |
 
     :raises _InvocationError: there are too many or too few, or one of another type.
     """
-    wanted = 0 if stream.key is None else 1
-    if len(arguments) != wanted:
-        raise _InvocationError(f"{target} takes {wanted} argument(s), not {len(arguments)}.")
-    if stream.key is None:
-        return None
-    key: int | str = arguments[0]
-    # Not isinstance: JSON's true is an int for Python.
-    if type(key) is not stream.key:
-        kind = "a number" if stream.key is int else "a text"
-        raise _InvocationError(f"{target} takes {kind}.")
-    return key
+    # The exact type, because JSON's true is an int for Python's isinstance.
+    if stream.key is not None and [type(each) for each in arguments] == [stream.key]:
+        key: int | str = arguments[0]
+        return key
+    if arguments or stream.key is not None:
+        wanted = {None: "no argument", int: "one number", str: "one text"}[stream.key]
+        raise _InvocationError(f"{target} takes {wanted}.")
+    return None

@@ -227,6 +227,7 @@ class HubFactory(WebSocketServerFactory):
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
+            # A client that breaks the protocol gets a close frame with the reason.
             failByDrop=False,
             maxFramePayloadSize=MAX_MESSAGE_BYTES,
             maxMessagePayloadSize=MAX_MESSAGE_BYTES,

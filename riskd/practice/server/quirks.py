@@ -77,6 +77,7 @@ class Quirks:
 
     def _action(self, payload: Payload) -> int:
         created = datetime.fromisoformat(payload["creationTimestamp"])
+        # After a restart, an order that was placed before is no new one.
         is_new = payload["id"] not in self._known and created >= self._began
         self._known[payload["id"]] = None
         if len(self._known) > _MAX_KNOWN:

@@ -151,6 +151,7 @@ class PracticeResource(Resource):
 
     def render(self, request: Any) -> Any:
         """Respond to a request, or hand its connection over to a hub."""
+        # Latin-1 decodes any bytes.
         path = request.path.decode("latin-1")
         refusal = self._refusal(request, path)
         if refusal is not None:
@@ -186,6 +187,7 @@ class PracticeResource(Resource):
         return refusal
 
     async def _respond(self, request: Any, path: str) -> None:
+        # Twisted refuses to write to a client that has left.
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
         method, body = request.method.decode("latin-1"), request.content.read()

@@ -48,6 +48,7 @@ class Tokens:
         now = self._now()
         claims = {
             "sub": self._user_name,
+            # Tokens of the same second differ, so that each can be revoked alone.
             "jti": uuid4().hex,
             "iat": int(now.timestamp()),
             "exp": int((now + LIFETIME).timestamp()),
@@ -69,6 +70,7 @@ class Tokens:
         if claims is None:
             return
         now = self._now().timestamp()
+        # Forget expired tokens, which are refused anyway.
         self._revoked = {key: expiry for key, expiry in self._revoked.items() if now < expiry}
         self._revoked[claims["jti"]] = claims["exp"]
 
