@@ -26,7 +26,6 @@ from riskd.practice.records import (
     POSITION,
     QUOTE,
     TRADE,
-    Account,
     Message,
     Order,
     Position,
@@ -101,7 +100,7 @@ class Exchange(AccountStore):
             # A copy, because filled orders leave the account.
             for order in tuple(account.orders.values()):
                 if order.contract.id == contract_id:
-                    self._match(account, order, now)
+                    self._match(order, now)
 
     # Requests of accounts.
 
@@ -152,7 +151,7 @@ class Exchange(AccountStore):
             # As the broker does: the rejected order exists, and an event reports it.
             self._report_order(placed)
             raise OrderRejectedError(placed.id, refusal("Order/place", "Rejected", problem))
-        self._start(account, placed, now)
+        self._start(placed, now)
         return placed.id
 
     def cancel_order(self, account_id: int, order_id: int, now: datetime) -> None:
@@ -163,13 +162,12 @@ class Exchange(AccountStore):
         """
         # Decided before the lookup, so that an unknown order does not change later decisions of a seed.
         is_filled_first = self.fills_while_canceled()
-        account, order = self._working_order("Order/cancel", account_id, order_id)
+        order = self._working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
             price = order.limit_price or best_price(order, self._quotes[order.contract.id])
-            self._fill(account, order, order.left, price, now)
-            # Ended by now, so this raises.
-            self._working_order("Order/cancel", account_id, order_id)
-        del account.orders[order_id]
+            self._fill(order, order.left, price, now)
+            raise refusal("Order/cancel", "OrderNotFound", f"order {order_id} was filled")
+        del self._accounts[account_id].orders[order_id]
         order.status = GatewayOrderStatus.CANCELLED
         order.updated = now
         self._report_order(order)
@@ -183,7 +181,7 @@ class Exchange(AccountStore):
         :raises GatewayRefusedError: the account has no such working order, or the changed order would be
             rejected.
         """
-        account, order = self._working_order("Order/modify", account_id, order_id)
+        order = self._working_order("Order/modify", account_id, order_id)
         given = {
             _CHANGEABLE[key]: value
             for key, value in changes.items()
@@ -203,7 +201,7 @@ class Exchange(AccountStore):
             order.resting = False
         order.updated = now
         self._report_order(order)
-        self._match(account, order, now)
+        self._match(order, now)
 
     def close_contract(self, account_id: int, contract_id: str, now: datetime) -> None:
         """Close the account's position in a contract at the market; its working orders stay.
@@ -259,7 +257,7 @@ class Exchange(AccountStore):
             created=now,
             updated=now,
         )
-        self._start(account, order, now)
+        self._start(order, now)
 
     # Acts of the broker.
 
@@ -291,13 +289,13 @@ class Exchange(AccountStore):
 
     # Matching.
 
-    def _start(self, account: Account, order: Order, now: datetime) -> None:
+    def _start(self, order: Order, now: datetime) -> None:
         """Let an order work from now on."""
-        account.orders[order.id] = order
+        self._accounts[order.account_id].orders[order.id] = order
         self._report_order(order)
-        self._match(account, order, now)
+        self._match(order, now)
 
-    def _match(self, account: Account, order: Order, now: datetime) -> None:
+    def _match(self, order: Order, now: datetime) -> None:
         quote = self._quotes[order.contract.id]
         if waits_for_stop(order, quote):
             return
@@ -307,20 +305,19 @@ class Exchange(AccountStore):
             order.type, order.stop_price = GatewayOrderType.LIMIT, None
         price = fill_price(order, quote)
         if price is not None:
-            self._fill(account, order, self.available(order.left), price, now)
+            self._fill(order, self.available(order.left), price, now)
             return
         order.resting = True
         if was_stop_limit:
             order.updated = now
             self._report_order(order)
 
-    def _fill(
-        self, account: Account, order: Order, size: int, price: Decimal, now: datetime
-    ) -> None:
+    def _fill(self, order: Order, size: int, price: Decimal, now: datetime) -> None:
         """Fill ``size`` contracts of an order: close what they close, then open with the rest.
 
         The broker reports the order, then a trade and the position for each part, then the account.
         """
+        account = self._accounts[order.account_id]
         order.fill(size, price, now)
         if not order.left:
             del account.orders[order.id]
@@ -329,49 +326,41 @@ class Exchange(AccountStore):
         if held is not None and held.net * order.direction < 0:
             closing = min(size, held.size)
             size -= closing
-            self._exit(account, order, held, closing, price, now)
+            self._exit(order, held, closing, price, now)
         if size:
-            self._enter(account, order, size, price, now)
+            self._enter(order, size, price, now)
         self._report(ACCOUNT, account.payload())
 
     def _exit(
-        self,
-        account: Account,
-        order: Order,
-        held: Position,
-        size: int,
-        price: Decimal,
-        now: datetime,
+        self, order: Order, held: Position, size: int, price: Decimal, now: datetime
     ) -> None:
         average = held.average_price
         pnl = held.reduce(size, price)
         if self.repeats_entry:
             # Before the exit, so that the last trade has the last price.  It costs nothing again.
             side = 1 - order.side
-            self._trade(account, order, size, average, now, side=side, fees=ZERO)
-        self._trade(account, order, size, price, now, pnl=pnl)
+            self._trade(order, size, average, now, side=side, fees=ZERO)
+        self._trade(order, size, price, now, pnl=pnl)
         payload = held.payload()
         if not held.net:
             # As the broker does: a closed position is reported with its last average price.
             payload["averagePrice"] = average
-            del account.positions[held.contract.id]
+            del self._accounts[held.account_id].positions[held.contract.id]
         self._report(POSITION, payload)
 
-    def _enter(
-        self, account: Account, order: Order, size: int, price: Decimal, now: datetime
-    ) -> None:
+    def _enter(self, order: Order, size: int, price: Decimal, now: datetime) -> None:
+        account = self._accounts[order.account_id]
         held = account.positions.get(order.contract.id)
         if held is None:
             held = Position(self._next_id(), account.id, order.contract, now)
             account.positions[order.contract.id] = held
         held.net += order.direction * size
         held.price_sum += price * size
-        self._trade(account, order, size, price, now)
+        self._trade(order, size, price, now)
         self._report(POSITION, held.payload())
 
     def _trade(
         self,
-        account: Account,
         order: Order,
         size: int,
         price: Decimal,
@@ -387,6 +376,7 @@ class Exchange(AccountStore):
         :param pnl: of an exit.
         :param fees: those of the contract, unless given.
         """
+        account = self._accounts[order.account_id]
         if fees is None:
             fees = self._fees[order.contract.id] * size
         account.balance += (pnl or ZERO) - fees
@@ -418,14 +408,11 @@ class Exchange(AccountStore):
         self._add_order(payload)
         self._report(ORDER, payload)
 
-    def _working_order(
-        self, request: str, account_id: int, order_id: int
-    ) -> tuple[Account, Order]:
-        account = self._find_account(request, account_id)
-        order = account.orders.get(order_id)
+    def _working_order(self, request: str, account_id: int, order_id: int) -> Order:
+        order = self._find_account(request, account_id).orders.get(order_id)
         if order is None:
             raise refusal(request, "OrderNotFound", f"order {order_id} is not working")
-        return account, order
+        return order
 
 
 def _is_exit_at_market(order: Order, held: Position) -> bool:
