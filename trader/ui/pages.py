@@ -22,14 +22,7 @@ from trader.ui import (
     overview_page,
     trades_page,
 )
-from trader.ui.styled_text import (
-    StyledLine,
-    collapsed_text,
-    fit,
-    panel_title,
-    text_of,
-    wrap,
-)
+from trader.ui.styled_text import StyledLine, collapsed_text, fit, panel_title, text_of, wrap
 
 Heading = Callable[[View, UiState, datetime, int, int], list[StyledLine]]
 """Returns a page's fixed lines for a view, the UI state, the time, and the columns and rows of the page."""

@@ -8,13 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
-from riskd.model.events import (
-    GatewayUserPosition,
-    MarketQuote,
-    OrderSide,
-    OrderType,
-    PositionType,
-)
+from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
 from riskd.model.formatting import contract_name
 from trader.model.activity import FeedLine
 from trader.model.formatting import UNKNOWN, age, clock, money

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -100,7 +100,12 @@ def compose(
 def footer(ui_state: UiState, columns: int) -> StyledLine:
     """Return the pages with their keys, the one that is shown marked, and how to get help."""
     end: StyledLine = [("dim", _modes(ui_state)), ("dim", _HELP)]
-    for tabs in _tabs(ui_state):
+    for names in (
+        [page.name for page in PAGES],
+        [page.short for page in PAGES],
+        [page.name if page is PAGES[ui_state.page] else "" for page in PAGES],
+    ):
+        tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
         if length(tabs) + length(end) < columns:
             return justify(tabs, end, columns)
     return [("dim", _HELP.rjust(columns)[:columns])]
@@ -117,16 +122,7 @@ def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
     return None
 
 
-def _tabs(ui_state: UiState) -> Iterator[StyledLine]:
-    """Yield the tabs of all pages, the longest names first."""
-    shown = PAGES[ui_state.page]
-    yield [_tab(number, page.name, ui_state) for number, page in enumerate(PAGES)]
-    yield [_tab(number, page.short, ui_state) for number, page in enumerate(PAGES)]
-    names = [page.name if page is shown else "" for page in PAGES]
-    yield [_tab(number, name, ui_state) for number, name in enumerate(names)]
-
-
-def _tab(number: int, name: str, ui_state: UiState) -> tuple[str, str]:
+def _tab(number: int, name: str, ui_state: UiState) -> tuple[str | None, str]:
     label = f"{number + 1} {name}".strip()
     return ("select", f"[{label}]") if number == ui_state.page else ("dim", f" {label} ")
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from riskd.model.events import EVENT_TYPES
 from tests.support.console import NOT_THERE
-from tests.support.screen import (
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import PageTestCase, ScreenTestCase
 from trader.model.ui_state import FILTERS
 
 

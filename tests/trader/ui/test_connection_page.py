@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tests.support.console import BEGIN, NOT_THERE, at
-from tests.support.screen import (
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
 
 

@@ -6,12 +6,7 @@ from datetime import timedelta
 
 from riskd.testing import make_event
 from tests.support.console import BEGIN, DAY, FILE_PROBLEMS, MNQ, NOT_THERE, at
-from tests.support.screen import (
-    CONTROL_CHARACTERS,
-    MES,
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import CONTROL_CHARACTERS, MES, PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from riskd.model.account import Limit
 from tests.support.console import at
-from tests.support.screen import (
-    PageTestCase,
-)
+from tests.support.screen import PageTestCase
 
 
 class GaugeLineTests(PageTestCase):

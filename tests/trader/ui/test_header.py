@@ -6,10 +6,7 @@ from datetime import timedelta
 
 from riskd.model.events import DRY_RUN_NOTE
 from tests.support.console import BEGIN, at
-from tests.support.screen import (
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
 from trader.ui.pages import PAGES
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from riskd.model.account import Limit
 from riskd.model.events import DRY_RUN_NOTE
 from tests.support.console import BEGIN, MNQ, NOT_THERE
-from tests.support.screen import (
-    LIMITS,
-    PageTestCase,
-)
+from tests.support.screen import LIMITS, PageTestCase
 from trader.model.formatting import clock, until
 
 

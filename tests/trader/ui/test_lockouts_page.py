@@ -7,11 +7,7 @@ from datetime import timedelta
 from riskd.model.events import DRY_RUN_NOTE
 from riskd.testing import make_event
 from tests.support.console import BEGIN, NOT_THERE, at
-from tests.support.screen import (
-    LIMITS,
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import LIMITS, PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tests.support.console import MNQ, NOT_THERE, at
-from tests.support.screen import (
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import PageTestCase, ScreenTestCase
 
 
 class LayoutTests(ScreenTestCase):

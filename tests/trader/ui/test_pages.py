@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tests.support.console import BEGIN, DAY, at
-from tests.support.screen import (
-    LIMITS,
-    PageTestCase,
-)
+from tests.support.screen import LIMITS, PageTestCase
 from trader.model.formatting import clock
 from trader.ui.pages import PAGES, row_count, selected_text
 

@@ -9,9 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.events import EVENT_TYPES
 from tests.support.console import FILE_PROBLEMS
-from tests.support.screen import (
-    ScreenTestCase,
-)
+from tests.support.screen import ScreenTestCase
 from trader.ui.palette import MONO, THEMES
 
 

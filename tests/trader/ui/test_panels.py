@@ -7,11 +7,7 @@ from typing import Any
 
 from riskd.model.account import Limit
 from tests.support.console import BEGIN, MNQ, NOT_THERE, at
-from tests.support.screen import (
-    MES,
-    UNKNOWN_CONTRACT,
-    ScreenTestCase,
-)
+from tests.support.screen import MES, UNKNOWN_CONTRACT, ScreenTestCase
 from trader.model.formatting import clock
 
 

@@ -8,12 +8,7 @@ import urwid
 
 from riskd.model.events import EVENT_TYPES
 from tests.support.console import DAY, FILE_PROBLEMS, MNQ, at
-from tests.support.screen import (
-    CONTROL_CHARACTERS,
-    SIZES,
-    PageTestCase,
-    ScreenTestCase,
-)
+from tests.support.screen import CONTROL_CHARACTERS, SIZES, PageTestCase, ScreenTestCase
 from trader.cli.console import KEYS
 from trader.ui.pages import PAGES
 from trader.ui.screen import compose, footer, page_at

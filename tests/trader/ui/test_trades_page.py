@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.support.console import BEGIN, at
-from tests.support.screen import (
-    PageTestCase,
-)
+from tests.support.screen import PageTestCase
 from trader.model.formatting import clock
 
 
