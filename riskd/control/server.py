@@ -73,7 +73,7 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
     def connectionMade(self) -> None:
         """Identify the operator and start the timeout."""
         self._factory.connections.add(self)
-        # Asked once, at the start: the user cannot change while the connection lasts.
+        # The operating system reports who opened the connection, so asking once is enough.
         self._commands.operator = self._factory.operator_of(self.transport)
         self.setTimeout(IDLE_SECONDS)
 
@@ -113,8 +113,10 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
         super().connectionLost(reason)
 
     def _drop(self, why: str) -> None:
-        # Boxes that were received together reach this method once more after the drop.
+        # Boxes that arrived together are still dispatched after the first drop, and the connection is lost
+        # only in the reactor's next turn.
         if self in self._factory.connections:
+            self._factory.connections.discard(self)
             _log.warn(
                 "dropped operator {operator}: {why}", operator=self._commands.operator, why=why
             )

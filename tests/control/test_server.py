@@ -8,10 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionAborted
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.logger import capturedLogs
 from twisted.protocols.amp import AmpBox, RemoteAmpError, UnhandledCommand
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME, StatusCommand
@@ -80,6 +82,18 @@ class BadClientTests(ControlTestCase):
             client.transport.write(box.serialize())
             pump.flush()
             self.assertEqual(self.factory.connections, set())
+
+    def test_many_wrong_boxes_at_once_are_one_line_in_the_log(self) -> None:
+        """A real connection is lost a turn after it is aborted."""
+        server = self.factory.buildProtocol(None)
+        assert server is not None
+        transport = StringTransport()
+        transport.getHandle = lambda: None
+        server.makeConnection(transport)
+        with capturedLogs() as logged:
+            server.dataReceived(AmpBox(x=b"1").serialize() * 100)
+        self.assertEqual(len(logged), 1)
+        server.connectionLost(Failure(ConnectionAborted()))
 
     def test_a_connection_cannot_switch_to_tls(self) -> None:
         client, pump = self.connect()
