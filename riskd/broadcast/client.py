@@ -202,7 +202,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def enqueue(self, frames: Iterable[Frame]) -> None:
         """Add ``frames`` to the backlog; close the client if it becomes too large."""
         backlog = self._backlog
-        # One broadcast may be several batches, and the batch before may have closed this client.
+        # None if a write of this very broadcast has ended this client.
         if backlog is None:
             return
         statistics = self.factory.statistics

@@ -100,7 +100,6 @@ def _listen_on(host: str, port: int) -> socket.socket:
     try:
         # A restart must not wait for connections of the daemon before that linger in TIME_WAIT.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Without it, the socket of ::1 could take the place of 127.0.0.1 on some systems.
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind((host, port))

@@ -109,7 +109,7 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
 
 
 async def _ask(reactor: Any, path: Path, command: Any, request: Request | None = None) -> Any:
-    # The operating system's own error for a long path is unspecific.
+    # Names the option that helps, unlike the operating system's error.
     check_path(path)
     daemon = await connectProtocol(UNIXClientEndpoint(reactor, os.fspath(path)), AMP())
     try:
