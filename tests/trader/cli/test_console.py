@@ -1,4 +1,4 @@
-"""The console's own parts: when it draws, how it is called, what its keys and styles are."""
+"""The console: when it draws, its keys and mouse, its bell and its log."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from trader.ui.palette import MONO, THEMES
 from trader.ui.redraw_throttle import MAX_DRAWS_A_SECOND
 
 
-class Terminal:
-    """A terminal that remembers when it was drawn, and what."""
+class FakeTerminal:
+    """Records what is drawn, written and copied, and when."""
 
     started = True
 
@@ -43,53 +43,53 @@ class Terminal:
     has_mouse = False
 
     def register_palette(self, palette: Any) -> None:
-        """Take the colors of a theme."""
+        """Record the palette."""
         self.palette = palette
 
     def set_terminal_properties(self, colors: int) -> None:
-        """Take the number of colors."""
+        """Record the number of colors."""
         self.colors = colors
 
     def set_mouse_tracking(self, enable: bool) -> None:
-        """Take or give back the mouse."""
+        """Record whether the mouse is tracked."""
         self.has_mouse = enable
 
     def clear(self) -> None:
-        """Be drawn anew."""
+        """Nothing is kept between two draws."""
 
     def write(self, text: str) -> None:
-        """Keep what is written beside the pictures."""
+        """Record text beside the drawings."""
         self.written.append(text)
 
     def flush(self) -> None:
-        """There is nothing that waits."""
+        """Nothing is buffered."""
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Keep what is copied."""
+        """Record the copied text."""
         self.copied.append(text)
 
     def get_cols_rows(self) -> tuple[int, int]:
-        """Return the size, as urwid asks for it."""
+        """Return columns and rows."""
         return 80, 24
 
     def draw_screen(self, _size: tuple[int, int], canvas: urwid.Canvas) -> None:
-        """Take a picture, as urwid gives it."""
+        """Record a drawing with its time."""
         self.drawn.append(
             (self._clock.seconds(), "\n".join(text.decode() for text in canvas.text))
         )
 
     @property
     def moments(self) -> list[float]:
-        """When it was drawn."""
+        """The times of the drawings."""
         return [moment for moment, _ in self.drawn]
 
     @property
     def picture(self) -> str:
-        """What it shows."""
+        """The last drawing."""
         return self.drawn[-1][1]
 
 
-class ConsoleCase(SynchronousTestCase):
+class ConsoleTestCase(SynchronousTestCase):
     """A console on a clock, without a daemon and with an empty state directory."""
 
     def setUp(self) -> None:
@@ -98,7 +98,7 @@ class ConsoleCase(SynchronousTestCase):
         self.addCleanup(directory.cleanup)
         self.state = Path(directory.name)
         self.console = Console(123, DEFAULT_URL, self.state, self.clock)
-        self.terminal = Terminal(self.clock)
+        self.terminal = FakeTerminal(self.clock)
         self.console._main_loop.screen = self.terminal
         self.console._terminal = self.terminal
         self.console._colors = 16
@@ -112,15 +112,15 @@ class ConsoleCase(SynchronousTestCase):
         )
 
     def receive(self, event_type: str, **data: Any) -> None:
-        """Report an event, as it comes off the wire."""
+        """Report an event, decoded from its wire form."""
         event = decode(encode(make_event(event_type, data)))
         self.session.receive(event.type, lambda: event)
 
 
-class DrawingTests(ConsoleCase):
-    """When an event is on the screen."""
+class DrawingTests(ConsoleTestCase):
+    """When an event is drawn."""
 
-    def test_what_is_important_is_drawn_at_once(self) -> None:
+    def test_an_important_change_is_drawn_at_once(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertEqual(self.terminal.moments[-1], 0.0)
         self.assertIn("Trade -45.50", self.terminal.picture)
@@ -138,20 +138,20 @@ class DrawingTests(ConsoleCase):
             self.clock.advance(0.01)
         self.assertEqual(most_in_a_second(self.terminal.moments), 20)
 
-    def test_the_last_of_a_flood_is_drawn_in_the_end(self) -> None:
+    def test_the_last_event_of_a_flood_is_drawn(self) -> None:
         for _ in range(500):
             self.receive("GatewayUserTrade", profitAndLoss=1)
         self.clock.advance(1)
         self.assertIn("Realized +500.00", self.terminal.picture)
 
-    def test_the_last_quote_is_drawn_in_the_end(self) -> None:
+    def test_the_last_of_several_quotes_is_drawn(self) -> None:
         for price in (21001, 21002, 21003):
             self.receive("MarketQuote", last=price)
         self.assertNotIn("21003.00", self.terminal.picture)
         self.clock.advance(0.21)
         self.assertIn("21003.00", self.terminal.picture)
 
-    def test_what_is_wrong_with_a_quote_is_not_drawn_in_the_midst_of_a_draw(self) -> None:
+    def test_a_problem_with_a_quote_starts_no_draw_within_a_draw(self) -> None:
         render, under_way = self.console._screen.render, []
 
         def watched(*arguments: Any, **choices: Any) -> urwid.Canvas:
@@ -169,14 +169,14 @@ class DrawingTests(ConsoleCase):
         self.session.receive("MarketQuote", read)
         self.assertIn("A quote is malformed", self.terminal.picture)
 
-    def test_what_is_important_does_not_wait_for_a_draw_planned_for_quotes(self) -> None:
+    def test_an_important_change_does_not_wait_for_a_draw_scheduled_for_quotes(self) -> None:
         self.receive("MarketQuote")
         self.clock.advance(0.01)
         self.receive("lockout_set", reason="Account rule")
         self.assertEqual(self.terminal.moments[-1], 0.01)
         self.assertIn("LOCKED OUT", self.terminal.picture)
 
-    def test_a_mistake_in_the_clock_ends_the_program(self) -> None:
+    def test_an_exception_in_a_tick_ends_the_program(self) -> None:
         ended: list[str] = []
         self.clock.crash = lambda: ended.append("the reactor")
         self.patch(self.console._client, "connect", lambda: None)
@@ -195,11 +195,11 @@ class DrawingTests(ConsoleCase):
         self.assertRaises(ZeroDivisionError, self.console._event_loop.run)
 
 
-class LastKnownTests(ConsoleCase):
-    """The published file, looked at each second for as long as there is no connection."""
+class LastKnownTests(ConsoleTestCase):
+    """The state file, polled each second while there is no connection."""
 
     def begin(self) -> None:
-        """Leave it without a connection."""
+        """Stay without a connection."""
 
     def publish(self, *events: Event, ago: float = 0) -> None:
         """Publish the state after ``events`` as the daemon does."""
@@ -214,26 +214,26 @@ class LastKnownTests(ConsoleCase):
         store.close()
 
     def tick(self) -> None:
-        """Let the second pass that the console waits for."""
+        """Let a second pass, and call the tick."""
         self.clock.advance(1)
         self.console._tick()
-        # What can wait is drawn a little later.
+        # An unimportant change is drawn a little later.
         self.clock.advance(0.2)
 
-    def test_a_missing_file_is_named_by_its_path(self) -> None:
+    def test_the_path_of_a_missing_file_is_shown(self) -> None:
         self.tick()
         self.assertIn("No last known state: ", self.terminal.picture)
         told = "".join(self.terminal.picture.split())
         self.assertIn(f"{self.state / PUBLISHED_NAME}isnotthere", told)
 
-    def test_a_file_is_on_the_screen_within_a_second_of_its_publication(self) -> None:
+    def test_a_file_is_drawn_within_a_second_of_its_publication(self) -> None:
         self.tick()
         self.publish(make_event("GatewayUserTrade", {"profitAndLoss": -45.50}), ago=70)
         self.tick()
         for words in ("PRACTICE", ", 1 min ago", "P&L of the day", "Realized -45.50"):
             self.assertIn(words, self.terminal.picture)
 
-    def test_a_newer_one_replaces_it(self) -> None:
+    def test_a_newer_file_replaces_it(self) -> None:
         trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
         self.publish(trade, ago=70)
         self.tick()
@@ -242,7 +242,7 @@ class LastKnownTests(ConsoleCase):
         self.assertIn("Realized -50.00", self.terminal.picture)
         self.assertIn(", 0 s ago", self.terminal.picture)
 
-    def test_a_file_that_did_not_change_is_drawn_once_a_second_and_not_read(self) -> None:
+    def test_an_unchanged_file_is_not_read_and_the_screen_is_drawn_each_second(self) -> None:
         self.publish()
         self.tick()
         self.terminal.drawn.clear()
@@ -251,7 +251,7 @@ class LastKnownTests(ConsoleCase):
             self.tick()
         self.assertEqual(len(self.terminal.drawn), 5)
 
-    def test_a_connection_takes_up_where_the_file_ends(self) -> None:
+    def test_a_connection_continues_from_the_file(self) -> None:
         trade = make_event("GatewayUserTrade", {"profitAndLoss": -45.50})
         self.publish(trade)
         super().begin()
@@ -264,7 +264,7 @@ class LastKnownTests(ConsoleCase):
         self.assertIn("Trade -4.50", self.terminal.picture)
         self.assertNotIn("Trade -45.50", self.terminal.picture)
 
-    def test_another_account_than_the_files_is_said(self) -> None:
+    def test_an_account_missing_from_the_file_is_reported(self) -> None:
         self.publish()
         console = Console(999, DEFAULT_URL, self.state, self.clock)
         console._main_loop.screen = self.terminal
@@ -276,11 +276,11 @@ class LastKnownTests(ConsoleCase):
         )
 
 
-class KeyTests(ConsoleCase):
-    """The keys, and where they are told."""
+class KeyTests(ConsoleTestCase):
+    """The effect of each key, and the help."""
 
     def press(self, *keys: str) -> str:
-        """Type; return what is shown then."""
+        """Press keys; return the drawing after them."""
         for key in keys:
             self.clock.advance(1)
             self.console._handle_input(key)
@@ -289,25 +289,25 @@ class KeyTests(ConsoleCase):
     def test_q_quits(self) -> None:
         self.assertRaises(urwid.ExitMainLoop, self.console._handle_input, "q")
 
-    def test_other_keys_do_nothing(self) -> None:
+    def test_other_keys_have_no_effect(self) -> None:
         before = self.console._ui_state
         for key in ("x", "Q", "f1", "ctrl l", ("mouse press", 1, 0, 0)):
             self.console._handle_input(key)
         self.assertEqual(self.console._ui_state, before)
 
-    def test_each_page_has_its_number(self) -> None:
+    def test_each_number_shows_its_page(self) -> None:
         titles = ("P&L seen", "Trades seen", "Limits in", "Lockouts", "Activity: ", "Connection")
         for number, title in enumerate(titles, 1):
             self.assertIn(f"\n{title}", self.press(str(number)))
 
-    def test_tab_goes_round_the_pages_and_shift_tab_back(self) -> None:
+    def test_tab_turns_through_the_pages_and_shift_tab_back(self) -> None:
         for number in (1, 2, 3, 4, 5, 0):
             self.press("tab")
             self.assertEqual(self.console._ui_state.page, number)
         self.press("shift tab")
         self.assertEqual(self.console._ui_state.page, len(PAGES) - 1)
 
-    def test_a_key_is_answered_at_once(self) -> None:
+    def test_the_effect_of_a_key_is_drawn_at_once(self) -> None:
         self.session.note("draw")
         drawn = len(self.terminal.drawn)
         self.console._handle_input("2")
@@ -320,23 +320,23 @@ class KeyTests(ConsoleCase):
             self.clock.advance(0.01)
         self.assertEqual(most_in_a_second(self.terminal.moments), MAX_DRAWS_A_SECOND)
 
-    def test_the_help_tells_every_key_and_goes_with_the_next_page(self) -> None:
+    def test_the_help_shows_every_key_until_the_next_page(self) -> None:
         shown = " ".join(self.press("?").split())
         for key in KEYS:
             self.assertIn(f"{key.label} {key.effect}", shown)
         self.assertNotIn("Shift-Tab", self.press("2"))
 
-    def test_every_key_has_words_of_its_own_and_none_does_two_things(self) -> None:
+    def test_every_key_has_one_effect_and_its_own_words(self) -> None:
         told = [key.effect for key in KEYS]
         names = [name for key in KEYS for name in key.names]
         self.assertTrue(all(told))
         self.assertEqual(len(set(told)), len(told))
         self.assertEqual(len(set(names)), len(names))
 
-    def test_the_foot_names_help_and_quit(self) -> None:
+    def test_the_footer_names_help_and_quit(self) -> None:
         self.assertTrue(self.press("1").splitlines()[-1].rstrip().endswith("? help  q quit"))
 
-    def test_rows_are_chosen_up_and_down_as_far_as_they_go(self) -> None:
+    def test_the_selection_moves_within_the_rows(self) -> None:
         for number in range(3):
             self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
         self.press("2", "down", "j")
@@ -346,13 +346,13 @@ class KeyTests(ConsoleCase):
         self.press("up", "k", "k", "page up")
         self.assertEqual(self.console._ui_state.row, 0)
 
-    def test_the_feed_is_narrowed_kind_by_kind(self) -> None:
+    def test_the_feed_is_filtered_kind_by_kind(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertIn("Activity: everything (2)", self.press("f"))
         self.assertIn("Activity: trades (1)", self.press("f"))
         self.assertNotIn("Connected to daemon", self.terminal.picture)
 
-    def test_a_paused_feed_stands_still_and_counts_what_it_does_not_show(self) -> None:
+    def test_a_paused_feed_counts_the_lines_that_it_does_not_show(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.press("p")
         self.receive("GatewayUserTrade", profitAndLoss=7)
@@ -361,52 +361,52 @@ class KeyTests(ConsoleCase):
         self.assertNotIn("Trade +7.00", shown.partition("Activity")[2])
         self.assertIn("Trade +7.00", self.press("p").partition("Activity")[2])
 
-    def test_the_themes_go_round(self) -> None:
+    def test_the_theme_key_goes_through_all_themes(self) -> None:
         for name in (*list(THEMES)[1:], "dark"):
             self.press("t")
             self.assertEqual(self.console._ui_state.theme, name)
             self.assertEqual(self.terminal.colors, 1 if name == MONO else 16)
             self.assertEqual(self.terminal.palette, THEMES[name])
 
-    def test_ascii_only(self) -> None:
+    def test_the_ascii_key_toggles_ascii_characters(self) -> None:
         self.assertFalse(self.press("1").isascii())
         self.assertTrue(self.press("a").isascii())
         self.assertFalse(self.press("a").isascii())
 
-    def test_the_mouse_is_taken_and_given_back_and_the_foot_says_so(self) -> None:
+    def test_the_mouse_key_toggles_the_mouse_and_the_footer_shows_it(self) -> None:
         self.assertIn("mouse", self.press("m").splitlines()[-1])
         self.assertTrue(self.terminal.has_mouse)
         self.assertNotIn("mouse", self.press("m").splitlines()[-1])
         self.assertFalse(self.terminal.has_mouse)
 
-    def test_the_chosen_row_is_copied_and_the_feed_says_so(self) -> None:
+    def test_the_selected_row_is_copied_and_the_feed_reports_it(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.press("5", "down", "c")
         copied = self.terminal.copied[0]
         self.assertIn("Connected to daemon", copied)
         self.assertEqual(self.session.view().feed[-1].text, f"Copied: {copied}")
 
-    def test_without_rows_the_figures_are_copied(self) -> None:
+    def test_on_a_page_without_rows_the_figures_are_copied(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.press("1", "c")
         self.assertIn("Realized -45.50 Unrealized 0.00", self.terminal.copied[0])
 
 
-class MouseTests(ConsoleCase):
-    """Clicks and the wheel, once the mouse is the console's."""
+class MouseTests(ConsoleTestCase):
+    """Clicks and the wheel while the console receives the mouse."""
 
-    def test_a_click_on_a_pages_name_turns_to_it(self) -> None:
+    def test_a_click_on_the_name_of_a_page_shows_it(self) -> None:
         self.session.note("draw")
         foot = self.terminal.picture.splitlines()[-1]
         self.console._handle_input(("mouse press", 1, foot.index("Limits"), 23))
         self.assertEqual(self.console._ui_state.page, 2)
 
-    def test_clicks_elsewhere_and_releases_do_nothing(self) -> None:
+    def test_clicks_elsewhere_and_releases_have_no_effect(self) -> None:
         for event in (("mouse press", 1, 30, 5), ("mouse release", 0, 30, 23)):
             self.console._handle_input(event)
         self.assertEqual(self.console._ui_state.page, 0)
 
-    def test_the_wheel_goes_through_rows(self) -> None:
+    def test_the_wheel_moves_the_selection(self) -> None:
         for number in range(9):
             self.receive("GatewayUserTrade", id=number)
         self.console._handle_input("2")
@@ -416,28 +416,28 @@ class MouseTests(ConsoleCase):
         self.assertEqual(self.console._ui_state.row, 0)
 
 
-class BellTests(ConsoleCase):
+class BellTests(ConsoleTestCase):
     """The bell of the terminal."""
 
-    def test_it_rings_for_a_lockout_and_for_enforcement(self) -> None:
+    def test_it_rings_for_lockouts_and_enforcement(self) -> None:
         for event_type in ("lockout_set", "enforcement_action"):
             self.clock.advance(2)
             self.receive(event_type)
         self.assertEqual(self.terminal.written, ["\a", "\a"])
 
-    def test_nothing_else_rings(self) -> None:
+    def test_other_events_do_not_ring(self) -> None:
         for event_type in ("GatewayUserTrade", "daemon_status", "lockout_cleared", "daily_reset"):
             self.receive(event_type)
         self.assertEqual(self.terminal.written, [])
 
-    def test_muted_it_rings_for_lockouts_alone(self) -> None:
+    def test_when_muted_it_rings_for_lockouts_only(self) -> None:
         self.console._handle_input("b")
         self.receive("enforcement_action")
         self.assertEqual(self.terminal.written, [])
         self.receive("lockout_set")
         self.assertEqual(self.terminal.written, ["\a"])
 
-    def test_it_can_be_done_without(self) -> None:
+    def test_it_can_be_switched_off(self) -> None:
         console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
         console._main_loop.screen = console._terminal = self.terminal
         event = decode(encode(make_event("lockout_set", {})))
@@ -445,38 +445,38 @@ class BellTests(ConsoleCase):
         self.assertEqual(self.terminal.written, [])
 
 
-class LogTests(ConsoleCase):
-    """What the program logs does not tear the screen."""
+class LogTests(ConsoleTestCase):
+    """Log messages go to the feed, where they do not tear the screen."""
 
     def setUp(self) -> None:
         super().setUp()
         self.log = Logger(namespace="tests", observer=self.console.log_to_feed)
 
     def feed(self) -> list[str]:
-        """Return the lines in the feed after the first, which is the connection's."""
+        """Return the texts of the feed after that of the connection."""
         return [line.text for line in self.session.view().feed[1:]]
 
-    def test_warnings_and_worse_are_lines_in_the_feed(self) -> None:
+    def test_warnings_and_errors_are_in_the_feed(self) -> None:
         self.log.warn("dropped {what}", what="a message")
         self.log.error("an error")
         self.log.critical("the end")
         self.assertEqual(self.feed(), ["Dropped a message", "An error", "The end"])
 
-    def test_lesser_things_are_not(self) -> None:
+    def test_other_messages_are_not_in_the_feed(self) -> None:
         self.log.info("started")
         self.log.debug("details")
         self.assertEqual(self.feed(), [])
 
-    def test_of_several_lines_the_first_is_shown(self) -> None:
+    def test_only_the_first_line_of_a_message_is_in_the_feed(self) -> None:
         self.log.error("Traceback (most recent call last):\n  File ...")
         self.assertEqual(self.feed(), ["Traceback (most recent call last):"])
 
-    def test_of_an_exception_what_failed_is_shown(self) -> None:
+    def test_the_message_of_a_failure_is_in_the_feed(self) -> None:
         fault = Failure(ZeroDivisionError())
         self.log.failure("the callback failed on {type}", fault, type="MarketQuote")
         self.assertEqual(self.feed(), ["The callback failed on MarketQuote"])
 
-    def test_a_blank_line_is_passed_over(self) -> None:
+    def test_a_blank_line_is_ignored(self) -> None:
         self.log.error("")
         self.log.error("\n")
         self.assertEqual(self.feed(), [])
