@@ -1,4 +1,4 @@
-"""What an operator may ask of the daemon."""
+"""What an operator can see and do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from zope.interface import Attribute, Interface
 
 
 class IOperatedAccount(Interface):
-    """One account, as an operator looks at it and acts on it."""
+    """One account, as an operator sees it and acts on it."""
 
-    account_state = Attribute("the AccountState: what is known, with what is yet to be told of it")
-    rules = Attribute("the rules that are in force, a tuple of RuleInForce")
+    account_state = Attribute("the AccountState, with what waits for the disk to be announced")
+    rules = Attribute("the rules in force, a tuple of RuleInForce")
 
     def unlock(reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
@@ -29,8 +29,8 @@ class IOperated(Interface):
 
     gateway_name = Attribute("the kind of gateway, such as ``practice``")
     enforces = Attribute("whether anything is done at the broker; if not, this is a dry run")
-    is_recovered = Attribute("whether what an earlier daemon knew is known again")
+    is_recovered = Attribute("whether the journal's content was taken over")
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
 
     def make_durable() -> Deferred[None]:
-        """Write what is so; fire when it is on the disk, or when it cannot be written now."""
+        """Journal the states; fire when they are on the disk, or cannot be written now."""

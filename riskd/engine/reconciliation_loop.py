@@ -37,7 +37,7 @@ FULL_ROUND: Final = 12
 """Any account is reconciled once in this many rounds."""
 
 _SOURCES: Final = ("begin", "reconciliation", "permission", "reading")
-"""How the sources of problems begin that say that the broker does not tell what an account holds."""
+"""The sources of problems, before the account id, with what the broker says an account holds."""
 
 
 class ReconciliationLoop:
@@ -47,7 +47,7 @@ class ReconciliationLoop:
     :param configured: the accounts that the configuration names; the others are followed only until
         they are unlocked, and given up when the broker does not know them.
     :param reconciler: reconciles an account.
-    :param gateway: tells whether it has room for requests.
+    :param gateway: has room for requests, or has not.
     :param clock: times the rounds.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :ivar is_feed_lost: whether the gateway's events are being lost.
@@ -199,10 +199,10 @@ class ReconciliationLoop:
                 # A long outage is not a line of the log every few seconds.
                 _log.warn("reconciling account {id}: {error}", id=account_id, error=error)
             self._failing.add(account_id)
-            guard = "Nothing" if self.is_feed_lost else "By its events alone riskd"
+            guard = "Nothing guards" if self.is_feed_lost else "Only events guard"
             self._report_problem(
                 f"reconciliation {account_id}",
-                f"{guard} guards account {account_id}, the broker does not say what it holds",
+                f"{guard} account {account_id}, the broker does not say what it holds",
             )
             return
         self._end_problems(account_id, ("reconciliation",))

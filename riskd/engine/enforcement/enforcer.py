@@ -232,7 +232,7 @@ class Enforcer:
             if self._orders.is_stopped:
                 raise
             _log.failure("a try to flatten failed: internal error")
-            return "a mistake in riskd, see the log"
+            return "internal error, see the log"
         return "the broker does not say what is open"
 
     async def _try_to_flatten(self, plan: Flattening) -> str:
@@ -241,7 +241,7 @@ class Enforcer:
         if await self._act(plan, held, working):
             held, working = await self._orders.search_open()
         if self._is_contradicted(plan, held):
-            return "the broker told of a position that it does not list"
+            return "the broker has reported a position that it does not list"
         if left := still_open(plan, held, working):
             return f"{left} open"
         await self._apply_result(plan, held, working)
@@ -354,7 +354,7 @@ class Enforcer:
             _log.failure("the flatten failed: internal error", failure)
         self._report_not_flat(
             f"Enforcement failed for account {self._account.account_id}, riskd tries again: "
-            "a mistake in riskd"
+            "internal error"
         )
         self._clock.callLater(RETRY_SECONDS[-1], self.resume)
 
