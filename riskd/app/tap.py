@@ -205,7 +205,7 @@ def _assemble(
         from riskd.app.metrics import Metrics, MetricsService  # noqa: PLC0415
 
         metrics = Metrics()
-        make_engine = partial(make_engine, acted=metrics.action.observe)
+        make_engine = partial(make_engine, observe_reaction=metrics.action.observe)
     engine = make_engine(
         reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue
     )

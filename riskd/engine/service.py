@@ -61,7 +61,7 @@ class EngineService(Service):
     :param broadcast: sends an event to all clients.
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
-    :param acted: takes how many seconds passed from deciding on a flatten to the first request for it.
+    :param observe_reaction: takes how many seconds passed from deciding on a flatten to the first request for it.
     :ivar accounts: by account id.
     :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether the journal's content was taken over.
@@ -79,7 +79,7 @@ class EngineService(Service):
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule] | None = None,
-        acted: Callable[[float], None] | None = None,
+        observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._gateway = gateway
@@ -89,7 +89,7 @@ class EngineService(Service):
         self._is_strict = settings.strict_mode
         self.enforces = settings.enforce
         self._catalogue = catalogue or {}
-        self._acted = acted
+        self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
         contracts = ContractLookup(gateway, clock, self.accounts)
@@ -131,7 +131,7 @@ class EngineService(Service):
                 self._now,
                 self.report_problem,
                 self._intake.apply,
-                self._acted,
+                self._observe_reaction,
             )
         else:
             enforcer = DryRun(account, self._clock, self._now)

@@ -75,7 +75,7 @@ class RecordingEngine(Environment, Service):
         broadcast: Callable[[Event], None],
         now: Callable[[], datetime],
         catalogue: Mapping[str, IRule],
-        acted: Callable[[float], None] | None = None,
+        observe_reaction: Callable[[float], None] | None = None,
         *,
         writer: RecordingWriter,
     ) -> None:
@@ -99,7 +99,7 @@ class RecordingEngine(Environment, Service):
             configuration=settings.text,
         )
         writer.write(header)
-        self._sandbox = Sandbox(self, header, settings, catalogue, acted)
+        self._sandbox = Sandbox(self, header, settings, catalogue, observe_reaction)
 
     # Inputs from the gateway.
 

@@ -104,7 +104,7 @@ class Sandbox:
     :param header: the gateway and the clocks that the engine begins with.
     :param settings: the settings that the engine begins with.
     :param catalogue: all rules, by key.
-    :param acted: see :class:`~riskd.engine.service.EngineService`.
+    :param observe_reaction: see :class:`~riskd.engine.service.EngineService`.
     :ivar engine: the engine.
     :ivar clock: the engine's timers.
     :ivar at: the time of day of the current turn.
@@ -117,7 +117,7 @@ class Sandbox:
         header: Header,
         settings: Settings,
         catalogue: Mapping[str, IRule],
-        acted: Callable[[float], None] | None = None,
+        observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
         self.at = header.at
         self.clock = TurnClock(header.seconds)
@@ -136,7 +136,7 @@ class Sandbox:
             environment.broadcast,
             lambda: self.at,
             catalogue,
-            acted,
+            observe_reaction,
         )
 
     def ask(self, name: str, **arguments: Any) -> Deferred[Any]:

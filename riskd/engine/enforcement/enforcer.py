@@ -84,7 +84,7 @@ class Enforcer:
     :param now: gives the time of day, aware.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param apply: applies what the broker answers about a position or an order, as if it were an event.
-    :param acted: takes how many seconds passed from deciding on a flatten to its first request that
+    :param observe_reaction: takes how many seconds passed from deciding on a flatten to its first request that
         closes or cancels.
     :ivar on_settled: called when a flatten is done and verified, with whether there was anything to do.
     """
@@ -97,7 +97,7 @@ class Enforcer:
         now: Callable[[], datetime],
         report_problem: Callable[[str, str], None],
         apply: Callable[[str, Payload], object],
-        acted: Callable[[float], None] | None = None,
+        observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
         self._account = account
         self._clock = clock
@@ -105,7 +105,7 @@ class Enforcer:
         self._report_problem = report_problem
         self.on_settled: Callable[[bool], None] | None = None
         self._apply = apply
-        self._acted = acted
+        self._observe_reaction = observe_reaction
         self._orders = OrderRequests(account, gateway, clock, now, report_problem, apply)
         self._stops = StopOrders(account, gateway, self._orders, clock, now, self.flatten)
         self._decided_at: float | None = None
@@ -305,8 +305,8 @@ class Enforcer:
 
     def _note_action(self) -> None:
         """Report how long the first action took; a repeated or merged one is not the first."""
-        if self._decided_at is not None and self._acted is not None:
-            self._acted(self._clock.seconds() - self._decided_at)
+        if self._decided_at is not None and self._observe_reaction is not None:
+            self._observe_reaction(self._clock.seconds() - self._decided_at)
         self._decided_at = None
 
     async def _close(self, closing: Closing) -> None:
