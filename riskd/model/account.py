@@ -242,6 +242,7 @@ def apply(state: AccountState, event: Event) -> AccountState:
 
     :raises ValueError: the event belongs to another account.
     """
+    # Events of the daemon itself concern every account.
     if event.account_id not in (None, state.account_id):
         raise ValueError(f"event of account {event.account_id} applied to {state.account_id}")
     return _REDUCERS[type(event.data)](state, event.data)
@@ -348,6 +349,7 @@ def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
             return state
         return msgspec.structs.replace(state, orders={**state.orders, order.id: order})
     final_orders = {**state.final_orders, order.id: order.updated_at}
+    # Dicts keep their order, so the first key is the oldest.
     if len(final_orders) > _REMEMBERED_FINAL_ORDERS:
         del final_orders[next(iter(final_orders))]
     orders = {key: working for key, working in state.orders.items() if key != order.id}
@@ -372,6 +374,7 @@ def _apply_enforcement(state: AccountState, action: EnforcementAction) -> Accoun
 
 def _apply_reset(state: AccountState, reset: DailyReset) -> AccountState:
     after = msgspec.structs.replace(state, lockouts={}) if reset.lockouts_cleared else state
+    # An older reset, from before a day that began by the clock, must not bring back its trades.
     if state.day_began is None or reset.reset_time >= state.day_began:
         after = begin_day(msgspec.structs.replace(after, last_reset=reset), reset.reset_time)
     return state if after == state else after

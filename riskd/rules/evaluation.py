@@ -127,6 +127,7 @@ def evaluate(
         wanted = [Decision(each.rule.rule_id, command) for command in commands]
         news = [new for new in wanted if is_under_way is None or not is_under_way(new)]
         decisions += news
+        # What this rule does may end the breaches of others; they are evaluated again when it is done.
         if news and trigger.kind is not Kind.TRADE:
             break
     return Evaluation(

@@ -57,6 +57,7 @@ RULES: Final = (
     _rule("007", cooldown_after_loss, _TRADE, runs_while_locked=True),
     _rule("008", no_stop_loss_grace, _POSITION, _ORDER),
     _rule("009", session_block_outside, _POSITION, _ORDER),
+    # Its lock must end when the broker permits trading again.
     _rule("010", auth_loss_guard, _ACCOUNT, runs_while_locked=True),
     _rule("011", symbol_blocks, _POSITION, _ORDER),
     _rule("012", trade_management, _POSITION, _ORDER, _QUOTE),

@@ -112,6 +112,7 @@ class _Loss(NamedTuple):
             f"Loss of a trade: {dollars(self.trade.profit_and_loss)} "
             f"(limit {dollars(self.tier.loss_amount)}), pause of {self.tier.cooldown_duration} s"
         )
+        # The wire has whole seconds, and a cooldown must not look shorter than it is.
         seconds = math.ceil((self.until - now).total_seconds())
         return Flatten(reason=reason, lock=Lock(until=self.until, cooldown_seconds=seconds))
 

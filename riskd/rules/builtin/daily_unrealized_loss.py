@@ -66,6 +66,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(Flatten(reason=reason, lock=lock))
     else:
         for position in affected_positions(state, trigger):
+            # An unknown P&L is no loss; a warning says that the rule cannot check the position.
             pnl = position_pnl(state, position).amount
             if pnl is not None and pnl <= -settings.loss_limit:
                 name = contract_name(state, position.contract_id)

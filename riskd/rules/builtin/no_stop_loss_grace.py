@@ -65,6 +65,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             f"{contract_name(state, position.contract_id)} "
             f"in time (limit {settings.grace_period_seconds} s)"
         )
+        # The event of a stop may be lost, and a protected position must not be closed.
         commands.append(close_position(position, reason, asks_broker_first=True))
     return RuleResult(
         commands=tuple(commands),

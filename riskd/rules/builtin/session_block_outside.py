@@ -142,6 +142,7 @@ class Calendar(NamedTuple):
         return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone.key}"
 
 
+# Each check asks several times for the windows around now, and a window takes time zone conversions.
 @lru_cache(maxsize=128)
 def _next_window(calendar: Calendar, now: datetime) -> Window:
     """Return the first window that is not over."""
@@ -151,6 +152,7 @@ def _next_window(calendar: Calendar, now: datetime) -> Window:
 def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
     """Yield windows in their order, from yesterday's on, without end."""
     today = now.astimezone(calendar.zone).date()
+    # Yesterday's window may go over midnight, and holidays may follow one another.
     for ahead in count(-1):
         window = _window_of(calendar, today + timedelta(days=ahead))
         if window.start < window.end:
