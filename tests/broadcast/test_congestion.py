@@ -66,15 +66,15 @@ class CongestionTests(CongestionTestCase):
         partial.socket.room = 0
         refusing.socket.takes.append(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))
         refusing.socket.room = 0
-        told = [*map(lockout, range(3))]
-        for event in told:
+        sent = [*map(lockout, range(3))]
+        for event in sent:
             self.factory.broadcast(event)
             self.reactor.turn()
         self.assertEqual((len(partial.socket.received), refusing.events()), (5, []))
-        self.assertEqual(quick.events(), told)
+        self.assertEqual(quick.events(), sent)
         self.read_all(partial)
         self.read_all(refusing)
-        self.assertEqual((partial.events(), refusing.events()), (told, told))
+        self.assertEqual((partial.events(), refusing.events()), (sent, sent))
 
     def test_after_the_backlog_is_sent_events_are_sent_at_once_again(self) -> None:
         peer = self.connect()
@@ -103,15 +103,15 @@ class CongestionTests(CongestionTestCase):
     def test_at_the_stop_the_backlog_is_sent_before_the_close_frame(self) -> None:
         peer = self.connect()
         self.congest(peer)
-        told = [lockout(number) for number in range(50)]
-        for event in told:
+        sent = [lockout(number) for number in range(50)]
+        for event in sent:
             self.factory.broadcast(event)
         self.reactor.turn()
         held = peer.held
         peer.protocol.go_away()
         self.assertEqual(peer.held, held)
         self.read_all(peer)
-        self.assertEqual(peer.events()[-50:], told)
+        self.assertEqual(peer.events()[-50:], sent)
         opcode, payload = peer.frames()[-1]
         self.assertEqual((opcode, payload[:2]), (CLOSE, (1001).to_bytes(2, "big")))
         self.assertEqual([opcode for opcode, _ in peer.frames()].count(CLOSE), 1)
@@ -325,29 +325,29 @@ class PropertyTests(CongestionTestCase):
         for _ in range(count):
             self.broadcast(lockout(len(self.sent)))
 
-    def do_read(self, who: int, size: int) -> None:
-        self.peers[who].socket.room = (self.peers[who].socket.room or 0) + size
+    def do_read(self, index: int, size: int) -> None:
+        self.peers[index].socket.room = (self.peers[index].socket.room or 0) + size
         self.reactor.turn()
 
-    def do_ping(self, who: int) -> None:
-        if self.peers[who].is_open:
-            self.peers[who].protocol.dataReceived(client_frame(PING, b"?"))
+    def do_ping(self, index: int) -> None:
+        if self.peers[index].is_open:
+            self.peers[index].protocol.dataReceived(client_frame(PING, b"?"))
 
     def do_turn(self) -> None:
         self.reactor.turn()
 
-    def check(self, peer: SocketPeer, told: list[Event]) -> None:
+    def check(self, peer: SocketPeer, sent: list[Event]) -> None:
         received = peer.events()
         lasting = [event for event in received if isinstance(event.data, LockoutSet)]
-        expected = [event for event in told if isinstance(event.data, LockoutSet)]
+        expected = [event for event in sent if isinstance(event.data, LockoutSet)]
         if not peer.is_open:
             self.assertEqual(lasting, expected[: len(lasting)])
             opcode, payload = peer.frames()[-1]
             self.assertEqual((opcode, close_code(payload)), (CLOSE, 1013))
             return
         self.assertEqual(lasting, expected)
-        self.assertEqual(newest(received), newest(told))
-        for contract in newest(told):
+        self.assertEqual(newest(received), newest(sent))
+        for contract in newest(sent):
             prices = [price for name, price in quotes(received) if name == contract]
             self.assertEqual(prices, sorted(set(prices)))
 

@@ -1,4 +1,4 @@
-"""Eager connections: the same bytes in the same order as Twisted's own, in fewer system calls."""
+"""Eager transports: the same bytes in the same order as Twisted's own, in fewer system calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def error(number: int) -> OSError:
 
 
 class Recorder(Protocol):
-    """Remembers how its connection ended."""
+    """Records how its connection ended."""
 
     def __init__(self) -> None:
         self.ends: list[type[BaseException] | None] = []
@@ -39,7 +39,7 @@ class Recorder(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class HalfCloseRecorder(Recorder):
-    """Remembers which half of its connection was closed."""
+    """Records which half of its connection was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,24 +54,24 @@ class HalfCloseRecorder(Recorder):
 
 @implementer(IPushProducer)
 class Push:
-    """Remembers what its consumer tells it."""
+    """Records the calls of its consumer."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def pauseProducing(self) -> None:
-        self.told.append("pause")
+        self.calls.append("pause")
 
     def resumeProducing(self) -> None:
-        self.told.append("resume")
+        self.calls.append("resume")
 
     def stopProducing(self) -> None:
-        self.told.append("stop")
+        self.calls.append("stop")
 
 
 @implementer(IPullProducer)
 class Pull:
-    """Has three pieces, one each time it is asked."""
+    """Writes one of three pieces on each request."""
 
     def __init__(self, transport: Server) -> None:
         self.pieces = [b"one ", b"two ", b"three"]
@@ -88,7 +88,7 @@ class Pull:
 
 
 class Connection:
-    """A connection in memory, of either kind."""
+    """A connection in memory, on either kind of transport."""
 
     def __init__(self, kind: type[Server], protocol: Recorder | None = None) -> None:
         self.reactor = TurnReactor()
@@ -101,15 +101,15 @@ class Connection:
         self.protocol.makeConnection(self.transport)
 
     def outcome(self) -> tuple[bytes, bool, bool]:
-        """What both kinds must agree on."""
+        """Return the bytes received, whether the protocol has ended, and whether the socket is closed."""
         return bytes(self.socket.received), bool(self.protocol.ends), self.socket.is_closed
 
 
 class ConnectionTests:
-    """What holds for Twisted's own connections and for eager ones."""
+    """Behavior that Twisted's own transports and eager ones share."""
 
     kind: type[Server]
-    may_wait: int
+    buffer_size: int
 
     def connect(self, protocol: Recorder | None = None) -> Connection:
         return Connection(self.kind, protocol)
@@ -118,7 +118,7 @@ class ConnectionTests:
         connection.reactor.settle()
         self.assertEqual(bytes(connection.socket.received), received)
 
-    def test_what_is_written_arrives_in_order(self) -> None:
+    def test_writes_arrive_in_order(self) -> None:
         connection = self.connect()
         for piece in (b"one ", b"two ", b"three"):
             connection.transport.write(piece)
@@ -131,7 +131,7 @@ class ConnectionTests:
         connection.transport.write(b"abc")
         self.check(connection, b"0123456789abc")
 
-    def test_what_the_socket_does_not_take_now_waits(self: Any) -> None:
+    def test_bytes_that_the_socket_does_not_take_are_buffered(self: Any) -> None:
         for number in (errno.EAGAIN, errno.ENOBUFS):
             connection = self.connect()
             connection.socket.takes.extend([error(number), error(number), 1, error(number)])
@@ -146,13 +146,13 @@ class ConnectionTests:
         connection.transport.write(b"one two")
         self.check(connection, b"one two")
 
-    def test_a_reset_in_mid_write_ends_the_connection_later(self: Any) -> None:
+    def test_a_reset_during_a_write_ends_the_connection_later(self: Any) -> None:
         for number in (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT):
             connection = self.connect()
             connection.socket.takes.extend([3, error(number), error(errno.EPIPE)])
             connection.transport.write(b"one two")
             connection.transport.write(b" three")
-            # Whoever writes in a loop over many must not be called back in it.
+            # A loop of writes over many connections must not be called back by one of them.
             self.assertEqual(connection.protocol.ends, [])
             connection.reactor.settle()
             connection.transport.write(b" four")
@@ -160,7 +160,7 @@ class ConnectionTests:
             self.assertEqual(len(connection.protocol.ends), 1)
             self.assertTrue(connection.socket.is_closed)
 
-    def test_closing_waits_for_what_was_written(self: Any) -> None:
+    def test_closing_waits_for_the_buffer(self: Any) -> None:
         connection = self.connect()
         connection.socket.takes.extend([3, error(errno.EAGAIN), 2])
         connection.transport.write(b"one two")
@@ -177,7 +177,7 @@ class ConnectionTests:
         connection.transport.write(b"late")
         self.check(connection, b"")
 
-    def test_a_connection_closes_that_has_nothing_to_send(self: Any) -> None:
+    def test_a_connection_with_an_empty_buffer_closes(self: Any) -> None:
         connection = self.connect()
         connection.transport.write(b"all")
         connection.reactor.settle()
@@ -185,7 +185,7 @@ class ConnectionTests:
         self.check(connection, b"all")
         self.assertEqual(connection.protocol.ends, [ConnectionDone])
 
-    def test_an_abort_drops_what_waits_and_sends_nothing_more(self: Any) -> None:
+    def test_an_abort_drops_the_buffer_and_sends_nothing_more(self: Any) -> None:
         connection = self.connect()
         connection.socket.takes.extend([3, error(errno.EAGAIN)])
         connection.transport.write(b"one two")
@@ -196,7 +196,7 @@ class ConnectionTests:
         self.check(connection, sent)
         self.assertEqual(connection.protocol.ends, [ConnectionAborted])
 
-    def test_an_idle_connection_that_is_aborted_sends_nothing_more(self: Any) -> None:
+    def test_an_idle_connection_sends_nothing_after_an_abort(self: Any) -> None:
         connection = self.connect()
         connection.transport.abortConnection()
         connection.transport.write(b"late")
@@ -214,7 +214,7 @@ class ConnectionTests:
         self.check(connection, b"still here")
         self.assertEqual(protocol.ends, [])
 
-    def test_half_closing_waits_for_what_was_written_and_ends_the_writing(self: Any) -> None:
+    def test_half_closing_waits_for_the_buffer_and_ends_the_writing(self: Any) -> None:
         protocol = HalfCloseRecorder()
         connection = self.connect(protocol)
         connection.socket.takes.extend([2, error(errno.EAGAIN)])
@@ -225,25 +225,25 @@ class ConnectionTests:
         self.check(connection, b"the last word")
         self.assertEqual((connection.socket.shutdowns, protocol.halves), ([1], ["write"]))
 
-    def test_a_push_producer_is_paused_when_too_much_waits_and_resumed_when_all_is_sent(
+    def test_a_push_producer_is_paused_at_a_full_buffer_and_resumed_at_an_empty_one(
         self: Any,
     ) -> None:
         connection = self.connect()
         producer = Push()
         connection.transport.registerProducer(producer, True)
         connection.socket.room = 0
-        connection.transport.write(bytes(self.may_wait))
-        self.assertEqual(producer.told, [])
+        connection.transport.write(bytes(self.buffer_size))
+        self.assertEqual(producer.calls, [])
         connection.transport.write(b"x")
-        self.assertEqual(producer.told, ["pause"])
-        connection.socket.room = self.may_wait
+        self.assertEqual(producer.calls, ["pause"])
+        connection.socket.room = self.buffer_size
         connection.reactor.turn()
-        self.assertEqual(producer.told, ["pause"])
+        self.assertEqual(producer.calls, ["pause"])
         connection.socket.room = None
         connection.reactor.settle()
-        self.assertEqual(producer.told, ["pause", "resume"])
+        self.assertEqual(producer.calls, ["pause", "resume"])
 
-    def test_a_pull_producer_is_asked_until_it_has_no_more(self) -> None:
+    def test_a_pull_producer_is_asked_until_it_has_no_more_bytes(self) -> None:
         connection = self.connect()
         connection.transport.registerProducer(Pull(connection.transport), False)
         self.check(connection, b"one two three")
@@ -253,37 +253,37 @@ class ConnectionTests:
         text: Any = "text"
         self.assertRaises(TypeError, connection.transport.write, text)
 
-    def test_nothing_is_written_where_nothing_is_given(self: Any) -> None:
+    def test_an_empty_write_sends_nothing(self: Any) -> None:
         connection = self.connect()
         connection.transport.write(b"")
         self.assertEqual((connection.socket.sends, connection.reactor.writers), (0, set()))
 
 
 class StockTests(ConnectionTests, SynchronousTestCase):
-    """Twisted's own connection."""
+    """Twisted's own transport."""
 
     kind = Server
-    may_wait = 64 * 1024
+    buffer_size = 64 * 1024
 
 
 class EagerTests(ConnectionTests, SynchronousTestCase):
-    """The eager one."""
+    """The eager transport."""
 
     kind = EagerServer
-    may_wait = 0
+    buffer_size = 0
 
-    def test_a_push_producer_that_comes_while_something_waits_is_paused(self) -> None:
+    def test_a_push_producer_registered_with_bytes_in_the_buffer_is_paused(self) -> None:
         connection = self.connect()
         connection.socket.room = 0
         connection.transport.write(b"x")
         producer = Push()
         connection.transport.registerProducer(producer, True)
-        self.assertEqual(producer.told, ["pause"])
+        self.assertEqual(producer.calls, ["pause"])
         connection.socket.room = None
         connection.reactor.settle()
-        self.assertEqual(producer.told, ["pause", "resume"])
+        self.assertEqual(producer.calls, ["pause", "resume"])
 
-    def test_a_write_is_one_send_and_no_word_to_the_reactor(self) -> None:
+    def test_a_write_is_one_send_and_no_call_of_the_reactor(self) -> None:
         connection = self.connect()
         for _ in range(10):
             connection.transport.write(b"event")
@@ -304,13 +304,13 @@ ACTS = st.lists(
 
 
 class AgreementTests(SynchronousTestCase):
-    """Whatever happens, both kinds agree on what the peer receives."""
+    """Any sequence of writes, sends and closes gives the same bytes on both kinds of transport."""
 
     @given(SENDS, ACTS)
     def test_both_kinds_send_the_same_bytes(self, sends: list[int], acts: list[Any]) -> None:
         stock, eager = (self.play(Connection(kind), sends, acts) for kind in (Server, EagerServer))
         if "abort" in acts:
-            # What was sent at once is on its way when an abort comes; neither invents or reorders.
+            # An eager transport has sent more when an abort comes; neither invents or reorders bytes.
             shorter, longer = sorted((stock[0], eager[0]), key=len)
             self.assertTrue(longer.startswith(shorter))
             self.assertEqual(stock[1:], eager[1:])
@@ -330,7 +330,7 @@ class AgreementTests(SynchronousTestCase):
                 connection.reactor.turn()
             elif act == "lose":
                 connection.transport.loseConnection()
-                # What is written between this and the next turn may or may not be sent.
+                # A write between this and the next turn may or may not be sent.
                 connection.reactor.settle()
             elif act == "half" and connection.transport.connected:
                 connection.transport.loseWriteConnection()
@@ -342,7 +342,7 @@ class AgreementTests(SynchronousTestCase):
 
 
 class FullTable(ScriptedSocket):
-    """A listening socket whose accepts fail."""
+    """A listening socket whose accepts fail with a given error, or never end."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -357,7 +357,7 @@ class FullTable(ScriptedSocket):
 
 
 class PortTests(SynchronousTestCase):
-    """The listening port, where accepting fails or never ends."""
+    """The listening port, when accepting fails or never ends."""
 
     def listen(self, number: int) -> tuple[EagerPort, FullTable, TurnReactor]:
         reactor, listening = TurnReactor(), FullTable(number)
@@ -367,8 +367,8 @@ class PortTests(SynchronousTestCase):
         port.startListening()
         return port, listening, reactor
 
-    def test_a_full_table_is_tried_ten_times_a_second_and_not_at_every_turn(self) -> None:
-        # Twisted keeps a descriptor for this, which another thread may have taken.
+    def test_a_full_descriptor_table_is_tried_again_ten_times_a_second(self) -> None:
+        # Twisted reserves a descriptor for this case, but another thread may have taken it.
         self.patch(tcp, "_reservedFD", tcp._NullFileDescriptorReservation())
         for number in (errno.ENFILE, errno.EMFILE, errno.ENOMEM):
             port, listening, reactor = self.listen(number)
@@ -381,14 +381,14 @@ class PortTests(SynchronousTestCase):
             reactor.turn()
             self.assertGreater(port.sessionno, 0)
 
-    def test_a_flood_of_connections_leaves_turns_to_the_others(self) -> None:
+    def test_a_flood_of_connections_is_accepted_a_few_per_turn(self) -> None:
         port, listening, reactor = self.listen(0)
         for turn in range(1, 6):
             reactor.turn()
             self.assertEqual(listening.accepts, 8 * turn)
         self.assertEqual(port.sessionno, 40)
 
-    def test_a_port_that_rests_can_be_stopped(self) -> None:
+    def test_a_resting_port_can_be_stopped(self) -> None:
         port, _, reactor = self.listen(errno.ENFILE)
         reactor.turn()
         stopped = port.stopListening()

@@ -1,4 +1,4 @@
-"""Clients of a broadcast in memory: on a transport that takes everything, and on a socket that is told."""
+"""Clients of a broadcast in memory: on a transport that takes everything, and on a socket that takes what a test allows."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Tells twistd of the practice gateway."""
+"""Registers ``twistd practice-gateway``."""
 
 from twisted.application.service import ServiceMaker
 
 practice_gateway = ServiceMaker(
     "practice gateway",
     "riskd.app.practice_tap",
-    "Is a ProjectX gateway that trades paper.",
+    "A ProjectX-compatible gateway that trades paper.",
     "practice-gateway",
 )

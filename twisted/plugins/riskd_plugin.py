@@ -1,4 +1,4 @@
-"""Tells twistd of riskd."""
+"""Registers ``twistd riskd``."""
 
 from twisted.application.service import ServiceMaker
 
