@@ -21,7 +21,7 @@ _TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
     (panels.orders, 1),
     (panels.quotes, 1),
 )
-"""The tables, and how many lines each gets in its turn: positions come first."""
+"""The tables, and how many rows each gets in its turn: the trader needs the positions first."""
 
 _ACTIVITY_ROWS: Final = 4
 """There is always room for this much of the feed."""
@@ -30,8 +30,11 @@ _TWO_COLUMNS: Final = 116
 """From so many columns on there is room for two blocks side by side."""
 
 _LEFT: Final = 80
+"""From so many columns on a table shows every figure of a row; the left block is never narrower."""
+
 _GAP: Final = 2
 _CURVE_ROWS: Final = 12
+"""The curve gets at least so many rows, and at most twice as many: a higher one shows no more."""
 
 
 def heading(
@@ -67,7 +70,7 @@ def _nearest_limit(view: View, now: datetime, width: int) -> StyledLine:
 
 
 def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]:
-    # No limit changes by itself: only the age of last known ones says something.
+    # While live, usages follow the panels beside them, which show their own age.
     age = "" if view.is_live else data_age(view, (), now)
     lines = [panel_title("Limits, nearest first", width, age)]
     lines += [gauge_line(view, usage, width) for usage in nearest_first(usages_of(view, now))] or [

@@ -71,11 +71,12 @@ def body(
     selected = min(ui_state.row, len(found) - 1)
     room = rows - len(heading)
     detail = _detail(found, selected, columns, room // 2)
+    # The rows get at least as many lines as the detail.
     if room < 2 * len(detail):
         detail = []
     height = room - len(detail)
     shown = _visible_rows(found, selected, columns, height)
-    # The detail stands at the bottom of the page, whatever the number of rows.
+    # The detail stays at the bottom of the page, so that it does not jump from row to row.
     padding = [StyledLine() for _ in range(height - len(shown))] if detail else []
     return [*heading, *shown, *padding, *detail]
 

@@ -20,6 +20,7 @@ _FAR: Final = 4
 """A limit that is further below the curve than this many times its height would make it a flat line."""
 
 
+# The curve changes with each trade, the screen several times a second.
 @lru_cache(maxsize=8)
 def pnl_curve(
     totals: tuple[Decimal, ...], limit: Decimal | None, width: int, height: int

@@ -45,6 +45,7 @@ def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
 
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
     """Return ``text`` wrapped into lines that are as wide as the screen; no line for no text."""
+    # A line break or a wide blank in a message from elsewhere would be wrapped as another number of columns.
     lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=max_lines, placeholder="…")
     return [[(style, f" {line} ".ljust(width))] for line in lines]
 
