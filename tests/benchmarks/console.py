@@ -62,7 +62,7 @@ class Watched(PseudoTerminal):
     written_at = 0.0
 
     def read(self, seconds: float) -> bool:
-        """Show what the console writes within ``seconds``; return whether it wrote anything."""
+        """Show the output of the next ``seconds``; return whether there was any."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         # Emulating the screen takes this process longer than writing it took the console.
@@ -73,7 +73,7 @@ class Watched(PseudoTerminal):
 def run(
     daemon: DaemonHarness, terminal: Watched, rate: int, seconds: float, trades: Iterator[int]
 ) -> tuple[list[float], float]:
-    """Broadcast ``rate`` events a second; return the trades' delays and the share of a core."""
+    """Broadcast ``rate`` events a second; return trade delays and CPU share."""
     delays: list[float] = []
     cpu, began = cpu_seconds(terminal), time.monotonic()
     count = int(rate * seconds)
@@ -94,7 +94,7 @@ def run(
 
 
 def show_trade(daemon: DaemonHarness, terminal: Watched, number: int) -> float:
-    """Broadcast a trade; return the seconds until its text was written to the terminal."""
+    """Broadcast a trade; return the seconds until it was on the terminal."""
     said = f"Trade +{number + 1:,}.00"
     began = time.perf_counter()
     daemon.trigger_test_event("GatewayUserTrade", {"id": number, "profitAndLoss": number + 1})

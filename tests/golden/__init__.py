@@ -1,4 +1,4 @@
-"""Golden screens: the console in each of a dozen states, captured as text and compared.
+"""Golden screens: the console in a dozen states, captured and compared.
 
 ``python -m tests.golden`` makes all captures, and the pictures of the documentation, again.  Look at each
 capture that changes before you commit it: the comparison only tells that something changed, not whether it

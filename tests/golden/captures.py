@@ -1,4 +1,4 @@
-"""The captures: each state at each size and in each theme, its pages, and the pictures of the documentation."""
+"""The captures: states by size, theme and page; and the docs' pictures."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _text(canvas: urwid.Canvas) -> str:
 
 
 def _styled(canvas: urwid.Canvas, theme: str) -> str:
-    """Return each run of characters after its colors, or its attributes in a theme without colors."""
+    """Return each run of characters after its colors or attributes."""
     appearance = {
         name: attributes if theme == MONO else f"{foreground} on {background}"
         for name, foreground, background, attributes in THEMES[theme]

@@ -65,7 +65,7 @@ class Scenario:
         return self._screen.render((columns, rows))
 
     def lines(self, columns: int, rows: int, **choices: Any) -> list[StyledLine]:
-        """Return the lines that are drawn, before they are cut to the width of the screen."""
+        """Return the lines that are drawn, before the canvas cuts them."""
         ui_state = msgspec.structs.replace(UiState(), **choices)
         return compose(self._view(), ui_state, self.now, columns, rows, _KEYS)
 

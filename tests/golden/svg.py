@@ -1,4 +1,4 @@
-"""A screen as an SVG picture: rectangles for backgrounds, texts for words, paths for lines.
+"""A screen as an SVG picture of rectangles, words and paths.
 
 Every word has its own position and width, so that columns line up in any font.
 """
@@ -114,7 +114,10 @@ def _line(left: float, y: float, width: float, color: str) -> str:
 
 
 def _stroke(symbol: str, left: float, top: float, color: str) -> str:
-    """Return a symbol of a line as a path from edge to edge of its cell, so that neighbors join."""
+    """Return a line symbol as a path.
+
+    It goes from edge to edge of its cell, so that neighbors join.
+    """
     x, y, w, h = left, top, _WIDTH, _HEIGHT
     path = _STROKES[symbol].format(
         left=f"{x:.1f}",

@@ -89,7 +89,7 @@ def test_a_daemon_that_does_not_run_is_tried_again(
 
 
 def publish(directory: Path, *events: Event, ago: float = 0) -> None:
-    """Publish in ``directory`` the state after ``events``, dated ``ago`` seconds back."""
+    """Publish the state after ``events``, dated ``ago`` seconds back."""
     state = AccountState(account_id=123)
     for event in events:
         state = apply(state, event)
@@ -332,7 +332,7 @@ def test_an_event_that_fails_is_a_line_in_the_feed(
 
 
 def run_outside_a_terminal(*arguments: str) -> tuple[int, str, str]:
-    """Run the console with pipes; return exit status, standard output and standard error."""
+    """Run the console on pipes; return exit status, output and errors."""
     done: Any = subprocess.run(
         [sys.executable, "-c", MAIN, *arguments],
         stdin=subprocess.DEVNULL,

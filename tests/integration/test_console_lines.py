@@ -1,4 +1,4 @@
-"""``trader-console --plain`` and ``--json`` as programs, and the hook as a process."""
+"""``trader-console --plain`` and ``--json``, and the hook as a process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Program:
         self._process.stdout.close()
 
     def exit_status(self) -> int:
-        """Wait for the end, and check that standard error is empty; return the exit status."""
+        """Return the exit status, after a check that standard error is empty."""
         status = self._process.wait(DEADLINE_SECONDS)
         assert self._process.stderr is not None
         assert self._process.stderr.read() == ""

@@ -1,4 +1,4 @@
-"""The reactor's clock, for tests that start a program; and how often something happened."""
+"""The reactor's clock, for tests that start a program; and rates."""
 
 from __future__ import annotations
 

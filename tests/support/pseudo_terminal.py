@@ -91,12 +91,15 @@ class PseudoTerminal:
             self.read(min(left, _READ_SECONDS))
 
     def drain(self) -> None:
-        """Read all that was written so far: a console whose terminal is full cannot go on."""
+        """Read all that was written so far.
+
+        A console whose terminal is full cannot go on.
+        """
         while self.read(0):
             pass
 
     def read(self, seconds: float) -> bool:
-        """Show what the console writes within ``seconds``; return whether it wrote anything."""
+        """Show the output of the next ``seconds``; return whether there was any."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         output = os.read(self._master, 65536)
@@ -125,7 +128,7 @@ class PseudoTerminal:
         return self.process.returncode
 
     def check_restored(self) -> None:
-        """Check that line discipline, screen and cursor are those from before the console."""
+        """Check that line discipline, screen and cursor are as before the console."""
         assert self.is_as_before
         assert self.written.rfind(b"\x1b[?1049l") > self.written.rfind(b"\x1b[?1049h") >= 0
         assert self.written.rfind(b"\x1b[?25h") > self.written.rfind(b"\x1b[?25l")

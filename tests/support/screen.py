@@ -34,7 +34,7 @@ LIMITS = {
 
 
 class ScreenTestCase(SessionTestCase):
-    """The screen of a session that is not connected yet; the state file has an empty account."""
+    """A screen before the first connection; the file has an empty account."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -111,7 +111,7 @@ class ScreenTestCase(SessionTestCase):
                 yield style, text.decode()
 
     def styles_of(self, number: str) -> set[str]:
-        """Return the styles of a number above the feed, whose lines have styles of their own."""
+        """Return the styles of a number above the feed, which has its own styles."""
         runs = list(self.styles())
         feed = next(index for index, (_, text) in enumerate(runs) if text == "Activity")
         return {style for style, text in runs[:feed] if number in text}

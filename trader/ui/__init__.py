@@ -1,4 +1,6 @@
-"""The screen of ``trader-console``, drawn from a :class:`~trader.model.view.View`; no network, no reactor.
+"""The screen of ``trader-console``, drawn from a view.
+
+A :class:`~trader.model.view.View` goes in, cells of the terminal come out; no network, no reactor.
 
 From the outside in:
 

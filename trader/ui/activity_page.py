@@ -1,4 +1,4 @@
-"""The activity feed: all that happened, or only one kind of it; it stands still while it is paused."""
+"""The activity feed: all lines or one kind of them, running or paused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trader.ui.styled_text import StyledLine, panel_title
 def heading(
     view: View, ui_state: UiState, now: datetime, columns: int, _rows: int
 ) -> list[StyledLine]:
-    """Return the filter, the number of lines that pass it, and whether the feed is paused."""
+    """Return the filter, the number of lines that pass, and a pause."""
     shown = ui_state.visible_lines(view.feed)
     name = f"Activity: {FILTERS[ui_state.filter][0]} ({len(shown)})"
     lines = [panel_title(name, columns, data_age(view, [line.at for line in shown[:1]], now))]

@@ -45,14 +45,17 @@ class StyledCanvas(urwid.Canvas):
         return len(self.lines)
 
     def content(self, *_arguments: Any, **_keywords: Any) -> Iterable[Row]:  # type: ignore[override]
-        """Return all rows: urwid asks for a part only when a canvas is inside another one."""
+        """Return all rows.
+
+        urwid asks for a part of them only where a canvas is inside another one.
+        """
         return self.lines
 
 
 def paint(
     lines: list[StyledLine], columns: int, rows: int, sanitize: Callable[[str], str]
 ) -> StyledCanvas:
-    """Return a canvas of ``lines``, each cut or padded to ``columns``, and as many as ``rows``.
+    """Return a canvas of ``lines``, cut and padded to ``columns`` and ``rows``.
 
     :param sanitize: replaces the characters that must not reach the terminal.  Reasons and messages
         come from elsewhere; every text passes here on its way to the terminal.

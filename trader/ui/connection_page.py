@@ -1,4 +1,4 @@
-"""The connection: the daemon, its gateway, what the daemon sent, and the state file."""
+"""The connection: daemon, gateway, received events and state file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_LINES: Final = 3
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
 ) -> list[StyledLine]:
-    """Return the whole page: each fact about the connection, in as many lines as there is room for."""
+    """Return the whole page, each fact in as many lines as there is room for."""
     facts = _facts(view, now)
     for max_lines in range(_MAX_LINES, 0, -1):
         lines = [panel_title("Connection", columns)]

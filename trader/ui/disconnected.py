@@ -1,4 +1,6 @@
-"""What the screen shows when the daemon is gone or has an error, or the state file cannot be read.
+"""What the screen shows when its numbers are not live.
+
+That is: the daemon is gone or has an error, or the state file cannot be read.
 
 The header says where the numbers come from and when the next attempt to connect is; the lines below it say
 why.  Numbers that are not current are dimmed.  Every panel says how old its data is, or why it has none: what
@@ -37,7 +39,7 @@ def source_badges(view: View) -> StyledLine:
 
 
 def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return why there is no connection, how old the numbers are, and what is wrong with the file."""
+    """Return the connection problem, the numbers' age, and the file's problem."""
     lines = []
     if not view.is_live:
         lines += wrap("alert", view.connection_problem or "Connecting to daemon", width)
@@ -47,12 +49,12 @@ def source_lines(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 
 def retry_seconds(view: View) -> int | None:
-    """Return the whole seconds to the next attempt to connect; ``None`` while one is being made."""
+    """Return the seconds to the next attempt to connect; ``None`` during one."""
     return None if view.retry_in is None else max(0, math.ceil(view.retry_in))
 
 
 def current_style(view: View, style: str) -> str:
-    """Return ``style`` while the numbers are current, and a dimmed one when they are not."""
+    """Return ``style`` while the numbers are current, otherwise a dimmed one."""
     return style if is_current(view) else "dim"
 
 
@@ -82,7 +84,10 @@ def time_and_age(moment: datetime | None, now: datetime) -> str:
 
 
 def broker_count(view: View, number: int) -> str:
-    """Return how many positions, orders or trades there are, as far as the broker has reported."""
+    """Return the number of positions, orders, quotes or trades, in words.
+
+    Zero is only said where the broker has reported it.
+    """
     if number:
         return f"({number})"
     if reason := unknown_reason(view):
@@ -92,7 +97,10 @@ def broker_count(view: View, number: int) -> str:
 
 
 def riskd_count(view: View, number: int) -> str:
-    """Return how many actions of riskd's own there are; without the state file, how many were seen."""
+    """Return the number of riskd's own actions, in words.
+
+    Without the state file, those from before the connection are not known.
+    """
     if number:
         return f"({number})"
     if view.source is Source.NOTHING:

@@ -1,4 +1,4 @@
-"""The gauge of each limit in a line: a bar, limit and value, headroom, and how near it is in words."""
+"""The gauge of a limit as a line: bar, value, limit, headroom and level."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def no_limits_reason(view: View) -> str:
 
 
 def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
-    """Return one limit as a line: its name, a bar, figures and words, as far as there is room."""
+    """Return name, bar, figures and level of a limit, as far as there is room."""
     style = current_style(view, _STYLES[usage.level])
     name = (current_style(view, "strong"), usage.name)
     if usage.share is None:
@@ -99,7 +99,7 @@ def _without_bar(usage: LimitUsage) -> str:
 
 
 def bar(share: Decimal, width: int) -> str:
-    """Return the used share of a limit as a bar, which is full only from the limit on."""
+    """Return the used share of a limit as a bar, full only from the limit on."""
     used = min(width, int(share * width))
     # The least use is visible.
     if share > 0:

@@ -1,4 +1,4 @@
-"""The top of every page: which account this is, where its numbers come from, and what must not be missed."""
+"""The top of every page: account, source of the numbers, and urgent lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _LOCKED: Final = "New orders are canceled; you can still close what you hold"
 
 
 def header(view: View, now: datetime, width: int) -> StyledLine:
-    """Return account, gateway, source and time of day; the least important go where room is short."""
+    """Return account, gateway, source and time of day.
+
+    The least important of them goes first where there is no room.
+    """
     account = f"account {view.account.account_id} "
     name: StyledLine = [("bar", f" riskd  {account}")]
     short_name: StyledLine = [("bar", f" {account}")]
@@ -44,7 +47,7 @@ def _gateway_badges(view: View) -> StyledLine:
 
 
 def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return what must not be missed: a problem with the source, a lockout, an error of the daemon, a flash.
+    """Return the urgent lines: source, lockout, daemon and flash.
 
     The line of the flash is always there, so that nothing below it jumps.
     """

@@ -1,4 +1,4 @@
-"""Lockouts and enforcement: why the account is locked, until when, what is allowed, what was enforced."""
+"""Lockouts and enforcement: reason, end, what is allowed, what was done."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FORBIDDEN: Final = "Not allowed: other orders are canceled, new positions are c
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
 ) -> list[StyledLine]:
-    """Return each lockout and its reason, the one that ends last first; then the title of the actions."""
+    """Return each lockout, the one that ends last first, and the actions' title."""
     locked_at = [lockout.locked_at for lockout in view.account.lockouts.values()]
     # The age of an account that is live and not locked would say nothing.
     is_dated = locked_at or not view.is_live
@@ -47,7 +47,7 @@ def heading(
 
 
 def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[StyledLine]:
-    """Return why the account is locked, with as many of the trades that caused it as there is room for."""
+    """Return why the account is locked, with as many trades as have room."""
     causes = lockout_causes(view.account)
     if not causes:
         return [_not_locked(view)]

@@ -1,4 +1,4 @@
-"""The overview: P&L, the nearest limit, positions, working orders, quotes and the latest activity."""
+"""The overview: P&L, limits, positions, working orders, quotes and activity."""
 
 from __future__ import annotations
 
@@ -91,7 +91,10 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
 
 
 def _share_rows(room: int, wanted: list[int]) -> list[int]:
-    """Return how many of ``room`` lines each table gets: its title first, then rows in turns."""
+    """Return how many of ``room`` lines each table gets.
+
+    Each title has its line; then the tables take rows in turns.
+    """
     given = [0] * len(wanted)
     turns = [1] * len(wanted)
     while room > 0 and given != wanted:

@@ -98,7 +98,7 @@ def selected_text(view: View, ui_state: UiState, now: datetime, columns: int) ->
 
 
 def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) -> list[StyledLine]:
-    """Return the selected row in full where it does not fit into one line, in about ``height`` lines."""
+    """Return the selected row in full, if it does not fit into one line."""
     line = rows[selected] if rows else []
     # Table rows end with blanks, which can be cut.
     if len(text_of(line).rstrip()) <= columns - _MARK_WIDTH:

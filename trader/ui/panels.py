@@ -1,4 +1,4 @@
-"""The panels of the overview: P&L, positions, working orders, quotes and the activity feed."""
+"""The panels of the overview: P&L, positions, orders, quotes and activity."""
 
 from __future__ import annotations
 

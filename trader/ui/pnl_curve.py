@@ -1,4 +1,4 @@
-"""The day's P&L as a curve of characters, with zero and the daily loss limit drawn in."""
+"""The day's P&L as a curve of characters, with zero and the loss limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FAR: Final = 4
 def pnl_curve(
     totals: tuple[Decimal, ...], limit: Decimal | None, width: int, height: int
 ) -> tuple[StyledLine, ...]:
-    """Return the running total after each trade as ``height`` lines; none where there is no room.
+    """Return the running total after each trade as a curve; empty without room.
 
     :param totals: dollars, oldest first; the curve begins at zero.
     :param limit: the dollars that may be lost; ``None`` without a limit.
@@ -87,7 +87,11 @@ def _draw(
 
 
 def _step(begin: int, end: int) -> Iterator[tuple[int, str]]:
-    """Yield row and symbol of each cell of a column in which the curve goes from ``begin`` to ``end``."""
+    """Yield row and symbol of each cell in a column of the curve.
+
+    :param begin: the row from which the curve comes.
+    :param end: the row to which it goes.
+    """
     if begin == end:
         yield begin, "─"
         return

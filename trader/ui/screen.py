@@ -98,7 +98,7 @@ def compose(
 
 
 def footer(ui_state: UiState, columns: int) -> StyledLine:
-    """Return the pages with their keys, the one that is shown marked, and how to get help."""
+    """Return the tabs of the pages and the keys for help and quit."""
     end: StyledLine = [("dim", _modes(ui_state)), ("dim", _HELP)]
     for names in (
         [page.name for page in PAGES],

@@ -1,4 +1,4 @@
-"""Lines of styled text: table rows, panel titles, wrapped sentences, and blocks side by side."""
+"""Lines of styled text: table rows, titles, wrapped sentences, two columns."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def table_row(cells: Sequence[tuple[str, str, int]]) -> StyledLine:
 
 
 def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
-    """Return a title with a rule to the edge, and ``aside`` at its end if there is room."""
+    """Return a title, a rule to the edge, and ``aside`` if there is room."""
     end = f" {aside}" if aside and len(text) + len(aside) + 4 <= width else ""
     rule = max(0, width - len(text) - len(end) - 1)
     return [("title", text), ("dim", f" {'─' * rule}{end}")]
 
 
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
-    """Return ``text`` wrapped into lines that are as wide as the screen; no line for no text."""
+    """Return ``text`` wrapped into lines of full width; none for no text."""
     # A line break or a wide blank in a message from elsewhere would be wrapped as another number of columns.
     lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=max_lines, placeholder="…")
     return [[(style, f" {line} ".ljust(width))] for line in lines]
@@ -53,7 +53,10 @@ def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLi
 def justify(
     left: StyledLine, right: StyledLine, width: int, style: str | None = None
 ) -> StyledLine:
-    """Return a line with ``left`` and ``right`` at its ends, and blanks of ``style`` between."""
+    """Return ``left`` and ``right`` at the ends of a line, with blanks between.
+
+    :param style: the style of the blanks.
+    """
     gap = max(1, width - length(left) - length(right))
     return [*left, (style, " " * gap), *right]
 
@@ -61,7 +64,10 @@ def justify(
 def side_by_side(
     left: list[StyledLine], right: list[StyledLine], left_width: int
 ) -> list[StyledLine]:
-    """Return two blocks of lines next to each other, the left one ``left_width`` columns wide."""
+    """Return two blocks of lines beside each other.
+
+    :param left_width: columns of the left block; its lines are cut or padded to it.
+    """
     lines = []
     for one, other in zip_longest(left, right, fillvalue=StyledLine()):
         fitted = fit(one, left_width)
@@ -71,7 +77,7 @@ def side_by_side(
 
 
 def fit(line: StyledLine, width: int) -> StyledLine:
-    """Return what fits into ``width`` characters, with an ellipsis for whole words that do not.
+    """Return the words that fit into ``width``, and an ellipsis for the others.
 
     A number is never cut: half of it would be another number.
     """

@@ -63,7 +63,7 @@ class Terminal(urwid.display.raw.Screen):
             yield self._sequence(number, begin, after[begin:end])
 
     def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
-        """Return what writes ``cells`` at a place: move the cursor, then style and text of each run."""
+        """Return the control sequences and text that write ``cells`` at a place."""
         parts = [f"\x1b[{row + 1};{column + 1}H"]
         for style, run in groupby(cells, key=lambda cell: cell[0]):
             parts.append(self._attr_to_escape(style))
@@ -92,7 +92,7 @@ def _cells(row: Row) -> list[_Cell]:
 
 
 def _has_single_width(row: Row) -> bool:
-    """Return whether each letter of a row fills one cell; some are wide, some have no width."""
+    """Return whether each letter of a row fills exactly one cell."""
     return all(_is_single_width(text) for _, _, text in row)
 
 

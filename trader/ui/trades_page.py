@@ -1,4 +1,4 @@
-"""The trades of the day: the curve of the running total, and each trade with its P&L."""
+"""The trades of the day: the P&L curve, and each trade with its P&L."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMN_TITLES: Final = f"  {'Time':<9}{'Contract':<11}{'Size':>5}{'P&L':>14}{'T
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, rows: int
 ) -> list[StyledLine]:
-    """Return the day's figures, the curve with the loss limit in it, and the titles of the columns."""
+    """Return the day's figures, the P&L curve, and the titles of the columns."""
     day = trades_of_the_day(view.account)
     since = view.events_only_since
     name = "Trades of the day" if since is None else f"Trades seen since {clock(since)}"

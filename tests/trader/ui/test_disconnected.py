@@ -1,4 +1,4 @@
-"""What the screen shows when the daemon is gone, reports an error, or has no state file."""
+"""What the screen shows when its numbers are not live."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LostConnectionTests(ScreenTestCase):
 
 
 class UnconfirmedTests(ScreenTestCase):
-    """A daemon with an error since its start, and numbers that an earlier daemon wrote."""
+    """A daemon with an error since its start, and numbers of an earlier one."""
 
     UNCONFIRMED = "These numbers are old: the broker has not confirmed them yet"
 

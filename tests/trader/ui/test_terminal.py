@@ -1,4 +1,4 @@
-"""The terminal writes only the cells that changed, and always shows the whole canvas."""
+"""The terminal writes the changed cells, and shows the whole canvas."""
 
 from __future__ import annotations
 
