@@ -84,6 +84,10 @@ class AccountRules:
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
 
+    def slots_of(self, rule_id: str) -> list[str]:
+        """Return the slots of a rule: two while old settings are held beside new ones."""
+        return [one.slot for one in self.limits.rules if one.rule.rule_id == rule_id]
+
     # Evaluating.
 
     def day_of(self, now: datetime) -> Day:

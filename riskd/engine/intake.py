@@ -61,18 +61,17 @@ class Intake:
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Apply what happened to an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
-        with errors_logged(target):
-            guarded = self._account_of(target, payload)
-            if guarded is not None:
-                if target in _KEYS:
-                    guarded.account.mark_received(payload.get(_KEYS[target]))
-                self._apply(guarded, target, payload)
+        self.apply(target, payload, is_event=True)
 
-    def apply(self, target: str, payload: Payload) -> bool:
-        """Apply what the gateway answered, as if it were an event; return whether it could be read."""
+    def apply(self, target: str, payload: Payload, *, is_event: bool = False) -> bool:
+        """Apply what the gateway sent or answered; return whether it could be read."""
         try:
-            guarded = self._account_of(target, payload)
+            # Only GatewayUserAccount has its account under another name.
+            account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
+            guarded = None if account_id is None else self._accounts.get(account_id)
             if guarded is not None:
+                if is_event and target in _KEYS:
+                    guarded.account.mark_received(payload.get(_KEYS[target]))
                 self._apply(guarded, target, payload)
         except Exception:  # noqa: BLE001  # see errors_logged
             _log_dropped(target)
@@ -113,11 +112,6 @@ class Intake:
                 with errors_logged("GatewayQuote"):
                     each.account.update_best_bid_ask(contract_id, best_bid_ask)
                     each.risk_engine.receive_best_bid_ask()
-
-    def _account_of(self, target: str, payload: Payload) -> GuardedAccount | None:
-        # Only GatewayUserAccount has its account under another name.
-        account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        return None if account_id is None else self._accounts.get(account_id)
 
     def _apply(self, guarded: GuardedAccount, target: str, payload: Payload) -> None:
         if target == "GatewayUserTrade":

@@ -301,9 +301,8 @@ class RiskEngine:
                 plan = _plan(rule_id, command, self._account.state_with_pending, now)
                 plans += [] if plan is None else [plan]
             elif isinstance(command, LiftLock):
-                in_force = [one.rule.rule_id for one in self.rules.limits.rules]
                 # Of two settings of a rule the other might keep the lock; an operator can end it.
-                is_only = in_force.count(rule_id) <= 1
+                is_only = len(self.rules.slots_of(rule_id)) == 1
                 if is_only and lift_lock(self._account, rule_id, command.reason, now):
                     self._clear(ClearedBy.ADMIN_OVERRIDE, now)
             else:
@@ -319,10 +318,8 @@ class RiskEngine:
         def confirmed(_result: object) -> None:
             self._confirming.discard(rule_id)
             if self.is_active:
-                slots = [
-                    one.slot for one in self.rules.limits.rules if one.rule.rule_id == rule_id
-                ]
-                self._evaluate(Kind.TIMER, due=slots, is_confirmed=True)
+                due = self.rules.slots_of(rule_id)
+                self._evaluate(Kind.TIMER, due=due, is_confirmed=True)
 
         self._confirming.add(rule_id)
         self._reconcile().addCallback(confirmed)
