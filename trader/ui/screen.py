@@ -99,27 +99,37 @@ def compose(
 
 def footer(ui_state: UiState, columns: int) -> StyledLine:
     """Return the tabs of the pages and the keys for help and quit."""
-    end: StyledLine = [("dim", _modes(ui_state)), ("dim", _HELP)]
-    for names in (
-        [page.name for page in PAGES],
-        [page.short for page in PAGES],
-        [page.name if page is PAGES[ui_state.page] else "" for page in PAGES],
-    ):
-        tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
-        if length(tabs) + length(end) < columns:
-            return justify(tabs, end, columns)
+    tabs = _tabs(ui_state, columns)
+    if tabs:
+        return justify(tabs, _footer_end(ui_state), columns)
     return [("dim", _HELP.rjust(columns)[:columns])]
 
 
 def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
     """Return the index of the page whose tab covers a column of the footer."""
     end = 0
-    tabs = footer(ui_state, columns)[: len(PAGES)]
-    for number, (_, text) in enumerate(tabs):
+    for number, (_, text) in enumerate(_tabs(ui_state, columns)):
         end += len(text)
         if column < end:
             return number
     return None
+
+
+def _tabs(ui_state: UiState, columns: int) -> StyledLine:
+    """Return a tab for each page, with the longest names that fit; empty without room."""
+    for names in (
+        [page.name for page in PAGES],
+        [page.short for page in PAGES],
+        [page.name if page is PAGES[ui_state.page] else "" for page in PAGES],
+    ):
+        tabs = [_tab(number, name, ui_state) for number, name in enumerate(names)]
+        if length(tabs) + length(_footer_end(ui_state)) < columns:
+            return tabs
+    return []
+
+
+def _footer_end(ui_state: UiState) -> StyledLine:
+    return [("dim", _modes(ui_state)), ("dim", _HELP)]
 
 
 def _tab(number: int, name: str, ui_state: UiState) -> tuple[str | None, str]:

@@ -145,6 +145,10 @@ class FooterTests(PageTestCase):
                 self.assertEqual(page_at(self.ui_state, columns, column), number)
             self.assertIsNone(page_at(self.ui_state, columns, columns - 2))
 
+    def test_a_footer_without_room_for_tabs_has_no_page(self) -> None:
+        for columns in (1, 15, 30):
+            self.assertEqual({page_at(self.ui_state, columns, x) for x in range(columns)}, {None})
+
     def test_the_footer_is_as_wide_as_the_screen(self) -> None:
         for columns in range(1, 200):
             width = sum(
