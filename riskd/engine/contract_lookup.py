@@ -43,6 +43,7 @@ class ContractLookup:
         """Subscribe to the quotes of a contract and look it up, unless that was done."""
         if self._clock.seconds() < self._ask_at.get(contract_id, 0.0):
             return
+        # First of all, for the answer may come within the call.
         self._ask_at[contract_id] = math.inf
         self._gateway.follow_quotes(contract_id)
         looked_up = Deferred.fromCoroutine(self._look_up(contract_id))

@@ -48,6 +48,7 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
+        # Before the locks end, so that the audit log has the cause before the effect.
         if is_locked(self.account.state_with_pending, self._now()):
             self._log_command("unlock", reason, operator)
         return self.risk_engine.unlock()

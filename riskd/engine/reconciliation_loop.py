@@ -99,6 +99,7 @@ class ReconciliationLoop:
         account_id = guarded.account.account_id
         earlier = self._beginning.pop(account_id, None)
         if earlier is not None:
+            # It may have missed the events that were lost since.
             earlier.cancel()
         begun = Deferred.fromCoroutine(self._begin(guarded))
         self._beginning[account_id] = begun
@@ -176,6 +177,7 @@ class ReconciliationLoop:
         if account_id in self._waiting:
             self._waiting[account_id].append(done)
             return done
+        # Before it begins: it may be done, or requested again, within this call.
         self._waiting[account_id] = [done]
 
         def reconciled(_result: object) -> None:

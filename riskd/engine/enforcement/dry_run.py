@@ -78,6 +78,7 @@ def _extent(plan: Flattening, state: AccountState) -> tuple[int, int]:
     ]
     working = [_payload(state, order) for order in state.working_orders]
     canceled = set(to_cancel(plan, working))
+    # An exit that is left nothing to close is canceled.
     canceled |= {each.order_id for each in to_resize(plan, working, held) if not each.size}
     return len(to_close(plan, held)), len(canceled)
 

@@ -142,6 +142,7 @@ class Enforcer:
     def enforce_lock(self, lock: LockoutSet, state: AccountState) -> None:
         """Flatten a locked account that holds a position, or cancel the orders that it may not have."""
         if state.open_positions:
+            # That cancels the orders, too.
             self.flatten(flattening_of_locked(lock, self._now()))
             return
         for order in forbidden_orders(state):
@@ -156,6 +157,7 @@ class Enforcer:
         if plan is not known:
             self._account.change_risk(flattening=plan)
             if self.is_flattening:
+                # A flatten that begins does this by itself.
                 self._account.make_durable()
         self.resume()
 
