@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.host import loopback
-from riskd.host.loopback import ListenError, check_interface, listen
+from riskd.host.loopback import ListenError, LoopbackServer, check_interface, listen
 
 
 class LoopbackTests(SynchronousTestCase):
@@ -67,6 +69,25 @@ class LoopbackTests(SynchronousTestCase):
         for interface in ("", "eth0", "localhost.", "127.0.0.1:80"):
             error = self.assertRaises(ListenError, check_interface, interface)
             self.assertIn("not an IP address", str(error))
+
+
+class LoopbackServerTests(SynchronousTestCase):
+    """A factory that serves on listening sockets."""
+
+    def test_it_logs_its_address_hands_over_its_socket_and_stops(self) -> None:
+        reactor, factory = MemoryReactorClock(), object()
+        (listening,) = listen(0, "127.0.0.1")
+        number, port = listening.fileno(), listening.getsockname()[1]
+        server = LoopbackServer(reactor, factory, [listening], "things at http://{place}/")
+        with capturedLogs() as logged:
+            server.startService()
+        self.assertEqual(
+            [formatEvent(event) for event in logged], [f"things at http://127.0.0.1:{port}/"]
+        )
+        self.assertEqual(reactor.adoptedPorts, [(number, socket.AF_INET, factory)])
+        # The port has a duplicate of its own.
+        self.assertEqual(listening.fileno(), -1)
+        self.successResultOf(server.stopService())
 
 
 def _has_ipv6_loopback() -> bool:
