@@ -202,7 +202,7 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
         for subject in ("Quotes", "Trades", "MarketDepth"):
             call = {"type": 1, "target": f"SubscribeContract{subject}", "arguments": [contract]}
             stalled.sendall(client_frame(TEXT, json.dumps(call).encode() + b"\x1e"))
-        await until(lambda: len(site._feed._audience) == 3)
+        await until(lambda: len(site._feed._subscribers) == 3)
         (client,) = hub.clients
         most = 0
 
