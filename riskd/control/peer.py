@@ -28,12 +28,12 @@ def peer_uid(connection: socket.socket) -> int | None:
     try:
         match sys.platform:
             case "linux":
-                answer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                return int(struct.unpack("iII", answer)[1])
+                credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                return int(struct.unpack("iII", credentials)[1])
             case "darwin":
-                sol_local, local_peercred, size = 0, 1, 76
-                answer = connection.getsockopt(sol_local, local_peercred, size)
-                version, uid = struct.unpack_from("II", answer)
+                # SOL_LOCAL, LOCAL_PEERCRED and the size of struct xucred, which Python does not name.
+                credentials = connection.getsockopt(0, 1, 76)
+                version, uid = struct.unpack_from("II", credentials)
                 return None if version else int(uid)
     except OSError as error:
         _log.warn("cannot identify the operator: {error}", error=error)
