@@ -26,7 +26,6 @@ from trader.model.staleness import open_pnl
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
-_OPEN_PNL_RULES: Final = ("daily_unrealized_loss", "max_unrealized_profit")
 _COOLDOWN_AFTER_LOSS: Final = "RULE-007"
 
 _DAILY_RESET: Final = "daily_reset"
@@ -235,7 +234,7 @@ def _unknown(
         return "" if gauge.current < gauge.limit else "since when is known to the daemon alone"
     if key == "max_unrealized_profit" and settings.mode is max_unrealized_profit.Mode.BREAKEVEN:
         return "which are armed is known to the daemon alone"
-    if key in _OPEN_PNL_RULES:
+    if key in ("daily_unrealized_loss", "max_unrealized_profit"):
         return _unknown_open_pnl(settings, gauge, state, now, is_live=is_live)
     return ""
 

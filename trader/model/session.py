@@ -39,9 +39,7 @@ LIMITS_SECONDS: Final = 10
 """How often a connected session reads the limits in force; no event has them."""
 
 _MAX_FEED_LINES: Final = 500
-_NEVER_READ: Final = object()
 
-_QUOTE: Final = "MarketQuote"
 _MAX_UNREAD_QUOTES: Final = 100
 """The most quotes to decode at once, which delays the event behind them."""
 
@@ -74,7 +72,8 @@ class Session:
         self._read_file = read_file
         self._file_version = file_version
         self._alarm = alarm
-        self._version_read: object = _NEVER_READ
+        # Until the first read, a value that differs from every version.
+        self._version_read: object = object()
         self._read_at: datetime | None = None
         self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
         self._actions_in_feed: set[EnforcementAction] = set()
@@ -162,7 +161,7 @@ class Session:
 
         Most events are quotes, and many arrive between two draws; they are decoded when they are needed.
         """
-        if event_type == _QUOTE:
+        if event_type == "MarketQuote":
             self._unread_quotes.append((read, self._now()))
             if len(self._unread_quotes) >= _MAX_UNREAD_QUOTES:
                 self.read_quotes()
