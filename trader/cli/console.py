@@ -108,7 +108,7 @@ class Console:
             # urwid crashes the reactor then, without its shutdown, and the threads that resolve names
             # would keep the program from ending.
             self._reactor.getThreadPool().stop()
-            # A closed terminal is a normal end, and nobody could read a traceback on it.
+            # A closed terminal is a normal end.
             if not isinstance(error, InputClosedError):
                 raise
 

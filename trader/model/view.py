@@ -96,7 +96,7 @@ def is_current(view: View) -> bool:
 
 def is_stopping(status: DaemonStatus | None) -> bool:
     """Return whether ``status`` says that the daemon is stopping."""
-    return status is not None and status.status == "STOPPING"
+    return status is not None and status.status is Status.STOPPING
 
 
 def is_empty(account: AccountState) -> bool:
