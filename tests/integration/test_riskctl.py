@@ -261,6 +261,11 @@ async def test_a_path_too_long_for_a_socket_stops_only_the_socket(tmp_path: Path
     try:
         wait_until(lambda: "status ERROR: riskctl cannot reach this riskd" in log.read_text())
         wait_until(lambda: "listening on" in log.read_text())
+        port = int(re.findall(r"listening on ws://127.0.0.1:(\d+)", log.read_text())[0])
+        with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+            # Only a running reactor answers, and until it runs a signal would kill the daemon.
+            client.sendall(b"nonsense\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
     finally:
         daemon.terminate()
         assert daemon.wait(DEADLINE_SECONDS) == 0
