@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 from riskd.config.settings import AccountSettings
 from riskd.engine.limits_in_force import (
     LimitsInForce,
-    configured_limits,
     held_limits,
     read_journaled,
 )
@@ -50,7 +49,9 @@ class AccountRules:
         report_problem: Callable[[str, str], None],
     ) -> None:
         self._account = account
-        self._configured = self.limits = configured_limits(settings, is_strict=is_strict)
+        self._configured = self.limits = LimitsInForce(
+            settings.rules, is_strict, settings.schedule
+        )
         self._catalogue = catalogue
         self._report_problem = report_problem
         self._day: Day | None = None
@@ -67,7 +68,7 @@ class AccountRules:
 
     def reload(self, settings: AccountSettings, *, is_strict: bool, is_locked: bool) -> None:
         """Hold the account to new settings; while it is locked, to the old ones beside them."""
-        new = self._configured = configured_limits(settings, is_strict=is_strict)
+        new = self._configured = LimitsInForce(settings.rules, is_strict, settings.schedule)
         self.hold_to(held_limits(new, self.limits) if is_locked else new)
 
     def release(self) -> None:

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from riskd.config.settings import AccountSettings
 from riskd.model.account import Limit
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -46,11 +45,6 @@ class LimitsInForce(NamedTuple):
         for one in sorted(self.rules, key=lambda one: one.is_held):
             limits[one.rule.rule_id] = one.limit
         return limits
-
-
-def configured_limits(settings: AccountSettings, *, is_strict: bool) -> LimitsInForce:
-    """Return the limits that the configuration sets."""
-    return LimitsInForce(settings.rules, is_strict, settings.schedule)
 
 
 def held_limits(new: LimitsInForce, old: LimitsInForce) -> LimitsInForce:

@@ -74,6 +74,7 @@ class ReconciliationLoop:
         self._queue: list[int] = []
         self._given_up: set[int] = set()
         self._failing: set[int] = set()
+        # The latest of each account; to cancel one that is done does nothing.
         self._beginning: dict[int, Deferred[None]] = {}
         self._reconciling: dict[int, Deferred[None]] = {}
         self._waiting: dict[int, list[Deferred[None]]] = {}
@@ -97,19 +98,12 @@ class ReconciliationLoop:
         Fires when that is done, or given up.
         """
         account_id = guarded.account.account_id
-        earlier = self._beginning.pop(account_id, None)
-        if earlier is not None:
-            # It may have missed the events that were lost since.
-            earlier.cancel()
+        if account_id in self._beginning:
+            # If it is not done, it may have missed the events that were lost since.
+            self._beginning[account_id].cancel()
         begun = Deferred.fromCoroutine(self._begin(guarded))
         self._beginning[account_id] = begun
-
-        def ended(result: Failure | None) -> Failure | None:
-            if self._beginning.get(account_id) is begun:
-                del self._beginning[account_id]
-            return result
-
-        return begun.addBoth(ended).addErrback(_log_failure, account_id)
+        return begun.addErrback(_log_failure, account_id)
 
     def cancel_beginnings(self) -> None:
         """Give up what :meth:`begin` began and has not finished."""
@@ -181,7 +175,6 @@ class ReconciliationLoop:
         self._waiting[account_id] = [done]
 
         def reconciled(_result: object) -> None:
-            self._reconciling.pop(account_id, None)
             for waiting in self._waiting.pop(account_id):
                 waiting.callback(None)
 
