@@ -41,7 +41,7 @@ from riskd.model.events import (
 )
 from riskd.model.lockouts import is_locked, locked_until, locks_in_force, new_lock
 from riskd.rules.evaluation import Decision
-from riskd.rules.interface import Flatten, IRule, Kind, LiftLock, Trigger
+from riskd.rules.interface import Flatten, Kind, LiftLock, Trigger
 
 _log = Logger()
 
@@ -60,30 +60,23 @@ class RiskEngine:
     """Guards one account.
 
     :param account: the account.
+    :param rules: what the account is held to.
     :param enforcer: carries out what is decided, or announces it in a dry run.
-    :param settings: the account's rules, and when its day ends.
-    :param is_strict: whether every breach locks the account until an operator unlocks it.
-    :param catalogue: all rules there are, by key.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
-    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     :param reconcile: takes over what the broker says the account holds; fires when that is done, or
         cannot be done now.
     :ivar is_active: whether the rules are evaluated.
-    :ivar rules: what the account is held to.
+    :ivar rules: see the parameter.
     """
 
     def __init__(
         self,
         account: TrackedAccount,
+        rules: AccountRules,
         enforcer: Enforcer | DryRun,
-        settings: AccountSettings,
-        *,
-        is_strict: bool,
-        catalogue: Mapping[str, IRule],
         clock: IReactorTime,
         now: Callable[[], datetime],
-        report_problem: Callable[[str, str], None],
         reconcile: Callable[[], Deferred[None]],
     ) -> None:
         self._account = account
@@ -91,13 +84,7 @@ class RiskEngine:
         self._dry_run = enforcer if isinstance(enforcer, DryRun) else None
         if isinstance(enforcer, Enforcer):
             enforcer.on_settled = self._settled
-        self.rules = AccountRules(
-            account,
-            settings,
-            is_strict=is_strict,
-            catalogue=catalogue,
-            report_problem=report_problem,
-        )
+        self.rules = rules
         self._clock = clock
         self._now = now
         self._reconcile = reconcile

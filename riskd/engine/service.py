@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
+from riskd.engine.account_rules import AccountRules
 from riskd.engine.contract_lookup import ContractLookup
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
@@ -135,16 +136,20 @@ class EngineService(Service):
             )
         else:
             enforcer = DryRun(account, self._clock, self._now)
-        risk_engine = RiskEngine(
+        rules = AccountRules(
             account,
-            enforcer,
             settings,
             is_strict=self._is_strict,
             catalogue=self._catalogue,
-            clock=self._clock,
-            now=self._now,
             report_problem=self.report_problem,
-            reconcile=lambda: self._reconciliation.request(guarded),
+        )
+        risk_engine = RiskEngine(
+            account,
+            rules,
+            enforcer,
+            self._clock,
+            self._now,
+            lambda: self._reconciliation.request(guarded),
         )
         guarded = self.accounts[settings.id] = GuardedAccount(account, risk_engine, self._now)
         return guarded
