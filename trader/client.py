@@ -97,7 +97,7 @@ class DaemonClient:
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
     :ivar gateway_name: the kind of gateway that the daemon named, such as ``practice``; ``None`` before
         the first connection.
-    :ivar is_dry_run: whether the daemon said that it enforces nothing.
+    :ivar is_dry_run: whether the daemon enforces nothing, by the last handshake.
     :ivar dropped: the number of malformed messages that were dropped, by the field that was wrong.
     """
 

@@ -91,10 +91,10 @@ class Session:
         """Return the view now, with what only the client knows.
 
         :param retry_in: seconds until the client's next attempt.
-        :param gateway_name: the gateway that the client was told of; ``None`` leaves that of the file.
+        :param gateway_name: the gateway named in the handshake; ``None`` leaves that of the file.
         :param url: the daemon's URL.
         :param dropped: the number of malformed messages.
-        :param is_dry_run: whether the client was told that the daemon enforces nothing.
+        :param is_dry_run: whether the daemon enforces nothing, by the handshake.
         """
         self.read_quotes()
         view = self._view
@@ -131,8 +131,8 @@ class Session:
             self._update(file_problem=sentence(str(error)))
         else:
             if is_live:
-                limits = msgspec.structs.replace(self._view.account, limits=account.limits)
-                self._update(account=limits, file_as_of=snapshot.as_of)
+                account = msgspec.structs.replace(self._view.account, limits=account.limits)
+                self._update(account=account, file_as_of=snapshot.as_of)
             elif self._is_at_least_as_new(snapshot.as_of):
                 self._show(snapshot, account)
                 self._update(source=Source.LAST_KNOWN)
@@ -175,7 +175,7 @@ class Session:
     def read_quotes(self) -> None:
         """Apply the quotes received since the last call, each as of its receipt.
 
-        Every other method does this first, so that events are applied in the order of receipt.
+        All methods that use the account do this first, so that events are applied in the order of receipt.
         """
         unread, self._unread_quotes = self._unread_quotes, []
         for read, received_at in unread:
@@ -263,7 +263,7 @@ class Session:
             self._add(FeedLine(self._now(), problem, "alert"))
         elif not self._view.connections:
             self._update(connection_problem=problem)
-        # Otherwise the reason of the loss stays: it says more than that the next attempt failed, too.
+        # Otherwise the reason of the loss stays; that the next attempt fails, too, adds nothing to it.
 
     def _read_account(self) -> tuple[Snapshot, AccountState]:
         """Read the file; return all of it, and its state of the account.

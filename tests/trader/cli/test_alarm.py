@@ -75,11 +75,11 @@ class AlarmTestCase(SynchronousTestCase):
         for event in events:
             self.alarm.handle(event, is_muted=is_muted)
 
-    def end(self, reason: Exception, said: bytes = b"") -> None:
+    def end(self, reason: Exception, errors: bytes = b"") -> None:
         """End the last process."""
         process = self.reactor.started[-1][0]
-        if said:
-            process.errReceived(said)
+        if errors:
+            process.errReceived(errors)
         process.processEnded(Failure(reason))
 
 

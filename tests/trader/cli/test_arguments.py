@@ -56,8 +56,8 @@ class ArgumentTests(CommandLineTestCase):
         self.assertIn("not allowed with", self.usage_error("1", "--json", "--plain"))
 
     def test_an_account_that_is_no_number_is_quoted_in_the_error(self) -> None:
-        said = self.usage_error("abc")
-        self.assertIn("'abc' is not an account id; it must be a whole number", said)
+        output = self.usage_error("abc")
+        self.assertIn("'abc' is not an account id; it must be a whole number", output)
 
     def test_other_invalid_accounts_are_rejected(self) -> None:
         for account in ("", "12.5", "1e3", "0x10", "-1", " ", "9" * 30):
@@ -66,8 +66,8 @@ class ArgumentTests(CommandLineTestCase):
             self.usage_error(account)
 
     def test_an_invalid_url_is_quoted_in_the_error(self) -> None:
-        said = self.usage_error("123", "--url", "http://localhost:8765")
-        self.assertIn("http://localhost:8765", said)
+        output = self.usage_error("123", "--url", "http://localhost:8765")
+        self.assertIn("http://localhost:8765", output)
 
     def test_an_unknown_option_is_rejected(self) -> None:
         self.assertIn("--colour", self.usage_error("123", "--colour"))

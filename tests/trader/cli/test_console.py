@@ -223,8 +223,8 @@ class LastKnownTests(ConsoleTestCase):
     def test_the_path_of_a_missing_file_is_shown(self) -> None:
         self.tick()
         self.assertIn("No last known state: ", self.terminal.picture)
-        told = "".join(self.terminal.picture.split())
-        self.assertIn(f"{self.state / PUBLISHED_NAME}isnotthere", told)
+        text = "".join(self.terminal.picture.split())
+        self.assertIn(f"{self.state / PUBLISHED_NAME}isnotthere", text)
 
     def test_a_file_is_drawn_within_a_second_of_its_publication(self) -> None:
         self.tick()
@@ -327,10 +327,10 @@ class KeyTests(ConsoleTestCase):
         self.assertNotIn("Shift-Tab", self.press("2"))
 
     def test_every_key_has_one_effect_and_its_own_words(self) -> None:
-        told = [key.effect for key in KEYS]
+        effects = [key.effect for key in KEYS]
         names = [name for key in KEYS for name in key.names]
-        self.assertTrue(all(told))
-        self.assertEqual(len(set(told)), len(told))
+        self.assertTrue(all(effects))
+        self.assertEqual(len(set(effects)), len(effects))
         self.assertEqual(len(set(names)), len(names))
 
     def test_the_footer_names_help_and_quit(self) -> None:

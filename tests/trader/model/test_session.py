@@ -382,8 +382,8 @@ class DryRunTests(SessionTestCase):
         self.assertIs(self.view.is_dry_run, True)
 
     def test_it_is_known_from_the_file_too(self) -> None:
-        said = {"status": "RUNNING", "message": f"Running {DRY_RUN_NOTE}"}
-        self.file.publish(make_event("daemon_status", said))
+        status = {"status": "RUNNING", "message": f"Running {DRY_RUN_NOTE}"}
+        self.file.publish(make_event("daemon_status", status))
         self.session.poll_file()
         self.assertIs(self.view.is_dry_run, True)
 
