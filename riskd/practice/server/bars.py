@@ -56,17 +56,14 @@ class Chart:
     """The bars of every contract."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, deque[Bar]] = {}
-        self._minutes: dict[str, deque[Bar]] = {}
+        # By contract and by the seconds in a bar: 1 or 60.
+        self._series: dict[tuple[str, int], deque[Bar]] = {}
 
     def add(self, contract_id: str, price: Decimal, at: datetime) -> None:
         """Add a price at which a contract traded."""
         moment = int(at.timestamp())
-        for bars, seconds, most in (
-            (self._seconds, 1, MAX_SECONDS),
-            (self._minutes, 60, MAX_MINUTES),
-        ):
-            series = bars.setdefault(contract_id, deque(maxlen=most))
+        for seconds, most in ((1, MAX_SECONDS), (60, MAX_MINUTES)):
+            series = self._series.setdefault((contract_id, seconds), deque(maxlen=most))
             bar = Bar(moment - moment % seconds, price, price, price, price, 1)
             # While the time of day is set back, prices are added to the last bar.
             if series and bar.start <= series[-1].start:
@@ -80,10 +77,10 @@ class Chart:
         :param unit: a key of :data:`UNIT_SECONDS`.
         :param number: above zero.
         """
-        source = self._seconds if unit == 1 else self._minutes
+        source = self._series.get((contract_id, 1 if unit == 1 else 60), ())
         seconds = UNIT_SECONDS[unit] * number
         gathered: list[Bar] = []
-        for bar in source.get(contract_id, ()):
+        for bar in source:
             part = replace(bar, start=bar.start - bar.start % seconds)
             if gathered and gathered[-1].start == part.start:
                 gathered[-1].join(part)

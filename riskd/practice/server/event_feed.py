@@ -7,7 +7,7 @@ from datetime import datetime
 from random import Random
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from riskd.gateway.interface import Payload
@@ -54,7 +54,6 @@ class EventFeed:
         self._quotes = market_events.QuoteChanges()
         self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
         self._sent_at: dict[Topic, float] = {}
-        self._later: set[IDelayedCall] = set()
         self._loop = lasting_loop(clock, self._repeat_silent_quotes, _log)
         gateway.observe(self._receive)
 
@@ -63,10 +62,10 @@ class EventFeed:
         self._loop.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Repeat no quotes any more, and send nothing of what is due later."""
+        """Repeat no quotes any more, and drop all subscriptions, so that late events reach no client."""
         self._loop.stop()
-        while self._later:
-            self._later.pop().cancel()
+        self._subscribers.clear()
+        self._sent_at.clear()
 
     # Subscriptions.
 
@@ -116,16 +115,11 @@ class EventFeed:
         topic = Topic(target, None if target == ACCOUNT else payload["accountId"])
         event = self._quirks.account_event(target, payload)
         record = encode(Invocation(target, (event.argument,)))
-        if not event.after:
+        if event.after:
+            self._clock.callLater(event.after, self._send, topic, record, event.times)
+        else:
+            # At once, because an event that is due now must not wait for the reactor's next turn.
             self._send(topic, record, event.times)
-            return
-
-        def send() -> None:
-            self._later.discard(call)
-            self._send(topic, record, event.times)
-
-        call = self._clock.callLater(event.after, send)
-        self._later.add(call)
 
     def _send_market(
         self, target: str, contract_id: str, argument: Callable[[], Payload | list[Payload]]
