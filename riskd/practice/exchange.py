@@ -57,8 +57,8 @@ class Exchange(AccountStore):
     :param contracts: the listed contracts.
     :param fees: dollars per contract and half-turn, by contract id.
     :param first_id: the first id for orders, positions and trades.
-    :ivar available: called when the market reaches an order; returns how many of so many contracts the
-        market takes now, from 1 to all.  The rest waits for the next quote.
+    :ivar available: called with the open size of an order that the market reaches; returns how many contracts
+        the market takes now, at least 1.  The rest waits for the next quote.
     :ivar fills_while_canceled: called when an order is being canceled; returns whether the market fills
         it first.
     :ivar repeats_entry: whether an exit is reported as two trades: the entry once more, at the average

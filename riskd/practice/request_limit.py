@@ -1,4 +1,4 @@
-"""A limit of requests: so many in any stretch of time."""
+"""A limit of requests: at most a number of them in any stretch of time."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def simulate_step(
         )
         for action in actions:
             try:
-                _carry_out(exchange, account_id, action, now)
+                carry_out(exchange, account_id, action, now)
             except GatewayRefusedError as refusal:
                 # As at a broker: the market may fill an order while the trader decides to cancel it.
                 _log.debug(
@@ -43,7 +43,11 @@ def simulate_step(
                 )
 
 
-def _carry_out(exchange: Exchange, account_id: int, action: TraderAction, now: datetime) -> None:
+def carry_out(exchange: Exchange, account_id: int, action: TraderAction, now: datetime) -> None:
+    """Do what a trader decided.
+
+    :raises GatewayRefusedError: the exchange refuses it.
+    """
     match action:
         case Place(order):
             exchange.place_order(account_id, order, now)

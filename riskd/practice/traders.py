@@ -1,8 +1,8 @@
 """The practice traders, who open, protect and close positions so that there is something to watch.
 
-They behave like people: now and then they trade too large or leave a position without a stop.  When
-somebody else closes their position or cancels their orders, they stay away for a while, and some try once
-more all the same.
+They behave like people: now and then they trade too large or leave a position without a stop.  When riskd
+or the operator closes their position or cancels their orders, they stay away for a while, and some try
+once more all the same.
 
 A trader is pure.  At each step it receives its own positions and orders and the market, and returns what
 it wants done.  It remembers what it saw and did in the step before, and how long it still waits.

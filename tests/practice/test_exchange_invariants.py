@@ -30,12 +30,12 @@ from tests.support.trading_courses import (
     STARTS,
     WORTH,
     Course,
-    TroubledCourse,
+    FullCourse,
     cash_flow,
     courses,
     direction,
+    full_courses,
     total_pnl,
-    troubled_courses,
 )
 
 
@@ -191,15 +191,15 @@ class InvariantTests(SynchronousTestCase):
                     self.assertTrue(away > 0, order)
 
 
-class TroubledInvariantTests(SynchronousTestCase):
+class BrokerActsInvariantTests(SynchronousTestCase):
     """What holds for any course of partial fills, changes, partial closes and voided trades."""
 
-    def course(self, steps: list[Any]) -> TroubledCourse:
-        course = TroubledCourse()
+    def course(self, steps: list[Any]) -> FullCourse:
+        course = FullCourse()
         course.play(steps)
         return course
 
-    @given(troubled_courses)
+    @given(full_courses)
     def test_the_balance_changes_by_pnl_less_fees_of_valid_trades(self, steps: list[Any]) -> None:
         exchange = self.course(steps).driver.exchange
         for account_id in (ACCOUNT, OTHER_ACCOUNT):
@@ -208,7 +208,7 @@ class TroubledInvariantTests(SynchronousTestCase):
             change = exchange.account(account_id)["balance"] - STARTING_BALANCE
             self.assertEqual(total_pnl(counted), change + fees)
 
-    @given(troubled_courses)
+    @given(full_courses)
     def test_fill_volumes_equal_traded_sizes(self, steps: list[Any]) -> None:
         course = self.course(steps)
         traded: Counter[int] = Counter()
@@ -225,7 +225,7 @@ class TroubledInvariantTests(SynchronousTestCase):
             elif order["status"] == GatewayOrderStatus.OPEN:
                 self.assertTrue(filled < order["size"])
 
-    @given(troubled_courses)
+    @given(full_courses)
     def test_no_two_orders_share_a_tag(self, steps: list[Any]) -> None:
         tagged = {
             (order["customTag"], order["id"])
@@ -234,7 +234,7 @@ class TroubledInvariantTests(SynchronousTestCase):
         }
         self.assertEqual(len(tagged), len({tag for tag, _id in tagged}))
 
-    @given(troubled_courses)
+    @given(full_courses)
     def test_a_flat_account_has_made_its_cash_flow(self, steps: list[Any]) -> None:
         course = self.course([step for step in steps if step[0] != "void"])
         course.take(1000)
@@ -246,7 +246,7 @@ class TroubledInvariantTests(SynchronousTestCase):
             self.assertNotIn(contract.id, [position["contractId"] for position in held])
             self.assertEqual(total_pnl(trades), cash_flow(contract, trades))
 
-    @given(troubled_courses)
+    @given(full_courses)
     def test_an_exchange_goes_on_from_the_state_of_another(self, steps: list[Any]) -> None:
         driver = self.course(steps).driver
         state = driver.exchange.state(driver.now)

@@ -228,7 +228,7 @@ ANYTHING_WRONG = Faults(
 )
 
 
-class TroubleTests(SynchronousTestCase):
+class TradersWithFaultsTests(SynchronousTestCase):
     """Practice traders at a gateway with many faults."""
 
     def test_faults_of_requests_do_not_meet_the_traders(self) -> None:

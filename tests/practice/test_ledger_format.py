@@ -28,9 +28,9 @@ from tests.support.practice_exchange import (
 )
 from tests.support.trading_courses import (
     Course,
-    TroubledCourse,
+    FullCourse,
     courses,
-    troubled_courses,
+    full_courses,
 )
 
 
@@ -265,10 +265,10 @@ class RecallTests(SynchronousTestCase):
         state = driver.exchange.state(driver.now + timedelta(days=3))
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10005")})
 
-    @given(courses | troubled_courses)
+    @given(courses | full_courses)
     @settings(max_examples=80)
     def test_all_messages_add_up_to_the_state_of_the_exchange(self, steps: list[Any]) -> None:
-        course = TroubledCourse()
+        course = FullCourse()
         course.play(steps)
         known = course.driver.exchange.state(course.driver.now)
         found = state_after(about_accounts(course.driver.messages))
@@ -281,23 +281,23 @@ class RecallTests(SynchronousTestCase):
             untouched = {**account, "balance": Decimal(50000), "canTrade": True}
             self.assertEqual(reported.get(account["id"], untouched), account)
 
-    @given(courses | troubled_courses)
+    @given(courses | full_courses)
     @settings(max_examples=50, deadline=None)
     def test_the_fewest_messages_add_up_to_the_same_state(self, steps: list[Any]) -> None:
-        course = TroubledCourse()
+        course = FullCourse()
         course.play(steps)
         known = state_after(about_accounts(course.driver.messages))
         text = b"".join(lines_of([message]) for message in messages_for(known))
         messages, notes = read(text, "ledger")
         self.assertEqual((state_after(messages), notes), (known, []))
 
-    @given(courses | troubled_courses, st.sets(st.integers(0, 40), max_size=4), st.booleans())
+    @given(courses | full_courses, st.sets(st.integers(0, 40), max_size=4), st.booleans())
     @settings(max_examples=100)
     def test_restarts_do_not_change_trading_by_a_cent(
         self, steps: list[Any], restarts: set[int], anew: bool
     ) -> None:
         """Neither orders, trades, positions nor balances, with or without a rewritten ledger."""
-        steady, restarted = TroubledCourse(), TroubledCourse()
+        steady, restarted = FullCourse(), FullCourse()
         for number, step in enumerate(steps):
             if number in restarts:
                 text = b"".join(

@@ -21,6 +21,7 @@ from riskd.model.contracts import Contract
 from riskd.practice.exchange import Exchange
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.records import Quote
+from riskd.practice.simulation import carry_out
 from riskd.practice.traders import Cancel, Close, Place, Trader, TraderAction
 
 ACCOUNT = 123
@@ -61,12 +62,7 @@ class Floor:
         return actions
 
     def carry_out(self, action: TraderAction) -> None:
-        if isinstance(action, Place):
-            self.exchange.place_order(ACCOUNT, action.order, self.now)
-        elif isinstance(action, Cancel):
-            self.exchange.cancel_order(ACCOUNT, action.order_id, self.now)
-        else:
-            self.exchange.close_contract(ACCOUNT, action.contract_id, self.now)
+        carry_out(self.exchange, ACCOUNT, action, self.now)
 
     def positions(self) -> list[Payload]:
         return self.exchange.open_positions(ACCOUNT)
@@ -410,7 +406,7 @@ class InterferenceTests(SynchronousTestCase):
                 return steps, actions
         raise AssertionError("the trader never comes back")
 
-    def offended(self) -> Iterator[Floor]:
+    def after_interference(self) -> Iterator[Floor]:
         """Yield floors after somebody else closed the position and canceled the orders."""
         for seed in SEEDS:
             floor = Floor(seed)
@@ -423,7 +419,7 @@ class InterferenceTests(SynchronousTestCase):
 
     def test_a_trader_stays_away_or_retries_once_with_a_limit(self) -> None:
         entries = []
-        for floor in self.offended():
+        for floor in self.after_interference():
             steps, actions = self.quiet_steps(floor)
             assert isinstance(actions[0], Place)
             self.assertTrue(steps <= self.LONGEST_PAUSE)
@@ -437,7 +433,7 @@ class InterferenceTests(SynchronousTestCase):
 
     def test_a_canceled_retry_is_not_repeated_at_once(self) -> None:
         tried = 0
-        for floor in self.offended():
+        for floor in self.after_interference():
             steps, _wishes = self.quiet_steps(floor)
             if steps < self.LEAST_PAUSE - 1 and not floor.positions():
                 tried += 1

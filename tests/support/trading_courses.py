@@ -132,7 +132,7 @@ class Course:
         ]
 
 
-troubled_courses = st.lists(
+full_courses = st.lists(
     st.tuples(st.just("move"), contracts, distances, st.booleans())
     | st.tuples(st.just("place"), placings)
     | st.tuples(st.just("take"), st.integers(min_value=1, max_value=4))
@@ -154,7 +154,7 @@ troubled_courses = st.lists(
 )
 
 
-class TroubledCourse(Course):
+class FullCourse(Course):
     """A course of trading with partial fills, changed orders, and acts of the broker."""
 
     def take(self, most: int) -> None:

@@ -80,7 +80,7 @@ class Tokens:
                 token,
                 self._signing_key,
                 algorithms=[_ALGORITHM],
-                # Times are compared with ``now``; PyJWT would look at the machine's clock.
+                # Times are compared with ``now``; PyJWT would use the machine's clock.
                 options={
                     "require": ["sub", "jti", "exp"],
                     "verify_exp": False,

@@ -39,11 +39,11 @@ class QuirksTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.quirks = Quirks(Random(1), BEGAN)
 
-    def tell(self, target: str, payload: dict[str, Any]) -> HubEvent:
+    def hub_event(self, target: str, payload: dict[str, Any]) -> HubEvent:
         return self.quirks.account_event(f"GatewayUser{target}", payload)
 
     def action(self, target: str, payload: dict[str, Any]) -> int:
-        action: int = self.tell(target, payload).argument["action"]
+        action: int = self.hub_event(target, payload).argument["action"]
         return action
 
     def test_events_are_wrapped_in_an_action(self) -> None:
@@ -53,7 +53,7 @@ class QuirksTests(SynchronousTestCase):
             ("Position", position()),
             ("Trade", {"id": 3, "voided": False}),
         ):
-            argument = self.tell(target, payload).argument
+            argument = self.hub_event(target, payload).argument
             self.assertEqual(list(argument), ["action", "data"])
             self.assertEqual(set(argument["data"]), set(payload))
 
@@ -77,16 +77,16 @@ class QuirksTests(SynchronousTestCase):
         self.assertEqual(self.action("Trade", {"id": 1, "voided": True}), UPDATED)
 
     def test_positions_follow_orders_and_trades_and_accounts_come_last(self) -> None:
-        self.assertEqual(self.tell("Order", order()).after, 0)
-        self.assertEqual(self.tell("Trade", {"id": 1, "voided": False}).after, 0)
-        self.assertEqual(self.tell("Position", position()).after, POSITION_SECONDS)
-        self.assertEqual(self.tell("Account", {"id": 1}).after, ACCOUNT_SECONDS)
+        self.assertEqual(self.hub_event("Order", order()).after, 0)
+        self.assertEqual(self.hub_event("Trade", {"id": 1, "voided": False}).after, 0)
+        self.assertEqual(self.hub_event("Position", position()).after, POSITION_SECONDS)
+        self.assertEqual(self.hub_event("Account", {"id": 1}).after, ACCOUNT_SECONDS)
         self.assertTrue(0 < POSITION_SECONDS < ACCOUNT_SECONDS)
 
     def test_accounts_are_sent_two_to_four_times_and_all_else_once(self) -> None:
-        times = {self.tell("Account", {"id": 1}).times for _ in range(100)}
+        times = {self.hub_event("Account", {"id": 1}).times for _ in range(100)}
         self.assertEqual(times, {2, 3, 4})
-        self.assertEqual(self.tell("Order", order()).times, 1)
+        self.assertEqual(self.hub_event("Order", order()).times, 1)
 
     def test_times_and_numbers_are_written_in_every_spelling(self) -> None:
         at = datetime(2026, 3, 2, 15, 0, 1, 234567, tzinfo=UTC)
@@ -129,5 +129,5 @@ class QuirksTests(SynchronousTestCase):
     def test_nothing_is_added_to_a_payload(self) -> None:
         """A null that the exchange leaves out stays out."""
         for _ in range(20):
-            data = self.tell("Trade", {"id": 1, "voided": False}).argument["data"]
+            data = self.hub_event("Trade", {"id": 1, "voided": False}).argument["data"]
             self.assertNotIn("profitAndLoss", data)
