@@ -38,16 +38,16 @@ LOSS_LIMIT = Decimal(500)
 MES = "CON.F.US.MES.Z26"
 
 PATIENCE = timedelta(seconds=5 + 5 + 4)
-"""The longest wait between two tries, a look at the broker, and a ladder of tries."""
+"""Seconds: the longest wait between two tries, one round of reconciliation, and the first tries."""
 
 SETTLING_SECONDS = 75
-"""Long enough for whatever was lost on the way to be found at the broker."""
+"""Long enough for reconciliation to find whatever was lost."""
 
 CONTRACTS = st.sampled_from([MNQ, MNQ, ES, MES])
 PRICES = {MNQ: 21000, ES: 5800, MES: 5800}
 
 
-class GuardedAccount(RuleBasedStateMachine):
+class RandomTrading(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.daemon = PracticeDaemon(RULES)
@@ -145,7 +145,7 @@ class GuardedAccount(RuleBasedStateMachine):
         if self.broker_pnl() <= -LOSS_LIMIT and not self.was_freed:
             assert "RULE-003" in daemon.state.lockouts
 
-    # How they do it.
+    # Helpers.
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
         placed = self.daemon.gateway.place_order(ACCOUNT, {"contractId": contract_id, **order})
@@ -248,5 +248,5 @@ class GuardedAccount(RuleBasedStateMachine):
             journal.close()
 
 
-GuardedAccountTests = GuardedAccount.TestCase
-GuardedAccountTests.settings = settings(stateful_step_count=30, max_examples=25)
+RandomTradingTests = RandomTrading.TestCase
+RandomTradingTests.settings = settings(stateful_step_count=30, max_examples=25)

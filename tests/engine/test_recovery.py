@@ -135,7 +135,7 @@ class LateJournalTests(JournalTestCase):
         daemon.advance(1)
         daemon.gateway.faults = Faults()
         shut = self.shut()
-        # The copy knows nothing of a flatten that is under way.
+        # The published copy does not have a flatten in progress.
         self.restart()
         daemon.move(ES, "5800")
         daemon.gateway.faults = Faults(refuse=1.0)

@@ -106,7 +106,7 @@ class DurableTests(EngineTestCase):
         )
 
     def test_a_lock_that_waits_for_the_disk_is_in_the_journal(self) -> None:
-        # A locked account may hold nothing, but that is another story.
+        # Without rules, which would close the position of the locked account.
         self.engine.pause()
         self.engine.announce(make_event("lockout_set", {"rule_id": "RULE-003"}))
         self.user("GatewayUserPosition", position(2))
@@ -168,7 +168,7 @@ class RecoveryTests(EngineTestCase):
         self.assertEqual(after.lockouts, before.lockouts)
         self.assertEqual(after.enforcement, before.enforcement)
         self.assertEqual((after.realized_pnl, after.trade_count), (Decimal("-45.50"), 1))
-        # Whoever was let in before the journal was open is told of the lock.
+        # Clients that connected before the journal was open receive the lock.
         self.assertEqual([event.type for event in self.told], ["lockout_set", "daemon_status"])
 
     def test_an_event_before_the_journal_is_open_wipes_nothing_out(self) -> None:
@@ -257,7 +257,7 @@ class RecoveryTests(EngineTestCase):
         (self.directory / "riskd.db").mkdir()
         self.engine.startService()
         self.user("GatewayUserPosition", position(2))
-        # Meanwhile its copy says what it says.
+        # Meanwhile the locks come from the published copy.
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})
         self.assertIn("lockout_set", [event.type for event in self.told])
         self.assertFalse(self.engine.is_recovered)
@@ -266,7 +266,7 @@ class RecoveryTests(EngineTestCase):
         self.clock.pump([0.5] * 6)
         self.assertTrue(self.engine.is_recovered)
         self.assertEqual(set(self.state().lockouts), {"RULE-003"})
-        # The gateway was asked again: it knows of no position.
+        # The account was reconciled again: the gateway lists no position.
         self.assertEqual(self.state().open_positions, ())
         lock = self.state().lockout
         assert lock is not None

@@ -58,7 +58,7 @@ class TrackedAccountTestCase(SynchronousTestCase):
 
     def hear(self, event: Event) -> None:
         self.assertEqual(event.account_id, ACCOUNT)
-        # Whoever is told may look at once.
+        # A client may read the state as soon as it receives the event.
         self.state_when_told = self.account.state
         self.told.append(event.data)
 

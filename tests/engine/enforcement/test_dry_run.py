@@ -129,7 +129,7 @@ class DryRunTestCase(SynchronousTestCase):
                 self.daemon.move(contract_id, last)
             self.daemon.advance(5, step=1)
 
-    # What was told.
+    # What was announced.
 
     @property
     def actions(self) -> list[EnforcementAction]:
@@ -206,7 +206,7 @@ class ReductionTests(DryRunTestCase):
         self.trade(SELL, 2, stopPrice="20900")
         self.trade(SELL, 3, stopPrice="20800")
         self.trade(BUY, 3)
-        # Of the two stops, the farther one would be too much for the two contracts that would stay.
+        # The farther one of the two stops would be too much for the two contracts that are kept.
         self.check_only(
             Action.CLOSE_ALL_POSITIONS,
             "RULE-002",
@@ -496,7 +496,7 @@ class HoursTests(DryRunTestCase):
         )
         self.daemon.advance(3600, step=30)
         self.assertEqual(len(self.actions), 2)
-        # The hours begin at 13:00 and end at 15:00, and what was held and ordered still is.
+        # The hours are 13:00 to 15:00, and the position and the order outlast them.
         self.daemon.advance(2 * 3600, step=30)
         self.assertEqual([each.rule_id for each in self.actions[2:]], ["RULE-009"])
         self.assertEqual(self.daemon.held, {MNQ: 1})

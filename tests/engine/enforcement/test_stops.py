@@ -50,7 +50,7 @@ class StopTagTests(GuardTestCase):
         open_orders = self.patch(
             self.daemon.gateway, "search_open_orders", lambda *_wanted, **_more: succeed([])
         )
-        # No event tells of it either.
+        # No event reports it either.
         self.buy(Faults(unanswered=1.0, lost_events=1.0))
         self.daemon.engine._reconciliation.request(self.daemon.engine.accounts[ACCOUNT])
         self.daemon.advance(4)
