@@ -24,6 +24,7 @@ from riskd.broadcast.heartbeat import Heartbeat
 from riskd.broadcast.statistics import Cut, Statistics
 from riskd.host.same_host import SameHostCheck
 from riskd.host.timing import done_within
+from riskd.host.websocket_server import server_options
 from riskd.model.events import Event, MarketQuote
 from riskd.model.wire import encode
 
@@ -88,20 +89,11 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         self._unsent: list[Frame] = []
         self._flush_call: IDelayedCall | None = None
         self.setProtocolOptions(
-            # The version of RFC 6455; its drafts are long gone.
-            versions=[13],
-            # Autobahn would answer a plain request with a page of its own.
-            webStatus=False,
-            # A protocol error is answered with a close frame, so that its author learns of it.
-            failByDrop=False,
-            maxFramePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
-            maxMessagePayloadSize=_MAX_CLIENT_MESSAGE_BYTES,
-            openHandshakeTimeout=_HANDSHAKE_SECONDS,
-            closeHandshakeTimeout=CLOSING_SECONDS,
-            # Autobahn's pings cost twice as much, and all clients of one second are pinged at once.
-            autoPingInterval=0,
-            # The same-host check decides about origins; Autobahn would answer 400 instead of 403.
-            allowNullOrigin=True,
+            **server_options(
+                max_message_bytes=_MAX_CLIENT_MESSAGE_BYTES,
+                handshake_seconds=_HANDSHAKE_SECONDS,
+                closing_seconds=CLOSING_SECONDS,
+            )
         )
 
     def add_pending(self, client: ConsoleProtocol) -> None:

@@ -21,26 +21,12 @@ from riskd.practice.exchange import Exchange
 from riskd.practice.records import Message, Quote
 
 ACCOUNT = 123
-
-
 OTHER_ACCOUNT = 456
-
-
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-
-
 BUY, SELL = GatewayOrderSide.BID, GatewayOrderSide.ASK
-
-
 LIMIT, MARKET = GatewayOrderType.LIMIT, GatewayOrderType.MARKET
-
-
 STOP, STOP_LIMIT = GatewayOrderType.STOP, GatewayOrderType.STOP_LIMIT
-
-
 ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
-
-
 POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
 
 
@@ -51,14 +37,8 @@ def contract_of(contract_id: str) -> Contract:
 
 
 MNQ = contract_of("CON.F.US.MNQ.H26")
-
-
 ES = contract_of("CON.F.US.EP.H26")
-
-
 EURO = contract_of("CON.F.US.EU6.H26")
-
-
 FEES = {MNQ.id: Decimal("0.37"), ES.id: Decimal("1.40"), EURO.id: Decimal("1.62")}
 
 

@@ -24,26 +24,12 @@ from riskd.practice.gateway import PracticeGateway
 from riskd.practice.market import STEP_SECONDS
 
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-
-
 ACCOUNTS = {123: ("MNQ", "MES", "MCL"), 456: ("NQ", "ES", "M2K", "MGC")}
-
-
 NOBODY_TRADES: dict[int, tuple[str, ...]] = {123: (), 456: ()}
-
-
 MNQ = "CON.F.US.MNQ.M26"
-
-
 ES = "CON.F.US.EP.M26"
-
-
 LISTED = {"MNQ", "ENQ", "MES", "EP", "M2K", "MCLE", "MGC"}
-
-
 ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
-
-
 POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
 
 
@@ -136,11 +122,7 @@ class GatewayTestCase(SynchronousTestCase):
 
 
 PRICE = Decimal("21000.00")
-
-
 PLACE, CANCEL, CHANGE = "Order/place", "Order/cancel", "Order/modify"
-
-
 CLOSE, PARTIAL_CLOSE = "Position/closeContract", "Position/partialCloseContract"
 
 

@@ -31,8 +31,6 @@ from tests.support.practice_exchange import (
 )
 
 STARTS = {MNQ: Decimal("21000.00"), EURO: Decimal("1.10000")}
-
-
 WORTH = {contract: contract.tick_value / contract.tick_size for contract in STARTS}
 
 

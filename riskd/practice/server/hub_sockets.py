@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from riskd import __version__
 from riskd.gateway.signalr import Close, Ping, encode
+from riskd.host.websocket_server import server_options
 from riskd.practice.server.event_feed import EventFeed
 from riskd.practice.server.hub_conversation import (
     Conversation,
@@ -225,16 +226,11 @@ class HubFactory(WebSocketServerFactory):
         self.noisy = False
         self.clients: dict[HubProtocol, None] = {}
         self.setProtocolOptions(
-            versions=[13],
-            webStatus=False,
-            # A client that breaks the protocol gets a close frame with the reason.
-            failByDrop=False,
-            maxFramePayloadSize=MAX_MESSAGE_BYTES,
-            maxMessagePayloadSize=MAX_MESSAGE_BYTES,
-            openHandshakeTimeout=HANDSHAKE_SECONDS,
-            closeHandshakeTimeout=_CLOSING_SECONDS,
-            # The site checks the origin of a request before this factory sees it.
-            allowNullOrigin=True,
+            **server_options(
+                max_message_bytes=MAX_MESSAGE_BYTES,
+                handshake_seconds=HANDSHAKE_SECONDS,
+                closing_seconds=_CLOSING_SECONDS,
+            )
         )
 
     def close_all(self) -> Deferred[Any]:
