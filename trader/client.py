@@ -49,6 +49,7 @@ RECONNECTION_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 _GATEWAY_HEADER: Final = "riskd-gateway"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
 _KEEPALIVE_SECONDS: Final = 20
+# Events are below 1 KiB; the rest is room for those of later versions.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 # The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
 _MAX_KINDS: Final = 100
@@ -135,6 +136,7 @@ class DaemonClient:
         """Connect, and reconnect after each failure, until :meth:`disconnect`."""
         if self._service is not None:
             return
+        # A new factory each time: the connection of the last one may still be closing.
         self._factory = factory = _EventFactory(self, self._url, self._reactor)
         endpoint = self._endpoint or HostnameEndpoint(self._reactor, factory.host, factory.port)
         self._delays = repeat(FIRST_CONNECTION_DELAY)
@@ -149,6 +151,7 @@ class DaemonClient:
             return succeed(None)
         service, self._service = self._service, None
         factory, self._factory = self._factory, None
+        # Events may arrive until the connection is gone; they must not reach a disconnected client.
         factory.client = None
         self.retry_at = None
         if self._status_call is not None and self._status_call.active():
@@ -185,6 +188,7 @@ class DaemonClient:
                 self._call_back(self._lazy_event_callback, envelope.type, read)
                 return
             data = envelope.read_data()
+            # The callback gets the fields, with those that riskd does not know; decoding only checks them.
             _check_and_decode(envelope, data)
         except EventError as error:
             self.drop_message(error)

@@ -43,6 +43,7 @@ class Alarm:
         self._reactor = reactor
         self._ring = ring
         self._hook = tuple(hook)
+        # So long ago that the first ring and the first run are due at once.
         self._last_ring = -BELL_SECONDS
         self._last_hook = -HOOK_SECONDS
 
@@ -58,6 +59,7 @@ class Alarm:
         if not self._hook:
             return
         if is_lockout:
+            # Lockouts neither wait for enforcement nor delay it.
             self._run_hook(event)
         elif now - self._last_hook >= HOOK_SECONDS:
             self._last_hook = now
@@ -86,6 +88,7 @@ class _Hook(ProcessProtocol):
         self._deadline = self._clock.callLater(HOOK_SECONDS, self._kill)
         if self.transport is not None:
             self.transport.write(self._message + b"\n")
+            # A hook that reads its input to the end must find one.
             self.transport.closeStdin()
 
     def errReceived(self, data: bytes) -> None:
@@ -110,4 +113,5 @@ class _Hook(ProcessProtocol):
             seconds=HOOK_SECONDS,
         )
         if self.transport is not None:
+            # KILL, because a hook that hangs may ignore TERM.
             self.transport.signalProcess("KILL")

@@ -50,6 +50,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     except ConfigError as error:
         parser.error(str(error))
     named_state = Path(settings.state).expanduser() if settings.state else default_directory()
+    # Source: https://no-color.org, which says that an empty NO_COLOR has no effect.
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
         account=settings.account if given.account is None else given.account,

@@ -25,6 +25,7 @@ from trader.model.session import Session
 
 def run_headless(account_id: int, options: Options, reactor: Any) -> None:
     """Write events until a signal ends the program or the reader closes the pipe."""
+    # Standard output has the events alone, for programs that parse it.
     only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
@@ -62,6 +63,7 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
 def _write(reactor: Any, line: str) -> None:
     try:
         sys.stdout.write(f"{line}\n")
+        # Python buffers what it writes to a pipe; without a flush the reader would get events late.
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()

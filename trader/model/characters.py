@@ -12,6 +12,7 @@ def printable(text: str) -> str:
     The length stays the same, and no character can break a row or control the terminal.  Combining marks
     are replaced, too: they occupy no column, and remain when the character before them is overwritten.
     """
+    # Nearly all text is plain ASCII, which needs no check of each character.
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_printable, text))

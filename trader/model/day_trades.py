@@ -45,6 +45,7 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
             for trade in state.trades.values()
             if began is None or trade.execution_time >= began
         ),
+        # Trades may have the same time; their ids give them one order.
         key=lambda trade: (trade.execution_time, trade.id),
     )
     found, total = [], ZERO

@@ -208,6 +208,7 @@ def _usages_of(
         return
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
+        # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
             unknown = unknown_reason or unknown
         yield LimitUsage(

@@ -1,4 +1,8 @@
-"""The age of quotes, and the open P&L that they allow to be shown."""
+"""The age of quotes, and the open P&L that they allow to be shown.
+
+These bounds are for the eyes of a trader.  Rules have one of their own, because an old quote is still the best
+that they have: :data:`riskd.model.open_pnl.STALE_AFTER`.
+"""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_pause_toggled(self, feed: tuple[FeedLine, ...]) -> UiState:
         """Hold the feed at ``feed``, or let it run again."""
+        # The lines are kept, not their number: actions from the state file are inserted between others.
         paused_feed = feed if self.paused_feed is None else None
         return msgspec.structs.replace(self, paused_feed=paused_feed, row=0)
 

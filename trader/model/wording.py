@@ -17,6 +17,7 @@ from riskd.model.formatting import contract_name
 from riskd.model.money import is_on_tick
 from trader.model.formatting import price
 
+# Capitals for the one state that the trader must act on.
 _ORDER_STATES: Final = {
     OrderState.ACTIVE: "working",
     OrderState.FILLED: "filled",
@@ -39,6 +40,7 @@ def average_price(state: AccountState, position: GatewayUserPosition) -> str:
     value = position.average_price
     if contract is None or is_on_tick(value, contract.tick_size):
         return contract_price(state, position.contract_id, value)
+    # With the decimals of a tick it would look like a price that was traded.
     return f"{value:.{contract.price_places + _EXTRA_PLACES_OF_AN_AVERAGE}f}".rstrip("0")
 
 
