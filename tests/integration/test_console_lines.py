@@ -30,7 +30,9 @@ class Program:
     def line(self) -> str:
         """Return the next line."""
         assert self._process.stdout is not None
-        return self._process.stdout.readline().rstrip("\n")
+        line = self._process.stdout.readline()
+        assert line, "the console wrote nothing more"
+        return line.rstrip("\n")
 
     def stop_reading(self) -> None:
         """Close the reading end of the pipe."""
