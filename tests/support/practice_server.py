@@ -21,6 +21,7 @@ PORT = 5000
 HOST = f"localhost:{PORT}"
 USER, KEY = "practice", "a key"
 MNQ, ES = "CON.F.US.MNQ.M26", "CON.F.US.EP.M26"
+SINCE = "2026-01-01T00:00:00Z"
 SEPARATOR = b"\x1e"
 
 
@@ -232,3 +233,23 @@ def read_reply(data: bytes) -> Reply:
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     return Reply(int(first.split(" ")[1]), headers, body)
+
+
+def market_order() -> dict[str, Any]:
+    """Return the body of an order for one MNQ at the market."""
+    return {"accountId": 123, "contractId": MNQ, "type": 2, "side": 0, "size": 1}
+
+
+def bars(contract: str, **changes: Any) -> dict[str, Any]:
+    """Return the body of a request for minute bars."""
+    return {
+        "contractId": contract,
+        "live": False,
+        "startTime": SINCE,
+        "endTime": "2027-01-01T00:00:00Z",
+        "unit": 2,
+        "unitNumber": 1,
+        "limit": 20000,
+        "includePartialBar": False,
+        **changes,
+    }
