@@ -1,4 +1,4 @@
-"""What the tests of the broker's client are built of."""
+"""Stand-ins for the broker: HTTP connections, hubs and logins in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from riskd.gateway.signalr import (
 from tests.support.memory_transport import MemoryTransport
 
 THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)
-"""A moment at which futures are traded."""
+"""A time at which futures are traded."""
 
 API_KEY = "the-API-key"
 CREDENTIALS = Credentials("trader", Secret(API_KEY))
@@ -47,14 +47,14 @@ TOKEN = Secret("the-token")
 
 
 class Upper(Random):
-    """Luck that always picks the upper end."""
+    """A generator that always returns the upper bound."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
 
 
 class TimeOfDay:
-    """The time of day, which goes as the clock does."""
+    """The time of day, which follows the clock."""
 
     def __init__(self, clock: Clock, begins: datetime = THURSDAY) -> None:
         self._clock = clock
@@ -65,14 +65,14 @@ class TimeOfDay:
 
 
 def make_token(name: str, ends: datetime | None = THURSDAY + timedelta(hours=24)) -> str:
-    """Return a token that says when it ends, if it does."""
+    """Return a token that states its end, if it has one."""
     claims: dict[str, Any] = {"name": name}
     if ends is not None:
         claims["exp"] = int(ends.timestamp())
-    return jwt.encode(claims, "a key that is long enough for nobody", algorithm="HS256")
+    return jwt.encode(claims, "a key that is long enough to sign", algorithm="HS256")
 
 
-class Asked(NamedTuple):
+class PendingRequest(NamedTuple):
     """A request that waits for its answer."""
 
     request: str
@@ -83,10 +83,10 @@ class Asked(NamedTuple):
 
 
 class MemoryPost:
-    """Sends requests nowhere, and answers them when the test says so."""
+    """Answers requests when the test says so."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[PendingRequest] = []
         self.count = 0
         self.given_up = 0
 
@@ -95,7 +95,7 @@ class MemoryPost:
     ) -> Payload:
         answer: Deferred[Payload] = Deferred(self._give_up)
         self.count += 1
-        self.asked.append(Asked(request, body, token, seconds, answer))
+        self.asked.append(PendingRequest(request, body, token, seconds, answer))
         return await answer
 
     def _give_up(self, answer: Deferred[Payload]) -> None:
@@ -104,22 +104,22 @@ class MemoryPost:
 
     @property
     def waiting(self) -> list[str]:
-        """What waits for an answer."""
+        """The requests that wait for an answer."""
         return [asked.request for asked in self.asked]
 
-    def answer(self, **fields: Any) -> Asked:
+    def answer(self, **fields: Any) -> PendingRequest:
         asked = self.asked.pop(0)
         asked.answer.callback({"success": True, "errorCode": 0, **fields})
         return asked
 
-    def fail(self, error: Exception) -> Asked:
+    def fail(self, error: Exception) -> PendingRequest:
         asked = self.asked.pop(0)
         asked.answer.errback(error)
         return asked
 
 
 def use_zone(test: SynchronousTestCase, zone: str) -> None:
-    """Let the local time be that of ``zone`` until the test ends."""
+    """Use the local time of ``zone`` until the test ends."""
     test.addCleanup(time.tzset)
     before = os.environ.get("TZ")
     if before is None:
@@ -140,12 +140,12 @@ def observed(test: SynchronousTestCase) -> list[LogEvent]:
 
 
 def logged(events: list[LogEvent]) -> str:
-    """Return all that a reader of the log could see of ``events``: their words, and their fields."""
+    """Return everything that a reader of the log can see of ``events``: texts and fields."""
     return "\n".join(f"{formatEvent(event)} {event!r}" for event in events)
 
 
 class MemoryLogin:
-    """Has a token, until it is discarded, and another when the test says so."""
+    """Has a token until it is discarded, and another one when the test says so."""
 
     def __init__(self) -> None:
         self.current: Secret | None = TOKEN
@@ -189,7 +189,7 @@ class HttpConnection:
 
     @property
     def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
-        """The first line, headers and body of each request that came."""
+        """The first line, headers and body of each request received."""
         found, data = [], self.transport.value()
         while data:
             head, _, data = data.partition(b"\r\n\r\n")
@@ -212,27 +212,27 @@ class HttpConnection:
 
 
 class MemoryBroker:
-    """Where HTTP connections go that go nowhere.
+    """Accepts HTTP connections in memory.
 
-    :ivar reactor: what the client runs on.
-    :ivar connections: those that were taken, in their order.
+    :ivar reactor: the client's reactor.
+    :ivar connections: the accepted connections, in order.
     """
 
     def __init__(self, test: SynchronousTestCase) -> None:
         self.reactor = MemoryReactorClock()
         self.connections: list[HttpConnection] = []
         self._seen = 0
-        # The bodies of requests are produced on a reactor of Twisted's choosing.
+        # Twisted would produce the bodies of requests on the global reactor.
         bodies = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
         test.patch(task, "_theCooperator", bodies)
 
     @property
     def tries(self) -> int:
-        """How many connections were asked for."""
+        """How many connections were requested."""
         return len(self.reactor.tcpClients)
 
     def accept(self) -> HttpConnection:
-        """Take every connection that was asked for, and return the latest."""
+        """Accept every requested connection; return the latest."""
         self.accept_all()
         return self.connections[-1]
 
@@ -240,11 +240,11 @@ class MemoryBroker:
         """Refuse the latest connection."""
         _, _, factory, _, _ = self.reactor.tcpClients[-1]
         factory.clientConnectionFailed(None, Failure(error or Refused()))
-        # The name may have another address; then there is none.
+        # The client waits for another address of the name; there is none.
         self.reactor.advance(0.5)
 
     def accept_all(self) -> None:
-        """Take every connection that was asked for, and is still wanted."""
+        """Accept every requested connection that was not canceled."""
         asked = zip(self.reactor.tcpClients, self.reactor.connectors, strict=True)
         for (_, _, factory, _, _), connector in list(asked)[self._seen :]:
             self._seen += 1
@@ -253,7 +253,7 @@ class MemoryBroker:
         self.flush()
 
     def flush(self) -> None:
-        """Let what was asked be sent."""
+        """Let requests be sent."""
         for _ in range(4):
             self.reactor.advance(0)
 
@@ -261,7 +261,7 @@ class MemoryBroker:
 class HubEnd:
     """The broker's end of a hub's connection.
 
-    :ivar said: what the client has said, the handshake apart.
+    :ivar messages: what the client has sent after the handshake.
     """
 
     def __init__(self, clock: Clock, receive: Callable[[Invocation], None]) -> None:
@@ -269,7 +269,7 @@ class HubEnd:
         self._handshake: bytes | None = None
         self._answered = 0
         self._has_shaken = False
-        self.said: list[Message | None] = []
+        self.messages: list[Message | None] = []
         self.is_dropped = False
         self.connection = HubConnection(clock, self._take, self._drop, receive)
         self.connection.begin()
@@ -279,7 +279,7 @@ class HubEnd:
             if self._handshake is None:
                 self._handshake = record
             else:
-                self.said.append(decode(record))
+                self.messages.append(decode(record))
 
     def _drop(self) -> None:
         self.is_dropped = True
@@ -292,8 +292,8 @@ class HubEnd:
 
     @property
     def asked(self) -> list[Invocation]:
-        """What the client has invoked, and has not been answered."""
-        invoked = [message for message in self.said if isinstance(message, Invocation)]
+        """The invocations of the client that are not answered."""
+        invoked = [message for message in self.messages if isinstance(message, Invocation)]
         return invoked[self._answered :]
 
     def send(self, *records: bytes) -> None:
@@ -305,7 +305,7 @@ class HubEnd:
             self.send(encode_handshake_response())
 
     def complete(self, error: str | None = None) -> Invocation:
-        """Answer what was asked first."""
+        """Answer the oldest invocation."""
         invocation = self.asked[0]
         self._answered += 1
         assert invocation.invocation_id is not None
@@ -316,16 +316,16 @@ class HubEnd:
         while self.asked:
             self.complete()
 
-    def tell(self, target: str, *arguments: Any) -> None:
+    def send_event(self, target: str, *arguments: Any) -> None:
         self.send(encode(Invocation(target, arguments)))
 
     def ping(self) -> None:
-        """Give a sign of life, if there is somebody to give it to."""
+        """Ping, if the connection is open."""
         if self._has_shaken and not self.is_dropped:
             self.send(encode(Ping()))
 
     def open(self) -> None:
-        """Shake hands, and accept all that is subscribed."""
+        """Shake hands, and accept all subscriptions."""
         self.shake_hands()
         self.complete_all()
 

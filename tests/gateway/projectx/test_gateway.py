@@ -143,10 +143,12 @@ class EventTests(GatewayTestCase):
 
     def test_events_of_accounts(self) -> None:
         order = {"id": 7, "accountId": 123, "limitPrice": Decimal("21000.25")}
-        self.user_end.tell("GatewayUserOrder", {"action": 1, "data": order})
-        self.user_end.tell("gatewayuserposition", {"action": 2, "data": {"id": 1, "size": 2}})
-        self.user_end.tell("GatewayUserTrade", [{"id": 5}, {"id": 6}])
-        self.user_end.tell("GatewaySomething", {"id": 9})
+        self.user_end.send_event("GatewayUserOrder", {"action": 1, "data": order})
+        self.user_end.send_event(
+            "gatewayuserposition", {"action": 2, "data": {"id": 1, "size": 2}}
+        )
+        self.user_end.send_event("GatewayUserTrade", [{"id": 5}, {"id": 6}])
+        self.user_end.send_event("GatewaySomething", {"id": 9})
         self.assertEqual(
             self.listener.received,
             [
@@ -160,8 +162,8 @@ class EventTests(GatewayTestCase):
     def test_quotes(self) -> None:
         self.gateway.follow_quotes(MNQ)
         self.assertEqual(self.market_end.complete().target, "SubscribeContractQuotes")
-        self.market_end.tell("GatewayQuote", MNQ, {"lastPrice": Decimal("0.25")})
-        self.market_end.tell("GatewayTrade", MNQ, {"price": 1})
+        self.market_end.send_event("GatewayQuote", MNQ, {"lastPrice": Decimal("0.25")})
+        self.market_end.send_event("GatewayTrade", MNQ, {"price": 1})
         self.assertEqual(
             self.listener.received,
             [("market", "GatewayQuote", MNQ, {"lastPrice": Decimal("0.25")})],
@@ -283,10 +285,10 @@ class LoginTests(GatewayTestCase):
         return [each.token.reveal() for each in hub.tries]
 
     def test_a_logout_ends_both_hubs_and_counts_once(self) -> None:
-        self.user_end.tell("GatewayLogout", "another session")
+        self.user_end.send_event("GatewayLogout", "another session")
         self.assertTrue(self.user_end.is_dropped)
         self.assertTrue(self.market_end.is_dropped)
-        self.market_end.tell("GatewayLogout", "another session")
+        self.market_end.send_event("GatewayLogout", "another session")
         self.pass_time(1.75)
         self.assertEqual(self.waiting, [])
         self.pass_time(0.25)
@@ -297,7 +299,7 @@ class LoginTests(GatewayTestCase):
         self.assertEqual(self.listener.received.count(("restored",)), 2)
 
     def test_the_market_hub_may_report_the_logout_first(self) -> None:
-        self.market_end.tell("gatewaylogout")
+        self.market_end.send_event("gatewaylogout")
         self.assertTrue(self.user_end.is_dropped)
         self.assertIn("the broker has ended the login", self.listener.of("lost")[0][0])
         self.pass_time(2)
@@ -316,11 +318,11 @@ class LoginTests(GatewayTestCase):
 
     def test_many_logouts_are_a_problem_that_ends(self) -> None:
         for wait in (2, 4, 6, 8, 10):
-            self.user_end.tell("GatewayLogout")
+            self.user_end.send_event("GatewayLogout")
             self.pass_time(wait)
             self.log_in(make_token(f"after {wait}"))
             self.user_end, self.market_end = self.bring_up()
-        self.user_end.tell("GatewayLogout")
+        self.user_end.send_event("GatewayLogout")
         self.assertIn(
             "another program",
             [words for source, words in self.listener.of("problem") if source == "login"][-1],
@@ -393,7 +395,7 @@ class StopTests(GatewayTestCase):
         yield
         self.gateway.search_open_orders(123).addErrback(lambda _: None)
         yield
-        user.tell("GatewayLogout")
+        user.send_event("GatewayLogout")
         yield
         self.pass_time(2)
         yield
@@ -435,7 +437,7 @@ class StopTests(GatewayTestCase):
                 if hub.is_tried:
                     end = hub.accept()
                     end.open()
-                    end.tell("GatewayUserOrder", {"id": 7})
+                    end.send_event("GatewayUserOrder", {"id": 7})
                     end.connection.end("lost")
             tries = len(self.user.tries), len(self.market.tries)
             self.pass_time(40)
@@ -497,4 +499,4 @@ class FreezeTests(GatewayTestCase):
         )
         market = self.market.accept()
         market.open()
-        self.assertEqual(market.said[0].arguments, (MNQ,))
+        self.assertEqual(market.messages[0].arguments, (MNQ,))

@@ -104,7 +104,7 @@ class SubscriptionTests(HubTestCase):
 
     def test_events_are_received_with_the_token_of_their_connection(self) -> None:
         end = self.start()
-        end.tell("GatewayUserOrder", {"id": 7})
+        end.send_event("GatewayUserOrder", {"id": 7})
         self.assertEqual(self.received, [(EVENT, TOKEN)])
 
     def test_events_before_the_last_subscription_are_received(self) -> None:
@@ -132,14 +132,14 @@ class SubscriptionTests(HubTestCase):
         self.clock.advance(1)
         again = self.connect.accept()
         again.open()
-        self.assertIn((456,), [said.arguments for said in again.said])
+        self.assertIn((456,), [message.arguments for message in again.messages])
 
     def test_optional_subscriptions_may_be_added_at_any_time(self) -> None:
         self.hub.subscribe("SubscribeContractQuotes", "A")
         end = self.start()
         self.hub.subscribe("SubscribeContractQuotes", "B")
         self.hub.subscribe("SubscribeContractQuotes", "B")
-        asked = [invocation.arguments for invocation in end.said[2:]]
+        asked = [invocation.arguments for invocation in end.messages[2:]]
         self.assertEqual(asked, [("A",), ("B",)])
 
     def test_a_reconnect_makes_all_subscriptions_again(self) -> None:
@@ -149,7 +149,7 @@ class SubscriptionTests(HubTestCase):
         self.seconds_to_next_try()
         end = self.bring_up()
         self.assertEqual(
-            [invocation.target for invocation in end.said],
+            [invocation.target for invocation in end.messages],
             ["SubscribeAccounts", "SubscribeOrders", "SubscribeContractQuotes"],
         )
 
@@ -159,8 +159,8 @@ class SubscriptionTests(HubTestCase):
         end.shake_hands()
         self.hub.subscribe("SubscribeContractQuotes", "A")
         end.complete_all()
-        self.assertEqual(end.said[-1].arguments, ("A",))
-        self.assertEqual(len(end.said), 3)
+        self.assertEqual(end.messages[-1].arguments, ("A",))
+        self.assertEqual(len(end.messages), 3)
 
     def test_a_refusal_is_reported_and_all_other_subscriptions_work(self) -> None:
         self.hub.start()
@@ -170,7 +170,7 @@ class SubscriptionTests(HubTestCase):
         self.assertEqual(self.refusals, [("SubscribeAccounts", "not allowed")])
         end.complete()
         self.assertEqual((self.ups, self.downs), ([0], []))
-        end.tell("GatewayUserOrder", {"id": 7})
+        end.send_event("GatewayUserOrder", {"id": 7})
         self.assertEqual(len(self.received), 1)
 
     def test_a_refusal_without_a_reason_is_a_refusal(self) -> None:
@@ -218,8 +218,8 @@ class SubscriptionTests(HubTestCase):
         end.complete()
         self.talk(end, 30)
         end.complete_all()
-        self.assertEqual(end.said.count(end.said[0]), 1)
-        again = [message.arguments for message in end.said if isinstance(message, Invocation)]
+        self.assertEqual(end.messages.count(end.messages[0]), 1)
+        again = [message.arguments for message in end.messages if isinstance(message, Invocation)]
         self.assertEqual(again.count((0,)), 2)
 
     def test_a_refused_subscription_may_be_accepted_after_a_reconnect(self) -> None:
@@ -232,9 +232,9 @@ class SubscriptionTests(HubTestCase):
         self.seconds_to_next_try()
         end = self.bring_up()
         self.assertEqual(self.refusals[-1], ("SubscribeAccounts", ""))
-        said = len(end.said)
+        count = len(end.messages)
         self.talk(end, 31)
-        self.assertEqual([m for m in end.said[said:] if isinstance(m, Invocation)], [])
+        self.assertEqual([m for m in end.messages[count:] if isinstance(m, Invocation)], [])
 
     def test_an_unanswered_subscription_ends_the_connection(self) -> None:
         for is_required in (True, False):
@@ -457,7 +457,7 @@ class ReconnectTests(HubTestCase):
         end = self.connect.accept()
         end.shake_hands()
         self.assertTrue(end.is_dropped)
-        self.assertEqual(end.said, [])
+        self.assertEqual(end.messages, [])
         self.assertEqual(self.seconds_to_next_try(), 0.25)
         self.assertEqual(self.connect.tries[-1].token, Secret("token 1"))
         self.bring_up()
@@ -466,7 +466,7 @@ class ReconnectTests(HubTestCase):
     def test_events_on_the_old_connection_are_ignored(self) -> None:
         end = self.start()
         self.hub.reconnect("the token was renewed")
-        end.tell("GatewayUserOrder", {"id": 7})
+        end.send_event("GatewayUserOrder", {"id": 7})
         self.assertEqual(self.received, [])
 
 
@@ -540,9 +540,9 @@ class StopTests(StoppedTestCase):
         end.complete("not allowed")
         end.complete()
         self.hub.stop()
-        said = len(end.said)
+        count = len(end.messages)
         self.assert_stopped()
-        self.assertEqual(len(end.said), said)
+        self.assertEqual(len(end.messages), count)
 
     def test_stop_while_an_optional_subscription_is_unanswered(self) -> None:
         self.start()
@@ -567,7 +567,7 @@ class StopTests(StoppedTestCase):
     def test_stop_by_the_receiver_of_an_event(self) -> None:
         self.hub._receive = lambda *_: self.hub.stop()
         end = self.start()
-        end.tell("GatewayUserOrder", {"id": 7})
+        end.send_event("GatewayUserOrder", {"id": 7})
         self.assertTrue(end.is_dropped)
         self.assert_stopped()
 

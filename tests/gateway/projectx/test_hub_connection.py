@@ -48,7 +48,7 @@ class HubConnectionTests(SynchronousTestCase):
         self.assertEqual(self.hub.handshake, b'{"protocol":"json","version":1}')
         self.assertNoResult(self.handshaken)
         self.shake_hands()
-        self.assertEqual(self.hub.said, [])
+        self.assertEqual(self.hub.messages, [])
 
     def test_a_refused_handshake_ends_the_conversation(self) -> None:
         self.hub.send(encode_handshake_response("not you"))
@@ -92,9 +92,9 @@ class HubConnectionTests(SynchronousTestCase):
         self.hub.send(encode(Completion("1", error="no\n\x1b[2J" + "o" * 1000)))
         refusal = str(self.failureResultOf(asked, HubRefusedError).value)
         self.hub.send(encode(Close("bye\n\x1b[2J" + "e" * 1000)))
-        for said in (refusal, *self.ended):
-            self.assertTrue(said.isprintable())
-            self.assertLess(len(said), 300)
+        for text in (refusal, *self.ended):
+            self.assertTrue(text.isprintable())
+            self.assertLess(len(text), 300)
 
     def test_a_completion_without_an_invocation_is_ignored(self) -> None:
         self.shake_hands()
@@ -123,20 +123,20 @@ class HubConnectionTests(SynchronousTestCase):
     def test_the_client_pings_after_15_seconds_without_sending(self) -> None:
         self.shake_hands()
         self.talk(14)
-        self.assertEqual(self.hub.said, [])
+        self.assertEqual(self.hub.messages, [])
         self.talk(1)
-        self.assertEqual(self.hub.said, [Ping()])
+        self.assertEqual(self.hub.messages, [Ping()])
         self.talk(15)
-        self.assertEqual(self.hub.said, [Ping(), Ping()])
+        self.assertEqual(self.hub.messages, [Ping(), Ping()])
 
     def test_every_message_sent_postpones_the_ping(self) -> None:
         self.shake_hands()
         self.talk(10)
         self.connection.invoke("A")
         self.talk(14)
-        self.assertNotIn(Ping(), self.hub.said)
+        self.assertNotIn(Ping(), self.hub.messages)
         self.talk(1)
-        self.assertIn(Ping(), self.hub.said)
+        self.assertIn(Ping(), self.hub.messages)
 
     def talk(self, seconds: int) -> None:
         """Let time pass in which the hub is not silent."""
@@ -146,7 +146,7 @@ class HubConnectionTests(SynchronousTestCase):
 
     def test_nothing_is_sent_before_the_handshake_is_answered(self) -> None:
         self.clock.pump([1] * 29)
-        self.assertEqual(self.hub.said, [])
+        self.assertEqual(self.hub.messages, [])
 
     def test_30_seconds_without_data_end_the_conversation(self) -> None:
         self.shake_hands()

@@ -669,7 +669,7 @@ class MalformedTokenTests(LoginTestCase):
     @given(
         st.text(min_size=1, max_size=20)
         | st.builds(
-            lambda end: jwt.encode({"exp": end}, "a key that is long enough for nobody"),
+            lambda end: jwt.encode({"exp": end}, "a key that is long enough to sign"),
             st.none() | st.integers() | st.booleans() | st.text() | st.floats(),
         )
     )
