@@ -75,6 +75,7 @@ class QuoteBook:
             if moment > self._horizon:
                 self._horizon = now() + MAX_AHEAD
                 moment = min(moment, self._horizon)
+            # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
             if isinstance(known, MarketQuote) and moment < known.timestamp:
                 return known
             if bid is None or ask is None or last is None:

@@ -2,6 +2,9 @@
 
 The daemon that records, its exact replay and a replay under other limits run the same sandbox; they
 differ in the :class:`Environment` around it.
+
+A replay gives the same bytes only if the engine depends on nothing but its turns: on no real clock, no
+counter of the process, no random number and no order of a set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One hub of the broker: a connection that is kept up, and the subscriptions on it.
 
-A new connection knows no subscription.  So after each reconnect all are made again, and only when the
-required ones are accepted does the hub count as up; whatever was missed is requested after that.
+A new connection knows no subscription.  So after each reconnect all are made again, and the hub counts as
+up only when the required ones are accepted.  The engine reconciles after that and never before: what happened
+between a read and a later subscription would be lost.
 """
 
 from __future__ import annotations
