@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +11,13 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import AccountSettings, Settings
+from riskd.engine.limits_in_force import LimitsInForce, held_limits, read_journaled
 from riskd.model.events import DaemonStatus, DailyReset, Status
+from riskd.model.trading_day import ResetSchedule
+from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Rule, RuleResult
 from riskd.rules.settings import RuleSettings
 from tests.support import practice_daemon
@@ -54,6 +58,46 @@ def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Defer
 
 def nothing(_state: object, _settings: object, _trigger: object) -> RuleResult:
     return NOTHING
+
+
+class NumberSettings(RuleSettings, frozen=True, kw_only=True):
+    number: int = 0
+
+
+NUMBERED = Rule("A-1", "a_1", NumberSettings, frozenset(), nothing)
+
+
+def limits(*numbers: int, is_held: bool = False, is_strict: bool = False) -> LimitsInForce:
+    """Return limits with a rule for each number, all of them settings of the same rule."""
+    rules = tuple(RuleInForce(NUMBERED, NumberSettings(number=each), is_held) for each in numbers)
+    return LimitsInForce(rules, is_strict, ResetSchedule())
+
+
+class HeldLimitsTests(SynchronousTestCase):
+    def numbers(self, held: LimitsInForce) -> list[tuple[int, bool]]:
+        return [(one.settings.number, one.is_held) for one in held.rules]
+
+    def test_what_the_settings_change_is_held_beside_them(self) -> None:
+        self.assertEqual(self.numbers(held_limits(limits(2), limits(1))), [(2, False), (1, True)])
+        self.assertEqual(self.numbers(held_limits(limits(1), limits(1))), [(1, False)])
+        self.assertEqual(self.numbers(held_limits(limits(), limits(1))), [(1, True)])
+
+    def test_of_several_old_settings_the_first_held_stay(self) -> None:
+        first = held_limits(limits(2), limits(1))
+        self.assertEqual(self.numbers(held_limits(limits(3), first)), [(3, False), (1, True)])
+
+    def test_the_stricter_mode_and_the_old_schedule_stay(self) -> None:
+        late = ResetSchedule(reset_time=time(22))
+        old = limits(is_strict=True)._replace(schedule=late)
+        held = held_limits(limits(), old)
+        self.assertEqual((held.is_strict, held.schedule), (True, late))
+
+    def test_journaled_limits_are_read_again(self) -> None:
+        known = limits(7, is_strict=True)._replace(schedule=ResetSchedule(reset_time=time(22)))
+        catalogue = {NUMBERED.key: NUMBERED}
+        read = read_journaled(known.journaled, catalogue, limits(), ACCOUNT)
+        self.assertEqual(read, known)
+        self.assertEqual(read_journaled(known.journaled, {}, limits(), ACCOUNT).rules, ())
 
 
 class SettingsTestCase(GuardTestCase):
