@@ -211,7 +211,7 @@ class Console:
         self.show_page(self._ui_state.page + pages)
 
     def move(self, rows: int) -> None:
-        """Choose the row so many further down."""
+        """Select the row so many further down."""
         count = row_count(self._view(), self._ui_state, _now())
         self._ui_state = self._ui_state.with_row_moved(rows, count)
 
@@ -251,7 +251,7 @@ class Console:
         self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
 
     def copy(self) -> None:
-        """Copy the chosen row to the terminal's clipboard."""
+        """Copy the selected row to the terminal's clipboard."""
         columns, _rows = self._terminal.get_cols_rows()
         text = selected_text(self._view(), self._ui_state, _now(), columns)
         if text:
@@ -296,7 +296,7 @@ KEYS: Final = (
     Key(("p",), "p", "pause the activity", Console.pause_feed),
     Key(("c",), "c", "copy the selected row", Console.copy),
     Key(("t",), "t", "next theme", Console.change_theme),
-    Key(("a",), "a", "ASCII letters only", partial(Console.toggle, choice="is_ascii")),
+    Key(("a",), "a", "ASCII characters only", partial(Console.toggle, choice="is_ascii")),
     Key(("m",), "m", "mouse on or off", Console.toggle_mouse),
     Key(("b",), "b", "mute all but lockouts", partial(Console.toggle, choice="is_muted")),
     Key(("?", "esc"), "?", "show the keys", partial(Console.toggle, choice="is_help")),

@@ -24,7 +24,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a view is shown, and how.
 
     :ivar page: the index of the page.
-    :ivar row: the index of the chosen row, on a page that has rows.
+    :ivar row: the index of the selected row, on a page that has rows.
     :ivar filter: the index of the feed's filter in :data:`FILTERS`.
     :ivar paused_feed: the feed as it was when the trader paused it; ``None`` while it runs.
     :ivar is_help: whether the keys are shown in place of the page.
@@ -49,7 +49,7 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, page=page, row=0, is_help=False)
 
     def with_row_moved(self, rows: int, count: int) -> UiState:
-        """Choose the row ``rows`` further down, within the ``count`` rows of the page."""
+        """Select the row ``rows`` further down, within the ``count`` rows of the page."""
         return msgspec.structs.replace(self, row=max(0, min(self.row + rows, count - 1)))
 
     def with_next_filter(self) -> UiState:
