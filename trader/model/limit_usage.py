@@ -23,6 +23,7 @@ from riskd.rules.interface import Gauge, Rule
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
 from trader.model.staleness import open_pnl
+from trader.model.view import View, unknown_reason
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
@@ -98,21 +99,13 @@ class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
         return next(level for least, level in _LEVELS if share >= least)
 
 
-def limit_usages(
-    state: AccountState, now: datetime, *, is_live: bool, unknown_reason: str = ""
-) -> tuple[LimitUsage, ...]:
-    """Return the usage of every limit in force, in the order of the rules' ids.
-
-    :param is_live: whether the daemon is connected, so that a missing quote means a silent market.
-    :param unknown_reason: why nothing but the limits is known of the account; empty otherwise.
-    """
+def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
+    """Return the usage of every limit in force, in the order of the rules' ids."""
     return tuple(
         usage
-        for rule_id, limit in sorted(state.limits.items())
+        for rule_id, limit in sorted(view.account.limits.items())
         if limit.key not in (_DAILY_RESET, _STRICT_MODE)
-        for usage in _usages_of(
-            rule_id, limit, state, now, is_live=is_live, unknown_reason=unknown_reason
-        )
+        for usage in _usages_of(rule_id, limit, view, now)
     )
 
 
@@ -185,11 +178,8 @@ def _settings(rule: Rule, limit: Limit) -> Any:
 def _usages_of(
     rule_id: str,
     limit: Limit,
-    state: AccountState,
+    view: View,
     now: datetime,
-    *,
-    is_live: bool,
-    unknown_reason: str,
 ) -> Iterator[LimitUsage]:
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
@@ -202,15 +192,15 @@ def _usages_of(
         yield LimitUsage(rule_id=rule_id, name=name, unknown="set by another version of riskd")
         return
     try:
-        gauges = rule.gauges(state, settings, now)
+        gauges = rule.gauges(view.account, settings, now)
     except Exception as error:  # noqa: BLE001  # one rule's mistake must not end the screen
         yield LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be measured: {error}")
         return
     for gauge in gauges:
-        unknown = _unknown(rule.key, settings, gauge, state, now, is_live=is_live)
+        unknown = _unknown(rule.key, settings, gauge, view, now)
         # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
-            unknown = unknown_reason or unknown
+            unknown = unknown_reason(view) or unknown
         yield LimitUsage(
             rule_id=rule_id,
             name=gauge.name,
@@ -222,9 +212,7 @@ def _usages_of(
         )
 
 
-def _unknown(
-    key: str, settings: Any, gauge: Gauge, state: AccountState, now: datetime, *, is_live: bool
-) -> str:
+def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -> str:
     """Return why a gauge needs the daemon's private data; empty if it does not."""
     if key == "auth_loss_guard":
         return "known to the daemon alone"
@@ -236,23 +224,21 @@ def _unknown(
     if key == "max_unrealized_profit" and settings.mode is max_unrealized_profit.Mode.BREAKEVEN:
         return "which are armed is known to the daemon alone"
     if key in ("daily_unrealized_loss", "max_unrealized_profit"):
-        return _unknown_open_pnl(settings, gauge, state, now, is_live=is_live)
+        return _unknown_open_pnl(settings, gauge, view, now)
     return ""
 
 
 def _unknown_open_pnl(
     settings: daily_unrealized_loss.Settings | max_unrealized_profit.Settings,
     gauge: Gauge,
-    state: AccountState,
+    view: View,
     now: datetime,
-    *,
-    is_live: bool,
 ) -> str:
-    for position in state.open_positions:
-        name = contract_name(state, position.contract_id)
+    for position in view.account.open_positions:
+        name = contract_name(view.account, position.contract_id)
         # The gauge of a limit on each position ends with the name of its contract.
         if settings.scope is not Scope.TOTAL and not gauge.name.endswith(f" {name}"):
             continue
-        if unknown := open_pnl(state, position, now, is_live=is_live).unknown:
+        if unknown := open_pnl(view, position, now).unknown:
             return f"{name}: {unknown}"
     return ""

@@ -14,6 +14,7 @@ from riskd.model.events import GatewayUserPosition, MarketQuote
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import OpenPnl, position_pnl
 from trader.model.formatting import age
+from trader.model.view import View
 
 STALE_SECONDS: Final = 5
 """A quote older than this may be outdated."""
@@ -33,24 +34,22 @@ def is_fresh(state: AccountState, contract_id: str, now: datetime) -> bool:
     return quote is not None and quote_age(quote, now) <= STALE_SECONDS
 
 
-def open_pnl(
-    state: AccountState, position: GatewayUserPosition, now: datetime, *, is_live: bool
-) -> OpenPnl:
+def open_pnl(view: View, position: GatewayUserPosition, now: datetime) -> OpenPnl:
     """Return a position's P&L; unknown if its last quote is too old.
 
-    :param is_live: whether the daemon is connected; without a connection the last known price stands.
+    Without a connection no quotes can arrive, and the last known price stands.
     """
-    quote = state.quotes.get(position.contract_id)
-    if is_live and quote is not None and quote_age(quote, now) > SILENT_SECONDS:
+    quote = view.account.quotes.get(position.contract_id)
+    if view.is_live and quote is not None and quote_age(quote, now) > SILENT_SECONDS:
         return OpenPnl(None, f"no quote for {age(quote_age(quote, now))}")
-    return position_pnl(state, position)
+    return position_pnl(view.account, position)
 
 
-def unrealized_pnl(state: AccountState, now: datetime, *, is_live: bool) -> OpenPnl:
+def unrealized_pnl(view: View, now: datetime) -> OpenPnl:
     """Return the P&L of all open positions; unknown if that of one position is."""
     total = ZERO
-    for position in state.open_positions:
-        pnl = open_pnl(state, position, now, is_live=is_live)
+    for position in view.account.open_positions:
+        pnl = open_pnl(view, position, now)
         if pnl.amount is None:
             return pnl
         total += pnl.amount

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from riskd.model.formatting import dollars
 from trader.model.formatting import UNKNOWN
-from trader.model.limit_usage import Level, LimitUsage, limit_usages
+from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
 from trader.ui.styled_text import StyledLine, table_row
@@ -36,12 +35,6 @@ _PERCENT: Final = 6
 _FIGURES: Final = 24
 _WORDS: Final = 10
 """Columns of each cell."""
-
-
-def usages_of(view: View, now: datetime) -> tuple[LimitUsage, ...]:
-    """Return the usage of every limit in force, as far as it is known."""
-    reason = unknown_reason(view)
-    return limit_usages(view.account, now, is_live=view.is_live, unknown_reason=reason)
 
 
 def no_limits_reason(view: View) -> str:

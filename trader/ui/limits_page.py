@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from trader.model.formatting import countdown, until
-from trader.model.limit_usage import is_strict, next_reset
+from trader.model.limit_usage import is_strict, limit_usages, next_reset
 from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.disconnected import current_style, time_and_age, unknown_line
-from trader.ui.gauges import gauge_line, no_limits_reason, usages_of
+from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.styled_text import StyledLine, panel_title, wrap
 
 _DRY_RUN = "Dry run: breaches are reported, nothing is enforced"
@@ -44,5 +44,5 @@ def rows(view: View, _ui_state: UiState, now: datetime, width: int) -> list[Styl
     """Return a row for each limit, in the order in which the rules are evaluated."""
     return [
         [("dim", f"{usage.rule_id[-3:]} "), *gauge_line(view, usage, width - 4)]
-        for usage in usages_of(view, now)
+        for usage in limit_usages(view, now)
     ]

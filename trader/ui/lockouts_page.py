@@ -9,11 +9,11 @@ from riskd.model.descriptions import ACTIONS
 from riskd.model.events import EnforcementAction, Status
 from trader.model.day_trades import LockoutCause, lockout_causes
 from trader.model.formatting import clock, until
-from trader.model.limit_usage import rule_name
+from trader.model.limit_usage import limit_usages, rule_name
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
-from trader.ui.gauges import figure, usages_of
+from trader.ui.gauges import figure
 from trader.ui.header import lock_end
 from trader.ui.styled_text import StyledLine, panel_title, truncate, wrap
 from trader.ui.trades_page import trade_row
@@ -86,7 +86,7 @@ def _lockout(
         *(
             f"Limit: {figure(usage.limit, usage.unit)}, "
             f"{usage.name} now {figure(usage.current, usage.unit)} {usage.unknown}"
-            for usage in usages_of(view, now)
+            for usage in limit_usages(view, now)
             if usage.rule_id == lockout.rule_id and usage.limit is not None
         ),
     ]

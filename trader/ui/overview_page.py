@@ -7,12 +7,12 @@ from typing import Final
 
 from trader.model.day_trades import trades_of_the_day
 from trader.model.formatting import UNKNOWN
-from trader.model.limit_usage import loss_limit, nearest_first, nearest_limit
+from trader.model.limit_usage import limit_usages, loss_limit, nearest_first, nearest_limit
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
 from trader.ui.disconnected import data_age, unknown_line
-from trader.ui.gauges import gauge_line, no_limits_reason, usages_of
+from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.pnl_curve import pnl_curve
 from trader.ui.styled_text import StyledLine, fit, panel_title, side_by_side, text_of, truncate
 
@@ -63,7 +63,7 @@ def _left(
 
 
 def _nearest_limit(view: View, now: datetime, width: int) -> StyledLine:
-    usage = nearest_limit(usages_of(view, now))
+    usage = nearest_limit(limit_usages(view, now))
     if usage is None:
         return [("dim", f"Nearest limit {UNKNOWN} {no_limits_reason(view)}")]
     return gauge_line(view, usage, width)
@@ -73,9 +73,9 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
     # While live, usages follow the panels beside them, which show their own age.
     age = "" if view.is_live else data_age(view, (), now)
     lines = [panel_title("Limits, nearest first", width, age)]
-    lines += [gauge_line(view, usage, width) for usage in nearest_first(usages_of(view, now))] or [
-        [("dim", f"{UNKNOWN} {no_limits_reason(view)}")]
-    ]
+    lines += [
+        gauge_line(view, usage, width) for usage in nearest_first(limit_usages(view, now))
+    ] or [[("dim", f"{UNKNOWN} {no_limits_reason(view)}")]]
     lines = truncate(lines, rows - _CURVE_ROWS - 1)
     day = trades_of_the_day(view.account)
     moments = [one.trade.timestamp for one in day]

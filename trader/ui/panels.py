@@ -53,7 +53,7 @@ def pnl(view: View, now: datetime, width: int) -> list[StyledLine]:
     if reason:
         return [panel_title(name, width), unknown_line(reason)]
     held = account.open_positions
-    unrealized = unrealized_pnl(account, now, is_live=view.is_live)
+    unrealized = unrealized_pnl(view, now)
     total = None if unrealized.amount is None else account.realized_pnl + unrealized.amount
     is_certain = all(is_fresh(account, position.contract_id, now) for position in held)
     figures = [
@@ -107,7 +107,7 @@ def positions(view: View, now: datetime, width: int) -> list[StyledLine]:
 
 def _position(view: View, position: GatewayUserPosition, now: datetime, width: int) -> StyledLine:
     account, contract_id = view.account, position.contract_id
-    unrealized = open_pnl(account, position, now, is_live=view.is_live)
+    unrealized = open_pnl(view, position, now)
     is_certain = is_fresh(account, contract_id, now)
     style, amount = _amount(view, unrealized.amount, is_certain=is_certain)
     quote = account.quotes.get(contract_id)

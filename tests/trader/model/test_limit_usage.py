@@ -23,6 +23,7 @@ from trader.model.limit_usage import (
     next_reset,
     rule_name,
 )
+from trader.model.view import Source, View
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
@@ -45,6 +46,11 @@ def after(state: AccountState, event_type: str, **data: Any) -> AccountState:
     return apply(state, make_event(event_type, data))
 
 
+def view_of(state: AccountState, source: Source = Source.LIVE) -> View:
+    """Return a view of the account, in which an empty account is known to be flat."""
+    return View(account=state, source=source, events_only_since=NOW)
+
+
 class LimitUsageTestCase(SynchronousTestCase):
     """A base with a shortcut for accounts with one limit."""
 
@@ -52,8 +58,8 @@ class LimitUsageTestCase(SynchronousTestCase):
         self, state: AccountState, *, seconds: float = 0, is_live: bool = True
     ) -> LimitUsage:
         """Return the only limit's usage ``seconds`` after :data:`NOW`."""
-        now = NOW + timedelta(seconds=seconds)
-        (found,) = limit_usages(state, now, is_live=is_live)
+        view = view_of(state, Source.LIVE if is_live else Source.LAST_KNOWN)
+        (found,) = limit_usages(view, NOW + timedelta(seconds=seconds))
         return found
 
 
@@ -90,7 +96,7 @@ class KnownUsageTests(LimitUsageTestCase):
 
     def test_rules_are_in_the_order_of_their_ids(self) -> None:
         state = limited(trade_frequency_limit={}, max_contracts={}, daily_realized_loss={})
-        found = limit_usages(state, NOW, is_live=True)
+        found = limit_usages(view_of(state), NOW)
         self.assertEqual([one.rule_id for one in found], ["RULE-001", "RULE-003", "RULE-006"])
 
     def test_a_rule_without_numbers_has_words(self) -> None:
@@ -103,7 +109,7 @@ class KnownUsageTests(LimitUsageTestCase):
             limited(**{rule.key: {} for rule in RULES if rule.key != "auto"}), "MarketQuote"
         )
         state = after(state, "GatewayUserPosition", size=2)
-        found = limit_usages(state, NOW, is_live=True)
+        found = limit_usages(view_of(state), NOW)
         self.assertEqual({one.rule_id for one in found} | {"RULE-009"}, set(RULE_IDS.values()))
 
 
@@ -142,7 +148,7 @@ class UnknownUsageTests(LimitUsageTestCase):
         state = after(state, "GatewayUserPosition", contractId=MNQ, size=1, averagePrice=21000)
         state = after(state, "GatewayUserPosition", contractId="CON.F.US.MES.U25")
         state = after(state, "MarketQuote", contractId=MNQ, last=20900, timestamp=NOW.isoformat())
-        known, unknown = limit_usages(state, NOW, is_live=True)
+        known, unknown = limit_usages(view_of(state), NOW)
         self.assertEqual((known.current, known.unknown), (200, ""))
         self.assertEqual((unknown.current, unknown.unknown), (None, "MESU5: no quote yet"))
 
@@ -175,7 +181,7 @@ class UnknownUsageTests(LimitUsageTestCase):
 
         self.patch(RULES[0], "gauges", fail)
         state = limited(max_contracts={}, daily_realized_loss={})
-        failed, other = limit_usages(state, NOW, is_live=True)
+        failed, other = limit_usages(view_of(state), NOW)
         self.assertEqual(failed.unknown, "cannot be measured: no contracts")
         self.assertEqual(other.name, "daily loss")
 
@@ -187,7 +193,7 @@ class OtherLimitTests(LimitUsageTestCase):
         day = Limit("daily_reset", '{"reset_time": "17:00:00", "time_zone": "America/Chicago"}')
         state = AccountState(account_id=123, limits={"DAY": day})
         self.assertEqual(next_reset(state, NOW), datetime(2025, 1, 17, 23, tzinfo=UTC))
-        self.assertEqual(limit_usages(state, NOW, is_live=True), ())
+        self.assertEqual(limit_usages(view_of(state), NOW), ())
 
     def test_an_invalid_end_of_the_day_is_unknown(self) -> None:
         for text in ("{", '{"time_zone": "Nowhere/Land"}'):
@@ -199,7 +205,7 @@ class OtherLimitTests(LimitUsageTestCase):
         state = AccountState(account_id=123, limits={"STRICT": Limit("strict_mode", "true")})
         self.assertTrue(is_strict(state))
         self.assertFalse(is_strict(limited(max_contracts={})))
-        self.assertEqual(limit_usages(state, NOW, is_live=True), ())
+        self.assertEqual(limit_usages(view_of(state), NOW), ())
 
     def test_the_loss_limit_of_the_day_is_that_of_its_rule(self) -> None:
         self.assertEqual(loss_limit(limited(daily_realized_loss={"loss_limit": 500})), 500)
@@ -215,16 +221,14 @@ class OtherLimitTests(LimitUsageTestCase):
         )
         state = after(state, "GatewayUserTrade", profitAndLoss=-100)
         state = after(state, "GatewayUserPosition", size=3)
-        found = nearest_limit(limit_usages(state, NOW, is_live=True))
+        found = nearest_limit(limit_usages(view_of(state), NOW))
         self.assertEqual(found and found.rule_id, "RULE-001")
-        in_order = nearest_first(limit_usages(state, NOW, is_live=True))
+        in_order = nearest_first(limit_usages(view_of(state), NOW))
         self.assertEqual(
             [usage.rule_id for usage in in_order],
             ["RULE-001", "RULE-003", "RULE-007", "RULE-011"],
         )
-        self.assertIsNone(
-            nearest_limit(limit_usages(limited(symbol_blocks={}), NOW, is_live=True))
-        )
+        self.assertIsNone(nearest_limit(limit_usages(view_of(limited(symbol_blocks={})), NOW)))
 
     def test_a_built_in_rule_has_a_name(self) -> None:
         self.assertEqual(rule_name("RULE-007"), "cooldown after loss")

@@ -11,6 +11,7 @@ from riskd.model.account import AccountState, apply
 from riskd.testing import make_event
 from tests.support.console import BEGIN, MNQ, at
 from trader.model.staleness import is_fresh, open_pnl, unrealized_pnl
+from trader.model.view import Source, View
 
 MES = "CON.F.US.MES.U25"
 
@@ -21,6 +22,11 @@ def account(*events: tuple[str, dict[str, Any]]) -> AccountState:
     for event_type, data in events:
         state = apply(state, make_event(event_type, data))
     return state
+
+
+def live(state: AccountState) -> View:
+    """Return a live view of the account."""
+    return View(account=state, source=Source.LIVE)
 
 
 POSITION = ("GatewayUserPosition", {"contractId": MNQ, "size": 1, "averagePrice": 21000})
@@ -40,18 +46,19 @@ class StalenessTests(SynchronousTestCase):
         state = account(POSITION, QUOTE)
         (position,) = state.open_positions
         for seconds, amount, unknown in ((30, 2, ""), (31, None, "no quote for 31 s")):
-            pnl = open_pnl(state, position, BEGIN + timedelta(seconds=seconds), is_live=True)
+            pnl = open_pnl(live(state), position, BEGIN + timedelta(seconds=seconds))
             self.assertEqual((pnl.amount, pnl.unknown), (amount, unknown))
 
     def test_without_a_connection_the_last_known_quote_counts(self) -> None:
         state = account(POSITION, QUOTE)
         (position,) = state.open_positions
-        pnl = open_pnl(state, position, BEGIN + timedelta(hours=1), is_live=False)
+        view = View(account=state, source=Source.LAST_KNOWN)
+        pnl = open_pnl(view, position, BEGIN + timedelta(hours=1))
         self.assertEqual(pnl.amount, 2)
 
     def test_one_unknown_position_makes_the_sum_unknown(self) -> None:
         state = account(POSITION, QUOTE)
-        self.assertEqual(unrealized_pnl(state, BEGIN, is_live=True).amount, 2)
+        self.assertEqual(unrealized_pnl(live(state), BEGIN).amount, 2)
         state = apply(state, make_event("GatewayUserPosition", {"contractId": MES}))
-        pnl = unrealized_pnl(state, BEGIN, is_live=True)
+        pnl = unrealized_pnl(live(state), BEGIN)
         self.assertEqual((pnl.amount, pnl.unknown), (None, "no quote yet"))
