@@ -1,1 +1,1 @@
-"""The broker: the interface of a gateway, and the mapping of its payloads to riskd's events."""
+"""The interface of a broker's gateway, and the mapping of its payloads to events."""

@@ -1,4 +1,4 @@
-"""JSON whose whole numbers are ``int`` and whose fractions are ``Decimal``, both ways."""
+"""JSON with whole numbers as ``int`` and fractions as ``Decimal``, both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed fields of one payload; an error names the field, its value and what was expected."""
+"""Typed fields of one payload; errors name field, value and expectation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Choice = TypeVar("_Choice")
 
 
 class MappingError(EventError):
-    """A payload of the gateway that riskd cannot read; names its field, value and expectation."""
+    """A payload that riskd cannot read; names field, value and expectation."""
 
 
 def whole(value: object) -> int | None:
-    """Return ``value`` as a whole number; ``None`` if it is no number that can be an id or a size."""
+    """Return ``value`` as a whole number; ``None`` if it can be no id and no size."""
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, Decimal))
@@ -37,7 +37,7 @@ def whole(value: object) -> int | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return a time of the gateway's as aware; the gateway means UTC also where it gives no offset."""
+    """Return a time of the gateway as aware; without an offset it is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

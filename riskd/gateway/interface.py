@@ -1,4 +1,4 @@
-"""The interface of a broker's gateway: events to a listener, reads and commands to the broker.
+"""The interface of a broker's gateway: events in, reads and commands out.
 
 Payloads are the gateway's own: dictionaries with its field names and its enums, timestamps as text,
 whole numbers as ``int`` and fractions as ``Decimal``.  :mod:`riskd.gateway.mapping` maps them to riskd's
@@ -75,13 +75,15 @@ class IGatewayListener(Interface):
         """
 
     def feed_lost(sentence: str) -> None:
-        """Note that from now on events of accounts may be missing; requests may still be answered.
+        """Note that from now on events of accounts may be missing.
+
+        Requests may still be answered.
 
         :param sentence: the reason, for a trader.
         """
 
     def feed_restored() -> None:
-        """Note that events of accounts arrive again; those since :meth:`feed_lost` never will."""
+        """Note that events arrive again; those since :meth:`feed_lost` are lost."""
 
     def gateway_problem(source: str, sentence: str) -> None:
         """Note another problem at the gateway; events and answers stay right.
@@ -92,7 +94,7 @@ class IGatewayListener(Interface):
 
 
 class IGateway(Interface):
-    """A connection to the broker: events in, reads and commands out.
+    """A connection to the broker: it reports events and carries out requests.
 
     A read returns payloads.  Any request may fail with :class:`GatewayError`, or take its time.
 
@@ -122,7 +124,7 @@ class IGateway(Interface):
         """Report the quotes of a contract from now on, for as long as the gateway runs."""
 
     def search_account(account_id: int) -> Deferred[Payload]:
-        """Return a Deferred of the payload of an account: its balance, and whether it may trade."""
+        """Return a Deferred of an account: its balance, and whether it may trade."""
 
     def search_open_positions(account_id: int, *, urgent: bool = False) -> Deferred[list[Payload]]:
         """Return a Deferred of the payloads of the account's open positions."""
@@ -133,7 +135,7 @@ class IGateway(Interface):
     def search_orders(
         account_id: int, since: datetime, *, urgent: bool = False
     ) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of all orders placed at ``since`` or later.
+        """Return a Deferred of all orders placed at ``since`` or later.
 
         :param since: aware.
         """
@@ -145,7 +147,7 @@ class IGateway(Interface):
         """
 
     def search_trades(account_id: int, since: datetime) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of all trades made at ``since`` or later, oldest first.
+        """Return a Deferred of all trades made at ``since`` or later, oldest first.
 
         Half-turns and voided trades are included.
 
@@ -171,4 +173,4 @@ class IGateway(Interface):
         """
 
     def partial_close_contract(account_id: int, contract_id: str, size: int) -> Deferred[None]:
-        """Close ``size`` contracts of the account's position; return a Deferred of ``None``."""
+        """Close ``size`` contracts of a position; return a Deferred of ``None``."""

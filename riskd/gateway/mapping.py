@@ -71,7 +71,7 @@ _AVERAGE_PRICE_STEP: Final = Decimal("1e-9")
 
 
 def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
-    """Return a full-turn trade; ``None`` for an opening half-turn and for a voided trade.
+    """Return a full-turn trade; ``None`` for a half-turn or a voided trade.
 
     :param received: when the payload came, aware.
     :raises MappingError: the payload cannot be read.
@@ -99,7 +99,7 @@ def voided_trade(payload: Payload) -> int | None:
 
 
 def charge(payload: Payload) -> tuple[int, Charge]:
-    """Return the id of a trade, half-turn or full, and the fees and commissions for it.
+    """Return the id of a trade, half-turn or full, and its fees and commissions.
 
     :raises MappingError: the payload cannot be read.
     """
@@ -198,7 +198,10 @@ def _updated_at(
 
 
 def has_known_type(payload: Payload) -> bool:
-    """Return whether the gateway documents an order's type, so that its prices need not decide."""
+    """Return whether the gateway documents an order's type.
+
+    If not, its prices give its type.
+    """
     return payload.get("type") in ORDER_TYPES
 
 

@@ -1,4 +1,4 @@
-"""The latest quote of each contract, assembled from a feed that sends only what changed."""
+"""The latest quote of each contract, from updates that hold only what changed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class QuoteBook:
     def merge(
         self, contract_id: str, payload: Payload, now: Callable[[], datetime]
     ) -> MarketQuote | None:
-        """Return the contract's quote after an update; ``None`` until bid, ask and last are known.
+        """Return a contract's quote after an update.
+
+        It is ``None`` until bid, ask and last are known.
 
         :param contract_id: the contract that the feed named beside the payload; the payload's own
             ``symbol`` spans expiries.
@@ -109,7 +111,7 @@ def _time_without_stamp(
 
 
 def _check_fields(payload: Payload) -> None:
-    """Raise the error that names the first field that cannot be read, if one alone is to blame."""
+    """Raise the error that names the first field that cannot be read, if any."""
     read = FieldReader("GatewayQuote", payload)
     for name in ("bestBid", "bestAsk", "lastPrice"):
         read.optional_number(name)

@@ -108,7 +108,7 @@ class RecordReader:
 
 
 def decode(record: bytes) -> Message | None:
-    """Return the message of a record; ``None`` for a kind of message that no hub uses here.
+    """Return the message of a record; ``None`` for a kind that no hub uses here.
 
     :raises SignalRError: the record is not a message.
     """

@@ -1,1 +1,1 @@
-"""Recording everything a daemon receives, and replaying it, exactly or under other limits."""
+"""Recording a daemon's inputs, and replaying them, exactly or under other limits."""

@@ -1,4 +1,4 @@
-"""The format of a recording: its lines, how they are written and how they are read.
+"""The format of a recording: its lines, and how they are written and read.
 
 A line is one compact JSON object.  The first line is a :class:`Header`.  Each :class:`Turn` after it is
 followed by its outputs: the requests that the daemon made of its gateway and its journal, and the events
@@ -130,7 +130,7 @@ class Refused(Outcome, frozen=True, tag="refusal"):
 
 
 class Unanswered(Outcome, frozen=True, tag="no_answer"):
-    """The gateway did not answer a request, or its response does not say what became of it."""
+    """The gateway did not answer a request, or the outcome is unknown."""
 
     request: str
     why: str
@@ -271,7 +271,7 @@ def encode_line(line: Header | Turn | Request | RoomCheck) -> bytes:
 
 
 def encode_broadcast(event: Event) -> bytes:
-    """Return the line of a broadcast event, which holds the very bytes that clients received."""
+    """Return the line of a broadcast, with the very bytes that clients receive."""
     return b"%b%b}" % (_BROADCAST, encode(event))
 
 

@@ -36,7 +36,7 @@ _KEYS: Final = {
     "GatewayUserOrder": "id",
     "GatewayUserTrade": "id",
 }
-"""The field that tells the subjects of each kind of event apart."""
+"""The field that identifies the subject of each kind of event."""
 
 _LISTED_BY: Final = {
     "gateway.search_open_positions": "gateway.search_open_positions",
@@ -48,7 +48,7 @@ _LISTED_BY: Final = {
 
 
 class RecordedBroker:
-    """Accounts, positions, orders, trades and contracts, as far as the recording has reported them."""
+    """The broker's data, as far as the recording has reported them."""
 
     def __init__(self) -> None:
         self._accounts: dict[int, Payload] = {}

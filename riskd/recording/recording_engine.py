@@ -1,4 +1,4 @@
-"""An engine that records: it handles one input at a time, each of which is written down first."""
+"""An engine that records each input before it handles it, one at a time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _log = Logger()
 
 @implementer(IGatewayListener, IOperated)
 class RecordingEngine(Environment, Service):
-    """An :class:`~riskd.engine.service.EngineService` in a sandbox, all of whose inputs are recorded.
+    """An engine in a sandbox, all of whose inputs are recorded.
 
     Inputs that arrive while another one is handled wait until that is done.  So answers and events never
     arrive within the call that causes them, whatever the gateway does; a gateway in this process would

@@ -1,4 +1,4 @@
-"""Exact replay of a recording: the same inputs must give the same outputs, to the byte."""
+"""Exact replay of a recording: the same inputs must give the same bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def recorded_settings(recording: Recording, catalogue: Mapping[str, IRule]) -> S
 
 
 def replay(recording: Recording, catalogue: Mapping[str, IRule]) -> Iterator[RecordedTurn]:
-    """Replay a recording; yield each turn once its replayed outputs are the recorded ones.
+    """Replay a recording; yield each turn that gave the recorded outputs.
 
     :param catalogue: all rules, by key.
     :raises DifferenceError: the replayed outputs are not the recorded ones.

@@ -1,4 +1,4 @@
-"""An engine whose only input is turns, and whose requests and broadcasts all leave one way.
+"""An engine whose inputs are turns, and whose outputs all leave one way.
 
 The daemon that records, its exact replay and a replay under other limits run the same sandbox; they
 differ in the :class:`Environment` around it.
@@ -70,7 +70,7 @@ _FAILURES: Final[dict[str, type[Exception]]] = {
 
 
 def failure_input(number: int, error: BaseException | None) -> Refused | Unanswered | Failed:
-    """Return the failure of a request as an input; replaying it raises the like of ``error``."""
+    """Return the failure of a request as an input that raises the same in a replay."""
     if isinstance(error, GatewayRefusedError):
         return Refused(number, error.request, error.code, error.message)
     if isinstance(error, GatewayUnansweredError):
@@ -81,7 +81,7 @@ def failure_input(number: int, error: BaseException | None) -> Refused | Unanswe
 
 
 class Environment:
-    """The surroundings of a sandbox: receives its outputs; by default it discards them."""
+    """Receives the outputs of a sandbox; by default it discards them."""
 
     def request(self, request: Request) -> None:
         """Receive a request; a later turn answers it, if any does."""

@@ -1,4 +1,4 @@
-"""A clock that stands still within a turn, and whose timers fire one by one, when told to."""
+"""A clock that stands still within a turn; its timers fire one by one, on request."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Enforced(NamedTuple):
 def what_if(
     recording: Recording, settings: Settings, catalogue: Mapping[str, IRule]
 ) -> Iterator[Enforced]:
-    """Replay a recording under other settings; yield the real and the hypothetical actions.
+    """Replay a recording under other settings; yield real and hypothetical actions.
 
     Accounts that the other settings do not name are left out.
 

@@ -1,5 +1,6 @@
-"""The writer of a recording's file: a thread writes once a second, so that no disk delays the daemon.
+"""The writer of a recording's file.
 
+A thread writes once a second, so that no disk delays the daemon.
 A full disk, a disk that hangs or a value that cannot be written ends the recording and nothing else.
 """
 

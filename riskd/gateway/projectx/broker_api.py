@@ -1,4 +1,4 @@
-"""The reads and commands of :class:`~riskd.gateway.interface.IGateway` as requests of the broker's API."""
+"""The reads and commands of ``IGateway`` as requests of the broker's API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BrokerApi:
         self._requests = requests
 
     def has_room(self, requests: int) -> bool:
-        """Return whether so many reads can be made without those that are kept for enforcement."""
+        """Return whether so many reads leave enforcement its requests."""
         return self._requests.has_room(requests)
 
     def search_account(self, account_id: int) -> Deferred[Payload]:

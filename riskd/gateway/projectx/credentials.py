@@ -1,5 +1,6 @@
-"""The user name and the API key of a login, found again at each login, so that a corrected file counts.
+"""The user name and the API key of a login.
 
+They are found again at each login, so that a corrected file counts.
 The key comes from a file, from systemd or from the environment; never from the command line, which every
 user of the machine can read.  It is never shown: not in a log, not in an error, not by ``repr``.
 """
@@ -95,7 +96,9 @@ _from_environment: Final[dict[str, Secret]] = {}
 
 
 def find_credentials(settings: LoginSettings, environ: MutableMapping[str, str]) -> Credentials:
-    """Return the credentials: the key of the settings' ``key_file``, else systemd's, else the environment's.
+    """Return the user name and the key for a login.
+
+    The key is that of the settings' ``key_file``, else systemd's, else the environment's.
 
     Files are read each time.  The variable is taken out of the environment, so that no child process
     inherits it, and its value is kept for later logins.

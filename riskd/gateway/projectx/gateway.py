@@ -1,4 +1,4 @@
-"""The broker over the network: TopstepX, and other servers of the ProjectX gateway's API.
+"""The broker over the network: TopstepX and other ProjectX gateways.
 
 Two hubs send events, REST answers requests.  The user hub is the feed of the accounts: while it is down,
 events are lost, and the listener is notified.

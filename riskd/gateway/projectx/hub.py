@@ -1,4 +1,4 @@
-"""One hub of the broker: a connection that is kept up, and the subscriptions on it.
+"""One hub of the broker: a connection that is kept, and its subscriptions.
 
 A new connection knows no subscription.  So after each reconnect all are made again, and the hub counts as
 up only when the required ones are accepted.  The engine reconciles after that and never before: what happened
@@ -52,7 +52,7 @@ Connect = Callable[[Secret, Callable[[Invocation], None]], Coroutine[Any, Any, H
 
 
 class Hub:
-    """A hub that is connected again whenever its connection ends, for as long as the daemon runs.
+    """A hub that reconnects whenever its connection ends.
 
     :param name: names the hub in the log.
     :param connect: opens a connection.
@@ -224,7 +224,7 @@ class Hub:
             raise HubError("the token was replaced while it was opened")
 
     async def _subscribe(self, connection: HubConnection, subscription: Subscription) -> None:
-        """Subscribe; a refused subscription is tried again later, while the connection lasts.
+        """Subscribe; while the connection lasts, a refusal is followed by another try.
 
         :raises HubError: the connection has ended.
         :raises GatewayUnansweredError: there was no answer in time.
@@ -251,7 +251,7 @@ class Hub:
             self._clock.callLater(AGAIN_SECONDS, self._start_subscribing, connection, subscription)
 
     def _start_subscribing(self, connection: HubConnection, subscription: Subscription) -> None:
-        """Subscribe without waiting for the answer; without an answer, the connection ends."""
+        """Subscribe in the background; without an answer, the connection ends."""
         subscribing = Deferred.fromCoroutine(self._subscribe(connection, subscription))
         subscribing.addErrback(self._could_not_subscribe, connection)
 

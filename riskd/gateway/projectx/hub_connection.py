@@ -1,4 +1,4 @@
-"""One conversation with a hub of the broker, from the handshake to its end, without sockets."""
+"""One conversation with a hub, from its handshake to its end, without sockets."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class HubConnection:
             self.end(f"the broker sent what cannot be read: {error}")
 
     def invoke(self, target: str, *arguments: Any) -> Deferred[Any]:
-        """Call a method of the hub; the Deferred fires with its result or a :class:`HubError`."""
+        """Call a method of the hub; return a Deferred of its result, or a HubError."""
         if self._has_ended:
             return fail(HubError("the connection has ended"))
         self._last_id += 1

@@ -28,12 +28,12 @@ _MAX_NESTING: Final = 4
 
 
 def is_logout(invocation: Invocation) -> bool:
-    """Return whether the broker ends the token; like all names, it is matched without case."""
+    """Return whether the broker ends the token; names are matched without case."""
     return invocation.target.lower() == "gatewaylogout"
 
 
 def user_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
-    """Yield target and payload of each event of an account; none if the invocation is about others."""
+    """Yield target and payload of each event of an account."""
     target = _USER_TARGETS.get(invocation.target.lower())
     if target is not None:
         for argument in invocation.arguments:
@@ -44,7 +44,7 @@ def user_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
 
 
 def quote_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
-    """Yield contract id and payload of each quote; none if the invocation is about others."""
+    """Yield contract id and payload of each quote."""
     if invocation.target.lower() == "gatewayquote" and invocation.arguments:
         contract_id, *arguments = invocation.arguments
         if isinstance(contract_id, str):

@@ -1,4 +1,4 @@
-"""The login at the broker: a token, renewed before it ends and given up when the broker refuses it.
+"""The login at the broker: a token, renewed in time, given up when refused.
 
 A daemon has one login.  All requests and both hubs wait for its token; none of them logs in by itself,
 because the broker may end a token when another one is issued.

@@ -1,4 +1,4 @@
-"""Quotes from the broker, and the latest bars in place of quotes that do not arrive.
+"""Quotes from the broker, and the latest bars in place of missing quotes.
 
 The market hub may freeze: it pings, and sends nothing else.  Then it is connected again, and until quotes
 arrive the latest bars, which REST keeps fresh, take their place.  A bar that began after the last quote
@@ -255,7 +255,7 @@ class QuoteFeed:
             _log.warn("the broker lists no contract of {ticker}, which is watched", ticker=ticker)
 
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start requests that nothing else waits for, unless those of that name are still unanswered."""
+        """Start requests unless those of the same name are still unanswered."""
         if not self._check.running or name in self._requesting:
             return
 

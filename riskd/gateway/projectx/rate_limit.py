@@ -23,7 +23,7 @@ KEPT_FOR_CLOSING: Final = 30
 
 
 class RateLimit:
-    """Counts requests, so that none is made in vain and enforcement always has some left."""
+    """Counts requests; none is made in vain, and enforcement always has some left."""
 
     def __init__(self) -> None:
         # The documentation does not say how the broker's window moves; here, no window has too many.

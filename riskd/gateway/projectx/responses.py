@@ -1,4 +1,4 @@
-"""HTTP responses of the gateway: payloads, a refusal, or an outcome that stays unknown.
+"""HTTP responses of the gateway: payloads, refusals or unknown outcomes.
 
 It is pure.  A normal refusal is HTTP 200 with ``success`` false and a code.  Every other failure leaves
 open what became of the request.
@@ -99,7 +99,7 @@ def item(request: str, fields: Payload, name: str) -> Payload:
 
 
 def of_account(request: str, payload: Payload, account_id: int) -> Payload:
-    """Return a payload of an account, with ids and sizes as ``int`` where they are whole.
+    """Return a payload of an account, with whole ids and sizes as ``int``.
 
     :raises GatewayUnansweredError: the payload is of another account.
     """
@@ -118,7 +118,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def words(message: object) -> str:
-    """Return the reason that the broker gives, fit for a line of the log and for a console."""
+    """Return the reason that the broker gives, fit for a log and a console."""
     return _printable(message) if message else "no reason given"
 
 

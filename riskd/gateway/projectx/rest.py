@@ -170,7 +170,7 @@ class BrokerRequests:
         return self._rate_limit.has_room(self._clock.seconds(), requests)
 
     async def read(self, request: str, body: Payload, *, urgent: bool = False) -> Payload:
-        """Return the fields of the response to a request that changes nothing.
+        """Return the fields of the response to a read.
 
         :raises GatewayError: the request was refused, or not answered.
         """
@@ -197,7 +197,7 @@ class BrokerRequests:
         return deadline - self._clock.seconds()
 
     async def change(self, request: str, body: Payload) -> Payload:
-        """Return the fields of the response to a request that changes something; it is sent once.
+        """Return the fields of the response to a change, which is sent once.
 
         A second try could place a second order.
 
@@ -230,7 +230,7 @@ class BrokerRequests:
 
 
 def _cancellable(answer: Deferred[_T]) -> Deferred[_T]:
-    """Return a Deferred of ``answer`` that fails with CancelledError when it is canceled.
+    """Return a Deferred of ``answer`` that fails with CancelledError if canceled.
 
     The HTTP client would fail with errors of its own, depending on the stage of the request.
     """

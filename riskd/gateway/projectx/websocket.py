@@ -44,7 +44,7 @@ class HubSocket(ClientProtocol):
     hub_connection: HubConnection | None = None
 
     def onConnecting(self, details: TransportDetails) -> ConnectingRequest:
-        """Keep this protocol, so that a connector that gives up can end it, and return the request."""
+        """Return the request, and keep this protocol for a connector that gives up."""
         self.factory.reached = self
         return super().onConnecting(details)
 
