@@ -15,8 +15,9 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from twisted.protocols.amp import MAX_VALUE_LENGTH, AmpBox, Argument, Command, RemoteAmpError
 
-from riskd.control.reports import AccountReport, RulesReport, StatusReport, encode_report
+from riskd.control.reports import AccountReport, RulesReport, StatusReport
 from riskd.host.errors import UserError
+from riskd.model.exact_json import encode_json
 
 SOCKET_NAME: Final = "riskd.sock"
 """The socket's file name in the state directory; only its owner may open it."""
@@ -91,7 +92,7 @@ class Json(Argument):
         self, name: bytes, strings: AmpBox, objects: dict[str, Any], proto: object
     ) -> None:
         """Put the value into a box."""
-        text = encode_report(self.retrieve(objects, name.decode(), proto))
+        text = encode_json(self.retrieve(objects, name.decode(), proto))
         for number, start in enumerate(range(0, len(text), MAX_VALUE_LENGTH)):
             strings[_entry(name, number)] = text[start : start + MAX_VALUE_LENGTH]
 

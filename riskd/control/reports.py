@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
@@ -26,8 +25,6 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
-
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,11 +133,6 @@ class RulesReport(msgspec.Struct, frozen=True, kw_only=True):
 
     account: int
     rules: tuple[RuleReport, ...]
-
-
-def encode_report(report: object) -> bytes:
-    """Return a report as JSON, with money and prices as numbers."""
-    return _ENCODER.encode(report)
 
 
 def report_account(state: AccountState, now: datetime) -> AccountReport:

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from riskd.gateway.exact_json import NOT_JSON, JsonError, decode_json, encode_json
+from riskd.model.exact_json import NOT_JSON, JsonError, decode_json, encode_json
 
 SEPARATOR: Final = b"\x1e"
 """The byte that ends each record."""

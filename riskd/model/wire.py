@@ -32,6 +32,7 @@ from riskd.model.events import (
     includes_type,
     plain_number,
 )
+from riskd.model.exact_json import JsonError, decode_json, encode_json
 
 MAX_MESSAGE_BYTES: Final = 1024
 """Every encoded event is shorter than this."""
@@ -80,9 +81,7 @@ class Envelope(msgspec.Struct, frozen=True):
         return fields
 
 
-_PLAIN_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode(event: Event) -> bytes:
@@ -90,7 +89,7 @@ def encode(event: Event) -> bytes:
     if type(event.data) is MarketQuote:
         # Most events are quotes, and leaving the numbers to msgspec takes a third of the time.  It is
         # right unless msgspec writes an exponent, as it does for numbers below a millionth.
-        message = _ENCODER.encode(
+        message = encode_json(
             {"type": "MarketQuote", "account_id": event.account_id, "data": event.data}
         )
         # The search for one byte nearly always settles it, in a fifth of the time of the other search.
@@ -98,13 +97,13 @@ def encode(event: Event) -> bytes:
             # msgspec writes microseconds, which the wire does not have; the timestamp comes last.
             return message[:-7] + b'Z"}}' if event.data.timestamp.microsecond else message
     data = msgspec.Raw(encode_data(event.data))
-    return _ENCODER.encode({"type": event.type, "account_id": event.account_id, "data": data})
+    return encode_json({"type": event.type, "account_id": event.account_id, "data": data})
 
 
 def encode_data(data: EventData) -> str:
     """Return an event's data alone, as :func:`encode` writes it."""
     fields = msgspec.to_builtins(data, builtin_types=(datetime, Decimal))
-    return _ENCODER.encode(_wire_value(fields)).decode()
+    return encode_json(_wire_value(fields)).decode()
 
 
 def _wire_value(value: Any) -> Any:
@@ -165,8 +164,8 @@ def from_fields(event_type: str, account_id: int | None, fields: dict[str, Any])
 
 def _read_json(path: str, message: bytes | str | msgspec.Raw) -> Any:
     try:
-        return _PLAIN_DECODER.decode(message)
-    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as error:
+        return decode_json(message)
+    except JsonError as error:
         raise EventError(path, message, f"JSON ({error})") from None
 
 

@@ -21,6 +21,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.interface import Payload
+from riskd.model.exact_json import NOT_JSON, encode_json
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, without_nulls
 
@@ -99,14 +100,12 @@ _FIELDS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """The fields of each kind of line: name, type and, if the field may be missing, its default."""
 
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _line_decoder: Final = msgspec.json.Decoder(_Line)
 # They read decimals from the digits of a number, exactly.
 _payload_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     target: msgspec.json.Decoder(msgspec.defstruct(target, fields, kw_only=True))
     for target, fields in _FIELDS.items()
 }
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 
 
 def write_lines(messages: Sequence[Message], report: Report) -> bytes:
@@ -115,9 +114,9 @@ def write_lines(messages: Sequence[Message], report: Report) -> bytes:
     # From the last line back, so that the lines so far are those that follow.
     for message in reversed(messages):
         try:
-            payload = msgspec.Raw(_encoder.encode(message.payload))
-            lines.append(_encoder.encode(_Line(message.target, payload, len(lines))) + b"\n")
-        except (TypeError, *_UNREADABLE) as error:
+            payload = msgspec.Raw(encode_json(message.payload))
+            lines.append(encode_json(_Line(message.target, payload, len(lines))) + b"\n")
+        except (TypeError, *NOT_JSON) as error:
             report(Note(True, f"a {message.target} cannot be written: {error}"))
     return b"".join(reversed(lines))
 
@@ -139,7 +138,7 @@ def read_lines(text: bytes, name: str, report: Report) -> list[Message]:
     for number, line in enumerate(lines, 1):
         try:
             message, left = _read_line(line)
-        except _UNREADABLE as error:
+        except NOT_JSON as error:
             problems += 1
             if problems <= _MAX_NAMED_PROBLEMS:
                 report(Note(True, f"{name}, line {number} is skipped: {error}"))

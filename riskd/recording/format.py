@@ -19,6 +19,7 @@ from riskd.gateway.interface import Payload
 from riskd.host.errors import UserError
 from riskd.model.account import AccountState
 from riskd.model.events import Event
+from riskd.model.exact_json import NOT_JSON, encode_json
 from riskd.model.wire import encode
 
 FORMAT: Final = 1
@@ -257,8 +258,7 @@ _BROADCAST: Final = b'{"told":'
 _REQUEST: Final = b'{"asked":'
 _ROOM_CHECK: Final = b'{"room":'
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
-# Fractions in the gateway's payloads stay exact, as in riskd.gateway.exact_json.
+# Fractions in the gateway's payloads stay exact, as in riskd.model.exact_json.
 _headers = msgspec.json.Decoder(Header)
 _turns = msgspec.json.Decoder(Turn, float_hook=Decimal)
 _requests = msgspec.json.Decoder(Request, float_hook=Decimal)
@@ -267,7 +267,7 @@ _room_checks = msgspec.json.Decoder(RoomCheck)
 
 def encode_line(line: Header | Turn | Request | RoomCheck) -> bytes:
     """Return a line, without its end."""
-    return _encoder.encode(line)
+    return encode_json(line)
 
 
 def encode_broadcast(event: Event) -> bytes:
@@ -370,7 +370,7 @@ class Recording:
     def _decode(self, decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
         try:
             return decoder.decode(line)
-        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
+        except NOT_JSON as error:
             raise self.damaged(self._number, error) from None
 
     def _next_line(self) -> bytes | None:

@@ -16,9 +16,9 @@ from riskd.control.protocol import (
     StatusCommand,
     UnlockCommand,
 )
-from riskd.control.reports import encode_report
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.model.events import DaemonStatus, Status
+from riskd.model.exact_json import encode_json
 from tests.support.control import NOW, ControlTestCase, a_rule, order
 
 
@@ -48,7 +48,7 @@ class StatusTests(ControlTestCase):
         for number in range(2000):
             self.account.apply(order(number))
         report = self.ask(StatusCommand)
-        self.assertGreater(len(encode_report(report)), 3 * 65535)
+        self.assertGreater(len(encode_json(report)), 3 * 65535)
         self.assertEqual(len(report.accounts[0].orders), 2000)
 
 

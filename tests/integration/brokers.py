@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from twisted.internet import reactor
 
-from riskd.gateway.exact_json import decode_json, encode_json
 from riskd.gateway.interface import IGateway, Payload
 from riskd.gateway.projectx.credentials import Credentials, Secret
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
+from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
 from tests.support.practice_daemon import ACCOUNT
 

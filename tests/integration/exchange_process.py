@@ -20,7 +20,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from riskd.config.faults import Faults
-from riskd.gateway.exact_json import decode_json, encode_json
+from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import practice_site
 

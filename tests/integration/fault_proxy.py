@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from riskd.gateway.exact_json import encode_json
+from riskd.model.exact_json import encode_json
 from tests.support.websocket_frames import TEXT, server_frame
 
 LOCALHOST = "127.0.0.1"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
+from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted
 from trader.client import CONNECTION_STATUS, ReadEvent
 from trader.model.activity import FeedLine
@@ -15,14 +14,12 @@ from trader.model.formatting import clock, money
 from trader.model.session import Session
 from trader.model.view import View, unknown_reason
 
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-
 
 def json_line(account_id: int, event_type: str, data: dict[str, Any]) -> str:
     """Return an event or connection status as a JSON object, as on the wire."""
     has_account = event_type not in ("daemon_status", CONNECTION_STATUS)
     event = {"type": event_type, "account_id": account_id if has_account else None, "data": data}
-    return _ENCODER.encode(event).decode()
+    return encode_json(event).decode()
 
 
 class PlainLines:

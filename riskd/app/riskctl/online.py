@@ -28,7 +28,7 @@ from riskd.control.protocol import (
     UnlockCommand,
     check_path,
 )
-from riskd.control.reports import encode_report
+from riskd.model.exact_json import encode_json
 from riskd.model.lockouts import OPERATOR
 
 Ask = Callable[..., Awaitable[Any]]
@@ -39,14 +39,14 @@ async def show_status(ask: Ask, options: argparse.Namespace) -> str:
     """Return the status of the daemon and all accounts."""
     report = await ask(StatusCommand)
     if options.json:
-        return encode_report(report).decode()
+        return encode_json(report).decode()
     return "\n".join(status_table(report, datetime.now(UTC)))
 
 
 async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
     """Return the rules in force for an account."""
     report = await ask(RulesCommand, Request(account=options.account))
-    return encode_report(report).decode() if options.json else "\n".join(rules_table(report))
+    return encode_json(report).decode() if options.json else "\n".join(rules_table(report))
 
 
 async def unlock(ask: Ask, options: argparse.Namespace) -> str:

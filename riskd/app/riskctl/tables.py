@@ -18,11 +18,11 @@ from riskd.control.reports import (
     RuleReport,
     RulesReport,
     StatusReport,
-    encode_report,
 )
 from riskd.journal.audit_log import LogLine
 from riskd.model.descriptions import RiskEvent, describe
 from riskd.model.events import EnforcementAction, EventError
+from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted, dollars
 from riskd.model.wire import from_fields
 
@@ -167,7 +167,7 @@ def journal_table(lines: Iterable[LogLine]) -> list[str]:
 def journal_json_lines(lines: Iterable[LogLine]) -> Iterator[str]:
     """Yield the log as one JSON object per line."""
     for line in lines:
-        yield encode_report({"at": _stamp(line.at), "kind": line.kind, "data": line.data}).decode()
+        yield encode_json({"at": _stamp(line.at), "kind": line.kind, "data": line.data}).decode()
 
 
 def journal_csv(lines: Iterable[LogLine]) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _describe(line: LogLine) -> str:
             return describe(data, when)
     except (EventError, KeyError):
         pass
-    return encode_report(line.data).decode()
+    return encode_json(line.data).decode()
 
 
 def _cells(line: LogLine) -> list[str]:
@@ -216,7 +216,7 @@ def _stamp(moment: datetime) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else encode_report(value).decode()
+    return value if isinstance(value, str) else encode_json(value).decode()
 
 
 def _csv_row(cells: Sequence[str]) -> str:

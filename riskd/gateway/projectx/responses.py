@@ -11,9 +11,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from riskd.gateway.exact_json import JsonError, decode_json
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.model.exact_json import JsonError, decode_json
 
 MAX_RETRY_AFTER: Final = 60.0
 

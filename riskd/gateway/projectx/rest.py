@@ -21,7 +21,6 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
-from riskd.gateway.exact_json import encode_json
 from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
@@ -37,6 +36,7 @@ from riskd.gateway.projectx.responses import (
     read_answer,
 )
 from riskd.gateway.timeouts import answer_in_time
+from riskd.model.exact_json import encode_json
 
 _T = TypeVar("_T")
 

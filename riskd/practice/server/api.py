@@ -7,8 +7,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from riskd.gateway.exact_json import encode_json
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.model.exact_json import encode_json
 from riskd.practice.exchange import OrderRejectedError
 from riskd.practice.request_limit import RequestLimit
 from riskd.practice.server.bodies import BodyError, LoginKey, read_body

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from riskd.gateway.exact_json import JsonError, decode_json
 from riskd.model.events import plain_number
+from riskd.model.exact_json import JsonError, decode_json
 
 _Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from riskd.gateway.exact_json import encode_json
 from riskd.host.same_host import is_same_host
+from riskd.model.exact_json import encode_json
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.records import Message
 from riskd.practice.server.api import Api, Response, problem, unauthorized, wrong_method

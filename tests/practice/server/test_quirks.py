@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.exact_json import decode_json, encode_json
+from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.server import quirks
 from riskd.practice.server.quirks import (
     ACCOUNT_SECONDS,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.exact_json import JsonError, decode_json, encode_json
+from riskd.model.exact_json import JsonError, decode_json, encode_json
 
 numbers = st.integers(-(2**63), 2**63 - 1) | st.decimals(
     -(10**12), 10**12, places=9, allow_nan=False

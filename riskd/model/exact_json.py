@@ -16,10 +16,13 @@ NOT_JSON: Final = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionE
 """The errors of a ``msgspec`` decoder about text that is not JSON, or nested too deeply, or about huge numbers."""
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-_encoder = msgspec.json.Encoder(decimal_format="number")
+
+# The encoder's own method: each broadcast event goes through it.
+encode_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+"""Return a value as compact JSON in UTF-8."""
 
 
-def decode_json(text: bytes) -> Any:
+def decode_json(text: bytes | str | msgspec.Raw) -> Any:
     """Return the value of a JSON text.
 
     :raises JsonError: it is not JSON in UTF-8, is nested too deeply, or has a huge number.
@@ -28,8 +31,3 @@ def decode_json(text: bytes) -> Any:
         return _decoder.decode(text)
     except NOT_JSON as error:
         raise JsonError(str(error)) from None
-
-
-def encode_json(value: Any) -> bytes:
-    """Return ``value`` as compact JSON."""
-    return _encoder.encode(value)
