@@ -208,6 +208,7 @@ class RecordingEngine(Environment, Service):
         return answer
 
     def _receive_answer(self, result: Any, request: Request) -> None:
+        # Gone before it is handled: handling it may cancel other requests, not this one.
         self._answers.pop(request.number, None)
         if isinstance(result, Failure):
             if not isinstance(result.value, (GatewayError, CancelledError)):
@@ -253,6 +254,7 @@ class RecordingEngine(Environment, Service):
 
         :param act: handles the input in place of the sandbox.
         """
+        # The caller needs the result at once, so the input cannot wait.
         if self._is_in_turn:
             raise RuntimeError(f"{received} came in within a turn")
         try:

@@ -93,6 +93,7 @@ def perform(sandbox: Sandbox, recording: Recording, number: int, turn: Turn) -> 
 def _compare(recording: Recording, recorded: RecordedTurn, replayed: list[bytes]) -> None:
     if recorded.outputs == replayed:
         return
+    # The outputs after the cut are unknown, not missing.
     if recorded.is_cut:
         replayed = replayed[: len(recorded.outputs)]
     pairs = zip_longest(recorded.outputs, replayed, fillvalue=b"nothing")

@@ -126,6 +126,7 @@ class Sandbox:
         self.clock = TurnClock(header.seconds)
         self.environment = environment
         self.catalogue = catalogue
+        # Set when the engine opens its journal; until then there is nothing to write or report.
         self.states: Callable[[], Iterable[AccountState]] = tuple
         self.found: Callable[[Recovery], None] = lambda _recovery: None
         self.report: Callable[[str], None] = lambda _problem: None
@@ -165,6 +166,7 @@ class Sandbox:
 
         :raises LookupError: there was no such request.
         """
+        # A smaller number without a waiter is an answer that came after the engine gave up.
         if number > self._last_number:
             raise LookupError(f"there is no request {number}")
         waiting = self._waiting.pop(number, None)

@@ -112,6 +112,7 @@ class _HypotheticalDay(Environment):
         self._unanswered: deque[Request] = deque()
         self._actions: list[Enforced] = []
         self._account_ids = {account.id for account in settings.accounts}
+        # A recorded broker cannot be changed; an enforcing engine would try for ever.
         dry_run = msgspec.structs.replace(settings, enforce=False)
         self._sandbox = Sandbox(self, recording.header, dry_run, catalogue)
 
@@ -126,6 +127,7 @@ class _HypotheticalDay(Environment):
             request, at = self._recorded_requests.pop(turn.input.number)
             if isinstance(turn.input, Answered):
                 self._broker.apply_answer(request.name, request.arguments, turn.input.value, at)
+        # Other answers belong to requests that this engine did not make.
         if isinstance(turn.input, _INDEPENDENT):
             self._perform(recorded.number, turn)
         for request in recorded.requests:
@@ -153,6 +155,7 @@ class _HypotheticalDay(Environment):
                 perform(self._sandbox, self._recording, number, at)
 
     def _answers(self, request: Request) -> Iterator[Input]:
+        # An empty journal: lockouts of earlier days would hide what these limits do.
         if request.name == "journal.recover":
             yield Recovered({}, "")
         if request.name == "journal.read_copy":

@@ -97,6 +97,7 @@ class RecordingWriter:
         """
         try:
             line = encode_line(turn)
+            # The daemon handles what the replay will read: numbers may change their type in JSON.
             read = decode_turn(line)
             if read != turn:
                 raise ValueError("it would be read as something else")
@@ -131,6 +132,7 @@ class RecordingWriter:
 
     def _flush(self) -> None:
         self._timer = None
+        # One write at a time, so that a slow disk is noticed by the lines that wait.
         if not self._is_writing:
             self._write_behind()
         elif self._unwritten_bytes > MAX_UNWRITTEN_BYTES:

@@ -38,6 +38,7 @@ class BrokerApi:
 
     async def _search_account(self, account_id: int) -> Payload:
         request = "Account/search"
+        # Restricted accounts count as inactive, and need guarding all the same.
         fields = await self._requests.read(request, {"onlyActiveAccounts": False})
         accounts = items(request, fields, "accounts")
         for account in accounts:

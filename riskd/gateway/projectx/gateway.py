@@ -136,6 +136,7 @@ class ProjectXGateway(BrokerApi):
 
     def follow_account(self, account_id: int) -> None:
         """Report the events of an account from now on."""
+        # Required: without one of them the account would be guarded half-blind.
         for target in ("SubscribeOrders", "SubscribePositions", "SubscribeTrades"):
             self._user_hub.require(target, account_id)
 
@@ -176,6 +177,7 @@ class ProjectXGateway(BrokerApi):
             self._started.callback(None)
 
     def _feed_is_down(self, why: str) -> None:
+        # Each failed try reports again; the outage began with the first.
         self._down_since = self._down_since or self._now()
         self._listener.feed_lost(
             f"The broker's events are missing since {self._down_since.astimezone():%H:%M:%S}: "
@@ -190,6 +192,7 @@ class ProjectXGateway(BrokerApi):
             what += f" of account {arguments[0]}"
         sentence = f"The broker does not tell riskd of {what}: {why}" if why else ""
         self._listener.gateway_problem(what, sentence)
+        # The engine must reconcile what this subscription has missed.
         if not why and self._user_hub.is_up:
             self._listener.feed_restored()
 

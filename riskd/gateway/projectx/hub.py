@@ -106,6 +106,7 @@ class Hub:
 
     def stop(self) -> None:
         """End the connection, and connect no more."""
+        # First of all: what ends below must not be reported or tried again.
         self._is_stopped = True
         self.is_up = False
         if self._life is not None:
@@ -191,8 +192,10 @@ class Hub:
         _log.info("{hub} hub: connected", hub=self._name)
         for subscription in self._optional:
             self._start_subscribing(connection, subscription)
+        # Last, when everything is subscribed: the listener reads what it has missed.
         self._came_up()
         why = await connection.ended
+        # A hub that accepts clients and drops them at once must not be hurried.
         if self._clock.seconds() - came_up_at >= STEADY_SECONDS:
             self._backoff.succeeded()
         return why

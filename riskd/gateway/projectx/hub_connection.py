@@ -90,6 +90,7 @@ class HubConnection:
         self._received_at = self._clock.seconds()
         try:
             for record in self._reader.feed(data):
+                # The receiver of a record may end the conversation.
                 if self._has_ended:
                     break
                 self._handle(record)
@@ -115,6 +116,7 @@ class HubConnection:
         if self._check.running:
             self._check.stop()
         self._drop()
+        # Taken away first: a failed invocation may start another one.
         invocations, self._invocations = self._invocations, {}
         for answer in invocations.values():
             answer.errback(HubError(why))

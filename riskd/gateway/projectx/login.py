@@ -168,9 +168,11 @@ class Login:
         self._given_up.append(now)
         wait = min(step * len(self._given_up), LOGOUT_MAX_SECONDS)
         if self._is_contended:
+            # Two programs that keep ending each other's login would both be blind.
             wait = REFUSED_SECONDS
             self._report_problem(_CONTENDED)
         _log.warn("the broker has ended the login; the next is due in {wait} s", wait=wait)
+        # A login that was postponed for longer stays postponed.
         self._not_before = max(self._not_before, now + wait)
         # A hub that still uses the token may receive nothing any more, and asks for no other token.
         self._start_login()
@@ -243,13 +245,14 @@ class Login:
 
     def _postpone(self, seconds: float, sentence: str) -> None:
         if sentence != self._last_problem:
-            # A long outage is not a line of the log every few seconds.
+            # A long outage must not log a line every few seconds.
             _log.error("{sentence}; riskd keeps trying", sentence=sentence)
         self._last_problem = sentence
         self._not_before = self._clock.seconds() + seconds
         self._report_problem(sentence)
 
     async def _log_in(self) -> Secret:
+        # Read at every login, so that a corrected file counts without a restart.
         found = self._credentials()
         body = {"userName": found.user_name, "apiKey": found.api_key.reveal()}
         return await self._request_token("Auth/loginKey", "token", body, None)
@@ -300,10 +303,12 @@ class Login:
             return
         finally:
             self._renewing = None
+        # The broker may have ended the old token meanwhile, and another login replaced it.
         if self._token is old:
             self._use(token)
 
     async def _validated(self, old: Secret | None) -> Secret:
+        # First without a login, which could end the token that is still in use.
         try:
             return await self._request_token("Auth/validate", "newToken", None, old)
         except GatewayError as error:
@@ -313,6 +318,7 @@ class Login:
 
 def _end_of(token: Secret) -> datetime | None:
     """Return the end that a token states; ``None`` if it states none."""
+    # The signature is the broker's to check; riskd only needs the time.
     try:
         claims = jwt.decode(token.reveal(), options={"verify_signature": False})
         return datetime.fromtimestamp(claims["exp"], UTC)

@@ -131,6 +131,7 @@ class QuoteFeed:
         self._is_connected = True
         self._patient_until = self._clock.seconds() + self._patience
         if self._is_frozen:
+            # The hub pinged all the time it was frozen: that it is up again proves nothing.
             self._report_frozen()
         else:
             self._are_back()
@@ -169,6 +170,7 @@ class QuoteFeed:
         now = self._clock.seconds()
         self._request_watched()
         if not self._followed or not is_market_open(self._now()):
+            # No quotes are expected; a freeze before the break says nothing about the next session.
             self._expect_quotes()
             if self._is_frozen and self._is_connected:
                 self._are_back()
@@ -178,6 +180,7 @@ class QuoteFeed:
         if silent < FREEZE_SECONDS:
             return
         if self._is_connected and now >= self._patient_until:
+            # A reconnect that does not help is repeated ever more rarely: it costs every subscription.
             self._patience = min(self._patience * 2, MAX_FREEZE_SECONDS)
             self._patient_until = now + self._patience
             self._reconnect(f"the market hub is connected, and silent for {silent:.0f} s")
@@ -239,6 +242,7 @@ class QuoteFeed:
     async def _follow_watched(self) -> None:
         """Follow the active contract of each watched ticker."""
         request = "Contract/available"
+        # Set before the request, which may fail.
         self._list_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
         self._list_at = self._clock.seconds() + LISTING_SECONDS

@@ -134,6 +134,7 @@ class HubConnector:
             f"{self._url}?{query}", reactor=self._reactor, useragent=f"riskd/{__version__}"
         )
         factory.setProtocolOptions(
+            # A message may hold several records.
             maxFramePayloadSize=4 * MAX_RECORD_BYTES,
             maxMessagePayloadSize=4 * MAX_RECORD_BYTES,
             openHandshakeTimeout=OPEN_SECONDS,
@@ -142,6 +143,7 @@ class HubConnector:
         factory.opened = Deferred()
         connecting = self._endpoint_for(factory).connect(factory)
         connecting.addErrback(_could_not_connect, factory)
+        # Autobahn limits only its own handshake; TCP and TLS take time, too.
         try:
             return await factory.opened.addTimeout(OPEN_SECONDS, self._reactor)
         except (CancelledError, HubError, DeferredTimeoutError) as error:
@@ -167,6 +169,7 @@ def _refusal(why: str) -> HubError:
     if status is not None:
         answer = f"the broker answered HTTP {status[1]}"
         return TokenRejectedError(answer) if status[1] == _UNAUTHORIZED else HubError(answer)
+    # Autobahn gives its reasons as text alone.
     if "timeout" in why:
         return HubError(f"no answer in {OPEN_SECONDS:g} s")
     return HubError(_LOST if "peer dropped" in why else why)
