@@ -12,8 +12,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from enum import IntEnum
+from math import inf
 from typing import Final
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -49,6 +52,29 @@ _SLOW_COPY: Final = (
 _log = Logger()
 
 
+class _Unpublished(IntEnum):
+    """What has changed since the last copy was begun; the higher value includes the lower."""
+
+    NOTHING = 0
+    QUOTES = 1
+    STATES = 2
+
+
+class _Write(msgspec.Struct, frozen=True, kw_only=True):
+    """A write of the states, and perhaps the publication of a copy after it.
+
+    :ivar writers: the Deferreds that wait until the states are on disk.
+    :ivar clients: the Deferreds of handshakes that wait for the copy.
+    :ivar publishes: whether a copy is published after the write.
+    :ivar takes_all_quotes: whether it takes quotes that are less than a second newer than those on disk.
+    """
+
+    writers: list[Deferred[None]]
+    clients: list[Deferred[None]]
+    publishes: bool
+    takes_all_quotes: bool
+
+
 @implementer(IJournal)
 class JournalService(Service):
     """Writes and publishes the daemon's states after each change.
@@ -73,25 +99,20 @@ class JournalService(Service):
         self._thread = thread
         self._now = now
         self._gateway_name = gateway_name
-        # The next five belong to recover().
+        # recover() sets these five.
         self._is_ready = False
         self._account_ids: tuple[int, ...] = ()
         self._states: Callable[[], Iterable[AccountState]] = tuple
         self._report: Callable[[str], None] = lambda _problem: None
         self._found: Callable[[Recovery], None] = lambda _recovery: None
         self._problem = ""
-        self._is_stopped = False
         self._is_recovered = False
-        self._is_busy = False
-        self._is_unpublished = True
-        self._has_new_quotes = False
-        self._published_at: float | None = None
-        self._write_waiters: list[Deferred[None]] = []
-        self._publish_waiters: list[Deferred[None]] = []
-        # Those that the copy in progress is made for; None while none is.
-        self._publishing_for: list[Deferred[None]] | None = None
-        # Whether the copy in progress may lack quotes that were broadcast before it.
-        self._may_lack_quotes = False
+        self._unpublished = _Unpublished.STATES
+        self._published_at = -inf
+        # The next write is for these, and its copy for these.
+        self._writers: list[Deferred[None]] = []
+        self._clients: list[Deferred[None]] = []
+        self._in_progress: _Write | None = None
         self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
@@ -113,7 +134,7 @@ class JournalService(Service):
         self._report = report
         self._is_ready = True
         tried: Deferred[None] = Deferred()
-        self._write_waiters.append(tried)
+        self._writers.append(tried)
         self._write_now()
         return tried
 
@@ -132,10 +153,11 @@ class JournalService(Service):
     def changed(self, *, only_quotes: bool = False) -> None:
         """Schedule a write and a publication, because states have changed."""
         if not only_quotes:
-            self._is_unpublished = True
+            self._unpublished = _Unpublished.STATES
             self._write_within(WRITE_BEHIND_SECONDS)
-        elif not self._has_new_quotes:
-            self._has_new_quotes = True
+        elif self._unpublished is _Unpublished.NOTHING:
+            # Otherwise a write is scheduled or in progress already.
+            self._unpublished = _Unpublished.QUOTES
             self._write_within(QUOTES_WRITTEN_EVERY)
 
     def make_durable(self) -> Deferred[None]:
@@ -144,11 +166,11 @@ class JournalService(Service):
         A failed write is reported and repeated, and a slow one is reported.  After the service has
         stopped it fires at once.
         """
-        if self._is_stopped:
+        if not self.running:
             return succeed(None)
         waiter = self._waiter(WRITE_SECONDS, lambda _waiter: self._report_problem(_SLOW_WRITE))
-        self._write_waiters.append(waiter)
-        self._is_unpublished = True
+        self._writers.append(waiter)
+        self._unpublished = _Unpublished.STATES
         self._write_now()
         return waiter
 
@@ -158,8 +180,16 @@ class JournalService(Service):
         It makes a copy of quotes too, even if they are not due yet.  It fires after a second at the
         latest, whatever the disk does.
         """
-        is_due = self._has_new_quotes or self._may_lack_quotes or self._is_publication_due()
-        if not self.running or (not is_due and self._publishing_for is None):
+        if not self.running:
+            return succeed(None)
+        write = self._in_progress
+        copy = write if write and write.publishes else None
+        if self._unpublished or (copy and not copy.takes_all_quotes):
+            clients = self._clients
+        elif copy:
+            # Nothing has changed since this copy was begun.
+            clients = copy.clients
+        else:
             return succeed(None)
 
         def give_up(waiter: Deferred[None]) -> None:
@@ -167,28 +197,25 @@ class JournalService(Service):
             waiter.callback(None)
 
         waiter = self._waiter(HANDSHAKE_SECONDS, give_up)
-        if is_due or self._publishing_for is None:
-            self._publish_waiters.append(waiter)
-        else:
-            # Nothing has changed since the copy in progress was begun.
-            self._publishing_for.append(waiter)
+        clients.append(waiter)
         self._write_now()
         return waiter
 
     def stopService(self) -> Deferred[None]:
         """Write and publish the final states, and close the journal."""
         super().stopService()
-        self._is_stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
         # The thread runs calls in order, so this comes after a write in progress.
-        await self._write(publish=True, all_quotes=True)
-        # The final write held whatever these waited for, and no other write will follow.
-        _fire(self._write_waiters + self._publish_waiters)
-        self._write_waiters, self._publish_waiters = [], []
+        last = _Write(
+            writers=self._writers, clients=self._clients, publishes=True, takes_all_quotes=True
+        )
+        await self._perform(last)
+        # Even if it has failed: no other write will follow.
+        _fire(last.writers + last.clients)
         await self._thread.run(self._store.close)
         self._thread.stop()
 
@@ -206,10 +233,10 @@ class JournalService(Service):
         return waiter.addBoth(stop_timer)
 
     def _is_publication_due(self) -> bool:
-        if self._is_unpublished or self._published_at is None:
-            return True
         age = self._clock.seconds() - self._published_at
-        return self._has_new_quotes and age >= QUOTES_PUBLISHED_EVERY
+        return self._unpublished is _Unpublished.STATES or (
+            self._unpublished is _Unpublished.QUOTES and age >= QUOTES_PUBLISHED_EVERY
+        )
 
     def _write_within(self, seconds: float) -> None:
         due = self._clock.seconds() + seconds
@@ -221,47 +248,44 @@ class JournalService(Service):
 
     def _write_now(self) -> None:
         """Write and publish what is due now, or after the write in progress."""
-        if self._is_busy or not (self._is_ready and self.running):
-            return
-        self._is_busy = True
-        writers, self._write_waiters = self._write_waiters, []
-        publishers: list[Deferred[None]] = []
+        if not self._in_progress and self._is_ready and self.running:
+            Deferred.fromCoroutine(self._write_once())
+
+    async def _write_once(self) -> None:
         # A durable write does not wait for a copy that no client waits for.  A waiting client gets a
-        # copy even if the copy before it has just postponed the next one.
-        is_waited_for = bool(self._publish_waiters)
-        publish = is_waited_for or (not writers and self._is_publication_due())
-        if publish:
-            publishers, self._publish_waiters = self._publish_waiters, []
-            self._publishing_for = publishers
-            self._may_lack_quotes = not is_waited_for
-            self._is_unpublished = self._has_new_quotes = False
+        # copy with all quotes, even if quotes are not due to be written or published.
+        has_clients = bool(self._clients)
+        write = self._in_progress = _Write(
+            writers=self._writers,
+            clients=self._clients,
+            publishes=has_clients or (not self._writers and self._is_publication_due()),
+            takes_all_quotes=has_clients,
+        )
+        self._writers, self._clients = [], []
+        if write.publishes:
+            self._unpublished = _Unpublished.NOTHING
+        is_over = await self._perform(write)
+        self._in_progress = None
+        if is_over or not self.running:
+            _fire(write.writers + write.clients)
+        else:
+            self._writers[:0] = write.writers
+            self._clients[:0] = write.clients
+        # What has come up meanwhile.
+        if self._writers or self._clients:
+            self._write_now()
+        elif self._unpublished is _Unpublished.STATES:
+            self._write_within(WRITE_BEHIND_SECONDS)
+        elif self._unpublished is _Unpublished.QUOTES:
+            self._write_within(QUOTES_WRITTEN_EVERY)
 
-        def finish(is_over: bool) -> None:
-            self._is_busy = self._may_lack_quotes = False
-            self._publishing_for = None
-            if is_over or not self.running:
-                _fire(writers + publishers)
-            else:
-                self._write_waiters[:0] = writers
-                self._publish_waiters[:0] = publishers
-            if self._write_waiters or self._publish_waiters:
-                self._write_now()
-            elif self._is_unpublished:
-                self._write_within(WRITE_BEHIND_SECONDS)
-            elif self._has_new_quotes:
-                self._write_within(QUOTES_WRITTEN_EVERY)
-
-        written = self._write(publish=publish, all_quotes=is_waited_for)
-        Deferred.fromCoroutine(written).addCallback(finish)
-
-    async def _write(self, *, publish: bool, all_quotes: bool) -> bool:
-        """Write, and publish if asked; open the journal instead if it is closed.
+    async def _perform(self, write: _Write) -> bool:
+        """Carry out ``write``; open the journal instead if it is closed.
 
         An error is reported, not raised.
 
-        :param all_quotes: whether to write quotes that are less than a second newer than those written.
-        :returns: whether the Deferreds that wait for this may fire; ``False`` after the journal was
-            opened, because the states are still to be written then.
+        :returns: whether the Deferreds that wait for this may fire, as they do after an error too;
+            ``False`` after the journal was opened, because the states are still to be written then.
         """
         now, begun = self._now(), self._clock.seconds()
         # Before the recovery the states are empty, and would wipe out the locks in the journal.
@@ -271,8 +295,10 @@ class JournalService(Service):
             if not self._store.is_open:
                 return self._store.open(self._account_ids, now)
             if may_write:
-                self._store.write(states, self._gateway_name, now, all_quotes=all_quotes)
-                return publish and self._store.publish()
+                self._store.write(
+                    states, self._gateway_name, now, all_quotes=write.takes_all_quotes
+                )
+                return write.publishes and self._store.publish()
             return False
 
         try:
@@ -281,15 +307,15 @@ class JournalService(Service):
             if isinstance(outcome, Recovery):
                 self._take_over(outcome)
             elif not self._store.has_all_quotes:
-                self._has_new_quotes = True
+                self._unpublished = max(self._unpublished, _Unpublished.QUOTES)
         except Exception as error:  # noqa: BLE001  # the journal must go on; it tries again
             if not isinstance(error, sqlite3.Error | OSError):
                 _log.failure("internal error in the journal")
-            self._is_unpublished = True
+            self._unpublished = _Unpublished.STATES
             self._write_within(RETRY_SECONDS)
             self._report_problem(f"The state file cannot be written: {error}")
             return True
-        if publish and may_write:
+        if write.publishes and may_write:
             self._published_at = self._clock.seconds()
             # A problem is over once a copy was made in time for a handshake.
             if outcome is True and self._published_at - begun < HANDSHAKE_SECONDS:
@@ -305,7 +331,7 @@ class JournalService(Service):
             self._thread.run(self._store.close)
             raise
         self._is_recovered = True
-        self._is_unpublished = True
+        self._unpublished = _Unpublished.STATES
         self._write_within(0)
 
     def _report_problem(self, problem: str) -> None:
@@ -315,7 +341,7 @@ class JournalService(Service):
         self._problem = problem
         if problem:
             _log.error("{problem}", problem=problem)
-        if self._is_stopped:
+        if not self.running:
             return
         try:
             self._report(problem)
