@@ -17,7 +17,6 @@ Row = list[tuple[str | None, None, bytes]]
 """Style, character set and text of each run of characters, as urwid reads them from a canvas."""
 
 _CACHED_LINES: Final = 512
-_CACHED_PIECES: Final = 2048
 
 
 class StyledCanvas(urwid.Canvas):
@@ -70,7 +69,8 @@ def _paint_line(
 ) -> Row:
     runs, room = Row(), columns
     for style, text in (*line, (None, " " * columns)):
-        shown, width = _measure(text, sanitize)
+        shown = sanitize(text)
+        width = urwid.calc_width(shown, 0, len(shown))
         if width > room:
             # Letters are 0, 1 or 2 columns wide.
             end, width = urwid.calc_text_pos(shown, 0, len(shown), room)
@@ -83,10 +83,3 @@ def _paint_line(
         if content:
             runs.append((style, None, content))
     return runs
-
-
-@lru_cache(maxsize=_CACHED_PIECES)
-def _measure(text: str, sanitize: Callable[[str], str]) -> tuple[str, int]:
-    """Return a text as the terminal may be sent it, and its width in columns."""
-    shown = sanitize(text)
-    return shown, urwid.calc_width(shown, 0, len(shown))

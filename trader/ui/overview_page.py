@@ -7,14 +7,14 @@ from typing import Final
 
 from trader.model.day_trades import trades_of_the_day
 from trader.model.formatting import UNKNOWN
-from trader.model.limit_usage import limit_usages, loss_limit, nearest_first, nearest_limit
+from trader.model.limit_usage import limit_usages, nearest_first, nearest_limit
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui import panels
 from trader.ui.disconnected import data_age, unknown_line
 from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.pnl_curve import pnl_curve
-from trader.ui.styled_text import StyledLine, fit, panel_title, side_by_side, text_of, truncate
+from trader.ui.styled_text import StyledLine, fit, panel_title, side_by_side, truncate
 
 _TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
     (panels.positions, 3),
@@ -77,17 +77,12 @@ def _right(view: View, now: datetime, width: int, rows: int) -> list[StyledLine]
         gauge_line(view, usage, width) for usage in nearest_first(limit_usages(view, now))
     ] or [[("dim", f"{UNKNOWN} {no_limits_reason(view)}")]]
     lines = truncate(lines, rows - _CURVE_ROWS - 1)
-    day = trades_of_the_day(view.account)
-    moments = [one.trade.timestamp for one in day]
+    moments = [one.trade.timestamp for one in trades_of_the_day(view.account)]
     lines.append(panel_title("P&L of the trades", width, data_age(view, moments, now)))
     if reason := unknown_reason(view):
         return [*lines, unknown_line(reason)]
     height = min(rows - len(lines), 2 * _CURVE_ROWS)
-    totals = tuple([one.total for one in day])
-    curve = pnl_curve(totals, loss_limit(view.account), width, height)
-    if not view.is_live:
-        return lines + [[("dim", text_of(line))] for line in curve]
-    return [*lines, *curve]
+    return lines + pnl_curve(view, width, height)
 
 
 def _share_rows(room: int, wanted: list[int]) -> list[int]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import groupby
 from typing import Final
 
+from trader.model.day_trades import trades_of_the_day
 from trader.model.formatting import money
-from trader.ui.styled_text import StyledLine
+from trader.model.limit_usage import loss_limit
+from trader.model.view import View, is_current
+from trader.ui.styled_text import StyledLine, text_of
 
 _LABEL: Final = 12
 """Columns for the figures at the left."""
@@ -20,12 +22,21 @@ _FAR: Final = 4
 """A limit that is further below the curve than this many times its height would make it a flat line."""
 
 
+def pnl_curve(view: View, width: int, height: int) -> list[StyledLine]:
+    """Return the day's P&L after each trade as a curve; empty without room."""
+    totals = tuple([one.total for one in trades_of_the_day(view.account)])
+    curve = draw_curve(totals, loss_limit(view.account), width, height)
+    if is_current(view):
+        return list(curve)
+    return [[("dim", text_of(line))] for line in curve]
+
+
 # The curve changes with each trade, the screen several times a second.
 @lru_cache(maxsize=8)
-def pnl_curve(
+def draw_curve(
     totals: tuple[Decimal, ...], limit: Decimal | None, width: int, height: int
 ) -> tuple[StyledLine, ...]:
-    """Return the running total after each trade as a curve; empty without room.
+    """Return running totals as a curve.
 
     :param totals: dollars, oldest first; the curve begins at zero.
     :param limit: the dollars that may be lost; ``None`` without a limit.
@@ -81,7 +92,7 @@ def _draw(
     if not labels[row][1].startswith("limit"):
         labels[row] = ("strong", money(values[-1]))
     return [
-        [(style, f"{label:>{_LABEL - 1}} "), *_runs(line)]
+        [(style, f"{label:>{_LABEL - 1}} "), *line]
         for (style, label), line in zip(labels, cells, strict=True)
     ]
 
@@ -100,11 +111,3 @@ def _step(begin: int, end: int) -> Iterator[tuple[int, str]]:
     for between in range(min(begin, end) + 1, max(begin, end)):
         yield between, "│"
     yield end, "╭" if is_up else "╰"
-
-
-def _runs(cells: Sequence[tuple[str, str]]) -> StyledLine:
-    """Return cells as pieces of text, one for each run of a style."""
-    return [
-        (style, "".join(symbol for _, symbol in run))
-        for style, run in groupby(cells, key=lambda cell: cell[0])
-    ]

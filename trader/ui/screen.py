@@ -34,6 +34,8 @@ _HELP: Final = "? help  q quit"
 class Screen(urwid.Widget):
     """The one urwid widget of the console; it renders a view as lines of text.
 
+    It is not selectable, so that urwid passes every key on to the console.
+
     :param view: returns the view now.
     :param ui_state: returns what the trader has chosen to see.
     :param now: returns the time of day, aware.
@@ -41,7 +43,6 @@ class Screen(urwid.Widget):
     """
 
     _sizing = frozenset([urwid.Sizing.BOX])
-    _selectable = True
 
     def __init__(
         self,
@@ -59,10 +60,6 @@ class Screen(urwid.Widget):
     def redraw(self) -> None:
         """Discard the cached canvas: the view has changed."""
         self._invalidate()
-
-    def keypress(self, _size: tuple[int, int], key: str) -> str:  # type: ignore[override]
-        """Pass every key on to the console."""
-        return key
 
     def render(self, size: tuple[int, int], focus: bool = False) -> urwid.Canvas:  # type: ignore[override]  # noqa: ARG002
         """Return the canvas of the view now."""
@@ -87,8 +84,8 @@ def compose(
     lines = [header(view, now, columns), *banner(view, now, columns)]
     room = rows - len(lines) - _FOOTER_ROWS
     if columns < MIN_COLUMNS or rows < MIN_ROWS:
-        size, needed = f"{columns}x{rows}", f"{MIN_COLUMNS}x{MIN_ROWS}"
-        lines += wrap("strong", f"{size} is too small; figures need {needed}", columns)
+        problem = f"{columns}x{rows} is too small; figures need {MIN_COLUMNS}x{MIN_ROWS}"
+        lines += wrap("strong", problem, columns)
     elif ui_state.is_help:
         lines += _help(keys, columns, room)
     else:

@@ -58,7 +58,7 @@ class Terminal(urwid.display.raw.Screen):
     def _changes_of_row(self, number: int, old: Row, new: Row) -> Iterator[str]:
         before, after = _cells(old), _cells(new)
         # Where letters and cells are not the same, the whole row is written.
-        is_simple = _has_single_width(old) and _has_single_width(new)
+        is_simple = all(_is_single_width(text) for _, _, text in (*old, *new))
         for begin, end in changed_spans(before, after) if is_simple else [(0, len(after))]:
             yield self._sequence(number, begin, after[begin:end])
 
@@ -91,11 +91,7 @@ def _cells(row: Row) -> list[_Cell]:
     return [(style, letter) for style, _, text in row for letter in text.decode()]
 
 
-def _has_single_width(row: Row) -> bool:
-    """Return whether each letter of a row fills exactly one cell."""
-    return all(_is_single_width(text) for _, _, text in row)
-
-
 @lru_cache(maxsize=_CACHED_RUNS)
 def _is_single_width(text: bytes) -> bool:
+    """Return whether each letter of a run fills exactly one cell."""
     return text.isascii() or all(urwid.calc_width(letter, 0, 1) == 1 for letter in text.decode())

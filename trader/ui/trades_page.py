@@ -34,8 +34,7 @@ def heading(
         return [*lines, unknown_line(reason)]
     lines += _summary(view, day, columns)
     height = max(0, min(rows // 2, rows - len(lines) - _ROWS_BELOW))
-    totals = tuple([one.total for one in day])
-    lines += pnl_curve(totals, loss_limit(view.account), columns, height)
+    lines += pnl_curve(view, columns, height)
     if day:
         lines.append([("dim", _COLUMN_TITLES)])
     return lines

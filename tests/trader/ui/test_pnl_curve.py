@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.ui.pnl_curve import pnl_curve
+from trader.ui.pnl_curve import draw_curve
 from trader.ui.styled_text import length, text_of
 
 
@@ -16,7 +16,7 @@ def curve_text(
     totals: list[int], limit: int | None, width: int = 32, height: int = 5
 ) -> list[str]:
     """Return the lines of a curve without styles and trailing blanks."""
-    found = pnl_curve(
+    found = draw_curve(
         tuple(Decimal(total) for total in totals),
         None if limit is None else Decimal(limit),
         width,
@@ -50,7 +50,7 @@ class CurveTests(SynchronousTestCase):
         self.assertEqual(sum("╭" in row or "╰" in row for row in rows), 2 + 1)
 
     def test_gains_and_losses_have_their_styles(self) -> None:
-        lines = pnl_curve((Decimal(100), Decimal(-100)), None, 32, 5)
+        lines = draw_curve((Decimal(100), Decimal(-100)), None, 32, 5)
         top, bottom = lines[0], lines[-1]
         self.assertEqual({part[0] for part in top[1:] if part[1].strip()}, {"gain", "loss"})
         self.assertEqual({part[0] for part in bottom[1:] if part[1].strip()}, {"loss"})
@@ -71,7 +71,7 @@ class CurveTests(SynchronousTestCase):
     def test_every_curve_has_the_size_that_was_asked_for(
         self, totals: list[int], limit: int | None, width: int, height: int
     ) -> None:
-        found = pnl_curve(
+        found = draw_curve(
             tuple(Decimal(total) for total in totals),
             None if limit is None else Decimal(limit),
             width,

@@ -38,6 +38,12 @@ class TradesPageTests(PageTestCase):
         self.assertIn("limit -500 ---", self.shown())
         self.assertIn("-300.00 ", self.shown())
 
+    def test_a_curve_that_is_not_current_is_dimmed(self) -> None:
+        self.trade(1, -300)
+        self.assertEqual(self.style_of(" limit -500 "), "loss")
+        self.lose()
+        self.assertEqual(self.style_of(" limit -500 "), "dim")
+
     def test_a_day_without_trades_says_so(self) -> None:
         self.receive("daemon_status", status="RUNNING")
         self.assertIn("Trades of the day (none)", self.shown())
