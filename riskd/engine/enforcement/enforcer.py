@@ -40,7 +40,7 @@ from riskd.engine.enforcement.flattening import (
     to_resize,
 )
 from riskd.engine.enforcement.orders import CancelResult, OrderRequests
-from riskd.engine.enforcement.stops import StopOrders
+from riskd.engine.enforcement.stop_orders import StopOrders
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway.enums import GatewayOrderStatus
 from riskd.gateway.interface import GatewayError, IGateway, Payload
