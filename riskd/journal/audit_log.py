@@ -14,7 +14,14 @@ import msgspec
 
 from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import open_to_read
-from riskd.journal.schema import FIRST_WITH_LOG, DamagedError, as_moment, as_stamp
+from riskd.journal.schema import (
+    BEFORE_ALL,
+    FIRST_WITH_LOG,
+    DamagedError,
+    as_moment,
+    as_stamp,
+    as_text,
+)
 
 _ACTIONS: Final = (
     "SELECT at, 'enforcement_action', data, 0 AS source, number FROM enforcement"
@@ -55,17 +62,9 @@ def read_log(directory: Path, account_id: int, since: datetime | None = None) ->
         sources = [_ACTIONS, _ENTRIES] if version >= FIRST_WITH_LOG else [_ACTIONS]
         # One query sees one commit.  At the same time an action comes before the lock that it caused.
         query = " UNION ALL ".join(sources) + " ORDER BY at, source, number"
-        # Below every stamp.
-        begin = -1e18 if since is None else as_stamp(since)
+        begin = BEFORE_ALL if since is None else as_stamp(since)
         rows = journal.execute(query, {"account": account_id, "since": begin})
-        return [_line(at, kind, data) for at, kind, data, *_ in rows]
-
-
-def _line(at: object, kind: object, data: object) -> LogLine:
-    """Return a row as a line.
-
-    :raises ValueError: the row is damaged.
-    """
-    if not isinstance(kind, str) or not isinstance(data, str):
-        raise ValueError("a line of the log is not text")  # noqa: TRY004  # the file is wrong, not the caller
-    return LogLine(as_moment(at), kind, _DECODER.decode(data))
+        return [
+            LogLine(as_moment(at), as_text(kind), _DECODER.decode(as_text(data)))
+            for at, kind, data, *_ in rows
+        ]

@@ -21,19 +21,20 @@ import msgspec
 from riskd.host.errors import UserError
 from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.schema import (
+    BEFORE_ALL,
     MIGRATIONS,
     PRIVATE_TABLES,
     PUBLISHED_TABLES,
     DamagedError,
     NewerSchemaError,
     as_moment,
-    as_stamp,
+    as_text,
     check_version,
     upgrade,
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
 from riskd.model.contracts import Contract
-from riskd.model.events import DaemonStatus, EnforcementAction
+from riskd.model.events import DaemonStatus
 from riskd.model.wire import decode_data
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
@@ -177,25 +178,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         " FROM accounts"
     )
     accounts = {
-        account_id: _read_account(
-            connection,
-            AccountState(
-                account_id=account_id,
-                contracts=contracts,
-                realized_pnl=_amount(realized_pnl),
-                trade_count=int(trade_count),
-                last_reset=_data("daily_reset", account_id, reset) if reset else None,
-                day_began=None if began is None else as_moment(began),
-                daemon=status,
-                risk=RiskState(
-                    can_trade=None if can_trade is None else bool(can_trade),
-                    day_key=None if day_key is None else date.fromisoformat(day_key),
-                ),
-            ),
-        )
-        for account_id, realized_pnl, trade_count, reset, began, day_key, can_trade in (
-            rows.fetchall()
-        )
+        row[0]: _read_account(connection, row, contracts, status) for row in rows.fetchall()
     }
     as_of = datetime.fromisoformat(facts["as_of"]) if "as_of" in facts else None
     # Consoles subtract it from an aware time.
@@ -217,9 +200,14 @@ def _check_tables(connection: sqlite3.Connection) -> None:
         raise DamagedError(f"it has no {', '.join(sorted(missing))}")
 
 
-def _read_account(connection: sqlite3.Connection, state: AccountState) -> AccountState:
-    """Return ``state`` with the account's rows of the other tables."""
-    account_id = state.account_id
+def _read_account(
+    connection: sqlite3.Connection,
+    row: tuple[Any, ...],
+    contracts: dict[str, Contract],
+    status: DaemonStatus | None,
+) -> AccountState:
+    """Return the account of a ``row`` of ``accounts``, with its rows of the other tables."""
+    account_id, realized_pnl, trade_count, reset, began, day_key, can_trade = row
 
     def rows(table: str, *columns: str) -> sqlite3.Cursor:
         return connection.execute(
@@ -232,54 +220,44 @@ def _read_account(connection: sqlite3.Connection, state: AccountState) -> Accoun
             found: _data(event_type, account_id, data) for found, data in rows(table, key, "data")
         }
 
-    risk = msgspec.structs.replace(
-        state.risk,
-        memory={rule: _text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
-        charges={
-            trade_id: Charge(as_moment(at), _amount(amount))
-            for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
-        },
-        flattening=next(
-            (
-                msgspec.json.decode(_text(data), type=Flattening)
-                for (data,) in rows("flattenings", "data")
-            ),
-            None,
-        ),
+    # The table goes back further than the trading day.
+    actions = connection.execute(
+        "SELECT data FROM enforcement WHERE account_id = ? AND at >= ? ORDER BY number",
+        (account_id, BEFORE_ALL if began is None else began),
     )
-    return msgspec.structs.replace(
-        state,
+    flattenings = [
+        msgspec.json.decode(as_text(data), type=Flattening)
+        for (data,) in rows("flattenings", "data")
+    ]
+    return AccountState(
+        account_id=account_id,
+        contracts=contracts,
         positions=keyed("GatewayUserPosition", "positions", "contract_id"),
         orders=keyed("GatewayUserOrder", "orders", "order_id"),
         trades=keyed("GatewayUserTrade", "trades", "trade_id"),
+        realized_pnl=_amount(realized_pnl),
+        trade_count=int(trade_count),
         quotes=keyed("MarketQuote", "quotes", "contract_id"),
         lockouts=keyed("lockout_set", "lockouts", "rule_id"),
+        enforcement=tuple(_data("enforcement_action", account_id, data) for (data,) in actions),
+        last_reset=_data("daily_reset", account_id, reset) if reset else None,
+        day_began=None if began is None else as_moment(began),
         limits={
-            rule: Limit(_text(key), _text(settings))
+            rule: Limit(as_text(key), as_text(settings))
             for rule, key, settings in rows("limits", "rule_id", "key", "settings")
         },
-        enforcement=_enforcement(connection, state),
-        risk=risk,
+        daemon=status,
+        risk=RiskState(
+            can_trade=None if can_trade is None else bool(can_trade),
+            charges={
+                trade_id: Charge(as_moment(at), _amount(amount))
+                for trade_id, at, amount in rows("charges", "trade_id", "at", "amount")
+            },
+            memory={rule: as_text(data) for rule, data in rows("rule_memory", "rule_id", "data")},
+            flattening=flattenings[0] if flattenings else None,
+            day_key=None if day_key is None else date.fromisoformat(day_key),
+        ),
     )
-
-
-def _enforcement(
-    connection: sqlite3.Connection, state: AccountState
-) -> tuple[EnforcementAction, ...]:
-    """Return the enforcement actions of the trading day; the table goes back further."""
-    # Without a beginning of the day, all of them: -1e18 is below every stamp.
-    began = -1e18 if state.day_began is None else as_stamp(state.day_began)
-    rows = connection.execute(
-        "SELECT data FROM enforcement WHERE account_id = ? AND at >= ? ORDER BY number",
-        (state.account_id, began),
-    )
-    return tuple(_data("enforcement_action", state.account_id, data) for (data,) in rows)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file is wrong, not the caller
-    return value
 
 
 def _amount(text: object) -> Decimal:
@@ -294,4 +272,4 @@ def _amount(text: object) -> Decimal:
 
 
 def _data(event_type: str, account_id: int | None, text: object) -> Any:
-    return decode_data(event_type, account_id, _text(text)).data
+    return decode_data(event_type, account_id, as_text(text)).data

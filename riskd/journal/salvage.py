@@ -17,6 +17,7 @@ import msgspec
 
 from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import DAMAGES, uri_to_read
+from riskd.journal.schema import DamagedError
 from riskd.model.account import AccountState, Flattening, RiskState
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import with_locks
@@ -25,7 +26,8 @@ from riskd.model.wire import decode_data
 DAMAGE_RULE: Final = "JOURNAL"
 """The rule id of the lock that stands in for locks that cannot be read."""
 
-_Locks = dict[int, dict[str, LockoutSet]]
+_Locks = dict[tuple[int, str], LockoutSet]
+"""Locks by account id and rule id."""
 
 
 def salvage(
@@ -47,16 +49,17 @@ def salvage(
             rule_id=DAMAGE_RULE,
             locked_at=now,
         )
-        locks = {account_id: {DAMAGE_RULE: stand_in} for account_id in account_ids}
+        locks = {(account_id, DAMAGE_RULE): stand_in for account_id in account_ids}
     flattenings = _saved_flattenings(directory / JOURNAL_NAME)
     accounts = {}
-    for account_id in {*account_ids, *locks, *flattenings}:
+    for account_id in {*account_ids, *(owner for owner, _rule in locks), *flattenings}:
+        own = [lock for (owner, _rule), lock in locks.items() if owner == account_id]
         flattening = flattenings.get(account_id)
         # The locks that a flatten was about to set count as set.
         pending = flattening.locks if flattening else ()
         accounts[account_id] = AccountState(
             account_id=account_id,
-            lockouts=with_locks({}, (*pending, *locks.get(account_id, {}).values())),
+            lockouts=with_locks({}, (*pending, *own)),
             risk=RiskState(flattening=flattening),
         )
     return accounts, outcome
@@ -69,32 +72,29 @@ def _saved_locks(directory: Path) -> _Locks | None:
     a trader trade on.
     """
     saved: _Locks | None = None
-    for name in (JOURNAL_NAME, PUBLISHED_NAME):
-        path = directory / name
-        try:
-            # SQLite reads an empty file as an empty database, which would count as "no locks".
-            found = _read_locks(path) if path.stat().st_size else None
-        except (*DAMAGES, OSError):
-            continue
-        if found is not None:
-            saved = saved or {}
-            for account_id, locks in found.items():
-                # Of two locks of a rule the journal's is the newer.
-                saved[account_id] = {**locks, **saved.get(account_id, {})}
+    # Of two locks of a rule the journal's is the newer.
+    for name in (PUBLISHED_NAME, JOURNAL_NAME):
+        with suppress(*DAMAGES, OSError):
+            saved = {**(saved or {}), **_read_locks(directory / name)}
     return saved
 
 
 def _read_locks(path: Path) -> _Locks:
     """Return the locks in a file whose other tables may be damaged.
 
+    :raises OSError: there is no file.
+    :raises DamagedError: the file is empty.
     :raises sqlite3.Error: the table cannot be read.
     :raises ValueError: a lock makes no sense.
     """
+    # SQLite reads an empty file as an empty database, which would count as "no locks".
+    if not path.stat().st_size:
+        raise DamagedError("it is empty")
     locks: _Locks = {}
     with closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
         for account_id, data in connection.execute("SELECT account_id, data FROM lockouts"):
             lock: Any = decode_data("lockout_set", account_id, data).data
-            locks.setdefault(account_id, {})[lock.rule_id] = lock
+            locks[account_id, lock.rule_id] = lock
     return locks
 
 

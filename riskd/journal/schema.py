@@ -7,7 +7,6 @@ that they are found by.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -137,6 +136,9 @@ _APPLICATION_ID: Final = 0x7269736B
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+BEFORE_ALL: Final = -1e18
+"""Below every stamp."""
+
 
 def as_stamp(moment: datetime) -> int:
     """Return an aware ``moment`` as the journal stores it: whole milliseconds since 1970."""
@@ -154,6 +156,16 @@ def as_moment(stamp: object) -> datetime:
     return _EPOCH + timedelta(milliseconds=stamp)
 
 
+def as_text(value: object) -> str:
+    """Return a value that the journal stores as text.
+
+    :raises ValueError: it is not text; SQLite stores any type in any column.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # the file is wrong, not the caller
+    return value
+
+
 class DamagedError(Exception):
     """The file is not a sound journal."""
 
@@ -161,18 +173,19 @@ class DamagedError(Exception):
 class NewerSchemaError(UserError):
     """The file was written by a newer riskd."""
 
-    def __init__(self, path: Path, version: int, known: int) -> None:
+    def __init__(self, path: Path, version: int) -> None:
         super().__init__(
-            f"{path} was written by a newer riskd (schema {version}, this one knows {known}); "
+            f"{path} was written by a newer riskd "
+            f"(schema {version}, this one knows {len(MIGRATIONS)}); "
             "upgrade riskd, or start with another --state directory"
         )
 
 
-def check_version(connection: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> int:
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the schema version of an open file; 0 for an empty one.
 
     :raises DamagedError: it is not a journal.
-    :raises NewerSchemaError: its version is above ``known``.
+    :raises NewerSchemaError: its version is newer than this riskd's.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -183,20 +196,18 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(M
         return 0
     if version < 1 or application_id != _APPLICATION_ID:
         raise DamagedError("its header is not that of a journal")
-    if version > known:
-        raise NewerSchemaError(path, version, known)
+    if version > len(MIGRATIONS):
+        raise NewerSchemaError(path, version)
     return int(version)
 
 
-def migrate(
-    connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS
-) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file up to date in one transaction, after a backup of an older one.
 
-    :raises NewerSchemaError: the file is newer than ``migrations``; it stays as it was.
+    :raises NewerSchemaError: a newer riskd wrote the file; it stays as it was.
     """
-    version = check_version(connection, path, len(migrations))
-    if version == len(migrations):
+    version = check_version(connection, path)
+    if version == len(MIGRATIONS):
         return
     if version:
         backup = path.with_name(f"{path.name}.v{version}.backup")
@@ -204,16 +215,14 @@ def migrate(
         # Created with its mode before SQLite fills it: other users must not read it, even for a moment.
         backup.touch(0o600)
         connection.execute("VACUUM INTO ?", (str(backup),))
-    upgrade(connection, version, migrations)
+    upgrade(connection, version)
 
 
-def upgrade(
-    connection: sqlite3.Connection, version: int, migrations: Sequence[str] = MIGRATIONS
-) -> None:
+def upgrade(connection: sqlite3.Connection, version: int) -> None:
     """Migrate an open file from ``version`` to the newest in one transaction, without a backup."""
     # The connection as a context commits at the end, and rolls back after an error.
     with connection:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {''.join(migrations[version:])};"
-            f" PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {len(migrations)};"
+            f"BEGIN IMMEDIATE; {''.join(MIGRATIONS[version:])};"
+            f" PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {len(MIGRATIONS)};"
         )

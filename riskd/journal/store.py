@@ -50,8 +50,8 @@ _PUBLISHED_ROWS: Final = {
         "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
         " FROM journal.accounts"
     ),
-    # The actions of the trading day.  -1e18 is below every stamp: of a day whose beginning is unknown,
-    # all are published.
+    # The actions of the trading day.  -1e18 is BEFORE_ALL: of a day whose beginning is unknown, all are
+    # published.  An OR in its place would keep SQLite from using the index, and the table only grows.
     "enforcement": (
         "SELECT action.* FROM journal.accounts AS account JOIN journal.enforcement AS action"
         " ON action.account_id = account.account_id"
@@ -110,12 +110,9 @@ class Store:
             # SQLite silently drops the last commits if the end of its log is damaged.
             if self._published_commits() > snapshot.commits:
                 raise DamagedError("it has lost what was published")
-        except NewerSchemaError:
+        except (NewerSchemaError, *DAMAGES, OSError) as error:
             self.close()
-            raise
-        except (*DAMAGES, OSError) as error:
-            self.close()
-            if may_pass(error):
+            if isinstance(error, NewerSchemaError) or may_pass(error):
                 raise
             return self._begin_anew(account_ids, now, str(error))
         self._written = dict(snapshot.accounts)

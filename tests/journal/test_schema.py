@@ -96,7 +96,8 @@ class SchemaTests(StoreTestCase):
         self.write(full_state())
         connection = self.connect()
         newer = (*MIGRATIONS, "CREATE TABLE later (x);")
-        migrate(connection, self.journal, newer)
+        self.patch(schema, "MIGRATIONS", newer)
+        migrate(connection, self.journal)
         self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (len(newer),))
         backup = sqlite3.connect(self.directory / f"{JOURNAL_NAME}.v{len(MIGRATIONS)}.backup")
         self.addCleanup(backup.close)
@@ -117,14 +118,16 @@ class SchemaTests(StoreTestCase):
         # A backup that every user may read was left there.
         backup.touch(0o644)
         connection.set_trace_callback(note_mode)
-        migrate(connection, self.journal, (*MIGRATIONS, "CREATE TABLE later (x);"))
+        self.patch(schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x);"))
+        migrate(connection, self.journal)
         self.assertEqual(modes, [0o600])
         self.assertEqual(stat.S_IMODE(backup.stat().st_mode), 0o600)
 
     def test_a_failed_migration_leaves_the_journal_as_it_was(self) -> None:
         connection = self.connect()
         broken = (*MIGRATIONS, "CREATE TABLE later (x); CREATE TABLE facts (x);")
-        self.assertRaises(sqlite3.Error, migrate, connection, self.journal, broken)
+        self.patch(schema, "MIGRATIONS", broken)
+        self.assertRaises(sqlite3.Error, migrate, connection, self.journal)
         self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (len(MIGRATIONS),))
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         self.assertNotIn("later", names)
