@@ -7,8 +7,10 @@ terminal and not a traceback in a log.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -65,50 +67,35 @@ def listen(
     hosts = BOTH if interface is None else (check_interface(interface),)
     # A port that is free on the first address may be in use on the second.
     tries = _TRIES_FOR_A_SHARED_PORT if port == 0 and len(hosts) > 1 else 1
-    for attempt in range(1, tries + 1):
+    while True:
+        tries -= 1
         try:
             return _listen_on_all(hosts, port)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or attempt == tries:
+            if error.errno != errno.EADDRINUSE or not tries:
                 raise ListenError(_explain(error, port, option)) from None
-    raise AssertionError("unreachable")
 
 
 def _listen_on_all(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
-    try:
+    with ExitStack() as held:
         for host in hosts:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
             try:
-                bound = _listen_on(host, port)
+                # It sets SO_REUSEADDR: a restart does not wait for connections of the daemon before that
+                # linger in TIME_WAIT.
+                bound = socket.create_server((host, port), family=family, backlog=_BACKLOG)
             except OSError as error:
                 # The first address is needed; a machine without IPv6 does without the second.
                 if sockets and error.errno in _NO_SUCH_ADDRESS:
                     continue
-                raise OSError(error.errno, error.strerror, host) from None
-            sockets.append(bound)
+                # create_server puts the address into its own sentence, which is to have it once.
+                raise OSError(error.errno, os.strerror(error.errno or 0), host) from None
+            bound.setblocking(False)
+            sockets.append(held.enter_context(bound))
             port = bound.getsockname()[1]
-    except OSError:
-        for bound in sockets:
-            bound.close()
-        raise
+        held.pop_all()
     return sockets
-
-
-def _listen_on(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # A restart must not wait for connections of the daemon before that linger in TIME_WAIT.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-        listening.setblocking(False)
-    except OSError:
-        listening.close()
-        raise
-    return listening
 
 
 def _explain(error: OSError, port: int, option: str) -> str:
