@@ -22,7 +22,7 @@ from riskd.config.faults import Faults
 from riskd.config.loader import load_settings, practice_settings
 from riskd.config.settings import Settings
 from riskd.host.errors import UserError
-from riskd.host.loopback import ListenError, check_interface, listen
+from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway
@@ -51,17 +51,6 @@ def read_port(text: str) -> int:
     if not text.isdecimal() or int(text) > _MAX_PORT:
         raise ValueError(f"port {text!r} is not a number from 0 to {_MAX_PORT}")
     return int(text)
-
-
-def read_interface(text: str) -> str:
-    """Return a loopback address.
-
-    :raises ValueError: ``text`` is not a loopback address.
-    """
-    try:
-        return check_interface(text)
-    except ListenError as error:
-        raise ValueError(str(error)) from None
 
 
 def read_log_format(text: str) -> str:
@@ -98,7 +87,7 @@ class Options(BaseOptions):
         """Read the command line; a mistake ends the program with one line that names it."""
         try:
             super().parseOptions(options)
-        except UsageError as error:
+        except (UsageError, UserError) as error:
             mistake = str(error).removeprefix("Parameter type enforcement failed: ")
             refuse(self.program, f"{mistake} (see twistd {self.program} --help)")
 
@@ -108,7 +97,7 @@ INTERFACE_OPTION: Final = (
     None,
     None,
     "Loopback address to listen on [default: both of localhost, 127.0.0.1 and ::1].",
-    read_interface,
+    check_interface,
 )
 LOG_FORMAT_OPTION: Final = (
     "log-format",
@@ -148,11 +137,10 @@ def begin(options: Options) -> tuple[Any, Mapping[str, IRule], Settings]:
     path = options["config"]
     try:
         catalogue = find_rules()
-        if path is None:
-            return reactor, catalogue, practice_settings(catalogue)
-        return reactor, catalogue, load_settings(path, catalogue)
+        settings = practice_settings(catalogue) if path is None else load_settings(path, catalogue)
     except UserError as error:
         refuse(options.program, f"\n{options.program}: ".join(error.problems))
+    return reactor, catalogue, settings
 
 
 def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socket]:
