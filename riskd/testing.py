@@ -77,7 +77,7 @@ class DaemonHarness:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self.port = int(self._answer())
+        self.port = int(self._send(b""))
 
     def stop(self) -> None:
         """Stop the daemon as SIGTERM does; return when it has ended.
@@ -101,14 +101,7 @@ class DaemonHarness:
         :raises EventError: the type is unknown, or a field is unknown or wrong.
         :raises RuntimeError: the daemon is not running.
         """
-        event = make_event(event_type, data)
-        if self._process is None or self._process.stdin is None:
-            raise RuntimeError("the daemon is not running")
-        with suppress(BrokenPipeError):
-            # A daemon that is gone is noticed by its missing answer below.
-            self._process.stdin.write(encode(event) + b"\n")
-            self._process.stdin.flush()
-        self._answer()
+        self._send(encode(make_event(event_type, data)) + b"\n")
 
     def __enter__(self) -> Self:
         self.start()
@@ -122,14 +115,19 @@ class DaemonHarness:
     ) -> None:
         self.stop()
 
-    def _answer(self) -> bytes:
+    def _send(self, line: bytes) -> bytes:
+        """Send a line, if it is not empty, to the daemon; return its next answer."""
         process = self._process
-        if process is None or process.stdout is None:
+        if process is None or process.stdin is None or process.stdout is None:
             raise RuntimeError("the daemon is not running")
-        line = process.stdout.readline()
-        if not line:
+        with suppress(BrokenPipeError):
+            # A daemon that is gone is noticed by its missing answer below.
+            process.stdin.write(line)
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
             raise RuntimeError(f"the daemon is gone, exit status {self._end(0)}")
-        return line
+        return answer
 
     def _end(self, number: int) -> int:
         """Send a signal, or none with 0; return the exit status, 0 without a daemon."""
@@ -137,15 +135,12 @@ class DaemonHarness:
         if process is None:
             return 0
         process.send_signal(number)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
         try:
-            return process.wait(_STOP_SECONDS)
+            process.communicate(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            process.communicate()
+        return process.returncode
 
 
 def make_event(event_type: str, data: dict[str, Any]) -> Event:
@@ -263,34 +258,30 @@ class _TriggerProtocol(LineOnlyReceiver):
         self._signals.stop("end of input")
 
 
-def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[EngineService, int, Signals]:
-    """Start a daemon whose market does not move, and that logs to standard error.
+def main(port: int, state: Path) -> None:
+    """Run a daemon whose market does not move, until standard input ends or a signal comes.
 
-    :returns: its engine, its port, and the service that stops it.
+    It logs to standard error.
     """
+    from twisted.internet import reactor  # noqa: PLC0415
+
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
     accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
     daemon, engine = assemble(
+        EngineService,
         reactor,
         PracticeGateway(reactor, utc_now, accounts, is_open=False),
         sockets,
         StateDirectory(state),
         Settings(accounts=PRACTICE_ACCOUNTS),
+        catalogue={},
     )
     signals = Signals(reactor)
     signals.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
-    return engine, port, signals
-
-
-def main(port: int, state: Path) -> None:
-    """Run the harness's daemon until standard input ends or a signal comes."""
-    from twisted.internet import reactor  # noqa: PLC0415
-
-    engine, port, signals = start_still_daemon(reactor, port, state)
     # Paused before the port is printed, so that clients receive triggered events only.
     engine.started.addCallback(lambda _: engine.pause())
     engine.started.addCallback(lambda _: StandardIO(_TriggerProtocol(engine, port, signals)))

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from twisted.internet.defer import Deferred
+from twisted.application.service import Service
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
@@ -43,11 +43,6 @@ _LAG_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 _ACTION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _PATH: Final = b"/metrics"
-_FORBIDDEN: Final = 403
-_NOT_FOUND: Final = 404
-_METHOD_NOT_ALLOWED: Final = 405
-
-_log = Logger()
 
 
 class Metrics(Collector):
@@ -118,7 +113,7 @@ def _by_label(
     return family
 
 
-class LagMeter:
+class LagMeter(Service):
     """Measures again and again how late the reactor's timers are.
 
     :param clock: the reactor.
@@ -132,19 +127,16 @@ class LagMeter:
         self._loop: LoopingCall = LoopingCall.withCount(self._measure)
         self._loop.clock = clock
 
-    def start(self) -> None:
+    def startService(self) -> None:
         """Start measuring."""
+        super().startService()
         self._due = self._clock.seconds() + LAG_SECONDS
-        self._loop.start(LAG_SECONDS, now=False).addErrback(
-            lambda failure: _log.failure(
-                "internal error while measuring the reactor's lag", failure
-            )
-        )
+        self._loop.start(LAG_SECONDS, now=False)
 
-    def stop(self) -> None:
+    def stopService(self) -> None:
         """Stop measuring."""
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
+        self._loop.stop()
 
     def _measure(self, count: int) -> None:
         # Of several calls that were due, the first has waited longest.
@@ -161,25 +153,20 @@ class MetricsResource(Resource):
         super().__init__()
         self._registry = registry
 
-    def render(self, request: Request) -> bytes | int:
+    def render(self, request: Request) -> bytes:
         """Answer one request per connection; pipelined requests would keep the daemon busy."""
         request.setHeader("Connection", "close")
         request.channel.persistent = False
         if request.method != b"GET":
-            request.setResponseCode(_METHOD_NOT_ALLOWED)
+            request.setResponseCode(HTTPStatus.METHOD_NOT_ALLOWED)
             request.setHeader("Allow", "GET")
             # Twisted logs a line for each HEAD that is answered with a body.
             return b""
-        answer: bytes | int = super().render(request)
-        return answer
-
-    def render_GET(self, request: Request) -> bytes:
-        """Return the page."""
         if not is_same_host(request):
-            request.setResponseCode(_FORBIDDEN)
+            request.setResponseCode(HTTPStatus.FORBIDDEN)
             return b"Foreign Host or Origin.\n"
         if request.path != _PATH:
-            request.setResponseCode(_NOT_FOUND)
+            request.setResponseCode(HTTPStatus.NOT_FOUND)
             return b"There is nothing but %s.\n" % _PATH
         request.setHeader("Content-Type", CONTENT_TYPE_LATEST)
         return generate_latest(self._registry)
@@ -220,23 +207,12 @@ def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolF
     return _FewAtATime(site)
 
 
-class MetricsService(LoopbackServer):
-    """The metrics page on its sockets and the measurement of the reactor's lag.
-
-    :param sockets: listening; the service takes them over.
-    """
-
-    def __init__(self, reactor: Any, metrics: Metrics, sockets: list[socket.socket]) -> None:
-        site = metrics_site(metrics.registry, reactor)
-        super().__init__(reactor, site, sockets, "metrics at http://{place}/metrics")
-        self._meter = LagMeter(reactor, metrics.lag.observe)
-
-    def startService(self) -> None:
-        """Measure and answer."""
-        super().startService()
-        self._meter.start()
-
-    def stopService(self) -> Deferred[Any]:
-        """Stop measuring and answering."""
-        self._meter.stop()
-        return super().stopService()
+def metrics_services(
+    reactor: Any, metrics: Metrics, sockets: list[socket.socket]
+) -> tuple[Service, ...]:
+    """Return the metrics page on its listening sockets, and the measurement of the reactor's lag."""
+    site = metrics_site(metrics.registry, reactor)
+    return (
+        LoopbackServer(reactor, site, sockets, "metrics at http://{place}/metrics"),
+        LagMeter(reactor, metrics.lag.observe),
+    )

@@ -122,7 +122,7 @@ def makeService(options: Options) -> Daemon:
         gateway = practice = launch.practice_gateway(
             reactor, settings, options["practice-seed"], state.path
         )
-    daemon, engine = _assemble(
+    daemon, engine = assemble(
         make_engine, reactor, gateway, sockets, state, settings, catalogue, metrics_sockets
     )
     if practice_sockets:
@@ -167,18 +167,6 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
 
 
 def assemble(
-    reactor: Any,
-    gateway: IGateway,
-    sockets: list[socket.socket],
-    state: StateDirectory,
-    settings: Settings,
-    catalogue: Mapping[str, IRule] | None = None,
-) -> tuple[Daemon, EngineService]:
-    """Return a daemon on ``gateway`` that listens on ``sockets``, and its engine."""
-    return _assemble(EngineService, reactor, gateway, sockets, state, settings, catalogue or {})
-
-
-def _assemble(
     make_engine: Callable[..., _Engine],
     reactor: Any,
     gateway: IGateway,
@@ -188,6 +176,12 @@ def _assemble(
     catalogue: Mapping[str, IRule],
     metrics_sockets: Sequence[socket.socket] = (),
 ) -> tuple[Daemon, _Engine]:
+    """Return a daemon on ``gateway`` that listens on ``sockets``, and its engine.
+
+    :param make_engine: :class:`EngineService`, or what has its parameters.
+    :param catalogue: all known rules, by key.
+    :param metrics_sockets: listening sockets of the metrics page; without them there are no metrics.
+    """
     journal = JournalService(
         reactor, Store(state.path), DiskThread(reactor), utc_now, gateway.name
     )
@@ -202,7 +196,7 @@ def _assemble(
     )
     if metrics_sockets:
         # prometheus_client is an optional dependency.
-        from riskd.app.metrics import Metrics, MetricsService  # noqa: PLC0415
+        from riskd.app.metrics import Metrics, metrics_services  # noqa: PLC0415
 
         metrics = Metrics()
         make_engine = partial(make_engine, observe_reaction=metrics.action.observe)
@@ -229,7 +223,8 @@ def _assemble(
         service.setServiceParent(daemon)
     if metrics_sockets:
         metrics.read_from(factory.statistics, engine)
-        MetricsService(reactor, metrics, list(metrics_sockets)).setServiceParent(daemon)
+        for part in metrics_services(reactor, metrics, list(metrics_sockets)):
+            part.setServiceParent(daemon)
     return daemon, engine
 
 

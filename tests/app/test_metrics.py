@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+from twisted.application.service import MultiService
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
@@ -17,7 +18,7 @@ from riskd.app.metrics import (
     MAX_CONNECTIONS,
     LagMeter,
     Metrics,
-    MetricsService,
+    metrics_services,
     metrics_site,
 )
 from riskd.broadcast.server import BroadcastServerFactory
@@ -197,7 +198,7 @@ class LagMeterTests(SynchronousTestCase):
         self.clock = Clock()
         self.lags: list[float] = []
         self.meter = LagMeter(self.clock, self.lags.append)
-        self.meter.start()
+        self.meter.startService()
 
     def pass_time(self, *seconds: float) -> list[float]:
         self.lags.clear()
@@ -214,22 +215,23 @@ class LagMeterTests(SynchronousTestCase):
         self.assertEqual(self.pass_time(LAG_SECONDS * 10, LAG_SECONDS), [0.9, 0])
 
     def test_the_measurement_ends(self) -> None:
-        self.meter.stop()
-        self.meter.stop()
+        self.meter.stopService()
         self.assertEqual(self.pass_time(1.0), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class ServiceTests(SynchronousTestCase):
-    """The page, from start to stop."""
+    """The services of the metrics, from start to stop."""
 
-    def test_the_service_listens_measures_and_stops(self) -> None:
+    def test_the_services_listen_measure_and_stop(self) -> None:
         reactor = MemoryReactorClock()
         metrics = Metrics()
         sockets = listen(0, "127.0.0.1")
         self.addCleanup(sockets[0].close)
         port = sockets[0].getsockname()[1]
-        service = MetricsService(reactor, metrics, sockets)
+        service = MultiService()
+        for part in metrics_services(reactor, metrics, sockets):
+            part.setServiceParent(service)
         with capturedLogs() as logged:
             service.startService()
         self.assertEqual(

@@ -18,12 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app import tap
 from riskd.app.launch import Daemon
-from riskd.app.metrics import MetricsService
 from riskd.app.tap import Options, Reloader, check_ports, makeService
-from riskd.broadcast.service import BroadcastService
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.host.errors import UserError
+from riskd.host.loopback import LoopbackServer
 from riskd.model.events import DaemonStatus, Status
 from riskd.practice.server.service import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
@@ -102,7 +101,6 @@ class ServiceTests(SynchronousTestCase):
         service = makeService(options)
         for listening in sockets_of(service):
             self.addCleanup(listening.close)
-        assert service.state is not None
         self.addCleanup(service.state.release)
         return service
 
@@ -135,7 +133,6 @@ class ServiceTests(SynchronousTestCase):
 
     def test_a_state_directory_in_use_is_refused(self) -> None:
         service = self.make_service()
-        assert service.state is not None
         refusal = self.assertRaises(
             SystemExit, self.make_service, "--state", str(service.state.path)
         )
@@ -178,11 +175,9 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("the gateway is projectx", str(error))
 
     def test_metrics_are_off_without_a_port(self) -> None:
-        self.assertFalse(
-            [part for part in self.make_service() if isinstance(part, MetricsService)]
-        )
+        self.assertFalse([part for part in self.make_service() if type(part) is LoopbackServer])
         service = self.make_service("--metrics-port", "0", "--interface", "127.0.0.1")
-        (page,) = (part for part in service if isinstance(part, MetricsService))
+        (page,) = (part for part in service if type(part) is LoopbackServer)
         (listening,) = page._sockets
         host, port = listening.getsockname()
         self.assertEqual(host, "127.0.0.1")
@@ -230,7 +225,7 @@ def sockets_of(service: Daemon) -> list[socket.socket]:
     return [
         listening
         for part in service
-        if isinstance(part, BroadcastService | PracticeServer | MetricsService)
+        if isinstance(part, LoopbackServer)
         for listening in part._sockets
     ]
 

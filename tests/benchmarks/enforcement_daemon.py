@@ -210,7 +210,9 @@ def main(*, with_journal: bool, breaches: int) -> None:
     gateway = TimedGateway(reactor, tap.utc_now, {_ACCOUNT: ("MNQ",)}, seed=1, is_open=False)
     with tempfile.TemporaryDirectory() as directory:
         state = StateDirectory(Path(directory))
-        daemon, engine = tap.assemble(reactor, gateway, sockets, state, settings, catalogue)
+        daemon, engine = tap.assemble(
+            tap.EngineService, reactor, gateway, sockets, state, settings, catalogue
+        )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()
         clients = engine._broadcast.__self__

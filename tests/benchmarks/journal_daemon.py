@@ -130,7 +130,13 @@ def main(*, with_journal: bool, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         state = StateDirectory(Path(directory))
         daemon, engine = tap.assemble(
-            reactor, gateway, sockets, state, Settings(accounts=PRACTICE_ACCOUNTS)
+            tap.EngineService,
+            reactor,
+            gateway,
+            sockets,
+            state,
+            Settings(accounts=PRACTICE_ACCOUNTS),
+            catalogue={},
         )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
         daemon.startService()

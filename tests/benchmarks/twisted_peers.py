@@ -146,7 +146,9 @@ class Riskd(TwistedPeer):
         self._directory = tempfile.TemporaryDirectory()
         state = StateDirectory(Path(self._directory.name))
         settings = parse_settings(_CONFIG, "benchmark", {})
-        daemon, self._engine = tap.assemble(self.reactor, gateway, sockets, state, settings)
+        daemon, self._engine = tap.assemble(
+            tap.EngineService, self.reactor, gateway, sockets, state, settings, {}
+        )
         self._factory: BroadcastServerFactory = self._engine._broadcast.__self__
         self._records = RecordReader()
         globalLogPublisher.addObserver(self._logged)

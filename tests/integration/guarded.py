@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 
 from riskd.app.tap import assemble
+from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.gateway.interface import Payload
 from riskd.host.loopback import listen
@@ -40,7 +41,7 @@ class GuardedDaemon:
         sockets = listen(0)
         port = sockets[0].getsockname()[1]
         self._daemon, self._engine = assemble(
-            reactor, broker.gateway, sockets, self._state, self._settings, CATALOGUE
+            EngineService, reactor, broker.gateway, sockets, self._state, self._settings, CATALOGUE
         )
         self._client = DaemonClient(
             ACCOUNT,

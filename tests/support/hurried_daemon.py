@@ -95,7 +95,13 @@ def main(port: int, state: Path) -> None:
     accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
     gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
     daemon, engine = assemble(
-        reactor, gateway, sockets, StateDirectory(state), Settings(accounts=PRACTICE_ACCOUNTS)
+        EngineService,
+        reactor,
+        gateway,
+        sockets,
+        StateDirectory(state),
+        Settings(accounts=PRACTICE_ACCOUNTS),
+        catalogue={},
     )
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
