@@ -191,7 +191,7 @@ async def measure(setting: Setting, breaches: int) -> None:
         "quotes": (market.count - quotes) / seconds,
         "cpu": (journal_daemon.cpu() - used) / seconds,
         "longest burst": market.longest,
-        "clients": setting.engine._broadcast.__self__.count,
+        "clients": setting.engine._broadcast.__self__.statistics.clients,
     }
     quoting.stop()
     await quoted
@@ -219,7 +219,7 @@ def main(*, with_journal: bool, breaches: int) -> None:
 
         async def begin() -> None:
             await engine.started
-            while clients.count < CLIENTS:
+            while clients.statistics.clients < CLIENTS:
                 await deferLater(reactor, 0.01)
             await measure(Setting(engine, gateway, _contract(gateway)), breaches)
 

@@ -145,7 +145,7 @@ def main(*, with_journal: bool, seconds: float) -> None:
 
         async def begin() -> None:
             await engine.started
-            while not factory.count:
+            while not factory.statistics.clients:
                 await deferLater(reactor, 0.01)
             await measure(source, seconds)
 
