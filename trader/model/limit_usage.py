@@ -7,23 +7,25 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from riskd.model.account import AccountState, Limit
 from riskd.model.formatting import contract_name
 from riskd.model.trading_day import ResetSchedule
-from riskd.rules.builtin import daily_unrealized_loss, max_unrealized_profit
-from riskd.rules.interface import Gauge, Rule
+from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_unrealized_profit
+from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
 from trader.model.staleness import open_pnl
 from trader.model.view import View, unknown_reason
+
+_Settings = TypeVar("_Settings")
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
@@ -56,24 +58,14 @@ _LEVELS: Final = (
 """The least share of each level."""
 
 
-class LimitUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit, and how much of it the account has used.
+class LimitUsage(Gauge, frozen=True, kw_only=True):
+    """One limit, and how much of it the account has used: a gauge, as far as it is known here.
 
     :ivar rule_id: the rule's id on the wire.
-    :ivar name: what is measured.
-    :ivar limit: the limit in ``unit``; ``None`` if it is no number.
-    :ivar current: the value now in ``unit``; ``None`` if it is no number or unknown.
-    :ivar unit: ``$``, ``contracts``, ``trades``, ``s`` ...
-    :ivar words: the state in words, where numbers do not show it.
-    :ivar unknown: why the state is unknown here; empty if it is known.
+    :ivar unknown: why the state is unknown here, so that there is no current value; empty if it is known.
     """
 
     rule_id: str
-    name: str
-    limit: Decimal | None = None
-    current: Decimal | None = None
-    unit: str = ""
-    words: str = ""
     unknown: str = ""
 
     @property
@@ -130,30 +122,33 @@ def _share(usage: LimitUsage) -> Decimal:
 
 def loss_limit(state: AccountState) -> Decimal | None:
     """Return the day's limit on realized losses in dollars; ``None`` for none."""
-    limit = _limit_of(state, "daily_realized_loss")
-    if limit is None:
-        return None
-    try:
-        amount: Decimal = _settings(_RULES[limit.key], limit).loss_limit
-    except ValueError:
-        return None
-    return amount
+    settings = _settings_in_force(state, "daily_realized_loss", daily_realized_loss.Settings)
+    return None if settings is None else settings.loss_limit
 
 
 def is_strict(state: AccountState) -> bool:
     """Return whether every breach locks the account until an operator unlocks it."""
-    return _limit_of(state, _STRICT_MODE) is not None
+    return any(limit.key == _STRICT_MODE for limit in state.limits.values())
 
 
 def next_reset(state: AccountState, now: datetime) -> datetime | None:
     """Return the end of the trading day; ``None`` while it is unknown."""
-    limit = _limit_of(state, _DAILY_RESET)
-    if limit is None:
-        return None
+    schedule = _settings_in_force(state, _DAILY_RESET, ResetSchedule)
     try:
-        return msgspec.json.decode(limit.settings, type=ResetSchedule).next_reset(now)
+        return None if schedule is None else schedule.next_reset(now)
     except (ValueError, ArithmeticError, LookupError):
         # A time zone that this machine does not know is a KeyError.
+        return None
+
+
+def _settings_in_force(
+    state: AccountState, key: str, settings_type: type[_Settings]
+) -> _Settings | None:
+    """Return what is set under ``key``; ``None`` for nothing, or if another version of riskd set it."""
+    limit = next((limit for limit in state.limits.values() if limit.key == key), None)
+    try:
+        return None if limit is None else msgspec.json.decode(limit.settings, type=settings_type)
+    except ValueError:
         return None
 
 
@@ -163,53 +158,31 @@ def rule_name(rule_id: str) -> str:
     return key.replace("_", " ") if key else rule_id
 
 
-def _limit_of(state: AccountState, key: str) -> Limit | None:
-    return next((limit for limit in state.limits.values() if limit.key == key), None)
-
-
-def _settings(rule: Rule, limit: Limit) -> Any:
-    """Return the settings with which a rule is in force.
-
-    :raises ValueError: they are those of another version of the rule.
-    """
-    return msgspec.json.decode(limit.settings, type=rule.settings_type)
-
-
-def _usages_of(
-    rule_id: str,
-    limit: Limit,
-    view: View,
-    now: datetime,
-) -> Iterator[LimitUsage]:
+def _usages_of(rule_id: str, limit: Limit, view: View, now: datetime) -> list[LimitUsage]:
     rule = _RULES.get(limit.key)
     name = limit.key.replace("_", " ")
     if rule is None:
-        yield LimitUsage(rule_id=rule_id, name=name, unknown="riskctl rules shows it")
-        return
+        return [LimitUsage(rule_id=rule_id, name=name, unknown="riskctl rules shows it")]
     try:
-        settings = _settings(rule, limit)
+        settings = msgspec.json.decode(limit.settings, type=rule.settings_type)
     except ValueError:
-        yield LimitUsage(rule_id=rule_id, name=name, unknown="set by another version of riskd")
-        return
+        unknown = "set by another version of riskd"
+        return [LimitUsage(rule_id=rule_id, name=name, unknown=unknown)]
     try:
         gauges = rule.gauges(view.account, settings, now)
     except Exception as error:  # noqa: BLE001  # one rule's mistake must not end the screen
-        yield LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be measured: {error}")
-        return
+        return [LimitUsage(rule_id=rule_id, name=name, unknown=f"cannot be measured: {error}")]
+    usages = []
     for gauge in gauges:
         unknown = _unknown(rule.key, settings, gauge, view, now)
         # A gauge without a current value states a setting, which is known without any data.
         if gauge.current is not None:
             unknown = unknown_reason(view) or unknown
-        yield LimitUsage(
-            rule_id=rule_id,
-            name=gauge.name,
-            limit=gauge.limit,
-            current=None if unknown else gauge.current,
-            unit=gauge.unit,
-            words="" if unknown else gauge.words,
-            unknown=unknown,
+        known = msgspec.structs.replace(gauge, current=None, words="") if unknown else gauge
+        usages.append(
+            LimitUsage(rule_id=rule_id, unknown=unknown, **msgspec.structs.asdict(known))
         )
+    return usages
 
 
 def _unknown(key: str, settings: Any, gauge: Gauge, view: View, now: datetime) -> str:
