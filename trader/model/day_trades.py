@@ -7,12 +7,12 @@ from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, end_of_lock
+from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.money import ZERO
 
-_COOLDOWN_AFTER_LOSS: Final = "RULE-007"
-_TRADE_RULES: Final = ("RULE-003", "RULE-006", _COOLDOWN_AFTER_LOSS)
+COOLDOWN_AFTER_LOSS: Final = "RULE-007"
+_TRADE_RULES: Final = ("RULE-003", "RULE-006", COOLDOWN_AFTER_LOSS)
 """Daily realized loss, trade frequency and cooldown: rules that go by trades."""
 
 
@@ -24,16 +24,6 @@ class DayTrade(msgspec.Struct, frozen=True):
 
     trade: GatewayUserTrade
     total: Decimal
-
-
-class LockoutCause(msgspec.Struct, frozen=True):
-    """A lockout and the trades that led to it.
-
-    :ivar trades: oldest first; empty if the rule does not go by trades.
-    """
-
-    lock: LockoutSet
-    trades: tuple[DayTrade, ...]
 
 
 def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
@@ -55,16 +45,12 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
     return tuple(found)
 
 
-def lockout_causes(state: AccountState) -> tuple[LockoutCause, ...]:
-    """Return the causes of all lockouts in force, the lockout that ends last first."""
-    locks = sorted(state.lockouts.values(), key=end_of_lock, reverse=True)
-    trades = trades_of_the_day(state) if locks else ()
-    return tuple(LockoutCause(lock, _trades_behind(lock, trades)) for lock in locks)
-
-
-def _trades_behind(lock: LockoutSet, trades: tuple[DayTrade, ...]) -> tuple[DayTrade, ...]:
+def trades_behind(lock: LockoutSet, state: AccountState) -> tuple[DayTrade, ...]:
+    """Return the trades that led to a lockout, oldest first; empty if its rule does not go by trades."""
     if lock.rule_id not in _TRADE_RULES:
         return ()
-    before = tuple(one for one in trades if one.trade.execution_time <= lock.locked_at)
+    before = tuple(
+        one for one in trades_of_the_day(state) if one.trade.execution_time <= lock.locked_at
+    )
     # A cooldown follows a single loss; the other rules add up the day.
-    return before[-1:] if lock.rule_id == _COOLDOWN_AFTER_LOSS else before
+    return before[-1:] if lock.rule_id == COOLDOWN_AFTER_LOSS else before

@@ -22,6 +22,7 @@ from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_
 from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
+from trader.model.day_trades import COOLDOWN_AFTER_LOSS
 from trader.model.staleness import open_pnl
 from trader.model.view import View, unknown_reason
 
@@ -29,7 +30,6 @@ _Settings = TypeVar("_Settings")
 
 _RULES: Final = {rule.key: rule for rule in RULES}
 _KEYS: Final = {rule.rule_id: rule.key for rule in RULES}
-_COOLDOWN_AFTER_LOSS: Final = "RULE-007"
 
 _DAILY_RESET: Final = "daily_reset"
 _STRICT_MODE: Final = "strict_mode"
@@ -113,7 +113,7 @@ def nearest_first(usages: Iterable[LimitUsage]) -> list[LimitUsage]:
 
 def _can_be_neared(usage: LimitUsage) -> bool:
     # A limit on the loss of a single trade measures the last trade, and the next one starts at zero.
-    return usage.share is not None and usage.rule_id != _COOLDOWN_AFTER_LOSS
+    return usage.share is not None and usage.rule_id != COOLDOWN_AFTER_LOSS
 
 
 def _share(usage: LimitUsage) -> Decimal:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from riskd.model.account import end_of_lock
 from riskd.model.descriptions import ACTIONS
-from riskd.model.events import EnforcementAction, Status
-from trader.model.day_trades import LockoutCause, lockout_causes
+from riskd.model.events import EnforcementAction, LockoutSet, Status
+from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, until
 from trader.model.limit_usage import limit_usages, rule_name
 from trader.model.ui_state import UiState
@@ -48,13 +49,11 @@ def heading(
 
 def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[StyledLine]:
     """Return why the account is locked, with as many trades as have room."""
-    causes = lockout_causes(view.account)
-    if not causes:
+    locks = sorted(view.account.lockouts.values(), key=end_of_lock, reverse=True)
+    if not locks:
         return [_not_locked(view)]
     for max_trades in range(_MAX_TRADES, 0, -1):
-        lines = [
-            line for cause in causes for line in _lockout(view, cause, now, columns, max_trades)
-        ]
+        lines = [line for lock in locks for line in _lockout(view, lock, now, columns, max_trades)]
         if len(lines) <= room:
             break
     return lines
@@ -73,9 +72,8 @@ def _not_locked(view: View) -> StyledLine:
 
 
 def _lockout(
-    view: View, cause: LockoutCause, now: datetime, columns: int, max_trades: int
+    view: View, lockout: LockoutSet, now: datetime, columns: int, max_trades: int
 ) -> list[StyledLine]:
-    lockout = cause.lock
     command = "" if lockout.locked_until else " (riskctl unlock)"
     lines = wrap("alert", f"Locked {lock_end(lockout, now)}{command}", columns)
     name = rule_name(lockout.rule_id)
@@ -91,11 +89,11 @@ def _lockout(
         ),
     ]
     lines += _sentences(sentences, columns)
-    if trades := cause.trades[-max_trades:]:
-        count = f" (last {len(trades)} of {len(cause.trades)})"
-        shown = "" if trades == cause.trades else count
-        lines.append([("dim", f" Trades that led to it{shown}: size, P&L, total")])
-        lines += [[(None, " "), *trade_row(view, trade)] for trade in trades]
+    if trades := trades_behind(lockout, view.account):
+        shown = trades[-max_trades:]
+        count = "" if shown == trades else f" (last {len(shown)} of {len(trades)})"
+        lines.append([("dim", f" Trades that led to it{count}: size, P&L, total")])
+        lines += [[(None, " "), *trade_row(view, trade)] for trade in shown]
     return lines + _sentences([_ALLOWED, _FORBIDDEN], columns)
 
 

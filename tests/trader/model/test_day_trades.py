@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply, begin_day
 from riskd.testing import make_event
-from trader.model.day_trades import lockout_causes, trades_of_the_day
+from trader.model.day_trades import trades_behind, trades_of_the_day
 
 NOW = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
 
@@ -35,10 +35,9 @@ def trade(number: int, seconds: float, pnl: float) -> tuple[str, dict[str, Any]]
     return "GatewayUserTrade", {"id": number, "executionTime": at(seconds), "profitAndLoss": pnl}
 
 
-def lock(rule_id: str, seconds: float, until: float | None = None) -> tuple[str, dict[str, Any]]:
+def lock(rule_id: str, seconds: float) -> tuple[str, dict[str, Any]]:
     """Return type and data of a lockout."""
-    end = None if until is None else at(until)
-    return "lockout_set", {"rule_id": rule_id, "locked_at": at(seconds), "locked_until": end}
+    return "lockout_set", {"rule_id": rule_id, "locked_at": at(seconds), "locked_until": None}
 
 
 class TradesTests(SynchronousTestCase):
@@ -75,31 +74,24 @@ class TradesTests(SynchronousTestCase):
         self.assertEqual(found[-1].total if found else 0, state.realized_pnl)
 
 
-class LockoutCauseTests(SynchronousTestCase):
-    """The trades behind each lockout."""
+class TradesBehindTests(SynchronousTestCase):
+    """The trades behind a lockout."""
+
+    def behind(self, state: AccountState) -> list[int]:
+        """Return the ids of the trades behind the account's only lockout."""
+        (lockout,) = state.lockouts.values()
+        return [one.trade.id for one in trades_behind(lockout, state)]
 
     def test_a_daily_loss_has_the_trades_up_to_the_lockout(self) -> None:
         state = state_of(
             trade(1, 10, -5), trade(2, 20, -7), lock("RULE-003", 20), trade(3, 30, -1)
         )
-        (cause,) = lockout_causes(state)
-        self.assertEqual([one.trade.id for one in cause.trades], [1, 2])
+        self.assertEqual(self.behind(state), [1, 2])
 
     def test_a_cooldown_has_the_losing_trade(self) -> None:
         state = state_of(trade(1, 10, -5), trade(2, 20, -7), lock("RULE-007", 21))
-        (cause,) = lockout_causes(state)
-        self.assertEqual([one.trade.id for one in cause.trades], [2])
+        self.assertEqual(self.behind(state), [2])
 
     def test_a_rule_that_does_not_go_by_trades_has_none(self) -> None:
         state = state_of(trade(1, 10, -5), lock("RULE-010", 21))
-        self.assertEqual(lockout_causes(state)[0].trades, ())
-
-    def test_the_lockout_that_ends_last_comes_first(self) -> None:
-        state = state_of(lock("RULE-007", 0, 60), lock("RULE-003", 0), lock("RULE-006", 0, 600))
-        self.assertEqual(
-            [cause.lock.rule_id for cause in lockout_causes(state)],
-            ["RULE-003", "RULE-006", "RULE-007"],
-        )
-
-    def test_without_a_lockout_there_is_no_cause(self) -> None:
-        self.assertEqual(lockout_causes(state_of(trade(1, 10, -5))), ())
+        self.assertEqual(self.behind(state), [])

@@ -59,6 +59,13 @@ class LockoutsPageTests(PageTestCase):
         self.receive("lockout_set", locked_until=None)
         self.assertIn("Locked until an operator unlocks it (riskctl unlock)", self.shown())
 
+    def test_the_lockout_that_ends_last_comes_first(self) -> None:
+        for rule_id, end in (("RULE-007", at(60)), ("RULE-003", None), ("RULE-006", at(600))):
+            self.receive("lockout_set", rule_id=rule_id, locked_until=end)
+        shown = self.shown(100, 40)
+        places = [shown.index(f"Rule: RULE-{number}") for number in ("003", "006", "007")]
+        self.assertEqual(places, sorted(places))
+
     def test_of_many_trades_the_last_five_are_shown(self) -> None:
         for number in range(12):
             self.receive("GatewayUserTrade", id=100 + number, executionTime=at(-60 + number))
