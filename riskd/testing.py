@@ -28,19 +28,22 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
 from twisted.internet.stdio import StandardIO
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app.launch import Signals, utc_now
 from riskd.app.tap import assemble
-from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
+from riskd.config.loader import practice_settings
+from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.events import EVENT_TYPES, Event, EventError
 from riskd.model.wire import decode, encode, from_fields
 from riskd.practice.gateway import PracticeGateway
+from riskd.rules.registry import RULES
 
 SAMPLE_ACCOUNT: Final = 123
 
@@ -258,6 +261,14 @@ class _TriggerProtocol(LineOnlyReceiver):
         self._signals.stop("end of input")
 
 
+def unguarded_settings() -> Settings:
+    """Return the settings of the paper accounts without rules, which would act on a test's events."""
+    accounts = practice_settings({rule.key: rule for rule in RULES}).accounts
+    return Settings(
+        accounts=tuple(msgspec.structs.replace(account, rules=()) for account in accounts)
+    )
+
+
 def main(port: int, state: Path) -> None:
     """Run a daemon whose market does not move, until standard input ends or a signal comes.
 
@@ -268,14 +279,15 @@ def main(port: int, state: Path) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
-    accounts = {account.id: () for account in PRACTICE_ACCOUNTS}
+    settings = unguarded_settings()
+    accounts = {account.id: () for account in settings.accounts}
     daemon, engine = assemble(
         EngineService,
         reactor,
         PracticeGateway(reactor, utc_now, accounts, is_open=False),
         sockets,
         StateDirectory(state),
-        Settings(accounts=PRACTICE_ACCOUNTS),
+        settings,
         catalogue={},
     )
     signals = Signals(reactor)

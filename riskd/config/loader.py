@@ -56,7 +56,7 @@ class _Account(_Defaults, frozen=True, kw_only=True):
         int,
         msgspec.Meta(ge=1, lt=2**53, description="the gateway's account id, a number above 0"),
     ]
-    # Without control characters, because consoles draw it on a terminal.
+    # A label for the reader of the file; riskd goes by the id alone.
     name: Annotated[
         str,
         msgspec.Meta(
@@ -172,21 +172,20 @@ def _rules_of_accounts(
     accounts = reader.tables.get("accounts")
     in_force = []
     for number, account in enumerate(accounts if isinstance(accounts, list) else ()):
-        path = ("accounts", number)
-        own = _rule_fields(reader, account, rules, path)
-        settings = {
-            key: _rule_settings(reader, rule, shared.get(key), own.get(key), path)
-            # In the catalogue's order, which is that of evaluation, not in the file's.
-            for key, rule in rules.items()
-            if key in shared or key in own
-        }
-        in_force.append(
-            tuple(
-                RuleInForce(rules[key], of_rule)
-                for key, of_rule in settings.items()
-                if of_rule is not WRONG and of_rule.enabled
-            )
-        )
+        own = _rule_fields(reader, account, rules, ("accounts", number))
+        enabled = []
+        # In the catalogue's order, which is that of evaluation, not in the file's.
+        for key, rule in rules.items():
+            if key not in shared and key not in own:
+                continue
+            # The account's own keys override the shared ones.
+            values = {**shared.get(key, {}), **own.get(key, {})}
+            # A mistake in the shared settings is reported once, at their place, not for every account.
+            where = ("accounts", number, "rules", key) if key in own else ("rules", key)
+            settings = reader.build(values, rule.settings_type, where)
+            if settings is not WRONG and settings.enabled:
+                enabled.append(RuleInForce(rule, settings))
+        in_force.append(tuple(enabled))
     return in_force
 
 
@@ -204,17 +203,3 @@ def _rule_fields(
         elif isinstance(values, dict):
             fields[key] = reader.fields(values, rules[key].settings_type, where)
     return fields
-
-
-def _rule_settings(
-    reader: TableReader,
-    rule: IRule,
-    shared: dict[str, Any] | None,
-    own: dict[str, Any] | None,
-    path: KeyPath,
-) -> Any:
-    """Return a rule's settings for an account: the account's own keys override the shared ones."""
-    values = {**(shared or {}), **(own or {})}
-    # A mistake in the shared settings is reported once, at their place, not for every account.
-    where = ("rules", rule.key) if own is None else (*path, "rules", rule.key)
-    return reader.build(values, rule.settings_type, where)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -41,7 +41,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One account.
 
     :ivar id: the gateway's account id.
-    :ivar name: the trader's name for the account.
+    :ivar name: the trader's name for the account; riskd does not use it.
     :ivar watch: tickers such as ``MNQ`` whose quotes go to the account's clients even while it holds no
         position in them.
     :ivar schedule: when its trading day ends.
@@ -135,10 +135,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict_mode: bool = False
     enforce: bool = True
     text: str = ""
-
-
-PRACTICE_ACCOUNTS: Final = (
-    AccountSettings(id=123, watch=("MNQ", "MES", "MCL")),
-    AccountSettings(id=456, watch=("NQ", "ES", "M2K", "MGC")),
-)
-"""The accounts of the embedded practice gateway, without rules."""

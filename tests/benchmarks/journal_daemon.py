@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall, deferLater
 
 from riskd.app import tap
-from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.host.loopback import listen
 from riskd.journal.service import JournalService
@@ -28,6 +27,7 @@ from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, MarketQuote, PositionType
 from riskd.practice.gateway import PracticeGateway
+from riskd.testing import unguarded_settings
 
 EVENTS_A_SECOND = 60
 FLOOD_EVENTS = 20_000
@@ -135,7 +135,7 @@ def main(*, with_journal: bool, seconds: float) -> None:
             gateway,
             sockets,
             state,
-            Settings(accounts=PRACTICE_ACCOUNTS),
+            unguarded_settings(),
             catalogue={},
         )
         reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.config.faults import Faults
 from riskd.config.loader import load_settings, practice_settings
 from riskd.config.settings import (
-    PRACTICE_ACCOUNTS,
     AccountSettings,
     GatewaySettings,
     PracticeSettings,
@@ -346,8 +345,10 @@ class PracticeTests(SynchronousTestCase):
 
     def test_the_accounts_are_those_of_the_practice_gateway(self) -> None:
         accounts = practice_settings(CATALOGUE).accounts
-        known = [(account.id, account.watch) for account in PRACTICE_ACCOUNTS]
-        self.assertEqual([(account.id, account.watch) for account in accounts], known)
+        self.assertEqual(
+            [(account.id, account.watch) for account in accounts],
+            [(123, ("MNQ", "MES", "MCL")), (456, ("NQ", "ES", "M2K", "MGC"))],
+        )
 
     def test_rules_guard_the_accounts_at_any_hour(self) -> None:
         for account in practice_settings(CATALOGUE).accounts:

@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
 from riskd.engine.service import EngineService
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.journal.reader import read_published
@@ -21,7 +20,7 @@ from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, MarketQuote
 from riskd.practice.gateway import PracticeGateway
-from riskd.testing import make_event
+from riskd.testing import make_event, unguarded_settings
 from tests.support.disk import SlowDisk
 from tests.support.scripted_gateway import (
     ES,
@@ -283,12 +282,12 @@ class PracticeTests(SynchronousTestCase):
             return NOON + timedelta(seconds=clock.seconds())
 
         told: list[Event] = []
-        accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+        settings = unguarded_settings()
+        accounts = {account.id: account.watch for account in settings.accounts}
         gateway = PracticeGateway(clock, now, accounts, seed=seed)
         directory = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         journal = JournalService(clock, Store(directory), SlowDisk(), now, "practice")
-        settings = Settings(accounts=PRACTICE_ACCOUNTS)
         engine = EngineService(clock, gateway, settings, journal, told.append, now)
         journal.startService()
         engine.startService()

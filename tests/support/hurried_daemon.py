@@ -21,13 +21,12 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app.tap import assemble, utc_now
-from riskd.config.settings import PRACTICE_ACCOUNTS, Settings
 from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
 from riskd.practice.gateway import PracticeGateway
-from riskd.testing import make_event
+from riskd.testing import make_event, unguarded_settings
 
 SPEED = 50
 ANNOUNCE_SECONDS = 0.02
@@ -92,7 +91,8 @@ def main(port: int, state: Path) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
-    accounts = {account.id: account.watch for account in PRACTICE_ACCOUNTS}
+    settings = unguarded_settings()
+    accounts = {account.id: account.watch for account in settings.accounts}
     gateway = PracticeGateway(HastyClock(), utc_now, accounts, ledger=state)
     daemon, engine = assemble(
         EngineService,
@@ -100,7 +100,7 @@ def main(port: int, state: Path) -> None:
         gateway,
         sockets,
         StateDirectory(state),
-        Settings(accounts=PRACTICE_ACCOUNTS),
+        settings,
         catalogue={},
     )
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
