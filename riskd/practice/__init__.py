@@ -1,10 +1,10 @@
 """Paper trading: a simulated market, an exchange, traders, and all of it as a gateway.
 
-- :mod:`.exchange` carries out orders.  :mod:`.matching` and :mod:`.order_checks` decide when an order fills
-  and why one is rejected; :mod:`.account_store` keeps accounts and answers searches; :mod:`.records` has
-  their data, :mod:`.refusals` the error codes.
+- :mod:`.exchange` carries out orders.  :mod:`.matching` decides when an order fills and why one is rejected;
+  :mod:`.account_store` keeps accounts and answers searches; :mod:`.records` has their data,
+  :mod:`.refusals` the error codes.
 - :mod:`.market` moves prices, :mod:`.traders` decide what to trade, :mod:`.simulation` runs both.
 - :mod:`.gateway` is the broker interface over them.  :mod:`.fault_injection` decides what goes wrong,
-  :mod:`.request_execution` and :mod:`.event_delivery` do it, and :mod:`.ledger` keeps trading over a restart.
+  :mod:`.network` does it, and :mod:`.ledger` keeps accounts and orders over a restart.
 - :mod:`.server` serves the gateway to other programs.
 """

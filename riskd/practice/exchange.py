@@ -2,7 +2,7 @@
 
 It is pure: quotes, orders and the time go in; what happened comes out of :meth:`Exchange.take_messages`.
 The market fills an order as soon as it reaches it, whole unless :attr:`Exchange.available` says that it
-takes only a part.  :mod:`.matching` says when and at what price.
+takes only a part.  :mod:`.matching` decides when and at what price, and which orders are rejected.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.model.contracts import Contract
 from riskd.model.money import ZERO
 from riskd.practice.account_store import AccountStore
-from riskd.practice.matching import best_price, fill_price, waits_for_stop
-from riskd.practice.order_checks import find_bracket_problem, find_problem
+from riskd.practice.matching import (
+    best_price,
+    fill_price,
+    find_bracket_problem,
+    find_problem,
+    waits_for_stop,
+)
 from riskd.practice.records import (
     ACCOUNT,
     ORDER,

@@ -19,14 +19,13 @@ from riskd.config.faults import NO_FAULTS, Faults
 from riskd.gateway.interface import IGateway, IGatewayListener, Payload
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick
-from riskd.practice.event_delivery import EventDelivery
 from riskd.practice.exchange import Exchange
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
+from riskd.practice.network import Network
 from riskd.practice.records import Message, Quote
-from riskd.practice.request_execution import RequestExecutor
 from riskd.practice.simulation import simulate_step
 from riskd.practice.traders import Trader
 
@@ -94,8 +93,7 @@ class PracticeGateway:
         }
         self._ledger = None if ledger is None else Ledger(ledger / LEDGER_NAME, _log_note)
         self._is_restored = False
-        self._events = EventDelivery()
-        self._requests = RequestExecutor(clock)
+        self._network = Network(clock)
         self._loop = lasting_loop(clock, self._step, _log)
 
     @property
@@ -110,8 +108,7 @@ class PracticeGateway:
 
     def start(self, listener: IGatewayListener | None = None) -> Deferred[None]:
         """Open the market and report to ``listener``, if there is one, what happens from now on."""
-        self._events.start(listener)
-        self._requests.is_running = True
+        self._network.start(listener)
         # A second start goes on with the exchange as it is.
         if not self._is_restored:
             self._is_restored = True
@@ -128,8 +125,7 @@ class PracticeGateway:
         """Shut the market; a request that is not answered yet never will be."""
         if self._loop.running:
             self._loop.stop()
-        self._events.is_running = False
-        self._requests.stop()
+        self._network.stop()
         if self._ledger is not None:
             self._ledger.close()
         return succeed(None)
@@ -139,7 +135,7 @@ class PracticeGateway:
 
         It may be called before the start, and holds for every start.  A failing observer is logged.
         """
-        self._events.observe(observer)
+        self._network.observe(observer)
 
     # Searches.
 
@@ -157,9 +153,7 @@ class PracticeGateway:
         :param request: the gateway's name of the request, such as ``Account/search``.
         """
         plan = self._injector.plan_read(request, self._clock.seconds())
-        return self._requests.execute(
-            request, plan, partial(query, self.exchange, *args, **kwargs)
-        )
+        return self._network.execute(request, plan, partial(query, self.exchange, *args, **kwargs))
 
     def has_room(self, requests: int) -> bool:  # noqa: ARG002
         """Return true: this broker grants riskd any number of requests."""
@@ -269,7 +263,7 @@ class PracticeGateway:
                 self._publish()
 
         plan = self._injector.plan_change(request, self._clock.seconds())
-        return self._requests.execute(request, plan, act_and_publish)
+        return self._network.execute(request, plan, act_and_publish)
 
     # What only practice can do.
 
@@ -324,7 +318,7 @@ class PracticeGateway:
             self._injector.copies_of_event() if message.contract_id is None else int(with_quotes)
             for message in messages
         ]
-        self._events.deliver(
+        self._network.deliver(
             message for message, times in zip(messages, copies, strict=True) for _ in range(times)
         )
 

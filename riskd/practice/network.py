@@ -1,0 +1,127 @@
+"""The simulated network between a program and the exchange: requests go one way, events the other.
+
+A request is carried out and answered as planned: now or later, with or without an answer.  Events are
+delivered in the order in which they happened.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from riskd.gateway.interface import (
+    GatewayRefusedError,
+    GatewayUnansweredError,
+    IGatewayListener,
+)
+from riskd.practice.fault_injection import RequestPlan
+from riskd.practice.records import Message
+
+_log = Logger()
+_T = TypeVar("_T")
+
+
+class Network:
+    """Carries out requests, and delivers events to the gateway's listener and then to observers.
+
+    While it is stopped, it discards events and delays no request.
+
+    :param clock: times the delays.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._is_running = False
+        self._listener: IGatewayListener | None = None
+        self._observers: list[Callable[[Message], None]] = []
+        self._queue: deque[Message] = deque()
+        self._is_delivering = False
+        self._late: set[Deferred[Any]] = set()
+
+    def start(self, listener: IGatewayListener | None) -> None:
+        """Deliver events from now on; earlier ones are discarded."""
+        self._is_running = True
+        self._listener = listener
+        self._queue.clear()
+
+    def stop(self) -> None:
+        """Give up all requests that are not answered yet, and deliver no more events."""
+        self._is_running = False
+        for answer in tuple(self._late):
+            answer.cancel()
+
+    def observe(self, observer: Callable[[Message], None]) -> None:
+        """Call ``observer`` with each event; if it fails, the failure is logged."""
+        self._observers.append(observer)
+
+    # Requests.
+
+    def execute(self, request: str, plan: RequestPlan, act: Callable[[], _T]) -> Deferred[_T]:
+        """Return a Deferred of the answer.
+
+        :param request: the gateway's name of the request, such as ``Order/place``.
+        :param act: carries the request out; raises :class:`GatewayRefusedError` for a refusal.
+        """
+        answer = Deferred.fromCoroutine(self._execute(request, plan, act))
+        self._late = {each for each in (*self._late, answer) if not each.called}
+        return answer
+
+    async def _execute(self, request: str, plan: RequestPlan, act: Callable[[], _T]) -> _T:
+        error: Exception | None = plan.error
+        try:
+            await self._wait(plan.done_after)
+            if plan.is_done:
+                try:
+                    result = act()
+                except GatewayRefusedError as refusal:
+                    # A refusal may get lost as well as a result.
+                    error = error or refusal
+            await self._wait(plan.answered_after)
+        except CancelledError:
+            # By stop(), or by a caller whose own time limit is over.
+            raise GatewayUnansweredError(request, "the caller no longer waits for it") from None
+        if error is not None:
+            raise error
+        return result
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds and self._is_running:
+            await deferLater(self._clock, seconds)
+
+    # Events.
+
+    def deliver(self, messages: Iterable[Message]) -> None:
+        """Deliver messages, after those that are still to be delivered."""
+        self._queue.extend(messages)
+        # A listener may act on a message, which leads back here.  The messages that follow from its act
+        # wait their turn: delivered at once, they would overtake what happened before.
+        if self._is_delivering:
+            return
+        self._is_delivering = True
+        try:
+            while self._queue:
+                self._deliver_one(self._queue.popleft())
+        finally:
+            self._is_delivering = False
+
+    def _deliver_one(self, message: Message) -> None:
+        target, contract_id, payload = message
+        # A listener may stop the gateway in the middle of a delivery.
+        if not self._is_running:
+            return
+        if self._listener is not None:
+            if contract_id is None:
+                self._listener.user_event(target, payload)
+            else:
+                self._listener.market_event(target, contract_id, payload)
+        for observer in self._observers:
+            try:
+                observer(message)
+            except Exception:  # noqa: BLE001  # one failing observer must not silence the others
+                _log.failure("an observer of the practice gateway failed")
