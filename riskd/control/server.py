@@ -77,7 +77,7 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
         self._commands.operator = self._factory.operator_of(self.transport)
         self.setTimeout(IDLE_SECONDS)
 
-    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:  # noqa: N802  # Twisted's name
+    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:  # Twisted's name
         """Time the connection by the daemon's clock."""
         return self._factory.clock.callLater(period, func)
 
@@ -102,7 +102,7 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
             self.resetTimeout()
             super().ampBoxReceived(box)
 
-    def timeoutConnection(self) -> None:  # noqa: N802  # Twisted's name
+    def timeoutConnection(self) -> None:  # Twisted's name
         """Drop a client that sends no request or does not read the answer."""
         self._drop("it was idle")
 

@@ -32,7 +32,7 @@ class TurnClock:
         """Return the time that the clock shows."""
         return self._seconds
 
-    def callLater(  # noqa: N802  # Twisted's name
+    def callLater(  # Twisted's name
         self,
         delay: float,
         callable: Callable[..., Any],  # noqa: A002  # Twisted's name

@@ -109,7 +109,7 @@ class Api:
         endpoint = ENDPOINTS[path]
         read = read_body(body, endpoint.body)
         try:
-            return await endpoint.act(self._backend, read)
+            return await endpoint.act(self._backend, read) or {}
         except GatewayRefusedError as refusal:
             fields = endpoint.when_refused | _failure(refusal.code, refusal.message)
             if isinstance(refusal, OrderRejectedError):

@@ -1,7 +1,7 @@
 """The endpoints of the REST API: a table from a path to the function behind it.
 
-A function takes the backend and the request's body, and returns the fields that stand beside the envelope.
-It raises what the exchange refuses.
+A function takes the backend and the request's body.  It returns the response's fields beside those of the
+envelope, if there are any, and raises :class:`GatewayRefusedError` for a refusal.
 
 Source: the ProjectX Gateway API documentation.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from riskd.gateway.interface import Payload
 from riskd.practice.exchange import Exchange
+from riskd.practice.records import without_nulls
 from riskd.practice.refusals import refusal
 from riskd.practice.server import bodies
 from riskd.practice.server.bars import UNIT_SECONDS, Bar, Chart
@@ -55,7 +57,7 @@ class Endpoint:
     """
 
     body: type[bodies.Body]
-    act: Callable[[Backend, Any], Awaitable[Payload]]
+    act: Callable[[Backend, Any], Awaitable[Payload | None]]
     when_refused: Payload = field(default_factory=dict)
 
 
@@ -114,24 +116,20 @@ async def _place_order(backend: Backend, body: bodies.PlaceOrder) -> Payload:
     return {"orderId": await backend.gateway.place_order(order.pop("accountId"), order)}
 
 
-async def _cancel_order(backend: Backend, body: bodies.OrderBody) -> Payload:
+async def _cancel_order(backend: Backend, body: bodies.OrderBody) -> None:
     await backend.gateway.cancel_order(body.account_id, body.order_id)
-    return {}
 
 
-async def _modify_order(backend: Backend, body: bodies.ModifyOrder) -> Payload:
+async def _modify_order(backend: Backend, body: bodies.ModifyOrder) -> None:
     if body.trail_price is not None:
         sentence = "trailPrice is not wanted: no trailing orders are traded here"
         raise refusal("Order/modify", "Rejected", sentence)
     await backend.gateway.modify_order(body.account_id, body.order_id, _given(body))
-    return {}
 
 
 def _given(body: bodies.Body) -> Payload:
     """Return the fields of a body under the API's names, without those that were not given."""
-    fields = msgspec.structs.fields(body)
-    values = {known.encode_name: getattr(body, known.name) for known in fields}
-    return {name: value for name, value in values.items() if value is not None}
+    return without_nulls(msgspec.to_builtins(body, builtin_types=(Decimal,)))
 
 
 async def _open_orders(backend: Backend, body: bodies.AccountBody) -> Payload:
@@ -176,14 +174,12 @@ async def _open_positions(backend: Backend, body: bodies.AccountBody) -> Payload
     return {"positions": [full_position(each, contract(each["contractId"])) for each in positions]}
 
 
-async def _close_contract(backend: Backend, body: bodies.CloseContract) -> Payload:
+async def _close_contract(backend: Backend, body: bodies.CloseContract) -> None:
     await backend.gateway.close_contract(body.account_id, body.contract_id)
-    return {}
 
 
-async def _partial_close_contract(backend: Backend, body: bodies.PartialCloseContract) -> Payload:
+async def _partial_close_contract(backend: Backend, body: bodies.PartialCloseContract) -> None:
     await backend.gateway.partial_close_contract(body.account_id, body.contract_id, body.size)
-    return {}
 
 
 async def _search_trades(backend: Backend, body: bodies.SearchSince) -> Payload:
@@ -200,22 +196,19 @@ def _is_before(payload: Payload, end: datetime | None) -> bool:
 # What no broker offers.
 
 
-async def _move_market(backend: Backend, body: bodies.MoveMarket) -> Payload:
+async def _move_market(backend: Backend, body: bodies.MoveMarket) -> None:
     try:
         backend.gateway.move_market(body.contract_id, body.price)
     except ValueError as error:
         raise refusal("Practice/moveMarket", "PriceInvalid", str(error)) from None
-    return {}
 
 
-async def _set_can_trade(backend: Backend, body: bodies.SetCanTrade) -> Payload:
+async def _set_can_trade(backend: Backend, body: bodies.SetCanTrade) -> None:
     backend.gateway.set_can_trade(body.account_id, body.can_trade)
-    return {}
 
 
-async def _void_trade(backend: Backend, body: bodies.VoidTrade) -> Payload:
+async def _void_trade(backend: Backend, body: bodies.VoidTrade) -> None:
     backend.gateway.void_trade(body.account_id, body.trade_id)
-    return {}
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {

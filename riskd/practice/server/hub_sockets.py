@@ -5,7 +5,7 @@ A client that reads too slowly is cut, so that it costs at most a megabyte and d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -13,6 +13,7 @@ from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
+from twisted.protocols.policies import TimeoutMixin
 from txaio.tx import make_logger
 from zope.interface import implementer
 
@@ -37,7 +38,7 @@ HANDSHAKE_SECONDS: Final = 5
 PING_SECONDS: Final = 10.0
 """After so long without a record a client is sent a ping of the hub; some ignore those of WebSocket."""
 
-LOST_SECONDS: Final = 30.0
+LOST_SECONDS: Final = 30
 """A client that has pinged once and then is silent for so long is cut."""
 
 MAX_UNSENT_BYTES: Final = 1024 * 1024
@@ -52,7 +53,7 @@ _log = Logger()
 
 
 @implementer(IPushProducer)
-class HubProtocol(WebSocketServerProtocol):
+class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc]  # Autobahn's own attributes
     """One client of a hub."""
 
     # Autobahn's own log would repeat ours, and would quote secrets.
@@ -62,7 +63,6 @@ class HubProtocol(WebSocketServerProtocol):
     token = ""
     _conversation: Conversation | None = None
     _next_ping: IDelayedCall | None = None
-    _deadline: IDelayedCall | None = None
     _is_congested = False
     _unsent = 0
 
@@ -79,7 +79,7 @@ class HubProtocol(WebSocketServerProtocol):
         transport.unregisterProducer()
         transport.registerProducer(self, True)
         self._conversation = Conversation(self.factory.streams, self.factory.feed.exists)
-        self._set_deadline(HANDSHAKE_SECONDS, "no handshake")
+        self.setTimeout(HANDSHAKE_SECONDS)
         self.factory.clients[self] = None
         _log.info("{peer} opened the {hub} hub", peer=self.peer, hub=self.factory.name)
 
@@ -93,9 +93,9 @@ class HubProtocol(WebSocketServerProtocol):
             return
         if not had_begun:
             # Some clients never ping and may be silent, so none is watched before its first ping.
-            self._cancel_deadline()
-        elif self._deadline is not None:
-            self._deadline.reset(LOST_SECONDS)
+            self.setTimeout(None)
+        else:
+            self.resetTimeout()
 
     def log_out(self) -> None:
         """Send the client that its session has ended, and no event any more."""
@@ -146,8 +146,7 @@ class HubProtocol(WebSocketServerProtocol):
                 case Unsubscribe(topic):
                     self.factory.feed.unsubscribe(self.send, topic)
                 case WatchSilence():
-                    if self._deadline is None:
-                        self._set_deadline(LOST_SECONDS, f"nothing for {LOST_SECONDS:g} s")
+                    self.setTimeout(LOST_SECONDS)
                 case End():
                     self.sendClose(self.CLOSE_STATUS_CODE_NORMAL)
 
@@ -155,20 +154,16 @@ class HubProtocol(WebSocketServerProtocol):
         self._next_ping = None
         self.send(encode(Ping()))
 
-    # Deadlines.
+    # Timeouts.
 
-    def _set_deadline(self, seconds: float, why: str) -> None:
-        self._deadline = self.factory.clock.callLater(seconds, self._miss_deadline, why)
+    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
+        """Set a timeout on the factory's clock."""
+        return self.factory.clock.callLater(period, func)
 
-    def _miss_deadline(self, why: str) -> None:
-        self._deadline = None
-        _log.info("{peer} is cut: {why}", peer=self.peer, why=why)
+    def timeoutConnection(self) -> None:
+        """Cut a client that has been silent for too long."""
+        _log.info("{peer} is cut: silent for {seconds} s", peer=self.peer, seconds=self.timeOut)
         self.dropConnection(abort=True)
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     # Reports of the transport.
 
@@ -191,7 +186,7 @@ class HubProtocol(WebSocketServerProtocol):
             return
         del self.factory.clients[self]
         self.factory.feed.unsubscribe_all(self.send)
-        self._cancel_deadline()
+        self.setTimeout(None)
         if self._next_ping is not None:
             self._next_ping.cancel()
             self._next_ping = None

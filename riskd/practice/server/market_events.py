@@ -5,13 +5,13 @@ It is pure.  Source: captures by clients of the live gateway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from typing import Final
 
 from riskd.gateway.enums import GatewayOrderSide
 from riskd.gateway.interface import Payload
+from riskd.model.money import ZERO
 
 _ALWAYS: Final = ("symbol", "lastUpdated", "timestamp")
 _PERCENT_PLACES: Final = Decimal("0.01")
@@ -23,38 +23,11 @@ _NEW_BEST_ASK: Final = 10
 _MAX_VOLUME: Final = 20
 
 
-@dataclass
-class _Day:
-    """The figures of a contract's day, which begins with its first quote."""
-
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    volume: int = 0
-
-    def add(self, last: Decimal) -> Payload:
-        """Add a trade; return the figures."""
-        self.high, self.low = max(self.high, last), min(self.low, last)
-        self.volume += 1
-        change = last - self.open
-        # A day may begin at a price of 0, of which no change is a percentage.
-        percent = change * 100 / self.open if self.open else Decimal(0)
-        return {
-            "change": change,
-            "changePercent": percent.quantize(_PERCENT_PLACES),
-            "open": self.open,
-            "high": self.high,
-            "low": self.low,
-            "volume": self.volume,
-        }
-
-
 class QuoteChanges:
     """The last full quote of every contract; an event holds only what changed in it."""
 
     def __init__(self) -> None:
         self._quotes: dict[str, Payload] = {}
-        self._days: dict[str, _Day] = {}
 
     def quote(self, contract_id: str) -> Payload | None:
         """Return the full quote of a contract; ``None`` before its first."""
@@ -63,13 +36,25 @@ class QuoteChanges:
     def update(self, contract_id: str, payload: Payload) -> Payload:
         """Return the event for a new quote: the fields that changed.
 
-        :param payload: a full quote of the exchange.
+        A full quote also has the figures of the contract's day, which begins with the first quote.
+
+        :param payload: a quote of the exchange.
         """
-        last = payload["lastPrice"]
-        day = self._days.setdefault(contract_id, _Day(last, last, last))
-        full = {**payload, **day.add(last)}
         before = self._quotes.get(contract_id, {})
-        self._quotes[contract_id] = full
+        last = payload["lastPrice"]
+        opening = before.get("open", last)
+        change = last - opening
+        # A day may begin at a price of 0, of which no change is a percentage.
+        percent = change * 100 / opening if opening else ZERO
+        self._quotes[contract_id] = full = {
+            **payload,
+            "change": change,
+            "changePercent": percent.quantize(_PERCENT_PLACES),
+            "open": opening,
+            "high": max(before.get("high", last), last),
+            "low": min(before.get("low", last), last),
+            "volume": before.get("volume", 0) + 1,
+        }
         return {
             name: value
             for name, value in full.items()
