@@ -25,10 +25,10 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from riskd.app.riskctl.arguments import parse
-from riskd.app.riskctl.errors import RiskctlError
 from riskd.app.riskctl.main import main
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
+from riskd.host.errors import UserError
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, POLL_SECONDS, wait_until
 
@@ -60,7 +60,7 @@ def output_of(state: Path, *arguments: str) -> str:
 async def output_in_process(state: Path, *arguments: str) -> str:
     """Return a command's output, run inside this process to save starting another.
 
-    :raises RiskctlError: the command failed.
+    :raises UserError: the command failed.
     """
     options = parse(["--state", str(state), *arguments], datetime.now(UTC))
     return await run_with_daemon(reactor, options)
@@ -232,7 +232,7 @@ async def test_an_answered_command_survives_a_kill_and_the_socket_goes_with_the_
     await output_in_process(own, "lock", "456", "--reason", "enough")
     daemon.process.kill()
     daemon.wait()
-    with pytest.raises(RiskctlError, match="riskd is not running"):
+    with pytest.raises(UserError, match="riskd is not running"):
         await output_in_process(own, "status")
 
     again = start(twistd, own)
@@ -269,7 +269,7 @@ async def test_a_path_too_long_for_a_socket_stops_only_the_socket(tmp_path: Path
     finally:
         daemon.terminate()
         assert daemon.wait(DEADLINE_SECONDS) == 0
-    with pytest.raises(RiskctlError, match="bytes long"):
+    with pytest.raises(UserError, match="bytes long"):
         await output_in_process(state, "status")
 
 

@@ -16,9 +16,9 @@ from twisted.test.iosim import connect
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.arguments import parse
-from riskd.app.riskctl.errors import RiskctlError
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.server import ControlFactory
+from riskd.host.errors import UserError
 from tests.support.control import AbortableTransport, FakeAccount, FakeDaemon
 
 
@@ -83,7 +83,7 @@ class AskingTestCase(ZonedTestCase):
 
     def failure_text(self) -> str:
         """Return the sentence with which the command failed."""
-        return str(self.failureResultOf(self.outcome, RiskctlError).value)
+        return str(self.failureResultOf(self.outcome, UserError).value)
 
     def ask(self, *arguments: str) -> str:
         """Run a command; return its text."""

@@ -13,7 +13,6 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from riskd.app.riskctl.arguments import parse
-from riskd.app.riskctl.errors import RiskctlError
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.app.riskctl.tables import printable
 from riskd.host.errors import UserError
@@ -51,7 +50,7 @@ def _run_in_reactor(options: argparse.Namespace) -> str:
     except SystemExit:
         # react always exits; riskctl has yet to write the result.
         if not results:
-            raise RiskctlError("interrupted") from None
+            raise UserError("interrupted") from None
     (result,) = results
     if isinstance(result, Failure):
         result.raiseException()

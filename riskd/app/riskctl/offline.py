@@ -9,7 +9,6 @@ from pathlib import Path
 
 from twisted.logger import globalLogBeginner
 
-from riskd.app.riskctl.errors import RiskctlError
 from riskd.app.riskctl.tables import enforcement_summary, enforcement_table, printable
 from riskd.config.loader import load_settings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
@@ -75,7 +74,7 @@ def replay_recording(options: argparse.Namespace) -> int:
         # An OSError too, but of standard output and not of the recording.
         raise
     except OSError as error:
-        raise RiskctlError(f"{options.file} cannot be read: {error.strerror}") from None
+        raise UserError(f"{options.file} cannot be read: {error.strerror}") from None
     return 0
 
 

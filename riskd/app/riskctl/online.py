@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.protocols.amp import AMP
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
-from riskd.app.riskctl.errors import ANSWER_SECONDS, RiskctlError, explain
 from riskd.app.riskctl.tables import rules_table, status_table, when
+from riskd.control.peer import user_name
 from riskd.control.protocol import (
     SOCKET_NAME,
     FlattenCommand,
@@ -28,8 +31,12 @@ from riskd.control.protocol import (
     UnlockCommand,
     check_path,
 )
+from riskd.host.errors import UserError
 from riskd.model.exact_json import encode_json
 from riskd.model.lockouts import OPERATOR
+
+ANSWER_SECONDS: Final = 5
+"""riskd must answer within this time."""
 
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command, with its request if it has one; returns the daemon's answer."""
@@ -52,23 +59,23 @@ async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
 async def unlock(ask: Ask, options: argparse.Namespace) -> str:
     """End all locks of an account.
 
-    :raises RiskctlError: the account is not locked.
+    :raises UserError: the account is not locked.
     """
     outcome = await ask(UnlockCommand, _request(options))
     if not outcome.was_locked:
-        raise RiskctlError(f"account {options.account} is not locked")
+        raise UserError(f"account {options.account} is not locked")
     return f"account {options.account} is unlocked"
 
 
 async def lock(ask: Ask, options: argparse.Namespace) -> str:
     """Flatten and lock an account.
 
-    :raises RiskctlError: the lock has ended already.
+    :raises UserError: the lock has ended already.
     """
     outcome = await ask(LockCommand, _request(options, options.until))
     if not outcome.account.locks:
         # It was a short one, or another operator has unlocked the account meanwhile.
-        raise RiskctlError(f"account {options.account} is not locked any more")
+        raise UserError(f"account {options.account} is not locked any more")
     # The account's last lock need not be the one that was asked for.
     last = outcome.account.locks[0]
     end = "it is unlocked"
@@ -95,7 +102,7 @@ def _flattened(options: argparse.Namespace, outcome: Outcome) -> str:
 def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     """Run a command that asks the daemon; fires with the text for standard output.
 
-    It fails with :class:`RiskctlError` if riskd does not answer, or refuses.
+    It fails with :class:`UserError` if riskd does not answer, or refuses.
     """
     path: Path = options.state.absolute() / SOCKET_NAME
     asked: Deferred[str] = Deferred.fromCoroutine(
@@ -103,7 +110,7 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     )
 
     def failed(failure: Failure) -> NoReturn:
-        raise RiskctlError(explain(failure, path)) from None
+        raise UserError(_explain(failure, path)) from None
 
     return asked.addTimeout(ANSWER_SECONDS, reactor).addErrback(failed)
 
@@ -118,3 +125,41 @@ async def _ask(reactor: Any, path: Path, command: Any, request: Request | None =
     finally:
         # The answer has arrived; nothing is left to be delivered.
         daemon.transport.abortConnection()
+
+
+def _explain(failure: Failure, path: Path) -> str:
+    """Return a failure between riskctl and riskd as a sentence.
+
+    :param path: the operator's socket.
+    :raises BaseException: the failure is a bug in riskctl.
+    """
+    error = failure.value
+    if isinstance(error, ConnectError):
+        return _explain_connect_error(error.osError, path)
+    if isinstance(error, ConnectionClosed):
+        return "riskd closed the connection: it is stopping, or too many operators are connected"
+    if isinstance(error, (DeferredTimeoutError, ConnectingCancelledError)):
+        return (
+            f"riskd did not answer within {ANSWER_SECONDS} seconds; "
+            "the command may have been carried out, check with riskctl status"
+        )
+    if isinstance(error, UnhandledCommand):
+        return "this riskd is of another version and does not know the command"
+    if isinstance(error, RemoteAmpError):
+        return f"riskd could not answer, its log may say why: {error.description}"
+    failure.trap(UserError)
+    return str(error)
+
+
+def _explain_connect_error(number: int | None, path: Path) -> str:
+    if number in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+        return f"riskd is not running (no answer at {path})"
+    if number in (errno.EACCES, errno.EPERM):
+        try:
+            owner = user_name(path.stat().st_uid)
+        except OSError:
+            owner = "the user who runs riskd"
+        users = owner if owner == "root" else f"{owner} and root"
+        return f"permission denied: only {users} may use {path}"
+    reason = "no answer" if number is None else os.strerror(number)
+    return f"cannot reach riskd at {path}: {reason}"
