@@ -23,6 +23,7 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import RulesReport, StatusReport, report_account, report_rule
 from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.model.formatting import printable
 from riskd.model.lockouts import is_locked
 
 MAX_REASON: Final = 200
@@ -121,8 +122,7 @@ class Commands(CommandLocator):
 
 def _one_line(reason: str) -> str:
     """Return a reason as one printable line, so that it cannot forge lines of the log."""
-    words = " ".join(reason.split())
-    line = "".join(letter if letter.isprintable() else "?" for letter in words)
+    line = printable(" ".join(reason.split()))
     if not line:
         raise RequestRefusedError("a reason is missing")
     return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 1]}…"

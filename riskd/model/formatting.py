@@ -1,4 +1,4 @@
-"""How sentences for traders write amounts, numbers and contracts."""
+"""Amounts, numbers and contracts as sentences for traders write them, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def dollars(amount: Decimal) -> str:
 def counted(number: int, thing: str) -> str:
     """Return ``1 contract``, ``2 contracts``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without characters that could command a terminal or break a line."""
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
+    )
 
 
 def contract_name(state: AccountState, contract_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Amounts, numbers and contracts in sentences."""
+"""Amounts, numbers and contracts in sentences, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.formatting import contract_name, counted, dollars
+from riskd.model.formatting import contract_name, counted, dollars, printable
 from tests.support.rules import MNQ, UNKNOWN, state_after
 
 
@@ -28,3 +28,6 @@ class FormattingTests(SynchronousTestCase):
     def test_a_contract_has_its_name_or_its_id(self) -> None:
         self.assertEqual(contract_name(state_after(), MNQ), "MNQU5")
         self.assertEqual(contract_name(state_after(), UNKNOWN), UNKNOWN)
+
+    def test_control_characters_are_replaced(self) -> None:
+        self.assertEqual(printable("a\x1b[2J\n\u202eb"), "a?[2J ?b")

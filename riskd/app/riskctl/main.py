@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from riskd.app.riskctl.arguments import parse
 from riskd.app.riskctl.online import run_with_daemon
-from riskd.app.riskctl.tables import printable
 from riskd.host.errors import UserError
+from riskd.model.formatting import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from twisted.logger import globalLogBeginner
 
-from riskd.app.riskctl.tables import enforcement_summary, enforcement_table, printable
+from riskd.app.riskctl.tables import enforcement_summary, enforcement_table
 from riskd.config.loader import load_settings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
-from riskd.model.formatting import counted
+from riskd.model.formatting import counted, printable
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if

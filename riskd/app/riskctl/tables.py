@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -23,13 +23,11 @@ from riskd.journal.audit_log import LogLine
 from riskd.model.descriptions import RiskEvent, describe
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.exact_json import encode_json
-from riskd.model.formatting import counted, dollars
+from riskd.model.formatting import counted, dollars, printable
 from riskd.model.wire import from_fields
 
 _UNKNOWN: Final = "-"
 _GAP: Final = "  "
-_MINUTE: Final = 60
-_HOUR: Final = 60 * _MINUTE
 
 _STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
@@ -83,7 +81,9 @@ def _until(account: AccountReport, now: datetime) -> str:
     end = account.locks[0].locked_until
     if end is None:
         return "until it is unlocked"
-    return f"until {when(end, now)} ({_left((end - now).total_seconds())} left)"
+    # Whole seconds, because a timedelta is written with its microseconds.
+    left = timedelta(seconds=max(0, int((end - now).total_seconds())))
+    return f"until {when(end, now)} ({left} left)"
 
 
 def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iterator[str]:
@@ -132,10 +132,10 @@ def rules_table(report: RulesReport) -> list[str]:
 
 
 def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
-    if rule.trouble:
-        return [(rule.rule_id, rule.key, "", "", "", "", f"failed: {rule.trouble}")]
+    # A rule that failed has no gauges.
+    failure = f"failed: {rule.trouble}" if rule.trouble else ""
     return [_gauge_row(rule, gauge) for gauge in rule.gauges] or [
-        (rule.rule_id, rule.key, "", "", "", "", "")
+        (rule.rule_id, rule.key, "", "", "", "", failure)
     ]
 
 
@@ -272,18 +272,6 @@ def when(moment: datetime, now: datetime) -> str:
 
 def _local(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without characters that could command a terminal or break a line."""
-    return "".join(
-        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
-    )
-
-
-def _left(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    return f"{whole // _HOUR}:{whole // _MINUTE % _MINUTE:02}:{whole % _MINUTE:02}"
 
 
 def _table(

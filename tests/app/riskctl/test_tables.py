@@ -15,7 +15,6 @@ from riskd.app.riskctl.tables import (
     journal_csv,
     journal_json_lines,
     journal_table,
-    printable,
     rules_table,
     status_table,
 )
@@ -120,9 +119,6 @@ class TableTests(ZonedTestCase):
             ],
         )
         self.assertEqual(rules_table(RulesReport(account=1, rules=())), ["account 1 has no rules"])
-
-    def test_control_characters_are_replaced(self) -> None:
-        self.assertEqual(printable("a\x1b[2J\n\u202eb"), "a?[2J ?b")
 
 
 class JournalTests(ZonedTestCase):
