@@ -97,7 +97,7 @@ class Session:
         :param is_dry_run: whether the daemon enforces nothing, by the handshake.
         """
         self.read_quotes()
-        view = self._view
+        view, flash = self._view, self._view.flash
         return msgspec.structs.replace(
             view,
             retry_in=retry_in,
@@ -105,13 +105,13 @@ class Session:
             is_dry_run=is_dry_run or view.is_dry_run,
             url=url,
             dropped=dropped,
-            flash=view.flash if self._is_flashing() else None,
+            flash=flash if flash and self._is_recent(flash.at, FLASH_SECONDS) else None,
         )
 
-    def _is_flashing(self) -> bool:
-        flash = self._view.flash
-        # An age below zero means that the clock was set back; the line must not flash until it catches up.
-        return flash is not None and 0 <= (self._now() - flash.at).total_seconds() < FLASH_SECONDS
+    def _is_recent(self, moment: datetime | None, seconds: float) -> bool:
+        """Return whether ``moment`` is less than so many seconds ago."""
+        # After a clock was set back the age is below zero; waiting for it to catch up could take hours.
+        return moment is not None and 0 <= (self._now() - moment).total_seconds() < seconds
 
     def poll_file(self) -> None:
         """Read the file if it has changed; during a connection, only for its limits.
@@ -120,7 +120,9 @@ class Session:
         """
         self.read_quotes()
         is_live = self._view.is_live
-        if (is_live and not self._are_limits_due()) or self._file_version() == self._version_read:
+        if is_live and self._is_recent(self._read_at, LIMITS_SECONDS):
+            return
+        if self._file_version() == self._version_read:
             return
         try:
             snapshot, account = self._read_account()
@@ -139,13 +141,6 @@ class Session:
             elif self._view.events_only_since is None:
                 self._update(file_problem="")
         self._on_change(not is_live)
-
-    def _are_limits_due(self) -> bool:
-        # After a clock was set back the age is below zero; waiting for it to catch up could take hours.
-        return (
-            self._read_at is None
-            or not 0 <= (self._now() - self._read_at).total_seconds() < LIMITS_SECONDS
-        )
 
     def receive_status(self, _event_type: str, status: dict[str, Any]) -> None:
         """Handle a client's report on its connection."""

@@ -12,6 +12,7 @@ from riskd.model.events import (
     OrderSide,
     OrderState,
     OrderType,
+    PositionType,
 )
 from riskd.model.formatting import contract_name
 from riskd.model.money import is_on_tick
@@ -44,13 +45,8 @@ def average_price(state: AccountState, position: GatewayUserPosition) -> str:
     return f"{value:.{contract.price_places + _EXTRA_PLACES_OF_AN_AVERAGE}f}".rstrip("0")
 
 
-def position_side(position: GatewayUserPosition) -> str:
-    """Return ``Long`` or ``Short``."""
-    return position.type.name.capitalize()
-
-
-def side_name(side: OrderSide) -> str:
-    """Return ``Buy`` or ``Sell``."""
+def side_name(side: OrderSide | PositionType) -> str:
+    """Return ``Buy`` or ``Sell``, ``Long`` or ``Short``."""
     return side.name.capitalize()
 
 
@@ -88,4 +84,4 @@ def describe_position(position: GatewayUserPosition, state: AccountState) -> str
     known = state.positions.get(position.contract_id)
     verb = "changed" if known and known.size else "opened"
     average = average_price(state, position)
-    return f"Position {verb}: {position_side(position)} {position.size} {name} at {average}"
+    return f"Position {verb}: {side_name(position.type)} {position.size} {name} at {average}"

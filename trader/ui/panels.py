@@ -26,7 +26,6 @@ from trader.model.wording import (
     contract_price,
     order_prices,
     order_type_name,
-    position_side,
     side_name,
 )
 from trader.ui.disconnected import broker_count, current_style, data_age, unknown_line
@@ -117,7 +116,7 @@ def _position(view: View, position: GatewayUserPosition, now: datetime, width: i
     return table_row(
         [
             (current_style(view, "strong"), contract_name(account, contract_id), 8),
-            (text, position_side(position), 5),
+            (text, side_name(position.type), 5),
             (text, str(position.size), -3),
             *(entry if width >= _WIDE else []),
             (text, last, -10),
