@@ -1,6 +1,23 @@
-"""The broker's rate limit, of which a part is kept for enforcement.
+"""The broker's rate limit, and everything that follows from HTTP 429, too many requests.
 
-It is pure; the caller passes seconds of a steady clock.
+**Budget.**  The broker answers 200 requests a minute.  riskd counts its own, and delays each request that
+would be one too many.
+
+**Reserve.**  Enforcement never waits for reads: of the 200, reads that are not urgent get 140.  Of the other
+60, requests that enforcement makes once an order get 30, so that 30 are left to close positions.
+
+**HTTP 429** comes all the same when other programs share the login.  It becomes a
+:class:`TooManyRequestsError` with the seconds of the header ``Retry-After``.  For so long, requests that are
+not urgent wait.  Urgent ones go on: the time is a guess where the header is missing, and a position that must
+be closed cannot wait for it.
+
+**Repeats.**  What became of a change is unknown after a 429, so it is not sent again; the caller looks up
+what became of it.  A read is repeated unless it would have to wait longer than reads do between two tries.
+
+The market data has a second limit, see :data:`riskd.gateway.projectx.market_data.MAX_BARS`.
+
+This module is pure; :class:`riskd.gateway.projectx.rest.BrokerRequests` waits and sends by it, and passes
+the seconds of a steady clock.
 """
 
 from __future__ import annotations
@@ -8,22 +25,52 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from riskd.gateway.interface import GatewayUnansweredError
+
 REQUESTS: Final = 200
 WINDOW_SECONDS: Final = 60.0
-"""The broker answers so many requests in so many seconds, all kinds together; then HTTP 429.
+"""The broker answers so many requests in so many seconds, all kinds together.
 
 Source: the ProjectX Gateway API documentation, rate limits.
 """
 
 RESERVED: Final = 60
-"""Of these, so many are kept for enforcement: looking around must wait, closing must not."""
+"""Of these, so many are kept for enforcement."""
 
 KEPT_FOR_CLOSING: Final = 30
 """Of these in turn, so many are kept to close positions, however many orders must be canceled."""
 
+ONCE_AN_ORDER: Final = frozenset(
+    ("Order/cancel", "Order/modify", "Order/search", "Order/searchById")
+)
+"""The requests that are made once an order: a locked account may place any number of orders."""
+
+MAX_RETRY_AFTER: Final = 60.0
+"""The longest wait after HTTP 429, in seconds: by then, the whole window has passed."""
+
+_DEFAULT_RETRY_AFTER: Final = 10.0
+
+
+class TooManyRequestsError(GatewayUnansweredError):
+    """The broker answers no more requests for a while.
+
+    :ivar seconds: how long.
+    """
+
+    def __init__(self, request: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(request, f"HTTP 429, too many requests, {seconds:g} s to wait")
+
+
+def retry_after_seconds(header: str | None) -> float:
+    """Return how long to wait after HTTP 429; 10 s if ``Retry-After`` gives no number of seconds."""
+    if header is None or not header.strip().isdecimal():
+        return _DEFAULT_RETRY_AFTER
+    return min(float(header), MAX_RETRY_AFTER)
+
 
 class RateLimit:
-    """Counts requests; none is made in vain, and enforcement always has some left."""
+    """Counts the requests of the last minute, and says when the next one may be sent."""
 
     def __init__(self) -> None:
         # The documentation does not say how the broker's window moves; here, no window has too many.
@@ -43,14 +90,14 @@ class RateLimit:
         self._forget(now)
         return self._held_until <= now and len(self._made) + requests <= REQUESTS - RESERVED
 
-    def wait(self, now: float, *, urgent: bool, kept: int = 0) -> float:
-        """Return the seconds until one more request can be made; 0 if it can be now.
-
-        :param kept: how many must be left for other urgent requests.
-        """
+    def wait(self, now: float, request: str, *, urgent: bool) -> float:
+        """Return the seconds until a request can be made; 0 if it can be made now."""
         self._forget(now)
-        allowed = REQUESTS - kept if urgent else REQUESTS - RESERVED
-        held = 0.0 if urgent else max(0.0, self._held_until - now)
+        allowed, held = REQUESTS - RESERVED, max(0.0, self._held_until - now)
+        if urgent:
+            allowed, held = REQUESTS, 0.0
+            if request in ONCE_AN_ORDER:
+                allowed -= KEPT_FOR_CLOSING
         if len(self._made) < allowed:
             return held
         # The wait ends when the oldest request that is one too many leaves the window.

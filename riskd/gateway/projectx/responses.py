@@ -13,28 +13,14 @@ from typing import Final
 
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json
-
-MAX_RETRY_AFTER: Final = 60.0
-
-_DEFAULT_RETRY_AFTER: Final = 10.0
 
 _WHOLE: Final = ("id", "orderId", "type", "side", "status", "size", "fillVolume")
 
 
 class TokenRefusedError(GatewayUnansweredError):
     """The broker does not accept the token, or no longer; another login may help."""
-
-
-class TooManyRequestsError(GatewayUnansweredError):
-    """The broker answers no more requests for a while.
-
-    :ivar seconds: how long; 10 s if the broker does not say.
-    """
-
-    def __init__(self, request: str, seconds: float) -> None:
-        self.seconds = seconds
-        super().__init__(request, f"HTTP 429, too many requests, {seconds:g} s to wait")
 
 
 def read_answer(request: str, status: int, retry_after: str | None, body: bytes) -> Payload:
@@ -50,7 +36,7 @@ def read_answer(request: str, status: int, retry_after: str | None, body: bytes)
     if status == HTTPStatus.UNAUTHORIZED:
         raise TokenRefusedError(request, "HTTP 401, the token is not valid")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise TooManyRequestsError(request, _seconds(retry_after))
+        raise TooManyRequestsError(request, retry_after_seconds(retry_after))
     if status == HTTPStatus.BAD_REQUEST:
         # The broker did not understand the request; repeating it would not help.
         hint = words(body.decode(errors="replace").strip())
@@ -109,12 +95,6 @@ def of_account(request: str, payload: Payload, account_id: int) -> Payload:
     if found is not None and whole(found) != account_id:
         raise GatewayUnansweredError(request, f"the answer is of account {_printable(found)}")
     return {**payload, **plain, "accountId": account_id}
-
-
-def _seconds(retry_after: str | None) -> float:
-    if retry_after is None or not retry_after.strip().isdecimal():
-        return _DEFAULT_RETRY_AFTER
-    return min(float(retry_after), MAX_RETRY_AFTER)
 
 
 def words(message: object) -> str:

@@ -29,12 +29,8 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.login import Login
-from riskd.gateway.projectx.rate_limit import KEPT_FOR_CLOSING, RateLimit
-from riskd.gateway.projectx.responses import (
-    TokenRefusedError,
-    TooManyRequestsError,
-    read_answer,
-)
+from riskd.gateway.projectx.rate_limit import RateLimit, TooManyRequestsError
+from riskd.gateway.projectx.responses import TokenRefusedError, read_answer
 from riskd.gateway.timeouts import answer_in_time
 from riskd.model.exact_json import encode_json
 
@@ -54,11 +50,6 @@ LEAST_SECONDS: Final = 0.5
 
 READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
 """The waits between the tries of a read; after these the read has failed."""
-
-_ABOUT_ONE_ORDER: Final = frozenset(
-    ("Order/cancel", "Order/modify", "Order/search", "Order/searchById")
-)
-"""The requests that are made once an order: a locked account may place any number of orders."""
 
 
 class Rest:
@@ -208,8 +199,7 @@ class BrokerRequests:
 
     async def _send(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
         token = await self._login.token()
-        kept = KEPT_FOR_CLOSING if request in _ABOUT_ONE_ORDER else 0
-        while wait := self._rate_limit.wait(self._clock.seconds(), urgent=urgent, kept=kept):
+        while wait := self._rate_limit.wait(self._clock.seconds(), request, urgent=urgent):
             await deferLater(self._clock, wait)
             # The broker may have ended the token meanwhile.
             token = await self._login.token()

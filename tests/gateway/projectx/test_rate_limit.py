@@ -8,6 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.projectx.rate_limit import RateLimit
 
+CLOSE = "Position/closeContract"
+
 # Eighths of a second add up exactly.
 eighths = st.integers(0, 8 * 70).map(lambda number: number / 8)
 bursts = st.lists(
@@ -28,31 +30,31 @@ class RateLimitTests(SynchronousTestCase):
         self.assertTrue(self.budget.has_room(0, 140))
         self.assertFalse(self.budget.has_room(0, 141))
         spend(self.budget, 0, 139)
-        self.assertEqual(self.budget.wait(0, urgent=False), 0)
+        self.assertEqual(self.budget.wait(0, CLOSE, urgent=False), 0)
         self.assertTrue(self.budget.has_room(0, 1))
         self.budget.spend(0)
-        self.assertEqual(self.budget.wait(0, urgent=False), 60)
+        self.assertEqual(self.budget.wait(0, CLOSE, urgent=False), 60)
         self.assertFalse(self.budget.has_room(0, 1))
 
     def test_60_more_are_for_enforcement(self) -> None:
         spend(self.budget, 0, 199)
-        self.assertEqual(self.budget.wait(1, urgent=True), 0)
+        self.assertEqual(self.budget.wait(1, CLOSE, urgent=True), 0)
         self.budget.spend(1)
-        self.assertEqual(self.budget.wait(1, urgent=True), 59)
+        self.assertEqual(self.budget.wait(1, CLOSE, urgent=True), 59)
 
     def test_30_of_these_are_kept_for_closing(self) -> None:
         spend(self.budget, 0, 169)
-        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 0)
+        self.assertEqual(self.budget.wait(1, "Order/cancel", urgent=True), 0)
         self.budget.spend(1)
-        self.assertEqual(self.budget.wait(1, urgent=True, kept=30), 59)
-        self.assertEqual(self.budget.wait(1, urgent=True), 0)
+        self.assertEqual(self.budget.wait(1, "Order/cancel", urgent=True), 59)
+        self.assertEqual(self.budget.wait(1, CLOSE, urgent=True), 0)
 
     def test_requests_of_enforcement_count_for_all(self) -> None:
         for second in range(150):
             self.budget.spend(second / 10)
-        self.assertEqual(self.budget.wait(20, urgent=True), 0)
+        self.assertEqual(self.budget.wait(20, CLOSE, urgent=True), 0)
         # The eleventh of them has to be gone.
-        self.assertEqual(self.budget.wait(20, urgent=False), 41)
+        self.assertEqual(self.budget.wait(20, CLOSE, urgent=False), 41)
 
     def test_a_request_counts_for_a_minute(self) -> None:
         spend(self.budget, 0, 200)
@@ -61,22 +63,22 @@ class RateLimitTests(SynchronousTestCase):
 
     def test_during_a_hold_only_enforcement_goes_on(self) -> None:
         self.budget.hold(100, 7)
-        self.assertEqual(self.budget.wait(102, urgent=False), 5)
-        self.assertEqual(self.budget.wait(102, urgent=True), 0)
+        self.assertEqual(self.budget.wait(102, CLOSE, urgent=False), 5)
+        self.assertEqual(self.budget.wait(102, CLOSE, urgent=True), 0)
         self.assertFalse(self.budget.has_room(106.9, 1))
         self.assertTrue(self.budget.has_room(107, 1))
 
     def test_a_shorter_hold_does_not_end_a_longer_one(self) -> None:
         self.budget.hold(0, 60)
         self.budget.hold(1, 5)
-        self.assertEqual(self.budget.wait(10, urgent=False), 50)
+        self.assertEqual(self.budget.wait(10, CLOSE, urgent=False), 50)
 
     def test_the_longer_of_a_hold_and_a_full_window_counts(self) -> None:
         spend(self.budget, 0, 140)
         self.budget.hold(0, 10)
-        self.assertEqual(self.budget.wait(0, urgent=False), 60)
+        self.assertEqual(self.budget.wait(0, CLOSE, urgent=False), 60)
         self.budget.hold(30, 60)
-        self.assertEqual(self.budget.wait(30, urgent=False), 60)
+        self.assertEqual(self.budget.wait(30, CLOSE, urgent=False), 60)
 
     @given(bursts)
     def test_no_window_has_too_many_requests(
@@ -92,12 +94,12 @@ class RateLimitTests(SynchronousTestCase):
                 held_until = max(held_until, now + hold)
             for _ in range(count):
                 had_room = budget.has_room(now, 1)
-                wait = budget.wait(now, urgent=is_urgent)
+                wait = budget.wait(now, CLOSE, urgent=is_urgent)
                 self.assertTrue(0 <= wait <= 140)
                 if not is_urgent:
                     self.assertEqual(had_room, wait == 0)
                 now += wait
-                self.assertEqual(budget.wait(now, urgent=is_urgent), 0, "it was not enough")
+                self.assertEqual(budget.wait(now, CLOSE, urgent=is_urgent), 0, "it was not enough")
                 if not is_urgent:
                     self.assertTrue(now >= held_until)
                 budget.spend(now)
@@ -114,6 +116,6 @@ class RateLimitTests(SynchronousTestCase):
             budget.spend(now)
         spend(budget, now, more)
         for is_urgent in (True, False):
-            wait = budget.wait(now, urgent=is_urgent)
+            wait = budget.wait(now, CLOSE, urgent=is_urgent)
             if wait:
-                self.assertTrue(budget.wait(now + wait - 0.125, urgent=is_urgent) > 0)
+                self.assertTrue(budget.wait(now + wait - 0.125, CLOSE, urgent=is_urgent) > 0)

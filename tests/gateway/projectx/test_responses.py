@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.projectx.rate_limit import MAX_RETRY_AFTER
 from riskd.gateway.projectx.responses import (
-    MAX_RETRY_AFTER,
     TokenRefusedError,
     TooManyRequestsError,
     item,
