@@ -8,6 +8,7 @@ the time, and returns a :class:`RuleResult`.  It takes no action, never waits, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -179,24 +180,14 @@ def _no_gauges(_state: AccountState, _settings: Any, _now: datetime) -> tuple[Ga
 
 
 @implementer(IRule)
+@dataclass(eq=False)
 class Rule:
     """A rule made of functions; see :class:`IRule`."""
 
-    def __init__(
-        self,
-        rule_id: str,
-        key: str,
-        settings_type: type[msgspec.Struct],
-        listens: frozenset[Kind],
-        check: Callable[[AccountState, Any, Trigger], RuleResult],
-        gauges: Callable[[AccountState, Any, datetime], tuple[Gauge, ...]] = _no_gauges,
-        *,
-        runs_while_locked: bool = False,
-    ) -> None:
-        self.rule_id = rule_id
-        self.key = key
-        self.settings_type = settings_type
-        self.listens = listens
-        self.check = check
-        self.gauges = gauges
-        self.runs_while_locked = runs_while_locked
+    rule_id: str
+    key: str
+    settings_type: type[msgspec.Struct]
+    listens: frozenset[Kind]
+    check: Callable[[AccountState, Any, Trigger], RuleResult]
+    gauges: Callable[[AccountState, Any, datetime], tuple[Gauge, ...]] = _no_gauges
+    runs_while_locked: bool = field(default=False, kw_only=True)

@@ -1,4 +1,4 @@
-"""Count contracts, and choose which of them to close when an account holds too many."""
+"""Count contracts, choose which of them to close, and close one position."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition
+from riskd.rules.interface import Flatten
 
 
 def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:
@@ -50,3 +51,11 @@ def reduce_largest(
             keep[position.contract_id] = position.size - taken
             excess -= taken
     return keep
+
+
+def close_position(
+    position: GatewayUserPosition, reason: str, *, asks_broker_first: bool = False
+) -> Flatten:
+    """Return the command to close one position and leave the others alone."""
+    keep = {position.contract_id: 0}
+    return Flatten(reason=reason, keep=keep, asks_broker_first=asks_broker_first)

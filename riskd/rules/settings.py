@@ -9,6 +9,8 @@ from typing import Annotated
 
 import msgspec
 
+from riskd.rules.interface import Lock, Trigger
+
 Contracts = Annotated[int, msgspec.Meta(gt=0, le=10_000)]
 Trades = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
 Ticks = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
@@ -32,6 +34,10 @@ class LockoutUntil(StrEnum):
 
     DAILY_RESET = "daily_reset"
     PERMANENT = "permanent"
+
+    def lock(self, trigger: Trigger) -> Lock:
+        """Return a lock until the next daily reset, or a permanent one."""
+        return Lock(until=None if self is LockoutUntil.PERMANENT else trigger.next_reset)
 
 
 class Scope(StrEnum):

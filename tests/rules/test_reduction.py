@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.rules.reduction import by_root, net_size, reduce_largest, total_size
+from riskd.rules.interface import Flatten
+from riskd.rules.reduction import by_root, close_position, net_size, reduce_largest, total_size
 from tests.support.rules import ES, MNQ, MNQ_DEC, SHORT, UNKNOWN, position, state_after
 
 
@@ -33,3 +34,11 @@ class ReductionTests(SynchronousTestCase):
     def test_some_contracts_may_have_to_stay(self) -> None:
         held = state_after(position(MNQ, 3), position(ES, 2)).open_positions
         self.assertEqual(reduce_largest(held, 2, {MNQ: 2}), {MNQ: 2, ES: 1})
+
+    def test_one_position_is_closed_and_the_others_are_not_touched(self) -> None:
+        (held,) = state_after(position(MNQ, 2)).open_positions
+        self.assertEqual(close_position(held, "why"), Flatten(reason="why", keep={MNQ: 0}))
+
+    def test_the_broker_may_be_asked_first(self) -> None:
+        (held,) = state_after(position(MNQ, 2)).open_positions
+        self.assertTrue(close_position(held, "why", asks_broker_first=True).asks_broker_first)

@@ -7,7 +7,9 @@ from decimal import Decimal
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.rules.settings import RuleSettings, Ticker, expect_no_repeats
+from riskd.rules.interface import Lock
+from riskd.rules.settings import LockoutUntil, RuleSettings, Ticker, expect_no_repeats
+from tests.support.rules import RESET, review
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -35,3 +37,7 @@ class SettingsTests(SynchronousTestCase):
         expect_no_repeats("sessions", "root", ["ES", "MNQ"])
         error = self.assertRaises(ValueError, expect_no_repeats, "sessions", "root", ["ES", "ES"])
         self.assertEqual(str(error), "sessions: expected each root once, got ES twice")
+
+    def test_a_lock_ends_at_the_next_reset_or_never(self) -> None:
+        self.assertEqual(LockoutUntil.DAILY_RESET.lock(review()), Lock(until=RESET))
+        self.assertEqual(LockoutUntil.PERMANENT.lock(review()), Lock(until=None))

@@ -7,19 +7,6 @@ from riskd.rules.registry import RULES
 
 for _rule in RULES:
     alsoProvides(_rule, IPlugin)
-
-(
-    max_contracts,
-    max_contracts_per_instrument,
-    daily_realized_loss,
-    daily_unrealized_loss,
-    max_unrealized_profit,
-    trade_frequency_limit,
-    cooldown_after_loss,
-    no_stop_loss_grace,
-    session_block_outside,
-    auth_loss_guard,
-    symbol_blocks,
-    trade_management,
-) = RULES
+    # Twisted looks for plugins among a module's names.
+    globals()[_rule.key] = _rule
 del _rule

@@ -7,10 +7,18 @@ from typing import Final, Literal
 
 from riskd.model.account import AccountState
 from riskd.model.lockouts import lock_of
-from riskd.rules.interface import NOTHING, Flatten, Gauge, LiftLock, Lock, RuleResult, Trigger
+from riskd.rules.interface import (
+    NOTHING,
+    Flatten,
+    Gauge,
+    Kind,
+    LiftLock,
+    Lock,
+    Rule,
+    RuleResult,
+    Trigger,
+)
 from riskd.rules.settings import RuleSettings
-
-_RULE_ID: Final = "RULE-010"
 
 _PERMISSIONS: Final = {True: "granted", False: "withdrawn", None: "not known yet"}
 
@@ -33,7 +41,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     nothing where the two agree, or while the permission is not known.
     """
     may_trade = state.risk.can_trade
-    has_lock = lock_of(state, _RULE_ID, trigger.now) is not None
+    has_lock = lock_of(state, RULE.rule_id, trigger.now) is not None
     if may_trade is False and not has_lock:
         reason = "The broker does not permit the account to trade"
         return RuleResult(commands=(Flatten(reason=reason, lock=Lock(until=None)),))
@@ -46,3 +54,15 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
     """Return whether the broker permits trading."""
     return (Gauge(name="broker's permission", words=_PERMISSIONS[state.risk.can_trade]),)
+
+
+RULE: Final = Rule(
+    "RULE-010",
+    "auth_loss_guard",
+    Settings,
+    frozenset({Kind.ACCOUNT}),
+    check,
+    gauges,
+    # Its lock must end when the broker permits trading again.
+    runs_while_locked=True,
+)

@@ -25,15 +25,15 @@ from riskd.rules.interface import (
     Command,
     Flatten,
     Gauge,
+    Kind,
     LiftLock,
     Lock,
+    Rule,
     RuleResult,
     Trigger,
 )
 from riskd.rules.memory import recall, remember
 from riskd.rules.settings import RuleSettings, Seconds, Table, expect_no_repeats
-
-_RULE_ID: Final = "RULE-007"
 
 _DEFAULTS: Final = {"loss_threshold": Decimal("100.00"), "cooldown_seconds": 300}
 
@@ -131,7 +131,9 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     """
     now = trigger.now
     known = [
-        each for each in recall(state, _RULE_ID, tuple[Cooldown, ...]) or () if each.until > now
+        each
+        for each in recall(state, RULE.rule_id, tuple[Cooldown, ...]) or ()
+        if each.until > now
     ]
     if not isinstance(trigger.subject, GatewayUserTrade):
         return _review(state, settings, known, now)
@@ -159,7 +161,7 @@ def _review(
     valid = [cooldown for cooldown in known if not _is_voided(state, cooldown)]
     commands: list[Command] = []
     found = None
-    if len(valid) < len(known) and lock_of(state, _RULE_ID, now) is not None:
+    if len(valid) < len(known) and lock_of(state, RULE.rule_id, now) is not None:
         commands.append(LiftLock(reason="The trade that lost was voided"))
         # Losses since then started no cooldown, or one that this one outlasted; now they count.
         found = _longest_cooldown(state, settings, (), now)
@@ -199,3 +201,15 @@ def _is_voided(state: AccountState, cooldown: Cooldown) -> bool:
     if state.day_began is None or cooldown.executed < state.day_began:
         return False
     return cooldown.trade_id not in state.trades
+
+
+RULE: Final = Rule(
+    "RULE-007",
+    "cooldown_after_loss",
+    Settings,
+    frozenset({Kind.TRADE}),
+    check,
+    gauges,
+    # A cooldown whose trade is voided must end.
+    runs_while_locked=True,
+)

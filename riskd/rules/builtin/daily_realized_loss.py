@@ -16,12 +16,9 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
-from riskd.rules.closing import lock_until
-from riskd.rules.interface import NOTHING, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.memory import recall, remember
 from riskd.rules.settings import LockoutUntil, RuleSettings
-
-_RULE_ID: Final = "RULE-003"
 
 
 class Action(StrEnum):
@@ -65,7 +62,7 @@ class _Memory(msgspec.Struct, frozen=True):
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything, and lock the account, when the day's loss reaches the limit."""
     result = _result(state, settings)
-    known = recall(state, _RULE_ID, _Memory) or _Memory()
+    known = recall(state, RULE.rule_id, _Memory) or _Memory()
     if result > -settings.loss_limit:
         # Gains may make up for the loss; if the day then loses as much again, that is a new breach.
         return RuleResult(memory=remember(_Memory())) if known.fired else NOTHING
@@ -74,7 +71,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         return NOTHING
     reason = f"Daily loss limit hit: {dollars(result)} (limit {dollars(settings.loss_limit)})"
     locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
-    lock = lock_until(settings.lockout_until, trigger) if locks else None
+    lock = settings.lockout_until.lock(trigger) if locks else None
     return RuleResult(
         commands=(Flatten(reason=reason, lock=lock),), memory=remember(_Memory(breach))
     )
@@ -99,3 +96,15 @@ def _result(state: AccountState, settings: Settings) -> Decimal:
     charges = state.risk.charges.values()
     counted = (charge.amount for charge in charges if state.is_of_trading_day(charge.at))
     return state.realized_pnl - sum(counted, ZERO)
+
+
+RULE: Final = Rule(
+    "RULE-003",
+    "daily_realized_loss",
+    Settings,
+    frozenset({Kind.TRADE}),
+    check,
+    gauges,
+    # A loss that is realized during a cooldown must still end the day.
+    runs_while_locked=True,
+)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import pnl_warnings, position_pnl, total_pnl
 from riskd.rules.affected import affected_positions
-from riskd.rules.closing import close_position, lock_until
-from riskd.rules.interface import Command, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import LockoutUntil, RuleSettings, Scope
 
 
@@ -62,7 +63,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         if total <= -settings.loss_limit:
             reason = f"Open loss limit hit: {dollars(total)} in all {limit}"
             locks = settings.lockout or settings.action is Action.CLOSE_ALL_AND_LOCKOUT
-            lock = lock_until(settings.lockout_until, trigger) if locks else None
+            lock = settings.lockout_until.lock(trigger) if locks else None
             commands.append(Flatten(reason=reason, lock=lock))
     else:
         for position in affected_positions(state, trigger):
@@ -91,3 +92,13 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
         )
         for contract_id, pnl in pnls
     )
+
+
+RULE: Final = Rule(
+    "RULE-004",
+    "daily_unrealized_loss",
+    Settings,
+    frozenset({Kind.POSITION, Kind.QUOTE}),
+    check,
+    gauges,
+)

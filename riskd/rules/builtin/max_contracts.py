@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
-from riskd.rules.interface import NOTHING, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.reduction import by_root, net_size, reduce_largest, signed_size, total_size
 from riskd.rules.settings import Contracts, RuleSettings
 
@@ -80,3 +81,8 @@ def _least(state: AccountState) -> dict[str, int]:
         heavier = [each for each in positions if signed_size(each) * balance > 0]
         least |= reduce_largest(heavier, abs(balance))
     return least
+
+
+RULE: Final = Rule(
+    "RULE-001", "max_contracts", Settings, frozenset({Kind.POSITION}), check, gauges
+)

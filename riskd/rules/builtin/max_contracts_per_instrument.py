@@ -15,7 +15,7 @@ import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
-from riskd.rules.interface import Command, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.reduction import by_root, reduce_largest, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
 
@@ -132,3 +132,8 @@ def _limit_of_unlisted(action: str) -> int | None:
             f"with N from 1 to {_MOST}, got {action!r}"
         )
     return int(match["limit"])
+
+
+RULE: Final = Rule(
+    "RULE-002", "max_contracts_per_instrument", Settings, frozenset({Kind.POSITION}), check, gauges
+)

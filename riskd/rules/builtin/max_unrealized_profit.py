@@ -18,12 +18,10 @@ from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import has_stale_quote, pnl_warnings, position_pnl, total_pnl
 from riskd.rules.affected import affected_positions
-from riskd.rules.closing import close_position
-from riskd.rules.interface import Command, Flatten, Gauge, RuleResult, Trigger
+from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.memory import recall, remember
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import RuleSettings, Scope
-
-_RULE_ID: Final = "RULE-005"
 
 
 class Mode(StrEnum):
@@ -139,7 +137,7 @@ def _fresh_pnl(
 
 
 def _remembered(state: AccountState) -> Mapping[str, PositionType]:
-    return (recall(state, _RULE_ID, _Memory) or _Memory()).armed
+    return (recall(state, RULE.rule_id, _Memory) or _Memory()).armed
 
 
 def _armed(state: AccountState, known: Mapping[str, PositionType]) -> dict[str, PositionType]:
@@ -148,3 +146,13 @@ def _armed(state: AccountState, known: Mapping[str, PositionType]) -> dict[str, 
     return {
         contract_id: side for contract_id, side in known.items() if held.get(contract_id) is side
     }
+
+
+RULE: Final = Rule(
+    "RULE-005",
+    "max_unrealized_profit",
+    Settings,
+    frozenset({Kind.POSITION, Kind.QUOTE}),
+    check,
+    gauges,
+)

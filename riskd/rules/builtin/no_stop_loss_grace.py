@@ -11,13 +11,11 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.model.formatting import contract_name
-from riskd.rules.closing import close_position
-from riskd.rules.interface import Command, Gauge, RuleResult, Trigger
+from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.memory import recall, remember
+from riskd.rules.protection import protected_size
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import RuleSettings, Seconds
-from riskd.rules.stops import protected_size
-
-_RULE_ID: Final = "RULE-008"
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -95,7 +93,7 @@ def _seconds_since(began: datetime, now: datetime) -> int:
 
 
 def _remembered(state: AccountState) -> dict[str, Window]:
-    return recall(state, _RULE_ID, dict[str, Window]) or {}
+    return recall(state, RULE.rule_id, dict[str, Window]) or {}
 
 
 def _windows(state: AccountState, grace: timedelta, now: datetime) -> dict[str, Window]:
@@ -134,3 +132,13 @@ def _window(
     return Window(
         opened=position.created_at, side=position.type, began=began, is_covered=is_covered
     )
+
+
+RULE: Final = Rule(
+    "RULE-008",
+    "no_stop_loss_grace",
+    Settings,
+    frozenset({Kind.POSITION, Kind.ORDER}),
+    check,
+    gauges,
+)

@@ -20,8 +20,18 @@ from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name
 from riskd.model.lockouts import is_exit
 from riskd.rules.affected import affected_orders
-from riskd.rules.closing import close_position
-from riskd.rules.interface import Command, Flatten, Gauge, Lock, RejectOrder, RuleResult, Trigger
+from riskd.rules.interface import (
+    Command,
+    Flatten,
+    Gauge,
+    Kind,
+    Lock,
+    RejectOrder,
+    Rule,
+    RuleResult,
+    Trigger,
+)
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import RuleSettings, Table, Ticker, expect_no_repeats
 
 _EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
@@ -270,3 +280,13 @@ def _without_weekend(window: Window) -> Window:
     if window.start < begins < window.end:
         return Window(window.start, begins)
     return window
+
+
+RULE: Final = Rule(
+    "RULE-009",
+    "session_block_outside",
+    Settings,
+    frozenset({Kind.POSITION, Kind.ORDER}),
+    check,
+    gauges,
+)

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
 from riskd.rules.affected import affected_orders
-from riskd.rules.closing import close_position
-from riskd.rules.interface import NOTHING, Command, Gauge, RejectOrder, RuleResult, Trigger
+from riskd.rules.interface import (
+    NOTHING,
+    Command,
+    Gauge,
+    Kind,
+    RejectOrder,
+    Rule,
+    RuleResult,
+    Trigger,
+)
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import RuleSettings, Ticker
 
 
@@ -83,3 +92,8 @@ def _warnings(state: AccountState) -> Iterator[str]:
     for contract_id in state.active_contracts:
         if state.root(contract_id) is None:
             yield f"Symbol of {contract_id} unknown: cannot tell whether it is blocked"
+
+
+RULE: Final = Rule(
+    "RULE-011", "symbol_blocks", Settings, frozenset({Kind.POSITION, Kind.ORDER}), check, gauges
+)

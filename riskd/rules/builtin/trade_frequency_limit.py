@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserTrade
 from riskd.model.formatting import counted
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult, Trigger
+from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
 
 _Value = TypeVar("_Value")
@@ -159,3 +159,8 @@ def _count(state: AccountState, window: Window, end: datetime) -> int:
 
 def _given(value: _Value | UnsetType, default: _Value) -> _Value:
     return default if isinstance(value, UnsetType) else value
+
+
+RULE: Final = Rule(
+    "RULE-006", "trade_frequency_limit", Settings, frozenset({Kind.TRADE}), check, gauges
+)

@@ -24,23 +24,23 @@ from riskd.model.formatting import contract_name, counted, dollars
 from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
 from riskd.model.open_pnl import is_stale
-from riskd.rules.closing import close_position
 from riskd.rules.interface import (
     OWN_STOP_TAG,
     ChangeStop,
     Command,
     Flatten,
     Gauge,
+    Kind,
     PlaceStop,
+    Rule,
     RuleResult,
     Trigger,
     WithdrawStop,
 )
 from riskd.rules.memory import recall, remember
+from riskd.rules.protection import order_detail, protecting_stops, remaining, total_remaining
+from riskd.rules.reduction import close_position
 from riskd.rules.settings import RuleSettings, Table, Ticks
-from riskd.rules.stops import order_detail, protecting_stops, remaining, total_remaining
-
-_RULE_ID: Final = "RULE-012"
 
 _PACE: Final = timedelta(seconds=1)
 """How long the rule leaves a contract alone after a command."""
@@ -197,7 +197,7 @@ _NO_WISH: Final = _Wish()
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Place the stops that are missing; move, resize and withdraw the rule's own."""
     now = trigger.now
-    known = recall(state, _RULE_ID, Memory) or Memory()
+    known = recall(state, RULE.rule_id, Memory) or Memory()
     own = [
         order
         for order in state.orders.values()
@@ -460,3 +460,13 @@ def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterato
             yield f"{contract_id}: tick size unknown, it gets no stop"
         elif settings.follows_profit and (quote is None or is_stale(quote, now)):
             yield f"{contract_name(state, contract_id)}: no fresh quote, its stop does not follow"
+
+
+RULE: Final = Rule(
+    "RULE-012",
+    "trade_management",
+    Settings,
+    frozenset({Kind.POSITION, Kind.ORDER, Kind.QUOTE}),
+    check,
+    gauges,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.events import OrderType
-from riskd.rules.stops import protected_size, protecting_stops, remaining
+from riskd.rules.protection import protected_size, protecting_stops, remaining
 from tests.support.rules import (
     BUY,
     ES,
