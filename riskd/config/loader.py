@@ -193,7 +193,7 @@ def _rule_fields(
     reader: TableReader, table: Any, rules: Mapping[str, IRule], path: KeyPath
 ) -> dict[str, dict[str, Any]]:
     """Return the settings that ``table`` gives for rules, by the rule's key."""
-    # A value that is no table is reported with the document's shape, and skipped here.
+    # The check of the whole document reports a value that is not a table; here it is skipped.
     named = table.get("rules") if isinstance(table, dict) else None
     fields = {}
     for key, values in (named if isinstance(named, dict) else {}).items():

@@ -113,7 +113,10 @@ class TableReader:
     def fields(
         self, table: Mapping[str, Any], kind: type[msgspec.Struct], path: KeyPath
     ) -> dict[str, Any]:
-        """Return the fields of a ``kind`` that ``table`` sets; a mistake is reported, and ``WRONG``."""
+        """Return the fields of a ``kind`` that ``table`` sets.
+
+        A value with a mistake is reported and becomes ``WRONG``.
+        """
         known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         values = {}
         for key, value in table.items():
@@ -184,7 +187,7 @@ class TableReader:
     def _report_contradiction(
         self, sentence: str, kind: type[msgspec.Struct], path: KeyPath
     ) -> None:
-        """Report what a struct says of its values together.
+        """Report that values contradict each other, as the struct's ``__post_init__`` found.
 
         The sentence may begin with ``name: ``, a field's or the struct's own; then the message points
         there.
@@ -215,7 +218,7 @@ def _without_bounds(kind: Any) -> Any:
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Return the lines, from 1, on which tables and keys begin.
 
-    ``tomllib`` does not report lines, so this finds them by the look of each line.  It misses keys of
+    ``tomllib`` does not report lines, so this recognizes them by regular expressions.  It misses keys of
     inline tables, and takes a line of a multi-line text for a key if it looks like one; both only make
     a message point to a line nearby.
     """

@@ -27,7 +27,7 @@ _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def shape_of(kind: Any) -> inspect.Type:
-    """Return msgspec's description of a type, without words and without ``None``, which TOML lacks."""
+    """Return msgspec's description of a type, without annotations and without ``None``, which TOML lacks."""
     return _bare(inspect.type_info(kind))
 
 
@@ -43,8 +43,8 @@ def _bare(info: inspect.Type) -> inspect.Type:
 def convert(value: Any, kind: Any) -> Any:
     """Return a single ``value`` as a ``kind``.
 
-    :raises ValueError: it is none.
-    :raises ArithmeticError: it is a number that is none, such as ``nan``.
+    :raises ValueError: the value does not fit.
+    :raises ArithmeticError: likewise, for numbers such as ``nan``.
     """
     own = _CONVERTERS.get(type(shape_of(kind)))
     return own(value) if own else msgspec.convert(value, kind)

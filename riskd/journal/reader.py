@@ -38,7 +38,7 @@ from riskd.model.events import DaemonStatus
 from riskd.model.wire import decode_data
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
-"""Exceptions of reading a damaged file."""
+"""The exceptions that reading a damaged file may raise."""
 
 _PASSING: Final = frozenset(
     {

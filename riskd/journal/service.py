@@ -168,7 +168,14 @@ class JournalService(Service):
         """
         if not self.running:
             return succeed(None)
-        waiter = self._waiter(WRITE_SECONDS, lambda _waiter: self._report_problem(_SLOW_WRITE))
+        waiter: Deferred[None] = Deferred()
+        timer = self._clock.callLater(WRITE_SECONDS, self._report_problem, _SLOW_WRITE)
+
+        def stop_timer(_result: object) -> None:
+            if timer.active():
+                timer.cancel()
+
+        waiter.addBoth(stop_timer)
         self._writers.append(waiter)
         self._unpublished = _Unpublished.STATES
         self._write_now()
@@ -191,12 +198,11 @@ class JournalService(Service):
             clients = copy.clients
         else:
             return succeed(None)
-
-        def give_up(waiter: Deferred[None]) -> None:
-            self._report_problem(_SLOW_COPY)
-            waiter.callback(None)
-
-        waiter = self._waiter(HANDSHAKE_SECONDS, give_up)
+        waiter: Deferred[None] = Deferred()
+        # A late copy is a problem, but no reason to fail the handshake.
+        waiter.addTimeout(
+            HANDSHAKE_SECONDS, self._clock, lambda *_timeout: self._report_problem(_SLOW_COPY)
+        )
         clients.append(waiter)
         self._write_now()
         return waiter
@@ -218,19 +224,6 @@ class JournalService(Service):
         _fire(last.writers + last.clients)
         await self._thread.run(self._store.close)
         self._thread.stop()
-
-    def _waiter(
-        self, seconds: float, when_late: Callable[[Deferred[None]], None]
-    ) -> Deferred[None]:
-        """Return a new Deferred; call ``when_late`` with it if it has not fired after ``seconds``."""
-        waiter: Deferred[None] = Deferred()
-        timer = self._clock.callLater(seconds, when_late, waiter)
-
-        def stop_timer(_result: object) -> None:
-            if timer.active():
-                timer.cancel()
-
-        return waiter.addBoth(stop_timer)
 
     def _is_publication_due(self) -> bool:
         age = self._clock.seconds() - self._published_at

@@ -176,7 +176,7 @@ class Store:
         return True
 
     def publish(self) -> bool:
-        """Replace the published copy by the journal's present content; free if nothing has changed.
+        """Replace the published copy by the journal's present content, unless it is the same already.
 
         :returns: whether there was anything to publish.
         :raises sqlite3.Error: the copy could not be made; the copy before stays.
