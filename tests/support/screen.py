@@ -69,7 +69,7 @@ class ScreenTestCase(SessionTestCase):
 
     def turn(self, name: str) -> None:
         """Show a page."""
-        self.ui_state = self.ui_state.with_page([page.name for page in PAGES].index(name))
+        self.change(page=[page.name for page in PAGES].index(name))
 
     def change(self, **choices: Any) -> None:
         """Change fields of the UI state."""

@@ -23,7 +23,7 @@ from trader.cli.alarm import Alarm
 from trader.client import DaemonClient
 from trader.model.characters import printable
 from trader.model.session import Session
-from trader.model.ui_state import UiState
+from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
 from trader.ui.pages import PAGES, row_count, selected_text
 from trader.ui.palette import MONO, THEMES
@@ -188,6 +188,10 @@ class Console:
             action(self)
             self._schedule_draw(important=True)
 
+    def _choose(self, **choices: Any) -> None:
+        """Change fields of the UI state."""
+        self._ui_state = msgspec.structs.replace(self._ui_state, **choices)
+
     def click(self, column: int, row: int) -> None:
         """Show the page whose name was clicked in the last row of the screen."""
         columns, rows = self._terminal.get_cols_rows()
@@ -204,7 +208,7 @@ class Console:
 
     def show_page(self, number: int) -> None:
         """Show the page ``number``; past the last page, begin with the first again."""
-        self._ui_state = self._ui_state.with_page(number % len(PAGES))
+        self._choose(page=number % len(PAGES), row=0, is_help=False)
 
     def turn_page(self, pages: int) -> None:
         """Show the page so many further."""
@@ -213,25 +217,24 @@ class Console:
     def move(self, rows: int) -> None:
         """Select the row so many further down."""
         count = row_count(self._view(), self._ui_state, _now())
-        self._ui_state = self._ui_state.with_row_moved(rows, count)
+        self._choose(row=max(0, min(self._ui_state.row + rows, count - 1)))
 
     def filter_feed(self) -> None:
         """Show the activity; if it is shown already, filter it by the next kind."""
         if self._ui_state.page == _ACTIVITY:
-            self._ui_state = self._ui_state.with_next_filter()
+            self._choose(filter=(self._ui_state.filter + 1) % len(FILTERS), row=0)
         else:
             self.show_page(_ACTIVITY)
 
     def pause_feed(self) -> None:
         """Show the activity, and pause it or let it run again."""
-        paused = self._ui_state.with_pause_toggled(self._view().feed)
-        self._ui_state = msgspec.structs.replace(paused, page=_ACTIVITY, is_help=False)
+        self.show_page(_ACTIVITY)
+        self._choose(paused_feed=self._view().feed if self._ui_state.paused_feed is None else None)
 
     def change_theme(self) -> None:
         """Show the next theme."""
         names = list(THEMES)
-        name = names[(names.index(self._ui_state.theme) + 1) % len(names)]
-        self._ui_state = msgspec.structs.replace(self._ui_state, theme=name)
+        self._choose(theme=names[(names.index(self._ui_state.theme) + 1) % len(names)])
         self._apply_theme()
         self._terminal.clear()
 
@@ -242,8 +245,7 @@ class Console:
 
     def toggle(self, choice: str) -> None:
         """Negate a boolean field of the UI state."""
-        changed = {choice: not getattr(self._ui_state, choice)}
-        self._ui_state = msgspec.structs.replace(self._ui_state, **changed)
+        self._choose(**{choice: not getattr(self._ui_state, choice)})
 
     def toggle_mouse(self) -> None:
         """Take the mouse from the terminal, or give it back."""

@@ -26,7 +26,8 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar page: the index of the page.
     :ivar row: the index of the selected row, on a page that has rows.
     :ivar filter: the index of the feed's filter in :data:`FILTERS`.
-    :ivar paused_feed: the feed as it was when the trader paused it; ``None`` while it runs.
+    :ivar paused_feed: the lines that the feed had when the trader paused it; ``None`` while it runs.
+        Their number would not do: actions from the state file are inserted between others.
     :ivar is_help: whether the keys are shown in place of the page.
     :ivar is_ascii: whether only ASCII characters are drawn.
     :ivar is_muted: whether bell and hook are silent for everything but lockouts.
@@ -43,24 +44,6 @@ class UiState(msgspec.Struct, frozen=True, kw_only=True):
     is_muted: bool = False
     has_mouse: bool = False
     theme: str = "dark"
-
-    def with_page(self, page: int) -> UiState:
-        """Show a page, from its first row."""
-        return msgspec.structs.replace(self, page=page, row=0, is_help=False)
-
-    def with_row_moved(self, rows: int, count: int) -> UiState:
-        """Select the row ``rows`` further down, within the ``count`` rows of the page."""
-        return msgspec.structs.replace(self, row=max(0, min(self.row + rows, count - 1)))
-
-    def with_next_filter(self) -> UiState:
-        """Filter the feed by the next kind."""
-        return msgspec.structs.replace(self, filter=(self.filter + 1) % len(FILTERS), row=0)
-
-    def with_pause_toggled(self, feed: tuple[FeedLine, ...]) -> UiState:
-        """Hold the feed at ``feed``, or let it run again."""
-        # The lines are kept, not their number: actions from the state file are inserted between others.
-        paused_feed = feed if self.paused_feed is None else None
-        return msgspec.structs.replace(self, paused_feed=paused_feed, row=0)
 
     def visible_lines(self, feed: tuple[FeedLine, ...]) -> tuple[FeedLine, ...]:
         """Return the lines of ``feed`` to show, newest first."""

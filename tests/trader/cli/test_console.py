@@ -23,6 +23,7 @@ from riskd.testing import make_event
 from tests.support.clocks import most_in_a_second
 from trader.cli.console import KEYS, Console
 from trader.client import DEFAULT_URL
+from trader.model.ui_state import FILTERS
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
 from trader.ui.redraw_throttle import MAX_DRAWS_A_SECOND
@@ -346,11 +347,19 @@ class KeyTests(ConsoleTestCase):
         self.press("up", "k", "k", "page up")
         self.assertEqual(self.console._ui_state.row, 0)
 
+    def test_a_page_begins_at_its_first_row(self) -> None:
+        for number in range(3):
+            self.receive("GatewayUserTrade", id=number, profitAndLoss=number)
+        self.press("2", "down", "5", "2")
+        self.assertEqual(self.console._ui_state.row, 0)
+
     def test_the_feed_is_filtered_kind_by_kind(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.assertIn("Activity: everything (2)", self.press("f"))
         self.assertIn("Activity: trades (1)", self.press("f"))
         self.assertNotIn("Connected to daemon", self.terminal.picture)
+        self.press(*["f"] * (len(FILTERS) - 1))
+        self.assertIn("Activity: everything (2)", self.terminal.picture)
 
     def test_a_paused_feed_counts_the_lines_that_it_does_not_show(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)

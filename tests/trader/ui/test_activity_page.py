@@ -60,7 +60,7 @@ class ActivityPageTests(PageTestCase):
             self.assertEqual(FILTERS[self.ui_state.filter][0], name)
             self.assertIn(f"Activity: {name} ({number})", self.shown())
             self.assertIn(words, "\n".join(self.below("Activity:")))
-            self.ui_state = self.ui_state.with_next_filter()
+            self.change(filter=(self.ui_state.filter + 1) % len(FILTERS))
         self.assertEqual(self.ui_state.filter, 0)
 
     def test_every_event_but_a_quote_has_a_filter(self) -> None:
@@ -69,10 +69,10 @@ class ActivityPageTests(PageTestCase):
 
     def test_a_paused_feed_stands_still(self) -> None:
         self.receive("GatewayUserTrade", profitAndLoss=-1)
-        self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
+        self.change(paused_feed=self.session.view().feed)
         self.receive("GatewayUserTrade", profitAndLoss=-2)
         self.assertIn("PAUSED, 1 more since; p resumes", self.shown())
         self.assertNotIn("Trade -2.00", "\n".join(self.below("PAUSED")))
         self.assertIn("paused", self.rows()[-1])
-        self.ui_state = self.ui_state.with_pause_toggled(self.session.view().feed)
+        self.change(paused_feed=None)
         self.assertIn("Trade -2.00", "\n".join(self.below("Activity:")))

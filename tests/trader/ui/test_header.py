@@ -150,7 +150,7 @@ class EveryPageTests(PageTestCase):
             if retry_in:
                 self.lose(retry_in=retry_in)
             for number, page in enumerate(PAGES):
-                self.ui_state = self.ui_state.with_page(number)
+                self.change(page=number)
                 for columns, rows in ((60, 14), (80, 24), (120, 40), (240, 80)):
                     self.assertIn(words, self.rows(columns, rows)[0], (page.name, columns))
 

@@ -38,13 +38,13 @@ class PnlTests(ScreenTestCase):
             if status:
                 self.receive("daemon_status", status=status, message="The login is refused")
             for number in range(3):
-                self.ui_state = self.ui_state.with_page(number)
+                self.change(page=number)
                 for columns in (60, 80, 120):
                     shown = self.shown(columns)
                     self.assertIn(reason, shown)
                     for known in ("0.00", "(none", "0 of 4", " ok", "Trades 0", "No trade"):
                         self.assertNotIn(known, shown)
-            self.ui_state = self.ui_state.with_page(0)
+            self.change(page=0)
             for title in ("Positions", "Working orders", "Quotes"):
                 self.assertIn(f"{title} ({reason})", self.shown())
         self.receive("daemon_status", status="RUNNING")
