@@ -35,11 +35,6 @@ _LOG_FORMATS: Final = ("text", "json")
 _log = Logger()
 
 
-def refuse(program: str, sentence: str) -> NoReturn:
-    """End the program with a sentence on standard error and exit status 1."""
-    raise SystemExit(f"{program}: {sentence}")
-
-
 # Coercing functions of options; twistd shows the text of their ValueError.
 
 
@@ -89,7 +84,11 @@ class Options(BaseOptions):
             super().parseOptions(options)
         except (UsageError, UserError) as error:
             mistake = str(error).removeprefix("Parameter type enforcement failed: ")
-            refuse(self.program, f"{mistake} (see twistd {self.program} --help)")
+            self.refuse(f"{mistake} (see twistd {self.program} --help)")
+
+    def refuse(self, *problems: str) -> NoReturn:
+        """End the program with each problem as a line on standard error, and exit status 1."""
+        raise SystemExit("\n".join(f"{self.program}: {problem}" for problem in problems))
 
 
 INTERFACE_OPTION: Final = (
@@ -139,7 +138,7 @@ def begin(options: Options) -> tuple[Any, Mapping[str, IRule], Settings]:
         catalogue = find_rules()
         settings = practice_settings(catalogue) if path is None else load_settings(path, catalogue)
     except UserError as error:
-        refuse(options.program, f"\n{options.program}: ".join(error.problems))
+        options.refuse(*error.problems)
     return reactor, catalogue, settings
 
 

@@ -183,6 +183,8 @@ class _BodilessRequest(Request):
 
 
 class _MetricsSite(Site):
+    noisy = False
+
     def log(self, request: HTTPRequest) -> None:
         """Log nothing: Prometheus asks every few seconds, and another client could flood the log."""
 
@@ -197,14 +199,14 @@ class _FewAtATime(WrappingFactory):
 
 def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolFactory:
     """Return the factory that serves the metrics of ``registry``."""
-    site = _MetricsSite(
-        MetricsResource(registry),
-        requestFactory=_BodilessRequest,
-        timeout=_TIMEOUT_SECONDS,
-        reactor=clock,
+    return _FewAtATime(
+        _MetricsSite(
+            MetricsResource(registry),
+            requestFactory=_BodilessRequest,
+            timeout=_TIMEOUT_SECONDS,
+            reactor=clock,
+        )
     )
-    site.noisy = False
-    return _FewAtATime(site)
 
 
 def metrics_services(

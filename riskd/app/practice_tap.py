@@ -17,13 +17,12 @@ from riskd.practice.server.service import PracticeGatewayService, PracticeServer
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 
 DEFAULT_PORT: Final = 5000
-_PROGRAM: Final = "practice-gateway"
 
 
 class Options(launch.Options):
     """The command line of ``twistd practice-gateway``."""
 
-    program = _PROGRAM
+    program = "practice-gateway"
     longdesc = (
         "Be a ProjectX gateway on this machine: REST and two SignalR hubs, over accounts that trade "
         "paper in a market that moves. Without --config there are the accounts 123 and 456."
@@ -59,11 +58,11 @@ def makeService(options: Options) -> Daemon:
         api_key = DEFAULT_API_KEY if key_file is None else read_key_file(key_file).reveal()
         with ExitStack() as held:
             sockets = launch.listen_at(options, "port", held)
-            daemon = Daemon(StateDirectory(options["state"] or default_directory(_PROGRAM)))
+            daemon = Daemon(StateDirectory(options["state"] or default_directory(options.program)))
             # Nothing can be refused any more.
             held.pop_all()
     except UserError as error:
-        launch.refuse(_PROGRAM, str(error))
+        options.refuse(*error.problems)
     gateway = launch.practice_gateway(
         reactor,
         settings,

@@ -48,13 +48,12 @@ _log = Logger()
 _Engine = TypeVar("_Engine", bound=EngineService | RecordingEngine)
 
 DEFAULT_PORT: Final = 8765
-_PROGRAM: Final = "riskd"
 
 
 class Options(launch.Options):
     """The command line of ``twistd riskd``."""
 
-    program = _PROGRAM
+    program = "riskd"
     longdesc = (
         "Follow futures accounts and broadcast their events to every console on this machine. "
         "Without --config riskd trades paper on its embedded practice gateway, "
@@ -114,7 +113,7 @@ def makeService(options: Options) -> Daemon:
             # Nothing can be refused any more.
             held.pop_all()
     except UserError as error:
-        launch.refuse(_PROGRAM, str(error))
+        options.refuse(*error.problems)
     gateway: IGateway
     if settings.gateway.kind == "projectx":
         gateway = projectx_gateway(reactor, settings)

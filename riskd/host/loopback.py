@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import Any, Final
@@ -105,33 +104,20 @@ def _explain(error: OSError, port: int, option: str) -> str:
     return f"cannot listen on {place}: {error.strerror}"
 
 
-def adopt(reactor: Any, listening: socket.socket, factory: Any) -> IListeningPort:
-    """Return a port of ``reactor`` that accepts clients on a duplicate of ``listening``."""
-    port: IListeningPort = reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
-    return port
-
-
 class LoopbackServer(Service):
     """A factory that serves on listening sockets for as long as the service runs.
 
     :param sockets: closed at the start, since each port has a duplicate.
     :param announcement: the log line for each socket, with ``{place}`` for its address and port.
-    :param adopt: returns the port that accepts clients on a socket.
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        factory: Any,
-        sockets: list[socket.socket],
-        announcement: str,
-        adopt: Callable[[Any, socket.socket, Any], IListeningPort] = adopt,
+        self, reactor: Any, factory: Any, sockets: list[socket.socket], announcement: str
     ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._sockets = sockets
         self._announcement = announcement
-        self._adopt = adopt
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
@@ -140,7 +126,7 @@ class LoopbackServer(Service):
         for listening in self._sockets:
             address, port = listening.getsockname()[:2]
             _log.info(self._announcement, place=f"{url_host(address)}:{port}")
-            self._ports.append(self._adopt(self._reactor, listening, self._factory))
+            self._ports.append(self.adopt(listening))
             listening.close()
         self._sockets = []
 
@@ -149,3 +135,10 @@ class LoopbackServer(Service):
         super().stopService()
         ports, self._ports = self._ports, []
         return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+    def adopt(self, listening: socket.socket) -> IListeningPort:
+        """Return a port that accepts clients on a duplicate of ``listening``."""
+        port: IListeningPort = self._reactor.adoptStreamPort(
+            listening.fileno(), listening.family, self._factory
+        )
+        return port

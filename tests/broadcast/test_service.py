@@ -7,7 +7,7 @@ from unittest import skipUnless
 
 from twisted.internet.testing import MemoryReactorClock
 
-from riskd.broadcast.service import adopt
+from riskd.broadcast.service import BroadcastService
 from riskd.host.loopback import listen
 from tests.support.broadcast import BroadcastTestCase
 
@@ -15,21 +15,22 @@ from tests.support.broadcast import BroadcastTestCase
 class ServiceTests(BroadcastTestCase):
     """Ports on listening sockets."""
 
-    def adopt(self, reactor: MemoryReactorClock) -> tuple[socket.socket, object]:
+    def adopt(self, reactor: MemoryReactorClock) -> socket.socket:
         (listening,) = listen(0, "127.0.0.1")
         self.addCleanup(listening.close)
-        return listening, adopt(reactor, listening, self.factory)
+        BroadcastService(reactor, self.factory, [listening]).adopt(listening)
+        return listening
 
     def test_another_kind_of_reactor_makes_its_own_port(self) -> None:
         reactor = MemoryReactorClock()
-        listening, _ = self.adopt(reactor)
+        listening = self.adopt(reactor)
         self.assertEqual(
             reactor.adoptedPorts, [(listening.fileno(), socket.AF_INET, self.factory)]
         )
 
     @skipUnless(hasattr(socket, "TCP_NOTSENT_LOWAT"), "this platform does not know the option")
     def test_the_kernel_buffers_little_for_an_accepted_socket(self) -> None:
-        listening, _ = self.adopt(MemoryReactorClock())
+        listening = self.adopt(MemoryReactorClock())
         listening.setblocking(True)
         with (
             socket.create_connection(listening.getsockname()),

@@ -49,13 +49,13 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     reason.add_argument("--reason", type=_reason, required=True, metavar="TEXT")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    status = commands.add_parser("status", help="show the daemon and all accounts", parents=[json])
-    status.set_defaults(ask=online.show_status)
+    commands.add_parser(
+        "status", help="show the daemon and all accounts", parents=[json]
+    ).set_defaults(ask=online.show_status)
 
-    rules = commands.add_parser(
+    commands.add_parser(
         "rules", help="show the rules in force and their headroom", parents=[account, json]
-    )
-    rules.set_defaults(ask=online.show_rules)
+    ).set_defaults(ask=online.show_rules)
 
     check = commands.add_parser("check-config", help="check a configuration for mistakes")
     check.add_argument("file", type=Path, metavar="FILE")
@@ -89,10 +89,9 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     form.add_argument("--jsonl", dest="format", action="store_const", const=journal_json_lines)
     journal.set_defaults(run=offline.show_journal, format=journal_table)
 
-    unlock = commands.add_parser(
+    commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]
-    )
-    unlock.set_defaults(ask=online.unlock)
+    ).set_defaults(ask=online.unlock)
 
     lock = commands.add_parser(
         "lock",
