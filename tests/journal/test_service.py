@@ -185,6 +185,18 @@ class HandshakeTests(ServiceTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
 
+    def test_a_client_during_the_first_publication_waits_for_it(self) -> None:
+        self.successResultOf(self.service.stopService())
+        self.begin(slow=True)
+        first = self.service.published()
+        # The journal is opened; the first client's copy is begun.
+        self.disk.catch_up()
+        second = self.service.published()
+        self.assertNoResult(first)
+        self.disk.catch_up()
+        self.successResultOf(first)
+        self.successResultOf(second)
+
     def test_a_client_after_a_change_waits_for_the_next_publication(self) -> None:
         self.clock.advance(1)
         self.disk.is_slow = True
