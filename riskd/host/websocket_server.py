@@ -19,7 +19,7 @@ def server_options(
         "versions": [13],
         # Autobahn would answer a plain request with a page of its own.
         "webStatus": False,
-        # A protocol error is answered with a close frame, so that its author learns of it.
+        # A protocol error is answered with a close frame, so that the client's author learns of it.
         "failByDrop": False,
         "maxFramePayloadSize": max_message_bytes,
         "maxMessagePayloadSize": max_message_bytes,

@@ -53,10 +53,11 @@ _log = Logger()
 
 
 class _Unpublished(IntEnum):
-    """What has changed since the last copy was begun; the higher value includes the lower."""
+    """What has changed since the last copy was begun; a higher value includes the lower ones."""
 
     NOTHING = 0
     QUOTES = 1
+    """Only quotes, which may wait for some seconds."""
     STATES = 2
 
 
@@ -232,6 +233,7 @@ class JournalService(Service):
         )
 
     def _write_within(self, seconds: float) -> None:
+        """Schedule a write in so many seconds, unless an earlier one is scheduled."""
         due = self._clock.seconds() + seconds
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() > due:
@@ -256,6 +258,7 @@ class JournalService(Service):
         )
         self._writers, self._clients = [], []
         if write.publishes:
+            # The write takes the present states; any change from now on needs another copy.
             self._unpublished = _Unpublished.NOTHING
         is_over = await self._perform(write)
         self._in_progress = None
@@ -264,7 +267,7 @@ class JournalService(Service):
         else:
             self._writers[:0] = write.writers
             self._clients[:0] = write.clients
-        # What has come up meanwhile.
+        # What has come up during the write.
         if self._writers or self._clients:
             self._write_now()
         elif self._unpublished is _Unpublished.STATES:

@@ -76,7 +76,7 @@ class Store:
     """The journal of one state directory.
 
     :param directory: an existing directory.
-    :ivar has_all_quotes: whether the last write took all quotes; ``False`` if it left some for later.
+    :ivar has_all_quotes: whether the last write took all quotes; if not, a later write must follow.
     """
 
     def __init__(self, directory: Path) -> None:
