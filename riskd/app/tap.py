@@ -159,7 +159,9 @@ def projectx_gateway(reactor: Any, settings: Settings) -> IGateway:
         rest_url=settings.gateway.rest_url,
         connect_user_hub=HubConnector(reactor, settings.gateway.user_hub_url),
         connect_market_hub=HubConnector(reactor, settings.gateway.market_hub_url),
-        credentials=lambda: find_credentials(settings.gateway, os.environ),
+        credentials=lambda: find_credentials(
+            settings.gateway.user_name, settings.gateway.key_file, os.environ
+        ),
         watch={ticker for account in settings.accounts for ticker in account.watch},
         random=Random(),
     )

@@ -15,7 +15,7 @@ import shlex
 import stat
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -32,18 +32,6 @@ MAX_BYTES: Final = 4096
 
 _DIRECTORY_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 _ROOT: Final = 0
-
-
-class LoginSettings(Protocol):
-    """The settings that say where the credentials are."""
-
-    @property
-    def user_name(self) -> str:
-        """The user name of the login."""
-
-    @property
-    def key_file(self) -> str | None:
-        """The file of the API key; ``None`` if the key is elsewhere."""
 
 
 class CredentialsError(UserError):
@@ -95,10 +83,12 @@ _from_environment: Final[dict[str, Secret]] = {}
 """The key that was taken out of the process's environment."""
 
 
-def find_credentials(settings: LoginSettings, environ: MutableMapping[str, str]) -> Credentials:
+def find_credentials(
+    user_name: str, key_file: str | None, environ: MutableMapping[str, str]
+) -> Credentials:
     """Return the user name and the key for a login.
 
-    The key is that of the settings' ``key_file``, else systemd's, else the environment's.
+    The key is that of ``key_file``, else systemd's, else the environment's.
 
     Files are read each time.  The variable is taken out of the environment, so that no child process
     inherits it, and its value is kept for later logins.
@@ -108,7 +98,7 @@ def find_credentials(settings: LoginSettings, environ: MutableMapping[str, str])
     """
     if KEY_VARIABLE in environ:
         _from_environment[KEY_VARIABLE] = Secret(environ.pop(KEY_VARIABLE))
-    return Credentials(settings.user_name, _find_key(settings.key_file, environ))
+    return Credentials(user_name, _find_key(key_file, environ))
 
 
 def _find_key(key_file: str | None, environ: MutableMapping[str, str]) -> Secret:

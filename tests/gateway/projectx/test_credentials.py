@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from twisted.logger import Logger, capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.settings import GatewaySettings
 from riskd.gateway.projectx import credentials
 from riskd.gateway.projectx.credentials import (
     CREDENTIAL,
@@ -113,10 +112,7 @@ class CredentialsTestCase(SynchronousTestCase):
         return self.write(self.directory / CREDENTIAL, content, mode)
 
     def find(self, key_file: Path | None = None) -> Credentials:
-        settings = GatewaySettings(
-            kind="projectx", user_name="jane", key_file=None if key_file is None else str(key_file)
-        )
-        return find_credentials(settings, self.environ)
+        return find_credentials("jane", None if key_file is None else str(key_file), self.environ)
 
     def key(self, key_file: Path | None = None) -> str:
         return self.find(key_file).api_key.reveal()
@@ -181,9 +177,8 @@ class EnvironmentTests(CredentialsTestCase):
     def test_child_processes_do_not_inherit_the_variable(self) -> None:
         code = f"""
 import os, subprocess, sys
-from riskd.config.settings import GatewaySettings
 from riskd.gateway.projectx.credentials import find_credentials
-login = find_credentials(GatewaySettings(kind="projectx", user_name="jane"), os.environ)
+login = find_credentials("jane", None, os.environ)
 assert login.api_key.reveal() == {KEY!r}
 child = "import os; print({KEY_VARIABLE!r} in os.environ, 'PATH' in os.environ)"
 subprocess.run([sys.executable, "-c", child], check=True)
