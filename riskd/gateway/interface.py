@@ -48,14 +48,14 @@ class GatewayRefusedError(GatewayError):
 
     :ivar request: the name of the request, such as ``Order/place``.
     :ivar code: the gateway's error code for that request.
-    :ivar message: the reason that the gateway gives.
+    :ivar why: the reason that the gateway gives.
     """
 
-    def __init__(self, request: str, code: int, message: str) -> None:
+    def __init__(self, request: str, code: int, why: str) -> None:
         self.request = request
         self.code = code
-        self.message = self.why = message
-        super().__init__(f"{request} refused with code {code}: {message}")
+        self.why = why
+        super().__init__(f"{request} refused with code {code}: {why}")
 
 
 class IGatewayListener(Interface):

@@ -51,7 +51,7 @@ class OrderRejectedError(GatewayRefusedError):
     """
 
     def __init__(self, order_id: int, rejection: GatewayRefusedError) -> None:
-        super().__init__(rejection.request, rejection.code, rejection.message)
+        super().__init__(rejection.request, rejection.code, rejection.why)
         self.order_id = order_id
 
 

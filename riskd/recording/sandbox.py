@@ -72,7 +72,7 @@ _FAILURES: Final[dict[str, type[Exception]]] = {
 def failure_input(number: int, error: BaseException | None) -> Refused | Unanswered | Failed:
     """Return the failure of a request as an input that raises the same in a replay."""
     if isinstance(error, GatewayRefusedError):
-        return Refused(number, error.request, error.code, error.message)
+        return Refused(number, error.request, error.code, error.why)
     if isinstance(error, GatewayUnansweredError):
         return Unanswered(number, error.request, error.why)
     if isinstance(error, GatewayError):

@@ -389,7 +389,7 @@ class OrderCheckTests(SynchronousTestCase):
                 OrderRejectedError, self.driver.order, side, size, order_type, **fields
             )
             self.assertEqual((error.request, error.code), ("Order/place", 2), what)
-            self.assertIn(words, error.message, what)
+            self.assertIn(words, error.why, what)
             ((target, _contract, order),) = self.driver.messages
             self.assertEqual(target, ORDER, what)
             self.assertEqual((order["status"], order["fillVolume"]), (5, 0), what)

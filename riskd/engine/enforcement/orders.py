@@ -218,7 +218,7 @@ class OrderRequests:
         if refusal.code == forbidden:
             self._report_refusal(
                 f"The broker refuses to let riskd act for account {self._account.account_id}: "
-                f"{refusal.message}"
+                f"{refusal.why}"
             )
 
     def end_refusal(self) -> None:

@@ -149,7 +149,7 @@ class StopOrders:
             Flattening(
                 action=Action.CLOSE_ALL_POSITIONS,
                 rule_id=rule_id,
-                reason=f"No stop at {command.stop_price} was accepted: {refusal.message}",
+                reason=f"No stop at {command.stop_price} was accepted: {refusal.why}",
                 begun=self._now(),
                 keep={command.contract_id: 0},
             )

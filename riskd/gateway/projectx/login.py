@@ -189,11 +189,8 @@ class Login:
 
     def _start_login(self) -> None:
         if self._logging_in is None and not self._is_stopped:
-            # Registered before it runs: it may be over, and another one be started, within callback().
-            logging_in: Deferred[None] = Deferred()
-            self._logging_in = logging_in
-            logging_in.addCallback(lambda _: Deferred.fromCoroutine(self._log_in_and_serve()))
-            logging_in.addErrback(self._login_failed).callback(None)
+            self._logging_in = logging_in = _prepared(self._log_in_and_serve, self._login_failed)
+            logging_in.callback(None)
 
     def _login_failed(self, failure: Failure) -> None:
         """Start again after an internal error: everything waits for the token."""
@@ -228,7 +225,7 @@ class Login:
                 REFUSED_SECONDS / 2, f"riskd cannot log in, nothing is guarded: {error}"
             )
         except GatewayRefusedError as refusal:
-            why = _REFUSALS.get(refusal.code, f"{refusal.message} (code {refusal.code})")
+            why = _REFUSALS.get(refusal.code, f"{refusal.why} (code {refusal.code})")
             self._postpone(
                 REFUSED_SECONDS, f"The broker refuses the login, nothing is guarded: {why}"
             )
@@ -287,10 +284,8 @@ class Login:
             self._report_problem("")
         is_due = self._token is not None and self._now() >= self._renew_at
         if is_due and self._renewing is None:
-            renewing: Deferred[None] = Deferred()
-            self._renewing = renewing
-            renewing.addCallback(lambda _: Deferred.fromCoroutine(self._renew()))
-            renewing.addErrback(_log_error).callback(None)
+            self._renewing = renewing = _prepared(self._renew, _log_error)
+            renewing.callback(None)
 
     async def _renew(self) -> None:
         old = self._token
@@ -314,6 +309,18 @@ class Login:
         except GatewayError as error:
             _log.info("logging in again: {error}", error=error)
             return await self._log_in()
+
+
+def _prepared(
+    run: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[Failure], None]
+) -> Deferred[None]:
+    """Return a Deferred that runs a coroutine once it is called back.
+
+    So the caller can keep it first: the coroutine may be over, and another one be started, within
+    ``callback()``.
+    """
+    prepared: Deferred[None] = Deferred()
+    return prepared.addCallback(lambda _: Deferred.fromCoroutine(run())).addErrback(failed)
 
 
 def _end_of(token: Secret) -> datetime | None:

@@ -111,7 +111,7 @@ class Api:
         try:
             return await endpoint.act(self._backend, read) or {}
         except GatewayRefusedError as refusal:
-            fields = endpoint.when_refused | _failure(refusal.code, refusal.message)
+            fields = endpoint.when_refused | _failure(refusal.code, refusal.why)
             if isinstance(refusal, OrderRejectedError):
                 fields["orderId"] = refusal.order_id
             return fields

@@ -256,7 +256,7 @@ class ChangeTests(GatewayTestCase):
         body = b'{"success":false,"errorCode":2,"errorMessage":"Stop is too near","orderId":9}'
         self.take("Order/place").connection.answer(body)
         refusal = self.failureResultOf(asked, GatewayRefusedError).value
-        self.assertEqual((refusal.code, refusal.message), (2, "Stop is too near"))
+        self.assertEqual((refusal.code, refusal.why), (2, "Stop is too near"))
 
 
 class ManyOrdersTests(GatewayTestCase):

@@ -62,18 +62,18 @@ class EnvelopeTests(SynchronousTestCase):
             {"success": False, "errorCode": 2, "errorMessage": "Insufficient\n\x1b[31mmargin"},
         )
         self.assertEqual((refusal.request, refusal.code), ("Order/place", 2))
-        self.assertEqual(refusal.message, "Insufficient  [31mmargin")
+        self.assertEqual(refusal.why, "Insufficient  [31mmargin")
 
     def test_a_refusal_without_a_reason_is_a_refusal(self) -> None:
         for message in (None, ""):
             fields = {"success": False, "errorCode": 2, "errorMessage": message}
             refusal = self.assertRaises(GatewayRefusedError, read, fields)
-            self.assertEqual(refusal.message, "no reason given")
+            self.assertEqual(refusal.why, "no reason given")
 
     def test_a_long_reason_is_cut(self) -> None:
         fields = {"success": False, "errorCode": 2, "errorMessage": "x" * 10_000}
         refusal = self.assertRaises(GatewayRefusedError, read, fields)
-        self.assertEqual(refusal.message, "x" * 200)
+        self.assertEqual(refusal.why, "x" * 200)
 
     def test_success_with_a_code_is_a_refusal(self) -> None:
         refusal = self.assertRaises(GatewayRefusedError, read, {"success": True, "errorCode": 6})
