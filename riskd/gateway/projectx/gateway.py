@@ -167,8 +167,7 @@ class ProjectXGateway(BrokerApi):
     def _hurry(self) -> None:
         """Hurry the hubs after an answer: the way to the broker is open again."""
         for hub in (self._user_hub, self._market_hub):
-            if not hub.is_up:
-                hub.hurry()
+            hub.hurry()
 
     def _feed_is_up(self) -> None:
         self._down_since = None

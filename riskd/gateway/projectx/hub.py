@@ -7,11 +7,14 @@ between a read and a later subscription would be lost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -91,11 +94,11 @@ class Hub:
         self._refused = refused
         self._last_reason = ""
         self._refusals: set[Subscription] = set()
-        self._tried_at: float | None = None
+        self._tried_at = -math.inf
         self._connection: HubConnection | None = None
         self._life: Deferred[None] | None = None
         self._is_stopped = False
-        self._pause: Deferred[None] | None = None
+        self._pause: Deferred[None] = succeed(None)
         self.is_up = False
 
     def start(self) -> None:
@@ -130,18 +133,12 @@ class Hub:
     def reconnect(self, why: str) -> None:
         """End the connection, and open another one at once."""
         self._end(why)
-        self._end_pause()
+        self._pause.cancel()
 
     def hurry(self) -> None:
-        """Try at once, unless a try was just made: the broker seems to be back."""
-        now = self._clock.seconds()
-        if self._tried_at is None or now - self._tried_at >= HURRY_SECONDS:
-            self._end_pause()
-
-    def _end_pause(self) -> None:
-        pause, self._pause = self._pause, None
-        if pause is not None:
-            pause.callback(None)
+        """End the wait for the next try, unless a try was just made: the broker seems to be back."""
+        if self._clock.seconds() - self._tried_at >= HURRY_SECONDS:
+            self._pause.cancel()
 
     def _end(self, why: str) -> None:
         if self._connection is not None:
@@ -166,14 +163,10 @@ class Hub:
         self._went_down(why)
 
     async def _wait_for_next_try(self) -> None:
-        pause = self._pause = Deferred()
-        wait = self._backoff.next_wait(self._clock.seconds())
-        timer = self._clock.callLater(wait, self._end_pause)
-        try:
-            await pause
-        finally:
-            if timer.active():
-                timer.cancel()
+        self._pause = deferLater(self._clock, self._backoff.next_wait(self._clock.seconds()))
+        # Canceled to try at once, or to stop: the caller's loop knows which.
+        with suppress(CancelledError):
+            await self._pause
 
     async def _one_connection(self) -> str:
         """Live through one connection; return why it ended, or could not be opened."""
@@ -222,7 +215,7 @@ class Hub:
         return connection
 
     def _check_token(self, token: Secret) -> None:
-        # The broker may accept an old token, and then send nothing.
+        # The broker may accept a token that was replaced meanwhile, and then send nothing.
         if not self._login.is_current(token):
             raise HubError("the token was replaced while it was opened")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -56,6 +56,7 @@ CLOCKS_APART: Final = timedelta(seconds=10)
 _CHECK_SECONDS: Final = 5.0
 _BARS_BACK: Final = timedelta(minutes=5)
 _SECOND: Final = 1
+_ANSWERED: Final = succeed(None)
 
 
 class QuoteFeed:
@@ -94,7 +95,6 @@ class QuoteFeed:
         self._report_problem = report_problem
         self._followed: dict[str, float] = {}
         self._is_connected = False
-        self._is_frozen = False
         self._down_since: datetime | None = None
         self._expect_quotes()
         self._list_at = self._bars_requested_at = clock.seconds()
@@ -109,7 +109,7 @@ class QuoteFeed:
         """Stop checking, and cancel all requests."""
         if self._check.running:
             self._check.stop()
-        for requesting in tuple(self._requesting.values()):
+        for requesting in self._requesting.values():
             requesting.cancel()
 
     def follow(self, contract_id: str) -> None:
@@ -123,7 +123,7 @@ class QuoteFeed:
         """Receive what the market hub sends."""
         for contract_id, payload in quote_events(invocation):
             self._expect_quotes()
-            self._are_back()
+            self._end_problem()
             self._receive(contract_id, payload)
 
     def connected(self) -> None:
@@ -134,7 +134,7 @@ class QuoteFeed:
             # The hub pinged all the time it was frozen: that it is up again proves nothing.
             self._report_frozen()
         else:
-            self._are_back()
+            self._end_problem()
         self._request_watched()
 
     def lost(self, why: str) -> None:
@@ -144,7 +144,8 @@ class QuoteFeed:
         self._report_missing(f"{why}. Rules that need them go by the latest known price, or wait")
 
     def _expect_quotes(self) -> None:
-        """Restart the wait for quotes."""
+        """Restart the wait for quotes: from here on, the hub does not count as frozen."""
+        self._is_frozen = False
         self._quoted_at = self._clock.seconds()
         self._patience = FREEZE_SECONDS
         self._patient_until = self._quoted_at + self._patience
@@ -159,8 +160,7 @@ class QuoteFeed:
         since = self._down_since or self._now()
         self._report_problem(f"No quotes since {since.astimezone():%H:%M:%S}: {why}")
 
-    def _are_back(self) -> None:
-        self._is_frozen = False
+    def _end_problem(self) -> None:
         if self._down_since is not None:
             self._down_since = None
             self._report_problem("")
@@ -172,9 +172,8 @@ class QuoteFeed:
         if not self._followed or not is_market_open(self._now()):
             # No quotes are expected; a freeze before the break says nothing about the next session.
             self._expect_quotes()
-            if self._is_frozen and self._is_connected:
-                self._are_back()
-            self._is_frozen = False
+            if self._is_connected:
+                self._end_problem()
             return
         silent = now - self._quoted_at
         if silent < FREEZE_SECONDS:
@@ -260,14 +259,9 @@ class QuoteFeed:
 
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start requests unless those of the same name are still unanswered."""
-        if not self._check.running or name in self._requesting:
-            return
-
-        def forget(_result: None) -> None:
-            del self._requesting[name]
-
-        self._requesting[name] = requesting = Deferred.fromCoroutine(request())
-        requesting.addErrback(_log_failure).addCallback(forget)
+        if self._check.running and self._requesting.get(name, _ANSWERED).called:
+            requesting = Deferred.fromCoroutine(request())
+            self._requesting[name] = requesting.addErrback(_log_failure)
 
 
 def _log_failure(failure: Failure) -> None:
