@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+
 from riskd.app import launch
 from riskd.app.launch import Daemon
 from riskd.config.faults import Faults
@@ -13,8 +16,13 @@ from riskd.gateway.projectx.credentials import read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.paths import default_directory
 from riskd.journal.state_directory import StateDirectory
-from riskd.practice.server.service import PracticeGatewayService, PracticeServer
-from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
+from riskd.practice.gateway import PracticeGateway
+from riskd.practice.server.site import (
+    DEFAULT_API_KEY,
+    DEFAULT_USER_NAME,
+    PracticeServer,
+    practice_site,
+)
 
 DEFAULT_PORT: Final = 5000
 
@@ -76,3 +84,20 @@ def makeService(options: Options) -> Daemon:
     PracticeGatewayService(gateway).setServiceParent(daemon)
     PracticeServer(reactor, site, sockets).setServiceParent(daemon)
     return launch.finish(daemon, reactor, options)
+
+
+class PracticeGatewayService(Service):
+    """The practice gateway as a service, without a listener: only the server's clients watch it."""
+
+    def __init__(self, gateway: PracticeGateway) -> None:
+        self._gateway = gateway
+
+    def startService(self) -> None:
+        """Open the market."""
+        super().startService()
+        self._gateway.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Shut the market."""
+        super().stopService()
+        return self._gateway.stop()

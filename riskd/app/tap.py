@@ -38,8 +38,7 @@ from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.server.service import PracticeServer
-from riskd.practice.server.site import practice_site
+from riskd.practice.server.site import PracticeServer, practice_site
 from riskd.recording.recording_engine import RecordingEngine
 from riskd.recording.writer import RecordingWriter
 from riskd.rules.interface import IRule

@@ -6,10 +6,12 @@ go on from there, see :meth:`~AccountStore.restore`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
+from operator import itemgetter
 from typing import Final
 
 from riskd.gateway.enums import GatewayOrderStatus
@@ -109,14 +111,10 @@ class AccountStore:
         :param since: aware.
         """
         account = self._find_account("Order/search", account_id)
-        working = [order.payload() for order in account.orders.values()]
-        orders = [
-            {**order}
-            for order in (*_owned_by(account_id, self._ended), *working)
-            if _time(order, "creationTimestamp") >= since
-        ]
+        working = (order.payload() for order in account.orders.values())
+        orders = _created_since(since, account_id, (*self._ended.values(), *working))
         # Orders end in another order than they were placed.
-        return sorted(orders, key=lambda order: int(order["id"]))
+        return sorted(orders, key=itemgetter("id"))
 
     def order(self, account_id: int, order_id: int) -> Payload:
         """Return the payload of an order, working or ended.
@@ -140,25 +138,18 @@ class AccountStore:
         :param since: aware.
         """
         self._find_account("Trade/search", account_id)
-        return [
-            {**trade}
-            for trade in _owned_by(account_id, self._trades)
-            if _time(trade, "creationTimestamp") >= since
-        ]
+        return _created_since(since, account_id, self._trades.values())
 
     # Restarts.
 
     def state(self, now: datetime) -> ExchangeState:
         """Return what another exchange needs to go on from here; of the past, the last two days."""
         began = now - REMEMBERED
-        accounts = self._accounts.values()
         ended, trades = self._ended.values(), self._trades.values()
         return ExchangeState(
             accounts=tuple(self.accounts()),
-            positions=tuple(
-                position for account in accounts for position in self.open_positions(account.id)
-            ),
-            orders=tuple(order for account in accounts for order in self.open_orders(account.id)),
+            positions=tuple(chain.from_iterable(map(self.open_positions, self._accounts))),
+            orders=tuple(chain.from_iterable(map(self.open_orders, self._accounts))),
             ended=tuple(order for order in ended if _time(order, "updateTimestamp") >= began),
             trades=tuple(trade for trade in trades if _time(trade, "creationTimestamp") >= began),
             highest_id=self._last_id,
@@ -190,8 +181,8 @@ class AccountStore:
             if contract is None:
                 dropped.append(_unlisted("position", payload))
             else:
-                positions = self._accounts[payload["accountId"]].positions
-                positions[contract.id] = Position.from_payload(payload, contract)
+                account = self._accounts[payload["accountId"]]
+                account.positions[contract.id] = Position.from_payload(payload, contract)
         for payload in self._known(state.orders):
             contract = self._contracts.get(payload["contractId"])
             if contract is None:
@@ -200,8 +191,8 @@ class AccountStore:
                 self._add_order({**payload, **expired, "updateTimestamp": now.isoformat()})
             else:
                 self._add_order(payload)
-                orders = self._accounts[payload["accountId"]].orders
-                orders[payload["id"]] = Order.from_payload(payload, contract)
+                account = self._accounts[payload["accountId"]]
+                account.orders[payload["id"]] = Order.from_payload(payload, contract)
         # Also above the first id, which may be behind if the time of day was set back.
         self._last_id = max(self._last_id, state.highest_id)
         return dropped
@@ -251,8 +242,13 @@ class AccountStore:
         return contract
 
 
-def _owned_by(account_id: int, payloads: Mapping[int, Payload]) -> Iterator[Payload]:
-    return (each for each in payloads.values() if each["accountId"] == account_id)
+def _created_since(since: datetime, account_id: int, payloads: Iterable[Payload]) -> list[Payload]:
+    """Return copies of an account's payloads that were created at ``since`` or later."""
+    return [
+        {**each}
+        for each in payloads
+        if each["accountId"] == account_id and _time(each, "creationTimestamp") >= since
+    ]
 
 
 def _time(payload: Payload, name: str) -> datetime:

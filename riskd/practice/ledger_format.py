@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -216,8 +217,8 @@ def state_after(messages: Iterable[Message]) -> ExchangeState:
             trades[payload["id"]] = payload
     return ExchangeState(
         accounts=tuple(accounts.values()),
-        positions=tuple(sorted(positions.values(), key=_by_id)),
-        orders=tuple(sorted(orders.values(), key=_by_id)),
+        positions=tuple(sorted(positions.values(), key=itemgetter("id"))),
+        orders=tuple(sorted(orders.values(), key=itemgetter("id"))),
         ended=tuple(ended.values()),
         trades=tuple(trades.values()),
         highest_id=highest_id,
@@ -233,8 +234,3 @@ def messages_for(state: ExchangeState) -> list[Message]:
         *(Message(ORDER, None, payload) for payload in (*state.ended, *state.orders)),
         *(Message(POSITION, None, payload) for payload in state.positions),
     ]
-
-
-def _by_id(payload: Payload) -> int:
-    identifier: int = payload["id"]
-    return identifier

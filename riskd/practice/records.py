@@ -259,11 +259,10 @@ class Account:
 
 def contract_payload(contract: Contract) -> Payload:
     """Return the gateway's payload of a contract."""
-    product = PRODUCTS.get(_product_code(contract))
     return {
         "id": contract.id,
         "name": contract.name,
-        "description": product.description if product else contract.name,
+        "description": PRODUCTS[_product_code(contract)].description,
         "tickSize": contract.tick_size,
         "tickValue": contract.tick_value,
         "activeContract": True,

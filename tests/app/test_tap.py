@@ -24,7 +24,7 @@ from riskd.engine.service import EngineService
 from riskd.host.errors import UserError
 from riskd.host.loopback import LoopbackServer
 from riskd.model.events import DaemonStatus, Status
-from riskd.practice.server.service import PracticeServer
+from riskd.practice.server.site import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
 from tests.support.plugins import PluginFolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from riskd.host.loopback import LoopbackServer
 from riskd.host.same_host import is_same_host
 from riskd.model.exact_json import encode_json
 from riskd.practice.gateway import PracticeGateway
@@ -131,6 +133,27 @@ class PracticeSite(Site):
     def close_hubs(self) -> Deferred[Any]:
         """Say goodbye to all clients of the hubs; fires when they are gone."""
         return gatherResults([hub.close_all() for hub in self._hubs])
+
+
+class PracticeServer(LoopbackServer):
+    """The site on its sockets, as a service.
+
+    :param sockets: listening; the service takes them over.
+    """
+
+    def __init__(self, reactor: Any, site: PracticeSite, sockets: list[socket.socket]) -> None:
+        url = "http://{place}"
+        super().__init__(
+            reactor,
+            site,
+            sockets,
+            f"PRACTICE gateway at {url}: REST below {url}/api/, "
+            f"hubs {url}{HUBS}user and {url}{HUBS}market",
+        )
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop accepting requests, then close the clients of the hubs."""
+        return super().stopService().addCallback(lambda _: self._factory.close_hubs())
 
 
 class PracticeResource(Resource):
