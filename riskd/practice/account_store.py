@@ -17,6 +17,7 @@ from typing import Final
 from riskd.gateway.enums import GatewayOrderStatus
 from riskd.gateway.interface import Payload
 from riskd.model.contracts import Contract
+from riskd.model.money import ZERO
 from riskd.practice.records import Account, Order, Position, contract_payload
 from riskd.practice.refusals import refusal
 
@@ -63,13 +64,15 @@ class AccountStore:
     :param accounts: names of the accounts, by id.
     :param contracts: the listed contracts.
     :param first_id: the first id for orders, positions and trades.
+    :ivar records: the accounts by id.
+    :ivar listed: the listed contracts by id.
     """
 
     def __init__(
         self, accounts: Mapping[int, str], contracts: Iterable[Contract], first_id: int
     ) -> None:
-        self._accounts = {key: Account(key, name) for key, name in accounts.items()}
-        self._contracts = {contract.id: contract for contract in contracts}
+        self.records = {key: Account(key, name) for key, name in accounts.items()}
+        self.listed = {contract.id: contract for contract in contracts}
         self._last_id = first_id - 1
         self._ended: dict[int, Payload] = {}
         self._trades: dict[int, Payload] = {}
@@ -79,28 +82,28 @@ class AccountStore:
 
     def contract(self, contract_id: str) -> Payload:
         """Return the payload of a contract."""
-        return contract_payload(self._find_contract("Contract/searchById", contract_id))
+        return contract_payload(self.find_contract("Contract/searchById", contract_id))
 
     def contracts(self) -> list[Payload]:
         """Return the payloads of all contracts."""
-        return [contract_payload(contract) for contract in self._contracts.values()]
+        return [contract_payload(contract) for contract in self.listed.values()]
 
     def accounts(self) -> list[Payload]:
         """Return the payloads of all accounts."""
-        return [account.payload() for account in self._accounts.values()]
+        return [account.payload() for account in self.records.values()]
 
     def account(self, account_id: int) -> Payload:
         """Return the payload of an account."""
-        return self._find_account("Account/search", account_id).payload()
+        return self.find_account("Account/search", account_id).payload()
 
     def open_positions(self, account_id: int) -> list[Payload]:
         """Return the payloads of the account's open positions."""
-        account = self._find_account("Position/searchOpen", account_id)
+        account = self.find_account("Position/searchOpen", account_id)
         return [position.payload() for position in account.positions.values()]
 
     def open_orders(self, account_id: int) -> list[Payload]:
         """Return the payloads of the account's working orders, oldest first."""
-        account = self._find_account("Order/searchOpen", account_id)
+        account = self.find_account("Order/searchOpen", account_id)
         return [order.payload() for order in account.orders.values()]
 
     def orders(self, account_id: int, since: datetime) -> list[Payload]:
@@ -110,7 +113,7 @@ class AccountStore:
 
         :param since: aware.
         """
-        account = self._find_account("Order/search", account_id)
+        account = self.find_account("Order/search", account_id)
         working = (order.payload() for order in account.orders.values())
         orders = _created_since(since, account_id, (*self._ended.values(), *working))
         # Orders end in another order than they were placed.
@@ -121,7 +124,7 @@ class AccountStore:
 
         :raises GatewayRefusedError: the account has no such order, or it ended too long ago.
         """
-        account = self._find_account("Order/searchById", account_id)
+        account = self.find_account("Order/searchById", account_id)
         working = account.orders.get(order_id)
         if working is not None:
             return working.payload()
@@ -137,7 +140,7 @@ class AccountStore:
 
         :param since: aware.
         """
-        self._find_account("Trade/search", account_id)
+        self.find_account("Trade/search", account_id)
         return _created_since(since, account_id, self._trades.values())
 
     # Restarts.
@@ -148,8 +151,8 @@ class AccountStore:
         ended, trades = self._ended.values(), self._trades.values()
         return ExchangeState(
             accounts=tuple(self.accounts()),
-            positions=tuple(chain.from_iterable(map(self.open_positions, self._accounts))),
-            orders=tuple(chain.from_iterable(map(self.open_orders, self._accounts))),
+            positions=tuple(chain.from_iterable(map(self.open_positions, self.records))),
+            orders=tuple(chain.from_iterable(map(self.open_orders, self.records))),
             ended=tuple(order for order in ended if _time(order, "updateTimestamp") >= began),
             trades=tuple(trade for trade in trades if _time(trade, "creationTimestamp") >= began),
             highest_id=self._last_id,
@@ -165,7 +168,7 @@ class AccountStore:
         """
         dropped = []
         for payload in state.accounts:
-            account = self._accounts.get(payload["id"])
+            account = self.records.get(payload["id"])
             if account is None:
                 dropped.append(
                     f"account {payload['id']} is not traded here any more: what it had is dropped"
@@ -173,25 +176,25 @@ class AccountStore:
             else:
                 account.balance, account.can_trade = payload["balance"], payload["canTrade"]
         for payload in self._known(state.ended):
-            self._add_order(payload)
+            self.add_order(payload)
         for payload in self._known(state.trades):
-            self._add_trade(payload)
+            self.add_trade(payload)
         for payload in self._known(state.positions):
-            contract = self._contracts.get(payload["contractId"])
+            contract = self.listed.get(payload["contractId"])
             if contract is None:
                 dropped.append(_unlisted("position", payload))
             else:
-                account = self._accounts[payload["accountId"]]
+                account = self.records[payload["accountId"]]
                 account.positions[contract.id] = Position.from_payload(payload, contract)
         for payload in self._known(state.orders):
-            contract = self._contracts.get(payload["contractId"])
+            contract = self.listed.get(payload["contractId"])
             if contract is None:
                 dropped.append(_unlisted("order", payload))
                 expired = {"status": int(GatewayOrderStatus.EXPIRED)}
-                self._add_order({**payload, **expired, "updateTimestamp": now.isoformat()})
+                self.add_order({**payload, **expired, "updateTimestamp": now.isoformat()})
             else:
-                self._add_order(payload)
-                account = self._accounts[payload["accountId"]]
+                self.add_order(payload)
+                account = self.records[payload["accountId"]]
                 account.orders[payload["id"]] = Order.from_payload(payload, contract)
         # Also above the first id, which may be behind if the time of day was set back.
         self._last_id = max(self._last_id, state.highest_id)
@@ -199,11 +202,24 @@ class AccountStore:
 
     def _known(self, payloads: Iterable[Payload]) -> list[Payload]:
         """Return the payloads of accounts that are traded here."""
-        return [payload for payload in payloads if payload["accountId"] in self._accounts]
+        return [payload for payload in payloads if payload["accountId"] in self.records]
 
-    # Records.
+    # What the exchange keeps here.
 
-    def _add_order(self, order: Payload) -> None:
+    def working_orders(self, contract_id: str) -> list[Order]:
+        """Return all accounts' working orders in a contract."""
+        return [
+            order
+            for account in self.records.values()
+            for order in account.orders.values()
+            if order.contract.id == contract_id
+        ]
+
+    def has_used_tag(self, account_id: int, tag: str | None) -> bool:
+        """Return whether the account placed an order with this tag before."""
+        return tag is not None and (account_id, tag) in self._tags
+
+    def add_order(self, order: Payload) -> None:
         """Remember an order's tag and, once the order has ended, the order itself."""
         # A used tag is refused, so a client may repeat a request and get no second order.
         if "customTag" in order:
@@ -216,7 +232,8 @@ class AccountStore:
             forgotten = self._ended.pop(next(iter(self._ended)))
             self._tags.discard((forgotten["accountId"], forgotten.get("customTag")))
 
-    def _add_trade(self, trade: Payload) -> None:
+    def add_trade(self, trade: Payload) -> None:
+        """Remember a trade, and forget those that are too old or too many."""
         self._trades[trade["id"]] = trade
         oldest = _time(trade, "creationTimestamp") - REMEMBERED
         while True:
@@ -225,18 +242,54 @@ class AccountStore:
                 break
             del self._trades[first["id"]]
 
-    def _next_id(self) -> int:
+    def void_trade(self, account_id: int, trade_id: int) -> Payload:
+        """Take back a trade's P&L and fees; return its payload.
+
+        :raises GatewayRefusedError: the account has no such trade, or it is voided already.
+        """
+        account = self.find_account("Practice/voidTrade", account_id)
+        trade = self._trades.get(trade_id)
+        if trade is None or trade["accountId"] != account_id:
+            raise refusal("Practice/voidTrade", "TradeNotFound", f"no trade {trade_id}")
+        if trade["voided"]:
+            raise refusal("Practice/voidTrade", "TradeVoided", f"{trade_id} is voided already")
+        account.balance -= trade.get("profitAndLoss", ZERO) - trade["fees"]
+        # A new payload, because the one that was reported must not change.
+        self._trades[trade_id] = voided = {**trade, "voided": True}
+        return voided
+
+    def next_id(self) -> int:
+        """Return the id for a new order, position or trade."""
         self._last_id += 1
         return self._last_id
 
-    def _find_account(self, request: str, account_id: int) -> Account:
-        account = self._accounts.get(account_id)
+    def find_account(self, request: str, account_id: int) -> Account:
+        """Return an account.
+
+        :param request: the gateway's name of the request, for the refusal.
+        :raises GatewayRefusedError: the account is unknown.
+        """
+        account = self.records.get(account_id)
         if account is None:
             raise refusal(request, "AccountNotFound", f"no account {account_id}")
         return account
 
-    def _find_contract(self, request: str, contract_id: str | None) -> Contract:
-        contract = self._contracts.get(contract_id or "")
+    def find_working_order(self, request: str, account_id: int, order_id: int) -> Order:
+        """Return a working order of an account.
+
+        :raises GatewayRefusedError: the account has no such working order.
+        """
+        order = self.find_account(request, account_id).orders.get(order_id)
+        if order is None:
+            raise refusal(request, "OrderNotFound", f"order {order_id} is not working")
+        return order
+
+    def find_contract(self, request: str, contract_id: str | None) -> Contract:
+        """Return a listed contract.
+
+        :raises GatewayRefusedError: the contract is unknown.
+        """
+        contract = self.listed.get(contract_id or "")
         if contract is None:
             raise refusal(request, "ContractNotFound", f"no contract {contract_id}")
         return contract

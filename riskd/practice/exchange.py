@@ -55,13 +55,14 @@ class OrderRejectedError(GatewayRefusedError):
         self.order_id = order_id
 
 
-class Exchange(AccountStore):
+class Exchange:
     """Accounts that trade against a moving market.
 
     :param accounts: names of the accounts, by id.
     :param contracts: the listed contracts.
     :param fees: dollars per contract and half-turn, by contract id.
     :param first_id: the first id for orders, positions and trades.
+    :ivar store: what the accounts have; answers all searches.
     :ivar available: called with the open size of an order that the market reaches; returns how many contracts
         the market takes now, at least 1.  The rest waits for the next quote.
     :ivar fills_while_canceled: called when an order is being canceled; returns whether the market fills
@@ -77,7 +78,7 @@ class Exchange(AccountStore):
         fees: Mapping[str, Decimal],
         first_id: int = 1,
     ) -> None:
-        super().__init__(accounts, contracts, first_id)
+        self.store = AccountStore(accounts, contracts, first_id)
         self.available: Callable[[int], int] = _all_of
         self.fills_while_canceled: Callable[[], bool] = _never
         self.repeats_entry = False
@@ -99,13 +100,10 @@ class Exchange(AccountStore):
     def move_market(self, contract_id: str, quote: Quote, now: datetime) -> None:
         """Quote a contract, and fill the orders that the quote reaches."""
         self._quotes[contract_id] = quote
-        payload = quote.payload(symbol_id(self._contracts[contract_id]), now)
+        payload = quote.payload(symbol_id(self.store.listed[contract_id]), now)
         self._messages.append(Message(QUOTE, contract_id, payload))
-        for account in self._accounts.values():
-            # A copy, because filled orders leave the account.
-            for order in tuple(account.orders.values()):
-                if order.contract.id == contract_id:
-                    self._match(order, now)
+        for order in self.store.working_orders(contract_id):
+            self._match(order, now)
 
     # Requests of accounts.
 
@@ -116,11 +114,11 @@ class Exchange(AccountStore):
         :raises GatewayRefusedError: account or contract are unknown, the account may not trade, the tag
             was used before, or type, side or size are missing or mean nothing; no order exists.
         """
-        account = self._find_account("Order/place", account_id)
+        account = self.store.find_account("Order/place", account_id)
         if not account.can_trade:
             raise refusal("Order/place", "AccountViolation", f"account {account_id} may not trade")
         contract_id = order.get("contractId")
-        contract = self._find_contract("Order/place", contract_id)
+        contract = self.store.find_contract("Order/place", contract_id)
         quote = self._quotes.get(contract.id)
         if quote is None:
             raise refusal("Order/place", "ContractNotActive", f"{contract.id} has no market")
@@ -135,10 +133,10 @@ class Exchange(AccountStore):
                 "Order/place", "Rejected", f"the order cannot be understood: {error}"
             ) from None
         tag = order.get("customTag")
-        if tag is not None and (account_id, tag) in self._tags:
+        if self.store.has_used_tag(account_id, tag):
             raise refusal("Order/place", "Rejected", f"customTag {tag!r} was used before")
         placed = Order(
-            id=self._next_id(),
+            id=self.store.next_id(),
             account_id=account_id,
             contract=contract,
             type=kind,
@@ -167,12 +165,12 @@ class Exchange(AccountStore):
         """
         # Decided before the lookup, so that an unknown order does not change later decisions of a seed.
         is_filled_first = self.fills_while_canceled()
-        order = self._working_order("Order/cancel", account_id, order_id)
+        order = self.store.find_working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
             price = order.limit_price or best_price(order, self._quotes[order.contract.id])
             self._fill(order, order.left, price, now)
             raise refusal("Order/cancel", "OrderNotFound", f"order {order_id} was filled")
-        del self._accounts[account_id].orders[order_id]
+        del self.store.records[account_id].orders[order_id]
         order.status = GatewayOrderStatus.CANCELLED
         order.updated = now
         self._report_order(order)
@@ -186,7 +184,7 @@ class Exchange(AccountStore):
         :raises GatewayRefusedError: the account has no such working order, or the changed order would be
             rejected.
         """
-        order = self._working_order("Order/modify", account_id, order_id)
+        order = self.store.find_working_order("Order/modify", account_id, order_id)
         given = {
             _CHANGEABLE[key]: value
             for key, value in changes.items()
@@ -233,8 +231,8 @@ class Exchange(AccountStore):
         size: int | None,
         now: datetime,
     ) -> None:
-        account = self._find_account(request, account_id)
-        self._find_contract(request, contract_id)
+        account = self.store.find_account(request, account_id)
+        self.store.find_contract(request, contract_id)
         held = account.positions.get(contract_id)
         if held is None:
             raise refusal(request, "PositionNotFound", f"no position in {contract_id}")
@@ -253,7 +251,7 @@ class Exchange(AccountStore):
                 # A second one would reverse the position as soon as both are filled.
                 raise refusal(request, "Pending", f"order {order.id} is closing it")
         order = Order(
-            id=self._next_id(),
+            id=self.store.next_id(),
             account_id=account_id,
             contract=held.contract,
             type=GatewayOrderType.MARKET,
@@ -271,7 +269,7 @@ class Exchange(AccountStore):
 
         :raises GatewayRefusedError: the account is unknown.
         """
-        account = self._find_account("Practice/setCanTrade", account_id)
+        account = self.store.find_account("Practice/setCanTrade", account_id)
         account.can_trade = can_trade
         self._report(ACCOUNT, account.payload())
 
@@ -280,23 +278,14 @@ class Exchange(AccountStore):
 
         :raises GatewayRefusedError: the account has no such trade, or it is voided already.
         """
-        account = self._find_account("Practice/voidTrade", account_id)
-        trade = self._trades.get(trade_id)
-        if trade is None or trade["accountId"] != account_id:
-            raise refusal("Practice/voidTrade", "TradeNotFound", f"no trade {trade_id}")
-        if trade["voided"]:
-            raise refusal("Practice/voidTrade", "TradeVoided", f"{trade_id} is voided already")
-        # A new payload, because the one that was reported must not change.
-        self._trades[trade_id] = voided = {**trade, "voided": True}
-        account.balance -= trade.get("profitAndLoss", ZERO) - trade["fees"]
-        self._report(TRADE, voided)
-        self._report(ACCOUNT, account.payload())
+        self._report(TRADE, self.store.void_trade(account_id, trade_id))
+        self._report(ACCOUNT, self.store.account(account_id))
 
     # Matching.
 
     def _start(self, order: Order, now: datetime) -> None:
         """Let an order work from now on."""
-        self._accounts[order.account_id].orders[order.id] = order
+        self.store.records[order.account_id].orders[order.id] = order
         self._report_order(order)
         self._match(order, now)
 
@@ -322,7 +311,7 @@ class Exchange(AccountStore):
 
         The broker reports the order, then a trade and the position for each part, then the account.
         """
-        account = self._accounts[order.account_id]
+        account = self.store.records[order.account_id]
         order.fill(size, price, now)
         if not order.left:
             del account.orders[order.id]
@@ -350,14 +339,14 @@ class Exchange(AccountStore):
         if not held.net:
             # As the broker does: a closed position is reported with its last average price.
             payload["averagePrice"] = average
-            del self._accounts[held.account_id].positions[held.contract.id]
+            del self.store.records[held.account_id].positions[held.contract.id]
         self._report(POSITION, payload)
 
     def _enter(self, order: Order, size: int, price: Decimal, now: datetime) -> None:
-        account = self._accounts[order.account_id]
+        account = self.store.records[order.account_id]
         held = account.positions.get(order.contract.id)
         if held is None:
-            held = Position(self._next_id(), account.id, order.contract, now)
+            held = Position(self.store.next_id(), account.id, order.contract, now)
             account.positions[order.contract.id] = held
         held.net += order.direction * size
         held.price_sum += price * size
@@ -381,13 +370,13 @@ class Exchange(AccountStore):
         :param pnl: of an exit.
         :param fees: those of the contract, unless given.
         """
-        account = self._accounts[order.account_id]
+        account = self.store.records[order.account_id]
         if fees is None:
             fees = self._fees[order.contract.id] * size
         account.balance += (pnl or ZERO) - fees
         trade = without_nulls(
             {
-                "id": self._next_id(),
+                "id": self.store.next_id(),
                 "accountId": account.id,
                 "contractId": order.contract.id,
                 "creationTimestamp": now.isoformat(),
@@ -400,7 +389,7 @@ class Exchange(AccountStore):
                 "fees": fees,
             }
         )
-        self._add_trade(trade)
+        self.store.add_trade(trade)
         self._report(TRADE, trade)
 
     # Messages.
@@ -410,14 +399,8 @@ class Exchange(AccountStore):
 
     def _report_order(self, order: Order) -> None:
         payload = order.payload()
-        self._add_order(payload)
+        self.store.add_order(payload)
         self._report(ORDER, payload)
-
-    def _working_order(self, request: str, account_id: int, order_id: int) -> Order:
-        order = self._find_account(request, account_id).orders.get(order_id)
-        if order is None:
-            raise refusal(request, "OrderNotFound", f"order {order_id} is not working")
-        return order
 
 
 def _is_exit_at_market(order: Order, held: Position) -> bool:

@@ -19,6 +19,7 @@ from riskd.config.faults import NO_FAULTS, Faults
 from riskd.gateway.interface import IGateway, IGatewayListener, Payload
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick
+from riskd.practice.account_store import AccountStore
 from riskd.practice.exchange import Exchange
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.ledger import Ledger
@@ -142,18 +143,20 @@ class PracticeGateway:
     def ask(
         self,
         request: str,
-        query: Callable[Concatenate[Exchange, _P], _T],
+        query: Callable[Concatenate[AccountStore, _P], _T],
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> Deferred[_T]:
-        """Return a Deferred of what ``query`` returns when it is called with the exchange and ``args``.
+        """Return a Deferred of what ``query`` returns when it is called with the account store and ``args``.
 
         The answer may be late or missing, as that to any request that only reads.
 
         :param request: the gateway's name of the request, such as ``Account/search``.
         """
         plan = self._injector.plan_read(request, self._clock.seconds())
-        return self._network.execute(request, plan, partial(query, self.exchange, *args, **kwargs))
+        return self._network.execute(
+            request, plan, partial(query, self.exchange.store, *args, **kwargs)
+        )
 
     def has_room(self, requests: int) -> bool:  # noqa: ARG002
         """Return true: this broker grants riskd any number of requests."""
@@ -167,7 +170,7 @@ class PracticeGateway:
 
     def search_account(self, account_id: int) -> Deferred[Payload]:
         """Return an account."""
-        return self.ask("Account/search", Exchange.account, account_id)
+        return self.ask("Account/search", AccountStore.account, account_id)
 
     def search_open_positions(
         self,
@@ -176,7 +179,7 @@ class PracticeGateway:
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[list[Payload]]:
         """Return the account's open positions."""
-        return self.ask("Position/searchOpen", Exchange.open_positions, account_id)
+        return self.ask("Position/searchOpen", AccountStore.open_positions, account_id)
 
     def search_open_orders(
         self,
@@ -185,7 +188,7 @@ class PracticeGateway:
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[list[Payload]]:
         """Return the account's working orders."""
-        return self.ask("Order/searchOpen", Exchange.open_orders, account_id)
+        return self.ask("Order/searchOpen", AccountStore.open_orders, account_id)
 
     def search_orders(
         self,
@@ -195,7 +198,7 @@ class PracticeGateway:
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[list[Payload]]:
         """Return the account's orders placed at ``since`` or later, working or ended."""
-        return self.ask("Order/search", Exchange.orders, account_id, since)
+        return self.ask("Order/search", AccountStore.orders, account_id, since)
 
     def search_order(
         self,
@@ -205,15 +208,15 @@ class PracticeGateway:
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[Payload]:
         """Return an order, working or ended."""
-        return self.ask("Order/searchById", Exchange.order, account_id, order_id)
+        return self.ask("Order/searchById", AccountStore.order, account_id, order_id)
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
         """Return the account's trades made at ``since`` or later; two days are remembered."""
-        return self.ask("Trade/search", Exchange.trades, account_id, since)
+        return self.ask("Trade/search", AccountStore.trades, account_id, since)
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
         """Return a contract."""
-        return self.ask("Contract/searchById", Exchange.contract, contract_id)
+        return self.ask("Contract/searchById", AccountStore.contract, contract_id)
 
     # Changes.
 
@@ -275,7 +278,7 @@ class PracticeGateway:
         :raises GatewayRefusedError: the contract is not listed.
         :raises ValueError: ``last`` is not on a tick.
         """
-        tick_size = self.exchange.contract(contract_id)["tickSize"]
+        tick_size = self.exchange.store.contract(contract_id)["tickSize"]
         if not is_on_tick(last, tick_size):
             raise ValueError(f"{last} is not on a tick of {contract_id}, {tick_size}")
         self._market.resume({contract_id: last})
@@ -313,7 +316,7 @@ class PracticeGateway:
         messages = self.exchange.take_messages()
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
-            self._ledger.append(of_accounts, lambda: self.exchange.state(self._now()))
+            self._ledger.append(of_accounts, lambda: self.exchange.store.state(self._now()))
         copies = [
             self._injector.copies_of_event() if message.contract_id is None else int(with_quotes)
             for message in messages
@@ -326,12 +329,12 @@ class PracticeGateway:
         if self._ledger is None:
             return
         state = self._ledger.read()
-        for sentence in self.exchange.restore(state, self._now()):
+        for sentence in self.exchange.store.restore(state, self._now()):
             _log.warn("practice ledger: {sentence}", sentence=sentence)
         # The market goes on where it was left: a jump would be a loss that no trade made.
         self._market.resume(state.last_prices())
         # Drops what no longer matters, and leaves no unreadable line for the next start.
-        self._ledger.rewrite(self.exchange.state(self._now()))
+        self._ledger.rewrite(self.exchange.store.state(self._now()))
 
 
 def _log_note(note: Note) -> None:

@@ -28,10 +28,10 @@ def simulate_step(
         exchange.move_market(contract_id, quote, now)
     for account_id, trader in traders.items():
         actions = trader.step(
-            exchange.open_positions(account_id),
-            exchange.open_orders(account_id),
+            exchange.store.open_positions(account_id),
+            exchange.store.open_orders(account_id),
             exchange.quote,
-            partial(exchange.order, account_id),
+            partial(exchange.store.order, account_id),
         )
         for action in actions:
             try:

@@ -124,7 +124,7 @@ class ServiceTests(ServiceTestCase):
     def test_a_file_has_the_accounts_and_the_faults(self) -> None:
         accounts = '[[accounts]]\nid = 7\nwatch = ["MNQ"]\n'
         gateway = self.gateway(accounts + "[practice.faults]\nrefuse = 0.5\n")
-        self.assertEqual([each["id"] for each in gateway.exchange.accounts()], [7])
+        self.assertEqual([each["id"] for each in gateway.exchange.store.accounts()], [7])
         self.assertEqual((gateway.faults.refuse, gateway.faults.opening_half_again), (0.5, False))
         self.assertEqual(list(gateway._traders), [7])
 

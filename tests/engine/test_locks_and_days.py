@@ -169,7 +169,9 @@ class ClockTestCase(GuardTestCase):
 
     def last_trade(self) -> dict[str, Any]:
         """The last round turn, as the broker sends it."""
-        trades: list[dict[str, Any]] = self.daemon.gateway.exchange.trades(ACCOUNT, MONDAY_NOON)
+        trades: list[dict[str, Any]] = self.daemon.gateway.exchange.store.trades(
+            ACCOUNT, MONDAY_NOON
+        )
         return [payload for payload in trades if payload.get("profitAndLoss") is not None][-1]
 
     def tell_again(self, payload: dict[str, Any]) -> None:

@@ -186,7 +186,7 @@ class RandomTrading(RuleBasedStateMachine):
 
     def broker_trades(self) -> list[dict[str, object]]:
         began = self.daemon.state.day_began or MONDAY_NOON
-        return self.daemon.gateway.exchange.trades(ACCOUNT, began)
+        return self.daemon.gateway.exchange.store.trades(ACCOUNT, began)
 
     def broker_pnl(self) -> Decimal:
         return sum(

@@ -61,7 +61,7 @@ class UnreadableEndTests(BrokerTestCase):
         self.assertEqual(self.statuses()[-1], Status.RUNNING)
 
     def test_an_event_that_came_meanwhile_is_kept(self) -> None:
-        row = {**self.daemon.gateway.exchange.order(ACCOUNT, self.stop), "status": 1}
+        row = {**self.daemon.gateway.exchange.store.order(ACCOUNT, self.stop), "status": 1}
 
         def answer(*wanted: Any, **more: Any) -> Deferred[Any]:
             moved = {**row, "stopPrice": 20950, "updateTimestamp": self.daemon.now().isoformat()}

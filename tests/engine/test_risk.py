@@ -67,7 +67,7 @@ class ReductionTests(GuardTestCase):
         daemon.gateway.modify_order(ACCOUNT, stop, {"size": 3})
         daemon.trade(BUY, 1)
         self.assertEqual(daemon.held, {MNQ: 2})
-        (working,) = daemon.gateway.exchange.open_orders(ACCOUNT)
+        (working,) = daemon.gateway.exchange.store.open_orders(ACCOUNT)
         self.assertEqual((working["id"], working["size"]), (stop, 2))
         daemon.advance(10)
         (action,) = daemon.actions

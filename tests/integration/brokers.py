@@ -88,10 +88,10 @@ class EmbeddedBroker:
         return placed[0]
 
     def positions(self) -> list[Payload]:
-        return self._practice.exchange.open_positions(ACCOUNT)
+        return self._practice.exchange.store.open_positions(ACCOUNT)
 
     def working(self) -> list[Payload]:
-        return self._practice.exchange.open_orders(ACCOUNT)
+        return self._practice.exchange.store.open_orders(ACCOUNT)
 
 
 class ExchangeProcess:

@@ -78,18 +78,18 @@ class Led(LineOnlyReceiver):
         return self._gateway.cancel_order(self._account, order_id)
 
     def do_positions(self) -> Any:
-        return self._gateway.exchange.open_positions(self._account)
+        return self._gateway.exchange.store.open_positions(self._account)
 
     def do_working(self) -> Any:
-        return self._gateway.exchange.open_orders(self._account)
+        return self._gateway.exchange.store.open_orders(self._account)
 
     def do_orders(self) -> Any:
         long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-        return self._gateway.exchange.orders(self._account, long_ago)
+        return self._gateway.exchange.store.orders(self._account, long_ago)
 
     def do_trades(self) -> Any:
         long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-        return self._gateway.exchange.trades(self._account, long_ago)
+        return self._gateway.exchange.store.trades(self._account, long_ago)
 
 
 def _refusal(failure: Failure) -> str:

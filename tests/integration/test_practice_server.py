@@ -192,7 +192,7 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     gateway.start()
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     (hub,) = (each for each in site._hubs if each.name == "market")
-    contract = gateway.exchange.contracts()[0]["id"]
+    contract = gateway.exchange.store.contracts()[0]["id"]
     token = Tokens(DEFAULT_USER_NAME, DEFAULT_API_KEY, utc_now).issue()
     number = port.getHost().port
     with socket.create_connection(("127.0.0.1", number)) as stalled:

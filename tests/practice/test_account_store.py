@@ -38,10 +38,12 @@ class ListTests(SynchronousTestCase):
     def test_every_account_and_every_contract_is_listed(self) -> None:
         exchange = fresh_exchange()
         self.assertEqual(
-            exchange.accounts(), [exchange.account(key) for key in (ACCOUNT, OTHER_ACCOUNT)]
+            exchange.store.accounts(),
+            [exchange.store.account(key) for key in (ACCOUNT, OTHER_ACCOUNT)],
         )
         self.assertEqual(
-            exchange.contracts(), [exchange.contract(each.id) for each in (MNQ, ES, EURO)]
+            exchange.store.contracts(),
+            [exchange.store.contract(each.id) for each in (MNQ, ES, EURO)],
         )
 
 
@@ -53,7 +55,7 @@ class OrderSearchTests(SynchronousTestCase):
         self.driver.move("21000.00")
 
     def status(self, order_id: int) -> int:
-        order = self.driver.exchange.order(ACCOUNT, order_id)
+        order = self.driver.exchange.store.order(ACCOUNT, order_id)
         self.assertEqual(
             order,
             [reported for reported in self.driver.payloads(ORDER) if reported["id"] == order_id][
@@ -65,7 +67,7 @@ class OrderSearchTests(SynchronousTestCase):
 
     def refusal(self, order_id: int, account_id: int = ACCOUNT) -> tuple[str, int]:
         error = self.assertRaises(
-            GatewayRefusedError, self.driver.exchange.order, account_id, order_id
+            GatewayRefusedError, self.driver.exchange.store.order, account_id, order_id
         )
         return error.request, error.code
 
@@ -101,7 +103,7 @@ class OrderSearchTests(SynchronousTestCase):
 
     def test_what_is_found_is_a_copy(self) -> None:
         order_id = self.driver.order(BUY, 1)
-        self.driver.exchange.order(ACCOUNT, order_id)["size"] = 99
+        self.driver.exchange.store.order(ACCOUNT, order_id)["size"] = 99
         self.assertEqual(self.status(order_id), 2)
 
 
@@ -121,30 +123,30 @@ class TradeSearchTests(SynchronousTestCase):
         self.driver.order(SELL, 7, account_id=OTHER_ACCOUNT)
         self.driver.now += timedelta(microseconds=1)
         self.driver.order(SELL, 2)
-        found = self.driver.exchange.trades(ACCOUNT, since)
+        found = self.driver.exchange.store.trades(ACCOUNT, since)
         own = [trade for trade in self.driver.payloads(TRADE) if trade["accountId"] == ACCOUNT]
         self.assertEqual(found, own[1:])
         self.assertEqual(["profitAndLoss" in trade for trade in found], [False, True])
-        self.assertEqual(self.driver.exchange.trades(ACCOUNT, NOW), own)
+        self.assertEqual(self.driver.exchange.store.trades(ACCOUNT, NOW), own)
         self.assertEqual(
-            self.driver.exchange.trades(ACCOUNT, self.driver.now + timedelta(seconds=1)), []
+            self.driver.exchange.store.trades(ACCOUNT, self.driver.now + timedelta(seconds=1)), []
         )
 
     def test_trades_older_than_two_days_are_forgotten(self) -> None:
         for hours in (0, 1, 48):
             self.driver.now = NOW + timedelta(hours=hours, seconds=1)
             self.driver.order(BUY, 1)
-        found = self.driver.exchange.trades(ACCOUNT, NOW - timedelta(days=9))
+        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=9))
         self.assertEqual(found, self.driver.payloads(TRADE))
         self.driver.now += timedelta(seconds=1)
         self.driver.order(BUY, 1)
-        found = self.driver.exchange.trades(ACCOUNT, NOW - timedelta(days=9))
+        found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=9))
         self.assertEqual(found, self.driver.payloads(TRADE)[1:])
 
     def test_what_is_found_is_a_copy(self) -> None:
         self.driver.order(BUY, 1)
-        self.driver.exchange.trades(ACCOUNT, NOW)[0]["size"] = 99
-        self.assertEqual(self.driver.exchange.trades(ACCOUNT, NOW)[0]["size"], 1)
+        self.driver.exchange.store.trades(ACCOUNT, NOW)[0]["size"] = 99
+        self.assertEqual(self.driver.exchange.store.trades(ACCOUNT, NOW)[0]["size"], 1)
 
 
 class TagTests(RefusalTestCase):
@@ -159,7 +161,7 @@ class TagTests(RefusalTestCase):
         self.refusal(self.driver.order, BUY, 0, customTag="rejected")
         for restarts in (False, True):
             if restarts:
-                self.driver.restart(self.driver.exchange.state(self.driver.now))
+                self.driver.restart(self.driver.exchange.store.state(self.driver.now))
             self.driver.clear()
             for tag in ("filled", "working", "canceled", "rejected"):
                 self.assertEqual(
@@ -192,7 +194,7 @@ class MemoryTests(SynchronousTestCase):
         self.driver.move("1.10000", contract=EURO)
 
     def state(self) -> ExchangeState:
-        return self.driver.exchange.state(self.driver.now)
+        return self.driver.exchange.store.state(self.driver.now)
 
     def test_an_exchange_goes_on_from_the_state_of_another(self) -> None:
         self.driver.order(BUY, 2)
@@ -217,7 +219,7 @@ class MemoryTests(SynchronousTestCase):
         order = {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}
         for first_id, next_id in ((1, 5001), (9000, 9000)):
             exchange = fresh_exchange(first_id=first_id)
-            exchange.restore(ExchangeState(highest_id=5000), NOW)
+            exchange.store.restore(ExchangeState(highest_id=5000), NOW)
             exchange.move_market(MNQ.id, Quote(Decimal(10), Decimal("10.25"), Decimal(10)), NOW)
             self.assertEqual(exchange.place_order(ACCOUNT, order, NOW), next_id)
 
@@ -228,26 +230,26 @@ class MemoryTests(SynchronousTestCase):
         order_id = self.driver.order(SELL, 2, STOP, **prices(stop="20990.00"))
         exchange = fresh_exchange(contracts=(ES, EURO))
         later = NOW + timedelta(hours=1)
-        position, order = exchange.restore(self.state(), later)
+        position, order = exchange.store.restore(self.state(), later)
         for sentence, kind in ((position, "position"), (order, "order")):
             self.assertIn(kind, sentence)
             self.assertIn("account 123, 2 CON.F.US.MNQ.H26, is dropped", sentence)
         self.assertEqual(
-            [held["contractId"] for held in exchange.open_positions(ACCOUNT)], [EURO.id]
+            [held["contractId"] for held in exchange.store.open_positions(ACCOUNT)], [EURO.id]
         )
-        self.assertEqual(exchange.open_orders(ACCOUNT), [])
-        expired = exchange.order(ACCOUNT, order_id)
+        self.assertEqual(exchange.store.open_orders(ACCOUNT), [])
+        expired = exchange.store.order(ACCOUNT, order_id)
         self.assertEqual((expired["status"], expired["updateTimestamp"]), (4, later.isoformat()))
-        self.assertEqual(exchange.trades(ACCOUNT, NOW), self.driver.payloads(TRADE))
+        self.assertEqual(exchange.store.trades(ACCOUNT, NOW), self.driver.payloads(TRADE))
         self.assertEqual(exchange.take_messages(), [])
 
     def test_everything_of_a_removed_account_is_dropped(self) -> None:
         self.driver.order(BUY, 2)
         self.driver.order(SELL, 2, STOP, **prices(stop="20990.00"))
         exchange = fresh_exchange(accounts=(OTHER_ACCOUNT,))
-        (sentence,) = exchange.restore(self.state(), NOW)
+        (sentence,) = exchange.store.restore(self.state(), NOW)
         self.assertIn("account 123", sentence)
-        state = exchange.state(NOW)
+        state = exchange.store.state(NOW)
         self.assertEqual(
             (state.positions, state.orders, state.ended, state.trades), ((), (), (), ())
         )

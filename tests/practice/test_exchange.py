@@ -123,7 +123,7 @@ class EventTests(SynchronousTestCase):
             "limitPrice": Decimal("21010.00"),
         }
         self.assertEqual(self.driver.last(ORDER), working)
-        self.assertEqual(self.driver.exchange.open_orders(ACCOUNT), [working])
+        self.assertEqual(self.driver.exchange.store.open_orders(ACCOUNT), [working])
         self.driver.now += timedelta(seconds=90, microseconds=250000)
         self.driver.move("21020.00")
         self.assertEqual(
@@ -192,7 +192,7 @@ class EventTests(SynchronousTestCase):
                 "averagePrice": Decimal("21000.00"),
             },
         )
-        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [held])
+        self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [held])
 
     def test_a_position_keeps_its_id_and_creation_time(self) -> None:
         self.driver.order(BUY, 2)
@@ -222,7 +222,7 @@ class EventTests(SynchronousTestCase):
 
     def test_contract_payload(self) -> None:
         self.assertEqual(
-            self.driver.exchange.contract(ES.id),
+            self.driver.exchange.store.contract(ES.id),
             {
                 "id": "CON.F.US.EP.H26",
                 "name": "ESH6",
@@ -271,11 +271,11 @@ class RefusalTests(SynchronousTestCase):
                 "Position/partialCloseContract",
                 lambda: exchange.partial_close_contract(9, MNQ.id, 1, NOW),
             ),
-            ("Account/search", lambda: exchange.account(9)),
-            ("Position/searchOpen", lambda: exchange.open_positions(9)),
-            ("Order/searchOpen", lambda: exchange.open_orders(9)),
-            ("Order/searchById", lambda: exchange.order(9, 1)),
-            ("Trade/search", lambda: exchange.trades(9, NOW)),
+            ("Account/search", lambda: exchange.store.account(9)),
+            ("Position/searchOpen", lambda: exchange.store.open_positions(9)),
+            ("Order/searchOpen", lambda: exchange.store.open_orders(9)),
+            ("Order/searchById", lambda: exchange.store.order(9, 1)),
+            ("Trade/search", lambda: exchange.store.trades(9, NOW)),
         ):
             self.assertEqual(self.refusal(act), (request, 1))
 
@@ -285,7 +285,7 @@ class RefusalTests(SynchronousTestCase):
             ("Order/place", 8, lambda: self.driver.order(BUY, 1, contract=unlisted)),
             ("Position/closeContract", 3, lambda: self.driver.close(unlisted)),
             ("Position/partialCloseContract", 3, lambda: self.driver.partial_close(1, unlisted)),
-            ("Contract/searchById", 1, lambda: self.driver.exchange.contract(unlisted.id)),
+            ("Contract/searchById", 1, lambda: self.driver.exchange.store.contract(unlisted.id)),
         ):
             self.assertEqual(self.refusal(act), (request, code))
         self.assertEqual(self.driver.messages, [])
@@ -372,7 +372,7 @@ class CloseTests(SynchronousTestCase):
             self.driver.close()
             self.assertEqual(str(self.driver.last(TRADE)["price"]), exit_price)
             self.assertEqual(str(self.driver.last(TRADE)["profitAndLoss"]), "-1.00")
-            self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+            self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [])
 
     def test_closing_leaves_other_contracts_and_accounts_alone(self) -> None:
         self.driver.move("5800.00", contract=ES)
@@ -380,9 +380,9 @@ class CloseTests(SynchronousTestCase):
         self.driver.order(BUY, 1, contract=ES)
         self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
         self.driver.close()
-        (es,) = self.driver.exchange.open_positions(ACCOUNT)
+        (es,) = self.driver.exchange.store.open_positions(ACCOUNT)
         self.assertEqual(es["contractId"], ES.id)
-        self.assertEqual(len(self.driver.exchange.open_positions(OTHER_ACCOUNT)), 1)
+        self.assertEqual(len(self.driver.exchange.store.open_positions(OTHER_ACCOUNT)), 1)
 
     def test_without_a_position_it_is_refused(self) -> None:
         """Both before the first position and after the last."""
@@ -399,7 +399,7 @@ class CloseTests(SynchronousTestCase):
         self.driver.close()
         self.assertEqual(self.driver.working(), [orphan])
         self.driver.move("20985.00")
-        (held,) = self.driver.exchange.open_positions(ACCOUNT)
+        (held,) = self.driver.exchange.store.open_positions(ACCOUNT)
         self.assertEqual((held["type"], held["size"]), (GatewayPositionType.SHORT, 2))
         self.assertNotIn("profitAndLoss", self.driver.last(TRADE))
 
@@ -421,8 +421,8 @@ class ModifyTests(RefusalTestCase):
             self.assertEqual((reported["id"], reported["status"]), (order_id, 1))
             self.assertEqual({key: reported[key] for key in changes}, changes)
             self.assertEqual(reported["updateTimestamp"], self.driver.now.isoformat())
-            self.assertEqual(self.driver.exchange.order(ACCOUNT, order_id), reported)
-        self.assertEqual(self.driver.exchange.order(ACCOUNT, limit)["size"], 3)
+            self.assertEqual(self.driver.exchange.store.order(ACCOUNT, order_id), reported)
+        self.assertEqual(self.driver.exchange.store.order(ACCOUNT, limit)["size"], 3)
         self.driver.move("20970.00")
         self.assertEqual([price for _id, price in self.driver.fills()], [20985, 20970])
 
@@ -432,7 +432,7 @@ class ModifyTests(RefusalTestCase):
         filled = self.driver.order(BUY, 1)
         working = self.driver.order(BUY, 2, LIMIT, **prices(limit="20981.00"))
         self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
-        found = self.driver.exchange.orders(ACCOUNT, self.driver.now)
+        found = self.driver.exchange.store.orders(ACCOUNT, self.driver.now)
         self.assertEqual([order["id"] for order in found], [filled, working])
         self.assertEqual([order["status"] for order in found], [2, 1])
 
@@ -458,7 +458,7 @@ class ModifyTests(RefusalTestCase):
     def test_an_unsound_change_is_refused_and_changes_nothing(self) -> None:
         limit = self.driver.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
         stop = self.driver.order(SELL, 2, STOP, **prices(stop="20980.00"))
-        before = self.driver.exchange.open_orders(ACCOUNT)
+        before = self.driver.exchange.store.open_orders(ACCOUNT)
         self.driver.clear()
         for order_id, changes in (
             (limit, {"size": 0}),
@@ -475,13 +475,13 @@ class ModifyTests(RefusalTestCase):
                 self.refusal(self.driver.modify, order_id, **changes), ("Order/modify", 3), changes
             )
         self.assertEqual(
-            (self.driver.exchange.open_orders(ACCOUNT), self.driver.messages), (before, [])
+            (self.driver.exchange.store.open_orders(ACCOUNT), self.driver.messages), (before, [])
         )
 
     def test_a_change_before_the_first_quote_is_refused(self) -> None:
         order_id = self.driver.order(BUY, 2, LIMIT, **prices(limit="20990.00"))
         exchange = fresh_exchange()
-        exchange.restore(self.driver.exchange.state(NOW), NOW)
+        exchange.store.restore(self.driver.exchange.store.state(NOW), NOW)
         self.assertEqual(
             self.refusal(exchange.modify_order, ACCOUNT, order_id, {"size": 3}, NOW),
             ("Order/modify", 3),
@@ -493,7 +493,7 @@ class ModifyTests(RefusalTestCase):
         )
         self.driver.now += timedelta(seconds=1)
         self.driver.modify(order_id, size=2)
-        self.driver.restart(self.driver.exchange.state(self.driver.now))
+        self.driver.restart(self.driver.exchange.store.state(self.driver.now))
         self.driver.move("20990.00")
         self.assertEqual(self.driver.working(), [order_id])
         self.driver.move("21002.00")
@@ -511,7 +511,7 @@ class PartialCloseTests(RefusalTestCase):
             self.assertEqual((held["type"], held["size"]), (kind, 3))
             self.assertEqual(self.driver.last(TRADE)["size"], 2)
             self.driver.partial_close(3)
-            self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+            self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [])
 
     def test_a_partial_close_larger_than_the_position_is_refused(self) -> None:
         self.driver.order(BUY, 2)
@@ -528,7 +528,7 @@ class PartialCloseTests(RefusalTestCase):
     def test_a_close_before_the_first_quote_is_refused(self) -> None:
         self.driver.order(BUY, 2)
         exchange = fresh_exchange()
-        exchange.restore(self.driver.exchange.state(NOW), NOW)
+        exchange.store.restore(self.driver.exchange.store.state(NOW), NOW)
         self.assertEqual(
             self.refusal(exchange.close_contract, ACCOUNT, MNQ.id, NOW),
             ("Position/closeContract", 5),
@@ -547,7 +547,7 @@ class RestrictionTests(RefusalTestCase):
             self.driver.restrict(can_trade=can_trade)
             reported = self.driver.last(ACCOUNT_EVENT)
             self.assertEqual((reported["id"], reported["canTrade"]), (ACCOUNT, can_trade))
-            self.assertEqual(self.driver.exchange.account(ACCOUNT), reported)
+            self.assertEqual(self.driver.exchange.store.account(ACCOUNT), reported)
 
     def test_a_restricted_account_may_only_cancel_and_close(self) -> None:
         self.driver.order(BUY, 3)
@@ -559,14 +559,14 @@ class RestrictionTests(RefusalTestCase):
         self.driver.cancel(order_id)
         self.driver.partial_close(1)
         self.driver.close()
-        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+        self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [])
         self.driver.order(BUY, 1, account_id=OTHER_ACCOUNT)
         self.driver.restrict(can_trade=True)
         self.driver.order(BUY, 1)
 
     def test_a_restriction_survives_a_restart(self) -> None:
         self.driver.restrict()
-        self.driver.restart(self.driver.exchange.state(self.driver.now))
+        self.driver.restart(self.driver.exchange.store.state(self.driver.now))
         self.assertEqual(self.refusal(self.driver.order, BUY, 1), ("Order/place", 4))
 
     def test_an_unknown_account_cannot_be_restricted(self) -> None:
@@ -591,14 +591,14 @@ class VoidTests(RefusalTestCase):
         self.assertEqual(self.driver.last(TRADE), {**trade, "voided": True})
         self.assertFalse(trade["voided"], "the payload reported before must not change")
         self.assertEqual(self.driver.last(ACCOUNT_EVENT)["balance"], before)
-        found = self.driver.exchange.trades(ACCOUNT, NOW)
+        found = self.driver.exchange.store.trades(ACCOUNT, NOW)
         self.assertEqual([trade["voided"] for trade in found], [False, True])
 
     def test_voiding_an_entry_refunds_its_fees(self) -> None:
         self.driver.order(BUY, 2)
         self.driver.void(self.driver.last(TRADE)["id"])
         self.assertEqual(self.driver.last(ACCOUNT_EVENT)["balance"], STARTING_BALANCE)
-        self.assertEqual(len(self.driver.exchange.open_positions(ACCOUNT)), 1)
+        self.assertEqual(len(self.driver.exchange.store.open_positions(ACCOUNT)), 1)
 
     def test_only_a_trade_of_the_account_can_be_voided_and_only_once(self) -> None:
         self.driver.order(BUY, 2)
@@ -637,4 +637,4 @@ class OpeningAgainTests(RefusalTestCase):
             self.driver.last(ACCOUNT_EVENT)["balance"],
             STARTING_BALANCE - 3 * FEES[MNQ.id] - Decimal("20.50"),
         )
-        self.assertEqual(self.driver.exchange.trades(ACCOUNT, NOW)[1:], [again, exit_])
+        self.assertEqual(self.driver.exchange.store.trades(ACCOUNT, NOW)[1:], [again, exit_])

@@ -68,7 +68,7 @@ class InvariantTests(SynchronousTestCase):
                     held["averagePrice"]
                     * held["size"]
                     * (1 if held["type"] == GatewayPositionType.LONG else -1)
-                    for held in course.driver.exchange.open_positions(account_id)
+                    for held in course.driver.exchange.store.open_positions(account_id)
                     if held["contractId"] == contract.id
                 ),
                 Decimal(0),
@@ -88,7 +88,7 @@ class InvariantTests(SynchronousTestCase):
             (position["accountId"], position["contractId"]): position["size"]
             * (1 if position["type"] == GatewayPositionType.LONG else -1)
             for account_id in (ACCOUNT, OTHER_ACCOUNT)
-            for position in course.driver.exchange.open_positions(account_id)
+            for position in course.driver.exchange.store.open_positions(account_id)
         }
         self.assertEqual(held, {key: net for key, net in expected.items() if net})
         # The last event of each position equals what a search finds.
@@ -138,7 +138,7 @@ class InvariantTests(SynchronousTestCase):
         working = {
             order["id"]
             for account_id in (ACCOUNT, OTHER_ACCOUNT)
-            for order in course.driver.exchange.open_orders(account_id)
+            for order in course.driver.exchange.store.open_orders(account_id)
             if order["status"] == GatewayOrderStatus.OPEN
         }
         self.assertEqual(working, begun - set(ended))
@@ -180,7 +180,7 @@ class InvariantTests(SynchronousTestCase):
         """A working order is out of reach of the market or waits for its stop."""
         course = self.course(steps)
         for account_id in (ACCOUNT, OTHER_ACCOUNT):
-            for order in course.driver.exchange.open_orders(account_id):
+            for order in course.driver.exchange.store.open_orders(account_id):
                 quote = course.driver.exchange.quote(order["contractId"])
                 assert quote is not None
                 if "stopPrice" not in order:
@@ -203,9 +203,11 @@ class BrokerActsInvariantTests(SynchronousTestCase):
     def test_the_balance_changes_by_pnl_less_fees_of_valid_trades(self, steps: list[Any]) -> None:
         exchange = self.course(steps).driver.exchange
         for account_id in (ACCOUNT, OTHER_ACCOUNT):
-            counted = [trade for trade in exchange.trades(account_id, NOW) if not trade["voided"]]
+            counted = [
+                trade for trade in exchange.store.trades(account_id, NOW) if not trade["voided"]
+            ]
             fees = sum((trade["fees"] for trade in counted), Decimal(0))
-            change = exchange.account(account_id)["balance"] - STARTING_BALANCE
+            change = exchange.store.account(account_id)["balance"] - STARTING_BALANCE
             self.assertEqual(total_pnl(counted), change + fees)
 
     @given(full_courses)
@@ -213,7 +215,7 @@ class BrokerActsInvariantTests(SynchronousTestCase):
         course = self.course(steps)
         traded: Counter[int] = Counter()
         for account_id, _contract, _trades in course.books()[::2]:
-            for trade in course.driver.exchange.trades(account_id, NOW):
+            for trade in course.driver.exchange.store.trades(account_id, NOW):
                 traded[trade["orderId"]] += trade["size"]
         last = {order["id"]: order for order in course.driver.payloads(ORDER)}
         for order_id, order in last.items():
@@ -242,14 +244,14 @@ class BrokerActsInvariantTests(SynchronousTestCase):
             course.move(contract, 0, False)
         course.close_all()
         for account_id, contract, trades in course.books():
-            held = course.driver.exchange.open_positions(account_id)
+            held = course.driver.exchange.store.open_positions(account_id)
             self.assertNotIn(contract.id, [position["contractId"] for position in held])
             self.assertEqual(total_pnl(trades), cash_flow(contract, trades))
 
     @given(full_courses)
     def test_an_exchange_goes_on_from_the_state_of_another(self, steps: list[Any]) -> None:
         driver = self.course(steps).driver
-        state = driver.exchange.state(driver.now)
+        state = driver.exchange.store.state(driver.now)
         exchange = fresh_exchange()
-        self.assertEqual(exchange.restore(state, driver.now), [])
-        self.assertEqual(exchange.state(driver.now), state)
+        self.assertEqual(exchange.store.restore(state, driver.now), [])
+        self.assertEqual(exchange.store.state(driver.now), state)

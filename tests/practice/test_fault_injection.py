@@ -142,7 +142,7 @@ class FillTests(FaultsTestCase):
     def test_a_fault_fills_an_order_in_parts(self) -> None:
         self.driver.inject(partial_fills=1.0)
         order_id = self.successResultOf(self.gateway.place_order(123, self.driver.order(0, 5)))
-        ((filled,), order) = self.driver.held(), self.gateway.exchange.order(123, order_id)
+        ((filled,), order) = self.driver.held(), self.gateway.exchange.store.order(123, order_id)
         self.assertTrue(0 < filled < 5)
         self.assertEqual((order["status"], order["fillVolume"]), (1, filled))
         self.driver.heal()
@@ -153,7 +153,7 @@ class FillTests(FaultsTestCase):
         order_id = self.work()
         self.driver.inject(fill_while_cancelled=1.0)
         self.assertEqual(self.refusal(self.gateway.cancel_order(123, order_id)), (CANCEL, 2))
-        order = self.gateway.exchange.order(123, order_id)
+        order = self.gateway.exchange.store.order(123, order_id)
         self.assertEqual((order["status"], order["filledPrice"]), (2, PRICE - 100))
         self.assertEqual(self.driver.held(), [2])
         self.assertEqual(self.driver.listener.user_events(POSITION)[-1]["size"], 2)
@@ -209,7 +209,7 @@ class EventTests(FaultsTestCase):
             self.gateway.stop()
         after = FaultyGatewayDriver(ledger=directory)
         self.assertEqual(after.held(), [2])
-        self.assertEqual(len(after.gateway.exchange.trades(123, START)), 2)
+        self.assertEqual(len(after.gateway.exchange.store.trades(123, START)), 2)
 
 
 ANYTHING_WRONG = Faults(
@@ -268,10 +268,10 @@ class TradersWithFaultsTests(SynchronousTestCase):
                 asked.addErrback(failures.append)
         driver.gateway.stop()
         exchange = driver.gateway.exchange
-        trades = exchange.trades(123, START)
+        trades = exchange.store.trades(123, START)
         made = sum((trade.get("profitAndLoss", Decimal(0)) for trade in trades), Decimal(0))
         fees = sum((trade["fees"] for trade in trades), Decimal(0))
-        self.assertEqual(exchange.account(123)["balance"], 50000 + made - fees)
+        self.assertEqual(exchange.store.account(123)["balance"], 50000 + made - fees)
         self.assertEqual(driver.clock.getDelayedCalls(), [])
 
     def test_the_same_seed_gives_the_same_events(self) -> None:

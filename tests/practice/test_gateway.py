@@ -20,6 +20,7 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.quote_book import QuoteBook
 from riskd.model.events import PositionType
+from riskd.practice.account_store import AccountStore
 from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
 from riskd.practice.ledger_format import Note, read_lines
 from tests.support.practice_gateway import (
@@ -401,7 +402,7 @@ class MovedMarketTests(GatewayTestCase):
         self.gateway.move_market(MNQ, Decimal("19989.00"))
         trades = self.driver.listener.user_events(TRADE)
         self.assertEqual([str(trade["price"]) for trade in trades], ["20000.25", "19988.75"])
-        self.assertEqual(self.gateway.exchange.open_positions(123), [])
+        self.assertEqual(self.gateway.exchange.store.open_positions(123), [])
 
     def test_an_open_market_goes_on_from_the_new_price(self) -> None:
         driver = GatewayDriver().start()
@@ -427,13 +428,13 @@ class AskTests(GatewayTestCase):
     def test_a_query_of_the_exchange_is_answered(self) -> None:
         driver = GatewayDriver().start()
         accounts = self.successResultOf(
-            driver.gateway.ask("Account/search", lambda exchange: exchange.accounts())
+            driver.gateway.ask("Account/search", AccountStore.accounts)
         )
         self.assertEqual([account["id"] for account in accounts], [123, 456])
 
     def test_a_query_meets_the_faults_of_reads(self) -> None:
         driver = GatewayDriver(faults=Faults(failed_reads=1)).start()
-        asked = driver.gateway.ask("Account/search", lambda exchange: exchange.accounts())
+        asked = driver.gateway.ask("Account/search", AccountStore.accounts)
         error = self.failureResultOf(asked, GatewayUnansweredError).value
         self.assertEqual(error.request, "Account/search")
 
@@ -471,8 +472,8 @@ class RestartTests(GatewayTestCase):
         """Cancel entries near the market, which the opening quote of the next gateway may reach."""
         for account_id in ACCOUNTS:
             exchange = driver.gateway.exchange
-            if not exchange.open_positions(account_id):
-                for order in exchange.open_orders(account_id):
+            if not exchange.store.open_positions(account_id):
+                for order in exchange.store.open_orders(account_id):
                     self.successResultOf(driver.gateway.cancel_order(account_id, order["id"]))
 
     def test_a_gateway_goes_on_after_a_kill(self) -> None:
@@ -617,11 +618,11 @@ class RestartTests(GatewayTestCase):
         # The opening quote of the next gateway fills the rest.
         after = self.driver(hours=1, is_open=False)
         exchange = after.gateway.exchange
-        self.assertFalse(exchange.account(456)["canTrade"])
-        self.assertTrue(exchange.trades(123, START)[0]["voided"])
+        self.assertFalse(exchange.store.account(456)["canTrade"])
+        self.assertTrue(exchange.store.trades(123, START)[0]["voided"])
         (filled,) = after.listener.user_events(ORDER)
         self.assertEqual((filled["status"], filled["fillVolume"]), (2, 5))
-        self.assertEqual([held["size"] for held in exchange.open_positions(123)], [5])
+        self.assertEqual([held["size"] for held in exchange.store.open_positions(123)], [5])
         self.assertEqual(self.refusal(after.gateway.place_order(123, order)), ("Order/place", 2))
 
     def test_a_new_listener_receives_no_earlier_events(self) -> None:

@@ -42,7 +42,7 @@ class FileTests(SynchronousTestCase):
         self.driver.clear()
 
     def state(self) -> ExchangeState:
-        return self.driver.exchange.state(self.driver.now)
+        return self.driver.exchange.store.state(self.driver.now)
 
     def trade(self, size: int = 1) -> list[Note]:
         """Trade and write it; return what the ledger reports."""

@@ -67,7 +67,7 @@ class LineWritingDriver(ExchangeDriver):
         self.messages += messages
         if about_accounts(messages):
             self.text += lines_of(about_accounts(messages))
-            self.states.append((len(self.text), self.exchange.state(self.now)))
+            self.states.append((len(self.text), self.exchange.store.state(self.now)))
 
 
 def driver_after_trading() -> LineWritingDriver:
@@ -260,9 +260,9 @@ class RecallTests(SynchronousTestCase):
         for bid in ("1.10000", "1.10010"):
             driver.move(bid, contract=EURO)
             driver.order(SELL, 1, contract=EURO)
-        state = driver.exchange.state(driver.now)
+        state = driver.exchange.store.state(driver.now)
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10010")})
-        state = driver.exchange.state(driver.now + timedelta(days=3))
+        state = driver.exchange.store.state(driver.now + timedelta(days=3))
         self.assertEqual(state.last_prices(), {EURO.id: Decimal("1.10005")})
 
     @given(courses | full_courses)
@@ -270,7 +270,7 @@ class RecallTests(SynchronousTestCase):
     def test_all_messages_add_up_to_the_state_of_the_exchange(self, steps: list[Any]) -> None:
         course = FullCourse()
         course.play(steps)
-        known = course.driver.exchange.state(course.driver.now)
+        known = course.driver.exchange.store.state(course.driver.now)
         found = state_after(about_accounts(course.driver.messages))
         for name in ("ended", "trades", "highest_id"):
             self.assertEqual(getattr(found, name), getattr(known, name), name)

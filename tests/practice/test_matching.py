@@ -268,7 +268,7 @@ class PartialFillTests(RefusalTestCase):
             self.driver.move("20990.00")
             self.driver.exchange.available = lambda size: size
             if restarts:
-                self.driver.restart(self.driver.exchange.state(self.driver.now))
+                self.driver.restart(self.driver.exchange.store.state(self.driver.now))
             self.driver.move("21010.00")
             self.assertEqual(self.volumes(order_id)[-1], (2, 3))
 
@@ -315,7 +315,7 @@ class PartialFillTests(RefusalTestCase):
     def test_a_filled_entry_does_not_delay_a_close(self) -> None:
         self.driver.order(BUY, 3)
         self.driver.close()
-        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+        self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [])
 
     def test_a_cancel_may_lose_against_a_fill_anywhere_in_the_market(self) -> None:
         """The whole rest is filled, at its limit or else at the best price."""

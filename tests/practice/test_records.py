@@ -88,7 +88,7 @@ class PositionTests(SynchronousTestCase):
         self.driver.order(SELL, 2)
         self.assertEqual(self.position(), (GatewayPositionType.UNDEFINED, 0, Decimal("21000.25")))
         self.assertEqual(self.driver.last(POSITION)["id"], opened["id"])
-        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [])
+        self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [])
 
     def test_a_scratch_has_a_pnl_of_zero_without_a_sign(self) -> None:
         """The field exists, and its zero has no sign."""
@@ -120,7 +120,7 @@ class PositionTests(SynchronousTestCase):
             (1, GatewayPositionType.SHORT, Decimal("21010.25")),
         )
         self.assertEqual(opened["creationTimestamp"], self.driver.now.isoformat())
-        self.assertEqual(self.driver.exchange.open_positions(ACCOUNT), [opened])
+        self.assertEqual(self.driver.exchange.store.open_positions(ACCOUNT), [opened])
 
     def test_the_rest_of_a_position_receives_what_rounding_left(self) -> None:
         """Two euros at an average of half a tick: 3.125 dollars each, and 6.25 together."""
@@ -163,7 +163,7 @@ class PositionTests(SynchronousTestCase):
         held = {
             (position["accountId"], position["contractId"]): (position["type"], position["size"])
             for account_id in (ACCOUNT, OTHER_ACCOUNT)
-            for position in self.driver.exchange.open_positions(account_id)
+            for position in self.driver.exchange.store.open_positions(account_id)
         }
         self.assertEqual(
             held,

@@ -65,13 +65,13 @@ class Floor:
         carry_out(self.exchange, ACCOUNT, action, self.now)
 
     def positions(self) -> list[Payload]:
-        return self.exchange.open_positions(ACCOUNT)
+        return self.exchange.store.open_positions(ACCOUNT)
 
     def orders(self) -> list[Payload]:
-        return self.exchange.open_orders(ACCOUNT)
+        return self.exchange.store.open_orders(ACCOUNT)
 
     def order(self, order_id: int) -> Payload:
-        return self.exchange.order(ACCOUNT, order_id)
+        return self.exchange.store.order(ACCOUNT, order_id)
 
     def flatten(self) -> None:
         """Close the trader's position and cancel its orders, as somebody else would."""
@@ -358,7 +358,7 @@ class RestingEntryTests(SynchronousTestCase):
     def test_a_resting_entry_is_a_few_ticks_from_the_market(self) -> None:
         for floor, order in self.resting():
             self.assertEqual(order["type"], GatewayOrderType.LIMIT)
-            contract = floor.exchange.contract(order["contractId"])
+            contract = floor.exchange.store.contract(order["contractId"])
             quote = floor.exchange.quote(order["contractId"])
             assert quote is not None
             if order["side"] == GatewayOrderSide.BID:

@@ -157,12 +157,12 @@ class PracticeDaemon:
         """The sizes that the exchange holds, short ones negative."""
         return {
             payload["contractId"]: payload["size"] * (1 if payload["type"] == 1 else -1)
-            for payload in self.gateway.exchange.open_positions(ACCOUNT)
+            for payload in self.gateway.exchange.store.open_positions(ACCOUNT)
         }
 
     @property
     def working(self) -> list[int]:
-        return [payload["id"] for payload in self.gateway.exchange.open_orders(ACCOUNT)]
+        return [payload["id"] for payload in self.gateway.exchange.store.open_orders(ACCOUNT)]
 
     # What the trader does.
 

@@ -63,7 +63,7 @@ class ExchangeDriver:
         quotes, available = self.quotes(), self.exchange.available
         self.exchange = fresh_exchange()
         self.exchange.available = available
-        dropped = self.exchange.restore(state, self.now)
+        dropped = self.exchange.store.restore(state, self.now)
         self.quote(quotes)
         return dropped
 
@@ -146,7 +146,7 @@ class ExchangeDriver:
         ]
 
     def working(self) -> list[int]:
-        return [order["id"] for order in self.exchange.open_orders(ACCOUNT)]
+        return [order["id"] for order in self.exchange.store.open_orders(ACCOUNT)]
 
     def clear(self) -> None:
         self.messages.clear()

@@ -142,10 +142,10 @@ class FaultyGatewayDriver(GatewayDriver):
         self.gateway.faults = NO_FAULTS
 
     def held(self) -> list[int]:
-        return [held["size"] for held in self.gateway.exchange.open_positions(123)]
+        return [held["size"] for held in self.gateway.exchange.store.open_positions(123)]
 
     def working(self) -> list[Payload]:
-        return self.gateway.exchange.open_orders(123)
+        return self.gateway.exchange.store.open_orders(123)
 
 
 class FaultsTestCase(SynchronousTestCase):

@@ -104,7 +104,7 @@ class Course:
         )
 
     def cancel(self, account_id: int, index: int) -> None:
-        working = self.driver.exchange.open_orders(account_id)
+        working = self.driver.exchange.store.open_orders(account_id)
         if working:
             self.driver.cancel(working[index % len(working)]["id"], account_id)
 
@@ -160,7 +160,7 @@ class FullCourse(Course):
         self.driver.exchange.available = lambda size: min(size, most)
 
     def modify(self, account_id: int, index: int, size: int, ticks: int) -> None:
-        working = self.driver.exchange.open_orders(account_id)
+        working = self.driver.exchange.store.open_orders(account_id)
         if not working:
             return
         order = working[index % len(working)]
@@ -177,7 +177,7 @@ class FullCourse(Course):
         self.driver.order(BUY, 1, customTag=tag)
 
     def void(self, index: int) -> None:
-        trades = self.driver.exchange.trades(ACCOUNT, NOW)
+        trades = self.driver.exchange.store.trades(ACCOUNT, NOW)
         if trades:
             self.driver.void(trades[index % len(trades)]["id"])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from riskd.gateway.interface import Payload
-from riskd.practice.exchange import Exchange
+from riskd.practice.account_store import AccountStore
 from riskd.practice.records import without_nulls
 from riskd.practice.refusals import refusal
 from riskd.practice.server import bodies
@@ -65,7 +65,7 @@ class Endpoint:
 
 
 async def _search_accounts(backend: Backend, body: bodies.SearchAccounts) -> Payload:
-    accounts = await backend.gateway.ask("Account/search", Exchange.accounts)
+    accounts = await backend.gateway.ask("Account/search", AccountStore.accounts)
     return {
         "accounts": [
             account for account in accounts if account["canTrade"] or not body.only_active_accounts
@@ -74,12 +74,12 @@ async def _search_accounts(backend: Backend, body: bodies.SearchAccounts) -> Pay
 
 
 async def _search_contracts(backend: Backend, body: bodies.SearchContracts) -> Payload:
-    contracts = await backend.gateway.ask("Contract/search", Exchange.contracts)
+    contracts = await backend.gateway.ask("Contract/search", AccountStore.contracts)
     return {"contracts": search(contracts, body.search_text)}
 
 
 async def _available_contracts(backend: Backend, _body: bodies.Body) -> Payload:
-    return {"contracts": await backend.gateway.ask("Contract/available", Exchange.contracts)}
+    return {"contracts": await backend.gateway.ask("Contract/available", AccountStore.contracts)}
 
 
 async def _search_contract(backend: Backend, body: bodies.ContractBody) -> Payload:
@@ -170,7 +170,7 @@ async def _query_orders(backend: Backend, body: bodies.QueryOrders) -> Payload:
 async def _open_positions(backend: Backend, body: bodies.AccountBody) -> Payload:
     positions = await backend.gateway.search_open_positions(body.account_id)
     # From the exchange itself: a second request could be lost by a fault.
-    contract = backend.gateway.exchange.contract
+    contract = backend.gateway.exchange.store.contract
     return {"positions": [full_position(each, contract(each["contractId"])) for each in positions]}
 
 

@@ -71,7 +71,7 @@ class EventFeed:
 
     def exists(self, topic: Topic) -> bool:
         """Return whether the account or the contract of a topic exists."""
-        known = (*self._exchange.accounts(), *self._exchange.contracts())
+        known = (*self._exchange.store.accounts(), *self._exchange.store.contracts())
         return topic.key is None or any(payload["id"] == topic.key for payload in known)
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> None:
@@ -149,6 +149,6 @@ class EventFeed:
         # A shut market has opening quotes, which it did not publish.
         market = self._exchange.quote(contract_id)
         if self._quotes.quote(contract_id) is None and market is not None:
-            symbol = self._exchange.contract(contract_id)["symbolId"]
+            symbol = self._exchange.store.contract(contract_id)["symbolId"]
             self._quotes.update(contract_id, market.payload(symbol, self._now()))
         return self._quotes.quote(contract_id)

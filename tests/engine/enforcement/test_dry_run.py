@@ -926,7 +926,7 @@ class AnythingTests(SynchronousTestCase):
 
     def do(self, daemon: PracticeDaemon, kind: str, *what: Any) -> int:
         """Take one step; return how many orders were placed."""
-        may_trade = daemon.gateway.exchange.account(ACCOUNT)["canTrade"]
+        may_trade = daemon.gateway.exchange.store.account(ACCOUNT)["canTrade"]
         if kind == "move":
             contract_id, points = what
             daemon.move(contract_id, str(PRICES[contract_id] + points))

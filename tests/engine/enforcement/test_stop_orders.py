@@ -31,7 +31,7 @@ class StopTagTests(GuardTestCase):
     def orders(self) -> list[dict[str, Any]]:
         return [
             order
-            for order in self.daemon.gateway.exchange.orders(ACCOUNT, self.daemon._origin)
+            for order in self.daemon.gateway.exchange.store.orders(ACCOUNT, self.daemon._origin)
             if str(order.get("customTag", "")).startswith(OWN_STOP_TAG)
         ]
 

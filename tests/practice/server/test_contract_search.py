@@ -14,7 +14,7 @@ from riskd.practice.market import Market
 from riskd.practice.server.contract_search import MAX_FOUND, search
 
 MARKET = Market(Random(1), date(2026, 3, 2))
-CONTRACTS = Exchange({}, MARKET.contracts, MARKET.fees).contracts()
+CONTRACTS = Exchange({}, MARKET.contracts, MARKET.fees).store.contracts()
 
 
 def found(text: str) -> list[str]:
