@@ -39,8 +39,6 @@ MAX_CONNECTIONS: Final = 16
 """Each connection takes a file descriptor, which the clients of the stream need."""
 
 _TIMEOUT_SECONDS: Final = 5
-_LAG_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-_ACTION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _PATH: Final = b"/metrics"
 
@@ -58,13 +56,13 @@ class Metrics(Collector):
         self.lag = Histogram(
             "riskd_reactor_lag_seconds",
             "How late a timer of the reactor was.",
-            buckets=_LAG_BUCKETS,
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
             registry=self.registry,
         )
         self.action = Histogram(
             "riskd_breach_to_action_seconds",
             "From deciding on a flatten to the first request to the broker that closes or cancels.",
-            buckets=_ACTION_BUCKETS,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
             registry=self.registry,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -24,8 +24,6 @@ from riskd.practice.server.site import (
     practice_site,
 )
 
-DEFAULT_PORT: Final = 5000
-
 
 class Options(launch.Options):
     """The command line of ``twistd practice-gateway``."""
@@ -36,7 +34,7 @@ class Options(launch.Options):
         "paper in a market that moves. Without --config there are the accounts 123 and 456."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        launch.port_option(DEFAULT_PORT),
+        launch.port_option(5000),
         launch.INTERFACE_OPTION,
         launch.path_option(
             "config", "TOML file in riskd's format; its accounts and [practice] are used.", "c"

@@ -10,7 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -46,8 +46,6 @@ from riskd.rules.interface import IRule
 _log = Logger()
 _Engine = TypeVar("_Engine", bound=EngineService | RecordingEngine)
 
-DEFAULT_PORT: Final = 8765
-
 
 class Options(launch.Options):
     """The command line of ``twistd riskd``."""
@@ -59,7 +57,7 @@ class Options(launch.Options):
         "with the accounts 123 and 456 and a set of rules to watch at work."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        launch.port_option(DEFAULT_PORT),
+        launch.port_option(8765),
         launch.INTERFACE_OPTION,
         launch.path_option(
             "config", "TOML file of the accounts and their rules; SIGHUP reads it again.", "c"

@@ -41,12 +41,6 @@ STOPPING: Final = "the daemon is stopping"
 _MAX_REASON: Final = 120
 _UPGRADE_REQUIRED: Final = 426
 
-_GOING_AWAY: Final = 1001
-# RFC 6455, 7.1.5: the close frame had no code.
-_NO_CODE: Final = 1005
-_POLICY_VIOLATION: Final = 1008
-_TRY_AGAIN_LATER: Final = 1013
-
 _REASONS: Final = {
     Cut.TOO_MUCH_UNREAD: f"more than {MAX_HELD_BYTES // 1024} KiB were not read",
     Cut.TOO_LONG_CONGESTED: f"behind for {_MAX_CONGESTED_SECONDS} s",
@@ -211,7 +205,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
             statistics.conflated_quotes += backlog.add(frame)
         statistics.queue_bytes += backlog.size - size
         if backlog.size > _MAX_BACKLOG_BYTES:
-            self._close(_TRY_AGAIN_LATER, Cut.TOO_MUCH_UNREAD)
+            self._close(self.CLOSE_STATUS_CODE_TRY_AGAIN_LATER, Cut.TOO_MUCH_UNREAD)
 
     def _drain_backlog(self) -> None:
         """Send the backlog until the transport is full; then, if all is sent, send events directly."""
@@ -231,7 +225,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
                 self.sendPong(self._owed_pong)
                 self._owed_pong = None
         if self._is_going_away and self._backlog is None and self.state == self.STATE_OPEN:
-            self.sendCloseFrame(_GOING_AWAY, STOPPING.encode())
+            self.sendCloseFrame(self.CLOSE_STATUS_CODE_GOING_AWAY, STOPPING.encode())
 
     def _count_direct_messages(self) -> None:
         # The broadcast writes to transports without a call of their clients.
@@ -279,7 +273,10 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self.start_queueing()
             if self._congestion_timer is None:
                 self._congestion_timer = self.factory.clock.callLater(
-                    _MAX_CONGESTED_SECONDS, self._close, _TRY_AGAIN_LATER, Cut.TOO_LONG_CONGESTED
+                    _MAX_CONGESTED_SECONDS,
+                    self._close,
+                    self.CLOSE_STATUS_CODE_TRY_AGAIN_LATER,
+                    Cut.TOO_LONG_CONGESTED,
                 )
 
     def resumeProducing(self) -> None:
@@ -329,7 +326,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         # First, because Autobahn closes with 1009 if the message is too large.
         super().onMessageFrameBegin(length)
         if self.state == self.STATE_OPEN:
-            self._close(_POLICY_VIOLATION, Cut.SENT_A_MESSAGE)
+            self._close(self.CLOSE_STATUS_CODE_POLICY_VIOLATION, Cut.SENT_A_MESSAGE)
 
     # Close.
 
@@ -376,7 +373,8 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.factory.connection_log.info(
             "client {peer} disconnected: code {code}{why}, {seconds:.1f} s connected, {sent} messages sent",
             peer=self.peer,
-            code=(self.localCloseCode if self.closedByMe else code) or _NO_CODE,
+            # RFC 6455, 7.1.5: null stands for a close frame without a code.
+            code=(self.localCloseCode if self.closedByMe else code) or self.CLOSE_STATUS_CODE_NULL,
             why="" if wasClean else f" ({self.wasNotCleanReason})",
             seconds=self.factory.clock.seconds() - self._opened_at,
             sent=self._messages_sent,

@@ -28,16 +28,11 @@ from riskd.host.websocket_server import server_options
 from riskd.model.events import Event, MarketQuote
 from riskd.model.wire import encode
 
-DEFAULT_MAX_CLIENTS: Final = 1000
-
 GATEWAY_HEADER: Final = "Riskd-Gateway"
 """The response header with the kind of gateway, such as ``practice``."""
 
 DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
 """The response header with the value ``yes`` in a dry run; otherwise it is missing."""
-
-_HANDSHAKE_SECONDS: Final = 5
-_MAX_CLIENT_MESSAGE_BYTES: Final = 4 * 1024
 
 
 class BroadcastServerFactory(WebSocketServerFactory, IClients):
@@ -62,7 +57,7 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         addresses: Iterable[tuple[str, int]],
         prepare: Callable[[], Deferred[None]],
         is_dry_run: bool = False,
-        max_clients: int = DEFAULT_MAX_CLIENTS,
+        max_clients: int = 1000,
         allowed_origins: Iterable[str] = (),
     ) -> None:
         headers = {GATEWAY_HEADER: gateway_name}
@@ -90,8 +85,8 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         self._flush_call: IDelayedCall | None = None
         self.setProtocolOptions(
             **server_options(
-                max_message_bytes=_MAX_CLIENT_MESSAGE_BYTES,
-                handshake_seconds=_HANDSHAKE_SECONDS,
+                max_message_bytes=4 * 1024,
+                handshake_seconds=5,
                 closing_seconds=CLOSING_SECONDS,
             )
         )

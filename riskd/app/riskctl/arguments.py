@@ -18,11 +18,6 @@ _MAX_MINUTES: Final = 366 * 24 * 60
 _AGO: Final = re.compile(r"(\d{1,5})([dhm])")
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 
-_EPILOG: Final = (
-    "Exit status: 0 the command succeeded; 1 it failed, and standard error has the reason; "
-    "2 the command line is wrong."
-)
-
 
 def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     """Return the options of a command line; a wrong one ends the program with status 2.
@@ -31,7 +26,10 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     ``run``, a function of :mod:`riskd.app.riskctl.offline`.
     """
     parser = argparse.ArgumentParser(
-        prog="riskctl", description="Operate a riskd on this machine.", epilog=_EPILOG
+        prog="riskctl",
+        description="Operate a riskd on this machine.",
+        epilog="Exit status: 0 the command succeeded; 1 it failed, and standard error has the reason; "
+        "2 the command line is wrong.",
     )
     parser.add_argument(
         "--state",

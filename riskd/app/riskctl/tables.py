@@ -26,9 +26,6 @@ from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted, dollars, printable
 from riskd.model.wire import from_fields
 
-_UNKNOWN: Final = "-"
-_GAP: Final = "  "
-
 _STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
 _RULES_HEADER: Final = ("RULE", "NAME", "LIMIT OF", "LIMIT", "CURRENT", "HEADROOM", "")
 _JOURNAL_HEADER: Final = ("AT", "WHAT", "DETAILS")
@@ -148,7 +145,7 @@ def _gauge_row(rule: RuleReport, gauge: GaugeReport) -> tuple[str, ...]:
 
 def _figure(value: Decimal | None, unit: str) -> str:
     if value is None:
-        return _UNKNOWN
+        return "-"
     if unit == "$":
         return dollars(value)
     # A unit is in the plural, if it has one.
@@ -296,6 +293,6 @@ def _table(
             cell.rjust(width) if number in flush_right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
-        return printable(_GAP.join(padded).rstrip())
+        return printable("  ".join(padded).rstrip())
 
     return [line(row) for row in (header, *rows)]
