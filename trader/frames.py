@@ -18,7 +18,8 @@ _TWO_BYTES: Final = 126
 def whole_texts(data: bytes) -> tuple[list[bytes], bytes]:
     """Return the whole text messages that ``data`` begins with, and the rest.
 
-    Each message is a frame of its own.  The rest is empty or begins with an incomplete frame, a frame of another kind or an invalid one.
+    Each message is a frame of its own.  The rest is empty, or begins with a frame that is incomplete,
+    invalid or of another kind.
 
     :param data: bytes of an open connection, from the start of a frame.
     """

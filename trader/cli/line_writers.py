@@ -27,7 +27,7 @@ class PlainLines:
 
     After each connection it writes a summary of the account.
 
-    :param session: receives the events that this is given.
+    :param session: the session to which events and status are passed on.
     :param write: writes one line.
     """
 

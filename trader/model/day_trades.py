@@ -13,13 +13,13 @@ from riskd.model.money import ZERO
 
 COOLDOWN_AFTER_LOSS: Final = "RULE-007"
 _TRADE_RULES: Final = ("RULE-003", "RULE-006", COOLDOWN_AFTER_LOSS)
-"""Daily realized loss, trade frequency and cooldown: rules that go by trades."""
+"""Daily realized loss, trade frequency and cooldown: rules that count trades or add up their P&L."""
 
 
 class DayTrade(msgspec.Struct, frozen=True):
     """A full-turn trade of the day.
 
-    :ivar total: dollars realized in the day up to this trade, with it.
+    :ivar total: dollars realized in the day up to and including this trade.
     """
 
     trade: GatewayUserTrade
@@ -46,7 +46,7 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
 
 
 def trades_behind(lock: LockoutSet, state: AccountState) -> tuple[DayTrade, ...]:
-    """Return the trades that led to a lockout, oldest first; empty if its rule does not go by trades."""
+    """Return the trades that led to a lockout, oldest first; empty if its rule counts none."""
     if lock.rule_id not in _TRADE_RULES:
         return ()
     before = tuple(

@@ -41,6 +41,7 @@ class Level(Enum):
 
     UNKNOWN = "not known"
     STATED = ""
+    """The limit is no number, such as a list of blocked symbols, or has no current value to compare."""
     FINE = "ok"
     HALF = "half used"
     NEAR = "NEAR"

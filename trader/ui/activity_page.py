@@ -14,7 +14,7 @@ from trader.ui.styled_text import StyledLine, panel_title
 def heading(
     view: View, ui_state: UiState, now: datetime, columns: int, _rows: int
 ) -> list[StyledLine]:
-    """Return the filter, the number of lines that pass, and a pause."""
+    """Return the filter, how many lines pass it, and whether the feed is paused."""
     shown = ui_state.visible_lines(view.feed)
     name = f"Activity: {FILTERS[ui_state.filter][0]} ({len(shown)})"
     lines = [panel_title(name, columns, data_age(view, [line.at for line in shown[:1]], now))]
@@ -33,5 +33,5 @@ def heading(
 
 
 def rows(view: View, ui_state: UiState, _now: datetime, _width: int) -> list[StyledLine]:
-    """Return a row for each line of the feed that is shown, newest first."""
+    """Return a row for each line of the feed that passes the filter, newest first."""
     return [feed_line(line) for line in ui_state.visible_lines(view.feed)]

@@ -86,7 +86,7 @@ def time_and_age(moment: datetime | None, now: datetime) -> str:
 def broker_count(view: View, number: int) -> str:
     """Return the number of positions, orders, quotes or trades, in words.
 
-    Zero is only said where the broker has reported it.
+    It says "none" only where the broker has reported none.
     """
     if number:
         return f"({number})"
@@ -99,7 +99,7 @@ def broker_count(view: View, number: int) -> str:
 def riskd_count(view: View, number: int) -> str:
     """Return the number of riskd's own actions, in words.
 
-    Without the state file, those from before the connection are not known.
+    Without the state file, the actions from before the connection are not known.
     """
     if number:
         return f"({number})"

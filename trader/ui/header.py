@@ -18,7 +18,7 @@ _LOCKED: Final = "New orders are canceled; you can still close what you hold"
 def header(view: View, now: datetime, width: int) -> StyledLine:
     """Return account, gateway, source and time of day.
 
-    The least important of them goes first where there is no room.
+    Where room is short, the least important of them are left out.
     """
     account = f"account {view.account.account_id} "
     name: StyledLine = [("bar", f" riskd  {account}")]

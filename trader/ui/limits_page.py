@@ -19,7 +19,7 @@ _STRICT = "Strict mode: any breach locks until an operator unlocks"
 def heading(
     view: View, _ui_state: UiState, now: datetime, columns: int, _rows: int
 ) -> list[StyledLine]:
-    """Return when the limits were read, and what holds for all of them."""
+    """Return the age of the limits, the end of the day, and the modes in force."""
     if not view.account.limits:
         return [panel_title("Limits in force", columns), unknown_line(no_limits_reason(view))]
     read = f"read {time_and_age(view.file_as_of, now)}"

@@ -13,7 +13,7 @@ _QUOTE_DRAWS_A_SECOND: Final = 5
 class RedrawThrottle:
     """Limits the screen to 20 draws in any second, 5 of them for quotes.
 
-    Eyes follow no more quotes than that, and the other draws are left for what must be seen at once.
+    Eyes follow no more quotes than that.  The other draws are kept for changes that must be seen at once.
 
     :param seconds: returns the time of a steady clock.
     """
