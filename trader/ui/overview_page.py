@@ -14,7 +14,7 @@ from trader.ui import panels
 from trader.ui.disconnected import data_age, unknown_line
 from trader.ui.gauges import gauge_line, no_limits_reason
 from trader.ui.pnl_curve import pnl_curve
-from trader.ui.styled_text import StyledLine, fit, panel_title, side_by_side, truncate
+from trader.ui.styled_text import GAP, StyledLine, fit, panel_title, side_by_side, truncate
 
 _TABLES: Final[tuple[tuple[panels.Panel, int], ...]] = (
     (panels.positions, 3),
@@ -32,7 +32,6 @@ _TWO_COLUMNS: Final = 116
 _LEFT: Final = 80
 """From so many columns on a table shows every figure of a row; the left block is never narrower."""
 
-_GAP: Final = 2
 _CURVE_ROWS: Final = 12
 """The curve gets at least so many rows, and at most twice as many: a higher one shows no more."""
 
@@ -43,9 +42,9 @@ def heading(
     """Return the whole page, in two columns where there is room for them."""
     if columns < _TWO_COLUMNS:
         return [fit(line, columns) for line in _left(view, now, columns, rows, with_limit=True)]
-    left_width = max(_LEFT, (columns - _GAP) * 55 // 100)
+    left_width = max(_LEFT, (columns - len(GAP)) * 55 // 100)
     left = _left(view, now, left_width, rows, with_limit=False)
-    right = _right(view, now, columns - left_width - _GAP, rows)
+    right = _right(view, now, columns - left_width - len(GAP), rows)
     return side_by_side(left, right, left_width)
 
 

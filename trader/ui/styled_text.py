@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import zip_longest
+from typing import Final
 
 from trader.model.characters import printable
 
@@ -15,7 +16,8 @@ StyledLine = list[tuple[str | None, str]]
 ``None`` is the style of the terminal itself.
 """
 
-_GAP = (None, "  ")
+GAP: Final = "  "
+"""Between two blocks beside each other."""
 
 
 def pnl_style(amount: Decimal) -> str:
@@ -72,7 +74,7 @@ def side_by_side(
     for one, other in zip_longest(left, right, fillvalue=StyledLine()):
         fitted = fit(one, left_width)
         padding = (None, " " * (left_width - length(fitted)))
-        lines.append([*fitted, padding, _GAP, *other])
+        lines.append([*fitted, padding, (None, GAP), *other])
     return lines
 
 

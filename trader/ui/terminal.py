@@ -45,22 +45,15 @@ class Terminal(urwid.display.raw.Screen):
         self._shown, self._shown_size = canvas.lines, size
 
     def _write_changes(self, canvas: StyledCanvas) -> None:
-        changes = [
-            change
-            for number, (old, new) in enumerate(zip(self._shown, canvas.lines, strict=True))
-            if old is not new and old != new
-            for change in self._changes_of_row(number, old, new)
-        ]
-        if changes:
-            self.write("".join(changes))
-            self.flush()
-
-    def _changes_of_row(self, number: int, old: Row, new: Row) -> Iterator[str]:
-        before, after = _cells(old), _cells(new)
-        # Where letters and cells are not the same, the whole row is written.
-        is_simple = all(_is_single_width(text) for _, _, text in (*old, *new))
-        for begin, end in changed_spans(before, after) if is_simple else [(0, len(after))]:
-            yield self._sequence(number, begin, after[begin:end])
+        for number, (old, new) in enumerate(zip(self._shown, canvas.lines, strict=True)):
+            if old is new or old == new:
+                continue
+            before, after = _cells(old), _cells(new)
+            # Where letters and cells are not the same, the whole row is written.
+            is_simple = all(_is_single_width(text) for _, _, text in (*old, *new))
+            for begin, end in changed_spans(before, after) if is_simple else [(0, len(after))]:
+                self.write(self._sequence(number, begin, after[begin:end]))
+        self.flush()
 
     def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
         """Return the control sequences and text that write ``cells`` at a place."""
