@@ -74,10 +74,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     commits: int = 0
 
 
-FileMark = tuple[int, int, int]
-
-
-def published_mark(directory: Path) -> FileMark | None:
+def published_mark(directory: Path) -> tuple[int, int, int] | None:
     """Return a value that differs after each publication; ``None`` while there is no copy."""
     try:
         status = (directory / PUBLISHED_NAME).stat()

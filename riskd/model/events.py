@@ -144,12 +144,13 @@ def plain_number(number: Decimal) -> Decimal:
         return number
     if not number.is_finite() or number.adjusted() >= MAX_DIGITS_BEFORE_POINT:
         raise ValueError(f"expected a number below 10^{MAX_DIGITS_BEFORE_POINT}, got {text}")
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and -_MAX_DECIMAL_PLACES <= exponent <= 0:
+    # Only an infinity or NaN has an exponent that is a letter.
+    exponent = int(number.as_tuple().exponent)
+    wanted = max(-_MAX_DECIMAL_PLACES, min(exponent, 0))
+    if exponent == wanted:
         return number
-    places = 0 if isinstance(exponent, int) and exponent > 0 else -_MAX_DECIMAL_PLACES
     # Towards zero, so that the largest number stays below its limit.
-    return number.quantize(Decimal(1).scaleb(places), ROUND_DOWN)
+    return number.quantize(Decimal(1).scaleb(wanted), ROUND_DOWN)
 
 
 def _cut(text: str) -> str:
