@@ -21,7 +21,6 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import mkdtemp
@@ -172,7 +171,7 @@ def make_event(event_type: str, data: dict[str, Any]) -> Event:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return utc_now().isoformat(timespec="milliseconds")
 
 
 _SAMPLES: Final[dict[str, Callable[[], dict[str, Any]]]] = {

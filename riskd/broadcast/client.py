@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from txaio.tx import make_logger
 from zope.interface import implementer
 
@@ -72,8 +72,8 @@ class IClients(Protocol):
     def add(self, client: ConsoleProtocol) -> None:
         """Add a client whose handshake is complete."""
 
-    def send_directly(self, client: ConsoleProtocol, transport: ITransport) -> None:
-        """Write events for ``client`` to ``transport`` from now on."""
+    def send_directly(self, client: ConsoleProtocol) -> None:
+        """Write events to the transport of ``client`` from now on."""
 
     def queue_for(self, client: ConsoleProtocol) -> None:
         """Pass events for ``client`` to its backlog from now on."""
@@ -220,7 +220,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
                 continue
             self._drop_backlog()
             self._direct_since = self.factory.messages_sent
-            self.factory.send_directly(self, self.transport)
+            self.factory.send_directly(self)
             if self._owed_pong is not None:
                 self.sendPong(self._owed_pong)
                 self._owed_pong = None

@@ -13,7 +13,7 @@ from typing import Any, Final
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from riskd import __version__
 from riskd.broadcast.client import CLOSING_SECONDS, STOPPING, ConsoleProtocol, IClients
@@ -127,10 +127,10 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         self._heartbeat.add(client)
         self.statistics.clients = len(self._clients)
 
-    def send_directly(self, client: ConsoleProtocol, transport: ITransport) -> None:
-        """Write events for ``client`` to ``transport`` from now on; its buffer is empty."""
+    def send_directly(self, client: ConsoleProtocol) -> None:
+        """Write events to the transport of ``client`` from now on; its buffer is empty."""
         self._queueing.pop(client, None)
-        self._direct[client] = send_function(transport)
+        self._direct[client] = send_function(client.transport)
 
     def queue_for(self, client: ConsoleProtocol) -> None:
         """Pass events for ``client`` to its backlog from now on."""
