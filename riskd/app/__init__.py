@@ -1,1 +1,4 @@
-"""What is started: the twistd plugins, assembled from the parts."""
+"""What an operator starts: ``twistd riskd``, ``twistd practice-gateway`` and ``riskctl``.
+
+``tap`` and ``practice_tap`` assemble the two daemons, and ``launch`` is what they share.
+"""

@@ -1,4 +1,4 @@
-"""File descriptors: enough for every client, and a problem reported before they run out."""
+"""Raise the limit of file descriptors, and report a problem before they run out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ CHECK_SECONDS: Final = 1.0
 
 _OPEN_FILES: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _OWN_USE: Final = 256
+"""Descriptors for everything but clients: the journal, the log, the broker, operators, metrics."""
 
 _log = Logger()
 
@@ -101,7 +102,7 @@ class DescriptorService(Service):
         try:
             used = open_descriptors()
         except OSError:
-            # Listing them needs a descriptor, and none is left.
+            # To list them takes a descriptor, and none is left.
             used = self._limit
         if not self._is_alarmed and used >= ALARM_SHARE * self._limit:
             self._is_alarmed = True

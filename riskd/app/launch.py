@@ -1,4 +1,4 @@
-"""What the programs under twistd share: options, refusals, settings, signals and the log."""
+"""What the two twistd programs share: options, refusals, settings, signals and the log."""
 
 from __future__ import annotations
 

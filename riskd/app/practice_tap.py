@@ -65,7 +65,7 @@ def makeService(options: Options) -> Daemon:
         with ExitStack() as held:
             sockets = launch.listen_at(options, "port", held)
             daemon = Daemon(StateDirectory(options["state"] or default_directory(options.program)))
-            # Nothing can be refused any more.
+            # Nothing is refused from here on, so nothing is released again.
             held.pop_all()
     except UserError as error:
         options.refuse(*error.problems)

@@ -107,7 +107,7 @@ def makeService(options: Options) -> Daemon:
                 make_engine = partial(RecordingEngine, writer=writer)
                 # After everything else: until then the engine may still receive something.
                 reactor.addSystemEventTrigger("after", "shutdown", writer.close)
-            # Nothing can be refused any more.
+            # Nothing is refused from here on, so nothing is released again.
             held.pop_all()
     except UserError as error:
         options.refuse(*error.problems)
@@ -232,7 +232,7 @@ class Reloader:
     :param path: the configuration.
     :param catalogue: all known rules, by key.
     :param settings: the settings with which the daemon was started.
-    :param engine: takes over new settings and problems.
+    :param engine: receives the new settings, or the problem.
     :param in_thread: calls a function in a thread, where it may block.
     """
 
@@ -263,7 +263,7 @@ class Reloader:
         while self._is_outdated:
             self._is_outdated = False
             try:
-                # In a thread, so that no rule waits for a slow disk or a pathological file.
+                # In a thread, so that a slow disk or a huge file delays no rule.
                 settings = await self._in_thread(
                     lambda: load_settings(self._path, self._catalogue)
                 )
@@ -285,7 +285,7 @@ class Reloader:
         )
 
     def _apply(self, settings: Settings) -> None:
-        # Rules and accounts change in the running daemon; the other tables are wired up at its start.
+        # Rules and accounts change in the running daemon; the other tables take effect only at a start.
         notes = [self._engine.reload(settings)]
         if _beyond_accounts(settings) != _beyond_accounts(self._started_with):
             notes.append("changes of enforce, gateway, practice and server need a restart")

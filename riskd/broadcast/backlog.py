@@ -24,14 +24,14 @@ class Backlog:
         if frame.quote_key is None:
             self._frames.append(frame.data)
             return False
-        # Popped first, so that the newest quote comes last.
+        # Popped first, so that the newest quote comes last: a dict keeps the place of a replaced key.
         older = self._quotes.pop(frame.quote_key, b"")
         self._quotes[frame.quote_key] = frame.data
         self.size -= len(older)
         return bool(older)
 
     def take(self, limit: int) -> list[bytes]:
-        """Remove and return the next frames, at most ``limit`` bytes: first all others, then the quotes.
+        """Remove and return the next frames, at most ``limit`` bytes; the quotes come last.
 
         If ``limit`` has room for the largest frame, an empty list means an empty backlog.
         """

@@ -54,7 +54,8 @@ _REASONS: Final = {
 class IClients(Protocol):
     """The server, as its clients see it.
 
-    :ivar messages_sent: events sent to each client that was sent to directly all the time.
+    :ivar messages_sent: events broadcast so far.  A client that is sent to directly reads its own count from
+        the growth of this one.
     """
 
     clock: IReactorTime
@@ -89,9 +90,8 @@ class IClients(Protocol):
 class ConsoleProtocol(WebSocketServerProtocol):
     """One client, from the first byte of its handshake to its last.
 
-    Events go directly to its transport, or else to its backlog: while its handshake waits for the
-    snapshot, and while it is congested, that is from the moment its transport is full until the backlog is
-    empty again.
+    Events go directly to its transport, but into its backlog while its handshake waits for the snapshot and
+    while it is congested: from the moment its transport is full until the backlog is empty again.
     """
 
     # Autobahn would log refusals and cuts a second time.
@@ -196,7 +196,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def enqueue(self, frames: Iterable[Frame]) -> None:
         """Add ``frames`` to the backlog; close the client if it becomes too large."""
         backlog = self._backlog
-        # None if a write of this very broadcast has ended this client.
+        # None if an earlier write of this broadcast has ended the client.
         if backlog is None:
             return
         statistics = self.factory.statistics
@@ -228,7 +228,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self.sendCloseFrame(self.CLOSE_STATUS_CODE_GOING_AWAY, STOPPING.encode())
 
     def _count_direct_messages(self) -> None:
-        # The broadcast writes to transports without a call of their clients.
+        # A broadcast writes to the transports and does not call the clients, so they count afterwards.
         if self._direct_since is not None:
             self._messages_sent += self.factory.messages_sent - self._direct_since
             self._direct_since = None
@@ -250,7 +250,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.factory.connection_log.warn(
             "client {peer} is closed: {reason}", peer=self.peer, reason=_REASONS[cut]
         )
-        # A client that is being closed is not worth the time of a whole heartbeat's frames.
+        # From now on the client may send only what closing needs, not a whole heartbeat's frames.
         self._frames_received = max(
             self._frames_received, _MAX_FRAMES_PER_HEARTBEAT - _FRAMES_TO_CLOSE
         )

@@ -27,7 +27,7 @@ class ConnectionLog:
         self._lines = 0
 
     def info(self, text: str, **fields: Any) -> None:
-        """Log the expected."""
+        """Log that a client came or left."""
         self._write(LogLevel.info, text, fields)
 
     def warn(self, text: str, **fields: Any) -> None:

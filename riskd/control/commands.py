@@ -69,7 +69,7 @@ class Commands(CommandLocator):
     def unlock(self, request: Request) -> Deferred[dict[str, Outcome]]:
         """End all locks of an account."""
         reason, account = _one_line(request.reason), self._account(request)
-        # Locks of an earlier daemon are unknown until then, and would come back after the unlock.
+        # Before that, locks of an earlier daemon are unknown, and would come back after the unlock.
         if not self._operated.is_recovered:
             raise RequestRefusedError("riskd has not read its journal yet; try again in a moment")
         return self._answer_when_durable(account, account.unlock(reason, self.operator))

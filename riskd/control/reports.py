@@ -185,7 +185,7 @@ def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> Ru
         trouble = ""
     except Exception as error:  # noqa: BLE001  # a rule of the user's own may raise anything
         gauges, trouble = (), f"{type(error).__name__}: {error}"
-    # A locked account keeps the limits of before beside loosened ones; the key says which these are.
+    # A locked account keeps its earlier limits beside loosened ones; the key tells the two apart.
     key = f"{rule.key} (until unlocked)" if in_force.is_held else rule.key
     return RuleReport(rule_id=rule.rule_id, key=key, gauges=gauges, trouble=trouble)
 
