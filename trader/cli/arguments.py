@@ -17,6 +17,7 @@ from riskd.journal.reader import StateFileError, read_published
 from trader.cli.console_toml import Settings, Theme, default_file, read_settings
 from trader.client import DEFAULT_URL, check_url
 from trader.model.characters import can_be_drawn
+from trader.model.ui_state import UiState
 
 _ACCOUNT_IDS_END: Final = 2**63
 
@@ -26,16 +27,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar account: ``None`` if neither names one.
     :ivar output: ``screen``, ``plain`` or ``json``.
-    :ivar theme: the theme's name; ``mono`` if colors are off.
+    :ivar ui_state: what the screen shows first, and how; its theme is ``mono`` if colors are off.
+    :ivar settings: the settings file, for the keys that have no option.
     """
 
     account: int | None
     url: str
     state: Path
     output: str
-    theme: str
+    ui_state: UiState
     settings: Settings
-    is_ascii: bool
 
 
 def parse_options(arguments: Sequence[str] | None) -> Options:
@@ -57,9 +58,12 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         url=given.url or settings.url or DEFAULT_URL,
         state=given.state or named_state,
         output=given.output,
-        theme="mono" if is_mono else given.theme or settings.theme,
+        ui_state=UiState(
+            theme="mono" if is_mono else given.theme or settings.theme,
+            is_ascii=given.ascii or settings.ascii or not can_be_drawn(sys.stdout.encoding),
+            has_mouse=settings.mouse,
+        ),
         settings=settings,
-        is_ascii=given.ascii or settings.ascii or not can_be_drawn(sys.stdout.encoding),
     )
 
 

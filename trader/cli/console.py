@@ -127,7 +127,7 @@ class Console:
         self._client.connect()
         ticking = LoopingCall(self._tick)
         ticking.clock = self._reactor
-        ticking.start(_TICK_SECONDS).addErrback(lambda failure: failure.raiseException())
+        ticking.start(_TICK_SECONDS)
 
     def _raise_alarm(self, event: Event) -> None:
         self._alarm.handle(event, is_muted=self._ui_state.is_muted)

@@ -12,7 +12,6 @@ from riskd.host.timing import use_steady_clock
 from trader.cli.arguments import Options, choose_account, parse_options
 from trader.cli.console import Console
 from trader.cli.headless import discard_output, run_headless
-from trader.model.ui_state import UiState
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
-    settings = options.settings
     console = Console(
         account_id,
         options.url,
         options.state,
         reactor,
-        UiState(theme=options.theme, is_ascii=options.is_ascii, has_mouse=settings.mouse),
-        settings.hook,
-        bell=settings.bell,
+        options.ui_state,
+        options.settings.hook,
+        bell=options.settings.bell,
     )
     stdout, stderr = sys.stdout, sys.stderr
     # Log messages on the terminal would tear the screen, and so would print(); both go to the feed.

@@ -20,12 +20,12 @@ class ArgumentTests(CommandLineTestCase):
     def test_a_terminal_without_lines_and_bars_gets_ascii(self) -> None:
         latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
         self.patch(sys, "stdout", latin)
-        self.assertTrue(parse_options(["123"]).is_ascii)
+        self.assertTrue(parse_options(["123"]).ui_state.is_ascii)
 
     def test_an_account_is_all_that_is_needed(self) -> None:
         options = parse_options(["123"])
         self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
-        self.assertEqual((options.theme, options.is_ascii), ("dark", False))
+        self.assertEqual((options.ui_state.theme, options.ui_state.is_ascii), ("dark", False))
         self.assertEqual(options.output, "screen")
 
     def test_url_theme_and_ascii_can_be_chosen(self) -> None:
@@ -33,15 +33,17 @@ class ArgumentTests(CommandLineTestCase):
             ["123", "--url", "ws://127.0.0.1:9000", "--theme", "light", "--ascii"]
         )
         self.assertEqual(options.url, "ws://127.0.0.1:9000")
-        self.assertEqual((options.theme, options.is_ascii), ("light", True))
+        self.assertEqual((options.ui_state.theme, options.ui_state.is_ascii), ("light", True))
         self.assertIn("'pink'", self.usage_error("123", "--theme", "pink"))
 
     def test_no_color_overrides_the_theme(self) -> None:
-        self.assertEqual(parse_options(["1", "--no-color", "--theme", "light"]).theme, "mono")
+        self.assertEqual(
+            parse_options(["1", "--no-color", "--theme", "light"]).ui_state.theme, "mono"
+        )
         self.environment["NO_COLOR"] = "1"
-        self.assertEqual(parse_options(["1", "--theme", "light"]).theme, "mono")
+        self.assertEqual(parse_options(["1", "--theme", "light"]).ui_state.theme, "mono")
         self.environment["NO_COLOR"] = ""
-        self.assertEqual(parse_options(["1"]).theme, "dark")
+        self.assertEqual(parse_options(["1"]).ui_state.theme, "dark")
 
     def test_the_state_directory_is_that_of_the_daemon_unless_named(self) -> None:
         self.environment["XDG_STATE_HOME"] = "/var/state"

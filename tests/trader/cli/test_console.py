@@ -185,10 +185,10 @@ class DrawingTests(ConsoleTestCase):
         self.console._begin()
         self.assertEqual(ended, [])
 
-        def ui_state() -> None:
+        def fail() -> None:
             raise ZeroDivisionError
 
-        self.patch(self.session, "poll_file", ui_state)
+        self.patch(self.session, "poll_file", fail)
         self.clock.advance(1)
         self.assertEqual(ended, ["the reactor"])
         # It is raised again when the reactor has ended.

@@ -32,7 +32,7 @@ class SettingsTests(CommandLineTestCase):
         options = parse_options([])
         self.assertEqual((options.account, options.url), (456, "ws://127.0.0.1:9000"))
         self.assertEqual(options.state, self.directory / "riskd")
-        self.assertEqual((options.theme, options.is_ascii), ("light", True))
+        self.assertEqual((options.ui_state.theme, options.ui_state.is_ascii), ("light", True))
         settings = options.settings
         self.assertEqual((settings.mouse, settings.bell), (True, False))
         self.assertEqual(settings.hook, ("notify-send", "riskd"))
@@ -41,7 +41,8 @@ class SettingsTests(CommandLineTestCase):
         self.write_settings('account = 456\ntheme = "light"\nurl = "ws://[::1]:1"')
         options = parse_options(["123", "--theme", "dark", "--url", "ws://localhost:2"])
         self.assertEqual(
-            (options.account, options.theme, options.url), (123, "dark", "ws://localhost:2")
+            (options.account, options.ui_state.theme, options.url),
+            (123, "dark", "ws://localhost:2"),
         )
 
     def test_a_named_file_must_exist(self) -> None:
