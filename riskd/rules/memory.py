@@ -12,10 +12,13 @@ from riskd.model.account import AccountState
 _Memory = TypeVar("_Memory")
 
 
-def recall(state: AccountState, rule_id: str, kind: type[_Memory]) -> _Memory | None:
-    """Return what a rule remembers, as a ``kind`` that must not be changed; ``None`` at first."""
+def recall(state: AccountState, rule_id: str, kind: type[_Memory]) -> _Memory:
+    """Return what a rule remembers, as a ``kind``; at first an empty one.
+
+    Do not change it: checks of the same memory share one value.
+    """
     text = state.risk.memory.get(rule_id)
-    return None if text is None else _decode(text, cast(Any, kind))
+    return kind() if text is None else _decode(text, cast(Any, kind))
 
 
 def remember(value: object, known: object = None) -> str | None:

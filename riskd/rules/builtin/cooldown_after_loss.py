@@ -130,11 +130,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     starts none: closing the account's positions may realize losses itself.
     """
     now = trigger.now
-    known = [
-        each
-        for each in recall(state, RULE.rule_id, tuple[Cooldown, ...]) or ()
-        if each.until > now
-    ]
+    remembered = recall(state, RULE.rule_id, tuple[Cooldown, ...])
+    known = [cooldown for cooldown in remembered if cooldown.until > now]
     if not isinstance(trigger.subject, GatewayUserTrade):
         return _review(state, settings, known, now)
     executed = trigger.subject.execution_time

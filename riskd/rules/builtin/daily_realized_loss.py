@@ -62,7 +62,7 @@ class _Memory(msgspec.Struct, frozen=True):
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close everything, and lock the account, when the day's loss reaches the limit."""
     result = _result(state, settings)
-    known = recall(state, RULE.rule_id, _Memory) or _Memory()
+    known = recall(state, RULE.rule_id, _Memory)
     if result > -settings.loss_limit:
         # Gains may make up for the loss; if the day then loses as much again, that is a new breach.
         return RuleResult(memory=remember(_Memory())) if known.fired else NOTHING

@@ -19,10 +19,7 @@ from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResul
 from riskd.rules.reduction import by_root, reduce_largest, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
 
-_BLOCK: Final = "block"
-_ALLOW_UNLIMITED: Final = "allow_unlimited"
 _ALLOW_WITH_LIMIT: Final = re.compile(r"allow_with_limit:(?P<limit>[1-9][0-9]{0,3})")
-_MOST: Final = 9999
 
 _TIME_TO_LEARN: Final = timedelta(seconds=5)
 """How long a position's root may stay unknown before the position counts as one of an unlisted root.
@@ -49,7 +46,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
     limits: dict[Ticker, Contracts] = msgspec.field(default_factory=dict)
     enforcement: Enforcement = Enforcement.REDUCE_TO_LIMIT
-    unknown_symbol_action: str = _BLOCK
+    unknown_symbol_action: str = "block"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,15 +118,13 @@ def _limit_of_unlisted(action: str) -> int | None:
 
     :raises ValueError: ``action`` is none of the possible values.
     """
-    if action == _BLOCK:
-        return 0
-    if action == _ALLOW_UNLIMITED:
-        return None
+    if action in {"block", "allow_unlimited"}:
+        return 0 if action == "block" else None
     match = _ALLOW_WITH_LIMIT.fullmatch(action)
     if match is None:
         raise ValueError(
-            f"unknown_symbol_action: expected {_BLOCK}, {_ALLOW_UNLIMITED} or allow_with_limit:N "
-            f"with N from 1 to {_MOST}, got {action!r}"
+            "unknown_symbol_action: expected block, allow_unlimited or allow_with_limit:N "
+            f"with N from 1 to 9999, got {action!r}"
         )
     return int(match["limit"])
 

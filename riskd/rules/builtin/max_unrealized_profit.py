@@ -93,7 +93,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
         total = total_pnl(state)
         return (Gauge(name="open profit", limit=settings.profit_target, current=total, unit="$"),)
     is_breakeven = settings.mode is Mode.BREAKEVEN
-    armed = _armed(state, _remembered(state))
+    armed = _armed(state, recall(state, RULE.rule_id, _Memory))
     found: list[Gauge] = []
     for position in state.open_positions:
         pnl = position_pnl(state, position)
@@ -112,7 +112,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 def _check_breakeven(state: AccountState, trigger: Trigger) -> tuple[list[Command], str | None]:
     commands: list[Command] = []
-    known = _remembered(state)
+    known = recall(state, RULE.rule_id, _Memory)
     armed = _armed(state, known)
     for position in affected_positions(state, trigger):
         pnl = _fresh_pnl(state, position, trigger.now)
@@ -124,7 +124,7 @@ def _check_breakeven(state: AccountState, trigger: Trigger) -> tuple[list[Comman
             commands.append(close_position(position, reason))
         elif pnl >= contract.tick_value * position.size:
             armed[position.contract_id] = position.type
-    return commands, remember(_Memory(armed), _Memory(known))
+    return commands, remember(_Memory(armed), known)
 
 
 def _fresh_pnl(
@@ -136,15 +136,13 @@ def _fresh_pnl(
     return position_pnl(state, position).amount
 
 
-def _remembered(state: AccountState) -> Mapping[str, PositionType]:
-    return (recall(state, RULE.rule_id, _Memory) or _Memory()).armed
-
-
-def _armed(state: AccountState, known: Mapping[str, PositionType]) -> dict[str, PositionType]:
+def _armed(state: AccountState, known: _Memory) -> dict[str, PositionType]:
     """Return the armed positions that are still held on the same side, whatever their size."""
     held = {position.contract_id: position.type for position in state.open_positions}
     return {
-        contract_id: side for contract_id, side in known.items() if held.get(contract_id) is side
+        contract_id: side
+        for contract_id, side in known.armed.items()
+        if held.get(contract_id) is side
     }
 
 

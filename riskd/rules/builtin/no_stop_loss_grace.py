@@ -27,6 +27,11 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     grace_period_seconds: Seconds = 30
     action: Literal["CLOSE_POSITION"] = "CLOSE_POSITION"
 
+    @property
+    def grace(self) -> timedelta:
+        """The same time, to calculate with."""
+        return timedelta(seconds=self.grace_period_seconds)
+
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """The time in which a position has to get its stop.
@@ -45,13 +50,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Close the positions whose time for a stop is over."""
-    grace = timedelta(seconds=settings.grace_period_seconds)
-    windows = _windows(state, grace, trigger.now)
+    windows = _windows(state, settings, trigger.now)
     commands: list[Command] = []
     deadlines: list[datetime] = []
     for position in state.open_positions:
         window = windows[position.contract_id]
-        deadline = window.began + grace
+        deadline = window.began + settings.grace
         if window.is_covered:
             continue
         if trigger.now < deadline:
@@ -74,7 +78,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
     """Return for how many seconds each position has been without a stop."""
-    windows = _windows(state, timedelta(seconds=settings.grace_period_seconds), now)
+    windows = _windows(state, settings, now)
     return tuple(
         Gauge(
             name=f"{contract_name(state, contract_id)} without a stop",
@@ -93,38 +97,34 @@ def _seconds_since(began: datetime, now: datetime) -> int:
 
 
 def _remembered(state: AccountState) -> dict[str, Window]:
-    return recall(state, RULE.rule_id, dict[str, Window]) or {}
+    return recall(state, RULE.rule_id, dict[str, Window])
 
 
-def _windows(state: AccountState, grace: timedelta, now: datetime) -> dict[str, Window]:
+def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str, Window]:
     """Return the window of each open position, by contract id."""
     known = _remembered(state)
     return {
         position.contract_id: _window(
-            known.get(position.contract_id),
-            position,
-            is_covered=protected_size(state, position) >= position.size,
-            grace=grace,
-            now=now,
+            state, settings, position, known.get(position.contract_id), now
         )
         for position in state.open_positions
     }
 
 
 def _window(
-    known: Window | None,
+    state: AccountState,
+    settings: Settings,
     position: GatewayUserPosition,
-    *,
-    is_covered: bool,
-    grace: timedelta,
+    known: Window | None,
     now: datetime,
 ) -> Window:
+    is_covered = protected_size(state, position) >= position.size
     if known is None or known.opened != position.created_at:
         began = position.created_at
     elif known.side is not position.type:
         # The position was reversed, and no event has the time at which it went through flat.
         began = position.updated_at
-    elif known.is_covered and not is_covered and now >= known.began + grace:
+    elif known.is_covered and not is_covered and now >= known.began + settings.grace:
         # It had its stop in time.  A stop that is gone since, or a larger position, gets a new window.
         began = now
     else:

@@ -107,7 +107,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         """Return the calendar of a session, or that of the account."""
         hours = session or self.allowed_hours
         zone = (session and session.timezone) or self.timezone
-        return _calendar(hours.start, hours.end, zone, self.holidays)
+        return Calendar(hours.start, hours.end, zone, self.holidays)
 
 
 def _check_zone(name: str) -> None:
@@ -127,17 +127,16 @@ class Window(NamedTuple):
 
 
 class Calendar(NamedTuple):
-    """Trading hours, and the days on which they do not start."""
+    """Trading hours, and the days on which they do not start; the fields are those of the settings."""
 
-    start: time
-    end: time
-    zone: ZoneInfo
-    holidays: frozenset[date]
+    start: str
+    end: str
+    zone: str
+    holidays: tuple[date, ...]
 
-    def window(self, now: datetime) -> Window | None:
-        """Return the window of ``now``; ``None`` while trading is not allowed."""
-        nearest = _next_window(self, now)
-        return nearest if nearest.start <= now else None
+    def is_open(self, now: datetime) -> bool:
+        """Return whether trading is allowed at ``now``."""
+        return _next_window(self, now).start <= now
 
     def next_start(self, now: datetime) -> datetime:
         """Return the first start of trading after ``now``."""
@@ -145,11 +144,11 @@ class Calendar(NamedTuple):
 
     def next_edge(self, now: datetime) -> datetime:
         """Return the first start or end of trading after ``now``."""
-        nearest = _next_window(self, now)
-        return nearest.end if nearest.start <= now else nearest.start
+        window = _next_window(self, now)
+        return window.end if window.start <= now else window.start
 
     def __str__(self) -> str:
-        return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone.key}"
+        return f"{self.start} to {self.end} {self.zone}"
 
 
 # Each check asks several times for the windows around now, and a window takes time zone conversions.
@@ -161,7 +160,7 @@ def _next_window(calendar: Calendar, now: datetime) -> Window:
 
 def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
     """Yield windows in their order, from yesterday's on, without end."""
-    today = now.astimezone(calendar.zone).date()
+    today = now.astimezone(ZoneInfo(calendar.zone)).date()
     # Yesterday's window may go over midnight, and holidays may follow one another.
     for ahead in count(-1):
         window = _window_of(calendar, today + timedelta(days=ahead))
@@ -172,11 +171,13 @@ def _windows(calendar: Calendar, now: datetime) -> Iterator[Window]:
 @lru_cache(maxsize=1024)
 def _window_of(calendar: Calendar, day: date) -> Window:
     """Return the window that starts on ``day``; an empty one if none does."""
-    start = _moment(day, calendar.start, calendar.zone)
+    zone = ZoneInfo(calendar.zone)
+    start = _moment(day, time.fromisoformat(calendar.start), zone)
     if day in calendar.holidays:
         return Window(start, start)
     last_day = day if calendar.start < calendar.end else day + timedelta(days=1)
-    return _without_weekend(Window(start, _moment(last_day, calendar.end, calendar.zone)))
+    end = _moment(last_day, time.fromisoformat(calendar.end), zone)
+    return _without_weekend(Window(start, end))
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -210,10 +211,10 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
     for position in state.open_positions:
         session = settings.session(state.root(position.contract_id))
         calendar = settings.calendar(session)
-        is_kept = not settings.close_positions_at_session_end and calendar.window(
+        is_kept = not settings.close_positions_at_session_end and calendar.is_open(
             position.created_at
         )
-        if calendar.window(now) or is_kept:
+        if calendar.is_open(now) or is_kept:
             continue
         name = contract_name(state, position.contract_id)
         reason = f"{position.size} {name} held outside trading hours ({calendar})"
@@ -225,7 +226,7 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
         calendar = _calendar_of(state, settings, order.contract_id)
         # Closing a position cancels the orders of its contract.
         is_handled = order.contract_id in commands or is_exit(state, order)
-        if calendar.window(now) is None and not is_handled:
+        if not calendar.is_open(now) and not is_handled:
             name = contract_name(state, order.contract_id)
             what = f"{order.side.name.lower()} {order.size} {name}"
             reason = f"Order to {what} outside trading hours ({calendar})"
@@ -235,16 +236,6 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
 
 def _calendar_of(state: AccountState, settings: Settings, contract_id: str) -> Calendar:
     return settings.calendar(settings.session(state.root(contract_id)))
-
-
-@lru_cache(maxsize=128)
-def _calendar(start: str, end: str, zone: str, holidays: tuple[date, ...]) -> Calendar:
-    return Calendar(
-        start=time.fromisoformat(start),
-        end=time.fromisoformat(end),
-        zone=ZoneInfo(zone),
-        holidays=frozenset(holidays),
-    )
 
 
 def _warnings(state: AccountState, settings: Settings) -> tuple[str, ...]:
@@ -258,9 +249,9 @@ def _warnings(state: AccountState, settings: Settings) -> tuple[str, ...]:
 
 
 def _words(calendar: Calendar, now: datetime) -> str:
-    edge = calendar.next_edge(now).astimezone(calendar.zone)
-    word = "open" if calendar.window(now) else "closed"
-    return f"{word} until {edge:%a %Y-%m-%d %H:%M} {calendar.zone.key}"
+    edge = calendar.next_edge(now).astimezone(ZoneInfo(calendar.zone))
+    word = "open" if calendar.is_open(now) else "closed"
+    return f"{word} until {edge:%a %Y-%m-%d %H:%M} {calendar.zone}"
 
 
 def _moment(day: date, wall: time, zone: ZoneInfo) -> datetime:

@@ -20,9 +20,6 @@ from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
 
 _Value = TypeVar("_Value")
 
-_MINUTE: Final = timedelta(minutes=1)
-_HOUR: Final = timedelta(hours=1)
-
 
 class Limits(Table, frozen=True, kw_only=True):
     """How many trades a minute, an hour and a trading day may have; unset means any number."""
@@ -97,10 +94,11 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
                 cooldown_seconds=_given(self.cooldown_seconds, 1800),
             )
             return (window,)
+        minute = timedelta(minutes=1)
         cooldowns = _given(self.cooldown_on_breach, CooldownOnBreach())
         rows = (
-            ("in a minute", _MINUTE, self.limits.per_minute, cooldowns.per_minute_breach),
-            ("in an hour", _HOUR, self.limits.per_hour, cooldowns.per_hour_breach),
+            ("in a minute", minute, self.limits.per_minute, cooldowns.per_minute_breach),
+            ("in an hour", 60 * minute, self.limits.per_hour, cooldowns.per_hour_breach),
             ("in the session", None, self.limits.per_session, cooldowns.per_session_breach),
         )
         return tuple(

@@ -197,7 +197,7 @@ _NO_WISH: Final = _Wish()
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Place the stops that are missing; move, resize and withdraw the rule's own."""
     now = trigger.now
-    known = recall(state, RULE.rule_id, Memory) or Memory()
+    known = recall(state, RULE.rule_id, Memory)
     own = [
         order
         for order in state.orders.values()
