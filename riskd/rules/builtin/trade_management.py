@@ -4,6 +4,17 @@ The rule recognizes its own stops by the custom tag with which riskd places them
 that the trader's own stops do not, and the rule never touches the trader's.  It moves its own stop only
 towards the market.
 
+Of each position, the first of these cases counts (see ``_manage``):
+
+1. The trader's stops cover the whole position: the rule withdraws its own.
+2. It has no stop of its own: it places one.
+3. It has several: it withdraws all but the one nearest to the market.
+4. Its stop is not in the market yet: it waits.
+5. Otherwise it moves the stop to the nearest of its targets and gives it the contracts to cover.
+
+Where the market is beyond the new price of a stop already, the rule closes the position instead: the broker
+would refuse the stop, and the position would go on losing without one.
+
 A command counts as done when the gateway reports its effect.  Until then the rule asks for nothing else in
 that contract, and in any case for no more than one thing a second.
 """
@@ -25,10 +36,10 @@ from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
 from riskd.model.open_pnl import is_stale
 from riskd.rules.interface import (
+    NOTHING,
     OWN_STOP_TAG,
     ChangeStop,
     Command,
-    Flatten,
     Gauge,
     Kind,
     PlaceStop,
@@ -67,6 +78,7 @@ class Breakeven(Table, frozen=True, kw_only=True):
     offset_ticks: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
 
     def __post_init__(self) -> None:
+        # Otherwise the stop's price would not be behind the market when the profit reaches the trigger.
         if self.offset_ticks >= self.profit_trigger_ticks:
             raise ValueError(
                 f"offset_ticks: expected less than profit_trigger_ticks "
@@ -124,6 +136,10 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     is_placing: bool = False
     missing_from: datetime | None = None
 
+    def is_settling(self, now: datetime) -> bool:
+        """Return whether contracts without a stop may only be on their way to be closed."""
+        return self.missing_from is not None and now < self.missing_from
+
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """What the rule remembers.
@@ -173,55 +189,39 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """The price at which a stop should be, and how far that is from where."""
+    """The price at which a stop should be, and why, such as ``10 ticks from the entry``."""
 
     price: Decimal
-    ticks: int
-    from_where: str
-
-    @property
-    def why(self) -> str:
-        return f"{counted(self.ticks, 'tick')} {self.from_where}" if self.ticks else "at the entry"
-
-
-class _Wish(msgspec.Struct, frozen=True):
-    """The commands for one contract, and when to check again if nothing happens."""
-
-    commands: tuple[Command, ...] = ()
-    wake_at: datetime | None = None
-
-
-_NO_WISH: Final = _Wish()
+    why: str
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
     """Place the stops that are missing; move, resize and withdraw the rule's own."""
     now = trigger.now
     known = recall(state, RULE.rule_id, Memory)
-    own = [
-        order
-        for order in state.orders.values()
-        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG)
-    ]
     notes: dict[str, Note] = {}
     asked = known.asked
     commands: list[Command] = []
     wakes: list[datetime] = []
-    contract_ids = [position.contract_id for position in state.open_positions]
-    contract_ids += [order.contract_id for order in own]
-    for contract_id in dict.fromkeys(contract_ids):
-        here = [order for order in own if order.contract_id == contract_id]
-        note = known.notes.get(contract_id)
-        wish, note = _evaluate(state, settings, contract_id, here, note, now)
-        wake_at = wish.wake_at
-        if wish.commands:
-            wake_at = asked[contract_id] + _pause(note) if contract_id in asked else None
-            if wake_at is None or now >= wake_at:
-                commands += wish.commands
+    for contract_id, own in _own_stops(state).items():
+        # A stop that would not close a position protects nothing, and a fill of it would open a new one.
+        strays = [_withdrawal(state, order) for order in own if not is_exit(state, order)]
+        position = state.positions.get(contract_id)
+        note, managed = None, NOTHING
+        if position is not None and position.size:
+            case = _case(state, settings, position, own, now)
+            note = _note(case, known.notes.get(contract_id))
+            managed = _manage(case, note)
+        wake_at = managed.wake_at
+        if wanted := (*strays, *managed.commands):
+            wake_at = asked[contract_id] + _pause(note) if contract_id in asked else now
+            if wake_at <= now:
+                commands += wanted
+                # Commands that are older than every pause hold nothing back any more.
                 awaited = {key: at for key, at in asked.items() if now - at < _PATIENCE}
                 asked = {**awaited, contract_id: now}
                 if note is not None:
-                    is_placing = any(isinstance(each, PlaceStop) for each in wish.commands)
+                    is_placing = any(isinstance(each, PlaceStop) for each in wanted)
                     note = msgspec.structs.replace(note, is_placing=is_placing)
                 # The gateway may refuse a command without an event, so check again.
                 wake_at = now + _pause(note)
@@ -253,32 +253,24 @@ def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Ga
     )
 
 
+def _own_stops(state: AccountState) -> dict[str, list[GatewayUserOrder]]:
+    """Return the rule's working stops by contract id: of each open position, and then of others."""
+    stops: dict[str, list[GatewayUserOrder]] = {
+        position.contract_id: [] for position in state.open_positions
+    }
+    for order in state.orders.values():
+        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG):
+            stops.setdefault(order.contract_id, []).append(order)
+    return stops
+
+
 def _pause(note: Note | None) -> timedelta:
-    """Return how long the rule leaves a contract alone after a command."""
-    return _PATIENCE if note is not None and note.is_placing else _PACE
+    """Return how long the rule leaves a contract alone after a command.
 
-
-def _evaluate(
-    state: AccountState,
-    settings: Settings,
-    contract_id: str,
-    own: Iterable[GatewayUserOrder],
-    known: Note | None,
-    now: datetime,
-) -> tuple[_Wish, Note | None]:
-    """Return what to do in a contract, and the new note of its position.
-
-    :param own: the rule's stops in the contract.
+    After placing a stop it waits longer: a second one for the same contracts would, once both are filled,
+    open a position on the other side.
     """
-    position = state.positions.get(contract_id)
-    # Stops that protect nothing any more: the position is closed or reversed.
-    strays = tuple([_withdrawal(state, order) for order in own if not is_exit(state, order)])
-    if position is None or not position.size:
-        return _Wish(strays), None
-    case = _case(state, settings, position, own, now)
-    note = _note(case, known)
-    wish = _wish_for(case, note)
-    return _Wish((*strays, *wish.commands), wish.wake_at), note
+    return _PATIENCE if note is not None and note.is_placing else _PACE
 
 
 def _case(
@@ -294,6 +286,7 @@ def _case(
     own = sorted([each for each in own if is_exit(state, each)], key=nearness, reverse=True)
     traders = [order for order in protecting_stops(state, position) if order not in own]
     quote = state.quotes.get(position.contract_id)
+    # A quote from before the opening says nothing about the best price of this position.
     if quote is not None and (is_stale(quote, now) or quote.timestamp < position.created_at):
         quote = None
     return _Case(
@@ -309,6 +302,7 @@ def _case(
 
 
 def _note(case: _Case, known: Note | None) -> Note:
+    """Return the new note of a position, whose last note is ``known``."""
     position = case.position
     if known is not None and (known.opened, known.side) != (position.created_at, position.type):
         known = None
@@ -318,7 +312,7 @@ def _note(case: _Case, known: Note | None) -> Note:
     missing_from = None
     if total_remaining(case.state, case.own) < case.needed:
         if known is None or position.size > known.size:
-            # The position came or grew, so its stop is not on the way.
+            # The position came or grew: no stop was there that could have been filled just now.
             missing_from = case.now
         else:
             missing_from = known.missing_from or case.now + _SETTLING
@@ -332,28 +326,34 @@ def _note(case: _Case, known: Note | None) -> Note:
     )
 
 
-def _wish_for(case: _Case, note: Note) -> _Wish:
+def _manage(case: _Case, note: Note) -> RuleResult:
+    """Return what to do about the stop of a position; the module's docstring has the cases."""
     if not case.needed:
-        return _Wish(tuple([_withdrawal(case.state, order) for order in case.own]))
+        return _withdraw(case, case.own)
     if not case.own:
-        return _wish_to_place(case, note)
+        return _place(case, note)
     nearest, *others = case.own
     if others:
-        return _Wish(tuple([_withdrawal(case.state, order) for order in others]))
+        # Several stops would cover contracts twice, and the nearest protects best.
+        return _withdraw(case, others)
     if not order_detail(case.state, nearest).is_open:
-        # It is not in the market yet, and the broker cannot change it before.
-        return _NO_WISH
-    return _wish_to_change(case, note, nearest)
+        # The broker cannot change a stop before it is in the market.
+        return NOTHING
+    return _change(case, note, nearest)
 
 
-def _wish_to_place(case: _Case, note: Note) -> _Wish:
+def _withdraw(case: _Case, orders: Iterable[GatewayUserOrder]) -> RuleResult:
+    return RuleResult(commands=tuple([_withdrawal(case.state, order) for order in orders]))
+
+
+def _place(case: _Case, note: Note) -> RuleResult:
     target = _target(case, note)
-    if target is None or note.missing_from is None:
-        return _NO_WISH
-    if case.now < note.missing_from:
-        return _Wish(wake_at=note.missing_from)
+    if target is None:
+        return NOTHING
+    if note.is_settling(case.now):
+        return RuleResult(wake_at=note.missing_from)
     if case.is_through(target.price):
-        return _Wish((_closing(case, target),))
+        return _close(case, target)
     size = counted(case.needed, "contract")
     risk = _risk(case, target.price)
     command = PlaceStop(
@@ -363,23 +363,24 @@ def _wish_to_place(case: _Case, note: Note) -> _Wish:
         size=case.needed,
         stop_price=target.price,
     )
-    return _Wish((command,))
+    return RuleResult(commands=(command,))
 
 
-def _wish_to_change(case: _Case, note: Note, own: GatewayUserOrder) -> _Wish:
+def _change(case: _Case, note: Note, own: GatewayUserOrder) -> RuleResult:
     left = remaining(case.state, own)
     wanted, wake_at = case.needed, None
-    if note.missing_from is not None and case.now < note.missing_from:
+    if note.is_settling(case.now):
+        # The stop may move at once, but its size waits.
         wanted, wake_at = left, note.missing_from
     target = _target(case, note)
-    was_at = own.stop_price
-    if target and was_at is not None and not case.is_better(target.price, was_at):
+    if target and own.stop_price is not None and not case.is_better(target.price, own.stop_price):
+        # A stop never moves away from the market.
         target = None
     if target and case.is_through(target.price):
-        return _Wish((_closing(case, target),))
+        return _close(case, target)
     price = target.price if target else own.stop_price
     if price is None or (target is None and wanted == left):
-        return _Wish(wake_at=wake_at)
+        return RuleResult(wake_at=wake_at)
     why = f", {target.why}" if target else ""
     command = ChangeStop(
         reason=f"Stop for {counted(wanted, 'contract')} of {case.name} at {price}{why}",
@@ -388,7 +389,16 @@ def _wish_to_change(case: _Case, note: Note, own: GatewayUserOrder) -> _Wish:
         size=own.size - left + wanted,
         stop_price=price,
     )
-    return _Wish((command,), wake_at)
+    return RuleResult(commands=(command,))
+
+
+def _close(case: _Case, target: _Target) -> RuleResult:
+    """Close the position, since the market is beyond the target and a broker refuses such a stop."""
+    reason = (
+        f"{case.position.size} {case.name}: the stop would be at "
+        f"{target.price}, {target.why}, and the market is there already"
+    )
+    return RuleResult(commands=(close_position(case.position, reason),))
 
 
 def _target(case: _Case, note: Note) -> _Target | None:
@@ -402,29 +412,30 @@ def _targets(case: _Case, note: Note) -> Iterator[_Target]:
         return
     tick = case.contract.tick_size
     entry, settings = case.position.average_price, case.settings
+
+    def at(start: Decimal, ticks: int, where: str) -> _Target:
+        """Return the target ``ticks`` better than ``start``, rounded away from the market to a tick."""
+        towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
+        price = towards_loss(start + ticks * tick * case.sign, tick)
+        return _Target(
+            price, f"{counted(abs(ticks), 'tick')} {where}" if ticks else "at the entry"
+        )
+
     if settings.auto_stop_loss:
-        ticks = settings.stop_loss_ticks
-        yield _Target(_moved(case, entry, -ticks, tick), ticks, "from the entry")
+        yield at(entry, -settings.stop_loss_ticks, "from the entry")
     if case.price is None or note.best is None:
         # Without a fresh price a stop might be placed on the wrong side of the market.
         return
     gained = (note.best - entry) * case.sign
     breakeven, trailing = settings.auto_breakeven, settings.trailing_stop
     if breakeven.enabled and gained >= breakeven.profit_trigger_ticks * tick:
-        ticks = breakeven.offset_ticks
-        yield _Target(_moved(case, entry, ticks, tick), ticks, "beyond the entry")
+        yield at(entry, breakeven.offset_ticks, "beyond the entry")
     if trailing.enabled and gained >= trailing.activation_ticks * tick:
-        ticks = trailing.trail_distance_ticks
-        yield _Target(_moved(case, note.best, -ticks, tick), ticks, f"behind {note.best}")
-
-
-def _moved(case: _Case, price: Decimal, ticks: int, tick: Decimal) -> Decimal:
-    """Return the price ``ticks`` better than ``price``, rounded away from the market to a tick."""
-    towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
-    return towards_loss(price + ticks * tick * case.sign, tick)
+        yield at(note.best, -trailing.trail_distance_ticks, f"behind {note.best}")
 
 
 def _risk(case: _Case, stop_price: Decimal) -> str:
+    """Return the end of a sentence: what a fill at ``stop_price`` would lose; empty if nothing."""
     if case.contract is None:
         return ""
     made = profit(
@@ -436,14 +447,6 @@ def _risk(case: _Case, stop_price: Decimal) -> str:
         tick_value=case.contract.tick_value,
     )
     return f": {dollars(-made)} at risk" if made < 0 else ""
-
-
-def _closing(case: _Case, target: _Target) -> Flatten:
-    reason = (
-        f"{case.position.size} {case.name}: the stop would be at "
-        f"{target.price}, {target.why}, and the market is there already"
-    )
-    return close_position(case.position, reason)
 
 
 def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
