@@ -1,14 +1,14 @@
 """The practice exchange: it matches orders on paper and speaks the gateway's own payloads.
 
 It is pure: quotes, orders and the time go in; what happened comes out of :meth:`Exchange.take_messages`.
-The market fills an order as soon as it reaches it, whole unless :attr:`Exchange.available` says that it
-takes only a part.  :mod:`.matching` decides when and at what price, and which orders are rejected.
+The market fills an order as soon as it reaches it, whole or, by a fault, only a part of it; the rest waits
+for the next quote.  :mod:`.matching` decides when and at what price, and which orders are rejected.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -18,6 +18,7 @@ from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.model.contracts import Contract
 from riskd.model.money import ZERO
 from riskd.practice.account_store import AccountStore
+from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.matching import (
     best_price,
     fill_price,
@@ -61,14 +62,10 @@ class Exchange:
     :param accounts: names of the accounts, by id.
     :param contracts: the listed contracts.
     :param fees: dollars per contract and half-turn, by contract id.
+    :param injector: decides about partial fills, about fills during a cancellation, and whether an exit is
+        reported as two trades.
     :param first_id: the first id for orders, positions and trades.
     :ivar store: what the accounts have; answers all searches.
-    :ivar available: called with the open size of an order that the market reaches; returns how many contracts
-        the market takes now, at least 1.  The rest waits for the next quote.
-    :ivar fills_while_canceled: called when an order is being canceled; returns whether the market fills
-        it first.
-    :ivar repeats_entry: whether an exit is reported as two trades: the entry once more, at the average
-        entry price, and then the exit itself.
     """
 
     def __init__(
@@ -76,12 +73,11 @@ class Exchange:
         accounts: Mapping[int, str],
         contracts: tuple[Contract, ...],
         fees: Mapping[str, Decimal],
+        injector: FaultInjector,
         first_id: int = 1,
     ) -> None:
         self.store = AccountStore(accounts, contracts, first_id)
-        self.available: Callable[[int], int] = _all_of
-        self.fills_while_canceled: Callable[[], bool] = _never
-        self.repeats_entry = False
+        self._injector = injector
         self._fees = fees
         self._quotes: dict[str, Quote] = {}
         self._messages: list[Message] = []
@@ -164,7 +160,7 @@ class Exchange:
             first: at its limit, or at the best price if it has none, wherever the market is.
         """
         # Decided before the lookup, so that an unknown order does not change later decisions of a seed.
-        is_filled_first = self.fills_while_canceled()
+        is_filled_first = self._injector.fills_while_canceled()
         order = self.store.find_working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
             price = order.limit_price or best_price(order, self._quotes[order.contract.id])
@@ -299,7 +295,7 @@ class Exchange:
             order.type, order.stop_price = GatewayOrderType.LIMIT, None
         price = fill_price(order, quote)
         if price is not None:
-            self._fill(order, self.available(order.left), price, now)
+            self._fill(order, self._injector.available(order.left), price, now)
             return
         order.resting = True
         if was_stop_limit:
@@ -330,7 +326,7 @@ class Exchange:
     ) -> None:
         average = held.average_price
         pnl = held.reduce(size, price)
-        if self.repeats_entry:
+        if self._injector.faults.opening_half_again:
             # Before the exit, so that the last trade has the last price.  It costs nothing again.
             side = 1 - order.side
             self._trade(order, size, average, now, side=side, fees=ZERO)
@@ -410,11 +406,3 @@ def _is_exit_at_market(order: Order, held: Position) -> bool:
         and order.contract == held.contract
         and order.direction * held.net < 0
     )
-
-
-def _all_of(size: int) -> int:
-    return size
-
-
-def _never() -> bool:
-    return False

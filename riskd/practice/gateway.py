@@ -75,17 +75,15 @@ class PracticeGateway:
         self._latest = now()
         self._is_open = is_open
         self._market = Market(_random(seed, "market"), self._latest.date())
+        self._injector = FaultInjector(faults, _random(seed, "faults"))
         self.exchange = Exchange(
             {account_id: f"PRACTICE-{account_id}" for account_id in accounts},
             self._market.contracts,
             self._market.fees,
+            self._injector,
             # Ids go on after those of an earlier run, as a broker's do.
             first_id=int(self._latest.timestamp() * 1000),
         )
-        self._injector = FaultInjector(faults, _random(seed, "faults"))
-        self.exchange.available = self._injector.available
-        self.exchange.fills_while_canceled = self._injector.fills_while_canceled
-        self.faults = faults
         self._traders = {
             account_id: Trader(contracts, _random(seed, f"trader {account_id}"))
             for account_id, tickers in accounts.items()
@@ -105,15 +103,14 @@ class PracticeGateway:
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self._injector.faults = faults
-        self.exchange.repeats_entry = faults.opening_half_again
 
     def start(self, listener: IGatewayListener | None = None) -> Deferred[None]:
         """Open the market and report to ``listener``, if there is one, what happens from now on."""
         self._network.start(listener)
         # A second start goes on with the exchange as it is.
-        if not self._is_restored:
-            self._is_restored = True
-            self._restore()
+        if self._ledger is not None and not self._is_restored:
+            self._restore(self._ledger)
+        self._is_restored = True
         for contract_id, quote in self._market.opening():
             self.exchange.move_market(contract_id, quote, self._now())
         # A shut market has opening prices to fill orders at, but publishes no quotes of its own.
@@ -317,24 +314,23 @@ class PracticeGateway:
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
             self._ledger.append(of_accounts, lambda: self.exchange.store.state(self._now()))
-        copies = [
-            self._injector.copies_of_event() if message.contract_id is None else int(with_quotes)
-            for message in messages
-        ]
+        copies = self._injector.copies_of_event
         self._network.deliver(
-            message for message, times in zip(messages, copies, strict=True) for _ in range(times)
+            [
+                message
+                for message in messages
+                for _ in range(copies() if message.contract_id is None else with_quotes)
+            ]
         )
 
-    def _restore(self) -> None:
-        if self._ledger is None:
-            return
-        state = self._ledger.read()
+    def _restore(self, ledger: Ledger) -> None:
+        state = ledger.read()
         for sentence in self.exchange.store.restore(state, self._now()):
             _log.warn("practice ledger: {sentence}", sentence=sentence)
         # The market goes on where it was left: a jump would be a loss that no trade made.
         self._market.resume(state.last_prices())
         # Drops what no longer matters, and leaves no unreadable line for the next start.
-        self._ledger.rewrite(self.exchange.store.state(self._now()))
+        ledger.rewrite(self.exchange.store.state(self._now()))
 
 
 def _log_note(note: Note) -> None:

@@ -8,12 +8,12 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.config.faults import Faults
 from riskd.gateway.enums import (
     GatewayOrderStatus,
     GatewayPositionType,
 )
 from riskd.gateway.interface import GatewayRefusedError
-from riskd.practice.exchange import Exchange
 from riskd.practice.records import STARTING_BALANCE, Message, Quote
 from tests.support.practice_exchange import (
     ACCOUNT,
@@ -235,7 +235,7 @@ class EventTests(SynchronousTestCase):
         )
 
     def test_ids_count_up_from_the_first(self) -> None:
-        exchange = Exchange({ACCOUNT: "PRACTICE-123"}, (MNQ,), FEES, first_id=1_000_000)
+        exchange = fresh_exchange((ACCOUNT,), (MNQ,), first_id=1_000_000)
         exchange.move_market(MNQ.id, Quote(Decimal(10), Decimal("10.25"), Decimal(10)), NOW)
         order = {"contractId": MNQ.id, "type": 2, "side": 0, "size": 1}
         self.assertEqual(exchange.place_order(ACCOUNT, order, NOW), 1_000_000)
@@ -619,7 +619,7 @@ class OpeningAgainTests(RefusalTestCase):
     """Exits that are reported as two trades."""
 
     def test_the_repeated_entry_costs_nothing(self) -> None:
-        self.driver.exchange.repeats_entry = True
+        self.driver.injector.faults = Faults(opening_half_again=True)
         self.driver.order(SELL, 2)
         self.driver.move("21010.00")
         self.driver.clear()

@@ -209,7 +209,7 @@ class DamageTests(SynchronousTestCase):
     def test_an_impossible_working_order_is_skipped(self) -> None:
         driver = ExchangeDriver()
         driver.move("21000.00")
-        driver.exchange.available = lambda size: min(size, 2)
+        driver.injector.available = lambda size: min(size, 2)
         driver.order(BUY, 5, customTag="in parts")
         order = driver.last(ORDER)
         self.assertEqual((order["status"], order["fillVolume"]), (1, 2))

@@ -211,7 +211,7 @@ class PartialFillTests(RefusalTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.driver.exchange.available = lambda size: min(size, 2)
+        self.driver.injector.available = lambda size: min(size, 2)
         self.driver.clear()
 
     def volumes(self, order_id: int) -> list[tuple[int, int]]:
@@ -266,7 +266,7 @@ class PartialFillTests(RefusalTestCase):
             self.setUp()
             order_id = self.driver.order(SELL, 3, STOP, **prices(stop="20990.00"))
             self.driver.move("20990.00")
-            self.driver.exchange.available = lambda size: size
+            self.driver.injector.available = lambda size: size
             if restarts:
                 self.driver.restart(self.driver.exchange.store.state(self.driver.now))
             self.driver.move("21010.00")
@@ -291,18 +291,18 @@ class PartialFillTests(RefusalTestCase):
         self.assertEqual(self.volumes(order_id)[-1], (2, 3))
 
     def test_a_partial_fill_may_reverse_a_position(self) -> None:
-        self.driver.exchange.available = lambda size: size
+        self.driver.injector.available = lambda size: size
         self.driver.order(BUY, 1)
-        self.driver.exchange.available = lambda size: min(size, 2)
+        self.driver.injector.available = lambda size: min(size, 2)
         self.driver.order(SELL, 3)
         self.driver.move("21000.00")
         self.assertEqual([held["size"] for held in self.driver.payloads(POSITION)], [1, 0, 1, 2])
 
     def test_a_second_close_is_pending_while_the_first_is_filled(self) -> None:
         """It would reverse the position."""
-        self.driver.exchange.available = lambda size: size
+        self.driver.injector.available = lambda size: size
         self.driver.order(BUY, 3)
-        self.driver.exchange.available = lambda size: min(size, 1)
+        self.driver.injector.available = lambda size: min(size, 1)
         self.driver.close()
         self.assertEqual(self.refusal(self.driver.close), ("Position/closeContract", 6))
         self.assertEqual(
@@ -324,7 +324,7 @@ class PartialFillTests(RefusalTestCase):
             (STOP, prices(stop="21900.00"), "21000.25"),
         ):
             order_id = self.driver.order(BUY, 5, order_type, **given_prices)
-            self.driver.exchange.fills_while_canceled = lambda: True
+            self.driver.injector.fills_while_canceled = lambda: True
             self.assertEqual(self.refusal(self.driver.cancel, order_id), ("Order/cancel", 2))
             self.driver.collect()
             self.assertEqual(self.volumes(order_id), [(1, 0), (2, 5)])

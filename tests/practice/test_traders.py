@@ -23,6 +23,7 @@ from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.records import Quote
 from riskd.practice.simulation import carry_out
 from riskd.practice.traders import Cancel, Close, Place, Trader, TraderAction
+from tests.support.practice_exchange import without_faults
 
 ACCOUNT = 123
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -40,7 +41,9 @@ class Floor:
 
     def __init__(self, seed: int) -> None:
         self.market = Market(Random(f"{seed} market"), date(2026, 3, 2))
-        self.exchange = Exchange({ACCOUNT: "PRACTICE"}, self.market.contracts, self.market.fees)
+        self.exchange = Exchange(
+            {ACCOUNT: "PRACTICE"}, self.market.contracts, self.market.fees, without_faults()
+        )
         self.trader = Trader(self.market.contracts, Random(f"{seed} trader"))
         self.now = NOW
         self.messages: list[tuple[str, Payload]] = []

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.config.faults import NO_FAULTS
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
@@ -18,6 +20,7 @@ from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.model.contracts import Contract, known_contract
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.exchange import Exchange
+from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.records import Message, Quote
 
 ACCOUNT = 123
@@ -42,27 +45,36 @@ EURO = contract_of("CON.F.US.EU6.H26")
 FEES = {MNQ.id: Decimal("0.37"), ES.id: Decimal("1.40"), EURO.id: Decimal("1.62")}
 
 
+def without_faults() -> FaultInjector:
+    return FaultInjector(NO_FAULTS, Random(0))
+
+
 def fresh_exchange(
     accounts: tuple[int, ...] = (ACCOUNT, OTHER_ACCOUNT),
     contracts: tuple[Contract, ...] = (MNQ, ES, EURO),
     first_id: int = 1,
+    injector: FaultInjector | None = None,
 ) -> Exchange:
-    return Exchange({key: f"PRACTICE-{key}" for key in accounts}, contracts, FEES, first_id)
+    names = {key: f"PRACTICE-{key}" for key in accounts}
+    return Exchange(names, contracts, FEES, injector or without_faults(), first_id)
 
 
 class ExchangeDriver:
-    """Drives an exchange: a clock, and methods that place, cancel, close and quote."""
+    """Drives an exchange: a clock, and methods that place, cancel, close and quote.
+
+    :ivar injector: decides what goes wrong at the exchange, also after a restart.
+    """
 
     def __init__(self) -> None:
-        self.exchange = fresh_exchange()
+        self.injector = without_faults()
+        self.exchange = fresh_exchange(injector=self.injector)
         self.now = NOW
         self.messages: list[Message] = []
 
     def restart(self, state: ExchangeState) -> list[str]:
         """Go on with a fresh exchange that restores ``state``; return what it dropped."""
-        quotes, available = self.quotes(), self.exchange.available
-        self.exchange = fresh_exchange()
-        self.exchange.available = available
+        quotes = self.quotes()
+        self.exchange = fresh_exchange(injector=self.injector)
         dropped = self.exchange.store.restore(state, self.now)
         self.quote(quotes)
         return dropped

@@ -157,7 +157,7 @@ class FullCourse(Course):
 
     def take(self, most: int) -> None:
         """Fill at most ``most`` contracts of an order at a time."""
-        self.driver.exchange.available = lambda size: min(size, most)
+        self.driver.injector.available = lambda size: min(size, most)
 
     def modify(self, account_id: int, index: int, size: int, ticks: int) -> None:
         working = self.driver.exchange.store.open_orders(account_id)

@@ -39,11 +39,16 @@ class Body(msgspec.Struct, rename="camel", frozen=True):
     """A body without fields; the base of the others."""
 
     def __post_init__(self) -> None:
-        """Give UTC to times without a zone."""
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
+        """Give UTC to times without a zone, and refuse numbers that the exchange cannot compute with."""
+        for known in msgspec.structs.fields(self):
+            name, value = known.encode_name, getattr(self, known.name)
             if isinstance(value, datetime) and value.tzinfo is None:
-                msgspec.structs.force_setattr(self, name, value.replace(tzinfo=UTC))
+                msgspec.structs.force_setattr(self, known.name, value.replace(tzinfo=UTC))
+            elif isinstance(value, Decimal):
+                try:
+                    plain_number(value)
+                except ValueError as error:
+                    raise BodyError(name, f"{name}: {error}.") from None
 
 
 class LoginKey(Body, frozen=True):
@@ -189,19 +194,9 @@ def read_body(text: bytes, kind: type[_Body]) -> _Body:
     if not isinstance(fields, dict):
         raise BodyError("$", "The body is not an object.")
     try:
-        body = msgspec.convert(_without_nulls(fields), kind)
+        return msgspec.convert(_without_nulls(fields), kind)
     except msgspec.ValidationError as error:
         raise _body_error(str(error)) from None
-    for known in msgspec.structs.fields(body):
-        value = getattr(body, known.name)
-        if isinstance(value, Decimal):
-            try:
-                # Refuses what the exchange could not calculate with.
-                plain_number(value)
-            except ValueError as error:
-                name = known.encode_name
-                raise BodyError(name, f"{name}: {error}.") from None
-    return body
 
 
 def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:

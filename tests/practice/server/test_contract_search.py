@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.practice.exchange import Exchange
+from riskd.practice.account_store import AccountStore
 from riskd.practice.market import Market
 from riskd.practice.server.contract_search import MAX_FOUND, search
 
 MARKET = Market(Random(1), date(2026, 3, 2))
-CONTRACTS = Exchange({}, MARKET.contracts, MARKET.fees).store.contracts()
+CONTRACTS = AccountStore({}, MARKET.contracts, 1).contracts()
 
 
 def found(text: str) -> list[str]:
