@@ -21,7 +21,7 @@ from riskd.journal.reader import published_mark, read_published
 from riskd.model.events import Event
 from trader.cli.alarm import Alarm
 from trader.client import DaemonClient
-from trader.model.characters import printable
+from trader.model.characters import terminal_text
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
@@ -257,7 +257,7 @@ class Console:
         columns, _rows = self._terminal.get_cols_rows()
         text = selected_text(self._view(), self._ui_state, _now(), columns)
         if text:
-            self._terminal.copy_to_clipboard(printable(text))
+            self._terminal.copy_to_clipboard(terminal_text(text))
             self._session.note(f"Copied: {text}", "dim")
 
 

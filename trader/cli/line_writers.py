@@ -9,7 +9,7 @@ from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted
 from trader.client import CONNECTION_STATUS, ReadEvent
 from trader.model.activity import FeedLine
-from trader.model.characters import printable
+from trader.model.characters import terminal_text
 from trader.model.formatting import clock, money
 from trader.model.session import Session
 from trader.model.view import View, unknown_reason
@@ -48,10 +48,10 @@ class PlainLines:
         view = self._session.view()
         self._write_new_lines(view)
         if view.is_live:
-            self._write(printable(summary(view)))
+            self._write(terminal_text(summary(view)))
         elif not view.connections and view.connection_problem != self._problem:
             # The feed reports a lost connection, but no attempt that failed.
-            self._write(printable(view.connection_problem))
+            self._write(terminal_text(view.connection_problem))
         self._problem = view.connection_problem
 
     def _write_new_lines(self, view: View) -> None:
@@ -60,7 +60,7 @@ class PlainLines:
         written = set(map(id, self._written))
         for line in view.feed:
             if id(line) not in written:
-                self._write(f"{clock(line.at)} {printable(line.text)}")
+                self._write(f"{clock(line.at)} {terminal_text(line.text)}")
         self._written = view.feed
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+from riskd.model.formatting import printable
 
-def printable(text: str) -> str:
+
+def terminal_text(text: str) -> str:
     """Return ``text`` with blanks for white space, ``?`` for what is unprintable.
 
     The length stays the same, and no character can break a row or control the terminal.  Combining marks
@@ -15,14 +17,10 @@ def printable(text: str) -> str:
     # Nearly all text is plain ASCII, which needs no check of each character.
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    if character.isspace():
-        return " "
-    is_mark = unicodedata.category(character) in ("Mn", "Me")
-    return character if character.isprintable() and not is_mark else "?"
+    return "".join(
+        "?" if unicodedata.category(letter) in ("Mn", "Me") else letter
+        for letter in printable(text)
+    )
 
 
 _ASCII_FORMS: Final = str.maketrans(
@@ -43,8 +41,8 @@ def can_be_drawn(encoding: str | None) -> bool:
 
 
 def ascii_only(text: str) -> str:
-    """Return ``text`` as :func:`printable` does, in ASCII characters only."""
+    """Return ``text`` as :func:`terminal_text` does, in ASCII characters only."""
     if text.isascii():
-        return printable(text)
-    drawn = printable(text).translate(_ASCII_FORMS)
+        return terminal_text(text)
+    drawn = terminal_text(text).translate(_ASCII_FORMS)
     return drawn.encode("ascii", "replace").decode()

@@ -8,7 +8,7 @@ from typing import Final
 
 import urwid
 
-from trader.model.characters import ascii_only, printable
+from trader.model.characters import ascii_only, terminal_text
 from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui.canvas import paint
@@ -66,7 +66,7 @@ class Screen(urwid.Widget):
         columns, rows = size
         ui_state = self._ui_state()
         lines = compose(self._view(), ui_state, self._now(), columns, rows, self._keys)
-        return paint(lines, columns, rows, ascii_only if ui_state.is_ascii else printable)
+        return paint(lines, columns, rows, ascii_only if ui_state.is_ascii else terminal_text)
 
 
 def compose(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from trader.model.characters import printable
+from trader.model.characters import terminal_text
 
 StyledLine = list[tuple[str | None, str]]
 """One line of the screen: pieces of text, each with the name of its style in the palette.
@@ -48,7 +48,9 @@ def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
     """Return ``text`` wrapped into lines of full width; none for no text."""
     # A line break or a wide blank in a message from elsewhere would be wrapped as another number of columns.
-    lines = textwrap.wrap(printable(text), max(1, width - 2), max_lines=max_lines, placeholder="…")
+    lines = textwrap.wrap(
+        terminal_text(text), max(1, width - 2), max_lines=max_lines, placeholder="…"
+    )
     return [[(style, f" {line} ".ljust(width))] for line in lines]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.model.characters import ascii_only, can_be_drawn, printable
+from trader.model.characters import ascii_only, can_be_drawn, terminal_text
 from trader.model.formatting import UNKNOWN
 
 
@@ -13,24 +13,24 @@ class PrintableTests(SynchronousTestCase):
 
     def test_ordinary_text_is_unchanged(self) -> None:
         for text in ("", "Daily loss limit hit: -$550", "Zürich … 日本語", UNKNOWN):
-            self.assertEqual(printable(text), text)
+            self.assertEqual(terminal_text(text), text)
 
     def test_white_space_becomes_a_blank(self) -> None:
-        self.assertEqual(printable("a\nb\rc\td\x0be\x85f\u2028g\xa0h"), "a b c d e f g h")
+        self.assertEqual(terminal_text("a\nb\rc\td\x0be\x85f\u2028g\xa0h"), "a b c d e f g h")
 
     def test_combining_marks_become_question_marks(self) -> None:
-        self.assertEqual(printable("e\u0301 \u20dd"), "e? ?")
+        self.assertEqual(terminal_text("e\u0301 \u20dd"), "e? ?")
 
     def test_control_characters_become_question_marks(self) -> None:
         for character in ("\x1b", "\x00", "\x07", "\x08", "\x7f", "\x9b", "\u202e", "\u200b"):
-            self.assertEqual(printable(f"a{character}b"), "a?b")
+            self.assertEqual(terminal_text(f"a{character}b"), "a?b")
 
     def test_surrogates_become_question_marks(self) -> None:
-        self.assertEqual(printable("a\ud800b"), "a?b")
+        self.assertEqual(terminal_text("a\ud800b"), "a?b")
 
     def test_the_length_stays_the_same(self) -> None:
         text = "\x1b[31mred\x1b[0m\r\n"
-        self.assertEqual(len(printable(text)), len(text))
+        self.assertEqual(len(terminal_text(text)), len(text))
 
 
 class EncodingTests(SynchronousTestCase):

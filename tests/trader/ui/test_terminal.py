@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.golden.captures import in_utc
 from tests.golden.scenario import STATES, Scenario
-from trader.model.characters import printable
+from trader.model.characters import terminal_text
 from trader.ui.canvas import paint
 from trader.ui.palette import THEMES
 from trader.ui.styled_text import StyledLine
@@ -54,7 +54,7 @@ class Drawn:
     def draw_lines(self, *texts: str) -> str:
         """Draw lines of text."""
         lines: list[StyledLine] = [[("text", text)] for text in texts]
-        return self.draw(paint(lines, *self.size, printable))
+        return self.draw(paint(lines, *self.size, terminal_text))
 
     @property
     def cells(self) -> list[list[tuple[str, str, str, bool]]]:
@@ -125,9 +125,9 @@ class DrawingTests(SynchronousTestCase):
     ) -> None:
         drawn = Drawn()
         for lines in pictures:
-            drawn.draw(paint(lines, COLUMNS, ROWS, printable))
+            drawn.draw(paint(lines, COLUMNS, ROWS, terminal_text))
         fresh = Drawn()
-        fresh.draw(paint(pictures[-1], COLUMNS, ROWS, printable))
+        fresh.draw(paint(pictures[-1], COLUMNS, ROWS, terminal_text))
         self.assertEqual(drawn.cells, fresh.cells)
 
     def test_every_page_of_every_state_after_another_is_shown_whole(self) -> None:
