@@ -22,8 +22,8 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     """Return the options of a command line; a wrong one ends the program with status 2.
 
-    The options hold the command as ``ask``, a coroutine of :mod:`riskd.app.riskctl.online`, or else as
-    ``run``, a function of :mod:`riskd.app.riskctl.offline`.
+    The options hold the command as ``run``, a function that takes the options and returns the exit status.
+    That of :mod:`riskd.app.riskctl.online` runs their ``ask``, one of the coroutines there.
     """
     parser = argparse.ArgumentParser(
         prog="riskctl",
@@ -38,7 +38,6 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
         metavar="DIR",
         help="riskd's state directory (default: riskd in the XDG state directory)",
     )
-    parser.set_defaults(ask=None)
     account = argparse.ArgumentParser(add_help=False)
     account.add_argument("account", type=_account, metavar="ACCOUNT")
     json = argparse.ArgumentParser(add_help=False)
@@ -49,11 +48,11 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
 
     commands.add_parser(
         "status", help="show the daemon and all accounts", parents=[json]
-    ).set_defaults(ask=online.show_status)
+    ).set_defaults(run=online.run, ask=online.show_status)
 
     commands.add_parser(
         "rules", help="show the rules in force and their headroom", parents=[account, json]
-    ).set_defaults(ask=online.show_rules)
+    ).set_defaults(run=online.run, ask=online.show_rules)
 
     check = commands.add_parser("check-config", help="check a configuration for mistakes")
     check.add_argument("file", type=Path, metavar="FILE")
@@ -89,7 +88,7 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
 
     commands.add_parser(
         "unlock", help="end all locks of an account", parents=[account, reason]
-    ).set_defaults(ask=online.unlock)
+    ).set_defaults(run=online.run, ask=online.unlock)
 
     lock = commands.add_parser(
         "lock",
@@ -110,13 +109,13 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
         metavar="WHEN",
         help="HH:MM, or an ISO 8601 date or time",
     )
-    lock.set_defaults(ask=online.lock)
+    lock.set_defaults(run=online.run, ask=online.lock)
 
     flatten = commands.add_parser(
         "flatten", help="close all positions and cancel all orders", parents=[account]
     )
     flatten.add_argument("--reason", type=_reason, default="Flattened by hand", metavar="TEXT")
-    flatten.set_defaults(ask=online.flatten)
+    flatten.set_defaults(run=online.run, ask=online.flatten)
     return parser.parse_args(arguments)
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from twisted.internet.task import react
-from twisted.python.failure import Failure
-
 from riskd.app.riskctl.arguments import parse
-from riskd.app.riskctl.online import run_with_daemon
 from riskd.host.errors import UserError
 from riskd.model.formatting import printable
 
@@ -24,12 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A reason may have characters that this terminal's encoding cannot show.
         sys.stdout.reconfigure(errors="replace")
-    status = 0
     try:
-        if options.ask is None:
-            status = options.run(options)
-        else:
-            sys.stdout.write(f"{_run_in_reactor(options)}\n")
+        status: int = options.run(options)
         sys.stdout.flush()
     except UserError as error:
         for line in str(error).splitlines():
@@ -41,20 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
-
-
-def _run_in_reactor(options: argparse.Namespace) -> str:
-    results: list[str | Failure] = []
-    try:
-        react(lambda reactor: run_with_daemon(reactor, options).addBoth(results.append), ())
-    except SystemExit:
-        # react always exits; riskctl has yet to write the result.
-        if not results:
-            raise UserError("interrupted") from None
-    (result,) = results
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
 
 
 if __name__ == "__main__":

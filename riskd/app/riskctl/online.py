@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.internet.task import react
 from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
@@ -40,6 +42,22 @@ ANSWER_SECONDS: Final = 5
 
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command, with its request if it has one; returns the daemon's answer."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the options' command and write its text to standard output."""
+    results: list[str | Failure] = []
+    try:
+        react(lambda reactor: run_with_daemon(reactor, options).addBoth(results.append), ())
+    except SystemExit:
+        # react always exits; riskctl has yet to write the result.
+        if not results:
+            raise UserError("interrupted") from None
+    (result,) = results
+    if isinstance(result, Failure):
+        result.raiseException()
+    sys.stdout.write(f"{result}\n")
+    return 0
 
 
 async def show_status(ask: Ask, options: argparse.Namespace) -> str:
