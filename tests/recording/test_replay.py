@@ -161,7 +161,7 @@ class DayTests(RecordedTestCase):
 
     def test_problems_of_the_gateway(self) -> None:
         daemon = self.quiet()
-        listener = daemon.gateway._events._listener
+        listener = daemon.engine
         listener.feed_lost("The broker is gone")
         listener.gateway_problem("token", "The token is old")
         daemon.advance(2)
@@ -173,7 +173,7 @@ class DayTests(RecordedTestCase):
 
     def test_payloads_that_cannot_be_read(self) -> None:
         daemon = self.quiet()
-        listener = daemon.gateway._events._listener
+        listener = daemon.engine
         listener.user_event("GatewayUserOrder", {"accountId": ACCOUNT, "id": "what?"})
         listener.user_event("GatewayUserTrade", {"accountId": ["?"], "id": None})
         listener.market_event("GatewayQuote", MNQ, {"lastPrice": "much"})
@@ -393,7 +393,7 @@ class WithinTurnTests(SynchronousTestCase):
 
         self.patch(Sandbox, "perform", perform)
         daemon.advance(3)
-        daemon.gateway._events._listener.user_event("Ask", {})
+        daemon.engine.user_event("Ask", {})
         daemon.advance(1)
         lines = daemon.end().read_bytes()
         self.assertIn(b'{"room":true,"requests":2}\n{"room":false,"requests":3}\n', lines)
@@ -422,7 +422,7 @@ class DeterminismTests(RecordedTestCase):
 
     def test_the_replay_goes_on_after_an_internal_error_as_the_daemon_did(self) -> None:
         daemon = self.quiet()
-        daemon.gateway._events._listener.user_event("GatewayUserTrade", {"accountId": []})
+        daemon.engine.user_event("GatewayUserTrade", {"accountId": []})
         recording = daemon.end().read_bytes()
         self.flushLoggedErrors()
         with capturedLogs() as logged:
