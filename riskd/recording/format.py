@@ -180,7 +180,7 @@ class Reloaded(_Input, frozen=True, tag="reload"):
     configuration: str
 
 
-class OperatorActed(_Input, frozen=True, kw_only=True, tag="operator"):
+class OperatorActed(_Input, frozen=True, tag="operator"):
     """An operator acted on an account.
 
     :ivar until: when a lock ends; ``None``: when an operator unlocks.

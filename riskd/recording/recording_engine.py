@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from riskd import __version__
 from riskd.config.settings import Settings
+from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener, Payload
 from riskd.journal.interface import IJournal
@@ -51,6 +52,8 @@ from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
 
 _log = Logger()
+
+_T = TypeVar("_T")
 
 
 @implementer(IGatewayListener, IOperated)
@@ -134,8 +137,7 @@ class RecordingEngine(Environment, Service):
     def stopService(self) -> Deferred[None]:
         """Stop the engine."""
         super().stopService()
-        stopped: Deferred[None] = self._handle(Stopped())
-        return stopped
+        return self._handle(Stopped())
 
     def report_problem(self, source: str, sentence: str) -> None:
         """Report a problem; see :meth:`riskd.engine.service.EngineService.report_problem`."""
@@ -144,10 +146,7 @@ class RecordingEngine(Environment, Service):
     def reload(self, settings: Settings) -> str:
         """Take new settings; see :meth:`riskd.engine.service.EngineService.reload`."""
         # The settings were parsed in a thread; the sandbox would parse their text again, in the reactor.
-        note: str = self._handle(
-            Reloaded(settings.text), lambda: self._sandbox.engine.reload(settings)
-        )
-        return note
+        return self._handle(Reloaded(settings.text), lambda: self._sandbox.engine.reload(settings))
 
     @property
     def gateway_name(self) -> str:
@@ -174,7 +173,7 @@ class RecordingEngine(Environment, Service):
         """The accounts, for an operator."""
         return {
             account_id: _RecordedAccount(self._handle, account_id, account)
-            for account_id, account in self._sandbox.engine.operated_accounts.items()
+            for account_id, account in self._sandbox.engine.accounts.items()
         }
 
     def make_durable(self) -> Deferred[None]:
@@ -187,12 +186,12 @@ class RecordingEngine(Environment, Service):
     def request(self, request: Request) -> None:
         """Forward a request; its answer becomes an input."""
         self._writer.write(request)
-        answer = self._forward(request.name, request.arguments)
+        answer: Deferred[Any] | None = self._forward(request.name, request.arguments)
         if answer is not None:
             self._answers[request.number] = answer
             answer.addBoth(self._receive_answer, request)
 
-    def _forward(self, name: str, arguments: dict[str, Any]) -> Deferred[Any] | None:
+    def _forward(self, name: str, arguments: dict[str, Any]) -> Any:
         if name == "gateway.start":
             return self._gateway.start(self)
         if name == "journal.recover":
@@ -204,8 +203,7 @@ class RecordingEngine(Environment, Service):
             )
         place, _, method = name.partition(".")
         target = self._gateway if place == "gateway" else self._journal
-        answer: Deferred[Any] | None = getattr(target, method)(**arguments)
-        return answer
+        return getattr(target, method)(**arguments)
 
     def _receive_answer(self, result: Any, request: Request) -> None:
         # Gone before it is handled: handling it may cancel other requests, not this one.
@@ -249,7 +247,7 @@ class RecordingEngine(Environment, Service):
         if not self._is_in_turn:
             self._handle_waiting()
 
-    def _handle(self, received: Input, act: Callable[[], Any] | None = None) -> Any:
+    def _handle(self, received: Input, act: Callable[[], _T] | None = None) -> _T:
         """Handle an input now; return what the engine returns.
 
         :param act: handles the input in place of the sandbox.
@@ -258,7 +256,8 @@ class RecordingEngine(Environment, Service):
         if self._is_in_turn:
             raise RuntimeError(f"{received} came in within a turn")
         try:
-            return self._turn(received, act)
+            result: _T = self._turn(received, act)
+            return result
         finally:
             self._handle_waiting()
 
@@ -305,7 +304,7 @@ class _RecordedAccount:
     """An account for an operator: reads pass through, actions are inputs."""
 
     def __init__(
-        self, handle: Callable[[Input], Any], account_id: int, account: IOperatedAccount
+        self, handle: Callable[[Input], Any], account_id: int, account: GuardedAccount
     ) -> None:
         self._handle = handle
         self._account_id = account_id
@@ -314,41 +313,23 @@ class _RecordedAccount:
     @property
     def account_state(self) -> AccountState:
         """The state of the account."""
-        state: AccountState = self._account.account_state
-        return state
+        return self._account.account_state
 
     @property
     def rules(self) -> tuple[RuleInForce, ...]:
         """The rules in force."""
-        rules: tuple[RuleInForce, ...] = self._account.rules
-        return rules
+        return self._account.rules
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all lockouts; return whether there were any."""
-        was_locked: bool = self._act("unlock", reason, operator)
+        acted = OperatorActed("unlock", self._account_id, reason, operator)
+        was_locked: bool = self._handle(acted)
         return was_locked
 
     def lock(self, reason: str, operator: str, until: datetime | None) -> None:
         """Flatten and lock the account."""
-        self._act("lock", reason, operator, until)
+        self._handle(OperatorActed("lock", self._account_id, reason, operator, until))
 
     def flatten(self, reason: str, operator: str) -> None:
         """Close all positions and cancel all orders."""
-        self._act("flatten", reason, operator)
-
-    def _act(
-        self,
-        command: Literal["unlock", "lock", "flatten"],
-        reason: str,
-        operator: str,
-        until: datetime | None = None,
-    ) -> Any:
-        return self._handle(
-            OperatorActed(
-                command=command,
-                account=self._account_id,
-                reason=reason,
-                operator=operator,
-                until=until,
-            )
-        )
+        self._handle(OperatorActed("flatten", self._account_id, reason, operator))

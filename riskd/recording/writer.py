@@ -59,8 +59,7 @@ class RecordingWriter:
         self.path = path.absolute()
         self._clock = clock
         self._disk = disk
-        self._unwritten: list[bytes] = []
-        self._unwritten_bytes = 0
+        self._unwritten = bytearray()
         self._is_writing = False
         self._is_over = False
         self._timer: IDelayedCall | None = None
@@ -111,8 +110,7 @@ class RecordingWriter:
         """Record an encoded line."""
         if self._is_over:
             return
-        self._unwritten.append(line)
-        self._unwritten_bytes += len(line) + 1
+        self._unwritten += line + b"\n"
         if self._timer is None:
             self._timer = self._clock.callLater(FLUSH_SECONDS, self._flush)
 
@@ -135,19 +133,19 @@ class RecordingWriter:
         # One write at a time, so that a slow disk is noticed by the lines that wait.
         if not self._is_writing:
             self._write_behind()
-        elif self._unwritten_bytes > MAX_UNWRITTEN_BYTES:
-            self._unwritten = []
+        elif len(self._unwritten) > MAX_UNWRITTEN_BYTES:
+            self._unwritten = bytearray()
             self._give_up("the disk does not answer")
         else:
             self._timer = self._clock.callLater(FLUSH_SECONDS, self._flush)
 
     def _write_behind(self) -> None:
-        lines, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+        lines, self._unwritten = self._unwritten, bytearray()
         self._is_writing = True
         self._disk.run(lambda: self._append(lines)).addCallbacks(self._written, self._failed)
 
-    def _append(self, lines: list[bytes]) -> None:
-        self._file.write(b"".join(line + b"\n" for line in lines))
+    def _append(self, lines: bytearray) -> None:
+        self._file.write(lines)
         self._file.flush()
 
     def _written(self, _result: object) -> None:
@@ -156,7 +154,7 @@ class RecordingWriter:
     def _failed(self, failure: Failure) -> None:
         failure.trap(OSError)
         error: Any = failure.value
-        self._unwritten = []
+        self._unwritten = bytearray()
         self._give_up(error.strerror or str(error))
 
     def _give_up(self, why: str) -> None:

@@ -155,7 +155,7 @@ class RecordingWriterTests(SynchronousTestCase):
             writer.write_bytes(b"x" * 600)
             self.clock.advance(FLUSH_SECONDS)
         self.assertIn("the disk does not answer", self.errors(logged)[0])
-        self.assertEqual(writer._unwritten, [])
+        self.assertEqual(writer._unwritten, b"")
         self.disk.catch_up()
 
     def test_lines_that_waited_for_a_slow_disk_are_written_in_order(self) -> None:
