@@ -103,9 +103,7 @@ class Hub:
 
     def start(self) -> None:
         """Connect, and keep connecting."""
-        if not self._is_stopped:
-            self._life = Deferred.fromCoroutine(self._live())
-            self._life.addErrback(self._failed)
+        self._life = Deferred.fromCoroutine(self._live())
 
     def stop(self) -> None:
         """End the connection, and connect no more."""
@@ -146,7 +144,14 @@ class Hub:
 
     async def _live(self) -> None:
         while not self._is_stopped:
-            self._lost(await self._one_connection())
+            try:
+                self._lost(await self._one_connection())
+            except CancelledError:
+                break
+            except Exception:  # noqa: BLE001  # without another try the feed would be lost for good
+                _log.failure("{hub} hub: internal error", hub=self._name)
+                self._end(_INTERNAL_ERROR)
+                self._lost(_INTERNAL_ERROR)
             # The receiver of went_down may have stopped the hub.
             if not self._is_stopped:
                 await self._wait_for_next_try()
@@ -255,11 +260,3 @@ class Hub:
         if failure.check(HubError, GatewayUnansweredError) is None:
             _log.failure("{hub} hub: internal error", failure, hub=self._name)
         connection.end(failure.getErrorMessage())
-
-    def _failed(self, failure: Failure) -> None:
-        """Start again after an internal error; otherwise the feed would be lost for good."""
-        if failure.check(CancelledError) is None:
-            _log.failure("{hub} hub: internal error", failure, hub=self._name)
-            self._end(_INTERNAL_ERROR)
-            self._lost(_INTERNAL_ERROR)
-            self._clock.callLater(self._backoff.next_wait(self._clock.seconds()), self.start)
