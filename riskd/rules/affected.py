@@ -11,8 +11,8 @@ def affected_positions(state: AccountState, trigger: Trigger) -> tuple[GatewayUs
     """Return the open positions whose P&L may have changed: a quote changes only its own contract's."""
     if not isinstance(trigger.subject, MarketQuote):
         return state.open_positions
-    position = state.positions.get(trigger.subject.contract_id)
-    return (position,) if position and position.size else ()
+    contract_id = trigger.subject.contract_id
+    return tuple([each for each in state.open_positions if each.contract_id == contract_id])
 
 
 def affected_orders(state: AccountState, trigger: Trigger) -> tuple[GatewayUserOrder, ...]:

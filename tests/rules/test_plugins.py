@@ -43,6 +43,13 @@ class OwnRulesTests(SynchronousTestCase):
         for rule in RULES:
             self.assertIn(f"| {rule.rule_id} | `{rule.key}` |", text)
 
+    def test_the_documentation_names_the_events_that_each_listens_to(self) -> None:
+        rows = (DOCS / "rules.md").read_text(encoding="utf-8").splitlines()
+        for rule in RULES:
+            (row,) = [row for row in rows if row.startswith(f"| {rule.rule_id} |")]
+            checked_on = row.split(" | ")[3].upper().split(", ")
+            self.assertEqual({*checked_on} - {"TIME"}, rule.listens, rule.key)
+
 
 class UserRulesTests(SynchronousTestCase):
     """A user's own rules."""

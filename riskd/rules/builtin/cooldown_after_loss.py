@@ -101,25 +101,16 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Loss(NamedTuple):
-    """A losing trade, the threshold that it has reached, and the end of its cooldown."""
+    """A loss that reaches a threshold: its cooldown, and the reason that riskd gives for it."""
 
-    trade: GatewayUserTrade
-    tier: Tier
-    until: datetime
+    cooldown: Cooldown
+    reason: str
 
     def flatten(self, now: datetime) -> Flatten:
-        reason = (
-            f"Loss of a trade: {dollars(self.trade.profit_and_loss)} "
-            f"(limit {dollars(self.tier.loss_amount)}), pause of {self.tier.cooldown_duration} s"
-        )
+        until = self.cooldown.until
         # The wire has whole seconds, and a cooldown must not look shorter than it is.
-        seconds = math.ceil((self.until - now).total_seconds())
-        return Flatten(reason=reason, lock=Lock(until=self.until, cooldown_seconds=seconds))
-
-    @property
-    def cooldown(self) -> Cooldown:
-        trade = self.trade
-        return Cooldown(trade_id=trade.id, executed=trade.execution_time, until=self.until)
+        seconds = math.ceil((until - now).total_seconds())
+        return Flatten(reason=self.reason, lock=Lock(until=until, cooldown_seconds=seconds))
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -136,7 +127,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         return _review(state, settings, known, now)
     executed = trigger.subject.execution_time
     loss = _loss(settings, trigger.subject, now if now - executed < _LATE else executed)
-    if loss is None or loss.until <= now:
+    if loss is None or loss.cooldown.until <= now:
         return NOTHING
     return RuleResult(
         commands=() if is_locked(state, now) else (loss.flatten(now),),
@@ -181,8 +172,8 @@ def _longest_cooldown(
         for trade in state.trades.values()
         if trade.id not in handled
     )
-    later = [loss for loss in losses if loss is not None and loss.until > latest]
-    return max(later, key=lambda loss: loss.until, default=None)
+    later = [loss for loss in losses if loss is not None and loss.cooldown.until > latest]
+    return max(later, key=lambda loss: loss.cooldown.until, default=None)
 
 
 def _loss(settings: Settings, trade: GatewayUserTrade, begun: datetime) -> _Loss | None:
@@ -190,7 +181,13 @@ def _loss(settings: Settings, trade: GatewayUserTrade, begun: datetime) -> _Loss
     reached = [tier for tier in settings.tiers if trade.profit_and_loss <= -tier.loss_amount]
     if not reached:
         return None
-    return _Loss(trade, reached[-1], begun + timedelta(seconds=reached[-1].cooldown_duration))
+    tier = reached[-1]
+    until = begun + timedelta(seconds=tier.cooldown_duration)
+    reason = (
+        f"Loss of a trade: {dollars(trade.profit_and_loss)} "
+        f"(limit {dollars(tier.loss_amount)}), pause of {tier.cooldown_duration} s"
+    )
+    return _Loss(Cooldown(trade_id=trade.id, executed=trade.execution_time, until=until), reason)
 
 
 def _is_voided(state: AccountState, cooldown: Cooldown) -> bool:

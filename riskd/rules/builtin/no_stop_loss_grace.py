@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserPosition, PositionType
+from riskd.model.events import PositionType
 from riskd.model.formatting import contract_name
 from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger
 from riskd.rules.memory import recall, remember
@@ -102,36 +102,25 @@ def _remembered(state: AccountState) -> dict[str, Window]:
 
 def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str, Window]:
     """Return the window of each open position, by contract id."""
-    known = _remembered(state)
-    return {
-        position.contract_id: _window(
-            state, settings, position, known.get(position.contract_id), now
+    remembered = _remembered(state)
+    windows: dict[str, Window] = {}
+    for position in state.open_positions:
+        known = remembered.get(position.contract_id)
+        is_covered = protected_size(state, position) >= position.size
+        if known is None or known.opened != position.created_at:
+            began = position.created_at
+        elif known.side is not position.type:
+            # The position was reversed, and no event has the time at which it went through flat.
+            began = position.updated_at
+        elif known.is_covered and not is_covered and now >= known.began + settings.grace:
+            # It had its stop in time.  A stop that is gone since, or a larger position, gets a new window.
+            began = now
+        else:
+            began = known.began
+        windows[position.contract_id] = Window(
+            opened=position.created_at, side=position.type, began=began, is_covered=is_covered
         )
-        for position in state.open_positions
-    }
-
-
-def _window(
-    state: AccountState,
-    settings: Settings,
-    position: GatewayUserPosition,
-    known: Window | None,
-    now: datetime,
-) -> Window:
-    is_covered = protected_size(state, position) >= position.size
-    if known is None or known.opened != position.created_at:
-        began = position.created_at
-    elif known.side is not position.type:
-        # The position was reversed, and no event has the time at which it went through flat.
-        began = position.updated_at
-    elif known.is_covered and not is_covered and now >= known.began + settings.grace:
-        # It had its stop in time.  A stop that is gone since, or a larger position, gets a new window.
-        began = now
-    else:
-        began = known.began
-    return Window(
-        opened=position.created_at, side=position.type, began=began, is_covered=is_covered
-    )
+    return windows
 
 
 RULE: Final = Rule(

@@ -52,21 +52,20 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     blocked = settings.blocked
     if not blocked:
         return NOTHING
-    commands: list[Command] = []
-    closing: set[str] = set()
+    commands: dict[str | int, Command] = {}
     for position in _positions_to_check(state, trigger) if settings.close_existing else ():
         root = _root(state, position.contract_id)
         if root.upper() in blocked:
-            closing.add(position.contract_id)
-            commands.append(close_position(position, f"{root} is blocked: {position.size} held"))
+            reason = f"{root} is blocked: {position.size} held"
+            commands[position.contract_id] = close_position(position, reason)
     for order in affected_orders(state, trigger):
         root = _root(state, order.contract_id)
         # Closing a position cancels the orders of its contract.
-        is_handled = order.contract_id in closing or is_exit(state, order)
+        is_handled = order.contract_id in commands or is_exit(state, order)
         if root.upper() in blocked and not is_handled:
             reason = f"{root} is blocked: order to {order.side.name.lower()} {order.size}"
-            commands.append(RejectOrder(reason=reason, order_id=order.id))
-    return RuleResult(commands=tuple(commands), warnings=tuple(_warnings(state)))
+            commands[order.id] = RejectOrder(reason=reason, order_id=order.id)
+    return RuleResult(commands=tuple(commands.values()), warnings=tuple(_warnings(state)))
 
 
 def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -78,8 +77,8 @@ def _positions_to_check(state: AccountState, trigger: Trigger) -> tuple[GatewayU
     if isinstance(trigger.subject, GatewayUserOrder):
         return ()
     if isinstance(trigger.subject, GatewayUserPosition):
-        position = state.positions.get(trigger.subject.contract_id)
-        return (position,) if position and position.size else ()
+        contract_id = trigger.subject.contract_id
+        return tuple([each for each in state.open_positions if each.contract_id == contract_id])
     return state.open_positions
 
 

@@ -205,7 +205,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     wakes: list[datetime] = []
     for contract_id, own in _own_stops(state).items():
         # A stop that would not close a position protects nothing, and a fill of it would open a new one.
-        strays = [_withdrawal(state, order) for order in own if not is_exit(state, order)]
+        strays = _withdrawals(state, [order for order in own if not is_exit(state, order)])
         position = state.positions.get(contract_id)
         note, managed = None, NOTHING
         if position is not None and position.size:
@@ -329,21 +329,17 @@ def _note(case: _Case, known: Note | None) -> Note:
 def _manage(case: _Case, note: Note) -> RuleResult:
     """Return what to do about the stop of a position; the module's docstring has the cases."""
     if not case.needed:
-        return _withdraw(case, case.own)
+        return RuleResult(commands=_withdrawals(case.state, case.own))
     if not case.own:
         return _place(case, note)
     nearest, *others = case.own
     if others:
         # Several stops would cover contracts twice, and the nearest protects best.
-        return _withdraw(case, others)
+        return RuleResult(commands=_withdrawals(case.state, others))
     if not order_detail(case.state, nearest).is_open:
         # The broker cannot change a stop before it is in the market.
         return NOTHING
     return _change(case, note, nearest)
-
-
-def _withdraw(case: _Case, orders: Iterable[GatewayUserOrder]) -> RuleResult:
-    return RuleResult(commands=tuple([_withdrawal(case.state, order) for order in orders]))
 
 
 def _place(case: _Case, note: Note) -> RuleResult:
@@ -449,10 +445,17 @@ def _risk(case: _Case, stop_price: Decimal) -> str:
     return f": {dollars(-made)} at risk" if made < 0 else ""
 
 
-def _withdrawal(state: AccountState, order: GatewayUserOrder) -> WithdrawStop:
-    size = counted(remaining(state, order), "contract")
-    name = contract_name(state, order.contract_id)
-    return WithdrawStop(reason=f"Stop for {size} of {name} not needed any more", order_id=order.id)
+def _withdrawals(
+    state: AccountState, orders: Iterable[GatewayUserOrder]
+) -> tuple[WithdrawStop, ...]:
+    return tuple(
+        WithdrawStop(
+            reason=f"Stop for {counted(remaining(state, order), 'contract')} "
+            f"of {contract_name(state, order.contract_id)} not needed any more",
+            order_id=order.id,
+        )
+        for order in orders
+    )
 
 
 def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterator[str]:
