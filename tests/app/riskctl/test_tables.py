@@ -67,6 +67,20 @@ class TableTests(ZonedTestCase):
             ],
         )
 
+    def test_a_long_lock_is_counted_in_days(self) -> None:
+        account = FakeAccount(123)
+        end = NOW + timedelta(days=2, hours=1, seconds=5, microseconds=300)
+        account.apply(
+            LockoutSet(reason="Holiday", locked_until=end, rule_id="OPERATOR", locked_at=NOW)
+        )
+        report = StatusReport(
+            version="0.1.0",
+            gateway="practice",
+            daemon=None,
+            accounts=(report_account(account.account_state, NOW),),
+        )
+        self.assertIn("(2 days, 1:00:05 left)", status_table(report, NOW)[3])
+
     def test_the_status_of_a_dry_run_says_so(self) -> None:
         account = FakeAccount(123)
         plan = Flattening(
