@@ -108,6 +108,8 @@ class PracticeDaemon:
         self.gateway.stop()
         for call in self.clock.getDelayedCalls():
             call.cancel()
+        # What is still under way must not open the journal again and overwrite the next daemon's.
+        self.journal.running = False
         self.journal._store.close()
 
     def restart(self) -> None:
