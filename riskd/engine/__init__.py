@@ -5,12 +5,12 @@ A gateway's message passes through these modules, in this order:
 - :mod:`~riskd.engine.service` starts, stops and reloads all accounts, and announces the daemon's status
   (:mod:`~riskd.engine.status`).
 - :mod:`~riskd.engine.intake` applies the message to a :mod:`~riskd.engine.tracked_account`, which journals
-  and broadcasts the change; :mod:`~riskd.engine.contract_lookup` fetches what a contract is worth.
-- :mod:`~riskd.engine.risk` evaluates the account's rules (:mod:`~riskd.engine.account_rules`, held to
+  and broadcasts the change.
+- :mod:`~riskd.engine.risk` evaluates the account's rules (:mod:`~riskd.engine.account_rules`, within
   :mod:`~riskd.engine.limits_in_force`), and ends its locks and days (:mod:`~riskd.engine.locks_and_days`).
-- :mod:`~riskd.engine.enforcement` carries out what was decided, or only announces it in a dry run.
+- :mod:`~riskd.engine.enforcement` carries out what the rules decide, or only announces it in a dry run.
 
-:mod:`~riskd.engine.reconcile` takes over what the broker says an account holds, when
-:mod:`~riskd.engine.reconciliation_loop` says so.  An operator acts on a
-:mod:`~riskd.engine.guarded_account`.  Others use the interfaces in :mod:`~riskd.engine.interface`.
+:mod:`~riskd.engine.reconciliation` takes over what the broker (:mod:`~riskd.engine.broker`) says an account
+holds.  An operator acts on a :mod:`~riskd.engine.guarded_account`.  Other packages use the interfaces in
+:mod:`~riskd.engine.interface`.
 """

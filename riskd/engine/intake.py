@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.engine.contract_lookup import ContractLookup
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.gateway import mapping
 from riskd.gateway.fields import MappingError
-from riskd.gateway.interface import Payload
+from riskd.gateway.interface import GatewayError, IGateway, Payload
 from riskd.gateway.quote_book import QuoteBook
+from riskd.gateway.timeouts import answer_in_time
 
 _log = Logger()
 
 _KEYS: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
 """The field that identifies a position and an order; see :meth:`TrackedAccount.mark_received`."""
+
+LOOKUP_RETRY_SECONDS: Final = 30.0
+"""How long after a failure the gateway is asked for a contract again."""
 
 
 @contextmanager
@@ -44,20 +50,24 @@ class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
     :param accounts: by account id; messages about others are ignored.
-    :param contracts: looks up the contracts that are mentioned.
+    :param gateway: knows the tick size and tick value of the contracts that the messages mention.
+    :param clock: times its answers.
     :param now: gives the time of day, aware.
     """
 
     def __init__(
         self,
         accounts: Mapping[int, GuardedAccount],
-        contracts: ContractLookup,
+        gateway: IGateway,
+        clock: IReactorTime,
         now: Callable[[], datetime],
     ) -> None:
         self._accounts = accounts
-        self._contracts = contracts
+        self._gateway = gateway
+        self._clock = clock
         self._now = now
         self._quotes = QuoteBook()
+        self._look_up_at: dict[str, float] = {}
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Apply what happened to an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
@@ -100,7 +110,7 @@ class Intake:
                 if each.account.wants_quotes(contract_id):
                     each.account.update_quote(quote)
                     each.risk_engine.receive(quote)
-                    self._contracts.ensure(contract_id)
+                    self._ensure_contract(contract_id)
             except Exception:  # noqa: BLE001  # see errors_logged
                 _log_dropped(target)
 
@@ -124,7 +134,7 @@ class Intake:
             guarded.risk_engine.receive_account(may_trade=mapping.may_trade(payload))
         contract_id = payload.get("contractId")
         if contract_id is not None:
-            self._contracts.ensure(contract_id)
+            self._ensure_contract(contract_id)
 
     def _apply_trade(self, guarded: GuardedAccount, payload: Payload) -> None:
         account = guarded.account
@@ -172,3 +182,41 @@ class Intake:
         # What the wire does not carry of an order may be news to the rules.
         if account.update_order_detail(order, mapping.order_detail(payload)) or is_news:
             guarded.risk_engine.receive(order)
+
+    # The contracts that messages mention.
+
+    def _ensure_contract(self, contract_id: str) -> None:
+        """Subscribe to the quotes of a contract and look it up, unless that was done."""
+        if self._clock.seconds() < self._look_up_at.get(contract_id, 0.0):
+            return
+        # First of all, for the answer may come within the call.
+        self._look_up_at[contract_id] = math.inf
+        self._gateway.follow_quotes(contract_id)
+        looked_up = Deferred.fromCoroutine(self._look_up(contract_id))
+        looked_up.addErrback(self._lookup_failed, contract_id)
+
+    async def _look_up(self, contract_id: str) -> None:
+        payload = await answer_in_time(
+            "Contract/searchById",
+            self._gateway.search_contract(contract_id),
+            self._clock,
+            self._gateway.answer_seconds,
+        )
+        contract = mapping.contract(payload)
+        for each in self._accounts.values():
+            each.account.add_contract(contract)
+            # What its positions are worth is known only now.
+            each.risk_engine.review()
+
+    def _lookup_failed(self, failure: Failure, contract_id: str) -> None:
+        # The next mention asks again, but not each quote: the broker answers only so many requests a minute.
+        self._look_up_at[contract_id] = self._clock.seconds() + LOOKUP_RETRY_SECONDS
+        if failure.check(GatewayError, MappingError) is not None:
+            _log.error(
+                "no tick size for {contract}, its P&L is unknown: {error}",
+                contract=contract_id,
+                error=failure.value,
+            )
+        elif failure.check(CancelledError) is None:
+            # A request that waits while the daemon stops is canceled.
+            _log.failure("looking up contract {id}: internal error", failure, id=contract_id)

@@ -3,7 +3,7 @@
 Each message of the gateway is mapped and applied to the account that it is about
 (:mod:`~riskd.engine.intake`), broadcast, and shown to the account's rules
 (:mod:`~riskd.engine.risk`).  What the accounts hold is reconciled with the broker
-(:mod:`~riskd.engine.reconcile`).
+(:mod:`~riskd.engine.reconciliation`).
 
 What comes out depends on what comes in and on nothing else: no real clock, no counter of the process, no
 order of a set.  Otherwise a recording could not be replayed to the same bytes.
@@ -25,14 +25,13 @@ from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
-from riskd.engine.contract_lookup import ContractLookup
+from riskd.engine.broker import Broker
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import Intake, errors_logged
 from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.engine.reconcile import Reconciler
-from riskd.engine.reconciliation_loop import ReconciliationLoop
+from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.status import Problems, running_message
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
@@ -93,20 +92,12 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        contracts = ContractLookup(gateway, clock, self.accounts)
-        self._intake = Intake(self.accounts, contracts, now)
+        intake = Intake(self.accounts, gateway, clock, now)
         # Bound, not wrapped: a quote passes through as few functions as possible.
-        self.user_event = self._intake.user_event
-        self.market_event = self._intake.market_event
-        self._reconciler = Reconciler(gateway, clock, now, self._intake.apply, self.report_problem)
-        self._reconciliation = ReconciliationLoop(
-            self.accounts,
-            self._configured,
-            self._reconciler,
-            gateway,
-            clock,
-            self.report_problem,
-        )
+        self.user_event = intake.user_event
+        self.market_event = intake.market_event
+        self._broker = Broker(gateway, clock, now, intake.apply, self.report_problem)
+        self._reconciliation = ReconciliationLoop(self.accounts, self._configured, self._broker)
         for each in settings.accounts:
             self._follow(each)
         self._starting: Deferred[None] | None = None
@@ -125,15 +116,7 @@ class EngineService(Service):
         )
         enforcer: Enforcer | DryRun
         if self.enforces:
-            enforcer = Enforcer(
-                account,
-                self._gateway,
-                self._clock,
-                self._now,
-                self.report_problem,
-                self._intake.apply,
-                self._observe_reaction,
-            )
+            enforcer = Enforcer(account, self._broker, self._observe_reaction)
         else:
             enforcer = DryRun(account, self._clock, self._now)
         rules = AccountRules(
@@ -288,7 +271,7 @@ class EngineService(Service):
             # Stopping cancels the beginnings, which looks as if they were done.
             return
         self._is_reconciled = True
-        self._reconciler.search_lag = SETTLED_SECONDS
+        self._reconciliation.search_lag = SETTLED_SECONDS
         self._announce_running()
         self.started.callback(None)
 

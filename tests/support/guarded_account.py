@@ -11,7 +11,7 @@ from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.faults import NO_FAULTS, Faults
-from riskd.engine.reconciliation_loop import ROUND_SECONDS
+from riskd.engine.reconciliation import ROUND_SECONDS
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.events import (
     DaemonStatus,

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
 from functools import reduce
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, flatten_action, rejection_action
 from riskd.engine.enforcement.flattening import (
     Closing,
@@ -43,7 +42,7 @@ from riskd.engine.enforcement.orders import CancelResult, OrderRequests
 from riskd.engine.enforcement.stop_orders import StopOrders
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway.enums import GatewayOrderStatus
-from riskd.gateway.interface import GatewayError, IGateway, Payload
+from riskd.gateway.interface import GatewayError, Payload
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.events import LockoutSet
@@ -79,11 +78,7 @@ class Enforcer:
     """Carries out what is decided for one account.
 
     :param account: the account.
-    :param gateway: the broker.
-    :param clock: times repetitions.
-    :param now: gives the time of day, aware.
-    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :param apply: applies what the broker answers about a position or an order, as if it were an event.
+    :param broker: the broker.
     :param observe_reaction: takes how many seconds passed from deciding on a flatten to its first request that
         closes or cancels.
     :ivar on_settled: called when a flatten is done and verified, with whether there was anything to do.
@@ -92,22 +87,17 @@ class Enforcer:
     def __init__(
         self,
         account: TrackedAccount,
-        gateway: IGateway,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        report_problem: Callable[[str, str], None],
-        apply: Callable[[str, Payload], object],
+        broker: Broker,
         observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
         self._account = account
-        self._clock = clock
-        self._now = now
-        self._report_problem = report_problem
+        self._broker = broker
+        self._clock = broker.clock
+        self._now = broker.now
         self.on_settled: Callable[[bool], None] | None = None
-        self._apply = apply
         self._observe_reaction = observe_reaction
-        self._orders = OrderRequests(account, gateway, clock, now, report_problem, apply)
-        self._stops = StopOrders(account, gateway, self._orders, clock, now, self.flatten)
+        self._orders = OrderRequests(account, broker)
+        self._stops = StopOrders(account, broker, self._orders, self.flatten)
         self._decided_at: float | None = None
         self._flattening: Deferred[None] | None = None
         self._closed: set[str] = set()
@@ -259,7 +249,7 @@ class Enforcer:
         )
         for payload in held:
             if concerns(plan, payload["contractId"]):
-                self._apply("GatewayUserPosition", payload)
+                self._broker.apply("GatewayUserPosition", payload)
         for order in self._account.missing_orders(working):
             if concerns(plan, order.contract_id):
                 await self._orders.fetch(order.id)
@@ -345,7 +335,7 @@ class Enforcer:
                 raise
 
     def _report_not_flat(self, sentence: str) -> None:
-        self._report_problem(f"enforcement {self._account.account_id}", sentence)
+        self._broker.report_problem(f"enforcement {self._account.account_id}", sentence)
 
     def _flatten_failed(self, failure: Failure) -> None:
         """Begin anew after an internal error: what is not flat must become flat all the same."""

@@ -6,16 +6,15 @@ it counts as neither done nor failed, and the broker is asked what became of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from datetime import datetime
+from collections.abc import Coroutine
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.engine.broker import Broker
 from riskd.engine.enforcement.flattening import Closing
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.enums import GatewayOrderStatus
@@ -23,10 +22,8 @@ from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
     GatewayUnansweredError,
-    IGateway,
     Payload,
 )
-from riskd.gateway.timeouts import answer_in_time
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -58,29 +55,14 @@ class OrderRequests:
     """Closes, cancels, modifies and looks up, for one account.
 
     :param account: the account.
-    :param gateway: the broker.
-    :param clock: times the answers.
-    :param now: gives the time of day, aware.
-    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :param apply: applies what the broker answers about an order, as if it had sent it as an event.
+    :param broker: the broker.
     :ivar is_stopped: whether :meth:`stop` was called; then nothing goes on, whatever is answered.
     """
 
-    def __init__(
-        self,
-        account: TrackedAccount,
-        gateway: IGateway,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        report_problem: Callable[[str, str], None],
-        apply: Callable[[str, Payload], object],
-    ) -> None:
+    def __init__(self, account: TrackedAccount, broker: Broker) -> None:
         self._account = account
-        self._gateway = gateway
-        self._clock = clock
-        self._now = now
-        self._report_problem = report_problem
-        self._apply = apply
+        self._broker = broker
+        self._gateway = broker.gateway
         self._busy: dict[object, Deferred[None]] = {}
         self.is_stopped = False
 
@@ -119,7 +101,7 @@ class OrderRequests:
         :raises GatewayError: it refused, or did not answer in time.
         """
         try:
-            return await answer_in_time(request, answer, self._clock, self._gateway.answer_seconds)
+            return await self._broker.ask(request, answer)
         finally:
             # A gateway may answer a canceled request after all; nothing may go on then.
             if self.is_stopped:
@@ -205,12 +187,12 @@ class OrderRequests:
         except GatewayRefusedError as refusal:
             known = self._account.state.orders.get(order_id)
             if refusal.code == UNKNOWN_ORDER and known is not None:
-                self._account.end_vanished(known, self._now())
+                self._account.end_vanished(known, self._broker.now())
             return None
         except GatewayUnansweredError as error:
             _log.warn("asking for {order}: {error}", order=order_id, error=error)
             return {"status": GatewayOrderStatus.NONE}
-        self._apply("GatewayUserOrder", payload)
+        self._broker.apply("GatewayUserOrder", payload)
         return payload
 
     def _note_refusal(self, refusal: GatewayRefusedError, forbidden: int | None) -> None:
@@ -226,4 +208,4 @@ class OrderRequests:
         self._report_refusal("")
 
     def _report_refusal(self, sentence: str) -> None:
-        self._report_problem(f"refusal {self._account.account_id}", sentence)
+        self._broker.report_problem(f"refusal {self._account.account_id}", sentence)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, stop_action
 from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.tracked_account import TrackedAccount
@@ -23,7 +23,6 @@ from riskd.gateway.interface import (
     GatewayError,
     GatewayRefusedError,
     GatewayUnansweredError,
-    IGateway,
     Payload,
 )
 from riskd.model.account import Flattening
@@ -49,27 +48,23 @@ class StopOrders:
     """Manages the stops of one account.
 
     :param account: the account.
-    :param gateway: the broker.
+    :param broker: the broker.
     :param orders: sends the requests.
-    :param clock: times repetitions.
-    :param now: gives the time of day, aware.
     :param flatten: closes a position that no stop can protect.
     """
 
     def __init__(
         self,
         account: TrackedAccount,
-        gateway: IGateway,
+        broker: Broker,
         orders: OrderRequests,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
         flatten: Callable[[Flattening], None],
     ) -> None:
         self._account = account
-        self._gateway = gateway
+        self._gateway = broker.gateway
         self._orders = orders
-        self._clock = clock
-        self._now = now
+        self._clock = broker.clock
+        self._now = broker.now
         self._flatten = flatten
         self._failed_at: dict[str, float] = {}
         self._unknown_tags: dict[str, str] = {}

@@ -1,4 +1,8 @@
-"""When accounts are reconciled: at the start, every few seconds or minutes, and on request.
+"""Reconcile accounts: take over what the broker says each holds, at the start, regularly and on request.
+
+Events may be lost, and a daemon may start in the middle of a day.  What the broker does not list any more
+has ended, though no event said so.  Its searches trail what it did by a moment.  So a position or an order
+that an event has just reported is newer than the answer to a search, and is left as it is.
 
 A locked account is reconciled every five seconds and any account once a minute, because an event may be
 lost on the way.  While events are known to be lost, every account is reconciled every five seconds, and
@@ -10,22 +14,30 @@ Some of the requests that the broker answers in a minute are kept for enforcemen
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.engine.broker import Broker
+from riskd.engine.enforcement.orders import UNKNOWN_ORDER
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import errors_logged
-from riskd.engine.reconcile import REQUESTS, Reconciler
-from riskd.gateway.interface import GatewayError, GatewayRefusedError, IGateway
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.interface import GatewayError, GatewayRefusedError
 from riskd.host.timing import lasting_loop
+from riskd.model.events import GatewayUserOrder
 
 _log = Logger()
+
+REQUESTS: Final = 4
+"""How many reads a reconciliation takes, if no order has vanished."""
+
+_DAY: Final = timedelta(days=1)
 
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """How long to wait before each further try to begin; the last is repeated."""
@@ -46,30 +58,23 @@ class ReconciliationLoop:
     :param accounts: by account id.
     :param configured: the accounts that the configuration names; the others are followed only until
         they are unlocked, and given up when the broker does not know them.
-    :param reconciler: reconciles an account.
-    :param gateway: has room for requests, or has not.
-    :param clock: times the rounds.
-    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
+    :param broker: the broker.
     :ivar is_feed_lost: whether the gateway's events are being lost.
+    :ivar search_lag: how many seconds searches may trail events.
     """
 
     def __init__(
         self,
         accounts: Mapping[int, GuardedAccount],
         configured: frozenset[int],
-        reconciler: Reconciler,
-        gateway: IGateway,
-        clock: IReactorTime,
-        report_problem: Callable[[str, str], None],
+        broker: Broker,
     ) -> None:
         self._accounts = accounts
         self._configured = configured
-        self._reconciler = reconciler
-        self._gateway = gateway
-        self._clock = clock
-        self._report_problem = report_problem
+        self._broker = broker
         self.is_feed_lost = False
-        self._loop = lasting_loop(clock, self._round, _log)
+        self.search_lag = 0.0
+        self._loop = lasting_loop(broker.clock, self._round, _log)
         self._rounds = 0
         self._queue: list[int] = []
         self._given_up: set[int] = set()
@@ -87,8 +92,9 @@ class ReconciliationLoop:
         """End the rounds and all that is under way."""
         if self._loop.running:
             self._loop.stop()
-        for under_way in (*self._beginning.values(), *self._reconciling.values()):
-            under_way.cancel()
+        self.cancel_beginnings()
+        for reconciling in tuple(self._reconciling.values()):
+            reconciling.cancel()
 
     # Beginning.
 
@@ -114,7 +120,7 @@ class ReconciliationLoop:
         account_id = guarded.account.account_id
         for attempt in itertools.count():
             try:
-                await self._reconciler.reconcile(guarded)
+                await reconcile(guarded, self._broker, self.search_lag)
                 break
             except GatewayError as error:
                 if account_id not in self._configured and isinstance(error, GatewayRefusedError):
@@ -122,13 +128,13 @@ class ReconciliationLoop:
                     self._given_up.add(account_id)
                     self._end_problems(account_id, _SOURCES)
                     return
-                self._report_problem(
+                self._broker.report_problem(
                     f"begin {account_id}",
                     f"Nothing guards account {account_id}, the broker does not say what it holds: "
                     f"{error.why}",
                 )
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
-                await deferLater(self._clock, wait)
+                await deferLater(self._broker.clock, wait)
         self._given_up.discard(account_id)
         with errors_logged("review at the start"):
             guarded.risk_engine.begin()
@@ -137,7 +143,7 @@ class ReconciliationLoop:
     def _end_problems(self, account_id: int, sources: tuple[str, ...]) -> None:
         self._failing.discard(account_id)
         for source in sources:
-            self._report_problem(f"{source} {account_id}", "")
+            self._broker.report_problem(f"{source} {account_id}", "")
 
     # Reconciling again.
 
@@ -155,7 +161,7 @@ class ReconciliationLoop:
             if is_guarded and (
                 is_full_round or self.is_feed_lost or guarded.risk_engine.needs_reconciliation()
             ):
-                if not self._gateway.has_room(REQUESTS):
+                if not self._broker.gateway.has_room(REQUESTS):
                     return
                 self._queue.remove(account_id)
                 self._queue.append(account_id)
@@ -168,11 +174,10 @@ class ReconciliationLoop:
         """
         account_id = guarded.account.account_id
         done: Deferred[None] = Deferred()
-        if account_id in self._waiting:
-            self._waiting[account_id].append(done)
-            return done
         # Before it begins: it may be done, or requested again, within this call.
-        self._waiting[account_id] = [done]
+        self._waiting.setdefault(account_id, []).append(done)
+        if len(self._waiting[account_id]) > 1:
+            return done
 
         def reconciled(_result: object) -> None:
             for waiting in self._waiting.pop(account_id):
@@ -185,7 +190,7 @@ class ReconciliationLoop:
     async def _reconcile(self, guarded: GuardedAccount) -> None:
         account_id = guarded.account.account_id
         try:
-            await self._reconciler.reconcile(guarded)
+            await reconcile(guarded, self._broker, self.search_lag)
         except GatewayError as error:
             if account_id in self._given_up:
                 # It was given up meanwhile.
@@ -195,7 +200,7 @@ class ReconciliationLoop:
                 _log.warn("reconciling account {id}: {error}", id=account_id, error=error)
             self._failing.add(account_id)
             guard = "Nothing guards" if self.is_feed_lost else "Only events guard"
-            self._report_problem(
+            self._broker.report_problem(
                 f"reconciliation {account_id}",
                 f"{guard} account {account_id}, the broker does not say what it holds",
             )
@@ -210,3 +215,94 @@ class ReconciliationLoop:
 def _log_failure(failure: Failure, account_id: int) -> None:
     if failure.check(CancelledError) is None:
         _log.failure("reconciling account {id}: internal error", failure, id=account_id)
+
+
+async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) -> None:
+    """Replace what differs from what the gateway says.
+
+    :raises GatewayError: the gateway does not say all.
+    """
+    account, account_id, gateway = guarded.account, guarded.account.account_id, broker.gateway
+    began = broker.clock.seconds()
+    unlisted = await _reconcile_permission(account, broker)
+    held = await broker.ask("Position/searchOpen", gateway.search_open_positions(account_id))
+    working = await broker.ask("Order/searchOpen", gateway.search_open_orders(account_id))
+    since = account.state.day_began or broker.now() - _DAY
+    trades = await broker.ask("Trade/search", gateway.search_trades(account_id, since))
+    is_read = [broker.apply("GatewayUserTrade", payload) for payload in trades]
+
+    def is_newer(key: object) -> bool:
+        """Return whether an event may be newer than what was found."""
+        return account.was_received_within(key, broker.clock.seconds() - began + search_lag)
+
+    gone = [
+        contract_id for contract_id in account.missing_positions(held) if not is_newer(contract_id)
+    ]
+    for closed in account.close_vanished(gone, broker.now()):
+        guarded.risk_engine.receive(closed)
+    is_read += [
+        broker.apply("GatewayUserPosition", payload)
+        for payload in held
+        if not is_newer(payload.get("contractId"))
+    ]
+    is_read += [
+        await _reconcile_vanished(account, order, broker)
+        for order in account.missing_orders(working)
+        if not is_newer(order.id)
+    ]
+    is_read += [broker.apply("GatewayUserOrder", payload) for payload in working]
+    broker.report_problem(f"permission {account_id}", unlisted)
+    broker.report_problem(
+        f"reading {account_id}",
+        ""
+        if all(is_read)
+        else f"Not all that the gateway says of account {account_id} can be read, and the rules "
+        "do not see the rest; the log says what",
+    )
+
+
+async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
+    """Apply whether the account may trade; return why that is unknown, or an empty string.
+
+    An account that was listed and is not any more is guarded all the same, by what it holds.
+
+    :raises GatewayError: the gateway does not say, and never has.
+    """
+    account_id = account.account_id
+    try:
+        found = await broker.ask("Account/search", broker.gateway.search_account(account_id))
+    except GatewayError as error:
+        if account.state.risk.can_trade is None:
+            raise
+        return f"The gateway does not say whether account {account_id} may trade: {error}"
+    if not broker.apply("GatewayUserAccount", found):
+        return f"What the gateway says of account {account_id} itself cannot be read; see the log"
+    return ""
+
+
+async def _reconcile_vanished(
+    account: TrackedAccount, order: GatewayUserOrder, broker: Broker
+) -> bool:
+    """Apply what became of an order that is not working; return whether that could be read.
+
+    :raises GatewayError: the gateway does not say.
+    """
+    try:
+        payload = await broker.ask(
+            "Order/searchById", broker.gateway.search_order(account.account_id, order.id)
+        )
+    except GatewayRefusedError as refusal:
+        if refusal.code != UNKNOWN_ORDER:
+            raise
+        _log.warn(
+            "order {id} is unknown to the gateway and counts as canceled: {refusal}",
+            id=order.id,
+            refusal=refusal,
+        )
+        account.end_vanished(order, broker.now())
+        return True
+    is_read = broker.apply("GatewayUserOrder", payload)
+    if not is_read and account.state.orders.get(order.id) is order:
+        # However it ended, an order that is gone protects nothing.
+        account.end_vanished(order, broker.now())
+    return is_read

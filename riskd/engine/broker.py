@@ -1,0 +1,39 @@
+"""The broker, for all parts of the engine that ask it or act through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from riskd.gateway.interface import IGateway, Payload
+from riskd.gateway.timeouts import answer_in_time
+
+_T = TypeVar("_T")
+
+
+class Broker(NamedTuple):
+    """A gateway, with a time limit for its answers and a place for what they say.
+
+    :ivar gateway: the gateway.
+    :ivar clock: times answers and repetitions.
+    :ivar now: gives the time of day, aware.
+    :ivar apply: applies an answer as if it were an event of that target; returns whether it could be read.
+    :ivar report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
+    """
+
+    gateway: IGateway
+    clock: IReactorTime
+    now: Callable[[], datetime]
+    apply: Callable[[str, Payload], bool]
+    report_problem: Callable[[str, str], None]
+
+    async def ask(self, request: str, answer: Deferred[_T]) -> _T:
+        """Return the answer to a request; cancel the request when the time is up.
+
+        :raises GatewayError: the gateway refused the request, or did not answer it in time.
+        """
+        return await answer_in_time(request, answer, self.clock, self.gateway.answer_seconds)
