@@ -179,6 +179,7 @@ def _no_gauges(_state: AccountState, _settings: Any, _now: datetime) -> tuple[Ga
     return ()
 
 
+# Rules are compared by identity: a rule of a user's own with the id of another is a mistake to report.
 @implementer(IRule)
 @dataclass(eq=False)
 class Rule:

@@ -28,7 +28,7 @@ class Mode(StrEnum):
     """When the rule closes a position.
 
     ``BREAKEVEN`` arms the rule once a position is a tick in profit, and closes the position when no
-    profit is left.
+    profit is left.  Otherwise it would close each position as soon as it is opened.
     """
 
     PROFIT_TARGET = "profit_target"

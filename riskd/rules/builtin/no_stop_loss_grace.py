@@ -34,10 +34,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """The time in which a position has to get its stop.
+    """The time in which a position has to get its stop; a position that is reversed gets a new one.
 
-    :ivar opened: when the position was opened; another position gets another window, and so does
-    :ivar side: the other side of the same position.
+    :ivar opened: when the position was opened.
     :ivar began: when the time began.
     :ivar is_covered: whether stops covered all contracts at the last check.
     """

@@ -119,14 +119,14 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rule remembers of a position.
+    """What the rule remembers of a position; a position that is reversed gets a new note.
 
-    :ivar opened: when the position was opened; another position gets another note, and so does
-    :ivar side: the other side of the same position.
+    :ivar opened: when the position was opened.
     :ivar size: the position's contracts at the last check.
     :ivar best: the best price since the opening; kept only where stops follow the profit.
     :ivar is_placing: whether the rule has asked for a stop that has not appeared yet.
-    :ivar missing_from: when the rule may place or enlarge a stop; ``None``: stops cover everything.
+    :ivar missing_from: the time from which the rule may place or enlarge a stop; ``None`` while stops
+        cover everything.
     """
 
     opened: datetime
@@ -137,7 +137,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     missing_from: datetime | None = None
 
     def is_settling(self, now: datetime) -> bool:
-        """Return whether contracts without a stop may only be on their way to be closed."""
+        """Return whether the event of a position that its stop has reduced may still be on its way."""
         return self.missing_from is not None and now < self.missing_from
 
 
