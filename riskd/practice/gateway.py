@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from riskd.config.faults import NO_FAULTS, Faults
-from riskd.gateway.interface import IGateway, IGatewayListener, Payload
+from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick
 from riskd.practice.account_store import AccountStore
@@ -27,8 +27,7 @@ from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.network import Network
 from riskd.practice.records import Message, Quote
-from riskd.practice.simulation import simulate_step
-from riskd.practice.traders import Trader
+from riskd.practice.traders import Trader, carry_out
 
 LEDGER_NAME: Final = "practice-ledger.jsonl"
 """The name of the ledger's file in its directory."""
@@ -305,7 +304,27 @@ class PracticeGateway:
         return self._latest
 
     def _step(self) -> None:
-        simulate_step(self.exchange, self._market, self._traders, self._now())
+        """Move the market, then let each trader act on the exchange itself."""
+        now = self._now()
+        for contract_id, quote in self._market.step():
+            self.exchange.move_market(contract_id, quote, now)
+        store = self.exchange.store
+        for account_id, trader in self._traders.items():
+            for action in trader.step(
+                store.open_positions(account_id),
+                store.open_orders(account_id),
+                self.exchange.quote,
+                partial(store.order, account_id),
+            ):
+                try:
+                    carry_out(self.exchange, account_id, action, now)
+                except GatewayRefusedError as refusal:
+                    # As at a broker: the market may fill an order while the trader decides to cancel it.
+                    _log.debug(
+                        "practice trader of {account}: {refusal}",
+                        account=account_id,
+                        refusal=refusal,
+                    )
         self._publish()
 
     def _publish(self, *, with_quotes: bool = True) -> None:

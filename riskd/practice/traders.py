@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from random import Random
 from typing import Final, NamedTuple
@@ -25,6 +26,7 @@ from riskd.gateway.enums import (
 from riskd.gateway.interface import Payload
 from riskd.model.contracts import Contract
 from riskd.model.money import round_down_to_tick
+from riskd.practice.exchange import Exchange
 from riskd.practice.records import Quote
 
 # Ranges, in steps of the market; there are four a second.
@@ -71,6 +73,20 @@ class Close(NamedTuple):
 
 
 TraderAction = Place | Cancel | Close
+
+
+def carry_out(exchange: Exchange, account_id: int, action: TraderAction, now: datetime) -> None:
+    """Do on the exchange what a trader decided.
+
+    :raises GatewayRefusedError: the exchange refuses it.
+    """
+    match action:
+        case Place(order):
+            exchange.place_order(account_id, order, now)
+        case Cancel(order_id):
+            exchange.cancel_order(account_id, order_id, now)
+        case Close(contract_id):
+            exchange.close_contract(account_id, contract_id, now)
 
 
 class Trader:
