@@ -311,7 +311,7 @@ class _EventFactory(WebSocketClientFactory):
 
 
 def _check_and_decode(envelope: Envelope, data: dict[str, Any]) -> Event | None:
-    """Return the event of ``data``; ``None`` for a type that this version does not know.
+    """Return the event of ``data``; ``None`` if its type is unknown here.
 
     :raises EventError: the event is malformed, or claims to be the client's own.
     """

@@ -46,7 +46,10 @@ def trades_of_the_day(state: AccountState) -> tuple[DayTrade, ...]:
 
 
 def trades_behind(lock: LockoutSet, state: AccountState) -> tuple[DayTrade, ...]:
-    """Return the trades that led to a lockout, oldest first; empty if its rule counts none."""
+    """Return the trades that led to a lockout, oldest first.
+
+    Empty if the lockout's rule counts no trades.
+    """
     if lock.rule_id not in _TRADE_RULES:
         return ()
     before = tuple(

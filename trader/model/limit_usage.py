@@ -60,7 +60,7 @@ _LEVELS: Final = (
 
 
 class LimitUsage(Gauge, frozen=True, kw_only=True):
-    """One limit, and how much of it the account has used: a gauge, as far as it is known here.
+    """A limit and how much of it is used: a gauge, as far as it is known here.
 
     :ivar rule_id: the rule's id on the wire.
     :ivar unknown: why the state is unknown here, so that there is no current value; empty if it is known.
@@ -145,7 +145,10 @@ def next_reset(state: AccountState, now: datetime) -> datetime | None:
 def _settings_in_force(
     state: AccountState, key: str, settings_type: type[_Settings]
 ) -> _Settings | None:
-    """Return what is set under ``key``; ``None`` for nothing, or if another version of riskd set it."""
+    """Return the setting of ``key``, or ``None``.
+
+    ``None`` also stands for a setting that another version of riskd wrote.
+    """
     limit = next((limit for limit in state.limits.values() if limit.key == key), None)
     try:
         return None if limit is None else msgspec.json.decode(limit.settings, type=settings_type)

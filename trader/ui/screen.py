@@ -113,7 +113,7 @@ def page_at(ui_state: UiState, columns: int, column: int) -> int | None:
 
 
 def _tabs(ui_state: UiState, columns: int) -> StyledLine:
-    """Return a tab for each page, with the longest names that fit; empty without room."""
+    """Return a tab for each page, with the longest names that fit, or none."""
     for names in (
         [page.name for page in PAGES],
         [page.short for page in PAGES],
