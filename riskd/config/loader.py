@@ -15,13 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from riskd.config.settings import (
-    AccountSettings,
-    GatewaySettings,
-    PracticeSettings,
-    ServerSettings,
-    Settings,
-)
+from riskd.config.settings import AccountSettings, CommonSettings, Settings
 from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, read_text
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -68,17 +62,12 @@ class _Account(_Defaults, frozen=True, kw_only=True):
     rules: _RuleTables = {}
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True):
+class _Document(CommonSettings, frozen=True, kw_only=True):
     """A whole file."""
 
     accounts: tuple[_Account, ...] = ()
     defaults: _Defaults = _Defaults()
-    gateway: GatewaySettings = GatewaySettings()
-    practice: PracticeSettings = PracticeSettings()
-    server: ServerSettings = ServerSettings()
-    strict_mode: bool = False
-    enforce: bool = True
-    rules: _RuleTables = {}
+    rules: _RuleTables = msgspec.field(default_factory=dict)
 
 
 def practice_settings(rules: Mapping[str, IRule]) -> Settings:
@@ -120,17 +109,14 @@ def parse_settings(text: str, name: str, rules: Mapping[str, IRule]) -> Settings
     if document is not WRONG:
         _check_accounts(reader, document.accounts)
     reader.check()
+    common = {name: getattr(document, name) for name in CommonSettings.__struct_fields__}
     return Settings(
         accounts=tuple(
             _account_settings(account, document.defaults, in_force)
             for account, in_force in zip(document.accounts, rules_in_force, strict=True)
         ),
-        gateway=document.gateway,
-        practice=document.practice,
-        server=document.server,
-        strict_mode=document.strict_mode,
-        enforce=document.enforce,
         text=text,
+        **common,
     )
 
 

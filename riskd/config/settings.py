@@ -119,19 +119,26 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[Origin, ...] = ()
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration.
+class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that are not about single accounts.
 
     :ivar strict_mode: whether every breach closes all positions and locks the account until an operator
         lifts the lock.
     :ivar enforce: whether riskd acts on breaches; ``False`` is a dry run, which only reports them.
-    :ivar text: the TOML text of the configuration, for the recording; empty for settings made in code.
     """
 
-    accounts: tuple[AccountSettings, ...]
     gateway: GatewaySettings = GatewaySettings()
     practice: PracticeSettings = PracticeSettings()
     server: ServerSettings = ServerSettings()
     strict_mode: bool = False
     enforce: bool = True
+
+
+class Settings(CommonSettings, frozen=True, kw_only=True):
+    """A whole configuration.
+
+    :ivar text: the TOML text of the configuration, for the recording; empty for settings made in code.
+    """
+
+    accounts: tuple[AccountSettings, ...]
     text: str = ""
