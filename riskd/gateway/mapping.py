@@ -77,7 +77,7 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
     :raises MappingError: the payload cannot be read.
     """
     read = FieldReader("GatewayUserTrade", payload)
-    # The gateway leaves out keys that are null, and a scratch trade has a P&L of 0: test for None alone.
+    # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out keys that are null, and a scratch trade has a P&L of 0: test for None alone.
     if payload.get("profitAndLoss") is None or payload.get("voided"):
         return None
     return GatewayUserTrade(
@@ -93,6 +93,8 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
 def voided_trade(payload: Payload) -> int | None:
     """Return the id of a trade that the broker has voided; ``None`` if it has not.
 
+    A trade may be voided long after it was reported; its P&L must then be taken back.
+
     :raises MappingError: the payload cannot be read.
     """
     return FieldReader("GatewayUserTrade", payload).whole("id") if payload.get("voided") else None
@@ -100,6 +102,8 @@ def voided_trade(payload: Payload) -> int | None:
 
 def charge(payload: Payload) -> tuple[int, Charge]:
     """Return the id of a trade, half-turn or full, and its fees and commissions.
+
+    The gateway's ``profitAndLoss`` is gross: the balance changes by it less the charges of both half-turns.
 
     :raises MappingError: the payload cannot be read.
     """

@@ -118,9 +118,9 @@ def decode(record: bytes) -> Message | None:
         kind = _fields(record).get("type")
         if type(kind) is int and kind not in _KINDS:
             return None
-        raise SignalRError(f"a record is no message ({error}): {_shown(record)}") from None
+        raise SignalRError(f"a record is not a message ({error}): {_shown(record)}") from None
     except NOT_JSON as error:
-        raise SignalRError(f"a record is no JSON ({error}): {_shown(record)}") from None
+        raise SignalRError(f"a record is not JSON ({error}): {_shown(record)}") from None
     return message
 
 
@@ -164,9 +164,9 @@ def _fields(record: bytes) -> dict[str, Any]:
     try:
         fields = decode_json(record)
     except JsonError as error:
-        raise SignalRError(f"a record is no JSON ({error}): {_shown(record)}") from None
+        raise SignalRError(f"a record is not JSON ({error}): {_shown(record)}") from None
     if not isinstance(fields, dict):
-        raise SignalRError(f"a record is no object: {_shown(record)}")
+        raise SignalRError(f"a record is not an object: {_shown(record)}")
     return fields
 
 

@@ -323,7 +323,7 @@ class Recording:
         try:
             self.header = _headers.decode(self._next_line() or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise RecordingError(f"{name} is no recording of riskd") from None
+            raise RecordingError(f"{name} is not a recording of riskd") from None
         if self.header.recording != FORMAT:
             raise RecordingError(
                 f"{name} is a recording of format {self.header.recording}; "

@@ -41,7 +41,7 @@ class DifferenceError(RecordingError):
         version = recording.header.riskd
         by = "" if version == __version__ else f", which riskd {version} wrote,"
         super().__init__(
-            f"{recording.name}, line {line}{by} is replayed to something else:\n"
+            f"{recording.name}, line {line}{by} replays differently:\n"
             f"recorded: {recorded.decode(errors='replace')}\n"
             f"replayed: {replayed.decode(errors='replace')}"
         )

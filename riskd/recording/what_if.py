@@ -92,8 +92,8 @@ def what_if(
     missing = sorted({account.id for account in settings.accounts} - recorded)
     if missing:
         raise RecordingError(
-            f"{recording.name} knows nothing of account {missing[0]}, "
-            f"but of {', '.join(map(str, sorted(recorded)))}"
+            f"{recording.name} has no account {missing[0]}, "
+            f"only {', '.join(map(str, sorted(recorded)))}"
         )
     hypothetical = _HypotheticalDay(recording, settings, catalogue)
     for turn in recording.turns():

@@ -72,7 +72,7 @@ class RecordingWriter:
             ) from None
         except OSError as error:
             raise RecordingError(
-                f"the recording {self.path} cannot be made: {error.strerror}"
+                f"the recording {self.path} cannot be created: {error.strerror}"
             ) from None
         self._file = os.fdopen(handle, "wb")
 

@@ -184,10 +184,10 @@ class RecordingTests(SynchronousTestCase):
 
     def test_another_file_is_refused(self) -> None:
         for text in (b"", b"hello", b"{}", b"\xff\xfe", START):
-            with self.assertRaisesRegex(RecordingError, "day.jsonl is no recording of riskd"):
+            with self.assertRaisesRegex(RecordingError, "day.jsonl is not a recording of riskd"):
                 recording(text)
-        with self.assertRaisesRegex(RecordingError, "no recording"):
-            Recording(io.BytesIO(header()), "half.jsonl is no recording")
+        with self.assertRaisesRegex(RecordingError, "half.jsonl is not a recording"):
+            Recording(io.BytesIO(header()), "half.jsonl")
 
     def test_another_format_is_refused(self) -> None:
         with self.assertRaisesRegex(RecordingError, "format 2; this riskd reads format 1"):

@@ -303,7 +303,7 @@ class DamageTests(RecordedTestCase):
         error = self.refusal(*self.changed(number, b"RULE-001", b"RULE-002"))
         self.assertIsInstance(error, DifferenceError)
         self.assertEqual(error.line, number)
-        self.assertIn(f"day.jsonl, line {number} is replayed to something else", str(error))
+        self.assertIn(f"day.jsonl, line {number} replays differently", str(error))
         recorded, replayed = str(error).splitlines()[1:]
         self.assertTrue(recorded.startswith("recorded: ") and "RULE-002" in recorded)
         self.assertTrue(replayed.startswith("replayed: ") and "RULE-001" in replayed)
@@ -311,15 +311,15 @@ class DamageTests(RecordedTestCase):
     def test_requests_are_compared(self) -> None:
         number = self.number_of(b"gateway.close_contract")
         error = self.refusal(*self.changed(number, b"MNQ", b"MES"))
-        self.assertIn(f"line {number} is replayed to something else", str(error))
+        self.assertIn(f"line {number} replays differently", str(error))
 
     def test_a_missing_or_additional_line_is_a_difference(self) -> None:
         number = self.number_of(b'{"told":{"type":"GatewayUserTrade"')
         error = self.refusal(*self.lines[: number - 1], *self.lines[number:])
-        self.assertIn(f"line {number} is replayed to something else", str(error))
+        self.assertIn(f"line {number} replays differently", str(error))
         line = self.lines[number - 1]
         error = self.refusal(*self.lines[:number], line, *self.lines[number:])
-        self.assertIn(f"line {number + 1} is replayed to something else", str(error))
+        self.assertIn(f"line {number + 1} replays differently", str(error))
 
     def test_another_event_gives_other_outputs(self) -> None:
         number = self.number_of(b'"target":"GatewayUserPosition"')

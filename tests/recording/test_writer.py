@@ -88,7 +88,7 @@ class RecordingWriterTests(SynchronousTestCase):
         self.assertFalse(elsewhere.exists())
 
     def test_a_missing_directory_is_an_error(self) -> None:
-        with self.assertRaisesRegex(RecordingError, "cannot be made: No such file"):
+        with self.assertRaisesRegex(RecordingError, "cannot be created: No such file"):
             RecordingWriter(self.directory / "no" / "day.jsonl", self.clock, self.disk)
 
     def test_lines_are_written_once_a_second_and_only_if_there_are_any(self) -> None:

@@ -1,4 +1,4 @@
-"""The reads and commands of ``IGateway`` as requests of the broker's API."""
+"""The reads and commands of ``IGateway`` as requests of the broker's REST API."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def read_key_file(path: Path, *, is_from_systemd: bool = False) -> Secret:
 
 def _check_file(path: Path, found: os.stat_result, *, is_from_systemd: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise CredentialsError(f"{path}: is no regular file")
+        raise CredentialsError(f"{path}: is not a regular file")
     if found.st_uid not in (os.geteuid(), _ROOT):
         raise CredentialsError(
             f"{path}: belongs to {_name(found.st_uid)}, who may read and change it; expected "

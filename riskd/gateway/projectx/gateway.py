@@ -189,7 +189,7 @@ class ProjectXGateway(BrokerApi):
         what = target.removeprefix("Subscribe").lower()
         if arguments:
             what += f" of account {arguments[0]}"
-        sentence = f"The broker does not tell riskd of {what}: {why}" if why else ""
+        sentence = f"The broker does not send {what}: {why}" if why else ""
         self._listener.gateway_problem(what, sentence)
         # The engine must reconcile what this subscription has missed.
         if not why and self._user_hub.is_up:
@@ -197,7 +197,7 @@ class ProjectXGateway(BrokerApi):
 
     def _quotes_refused(self, subscription: Subscription, why: str) -> None:
         _target, (contract_id,) = subscription
-        sentence = f"The broker tells no quotes of {contract_id}: {why}" if why else ""
+        sentence = f"The broker sends no quotes of {contract_id}: {why}" if why else ""
         self._listener.gateway_problem(f"quotes of {contract_id}", sentence)
 
 

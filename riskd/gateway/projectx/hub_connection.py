@@ -101,6 +101,7 @@ class HubConnection:
         """Call a method of the hub; return a Deferred of its result, or a HubError."""
         if self._has_ended:
             return fail(HubError("the connection has ended"))
+        # Without an id there would be no completion, and so no word whether a subscription is made.
         self._last_id += 1
         invocation_id = str(self._last_id)
         answer: Deferred[Any] = Deferred()
@@ -125,6 +126,7 @@ class HubConnection:
         self.ended.callback(why)
 
     def _handle(self, record: bytes) -> None:
+        # The answer and the first events may share a message, so each record is checked by itself.
         if not self.handshaken.called:
             decode_handshake_response(record)
             self.handshaken.callback(None)
@@ -152,7 +154,8 @@ class HubConnection:
     def _check_clock(self) -> None:
         now = self._clock.seconds()
         if now - self._received_at >= SILENCE_SECONDS:
-            self.end(f"not a word for {SILENCE_SECONDS:g} s")
+            self.end(f"nothing received for {SILENCE_SECONDS:g} s")
+        # Before its answer to the handshake, a hub accepts nothing.
         elif now - self._sent_at >= PING_SECONDS and self.handshaken.called:
             self._send_record(encode(Ping()))
 

@@ -1,7 +1,8 @@
 """Events as the hubs send them: unwrapped, named as documented, one at a time.
 
-It is pure.  Events of accounts arrive in a wrapper, ``{"action": 1, "data": {...}}``, sometimes bare, and
-sometimes several in a list; events of markets have the contract id beside the payload.
+This module is pure.  Events of accounts arrive in a wrapper, ``{"action": 1, "data": {...}}``, sometimes bare,
+and sometimes several in a list; events of markets have the contract id beside the payload.  Names of events
+are matched without case, as SignalR's own clients do.
 
 Source: what clients see of the live gateway.
 """
@@ -24,11 +25,17 @@ _USER_TARGETS: Final = {
     )
 }
 _DELETED: Final = 2
+"""The wrapper's action for something that is gone; 0 creates, 1 updates."""
+
 _MAX_NESTING: Final = 4
 
 
 def is_logout(invocation: Invocation) -> bool:
-    """Return whether the broker ends the token; names are matched without case."""
+    """Return whether the broker ends the login.
+
+    The event is undocumented.  It comes on both hubs when another program logs in, when the token expires,
+    and before maintenance; from then on, fills may go unreported.
+    """
     return invocation.target.lower() == "gatewaylogout"
 
 

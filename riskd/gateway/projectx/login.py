@@ -45,11 +45,16 @@ REFUSED_SECONDS: Final = 60.0
 
 LOGOUT_STEP_SECONDS: Final = 2.0
 LOGOUT_MAX_SECONDS: Final = 15.0
+"""How long to wait after a logout: one step for each recent logout, up to the maximum.
+
+While logged out, riskd may miss fills, so the first wait is short; logins that end each other need time apart.
+"""
+
 LOGOUT_WINDOW_SECONDS: Final = 120.0
 LOGOUTS_IN_A_ROW: Final = 5
 """More logouts than these in the window mean that another program uses the same key.
 
-That counts as going on until the window has passed without a logout.
+riskd then slows down, until a whole window has passed without a logout.
 """
 
 _CHECK_SECONDS: Final = 30.0
@@ -303,7 +308,7 @@ class Login:
             self._use(token)
 
     async def _validated(self, old: Secret | None) -> Secret:
-        # First without a login, which could end the token that is still in use.
+        # Not a login at first: that could end the token that is still in use.
         try:
             return await self._request_token("Auth/validate", "newToken", None, old)
         except GatewayError as error:

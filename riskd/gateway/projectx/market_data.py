@@ -1,9 +1,16 @@
 """Quotes from the broker, and the latest bars in place of missing quotes.
 
-The market hub may freeze: it pings, and sends nothing else.  Then it is connected again, and until quotes
-arrive the latest bars, which REST keeps fresh, take their place.  A bar that began after the last quote
-shows that the market is not just quiet; from then on, until there is a quote, the missing quotes are a
-problem, even if the hub seems to be up.
+The market hub may freeze: for minutes it sends pings and no quotes, while REST has fresh bars.  After 30 s
+without a quote the hub is connected again, and until quotes arrive, the latest bars take their place.
+
+A hub without quotes is in one of three states:
+
+- down: it is not connected, which is reported at once;
+- silent: perhaps there are no trades, so nothing is reported;
+- frozen: a bar began after the last quote, so the market trades.  That is reported, and only a quote ends it,
+  not another connection: a frozen hub accepts connections, too.
+
+While the market is closed no quotes are expected, and a freeze is forgotten.
 """
 
 from __future__ import annotations
@@ -214,6 +221,7 @@ class QuoteFeed:
                 "includePartialBar": True,
             },
         )
+        # The newest bar comes first; its close is the latest trade.
         for bar in items(request, fields, "bars")[:1]:
             # A quote that arrived meanwhile is newer.
             if bar.get("c") is not None and self._quoted_at == quoted_at:

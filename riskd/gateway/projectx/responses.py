@@ -1,7 +1,7 @@
 """HTTP responses of the gateway: payloads, refusals or unknown outcomes.
 
-It is pure.  A normal refusal is HTTP 200 with ``success`` false and a code.  Every other failure leaves
-open what became of the request.
+This module is pure.  A normal refusal is HTTP 200 with ``success`` false and an error code.  After any other
+failure it is unknown what became of the request.  For HTTP 429 see :mod:`riskd.gateway.projectx.rate_limit`.
 
 Source: the ProjectX Gateway API documentation, and what its clients see of the live gateway.
 """
@@ -20,7 +20,7 @@ _WHOLE: Final = ("id", "orderId", "type", "side", "status", "size", "fillVolume"
 
 
 class TokenRefusedError(GatewayUnansweredError):
-    """The broker does not accept the token, or no longer; another login may help."""
+    """The broker does not accept the token; another login may help."""
 
 
 def read_answer(request: str, status: int, retry_after: str | None, body: bytes) -> Payload:
@@ -51,9 +51,9 @@ def _read_envelope(request: str, body: bytes) -> Payload:
     try:
         fields = decode_json(body)
     except JsonError as error:
-        raise GatewayUnansweredError(request, f"the answer is no JSON: {error}") from None
+        raise GatewayUnansweredError(request, f"the answer is not JSON: {error}") from None
     if not isinstance(fields, dict):
-        raise GatewayUnansweredError(request, "the answer is no JSON object")
+        raise GatewayUnansweredError(request, "the answer is not a JSON object")
     has_succeeded, code = fields.get("success"), fields.get("errorCode")
     if has_succeeded is True and code in (0, None):
         return fields

@@ -43,10 +43,13 @@ CHANGE_SECONDS: Final = 4.0
 """How long a change may take to be answered; then the caller looks up what became of it."""
 
 READ_SECONDS: Final = (2.5, 5.0)
-"""How long a read's tries may take: the first, which may be sent into a dead connection, and the others."""
+"""How long each try of a read may take: the first one, and the later ones.
+
+The first may go into a connection that is dead and does not show it yet; the others open a new one.
+"""
 
 LEAST_SECONDS: Final = 0.5
-"""The time that a try needs; with less left there is no other try."""
+"""The time that a try needs; with less left, the read has failed."""
 
 READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
 """The waits between the tries of a read; after these the read has failed."""
@@ -165,6 +168,7 @@ class BrokerRequests:
 
         :raises GatewayError: the request was refused, or not answered.
         """
+        # The caller gives up by then, so a later answer would be useless.
         deadline = self._clock.seconds() + ANSWER_SECONDS
         waits = iter(READ_AGAIN_SECONDS)
         seconds, later_seconds = READ_SECONDS
@@ -173,6 +177,7 @@ class BrokerRequests:
             try:
                 return await self._send(request, body, seconds, urgent=urgent)
             except TokenRefusedError:
+                # One login, one more try: a broker that refuses fresh tokens must not be hammered.
                 if has_logged_in or self._left(deadline) < LEAST_SECONDS:
                     raise
                 has_logged_in = True

@@ -123,7 +123,7 @@ class ReplayTests(ZonedTestCase):
         status, _output, errors = self.replay()
         self.assertEqual(status, 1)
         where, was, came = errors.splitlines()
-        self.assertRegex(where, r"^riskctl: .*day.jsonl, line \d+ is replayed to something else:$")
+        self.assertRegex(where, r"^riskctl: .*day.jsonl, line \d+ replays differently:$")
         self.assertTrue(was.startswith('riskctl: recorded: {"told":') and "(limit 2)" in was)
         self.assertTrue(came.startswith('riskctl: replayed: {"told":') and "(limit 3)" in came)
 
@@ -137,7 +137,7 @@ class ReplayTests(ZonedTestCase):
     def test_a_file_that_is_not_a_recording_is_an_error(self) -> None:
         self.path.write_text("hello")
         self.assertEqual(
-            self.replay()[::2], (1, f"riskctl: {self.path} is no recording of riskd\n")
+            self.replay()[::2], (1, f"riskctl: {self.path} is not a recording of riskd\n")
         )
         self.path.unlink()
         self.assertEqual(

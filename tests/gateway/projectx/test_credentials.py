@@ -267,9 +267,9 @@ class FileTests(CredentialsTestCase):
         self.assertIn(f"{self.path}: is a symbolic link", self.problem(self.path))
 
     def test_a_path_that_is_no_regular_file_is_refused(self) -> None:
-        self.assertIn("is no regular file", self.problem(self.directory))
+        self.assertIn("is not a regular file", self.problem(self.directory))
         os.mkfifo(self.path, 0o600)
-        self.assertIn("is no regular file", self.problem(self.path))
+        self.assertIn("is not a regular file", self.problem(self.path))
         self.path.unlink()
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(self.path))

@@ -174,7 +174,7 @@ class EventTests(GatewayTestCase):
         self.market_end.complete("no data subscription")
         ((source, sentence),) = self.listener.of("problem")
         self.assertEqual(source, f"quotes of {MNQ}")
-        self.assertEqual(sentence, f"The broker tells no quotes of {MNQ}: no data subscription")
+        self.assertEqual(sentence, f"The broker sends no quotes of {MNQ}: no data subscription")
 
     def test_a_lost_feed_is_reported_with_its_time_until_it_is_restored(self) -> None:
         self.pass_time(61)
@@ -223,7 +223,7 @@ class EventTests(GatewayTestCase):
                 (
                     "problem",
                     "orders of account 123",
-                    "The broker does not tell riskd of orders of account 123: not entitled",
+                    "The broker does not send orders of account 123: not entitled",
                 ),
                 ("restored",),
             ],

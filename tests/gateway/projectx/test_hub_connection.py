@@ -155,7 +155,7 @@ class HubConnectionTests(SynchronousTestCase):
         self.clock.pump([1] * 29)
         self.assertEqual(self.ended, [])
         self.clock.advance(1)
-        self.assert_ended("not a word for 30 s")
+        self.assert_ended("nothing received for 30 s")
 
     def test_any_data_of_the_hub_counts_as_alive(self) -> None:
         self.shake_hands()
@@ -167,7 +167,7 @@ class HubConnectionTests(SynchronousTestCase):
     def test_after_a_sleep_of_the_machine_the_conversation_ends(self) -> None:
         self.shake_hands()
         self.clock.advance(3600)
-        self.assert_ended("not a word")
+        self.assert_ended("nothing received")
 
     def test_a_close_message_ends_the_conversation_with_its_reason(self) -> None:
         self.shake_hands()

@@ -287,7 +287,7 @@ class CarryingTests(WebSocketTestCase):
     def test_30_seconds_of_silence_close_the_socket(self) -> None:
         self.reactor.pump([1] * 30)
         self.assertFalse(self.transport.connected)
-        self.assertEqual(self.ended, ["not a word for 30 s"])
+        self.assertEqual(self.ended, ["nothing received for 30 s"])
         self.settle()
 
     def test_a_violation_of_the_websocket_protocol_ends_the_conversation(self) -> None:
