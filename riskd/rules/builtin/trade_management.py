@@ -213,6 +213,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             note = _note(case, known.notes.get(contract_id))
             managed = _manage(case, note)
         wake_at = managed.wake_at
+        # The account's state does not have the effect of a command yet when the next event comes, and the
+        # rule must not give the command twice.
         if wanted := (*strays, *managed.commands):
             wake_at = asked[contract_id] + _pause(note) if contract_id in asked else now
             if wake_at <= now:
@@ -280,6 +282,8 @@ def _case(
     own: Iterable[GatewayUserOrder],
     now: datetime,
 ) -> _Case:
+    """Return the case of an open position; ``own`` are the rule's stops in its contract."""
+
     def nearness(order: GatewayUserOrder) -> Decimal:
         return (order.stop_price or position.average_price) * position.type.sign
 
@@ -343,6 +347,7 @@ def _manage(case: _Case, note: Note) -> RuleResult:
 
 
 def _place(case: _Case, note: Note) -> RuleResult:
+    """Place the position's stop, unless it is still settling or the market is through."""
     target = _target(case, note)
     if target is None:
         return NOTHING
@@ -363,6 +368,7 @@ def _place(case: _Case, note: Note) -> RuleResult:
 
 
 def _change(case: _Case, note: Note, own: GatewayUserOrder) -> RuleResult:
+    """Move and resize the position's stop, where either is necessary."""
     left = remaining(case.state, own)
     wanted, wake_at = case.needed, None
     if note.is_settling(case.now):
