@@ -16,12 +16,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from riskd import __version__
-from riskd.broadcast.client import CLOSING_SECONDS, STOPPING, ConsoleProtocol, IClients
+from riskd.broadcast.connection import CLOSING_SECONDS, STOPPING, ConsoleProtocol, IClients
 from riskd.broadcast.connection_log import ConnectionLog
+from riskd.broadcast.cuts import Cut
 from riskd.broadcast.eager import send_function
 from riskd.broadcast.frames import Frame, in_batches
 from riskd.broadcast.heartbeat import Heartbeat
-from riskd.broadcast.statistics import Cut, Statistics
+from riskd.broadcast.statistics import Statistics
 from riskd.host.same_host import SameHostCheck
 from riskd.host.timing import done_within
 from riskd.host.websocket_server import server_options

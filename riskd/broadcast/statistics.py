@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class Cut(StrEnum):
-    """The reasons for which the server ends a connection.
-
-    The values are labels of the metric ``riskd_clients_cut_total``.
-    """
-
-    TOO_MUCH_UNREAD = "too_much_unread"
-    TOO_LONG_CONGESTED = "too_long_behind"
-    NO_PONG = "no_pong"
-    SENT_A_MESSAGE = "sent_a_message"
-    SENT_TOO_MUCH = "sent_too_much"
-    TOO_MANY_PENDING = "crowd_at_the_door"
+from riskd.broadcast.cuts import Cut
 
 
 @dataclass

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.tcp import Server
 from twisted.logger import capturedLogs, formatEvent
 
-from riskd.broadcast.client import MAX_HELD_BYTES
-from riskd.broadcast.statistics import Cut
+from riskd.broadcast.cuts import MAX_HELD_BYTES, Cut
 from riskd.model.events import Event, LockoutSet, MarketQuote
 from riskd.model.wire import encode
 from tests.support.broadcast import CongestionTestCase, SocketPeer, lockout, quote

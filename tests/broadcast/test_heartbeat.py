@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from riskd.broadcast.cuts import Cut
 from riskd.broadcast.heartbeat import GROUP
-from riskd.broadcast.statistics import Cut
 from tests.support.broadcast import BroadcastTestCase
 from tests.support.websocket_frames import PING, PONG, client_frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from riskd.broadcast.statistics import Cut
+from riskd.broadcast.cuts import Cut
 from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.broadcast import BroadcastTestCase, CongestionTestCase, Peer, quote

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.broadcast.client import ConsoleProtocol
+from riskd.broadcast.connection import ConsoleProtocol
 from riskd.broadcast.eager import EagerServer
 from riskd.broadcast.server import BroadcastServerFactory
 from riskd.model.events import Event, LockoutSet, MarketQuote

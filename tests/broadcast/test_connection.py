@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import capturedLogs, formatEvent
 
+from riskd.broadcast.cuts import Cut
 from riskd.broadcast.server import BroadcastServerFactory
-from riskd.broadcast.statistics import Cut
 from riskd.model.wire import encode
 from riskd.testing import make_event
 from tests.support.broadcast import BroadcastTestCase, Peer

@@ -1,4 +1,4 @@
-"""One client of the broadcast: handshake, stream, backlog, heartbeat and close."""
+"""One client's connection: handshake, stream, backlog, heartbeat, and how it is closed or cut off."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from zope.interface import implementer
 
 from riskd.broadcast.backlog import Backlog
 from riskd.broadcast.connection_log import ConnectionLog
+from riskd.broadcast.cuts import (
+    MAX_CONGESTED_SECONDS,
+    MAX_FRAMES_PER_HEARTBEAT,
+    MAX_HELD_BYTES,
+    REASONS,
+    Cut,
+)
 from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
 from riskd.broadcast.handshake import may_become_handshake
-from riskd.broadcast.heartbeat import KEEPALIVE_SECONDS
-from riskd.broadcast.statistics import Cut, Statistics
+from riskd.broadcast.statistics import Statistics
 from riskd.host.same_host import SameHostCheck
 
 CLOSING_SECONDS: Final = 2
 """The time for a client to answer a closing handshake."""
 
-MAX_HELD_BYTES: Final = 1024 * 1024
-"""The most bytes of events for one client, in its backlog and in its connection's buffer."""
-
 # Twisted pauses a producer above 64 KiB, and may be given one batch more by the write that exceeds them.
 _MAX_BACKLOG_BYTES: Final = MAX_HELD_BYTES - 64 * 1024 - MAX_BATCH_BYTES
-_MAX_CONGESTED_SECONDS: Final = 30
-_MAX_FRAMES_PER_HEARTBEAT: Final = 30
-"""A client owes a pong, and may ping.  Reading a frame costs about 12 us, and all clients may send at once."""
-
 _FRAMES_TO_CLOSE: Final = 3
 """The frames that a client may still send while it is closed: a pong, a ping, the answer."""
 
@@ -40,15 +39,6 @@ STOPPING: Final = "the daemon is stopping"
 
 _MAX_REASON: Final = 120
 _UPGRADE_REQUIRED: Final = 426
-
-_REASONS: Final = {
-    Cut.TOO_MUCH_UNREAD: f"more than {MAX_HELD_BYTES // 1024} KiB were not read",
-    Cut.TOO_LONG_CONGESTED: f"behind for {_MAX_CONGESTED_SECONDS} s",
-    Cut.NO_PONG: f"no pong within {KEEPALIVE_SECONDS} s",
-    Cut.SENT_A_MESSAGE: "this stream is one-way",
-    Cut.SENT_TOO_MUCH: f"more than {_MAX_FRAMES_PER_HEARTBEAT} frames within {KEEPALIVE_SECONDS} s",
-    Cut.TOO_MANY_PENDING: "too many connections without a handshake",
-}
 
 
 class IClients(Protocol):
@@ -245,22 +235,22 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def _close(self, code: int, cut: Cut) -> None:
         self.factory.statistics.cut[cut] += 1
         if self.state == self.STATE_CONNECTING:
-            self.failHandshake(_REASONS[cut], ConnectionDeny.SERVICE_UNAVAILABLE)
+            self.failHandshake(REASONS[cut], ConnectionDeny.SERVICE_UNAVAILABLE)
             return
         self.factory.connection_log.warn(
-            "client {peer} is closed: {reason}", peer=self.peer, reason=_REASONS[cut]
+            "client {peer} is closed: {reason}", peer=self.peer, reason=REASONS[cut]
         )
         # From now on the client may send only what closing needs, not a whole heartbeat's frames.
         self._frames_received = max(
-            self._frames_received, _MAX_FRAMES_PER_HEARTBEAT - _FRAMES_TO_CLOSE
+            self._frames_received, MAX_FRAMES_PER_HEARTBEAT - _FRAMES_TO_CLOSE
         )
-        self.sendCloseFrame(code, _REASONS[cut].encode())
+        self.sendCloseFrame(code, REASONS[cut].encode())
 
     def abort(self, cut: Cut) -> None:
         """End the connection at once, without a closing handshake."""
         self.factory.statistics.cut[cut] += 1
         # For the log line of onClose; no close frame will carry the reason.
-        self.wasNotCleanReason = _REASONS[cut]
+        self.wasNotCleanReason = REASONS[cut]
         self.dropConnection(abort=True)
 
     # The transport's reports.
@@ -273,7 +263,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self.start_queueing()
             if self._congestion_timer is None:
                 self._congestion_timer = self.factory.clock.callLater(
-                    _MAX_CONGESTED_SECONDS,
+                    MAX_CONGESTED_SECONDS,
                     self._close,
                     self.CLOSE_STATUS_CODE_TRY_AGAIN_LATER,
                     Cut.TOO_LONG_CONGESTED,
@@ -316,7 +306,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def onFrameBegin(self) -> None:
         """Receive a frame; abort a client whose many frames would delay the others."""
         self._frames_received += 1
-        if self._frames_received > _MAX_FRAMES_PER_HEARTBEAT:
+        if self._frames_received > MAX_FRAMES_PER_HEARTBEAT:
             self.abort(Cut.SENT_TOO_MUCH)
         else:
             super().onFrameBegin()
