@@ -1,7 +1,7 @@
-"""The practice broker's records of its accounts: positions, orders and trades, and how to find them.
+"""The practice broker's accounts with their positions, orders and trades, and the searches of them.
 
-The store remembers as a broker does.  Its :meth:`~AccountStore.state` is all that another store needs to
-go on from there, see :meth:`~AccountStore.restore`.
+The store remembers as much as a broker does.  After a restart, a new store restores the state of the old one
+and goes on from there.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class AccountStore:
     # Restarts.
 
     def state(self, now: datetime) -> ExchangeState:
-        """Return what another exchange needs to go on from here; of the past, the last two days."""
+        """Return what another store needs to go on from here, with the past of the last two days."""
         began = now - REMEMBERED
         ended, trades = self._ended.values(), self._trades.values()
         return ExchangeState(
@@ -159,19 +159,19 @@ class AccountStore:
         )
 
     def restore(self, state: ExchangeState, now: datetime) -> list[str]:
-        """Go on from the state of an earlier exchange; return a sentence for each thing that is dropped.
+        """Go on from the state of an earlier store; return a sentence for each thing that is dropped.
 
-        Dropped is all of an account that is not traded here any more, and each position and order in a
-        contract that is not listed any more; such an order has expired.  No message reports any of this.
+        It drops everything of an account that is no longer traded here, and each position and order in a
+        contract that is no longer listed; such an order expires.  No message reports any of this.
 
-        :param state: its payloads have every field that this exchange gives them.
+        :param state: its payloads must have every field that the exchange writes.
         """
         dropped = []
         for payload in state.accounts:
             account = self.records.get(payload["id"])
             if account is None:
                 dropped.append(
-                    f"account {payload['id']} is not traded here any more: what it had is dropped"
+                    f"account {payload['id']} is no longer traded here: what it had is dropped"
                 )
             else:
                 account.balance, account.can_trade = payload["balance"], payload["canTrade"]
@@ -196,7 +196,7 @@ class AccountStore:
                 self.add_order(payload)
                 account = self.records[payload["accountId"]]
                 account.orders[payload["id"]] = Order.from_payload(payload, contract)
-        # Also above the first id, which may be behind if the time of day was set back.
+        # The first id comes from the time of day, which may have been set back since.
         self._last_id = max(self._last_id, state.highest_id)
         return dropped
 
@@ -221,7 +221,7 @@ class AccountStore:
 
     def add_order(self, order: Payload) -> None:
         """Remember an order's tag and, once the order has ended, the order itself."""
-        # A used tag is refused, so a client may repeat a request and get no second order.
+        # A used tag is refused, so a client that repeats a request gets no second order.
         if "customTag" in order:
             self._tags.add((order["accountId"], order["customTag"]))
         if order["status"] == GatewayOrderStatus.OPEN:
@@ -311,5 +311,5 @@ def _time(payload: Payload, name: str) -> datetime:
 def _unlisted(kind: str, payload: Payload) -> str:
     return (
         f"{kind} {payload['id']} of account {payload['accountId']}, {payload['size']} "
-        f"{payload['contractId']}, is dropped: the contract is not listed any more"
+        f"{payload['contractId']}, is dropped: the contract is no longer listed"
     )

@@ -1,6 +1,6 @@
-"""The practice exchange: it matches orders on paper and speaks the gateway's own payloads.
+"""The practice exchange: it matches orders on paper and reports in the gateway's own payloads.
 
-It is pure: quotes, orders and the time go in; what happened comes out of :meth:`Exchange.take_messages`.
+It is pure: quotes, orders and the time go in; :meth:`Exchange.take_messages` returns what happened.
 The market fills an order as soon as it reaches it, whole or, by a fault, only a part of it; the rest waits
 for the next quote.  :mod:`.matching` decides when and at what price, and which orders are rejected.
 """
@@ -159,7 +159,7 @@ class Exchange:
         :raises GatewayRefusedError: the account has no such working order, or the market filled it
             first: at its limit, or at the best price if it has none, wherever the market is.
         """
-        # Decided before the lookup, so that an unknown order does not change later decisions of a seed.
+        # Drawn before the lookup, so that every cancellation draws once, whether or not the order works.
         is_filled_first = self._injector.fills_while_canceled()
         order = self.store.find_working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
@@ -196,7 +196,7 @@ class Exchange:
         for name, value in given.items():
             setattr(order, name, value)
         if "limit_price" in given:
-            # It enters the book anew, where it may get the best price now.
+            # With a new limit it enters the book anew, where it may get the best price at once.
             order.resting = False
         order.updated = now
         self._report_order(order)
@@ -244,7 +244,7 @@ class Exchange:
             raise refusal(request, "Rejected", f"{contract_id} has no market")
         for order in account.orders.values():
             if _is_exit_at_market(order, held):
-                # A second one would reverse the position as soon as both are filled.
+                # A second one would reverse the position once both are filled.
                 raise refusal(request, "Pending", f"order {order.id} is closing it")
         order = Order(
             id=self.store.next_id(),
@@ -280,7 +280,7 @@ class Exchange:
     # Matching.
 
     def _start(self, order: Order, now: datetime) -> None:
-        """Let an order work from now on."""
+        """Report a new working order, and fill it if the market reaches it."""
         self.store.records[order.account_id].orders[order.id] = order
         self._report_order(order)
         self._match(order, now)

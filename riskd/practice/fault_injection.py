@@ -1,7 +1,7 @@
 """What goes wrong between a program and the practice broker, decided at random.
 
-It is pure: it decides how a request or an event is treated, and the practice gateway does it.  The same
-seed, settings and requests give the same faults.
+It is pure: it plans what happens to a request or an event, and :mod:`.network` does it.  The same seed,
+settings and requests give the same faults.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _DONE_AT_ONCE: Final = 0.5
 
 
 class RequestPlan(NamedTuple):
-    """How the gateway treats a request.
+    """What the network does with a request.
 
-    :ivar is_done: whether it carries the request out.
+    :ivar is_done: whether the request is carried out.
     :ivar error: the answer in place of the result; ``None`` for the result.
-    :ivar done_after: seconds until it carries the request out.
+    :ivar done_after: seconds until it is carried out.
     :ivar answered_after: seconds from then until the answer.
     """
 
@@ -45,7 +45,7 @@ class FaultInjector:
         self._limit = RequestLimit(faults.requests_per_minute, 60.0)
 
     def plan_read(self, request: str, now: float) -> RequestPlan:
-        """Return how the gateway treats a request that only reads.
+        """Return the plan for a request that only reads.
 
         :param now: seconds, on any clock that does not go back.
         """
@@ -55,7 +55,7 @@ class FaultInjector:
         return self._timed(error is None, error)
 
     def plan_change(self, request: str, now: float) -> RequestPlan:
-        """Return how the gateway treats a request to change something.
+        """Return the plan for a request to change something.
 
         :param now: seconds, on any clock that does not go back.
         """
@@ -94,7 +94,7 @@ class FaultInjector:
 
     def _timed(self, is_done: bool, error: GatewayError | None) -> RequestPlan:
         seconds = self._random.uniform(0.0, self.faults.slow_seconds)
-        # A late answer says nothing of when the request was carried out; test both extremes.
+        # A late answer does not show when the request was carried out, so both extremes occur.
         if self._happens(_DONE_AT_ONCE):
             return RequestPlan(is_done, error, 0.0, seconds)
         return RequestPlan(is_done, error, seconds, 0.0)

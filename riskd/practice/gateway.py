@@ -51,7 +51,7 @@ class PracticeGateway:
         ``None`` begins with fresh accounts and keeps nothing.  No two gateways may share a directory.
     :param faults: what goes wrong, at random.  The practice traders act on the exchange itself, so of all
         faults only those of fills meet them.
-    :ivar exchange: for searches; what is changed there directly is reported with the next change.
+    :ivar exchange: for searches; a change made there directly is published with the next one made here.
     """
 
     name = "practice"
@@ -96,7 +96,7 @@ class PracticeGateway:
 
     @property
     def faults(self) -> Faults:
-        """Return what goes wrong; setting it takes effect with the next request."""
+        """The faults to simulate; new ones take effect with the next request."""
         return self._injector.faults
 
     @faults.setter
@@ -264,7 +264,7 @@ class PracticeGateway:
         plan = self._injector.plan_change(request, self._clock.seconds())
         return self._network.execute(request, plan, act_and_publish)
 
-    # What only practice can do.
+    # Requests that only the practice gateway has.
 
     def move_market(self, contract_id: str, last: Decimal) -> None:
         """Let a contract trade at ``last``, with the bid one tick below and the ask one tick above it.
@@ -328,7 +328,7 @@ class PracticeGateway:
         self._publish()
 
     def _publish(self, *, with_quotes: bool = True) -> None:
-        """Write to the ledger what happened, then deliver it: a broker knows before it reports."""
+        """Write what happened to the ledger, then deliver it: a broker knows before it reports."""
         messages = self.exchange.take_messages()
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
@@ -346,9 +346,9 @@ class PracticeGateway:
         state = ledger.read()
         for sentence in self.exchange.store.restore(state, self._now()):
             _log.warn("practice ledger: {sentence}", sentence=sentence)
-        # The market goes on where it was left: a jump would be a loss that no trade made.
+        # The market goes on where it stopped: a jump would be a loss that no trade made.
         self._market.resume(state.last_prices())
-        # Drops what no longer matters, and leaves no unreadable line for the next start.
+        # The new file holds only what still matters, and no unreadable line.
         ledger.rewrite(self.exchange.store.state(self._now()))
 
 

@@ -1,7 +1,7 @@
 """The file in which the positions, orders and trades of the practice gateway outlive its process.
 
-A line is with the operating system when :meth:`Ledger.append` returns.  So it survives the death of the
-process at any moment; it is not forced to the disk and need not survive the death of the machine.
+A line is with the operating system when :meth:`Ledger.append` returns.  So it survives a kill of the process
+at any moment.  It is not forced to the disk, so a power failure may lose it.
 
 Nothing here raises: trading goes on without a ledger, and a problem is reported as a :class:`Note`.
 """
@@ -26,14 +26,14 @@ from riskd.practice.ledger_format import (
 from riskd.practice.records import Message
 
 _MAX_BYTES: Final = 16 * 1024 * 1024
-"""A file that has grown by so much is replaced by one that holds only what still matters."""
+"""A file that has grown by so many bytes is replaced by one that holds only what still matters."""
 
 _MAX_UNWRITTEN: Final = 4 * 1024 * 1024
-"""Bytes that are kept while the file cannot be written; beyond that, the file is replaced."""
+"""So many bytes are kept while the file cannot be written; beyond that, the file is replaced."""
 
 
 class Ledger:
-    """A ledger's file, which may fail at any time and is tried again with every message.
+    """A ledger's file; after a failure, every message tries again to write it.
 
     :ivar path: the file; its directory is created if it is missing.
     :param report: called with what belongs in the log.
@@ -64,12 +64,12 @@ class Ledger:
         return state_after(read_lines(text, str(self.path), self._report))
 
     def append(self, messages: Sequence[Message], state: Callable[[], ExchangeState]) -> None:
-        """Write the messages of one occasion at the end of the file.
+        """Write a batch of messages at the end of the file.
 
         :param state: returns what all messages, including these, add up to; called if the file has to be
             replaced.
         """
-        # Without an open file, the last lines of the old one are unknown; a whole one is safe.
+        # Without an open file, nothing says how the old one ends; a new file is safe.
         if self._descriptor is None or len(self._unwritten) > _MAX_UNWRITTEN:
             self.rewrite(state())
             return
@@ -82,7 +82,7 @@ class Ledger:
         self._report_recovery()
         if self._size > self._limit:
             self.rewrite(state())
-            # Also if that failed, so that it is not tried again with every message.
+            # Also after a failure, so that not every message tries to replace the file.
             self._limit = self._size + _MAX_BYTES
 
     def rewrite(self, state: ExchangeState) -> None:
@@ -91,7 +91,7 @@ class Ledger:
         descriptor = None
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # No symbolic link is followed: one could point at a file that is not ours.
+            # A symbolic link is refused: it could point at a file of another program.
             descriptor = os.open(
                 temporary,
                 os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW,
@@ -99,7 +99,7 @@ class Ledger:
             )
             # A file that a killed daemon left there may have had another mode.
             os.fchmod(descriptor, 0o600)
-            # Each message is an occasion of its own, so that damage costs no more than one.
+            # Each message is a batch of its own, so that a damaged line costs only that message.
             text = b"".join(
                 write_lines([message], self._report) for message in messages_for(state)
             )

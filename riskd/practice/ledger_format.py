@@ -1,8 +1,8 @@
 """The lines of the practice ledger, and the state that they add up to.
 
-A line is a JSON object that holds one message about an account, as the exchange reported it.  Messages
-of one occasion are written together and count all or not at all: ``left`` in each line is the number of
-lines of that occasion that follow it.
+A line is a JSON object with one message about an account, as the exchange reported it.  Messages that the
+exchange reported together are a batch, which counts as a whole or not at all: ``left`` in each line is the
+number of lines of its batch that follow it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from riskd.practice.account_store import ExchangeState
 from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, without_nulls
 
 _HIGHEST_ID: Final = "HighestId"
-"""A line that is no message: it keeps the highest id known when the line that had it is gone."""
+"""A line beside the messages: it keeps the highest id when the message that had it is dropped."""
 
 _MAX_NAMED_PROBLEMS: Final = 20
-"""So many unreadable lines are reported one by one; of the others, only the number."""
+"""So many unreadable lines are reported one by one; the others are only counted."""
 
 _MAX_EXPONENT: Final = 15
 
@@ -38,7 +38,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Note(NamedTuple):
-    """Something about the ledger that belongs in the log, as an error or else as a warning."""
+    """A sentence about the ledger for the log: an error, or else a warning."""
 
     is_error: bool
     text: str
@@ -110,7 +110,7 @@ _payload_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 
 
 def write_lines(messages: Sequence[Message], report: Report) -> bytes:
-    """Return the lines of messages of one occasion; a message that cannot be written is left out."""
+    """Return the lines of a batch of messages; a message that cannot be written is left out."""
     lines: list[bytes] = []
     # From the last line back, so that the lines so far are those that follow.
     for message in reversed(messages):
@@ -125,15 +125,15 @@ def write_lines(messages: Sequence[Message], report: Report) -> bytes:
 def read_lines(text: bytes, name: str, report: Report) -> list[Message]:
     """Return the messages in ``text``.
 
-    The last occasion is dropped unless it is complete: the process that wrote it was killed before it
-    reported any of it.  Any other unreadable line is skipped.
+    The last batch is dropped unless it is complete: the process that wrote it was killed before it
+    delivered any of it.  Any other unreadable line is skipped.
 
     :param name: the name of the file, for notes.
     """
     *lines, torn = text.split(b"\n")
     messages: list[Message] = []
     problems = 0
-    # As of the last complete occasion: how many messages there were, and the number of the next line.
+    # After the last complete batch: how many messages there were, and the number of the next line.
     complete, next_line = 0, 1
     end = 0
     for number, line in enumerate(lines, 1):
@@ -146,7 +146,7 @@ def read_lines(text: bytes, name: str, report: Report) -> list[Message]:
         else:
             messages.append(message)
             end = number + left
-        # By line numbers, so that an unreadable line takes no other of its occasion with it.
+        # By line numbers, so that an unreadable line takes no other line of its batch with it.
         if number >= end:
             complete, next_line = len(messages), number + 1
     if problems > _MAX_NAMED_PROBLEMS:
@@ -200,7 +200,7 @@ def state_after(messages: Iterable[Message]) -> ExchangeState:
     highest_id = 0
     for target, _contract, payload in messages:
         if target == ACCOUNT:
-            # Its id is the broker's name for the account; the exchange did not give it.
+            # The id of an account is not one of the ids that the exchange counts up.
             accounts[payload["id"]] = payload
             continue
         highest_id = max(highest_id, payload["id"])

@@ -1,6 +1,6 @@
 """Positions, orders and accounts as the practice exchange keeps them, and their payloads.
 
-A payload holds all that there is to know: the record can be made from it again.
+A payload of a position or a working order is complete: the record can be rebuilt from it.
 """
 
 from __future__ import annotations

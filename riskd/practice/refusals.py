@@ -39,7 +39,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "Pending": 7,
     },
     "Trade/search": _ACCOUNT_REQUEST,
-    # What only practice can do.
+    # Requests that only the practice gateway has.
     "Practice/moveMarket": {"PriceInvalid": 2},
     "Practice/setCanTrade": _ACCOUNT_REQUEST,
     "Practice/voidTrade": {"AccountNotFound": 1, "TradeNotFound": 1, "TradeVoided": 2},

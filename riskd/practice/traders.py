@@ -1,11 +1,11 @@
 """The practice traders, who open, protect and close positions so that there is something to watch.
 
 They behave like people: now and then they trade too large or leave a position without a stop.  When riskd
-or the operator closes their position or cancels their orders, they stay away for a while, and some try
-once more all the same.
+or the operator closes their position or cancels their orders, they stay away for a while; some try once more
+before that.
 
-A trader is pure.  At each step it receives its own positions and orders and the market, and returns what
-it wants done.  It remembers what it saw and did in the step before, and how long it still waits.
+A trader is pure.  At each step it receives its own positions and orders and the market, and returns its
+actions.  It remembers what it saw and did in the step before, and how many steps it still waits.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Trader:
         self._contracts = contracts
         self._random = random
         self._steps_left = random.randint(4, _PAUSE_STEPS[0])
-        # How long the next pause has to be at least.
+        # The least number of steps of the next pause.
         self._steps_owed = 0
         self._has_entered = False
         # An entry of its own waits in the book.
@@ -144,7 +144,7 @@ class Trader:
         if orders:
             if self._is_resting and self._steps_left > 0:
                 return []
-            # An entry that came to nothing, or a stop or target whose position is gone.
+            # An entry that was not filled in time, or a stop or target whose position is gone.
             self._pause()
             return [Cancel(order["id"]) for order in orders]
         return [] if self._steps_left > 0 else self._enter(quote_of)
@@ -158,7 +158,7 @@ class Trader:
         side = random.choice((GatewayOrderSide.BID, GatewayOrderSide.ASK))
         oversizes = random.random() < _OVERSIZES
         size = random.randint(*(_OVERSIZES_TO if oversizes else _USUAL_SIZES))
-        # The first entry is at the market, so that there is something to see at once.
+        # The first entry is at the market, so that the console shows a position at once.
         if self._will_retry or (self._has_entered and random.random() < _RESTS):
             return [self._rest(contract, side, size, quote)]
         self._has_entered = True
@@ -230,7 +230,7 @@ class Trader:
 
 @dataclass(frozen=True)
 class _LastStep:
-    """What a trader saw and did in the step before; other changes since are the work of somebody else.
+    """What a trader saw and did in the step before; riskd or the operator made all other changes since.
 
     :ivar orders: ids of the orders that worked, without those it canceled.
     :ivar held: the contract that it held or entered at the market; ``None`` if it closed the position.
@@ -249,7 +249,7 @@ class _LastStep:
         orders: list[Payload],
         order_of: Callable[[int], Payload],
     ) -> bool:
-        """Return whether somebody else closed the position, or canceled or refused an order."""
+        """Return whether riskd or the operator closed the position, or canceled or refused an order."""
         working = {order["id"] for order in orders}
         ended = [order_of(order_id) for order_id in self.orders - working]
         if any(order["status"] == GatewayOrderStatus.CANCELLED for order in ended):

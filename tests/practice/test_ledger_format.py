@@ -141,7 +141,7 @@ class LineTests(SynchronousTestCase):
 class DamageTests(SynchronousTestCase):
     """Damaged files."""
 
-    def test_a_file_cut_anywhere_keeps_its_complete_occasions(self) -> None:
+    def test_a_file_cut_anywhere_keeps_its_complete_batches(self) -> None:
         """A process that is killed while it writes has reported nothing of it."""
         driver = driver_after_trading()
         known = dict(driver.states)

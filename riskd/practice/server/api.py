@@ -1,4 +1,4 @@
-"""The REST API, from a request to its response; it knows neither HTTP's bytes nor sockets."""
+"""The REST API, from a request to its response, without HTTP's bytes and without sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BARS: Final = "/api/History/retrieveBars"
 _PRACTICE: Final = "/api/Practice/"
 
 _BARS_LIMIT: Final = (50, 30.0)
-"""How many requests for bars are answered, and in how many seconds."""
+"""So many requests for bars are answered in so many seconds."""
 
 _LIMIT: Final = (200, 60.0)
 """The same for all others together.  Source of both: the ProjectX Gateway API documentation."""
@@ -82,14 +82,14 @@ class Api:
 
     def _refusal(self, method: str, path: str, token: str) -> Response | None:
         """Return why a request is refused before its body is read; ``None`` if it is not."""
-        # A path or a method that does not exist uses up nothing of the limits.
+        # First, because a path or a method that does not exist does not count against the limits.
         if path not in (_PING, *_SESSIONS, *ENDPOINTS):
-            sentence = f"There is no {path}; upper and lower case count."
+            sentence = f"There is no {path}; paths are case-sensitive."
             return problem(HTTPStatus.NOT_FOUND, sentence)
         allowed = "GET" if path == _PING else "POST"
         if method != allowed:
             return wrong_method(path, allowed)
-        # No broker has the practice endpoints, so they use up nothing of what a broker grants.
+        # No broker has the practice endpoints, so they do not count against a broker's limits.
         if not path.startswith(_PRACTICE):
             limit = self._bars_limit if path == _BARS else self._limit
             wait = limit.wait(self._seconds())
@@ -147,7 +147,7 @@ def problem(
 
 def wrong_method(path: str, method: str) -> Response:
     """Return the response to a request whose method is not ``method``."""
-    sentence = f"{path} is asked with {method}."
+    sentence = f"{path} takes {method} only."
     return problem(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers=(("Allow", method),))
 
 

@@ -193,7 +193,7 @@ def _is_before(payload: Payload, end: datetime | None) -> bool:
     return end is None or datetime.fromisoformat(payload["creationTimestamp"]) < end
 
 
-# What no broker offers.
+# Requests that only the practice gateway has.
 
 
 async def _move_market(backend: Backend, body: bodies.MoveMarket) -> None:

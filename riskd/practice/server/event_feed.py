@@ -1,4 +1,4 @@
-"""What the hubs send: every message of the gateway, with the quirks of the live feed, to its subscribers."""
+"""The hubs' events: each message of the gateway, in the live feed's form, to the topic's subscribers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from riskd.practice.server.hub_conversation import DEPTH, MARKET_TRADE, Topic
 from riskd.practice.server.quirks import Quirks
 
 SILENT_SECONDS: Final = 10.0
-"""After so long an unchanged quote is sent again; some clients reconnect after 30 silent seconds."""
+"""An unchanged quote is sent again after so many seconds; some clients reconnect after 30 silent ones."""
 
 _CHECK_SECONDS: Final = 1.0
 
@@ -62,7 +62,7 @@ class EventFeed:
         self._loop.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Repeat no quotes any more, and drop all subscriptions, so that late events reach no client."""
+        """Stop repeating quotes, and drop all subscriptions, so that late events reach no client."""
         self._loop.stop()
         self._subscribers.clear()
         self._sent_at.clear()
@@ -86,7 +86,7 @@ class EventFeed:
                 subscriber(encode(event))
 
     def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> None:
-        """Send ``topic`` to a client no more."""
+        """Stop sending ``topic`` to a client."""
         subscribers = self._subscribers.get(topic, {})
         subscribers.pop(subscriber, None)
         if not subscribers:
@@ -94,7 +94,7 @@ class EventFeed:
             self._sent_at.pop(topic, None)
 
     def unsubscribe_all(self, subscriber: Subscriber) -> None:
-        """Send nothing to a client any more."""
+        """Drop all subscriptions of a client."""
         for topic in tuple(self._subscribers):
             self.unsubscribe(subscriber, topic)
 

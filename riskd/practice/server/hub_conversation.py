@@ -1,4 +1,4 @@
-"""What a client says on a hub and what the hub does about it; it knows no sockets.
+"""A hub's side of the conversation with a client: bytes in, steps to take out.  It is pure.
 
 Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``), and the methods in the
 ProjectX Gateway API documentation.
@@ -82,7 +82,7 @@ class Subscribe(NamedTuple):
 
 
 class Unsubscribe(NamedTuple):
-    """Send the client a topic no more."""
+    """Stop sending the client a topic."""
 
     topic: Topic
 
@@ -119,7 +119,7 @@ class Conversation:
         self.has_begun = False
 
     def receive(self, data: bytes) -> list[Step]:
-        """Return what to do about bytes from the client."""
+        """Return the steps that bytes from the client call for."""
         steps: list[Step] = []
         try:
             for record in self._reader.feed(data):
@@ -132,7 +132,7 @@ class Conversation:
         return steps
 
     def log_out(self) -> list[Step]:
-        """Return what to do when the client's session ends: send it an event, accept no subscription."""
+        """Return the steps that end the client's session; later subscriptions are refused."""
         self._is_logged_out = True
         return [Send(encode(Invocation(LOGOUT_TARGET, ())))] if self.has_begun else [End()]
 

@@ -1,4 +1,4 @@
-"""The hubs' WebSockets: a connection does what its conversation decides.
+"""The hubs' WebSockets: a connection takes the steps that its conversation decides on.
 
 A client that reads too slowly is cut, so that it costs at most a megabyte and delays no other client.
 """
@@ -36,10 +36,13 @@ HANDSHAKE_SECONDS: Final = 5
 """How long a client may take for each of its two handshakes, that of HTTP and that of the hub."""
 
 PING_SECONDS: Final = 10.0
-"""After so long without a record a client is sent a ping of the hub; some ignore those of WebSocket."""
+"""A client that was sent no record for so many seconds is sent a ping of the hub protocol.
+
+Some clients do not count a WebSocket ping as a sign of life.
+"""
 
 LOST_SECONDS: Final = 30
-"""A client that has pinged once and then is silent for so long is cut."""
+"""A client that has pinged once and then is silent for so many seconds is cut."""
 
 MAX_UNSENT_BYTES: Final = 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 64 * 1024
@@ -84,7 +87,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
         _log.info("{peer} opened the {hub} hub", peer=self.peer, hub=self.factory.name)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
-        """Do what a message of the client asks for."""
+        """Take the steps that a message of the client calls for."""
         if self._conversation is None:
             return
         had_begun = self._conversation.has_begun
@@ -98,7 +101,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
             self.resetTimeout()
 
     def log_out(self) -> None:
-        """Send the client that its session has ended, and no event any more."""
+        """Send the client the end of its session, and no event after that."""
         self.factory.feed.unsubscribe_all(self.send)
         if self._conversation is not None:
             self._carry_out(self._conversation.log_out())
@@ -168,7 +171,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
     # Reports of the transport.
 
     def pauseProducing(self) -> None:
-        """Count from now on what is sent but not yet on its way."""
+        """Count from now on the bytes that wait for the client to read."""
         # A paused transport reports again at every write.
         if not self._is_congested:
             self._is_congested, self._unsent = True, 0

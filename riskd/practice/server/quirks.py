@@ -1,8 +1,8 @@
 """The quirks of the live feed, which turn the exchange's events into those of a hub.
 
 The live gateway wraps events of accounts, sends positions a moment after the trades that made them and
-accounts several times over, and writes the same time or number in more than one way.  It is pure: the same
-events and the same random numbers give the same result.
+accounts several times over, and writes the same time or number in more than one way.  The module is pure:
+the same events and random numbers give the same result.
 
 Source: captures by clients of the live gateway.
 """
@@ -77,7 +77,7 @@ class Quirks:
 
     def _action(self, payload: Payload) -> int:
         created = datetime.fromisoformat(payload["creationTimestamp"])
-        # After a restart, an order that was placed before is no new one.
+        # An order that was placed before a restart is not new.
         is_new = payload["id"] not in self._known and created >= self._began
         self._known[payload["id"]] = None
         if len(self._known) > _MAX_KNOWN:
