@@ -104,7 +104,7 @@ class EventError(ValueError):
     """A message is not a valid event.
 
     :ivar field: the wrong field, such as ``MarketQuote.bid`` or ``account_id``.
-    :ivar value: the value of that field.
+    :ivar value: the value of that field; ``UNSET`` if it is missing.
     :ivar expected: the values that it may have, in words.
     """
 
@@ -112,7 +112,8 @@ class EventError(ValueError):
         self.field = field
         self.value = value
         self.expected = expected
-        super().__init__(f"{field}: expected {expected}, got {reprlib.repr(value)}")
+        shown = "nothing" if value is UNSET else reprlib.repr(value)
+        super().__init__(f"{field}: expected {expected}, got {shown}")
 
 
 class UnknownEventTypeError(EventError):

@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final, get_args
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from riskd.model.events import (
     EVENT_TYPES,
@@ -37,15 +37,6 @@ from riskd.model.exact_json import JsonError, decode_json, encode_json
 MAX_MESSAGE_BYTES: Final = 1024
 """Every encoded event is shorter than this."""
 
-
-class _Missing:
-    """Stands for an absent value in an :class:`EventError`."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-_MISSING: Final = _Missing()
 
 _NUMBER_FIELDS: Final = {
     data_type: tuple(
@@ -197,9 +188,9 @@ def _with_decimals(data_type: Any, fields: dict[str, Any]) -> dict[str, Any]:
 def _raise_for_wrong_field(path: str, data_type: Any, fields: dict[str, Any]) -> None:
     """Raise an error that names the first wrong field, where one field alone is wrong."""
     for field in msgspec.structs.fields(data_type):
-        value = fields.get(field.encode_name, _MISSING)
+        value = fields.get(field.encode_name, UNSET)
         field_path = f"{path}.{field.encode_name}"
-        if value is _MISSING and not field.required:
+        if value is UNSET and not field.required:
             continue
         if field.type is EnforcementDetails and isinstance(value, dict):
             _convert(field_path, EnforcementDetails, value)
@@ -248,9 +239,7 @@ def _envelope_error(message: bytes | str) -> EventError:
     if not isinstance(content, dict):
         return EventError("message", content, "an object")
     for key, (key_type, expected) in _ENVELOPE_FIELDS.items():
-        value = content.get(key, _MISSING)
-        try:
-            msgspec.convert(value, key_type)
-        except msgspec.ValidationError:
+        value = content.get(key, UNSET)
+        if not _is_valid(key_type, value):
             return EventError(key, value, expected)
-    return EventError("data", _MISSING, "an object")
+    return EventError("data", UNSET, "an object")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.events import (
@@ -273,7 +274,8 @@ class ErrorTests(SynchronousTestCase):
                 error = self.assert_error(
                     message | {"data": data}, f"{message['type']}.{field}", ""
                 )
-                self.assertEqual(repr(error.value), "nothing")
+                self.assertIs(error.value, UNSET)
+                self.assertTrue(str(error).endswith(", got nothing"))
 
     def test_each_field_rejects_an_array(self) -> None:
         for example in EXAMPLES:
