@@ -235,14 +235,11 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) 
         """Return whether an event may be newer than what was found."""
         return account.was_received_within(key, broker.clock.seconds() - began + search_lag)
 
-    closed = [
-        account.close_vanished(position, broker.now())
-        for position in account.missing_positions(held)
-        if not is_newer(position.contract_id)
+    gone = [
+        contract_id for contract_id in account.missing_positions(held) if not is_newer(contract_id)
     ]
-    # Only when all are closed: the rules must not see a position that is gone.
-    for position in closed:
-        guarded.risk_engine.receive(position)
+    for closed in account.close_vanished(gone, broker.now()):
+        guarded.risk_engine.receive(closed)
     is_read += [
         broker.apply("GatewayUserPosition", payload)
         for payload in held

@@ -183,9 +183,11 @@ class RiskEngine:
 
     def receive(self, data: EventData) -> None:
         """Evaluate the rules: this has been applied and broadcast."""
-        if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
-            # All else can be seen later, too; a trade is evaluated when it comes.
-            self._missed.append(data)
+        if not self.is_active:
+            if self._is_waiting and isinstance(data, GatewayUserTrade):
+                # All else can be seen later, too; a trade is evaluated when it comes.
+                self._missed.append(data)
+            return
         if isinstance(data, MarketQuote):
             held = self._account.state.positions.get(data.contract_id)
             if held is None or not held.size:
@@ -194,17 +196,20 @@ class RiskEngine:
 
     def receive_best_bid_ask(self) -> None:
         """Evaluate the rules: a contract without a last price was bid or offered."""
-        self._evaluate(Kind.QUOTE)
+        if self.is_active:
+            self._evaluate(Kind.QUOTE)
 
     def receive_account(self, *, may_trade: bool | None) -> None:
         """Evaluate the rules: the broker said whether the account may trade."""
         if may_trade is not None and may_trade != self._account.state.risk.can_trade:
             self._account.change_risk(can_trade=may_trade)
-        self._evaluate(Kind.ACCOUNT)
+        if self.is_active:
+            self._evaluate(Kind.ACCOUNT)
 
     def review(self) -> None:
         """Evaluate all rules, whatever has happened."""
-        self._evaluate(Kind.REVIEW)
+        if self.is_active:
+            self._evaluate(Kind.REVIEW)
 
     def needs_reconciliation(self) -> bool:
         """Return whether the broker is to be asked soon what the account holds: an event may be lost."""
@@ -238,8 +243,6 @@ class RiskEngine:
         :param due: the slots of the rules that are evaluated on ``TIMER``.
         :param is_confirmed: whether the broker has just said what the account holds.
         """
-        if not self.is_active:
-            return
         now = self._now()
         counted = self._account.state.risk.day_key
         if counted is not None and counted != self.rules.day_of(now).key:
@@ -301,7 +304,9 @@ class RiskEngine:
 
         def confirmed(_result: object) -> None:
             self._confirming.discard(rule_id)
-            self._evaluate(Kind.TIMER, due=self.rules.slots_of(rule_id), is_confirmed=True)
+            if self.is_active:
+                due = self.rules.slots_of(rule_id)
+                self._evaluate(Kind.TIMER, due=due, is_confirmed=True)
 
         self._confirming.add(rule_id)
         self._reconcile().addCallback(confirmed)

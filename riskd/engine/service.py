@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import IntEnum
 from functools import partial
 from typing import Final
 
@@ -51,18 +50,6 @@ JOURNAL_SECONDS: Final = 5.0
 """How long the start waits for the journal."""
 
 
-class _Progress(IntEnum):
-    """How far the start has come; :attr:`EngineService.is_recovered` does not depend on it."""
-
-    NONE = 0
-    PREPARED = 1
-    """The trading days are counted, and the gateway knows which accounts to follow."""
-    CONNECTED = 2
-    """The gateway's events arrive."""
-    RECONCILED = 3
-    """All configured accounts are reconciled for the first time."""
-
-
 @implementer(IGatewayListener, IOperated)
 class EngineService(Service):
     """All accounts of a daemon, fed by one gateway.
@@ -76,7 +63,6 @@ class EngineService(Service):
     :param catalogue: all rules there are, by key.
     :param observe_reaction: takes how many seconds passed from deciding on a flatten to the first request for it.
     :ivar accounts: by account id.
-    :ivar gateway_name: the kind of gateway, such as ``practice``.
     :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether the journal's content was taken over.
     :ivar started: fires when all accounts are reconciled for the first time and RUNNING is announced.
@@ -102,7 +88,6 @@ class EngineService(Service):
         self._now = now
         self._is_strict = settings.strict_mode
         self.enforces = settings.enforce
-        self.gateway_name: str = gateway.name
         self._catalogue = catalogue or {}
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
@@ -118,8 +103,10 @@ class EngineService(Service):
         self._starting: Deferred[None] | None = None
         self.started: Deferred[None] = Deferred()
         self.is_recovered = False
-        self._progress = _Progress.NONE
+        self._is_prepared = False
+        self._is_gateway_started = False
         self._times_restored = 0
+        self._is_reconciled = False
         self._problems = Problems()
         self._was_running = False
 
@@ -189,7 +176,13 @@ class EngineService(Service):
     @property
     def is_reconciled(self) -> bool:
         """Whether all accounts were reconciled and no event can be missing since."""
-        return self._progress is _Progress.RECONCILED and not self._reconciliation.is_feed_lost
+        return self._is_reconciled and not self._reconciliation.is_feed_lost
+
+    @property
+    def gateway_name(self) -> str:
+        """The kind of gateway, such as ``practice``."""
+        name: str = self._gateway.name
+        return name
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
@@ -231,7 +224,7 @@ class EngineService(Service):
     def feed_restored(self) -> None:
         """Reconcile all accounts, then evaluate the rules; see :class:`IGatewayListener`."""
         self._reconciliation.is_feed_lost = False
-        if self._progress < _Progress.CONNECTED:
+        if not self._is_gateway_started:
             # No account is reconciled yet; the start goes on by itself.
             self.report_problem("feed", "")
             return
@@ -260,13 +253,13 @@ class EngineService(Service):
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
-        self._progress = _Progress.PREPARED
+        self._is_prepared = True
         for each in self.accounts.values():
             self._prepare(each)
         # A broker that sends no events yet may answer.
         self._reconciliation.start()
         await self._gateway.start(self)
-        self._progress = _Progress.CONNECTED
+        self._is_gateway_started = True
         beginnings = {
             account_id: self._reconciliation.begin(each)
             for account_id, each in self.accounts.items()
@@ -277,7 +270,7 @@ class EngineService(Service):
         if not self.running:
             # Stopping cancels the beginnings, which looks as if they were done.
             return
-        self._progress = _Progress.RECONCILED
+        self._is_reconciled = True
         self._reconciliation.search_lag = SETTLED_SECONDS
         self._announce_running()
         self.started.callback(None)
@@ -300,11 +293,11 @@ class EngineService(Service):
         self.is_recovered = True
         self.report_problem("journal at the start", "")
         for each in self._take_over(recovery.accounts):
-            if self._progress >= _Progress.PREPARED:
+            if self._is_prepared:
                 self._prepare(each)
-            if self._progress >= _Progress.CONNECTED:
+            if self._is_gateway_started:
                 self._reconciliation.begin(each)
-        if self._progress is _Progress.RECONCILED:
+        if self._is_reconciled:
             # The journal could only be opened now; what it knows of positions and orders is old.
             for each in self.accounts.values():
                 each.risk_engine.resume()
@@ -349,8 +342,7 @@ class EngineService(Service):
             self._announce_running()
 
     def _announce_running(self) -> None:
-        is_reconciled = self._progress is _Progress.RECONCILED
-        if is_reconciled and not self._problems and self.running:
+        if self._is_reconciled and not self._problems and self.running:
             message = running_message(
                 self.gateway_name, is_first=not self._was_running, enforces=self.enforces
             )
