@@ -229,22 +229,26 @@ def contracts_kept(result: RuleResult) -> list[tuple[str, int]]:
     ]
 
 
-NAIVE = datetime(2025, 7, 17, 12)  # noqa: DTZ001  # what a rule must not say
+NAIVE = datetime(2025, 7, 17, 12)  # noqa: DTZ001  # a rule must not return it
 
 INVALID_RESULTS: dict[str, Any] = {
     "no result": None,
     "a moment without a zone": RuleResult(wake_at=NAIVE),
-    "no moment": RuleResult(wake_at="tomorrow"),  # type: ignore[arg-type]
+    "a moment that is a text": RuleResult(wake_at="tomorrow"),  # type: ignore[arg-type]
     "memory that is no text": RuleResult(memory={"trades": 3}),  # type: ignore[arg-type]
     "a warning that is no text": RuleResult(warnings=(7,)),  # type: ignore[arg-type]
     "no commands": RuleResult(commands=None),  # type: ignore[arg-type]
-    "a command that is none": RuleResult(commands=("close",)),  # type: ignore[arg-type]
+    "a command that is a text": RuleResult(commands=("close",)),  # type: ignore[arg-type]
     "a reason that is no text": RuleResult(commands=(Flatten(reason=None),)),  # type: ignore[arg-type]
-    "less than nothing kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: -1}),)),
-    "a truth kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: True}),)),
-    "a part kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: 1.5}),)),  # type: ignore[dict-item]
+    "a negative number of contracts kept": RuleResult(
+        commands=(Flatten(reason="r", keep={MNQ: -1}),)
+    ),
+    "a boolean number of contracts kept": RuleResult(
+        commands=(Flatten(reason="r", keep={MNQ: True}),)
+    ),
+    "a fraction of a contract kept": RuleResult(commands=(Flatten(reason="r", keep={MNQ: 1.5}),)),  # type: ignore[dict-item]
     "a lock without a zone": RuleResult(commands=(Flatten(reason="r", lock=Lock(until=NAIVE)),)),
-    "a lock that is none": RuleResult(commands=(Flatten(reason="r", lock=NAIVE),)),  # type: ignore[arg-type]
+    "a lock that is a moment": RuleResult(commands=(Flatten(reason="r", lock=NAIVE),)),  # type: ignore[arg-type]
 }
 """Results that are not what their types say, by what is wrong with them."""
 
