@@ -1,6 +1,6 @@
 """SignalR's JSON hub protocol: bytes to records, records to messages, and back.
 
-It is pure, and the same for both ends of a hub.  A record is a JSON object and the byte 0x1E, however a
+This module is pure and serves both ends of a hub.  A record is a JSON object and the byte 0x1E, however a
 transport cuts the bytes.  The first record of each side is its handshake; all others are messages.
 
 Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``, JSON encoding).

@@ -1,6 +1,7 @@
 """The broker of a recording: answers reads that the recorded daemon never made.
 
-It is pure.  It knows the events of accounts and the answers that the recorded daemon received.
+This module is pure.  It knows the events of accounts and the answers that the recorded daemon received.
+An answer describes the moment of its request, so it never overrides an event that came later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from riskd.gateway.fields import in_utc
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 
 SEARCHES_TRAIL_SECONDS: Final = 1.0
-"""How long the gateway's searches may trail its events."""
+"""How long the gateway's searches may trail its events; about 0.1 s has been seen on the live gateway."""
 
 _ORDER_NOT_FOUND: Final = 1
 """The gateway's code for an order that it does not know."""

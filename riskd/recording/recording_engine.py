@@ -256,7 +256,7 @@ class RecordingEngine(Environment, Service):
         if self._is_in_turn:
             raise RuntimeError(f"{received} came in within a turn")
         try:
-            result: _T = self._turn(received, act)
+            result: _T = self._perform(received, act)
             return result
         finally:
             self._handle_waiting()
@@ -265,12 +265,12 @@ class RecordingEngine(Environment, Service):
         while self._waiting:
             received = self._waiting.popleft()
             try:
-                self._turn(received)
+                self._perform(received)
             except Exception:  # noqa: BLE001  # the inputs that follow must be handled all the same
                 _log.failure("internal error, handling {input}", input=received)
         self._schedule_wake()
 
-    def _turn(self, received: Input, act: Callable[[], Any] | None = None) -> Any:
+    def _perform(self, received: Input, act: Callable[[], Any] | None = None) -> Any:
         self._is_in_turn = True
         try:
             turn = self._writer.write_turn(Turn(self._now(), self._clock.seconds(), received))

@@ -96,22 +96,22 @@ class Hub:
         self._refusals: set[Subscription] = set()
         self._tried_at = -math.inf
         self._connection: HubConnection | None = None
-        self._life: Deferred[None] | None = None
+        self._staying_connected: Deferred[None] | None = None
         self._is_stopped = False
         self._pause: Deferred[None] = succeed(None)
         self.is_up = False
 
     def start(self) -> None:
         """Connect, and keep connecting."""
-        self._life = Deferred.fromCoroutine(self._live())
+        self._staying_connected = Deferred.fromCoroutine(self._stay_connected())
 
     def stop(self) -> None:
         """End the connection, and connect no more."""
         # First of all: what ends below must not be reported or tried again.
         self._is_stopped = True
         self.is_up = False
-        if self._life is not None:
-            self._life.cancel()
+        if self._staying_connected is not None:
+            self._staying_connected.cancel()
         self._end("riskd is stopping")
 
     def require(self, target: str, *arguments: Any) -> None:
@@ -142,7 +142,8 @@ class Hub:
         if self._connection is not None:
             self._connection.end(why)
 
-    async def _live(self) -> None:
+    async def _stay_connected(self) -> None:
+        """Open one connection after another, until the hub is stopped."""
         while not self._is_stopped:
             try:
                 self._lost(await self._one_connection())

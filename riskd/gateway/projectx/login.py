@@ -1,7 +1,14 @@
-"""The login at the broker: a token, renewed in time, given up when refused.
+"""The login at the broker: one token, renewed in time and replaced when refused.
 
 A daemon has one login.  All requests and both hubs wait for its token; none of them logs in by itself,
 because the broker may end a token when another one is issued.
+
+- A token is good for 24 hours and is renewed after 20: the broker's ``validate`` exchanges it without a login.
+- The broker ends a token early at a logout, see :func:`riskd.gateway.projectx.hub_events.is_logout`, or
+  refuses it with HTTP 401.  Then riskd logs in again: after a short wait the first time, more slowly the more
+  often it happens, since another program with the same key would log riskd out again and again.
+- A refused login is tried again every minute, an unanswered one with growing waits, without an end: with new
+  credentials in their file, or a broker that is back, the daemon goes on by itself.
 """
 
 from __future__ import annotations
@@ -81,7 +88,7 @@ Post = Callable[[str, Payload | None, Secret | None, float], Coroutine[Any, Any,
 
 
 class Login:
-    """The token, and those who wait for it.
+    """The token of the broker's API, and the Deferreds that wait for it.
 
     :param post: sends a request.
     :param credentials: finds the user name and the API key; called at each login, so that they can be
@@ -113,7 +120,7 @@ class Login:
         self._token: Secret | None = None
         self._renew_at = datetime.max.replace(tzinfo=UTC)
         self._not_before = 0.0
-        self._given_up: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
+        self._logouts: deque[float] = deque(maxlen=LOGOUTS_IN_A_ROW + 1)
         self._waiting: list[Deferred[Secret]] = []
         self._is_stopped = False
         self._has_had_token = False
@@ -153,25 +160,25 @@ class Login:
         return token == self._token
 
     def discard(self, token: Secret) -> None:
-        """Give up a token that the broker has refused; a newer token stays."""
+        """Replace a token that the broker has refused; a newer token stays."""
         # The first refused token is most likely just too old; do not hurry a broker that refuses them all.
-        self._give_up(token, LOGOUT_STEP_SECONDS if self._given_up else 0.0)
+        self._replace(token, LOGOUT_STEP_SECONDS if self._logouts else 0.0)
 
     def logged_out(self, token: Secret) -> None:
-        """Give up a token that the broker has ended; that both hubs report it counts once."""
-        self._give_up(token, LOGOUT_STEP_SECONDS)
+        """Replace a token that the broker has ended; that both hubs report it counts once."""
+        self._replace(token, LOGOUT_STEP_SECONDS)
 
-    def _give_up(self, token: Secret, step: float) -> None:
+    def _replace(self, token: Secret, step: float) -> None:
         if not self.is_current(token):
             return
         self._token = None
         if self._renewing is not None:
-            # There is nothing to renew any more.
+            # A renewal that falls back to a login would compete with the login below.
             self._renewing.cancel()
         now = self._clock.seconds()
         self._forget_logouts(now)
-        self._given_up.append(now)
-        wait = min(step * len(self._given_up), LOGOUT_MAX_SECONDS)
+        self._logouts.append(now)
+        wait = min(step * len(self._logouts), LOGOUT_MAX_SECONDS)
         if self._is_contended:
             # Two programs that keep ending each other's login would both be blind.
             wait = REFUSED_SECONDS
@@ -184,13 +191,13 @@ class Login:
 
     @property
     def _is_contended(self) -> bool:
-        return len(self._given_up) > LOGOUTS_IN_A_ROW
+        return len(self._logouts) > LOGOUTS_IN_A_ROW
 
     def _forget_logouts(self, now: float) -> None:
         """Forget logouts that are too old to count; during contention, all or none."""
         begin = now - LOGOUT_WINDOW_SECONDS
-        while self._given_up and self._given_up[-1 if self._is_contended else 0] <= begin:
-            self._given_up.popleft()
+        while self._logouts and self._logouts[-1 if self._is_contended else 0] <= begin:
+            self._logouts.popleft()
 
     def _start_login(self) -> None:
         if self._logging_in is None and not self._is_stopped:
@@ -211,7 +218,7 @@ class Login:
         try:
             while not self._is_stopped and (self._token is None or self._waiting):
                 if self._token is not None:
-                    # One at a time: a waiter may give the token up, or cancel another waiter; a
+                    # One at a time: a waiter may find the token refused, or cancel another waiter; a
                     # canceled Deferred ignores its result.
                     self._waiting.pop(0).callback(self._token)
                 else:
@@ -295,7 +302,7 @@ class Login:
     async def _renew(self) -> None:
         old = self._token
         try:
-            token = await self._validated(old)
+            token = await self._request_renewal(old)
         except (GatewayError, CredentialsError) as error:
             # The old token is good for some hours yet; the next try is soon.
             self._renew_at = self._now() + timedelta(seconds=REFUSED_SECONDS)
@@ -307,7 +314,7 @@ class Login:
         if self._token is old:
             self._use(token)
 
-    async def _validated(self, old: Secret | None) -> Secret:
+    async def _request_renewal(self, old: Secret | None) -> Secret:
         # Not a login at first: that could end the token that is still in use.
         try:
             return await self._request_token("Auth/validate", "newToken", None, old)

@@ -100,11 +100,12 @@ class QuoteFeed:
         self._reconnect = reconnect
         self._receive = receive
         self._report_problem = report_problem
+        # When the bar of each contract was last requested.
         self._followed: dict[str, float] = {}
         self._is_connected = False
-        self._down_since: datetime | None = None
+        self._missing_since: datetime | None = None
         self._expect_quotes()
-        self._list_at = self._bars_requested_at = clock.seconds()
+        self._list_contracts_at = self._bars_requested_at = clock.seconds()
         self._requesting: dict[str, Deferred[None]] = {}
         self._check = lasting_loop(clock, self._check_clock, _log)
 
@@ -136,7 +137,7 @@ class QuoteFeed:
     def connected(self) -> None:
         """Note that the hub is up."""
         self._is_connected = True
-        self._patient_until = self._clock.seconds() + self._patience
+        self._reconnect_at = self._clock.seconds() + self._reconnect_seconds
         if self._is_frozen:
             # The hub pinged all the time it was frozen: that it is up again proves nothing.
             self._report_frozen()
@@ -147,15 +148,14 @@ class QuoteFeed:
     def lost(self, why: str) -> None:
         """Note that the hub is down."""
         self._is_connected = False
-        self._down_since = self._down_since or self._now()
         self._report_missing(f"{why}. Rules that need them go by the latest known price, or wait")
 
     def _expect_quotes(self) -> None:
         """Restart the wait for quotes: from here on, the hub does not count as frozen."""
         self._is_frozen = False
         self._quoted_at = self._clock.seconds()
-        self._patience = FREEZE_SECONDS
-        self._patient_until = self._quoted_at + self._patience
+        self._reconnect_seconds = FREEZE_SECONDS
+        self._reconnect_at = self._quoted_at + self._reconnect_seconds
 
     def _report_frozen(self) -> None:
         self._report_missing(
@@ -164,12 +164,13 @@ class QuoteFeed:
         )
 
     def _report_missing(self, why: str) -> None:
-        since = self._down_since or self._now()
-        self._report_problem(f"No quotes since {since.astimezone():%H:%M:%S}: {why}")
+        # Each failed try reports again; the quotes are missing since the first report.
+        self._missing_since = self._missing_since or self._now()
+        self._report_problem(f"No quotes since {self._missing_since.astimezone():%H:%M:%S}: {why}")
 
     def _end_problem(self) -> None:
-        if self._down_since is not None:
-            self._down_since = None
+        if self._missing_since is not None:
+            self._missing_since = None
             self._report_problem("")
 
     def _check_clock(self) -> None:
@@ -185,10 +186,10 @@ class QuoteFeed:
         silent = now - self._quoted_at
         if silent < FREEZE_SECONDS:
             return
-        if self._is_connected and now >= self._patient_until:
+        if self._is_connected and now >= self._reconnect_at:
             # A reconnect that does not help is repeated ever more rarely: it costs every subscription.
-            self._patience = min(self._patience * 2, MAX_FREEZE_SECONDS)
-            self._patient_until = now + self._patience
+            self._reconnect_seconds = min(self._reconnect_seconds * 2, MAX_FREEZE_SECONDS)
+            self._reconnect_at = now + self._reconnect_seconds
             self._reconnect(f"the market hub is connected, and silent for {silent:.0f} s")
         if now - self._bars_requested_at >= BARS_SECONDS:
             self._bars_requested_at = now
@@ -239,20 +240,20 @@ class QuoteFeed:
             return
         if is_trading and self._is_connected and not self._is_frozen:
             self._is_frozen = True
-            self._down_since = quoted_at
+            self._missing_since = quoted_at
             self._report_frozen()
 
     def _request_watched(self) -> None:
-        if self._watch and self._is_connected and self._clock.seconds() >= self._list_at:
+        if self._watch and self._is_connected and self._clock.seconds() >= self._list_contracts_at:
             self._start("contracts", self._follow_watched)
 
     async def _follow_watched(self) -> None:
         """Follow the active contract of each watched ticker."""
         request = "Contract/available"
         # Set before the request, which may fail.
-        self._list_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
+        self._list_contracts_at = self._clock.seconds() + LISTING_AGAIN_SECONDS
         listed = items(request, await self._requests.read(request, {"live": False}), "contracts")
-        self._list_at = self._clock.seconds() + LISTING_SECONDS
+        self._list_contracts_at = self._clock.seconds() + LISTING_SECONDS
         found = {
             # A name ends with month and year.
             contract["id"]: str(contract.get("name"))[:-2]
