@@ -1,3 +1,3 @@
-"""riskd follows futures accounts, keeps their state and tells every console on this machine."""
+"""riskd guards futures accounts and broadcasts their events to this machine."""
 
 __version__ = "0.1.0"

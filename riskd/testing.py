@@ -1,4 +1,4 @@
-"""A test harness for clients of riskd, in any test framework: a real daemon with events on demand.
+"""A test harness for clients of riskd: a real daemon with events on demand.
 
 :class:`DaemonHarness` runs riskd in a process of its own, on a free port and with a market that does
 not move, so that its only events are those that a test triggers::
@@ -241,7 +241,7 @@ _SAMPLES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 
 
 class _TriggerProtocol(LineOnlyReceiver):
-    """The daemon's standard input: one event per line, answered with ``done`` after its broadcast."""
+    """The daemon's standard input: an event a line, answered with ``done``."""
 
     delimiter = b"\n"
 
@@ -261,7 +261,7 @@ class _TriggerProtocol(LineOnlyReceiver):
 
 
 def unguarded_settings() -> Settings:
-    """Return the settings of the paper accounts without rules, which would act on a test's events."""
+    """Return the paper accounts' settings without rules, which would act."""
     accounts = practice_settings({rule.key: rule for rule in RULES}).accounts
     return Settings(
         accounts=tuple(msgspec.structs.replace(account, rules=()) for account in accounts)
@@ -269,7 +269,7 @@ def unguarded_settings() -> Settings:
 
 
 def main(port: int, state: Path) -> None:
-    """Run a daemon whose market does not move, until standard input ends or a signal comes.
+    """Run a daemon with a still market, until standard input ends or a signal comes.
 
     It logs to standard error.
     """

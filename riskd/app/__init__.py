@@ -1,4 +1,4 @@
-"""What an operator starts: ``twistd riskd``, ``twistd practice-gateway`` and ``riskctl``.
+"""The programs: ``twistd riskd``, ``twistd practice-gateway`` and ``riskctl``.
 
 ``tap`` and ``practice_tap`` assemble the two daemons, and ``launch`` is what they share.
 """

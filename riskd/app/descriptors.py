@@ -30,12 +30,15 @@ _log = Logger()
 
 
 def descriptors_for(max_clients: int) -> int:
-    """Return the descriptors that a daemon needs; as many connections may be pending as there are clients."""
+    """Return the descriptors that a daemon needs.
+
+    As many connections may be pending as there are clients.
+    """
     return 2 * max_clients + _OWN_USE
 
 
 def raise_limit(wanted: int) -> int:
-    """Raise this process's soft limit of descriptors to ``wanted``, or to the hard limit if that is lower.
+    """Raise the soft limit of descriptors to ``wanted``, or as far as the hard limit.
 
     A higher soft limit stays.
 
@@ -64,7 +67,7 @@ def open_descriptors() -> int:
 
 
 class DescriptorService(Service):
-    """Raises the limit at the start, and reports a problem while most descriptors are in use.
+    """Raises the limit at the start; reports a problem while few are free.
 
     :param needed: the most descriptors that the daemon may need.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.

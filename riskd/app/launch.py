@@ -1,4 +1,4 @@
-"""What the two twistd programs share: options, refusals, settings, signals and the log."""
+"""What both twistd programs share: options, refusals, settings, signals, log."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Options(BaseOptions):
             self.refuse(f"{mistake} (see twistd {self.program} --help)")
 
     def refuse(self, *problems: str) -> NoReturn:
-        """End the program with each problem as a line on standard error, and exit status 1."""
+        """Print each problem on a line of standard error, and exit with status 1."""
         raise SystemExit("\n".join(f"{self.program}: {problem}" for problem in problems))
 
 
@@ -143,7 +143,9 @@ def begin(options: Options) -> tuple[Any, Mapping[str, IRule], Settings]:
 
 
 def listen_at(options: Options, name: str, held: ExitStack) -> list[socket.socket]:
-    """Return listening sockets at the port of an option, which ``held`` will close; none without a port.
+    """Return listening sockets at the port of an option, which ``held`` will close.
+
+    Without a port there are none.
 
     The programs listen before twistd detaches or writes its log, so that a port in use is one line on the
     terminal and not a traceback in the log.
@@ -235,7 +237,7 @@ def practice_gateway(
 
 
 class Signals(Service):
-    """Turns SIGINT and SIGTERM into an orderly end with exit status 0, and SIGHUP into a reload.
+    """Turns SIGINT and SIGTERM into a clean stop, and SIGHUP into a reload.
 
     twistd itself would end by the signal, which a supervisor takes for a crash.
 
@@ -284,7 +286,7 @@ class Signals(Service):
 
 
 def freeze_garbage() -> None:
-    """Collect garbage now, and exempt all objects of the program itself from later collections.
+    """Collect garbage, then exempt the program's own objects from later collections.
 
     A full collection of them takes some 40 ms, in which no account is guarded.
     """

@@ -143,7 +143,7 @@ class LagMeter(Service):
 
 
 class MetricsResource(Resource):
-    """The page of all metrics in Prometheus' text format, for requests that name this machine."""
+    """The metrics in Prometheus' text format, for requests that name this machine."""
 
     isLeaf = True
 
@@ -152,7 +152,10 @@ class MetricsResource(Resource):
         self._registry = registry
 
     def render(self, request: Request) -> bytes:
-        """Answer one request per connection; pipelined requests would keep the daemon busy."""
+        """Answer one request per connection.
+
+        Pipelined requests would keep the daemon busy.
+        """
         request.setHeader("Connection", "close")
         request.channel.persistent = False
         if request.method != b"GET":
@@ -171,7 +174,10 @@ class MetricsResource(Resource):
 
 
 class _BodilessRequest(Request):
-    """A request whose body is discarded; Twisted would keep it in memory or on the disk."""
+    """A request whose body is discarded.
+
+    Twisted would keep it in memory or on the disk.
+    """
 
     def gotLength(self, _length: int | None) -> None:
         super().gotLength(0)
@@ -184,7 +190,7 @@ class _MetricsSite(Site):
     noisy = False
 
     def log(self, request: HTTPRequest) -> None:
-        """Log nothing: Prometheus asks every few seconds, and another client could flood the log."""
+        """Log nothing: Prometheus asks all the time, and a client could flood the log."""
 
 
 class _FewAtATime(WrappingFactory):
@@ -210,7 +216,7 @@ def metrics_site(registry: CollectorRegistry, clock: IReactorTime) -> IProtocolF
 def metrics_services(
     reactor: Any, metrics: Metrics, sockets: list[socket.socket]
 ) -> tuple[Service, ...]:
-    """Return the metrics page on its listening sockets, and the measurement of the reactor's lag."""
+    """Return the services of the metrics page and of measuring the reactor's lag."""
     site = metrics_site(metrics.registry, reactor)
     return (
         LoopbackServer(reactor, site, sockets, "metrics at http://{place}/metrics"),

@@ -1,4 +1,4 @@
-"""``twistd practice-gateway``: a ProjectX-compatible gateway that trades paper, to test clients against."""
+"""``twistd practice-gateway``: a ProjectX-compatible gateway that trades paper."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def makeService(options: Options) -> Daemon:
 
 
 class PracticeGatewayService(Service):
-    """The practice gateway as a service, without a listener: only the server's clients watch it."""
+    """The practice gateway as a service; only its server's clients receive events."""
 
     def __init__(self, gateway: PracticeGateway) -> None:
         self._gateway = gateway

@@ -1,4 +1,4 @@
-"""The backlog of a client that cannot take frames yet: all events in order, but only the latest quotes."""
+"""The backlog of a slow client: all events in order, but only the latest quotes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Backlog:
         return bool(older)
 
     def take(self, limit: int) -> list[bytes]:
-        """Remove and return the next frames, at most ``limit`` bytes; the quotes come last.
+        """Remove and return the next frames, at most ``limit`` bytes.
+
+        The quotes come last.
 
         If ``limit`` has room for the largest frame, an empty list means an empty backlog.
         """

@@ -1,4 +1,4 @@
-"""One client's connection: handshake, stream, backlog, heartbeat, and how it is closed or cut off."""
+"""One client's connection, from its handshake until it is closed or cut off."""
 
 from __future__ import annotations
 
@@ -145,7 +145,10 @@ class ConsoleProtocol(WebSocketServerProtocol):
     def failHandshake(
         self, reason: str, code: int = ConnectionDeny.BAD_REQUEST, responseHeaders: Any = None
     ) -> None:
-        """Refuse a handshake; a foreign page learns only that it is foreign, whatever else is wrong."""
+        """Refuse a handshake.
+
+        A foreign page learns only that it is foreign, whatever else is wrong.
+        """
         if self.state != self.STATE_CONNECTING:
             return
         # Without a length, an HTTP client may wait for a body.
@@ -198,7 +201,10 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self._close(self.CLOSE_STATUS_CODE_TRY_AGAIN_LATER, Cut.TOO_MUCH_UNREAD)
 
     def _drain_backlog(self) -> None:
-        """Send the backlog until the transport is full; then, if all is sent, send events directly."""
+        """Send the backlog until the transport is full.
+
+        Then, if all is sent, send events directly.
+        """
         while self._backlog is not None and not self._is_full and self.state == self.STATE_OPEN:
             frames = self._backlog.take(MAX_BATCH_BYTES)
             if frames:
@@ -297,7 +303,10 @@ class ConsoleProtocol(WebSocketServerProtocol):
             self._expected_pong = None
 
     def onPing(self, payload: bytes) -> None:
-        """Answer a ping; while congested, only the latest one will be answered (RFC 6455, 5.5.3)."""
+        """Answer a ping.
+
+        While congested, only the latest one will be answered (RFC 6455, 5.5.3).
+        """
         if self._backlog is None:
             self.sendPong(payload)
         else:
@@ -339,7 +348,7 @@ class ConsoleProtocol(WebSocketServerProtocol):
         self.factory.unsubscribe(self)
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Close the connection, and abort it later if the client does not read what is in its buffer."""
+        """Close the connection; abort it later if the client does not read the rest."""
         super().dropConnection(abort)
         # Not left to onClose, which comes only when the client has read its buffer.
         self._unsubscribe()

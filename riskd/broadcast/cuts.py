@@ -1,4 +1,4 @@
-"""Why the server cuts a client off: the limits that it keeps to, and the reason that it is given.
+"""Why the server cuts a client off: the limits of a client, and the reasons.
 
 A client that exceeds a limit is closed with a code and a reason, or its connection is aborted where it
 cannot read a reason any more; see ``ConsoleProtocol`` in :mod:`~riskd.broadcast.connection`.  A client that is

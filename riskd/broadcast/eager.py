@@ -26,7 +26,7 @@ _REST_SECONDS: Final = 0.1
 
 
 class EagerServer(Server):
-    """A server's transport whose ``write`` tries the socket first while the buffer is empty.
+    """A transport whose ``write`` tries the socket first while its buffer is empty.
 
     Bytes that the socket does not take, and all errors, go through Twisted's own transport, so that nothing
     is called back from within a broadcast.  A push producer is paused whenever the buffer has bytes, and
@@ -85,7 +85,10 @@ class EagerServer(Server):
             self._send = None
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Register ``producer``; a pull producer needs Twisted's own path, which asks it for more bytes."""
+        """Register ``producer``.
+
+        A pull producer needs Twisted's own path, which asks it for more bytes.
+        """
         if not streaming:
             self._send = None
         super().registerProducer(producer, streaming)
@@ -100,7 +103,7 @@ class EagerServer(Server):
 
 
 def send_function(transport: ITransport) -> Callable[[bytes], int]:
-    """Return a function that sends bytes to ``transport`` and returns the number of bytes taken.
+    """Return a function that sends bytes and returns how many ``transport`` took.
 
     For an eager transport it is the socket's own ``send``, whose only cost is the system call.  The caller
     must call it only while the transport's buffer is empty, handle :class:`OSError`, and write the bytes
@@ -118,14 +121,17 @@ def send_function(transport: ITransport) -> Callable[[bytes], int]:
 
 
 class EagerPort(Port):
-    """A listening port of eager transports; neither a flood nor a full descriptor table keeps it busy."""
+    """A listening port of eager transports.
+
+    Neither a flood nor a full descriptor table keeps it busy.
+    """
 
     transport = EagerServer
     _rest: IDelayedCall | None = None
 
     @classmethod
     def adopt(cls, reactor: Any, listening: socket.socket, factory: IProtocolFactory) -> Self:
-        """Return a port on a duplicate of ``listening``, as a reactor's ``adoptStreamPort`` does."""
+        """Return a port on a duplicate of ``listening``, like ``adoptStreamPort``."""
         port: Self = cls._fromListeningDescriptor(
             reactor, listening.fileno(), listening.family, factory
         )
@@ -133,7 +139,7 @@ class EagerPort(Port):
         return port
 
     def doRead(self) -> None:
-        """Accept a few connections per turn, so that a flood of them delays nothing else for long."""
+        """Accept a few connections per turn, so that a flood delays nothing for long."""
         self.numberAccepts = min(self.numberAccepts, _ACCEPTS_A_TURN)
         accepted_before = self.sessionno
         super().doRead()

@@ -37,7 +37,9 @@ class _Group:
 
 
 class Heartbeat:
-    """Pings each client every :data:`KEEPALIVE_SECONDS`; the first ping comes earlier.
+    """Pings each client every :data:`KEEPALIVE_SECONDS`.
+
+    The first ping comes earlier.
 
     It has no timer while it has no clients.
     """

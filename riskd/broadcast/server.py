@@ -93,7 +93,9 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         )
 
     def add_pending(self, client: ConsoleProtocol) -> None:
-        """Add a connection without a handshake; of too many, abort the one that waits longest.
+        """Add a connection without a handshake.
+
+        Of too many, abort the one that waits longest.
 
         An honest client sends its handshake at once, so a flood of silent connections only drives out
         its own.
@@ -203,7 +205,9 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
             client.enqueue(frames)
 
     def close_all(self) -> Deferred[Any]:
-        """Close every client with 1001; fires when all are gone, at the latest after two seconds.
+        """Close every client with 1001.
+
+        Fires when all are gone, at the latest after two seconds.
 
         Joining clients are refused with 503, and so are all that come later.
         """

@@ -32,7 +32,7 @@ class BroadcastService(LoopbackServer):
         return super().stopService().addCallback(lambda _: self._factory.close_all())
 
     def adopt(self, listening: socket.socket) -> IListeningPort:
-        """Return a port whose connections send eagerly, if the reactor uses Twisted's own TCP transports."""
+        """Return a port with eager connections, if the reactor uses Twisted's transports."""
         # A client that stops reading is noticed when the kernel takes no more bytes for it, which by
         # default is after 4 MB.  Accepted sockets inherit the option (on Linux they are copies of the
         # listener).

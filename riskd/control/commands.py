@@ -121,7 +121,7 @@ class Commands(CommandLocator):
 
 
 def _one_line(reason: str) -> str:
-    """Return a reason as one printable line, so that it cannot forge lines of the log."""
+    """Return a reason as one printable line, so that it cannot forge log lines."""
     line = printable(" ".join(reason.split()))
     if not line:
         raise RequestRefusedError("a reason is missing")

@@ -18,7 +18,9 @@ _log = Logger()
 
 
 def peer_uid(connection: socket.socket) -> int | None:
-    """Return the user id of the process that opened ``connection``; ``None`` where it is unknown.
+    """Return the user id of the process that opened ``connection``.
+
+    ``None`` where it is unknown.
 
     Source for Linux: unix(7), ``SO_PEERCRED``: process id, user id and group id, a 32-bit number each.
 

@@ -77,7 +77,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Json(Argument):
-    """A value as JSON, over as many entries of a box as it needs: ``name``, ``name-1``, ``name-2`` ...
+    """A value as JSON, in as many entries of a box as it needs.
 
     AMP limits an entry to 65,535 bytes, and the status of many accounts is longer.
 

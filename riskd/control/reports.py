@@ -99,7 +99,9 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit and how far the account is from it; see :class:`riskd.rules.interface.Gauge`.
+    """A limit and how far the account is from it.
+
+    See :class:`riskd.rules.interface.Gauge`.
 
     :ivar headroom: limit minus current value, negative beyond the limit; ``None`` where one of the two
         has no number.
@@ -178,7 +180,10 @@ def _report_order(state: AccountState, order: GatewayUserOrder) -> OrderReport:
 
 
 def report_rule(in_force: RuleInForce, state: AccountState, now: datetime) -> RuleReport:
-    """Return the report of a rule; a rule that raises must not hide the others, so its error is shown."""
+    """Return the report of a rule.
+
+    A rule that raises must not hide the others, so its error is shown.
+    """
     rule, settings = in_force.rule, in_force.settings
     try:
         gauges = tuple(_report_gauge(gauge) for gauge in rule.gauges(state, settings, now))

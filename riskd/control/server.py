@@ -51,7 +51,7 @@ _log = Logger()
 
 
 class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
-    """One operator's connection: a few small requests, each answered, within a short time.
+    """One operator's connection: a few small requests in a short time, each answered.
 
     Twisted's own ``AMP`` is not used, because it would switch to TLS on request and logs every
     connection.
@@ -91,7 +91,10 @@ class ControlProtocol(BinaryBoxProtocol, BoxDispatcher, TimeoutMixin):
             super().dataReceived(data)
 
     def ampBoxReceived(self, box: AmpBox) -> None:  # noqa: N802  # AMP's name
-        """Dispatch a request; drop a client that sends anything else, or too many requests."""
+        """Dispatch a request.
+
+        Drop a client that sends anything else, or too many requests.
+        """
         self._unanswered_bytes = 0
         self._requests += 1
         if COMMAND not in box or ASK not in box:

@@ -1,4 +1,4 @@
-"""This machine: loopback sockets and their Host/Origin check, WebSocket options, time, disk thread.
+"""This machine: loopback sockets, Host/Origin check, WebSockets, time, disk.
 
 Nothing here knows riskd's events, accounts or files.
 """

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class DiskThread:
-    """One thread that runs disk work in order, so that the reactor never waits for the disk."""
+    """One thread that does disk work in order; the reactor never waits for it."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

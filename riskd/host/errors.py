@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """An error that a person can act on, in sentences that say what is wrong and what to do.
+    """An error that a person can act on: sentences that say what is wrong.
 
     A program prints each problem as it is, without a traceback, and exits with a status other than 0.
 

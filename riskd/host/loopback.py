@@ -1,4 +1,4 @@
-"""Servers that only this machine can reach: sockets on loopback addresses, and their service.
+"""Servers on loopback addresses, which only this machine can reach.
 
 The programs bind their sockets before anything else starts, so that a port in use is one line on the
 terminal and not a traceback in a log.

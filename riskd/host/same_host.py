@@ -1,4 +1,4 @@
-"""The Host/Origin check: only this machine's own clients and pages may ask a server on a loopback address.
+"""The Host/Origin check: only clients and pages of this machine are served.
 
 A web page from elsewhere sends its own ``Origin``.  A page whose name was made to resolve to this machine
 (DNS rebinding) sends that name as ``Host``.
@@ -46,7 +46,7 @@ class SameHostCheck:
             self._hosts |= {name for name, _port in own}
 
     def foreign_header(self, host: str | None, origin: str | None) -> str | None:
-        """Return the name of the header that is not this machine's, ``Origin`` or ``Host``; else ``None``.
+        """Return which of ``Origin`` and ``Host`` is foreign; ``None`` if neither is.
 
         :param origin: ``None`` from a client that is not a web page.
         """
@@ -57,7 +57,7 @@ class SameHostCheck:
 
 
 def is_same_host(request: Any) -> bool:
-    """Return whether ``Host`` and ``Origin`` of a ``twisted.web`` request both name this machine."""
+    """Return whether ``Host`` and ``Origin`` of a request both name this machine."""
     here = request.getHost()
     check = SameHostCheck([(here.host, here.port)], needs_port=False)
     return check.foreign_header(request.getHeader("host"), request.getHeader("origin")) is None

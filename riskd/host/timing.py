@@ -1,4 +1,4 @@
-"""Time on this machine: a steady clock, loops that survive errors, waits with a limit."""
+"""Time: a steady clock, loops that survive errors, waits with a limit."""
 
 from __future__ import annotations
 

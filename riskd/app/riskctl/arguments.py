@@ -20,7 +20,9 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
-    """Return the options of a command line; a wrong one ends the program with status 2.
+    """Return the options of a command line.
+
+    A wrong one ends the program with status 2.
 
     The options hold the command as ``run``, a function that takes the options and returns the exit status.
     That of :mod:`riskd.app.riskctl.online` runs their ``ask``, one of the coroutines there.
@@ -158,7 +160,10 @@ def since(text: str, now: datetime) -> datetime:
 
 
 def _moments(text: str, now: datetime) -> list[datetime]:
-    """Return the moments that ``text`` may name; ``HH:MM`` is one of yesterday, today or tomorrow."""
+    """Return the moments that ``text`` may name.
+
+    ``HH:MM`` is one of yesterday, today or tomorrow.
+    """
     try:
         if re.fullmatch(r"\d\d?:\d\d", text):
             wall, today = time.fromisoformat(text.zfill(5)), now.astimezone().date()

@@ -1,4 +1,4 @@
-"""The commands that need no daemon: they read a configuration, the journal or a recording."""
+"""Commands without a daemon: they read a configuration, the journal, a recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from riskd.rules.plugins import find_rules
 
 
 def check_config(options: argparse.Namespace) -> int:
-    """Write a configuration's problems, a line each, or the number of its accounts and rules."""
+    """Write a configuration's problems, a line each, or its number of rules."""
     path = options.file
     try:
         settings = load_settings(path, find_rules())
@@ -56,7 +56,7 @@ def show_journal(options: argparse.Namespace) -> int:
 
 
 def replay_recording(options: argparse.Namespace) -> int:
-    """Replay a recording: write the result to standard output, a summary to standard error."""
+    """Replay a recording: its result to standard output, a summary to standard error."""
     # The replayed daemon logs what it logged on the day; those lines are in the daemon's log.
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     play = _replay_exactly if options.config is None else _replay_otherwise

@@ -1,4 +1,4 @@
-"""Reports and the journal's log as text: tables for a person, CSV and JSON for programs."""
+"""Reports and the audit log as text: tables for people, CSV, and JSON."""
 
 from __future__ import annotations
 
@@ -175,7 +175,10 @@ def journal_csv(lines: Iterable[LogLine]) -> Iterator[str]:
 
 
 def _describe(line: LogLine) -> str:
-    """Return a line of the log in words; as JSON where another version of riskd wrote it."""
+    """Return a line of the log in words.
+
+    A line that another version of riskd wrote is returned as JSON.
+    """
     try:
         if line.kind == "operator":
             return "{command} by {operator}: {reason}".format(**line.data)
@@ -224,7 +227,7 @@ def _csv_row(cells: Sequence[str]) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """Return a cell that a spreadsheet takes for text: a reason comes from outside and may be an attack."""
+    """Return a cell that a spreadsheet reads as text, never as a formula."""
     cell = printable(cell)
     return f"'{cell}" if cell.lstrip()[:1] and cell.lstrip()[0] in _FORMULA_STARTS else cell
 
@@ -261,7 +264,7 @@ def enforcement_summary(actions: Iterable[EnforcementAction]) -> str:
 
 
 def when(moment: datetime, now: datetime) -> str:
-    """Return the local time of ``moment``, with its date unless that is the date of ``now``."""
+    """Return the local time of ``moment``, with its date unless it is today."""
     local = moment.astimezone()
     today = local.date() == now.astimezone().date()
     return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
