@@ -47,19 +47,19 @@ def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]
 
 def is_locked(state: AccountState, now: datetime) -> bool:
     """Return whether the account may not trade."""
-    # Before every evaluation, so the usual case must not sort an empty list.
+    # This is asked before every evaluation; usually there is no lock, and nothing to merge and sort.
     if not state.lockouts and state.risk.flattening is None:
         return False
     return bool(locks_in_force(state, now))
 
 
 def lock_of(state: AccountState, rule_id: str, now: datetime) -> LockoutSet | None:
-    """Return the lock that a rule has set and that is in force."""
+    """Return the lock in force that a rule has set; ``None`` if there is none."""
     return next((lock for lock in locks_in_force(state, now) if lock.rule_id == rule_id), None)
 
 
 def locked_until(state: AccountState, now: datetime) -> datetime | None:
-    """Return when the account's last lock ends; ``None`` if there is no lock or a permanent one."""
+    """Return when the account's last lock ends; ``None`` without a lock and with a permanent one."""
     locks = locks_in_force(state, now)
     return locks[0].locked_until if locks else None
 
@@ -84,7 +84,10 @@ def ended_lock(lock: LockoutSet, reason: str, now: datetime) -> LockoutSet:
 def with_locks(
     known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
 ) -> dict[str, LockoutSet]:
-    """Return locks by rule id, of each rule the one that ends last; of equal ones the later."""
+    """Return locks by rule id: of each rule's locks the one that ends last.
+
+    Of two that end together, the one from ``more`` counts: it has the present reason.
+    """
     locks = {**known}
     for lock in more:
         other = locks.get(lock.rule_id)
