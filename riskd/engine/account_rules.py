@@ -14,7 +14,7 @@ from riskd.engine.limits_in_force import (
     held_limits,
     read_journaled,
 )
-from riskd.engine.locks_and_days import Day, day_of
+from riskd.engine.locks_and_days import Day
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import AccountState, Limit
 from riskd.model.events import EventData
@@ -95,7 +95,8 @@ class AccountRules:
         """Return the trading day of ``now``, without asking the calendar at every quote."""
         day, schedule = self._day, self.limits.schedule
         if day is None or schedule != day.schedule or not day.since <= now < day.end:
-            day = self._day = day_of(schedule, now)
+            day = Day(schedule, schedule.day_key(now), now, schedule.next_reset(now))
+            self._day = day
         return day
 
     def evaluate(

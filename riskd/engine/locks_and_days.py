@@ -33,11 +33,6 @@ class Day(NamedTuple):
     end: datetime
 
 
-def day_of(schedule: ResetSchedule, now: datetime) -> Day:
-    """Return the trading day of ``now``."""
-    return Day(schedule, schedule.day_key(now), now, schedule.next_reset(now))
-
-
 def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> None:
     """Count the trading day of ``now``, without announcing a reset."""
     account.count_since(schedule.day_start(now))

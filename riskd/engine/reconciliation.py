@@ -235,11 +235,14 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) 
         """Return whether an event may be newer than what was found."""
         return account.was_received_within(key, broker.clock.seconds() - began + search_lag)
 
-    gone = [
-        contract_id for contract_id in account.missing_positions(held) if not is_newer(contract_id)
+    closed = [
+        account.close_vanished(position, broker.now())
+        for position in account.missing_positions(held)
+        if not is_newer(position.contract_id)
     ]
-    for closed in account.close_vanished(gone, broker.now()):
-        guarded.risk_engine.receive(closed)
+    # Only when all are closed: the rules must not see a position that is gone.
+    for position in closed:
+        guarded.risk_engine.receive(position)
     is_read += [
         broker.apply("GatewayUserPosition", payload)
         for payload in held

@@ -183,11 +183,9 @@ class RiskEngine:
 
     def receive(self, data: EventData) -> None:
         """Evaluate the rules: this has been applied and broadcast."""
-        if not self.is_active:
-            if self._is_waiting and isinstance(data, GatewayUserTrade):
-                # All else can be seen later, too; a trade is evaluated when it comes.
-                self._missed.append(data)
-            return
+        if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
+            # All else can be seen later, too; a trade is evaluated when it comes.
+            self._missed.append(data)
         if isinstance(data, MarketQuote):
             held = self._account.state.positions.get(data.contract_id)
             if held is None or not held.size:
@@ -196,20 +194,17 @@ class RiskEngine:
 
     def receive_best_bid_ask(self) -> None:
         """Evaluate the rules: a contract without a last price was bid or offered."""
-        if self.is_active:
-            self._evaluate(Kind.QUOTE)
+        self._evaluate(Kind.QUOTE)
 
     def receive_account(self, *, may_trade: bool | None) -> None:
         """Evaluate the rules: the broker said whether the account may trade."""
         if may_trade is not None and may_trade != self._account.state.risk.can_trade:
             self._account.change_risk(can_trade=may_trade)
-        if self.is_active:
-            self._evaluate(Kind.ACCOUNT)
+        self._evaluate(Kind.ACCOUNT)
 
     def review(self) -> None:
         """Evaluate all rules, whatever has happened."""
-        if self.is_active:
-            self._evaluate(Kind.REVIEW)
+        self._evaluate(Kind.REVIEW)
 
     def needs_reconciliation(self) -> bool:
         """Return whether the broker is to be asked soon what the account holds: an event may be lost."""
@@ -243,6 +238,8 @@ class RiskEngine:
         :param due: the slots of the rules that are evaluated on ``TIMER``.
         :param is_confirmed: whether the broker has just said what the account holds.
         """
+        if not self.is_active:
+            return
         now = self._now()
         counted = self._account.state.risk.day_key
         if counted is not None and counted != self.rules.day_of(now).key:
@@ -304,9 +301,7 @@ class RiskEngine:
 
         def confirmed(_result: object) -> None:
             self._confirming.discard(rule_id)
-            if self.is_active:
-                due = self.rules.slots_of(rule_id)
-                self._evaluate(Kind.TIMER, due=due, is_confirmed=True)
+            self._evaluate(Kind.TIMER, due=self.rules.slots_of(rule_id), is_confirmed=True)
 
         self._confirming.add(rule_id)
         self._reconcile().addCallback(confirmed)

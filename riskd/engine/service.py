@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from enum import IntEnum
 from functools import partial
 from typing import Final
 
@@ -50,6 +51,18 @@ JOURNAL_SECONDS: Final = 5.0
 """How long the start waits for the journal."""
 
 
+class _Progress(IntEnum):
+    """How far the start has come; :attr:`EngineService.is_recovered` does not depend on it."""
+
+    NONE = 0
+    PREPARED = 1
+    """The trading days are counted, and the gateway knows which accounts to follow."""
+    CONNECTED = 2
+    """The gateway's events arrive."""
+    RECONCILED = 3
+    """All configured accounts are reconciled for the first time."""
+
+
 @implementer(IGatewayListener, IOperated)
 class EngineService(Service):
     """All accounts of a daemon, fed by one gateway.
@@ -63,6 +76,7 @@ class EngineService(Service):
     :param catalogue: all rules there are, by key.
     :param observe_reaction: takes how many seconds passed from deciding on a flatten to the first request for it.
     :ivar accounts: by account id.
+    :ivar gateway_name: the kind of gateway, such as ``practice``.
     :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
     :ivar is_recovered: whether the journal's content was taken over.
     :ivar started: fires when all accounts are reconciled for the first time and RUNNING is announced.
@@ -88,6 +102,7 @@ class EngineService(Service):
         self._now = now
         self._is_strict = settings.strict_mode
         self.enforces = settings.enforce
+        self.gateway_name: str = gateway.name
         self._catalogue = catalogue or {}
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
@@ -103,10 +118,8 @@ class EngineService(Service):
         self._starting: Deferred[None] | None = None
         self.started: Deferred[None] = Deferred()
         self.is_recovered = False
-        self._is_prepared = False
-        self._is_gateway_started = False
+        self._progress = _Progress.NONE
         self._times_restored = 0
-        self._is_reconciled = False
         self._problems = Problems()
         self._was_running = False
 
@@ -176,13 +189,7 @@ class EngineService(Service):
     @property
     def is_reconciled(self) -> bool:
         """Whether all accounts were reconciled and no event can be missing since."""
-        return self._is_reconciled and not self._reconciliation.is_feed_lost
-
-    @property
-    def gateway_name(self) -> str:
-        """The kind of gateway, such as ``practice``."""
-        name: str = self._gateway.name
-        return name
+        return self._progress is _Progress.RECONCILED and not self._reconciliation.is_feed_lost
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
@@ -224,7 +231,7 @@ class EngineService(Service):
     def feed_restored(self) -> None:
         """Reconcile all accounts, then evaluate the rules; see :class:`IGatewayListener`."""
         self._reconciliation.is_feed_lost = False
-        if not self._is_gateway_started:
+        if self._progress < _Progress.CONNECTED:
             # No account is reconciled yet; the start goes on by itself.
             self.report_problem("feed", "")
             return
@@ -253,13 +260,13 @@ class EngineService(Service):
         if not self.is_recovered and recovered.called:
             # The locks that the journal holds are in its copy, too.
             self._take_over(await self._journal.read_copy())
-        self._is_prepared = True
+        self._progress = _Progress.PREPARED
         for each in self.accounts.values():
             self._prepare(each)
         # A broker that sends no events yet may answer.
         self._reconciliation.start()
         await self._gateway.start(self)
-        self._is_gateway_started = True
+        self._progress = _Progress.CONNECTED
         beginnings = {
             account_id: self._reconciliation.begin(each)
             for account_id, each in self.accounts.items()
@@ -270,7 +277,7 @@ class EngineService(Service):
         if not self.running:
             # Stopping cancels the beginnings, which looks as if they were done.
             return
-        self._is_reconciled = True
+        self._progress = _Progress.RECONCILED
         self._reconciliation.search_lag = SETTLED_SECONDS
         self._announce_running()
         self.started.callback(None)
@@ -293,11 +300,11 @@ class EngineService(Service):
         self.is_recovered = True
         self.report_problem("journal at the start", "")
         for each in self._take_over(recovery.accounts):
-            if self._is_prepared:
+            if self._progress >= _Progress.PREPARED:
                 self._prepare(each)
-            if self._is_gateway_started:
+            if self._progress >= _Progress.CONNECTED:
                 self._reconciliation.begin(each)
-        if self._is_reconciled:
+        if self._progress is _Progress.RECONCILED:
             # The journal could only be opened now; what it knows of positions and orders is old.
             for each in self.accounts.values():
                 each.risk_engine.resume()
@@ -342,7 +349,8 @@ class EngineService(Service):
             self._announce_running()
 
     def _announce_running(self) -> None:
-        if self._is_reconciled and not self._problems and self.running:
+        is_reconciled = self._progress is _Progress.RECONCILED
+        if is_reconciled and not self._problems and self.running:
             message = running_message(
                 self.gateway_name, is_first=not self._was_running, enforces=self.enforces
             )

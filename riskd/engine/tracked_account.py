@@ -47,19 +47,16 @@ from riskd.model.wire import encode_data
 
 _log = Logger()
 
-DURABLE_FIRST: Final = (LockoutSet, LockoutCleared, EnforcementAction, DailyReset)
-"""What only riskd knows: it is on the disk before it is broadcast."""
-
 _LOGGED: Final = (LockoutSet, LockoutCleared, DailyReset)
 """What goes to the journal's audit log; enforcement actions have a table of their own."""
 
-_STAMPS: Final[dict[type, str]] = {
+_DURABLE_FIRST: Final[dict[type, str]] = {
     LockoutSet: "locked_at",
     LockoutCleared: "cleared_at",
     DailyReset: "reset_time",
     EnforcementAction: "timestamp",
 }
-"""The field that says when it happened."""
+"""What only riskd knows, with the field that says when it happened: it is on the disk before it is broadcast."""
 
 SETTLED_SECONDS: Final = 1.0
 """How long the gateway's searches may trail what the broker did.
@@ -159,32 +156,21 @@ class TrackedAccount:
                 best_bid_asks={**self.state.risk.best_bid_asks, contract_id: best_bid_ask}
             )
 
-    def missing_positions(self, held: Iterable[Payload]) -> list[str]:
-        """Return the contracts of known positions that the broker's answer does not list."""
+    def missing_positions(self, held: Iterable[Payload]) -> list[GatewayUserPosition]:
+        """Return the known open positions that the broker's answer does not list."""
         found = {payload.get("contractId") for payload in held}
-        return [
-            position.contract_id
-            for position in self.state.open_positions
-            if position.contract_id not in found
-        ]
+        return [each for each in self.state.open_positions if each.contract_id not in found]
 
     def missing_orders(self, working: Iterable[Payload]) -> list[GatewayUserOrder]:
         """Return the known working orders that the broker's answer does not list."""
         found = {payload.get("id") for payload in working}
         return [order for order in self.state.working_orders if order.id not in found]
 
-    def close_vanished(self, contract_ids: Iterable[str], now: datetime) -> list[EventData]:
-        """Close the positions in these contracts, which the broker does not list; return what is news."""
-        news: list[EventData] = []
-        for contract_id in contract_ids:
-            known = self.state.positions.get(contract_id)
-            if known is not None and known.size:
-                flat = msgspec.structs.replace(
-                    known, size=0, updated_at=max(now, known.updated_at)
-                )
-                self.update(flat)
-                news.append(flat)
-        return news
+    def close_vanished(self, position: GatewayUserPosition, now: datetime) -> GatewayUserPosition:
+        """Close a position that the broker does not list; return it as it is now."""
+        flat = msgspec.structs.replace(position, size=0, updated_at=max(now, position.updated_at))
+        self.update(flat)
+        return flat
 
     def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
         """End an order that the broker does not list: it counts as canceled, whatever became of it."""
@@ -226,8 +212,7 @@ class TrackedAccount:
 
     def add_contract(self, contract: Contract) -> None:
         """Keep what the gateway says of a contract."""
-        contracts = {**self.state.contracts, contract.id: contract}
-        self._change(contracts=contracts)
+        self._change(contracts={**self.state.contracts, contract.id: contract})
 
     def wants_quotes(self, contract_id: str) -> bool:
         """Return whether the contract's quotes are broadcast for this account."""
@@ -246,7 +231,7 @@ class TrackedAccount:
         for data in news:
             if isinstance(data, _LOGGED) or self._is_of_an_earlier_day(data):
                 self.log(_moment(data), Event(self.account_id, data).type, encode_data(data))
-        if not any(isinstance(data, DURABLE_FIRST) for data in news):
+        if not any(type(data) in _DURABLE_FIRST for data in news):
             self._broadcast_pending(news)
             return succeed(None)
         written = self._journal.make_durable()
@@ -327,5 +312,5 @@ class TrackedAccount:
 
 
 def _moment(data: EventData) -> datetime:
-    moment: datetime = getattr(data, _STAMPS[type(data)])
+    moment: datetime = getattr(data, _DURABLE_FIRST[type(data)])
     return moment

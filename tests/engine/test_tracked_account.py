@@ -211,11 +211,12 @@ class NewsTests(TrackedAccountTestCase):
 
     def test_a_vanished_position_is_closed_even_by_a_clock_that_was_set_back(self) -> None:
         self.take(position(MNQ, 2, seconds=10))
-        (flat,) = self.account.close_vanished([MNQ, "unknown"], NOON)
+        (missing,) = self.account.missing_positions([])
+        flat = self.account.close_vanished(missing, NOON)
         self.assertEqual(self.told[-1], flat)
-        self.assertEqual((flat.size, flat.updated_at), (0, at(10)))  # type: ignore[union-attr]
+        self.assertEqual((flat.size, flat.updated_at), (0, at(10)))
         self.assertEqual(self.state.open_positions, ())
-        self.assertEqual(self.account.close_vanished([MNQ], at(20)), [])
+        self.assertEqual(self.account.missing_positions([]), [])
 
     def test_a_vanished_order_is_not_working(self) -> None:
         working = order(7, seconds=10)

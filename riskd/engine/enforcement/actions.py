@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET
 from twisted.logger import Logger
 
 from riskd.engine.tracked_account import TrackedAccount
@@ -74,33 +75,34 @@ def stop_action(
 
     :param order_id: the order that the broker accepted; ``None`` if it accepted none.
     """
-    details = EnforcementDetails(
-        positions_closed=0,
-        orders_canceled=0,
-        contract_id=command.contract_id,
-        stop_price=command.stop_price,
-        size=command.size,
-    )
-    if order_id is not None:
-        details = msgspec.structs.replace(details, order_id=order_id)
     return EnforcementAction(
         action=Action.AUTO_STOP_LOSS,
         reason=command.reason,
         rule_id=rule_id,
         success=order_id is not None,
         timestamp=now,
-        details=details,
+        details=EnforcementDetails(
+            positions_closed=0,
+            orders_canceled=0,
+            contract_id=command.contract_id,
+            order_id=UNSET if order_id is None else order_id,
+            stop_price=command.stop_price,
+            size=command.size,
+        ),
     )
 
 
 def announce(account: TrackedAccount, action: EnforcementAction, *locks: LockoutSet) -> None:
     """Log and announce an action, and the locks that begin with it."""
+    outcome = "done" if action.success else "failed"
+    if action.details.dry_run is True:
+        outcome = "not done, this is a dry run"
     _log.warn(
         "account {account}: {action} by {rule}, {outcome}: {reason}",
         account=account.account_id,
         action=action.action.value,
         rule=action.rule_id,
-        outcome="done" if action.success else "failed",
+        outcome=outcome,
         reason=action.reason,
     )
     account.announce(action, *locks)
@@ -108,12 +110,5 @@ def announce(account: TrackedAccount, action: EnforcementAction, *locks: Lockout
 
 def announce_dry_run(account: TrackedAccount, action: EnforcementAction) -> None:
     """Log and announce an action that was not taken, because this is a dry run."""
-    _log.warn(
-        "account {account}: {action} by {rule}, not done, this is a dry run: {reason}",
-        account=account.account_id,
-        action=action.action.value,
-        rule=action.rule_id,
-        reason=action.reason,
-    )
     details = msgspec.structs.replace(action.details, dry_run=True)
-    account.announce(msgspec.structs.replace(action, details=details))
+    announce(account, msgspec.structs.replace(action, details=details))

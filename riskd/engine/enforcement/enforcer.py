@@ -38,7 +38,7 @@ from riskd.engine.enforcement.flattening import (
     to_close,
     to_resize,
 )
-from riskd.engine.enforcement.orders import CancelResult, OrderRequests
+from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.enforcement.stop_orders import StopOrders
 from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
 from riskd.gateway.enums import GatewayOrderStatus
@@ -70,8 +70,6 @@ WRITE_SECONDS: Final = 0.005
 
 The intent is written first where the disk is quick; a slow or hanging disk must not keep a position open.
 """
-
-_MORE: Final = "more is to be closed now"
 
 
 class Enforcer:
@@ -197,7 +195,7 @@ class Enforcer:
             plan = self._plan
             if is_overdue and plan is not None:
                 self._report_not_flat(
-                    f"Account {self._account.account_id} is not flat yet ({left or _MORE}), "
+                    f"Account {self._account.account_id} is not flat yet ({left or 'more is to be closed now'}), "
                     f"riskd keeps trying: {plan.reason}"
                 )
                 if not plan.is_announced:
@@ -243,10 +241,9 @@ class Enforcer:
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
     ) -> None:
         """Apply what the broker says of all that was flattened: its events may come late, or never."""
-        gone = self._account.missing_positions(held)
-        self._account.close_vanished(
-            [contract_id for contract_id in gone if concerns(plan, contract_id)], self._now()
-        )
+        for position in self._account.missing_positions(held):
+            if concerns(plan, position.contract_id):
+                self._account.close_vanished(position, self._now())
         for payload in held:
             if concerns(plan, payload["contractId"]):
                 self._broker.apply("GatewayUserPosition", payload)
@@ -257,10 +254,10 @@ class Enforcer:
     def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
         """Return whether an event was received so recently that the broker's searches may not show it."""
         return any(
-            contract_id not in self._closed
-            and concerns(plan, contract_id)
-            and self._account.was_received_within(contract_id, SETTLED_SECONDS)
-            for contract_id in self._account.missing_positions(held)
+            position.contract_id not in self._closed
+            and concerns(plan, position.contract_id)
+            and self._account.was_received_within(position.contract_id, SETTLED_SECONDS)
+            for position in self._account.missing_positions(held)
         )
 
     async def _act(self, plan: Flattening, held: list[Payload], working: list[Payload]) -> bool:
@@ -307,7 +304,7 @@ class Enforcer:
             self._reduced_at[closing.contract_id] = self._clock.seconds()
 
     async def _cancel(self, order_id: int) -> None:
-        if await self._orders.cancel(order_id) is not CancelResult.GONE:
+        if await self._orders.cancel(order_id):
             self._canceled.add(order_id)
 
     def _conclude(self, plan: Flattening, *, success: bool) -> None:
@@ -357,8 +354,7 @@ class Enforcer:
         is_announced = False
         has_canceled = False
         for attempt in itertools.count():
-            outcome = await self._orders.cancel(command.order_id)
-            has_canceled |= outcome is not CancelResult.GONE
+            has_canceled |= await self._orders.cancel(command.order_id)
             payload = await self._orders.fetch(command.order_id)
             if payload is None or has_ended(payload):
                 break

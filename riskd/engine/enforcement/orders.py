@@ -7,7 +7,6 @@ it counts as neither done nor failed, and the broker is asked what became of the
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -41,14 +40,6 @@ _CANCEL_UNKNOWN_ORDER: Final = 2
 
 UNKNOWN_ORDER: Final = 1
 """``Order/searchById``: there is no order of that id."""
-
-
-class CancelResult(Enum):
-    """What a request to cancel an order came to."""
-
-    CANCELED = auto()
-    GONE = auto()
-    UNKNOWN = auto()
 
 
 class OrderRequests:
@@ -144,8 +135,8 @@ class OrderRequests:
             self.end_refusal()
         return True
 
-    async def cancel(self, order_id: int) -> CancelResult:
-        """Cancel an order."""
+    async def cancel(self, order_id: int) -> bool:
+        """Cancel an order; return whether it was working, as far as is known."""
         try:
             await self.ask(
                 "Order/cancel", self._gateway.cancel_order(self._account.account_id, order_id)
@@ -153,14 +144,13 @@ class OrderRequests:
         except GatewayRefusedError as refusal:
             if refusal.code == _CANCEL_UNKNOWN_ORDER:
                 self.end_refusal()
-                return CancelResult.GONE
+                return False
             self._note_refusal(refusal, _CANCEL_FORBIDDEN)
-            return CancelResult.UNKNOWN
         except GatewayUnansweredError as error:
             _log.warn("canceling {order}: {error}", order=order_id, error=error)
-            return CancelResult.UNKNOWN
-        self.end_refusal()
-        return CancelResult.CANCELED
+        else:
+            self.end_refusal()
+        return True
 
     async def modify(self, order_id: int, changes: Payload) -> None:
         """Modify an order, and apply what the broker says of it then."""
