@@ -101,7 +101,7 @@ class OrderSearchTests(SynchronousTestCase):
         self.assertEqual(self.refusal(first), ("Order/searchById", 1))
         self.assertEqual([self.status(order_id) for order_id in others], [2] * 3)
 
-    def test_what_is_found_is_a_copy(self) -> None:
+    def test_a_found_payload_is_a_copy(self) -> None:
         order_id = self.driver.order(BUY, 1)
         self.driver.exchange.store.order(ACCOUNT, order_id)["size"] = 99
         self.assertEqual(self.status(order_id), 2)
@@ -115,7 +115,7 @@ class TradeSearchTests(SynchronousTestCase):
         self.driver.move("21000.00")
 
     def test_trades_since_a_moment_are_found_oldest_first(self) -> None:
-        """Including entries and trades of that very moment, of this account only."""
+        """Entries and trades of that very moment are included; those of other accounts are not."""
         self.driver.order(BUY, 1)
         self.driver.now += timedelta(minutes=1)
         since = self.driver.now
@@ -143,7 +143,7 @@ class TradeSearchTests(SynchronousTestCase):
         found = self.driver.exchange.store.trades(ACCOUNT, NOW - timedelta(days=9))
         self.assertEqual(found, self.driver.payloads(TRADE)[1:])
 
-    def test_what_is_found_is_a_copy(self) -> None:
+    def test_a_found_payload_is_a_copy(self) -> None:
         self.driver.order(BUY, 1)
         self.driver.exchange.store.trades(ACCOUNT, NOW)[0]["size"] = 99
         self.assertEqual(self.driver.exchange.store.trades(ACCOUNT, NOW)[0]["size"], 1)
@@ -185,8 +185,8 @@ class TagTests(RefusalTestCase):
         self.driver.order(BUY, 1, customTag="tag")
 
 
-class MemoryTests(SynchronousTestCase):
-    """The state from which another exchange goes on."""
+class RestartTests(SynchronousTestCase):
+    """The state that another exchange restores after a restart."""
 
     def setUp(self) -> None:
         self.driver = ExchangeDriver()

@@ -77,14 +77,14 @@ class EventTests(SynchronousTestCase):
             ["GatewayQuote", ORDER, TRADE, POSITION, ACCOUNT_EVENT],
         )
 
-    def test_messages_are_taken_once(self) -> None:
+    def test_each_message_is_returned_once(self) -> None:
         self.driver.exchange.move_market(
             MNQ.id, Quote(Decimal(1), Decimal("1.25"), Decimal(1)), self.driver.now
         )
         self.assertEqual(len(self.driver.exchange.take_messages()), 1)
         self.assertEqual(self.driver.exchange.take_messages(), [])
 
-    def test_quote_payload(self) -> None:
+    def test_a_quote_has_the_fields_of_the_gateway(self) -> None:
         self.driver.clear()
         self.driver.move("21000.50", "21000.75")
         self.assertEqual(
@@ -105,7 +105,7 @@ class EventTests(SynchronousTestCase):
             ],
         )
 
-    def test_order_payload(self) -> None:
+    def test_an_order_has_the_fields_of_the_gateway(self) -> None:
         """A price or a tag that the order does not have is left out."""
         order_id = self.driver.order(SELL, 2, LIMIT, **prices(limit="21010.00"))
         working = {
@@ -157,7 +157,7 @@ class EventTests(SynchronousTestCase):
             [order["customTag"] for order in self.driver.payloads(ORDER)], ["RULE-003"] * 2
         )
 
-    def test_trade_payload(self) -> None:
+    def test_a_trade_has_the_fields_of_the_gateway(self) -> None:
         self.driver.order(BUY, 1)
         order_id = self.driver.order(SELL, 1)
         self.assertEqual(
@@ -177,7 +177,7 @@ class EventTests(SynchronousTestCase):
             },
         )
 
-    def test_position_payload(self) -> None:
+    def test_a_position_has_the_fields_of_the_gateway(self) -> None:
         self.driver.order(SELL, 2)
         held = self.driver.last(POSITION)
         self.assertEqual(
@@ -206,7 +206,7 @@ class EventTests(SynchronousTestCase):
             {(reported[0]["id"], NOW.isoformat())},
         )
 
-    def test_account_payload(self) -> None:
+    def test_an_account_has_the_fields_of_the_gateway(self) -> None:
         self.driver.order(SELL, 1)
         self.assertEqual(
             self.driver.last(ACCOUNT_EVENT),
@@ -220,7 +220,7 @@ class EventTests(SynchronousTestCase):
             },
         )
 
-    def test_contract_payload(self) -> None:
+    def test_a_contract_has_the_fields_of_the_gateway(self) -> None:
         self.assertEqual(
             self.driver.exchange.store.contract(ES.id),
             {
@@ -615,7 +615,7 @@ class VoidTests(RefusalTestCase):
         self.assertEqual(self.refusal(self.driver.void, trade_id), ("Practice/voidTrade", 2))
 
 
-class OpeningAgainTests(RefusalTestCase):
+class RepeatedEntryTests(RefusalTestCase):
     """Exits that are reported as two trades."""
 
     def test_the_repeated_entry_costs_nothing(self) -> None:

@@ -1,4 +1,4 @@
-"""What holds for any course of trading."""
+"""Invariants of the exchange, over random courses of trading."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support.trading_courses import (
 
 
 class InvariantTests(SynchronousTestCase):
-    """What holds for any course of trading."""
+    """Invariants of orders, fills and closes."""
 
     def course(self, steps: list[Any]) -> Course:
         course = Course()
@@ -191,8 +191,8 @@ class InvariantTests(SynchronousTestCase):
                     self.assertTrue(away > 0, order)
 
 
-class BrokerActsInvariantTests(SynchronousTestCase):
-    """What holds for any course of partial fills, changes, partial closes and voided trades."""
+class FullCourseInvariantTests(SynchronousTestCase):
+    """Invariants with partial fills, changes, partial closes and voided trades as well."""
 
     def course(self, steps: list[Any]) -> FullCourse:
         course = FullCourse()

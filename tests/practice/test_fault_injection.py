@@ -38,7 +38,7 @@ from tests.support.practice_gateway import (
 CHANGES = (PLACE, CANCEL, CHANGE, CLOSE, PARTIAL_CLOSE)
 
 
-class DiceTests(SynchronousTestCase):
+class InjectorTests(SynchronousTestCase):
     """The decisions of the injector."""
 
     def injector(self, seed: int = 1, **faults: Any) -> FaultInjector:
@@ -76,7 +76,7 @@ class DiceTests(SynchronousTestCase):
                 self.assertEqual(plan.is_done, is_done)
             self.assertEqual(injector.plan_read("Trade/search", 0), RequestPlan())
 
-    def test_failed_reads_concern_reads_alone(self) -> None:
+    def test_only_reads_fail_by_failed_reads(self) -> None:
         injector = self.injector(failed_reads=1.0)
         self.assertIsInstance(injector.plan_read("Trade/search", 0).error, GatewayUnansweredError)
         self.assertEqual(injector.plan_change(PLACE, 0), RequestPlan())
@@ -231,7 +231,7 @@ ANYTHING_WRONG = Faults(
 class TradersWithFaultsTests(SynchronousTestCase):
     """Practice traders at a gateway with many faults."""
 
-    def test_faults_of_requests_do_not_meet_the_traders(self) -> None:
+    def test_faults_of_requests_do_not_affect_the_traders(self) -> None:
         """They act on the exchange itself."""
         driver = GatewayDriver(ACCOUNTS, faults=Faults(refuse=1.0, lost_requests=1.0)).start()
         driver.run(60)

@@ -1,4 +1,4 @@
-"""The file of the ledger, and what may happen to it."""
+"""The ledger's file, its failures and kills of the process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.practice_gateway import temporary_directory
 
 
 class FileTests(SynchronousTestCase):
-    """The file."""
+    """Reading, appending to and replacing the file."""
 
     def setUp(self) -> None:
         self.path = temporary_directory(self) / "state" / LEDGER_NAME

@@ -249,7 +249,7 @@ class DamageTests(SynchronousTestCase):
         driver.move("21030.00")
 
 
-class RecallTests(SynchronousTestCase):
+class StateTests(SynchronousTestCase):
     """The state that messages add up to."""
 
     def test_no_messages_give_an_empty_state(self) -> None:
@@ -283,7 +283,7 @@ class RecallTests(SynchronousTestCase):
 
     @given(courses | full_courses)
     @settings(max_examples=50, deadline=None)
-    def test_the_fewest_messages_add_up_to_the_same_state(self, steps: list[Any]) -> None:
+    def test_the_messages_for_a_state_add_up_to_it(self, steps: list[Any]) -> None:
         course = FullCourse()
         course.play(steps)
         known = state_after(about_accounts(course.driver.messages))

@@ -133,7 +133,7 @@ def month_of(contract: Contract) -> tuple[int, int]:
 class FrontContractTests(SynchronousTestCase):
     """The front contract of a product."""
 
-    def test_worked_examples(self) -> None:
+    def test_front_contracts_of_some_days(self) -> None:
         for code, today, contract_id, name in (
             ("MNQ", date(2026, 2, 28), "CON.F.US.MNQ.H26", "MNQH6"),
             ("MNQ", date(2026, 3, 1), "CON.F.US.MNQ.M26", "MNQM6"),

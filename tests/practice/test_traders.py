@@ -43,7 +43,7 @@ ONE_MINUTE = int(60 / STEP_SECONDS)
 SEEDS = range(25)
 
 
-class Floor:
+class TraderDriver:
     """A trader on the practice exchange and market, step by step.
 
     An action that the exchange refuses is an error: a trader does nothing impossible.
@@ -87,7 +87,7 @@ class Floor:
         return self.exchange.store.order(ACCOUNT, order_id)
 
     def flatten(self) -> None:
-        """Close the trader's position and cancel its orders, as somebody else would."""
+        """Close the trader's position and cancel its orders, as riskd or the operator would."""
         for order in self.orders():
             self.exchange.cancel_order(ACCOUNT, order["id"], self.now)
         for position in self.positions():
@@ -111,14 +111,14 @@ class Step(NamedTuple):
 @cache
 def two_minutes(seed: int) -> list[Step]:
     """Return the steps of a trader in two minutes; cached for many tests."""
-    floor = Floor(seed)
+    driver = TraderDriver(seed)
     steps = []
     for _ in range(2 * ONE_MINUTE):
-        was_flat = not floor.positions() and not floor.orders()
-        known = len(floor.messages)
-        actions = floor.step()
-        messages = floor.messages[known:]
-        steps.append(Step(was_flat, actions, floor.positions(), floor.orders(), messages))
+        was_flat = not driver.positions() and not driver.orders()
+        known = len(driver.messages)
+        actions = driver.step()
+        messages = driver.messages[known:]
+        steps.append(Step(was_flat, actions, driver.positions(), driver.orders(), messages))
     return steps
 
 
@@ -159,7 +159,7 @@ class TradingDayTests(SynchronousTestCase):
     def test_the_exchange_accepts_every_action(self) -> None:
         """No stop on the wrong side, no price off tick, no canceling of an ended order.
 
-        The floor raises refusals of the exchange; a rejected order would have status 5.
+        The driver raises refusals of the exchange; a rejected order would have status 5.
         """
         kinds = set()
         for messages in self.messages(2 * ONE_MINUTE):
@@ -206,7 +206,7 @@ class TradingDayTests(SynchronousTestCase):
         self.assertTrue(0.05 < len(large) / len(sizes) < 0.25, (large, sizes))
 
     def test_the_same_seed_gives_the_same_day(self) -> None:
-        first, second = Floor(5), Floor(5)
+        first, second = TraderDriver(5), TraderDriver(5)
         for _ in range(ONE_MINUTE):
             self.assertEqual(first.step(), second.step())
         self.assertEqual(first.messages, second.messages)
@@ -335,8 +335,8 @@ class DecisionTests(SynchronousTestCase):
         for size in (MAX_SIZE, MAX_SIZE + 5):
             self.assertEqual(self.additions(self.position(self.contracts["MNQ"], size)), [])
 
-    def test_a_trader_manages_a_position_that_somebody_else_opened(self) -> None:
-        """In any contract: the operator may trade the account as well."""
+    def test_a_trader_manages_a_position_that_the_operator_opened(self) -> None:
+        """In any contract."""
         for order in self.additions(self.position(self.contracts["ES"], 1)):
             self.assertEqual(order["contractId"], self.contracts["ES"].id)
 
@@ -357,22 +357,22 @@ class DecisionTests(SynchronousTestCase):
 class RestingEntryTests(SynchronousTestCase):
     """Entries that rest a few ticks from the market."""
 
-    def resting(self) -> Iterator[tuple[Floor, Payload]]:
-        """Yield floors with a resting entry, and its order."""
+    def resting(self) -> Iterator[tuple[TraderDriver, Payload]]:
+        """Yield drivers with a resting entry, and its order."""
         for seed in SEEDS:
-            floor = Floor(seed)
+            driver = TraderDriver(seed)
             for _ in range(4 * ONE_MINUTE):
-                was_flat = not floor.positions() and not floor.orders()
-                actions = floor.step()
-                if was_flat and len(actions) == 1 and floor.orders() and not floor.positions():
-                    yield floor, floor.orders()[0]
+                was_flat = not driver.positions() and not driver.orders()
+                actions = driver.step()
+                if was_flat and len(actions) == 1 and driver.orders() and not driver.positions():
+                    yield driver, driver.orders()[0]
                     break
 
     def test_a_resting_entry_is_a_few_ticks_from_the_market(self) -> None:
-        for floor, order in self.resting():
+        for driver, order in self.resting():
             self.assertEqual(order["type"], GatewayOrderType.LIMIT)
-            contract = floor.exchange.store.contract(order["contractId"])
-            quote = floor.exchange.quote(order["contractId"])
+            contract = driver.exchange.store.contract(order["contractId"])
+            quote = driver.exchange.quote(order["contractId"])
             assert quote is not None
             if order["side"] == GatewayOrderSide.BID:
                 distance = quote.bid - order["limitPrice"]
@@ -382,58 +382,58 @@ class RestingEntryTests(SynchronousTestCase):
 
     def test_a_resting_entry_is_filled_or_canceled(self) -> None:
         statuses = set()
-        for floor, order in self.resting():
+        for driver, order in self.resting():
             for _ in range(ONE_MINUTE):
-                floor.step()
-            statuses.add(floor.order(order["id"])["status"])
+                driver.step()
+            statuses.add(driver.order(order["id"])["status"])
         self.assertEqual(statuses, {GatewayOrderStatus.FILLED, GatewayOrderStatus.CANCELLED})
 
     def test_a_filled_resting_entry_is_managed_like_any_position(self) -> None:
         """Often protected, and closed later."""
         protected = set()
-        for floor, order in self.resting():
-            while floor.order(order["id"])["status"] == GatewayOrderStatus.OPEN:
-                floor.step()
-            if floor.order(order["id"])["status"] == GatewayOrderStatus.FILLED:
-                protected.add(bool(floor.orders()))
+        for driver, order in self.resting():
+            while driver.order(order["id"])["status"] == GatewayOrderStatus.OPEN:
+                driver.step()
+            if driver.order(order["id"])["status"] == GatewayOrderStatus.FILLED:
+                protected.add(bool(driver.orders()))
                 for _ in range(ONE_MINUTE):
-                    floor.step()
+                    driver.step()
                 held_sizes = [
-                    payload["size"] for target, payload in floor.messages if "Position" in target
+                    payload["size"] for target, payload in driver.messages if "Position" in target
                 ]
                 self.assertIn(0, held_sizes)
         self.assertIn(True, protected)
 
 
 class InterferenceTests(SynchronousTestCase):
-    """What a trader does when somebody else trades its account."""
+    """What a trader does when riskd or the operator interferes."""
 
     LEAST_PAUSE = int(20 / STEP_SECONDS)
     LONGEST_PAUSE = int(70 / STEP_SECONDS)
 
-    def quiet_steps(self, floor: Floor) -> tuple[int, list[TraderAction]]:
+    def quiet_steps(self, driver: TraderDriver) -> tuple[int, list[TraderAction]]:
         """Return how many steps a trader does nothing, and its actions after them."""
         for steps in range(2 * self.LONGEST_PAUSE):
-            actions = floor.step()
+            actions = driver.step()
             if actions:
                 return steps, actions
         raise AssertionError("the trader never comes back")
 
-    def after_interference(self) -> Iterator[Floor]:
-        """Yield floors after somebody else closed the position and canceled the orders."""
+    def after_interference(self) -> Iterator[TraderDriver]:
+        """Yield drivers after riskd closed the position and canceled the orders."""
         for seed in SEEDS:
-            floor = Floor(seed)
-            floor.run_until_it_holds()
+            driver = TraderDriver(seed)
+            driver.run_until_it_holds()
             for _ in range(4):
-                floor.step()
-            if floor.positions():
-                floor.flatten()
-                yield floor
+                driver.step()
+            if driver.positions():
+                driver.flatten()
+                yield driver
 
     def test_a_trader_stays_away_or_retries_once_with_a_limit(self) -> None:
         entries = []
-        for floor in self.after_interference():
-            steps, actions = self.quiet_steps(floor)
+        for driver in self.after_interference():
+            steps, actions = self.quiet_steps(driver)
             assert isinstance(actions[0], Place)
             self.assertTrue(steps <= self.LONGEST_PAUSE)
             if steps < self.LEAST_PAUSE - 1:
@@ -446,40 +446,40 @@ class InterferenceTests(SynchronousTestCase):
 
     def test_a_canceled_retry_is_not_repeated_at_once(self) -> None:
         tried = 0
-        for floor in self.after_interference():
-            steps, _wishes = self.quiet_steps(floor)
-            if steps < self.LEAST_PAUSE - 1 and not floor.positions():
+        for driver in self.after_interference():
+            steps, _wishes = self.quiet_steps(driver)
+            if steps < self.LEAST_PAUSE - 1 and not driver.positions():
                 tried += 1
-                floor.flatten()
-                steps, _wishes = self.quiet_steps(floor)
+                driver.flatten()
+                steps, _wishes = self.quiet_steps(driver)
                 self.assertTrue(steps > 5 / STEP_SECONDS - 2, steps)
         self.assertTrue(tried)
 
     def test_a_trader_notices_a_position_closed_between_two_steps(self) -> None:
         """A daemon in the same process closes that fast."""
         for seed in SEEDS:
-            floor = Floor(seed)
-            while not floor.step():
+            driver = TraderDriver(seed)
+            while not driver.step():
                 pass
-            floor.flatten()
-            steps, _wishes = self.quiet_steps(floor)
+            driver.flatten()
+            steps, _wishes = self.quiet_steps(driver)
             self.assertTrue(steps >= 5 / STEP_SECONDS - 1, steps)
 
     def test_a_canceled_order_counts_as_interference_with_a_kept_position(
         self,
     ) -> None:
         for seed in SEEDS:
-            floor = Floor(seed)
-            floor.run_until_it_holds()
-            floor.step()
-            if not floor.positions() or not floor.orders():
+            driver = TraderDriver(seed)
+            driver.run_until_it_holds()
+            driver.step()
+            if not driver.positions() or not driver.orders():
                 continue
-            floor.exchange.cancel_order(ACCOUNT, floor.orders()[0]["id"], floor.now)
-            while floor.positions():
-                floor.step()
-            if floor.orders():
-                floor.step()
-            steps, actions = self.quiet_steps(floor)
+            driver.exchange.cancel_order(ACCOUNT, driver.orders()[0]["id"], driver.now)
+            while driver.positions():
+                driver.step()
+            if driver.orders():
+                driver.step()
+            steps, actions = self.quiet_steps(driver)
             is_retry = len(actions) == 1
             self.assertTrue(steps > (5 if is_retry else 19) / STEP_SECONDS - 3, steps)
 
@@ -487,29 +487,29 @@ class InterferenceTests(SynchronousTestCase):
         """It cancels the other order and soon enters again."""
         pauses = []
         for seed in SEEDS:
-            floor = Floor(seed)
+            driver = TraderDriver(seed)
             for _ in range(2 * ONE_MINUTE):
-                was_held = bool(floor.positions())
-                actions = floor.step()
-                if was_held and not floor.positions() and not closes(actions) and actions:
-                    pauses.append(self.quiet_steps(floor)[0])
+                was_held = bool(driver.positions())
+                actions = driver.step()
+                if was_held and not driver.positions() and not closes(actions) and actions:
+                    pauses.append(self.quiet_steps(driver)[0])
                     break
         self.assertTrue(len(pauses) > 3)
         self.assertTrue(max(pauses) < 32, pauses)
 
     def test_a_trader_does_not_repeat_a_refused_entry_at_each_step(self) -> None:
         for seed in range(5):
-            floor = Floor(seed)
-            floor.exchange.set_can_trade(ACCOUNT, False)
+            driver = TraderDriver(seed)
+            driver.exchange.set_can_trade(ACCOUNT, False)
             asked = 0
             for _ in range(5 * ONE_MINUTE):
-                floor.now += timedelta(seconds=STEP_SECONDS)
-                actions = floor.trader.step(
-                    floor.positions(), floor.orders(), floor.exchange.quote, floor.order
+                driver.now += timedelta(seconds=STEP_SECONDS)
+                actions = driver.trader.step(
+                    driver.positions(), driver.orders(), driver.exchange.quote, driver.order
                 )
                 asked += bool(actions)
                 for action in actions:
-                    self.assertRaises(GatewayRefusedError, floor.carry_out, action)
+                    self.assertRaises(GatewayRefusedError, driver.carry_out, action)
             self.assertTrue(1 <= asked <= 30, asked)
 
 
@@ -525,7 +525,6 @@ class TradersAtTheGatewayTests(GatewayTestCase):
         )
 
     def test_every_account_has_a_position_within_two_seconds(self) -> None:
-        """A position within 2 seconds."""
         for seed in range(20):
             driver = GatewayDriver(ACCOUNTS, seed).start()
             driver.run(2)

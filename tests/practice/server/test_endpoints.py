@@ -35,7 +35,7 @@ POSITION_FIELDS = {
 class AccountAndContractTests(PracticeServerTestCase):
     """Accounts, contracts and bars."""
 
-    def test_accounts(self) -> None:
+    def test_all_accounts_are_found(self) -> None:
         first, second = self.ask("Account/search", onlyActiveAccounts=True)["accounts"]
         self.assertEqual(
             first,

@@ -1,4 +1,4 @@
-"""What a client says on a hub and what the hub does about it."""
+"""The steps that a hub takes for what a client sends."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HELLO = b'{"protocol":"json","version":1}\x1e'
 ACCOUNT, MNQ = 123, "CON.F.US.MNQ.M26"
 
 
-class Talk:
-    """A conversation, after its handshake unless ``hello`` says otherwise."""
+class ConversationDriver:
+    """A conversation, after its handshake unless ``hello`` is empty."""
 
     def __init__(self, streams: Streams = USER_HUB, hello: bytes = HELLO) -> None:
         self.conversation = Conversation(streams, lambda topic: topic.key in (None, ACCOUNT, MNQ))
@@ -59,26 +59,28 @@ def error_of(steps: list[Step]) -> str:
 class HandshakeTests(SynchronousTestCase):
     def test_any_version_of_json_is_accepted(self) -> None:
         for version in (b"0", b"1", b"2"):
-            Talk(hello=b'{"protocol":"json","version":' + version + b"}\x1e")
+            ConversationDriver(hello=b'{"protocol":"json","version":' + version + b"}\x1e")
 
     def test_another_encoding_ends_the_conversation(self) -> None:
-        talk = Talk(hello=b"")
-        sorry, end = talk.say(protocol="messagepack", version=1)
-        assert isinstance(sorry, Send)
-        self.assertIn("only json", json.loads(sorry.record[:-1])["error"])
-        self.assertEqual((end, talk.conversation.has_begun), (End(), False))
+        driver = ConversationDriver(hello=b"")
+        refused, end = driver.say(protocol="messagepack", version=1)
+        assert isinstance(refused, Send)
+        self.assertIn("only json", json.loads(refused.record[:-1])["error"])
+        self.assertEqual((end, driver.conversation.has_begun), (End(), False))
 
     def test_records_in_the_bytes_of_the_handshake_are_received(self) -> None:
-        talk = Talk(hello=b"")
+        driver = ConversationDriver(hello=b"")
         ping = b'{"type":6}\x1e'
         self.assertEqual(
-            talk.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), WatchSilence()]
+            driver.conversation.receive(HELLO + ping), [Send(b"{}\x1e"), WatchSilence()]
         )
 
     def test_bytes_may_arrive_in_any_pieces(self) -> None:
-        talk = Talk(hello=b"")
+        driver = ConversationDriver(hello=b"")
         steps = [
-            step for i in range(len(HELLO)) for step in talk.conversation.receive(HELLO[i : i + 1])
+            step
+            for i in range(len(HELLO))
+            for step in driver.conversation.receive(HELLO[i : i + 1])
         ]
         self.assertEqual(steps, [Send(b"{}\x1e")])
 
@@ -94,28 +96,28 @@ class MethodTests(SynchronousTestCase):
             (MARKET_HUB, "ContractTrades", (MNQ,), Topic("GatewayTrade", MNQ)),
             (MARKET_HUB, "ContractMarketDepth", (MNQ,), Topic("GatewayDepth", MNQ)),
         ):
-            talk = Talk(streams)
+            driver = ConversationDriver(streams)
             # The completion comes first: no event overtakes it.
-            joined = talk.invoke(f"Subscribe{subject}", *arguments)
+            joined = driver.invoke(f"Subscribe{subject}", *arguments)
             self.assertEqual(joined, [done(), Subscribe(topic)])
-            left = talk.invoke(f"Unsubscribe{subject}", *arguments, name="2")
+            left = driver.invoke(f"Unsubscribe{subject}", *arguments, name="2")
             self.assertEqual(left, [done("2"), Unsubscribe(topic)])
 
     def test_an_invocation_without_an_id_gets_no_completion(self) -> None:
-        talk = Talk()
-        joined = talk.invoke("SubscribeOrders", ACCOUNT, name=None)
+        driver = ConversationDriver()
+        joined = driver.invoke("SubscribeOrders", ACCOUNT, name=None)
         self.assertEqual(joined, [Subscribe(Topic("GatewayUserOrder", ACCOUNT))])
         for target in ("Heartbeat", "SubscribeNothing"):
-            self.assertEqual(talk.invoke(target, name=None), [])
+            self.assertEqual(driver.invoke(target, name=None), [])
 
     def test_unknown_methods_and_other_cases_are_errors(self) -> None:
-        talk = Talk()
+        driver = ConversationDriver()
         for target in ("Heartbeat", "subscribeOrders", "SubscribeContractQuotes", "", "Orders"):
-            self.assertIn("Unknown hub method", error_of(talk.invoke(target, ACCOUNT)))
+            self.assertIn("Unknown hub method", error_of(driver.invoke(target, ACCOUNT)))
 
     def test_an_unknown_account_or_contract_cannot_be_subscribed(self) -> None:
-        self.assertIn("there is no 9", error_of(Talk().invoke("SubscribeTrades", 9)))
-        quotes = Talk(MARKET_HUB).invoke("SubscribeContractQuotes", "CON.F.US.X.M26")
+        self.assertIn("there is no 9", error_of(ConversationDriver().invoke("SubscribeTrades", 9)))
+        quotes = ConversationDriver(MARKET_HUB).invoke("SubscribeContractQuotes", "CON.F.US.X.M26")
         self.assertIn("CON.F.US.X.M26", error_of(quotes))
 
     def test_arguments_must_be_as_documented(self) -> None:
@@ -130,41 +132,41 @@ class MethodTests(SynchronousTestCase):
             (MARKET_HUB, "SubscribeContractQuotes", (5,)),
             (MARKET_HUB, "SubscribeContractQuotes", (None,)),
         ):
-            self.assertIn(target, error_of(Talk(streams).invoke(target, *arguments)))
+            self.assertIn(target, error_of(ConversationDriver(streams).invoke(target, *arguments)))
 
 
 class EndTests(SynchronousTestCase):
     def test_a_close_record_ends_the_conversation(self) -> None:
-        self.assertEqual(Talk().say(type=7), [End()])
+        self.assertEqual(ConversationDriver().say(type=7), [End()])
 
     def test_a_record_that_is_no_message_ends_it_with_a_reason(self) -> None:
         for record in (b"x", b"[]", b"{}", b'{"type":1}', b"\xff"):
-            sorry, end = Talk().conversation.receive(record + b"\x1e")
-            assert isinstance(sorry, Send)
-            farewell = json.loads(sorry.record[:-1])
+            refused, end = ConversationDriver().conversation.receive(record + b"\x1e")
+            assert isinstance(refused, Send)
+            farewell = json.loads(refused.record[:-1])
             self.assertEqual((farewell["type"], end), (7, End()))
             self.assertTrue(farewell["error"])
 
     def test_records_before_a_bad_one_are_carried_out(self) -> None:
-        talk = Talk()
-        steps = talk.conversation.receive(b'{"type":6}\x1ex\x1e')
+        driver = ConversationDriver()
+        steps = driver.conversation.receive(b'{"type":6}\x1ex\x1e')
         self.assertEqual((steps[0], steps[-1]), (WatchSilence(), End()))
 
     def test_other_kinds_of_messages_are_ignored(self) -> None:
         for kind in (2, 4, 5, 8, 9):
-            self.assertEqual(Talk().say(type=kind), [])
-        self.assertEqual(Talk().say(type=3, invocationId="1"), [])
+            self.assertEqual(ConversationDriver().say(type=kind), [])
+        self.assertEqual(ConversationDriver().say(type=3, invocationId="1"), [])
 
     def test_a_logged_out_client_may_only_unsubscribe(self) -> None:
-        talk = Talk()
-        (step,) = talk.conversation.log_out()
+        driver = ConversationDriver()
+        (step,) = driver.conversation.log_out()
         self.assertEqual(step, Send(b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'))
-        self.assertIn("session has ended", error_of(talk.invoke("SubscribeOrders", ACCOUNT)))
+        self.assertIn("session has ended", error_of(driver.invoke("SubscribeOrders", ACCOUNT)))
         topic = Topic("GatewayUserOrder", ACCOUNT)
-        self.assertEqual(talk.invoke("UnsubscribeOrders", ACCOUNT), [done(), Unsubscribe(topic)])
+        self.assertEqual(driver.invoke("UnsubscribeOrders", ACCOUNT), [done(), Unsubscribe(topic)])
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
     def test_any_bytes_are_received_without_an_error(self, pieces: list[bytes]) -> None:
-        talk = Talk()
+        driver = ConversationDriver()
         for piece in pieces:
-            talk.conversation.receive(piece)
+            driver.conversation.receive(piece)

@@ -28,7 +28,7 @@ def quote(bid: str, ask: str, last: str, at: str = "t") -> dict[str, Any]:
 
 
 class QuoteChangesTests(SynchronousTestCase):
-    def test_the_first_event_is_the_full_quote_with_the_day_s_figures(self) -> None:
+    def test_the_first_event_is_the_full_quote_with_the_days_figures(self) -> None:
         event = QuoteChanges().update(MNQ, quote("10", "11", "10"))
         self.assertEqual(
             event,
@@ -60,7 +60,7 @@ class QuoteChangesTests(SynchronousTestCase):
         assert whole is not None
         self.assertEqual((whole["open"], whole["changePercent"]), (0, 0))
 
-    def test_the_day_s_figures(self) -> None:
+    def test_the_days_figures_count_from_its_first_quote(self) -> None:
         changes = QuoteChanges()
         for last in ("10", "12", "9", "11"):
             changes.update(MNQ, quote("1", "2", last))

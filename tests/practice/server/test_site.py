@@ -20,7 +20,7 @@ from tests.support.practice_server import (
 )
 
 
-class DoorTests(PracticeServerTestCase):
+class SameHostTests(PracticeServerTestCase):
     """The check of Host and Origin."""
 
     def status(self, host: str, *headers: str) -> int:
@@ -32,7 +32,7 @@ class DoorTests(PracticeServerTestCase):
         self.assertEqual((rest, hub), (rest, 101 if rest == 200 else rest))
         return rest
 
-    def test_this_machine_s_names_are_accepted_with_and_without_a_port(self) -> None:
+    def test_this_machines_names_are_accepted_with_and_without_a_port(self) -> None:
         for host in ("localhost", HOST, f"127.0.0.1:{PORT}", f"[::1]:{PORT}", "127.0.0.1"):
             self.assertEqual(self.status(host), 200, host)
 
@@ -57,7 +57,7 @@ class HttpTests(PracticeServerTestCase):
     """Requests and responses as HTTP."""
 
     def test_any_content_type_is_accepted(self) -> None:
-        """Curl announces a form, but the body is JSON all the same."""
+        """Curl sends JSON under the content type of a form."""
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json"):
             bearer = f"Authorization: Bearer {self.token}"
             body = b'{"accountId":123}'
@@ -147,7 +147,7 @@ class NegotiationTests(PracticeServerTestCase):
                 [{"transport": "WebSockets", "transferFormats": ["Text", "Binary"]}],
             )
 
-    def test_it_takes_a_token_by_either_way(self) -> None:
+    def test_the_token_may_be_in_the_header_or_in_the_query(self) -> None:
         query = f"/hubs/user/negotiate?access_token={self.token}"
         self.assertEqual(self.request("/hubs/user/negotiate").status, 200)
         self.token = ""
@@ -174,7 +174,7 @@ class NegotiationTests(PracticeServerTestCase):
 class UpgradeTests(PracticeServerTestCase):
     """The upgrade to a WebSocket."""
 
-    def test_it_takes_a_token_by_either_way(self) -> None:
+    def test_the_token_may_be_in_the_header_or_in_the_query(self) -> None:
         bearer = (f"Authorization: Bearer {self.token}",)
         self.assertEqual(HubClient(self.site, "/hubs/user", headers=bearer).answer, 101)
         query = f"?access_token={self.token}"
