@@ -44,7 +44,7 @@ class HubTests(PracticeServerTestCase):
         client.say(b"garbage")
         (farewell,) = client.records()
         self.assertEqual((farewell["type"], "allowReconnect" in farewell), (7, False))
-        self.assertIn("no JSON", farewell["error"])
+        self.assertIn("not JSON", farewell["error"])
         self.assertEqual(close_code(client.frames[-1][1]), 1000)
 
     def test_a_too_large_message_ends_the_connection(self) -> None:
