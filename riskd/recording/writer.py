@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -60,7 +61,7 @@ class RecordingWriter:
         self._clock = clock
         self._disk = disk
         self._unwritten = bytearray()
-        self._is_writing = False
+        self._last_write: Deferred[None] = succeed(None)
         self._is_over = False
         self._timer: IDelayedCall | None = None
         try:
@@ -131,7 +132,7 @@ class RecordingWriter:
     def _flush(self) -> None:
         self._timer = None
         # One write at a time, so that a slow disk is noticed by the lines that wait.
-        if not self._is_writing:
+        if self._last_write.called:
             self._write_behind()
         elif len(self._unwritten) > MAX_UNWRITTEN_BYTES:
             self._unwritten = bytearray()
@@ -141,15 +142,11 @@ class RecordingWriter:
 
     def _write_behind(self) -> None:
         lines, self._unwritten = self._unwritten, bytearray()
-        self._is_writing = True
-        self._disk.run(lambda: self._append(lines)).addCallbacks(self._written, self._failed)
+        self._last_write = self._disk.run(lambda: self._append(lines)).addErrback(self._failed)
 
     def _append(self, lines: bytearray) -> None:
         self._file.write(lines)
         self._file.flush()
-
-    def _written(self, _result: object) -> None:
-        self._is_writing = False
 
     def _failed(self, failure: Failure) -> None:
         failure.trap(OSError)

@@ -96,7 +96,7 @@ class Hub:
         self._refusals: set[Subscription] = set()
         self._tried_at = -math.inf
         self._connection: HubConnection | None = None
-        self._staying_connected: Deferred[None] | None = None
+        self._staying_connected: Deferred[None] = succeed(None)
         self._is_stopped = False
         self._pause: Deferred[None] = succeed(None)
         self.is_up = False
@@ -110,8 +110,7 @@ class Hub:
         # First of all: what ends below must not be reported or tried again.
         self._is_stopped = True
         self.is_up = False
-        if self._staying_connected is not None:
-            self._staying_connected.cancel()
+        self._staying_connected.cancel()
         self._end("riskd is stopping")
 
     def require(self, target: str, *arguments: Any) -> None:
