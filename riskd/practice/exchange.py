@@ -108,7 +108,7 @@ class Exchange:
 
         :raises OrderRejectedError: the order is unsound; it exists as a rejected one, with an event.
         :raises GatewayRefusedError: account or contract are unknown, the account may not trade, the tag
-            was used before, or type, side or size are missing or mean nothing; no order exists.
+            was used before, or type, side or size are missing or unknown; no order exists.
         """
         account = self.store.find_account("Order/place", account_id)
         if not account.can_trade:

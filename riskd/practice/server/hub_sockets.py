@@ -64,7 +64,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
 
     factory: HubFactory
     token = ""
-    _conversation: Conversation | None = None
+    _conversation: Conversation
     _next_ping: IDelayedCall | None = None
     _is_congested = False
     _unsent = 0
@@ -88,8 +88,6 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: ARG002
         """Take the steps that a message of the client calls for."""
-        if self._conversation is None:
-            return
         had_begun = self._conversation.has_begun
         self._carry_out(self._conversation.receive(payload))
         if not self._conversation.has_begun:
@@ -103,8 +101,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
     def log_out(self) -> None:
         """Send the client the end of its session, and no event after that."""
         self.factory.feed.unsubscribe_all(self.send)
-        if self._conversation is not None:
-            self._carry_out(self._conversation.log_out())
+        self._carry_out(self._conversation.log_out())
 
     def send(self, record: bytes) -> None:
         """Send a record of the hub protocol, unless the client is closing or reads too slowly."""
