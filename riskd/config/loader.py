@@ -71,7 +71,7 @@ class _Document(CommonSettings, frozen=True, kw_only=True):
 
 
 def practice_settings(rules: Mapping[str, IRule]) -> Settings:
-    """Return the settings of a daemon that is started without a configuration: paper trading.
+    """Return the settings of a daemon without a configuration: paper trading.
 
     :param rules: as for :func:`parse_settings`.
     """

@@ -36,7 +36,7 @@ _ASSIGNMENT: Final = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 class ConfigError(UserError):
-    """A configuration file that cannot be used; ``problems`` has a line for each mistake."""
+    """A configuration file cannot be used; ``problems`` has a line for each mistake."""
 
 
 class NoFileError(ConfigError):
@@ -94,7 +94,7 @@ class TableReader:
             raise ConfigError(f"{name}: a number in it is too long") from None
 
     def check(self) -> None:
-        """Raise :exc:`ConfigError` if there were mistakes, with all of them in the order of the text."""
+        """Raise the mistakes, if any, as one :exc:`ConfigError` in the order of the text."""
         if self._problems:
             raise ConfigError(*sorted(self._problems, key=self._problems.__getitem__))
 
@@ -129,7 +129,10 @@ class TableReader:
         return values
 
     def build(self, values: Mapping[str, Any], kind: type[msgspec.Struct], path: KeyPath) -> Any:
-        """Return a ``kind`` of ``values``, or ``WRONG`` after reporting missing or contradictory ones."""
+        """Return a ``kind`` of ``values``, or ``WRONG`` after reporting what is wrong.
+
+        That is a missing value, or values that contradict each other.
+        """
         missing = [
             field
             for field in msgspec.structs.fields(kind)
@@ -187,7 +190,7 @@ class TableReader:
     def _report_contradiction(
         self, sentence: str, kind: type[msgspec.Struct], path: KeyPath
     ) -> None:
-        """Report that values contradict each other, as the struct's ``__post_init__`` found.
+        """Report the contradiction that a struct's ``__post_init__`` has found.
 
         The sentence may begin with ``name: ``, a field's or the struct's own; then the message points
         there.
@@ -201,7 +204,10 @@ class TableReader:
             self.report(path, sentence)
 
     def _line(self, path: KeyPath) -> int:
-        """Return the line of ``path`` or of the innermost table around it; 0 if neither is known."""
+        """Return the line of ``path`` or of the innermost table around it, or 0.
+
+        0 means that neither line is known.
+        """
         ends = range(len(path), 0, -1)
         return next((self._lines[path[:end]] for end in ends if path[:end] in self._lines), 0)
 
@@ -273,7 +279,7 @@ def path_text(path: KeyPath) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message on an unknown ``name``: the known name that is near it, or all."""
+    """Return the end of a message on an unknown ``name``: the nearest name, or all."""
     names = list(known)
     return _did_you_mean(name, names) or f"; known are {', '.join(names) or 'none'}"
 

@@ -1,4 +1,4 @@
-"""TOML values as the types of settings: convert them, and say what was expected instead.
+"""Convert TOML values to the types of settings, or say what was expected.
 
 The type of a field says which values it takes.  Beyond what msgspec knows, a ``Decimal`` is an exact amount
 above zero, a ``time`` is written ``"17:00"`` and a ``ZoneInfo`` by its name.  A quoted number is a text,
@@ -27,7 +27,10 @@ _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def shape_of(kind: Any) -> inspect.Type:
-    """Return msgspec's description of a type, without annotations and without ``None``, which TOML lacks."""
+    """Return msgspec's description of a type, without annotations and ``None``.
+
+    TOML has no null: an optional key is left out.
+    """
     return _bare(inspect.type_info(kind))
 
 
@@ -144,7 +147,7 @@ def _choices(info: inspect.Type) -> list[Any]:
 
 
 def names_of(kind: Any) -> list[str]:
-    """Return the texts that a ``kind`` is chosen from; none if it takes other texts or no texts."""
+    """Return the texts of which a ``kind`` is one; none if it is not such a choice."""
     shape = shape_of(kind)
     if isinstance(shape, inspect.CustomType):
         # Sorted, so that a suggestion does not depend on the order of a set.
@@ -153,7 +156,7 @@ def names_of(kind: Any) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return ``value`` much as TOML writes it, on one line, shortened to 60 characters."""
+    """Return ``value`` much as TOML writes it, on one line of up to 60 characters."""
     match value:
         case bool() | str():
             text = json.dumps(value)

@@ -1,4 +1,4 @@
-"""The journal's log for an operator: enforcement, lockouts, resets and the operator's own actions.
+"""The operator's log: enforcement, lockouts, resets, and actions of operators.
 
 It can be read while a daemon uses the journal: reading writes nothing and delays no write.
 """

@@ -37,7 +37,7 @@ class _Table(msgspec.Struct, frozen=True):
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
 
     def differences(self, before: AccountState, after: AccountState) -> list[Statement]:
-        """Return the statements that change the account's rows from ``before`` to ``after``."""
+        """Return the statements that change the rows of ``before`` into those of ``after``."""
         old, new = self.rows(before), self.rows(after)
         # By identity: comparing two mappings of hundreds of trades at each write would cost more than
         # the write.

@@ -56,7 +56,7 @@ _PASSING: Final = frozenset(
 
 
 class StateFileError(UserError):
-    """The journal or its published copy cannot be read; the text says why, for a person."""
+    """The journal or its published copy cannot be read; the text says why."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def published_mark(directory: Path) -> tuple[int, int, int] | None:
-    """Return a value that differs after each publication; ``None`` while there is no copy."""
+    """Return a value that each publication changes; ``None`` while there is no copy."""
     try:
         status = (directory / PUBLISHED_NAME).stat()
     except OSError:
@@ -106,7 +106,7 @@ def read_published(directory: Path) -> Snapshot:
 def open_to_read(
     path: Path, what: str, options: str = "mode=ro"
 ) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """Open a journal or a copy of one; yield the connection and the version of its schema.
+    """Open a journal or a copy; yield the connection and the version of its schema.
 
     :param what: what the caller reads, for messages.
     :param options: the query part of SQLite's URI.
@@ -133,7 +133,7 @@ def open_to_read(
 
 
 def uri_to_read(path: Path, options: str = "mode=ro") -> str:
-    """Return the URI by which SQLite opens ``path`` to read, whatever characters it has."""
+    """Return an SQLite URI to read ``path``, which may have any characters."""
     return f"file:{quote(str(path))}?{options}"
 
 
@@ -190,7 +190,10 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:
-    """Raise :exc:`DamagedError` if a table is missing; SQLite would blame the query instead."""
+    """Raise :exc:`DamagedError` if a table is missing.
+
+    SQLite would blame the query instead.
+    """
     found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     missing = {*PUBLISHED_TABLES, *PRIVATE_TABLES} - found
     if missing:
@@ -203,7 +206,7 @@ def _read_account(
     contracts: dict[str, Contract],
     status: DaemonStatus | None,
 ) -> AccountState:
-    """Return the account of a ``row`` of ``accounts``, with its rows of the other tables."""
+    """Return the account of a ``row`` of ``accounts``, with its rows of all tables."""
     account_id, realized_pnl, trade_count, reset, began, day_key, can_trade = row
 
     def rows(table: str, *columns: str) -> sqlite3.Cursor:

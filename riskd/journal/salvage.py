@@ -33,7 +33,7 @@ _Locks = dict[tuple[int, str], LockoutSet]
 def salvage(
     directory: Path, account_ids: Collection[int], now: datetime
 ) -> tuple[dict[int, AccountState], str]:
-    """Return accounts with what was saved of them, and a clause that says which locks they have.
+    """Return accounts with what was saved, and a clause about their locks.
 
     :param account_ids: the accounts to lock if no locks can be read.
     """
@@ -66,7 +66,7 @@ def salvage(
 
 
 def _saved_locks(directory: Path) -> _Locks | None:
-    """Return the locks that the journal or its copy holds; ``None`` if neither can be read.
+    """Return the locks in the journal or its copy; ``None`` if neither can be read.
 
     Each file may lack what the other has.  A lock too many is for an operator to lift; one too few lets
     a trader trade on.
@@ -99,7 +99,7 @@ def _read_locks(path: Path) -> _Locks:
 
 
 def _saved_flattenings(path: Path) -> dict[int, Flattening]:
-    """Return the flattens in a damaged file that can be read; a flatten that cannot be is left out."""
+    """Return those flattens in a damaged file that can be read."""
     saved: dict[int, Flattening] = {}
     with suppress(*DAMAGES), closing(sqlite3.connect(uri_to_read(path), uri=True)) as connection:
         for account_id, data in connection.execute("SELECT account_id, data FROM flattenings"):

@@ -1,4 +1,4 @@
-"""The tables of the journal, and the migration of an older journal to the present schema.
+"""The tables of the journal, and the migration of older journals.
 
 Events are stored as JSON in the wire's own format (:func:`riskd.model.wire.encode_data`), beside the keys
 that they are found by.
@@ -141,7 +141,7 @@ BEFORE_ALL: Final = -1e18
 
 
 def as_stamp(moment: datetime) -> int:
-    """Return an aware ``moment`` as the journal stores it: whole milliseconds since 1970."""
+    """Return an aware ``moment`` as a stamp: whole milliseconds since 1970."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -219,7 +219,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
-    """Migrate an open file from ``version`` to the newest in one transaction, without a backup."""
+    """Migrate an open file from ``version`` in one transaction, without a backup."""
     # The connection as a context commits at the end, and rolls back after an error.
     with connection:
         connection.executescript(

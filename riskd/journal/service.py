@@ -1,4 +1,4 @@
-"""When the running daemon writes and publishes its journal, and which events wait for that.
+"""When the journal is written and published, and which events wait for that.
 
 One thread does all disk work, so the reactor never waits for the disk.  Facts that only riskd knows, such
 as a lockout, are on disk before they are broadcast (:meth:`JournalService.make_durable`); everything else is
@@ -53,7 +53,10 @@ _log = Logger()
 
 
 class _Unpublished(IntEnum):
-    """What has changed since the last copy was begun; a higher value includes the lower ones."""
+    """What has changed since the last copy was begun.
+
+    A higher value includes the lower ones.
+    """
 
     NOTHING = 0
     QUOTES = 1
@@ -128,7 +131,10 @@ class JournalService(Service):
         found: Callable[[Recovery], None],
         report: Callable[[str], None],
     ) -> Deferred[None]:
-        """Open the journal; see :class:`IJournal`.  Earlier changes are written after it is open."""
+        """Open the journal; earlier changes are written after that.
+
+        See :class:`IJournal`.
+        """
         self._account_ids = tuple(account_ids)
         self._states = states
         self._found = found
@@ -319,7 +325,10 @@ class JournalService(Service):
         return may_write
 
     def _take_over(self, recovery: Recovery) -> None:
-        """Hand the journal's content to the engine; until it has taken it, nothing may be written."""
+        """Hand the journal's content to the engine.
+
+        Until the engine has taken it over, nothing may be written.
+        """
         try:
             self._found(recovery)
         except Exception:

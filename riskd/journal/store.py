@@ -96,7 +96,7 @@ class Store:
         return self._connection is not None
 
     def open(self, account_ids: Collection[int], now: datetime) -> Recovery:
-        """Open the journal and return its content; set a damaged one aside and begin a new one.
+        """Open the journal and return its content; replace a damaged one.
 
         :param account_ids: the accounts that the daemon will follow.
         :raises sqlite3.OperationalError: it cannot be opened now, for want of space or permission.
@@ -176,7 +176,7 @@ class Store:
         return True
 
     def publish(self) -> bool:
-        """Replace the published copy by the journal's present content, unless it is the same already.
+        """Publish a copy of the journal's content, unless it is published already.
 
         :returns: whether there was anything to publish.
         :raises sqlite3.Error: the copy could not be made; the copy before stays.
@@ -269,7 +269,7 @@ class Store:
             return 0
 
     def _begin_anew(self, account_ids: Collection[int], now: datetime, why: str) -> Recovery:
-        """Set the damaged journal aside and begin a new one with the locks that could be saved.
+        """Set the damaged journal aside; begin a new one with the locks that were saved.
 
         The damaged one stays in place until the new one holds them on disk, so that a crash at any point
         loses no lock.

@@ -1,1 +1,1 @@
-"""The state of accounts, the events that change it and their wire format: values and pure functions."""
+"""Pure values and functions: accounts, their events, and the wire format."""

@@ -1,4 +1,4 @@
-"""The state of one account, and :func:`apply`, which returns the state after an event.
+"""The state of one account, and the function that applies an event to it.
 
 The daemon, the rules and the console share both, so that all three see the same account.
 
@@ -65,7 +65,7 @@ class BestBidAsk(msgspec.Struct, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """The broker's fees and commissions for one half-turn or full-turn trade, in dollars."""
+    """The broker's fees and commissions for one trade of any kind, in dollars."""
 
     at: datetime
     amount: Decimal
@@ -182,7 +182,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open_positions(self) -> tuple[GatewayUserPosition, ...]:
-        """The positions that are not flat, in the order in which their contracts were first held."""
+        """The positions that are not flat, in the order of their first opening."""
         return tuple([position for position in self.positions.values() if position.size])
 
     @property
@@ -192,21 +192,21 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def active_contracts(self) -> tuple[str, ...]:
-        """The contracts with an open position and then those with a working order, each once."""
+        """The contracts with an open position, then those with only a working order."""
         contract_ids = [position.contract_id for position in self.open_positions]
         contract_ids += [order.contract_id for order in self.orders.values()]
         return tuple(dict.fromkeys(contract_ids))
 
     @property
     def lockout(self) -> LockoutSet | None:
-        """The lock that ends last; a permanent lock outlasts all.  ``None``: the account may trade.
+        """The lock that ends last; ``None`` if the account may trade.
 
-        A lock whose end has passed still counts until the daemon clears it.
+        A permanent lock outlasts all.  A lock whose end has passed still counts until the daemon clears it.
         """
         return max(self.lockouts.values(), key=end_of_lock, default=None)
 
     def contract(self, contract_id: str) -> Contract | None:
-        """Return a contract as the gateway describes it, or else as the table of products does."""
+        """Return a contract by the gateway's data, or else by the table of products."""
         return self.contracts.get(contract_id) or known_contract(contract_id)
 
     def root(self, contract_id: str) -> str | None:
@@ -222,7 +222,10 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def is_of_trading_day(self, moment: datetime) -> bool:
-        """Return whether ``moment`` lies in the trading day, or the day's beginning is not known."""
+        """Return whether ``moment`` may lie in the trading day.
+
+        While the day's beginning is not known, every moment may.
+        """
         return self.day_began is None or moment >= self.day_began
 
 
@@ -260,7 +263,7 @@ def apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
 
 
 def is_repeat(state: AccountState, event: Event) -> bool:
-    """Return whether ``event`` repeats a known position or order with nothing new but the time.
+    """Return whether ``event`` repeats a known position or order at a later time.
 
     Gateways do that often.
     """
@@ -300,7 +303,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
 
 
 def with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
-    """Return ``state`` with these trades, and the P&L and the number of those of the trading day."""
+    """Return ``state`` with these trades, and the trading day's P&L and count."""
     counted = [trade for trade in trades.values() if state.is_of_trading_day(trade.execution_time)]
     return msgspec.structs.replace(
         state,

@@ -1,4 +1,4 @@
-"""Contracts, and the table of products from which riskd knows them without asking the gateway.
+"""Contracts, and the table of the products that riskd knows by itself.
 
 The gateway's product code is not always the ticker that traders use: ``EP`` is the ES.
 """
@@ -89,7 +89,7 @@ PRODUCTS: Final[dict[str, Product]] = {
 
 @lru_cache(maxsize=1024)
 def known_contract(contract_id: str) -> Contract | None:
-    """Return the contract by the table of products; ``None`` if its product is not in the table."""
+    """Return the contract by the table of products; ``None`` for another product."""
     match = _CONTRACT_ID.fullmatch(contract_id)
     product = PRODUCTS.get(match["product"]) if match else None
     if match is None or product is None:

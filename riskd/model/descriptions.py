@@ -1,4 +1,4 @@
-"""Lockouts, enforcement and resets in one sentence each, as the console and ``riskctl journal`` show them."""
+"""Lockouts, enforcement and resets as sentences, for consoles and ``riskctl``."""
 
 from __future__ import annotations
 

@@ -170,7 +170,10 @@ def _json_size(text: str) -> int:
 
 
 def includes_type(field_type: Any, wanted: type) -> bool:
-    """Return whether a field's type is ``wanted``, or a union or annotation that contains it."""
+    """Return whether a field's type is, or includes, ``wanted``.
+
+    Unions and annotations are searched.
+    """
     return field_type is wanted or any(
         includes_type(part, wanted) for part in get_args(field_type)
     )
@@ -267,7 +270,10 @@ class MarketQuote(_Wire, frozen=True, rename="camel"):
 
 
 class LockoutSet(_Wire, frozen=True):
-    """The account is locked until ``locked_until``; ``None`` means until an operator unlocks it."""
+    """The account is locked until a moment, or until an operator unlocks it.
+
+    :ivar locked_until: the moment; ``None`` for a lock without an end.
+    """
 
     sentences: ClassVar[frozenset[str]] = frozenset({"reason"})
 

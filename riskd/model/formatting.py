@@ -1,4 +1,4 @@
-"""Amounts, numbers and contracts as sentences for traders write them, and text that is safe to show."""
+"""Amounts, numbers and names for sentences, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def counted(number: int, thing: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without characters that could command a terminal or break a line."""
+    """Return ``text`` without characters that command a terminal or break a line."""
     return "".join(
         letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
     )
 
 
 def contract_name(state: AccountState, contract_id: str) -> str:
-    """Return a contract's name, such as ``MNQZ6``, or its id while the name is unknown."""
+    """Return a contract's name, such as ``MNQZ6``; its id while that is unknown."""
     contract = state.contract(contract_id)
     return contract.name if contract else contract_id

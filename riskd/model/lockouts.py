@@ -1,4 +1,4 @@
-"""Lockouts and cooldowns: which locks are in force, when they end and what they forbid.
+"""Lockouts and cooldowns: which are in force, when they end, what they forbid.
 
 Locks of different rules stand side by side, one a rule, and the account is locked while any of them is
 in force.  No lock shortens another.
@@ -37,7 +37,10 @@ def is_in_force(lock: LockoutSet, now: datetime) -> bool:
 
 
 def locks_in_force(state: AccountState, now: datetime) -> tuple[LockoutSet, ...]:
-    """Return the locks in force, those of a flatten in progress included; the last to end first."""
+    """Return the locks in force, the last to end first.
+
+    Those of a flatten in progress are included.
+    """
     pending = state.risk.flattening.locks if state.risk.flattening else ()
     locks = with_locks(state.lockouts, pending).values()
     return tuple(
@@ -59,7 +62,7 @@ def lock_of(state: AccountState, rule_id: str, now: datetime) -> LockoutSet | No
 
 
 def locked_until(state: AccountState, now: datetime) -> datetime | None:
-    """Return when the account's last lock ends; ``None`` without a lock and with a permanent one."""
+    """Return when the last lock ends; ``None`` if there is none or a permanent one."""
     locks = locks_in_force(state, now)
     return locks[0].locked_until if locks else None
 
@@ -67,7 +70,7 @@ def locked_until(state: AccountState, now: datetime) -> datetime | None:
 def new_lock(
     rule_id: str, reason: str, lock: Lock, state: AccountState, now: datetime
 ) -> LockoutSet:
-    """Return the lock that a rule asks for, or the rule's present lock if that ends no earlier."""
+    """Return the lock that a rule asks for, or its present one if that lasts as long."""
     asked = LockoutSet(reason=reason, locked_until=lock.until, rule_id=rule_id, locked_at=now)
     known = lock_of(state, rule_id, now)
     return asked if known is None or end_of_lock(known) < end_of_lock(asked) else known
@@ -99,7 +102,7 @@ def with_locks(
 def lock_announcements(
     locks: Iterable[LockoutSet], state: AccountState, now: datetime
 ) -> list[LockoutSet]:
-    """Return the ``lockout_set`` events that announce new ``locks``; the one that ends last is last.
+    """Return the events that announce new ``locks``; the lock that ends last is last.
 
     A client that keeps only the latest lock that it received then shows the one that matters.
     """

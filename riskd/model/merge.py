@@ -1,4 +1,4 @@
-"""Merge the state that an earlier run journaled into the state that this run has gathered since."""
+"""Merge the state in the journal into what this run has gathered since."""
 
 from __future__ import annotations
 

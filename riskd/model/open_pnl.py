@@ -1,4 +1,4 @@
-"""The open P&L of positions by their quotes, and how far those quotes can be relied on.
+"""The open P&L of positions, and how far its quotes can be relied on.
 
 Gateways send only changes, so a quiet market looks as old as a lost one.  An old quote is still the best
 known price: rules against losses use it and warn, rules that take profits wait for a fresh one.
@@ -84,7 +84,7 @@ def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: dat
 
 
 def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
-    """Return a sentence for each open position whose P&L is unknown or may be outdated.
+    """Return a sentence for each position whose P&L is unknown or may be outdated.
 
     The sentences hold no figures, so that each stays the same for as long as it is true.
     """

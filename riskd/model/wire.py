@@ -98,7 +98,7 @@ def encode_data(data: EventData) -> str:
 
 
 def _wire_value(value: Any) -> Any:
-    """Return a value as the wire writes it: times with ``Z``, numbers without exponents."""
+    """Return a value as on the wire: times with ``Z``, numbers without exponents."""
     if isinstance(value, datetime):
         precision = "milliseconds" if value.microsecond else "seconds"
         return value.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
@@ -110,7 +110,7 @@ def _wire_value(value: Any) -> Any:
 
 
 def decode(message: bytes | str) -> Event:
-    """Return the event that ``message`` carries, without the keys that riskd does not know.
+    """Return the event that ``message`` carries; unknown keys are ignored.
 
     :raises UnknownEventTypeError: the type is none of the nine.
     :raises EventError: a key or a field is missing or wrong; the error names it.
@@ -173,7 +173,7 @@ def _convert(path: str, data_type: Any, fields: dict[str, Any]) -> Any:
 
 
 def _with_decimals(data_type: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``fields`` with prices and money as ``Decimal`` where JSON wrote whole numbers."""
+    """Return ``fields`` with prices and money as ``Decimal``, whole ones included."""
     exact: dict[str, Any] = {
         name: Decimal(fields[name])
         for name in _NUMBER_FIELDS[data_type]
