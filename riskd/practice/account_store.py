@@ -217,7 +217,7 @@ class AccountStore:
 
     def has_used_tag(self, account_id: int, tag: str | None) -> bool:
         """Return whether the account placed an order with this tag before."""
-        return tag is not None and (account_id, tag) in self._tags
+        return (account_id, tag) in self._tags
 
     def add_order(self, order: Payload) -> None:
         """Remember an order's tag and, once the order has ended, the order itself."""

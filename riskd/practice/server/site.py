@@ -36,8 +36,6 @@ DEFAULT_API_KEY: Final = "practice"
 MAX_BODY_BYTES: Final = 64 * 1024
 HUBS: Final = "/hubs/"
 
-_NEGOTIATE: Final = "/negotiate"
-
 _log = Logger()
 
 
@@ -171,6 +169,7 @@ class PracticeResource(Resource):
         self._api = api
         self._tokens = tokens
         self._hubs = {path: WebSocketResource(hub) for path, hub in hubs.items()}
+        self._negotiations = {path + "/negotiate" for path in hubs}
 
     def render(self, request: Any) -> Any:
         """Respond to a request, or hand its connection over to a hub."""
@@ -181,7 +180,7 @@ class PracticeResource(Resource):
             return _write(request, refusal)
         if path in self._hubs:
             return self._hubs[path].render(request)
-        if path.removesuffix(_NEGOTIATE) in self._hubs:
+        if path in self._negotiations:
             return _write(request, _negotiated(request))
         responded = Deferred.fromCoroutine(self._respond(request, path))
         responded.addErrback(
@@ -197,7 +196,7 @@ class PracticeResource(Resource):
             sentence = f"The body is larger than {MAX_BODY_BYTES} bytes."
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
         is_hub = path in self._hubs
-        if not is_hub and path.removesuffix(_NEGOTIATE) not in self._hubs:
+        if not is_hub and path not in self._negotiations:
             return None
         method = "GET" if is_hub else "POST"
         refusal = None
