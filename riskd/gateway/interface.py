@@ -86,7 +86,7 @@ class IGatewayListener(Interface):
         """Note that events arrive again; those since :meth:`feed_lost` are lost."""
 
     def gateway_problem(source: str, sentence: str) -> None:
-        """Note another problem at the gateway; events and answers stay right.
+        """Note another problem at the gateway; events of accounts still arrive.
 
         :param source: what has the problem; a source has one sentence at a time.
         :param sentence: for a trader; an empty one ends the problem.
@@ -96,7 +96,7 @@ class IGatewayListener(Interface):
 class IGateway(Interface):
     """A connection to the broker: it reports events and carries out requests.
 
-    A read returns payloads.  Any request may fail with :class:`GatewayError`, or take its time.
+    A read returns payloads.  Any request may fail with :class:`GatewayError`, or take long.
 
     Brokers answer a limited number of requests a minute, and riskd keeps some of them for enforcement:
     commands are always urgent, reads only with ``urgent``.

@@ -14,8 +14,8 @@ from zope.interface import implementer
 class TurnClock:
     """Orders timers by the time they are due, then by the time they were set.
 
-    A daemon and its replay so fire them in the same order; the order of a reactor's timers that are due
-    together is its own affair.
+    So a daemon and its replay fire them in the same order; a reactor promises no order for timers that are
+    due together.
 
     :param seconds: the time that the clock shows.
     """

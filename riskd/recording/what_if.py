@@ -112,7 +112,7 @@ class _HypotheticalDay(Environment):
         self._unanswered: deque[Request] = deque()
         self._actions: list[Enforced] = []
         self._account_ids = {account.id for account in settings.accounts}
-        # A recorded broker cannot be changed; an enforcing engine would try for ever.
+        # A recorded broker cannot be changed; an enforcing engine would try forever.
         dry_run = msgspec.structs.replace(settings, enforce=False)
         self._sandbox = Sandbox(self, recording.header, dry_run, catalogue)
 

@@ -52,7 +52,7 @@ class RecordingWriter:
 
     :param path: the file; it must not exist yet, and only its owner may read it.
     :param clock: times the writing.
-    :param disk: the thread that waits for the disk; no one else uses it.
+    :param disk: the thread that waits for the disk; it serves this writer alone.
     :raises RecordingError: the file cannot be created.
     """
 

@@ -98,7 +98,7 @@ class ProjectXGateway(BrokerApi):
             subscribe=lambda contract_id: self._market_hub.subscribe(
                 "SubscribeContractQuotes", contract_id
             ),
-            # The hub needs the feed, too; one of them comes first.
+            # Looked up at the call: hub and feed need each other, and the hub is made last.
             reconnect=lambda why: self._market_hub.reconnect(why),  # noqa: PLW0108
             receive=lambda contract_id, payload: self._listener.market_event(
                 "GatewayQuote", contract_id, payload
@@ -165,7 +165,7 @@ class ProjectXGateway(BrokerApi):
             hub.reconnect(why)
 
     def _hurry(self) -> None:
-        """Hurry the hubs after an answer: the way to the broker is open again."""
+        """Hurry hubs that wait for their next try: an answer shows that the broker is reachable."""
         for hub in (self._user_hub, self._market_hub):
             hub.hurry()
 

@@ -39,7 +39,7 @@ def read_answer(request: str, status: int, retry_after: str | None, body: bytes)
         raise TooManyRequestsError(request, retry_after_seconds(retry_after))
     if status == HTTPStatus.BAD_REQUEST:
         # The broker did not understand the request; repeating it would not help.
-        hint = words(body.decode(errors="replace").strip())
+        hint = printable_reason(body.decode(errors="replace").strip())
         raise GatewayRefusedError(request, -status, f"HTTP {status}: {hint}")
     if status != HTTPStatus.OK:
         # A proxy in between may send any status, so 404 does not mean that an order was not found.
@@ -59,7 +59,7 @@ def _read_envelope(request: str, body: bytes) -> Payload:
         return fields
     if type(code) is not int or (code == 0 and has_succeeded is not False):
         raise GatewayUnansweredError(request, f"the answer has no error code: {_printable(code)}")
-    raise GatewayRefusedError(request, code, words(fields.get("errorMessage")))
+    raise GatewayRefusedError(request, code, printable_reason(fields.get("errorMessage")))
 
 
 def items(request: str, fields: Payload, name: str) -> list[Payload]:
@@ -97,7 +97,7 @@ def of_account(request: str, payload: Payload, account_id: int) -> Payload:
     return {**payload, **plain, "accountId": account_id}
 
 
-def words(message: object) -> str:
+def printable_reason(message: object) -> str:
     """Return the reason that the broker gives, fit for a log and a console."""
     return _printable(message) if message else "no reason given"
 

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from riskd import __version__
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
-from riskd.gateway.projectx.responses import words
+from riskd.gateway.projectx.responses import printable_reason
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
 from riskd.host.websocket_client import ClientProtocol
 
@@ -69,9 +69,14 @@ class HubSocket(ClientProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Report the end."""
-        why = f"the broker closed the connection ({code}{f': {words(reason)}' if reason else ''})"
-        if not wasClean:
-            why = _LOST if self.hub_connection else words(self.wasNotCleanReason or _LOST)
+        if wasClean:
+            given = f": {printable_reason(reason)}" if reason else ""
+            why = f"the broker closed the connection ({code}{given})"
+        elif self.hub_connection is not None:
+            # Autobahn's reason is about the handshake alone.
+            why = _LOST
+        else:
+            why = printable_reason(self.wasNotCleanReason or _LOST)
         self.factory.fail(_refusal(why))
         if self.hub_connection is not None:
             self.hub_connection.end(why)
