@@ -73,7 +73,7 @@ class HubSocket(ClientProtocol):
             given = f": {printable_reason(reason)}" if reason else ""
             why = f"the broker closed the connection ({code}{given})"
         elif self.hub_connection is not None:
-            # Autobahn's reason is about the handshake alone.
+            # Autobahn's reasons are about TCP and closing handshakes, which say nothing to a trader.
             why = _LOST
         else:
             why = printable_reason(self.wasNotCleanReason or _LOST)
