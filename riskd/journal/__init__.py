@@ -1,4 +1,4 @@
-"""The daemon's memory on disk: a private journal, and the copy that consoles read.
+"""The daemon's memory on disk: a private journal, and a copy for consoles.
 
 The engine sees :class:`~riskd.journal.interface.IJournal`.  Consoles and riskctl read the files with
 :mod:`~riskd.journal.reader` and :mod:`~riskd.journal.audit_log`.

@@ -1,4 +1,4 @@
-"""SQL statements that change the journal from one state of an account to the next.
+"""SQL statements that take the journal from one state of an account to the next.
 
 Two states share the parts that have not changed, and a shared part is not inspected: a write costs as much
 as has changed since the write before.
@@ -37,7 +37,7 @@ class _Table(msgspec.Struct, frozen=True):
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
 
     def differences(self, before: AccountState, after: AccountState) -> list[Statement]:
-        """Return the statements that change the rows of ``before`` into those of ``after``."""
+        """Return the statements that turn the rows of ``before`` into those of ``after``."""
         old, new = self.rows(before), self.rows(after)
         # By identity: comparing two mappings of hundreds of trades at each write would cost more than
         # the write.

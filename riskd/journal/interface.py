@@ -35,7 +35,10 @@ class IJournal(Interface):
         """Schedule a write and a publication, because states have changed."""
 
     def make_durable() -> Deferred[None]:
-        """Write the states now; fires once they are on disk, or once the write has failed."""
+        """Write the states now.
+
+        Fires once they are on disk, or once the write has failed.
+        """
 
     def published() -> Deferred[None]:
         """Fires once the published copy holds all that was broadcast before this call.

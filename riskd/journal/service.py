@@ -168,7 +168,9 @@ class JournalService(Service):
             self._write_within(QUOTES_WRITTEN_EVERY)
 
     def make_durable(self) -> Deferred[None]:
-        """Write the states now; fires once they are on disk, or once the write has failed.
+        """Write the states now.
+
+        Fires once they are on disk, or once the write has failed.
 
         A failed write is reported and repeated, and a slow one is reported.  After the service has
         stopped it fires at once.

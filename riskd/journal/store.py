@@ -255,7 +255,7 @@ class Store:
         return read_snapshot(journal)
 
     def _was_emptied(self) -> bool:
-        """Return whether the journal is missing or empty although there are traces of one."""
+        """Return whether the journal is missing or empty although it has left traces."""
         if self._path.exists() and self._path.stat().st_size:
             return False
         is_published = (self.directory / PUBLISHED_NAME).exists()

@@ -135,7 +135,7 @@ def to_milliseconds(moment: datetime) -> datetime:
 
 
 def plain_number(number: Decimal) -> Decimal:
-    """Return ``number`` without an exponent, cut to the 12 decimal places of the wire.
+    """Return ``number`` without an exponent, cut to the wire's 12 decimal places.
 
     :raises ValueError: the number is not finite, or has more than 15 digits before the point.
     """

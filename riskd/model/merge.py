@@ -9,7 +9,9 @@ from riskd.model.lockouts import with_locks
 
 
 def merge(known: AccountState, since: AccountState) -> AccountState:
-    """Return the two states as one; where both know something, the later state counts.
+    """Return the two states as one.
+
+    Where both know something, the later state counts.
 
     :param known: the state that an earlier run of the daemon wrote to the journal.
     :param since: the state that this run has gathered without that knowledge.

@@ -161,7 +161,7 @@ def _read_json(path: str, message: bytes | str | msgspec.Raw) -> Any:
 
 
 def _convert(path: str, data_type: Any, fields: dict[str, Any]) -> Any:
-    """Return a ``data_type`` made of ``fields``, which are at ``path`` in the message."""
+    """Return a ``data_type`` made of ``fields``, found at ``path`` in the message."""
     try:
         # With Decimal as a builtin type, msgspec rejects numbers that are written as JSON strings.
         return msgspec.convert(
@@ -186,7 +186,7 @@ def _with_decimals(data_type: Any, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _raise_for_wrong_field(path: str, data_type: Any, fields: dict[str, Any]) -> None:
-    """Raise an error that names the first wrong field, where one field alone is wrong."""
+    """Raise an error that names the first field that is wrong by itself."""
     for field in msgspec.structs.fields(data_type):
         value = fields.get(field.encode_name, UNSET)
         field_path = f"{path}.{field.encode_name}"

@@ -8,7 +8,7 @@ from riskd.rules.interface import Trigger
 
 
 def affected_positions(state: AccountState, trigger: Trigger) -> tuple[GatewayUserPosition, ...]:
-    """Return the open positions whose P&L may have changed: a quote changes only its own contract's."""
+    """Return the open positions whose P&L the trigger may have changed."""
     if not isinstance(trigger.subject, MarketQuote):
         return state.open_positions
     contract_id = trigger.subject.contract_id
@@ -16,7 +16,7 @@ def affected_positions(state: AccountState, trigger: Trigger) -> tuple[GatewayUs
 
 
 def affected_orders(state: AccountState, trigger: Trigger) -> tuple[GatewayUserOrder, ...]:
-    """Return the working orders that the trigger's event may have changed or turned into entries."""
+    """Return the working orders that the trigger may have changed or made entries."""
     if isinstance(trigger.subject, GatewayUserOrder):
         order = state.orders.get(trigger.subject.id)
         return () if order is None else (order,)

@@ -1,4 +1,4 @@
-"""Evaluate the rules of an account: which of them, in which order, and what riskd has to do.
+"""Evaluate an account's rules: which, in which order, and what they decide.
 
 A rule that fails counts as one without a breach, and its result is checked before anything acts on it or
 writes it down: a mistake in one rule must neither silence the others nor stop the journal.
@@ -47,7 +47,10 @@ class RuleInForce(NamedTuple):
 
     @property
     def slot(self) -> str:
-        """The key of its memory, timer and problems; earlier settings have a key of their own."""
+        """The key of its memory, timer and problems.
+
+        Earlier settings have a key of their own.
+        """
         rule_id: str = self.rule.rule_id
         return f"{rule_id} (held)" if self.is_held else rule_id
 
@@ -152,7 +155,7 @@ def _rules_to_evaluate(
 
 
 def _with_own_memory(state: AccountState, rule: RuleInForce) -> AccountState:
-    """Return the state with the memory of these settings where the rule looks for its memory.
+    """Return the state with these settings' memory where the rule looks for it.
 
     Earlier settings begin with the memory of the present ones.
     """
@@ -199,7 +202,7 @@ def _check_moment(name: str, moment: datetime | None) -> None:
 
 
 def _strict(commands: Iterable[Command]) -> tuple[Command, ...]:
-    """Return the commands of strict mode: each breach closes everything and locks for good."""
+    """Return the commands of strict mode: each breach flattens and locks for good."""
     return tuple(
         Flatten(
             reason=command.reason,

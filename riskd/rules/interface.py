@@ -55,7 +55,9 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flatten(msgspec.Struct, frozen=True, kw_only=True):
-    """Close positions and cancel their orders; lock the account if there is a ``lock``.
+    """Close positions and cancel their orders.
+
+    Lock the account if there is a ``lock``.
 
     :ivar reason: the breach, in a sentence for a trader.
     :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:

@@ -22,7 +22,7 @@ def recall(state: AccountState, rule_id: str, kind: type[_Memory]) -> _Memory:
 
 
 def remember(value: object, known: object = None) -> str | None:
-    """Return the ``memory`` of a result: ``value`` as JSON, or ``None`` if it is known already."""
+    """Return a result's ``memory``: ``value`` as JSON, or ``None`` if it is known."""
     return None if value == known else msgspec.json.encode(value).decode()
 
 

@@ -1,4 +1,6 @@
-"""Find the rules, riskd's twelve and a user's own; all of them are Twisted plugins.
+"""Find the rules, riskd's twelve and a user's own.
+
+All of them are Twisted plugins.
 
 A rule that a trader relies on must not be missing silently.  So everything that may be a rule and cannot
 be used is an error.  A plugin of another program, whose source does not mention riskd, is skipped with a
@@ -55,7 +57,10 @@ def find_rules() -> dict[str, IRule]:
 
 
 def _load(modules: Iterable[PythonModule]) -> Iterator[str]:
-    """Load ``modules``; yield a sentence for each problem of one that may hold a rule."""
+    """Load ``modules``.
+
+    Yield a sentence for each problem of one that may hold a rule.
+    """
     for module in modules:
         path = module.filePath.path
         # A plugin may be a package.
@@ -83,7 +88,10 @@ def _old_names(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _source(path: str) -> bytes:
-    """Return a module's source; that of one that cannot be read counts as one that mentions riskd."""
+    """Return a module's source.
+
+    That of one that cannot be read counts as one that mentions riskd.
+    """
     try:
         return Path(path).read_bytes()
     except OSError:
@@ -91,7 +99,7 @@ def _source(path: str) -> bytes:
 
 
 def _sort_key(rule: IRule) -> tuple[int, str]:
-    """Return a sort key: riskd's own rules in the order of their table, then others by their ids."""
+    """Return a sort key: riskd's own rules by their table, then others by their ids."""
     number = next((i for i, own in enumerate(RULES) if own is rule), len(RULES))
     return number, str(getattr(rule, "rule_id", ""))
 

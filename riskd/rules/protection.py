@@ -31,7 +31,7 @@ def total_remaining(state: AccountState, orders: Iterable[GatewayUserOrder]) -> 
 def protecting_stops(
     state: AccountState, position: GatewayUserPosition
 ) -> Iterator[GatewayUserOrder]:
-    """Yield the stop orders in the market that would close ``position``, oldest first.
+    """Yield the working stop orders that would close ``position``, oldest first.
 
     A stop beyond the entry counts, too: it protects a profit.
     """

@@ -10,7 +10,10 @@ from riskd.rules.interface import Flatten
 
 
 def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:
-    """Return the open positions of each root; a contract whose root is unknown is a root of its own."""
+    """Return the open positions of each root.
+
+    A contract whose root is unknown is a root of its own.
+    """
     roots: dict[str, list[GatewayUserPosition]] = {}
     for position in state.open_positions:
         root = state.root(position.contract_id) or position.contract_id

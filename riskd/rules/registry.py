@@ -1,4 +1,7 @@
-"""The twelve rules in the order of evaluation; a user's own rules follow them by their ids."""
+"""The twelve rules in the order of evaluation.
+
+A user's own rules follow them by their ids.
+"""
 
 from __future__ import annotations
 

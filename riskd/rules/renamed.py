@@ -88,7 +88,7 @@ class OldName(NamedTuple):
 
 
 def find_old_names(source: bytes) -> list[OldName]:
-    """Return the first use of each old name in a module's source, in the order of the lines.
+    """Return the first use of each old name in a module's source, by line.
 
     A source that Python cannot parse has none: loading it says what is wrong with it.
     """
@@ -109,7 +109,7 @@ def find_old_names(source: bytes) -> list[OldName]:
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return the names that imports of riskd bind, at module level or deeper, as dotted names."""
+    """Return the names that imports of riskd bind at any depth, as dotted names."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -160,7 +160,7 @@ def _dotted_names_of(node: ast.AST, imported: dict[str, str]) -> Iterator[str]:
 
 
 def _dotted_name(node: ast.expr, imported: dict[str, str]) -> str:
-    """Return the full name of an imported thing, such as ``riskd.rules.interface.Rule``, or ``""``."""
+    """Return the dotted name of an imported thing; an empty string for any other."""
     if isinstance(node, ast.Name):
         return imported.get(node.id, "")
     if isinstance(node, ast.Attribute):

@@ -68,7 +68,7 @@ class RuleSettings(Table, frozen=True, kw_only=True):
 
 
 def expect_no_repeats(key: str, kind: str, values: Sequence[object]) -> None:
-    """Check that ``values``, the ``kind`` of each entry of a list or table ``key``, all differ.
+    """Check that ``values``, the ``kind`` of each entry of ``key``, all differ.
 
     :raises ValueError: two are equal.
     """

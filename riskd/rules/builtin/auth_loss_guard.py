@@ -1,4 +1,4 @@
-"""RULE-010: an account that the broker does not permit to trade is closed and locked."""
+"""RULE-010: close and lock an account that the broker does not permit to trade."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Lock the account when the broker forbids it to trade, unlock it when the broker permits it.
+    """Lock the account while the broker does not permit it to trade.
 
     Brokers repeat themselves, so the rule compares the broker's permission with its own lock and does
     nothing where the two agree, or while the permission is not known.

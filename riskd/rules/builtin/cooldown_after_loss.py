@@ -101,7 +101,7 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Loss(NamedTuple):
-    """A loss that reaches a threshold: its cooldown, and the reason that riskd gives for it."""
+    """A loss that reaches a threshold, with its cooldown and its reason."""
 
     cooldown: Cooldown
     reason: str
@@ -164,7 +164,7 @@ def _review(
 def _longest_cooldown(
     state: AccountState, settings: Settings, known: Iterable[Cooldown], now: datetime
 ) -> _Loss | None:
-    """Return the loss whose cooldown ends last, if that is later than each of the known ones."""
+    """Return the loss whose cooldown ends last, if it ends after all known ones."""
     handled = {cooldown.trade_id for cooldown in known}
     latest = max((cooldown.until for cooldown in known), default=now)
     losses = (
@@ -177,7 +177,7 @@ def _longest_cooldown(
 
 
 def _loss(settings: Settings, trade: GatewayUserTrade, begun: datetime) -> _Loss | None:
-    """Return the loss of ``trade`` with a cooldown from ``begun`` on, if it reaches a threshold."""
+    """Return the loss of ``trade`` if it reaches a threshold, cooling from ``begun``."""
     reached = [tier for tier in settings.tiers if trade.profit_and_loss <= -tier.loss_amount]
     if not reached:
         return None
@@ -191,7 +191,10 @@ def _loss(settings: Settings, trade: GatewayUserTrade, begun: datetime) -> _Loss
 
 
 def _is_voided(state: AccountState, cooldown: Cooldown) -> bool:
-    """Return whether a trade of the trading day is gone; older trades leave the state with their day."""
+    """Return whether a trade of the trading day is gone.
+
+    Older trades leave the state with their day.
+    """
     if state.day_began is None or cooldown.executed < state.day_began:
         return False
     return cooldown.trade_id not in state.trades

@@ -43,7 +43,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class _Breach(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of the last breach; the rule does not act on the same figures again.
+    """The figures of the last breach.
+
+    The rule does not act on the same figures again.
 
     An operator who lifts the lock has seen them, and a restart does not make them new.
 

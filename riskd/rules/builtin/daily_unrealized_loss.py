@@ -55,7 +55,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close the positions that have lost too much, or all positions when their sum has."""
+    """Close the positions that have lost too much, or all when their sum has."""
     commands: list[Command] = []
     limit = f"(limit {dollars(settings.loss_limit)})"
     if settings.scope is Scope.TOTAL:
@@ -77,7 +77,10 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Return the open loss of each position or of all; a position in profit has a negative loss."""
+    """Return the open loss of each position or of all.
+
+    A position in profit has a negative loss.
+    """
     limit = settings.loss_limit
     if settings.scope is Scope.TOTAL:
         return (Gauge(name="open loss", limit=limit, current=-total_pnl(state), unit="$"),)

@@ -19,7 +19,7 @@ from riskd.rules.settings import Contracts, RuleSettings
 
 
 class CountType(StrEnum):
-    """What counts: ``net`` offsets long and short contracts of one root, ``gross`` does not."""
+    """What counts: ``net`` offsets long and short of one root, ``gross`` does not."""
 
     NET = "net"
     GROSS = "gross"
@@ -38,7 +38,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 def check(state: AccountState, settings: Settings, _trigger: Trigger) -> RuleResult:
-    """Close everything, or the excess, when the account holds more contracts than the limit."""
+    """Close everything, or the excess, when the account holds too many contracts."""
     count = _count(state, settings)
     excess = count - settings.limit
     if excess <= 0:
@@ -71,7 +71,7 @@ def _count(state: AccountState, settings: Settings) -> int:
 
 
 def _least(state: AccountState) -> dict[str, int]:
-    """Return how many contracts of each position have to stay, or the net count would not sink.
+    """Return how many contracts of each position must stay for the net count to sink.
 
     Of a calendar spread only the heavier side may be reduced, and only down to the lighter one.
     """

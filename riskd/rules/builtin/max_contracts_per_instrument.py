@@ -1,4 +1,4 @@
-"""RULE-002: the largest number of contracts of one root, all its expiries together.
+"""RULE-002: at most so many contracts of one root, all its expiries together.
 
 The rule sets no lock: the trader may open new positions within the limit.
 """
@@ -57,7 +57,10 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         _limit_of_unlisted(self.unknown_symbol_action)
 
     def limit(self, root: str) -> int | None:
-        """Return how many contracts of ``root`` the account may hold; ``None`` means any number."""
+        """Return how many contracts of ``root`` the account may hold.
+
+        ``None`` means any number.
+        """
         if root in self.limits:
             return self.limits[root]
         return _limit_of_unlisted(self.unknown_symbol_action)
@@ -88,7 +91,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Return how many contracts the account holds of each root that is listed or held."""
+    """Return the number of contracts held of each root that is listed or held."""
     held = {root: total_size(positions) for root, positions in by_root(state).items()}
     limits = {root: settings.limit(root) for root in dict.fromkeys([*settings.limits, *held])}
     return tuple(
@@ -104,7 +107,7 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 
 def _waits(state: AccountState, now: datetime) -> dict[str, datetime]:
-    """Return the contracts whose roots the gateway may still report, and until when it may."""
+    """Return the contracts whose roots the gateway may still report, with deadlines."""
     ends = {
         position.contract_id: position.created_at + _TIME_TO_LEARN
         for position in state.open_positions
@@ -114,7 +117,9 @@ def _waits(state: AccountState, now: datetime) -> dict[str, datetime]:
 
 
 def _limit_of_unlisted(action: str) -> int | None:
-    """Return how many contracts of an unlisted root may be held; ``None`` means any number.
+    """Return how many contracts of an unlisted root may be held.
+
+    ``None`` means any number.
 
     :raises ValueError: ``action`` is none of the possible values.
     """

@@ -1,4 +1,4 @@
-"""RULE-005: a position is closed at its profit target, or before its profit becomes a loss.
+"""RULE-005: close a position at its profit target, or before its profit is gone.
 
 The rule takes profits by fresh quotes only.  It sets no lock.
 """
@@ -137,7 +137,7 @@ def _fresh_pnl(
 
 
 def _armed(state: AccountState, known: _Memory) -> dict[str, PositionType]:
-    """Return the armed positions that are still held on the same side, whatever their size."""
+    """Return the armed positions that are still held on the same side, in any size."""
     held = {position.contract_id: position.type for position in state.open_positions}
     return {
         contract_id: side

@@ -34,7 +34,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """The time in which a position has to get its stop; a position that is reversed gets a new one.
+    """The time in which a position has to get its stop.
+
+    A position that is reversed gets a new one.
 
     :ivar opened: when the position was opened.
     :ivar began: when the time began.

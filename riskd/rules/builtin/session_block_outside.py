@@ -127,7 +127,10 @@ class Window(NamedTuple):
 
 
 class Calendar(NamedTuple):
-    """Trading hours, and the days on which they do not start; the fields are those of the settings."""
+    """Trading hours, and the days on which they do not start.
+
+    The fields are those of the settings.
+    """
 
     start: str
     end: str
@@ -196,7 +199,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
 
 
 def gauges(_state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
-    """Return for the account's hours and each root's own whether trading is allowed, and how long."""
+    """Return whether trading is allowed, and how long: for the account and each root."""
     calendars = {"trading hours": settings.calendar(None)}
     for root, session in settings.sessions.items():
         calendars[f"trading hours {root.upper()}"] = settings.calendar(session)
@@ -261,7 +264,7 @@ def _moment(day: date, wall: time, zone: ZoneInfo) -> datetime:
 
 
 def _without_weekend(window: Window) -> Window:
-    """Return ``window`` without the weekend, which is longer than any window: one piece is left."""
+    """Return the part of ``window`` outside the weekend."""
     day = window.start.astimezone(_EXCHANGE_ZONE).date()
     friday = day + timedelta(days=(_FRIDAY - day.weekday()))
     begins = _moment(friday, _WEEKEND_BEGINS, _EXCHANGE_ZONE)

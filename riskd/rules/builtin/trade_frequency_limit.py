@@ -22,7 +22,10 @@ _Value = TypeVar("_Value")
 
 
 class Limits(Table, frozen=True, kw_only=True):
-    """How many trades a minute, an hour and a trading day may have; unset means any number."""
+    """How many trades a minute, an hour and a trading day may have.
+
+    Without a value there may be any number.
+    """
 
     per_minute: Trades | UnsetType = UNSET
     per_hour: Trades | UnsetType = UNSET
@@ -36,7 +39,7 @@ class Limits(Table, frozen=True, kw_only=True):
 
 
 class CooldownOnBreach(Table, frozen=True, kw_only=True):
-    """How many seconds the cooldown lasts after a breach of each of the :class:`Limits`."""
+    """The seconds of the cooldown after a breach of each of the :class:`Limits`."""
 
     per_minute_breach: Seconds = 60
     per_hour_breach: Seconds = 1800
@@ -58,7 +61,7 @@ class Window(NamedTuple):
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
-    """The table ``trade_frequency_limit``: one limit, or ``limits`` for several time windows.
+    """The table ``trade_frequency_limit``: one limit, or ``limits`` for several.
 
     :ivar max_trades: trades in ``time_window_minutes``; more is a breach.  By default 30 in 60 minutes.
     :ivar cooldown_seconds: how long the cooldown lasts; by default 1800.

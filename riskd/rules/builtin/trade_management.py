@@ -119,7 +119,9 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rule remembers of a position; a position that is reversed gets a new note.
+    """What the rule remembers of a position.
+
+    A position that is reversed gets a new note.
 
     :ivar opened: when the position was opened.
     :ivar size: the position's contracts at the last check.
@@ -137,7 +139,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     missing_from: datetime | None = None
 
     def is_settling(self, now: datetime) -> bool:
-        """Return whether the event of a position that its stop has reduced may still be on its way."""
+        """Return whether the event of a position that its stop reduced may still come."""
         return self.missing_from is not None and now < self.missing_from
 
 
@@ -180,7 +182,10 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.position.type.sign
 
     def is_better(self, price: Decimal, other: Decimal) -> bool:
-        """Return whether ``price`` is the more favorable one; for a stop, nearer to the market."""
+        """Return whether ``price`` is the more favorable one.
+
+        For a stop, nearer to the market.
+        """
         return (price - other) * self.sign > 0
 
     def is_through(self, stop_price: Decimal) -> bool:
@@ -189,7 +194,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """The price at which a stop should be, and why, such as ``10 ticks from the entry``."""
+    """The price at which a stop should be, and why: ``10 ticks from the entry``."""
 
     price: Decimal
     why: str
@@ -256,7 +261,7 @@ def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Ga
 
 
 def _own_stops(state: AccountState) -> dict[str, list[GatewayUserOrder]]:
-    """Return the rule's working stops by contract id: of each open position, and then of others."""
+    """Return the rule's working stops by contract id, those of open positions first."""
     stops: dict[str, list[GatewayUserOrder]] = {
         position.contract_id: [] for position in state.open_positions
     }
@@ -282,7 +287,10 @@ def _case(
     own: Iterable[GatewayUserOrder],
     now: datetime,
 ) -> _Case:
-    """Return the case of an open position; ``own`` are the rule's stops in its contract."""
+    """Return the case of an open position.
+
+    ``own`` are the rule's stops in its contract.
+    """
 
     def nearness(order: GatewayUserOrder) -> Decimal:
         return (order.stop_price or position.average_price) * position.type.sign
@@ -331,7 +339,10 @@ def _note(case: _Case, known: Note | None) -> Note:
 
 
 def _manage(case: _Case, note: Note) -> RuleResult:
-    """Return what to do about the stop of a position; the module's docstring has the cases."""
+    """Return what to do about the stop of a position.
+
+    The module's docstring has the cases.
+    """
     if not case.needed:
         return RuleResult(commands=_withdrawals(case.state, case.own))
     if not case.own:
@@ -347,7 +358,7 @@ def _manage(case: _Case, note: Note) -> RuleResult:
 
 
 def _place(case: _Case, note: Note) -> RuleResult:
-    """Place the position's stop, unless it is still settling or the market is through."""
+    """Place the position's stop, unless it is settling or the market is through it."""
     target = _target(case, note)
     if target is None:
         return NOTHING
@@ -395,7 +406,7 @@ def _change(case: _Case, note: Note, own: GatewayUserOrder) -> RuleResult:
 
 
 def _close(case: _Case, target: _Target) -> RuleResult:
-    """Close the position, since the market is beyond the target and a broker refuses such a stop."""
+    """Close the position: beyond the target, where the market is, stops are refused."""
     reason = (
         f"{case.position.size} {case.name}: the stop would be at "
         f"{target.price}, {target.why}, and the market is there already"
@@ -416,7 +427,7 @@ def _targets(case: _Case, note: Note) -> Iterator[_Target]:
     entry, settings = case.position.average_price, case.settings
 
     def at(start: Decimal, ticks: int, where: str) -> _Target:
-        """Return the target ``ticks`` better than ``start``, rounded away from the market to a tick."""
+        """Return the target ``ticks`` better than ``start``, away from the market."""
         towards_loss = round_down_to_tick if case.sign > 0 else round_up_to_tick
         price = towards_loss(start + ticks * tick * case.sign, tick)
         return _Target(
@@ -437,7 +448,10 @@ def _targets(case: _Case, note: Note) -> Iterator[_Target]:
 
 
 def _risk(case: _Case, stop_price: Decimal) -> str:
-    """Return the end of a sentence: what a fill at ``stop_price`` would lose; empty if nothing."""
+    """Return the end of a sentence: what a fill at ``stop_price`` would lose.
+
+    It is empty if a fill would lose nothing.
+    """
     if case.contract is None:
         return ""
     made = profit(
