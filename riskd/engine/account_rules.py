@@ -1,4 +1,4 @@
-"""The rules that one account is held to: evaluate them, and note what they say besides their commands."""
+"""Evaluate one account's rules; keep their limits, timers, warnings and failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AccountRules:
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
-    :ivar limits: what the account is held to.
+    :ivar limits: the limits in force.
     :ivar wakes: when each rule wants to be evaluated again, by slot.
     """
 
@@ -72,11 +72,11 @@ class AccountRules:
         self.hold_to(held_limits(new, self.limits) if is_locked else new)
 
     def release(self) -> None:
-        """Hold the account to its settings and nothing else: it is not locked any more."""
+        """Hold the account to its settings alone, because its locks have ended."""
         self.hold_to(self._configured)
 
     def hold_to(self, limits: LimitsInForce) -> None:
-        """Hold the account to these limits, and forget what other rules have said."""
+        """Put these limits in force; forget timers, warnings and failures of rules that are not among them."""
         self.limits = limits
         self._account.set_limits(limits.journaled)
         slots = {one.slot for one in limits.rules}
@@ -110,7 +110,7 @@ class AccountRules:
         is_locked: bool = False,
         due: Sequence[str] = (),
     ) -> tuple[Decision, ...]:
-        """Return what the rules decide, and note what else they say.
+        """Evaluate the rules; return their decisions, and keep all else that they return.
 
         See :func:`riskd.rules.evaluation.evaluate` for the parameters.
         """
@@ -138,7 +138,7 @@ class AccountRules:
         return evaluation.decisions
 
     def pop_due(self, now: datetime) -> list[str]:
-        """Return the slots of the rules that want to be evaluated now, and forget that they do."""
+        """Return the slots of the rules whose time to be evaluated again has come, and forget that time."""
         due = [slot for slot, wake_at in self.wakes.items() if wake_at <= now]
         for slot in due:
             del self.wakes[slot]

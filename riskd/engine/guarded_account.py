@@ -38,7 +38,7 @@ class GuardedAccount:
 
     @property
     def account_state(self) -> AccountState:
-        """What is known of the account, with what is still to be announced."""
+        """The account's state, pending announcements included."""
         return self.account.state_with_pending
 
     @property
@@ -48,7 +48,7 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
-        # Before the locks end, so that the audit log has the cause before the effect.
+        # Before the locks end: the audit log must have the cause before the effect.
         if is_locked(self.account.state_with_pending, self._now()):
             self._log_command("unlock", reason, operator)
         return self.risk_engine.unlock()

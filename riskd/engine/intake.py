@@ -1,4 +1,4 @@
-"""From a gateway's message to a change of an account: mapped, applied, and shown to the rules."""
+"""Map the gateway's messages, apply them to their accounts, and let the rules evaluate them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOKUP_RETRY_SECONDS: Final = 30.0
 
 @contextmanager
 def errors_logged(what: str) -> Iterator[None]:
-    """Log any error: neither an unreadable message nor a mistake of ours may stop what follows."""
+    """Log any error: neither an unreadable message nor an internal error may stop what follows."""
     try:
         yield
     except Exception:  # noqa: BLE001
@@ -70,11 +70,11 @@ class Intake:
         self._look_up_at: dict[str, float] = {}
 
     def user_event(self, target: str, payload: Payload) -> None:
-        """Apply what happened to an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
+        """Apply an event of an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
         self.apply(target, payload, is_event=True)
 
     def apply(self, target: str, payload: Payload, *, is_event: bool = False) -> bool:
-        """Apply what the gateway sent or answered; return whether it could be read."""
+        """Apply a payload that the gateway sent or answered; return whether it could be read."""
         try:
             # Only GatewayUserAccount has its account under another name.
             account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
@@ -91,8 +91,8 @@ class Intake:
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
 
-        Most of what riskd does is this, so it passes through few functions: errors_logged alone would
-        cost as much as half of what it encloses.
+        Quotes are most of riskd's work, so a quote passes through few functions: errors_logged alone
+        would cost half as much as all that it encloses.
         """
         if target != "GatewayQuote":
             return
@@ -115,7 +115,10 @@ class Intake:
                 _log_dropped(target)
 
     def _apply_best_bid_ask(self, contract_id: str) -> None:
-        """Apply bid and ask before there is a last price: the wire waits for one, a loss does not."""
+        """Apply bid and ask of a contract that has no last price yet.
+
+        ``MarketQuote`` needs a last price; a loss can be seen without one.
+        """
         best_bid_ask = self._quotes.best_bid_ask(contract_id)
         for each in self._accounts.values():
             if each.account.state.holds_or_works(contract_id):
@@ -189,7 +192,7 @@ class Intake:
         """Subscribe to the quotes of a contract and look it up, unless that was done."""
         if self._clock.seconds() < self._look_up_at.get(contract_id, 0.0):
             return
-        # First of all, for the answer may come within the call.
+        # Before the gateway is asked: it may answer within the call.
         self._look_up_at[contract_id] = math.inf
         self._gateway.follow_quotes(contract_id)
         looked_up = Deferred.fromCoroutine(self._look_up(contract_id))
@@ -205,11 +208,11 @@ class Intake:
         contract = mapping.contract(payload)
         for each in self._accounts.values():
             each.account.add_contract(contract)
-            # What its positions are worth is known only now.
+            # Only now can the rules see what its positions are worth.
             each.risk_engine.review()
 
     def _lookup_failed(self, failure: Failure, contract_id: str) -> None:
-        # The next mention asks again, but not each quote: the broker answers only so many requests a minute.
+        # A later mention asks again, but not every quote: the broker limits requests a minute.
         self._look_up_at[contract_id] = self._clock.seconds() + LOOKUP_RETRY_SECONDS
         if failure.check(GatewayError, MappingError) is not None:
             _log.error(

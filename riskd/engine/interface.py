@@ -11,7 +11,7 @@ from zope.interface import Attribute, Interface
 class IOperatedAccount(Interface):
     """One account, as an operator sees it and acts on it."""
 
-    account_state = Attribute("the AccountState, with what waits for the disk to be announced")
+    account_state = Attribute("the AccountState, pending announcements included")
     rules = Attribute("the rules in force, a tuple of RuleInForce")
 
     def unlock(reason: str, operator: str) -> bool:
@@ -28,9 +28,9 @@ class IOperated(Interface):
     """All accounts of a daemon, as an operator sees them."""
 
     gateway_name = Attribute("the kind of gateway, such as ``practice``")
-    enforces = Attribute("whether anything is done at the broker; if not, this is a dry run")
-    is_recovered = Attribute("whether the journal's content was taken over")
+    enforces = Attribute("whether riskd acts at the broker; if not, this is a dry run")
+    is_recovered = Attribute("whether the engine has taken over the journal's content")
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
 
     def make_durable() -> Deferred[None]:
-        """Journal the states; fire when they are on the disk, or cannot be written now."""
+        """Journal the states; the Deferred fires when they are on the disk, or when that has failed."""

@@ -1,4 +1,4 @@
-"""What an account is held to: its rules, strict mode, and when its day ends.
+"""The limits in force on an account: its rules, strict mode, and when its trading day ends.
 
 While an account is locked, limits that the settings loosen stay in force beside the new ones until the
 lock ends, also over a restart: the journal has the limits in force.
@@ -25,7 +25,7 @@ _STRICT: Final = "STRICT"
 
 
 class LimitsInForce(NamedTuple):
-    """What an account is held to.
+    """The limits in force on an account.
 
     :ivar rules: in the order in which they are evaluated.
     :ivar is_strict: whether every breach locks the account until an operator unlocks it.
@@ -38,7 +38,7 @@ class LimitsInForce(NamedTuple):
 
     @property
     def journaled(self) -> dict[str, Limit]:
-        """The limits as the journal has them; of two settings of one rule, those that are held."""
+        """The limits as the journal keeps them; of two settings of one rule it keeps the held ones."""
         limits = {_DAY: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
         if self.is_strict:
             limits[_STRICT] = Limit("strict_mode", "true")
@@ -48,9 +48,9 @@ class LimitsInForce(NamedTuple):
 
 
 def held_limits(new: LimitsInForce, old: LimitsInForce) -> LimitsInForce:
-    """Return the limits of an account that is locked: ``new``, and of ``old`` what ``new`` changes.
+    """Return the limits of a locked account: the new ones, and beside them the old ones that differ.
 
-    Of several old settings of one rule, those that were held first stay in force.
+    Of several old settings of one rule, the earliest stay in force.
     """
     known = [(one.rule, one.settings) for one in new.rules]
     kept = [
@@ -69,10 +69,10 @@ def read_journaled(
     known: LimitsInForce,
     account_id: int,
 ) -> LimitsInForce:
-    """Return the limits that the journal has, as far as they can still be evaluated; log the others.
+    """Return the journaled limits of all rules that still exist; log those that cannot be read.
 
     :param catalogue: all rules there are, by key.
-    :param known: says when days end, if the journal does not.
+    :param known: the configured limits; they say when days end, if the journal does not.
     """
     schedule = known.schedule
     if _DAY in limits:

@@ -1,4 +1,8 @@
-"""How an account's locks end and its trading days begin."""
+"""How an account's locks end and its trading days begin.
+
+Most of these functions return what ended the account's locks (``ClearedBy``), or ``None``.  They do not
+announce it: the risk engine does, unless the rules lock the account again at once.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ class Day(NamedTuple):
 
     :ivar schedule: the schedule that it follows.
     :ivar key: the date that it is named after.
-    :ivar since: a moment of it, from which on it is known.
+    :ivar since: the moment that it was computed for; it may begin earlier.
     :ivar end: when it ends.
     """
 
@@ -34,7 +38,7 @@ class Day(NamedTuple):
 
 
 def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> None:
-    """Count the trading day of ``now``, without announcing a reset."""
+    """Count trades from the beginning of the trading day of ``now`` on; announce no reset."""
     account.count_since(schedule.day_start(now))
     account.change_risk(day_key=schedule.day_key(now))
 
@@ -42,9 +46,10 @@ def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -
 def end_early_locks(
     account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
 ) -> ClearedBy | None:
-    """Return what ended the account's locks, if they ended before the trading day of ``now`` began.
+    """Return what ended the locks, if all of them ended before the trading day of ``now`` began.
 
-    Its timer ends a lock that ended before the day did, the reset one that ends with the day.
+    Their time was over while the daemon did not run or the machine slept.  A lock that ends with a day is
+    ended by the reset (:func:`end_day`).
     """
     began = schedule.day_start(now)
     ends = [lock.locked_until for lock in account.state_with_pending.lockouts.values()]
@@ -54,15 +59,15 @@ def end_early_locks(
 
 
 def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> ClearedBy | None:
-    """Begin a new trading day if it is time; return what ended the account's locks with it.
+    """Begin a new trading day if the last one is over; return the reset if that ended the locks.
 
-    Also after a stop over the end of the day.
+    The last one may have ended while the daemon did not run.
     """
     key, counted = schedule.day_key(now), account.state.risk.day_key
     if counted is None or key == counted:
         return None
     if key < counted:
-        # The clock was ahead, or the day ends at another time now.
+        # The clock had been ahead, or the settings end the day at another time now.
         _log.error(
             "account {account}: the clock was set back, the day of {key} goes on",
             account=account.account_id,
@@ -94,7 +99,7 @@ def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> Dai
 
 
 def end_locks(account: TrackedAccount, now: datetime, *, is_dry_run: bool) -> ClearedBy | None:
-    """Return what ended the account's locks, if the last one is over."""
+    """Return the timer as what ended the locks, if the account has locks and none is in force."""
     state = account.state_with_pending
     # The rest of a flatten waits for a daemon that enforces; a lock does not wait for that.
     is_flattening = state.risk.flattening is not None and not is_dry_run
@@ -104,7 +109,7 @@ def end_locks(account: TrackedAccount, now: datetime, *, is_dry_run: bool) -> Cl
 
 
 def lift_lock(account: TrackedAccount, rule_id: str, reason: str, now: datetime) -> bool:
-    """End one rule's lock; return whether it is the last one, and the account is to be cleared."""
+    """End one rule's lock; if it is the last one, return ``True`` and leave it to the caller to clear all."""
     state = account.state_with_pending
     drop_pending_locks(account, rule_id)
     lock = lock_of(state, rule_id, now)

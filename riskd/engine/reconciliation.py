@@ -49,7 +49,7 @@ FULL_ROUND: Final = 12
 """Any account is reconciled once in this many rounds."""
 
 _SOURCES: Final = ("begin", "reconciliation", "permission", "reading")
-"""The sources of problems, before the account id, with what the broker says an account holds."""
+"""How the sources of this module's problems begin; the account id follows."""
 
 
 class ReconciliationLoop:
@@ -101,18 +101,18 @@ class ReconciliationLoop:
     def begin(self, guarded: GuardedAccount) -> Deferred[None]:
         """Reconcile an account until that succeeds, then let its risk engine begin.
 
-        Fires when that is done, or given up.
+        The Deferred fires when the engine has begun, or when that was canceled or given up.
         """
         account_id = guarded.account.account_id
         if account_id in self._beginning:
-            # If it is not done, it may have missed the events that were lost since.
+            # If it is still under way, it may have missed events that were lost since it began.
             self._beginning[account_id].cancel()
         begun = Deferred.fromCoroutine(self._begin(guarded))
         self._beginning[account_id] = begun
         return begun.addErrback(_log_failure, account_id)
 
     def cancel_beginnings(self) -> None:
-        """Give up what :meth:`begin` began and has not finished."""
+        """Cancel every :meth:`begin` that has not finished."""
         for beginning in tuple(self._beginning.values()):
             beginning.cancel()
 
@@ -151,8 +151,8 @@ class ReconciliationLoop:
         self._rounds += 1
         is_full_round = self._rounds % FULL_ROUND == 0
         self._queue += [each for each in self._accounts if each not in self._queue]
-        # An account that is reconciled goes to the end, so that all have their turn if there is not room
-        # for all of them.
+        # An account that is reconciled goes to the end of the queue.  So all have their turn, though the
+        # broker may have no room for all of them in one round.
         for account_id in tuple(self._queue):
             guarded = self._accounts[account_id]
             is_guarded = guarded.risk_engine.is_active or (
@@ -170,7 +170,7 @@ class ReconciliationLoop:
     def request(self, guarded: GuardedAccount) -> Deferred[None]:
         """Reconcile an account, or join the reconciliation that is under way.
 
-        Fires when that is done, or when the broker does not say what the account holds.
+        The Deferred fires when that is done, or when the broker does not say what the account holds.
         """
         account_id = guarded.account.account_id
         done: Deferred[None] = Deferred()
@@ -193,7 +193,7 @@ class ReconciliationLoop:
             await reconcile(guarded, self._broker, self.search_lag)
         except GatewayError as error:
             if account_id in self._given_up:
-                # It was given up meanwhile.
+                # It was given up while this request was under way.
                 return
             if account_id not in self._failing:
                 # A long outage is not a line of the log every few seconds.
@@ -218,9 +218,10 @@ def _log_failure(failure: Failure, account_id: int) -> None:
 
 
 async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) -> None:
-    """Replace what differs from what the gateway says.
+    """Make an account's state what the gateway says; its rules evaluate each difference.
 
-    :raises GatewayError: the gateway does not say all.
+    :param search_lag: how many seconds searches may trail events.
+    :raises GatewayError: a request was refused or not answered; the answers before it are applied.
     """
     account, account_id, gateway = guarded.account, guarded.account.account_id, broker.gateway
     began = broker.clock.seconds()
@@ -232,7 +233,7 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) 
     is_read = [broker.apply("GatewayUserTrade", payload) for payload in trades]
 
     def is_newer(key: object) -> bool:
-        """Return whether an event may be newer than what was found."""
+        """Return whether an event may be newer than the answer to a search."""
         return account.was_received_within(key, broker.clock.seconds() - began + search_lag)
 
     closed = [
@@ -267,7 +268,7 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) 
 async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
     """Apply whether the account may trade; return why that is unknown, or an empty string.
 
-    An account that was listed and is not any more is guarded all the same, by what it holds.
+    An account that the broker listed once and does not list any more goes on being guarded.
 
     :raises GatewayError: the gateway does not say, and never has.
     """

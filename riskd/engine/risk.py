@@ -2,6 +2,15 @@
 
 The risk engine receives what has been applied and broadcast, evaluates the rules that listen to it, and
 hands what they decide to the enforcer.  It begins when the account is reconciled with the broker.
+
+Evaluation is re-entrant.  A gateway may send events before a command to it returns, as the practice
+exchange does, and each of them is evaluated within the evaluation whose command caused it.  Three habits
+make that safe:
+
+- What the inner evaluation must know is in the account's state before a command leaves: what the rules
+  remember, and the flatten that is under way.  So nothing is decided twice.
+- After each call that may send a command, the state is read again.
+- The decisions of one evaluation are enforced last, their flattens as one.
 """
 
 from __future__ import annotations
@@ -61,11 +70,10 @@ class RiskEngine:
 
     :param account: the account.
     :param rules: what the account is held to.
-    :param enforcer: carries out what is decided, or announces it in a dry run.
+    :param enforcer: carries out the rules' commands, or announces them in a dry run.
     :param clock: times what is due.
     :param now: gives the time of day, aware.
-    :param reconcile: takes over what the broker says the account holds; fires when that is done, or
-        cannot be done now.
+    :param reconcile: reconciles the account; its Deferred fires when that is done, or cannot be done now.
     :ivar is_active: whether the rules are evaluated.
     :ivar rules: see the parameter.
     """
@@ -99,13 +107,13 @@ class RiskEngine:
     # From start to stop.
 
     def recover(self, known: AccountState) -> None:
-        """Hold a locked account to the limits that it was held to before the daemon stopped."""
+        """Put the journaled limits of a locked account in force again, beside the settings."""
         self._memory_before = known.risk.memory
         if is_locked(self._account.state_with_pending, self._now()):
             self.rules.recover(known.limits)
 
     def prepare(self) -> None:
-        """Count the trading day, before the gateway is asked what happened in it."""
+        """Count the trading day from its beginning, before the gateway is asked for its trades."""
         if not self.rules.limits.rules:
             _log.warn("account {account} is guarded by no rule", account=self._account.account_id)
         if self._account.state.risk.day_key is None:
@@ -182,9 +190,9 @@ class RiskEngine:
     # What happens.
 
     def receive(self, data: EventData) -> None:
-        """Evaluate the rules: this has been applied and broadcast."""
+        """Evaluate the rules that listen to an event, which has been applied and broadcast."""
         if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
-            # All else can be seen later, too; a trade is evaluated when it comes.
+            # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
         if isinstance(data, MarketQuote):
             held = self._account.state.positions.get(data.contract_id)
@@ -193,28 +201,28 @@ class RiskEngine:
         self._evaluate(_KINDS[type(data)], data)
 
     def receive_best_bid_ask(self) -> None:
-        """Evaluate the rules: a contract without a last price was bid or offered."""
+        """Evaluate the rules: a contract without a last price has another bid or ask."""
         self._evaluate(Kind.QUOTE)
 
     def receive_account(self, *, may_trade: bool | None) -> None:
-        """Evaluate the rules: the broker said whether the account may trade."""
+        """Keep whether the broker lets the account trade, and evaluate the rules."""
         if may_trade is not None and may_trade != self._account.state.risk.can_trade:
             self._account.change_risk(can_trade=may_trade)
         self._evaluate(Kind.ACCOUNT)
 
     def review(self) -> None:
-        """Evaluate all rules, whatever has happened."""
+        """Evaluate all rules on the account as it is now."""
         self._evaluate(Kind.REVIEW)
 
     def needs_reconciliation(self) -> bool:
-        """Return whether the broker is to be asked soon what the account holds: an event may be lost."""
+        """Return whether to reconcile in this round: what a lost event hid would be urgent."""
         is_new = self._is_newly_settled
         self._is_newly_settled = False
         return is_new or self._is_locked()
 
     def _settled(self, did_something: bool) -> None:
         self._is_newly_settled = True
-        # A rule that wants the same again, though there was nothing to do, must not run in circles.
+        # If there was nothing to do, wait: a rule that decides the same again would run in circles.
         self._clock.callLater(0 if did_something else TICK_SECONDS, self._check_again)
 
     def _check_again(self) -> None:
@@ -243,7 +251,7 @@ class RiskEngine:
         now = self._now()
         counted = self._account.state.risk.day_key
         if counted is not None and counted != self.rules.day_of(now).key:
-            # What was lost in a day that is over must not lock the next one.
+            # A loss of the day that is over must not lock the account in the next one.
             self._end_due(now)
         state = self._account.state_with_pending
         if self._dry_run is not None:
@@ -254,7 +262,7 @@ class RiskEngine:
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
             self._enforcer.enforce_lock(locks_in_force(state, now)[0], state)
-            # The gateway may have sent events before that returned, and rules may have remembered them.
+            # An inner evaluation may have changed what the rules remember.
             state = self._account.state_with_pending
         plan = self._account.state.risk.flattening
         if self._enforcer.is_flattening and _is_effect_of(plan, subject):
@@ -309,7 +317,7 @@ class RiskEngine:
     # Locks and days.
 
     def _tick(self) -> None:
-        """End what is due, and set the timer again whatever comes of that."""
+        """End what is due, and set the timer again even after an error."""
         try:
             self._end_due(self._now())
         except Exception:  # noqa: BLE001  # an internal error must not stop the clock
@@ -318,24 +326,24 @@ class RiskEngine:
             self._set_timer(self._now())
 
     def _end_due(self, now: datetime) -> None:
-        """End the day and the locks that are over, and evaluate the rules that are due."""
+        """End the day and the locks that are over; evaluate the rules whose time has come."""
         account, is_dry_run = self._account, self._dry_run is not None
         counted = account.state.risk.day_key
-        # Freeing the account may change its schedule, so that is read anew each time.
+        # The end of the locks may put other settings in force, so the schedule is read each time.
         schedule = self.rules.limits.schedule
         self._free(end_early_locks(account, schedule, now, is_dry_run=is_dry_run), now)
         self._free(end_day(account, self.rules.limits.schedule, now), now)
         self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
         if key is not None and counted is not None and key < counted:
-            # The broker still has the trades that went with a day that was none.
+            # The clock was set back: the broker still has trades that ended with the wrong day.
             self._is_newly_settled = True
         due = self.rules.pop_due(now)
         if due:
             self._evaluate(Kind.TIMER, due=due)
 
     def _free(self, cleared_by: ClearedBy | None, now: datetime) -> None:
-        """If something ended the locks, announce it, unless the rules lock the account again."""
+        """Announce that the locks have ended, if they have, unless the rules lock the account again."""
         if cleared_by is None:
             return
         self.rules.release()
@@ -379,20 +387,20 @@ class RiskEngine:
 
     @property
     def lasting_state(self) -> AccountState:
-        """The state that the journal is to keep.
+        """The state that the journal keeps.
 
-        Without what rules remember of a dry run: a daemon that enforces would take for done what was
-        only announced.
+        It lacks what the rules remember of a dry run: a daemon that enforces would take for done what
+        the dry run only announced.
         """
         state = self._account.state_with_pending
         return state if self._dry_run is None else with_risk(state, memory=self._memory_before)
 
 
 def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:
-    """Return whether a flatten in progress has caused this: closing breaches nothing."""
+    """Return whether a flatten under way may have caused this event; closing is no breach."""
     return (
         plan is not None
-        # What cannot be closed must not hide what becomes of it.
+        # A flatten that has failed so far must not hide what becomes of its positions.
         and not plan.is_announced
         and isinstance(subject, (GatewayUserPosition, GatewayUserOrder, MarketQuote))
         and concerns(plan, subject.contract_id)
@@ -400,7 +408,7 @@ def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:
 
 
 def _plan(rule_id: str, command: Flatten, state: AccountState, now: datetime) -> Flattening | None:
-    """Return what is to be done about a breach; ``None`` if its lock holds the account already."""
+    """Return the flatten that answers a breach; ``None`` if its lock is in force already."""
     locks: tuple[LockoutSet, ...] = ()
     if command.lock is not None:
         lock = new_lock(rule_id, command.reason, command.lock, state, now)

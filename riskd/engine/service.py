@@ -1,12 +1,13 @@
 """The engine: all accounts of a daemon, fed by one gateway, from start to stop.
 
 Each message of the gateway is mapped and applied to the account that it is about
-(:mod:`~riskd.engine.intake`), broadcast, and shown to the account's rules
+(:mod:`~riskd.engine.intake`), broadcast, and evaluated by the account's rules
 (:mod:`~riskd.engine.risk`).  What the accounts hold is reconciled with the broker
 (:mod:`~riskd.engine.reconciliation`).
 
-What comes out depends on what comes in and on nothing else: no real clock, no counter of the process, no
-order of a set.  Otherwise a recording could not be replayed to the same bytes.
+The engine is deterministic: what it broadcasts and requests depends on its inputs alone, not on a real
+clock, a counter of the process or the order of a set.  Otherwise a recording could not be replayed to the
+same bytes.
 """
 
 from __future__ import annotations
@@ -74,12 +75,14 @@ class EngineService(Service):
     :param broadcast: sends an event to all clients.
     :param now: gives the time of day, aware.
     :param catalogue: all rules there are, by key.
-    :param observe_reaction: takes how many seconds passed from deciding on a flatten to the first request for it.
+    :param observe_reaction: receives the seconds from deciding on a flatten to its first request that
+        closes or cancels.
     :ivar accounts: by account id.
     :ivar gateway_name: the kind of gateway, such as ``practice``.
-    :ivar enforces: whether anything is done about a breach; if not, this is a dry run.
-    :ivar is_recovered: whether the journal's content was taken over.
-    :ivar started: fires when all accounts are reconciled for the first time and RUNNING is announced.
+    :ivar enforces: whether riskd acts on a breach; if not, this is a dry run.
+    :ivar is_recovered: whether the engine has taken over the journal's content.
+    :ivar started: fires when the start is over: all configured accounts are reconciled, and RUNNING is
+        announced unless there is a problem.
     :ivar user_event: see :class:`IGatewayListener`.
     :ivar market_event: see :class:`IGatewayListener`.
     """
@@ -168,13 +171,13 @@ class EngineService(Service):
         return self._gateway.stop()
 
     def pause(self) -> None:
-        """Apply and broadcast events, but reconcile no account and evaluate no rules."""
+        """Stop to reconcile accounts and to evaluate rules; events are still applied and broadcast."""
         self._reconciliation.stop()
         for each in self.accounts.values():
             each.risk_engine.pause()
 
     def reload(self, settings: Settings) -> str:
-        """Apply new settings; return a sentence about what needs a restart, or an empty string."""
+        """Apply new settings; return a sentence on what needs a restart, or an empty string."""
         known, wanted = set(self.accounts), {each.id for each in settings.accounts}
         for each in settings.accounts:
             if each.id in known:
@@ -197,13 +200,13 @@ class EngineService(Service):
         return self.accounts
 
     def make_durable(self) -> Deferred[None]:
-        """Write the states; fire when they are on the disk, or cannot be written now."""
+        """Journal the states; the Deferred fires when they are on the disk, or when that has failed."""
         return self._journal.make_durable()
 
     def announce(self, event: Event) -> Deferred[None]:
-        """Apply ``event`` to the account it is about, or to all if it is about the daemon; broadcast it.
+        """Apply and broadcast ``event``; one about the daemon is applied to all accounts.
 
-        Fires when it is broadcast, and published if only riskd knows it.
+        The Deferred fires when the event is broadcast, and published if only riskd knows it.
         """
         guarded = None if event.account_id is None else self.accounts.get(event.account_id)
         if guarded is not None:
@@ -222,7 +225,7 @@ class EngineService(Service):
         The accounts are reconciled every few seconds, and their rules evaluated after that.
         """
         self._reconciliation.is_feed_lost = True
-        # Before the start goes on with the accounts that are not guarded yet: that is not RUNNING.
+        # Before the beginnings are canceled: that lets the start go on, which must not announce RUNNING.
         self.report_problem("feed", sentence)
         self._reconciliation.cancel_beginnings()
         for each in self.accounts.values():
@@ -232,7 +235,7 @@ class EngineService(Service):
         """Reconcile all accounts, then evaluate the rules; see :class:`IGatewayListener`."""
         self._reconciliation.is_feed_lost = False
         if self._progress < _Progress.CONNECTED:
-            # No account is reconciled yet; the start goes on by itself.
+            # The start has not come to reconciling the accounts, and will do it.
             self.report_problem("feed", "")
             return
         self._times_restored += 1
@@ -240,7 +243,7 @@ class EngineService(Service):
         gatherResults(begun).addCallback(self._caught_up, self._times_restored)
 
     def _caught_up(self, _results: object, times_restored: int) -> None:
-        # If the feed was lost again meanwhile, the beginnings were only given up.
+        # If the feed was lost again meanwhile, the beginnings did not succeed but were canceled.
         if not self._reconciliation.is_feed_lost and times_restored == self._times_restored:
             self.report_problem("feed", "")
 
@@ -258,12 +261,12 @@ class EngineService(Service):
             # Guarding the accounts is more urgent than any disk.
             self.report_problem("journal at the start", "The state file cannot be read yet")
         if not self.is_recovered and recovered.called:
-            # The locks that the journal holds are in its copy, too.
+            # The published copy has the journal's locks, too.
             self._take_over(await self._journal.read_copy())
         self._progress = _Progress.PREPARED
         for each in self.accounts.values():
             self._prepare(each)
-        # A broker that sends no events yet may answer.
+        # Before the gateway is up: a broker that sends no events yet may answer requests.
         self._reconciliation.start()
         await self._gateway.start(self)
         self._progress = _Progress.CONNECTED
@@ -275,7 +278,7 @@ class EngineService(Service):
             [begun for account_id, begun in beginnings.items() if account_id in self._configured]
         )
         if not self.running:
-            # Stopping cancels the beginnings, which looks as if they were done.
+            # Stopping cancels the beginnings, and a canceled one ends like one that succeeded.
             return
         self._progress = _Progress.RECONCILED
         self._reconciliation.search_lag = SETTLED_SECONDS
@@ -305,7 +308,7 @@ class EngineService(Service):
             if self._progress >= _Progress.CONNECTED:
                 self._reconciliation.begin(each)
         if self._progress is _Progress.RECONCILED:
-            # The journal could only be opened now; what it knows of positions and orders is old.
+            # The journal opened late, and its positions and orders are older than the broker's answers.
             for each in self.accounts.values():
                 each.risk_engine.resume()
                 self._reconciliation.request(each)
@@ -314,14 +317,14 @@ class EngineService(Service):
             self._announce_status(Status.ERROR, recovery.problem)
 
     def _take_over(self, known: Mapping[int, AccountState]) -> list[GuardedAccount]:
-        """Take over the states of an earlier daemon; return the accounts that are followed for that."""
+        """Take over the states of an earlier daemon; return the accounts that are followed only now."""
         new: list[GuardedAccount] = []
         for account_id, found in known.items():
             is_to_be_guarded = is_locked(found, self._now()) or found.risk.flattening is not None
             if account_id not in self.accounts and is_to_be_guarded:
                 _log.warn(
-                    "account {id} is locked, and followed until it is free, "
-                    "though the configuration does not name it any more",
+                    "account {id} is not configured any more, but locked or being flattened: "
+                    "riskd follows it",
                     id=account_id,
                 )
                 new.append(self._follow(AccountSettings(id=account_id)))

@@ -1,4 +1,4 @@
-"""What ``daemon_status`` says: the gravest problem that lasts, or that the daemon is running."""
+"""The message of ``daemon_status``: the gravest open problem, or that the daemon is running."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 from riskd.model.events import DRY_RUN_NOTE
 
 _CONSEQUENCES: Final = ("gateway quotes", "feed", "reconciliation ")
-"""How the sources of problems begin that mostly follow from another one.
+"""How the sources begin whose problems mostly follow from another problem, least grave first.
 
-The later ones matter more than the earlier ones, and all others matter more than these.
+The problems of all other sources are graver.
 """
 
 _GATEWAY_LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "ProjectX"}
 
 
 class Problems:
-    """The problems that last, one sentence for each source, and the one that was announced last."""
+    """The open problems, one sentence for each source, and the sentence that was announced last."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, str] = {}
@@ -27,18 +27,18 @@ class Problems:
         return bool(self._sentences)
 
     def report(self, source: str, sentence: str) -> str | None:
-        """Note the problem of a source; return what is to be announced, if anything is.
+        """Open, change or end the problem of a source; return the sentence to announce.
 
         :param sentence: for a trader to read; an empty one ends the problem of that source.
-        :return: the sentence of the gravest problem, an empty one if the last problem is over, or
-            ``None`` if that was announced already.
+        :return: the sentence of the gravest problem; an empty one if the last problem has ended;
+            ``None`` if that sentence was announced already.
         """
         if self._sentences.get(source, "") == sentence:
             return None
         self._sentences.pop(source, None)
         if sentence:
             self._sentences[source] = sentence
-        # Of several that are equally grave, the latest is news.
+        # Of several that are equally grave, the latest is announced.
         gravest = max(reversed(self._sentences), key=_gravity, default="")
         sentence = self._sentences.get(gravest, "")
         if sentence == self._announced:
@@ -55,10 +55,10 @@ def _gravity(source: str) -> int:
 
 
 def running_message(gateway_name: str, *, is_first: bool, enforces: bool) -> str:
-    """Return what is announced when the daemon runs and has no problems.
+    """Return the message of ``daemon_status`` while there is no problem.
 
     :param gateway_name: the kind of gateway, such as ``practice``.
-    :param is_first: whether it is announced for the first time.
+    :param is_first: whether this daemon announces RUNNING for the first time.
     """
     begun = "Daemon started successfully" if is_first else "Running again"
     note = "" if enforces else f" {DRY_RUN_NOTE}"

@@ -1,7 +1,17 @@
-"""The account as the engine tracks it: apply, journal and broadcast each change of its state.
+"""Apply, journal and broadcast each change of one account's state.
 
-What the broker can send again is broadcast at once, and journaled within a second.  What only riskd knows
-is on the disk before it is broadcast.
+What the broker can send again is applied and broadcast at once, and journaled within a second.  What only
+riskd knows, such as a lock, must be on the disk before a client learns of it.  In between it is pending,
+and so there are two states:
+
+- ``state`` is what clients know: all that was applied and broadcast.
+- ``state_with_pending`` is what riskd has decided: ``state`` with the pending announcements applied.  The
+  journal writes this state, and the rules are evaluated on it.  Otherwise a slow disk would delay a lock,
+  and the rules would decide the same again until it was written.
+
+Code that asks whether the account is locked reads ``state_with_pending``; code that handles the broker's
+positions, orders and trades may read ``state``, which is cheaper: of all announcements only a daily reset
+changes those.
 """
 
 from __future__ import annotations
@@ -72,14 +82,14 @@ _MAX_LOG: Final = 256
 
 
 class TrackedAccount:
-    """The state of one account, and all ways to change it.
+    """One account's state, and all ways to change it.
 
     :param account_id: the account.
     :param watch: tickers whose quotes are broadcast even while the account holds nothing in them.
     :param journal: what survives the daemon.
     :param broadcast: sends an event to all clients.
     :param seconds: gives the seconds of the steady clock.
-    :ivar state: what is known of the account and has been broadcast.
+    :ivar state: what is known of the account, without pending announcements.
     """
 
     def __init__(
@@ -103,10 +113,7 @@ class TrackedAccount:
 
     @property
     def state_with_pending(self) -> AccountState:
-        """The state with what is decided and waits for the disk to be announced.
-
-        The journal keeps this state, and the rules are evaluated on it.
-        """
+        """The state with all pending announcements applied; see the module's docstring."""
         state = self.state
         for data in self._pending:
             state = apply(state, Event(self.account_id, data))
@@ -115,7 +122,7 @@ class TrackedAccount:
     # What the gateway reports.
 
     def update_quote(self, quote: MarketQuote) -> None:
-        """Apply a quote, and broadcast it if it is news."""
+        """Apply a quote; broadcast it if it is news."""
         after = apply_quote(self.state, quote)
         if after is not self.state:
             self.state = after
@@ -123,14 +130,14 @@ class TrackedAccount:
             self._broadcast(Event(self.account_id, quote))
 
     def update(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
-        """Apply what the gateway reported, broadcast it if it is news, and return whether it was."""
+        """Apply what the gateway reported; broadcast it, and return ``True``, if it is news."""
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
         event = Event(self.account_id, data)
         after = apply(self.state, event)
         if after is self.state:
             return False
-        # A repeat is applied all the same: what is older than it is outdated from now on.
+        # A repeat is applied, too: its stamp outdates all that is older and comes later.
         is_news = not is_repeat(self.state, event)
         self.state = after
         self._journal.changed()
@@ -139,7 +146,7 @@ class TrackedAccount:
         return is_news
 
     def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
-        """Keep what the wire does not carry of an order; return whether that is news."""
+        """Keep the details of an order that the wire does not carry; return whether they are news."""
         known = self.state.risk.order_details
         details = {key: kept for key, kept in known.items() if key in self.state.orders}
         if order.id in self.state.orders:
@@ -192,8 +199,8 @@ class TrackedAccount:
         received_at = self._received_at.get(key)
         return received_at is not None and self._seconds() - received_at < seconds
 
-    def _forget_trades(self, before: AccountState) -> None:
-        """Remember the trades that went with their day: late copies do not count in the next one."""
+    def _remember_past_trades(self, before: AccountState) -> None:
+        """Remember the trades that ended with their day: late copies must not count in the next day."""
         for trade_id, trade in before.trades.items():
             if trade_id not in self.state.trades:
                 self._past_trades[trade_id] = trade.execution_time
@@ -215,7 +222,7 @@ class TrackedAccount:
         self._change(contracts={**self.state.contracts, contract.id: contract})
 
     def wants_quotes(self, contract_id: str) -> bool:
-        """Return whether the contract's quotes are broadcast for this account."""
+        """Return whether this account's clients receive the contract's quotes."""
         contract = self.state.contract(contract_id)
         is_watched = contract is not None and contract.root in self.watch
         return is_watched or self.state.holds_or_works(contract_id)
@@ -223,9 +230,10 @@ class TrackedAccount:
     # What riskd announces.
 
     def announce(self, *news: EventData) -> Deferred[None]:
-        """Apply and broadcast what riskd has to say; what only riskd knows is written first, all at once.
+        """Apply and broadcast what riskd itself has found or done.
 
-        Fires when all of it is broadcast, and published if it was written first.
+        If only riskd knows any of it, all of it is journaled first, in one write.  The Deferred fires when
+        all is broadcast, and published if it was journaled first.
         """
         self._pending += news
         for data in news:
@@ -245,7 +253,7 @@ class TrackedAccount:
         )
 
     def _is_of_an_earlier_day(self, data: EventData) -> bool:
-        """Return whether this was enforced before the day began: then only the audit log has it."""
+        """Return whether this is an action of an earlier day: then only the audit log keeps it."""
         began = self.state.day_began
         return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
 
@@ -258,10 +266,10 @@ class TrackedAccount:
             self._broadcast(event)
 
     def apply(self, event: Event) -> None:
-        """Apply ``event``, which is broadcast elsewhere."""
+        """Apply ``event`` without broadcasting it."""
         before, self.state = self.state, apply(self.state, event)
         if isinstance(event.data, DailyReset):
-            self._forget_trades(before)
+            self._remember_past_trades(before)
         if isinstance(event.data, LockoutCleared):
             self._cleared_at = event.data.cleared_at
         self._journal.changed()
@@ -276,25 +284,25 @@ class TrackedAccount:
         self._change(risk=msgspec.structs.replace(self.state.risk, **changes))
 
     def set_limits(self, limits: Mapping[str, Limit]) -> None:
-        """Keep which limits are in force, for the journal and the consoles."""
+        """Keep the limits in force, for the journal and the consoles."""
         if self.state.limits != limits:
             self._change(limits=limits)
 
     def count_since(self, began: datetime) -> None:
-        """Count the trading day from ``began`` on, without announcing a reset."""
+        """Count the trades of the day that began at ``began``; announce no reset."""
         self.state = begin_day(self.state, began)
-        # The trades that went with a day that was none may come again.
+        # A day that a wrong clock had begun is undone, and its trades may come again.
         self._past_trades = {
             number: at for number, at in self._past_trades.items() if at is None or at < began
         }
         self._journal.changed()
 
     def make_durable(self) -> Deferred[None]:
-        """Journal the state; fire when it is on the disk, or cannot be written now."""
+        """Journal the state; the Deferred fires when it is on the disk, or when that has failed."""
         return self._journal.make_durable()
 
     def recover(self, known: AccountState) -> None:
-        """Take over what the journal knows; all but locks gives way to what the gateway reports."""
+        """Take over the journaled state; what the gateway has reported since replaces all but its locks."""
         cleared = self._cleared_at
         if cleared is not None:
             # A journal that opens late still has locks that were cleared meanwhile.

@@ -1,4 +1,4 @@
-"""What riskd did at the broker, or would have done: one ``enforcement_action`` for each case."""
+"""Describe and announce what riskd did at the broker, or would have done in a dry run."""
 
 from __future__ import annotations
 

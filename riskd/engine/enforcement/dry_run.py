@@ -1,4 +1,4 @@
-"""Announce what would be enforced, and do nothing.
+"""Announce what riskd would enforce, and do nothing at the broker.
 
 A :class:`DryRun` takes the place of an :class:`~riskd.engine.enforcement.enforcer.Enforcer`.  It has no
 gateway, so it cannot place, cancel, change or close anything by mistake, and it sets no locks.  It counts
@@ -56,7 +56,7 @@ from riskd.rules.interface import (
 _log = Logger()
 
 ACTING_SECONDS: Final = 0.25
-"""How long riskd would take to act; it would miss what is over by then, such as an order that is filled."""
+"""How long riskd would take to act: what is over by then, such as a filled order, is not announced."""
 
 _GATEWAY_TYPES: Final = {
     OrderType.MARKET: GatewayOrderType.MARKET,
@@ -99,7 +99,7 @@ def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
 
 
 class DryRun:
-    """Announces what would be done for one account, each thing once for as long as it lasts.
+    """Announces what riskd would do for one account, once for each breach while it lasts.
 
     :param account: the account.
     :param clock: delays what is announced.
@@ -107,7 +107,7 @@ class DryRun:
     """
 
     is_flattening: Final = False
-    """Nothing is ever under way."""
+    """A dry run has no flatten under way."""
 
     def __init__(
         self, account: TrackedAccount, clock: IReactorTime, now: Callable[[], datetime]
@@ -138,7 +138,7 @@ class DryRun:
                 call.cancel()
 
     def is_handling(self, decision: Decision) -> bool:
-        """Return whether this was reported and lasts."""
+        """Return whether this was announced and is not over."""
         command = decision.command
         if isinstance(command, (ChangeStop, WithdrawStop)):
             return self._logged.get(command.order_id) == command
@@ -152,7 +152,7 @@ class DryRun:
         *,
         is_strict: bool,
     ) -> None:
-        """Forget what is over, so that it is announced again when it comes back."""
+        """Forget breaches that are over, so that they are announced when they come back."""
         self._reported.forget_ended(state, rules, review, is_strict=is_strict)
         self._logged = {key: seen for key, seen in self._logged.items() if key in state.orders}
 
@@ -201,7 +201,7 @@ class DryRun:
             announce_dry_run(self._account, stop_action(rule_id, command, None, self._now()))
 
     def _announce_later(self, announce: Callable[..., None], *arguments: object) -> None:
-        """Announce something when riskd would have acted."""
+        """Announce an action at the moment when riskd would have acted."""
         self._announcing = [call for call in self._announcing if call.active()]
         self._announcing.append(self._clock.callLater(ACTING_SECONDS, announce, *arguments))
 
@@ -213,7 +213,7 @@ class DryRun:
             )
             announce_dry_run(self._account, action)
             return
-        # It is news as soon as there is something to do.
+        # Nothing was announced, so it is announced as soon as there is something to do.
         for decision in decisions:
             self._reported.discard(decision)
 

@@ -1,4 +1,4 @@
-"""Carry out at the broker what is decided for one account, and verify that it was done.
+"""Carry out one account's commands at the broker, and verify that they were done.
 
 Commands fail, are half done, or are overtaken.  So a flatten is journaled, acted on, verified by asking
 the broker, and repeated until the broker says that the account is flat.  An account has one flatten
@@ -73,11 +73,11 @@ The intent is written first where the disk is quick; a slow or hanging disk must
 
 
 class Enforcer:
-    """Carries out what is decided for one account.
+    """Carries out the commands of one account's rules.
 
     :param account: the account.
     :param broker: the broker.
-    :param observe_reaction: takes how many seconds passed from deciding on a flatten to its first request that
+    :param observe_reaction: receives the seconds from deciding on a flatten to its first request that
         closes or cancels.
     :ivar on_settled: called when a flatten is done and verified, with whether there was anything to do.
     """
@@ -114,7 +114,7 @@ class Enforcer:
             self._flattening.cancel()
 
     def is_handling(self, decision: Decision) -> bool:
-        """Return whether the flatten that is under way does what was decided, or makes it needless."""
+        """Return whether the flatten that is under way does what a rule decided, or makes it needless."""
         plan, command = self._plan, decision.command
         if plan is None or not self.is_flattening:
             return False
@@ -137,7 +137,7 @@ class Enforcer:
             self.carry_out(lock.rule_id, rejection_of_locked(lock, order))
 
     def flatten(self, *wanted: Flattening) -> None:
-        """Begin one flatten that does all that is wanted, or extend the one that is under way."""
+        """Begin one flatten that does all of these, or merge them into the one that is under way."""
         if self._plan is None:
             self._decided_at = self._clock.seconds()
         known, new = self._plan, reduce(merged, wanted)
@@ -145,7 +145,7 @@ class Enforcer:
         if plan is not known:
             self._account.change_risk(flattening=plan)
             if self.is_flattening:
-                # A flatten that begins does this by itself.
+                # One that begins waits for the disk by itself.
                 self._account.make_durable()
         self.resume()
 
@@ -153,7 +153,7 @@ class Enforcer:
         """Go on with the flatten that is in the account's state, if it is not under way."""
         if self._flattening is None and self._plan is not None and not self._orders.is_stopped:
             self._closed, self._canceled = set(), set()
-            # It may be done before there is a Deferred to hold on to.
+            # The coroutine may end before fromCoroutine returns; then it is not under way.
             beginning: Deferred[None] = Deferred()
             self._flattening = beginning
             under_way = Deferred.fromCoroutine(self._flatten())
@@ -184,7 +184,7 @@ class Enforcer:
             if plan is None:
                 break
             left = await self._try(plan)
-            # What merged into it meanwhile is still to be done.
+            # A plan that another breach has merged into meanwhile is not done yet.
             if not left and plan is self._plan:
                 self._conclude(plan, success=True)
                 break
@@ -218,7 +218,7 @@ class Enforcer:
             # A read that failed does not mean flat.
             _log.warn("account {account}: {error}", account=self._account.account_id, error=error)
         except Exception:  # an unexpected payload, perhaps; the next may be sound
-            # Whatever a cancellation is wrapped in, nothing goes on.
+            # A cancellation may come wrapped in another error: nothing goes on after stop().
             if self._orders.is_stopped:
                 raise
             _log.failure("a try to flatten failed: internal error")
@@ -226,7 +226,7 @@ class Enforcer:
         return "the broker does not say what is open"
 
     async def _try_to_flatten(self, plan: Flattening) -> str:
-        """Close and cancel what is there; return what the broker says is left, or an empty string."""
+        """Close and cancel all that the plan concerns; return what is left, or an empty string."""
         held, working = await self._orders.search_open()
         if await self._act(plan, held, working):
             held, working = await self._orders.search_open()
@@ -240,7 +240,7 @@ class Enforcer:
     async def _apply_result(
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
     ) -> None:
-        """Apply what the broker says of all that was flattened: its events may come late, or never."""
+        """Apply what the broker says of all that was flattened: events may come late, or never."""
         for position in self._account.missing_positions(held):
             if concerns(plan, position.contract_id):
                 self._account.close_vanished(position, self._now())
@@ -350,7 +350,7 @@ class Enforcer:
     # Orders that are rejected.
 
     async def _reject(self, rule_id: str, command: RejectOrder) -> None:
-        """Cancel an order until the broker says that it has ended, and announce what came of it."""
+        """Cancel an order until the broker says that it has ended, and announce the result."""
         is_announced = False
         has_canceled = False
         for attempt in itertools.count():
@@ -375,5 +375,5 @@ class Enforcer:
 
 
 async def _all(acts: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do things at the same time, and wait for all of them."""
+    """Run coroutines at the same time, and wait for all of them."""
     await gatherResults([Deferred.fromCoroutine(act) for act in acts], consumeErrors=True)

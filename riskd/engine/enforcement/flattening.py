@@ -1,6 +1,6 @@
-"""What a flatten is to do: how breaches merge into one, what is still to be closed and canceled.  Pure.
+"""Compute what a flatten has to do: merge breaches into one, find what is to be closed and canceled.  Pure.
 
-All of it is computed from what the broker answered just now, not from the account's known state.
+It works on payloads that the broker has just answered, not on the account's state, which may be outdated.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def to_resize(
 
 
 def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
-    """Return in words what is still to be closed, canceled or resized; an empty string if nothing is."""
+    """Return how much is still to be closed, canceled or resized, as text; empty if nothing is."""
     held, working = tuple(held), tuple(working)
     resizings = to_resize(flattening, working, held)
     orders = len(to_cancel(flattening, working)) + len(resizings)

@@ -1,4 +1,4 @@
-"""Requests to the broker about one account's orders and positions, and what became of them.
+"""Send requests about one account's orders and positions, and find out what became of them.
 
 Closing and canceling may be repeated.  A request without an answer may have been carried out or not, so
 it counts as neither done nor failed, and the broker is asked what became of the order.
@@ -27,8 +27,8 @@ from riskd.gateway.interface import (
 _log = Logger()
 _T = TypeVar("_T")
 
-# The gateway's error codes mean something else for each request.  These say that riskd may not act for
-# the account at all, which an operator has to hear of.
+# The gateway's error codes differ from request to request.  These say that riskd may not act for the
+# account at all: a problem that only an operator can solve.
 _CANCEL_FORBIDDEN: Final = 6
 _CLOSE_FORBIDDEN: Final = {
     "Position/closeContract": 8,
@@ -47,7 +47,7 @@ class OrderRequests:
 
     :param account: the account.
     :param broker: the broker.
-    :ivar is_stopped: whether :meth:`stop` was called; then nothing goes on, whatever is answered.
+    :ivar is_stopped: whether :meth:`stop` was called; no request is continued after that.
     """
 
     def __init__(self, account: TrackedAccount, broker: Broker) -> None:
@@ -58,7 +58,7 @@ class OrderRequests:
         self.is_stopped = False
 
     def stop(self) -> None:
-        """Cancel what is under way; the rules ask for it again after the next start."""
+        """Cancel what is under way; the rules will decide it again after the next start."""
         self.is_stopped = True
         for under_way in tuple(self._busy.values()):
             under_way.cancel()
@@ -71,7 +71,7 @@ class OrderRequests:
         if key in self._busy:
             act.close()
             return
-        # It may be done before there is a Deferred to remember.
+        # Before it runs: it may end before fromCoroutine returns.
         self._busy[key] = Deferred()
         self._busy[key] = under_way = Deferred.fromCoroutine(act)
 
@@ -82,7 +82,7 @@ class OrderRequests:
         under_way.addBoth(done).addErrback(self._failed, key)
 
     def _failed(self, failure: Failure, key: object) -> None:
-        # The rules see what was not done, and ask for it again.
+        # The rules see that it was not done, and decide it again.
         if failure.check(CancelledError) is None and not self.is_stopped:
             _log.failure("acting on {key} failed: internal error", failure, key=key)
 

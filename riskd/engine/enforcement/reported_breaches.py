@@ -41,25 +41,25 @@ class ReportedBreaches:
         self._locks: dict[str, LockoutSet] = {}
 
     def has(self, decision: Decision, now: datetime) -> bool:
-        """Return whether this was reported and is not known to be over."""
+        """Return whether this breach was reported and is not known to be over."""
         rule_id, command = decision
         if isinstance(command, Flatten) and command.lock is not None:
             return rule_id in self._locks and is_in_force(self._locks[rule_id], now)
         return _breach(decision) in self._breaches
 
     def add(self, decision: Decision, locks: Collection[LockoutSet] = ()) -> None:
-        """Note that this was reported, and the locks that would have been set."""
+        """Remember that this breach was reported, with the locks that riskd would have set."""
         if locks:
             self._locks = with_locks(self._locks, locks)
         else:
             self._breaches.add(_breach(decision))
 
     def discard(self, decision: Decision) -> None:
-        """Note that this was not reported after all."""
+        """Forget a breach: it was not reported after all."""
         self._breaches.discard(_breach(decision))
 
     def forget_locks(self) -> None:
-        """Note that an operator has ended all locks."""
+        """Forget all locks: an operator has ended them."""
         self._locks = {}
 
     def forget_ended(
@@ -70,7 +70,7 @@ class ReportedBreaches:
         *,
         is_strict: bool,
     ) -> None:
-        """Forget what is over, so that it is reported when it comes back.
+        """Forget breaches and locks that are over, so that they are reported when they come back.
 
         :param rules: the rules in force.
         :param review: the trigger of a review, which evaluates every rule.
