@@ -324,7 +324,7 @@ class DamageTests(RecordedTestCase):
     def test_another_event_gives_other_outputs(self) -> None:
         number = self.number_of(b'"target":"GatewayUserPosition"')
         self.assertIn(
-            "replayed to something else",
+            "replays differently",
             str(self.refusal(*self.changed(number, b'"size":', b'"size":1'))),
         )
 
@@ -371,7 +371,7 @@ class DamageTests(RecordedTestCase):
     def test_a_difference_is_found_where_the_recording_breaks_off_too(self) -> None:
         number = self.number_of(b'{"told":{"type":"enforcement_action"')
         lines = self.changed(number, b"RULE-001", b"RULE-002")[:number]
-        self.assertIn(f"line {number} is replayed", str(self.refusal(*lines)))
+        self.assertIn(f"line {number} replays differently", str(self.refusal(*lines)))
 
 
 class WithinTurnTests(SynchronousTestCase):
