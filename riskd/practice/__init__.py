@@ -1,4 +1,4 @@
-"""Paper trading: a simulated market, an exchange, traders, and all of it as a gateway.
+"""Paper trading: a simulated market, an exchange, traders, and their gateway.
 
 - :mod:`.exchange` carries out orders.  :mod:`.matching` decides when an order fills and why one is rejected;
   :mod:`.account_store` keeps accounts and answers searches; :mod:`.records` has their data,

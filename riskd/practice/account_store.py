@@ -1,4 +1,4 @@
-"""The practice broker's accounts with their positions, orders and trades, and the searches of them.
+"""The practice broker's accounts with their positions, orders and trades.
 
 The store remembers as much as a broker does.  After a restart, a new store restores the state of the old one
 and goes on from there.
@@ -49,7 +49,7 @@ class ExchangeState:
     highest_id: int = 0
 
     def last_prices(self) -> dict[str, Decimal]:
-        """Return each contract's last known price: that of its last trade, or else a position's."""
+        """Return the price of each contract's last trade, or else of a position in it."""
         return {
             **{position["contractId"]: position["averagePrice"] for position in self.positions},
             **{trade["contractId"]: trade["price"] for trade in self.trades},
@@ -107,7 +107,7 @@ class AccountStore:
         return [order.payload() for order in account.orders.values()]
 
     def orders(self, account_id: int, since: datetime) -> list[Payload]:
-        """Return the payloads of the account's orders placed at ``since`` or later, oldest first.
+        """Return the payloads of orders placed at ``since`` or later, oldest first.
 
         The last :data:`MAX_ENDED_ORDERS` ended orders of all accounts are remembered.
 
@@ -134,7 +134,7 @@ class AccountStore:
         return {**ended}
 
     def trades(self, account_id: int, since: datetime) -> list[Payload]:
-        """Return the payloads of the account's trades made at ``since`` or later, oldest first.
+        """Return the payloads of trades made at ``since`` or later, oldest first.
 
         Trades of the last two days are remembered.
 
@@ -146,7 +146,10 @@ class AccountStore:
     # Restarts.
 
     def state(self, now: datetime) -> ExchangeState:
-        """Return what another store needs to go on from here, with the past of the last two days."""
+        """Return what another store needs to go on from here.
+
+        Of ended orders and trades, it has those of the last two days.
+        """
         began = now - REMEMBERED
         ended, trades = self._ended.values(), self._trades.values()
         return ExchangeState(
@@ -159,7 +162,7 @@ class AccountStore:
         )
 
     def restore(self, state: ExchangeState, now: datetime) -> list[str]:
-        """Go on from the state of an earlier store; return a sentence for each thing that is dropped.
+        """Go on from the state of an earlier store; return what is dropped, in sentences.
 
         It drops everything of an account that is no longer traded here, and each position and order in a
         contract that is no longer listed; such an order expires.  No message reports any of this.

@@ -1,6 +1,6 @@
-"""The practice exchange: it matches orders on paper and reports in the gateway's own payloads.
+"""The practice exchange, which matches orders on paper.
 
-It is pure: quotes, orders and the time go in; :meth:`Exchange.take_messages` returns what happened.
+It takes and reports the gateway's own payloads.  It is pure: quotes, orders and the time go in; :meth:`Exchange.take_messages` returns what happened.
 The market fills an order as soon as it reaches it, whole or, by a fault, only a part of it; the rest waits
 for the next quote.  :mod:`.matching` decides when and at what price, and which orders are rejected.
 """
@@ -203,7 +203,7 @@ class Exchange:
         self._match(order, now)
 
     def close_contract(self, account_id: int, contract_id: str, now: datetime) -> None:
-        """Close the account's position in a contract at the market; its working orders stay.
+        """Close a position at the market; working orders stay.
 
         :raises GatewayRefusedError: there is no such contract, no position in it, no market, or an
             earlier order to close it is not filled yet.
@@ -261,7 +261,7 @@ class Exchange:
     # Acts of the broker.
 
     def set_can_trade(self, account_id: int, can_trade: bool) -> None:
-        """Let an account trade, or restrict it: then it may only cancel, change and close.
+        """Let an account trade, or restrict it to canceling, changing and closing.
 
         :raises GatewayRefusedError: the account is unknown.
         """
@@ -270,7 +270,7 @@ class Exchange:
         self._report(ACCOUNT, account.payload())
 
     def void_trade(self, account_id: int, trade_id: int) -> None:
-        """Take back a trade's P&L and fees; the position that it opened or closed stays as it is.
+        """Take back a trade's P&L and fees; no position changes.
 
         :raises GatewayRefusedError: the account has no such trade, or it is voided already.
         """
@@ -303,7 +303,7 @@ class Exchange:
             self._report_order(order)
 
     def _fill(self, order: Order, size: int, price: Decimal, now: datetime) -> None:
-        """Fill ``size`` contracts of an order: close what they close, then open with the rest.
+        """Fill ``size`` contracts: first close what they close, then open the rest.
 
         The broker reports the order, then a trade and the position for each part, then the account.
         """

@@ -1,4 +1,7 @@
-"""The practice exchange as a gateway in this process: the broker interface over a simulated market."""
+"""The practice gateway: the broker interface over a simulated market.
+
+It runs the market and the practice traders in this process.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ _P = ParamSpec("_P")
 
 @implementer(IGateway)
 class PracticeGateway:
-    """Trades on paper: a market of its own, and a practice trader for each account that watches contracts.
+    """A gateway that trades on paper, in a market of its own.
+
+    Each account that watches contracts has a practice trader.
 
     :param clock: drives the market.
     :param now: returns the time of day, aware.
@@ -104,7 +109,7 @@ class PracticeGateway:
         self._injector.faults = faults
 
     def start(self, listener: IGatewayListener | None = None) -> Deferred[None]:
-        """Open the market and report to ``listener``, if there is one, what happens from now on."""
+        """Open the market; report what happens from now on to ``listener``, if given."""
         self._network.start(listener)
         # A second start goes on with the exchange as it is.
         if self._ledger is not None and not self._is_restored:
@@ -143,7 +148,9 @@ class PracticeGateway:
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> Deferred[_T]:
-        """Return a Deferred of what ``query`` returns when it is called with the account store and ``args``.
+        """Return a Deferred of the result of ``query(store, *args, **kwargs)``.
+
+        ``store`` is the exchange's account store.
 
         The answer may be late or missing, as that to any request that only reads.
 
@@ -207,7 +214,7 @@ class PracticeGateway:
         return self.ask("Order/searchById", AccountStore.order, account_id, order_id)
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
-        """Return the account's trades made at ``since`` or later; two days are remembered."""
+        """Return the account's trades made at ``since`` or later, up to two days old."""
         return self.ask("Trade/search", AccountStore.trades, account_id, since)
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
@@ -267,7 +274,7 @@ class PracticeGateway:
     # Requests that only the practice gateway has.
 
     def move_market(self, contract_id: str, last: Decimal) -> None:
-        """Let a contract trade at ``last``, with the bid one tick below and the ask one tick above it.
+        """Let a contract trade at ``last``, between a bid and an ask one tick away.
 
         A shut market publishes this quote, too; an open market goes on from there.
 
@@ -283,7 +290,7 @@ class PracticeGateway:
         self._publish()
 
     def set_can_trade(self, account_id: int, can_trade: bool) -> None:
-        """Let an account trade, or restrict it, as the broker does; see :class:`Exchange`.
+        """Let an account trade, or restrict it, as the broker does.
 
         :raises GatewayRefusedError: the account is unknown.
         """
@@ -328,7 +335,10 @@ class PracticeGateway:
         self._publish()
 
     def _publish(self, *, with_quotes: bool = True) -> None:
-        """Write what happened to the ledger, then deliver it: a broker knows before it reports."""
+        """Write what happened to the ledger, then deliver it.
+
+        A broker knows before it reports: a restart must not forget what a listener received.
+        """
         messages = self.exchange.take_messages()
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
@@ -358,5 +368,8 @@ def _log_note(note: Note) -> None:
 
 
 def _random(seed: int | None, part: str) -> Random:
-    """Return a random generator for one part, so that no part disturbs the sequence of another."""
+    """Return random numbers for one part.
+
+    Each part has its own, so that a change of one does not change the sequence of another.
+    """
     return Random() if seed is None else Random(f"{seed} {part}")

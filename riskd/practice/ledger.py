@@ -1,4 +1,6 @@
-"""The file in which the positions, orders and trades of the practice gateway outlive its process.
+"""The file that keeps the practice gateway's trading over a restart.
+
+It holds positions, orders, trades and balances.
 
 A line is with the operating system when :meth:`Ledger.append` returns.  So it survives a kill of the process
 at any moment.  It is not forced to the disk, so a power failure may lose it.
@@ -49,7 +51,7 @@ class Ledger:
         self._is_failing = False
 
     def read(self) -> ExchangeState:
-        """Return the state in the file; an empty one if there is no file or it cannot be read."""
+        """Return the state in the file; an empty one if it is missing or unreadable."""
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
@@ -86,7 +88,7 @@ class Ledger:
             self._limit = self._size + _MAX_BYTES
 
     def rewrite(self, state: ExchangeState) -> None:
-        """Replace the file, whole or not at all, with one that holds no more than ``state``."""
+        """Replace the file, whole or not at all, with one that holds only ``state``."""
         temporary = self.path.with_suffix(".tmp")
         descriptor = None
         try:

@@ -110,7 +110,7 @@ _payload_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 
 
 def write_lines(messages: Sequence[Message], report: Report) -> bytes:
-    """Return the lines of a batch of messages; a message that cannot be written is left out."""
+    """Return the lines of a batch, without messages that cannot be written."""
     lines: list[bytes] = []
     # From the last line back, so that the lines so far are those that follow.
     for message in reversed(messages):

@@ -60,7 +60,7 @@ _EXPIRE_EARLY: Final = frozenset({"CLE", "MCLE"})
 
 
 def front_contract(code: str, today: date) -> Contract:
-    """Return the product's contract of the nearest listed month that begins after ``today``.
+    """Return a product's contract of the next listed month after ``today``.
 
     Real contracts expire on days of their own.  A contract of a later month has not expired yet; for one
     that expires before its own month, the month after the next is the first that is safe.

@@ -1,4 +1,4 @@
-"""How an order meets the market: whether it is sound, and when and at what price it fills.
+"""Whether an order is sound, and when and at what price the market fills it.
 
 A limit order that rests in the book fills at its own price, any other order at the best bid or ask.  The
 last trade triggers a stop order; a triggered stop limit is a limit order from then on.
@@ -23,7 +23,10 @@ def waits_for_stop(order: Order, quote: Quote) -> bool:
 
 
 def fill_price(order: Order, quote: Quote) -> Decimal | None:
-    """Return the price at which the market fills an order that waits for no stop; ``None`` if it does not."""
+    """Return the price at which the market fills an order now, or ``None``.
+
+    :param order: waits for no stop.
+    """
     best = best_price(order, quote)
     if order.limit_price is None:
         return best
@@ -34,12 +37,12 @@ def fill_price(order: Order, quote: Quote) -> Decimal | None:
 
 
 def best_price(order: Order, quote: Quote) -> Decimal:
-    """Return the price at which the market would fill the order now: the ask for a buy, else the bid."""
+    """Return the best price for the order: the ask for a buy, else the bid."""
     return quote.ask if order.direction > 0 else quote.bid
 
 
 def find_bracket_problem(fields: Payload) -> str:
-    """Return why an order is rejected for its brackets; an empty string if it has none.
+    """Return why an order is rejected for its brackets; empty if it has none.
 
     :param fields: the order as the gateway's own fields.
     """

@@ -1,4 +1,4 @@
-"""The simulated network between a program and the exchange: requests go one way, events the other.
+"""The simulated network between a program and the practice exchange.
 
 A request is carried out and answered as planned: now or later, with or without an answer.  Events are
 delivered in the order in which they happened.
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Network:
-    """Carries out requests, and delivers events to the gateway's listener and then to observers.
+    """Carries out requests, and delivers events to listener and observers.
 
     While it is stopped, it discards events and delays no request.
 

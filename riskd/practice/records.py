@@ -1,4 +1,4 @@
-"""Positions, orders and accounts as the practice exchange keeps them, and their payloads.
+"""The practice exchange's positions, orders and accounts, and their payloads.
 
 A payload of a position or a working order is complete: the record can be rebuilt from it.
 """
@@ -117,7 +117,10 @@ class Position:
         return self.price_sum / self.size if self.net else Decimal(0)
 
     def reduce(self, size: int, price: Decimal) -> Decimal:
-        """Close ``size`` contracts at ``price``; return their P&L in dollars, to the cent."""
+        """Close ``size`` contracts at ``price``; return the P&L in dollars.
+
+        It is rounded to the cent.
+        """
         worth = self.contract.tick_value / self.contract.tick_size
         # Multiply before dividing, so that half a cent is exactly half a cent.
         cost = self.price_sum * size / self.size
@@ -212,7 +215,7 @@ class Order:
             self.status = GatewayOrderStatus.FILLED
 
     def payload(self) -> Payload:
-        """Return the gateway's payload of the order, without the fields that it does not have."""
+        """Return the gateway's payload of the order, without null fields."""
         return without_nulls(
             {
                 "id": self.id,
@@ -276,7 +279,7 @@ def symbol_id(contract: Contract) -> str:
 
 
 def without_nulls(payload: Payload) -> Payload:
-    """Return ``payload`` without its null fields, as the gateway's events leave them out."""
+    """Return ``payload`` without its null fields, which the gateway's events omit."""
     return {key: value for key, value in payload.items() if value is not None}
 
 

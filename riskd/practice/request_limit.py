@@ -17,7 +17,7 @@ class RequestLimit:
         self._admitted: deque[float] = deque()
 
     def wait(self, now: float) -> float:
-        """Admit a request and return 0, or return the seconds until there is room for one.
+        """Admit a request and return 0, or return the seconds until there is room.
 
         :param now: seconds, on any clock that does not go back.
         """

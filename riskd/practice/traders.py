@@ -1,4 +1,6 @@
-"""The practice traders, who open, protect and close positions so that there is something to watch.
+"""The practice traders, which open, protect and close positions.
+
+With them the console has something to show.
 
 They behave like people: now and then they trade too large or leave a position without a stop.  When riskd
 or the operator closes their position or cancels their orders, they stay away for a while; some try once more
@@ -230,7 +232,9 @@ class Trader:
 
 @dataclass(frozen=True)
 class _LastStep:
-    """What a trader saw and did in the step before; riskd or the operator made all other changes since.
+    """What a trader saw and did in the step before.
+
+    All other changes since were made by riskd or the operator.
 
     :ivar orders: ids of the orders that worked, without those it canceled.
     :ivar held: the contract that it held or entered at the market; ``None`` if it closed the position.
@@ -249,7 +253,10 @@ class _LastStep:
         orders: list[Payload],
         order_of: Callable[[int], Payload],
     ) -> bool:
-        """Return whether riskd or the operator closed the position, or canceled or refused an order."""
+        """Return whether riskd or the operator acted on the account.
+
+        They may have closed the position, or canceled or refused an order.
+        """
         working = {order["id"] for order in orders}
         ended = [order_of(order_id) for order_id in self.orders - working]
         if any(order["status"] == GatewayOrderStatus.CANCELLED for order in ended):

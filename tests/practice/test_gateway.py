@@ -1,4 +1,4 @@
-"""The practice gateway on a clock: what its listener receives and what it answers."""
+"""The practice gateway on a clock: its events and its answers."""
 
 from __future__ import annotations
 

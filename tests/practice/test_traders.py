@@ -87,7 +87,7 @@ class TraderDriver:
         return self.exchange.store.order(ACCOUNT, order_id)
 
     def flatten(self) -> None:
-        """Close the trader's position and cancel its orders, as riskd or the operator would."""
+        """Close the position and cancel the orders, as riskd or the operator would."""
         for order in self.orders():
             self.exchange.cancel_order(ACCOUNT, order["id"], self.now)
         for position in self.positions():

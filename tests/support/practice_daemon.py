@@ -1,4 +1,4 @@
-"""A daemon in memory: the practice exchange, the engine and its rules on one clock."""
+"""A daemon in memory: practice exchange, engine and rules on one clock."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class ExchangeDriver:
         self.messages += [message for message in messages if message.contract_id is None]
 
     def move(self, bid: str | Decimal, last: str | Decimal = "", contract: Contract = MNQ) -> None:
-        """Quote ``bid`` and an ask one tick above; the last trade is at the bid or at ``last``."""
+        """Quote ``bid`` and an ask one tick above, and a trade at the bid or ``last``."""
         low = Decimal(bid)
         quote = Quote(low, low + contract.tick_size, Decimal(last) if last else low)
         self.exchange.move_market(contract.id, quote, self.now)

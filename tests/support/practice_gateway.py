@@ -163,7 +163,7 @@ class FaultsTestCase(SynchronousTestCase):
         return self.successResultOf(self.gateway.place_order(123, order))
 
     def requests(self) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
-        """Open a position, place an order, and return a request of each kind that changes something."""
+        """Open a position, place an order, and return a request for each change."""
         self.hold(3)
         order_id = self.work()
         gateway = self.gateway

@@ -1,4 +1,4 @@
-"""The practice gateway's server in memory: no sockets, and a clock that the test advances."""
+"""The practice gateway's server in memory, on a clock of the test's."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class PracticeServerTestCase(SynchronousTestCase):
         return answered
 
     def place(self, side: int = 0, size: int = 1, **fields: Any) -> int:
-        """Place an order in MNQ, at the market unless ``fields`` say otherwise; return its id."""
+        """Place an order in MNQ, by default at the market; return its id."""
         order = {"accountId": 123, "contractId": MNQ, "type": 2, "side": side, "size": size}
         placed: int = self.ask("Order/place", **{**order, **fields})["orderId"]
         return placed

@@ -1,4 +1,4 @@
-"""The practice gateway's server: a ProjectX-compatible REST API and two SignalR hubs.
+"""The practice gateway's server: ProjectX's REST API and two SignalR hubs.
 
 Clients that other people wrote must work against it, with all that they take for granted.  So it behaves
 as the live gateway does where that differs from its documentation; :mod:`.quirks` has the differences.

@@ -1,4 +1,4 @@
-"""The REST API, from a request to its response, without HTTP's bytes and without sockets."""
+"""The REST API, from a request to its response, without bytes or sockets."""
 
 from __future__ import annotations
 

@@ -39,7 +39,10 @@ class Body(msgspec.Struct, rename="camel", frozen=True):
     """A body without fields; the base of the others."""
 
     def __post_init__(self) -> None:
-        """Give UTC to times without a zone, and refuse numbers that the exchange cannot compute with."""
+        """Give UTC to times without a zone, and refuse numbers that are too large.
+
+        The exchange could not compute with such numbers.
+        """
         for known in msgspec.structs.fields(self):
             name, value = known.encode_name, getattr(self, known.name)
             if isinstance(value, datetime) and value.tzinfo is None:
@@ -208,7 +211,7 @@ def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body_error(sentence: str) -> BodyError:
-    """Return msgspec's finding, with the field's name for clients, such as ``filter.accountId``."""
+    """Return msgspec's error under the API's name, such as ``filter.accountId``."""
     where = _WHERE.search(sentence)
     path = where["path"].lstrip(".") if where else ""
     missing = _MISSING.search(sentence)

@@ -128,7 +128,7 @@ async def _modify_order(backend: Backend, body: bodies.ModifyOrder) -> None:
 
 
 def _given(body: bodies.Body) -> Payload:
-    """Return the fields of a body under the API's names, without those that were not given."""
+    """Return the given fields of a body under the API's names."""
     return without_nulls(msgspec.to_builtins(body, builtin_types=(Decimal,)))
 
 

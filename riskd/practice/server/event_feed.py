@@ -1,4 +1,7 @@
-"""The hubs' events: each message of the gateway, in the live feed's form, to the topic's subscribers."""
+"""The events that the hubs send to the subscribers of each topic.
+
+They are the gateway's messages in the form of the live feed.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ class EventFeed:
         self._loop.start(_CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Stop repeating quotes, and drop all subscriptions, so that late events reach no client."""
+        """Stop repeating quotes, and drop all subscriptions.
+
+        Events that are due later then reach no client.
+        """
         self._loop.stop()
         self._subscribers.clear()
         self._sent_at.clear()
@@ -75,7 +81,7 @@ class EventFeed:
         return topic.key is None or any(payload["id"] == topic.key for payload in known)
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> None:
-        """Send ``topic`` to a client from now on; a topic of quotes begins with the full quote."""
+        """Send ``topic`` to a client from now on; quotes begin with a full one."""
         self._subscribers.setdefault(topic, {})[subscriber] = None
         # Before the first event, silence counts from the subscription.
         self._sent_at.setdefault(topic, self._clock.seconds())

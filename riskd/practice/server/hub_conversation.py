@@ -1,4 +1,6 @@
-"""A hub's side of the conversation with a client: bytes in, steps to take out.  It is pure.
+"""A hub's side of the conversation with a client, without sockets.
+
+A client's bytes go in, and the steps to take come out.
 
 Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``), and the methods in the
 ProjectX Gateway API documentation.
@@ -88,7 +90,10 @@ class Unsubscribe(NamedTuple):
 
 
 class WatchSilence(NamedTuple):
-    """Cut the client if it falls silent; it has pinged, so it goes on pinging while it lives."""
+    """Cut the client if it falls silent.
+
+    It has pinged, so it goes on pinging while it lives.
+    """
 
 
 class End(NamedTuple):
@@ -132,7 +137,7 @@ class Conversation:
         return steps
 
     def log_out(self) -> list[Step]:
-        """Return the steps that end the client's session; later subscriptions are refused."""
+        """Return the steps that end the session; refuse later subscriptions."""
         self._is_logged_out = True
         return [Send(encode(Invocation(LOGOUT_TARGET, ())))] if self.has_begun else [End()]
 

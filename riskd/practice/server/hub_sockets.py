@@ -1,4 +1,4 @@
-"""The hubs' WebSockets: a connection takes the steps that its conversation decides on.
+"""The hubs' WebSockets, which take the steps of their conversations.
 
 A client that reads too slowly is cut, so that it costs at most a megabyte and delays no other client.
 """
@@ -104,7 +104,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
         self._carry_out(self._conversation.log_out())
 
     def send(self, record: bytes) -> None:
-        """Send a record of the hub protocol, unless the client is closing or reads too slowly."""
+        """Send a record, unless the client is closing or reads too slowly."""
         if self.state != self.STATE_OPEN or not self._keeps_up(len(record)):
             return
         self.sendMessage(record)
@@ -119,7 +119,7 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
             super().onPing(payload)
 
     def _keeps_up(self, size: int) -> bool:
-        """Count what is about to be sent; cut the client and return false if too much is unread."""
+        """Count bytes to send; cut the client and return false if too many are unread."""
         if self._is_congested:
             self._unsent += size + _FRAME_BYTES
             if self._unsent > MAX_UNSENT_BYTES:

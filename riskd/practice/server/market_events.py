@@ -1,4 +1,4 @@
-"""The market hub's events of a contract: changes of its quote, its trades and its depth.
+"""The market hub's events of a contract: quote changes, trades and depth.
 
 It is pure.  Source: captures by clients of the live gateway.
 """
@@ -62,7 +62,7 @@ class QuoteChanges:
         }
 
     def unchanged(self, contract_id: str, timestamp: str) -> Payload | None:
-        """Return the event for a contract that has not changed; ``None`` before its first quote."""
+        """Return the event for an unchanged quote; ``None`` before the first quote."""
         full = self._quotes.get(contract_id)
         if full is None:
             return None

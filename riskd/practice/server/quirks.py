@@ -1,4 +1,4 @@
-"""The quirks of the live feed, which turn the exchange's events into those of a hub.
+"""The quirks of the live feed, in which the hubs' events differ from ours.
 
 The live gateway wraps events of accounts, sends positions a moment after the trades that made them and
 accounts several times over, and writes the same time or number in more than one way.  The module is pure:

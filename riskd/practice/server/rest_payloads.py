@@ -1,4 +1,4 @@
-"""Payloads as the REST API writes them: with every field, nulls included, and times in one form.
+"""Payloads of the REST API: every field, nulls included, and times in one form.
 
 Source: the ProjectX Gateway API documentation.
 """
@@ -54,7 +54,10 @@ def full_order(payload: Payload) -> Payload:
 
 
 def full_trade(payload: Payload) -> Payload:
-    """Return a trade with all of its fields; the practice exchange takes fees, but no commissions."""
+    """Return a trade with all of its fields.
+
+    The practice exchange takes fees, but no commissions.
+    """
     trade = {"commissions": ZERO, **payload}
     return _with_rest_times({name: trade.get(name) for name in _TRADE_FIELDS})
 
@@ -68,7 +71,7 @@ def full_position(payload: Payload, contract: Payload) -> Payload:
 
 
 def _with_rest_times(payload: Payload) -> Payload:
-    """Return ``payload`` with its times in UTC, to the microsecond and with an offset."""
+    """Return ``payload`` with times in UTC, to the microsecond, with an offset."""
     return {
         name: datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
         if name.endswith("Timestamp")

@@ -189,7 +189,10 @@ class PracticeResource(Resource):
         return NOT_DONE_YET
 
     def _refusal(self, request: Any, path: str) -> Response | None:
-        """Return why a request is refused; ``None`` if it is not, or the API decides that."""
+        """Return the response to a refused request; ``None`` to let it pass.
+
+        The API may still refuse its own requests.
+        """
         if not is_same_host(request):
             return problem(HTTPStatus.FORBIDDEN, "Foreign Host or Origin.")
         if request.is_too_large:
@@ -233,12 +236,18 @@ def _token(request: Any) -> str:
 
 
 def _query(request: Any) -> dict[str, list[str]]:
-    """Return the query of the address, without the body, which Twisted may take for a form."""
+    """Return the query of the address.
+
+    Twisted's own ``args`` may contain the body, which it takes for a form.
+    """
     return parse_qs(request.uri.decode("latin-1").partition("?")[2])
 
 
 def _negotiated(request: Any) -> Response:
-    """Return what a client needs to connect; a hub accepts any connection id, or none."""
+    """Return what a client needs to connect.
+
+    A hub accepts any connection id, or none.
+    """
     version = _query(request).get("negotiateVersion", ["0"])[0]
     return Response(
         HTTPStatus.OK,
