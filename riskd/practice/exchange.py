@@ -1,6 +1,8 @@
 """The practice exchange, which matches orders on paper.
 
-It takes and reports the gateway's own payloads.  It is pure: quotes, orders and the time go in; :meth:`Exchange.take_messages` returns what happened.
+It takes and reports the gateway's own payloads.  It is pure: quotes, orders and the time go in;
+:meth:`Exchange.take_messages` returns what happened.
+
 The market fills an order as soon as it reaches it, whole or, by a fault, only a part of it; the rest waits
 for the next quote.  :mod:`.matching` decides when and at what price, and which orders are rejected.
 """
