@@ -1,4 +1,4 @@
-"""An account's rules: what a rule that fails, warns or asks to be woken leads to."""
+"""An account's rules: their failures, warnings and timers, and the limits that a lock holds."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class AccountRulesTests(SynchronousTestCase):
         self.evaluate()
         self.assertEqual(self.rules.wakes, {})
 
-    def test_the_limits_of_before_are_held_until_the_lock_ends(self) -> None:
+    def test_journaled_limits_are_held_until_the_lock_ends(self) -> None:
         self.rules.reload(AccountSettings(id=123), is_strict=False, is_locked=True)
         self.assertEqual([one.slot for one in self.rules.limits.rules], ["A-1 (held)"])
         self.rules.release()

@@ -33,7 +33,7 @@ class OperatorTests(GuardTestCase):
         self.lose(125, 2)
 
     def test_an_interrupted_lock_is_finished_by_the_next_start(self) -> None:
-        """No rule would set it again."""
+        """No rule would set the operator's lock again."""
         self.daemon.trade(BUY, 1)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
         self.daemon.engine.accounts[ACCOUNT].lock("lunch", "trader", None)

@@ -1,4 +1,4 @@
-"""From a gateway's message to the account and the broadcast."""
+"""Messages of the gateway are mapped, applied and broadcast; contracts are looked up."""
 
 from __future__ import annotations
 

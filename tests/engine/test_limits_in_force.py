@@ -1,4 +1,4 @@
-"""Changed settings of a locked account: what it was held to stays in force until the lock ends."""
+"""The limits of a locked account stay in force beside changed settings until the lock ends."""
 
 from __future__ import annotations
 
@@ -368,7 +368,7 @@ class NewSettings(RuleSettings, frozen=True, kw_only=True):
 
 
 class UpgradeTests(SettingsTestCase):
-    """The journaled settings were written by a version whose rule had others."""
+    """The journal was written by a version in which the rule had other settings."""
 
     config = DAILY_LOSS + MAX_CONTRACTS + f"[[accounts]]\nid = {OTHER_ACCOUNT}\n"
 

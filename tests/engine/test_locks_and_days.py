@@ -1,4 +1,4 @@
-"""Locks and days end in time, while clocks are wrong and trades come late, twice or are voided."""
+"""Locks and days end on time, though clocks are wrong and trades come late, twice or are voided."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class CooldownTests(GuardTestCase):
         self.assertLess(cleared.cleared_at - lock.locked_until, timedelta(milliseconds=20))
 
     def test_a_cooldown_that_ended_before_the_day_was_ended_by_its_timer(self) -> None:
-        """A machine that sleeps over both."""
+        """The machine sleeps over the end of the cooldown and of the day."""
         self.lose(51, 1)
         self.daemon.stopped_for(hours=6)
         self.daemon.advance(2)

@@ -1,4 +1,4 @@
-"""The gateway loses events, and sends them again."""
+"""The gateway's events are lost for a time; the rules wait and the accounts are reconciled."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Random trading, faults, restarts and clock jumps, and what must hold after every step.
 
-A broker that refuses everything cannot be forced; so what is promised of an account that is to be flat
-is promised from the moment at which the broker answers again.
+riskd cannot force a broker that refuses its requests.  So the time for which a locked account may hold a
+position is counted only while the broker has no faults.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ LOSS_LIMIT = Decimal(500)
 MES = "CON.F.US.MES.Z26"
 
 PATIENCE = timedelta(seconds=5 + 5 + 4)
-"""Seconds: the longest wait between two tries, one round of reconciliation, and the first tries."""
+"""The longest wait between two tries, one round of reconciliation, and the first tries."""
 
 SETTLING_SECONDS = 75
-"""Long enough for reconciliation to find whatever was lost."""
+"""Long enough for reconciliation to find everything that was lost."""
 
 CONTRACTS = st.sampled_from([MNQ, MNQ, ES, MES])
 PRICES = {MNQ: 21000, ES: 5800, MES: 5800}
@@ -204,7 +204,7 @@ class RandomTrading(RuleBasedStateMachine):
     def locks_hold(self) -> None:
         """No lock is shortened, each is broadcast once, and each that was broadcast is in the journal."""
         for event in self.daemon.told[self.seen :]:
-            self.look_at(event)
+            self.check_event(event)
         self.seen = len(self.daemon.told)
         kept = self.locks_in_journal()
         for lock in self.ends.values():
@@ -212,7 +212,7 @@ class RandomTrading(RuleBasedStateMachine):
                 assert self.daemon.state.lockouts.get(lock.rule_id) == lock
                 assert lock in kept
 
-    def look_at(self, event: Event) -> None:
+    def check_event(self, event: Event) -> None:
         data = event.data
         if isinstance(data, LockoutSet):
             known = self.ends.get(data.rule_id)

@@ -36,7 +36,7 @@ def cannot_open(*_arguments: object) -> Recovery:
 
 class JournalTestCase(GuardTestCase):
     def shut(self) -> MonkeyPatcher:
-        """Let no journal be opened; return what undoes that."""
+        """Make every attempt to open the journal fail; return a patcher that undoes that."""
         patch: MonkeyPatcher = self.patch(Store, "open", cannot_open)
         return patch
 
@@ -57,7 +57,7 @@ class JournalTestCase(GuardTestCase):
         return [told.status for told in self.daemon.news(DaemonStatus)]
 
     def journal(self) -> AccountState:
-        """What a daemon that starts now would recover."""
+        """The state that a daemon would recover if it started now."""
         copy = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, copy)
         for path in self.daemon.directory.glob("riskd.db*"):
@@ -67,7 +67,7 @@ class JournalTestCase(GuardTestCase):
         return store.open([ACCOUNT], MONDAY_NOON).accounts[ACCOUNT]
 
 
-class ShutJournalTests(JournalTestCase):
+class ClosedJournalTests(JournalTestCase):
     config = LONG_PAUSE
 
     def test_locks_are_taken_from_the_published_copy(self) -> None:

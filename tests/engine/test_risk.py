@@ -1,4 +1,4 @@
-"""The risk engine: a breach is enforced, what is allowed is left alone, and no lost event hides either."""
+"""The risk engine enforces breaches, and nothing else, though events are lost."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class MarkTests(GuardTestCase):
             self.assertEqual(daemon.held, held)
 
 
-class BreachWhileHeldToALockTests(GuardTestCase):
+class BreachDuringEnforcementTests(GuardTestCase):
     """A breach that occurs while a locked account's position is closed."""
 
     config = COOLDOWN + DAILY_LOSS

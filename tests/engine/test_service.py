@@ -273,7 +273,7 @@ class RecoveryTests(EngineTestCase):
 
 
 class PracticeTests(SynchronousTestCase):
-    """The whole picture, on the practice gateway and a clock."""
+    """All of the engine on the practice gateway and a clock."""
 
     def run_for(self, seconds: int, seed: int) -> list[Event]:
         clock = Clock()

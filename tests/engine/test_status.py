@@ -1,4 +1,4 @@
-"""Which of several problems daemon_status names."""
+"""The gravest of several problems is the message of ``daemon_status``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account as the engine tracks it: applied, journaled, broadcast, and remembered."""
+"""Each change of an account is applied, journaled and broadcast, once and in order."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def cleared() -> LockoutCleared:
 
 
 class AnnouncementTests(TrackedAccountTestCase):
-    """What riskd announces."""
+    """riskd's own announcements."""
 
     def test_what_only_riskd_knows_is_written_first(self) -> None:
         done = self.account.announce(lock())
@@ -159,7 +159,7 @@ class AnnouncementTests(TrackedAccountTestCase):
 
 
 class LogTests(TrackedAccountTestCase):
-    """What is in the audit log."""
+    """The entries of the audit log."""
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.state.risk.log]
@@ -181,7 +181,7 @@ class LogTests(TrackedAccountTestCase):
 
 
 class NewsTests(TrackedAccountTestCase):
-    """What the gateway reports."""
+    """Events of the gateway."""
 
     def test_an_event_is_applied_before_it_is_broadcast(self) -> None:
         self.assertEqual(self.take(position(MNQ, 1)), [True])
@@ -246,7 +246,7 @@ class PastTradeTests(TrackedAccountTestCase):
         self.assertEqual(self.take(trade(2, "-5", seconds=61)), [True])
 
     def test_a_trade_of_a_day_that_goes_on_counts_again(self) -> None:
-        """The clock was ahead for a moment."""
+        """The clock was ahead for a moment, so the wrong day had ended."""
         self.take(trade(1, "-5", seconds=1), trade(2, "-5", seconds=2))
         self.account.void_trade(2)
         self.account.announce(reset(60))

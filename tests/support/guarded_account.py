@@ -90,7 +90,7 @@ OTHER_ACCOUNT = 456
 FEED_LOST = "The broker's events are missing since 18:00:00: the connection was lost"
 
 ONE_ROUND = ROUND_SECONDS + 1
-"""Long enough for a round of reconciliation, and for what follows."""
+"""Seconds: long enough for a round of reconciliation and the enforcement that follows."""
 
 LONG_PAUSE = COOLDOWN.replace("cooldown_seconds = 60", "cooldown_seconds = 3600")
 
@@ -107,7 +107,7 @@ def refused(request: str, code: int) -> Answer:
 
 
 def only_for(wanted: object, answer: Answer, real: Answer) -> Answer:
-    """Return a function that answers ``answer`` if an argument is ``wanted``, and asks the broker otherwise."""
+    """Return a function that calls ``answer`` if an argument is ``wanted``, and ``real`` otherwise."""
 
     def choose(*arguments: object, **more: object) -> Deferred[Any]:
         return (answer if wanted in arguments else real)(*arguments, **more)
@@ -135,7 +135,7 @@ class GuardTestCase(SynchronousTestCase):
 
 class BrokerTestCase(GuardTestCase):
     def answer(self, method: str, answer: Answer, wanted: object = None) -> MonkeyPatcher:
-        """Let the broker answer so, or only requests about ``wanted``; return what undoes that."""
+        """Replace the broker's answer, or only that about ``wanted``; return a patcher that undoes it."""
         gateway = self.daemon.gateway
         if wanted is not None:
             answer = only_for(wanted, answer, getattr(gateway, method))

@@ -1,4 +1,4 @@
-"""A dry run: every rule tells what it would do, once, and nothing reaches the exchange."""
+"""In a dry run every breach is announced once while it lasts, and nothing reaches the exchange."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class DryRunTestCase(SynchronousTestCase):
         self.trade(BUY, 1, M2K, limitPrice="2000")
 
     def wait(self, seconds: int = 130) -> None:
-        """Let time pass in which everything is evaluated again and again."""
+        """Let time pass in which the rules are evaluated again and again."""
         for _ in range(seconds // 5):
             for contract_id, last in self.last.items():
                 self.daemon.move(contract_id, last)
@@ -143,14 +143,14 @@ class DryRunTestCase(SynchronousTestCase):
         self.assertEqual(list(wire)[-1], "dry_run")
 
     def check_only(self, kind: Action, rule_id: str, **details: Any) -> None:
-        """Assert that this was announced, and that nothing more is announced while it lasts."""
+        """Assert that this action was announced, and that no other is announced while the breach lasts."""
         self.wait()
         (action,) = self.actions
         self.check(action, kind, rule_id, **details)
 
 
 class MaxContractsTests(DryRunTestCase):
-    """RULE-001."""
+    """``max_contracts`` (RULE-001)."""
 
     config = MAX_CONTRACTS
 
@@ -193,7 +193,7 @@ class MaxContractsTests(DryRunTestCase):
 
 
 class ReductionTests(DryRunTestCase):
-    """RULE-002."""
+    """``max_contracts_per_instrument`` (RULE-002)."""
 
     config = """
     [rules.max_contracts_per_instrument]
@@ -217,7 +217,7 @@ class ReductionTests(DryRunTestCase):
 
 
 class DailyLossTests(DryRunTestCase):
-    """RULE-003."""
+    """``daily_realized_loss`` (RULE-003)."""
 
     config = DAILY_LOSS
 
@@ -251,7 +251,7 @@ class DailyLossTests(DryRunTestCase):
 
 
 class DailyLossWithoutLockTests(DryRunTestCase):
-    """A rule that decides a thing only once, and remembers that it did."""
+    """RULE-003 without a lock: it decides once a day, and remembers that it did."""
 
     config = DAILY_LOSS + 'action = "CLOSE_ALL_POSITIONS"\n'
 
@@ -275,7 +275,7 @@ class DailyLossWithoutLockTests(DryRunTestCase):
 
 
 class OpenLossTests(DryRunTestCase):
-    """RULE-004, of each position."""
+    """``daily_unrealized_loss`` (RULE-004) of each position."""
 
     config = OPEN_LOSS
 
@@ -314,7 +314,7 @@ class OpenLossTests(DryRunTestCase):
 
 
 class OpenLossInAllTests(DryRunTestCase):
-    """RULE-004, of all positions, with a lock that only an operator ends."""
+    """``daily_unrealized_loss`` (RULE-004) of all positions, with a lock that only an operator ends."""
 
     config = (
         OPEN_LOSS
@@ -340,7 +340,7 @@ class OpenLossInAllTests(DryRunTestCase):
 
 
 class ProfitTests(DryRunTestCase):
-    """RULE-005."""
+    """``max_unrealized_profit`` (RULE-005)."""
 
     config = "[rules.max_unrealized_profit]\nprofit_target = 100\n"
 
@@ -357,7 +357,7 @@ class ProfitTests(DryRunTestCase):
         )
 
     def test_a_breach_in_a_quiet_market_is_reported_once(self) -> None:
-        """The rule waits for a fresh quote, so that it decides nothing meanwhile does not end the breach."""
+        """The rule waits for a fresh quote; that it decides nothing until then does not end the breach."""
         self.trade(SELL, 2)
         for _ in range(3):
             self.move(MNQ, "20970")
@@ -366,7 +366,7 @@ class ProfitTests(DryRunTestCase):
 
 
 class BreakevenTests(DryRunTestCase):
-    """RULE-005 in the mode that remembers which position was in profit."""
+    """``max_unrealized_profit`` (RULE-005) in the mode that remembers which position was in profit."""
 
     config = '[rules.max_unrealized_profit]\nmode = "breakeven"\n'
 
@@ -380,7 +380,7 @@ class BreakevenTests(DryRunTestCase):
 
 
 class CooldownTests(DryRunTestCase):
-    """RULE-006 and RULE-007."""
+    """``trade_frequency_limit`` (RULE-006) and ``cooldown_after_loss`` (RULE-007)."""
 
     config = (
         COOLDOWN
@@ -438,7 +438,7 @@ class MergedTests(DryRunTestCase):
 
 
 class GraceTests(DryRunTestCase):
-    """RULE-008."""
+    """``no_stop_loss_grace`` (RULE-008)."""
 
     config = "[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n"
 
@@ -471,7 +471,7 @@ class GraceTests(DryRunTestCase):
 
 
 class HoursTests(DryRunTestCase):
-    """RULE-009; it is noon."""
+    """``session_block_outside`` (RULE-009); it is noon."""
 
     config = HOURS
 
@@ -503,7 +503,7 @@ class HoursTests(DryRunTestCase):
 
 
 class PermissionTests(DryRunTestCase):
-    """RULE-010."""
+    """``auth_loss_guard`` (RULE-010)."""
 
     config = "[rules.auth_loss_guard]\n"
 
@@ -537,7 +537,7 @@ class StubbornPermissionTests(DryRunTestCase):
 
 
 class BlockedSymbolTests(DryRunTestCase):
-    """RULE-011."""
+    """``symbol_blocks`` (RULE-011)."""
 
     config = '[rules.symbol_blocks]\nblocked_symbols = ["M2K"]\n'
 
@@ -568,7 +568,7 @@ class BlockedSymbolTests(DryRunTestCase):
 
 
 class StopTests(DryRunTestCase):
-    """RULE-012."""
+    """``trade_management`` (RULE-012)."""
 
     config = "[rules.trade_management]\nenabled = true\nstop_loss_ticks = 10\n"
 
@@ -627,7 +627,7 @@ class StrictTests(DryRunTestCase):
 
     config = "strict_mode = true\n" + MAX_CONTRACTS
 
-    def test_it_is_told_once(self) -> None:
+    def test_a_permanent_lock_is_reported_once_in_strict_mode(self) -> None:
         for _ in range(2):
             self.trade(BUY, 3)
             self.trade(SELL, 3)
@@ -657,7 +657,7 @@ class SeveralRulesTests(DryRunTestCase):
         self.wait(10)
         self.assertEqual([each.rule_id for each in self.actions], ["RULE-001", "RULE-001"])
 
-    def test_to_enforce_takes_a_restart(self) -> None:
+    def test_a_reload_does_not_begin_to_enforce(self) -> None:
         self.daemon.engine.reload(settings_of(MAX_CONTRACTS))
         self.trade(BUY, 3)
         self.assertEqual([each.success for each in self.actions], [False])
@@ -904,8 +904,8 @@ STEPS = st.lists(
 PRICES = {MNQ: 21000, ES: 5800}
 
 
-class AnythingTests(SynchronousTestCase):
-    """Whatever is traded, under all rules at once."""
+class RandomDryRunTests(SynchronousTestCase):
+    """Random trading under all rules at once."""
 
     @settings(max_examples=30)
     @given(STEPS)

@@ -1,4 +1,4 @@
-"""Flattening at a broker that hangs, fails, refuses or trails behind itself."""
+"""Flattening at a broker that hangs, fails, refuses, or whose searches trail its events."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class UnfinishedFlattenTests(UnfinishedTestCase):
     config = MAX_CONTRACTS + NO_M2K + "[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n"
 
     def test_the_whole_account_is_still_limited(self) -> None:
-        """At the latest with the next try."""
+        """Another breach is enforced with the next try at the latest."""
         self.daemon.trade(BUY, 2)
         self.daemon.advance(RETRY_SECONDS[-1] + 0.25)
         self.assertEqual(self.daemon.held, {M2K: 1})
@@ -179,7 +179,7 @@ class UnfinishedFlattenAndStopsTests(UnfinishedTestCase):
     config = NO_M2K + "[rules.trade_management]\nenabled = true\n"
 
     def test_no_stop_is_placed_for_a_position_that_is_being_closed(self) -> None:
-        """The next try would cancel it, and the rule would place another, for as long as that takes."""
+        """Each try would cancel the stop, and the rule would place another, until the position is closed."""
         self.daemon.advance(60)
         self.assertEqual((self.daemon.actions, self.daemon.working), ([], []))
 
@@ -226,7 +226,7 @@ class LatePartialCloseTests(BrokerTestCase):
         self.assertEqual((answers, self.daemon.held), ([], {MNQ: 2}))
 
 
-class MistakeTests(BrokerTestCase):
+class InternalErrorTests(BrokerTestCase):
     """An internal error must not leave an account unguarded."""
 
     config = MAX_CONTRACTS

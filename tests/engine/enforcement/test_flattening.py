@@ -1,4 +1,4 @@
-"""What a flatten does, and how breaches merge into one."""
+"""What a flatten closes and cancels, and how several breaches merge into one flatten."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ DAY = flatten(
 
 
 class MergeTests(SynchronousTestCase):
-    def test_the_same_again_changes_nothing(self) -> None:
+    def test_the_same_breach_again_changes_nothing(self) -> None:
         for known in (flatten(), flatten({"A": 1}), COOLDOWN, DAY):
             self.assertIs(merged(known, known), known)
         self.assertIs(merged(DAY, flatten()), DAY)
@@ -181,7 +181,7 @@ class PlanTests(SynchronousTestCase):
 
 
 class StillOpenTests(SynchronousTestCase):
-    """What is left of a flatten, in words."""
+    """The text on what a flatten has left to do."""
 
     def test_positions_and_orders_are_counted(self) -> None:
         held = [position("A", 2), position("B", 1)]

@@ -12,7 +12,7 @@ from tests.support.practice_daemon import ACCOUNT, BUY, SELL
 
 
 class RefusedForGoodTests(BrokerTestCase):
-    """What the broker refuses for good needs a person, so it is announced at once, and its end too."""
+    """Only a person can solve such a refusal, so it is announced at once, and so is its end."""
 
     config = DAILY_LOSS
 

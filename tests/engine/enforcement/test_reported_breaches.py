@@ -60,8 +60,8 @@ def locking(rule_id: str = "A-1") -> Decision:
     return Decision(rule_id, Flatten(reason="Too much", lock=Lock(until=None)))
 
 
-class SameTests(SynchronousTestCase):
-    """Which breaches are the same."""
+class SameBreachTests(SynchronousTestCase):
+    """Two breaches are the same whatever their wording and figures."""
 
     def setUp(self) -> None:
         self.told = ReportedBreaches()
@@ -90,8 +90,8 @@ class SameTests(SynchronousTestCase):
         self.assertFalse(self.told.has(Decision("A-1", flatten()), NOW))
 
 
-class EndTests(SynchronousTestCase):
-    """When a breach is over."""
+class EndedBreachTests(SynchronousTestCase):
+    """A breach is over when its rule decides nothing about it any more."""
 
     def setUp(self) -> None:
         self.told = ReportedBreaches()

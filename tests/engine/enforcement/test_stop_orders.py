@@ -1,4 +1,4 @@
-"""A stop whose placing was not answered never becomes two."""
+"""Protective stops are placed once, found again by their tags, and replaced by a close if rejected."""
 
 from __future__ import annotations
 
