@@ -8,7 +8,6 @@ from datetime import datetime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.config.settings import AccountSettings
 from riskd.engine.limits_in_force import (
     LimitsInForce,
     held_limits,
@@ -30,8 +29,7 @@ class AccountRules:
     A rule that fails is reported as a problem, once, and the others go on.
 
     :param account: the account.
-    :param settings: its rules, and when its day ends.
-    :param is_strict: whether every breach locks the account until an operator unlocks it.
+    :param configured: the limits of the settings.
     :param catalogue: all rules there are, by key: those that held a locked account before a restart
         hold it until the lock ends, whatever the settings say now.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
@@ -42,16 +40,12 @@ class AccountRules:
     def __init__(
         self,
         account: TrackedAccount,
-        settings: AccountSettings,
-        *,
-        is_strict: bool,
+        configured: LimitsInForce,
         catalogue: Mapping[str, IRule],
         report_problem: Callable[[str, str], None],
     ) -> None:
         self._account = account
-        self._configured = self.limits = LimitsInForce(
-            settings.rules, is_strict, settings.schedule
-        )
+        self._configured = self.limits = configured
         self._catalogue = catalogue
         self._report_problem = report_problem
         self._day: Day | None = None
@@ -66,10 +60,10 @@ class AccountRules:
         old = read_journaled(journaled, self._catalogue, self.limits, self._account.account_id)
         self.hold_to(held_limits(self._configured, old))
 
-    def reload(self, settings: AccountSettings, *, is_strict: bool, is_locked: bool) -> None:
-        """Hold the account to new settings; while it is locked, to the old ones beside them."""
-        new = self._configured = LimitsInForce(settings.rules, is_strict, settings.schedule)
-        self.hold_to(held_limits(new, self.limits) if is_locked else new)
+    def reload(self, configured: LimitsInForce, *, is_locked: bool) -> None:
+        """Hold the account to new limits; while it is locked, to the old ones beside them."""
+        self._configured = configured
+        self.hold_to(held_limits(configured, self.limits) if is_locked else configured)
 
     def release(self) -> None:
         """Hold the account to its settings alone, because its locks have ended."""

@@ -23,11 +23,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from riskd.config.settings import AccountSettings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import concerns, flattening_of
+from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.locks_and_days import (
     count_day,
     drop_pending_locks,
@@ -172,8 +172,8 @@ class RiskEngine:
         self.pause()
         self._enforcer.stop()
 
-    def reload(self, settings: AccountSettings, *, is_strict: bool) -> None:
-        """Apply new settings; while the account is locked, the old ones stay in force beside them."""
+    def reload(self, configured: LimitsInForce) -> None:
+        """Apply the limits of new settings; while the account is locked, the old ones stay in force beside them."""
         is_locked = self._is_locked()
         if is_locked:
             _log.warn(
@@ -181,7 +181,7 @@ class RiskEngine:
                 "until the lock ends",
                 account=self._account.account_id,
             )
-        self.rules.reload(settings, is_strict=is_strict, is_locked=is_locked)
+        self.rules.reload(configured, is_locked=is_locked)
         self.review()
 
     def _is_locked(self) -> bool:

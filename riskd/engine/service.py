@@ -33,6 +33,7 @@ from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import Intake, errors_logged
 from riskd.engine.interface import IOperated, IOperatedAccount
+from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.status import Problems, running_message
@@ -135,13 +136,8 @@ class EngineService(Service):
             enforcer = Enforcer(account, self._broker, self._observe_reaction)
         else:
             enforcer = DryRun(account, self._clock, self._now)
-        rules = AccountRules(
-            account,
-            settings,
-            is_strict=self._is_strict,
-            catalogue=self._catalogue,
-            report_problem=self.report_problem,
-        )
+        limits = LimitsInForce(settings.rules, self._is_strict, settings.schedule)
+        rules = AccountRules(account, limits, self._catalogue, self.report_problem)
         risk_engine = RiskEngine(
             account,
             rules,
@@ -183,7 +179,9 @@ class EngineService(Service):
             if each.id in known:
                 guarded = self.accounts[each.id]
                 guarded.account.watch = frozenset(each.watch)
-                guarded.risk_engine.reload(each, is_strict=settings.strict_mode)
+                guarded.risk_engine.reload(
+                    LimitsInForce(each.rules, settings.strict_mode, each.schedule)
+                )
         if known == wanted:
             return ""
         changed = ", ".join(str(number) for number in sorted(known ^ wanted))

@@ -8,20 +8,22 @@ from twisted.internet.defer import succeed
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.settings import AccountSettings
 from riskd.engine.account_rules import AccountRules
+from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import AccountState
+from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Kind, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
 
 NOON = datetime(2026, 11, 23, 18, tzinfo=UTC)
 FAILED = "A-1 failed and does not guard account 123; the log says why"
+NO_LIMITS = LimitsInForce((), False, ResetSchedule())
 
 
-class Journal:
-    """A journal that forgets."""
+class StubJournal:
+    """A journal that writes nothing."""
 
     def changed(self, *, only_quotes: bool = False) -> None:
         """Write nothing."""
@@ -35,20 +37,19 @@ class AccountRulesTests(SynchronousTestCase):
         self.result = NOTHING
         self.problems: list[tuple[str, str]] = []
         rule = Rule("A-1", "a_1", RuleSettings, frozenset(Kind), self.check)
-        settings = AccountSettings(id=123, rules=(RuleInForce(rule, RuleSettings()),))
+        limits = LimitsInForce((RuleInForce(rule, RuleSettings()),), False, ResetSchedule())
         account = TrackedAccount(
             123,
             (),
-            Journal(),
+            StubJournal(),
             lambda _event: None,
             lambda: 0.0,  # type: ignore[arg-type]
         )
         self.rules = AccountRules(
             account,
-            settings,
-            is_strict=False,
-            catalogue={},
-            report_problem=lambda source, sentence: self.problems.append((source, sentence)),
+            limits,
+            {},
+            lambda source, sentence: self.problems.append((source, sentence)),
         )
 
     def check(self, _state: AccountState, _settings: object, _trigger: Trigger) -> RuleResult:
@@ -74,7 +75,7 @@ class AccountRulesTests(SynchronousTestCase):
 
     def test_the_failure_of_a_rule_ends_when_it_is_not_in_force_any_more(self) -> None:
         self.fail_twice()
-        self.rules.reload(AccountSettings(id=123), is_strict=False, is_locked=False)
+        self.rules.reload(NO_LIMITS, is_locked=False)
         self.assertEqual(self.problems[1:], [("A-1 123", "")])
 
     def test_a_warning_is_logged_once(self) -> None:
@@ -99,7 +100,7 @@ class AccountRulesTests(SynchronousTestCase):
         self.assertEqual(self.rules.wakes, {})
 
     def test_journaled_limits_are_held_until_the_lock_ends(self) -> None:
-        self.rules.reload(AccountSettings(id=123), is_strict=False, is_locked=True)
+        self.rules.reload(NO_LIMITS, is_locked=True)
         self.assertEqual([one.slot for one in self.rules.limits.rules], ["A-1 (held)"])
         self.rules.release()
         self.assertEqual(self.rules.limits.rules, ())
