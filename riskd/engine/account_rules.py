@@ -70,7 +70,10 @@ class AccountRules:
         self.hold_to(self._configured)
 
     def hold_to(self, limits: LimitsInForce) -> None:
-        """Put these limits in force; forget timers, warnings and failures of rules that are not among them."""
+        """Put these limits in force.
+
+        Timers, warnings and failures of rules that are not among them are forgotten.
+        """
         self.limits = limits
         self._account.set_limits(limits.journaled)
         slots = {one.slot for one in limits.rules}
@@ -132,7 +135,7 @@ class AccountRules:
         return evaluation.decisions
 
     def pop_due(self, now: datetime) -> list[str]:
-        """Return the slots of the rules whose time to be evaluated again has come, and forget that time."""
+        """Return and forget the slots of the rules that wanted to be evaluated by now."""
         due = [slot for slot, wake_at in self.wakes.items() if wake_at <= now]
         for slot in due:
             del self.wakes[slot]

@@ -1,4 +1,4 @@
-"""An account together with the risk engine that guards it, and an operator's commands on both."""
+"""An account with the risk engine that guards it, as an operator acts on them."""
 
 from __future__ import annotations
 

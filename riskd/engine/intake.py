@@ -1,4 +1,4 @@
-"""Map the gateway's messages, apply them to their accounts, and let the rules evaluate them."""
+"""Map the gateway's messages, apply them to accounts, and evaluate the rules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ LOOKUP_RETRY_SECONDS: Final = 30.0
 
 @contextmanager
 def errors_logged(what: str) -> Iterator[None]:
-    """Log any error: neither an unreadable message nor an internal error may stop what follows."""
+    """Log any error of the block, and go on.
+
+    Neither an unreadable message nor an internal error may stop what follows.
+    """
     try:
         yield
     except Exception:  # noqa: BLE001
@@ -74,7 +77,7 @@ class Intake:
         self.apply(target, payload, is_event=True)
 
     def apply(self, target: str, payload: Payload, *, is_event: bool = False) -> bool:
-        """Apply a payload that the gateway sent or answered; return whether it could be read."""
+        """Apply what the gateway sent or answered; return whether it could be read."""
         try:
             # Only GatewayUserAccount has its account under another name.
             account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")

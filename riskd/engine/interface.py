@@ -33,4 +33,4 @@ class IOperated(Interface):
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
 
     def make_durable() -> Deferred[None]:
-        """Journal the states; the Deferred fires when they are on the disk, or when that has failed."""
+        """Journal the states; fires when they are on the disk, or that has failed."""

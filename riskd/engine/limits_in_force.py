@@ -1,4 +1,4 @@
-"""The limits in force on an account: its rules, strict mode, and when its trading day ends.
+"""The limits in force on an account: rules, strict mode, end of the trading day.
 
 While an account is locked, limits that the settings loosen stay in force beside the new ones until the
 lock ends, also over a restart: the journal has the limits in force.
@@ -38,7 +38,10 @@ class LimitsInForce(NamedTuple):
 
     @property
     def journaled(self) -> dict[str, Limit]:
-        """The limits as the journal keeps them; of two settings of one rule it keeps the held ones."""
+        """The limits as the journal keeps them.
+
+        Of two settings of one rule it keeps those that are held.
+        """
         limits = {_DAY: Limit("daily_reset", msgspec.json.encode(self.schedule).decode())}
         if self.is_strict:
             limits[_STRICT] = Limit("strict_mode", "true")
@@ -48,7 +51,7 @@ class LimitsInForce(NamedTuple):
 
 
 def held_limits(new: LimitsInForce, old: LimitsInForce) -> LimitsInForce:
-    """Return the limits of a locked account: the new ones, and beside them the old ones that differ.
+    """Return the limits of a locked account: all new ones, and old ones that differ.
 
     Of several old settings of one rule, the earliest stay in force.
     """
@@ -69,7 +72,7 @@ def read_journaled(
     known: LimitsInForce,
     account_id: int,
 ) -> LimitsInForce:
-    """Return the journaled limits of all rules that still exist; log those that cannot be read.
+    """Return the journaled limits of rules that still exist; log unreadable ones.
 
     :param catalogue: all rules there are, by key.
     :param known: the configured limits; they say when days end, if the journal does not.

@@ -38,7 +38,7 @@ class Day(NamedTuple):
 
 
 def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> None:
-    """Count trades from the beginning of the trading day of ``now`` on; announce no reset."""
+    """Count the trades of the trading day of ``now``; announce no reset."""
     account.count_since(schedule.day_start(now))
     account.change_risk(day_key=schedule.day_key(now))
 
@@ -46,7 +46,7 @@ def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -
 def end_early_locks(
     account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
 ) -> ClearedBy | None:
-    """Return what ended the locks, if all of them ended before the trading day of ``now`` began.
+    """Return what ended the locks, if all ended before this trading day began.
 
     Their time was over while the daemon did not run or the machine slept.  A lock that ends with a day is
     ended by the reset (:func:`end_day`).
@@ -59,7 +59,7 @@ def end_early_locks(
 
 
 def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> ClearedBy | None:
-    """Begin a new trading day if the last one is over; return the reset if that ended the locks.
+    """Begin a new trading day if it is time; return the reset if it ended the locks.
 
     The last one may have ended while the daemon did not run.
     """
@@ -82,7 +82,7 @@ def end_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> 
 
 
 def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> DailyReset:
-    """Return the reset that begins a day, with the figures of the day that was counted before."""
+    """Return the reset that begins a day, with the figures of the day before."""
     ended = schedule.next_reset(state.day_began) if state.day_began else began
     counted = [
         trade.profit_and_loss
@@ -99,7 +99,7 @@ def _reset(state: AccountState, began: datetime, schedule: ResetSchedule) -> Dai
 
 
 def end_locks(account: TrackedAccount, now: datetime, *, is_dry_run: bool) -> ClearedBy | None:
-    """Return the timer as what ended the locks, if the account has locks and none is in force."""
+    """Return the timer as what ended the locks, if none of them is in force."""
     state = account.state_with_pending
     # The rest of a flatten waits for a daemon that enforces; a lock does not wait for that.
     is_flattening = state.risk.flattening is not None and not is_dry_run
@@ -109,7 +109,10 @@ def end_locks(account: TrackedAccount, now: datetime, *, is_dry_run: bool) -> Cl
 
 
 def lift_lock(account: TrackedAccount, rule_id: str, reason: str, now: datetime) -> bool:
-    """End one rule's lock; if it is the last one, return ``True`` and leave it to the caller to clear all."""
+    """End one rule's lock, unless it is the last one; return whether it is.
+
+    The caller clears the account then.
+    """
     state = account.state_with_pending
     drop_pending_locks(account, rule_id)
     lock = lock_of(state, rule_id, now)

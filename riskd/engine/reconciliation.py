@@ -1,4 +1,6 @@
-"""Reconcile accounts: take over what the broker says each holds, at the start, regularly and on request.
+"""Reconcile accounts: take over what the broker says each of them holds.
+
+That is done at the start, regularly, and on request.
 
 Events may be lost, and a daemon may start in the middle of a day.  What the broker does not list any more
 has ended, though no event said so.  Its searches trail what it did by a moment.  So a position or an order
@@ -53,7 +55,7 @@ _SOURCES: Final = ("begin", "reconciliation", "permission", "reading")
 
 
 class ReconciliationLoop:
-    """Decides when each account is reconciled, and lets its risk engine evaluate the rules then.
+    """Decides when each account is reconciled and its rules are evaluated.
 
     :param accounts: by account id.
     :param configured: the accounts that the configuration names; the others are followed only until
@@ -266,7 +268,7 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) 
 
 
 async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
-    """Apply whether the account may trade; return why that is unknown, or an empty string.
+    """Apply whether the account may trade; return why that is unknown, or "".
 
     An account that the broker listed once and does not list any more goes on being guarded.
 
@@ -287,7 +289,7 @@ async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
 async def _reconcile_vanished(
     account: TrackedAccount, order: GatewayUserOrder, broker: Broker
 ) -> bool:
-    """Apply what became of an order that is not working; return whether that could be read.
+    """Apply what became of a vanished order; return whether that could be read.
 
     :raises GatewayError: the gateway does not say.
     """

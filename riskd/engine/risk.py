@@ -113,7 +113,7 @@ class RiskEngine:
             self.rules.recover(known.limits)
 
     def prepare(self) -> None:
-        """Count the trading day from its beginning, before the gateway is asked for its trades."""
+        """Begin to count the trading day, before its trades are requested."""
         if not self.rules.limits.rules:
             _log.warn("account {account} is guarded by no rule", account=self._account.account_id)
         if self._account.state.risk.day_key is None:
@@ -134,7 +134,7 @@ class RiskEngine:
         self._catch_up()
 
     def wait(self) -> None:
-        """Pause until :meth:`begin` or :meth:`visit`, and remember the trades that come meanwhile."""
+        """Pause until :meth:`begin` or :meth:`visit`; keep the trades that come meanwhile."""
         self._is_waiting |= self.is_active
         self.pause()
 
@@ -150,7 +150,7 @@ class RiskEngine:
             self.pause()
 
     def _catch_up(self) -> None:
-        """Evaluate the trades that came while the engine waited, and then how the account is now."""
+        """Evaluate the trades that came while the engine waited, then the account."""
         missed, self._missed = self._missed, []
         for trade in missed:
             self._evaluate(Kind.TRADE, trade)
@@ -173,7 +173,7 @@ class RiskEngine:
         self._enforcer.stop()
 
     def reload(self, configured: LimitsInForce) -> None:
-        """Apply the limits of new settings; while the account is locked, the old ones stay in force beside them."""
+        """Apply new limits; a lock holds the old ones beside them until it ends."""
         is_locked = self._is_locked()
         if is_locked:
             _log.warn(
@@ -282,7 +282,10 @@ class RiskEngine:
     def decide(
         self, decisions: Iterable[Decision], now: datetime, *, is_confirmed: bool = False
     ) -> None:
-        """Enforce decisions; several flattens as one, so that all their locks are written at once."""
+        """Enforce decisions.
+
+        Several flattens become one, so that all their locks are written at once.
+        """
         plans: list[Flattening] = []
         for decision in decisions:
             rule_id, command = decision
@@ -343,7 +346,7 @@ class RiskEngine:
             self._evaluate(Kind.TIMER, due=due)
 
     def _free(self, cleared_by: ClearedBy | None, now: datetime) -> None:
-        """Announce that the locks have ended, if they have, unless the rules lock the account again."""
+        """Announce what ended the locks, unless the rules lock the account again."""
         if cleared_by is None:
             return
         self.rules.release()

@@ -54,7 +54,10 @@ JOURNAL_SECONDS: Final = 5.0
 
 
 class _Progress(IntEnum):
-    """How far the start has come; :attr:`EngineService.is_recovered` does not depend on it."""
+    """How far the start has come.
+
+    The journal may be recovered before or after any of these.
+    """
 
     NONE = 0
     PREPARED = 1
@@ -167,7 +170,10 @@ class EngineService(Service):
         return self._gateway.stop()
 
     def pause(self) -> None:
-        """Stop to reconcile accounts and to evaluate rules; events are still applied and broadcast."""
+        """Reconcile no account and evaluate no rule any more.
+
+        Events are still applied and broadcast.
+        """
         self._reconciliation.stop()
         for each in self.accounts.values():
             each.risk_engine.pause()
@@ -198,7 +204,7 @@ class EngineService(Service):
         return self.accounts
 
     def make_durable(self) -> Deferred[None]:
-        """Journal the states; the Deferred fires when they are on the disk, or when that has failed."""
+        """Journal the states; fires when they are on the disk, or that has failed."""
         return self._journal.make_durable()
 
     def announce(self, event: Event) -> Deferred[None]:
@@ -315,7 +321,7 @@ class EngineService(Service):
             self._announce_status(Status.ERROR, recovery.problem)
 
     def _take_over(self, known: Mapping[int, AccountState]) -> list[GuardedAccount]:
-        """Take over the states of an earlier daemon; return the accounts that are followed only now."""
+        """Take over the journaled states; return the accounts that are new to riskd."""
         new: list[GuardedAccount] = []
         for account_id, found in known.items():
             is_to_be_guarded = is_locked(found, self._now()) or found.risk.flattening is not None
@@ -338,7 +344,7 @@ class EngineService(Service):
     # The daemon's status.
 
     def report_problem(self, source: str, sentence: str) -> None:
-        """Announce ERROR for as long as there is a problem, with the sentence of the gravest.
+        """Announce ERROR with the gravest problem, for as long as there is one.
 
         :param source: what has the problem; each source has one sentence at a time.
         :param sentence: for a trader to read; an empty one ends the source's problem.

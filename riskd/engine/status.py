@@ -1,4 +1,4 @@
-"""The message of ``daemon_status``: the gravest open problem, or that the daemon is running."""
+"""The message of ``daemon_status``: the gravest problem, or that riskd is running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GATEWAY_LABELS: Final[dict[str, str]] = {"practice": "PRACTICE", "projectx": "P
 
 
 class Problems:
-    """The open problems, one sentence for each source, and the sentence that was announced last."""
+    """The open problems, one sentence a source, and the one announced last."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, str] = {}

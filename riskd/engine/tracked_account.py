@@ -146,7 +146,7 @@ class TrackedAccount:
         return is_news
 
     def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
-        """Keep the details of an order that the wire does not carry; return whether they are news."""
+        """Keep what the wire does not carry of an order; return whether that is news."""
         known = self.state.risk.order_details
         details = {key: kept for key, kept in known.items() if key in self.state.orders}
         if order.id in self.state.orders:
@@ -180,7 +180,7 @@ class TrackedAccount:
         return flat
 
     def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
-        """End an order that the broker does not list: it counts as canceled, whatever became of it."""
+        """End an order that the broker does not list; it counts as canceled."""
         self.update(
             msgspec.structs.replace(
                 order, state=OrderState.CANCELED, updated_at=max(now, order.updated_at)
@@ -188,19 +188,19 @@ class TrackedAccount:
         )
 
     def mark_received(self, key: object) -> None:
-        """Note that an event has just reported a position, by contract id, or an order, by id."""
+        """Remember when an event reported a position (contract id) or an order (id)."""
         self._received_at.pop(key, None)
         self._received_at[key] = self._seconds()
         if len(self._received_at) > _MAX_REMEMBERED:
             del self._received_at[next(iter(self._received_at))]
 
     def was_received_within(self, key: object, seconds: float) -> bool:
-        """Return whether an event has reported ``key`` in the last ``seconds`` of the steady clock."""
+        """Return whether an event has reported ``key`` in the last ``seconds``."""
         received_at = self._received_at.get(key)
         return received_at is not None and self._seconds() - received_at < seconds
 
     def _remember_past_trades(self, before: AccountState) -> None:
-        """Remember the trades that ended with their day: late copies must not count in the next day."""
+        """Remember the trades of the day that ended: late copies must not count."""
         for trade_id, trade in before.trades.items():
             if trade_id not in self.state.trades:
                 self._past_trades[trade_id] = trade.execution_time
@@ -253,7 +253,10 @@ class TrackedAccount:
         )
 
     def _is_of_an_earlier_day(self, data: EventData) -> bool:
-        """Return whether this is an action of an earlier day: then only the audit log keeps it."""
+        """Return whether this is an action of an earlier day.
+
+        The state does not keep such an action, so the audit log must.
+        """
         began = self.state.day_began
         return isinstance(data, EnforcementAction) and began is not None and data.timestamp < began
 
@@ -298,11 +301,14 @@ class TrackedAccount:
         self._journal.changed()
 
     def make_durable(self) -> Deferred[None]:
-        """Journal the state; the Deferred fires when it is on the disk, or when that has failed."""
+        """Journal the state; fires when it is on the disk, or that has failed."""
         return self._journal.make_durable()
 
     def recover(self, known: AccountState) -> None:
-        """Take over the journaled state; what the gateway has reported since replaces all but its locks."""
+        """Take over the journaled state.
+
+        What the gateway has reported since replaces all of it but locks.
+        """
         cleared = self._cleared_at
         if cleared is not None:
             # A journal that opens late still has locks that were cleared meanwhile.

@@ -1,4 +1,4 @@
-"""Describe and announce what riskd did at the broker, or would have done in a dry run."""
+"""Describe and announce what riskd did, or in a dry run would have done."""
 
 from __future__ import annotations
 

@@ -161,7 +161,10 @@ class DryRun:
         self._reported.forget_locks()
 
     def enforce_lock(self, lock: LockoutSet, state: AccountState) -> None:
-        """Announce what a lock from before the dry run would do, once for each position and order."""
+        """Announce what a lock from before the dry run would do.
+
+        Each position and order is announced once.
+        """
         positions = {(held.contract_id, held.created_at) for held in state.open_positions}
         self._held_to &= {*positions, *state.orders}
         if not positions <= self._held_to:
@@ -185,7 +188,7 @@ class DryRun:
     def carry_out(
         self, rule_id: str, command: RejectOrder | PlaceStop | ChangeStop | WithdrawStop
     ) -> None:
-        """Announce a rejection or a new stop; only log a stop that would be changed or canceled."""
+        """Announce a rejection or a new stop; log any other command."""
         if isinstance(command, (ChangeStop, WithdrawStop)):
             self._logged[command.order_id] = command
             _log.info(

@@ -108,13 +108,16 @@ class Enforcer:
         return self._flattening is not None
 
     def stop(self) -> None:
-        """Stop acting; a flatten that is under way is in the journal and goes on at the next start."""
+        """Stop acting.
+
+        A flatten that is under way is in the journal, and goes on at the next start.
+        """
         self._orders.stop()
         if self._flattening is not None:
             self._flattening.cancel()
 
     def is_handling(self, decision: Decision) -> bool:
-        """Return whether the flatten that is under way does what a rule decided, or makes it needless."""
+        """Return whether the flatten under way does a decision, or makes it needless."""
         plan, command = self._plan, decision.command
         if plan is None or not self.is_flattening:
             return False
@@ -128,7 +131,7 @@ class Enforcer:
         return order is not None and closes_all_of(plan, order.contract_id)
 
     def enforce_lock(self, lock: LockoutSet, state: AccountState) -> None:
-        """Flatten a locked account that holds a position, or cancel the orders that it may not have."""
+        """Flatten a locked account, or cancel the orders that it may not have."""
         if state.open_positions:
             # That cancels the orders, too.
             self.flatten(flattening_of_locked(lock, self._now()))
@@ -137,7 +140,7 @@ class Enforcer:
             self.carry_out(lock.rule_id, rejection_of_locked(lock, order))
 
     def flatten(self, *wanted: Flattening) -> None:
-        """Begin one flatten that does all of these, or merge them into the one that is under way."""
+        """Begin one flatten that does all of these, or extend the one under way."""
         if self._plan is None:
             self._decided_at = self._clock.seconds()
         known, new = self._plan, reduce(merged, wanted)
@@ -226,7 +229,7 @@ class Enforcer:
         return "the broker does not say what is open"
 
     async def _try_to_flatten(self, plan: Flattening) -> str:
-        """Close and cancel all that the plan concerns; return what is left, or an empty string."""
+        """Close and cancel; return what is left, or an empty string."""
         held, working = await self._orders.search_open()
         if await self._act(plan, held, working):
             held, working = await self._orders.search_open()
@@ -240,7 +243,7 @@ class Enforcer:
     async def _apply_result(
         self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
     ) -> None:
-        """Apply what the broker says of all that was flattened: events may come late, or never."""
+        """Apply the broker's answers: its events may come late, or never."""
         for position in self._account.missing_positions(held):
             if concerns(plan, position.contract_id):
                 self._account.close_vanished(position, self._now())
@@ -252,7 +255,7 @@ class Enforcer:
                 await self._orders.fetch(order.id)
 
     def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
-        """Return whether an event was received so recently that the broker's searches may not show it."""
+        """Return whether an event is so recent that searches may not show it yet."""
         return any(
             position.contract_id not in self._closed
             and concerns(plan, position.contract_id)
@@ -335,7 +338,7 @@ class Enforcer:
         self._broker.report_problem(f"enforcement {self._account.account_id}", sentence)
 
     def _flatten_failed(self, failure: Failure) -> None:
-        """Begin anew after an internal error: what is not flat must become flat all the same."""
+        """Begin anew after an internal error: the account must become flat."""
         self._flattening = None
         if self._orders.is_stopped:
             return

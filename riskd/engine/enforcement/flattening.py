@@ -1,4 +1,6 @@
-"""Compute what a flatten has to do: merge breaches into one, find what is to be closed and canceled.  Pure.
+"""Compute what a flatten has to close and cancel, and merge flattens.
+
+This is pure.
 
 It works on payloads that the broker has just answered, not on the account's state, which may be outdated.
 """
@@ -143,7 +145,9 @@ def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
 def to_resize(
     flattening: Flattening, working: Iterable[Payload], held: Iterable[Payload]
 ) -> list[Resizing]:
-    """Return the exits of reduced positions that would close more than is kept, and so reverse it.
+    """Return the exits that would close more of a position than is kept.
+
+    They would reverse the position.
 
     All stops together may close what is kept, and so may all limits: of a stop and a limit, only one is
     filled.  The nearest to the market are filled first, so they are the last to lose contracts.
@@ -169,7 +173,7 @@ def to_resize(
 
 
 def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
-    """Return how much is still to be closed, canceled or resized, as text; empty if nothing is."""
+    """Return as text what is left to close, cancel or resize; "" if nothing is."""
     held, working = tuple(held), tuple(working)
     resizings = to_resize(flattening, working, held)
     orders = len(to_cancel(flattening, working)) + len(resizings)
@@ -186,7 +190,10 @@ def _is_stop(order: Payload) -> bool:
 
 
 def _nearest_first(order: Payload) -> Decimal:
-    """Return a sort key: stops that sell from the highest down, limits that sell from the lowest up."""
+    """Return a sort key that puts the orders nearest to the market first.
+
+    Stops that sell come from the highest down, limits that sell from the lowest up.
+    """
     is_sale = order["side"] == GatewayOrderSide.ASK
     price = order.get("stopPrice" if _is_stop(order) else "limitPrice") or Decimal(0)
     return -price if is_sale == _is_stop(order) else Decimal(price)
@@ -203,7 +210,7 @@ def closes_all_of(flattening: Flattening, contract_id: str) -> bool:
 
 
 def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
-    """Return whether a flatten closes all that another one, which keeps ``keep``, would close."""
+    """Return whether a flatten closes all that one which keeps ``keep`` would."""
     if flattening.keep is None:
         return True
     return keep is not None and all(
@@ -213,7 +220,7 @@ def covers(flattening: Flattening, keep: Mapping[str, int] | None) -> bool:
 
 
 def _kept(flattening: Flattening, contract_id: str) -> int | None:
-    """Return how many contracts are kept; ``None`` if the flatten does not touch this contract."""
+    """Return how many contracts are kept; ``None`` if it closes other contracts."""
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)
 
 

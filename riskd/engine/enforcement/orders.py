@@ -1,4 +1,4 @@
-"""Send requests about one account's orders and positions, and find out what became of them.
+"""Send requests about one account's orders, and find out what became of them.
 
 Closing and canceling may be repeated.  A request without an answer may have been carried out or not, so
 it counts as neither done nor failed, and the broker is asked what became of the order.

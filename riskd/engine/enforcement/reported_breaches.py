@@ -70,7 +70,7 @@ class ReportedBreaches:
         *,
         is_strict: bool,
     ) -> None:
-        """Forget breaches and locks that are over, so that they are reported when they come back.
+        """Forget what is over, so that it is reported when it comes back.
 
         :param rules: the rules in force.
         :param review: the trigger of a review, which evaluates every rule.

@@ -71,7 +71,7 @@ class StopOrders:
         self._placed = itertools.count(1)
 
     def carry_out(self, rule_id: str, command: PlaceStop | ChangeStop | WithdrawStop) -> None:
-        """Begin to place, change or cancel a stop; only one at a time for each contract or order."""
+        """Begin to place, change or cancel a stop, one request at a time for each."""
         if isinstance(command, PlaceStop):
             failed_at = self._failed_at.get(command.contract_id)
             if failed_at is None or self._clock.seconds() - failed_at >= _RETRY_SECONDS:
@@ -139,7 +139,7 @@ class StopOrders:
     def _close_unprotected(
         self, rule_id: str, command: PlaceStop, refusal: GatewayRefusedError
     ) -> None:
-        """Close a position for which the broker accepts no stop: the market is beyond it already."""
+        """Close a position whose stop the broker rejects: the market is beyond it."""
         self._flatten(
             Flattening(
                 action=Action.CLOSE_ALL_POSITIONS,
