@@ -2,7 +2,8 @@
 
 A rule is a pure function.  It gets the account's state, its own settings and the trigger, which carries
 the time, and returns a :class:`RuleResult`.  It takes no action, never waits, and keeps nothing but the
-``memory`` of its results, so that a recorded day replays to the same decisions.
+``memory`` of its results (:func:`recall`, :func:`remember`), so that a recorded day replays to the same
+decisions.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 from zope.interface import Attribute, Interface, implementer
@@ -20,6 +22,8 @@ from zope.interface import Attribute, Interface, implementer
 from riskd.model.account import AccountState
 from riskd.model.events import EventData, OrderSide
 from riskd.model.lockouts import Lock as Lock  # noqa: PLC0414  # authors of rules import it from here
+
+_Memory = TypeVar("_Memory")
 
 
 class Kind(StrEnum):
@@ -136,6 +140,26 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
 
 NOTHING = RuleResult()
 """The result of a rule that finds no breach."""
+
+
+def recall(state: AccountState, rule_id: str, kind: type[_Memory]) -> _Memory:
+    """Return what a rule remembers, as a ``kind``; at first an empty one.
+
+    Do not change it: checks of the same memory share one value.
+    """
+    text = state.risk.memory.get(rule_id)
+    return kind() if text is None else _decode(text, cast(Any, kind))
+
+
+def remember(value: object, known: object = None) -> str | None:
+    """Return a result's ``memory``: ``value`` as JSON, or ``None`` if it is known."""
+    return None if value == known else msgspec.json.encode(value).decode()
+
+
+# A rule decodes its memory for every quote, and it seldom changes.
+@lru_cache(maxsize=256)
+def _decode(text: str, kind: Any) -> Any:
+    return msgspec.json.decode(text, type=kind)
 
 
 class Gauge(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,8 +31,9 @@ from riskd.rules.interface import (
     Rule,
     RuleResult,
     Trigger,
+    recall,
+    remember,
 )
-from riskd.rules.memory import recall, remember
 from riskd.rules.settings import RuleSettings, Seconds, Table, expect_no_repeats
 
 _DEFAULTS: Final = {"loss_threshold": Decimal("100.00"), "cooldown_seconds": 300}

@@ -16,8 +16,17 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
 from riskd.model.money import ZERO
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.memory import recall, remember
+from riskd.rules.interface import (
+    NOTHING,
+    Flatten,
+    Gauge,
+    Kind,
+    Rule,
+    RuleResult,
+    Trigger,
+    recall,
+    remember,
+)
 from riskd.rules.settings import LockoutUntil, RuleSettings
 
 

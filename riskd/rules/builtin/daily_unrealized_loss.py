@@ -13,9 +13,8 @@ from typing import Final
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import pnl_warnings, position_pnl, total_pnl
-from riskd.rules.affected import affected_positions
 from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.reduction import close_position
+from riskd.rules.positions import affected_positions, close_position
 from riskd.rules.settings import LockoutUntil, RuleSettings, Scope
 
 

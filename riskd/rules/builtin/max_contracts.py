@@ -14,7 +14,7 @@ from typing import Final
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.reduction import by_root, net_size, reduce_largest, signed_size, total_size
+from riskd.rules.positions import by_root, net_size, reduce_largest, signed_size, total_size
 from riskd.rules.settings import Contracts, RuleSettings
 
 

@@ -16,7 +16,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.reduction import by_root, reduce_largest, total_size
+from riskd.rules.positions import by_root, reduce_largest, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
 
 _ALLOW_WITH_LIMIT: Final = re.compile(r"allow_with_limit:(?P<limit>[1-9][0-9]{0,3})")

@@ -17,10 +17,18 @@ from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, PositionType
 from riskd.model.formatting import contract_name, dollars
 from riskd.model.open_pnl import has_stale_quote, pnl_warnings, position_pnl, total_pnl
-from riskd.rules.affected import affected_positions
-from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.memory import recall, remember
-from riskd.rules.reduction import close_position
+from riskd.rules.interface import (
+    Command,
+    Flatten,
+    Gauge,
+    Kind,
+    Rule,
+    RuleResult,
+    Trigger,
+    recall,
+    remember,
+)
+from riskd.rules.positions import affected_positions, close_position
 from riskd.rules.settings import RuleSettings, Scope
 
 

@@ -11,10 +11,8 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import PositionType
 from riskd.model.formatting import contract_name
-from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.memory import recall, remember
-from riskd.rules.protection import protected_size
-from riskd.rules.reduction import close_position
+from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger, recall, remember
+from riskd.rules.positions import close_position, protected_size
 from riskd.rules.settings import RuleSettings, Seconds
 
 

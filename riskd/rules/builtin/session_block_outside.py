@@ -19,7 +19,6 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import contract_name
 from riskd.model.lockouts import is_exit
-from riskd.rules.affected import affected_orders
 from riskd.rules.interface import (
     Command,
     Flatten,
@@ -31,7 +30,7 @@ from riskd.rules.interface import (
     RuleResult,
     Trigger,
 )
-from riskd.rules.reduction import close_position
+from riskd.rules.positions import affected_orders, close_position
 from riskd.rules.settings import RuleSettings, Table, Ticker, expect_no_repeats
 
 _EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")

@@ -12,7 +12,6 @@ from typing import Final, Literal
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
-from riskd.rules.affected import affected_orders
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -23,7 +22,7 @@ from riskd.rules.interface import (
     RuleResult,
     Trigger,
 )
-from riskd.rules.reduction import close_position
+from riskd.rules.positions import affected_orders, close_position
 from riskd.rules.settings import RuleSettings, Ticker
 
 

@@ -47,10 +47,16 @@ from riskd.rules.interface import (
     RuleResult,
     Trigger,
     WithdrawStop,
+    recall,
+    remember,
 )
-from riskd.rules.memory import recall, remember
-from riskd.rules.protection import order_detail, protecting_stops, remaining, total_remaining
-from riskd.rules.reduction import close_position
+from riskd.rules.positions import (
+    close_position,
+    order_detail,
+    protecting_stops,
+    remaining,
+    total_remaining,
+)
 from riskd.rules.settings import RuleSettings, Table, Ticks
 
 _PACE: Final = timedelta(seconds=1)

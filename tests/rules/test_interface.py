@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import with_risk
-from riskd.rules.memory import recall, remember
+from riskd.rules.interface import recall, remember
 from tests.support.rules import state_after
 
 
