@@ -18,9 +18,8 @@ from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
-from riskd.config.faults import Faults
 from riskd.config.loader import load_settings, practice_settings
-from riskd.config.settings import Settings
+from riskd.config.settings import Faults, Settings
 from riskd.host.errors import UserError
 from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock

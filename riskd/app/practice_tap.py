@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from riskd.app import launch
 from riskd.app.launch import Daemon
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway.projectx.credentials import read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.paths import default_directory

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from ipaddress import ip_address
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
-from riskd.config.faults import NO_FAULTS, Faults
-from riskd.config.urls import checked_url
 from riskd.config.values import shown
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -35,6 +35,13 @@ Origin = Annotated[
         description='an origin such as "http://localhost:3000"',
     ),
 ]
+Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A probability, from 0 (never) to 1 (always)."""
+
+MAX_URL: Final = 200
+"""The longest URL, in characters."""
+
+_WANTED: Final = "a URL such as https://api.topstepx.com"
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +60,47 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     watch: tuple[str, ...] = ()
     schedule: ResetSchedule = ResetSchedule()
     rules: tuple[RuleInForce, ...] = ()
+
+
+def checked_url(url: str) -> str:
+    """Return ``url`` without a slash at its end, if a login and its token may be sent there.
+
+    A token must never travel in the clear, so a URL is ``https``; ``http`` is only for a gateway on this
+    machine, such as the practice gateway.
+
+    :raises ValueError: a token must not be sent there; the message says what was expected.  It does not
+        repeat those parts of the URL that may hold a secret.
+    """
+    if "@" in url:
+        raise ValueError("expected a URL without a user name or password in it")
+    if "?" in url or "#" in url:
+        raise ValueError("expected a URL without a query or fragment (what follows a ? or #)")
+    # ASCII: a look-alike letter from another alphabet would send the login to another host.
+    if not (len(url) <= MAX_URL and url.isascii() and url.isprintable() and " " not in url):
+        raise ValueError(
+            f"expected {_WANTED}, of up to {MAX_URL} ASCII characters without blanks, got {url[:60]!r}"
+        )
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host:
+        raise ValueError(f"expected {_WANTED}, got {url!r}")
+    if not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+        raise ValueError(
+            "expected https://, or http:// to 127.0.0.1, localhost or [::1] "
+            f"(a token must not travel in the clear), got {url!r}"
+        )
+    # Callers append paths that begin with a slash.
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +143,50 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
                         f'{name}: expected only with kind "projectx" (kind is "practice", '
                         f"which has no login), got {shown(value)}"
                     )
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Faults of the practice gateway; by default none.
+
+    Each chance applies to every single request, event or order.
+
+    :ivar refuse: the chance that placing, canceling, changing or closing is refused, with code 2, 3, 3 and
+        5 in this order (6 for a partial close).  Nothing happens then, and no rejected order is reported.
+    :ivar pending: the chance that canceling or changing is answered with 4 (Pending), or closing with 6
+        (OrderPending; 7 for a partial close).  Nothing happens then.
+    :ivar unanswered: the chance that a request is carried out but its answer is lost.
+    :ivar lost_requests: the chance that a request is not carried out and gets no answer.
+    :ivar failed_reads: the chance that a read gets no answer.
+    :ivar slow_seconds: the longest time until an answer, in seconds.  A request is carried out at once
+        or just before its answer; a read may be old when it arrives.
+    :ivar partial_fills: the chance that only a part of an order is filled; the rest waits for the
+        contract's next quote, which may fill a part again.
+    :ivar fill_while_cancelled: the chance that an order is filled while it is being canceled; the
+        request is then refused with code 2 (OrderNotFound).
+    :ivar lost_events: the chance that an account event is never sent; quotes are never lost.
+    :ivar doubled_events: the chance that an account event is sent twice.
+    :ivar requests_per_minute: how many requests of any kind are answered within 60 seconds; the others
+        are not carried out and get no answer.  0 is no limit.
+    :ivar opening_half_again: whether an exit is reported as two trades, as some brokers do: its entry
+        once more, without P&L, at the average price of the entry and with an id of its own, and then
+        the exit itself.
+    """
+
+    refuse: Chance = 0.0
+    pending: Chance = 0.0
+    unanswered: Chance = 0.0
+    lost_requests: Chance = 0.0
+    failed_reads: Chance = 0.0
+    slow_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0
+    partial_fills: Chance = 0.0
+    fill_while_cancelled: Chance = 0.0
+    lost_events: Chance = 0.0
+    doubled_events: Chance = 0.0
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    opening_half_again: bool = False
+
+
+NO_FAULTS: Final = Faults()
 
 
 class PracticeSettings(msgspec.Struct, frozen=True, kw_only=True):

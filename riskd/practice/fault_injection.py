@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway.interface import GatewayError, GatewayUnansweredError
 from riskd.practice.refusals import can_be_pending, refusal
 from riskd.practice.request_limit import RequestLimit

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick

@@ -22,7 +22,7 @@ from riskd.app.metrics import (
     metrics_site,
 )
 from riskd.broadcast.server import BroadcastServerFactory
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.engine.enforcement.enforcer import WRITE_SECONDS
 from riskd.gateway.enums import GatewayOrderType
 from riskd.host.loopback import listen

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import Faults
 from riskd.config.loader import load_settings, practice_settings
 from riskd.config.settings import (
     AccountSettings,
+    Faults,
     GatewaySettings,
     PracticeSettings,
     ServerSettings,

@@ -1,12 +1,27 @@
-"""The gateway's settings: a login for TopstepX, and none for paper trading."""
+"""The gateway's settings, the URLs that a token may be sent to, and the practice gateway's faults."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.settings import GatewaySettings
+from riskd.config.settings import MAX_URL, NO_FAULTS, Faults, GatewaySettings, checked_url
 from riskd.config.toml import ConfigError
 from tests.support.configuration import ACCOUNT, parse
+
+CHANCES = (
+    "refuse",
+    "pending",
+    "unanswered",
+    "lost_requests",
+    "failed_reads",
+    "partial_fills",
+    "fill_while_cancelled",
+    "lost_events",
+    "doubled_events",
+)
 
 
 class GatewayTests(SynchronousTestCase):
@@ -70,3 +85,105 @@ class GatewayTests(SynchronousTestCase):
                 self.assertIn(f"line 4: gateway.{name}: {words}", problem)
                 self.assertEqual(len(problem.splitlines()), 1)
                 self.assertNotIn("hunter2", problem)
+
+
+class CheckedUrlTests(SynchronousTestCase):
+    """Which URLs are accepted, and what is said of the others."""
+
+    def problem(self, url: str) -> str:
+        return str(self.assertRaises(ValueError, checked_url, url))
+
+    def test_an_accepted_url_loses_its_last_slash(self) -> None:
+        for url, accepted in (
+            ("https://api.example.com/", "https://api.example.com"),
+            ("https://api.example.com:8443/v1/", "https://api.example.com:8443/v1"),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("http://localhost/", "http://localhost"),
+            ("http://[::1]:8000/", "http://[::1]:8000"),
+        ):
+            self.assertEqual(checked_url(url), accepted)
+
+    def test_a_token_does_not_travel_in_the_clear(self) -> None:
+        for url in (
+            "http://api.topstepx.com",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "ws://rtc.topstepx.com/hubs/user",
+            "ftp://localhost",
+        ):
+            self.assertIn("expected https://", self.problem(url))
+            self.assertIn(url, self.problem(url))
+
+    def test_a_text_that_is_no_url_is_refused_in_one_short_line(self) -> None:
+        for url in (
+            "",
+            "api.topstepx.com",
+            "https://",
+            "https:///hubs",
+            "https://[::1",
+            "https://host:99999",
+            "https://host:0",
+            "https://ho st",
+            "https://host\n",
+            "https://h\N{CYRILLIC SMALL LETTER O}st",
+            "https://" + "a" * MAX_URL,
+        ):
+            problem = self.problem(url)
+            self.assertIn("expected a URL such as https://", problem)
+            self.assertEqual(len(problem.splitlines()), 1)
+            self.assertLess(len(problem), 250)
+
+    def test_a_secret_in_a_url_is_refused_and_not_repeated(self) -> None:
+        for url in (
+            "https://jane:hunter2@api.topstepx.com",
+            "https://hunter2@api.topstepx.com",
+            "http://jane:hunter2@localhost",
+            "https://api.topstepx.com?access_token=hunter2",
+            "https://api.topstepx.com/#hunter2",
+            "https://jane:hunter2@ho st",
+        ):
+            problem = self.problem(url)
+            self.assertIn("expected a URL without", problem)
+            self.assertNotIn("hunter2", problem)
+
+
+def faults_of(table: dict[str, Any]) -> Faults:
+    """Return the faults that a table of a settings file sets."""
+    return msgspec.convert(table, Faults)
+
+
+class FaultTests(SynchronousTestCase):
+    """The table of faults in a settings file."""
+
+    def test_by_default_there_are_no_faults(self) -> None:
+        self.assertEqual(faults_of({}), NO_FAULTS)
+        self.assertEqual(set(msgspec.to_builtins(NO_FAULTS).values()), {0})
+
+    def test_every_field_is_read(self) -> None:
+        table = {
+            **dict.fromkeys(CHANCES, 0.25),
+            "slow_seconds": 2.5,
+            "requests_per_minute": 200,
+            "opening_half_again": True,
+        }
+        self.assertEqual(msgspec.to_builtins(faults_of(table)), table)
+
+    def test_a_chance_is_from_0_to_1(self) -> None:
+        for name in CHANCES:
+            for value in (0, 1, 0.5):
+                faults_of({name: value})
+            for value in (-0.1, 1.1, "often", True):
+                error = self.assertRaises(msgspec.ValidationError, faults_of, {name: value})
+                self.assertIn(name, str(error))
+
+    def test_other_values_and_names_are_checked(self) -> None:
+        for table in (
+            {"slow_seconds": -1},
+            {"slow_seconds": 601},
+            {"requests_per_minute": -1},
+            {"requests_per_minute": 0.5},
+            {"opening_half_again": 1},
+            {"refused": 0.5},
+        ):
+            self.assertRaises(msgspec.ValidationError, faults_of, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zope.interface.verify import verifyObject
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.engine.interface import IOperatedAccount
 from riskd.model.events import Action, ClearedBy
 from tests.support.guarded_account import DAILY_LOSS, GuardTestCase

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.model.events import (
     Action,
     ClearedBy,

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.model.events import DaemonStatus, MarketQuote, Status
 from tests.support.guarded_account import (
     FEED_LOST,

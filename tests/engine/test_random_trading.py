@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.model.events import (
     Action,
     DailyReset,

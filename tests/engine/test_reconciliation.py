@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.engine.reconciliation import FULL_ROUND, ROUND_SECONDS
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.journal.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.python.monkey import MonkeyPatcher
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.journal.service import WRITE_SECONDS
 from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState

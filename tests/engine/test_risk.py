@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.model.events import (
     Action,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.engine.status import Problems, running_message
 from riskd.model.events import Status
 from tests.support.broker import logged, observed

@@ -19,7 +19,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import practice_site

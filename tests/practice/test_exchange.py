@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway.enums import (
     GatewayOrderStatus,
     GatewayPositionType,

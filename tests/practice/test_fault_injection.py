@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 from riskd.practice.fault_injection import FaultInjector, RequestPlan
 from tests.support.practice_gateway import (

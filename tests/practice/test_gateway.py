@@ -9,7 +9,7 @@ from typing import Any
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway import mapping
 from riskd.gateway.interface import (
     GatewayRefusedError,

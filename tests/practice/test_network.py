@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.error import TimeoutError as AnswerTimeoutError
 from twisted.python.failure import Failure
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
 from riskd.practice.records import Message
 from tests.support.practice_gateway import (

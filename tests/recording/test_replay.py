@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway.interface import GatewayError
 from riskd.journal.store import Store
 from riskd.model.events import EnforcementAction, LockoutSet

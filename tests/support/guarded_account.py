@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.reconciliation import ROUND_SECONDS
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.events import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import NO_FAULTS
+from riskd.config.settings import NO_FAULTS
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import (
     GatewayRefusedError,
     IGatewayListener,

@@ -13,9 +13,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock, deferLater
 
-from riskd.config.faults import NO_FAULTS, Faults
 from riskd.config.loader import parse_settings
-from riskd.config.settings import Settings
+from riskd.config.settings import NO_FAULTS, Faults, Settings
 from riskd.engine.interface import IOperatedAccount
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store

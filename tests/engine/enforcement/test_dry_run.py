@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.gateway.enums import GatewayOrderSide
 from riskd.model.events import (
     Action,

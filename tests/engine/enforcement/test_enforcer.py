@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.engine.enforcement.enforcer import RETRY_SECONDS
 from riskd.engine.tracked_account import SETTLED_SECONDS
 from riskd.model.account import Flattening

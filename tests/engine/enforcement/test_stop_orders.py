@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from riskd.config.faults import NO_FAULTS, Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.model.events import Action
 from riskd.rules.interface import OWN_STOP_TAG

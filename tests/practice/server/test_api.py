@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.practice.server.endpoints import ENDPOINTS
 from tests.support.practice_server import (
     KEY,

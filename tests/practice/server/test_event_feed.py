@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.practice.server.event_feed import EventFeed
 from tests.support.practice_server import ES, MNQ, START, HubClient, PracticeServerTestCase
 

@@ -6,7 +6,7 @@ import json
 
 from twisted.logger import capturedLogs, formatEvent
 
-from riskd.config.faults import Faults
+from riskd.config.settings import Faults
 from riskd.practice.server.hub_sockets import token_of
 from riskd.practice.server.site import MAX_BODY_BYTES
 from tests.support.practice_server import (
