@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trader.cli.arguments import parse_options
+from trader.cli.options import parse_options
 
 
 class CommandLineTestCase(SynchronousTestCase):

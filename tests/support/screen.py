@@ -10,9 +10,9 @@ import msgspec
 from riskd.model.account import Limit
 from tests.support.console import MNQ, SessionTestCase, at
 from trader.model.ui_state import UiState
-from trader.ui.canvas import StyledCanvas
 from trader.ui.pages import PAGES
 from trader.ui.screen import Screen
+from trader.ui.terminal import StyledCanvas
 
 MES = "CON.F.US.MES.U25"
 UNKNOWN_CONTRACT = "CON.F.US.XYZ.U25"

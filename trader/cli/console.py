@@ -21,14 +21,13 @@ from riskd.journal.reader import published_mark, read_published
 from riskd.model.events import Event
 from trader.cli.alarm import Alarm
 from trader.client import DaemonClient
-from trader.model.characters import terminal_text
+from trader.model.formatting import terminal_text
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
 from trader.ui.pages import PAGES, row_count, selected_text
 from trader.ui.palette import MONO, THEMES
-from trader.ui.redraw_throttle import RedrawThrottle
-from trader.ui.screen import Screen, page_at
+from trader.ui.screen import RedrawThrottle, Screen, page_at
 from trader.ui.terminal import Terminal
 
 _TICK_SECONDS: Final = 1.0

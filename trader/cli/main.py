@@ -9,9 +9,9 @@ from typing import Any
 from twisted.logger import globalLogBeginner
 
 from riskd.host.timing import use_steady_clock
-from trader.cli.arguments import Options, choose_account, parse_options
 from trader.cli.console import Console
 from trader.cli.headless import discard_output, run_headless
+from trader.cli.options import Options, choose_account, parse_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,13 @@
-"""Amounts, prices and times as text for the screen."""
+"""Text for a terminal: amounts, prices and times, in characters that it shows safely."""
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from riskd.model.formatting import printable
 from riskd.model.money import to_cents
 
 UNKNOWN: Final = "-"
@@ -68,3 +70,43 @@ def countdown(seconds: float) -> str:
 def sentence(text: str) -> str:
     """Return ``text`` with its first letter capitalized."""
     return text[:1].upper() + text[1:]
+
+
+def terminal_text(text: str) -> str:
+    """Return ``text`` with blanks for white space, ``?`` for what is unprintable.
+
+    The length stays the same, and no character can break a row or control the terminal.  Combining marks
+    are replaced, too: they occupy no column, and remain when the character before them is overwritten.
+    """
+    # Nearly all text is plain ASCII, which needs no check of each character.
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        "?" if unicodedata.category(letter) in ("Mn", "Me") else letter
+        for letter in printable(text)
+    )
+
+
+_ASCII_FORMS: Final = str.maketrans(
+    {
+        "─": "-", "│": "|", "╭": "+", "╮": "+", "╯": "+", "╰": "+", "·": ".", "█": "#", "░": ".",
+        "…": "~", "↑": "^", "↓": "v",
+    }
+)  # fmt: skip
+
+
+def can_be_drawn(encoding: str | None) -> bool:
+    """Return whether an encoding has the lines and bars that the screen draws."""
+    try:
+        "".join(map(chr, _ASCII_FORMS)).encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def ascii_only(text: str) -> str:
+    """Return ``text`` as :func:`terminal_text` does, in ASCII characters only."""
+    if text.isascii():
+        return terminal_text(text)
+    drawn = terminal_text(text).translate(_ASCII_FORMS)
+    return drawn.encode("ascii", "replace").decode()

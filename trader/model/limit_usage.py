@@ -23,8 +23,7 @@ from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
 from riskd.rules.settings import Scope
 from trader.model.day_trades import COOLDOWN_AFTER_LOSS
-from trader.model.staleness import open_pnl
-from trader.model.view import View, unknown_reason
+from trader.model.view import View, open_pnl, unknown_reason
 
 _Settings = TypeVar("_Settings")
 

@@ -30,9 +30,9 @@ from riskd.model.events import (
     Status,
 )
 from trader.client import ReadEvent
-from trader.model.activity import FeedLine, line_for
 from trader.model.formatting import sentence
 from trader.model.view import Source, View, is_stopping
+from trader.model.wording import FeedLine, line_for
 
 FLASH_SECONDS: Final = 5
 LIMITS_SECONDS: Final = 10

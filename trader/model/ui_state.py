@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from trader.model.activity import FeedLine
+from trader.model.wording import FeedLine
 
 FILTERS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("everything", frozenset()),

@@ -10,18 +10,21 @@ from typing import Final
 
 from riskd.model.events import GatewayUserPosition, MarketQuote, OrderSide, OrderType, PositionType
 from riskd.model.formatting import contract_name
-from trader.model.activity import FeedLine
 from trader.model.formatting import UNKNOWN, age, clock, money
-from trader.model.staleness import (
+from trader.model.view import (
     SILENT_SECONDS,
     STALE_SECONDS,
+    Source,
+    View,
+    is_empty,
     is_fresh,
     open_pnl,
     quote_age,
+    unknown_reason,
     unrealized_pnl,
 )
-from trader.model.view import Source, View, is_empty, unknown_reason
 from trader.model.wording import (
+    FeedLine,
     average_price,
     contract_price,
     order_prices,

@@ -1,17 +1,17 @@
-"""The whole screen: header, page and footer, at whatever size the terminal has."""
+"""The whole screen: header, page and footer, and how often they may be drawn."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 import urwid
 
-from trader.model.characters import ascii_only, terminal_text
+from trader.model.formatting import ascii_only, terminal_text
 from trader.model.ui_state import UiState
 from trader.model.view import View
-from trader.ui.canvas import paint
 from trader.ui.header import banner, header
 from trader.ui.pages import PAGES, body
 from trader.ui.styled_text import (
@@ -23,9 +23,13 @@ from trader.ui.styled_text import (
     truncate,
     wrap,
 )
+from trader.ui.terminal import paint
 
 MIN_COLUMNS: Final = 60
 MIN_ROWS: Final = 14
+
+MAX_DRAWS_A_SECOND: Final = 20
+_QUOTE_DRAWS_A_SECOND: Final = 5
 
 _FOOTER_ROWS: Final = 1
 _HELP: Final = "? help  q quit"
@@ -154,3 +158,30 @@ def _help(keys: Sequence[tuple[str, str]], columns: int, rows: int) -> list[Styl
         left_width = min(columns // 2, max(map(length, lines[:half])))
         lines = side_by_side(lines[:half], lines[half:], left_width)
     return truncate([panel_title("Keys", columns), *lines], rows)
+
+
+class RedrawThrottle:
+    """Limits the screen to 20 draws in any second, 5 of them for quotes.
+
+    Eyes follow no more quotes than that.  The other draws are kept for changes that must be seen at once.
+
+    :param seconds: returns the time of a steady clock.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._draws: deque[float] = deque(maxlen=MAX_DRAWS_A_SECOND)
+
+    def wait(self, *, important: bool) -> float:
+        """Return the seconds until the next draw is allowed; 0 for at once."""
+        now = self._seconds()
+        wait = 0.0
+        if len(self._draws) == MAX_DRAWS_A_SECOND:
+            wait = self._draws[0] + 1.0 - now
+        if not important and self._draws:
+            wait = max(wait, self._draws[-1] + 1.0 / _QUOTE_DRAWS_A_SECOND - now)
+        return max(0.0, wait)
+
+    def record(self) -> None:
+        """Count a draw that is made now."""
+        self._draws.append(self._seconds())

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from trader.model.characters import terminal_text
+from trader.model.formatting import terminal_text
 
 StyledLine = list[tuple[str | None, str]]
 """One line of the screen: pieces of text, each with the name of its style in the palette.

@@ -26,7 +26,7 @@ from trader.client import DEFAULT_URL
 from trader.model.ui_state import FILTERS
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
-from trader.ui.redraw_throttle import MAX_DRAWS_A_SECOND
+from trader.ui.screen import MAX_DRAWS_A_SECOND
 
 
 class FakeTerminal:

@@ -8,11 +8,17 @@ import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.model.events import EVENT_TYPES
+from riskd.model.wire import decode, encode, open_envelope
+from riskd.testing import make_event
 from tests.support.command_line import CommandLineTestCase
+from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli import headless
-from trader.cli.arguments import parse_options
-from trader.cli.headless import run_headless
+from trader.cli.headless import PlainLines, json_line, run_headless
+from trader.cli.options import parse_options
+from trader.model.formatting import clock
 
 
 class FakeReactor:
@@ -113,3 +119,111 @@ class HeadlessTests(CommandLineTestCase):
         self.patch(sys, "stdout", pipe)
         run_headless(123, options, self.reactor)
         self.assertEqual((len(discarded), self.reactor.stops), (3, 3))
+
+
+class PlainTests(SessionTestCase):
+    """A sentence for each event, and a summary for each connection."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file.publish()
+        self.lines: list[str] = []
+        self.plain = PlainLines(self.session, self.lines.append)
+
+    def connect(self) -> None:
+        self.plain.receive_status("connection_status", {"connected": True, "reason": "connected"})
+
+    def lose(self, reason: str = "lost connection to daemon") -> None:
+        self.plain.receive_status("connection_status", {"connected": False, "reason": reason})
+
+    def receive(self, event_type: str, **data: Any) -> None:
+        event = decode(encode(make_event(event_type, data)))
+        self.plain.receive(event.type, lambda: event)
+
+    def test_a_connection_writes_a_summary_of_the_account(self) -> None:
+        position = make_event("GatewayUserPosition", {})
+        self.file.publish(position, make_event("GatewayUserTrade", {"profitAndLoss": 5}))
+        self.connect()
+        self.assertEqual(
+            self.lines,
+            [
+                f"{clock(BEGIN)} Connected to daemon",
+                (
+                    "account 123, PRACTICE, realized +5.00 in 1 trade, 1 position, "
+                    "0 working orders, not locked"
+                ),
+            ],
+        )
+
+    def test_without_data_of_the_broker_the_summary_has_no_figures(self) -> None:
+        self.connect()
+        self.assertEqual(
+            self.lines[-1],
+            "account 123, PRACTICE, P&L, positions and orders: no broker data yet, not locked",
+        )
+
+    def test_the_summary_names_an_error_of_the_daemon(self) -> None:
+        error = {"status": "ERROR", "message": "The broker refuses the login"}
+        self.file.publish(make_event("daemon_status", error))
+        self.connect()
+        self.assertIn("orders: the daemon has an error, not locked", self.lines[-1])
+        self.assertTrue(self.lines[-1].endswith("; Daemon ERROR: The broker refuses the login"))
+
+    def test_each_event_but_a_quote_writes_a_line(self) -> None:
+        self.connect()
+        self.lines.clear()
+        for event_type in EVENT_TYPES:
+            self.receive(event_type)
+        self.assertEqual(len(self.lines), len(EVENT_TYPES) - 1)
+        self.assertTrue(all(line.startswith(clock(BEGIN)) for line in self.lines))
+
+    def test_a_lock_of_the_file_is_in_the_summary_and_what_was_enforced_before_it(self) -> None:
+        self.file.publish(*DAY)
+        self.connect()
+        self.assertTrue(any("ENFORCED" in line for line in self.lines))
+        self.assertIn("LOCKED OUT: Daily loss", self.lines[-1])
+
+    def test_the_summary_names_a_problem_with_the_file(self) -> None:
+        self.file.fail()
+        self.connect()
+        self.assertIn("; No last known state: ", self.lines[-1])
+
+    def test_a_repeated_connection_problem_is_written_once(self) -> None:
+        for reason in ("cannot connect", "cannot connect", "no such host"):
+            self.lose(reason)
+        self.assertEqual(self.lines, ["Cannot connect", "No such host"])
+
+    def test_a_lost_connection_is_written_once(self) -> None:
+        self.connect()
+        self.lines.clear()
+        for reason in ("lost connection to daemon", "cannot connect"):
+            self.lose(reason)
+        self.assertEqual(self.lines, [f"{clock(BEGIN)} Lost connection to daemon"])
+
+    def test_control_characters_in_an_event_are_replaced(self) -> None:
+        self.connect()
+        self.receive("lockout_set", reason="a\x1b[2J\nb")
+        self.assertTrue(all(line.isprintable() for line in self.lines))
+
+
+class JsonLineTests(SynchronousTestCase):
+    """Each event as a JSON object."""
+
+    def test_each_event_is_as_on_the_wire(self) -> None:
+        for event_type in EVENT_TYPES:
+            message = encode(make_event(event_type, {}))
+            envelope = open_envelope(message)
+            line = json_line(123, envelope.type, envelope.read_data())
+            self.assertEqual(json.loads(line), json.loads(message))
+            self.assertNotIn("\n", line)
+
+    def test_a_connection_status_is_an_object_too(self) -> None:
+        line = json_line(123, "connection_status", {"connected": False, "reason": "gone"})
+        self.assertEqual(
+            json.loads(line),
+            {
+                "type": "connection_status",
+                "account_id": None,
+                "data": {"connected": False, "reason": "gone"},
+            },
+        )

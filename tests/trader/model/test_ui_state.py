@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.console import BEGIN
-from trader.model.activity import FeedLine
 from trader.model.ui_state import UiState
+from trader.model.wording import FeedLine
 
 TRADE = FeedLine(BEGIN, "a trade", "gain", kind="GatewayUserTrade")
 ORDER = FeedLine(BEGIN, "an order", "dim", kind="GatewayUserOrder")
