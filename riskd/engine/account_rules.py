@@ -61,7 +61,7 @@ class AccountRules:
         self.hold_to(held_limits(self._configured, old))
 
     def reload(self, configured: LimitsInForce, *, is_locked: bool) -> None:
-        """Hold the account to new limits; while it is locked, to the old ones beside them."""
+        """Hold the account to new limits, and to the old ones too while it is locked."""
         self._configured = configured
         self.hold_to(held_limits(configured, self.limits) if is_locked else configured)
 

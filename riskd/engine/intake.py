@@ -73,7 +73,7 @@ class Intake:
         self._look_up_at: dict[str, float] = {}
 
     def user_event(self, target: str, payload: Payload) -> None:
-        """Apply an event of an account; see :class:`~riskd.gateway.interface.IGatewayListener`."""
+        """Apply an event of an account; see ``IGatewayListener``."""
         self.apply(target, payload, is_event=True)
 
     def apply(self, target: str, payload: Payload, *, is_event: bool = False) -> bool:

@@ -220,7 +220,7 @@ def _log_failure(failure: Failure, account_id: int) -> None:
 
 
 async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) -> None:
-    """Make an account's state what the gateway says; its rules evaluate each difference.
+    """Make an account's state what the gateway says, and evaluate each difference.
 
     :param search_lag: how many seconds searches may trail events.
     :raises GatewayError: a request was refused or not answered; the answers before it are applied.

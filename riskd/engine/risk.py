@@ -107,7 +107,7 @@ class RiskEngine:
     # From start to stop.
 
     def recover(self, known: AccountState) -> None:
-        """Put the journaled limits of a locked account in force again, beside the settings."""
+        """Put a locked account's journaled limits in force again, beside the settings."""
         self._memory_before = known.risk.memory
         if is_locked(self._account.state_with_pending, self._now()):
             self.rules.recover(known.limits)
@@ -134,12 +134,12 @@ class RiskEngine:
         self._catch_up()
 
     def wait(self) -> None:
-        """Pause until :meth:`begin` or :meth:`visit`; keep the trades that come meanwhile."""
+        """Pause until :meth:`begin` or :meth:`visit`; keep the trades of the meantime."""
         self._is_waiting |= self.is_active
         self.pause()
 
     def visit(self) -> None:
-        """Evaluate the rules once: the account is reconciled, but events are still being lost."""
+        """Evaluate the rules once: the account is reconciled, but events are being lost."""
         self.is_active = True
         try:
             self.resume()
@@ -162,7 +162,7 @@ class RiskEngine:
             self._enforcer.resume()
 
     def pause(self) -> None:
-        """Evaluate no rules until :meth:`begin`: what is known of the account may be wrong."""
+        """Evaluate no rules until :meth:`begin`: the account's state may be wrong."""
         self.is_active = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -190,7 +190,7 @@ class RiskEngine:
     # What happens.
 
     def receive(self, data: EventData) -> None:
-        """Evaluate the rules that listen to an event, which has been applied and broadcast."""
+        """Evaluate the rules that listen to an event; it is applied and broadcast."""
         if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
@@ -215,7 +215,7 @@ class RiskEngine:
         self._evaluate(Kind.REVIEW)
 
     def needs_reconciliation(self) -> bool:
-        """Return whether to reconcile in this round: what a lost event hid would be urgent."""
+        """Return whether to reconcile in this round: a lost event would be urgent."""
         is_new = self._is_newly_settled
         self._is_newly_settled = False
         return is_new or self._is_locked()
@@ -329,7 +329,7 @@ class RiskEngine:
             self._set_timer(self._now())
 
     def _end_due(self, now: datetime) -> None:
-        """End the day and the locks that are over; evaluate the rules whose time has come."""
+        """End the day and the locks that are over; evaluate the rules that are due."""
         account, is_dry_run = self._account, self._dry_run is not None
         counted = account.state.risk.day_key
         # The end of the locks may put other settings in force, so the schedule is read each time.
@@ -400,7 +400,7 @@ class RiskEngine:
 
 
 def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:
-    """Return whether a flatten under way may have caused this event; closing is no breach."""
+    """Return whether a flatten under way may have caused this event."""
     return (
         plan is not None
         # A flatten that has failed so far must not hide what becomes of its positions.
@@ -411,7 +411,7 @@ def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:
 
 
 def _plan(rule_id: str, command: Flatten, state: AccountState, now: datetime) -> Flattening | None:
-    """Return the flatten that answers a breach; ``None`` if its lock is in force already."""
+    """Return the flatten that answers a breach; ``None`` if its lock is in force."""
     locks: tuple[LockoutSet, ...] = ()
     if command.lock is not None:
         lock = new_lock(rule_id, command.reason, command.lock, state, now)

@@ -179,7 +179,7 @@ class EngineService(Service):
             each.risk_engine.pause()
 
     def reload(self, settings: Settings) -> str:
-        """Apply new settings; return a sentence on what needs a restart, or an empty string."""
+        """Apply new settings; return what needs a restart, in a sentence, if anything."""
         known, wanted = set(self.accounts), {each.id for each in settings.accounts}
         for each in settings.accounts:
             if each.id in known:

@@ -1,4 +1,4 @@
-"""The message of ``daemon_status``: the gravest problem, or that riskd is running."""
+"""The message of ``daemon_status``: the gravest problem, or that riskd runs."""
 
 from __future__ import annotations
 

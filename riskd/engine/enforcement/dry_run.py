@@ -71,7 +71,7 @@ _GATEWAY_SIDES: Final = {
 
 
 def _extent(plan: Flattening, state: AccountState) -> tuple[int, int]:
-    """Return how many positions a flatten would close and how many orders it would cancel."""
+    """Return how many positions a flatten would close and orders it would cancel."""
     held: list[Payload] = [
         {"contractId": each.contract_id, "type": int(each.type), "size": each.size}
         for each in state.open_positions
@@ -99,7 +99,7 @@ def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
 
 
 class DryRun:
-    """Announces what riskd would do for one account, once for each breach while it lasts.
+    """Announces what riskd would do, once for each breach while it lasts.
 
     :param account: the account.
     :param clock: delays what is announced.
@@ -177,7 +177,7 @@ class DryRun:
                 self._announce_later(self._announce_rejection, lock.rule_id, rejection)
 
     def flatten(self, *wanted: Flattening) -> None:
-        """Announce one flatten that does all that is wanted, unless there is nothing to do."""
+        """Announce one flatten that does all that is wanted, if there is anything to do."""
         decisions = [
             Decision(each.rule_id, Flatten(reason=each.reason, keep=each.keep)) for each in wanted
         ]

@@ -284,7 +284,7 @@ class Enforcer:
         return bool(closings or cancels or resizings)
 
     def _is_being_reduced(self, closing: Closing) -> bool:
-        """Return whether a part was closed so recently that the broker may not show it yet.
+        """Return whether a part was closed so recently that searches may not show it.
 
         To close all of a position may be repeated; a part that is closed twice is too much.
         """
@@ -296,7 +296,7 @@ class Enforcer:
         )
 
     def _note_action(self) -> None:
-        """Report how long the first action took; a repeated or merged one is not the first."""
+        """Report how long the first action took, not a repeated or merged one."""
         if self._decided_at is not None and self._observe_reaction is not None:
             self._observe_reaction(self._clock.seconds() - self._decided_at)
         self._decided_at = None
@@ -353,7 +353,7 @@ class Enforcer:
     # Orders that are rejected.
 
     async def _reject(self, rule_id: str, command: RejectOrder) -> None:
-        """Cancel an order until the broker says that it has ended, and announce the result."""
+        """Cancel an order until the broker says that it has ended; announce the result."""
         is_announced = False
         has_canceled = False
         for attempt in itertools.count():

@@ -86,7 +86,7 @@ def rejection_of_locked(lock: LockoutSet, order: GatewayUserOrder) -> RejectOrde
 
 
 def merged(known: Flattening, new: Flattening) -> Flattening:
-    """Return one flatten that does what both do; ``known`` itself if ``new`` does no more."""
+    """Return one flatten for both; ``known`` itself if ``new`` does no more."""
     keep = _merged_keep(known.keep, new.keep)
     locks = with_locks({lock.rule_id: lock for lock in known.locks}, new.locks)
     if keep == known.keep and tuple(locks.values()) == known.locks:
@@ -135,7 +135,7 @@ def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
 
 
 def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
-    """Return the ids of the orders to cancel: those in contracts that are closed in full.
+    """Return the ids of the orders to cancel: those in contracts closed in full.
 
     An order that outlives its position would open another one.
     """

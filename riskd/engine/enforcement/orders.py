@@ -113,7 +113,7 @@ class OrderRequests:
         return positions, orders
 
     async def close(self, closing: Closing) -> bool:
-        """Close a position, or a part of it; return whether that was done, as far as is known."""
+        """Close a position or a part of it; return whether that was done, if known."""
         account_id, contract_id = self._account.account_id, closing.contract_id
         try:
             if closing.size is None:
@@ -165,7 +165,7 @@ class OrderRequests:
         await self.fetch(order_id)
 
     async def fetch(self, order_id: int) -> Payload | None:
-        """Apply and return what the broker says of an order; ``None`` if it refuses to say.
+        """Apply and return the broker's answer about an order; ``None`` if it refuses.
 
         Without an answer the order's status is ``NONE``.
         """

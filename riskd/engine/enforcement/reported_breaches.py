@@ -48,7 +48,7 @@ class ReportedBreaches:
         return _breach(decision) in self._breaches
 
     def add(self, decision: Decision, locks: Collection[LockoutSet] = ()) -> None:
-        """Remember that this breach was reported, with the locks that riskd would have set."""
+        """Remember a reported breach, with the locks that riskd would have set."""
         if locks:
             self._locks = with_locks(self._locks, locks)
         else:

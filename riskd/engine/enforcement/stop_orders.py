@@ -115,7 +115,7 @@ class StopOrders:
             announce(self._account, stop_action(rule_id, command, order_id, self._now()))
 
     async def _find(self, tag: str) -> int | None:
-        """Return the id of the order with ``tag``; searches may show it only after a moment."""
+        """Return the id of the order with ``tag``, which searches may show late."""
         for seconds in _SEARCH_SECONDS:
             await deferLater(self._clock, seconds)
             try:
