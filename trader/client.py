@@ -27,7 +27,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 
-from riskd.host.websocket_client import ClientProtocol
+from riskd.host.websocket import ClientProtocol
 from riskd.model.events import Event, EventError, UnknownEventTypeError
 from riskd.model.wire import Envelope, from_fields, open_envelope
 from trader.frames import whole_texts

@@ -19,8 +19,7 @@ from twisted.logger import Logger
 from riskd.app import launch
 from riskd.app.descriptors import DescriptorService, descriptors_for
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
-from riskd.broadcast.server import BroadcastServerFactory
-from riskd.broadcast.service import BroadcastService
+from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
 from riskd.config.settings import Settings
 from riskd.config.toml import ConfigError

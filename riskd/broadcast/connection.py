@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -12,7 +13,6 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from txaio.tx import make_logger
 from zope.interface import implementer
 
-from riskd.broadcast.backlog import Backlog
 from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.cuts import (
     MAX_CONGESTED_SECONDS,
@@ -21,8 +21,7 @@ from riskd.broadcast.cuts import (
     REASONS,
     Cut,
 )
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame
-from riskd.broadcast.handshake import may_become_handshake
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Backlog, Frame
 from riskd.broadcast.statistics import Statistics
 from riskd.host.same_host import SameHostCheck
 
@@ -37,8 +36,24 @@ _FRAMES_TO_CLOSE: Final = 3
 STOPPING: Final = "the daemon is stopping"
 """The reason for connected clients when the daemon stops, and for clients that connect later."""
 
+_MAX_HANDSHAKE_BYTES: Final = 16 * 1024
+_MAX_HANDSHAKE_LINES: Final = 200
+_REQUEST_START: Final = re.compile(rb"[A-Z]{1,16}( .*)?", re.DOTALL)
+
 _MAX_REASON: Final = 120
 _UPGRADE_REQUIRED: Final = 426
+
+
+def may_become_handshake(received: bytes) -> bool:
+    """Return whether ``received`` may be the beginning of a handshake.
+
+    Autobahn limits neither the size nor the lines of a handshake.
+    """
+    return (
+        len(received) <= _MAX_HANDSHAKE_BYTES
+        and received.count(b"\n") <= _MAX_HANDSHAKE_LINES
+        and (not received or _REQUEST_START.fullmatch(received) is not None)
+    )
 
 
 class IClients(Protocol):

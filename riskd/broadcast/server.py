@@ -1,4 +1,4 @@
-"""The broadcast's clients, and the one way to send them an event.
+"""The broadcast's sockets, its clients, and the one way to send them an event.
 
 A broadcast does not touch the client objects.  After a pause of a few milliseconds each attribute of each
 client is a cache miss, so the factory holds the send functions of all clients that are sent to directly,
@@ -7,25 +7,28 @@ and a client that becomes congested or closes takes itself out.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.posixbase import PosixReactorBase
 
 from riskd import __version__
 from riskd.broadcast.connection import CLOSING_SECONDS, STOPPING, ConsoleProtocol, IClients
 from riskd.broadcast.connection_log import ConnectionLog
 from riskd.broadcast.cuts import Cut
-from riskd.broadcast.eager import send_function
+from riskd.broadcast.eager import EagerPort, send_function
 from riskd.broadcast.frames import Frame, in_batches
 from riskd.broadcast.heartbeat import Heartbeat
 from riskd.broadcast.statistics import Statistics
+from riskd.host.loopback import LoopbackServer
 from riskd.host.same_host import SameHostCheck
 from riskd.host.timing import done_within
-from riskd.host.websocket_server import server_options
+from riskd.host.websocket import server_options
 from riskd.model.events import Event, MarketQuote
 from riskd.model.wire import encode
 
@@ -34,6 +37,8 @@ GATEWAY_HEADER: Final = "Riskd-Gateway"
 
 DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
 """The response header with the value ``yes`` in a dry run; otherwise it is missing."""
+
+_MAX_KERNEL_BYTES: Final = 16 * 1024
 
 
 class BroadcastServerFactory(WebSocketServerFactory, IClients):
@@ -227,3 +232,30 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         if not await done_within(CLOSING_SECONDS, gone, self.clock):
             for client in leaving:
                 client.dropConnection(abort=True)
+
+
+class BroadcastService(LoopbackServer):
+    """The broadcast on its sockets.
+
+    :param sockets: listening; the service takes them over.
+    """
+
+    def __init__(
+        self, reactor: Any, factory: BroadcastServerFactory, sockets: list[socket.socket]
+    ) -> None:
+        super().__init__(reactor, factory, sockets, "listening on ws://{place}")
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop accepting clients, then close all connections."""
+        return super().stopService().addCallback(lambda _: self._factory.close_all())
+
+    def adopt(self, listening: socket.socket) -> IListeningPort:
+        """Return a port with eager connections, if the reactor uses Twisted's transports."""
+        # A client that stops reading is noticed when the kernel takes no more bytes for it, which by
+        # default is after 4 MB.  Accepted sockets inherit the option (on Linux they are copies of the
+        # listener).
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_KERNEL_BYTES)
+        if isinstance(self._reactor, PosixReactorBase):
+            return EagerPort.adopt(self._reactor, listening, self._factory)
+        return super().adopt(listening)

@@ -17,8 +17,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from riskd.app import tap
 from riskd.app.launch import freeze_garbage
-from riskd.broadcast.server import BroadcastServerFactory
-from riskd.broadcast.service import BroadcastService
+from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import parse_settings
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
 from riskd.host.loopback import listen

@@ -1,4 +1,4 @@
-"""Batches of frames."""
+"""Batches of frames, and the backlog of a congested client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.broadcast.frames import MAX_BATCH_BYTES, Frame, in_batches
+from riskd.broadcast.frames import MAX_BATCH_BYTES, Backlog, Frame, in_batches
 
 
 class BatchTests(SynchronousTestCase):
@@ -25,3 +25,30 @@ class BatchTests(SynchronousTestCase):
         # No two that could have been one.
         for length, following in zip(lengths, batches[1:], strict=False):
             self.assertGreater(length + len(following[0].data), MAX_BATCH_BYTES)
+
+
+class BacklogTests(SynchronousTestCase):
+    """Frames in, frames out."""
+
+    @given(
+        st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.integers(0, 4)), max_size=50),
+        st.integers(50, 200),
+    )
+    def test_frames_come_out_in_order_with_the_latest_quotes_last_and_the_size_is_right(
+        self, kept: list[tuple[bytes, int]], limit: int
+    ) -> None:
+        backlog = Backlog()
+        for data, kind in kept:
+            backlog.add(Frame(data, (123, f"CON.{kind}") if kind else None))
+        taken: list[bytes] = []
+        while backlog.size:
+            size = backlog.size
+            some = backlog.take(limit)
+            self.assertTrue(0 < sum(map(len, some)) <= limit)
+            self.assertEqual(backlog.size, size - sum(map(len, some)))
+            taken += some
+        self.assertEqual(backlog.take(limit), [])
+        lasting = [data for data, kind in kept if not kind]
+        self.assertEqual(taken[: len(lasting)], lasting)
+        latest = {kind: data for data, kind in kept if kind}
+        self.assertEqual(sorted(taken[len(lasting) :]), sorted(latest.values()))

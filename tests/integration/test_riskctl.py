@@ -24,8 +24,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from riskd.app.riskctl.arguments import parse
-from riskd.app.riskctl.main import main
+from riskd.app.riskctl.main import main, parse
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
 from riskd.host.errors import UserError

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import connect
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.riskctl.arguments import parse
+from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.server import ControlFactory
 from riskd.host.errors import UserError

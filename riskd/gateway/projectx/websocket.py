@@ -27,7 +27,7 @@ from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.projectx.responses import printable_reason
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
-from riskd.host.websocket_client import ClientProtocol
+from riskd.host.websocket import ClientProtocol
 
 OPEN_SECONDS: Final = 10.0
 """How long TCP, TLS and the WebSocket's handshake may take together."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from riskd import __version__
 from riskd.gateway.signalr import Close, Ping, encode
-from riskd.host.websocket_server import server_options
+from riskd.host.websocket import server_options
 from riskd.practice.server.event_feed import EventFeed
 from riskd.practice.server.hub_conversation import (
     Conversation,

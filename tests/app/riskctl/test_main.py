@@ -1,15 +1,101 @@
-"""The program ``riskctl``: what its terminal can show."""
+"""The program ``riskctl``: its command line, and what its terminal can show."""
 
 from __future__ import annotations
 
+import argparse
 import io
-from contextlib import redirect_stdout
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.app.riskctl.main import main
-from tests.support.riskctl import temporary_directory
+from riskd.app.riskctl.main import main, minutes_from, parse, since, until
+from tests.support.control import NOW
+from tests.support.riskctl import ZonedTestCase, temporary_directory
+
+
+class MomentTests(ZonedTestCase):
+    """Moments on the command line; times without an offset are local."""
+
+    def test_until_is_the_next_moment(self) -> None:
+        for text, moment in (
+            ("16:30", datetime(2026, 11, 23, 21, 30, tzinfo=UTC)),
+            ("13:00", datetime(2026, 11, 24, 18, tzinfo=UTC)),
+            ("9:15", datetime(2026, 11, 24, 14, 15, tzinfo=UTC)),
+            ("2026-11-23T14:30", datetime(2026, 11, 23, 19, 30, tzinfo=UTC)),
+            ("2026-11-23T20:00Z", datetime(2026, 11, 23, 20, tzinfo=UTC)),
+            ("2026-11-24", datetime(2026, 11, 24, 5, tzinfo=UTC)),
+        ):
+            self.assertEqual(until(text, NOW), moment, text)
+
+    def test_since_is_the_last_moment(self) -> None:
+        for text, moment in (
+            ("12:30", datetime(2026, 11, 23, 17, 30, tzinfo=UTC)),
+            ("16:30", datetime(2026, 11, 22, 21, 30, tzinfo=UTC)),
+            ("2d", NOW - timedelta(days=2)),
+            ("3h", NOW - timedelta(hours=3)),
+            ("30m", NOW - timedelta(minutes=30)),
+            ("2026-11-01", datetime(2026, 11, 1, 4, tzinfo=UTC)),
+        ):
+            self.assertEqual(since(text, NOW), moment, text)
+
+    def test_minutes_count_from_now(self) -> None:
+        self.assertEqual(minutes_from("90", NOW), NOW + timedelta(minutes=90))
+
+    def test_text_that_is_not_a_moment_is_refused(self) -> None:
+        for read, text in (
+            (until, "25:00"),
+            (until, "tomorrow"),
+            (until, "2026-11-23T12:00"),
+            (until, "0001-01-01"),
+            (since, "2w"),
+            (since, ""),
+            (minutes_from, "0"),
+            (minutes_from, "-5"),
+            (minutes_from, "1.5"),
+            (minutes_from, "99999999999999999999"),
+        ):
+            with self.assertRaises(argparse.ArgumentTypeError, msg=text):
+                read(text, NOW)
+
+
+class CommandLineTests(SynchronousTestCase):
+    """Mistakes, reasons and defaults."""
+
+    def test_a_wrong_command_line_shows_the_usage_and_exits_with_2(self) -> None:
+        for words in (
+            "",
+            "dance",
+            "unlock 123",
+            "unlock --reason x",
+            "unlock abc --reason x",
+            "unlock 0 --reason x",
+            "lock 123",
+            "lock 123 --reason x --minutes 5 --until 16:00",
+            "journal 123 --csv --jsonl",
+            "check-config",
+        ):
+            self.assert_usage(words.split())
+        self.assert_usage(["lock", "123", "--reason", "  "])
+
+    def assert_usage(self, arguments: list[str]) -> None:
+        with redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit) as end:
+            parse(arguments, NOW)
+        self.assertEqual(end.exception.code, 2, arguments)
+        self.assertTrue(said.getvalue().startswith("usage: riskctl"))
+
+    def test_a_reason_that_is_not_utf_8_keeps_its_readable_characters(self) -> None:
+        given = os.fsdecode(b"caf\xe9 na\xc3\xafve")
+        for command in ("lock", "unlock", "flatten"):
+            reason = parse([command, "123", "--reason", given], NOW).reason
+            self.assertEqual(reason, "caf? na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve")
+            msgspec.json.encode(reason)
+
+    def test_a_lock_without_an_end_lasts_until_it_is_unlocked(self) -> None:
+        self.assertIsNone(parse(["lock", "123", "--reason", "x"], NOW).until)
 
 
 class TerminalTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.protocols.amp import AMP, AmpBox, CommandLocator
 
-from riskd.app.riskctl.arguments import parse
+from riskd.app.riskctl.main import parse
 from riskd.app.riskctl.online import ANSWER_SECONDS, run_with_daemon
 from riskd.control.peer import user_name
 from riskd.control.protocol import MAX_PATH_BYTES

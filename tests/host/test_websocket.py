@@ -7,7 +7,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.host.websocket_client import MAX_HANDSHAKE_BYTES, ClientProtocol
+from riskd.host.websocket import MAX_HANDSHAKE_BYTES, ClientProtocol
 from tests.support.memory_transport import MemoryEndpoint, MemoryTransport
 from tests.support.websocket_frames import handshake_answer
 

@@ -1,0 +1,71 @@
+"""Autobahn as riskd and the console use it: a client's protocol and a server's options."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from autobahn.twisted.websocket import WebSocketClientProtocol
+from autobahn.wamp.types import TransportDetails
+from autobahn.websocket.types import ConnectingRequest
+from txaio.tx import make_logger
+
+from riskd.host.same_host import url_host
+
+MAX_HANDSHAKE_BYTES: Final = 64 * 1024
+"""The longest answer to a handshake that is read; Autobahn sets no bound."""
+
+
+class ClientProtocol(WebSocketClientProtocol):
+    """A client's connection with a bounded handshake and a true Host header; it logs only errors."""
+
+    # Autobahn logs each failed attempt; the owner of the connection reports those, and Autobahn's
+    # record could show an address with a token in it.
+    log = make_logger(level="error")
+
+    def onConnecting(self, _details: TransportDetails) -> ConnectingRequest:
+        """Return the request for the URL's host.
+
+        Autobahn would leave out the brackets that an IPv6 address needs in a Host header.
+        """
+        return ConnectingRequest(
+            host=url_host(self.factory.host),
+            port=self.factory.port,
+            resource=self.factory.resource,
+            useragent=self.factory.useragent,
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on to Autobahn; fail a handshake whose answer is too long."""
+        size = len(self.data) + len(data)
+        if self.state == self.STATE_CONNECTING and size > MAX_HANDSHAKE_BYTES:
+            self.failHandshake("the answer to the handshake is too long")
+        else:
+            # Autobahn's dataReceived formats the bytes for a log that is off, then calls this.
+            self._dataReceived(data)
+
+
+def server_options(
+    *, max_message_bytes: int, handshake_seconds: float, closing_seconds: float
+) -> dict[str, Any]:
+    """Return the options for ``WebSocketServerFactory.setProtocolOptions``.
+
+    :param max_message_bytes: the largest message that a client may send.
+    :param handshake_seconds: how long an opening handshake may take.
+    :param closing_seconds: how long a closing handshake may take.
+    """
+    return {
+        # The version of RFC 6455; its drafts are long gone.
+        "versions": [13],
+        # Autobahn would answer a plain request with a page of its own.
+        "webStatus": False,
+        # A protocol error is answered with a close frame, so that the client's author learns of it.
+        "failByDrop": False,
+        "maxFramePayloadSize": max_message_bytes,
+        "maxMessagePayloadSize": max_message_bytes,
+        "openHandshakeTimeout": handshake_seconds,
+        "closeHandshakeTimeout": closing_seconds,
+        # Autobahn's pings cost twice as much, and all clients of one second are pinged at once.
+        "autoPingInterval": 0,
+        # The same-host check decides about origins; Autobahn would answer 400 instead of 403.
+        "allowNullOrigin": True,
+    }
