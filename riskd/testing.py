@@ -153,8 +153,7 @@ def make_event(event_type: str, data: dict[str, Any]) -> Event:
     if event_type not in EVENT_TYPES:
         # Raises the error of an unknown type.
         from_fields(event_type, None, {})
-    default = None if event_type == "daemon_status" else SAMPLE_ACCOUNT
-    account_id = data.get("accountId", default)
+    account_id = data.get("accountId", None if event_type == "daemon_status" else SAMPLE_ACCOUNT)
     sample = _SAMPLES[event_type]()
     given = {
         # A float means the decimal that it is written as.
@@ -279,11 +278,12 @@ def main(port: int, state: Path) -> None:
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
     settings = unguarded_settings()
-    accounts = {account.id: () for account in settings.accounts}
     daemon, engine = assemble(
         EngineService,
         reactor,
-        PracticeGateway(reactor, utc_now, accounts, is_open=False),
+        PracticeGateway(
+            reactor, utc_now, {account.id: () for account in settings.accounts}, is_open=False
+        ),
         sockets,
         StateDirectory(state),
         settings,

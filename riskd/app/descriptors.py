@@ -29,14 +29,6 @@ _OWN_USE: Final = 256
 _log = Logger()
 
 
-def descriptors_for(max_clients: int) -> int:
-    """Return the descriptors that a daemon needs.
-
-    As many connections may be pending as there are clients.
-    """
-    return 2 * max_clients + _OWN_USE
-
-
 def raise_limit(wanted: int) -> int:
     """Raise the soft limit of descriptors to ``wanted``, or as far as the hard limit.
 
@@ -69,14 +61,15 @@ def open_descriptors() -> int:
 class DescriptorService(Service):
     """Raises the limit at the start; reports a problem while few are free.
 
-    :param needed: the most descriptors that the daemon may need.
+    :param max_clients: the most clients of the daemon.
     :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     """
 
     def __init__(
-        self, clock: IReactorTime, needed: int, report_problem: Callable[[str, str], None]
+        self, clock: IReactorTime, max_clients: int, report_problem: Callable[[str, str], None]
     ) -> None:
-        self._needed = needed
+        # As many connections may be pending as there are clients.
+        self._needed = 2 * max_clients + _OWN_USE
         self._report_problem = report_problem
         self._limit = 0
         self._is_alarmed = False

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from riskd.app import launch
-from riskd.app.descriptors import DescriptorService, descriptors_for
+from riskd.app.descriptors import DescriptorService
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
@@ -213,9 +213,7 @@ def assemble(
             ControlFactory(reactor, engine, utc_now),
             engine.report_problem,
         ),
-        DescriptorService(
-            reactor, descriptors_for(settings.server.max_clients), engine.report_problem
-        ),
+        DescriptorService(reactor, settings.server.max_clients, engine.report_problem),
     ):
         service.setServiceParent(daemon)
     if metrics_sockets:

@@ -74,15 +74,13 @@ class EagerServer(Server):
     def stopWriting(self) -> None:
         """Cancel that call: the buffer is empty, and the next write may send at once."""
         super().stopWriting()
-        if (
+        may_send_at_once = (
             self.connected
             and not self._aborting
             and not self._writeDisconnecting
             and (self.producer is None or self.streamingProducer)
-        ):
-            self._send = self.socket.send
-        else:
-            self._send = None
+        )
+        self._send = self.socket.send if may_send_at_once else None
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Register ``producer``.

@@ -52,9 +52,10 @@ class Heartbeat:
 
     def add(self, client: IPinged) -> None:
         """Ping ``client`` from now on."""
-        group = next((each for each in self._groups if len(each.clients) < GROUP), None)
-        if group is None:
-            group = self._begin_group()
+        group = (
+            next((each for each in self._groups if len(each.clients) < GROUP), None)
+            or self._begin_group()
+        )
         group.clients[client] = None
         self._group_of[client] = group
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from riskd.control.reports import (
     AccountReport,
-    GaugeReport,
     OrderReport,
     PositionReport,
     RuleReport,
@@ -131,16 +130,19 @@ def rules_table(report: RulesReport) -> list[str]:
 def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
     # A rule that failed has no gauges.
     failure = f"failed: {rule.trouble}" if rule.trouble else ""
-    return [_gauge_row(rule, gauge) for gauge in rule.gauges] or [
-        (rule.rule_id, rule.key, "", "", "", "", failure)
-    ]
-
-
-def _gauge_row(rule: RuleReport, gauge: GaugeReport) -> tuple[str, ...]:
-    figures = (
-        _figure(value, gauge.unit) for value in (gauge.limit, gauge.current, gauge.headroom)
-    )
-    return (rule.rule_id, rule.key, gauge.name, *figures, gauge.words)
+    return [
+        (
+            rule.rule_id,
+            rule.key,
+            gauge.name,
+            *(
+                _figure(value, gauge.unit)
+                for value in (gauge.limit, gauge.current, gauge.headroom)
+            ),
+            gauge.words,
+        )
+        for gauge in rule.gauges
+    ] or [(rule.rule_id, rule.key, "", "", "", "", failure)]
 
 
 def _figure(value: Decimal | None, unit: str) -> str:
@@ -197,10 +199,9 @@ def _cells(line: LogLine) -> list[str]:
     details = rest.pop("details", None)
     if isinstance(details, dict):
         rest.update(details)
-    action = rest.pop("action", None) or rest.pop("command", None)
     columns = (
         rest.pop("rule_id", None),
-        action,
+        rest.pop("action", None) or rest.pop("command", None),
         rest.pop("reason", None),
         rest.pop("success", None),
         rest.pop("locked_until", None),
@@ -278,7 +279,7 @@ def _table(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    right: Iterable[int] = (),
+    right: Container[int] = (),
     empty: str = "",
 ) -> list[str]:
     """Return rows under a header, each column as wide as its longest cell.
@@ -288,12 +289,11 @@ def _table(
     """
     if empty and not rows:
         return [empty]
-    flush_right = frozenset(right)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
-            cell.rjust(width) if number in flush_right else cell.ljust(width)
+            cell.rjust(width) if number in right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         return printable("  ".join(padded).rstrip())
