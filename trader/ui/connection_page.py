@@ -39,9 +39,11 @@ def _fact(name: str, text: str, columns: int, max_lines: int) -> list[StyledLine
 def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
     """Return name and text of each fact; what is not known is a dash with a reason."""
     status = view.daemon
-    file = f"written {time_and_age(view.file_as_of, now)}"
-    if view.file_as_of is None:
-        file = f"{UNKNOWN} not read yet"
+    file = (
+        f"{UNKNOWN} not read yet"
+        if view.file_as_of is None
+        else f"written {time_and_age(view.file_as_of, now)}"
+    )
     return (
         ("Source", _source(view)),
         ("Daemon", view.url or UNKNOWN),
