@@ -1,4 +1,4 @@
-"""Events as WebSocket frames, in batches for one write and in the backlog of a slow client."""
+"""Events as WebSocket frames, their batches, and a slow client's backlog."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def in_batches(frames: Iterable[Frame]) -> list[list[Frame]]:
 
 
 class Backlog:
-    """Frames that a slow client has yet to receive: all events in order, but only the latest quotes.
+    """Frames that a slow client has yet to receive.
+
+    It keeps all events in order, but of the quotes only the latest.
 
     :ivar size: bytes of all frames.
     """

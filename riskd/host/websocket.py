@@ -1,4 +1,4 @@
-"""Autobahn as riskd and the console use it: a client's protocol and a server's options."""
+"""What riskd and the console change in Autobahn, for clients and for servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ MAX_HANDSHAKE_BYTES: Final = 64 * 1024
 
 
 class ClientProtocol(WebSocketClientProtocol):
-    """A client's connection with a bounded handshake and a true Host header; it logs only errors."""
+    """A client's connection that logs only errors.
+
+    Unlike Autobahn's, its handshake is bounded and its Host header is right for IPv6.
+    """
 
     # Autobahn logs each failed attempt; the owner of the connection reports those, and Autobahn's
     # record could show an address with a token in it.

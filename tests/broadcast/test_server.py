@@ -1,4 +1,4 @@
-"""The broadcast: its sockets, what its clients get, how many there may be, its counts, its stop."""
+"""The broadcast: its sockets, its clients, its counts, and its stop."""
 
 from __future__ import annotations
 

@@ -63,8 +63,11 @@ def run(options: argparse.Namespace) -> int:
 async def show_status(ask: Ask, options: argparse.Namespace) -> str:
     """Return the status of the daemon and all accounts."""
     report = await ask(StatusCommand)
-    table = status_table(report, datetime.now(UTC))
-    return encode_json(report).decode() if options.json else "\n".join(table)
+    return (
+        encode_json(report).decode()
+        if options.json
+        else "\n".join(status_table(report, datetime.now(UTC)))
+    )
 
 
 async def show_rules(ask: Ask, options: argparse.Namespace) -> str:

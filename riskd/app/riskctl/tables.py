@@ -135,10 +135,9 @@ def _rule_rows(rule: RuleReport) -> list[tuple[str, ...]]:
             rule.rule_id,
             rule.key,
             gauge.name,
-            *(
-                _figure(value, gauge.unit)
-                for value in (gauge.limit, gauge.current, gauge.headroom)
-            ),
+            _figure(gauge.limit, gauge.unit),
+            _figure(gauge.current, gauge.unit),
+            _figure(gauge.headroom, gauge.unit),
             gauge.words,
         )
         for gauge in rule.gauges
