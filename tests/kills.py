@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 import websocket
 
-from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
+from riskd.journal.schema import PUBLISHED_NAME
 from riskd.model.wire import from_fields
 from tests.support.hurried_daemon import plain
 from tests.support.waiting import DEADLINE_SECONDS

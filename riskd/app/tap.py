@@ -32,9 +32,8 @@ from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
-from riskd.journal.paths import default_directory
 from riskd.journal.service import JournalService
-from riskd.journal.state_directory import StateDirectory
+from riskd.journal.state_directory import StateDirectory, default_directory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import PracticeServer, practice_site

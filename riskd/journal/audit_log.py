@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import open_to_read
 from riskd.journal.schema import (
     BEFORE_ALL,
     FIRST_WITH_LOG,
+    JOURNAL_NAME,
     DamagedError,
     as_moment,
     as_stamp,

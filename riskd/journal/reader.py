@@ -19,11 +19,11 @@ from urllib.parse import quote
 import msgspec
 
 from riskd.host.errors import UserError
-from riskd.journal.paths import PUBLISHED_NAME
 from riskd.journal.schema import (
     BEFORE_ALL,
     MIGRATIONS,
     PRIVATE_TABLES,
+    PUBLISHED_NAME,
     PUBLISHED_TABLES,
     DamagedError,
     NewerSchemaError,

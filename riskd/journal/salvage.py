@@ -15,9 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import DAMAGES, uri_to_read
-from riskd.journal.schema import DamagedError
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError
 from riskd.model.account import AccountState, Flattening, RiskState
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import with_locks

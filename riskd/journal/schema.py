@@ -1,4 +1,4 @@
-"""The tables of the journal, and the migration of older journals.
+"""The files and tables of the journal, and the migration of older journals.
 
 Events are stored as JSON in the wire's own format (:func:`riskd.model.wire.encode_data`), beside the keys
 that they are found by.
@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from riskd.host.errors import UserError
+
+JOURNAL_NAME: Final = "riskd.db"
+"""The journal, which only the daemon's user may read."""
+
+PUBLISHED_NAME: Final = "last-known.db"
+"""The published copy: every user may read it, only the daemon writes it."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """

@@ -1,4 +1,4 @@
-"""The state directory: created if need be, and locked for one daemon at a time."""
+"""The state directory: its default place, its creation, and its lock for one daemon at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from pathlib import Path
 from typing import Final
 
 from riskd.host.errors import UserError
-from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import uri_to_read
-from riskd.journal.schema import DamagedError, check_version
+from riskd.journal.schema import JOURNAL_NAME, DamagedError, check_version
 
 _LOCK_NAME: Final = "riskd.lock"
+
+
+def default_directory(program: str = "riskd") -> Path:
+    """Return a program's state directory under the XDG state directory.
+
+    :param program: the program's name, which the directory has too.
+    Source: the XDG Base Directory Specification, ``XDG_STATE_HOME``.
+    """
+    home = os.environ.get("XDG_STATE_HOME", "")
+    # The specification says to ignore a path that is not absolute.
+    base = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
+    return base / program
 
 
 class StateDirectoryError(UserError):

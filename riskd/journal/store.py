@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 
 from riskd.journal.differences import differences
-from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
@@ -29,6 +28,8 @@ from riskd.journal.reader import (
 )
 from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
+    JOURNAL_NAME,
+    PUBLISHED_NAME,
     PUBLISHED_TABLES,
     DamagedError,
     NewerSchemaError,

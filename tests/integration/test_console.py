@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from riskd.journal.paths import PUBLISHED_NAME
+from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import websocket
 
-from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import read_published
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.testing import DaemonHarness
 from tests import kills
 from tests.support.twistd import Twistd, twistd_command

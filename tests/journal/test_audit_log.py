@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from riskd.journal.audit_log import LogLine, read_log
-from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import StateFileError
+from riskd.journal.schema import JOURNAL_NAME
 from riskd.model.account import AccountState, LogEntry, apply, with_risk
 from riskd.testing import make_event
 from tests.support.journal import NOON, StoreTestCase, log_entry, write_version_1

@@ -10,9 +10,8 @@ from contextlib import closing
 import msgspec
 
 from riskd.journal import schema
-from riskd.journal.paths import JOURNAL_NAME
 from riskd.journal.reader import read_published
-from riskd.journal.schema import MIGRATIONS, NewerSchemaError, migrate
+from riskd.journal.schema import JOURNAL_NAME, MIGRATIONS, NewerSchemaError, migrate
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, RiskState
 from tests.support.journal import (

@@ -1,4 +1,4 @@
-"""Creating, checking and locking the state directory."""
+"""The default state directory; creating, checking and locking a state directory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.paths import JOURNAL_NAME
-from riskd.journal.schema import NewerSchemaError
-from riskd.journal.state_directory import StateDirectory, StateDirectoryError
+from riskd.journal.schema import JOURNAL_NAME, NewerSchemaError
+from riskd.journal.state_directory import StateDirectory, StateDirectoryError, default_directory
 from riskd.journal.store import Store
 from tests.support.journal import NOON
+
+
+class DefaultDirectoryTests(SynchronousTestCase):
+    """The state directory of a user who names none."""
+
+    def test_it_is_under_the_xdg_state_directory(self) -> None:
+        for home, expected in (
+            ("/somewhere/state", Path("/somewhere/state/riskd")),
+            ("relative", Path.home() / ".local/state/riskd"),
+            ("", Path.home() / ".local/state/riskd"),
+        ):
+            self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": home})
+            self.assertEqual(default_directory(), expected)
 
 
 class DirectoryTests(SynchronousTestCase):

@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskd.journal import schema
-from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import published_mark, read_published
-from riskd.journal.schema import NewerSchemaError
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, NewerSchemaError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, RiskState, apply, begin_day, with_risk
 from riskd.testing import make_event

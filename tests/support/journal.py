@@ -15,9 +15,8 @@ from pathlib import Path
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.paths import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.reader import Snapshot, read_published
-from riskd.journal.schema import MIGRATIONS
+from riskd.journal.schema import JOURNAL_NAME, MIGRATIONS, PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import (
     AccountState,

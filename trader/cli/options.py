@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 
 from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
-from riskd.journal.paths import default_directory
 from riskd.journal.reader import StateFileError, read_published
+from riskd.journal.state_directory import default_directory
 from trader.client import DEFAULT_URL, check_url
 from trader.model.formatting import can_be_drawn
 from trader.model.ui_state import UiState

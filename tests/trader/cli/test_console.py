@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.paths import PUBLISHED_NAME
+from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.store import Store
 from riskd.model.account import AccountState, apply
 from riskd.model.events import Event
