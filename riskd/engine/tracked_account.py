@@ -36,6 +36,7 @@ from riskd.model.account import (
     apply_quote,
     begin_day,
     is_repeat,
+    merge,
     without_trade,
 )
 from riskd.model.contracts import Contract
@@ -52,7 +53,6 @@ from riskd.model.events import (
     MarketQuote,
     OrderState,
 )
-from riskd.model.merge import merge
 from riskd.model.wire import encode_data
 
 _log = Logger()

@@ -17,9 +17,8 @@ import msgspec
 
 from riskd.journal.reader import DAMAGES, uri_to_read
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError
-from riskd.model.account import AccountState, Flattening, RiskState
+from riskd.model.account import AccountState, Flattening, RiskState, with_locks
 from riskd.model.events import LockoutSet
-from riskd.model.lockouts import with_locks
 from riskd.model.wire import decode_data
 
 DAMAGE_RULE: Final = "JOURNAL"

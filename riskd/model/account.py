@@ -1,6 +1,6 @@
-"""The state of one account, and the function that applies an event to it.
+"""The state of one account: how events change it, and how two states are merged.
 
-The daemon, the rules and the console share both, so that all three see the same account.
+The daemon, the rules and the console share this, so that all three see the same account.
 
 Repeated and outdated events change nothing: a position, an order or a quote that is older than the
 known one, or equal to it, is ignored, and :func:`apply` returns the very state that it got.  So a view
@@ -11,7 +11,7 @@ counts, since two changes within one millisecond are common.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -235,6 +235,21 @@ def end_of_lock(lock: LockoutSet) -> tuple[bool, float]:
     return (until is None, until.timestamp() if until else 0.0)
 
 
+def with_locks(
+    known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
+) -> dict[str, LockoutSet]:
+    """Return locks by rule id: of each rule's locks the one that ends last.
+
+    Of two that end together, the one from ``more`` counts: it has the present reason.
+    """
+    locks = {**known}
+    for lock in more:
+        other = locks.get(lock.rule_id)
+        if other is None or end_of_lock(lock) >= end_of_lock(other):
+            locks[lock.rule_id] = lock
+    return locks
+
+
 def with_risk(state: AccountState, **changes: Any) -> AccountState:
     """Return ``state`` with changes to its :class:`RiskState`."""
     return msgspec.structs.replace(state, risk=msgspec.structs.replace(state.risk, **changes))
@@ -319,6 +334,57 @@ def without_trade(state: AccountState, trade_id: int) -> AccountState:
         return state
     trades = {number: trade for number, trade in state.trades.items() if number != trade_id}
     return with_trades(state, trades)
+
+
+def merge(known: AccountState, since: AccountState) -> AccountState:
+    """Return the state in the journal and that of this run as one.
+
+    Where both know something, the later state counts.
+
+    :param known: the state that an earlier run of the daemon wrote to the journal.
+    :param since: the state that this run has gathered without that knowledge.
+    """
+    resets = [state.last_reset for state in (known, since) if state.last_reset]
+    starts = [state.day_began for state in (known, since) if state.day_began]
+    orders = {**known.orders, **since.orders}
+    merged = msgspec.structs.replace(
+        since,
+        limits=since.limits or known.limits,
+        contracts={**known.contracts, **since.contracts},
+        positions={**known.positions, **since.positions},
+        orders={key: order for key, order in orders.items() if key not in since.final_orders},
+        quotes={**known.quotes, **since.quotes},
+        lockouts=with_locks(known.lockouts, since.lockouts.values()),
+        enforcement=tuple(dict.fromkeys((*known.enforcement, *since.enforcement))),
+        last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
+        day_began=max(starts, default=None),
+        daemon=since.daemon or known.daemon,
+        risk=_merge_risk(known.risk, since.risk),
+    )
+    return with_trades(merged, {**known.trades, **since.trades})
+
+
+def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
+    # Order details and the log are of this run alone: the gateway reports the former again, and the
+    # journal has the latter.
+    return msgspec.structs.replace(
+        since,
+        can_trade=known.can_trade if since.can_trade is None else since.can_trade,
+        charges={**known.charges, **since.charges},
+        earlier_trades={**known.earlier_trades, **since.earlier_trades},
+        memory={**known.memory, **since.memory},
+        flattening=_merge_flattenings(known.flattening, since.flattening),
+        day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
+    )
+
+
+def _merge_flattenings(known: Flattening | None, since: Flattening | None) -> Flattening | None:
+    if known is None or since is None:
+        return since or known
+    # Neither run has weighed one against the other, so everything is closed and all locks begin.
+    return msgspec.structs.replace(
+        since, keep=None, locks=(*known.locks, *since.locks), is_announced=False
+    )
 
 
 def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:

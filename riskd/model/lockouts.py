@@ -6,13 +6,13 @@ in force.  No lock shortens another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState, end_of_lock
+from riskd.model.account import AccountState, end_of_lock, with_locks
 from riskd.model.events import Action, GatewayUserOrder, LockoutSet, OrderSide, PositionType
 
 
@@ -82,21 +82,6 @@ def ended_lock(lock: LockoutSet, reason: str, now: datetime) -> LockoutSet:
     It announces that one lock has ended while others are in force: ``lockout_cleared`` would end all.
     """
     return msgspec.structs.replace(lock, reason=reason, locked_until=now)
-
-
-def with_locks(
-    known: Mapping[str, LockoutSet], more: Iterable[LockoutSet]
-) -> dict[str, LockoutSet]:
-    """Return locks by rule id: of each rule's locks the one that ends last.
-
-    Of two that end together, the one from ``more`` counts: it has the present reason.
-    """
-    locks = {**known}
-    for lock in more:
-        other = locks.get(lock.rule_id)
-        if other is None or end_of_lock(lock) >= end_of_lock(other):
-            locks[lock.rule_id] = lock
-    return locks
 
 
 def lock_announcements(

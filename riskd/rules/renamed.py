@@ -16,9 +16,7 @@ RENAMED: Final[dict[str, str]] = {
     "riskd.account": "riskd.model.account",
     "riskd.account.OpenPnl": "riskd.model.open_pnl.OpenPnl",
     "riskd.account.Touch": "riskd.model.account.BestBidAsk",
-    "riskd.account.merge": "riskd.model.merge.merge",
     "riskd.account.position_pnl": "riskd.model.open_pnl.position_pnl",
-    "riskd.account.with_locks": "riskd.model.lockouts.with_locks",
     "riskd.contracts": "riskd.model.contracts",
     "riskd.events": "riskd.model.events",
     **{

@@ -20,14 +20,14 @@ from riskd.gateway.enums import (
 )
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import Payload
-from riskd.model.account import Flattening
+from riskd.model.account import Flattening, with_locks
 from riskd.model.events import (
     Action,
     GatewayUserOrder,
     LockoutSet,
 )
 from riskd.model.formatting import counted
-from riskd.model.lockouts import action_of, with_locks
+from riskd.model.lockouts import action_of
 from riskd.rules.interface import Flatten, RejectOrder
 
 _SEVERITY: Final = (

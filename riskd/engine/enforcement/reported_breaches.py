@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from riskd.model.account import AccountState, with_risk
+from riskd.model.account import AccountState, with_locks, with_risk
 from riskd.model.events import LockoutSet
-from riskd.model.lockouts import is_in_force, with_locks
+from riskd.model.lockouts import is_in_force
 from riskd.rules.evaluation import Decision, RuleInForce, evaluate
 from riskd.rules.interface import Command, Flatten, LiftLock, PlaceStop, Trigger
 
