@@ -470,7 +470,7 @@ class PurityTests(SynchronousTestCase):
 
     def test_importing_the_core_installs_no_reactor(self) -> None:
         program = (
-            "import sys, riskd.model.descriptions, riskd.model.wire\n"
+            "import sys, riskd.model.formatting, riskd.model.wire\n"
             "import riskd.config.settings, riskd.gateway.mapping, riskd.engine.enforcement.flattening\n"
             "import riskd.practice.exchange, riskd.practice.market, riskd.practice.traders\n"
             "import riskd.rules.registry, riskd.rules.evaluation\n"

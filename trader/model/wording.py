@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.descriptions import describe
 from riskd.model.events import (
     DaemonStatus,
     DailyReset,
@@ -25,7 +24,7 @@ from riskd.model.events import (
     PositionType,
     Status,
 )
-from riskd.model.formatting import contract_name
+from riskd.model.formatting import contract_name, describe
 from riskd.model.money import is_on_tick
 from trader.model.formatting import money, price, until
 

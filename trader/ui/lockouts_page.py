@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.account import end_of_lock
-from riskd.model.descriptions import ACTIONS
 from riskd.model.events import EnforcementAction, LockoutSet, Status
+from riskd.model.formatting import ACTIONS
 from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, until
 from trader.model.limit_usage import limit_usages, rule_name

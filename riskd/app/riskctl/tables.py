@@ -19,10 +19,9 @@ from riskd.control.reports import (
     StatusReport,
 )
 from riskd.journal.audit_log import LogLine
-from riskd.model.descriptions import RiskEvent, describe
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.exact_json import encode_json
-from riskd.model.formatting import counted, dollars, printable
+from riskd.model.formatting import RiskEvent, counted, describe, dollars, printable
 from riskd.model.wire import from_fields
 
 _STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")

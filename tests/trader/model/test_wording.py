@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState, apply
 from riskd.model.contracts import Contract
-from riskd.model.descriptions import ACTIONS
 from riskd.model.events import (
     EVENT_TYPES,
     Action,
@@ -22,7 +21,7 @@ from riskd.model.events import (
     OrderType,
     Status,
 )
-from riskd.model.formatting import contract_name
+from riskd.model.formatting import ACTIONS, contract_name
 from riskd.testing import make_event
 from trader.model.formatting import clock
 from trader.model.wording import (
