@@ -111,8 +111,7 @@ class FieldReader:
         number = whole(self._payload.get(name))
         chosen = None if number is None else choices.get(number)
         if chosen is None:
-            expected = ", ".join(str(int(choice)) for choice in choices)
-            raise self._error(name, f"one of {expected}")
+            raise self._error(name, f"one of {', '.join(str(int(each)) for each in choices)}")
         return chosen
 
     def time(self, name: str, default: datetime | None = None) -> datetime:

@@ -185,9 +185,8 @@ def order_detail(payload: Payload) -> OrderDetail:
     :raises MappingError: the payload cannot be read.
     """
     read = FieldReader("GatewayUserOrder", payload)
-    filled = 0 if payload.get("fillVolume") is None else read.count("fillVolume")
     return OrderDetail(
-        filled=filled,
+        filled=0 if payload.get("fillVolume") is None else read.count("fillVolume"),
         is_open=payload.get("status") == GatewayOrderStatus.OPEN,
         custom_tag=str(payload.get("customTag") or ""),
     )

@@ -63,16 +63,12 @@ class QuoteBook:
         :raises MappingError: the payload cannot be read; none of its fields is kept.
         """
         known = self._known.get(contract_id, _NO_PRICES)
-        bid, ask, last = known.bid, known.ask, known.last
         try:
             # Convert all fields in one call: most of what the gateway sends is quotes.
             update = msgspec.convert(payload, _QuoteUpdate, builtin_types=(Decimal,))
-            if update.best_bid is not None:
-                bid = Decimal(update.best_bid)
-            if update.best_ask is not None:
-                ask = Decimal(update.best_ask)
-            if update.last_price is not None:
-                last = Decimal(update.last_price)
+            bid = known.bid if update.best_bid is None else Decimal(update.best_bid)
+            ask = known.ask if update.best_ask is None else Decimal(update.best_ask)
+            last = known.last if update.last_price is None else Decimal(update.last_price)
             moment = in_utc(update.timestamp or _time_without_stamp(payload, known, now()))
             if moment > self._horizon:
                 self._horizon = now() + MAX_AHEAD
@@ -115,5 +111,4 @@ def _check_fields(payload: Payload) -> None:
     read = FieldReader("GatewayQuote", payload)
     for name in ("bestBid", "bestAsk", "lastPrice"):
         read.optional_number(name)
-    has_stamp = payload.get("timestamp") is not None
-    read.time("timestamp" if has_stamp else "lastUpdated", _LONG_AGO)
+    read.time("lastUpdated" if payload.get("timestamp") is None else "timestamp", _LONG_AGO)

@@ -94,8 +94,7 @@ class RecordReader:
         if records and self._begun:
             records[0] = bytes(self._begun + records[0])
             self._begun.clear()
-        if rest:
-            self._begun += rest
+        self._begun += rest
         if (
             max(map(len, records), default=0) > MAX_RECORD_BYTES
             or len(self._begun) > MAX_RECORD_BYTES

@@ -66,6 +66,7 @@ class AccountStore:
     :param first_id: the first id for orders, positions and trades.
     :ivar records: the accounts by id.
     :ivar listed: the listed contracts by id.
+    :ivar used_tags: the tags of orders that the store remembers, each with its account's id.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class AccountStore:
         self._last_id = first_id - 1
         self._ended: dict[int, Payload] = {}
         self._trades: dict[int, Payload] = {}
-        self._tags: set[tuple[int, str | None]] = set()
+        self.used_tags: set[tuple[int, str | None]] = set()
 
     # Searches.
 
@@ -193,8 +194,13 @@ class AccountStore:
             contract = self.listed.get(payload["contractId"])
             if contract is None:
                 dropped.append(_unlisted("order", payload))
-                expired = {"status": int(GatewayOrderStatus.EXPIRED)}
-                self.add_order({**payload, **expired, "updateTimestamp": now.isoformat()})
+                self.add_order(
+                    {
+                        **payload,
+                        "status": int(GatewayOrderStatus.EXPIRED),
+                        "updateTimestamp": now.isoformat(),
+                    }
+                )
             else:
                 self.add_order(payload)
                 account = self.records[payload["accountId"]]
@@ -218,22 +224,18 @@ class AccountStore:
             if order.contract.id == contract_id
         ]
 
-    def has_used_tag(self, account_id: int, tag: str | None) -> bool:
-        """Return whether the account placed an order with this tag before."""
-        return (account_id, tag) in self._tags
-
     def add_order(self, order: Payload) -> None:
         """Remember an order's tag and, once the order has ended, the order itself."""
         # A used tag is refused, so a client that repeats a request gets no second order.
         if "customTag" in order:
-            self._tags.add((order["accountId"], order["customTag"]))
+            self.used_tags.add((order["accountId"], order["customTag"]))
         if order["status"] == GatewayOrderStatus.OPEN:
             return
         self._ended[order["id"]] = order
         if len(self._ended) > MAX_ENDED_ORDERS:
             # A dict keeps its order, so the first one ended first.
             forgotten = self._ended.pop(next(iter(self._ended)))
-            self._tags.discard((forgotten["accountId"], forgotten.get("customTag")))
+            self.used_tags.discard((forgotten["accountId"], forgotten.get("customTag")))
 
     def add_trade(self, trade: Payload) -> None:
         """Remember a trade, and forget those that are too old or too many."""

@@ -115,8 +115,7 @@ class Exchange:
         account = self.store.find_account("Order/place", account_id)
         if not account.can_trade:
             raise refusal("Order/place", "AccountViolation", f"account {account_id} may not trade")
-        contract_id = order.get("contractId")
-        contract = self.store.find_contract("Order/place", contract_id)
+        contract = self.store.find_contract("Order/place", order.get("contractId"))
         quote = self._quotes.get(contract.id)
         if quote is None:
             raise refusal("Order/place", "ContractNotActive", f"{contract.id} has no market")
@@ -131,7 +130,7 @@ class Exchange:
                 "Order/place", "Rejected", f"the order cannot be understood: {error}"
             ) from None
         tag = order.get("customTag")
-        if self.store.has_used_tag(account_id, tag):
+        if (account_id, tag) in self.store.used_tags:
             raise refusal("Order/place", "Rejected", f"customTag {tag!r} was used before")
         placed = Order(
             id=self.store.next_id(),
@@ -189,10 +188,11 @@ class Exchange:
             if key in _CHANGEABLE and value is not None
         }
         quote = self._quotes.get(order.contract.id)
-        if quote is None:
-            problem = f"{order.contract.id} has no market"
-        else:
-            problem = find_problem(dataclasses.replace(order, **given), quote)
+        problem = (
+            f"{order.contract.id} has no market"
+            if quote is None
+            else find_problem(dataclasses.replace(order, **given), quote)
+        )
         if problem:
             raise refusal("Order/modify", "Rejected", problem)
         for name, value in given.items():
@@ -245,8 +245,12 @@ class Exchange:
         if contract_id not in self._quotes:
             raise refusal(request, "Rejected", f"{contract_id} has no market")
         for order in account.orders.values():
-            if _is_exit_at_market(order, held):
-                # A second one would reverse the position once both are filled.
+            if (
+                order.type is GatewayOrderType.MARKET
+                and order.contract == held.contract
+                and order.direction * held.net < 0
+            ):
+                # A second exit would reverse the position once both are filled.
                 raise refusal(request, "Pending", f"order {order.id} is closing it")
         order = Order(
             id=self.store.next_id(),
@@ -330,8 +334,7 @@ class Exchange:
         pnl = held.reduce(size, price)
         if self._injector.faults.opening_half_again:
             # Before the exit, so that the last trade has the last price.  It costs nothing again.
-            side = 1 - order.side
-            self._trade(order, size, average, now, side=side, fees=ZERO)
+            self._trade(order, size, average, now, side=1 - order.side, fees=ZERO)
         self._trade(order, size, price, now, pnl=pnl)
         payload = held.payload()
         if not held.net:
@@ -399,12 +402,3 @@ class Exchange:
         payload = order.payload()
         self.store.add_order(payload)
         self._report(ORDER, payload)
-
-
-def _is_exit_at_market(order: Order, held: Position) -> bool:
-    """Return whether a working order closes the position at the market."""
-    return (
-        order.type is GatewayOrderType.MARKET
-        and order.contract == held.contract
-        and order.direction * held.net < 0
-    )

@@ -59,17 +59,15 @@ class RecordedBroker:
         self._trades: dict[int, dict[int, Payload]] = defaultdict(dict)
         self._received_at: dict[object, float] = {}
         self._answered: set[tuple[str, int]] = set()
-        self._appliers: Mapping[str, Callable[[int, Payload], None]] = {
-            "GatewayUserAccount": self._apply_account,
-            "GatewayUserPosition": self._apply_position,
-            "GatewayUserOrder": self._apply_order,
-            "GatewayUserTrade": self._apply_trade,
-        }
         self._readers: Mapping[str, Callable[..., Any]] = {
             "gateway.search_account": self._accounts.get,
             "gateway.search_contract": self._contracts.get,
-            "gateway.search_open_positions": self._open_positions,
-            "gateway.search_open_orders": self._working_orders,
+            "gateway.search_open_positions": lambda account_id: list(
+                self._positions[account_id].values()
+            ),
+            "gateway.search_open_orders": lambda account_id: list(
+                filter(_is_working, self._orders[account_id].values())
+            ),
             "gateway.search_orders": lambda account_id, since: _since(
                 self._orders[account_id], since
             ),
@@ -87,10 +85,20 @@ class RecordedBroker:
         :param seconds: when the daemon received it, by the steady clock.
         """
         account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        apply = self._appliers.get(target)
-        if isinstance(account_id, int) and apply is not None:
-            apply(account_id, payload)
-            self._received_at[target, account_id, payload.get(_KEYS.get(target, ""))] = seconds
+        if not isinstance(account_id, int):
+            return
+        if target == "GatewayUserAccount":
+            self._accounts[account_id] = {**self._accounts.get(account_id, {}), **payload}
+        elif target == "GatewayUserPosition":
+            # A position that changes moves to the end, as it does in the gateway's answers.
+            self._positions[account_id].pop(payload["contractId"], None)
+            if payload.get("size"):
+                self._positions[account_id][payload["contractId"]] = payload
+        elif target == "GatewayUserOrder":
+            self._orders[account_id][payload["id"]] = payload
+        elif target == "GatewayUserTrade":
+            self._trades[account_id][payload["id"]] = payload
+        self._received_at[target, account_id, payload.get(_KEYS.get(target, ""))] = seconds
 
     def apply_answer(
         self, request: str, arguments: Mapping[str, Any], value: Any, requested_at: float
@@ -112,28 +120,11 @@ class RecordedBroker:
         elif request == "gateway.search_open_orders":
             self._apply_working_orders(account_id, value, requested_at)
         elif request == "gateway.search_orders":
-            for payload in value:
-                self._apply_order(account_id, payload)
+            self._orders[account_id].update((payload["id"], payload) for payload in value)
         elif request == "gateway.search_order":
-            self._apply_order(account_id, value)
+            self._orders[account_id][value["id"]] = value
         elif request == "gateway.search_trades":
-            for payload in value:
-                self._apply_trade(account_id, payload)
-
-    def _apply_account(self, account_id: int, payload: Payload) -> None:
-        self._accounts[account_id] = {**self._accounts.get(account_id, {}), **payload}
-
-    def _apply_position(self, account_id: int, payload: Payload) -> None:
-        # A position that changes moves to the end, as it does in the gateway's answers.
-        self._positions[account_id].pop(payload["contractId"], None)
-        if payload.get("size"):
-            self._positions[account_id][payload["contractId"]] = payload
-
-    def _apply_order(self, account_id: int, payload: Payload) -> None:
-        self._orders[account_id][payload["id"]] = payload
-
-    def _apply_trade(self, account_id: int, payload: Payload) -> None:
-        self._trades[account_id][payload["id"]] = payload
+            self._trades[account_id].update((payload["id"], payload) for payload in value)
 
     def _apply_open_positions(
         self, account_id: int, found: Iterable[Payload], requested_at: float
@@ -185,12 +176,6 @@ class RecordedBroker:
         if found is None:
             raise GatewayUnansweredError(request, "the recording does not say")
         return found
-
-    def _open_positions(self, account_id: int) -> list[Payload]:
-        return list(self._positions[account_id].values())
-
-    def _working_orders(self, account_id: int) -> list[Payload]:
-        return list(filter(_is_working, self._orders[account_id].values()))
 
     def _order(self, account_id: int, order_id: int) -> Payload:
         known = self._orders[account_id].get(order_id)

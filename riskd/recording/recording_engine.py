@@ -322,8 +322,9 @@ class _RecordedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all lockouts; return whether there were any."""
-        acted = OperatorActed("unlock", self._account_id, reason, operator)
-        was_locked: bool = self._handle(acted)
+        was_locked: bool = self._handle(
+            OperatorActed("unlock", self._account_id, reason, operator)
+        )
         return was_locked
 
     def lock(self, reason: str, operator: str, until: datetime | None) -> None:

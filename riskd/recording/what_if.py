@@ -151,8 +151,8 @@ class _HypotheticalDay(Environment):
         perform(self._sandbox, self._recording, number, turn)
         while self._unanswered:
             for answer in self._answers(self._unanswered.popleft()):
-                at = Turn(turn.at, turn.seconds, answer)
-                perform(self._sandbox, self._recording, number, at)
+                answered = Turn(turn.at, turn.seconds, answer)
+                perform(self._sandbox, self._recording, number, answered)
 
     def _answers(self, request: Request) -> Iterator[Input]:
         # An empty journal: lockouts of earlier days would hide what these limits do.
@@ -164,8 +164,9 @@ class _HypotheticalDay(Environment):
             yield Answered(request.number, None)
         else:
             try:
-                found = self._broker.answer(request.name, request.arguments)
-                yield Answered(request.number, found)
+                yield Answered(
+                    request.number, self._broker.answer(request.name, request.arguments)
+                )
             except GatewayError as error:
                 yield failure_input(request.number, error)
 

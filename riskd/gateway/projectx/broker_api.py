@@ -46,8 +46,9 @@ class BrokerApi:
                 return account
         # The platform shows names and not ids, so this list is how a user finds the id.
         known = ", ".join(f"{each.get('id')} ({each.get('name')})" for each in accounts)
-        message = f"this login has no such account, but {known or 'none'}"
-        raise GatewayRefusedError(request, _ACCOUNT_NOT_FOUND, message)
+        raise GatewayRefusedError(
+            request, _ACCOUNT_NOT_FOUND, f"this login has no such account, but {known or 'none'}"
+        )
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
@@ -79,8 +80,9 @@ class BrokerApi:
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
         """Return the account's trades made at ``since`` or later, oldest first."""
-        found = self._list("Trade/search", account_id, "trades", since=since)
-        return found.addCallback(lambda trades: sorted(trades, key=_age))
+        return self._list("Trade/search", account_id, "trades", since=since).addCallback(
+            lambda trades: sorted(trades, key=_age)
+        )
 
     def search_contract(self, contract_id: str) -> Deferred[Payload]:
         """Return a contract."""
@@ -106,24 +108,29 @@ class BrokerApi:
 
     def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
         """Change a working order."""
-        body = {"accountId": account_id, "orderId": order_id, **changes}
-        return self._change("Order/modify", body)
+        return self._change(
+            "Order/modify", {"accountId": account_id, "orderId": order_id, **changes}
+        )
 
     def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
         """Close a position at the market."""
-        body = {"accountId": account_id, "contractId": contract_id}
-        return self._change("Position/closeContract", body)
+        return self._change(
+            "Position/closeContract", {"accountId": account_id, "contractId": contract_id}
+        )
 
     def partial_close_contract(
         self, account_id: int, contract_id: str, size: int
     ) -> Deferred[None]:
         """Close ``size`` contracts of a position at the market."""
-        body = {"accountId": account_id, "contractId": contract_id, "size": size}
-        return self._change("Position/partialCloseContract", body)
+        return self._change(
+            "Position/partialCloseContract",
+            {"accountId": account_id, "contractId": contract_id, "size": size},
+        )
 
     def _change(self, request: str, body: Payload) -> Deferred[None]:
-        changed = Deferred.fromCoroutine(self._requests.change(request, body))
-        return changed.addCallback(lambda _: None)
+        return Deferred.fromCoroutine(self._requests.change(request, body)).addCallback(
+            lambda _: None
+        )
 
     def _list(
         self,

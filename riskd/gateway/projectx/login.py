@@ -294,8 +294,7 @@ class Login:
         self._forget_logouts(self._clock.seconds())
         if was_contended and not self._is_contended and self._token is not None:
             self._report_problem("")
-        is_due = self._token is not None and self._now() >= self._renew_at
-        if is_due and self._renewing is None:
+        if self._token is not None and self._renewing is None and self._now() >= self._renew_at:
             self._renewing = renewing = _prepared(self._renew, _log_error)
             renewing.callback(None)
 

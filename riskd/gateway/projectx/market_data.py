@@ -231,8 +231,7 @@ class QuoteFeed:
 
     def _check_frozen(self, bar: Payload) -> None:
         """Report a frozen hub if the market has traded since the hub fell silent."""
-        silent = timedelta(seconds=self._clock.seconds() - self._quoted_at)
-        quoted_at = self._now() - silent
+        quoted_at = self._now() - timedelta(seconds=self._clock.seconds() - self._quoted_at)
         try:
             is_trading = FieldReader("bar", bar).time("t") > quoted_at + CLOCKS_APART
         except MappingError:
@@ -269,8 +268,7 @@ class QuoteFeed:
     def _start(self, name: str, request: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start requests unless those of the same name are still unanswered."""
         if self._check.running and self._requesting.get(name, _ANSWERED).called:
-            requesting = Deferred.fromCoroutine(request())
-            self._requesting[name] = requesting.addErrback(_log_failure)
+            self._requesting[name] = Deferred.fromCoroutine(request()).addErrback(_log_failure)
 
 
 def _log_failure(failure: Failure) -> None:

@@ -84,8 +84,7 @@ class Api:
         """Return why a request is refused before its body is read; ``None`` if it is not."""
         # First, because a path or a method that does not exist does not count against the limits.
         if path not in (_PING, *_SESSIONS, *ENDPOINTS):
-            sentence = f"There is no {path}; paths are case-sensitive."
-            return problem(HTTPStatus.NOT_FOUND, sentence)
+            return problem(HTTPStatus.NOT_FOUND, f"There is no {path}; paths are case-sensitive.")
         allowed = "GET" if path == _PING else "POST"
         if method != allowed:
             return wrong_method(path, allowed)
@@ -94,9 +93,11 @@ class Api:
             limit = self._bars_limit if path == _BARS else self._limit
             wait = limit.wait(self._seconds())
             if wait:
-                after = ("Retry-After", str(math.ceil(wait)))
-                sentence = "Too many requests."
-                return problem(HTTPStatus.TOO_MANY_REQUESTS, sentence, headers=(after,))
+                return problem(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    "Too many requests.",
+                    headers=(("Retry-After", str(math.ceil(wait))),),
+                )
         # After the limit, so that guessing tokens is limited, too.
         if path in (_PING, _LOGIN) or self._tokens.is_good(token):
             return None
@@ -147,15 +148,20 @@ def problem(
 
 def wrong_method(path: str, method: str) -> Response:
     """Return the response to a request whose method is not ``method``."""
-    sentence = f"{path} takes {method} only."
-    return problem(HTTPStatus.METHOD_NOT_ALLOWED, sentence, headers=(("Allow", method),))
+    return problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"{path} takes {method} only.",
+        headers=(("Allow", method),),
+    )
 
 
 def unauthorized() -> Response:
     """Return the response to a token that is missing or not good."""
-    sentence = "The token is missing, expired or revoked."
-    headers = (("WWW-Authenticate", "Bearer"),)
-    return problem(HTTPStatus.UNAUTHORIZED, sentence, headers=headers)
+    return problem(
+        HTTPStatus.UNAUTHORIZED,
+        "The token is missing, expired or revoked.",
+        headers=(("WWW-Authenticate", "Bearer"),),
+    )
 
 
 def _failure(code: int, message: str) -> Payload:

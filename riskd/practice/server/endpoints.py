@@ -116,14 +116,13 @@ async def _place_order(backend: Backend, body: bodies.PlaceOrder) -> Payload:
     return {"orderId": await backend.gateway.place_order(order.pop("accountId"), order)}
 
 
-async def _cancel_order(backend: Backend, body: bodies.OrderBody) -> None:
-    await backend.gateway.cancel_order(body.account_id, body.order_id)
-
-
 async def _modify_order(backend: Backend, body: bodies.ModifyOrder) -> None:
     if body.trail_price is not None:
-        sentence = "trailPrice is not wanted: no trailing orders are traded here"
-        raise refusal("Order/modify", "Rejected", sentence)
+        raise refusal(
+            "Order/modify",
+            "Rejected",
+            "trailPrice is not wanted: no trailing orders are traded here",
+        )
     await backend.gateway.modify_order(body.account_id, body.order_id, _given(body))
 
 
@@ -174,14 +173,6 @@ async def _open_positions(backend: Backend, body: bodies.AccountBody) -> Payload
     return {"positions": [full_position(each, contract(each["contractId"])) for each in positions]}
 
 
-async def _close_contract(backend: Backend, body: bodies.CloseContract) -> None:
-    await backend.gateway.close_contract(body.account_id, body.contract_id)
-
-
-async def _partial_close_contract(backend: Backend, body: bodies.PartialCloseContract) -> None:
-    await backend.gateway.partial_close_contract(body.account_id, body.contract_id, body.size)
-
-
 async def _search_trades(backend: Backend, body: bodies.SearchSince) -> Payload:
     trades = await backend.gateway.search_trades(body.account_id, body.start_timestamp)
     return {
@@ -220,7 +211,10 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     ),
     "/api/History/retrieveBars": Endpoint(bodies.RetrieveBars, _retrieve_bars, {"bars": []}),
     "/api/Order/place": Endpoint(bodies.PlaceOrder, _place_order, {"orderId": None}),
-    "/api/Order/cancel": Endpoint(bodies.OrderBody, _cancel_order),
+    "/api/Order/cancel": Endpoint(
+        bodies.OrderBody,
+        lambda backend, body: backend.gateway.cancel_order(body.account_id, body.order_id),
+    ),
     "/api/Order/modify": Endpoint(bodies.ModifyOrder, _modify_order),
     "/api/Order/searchOpen": Endpoint(bodies.AccountBody, _open_orders, {"orders": []}),
     "/api/Order/search": Endpoint(bodies.SearchSince, _search_orders, {"orders": []}),
@@ -229,9 +223,15 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         bodies.QueryOrders, _query_orders, {"orders": [], "totalCount": None}
     ),
     "/api/Position/searchOpen": Endpoint(bodies.AccountBody, _open_positions, {"positions": []}),
-    "/api/Position/closeContract": Endpoint(bodies.CloseContract, _close_contract),
+    "/api/Position/closeContract": Endpoint(
+        bodies.CloseContract,
+        lambda backend, body: backend.gateway.close_contract(body.account_id, body.contract_id),
+    ),
     "/api/Position/partialCloseContract": Endpoint(
-        bodies.PartialCloseContract, _partial_close_contract
+        bodies.PartialCloseContract,
+        lambda backend, body: backend.gateway.partial_close_contract(
+            body.account_id, body.contract_id, body.size
+        ),
     ),
     "/api/Trade/search": Endpoint(bodies.SearchSince, _search_trades, {"trades": []}),
     "/api/Practice/moveMarket": Endpoint(bodies.MoveMarket, _move_market),

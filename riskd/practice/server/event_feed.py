@@ -88,8 +88,7 @@ class EventFeed:
         if topic.target == QUOTE:
             quote = self._full_quote(str(topic.key))
             if quote is not None:
-                event = Invocation(QUOTE, (topic.key, self._quirks.spelled(quote)))
-                subscriber(encode(event))
+                subscriber(encode(Invocation(QUOTE, (topic.key, self._quirks.spelled(quote)))))
 
     def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> None:
         """Stop sending ``topic`` to a client."""

@@ -163,8 +163,7 @@ class Conversation:
         if invocation.invocation_id is None:
             # The client waits for no completion.
             return steps
-        result = 0 if error is None else None
-        completion = Completion(invocation.invocation_id, result, error)
+        completion = Completion(invocation.invocation_id, 0 if error is None else None, error)
         # The first event must not overtake the completion.
         return [Send(encode(completion)), *steps]
 

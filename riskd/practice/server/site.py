@@ -196,8 +196,10 @@ class PracticeResource(Resource):
         if not is_same_host(request):
             return problem(HTTPStatus.FORBIDDEN, "Foreign Host or Origin.")
         if request.is_too_large:
-            sentence = f"The body is larger than {MAX_BODY_BYTES} bytes."
-            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
+            return problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body is larger than {MAX_BODY_BYTES} bytes.",
+            )
         is_hub = path in self._hubs
         if not is_hub and path not in self._negotiations:
             return None
@@ -220,8 +222,10 @@ class PracticeResource(Resource):
             response = await self._api.respond(method, path, _token(request), body)
         except Exception:  # noqa: BLE001  # an internal error must not leave the client without answer
             _log.failure("{path} failed", path=path)
-            sentence = "Internal error of the practice gateway; its log has more."
-            response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+            response = problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "Internal error of the practice gateway; its log has more.",
+            )
         if gone:
             return
         if response is None:
