@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -28,7 +29,6 @@ from twisted.python.failure import Failure
 from riskd.gateway.fields import FieldReader, MappingError
 from riskd.gateway.interface import GatewayError, Payload
 from riskd.gateway.projectx.hub_events import quote_events
-from riskd.gateway.projectx.market_hours import is_market_open
 from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import BrokerRequests
 from riskd.gateway.signalr import Invocation
@@ -59,6 +59,12 @@ LISTING_AGAIN_SECONDS: Final = 60.0
 
 CLOCKS_APART: Final = timedelta(seconds=10)
 """How far the broker's clock may be from ours; only a bar newer than the last quote by more shows trading."""
+
+EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
+
+_SESSION_BEGINS_BEFORE_MIDNIGHT: Final = timedelta(hours=7)
+_SESSION_ENDS: Final = time(23)
+_SATURDAY: Final = 5
 
 _CHECK_SECONDS: Final = 5.0
 _BARS_BACK: Final = timedelta(minutes=5)
@@ -269,6 +275,20 @@ class QuoteFeed:
         """Start requests unless those of the same name are still unanswered."""
         if self._check.running and self._requesting.get(name, _ANSWERED).called:
             self._requesting[name] = Deferred.fromCoroutine(request()).addErrback(_log_failure)
+
+
+def is_market_open(now: datetime) -> bool:
+    """Return whether CME Globex trades most futures at ``now``, holidays aside.
+
+    It trades from Sunday 17:00 to Friday 16:00, Chicago time, except from 16:00 to 17:00 each day.
+
+    :param now: aware.
+    """
+    # Shifted by seven hours, each session lies within one day: Monday to Friday, 00:00 to 23:00.  The
+    # exchange goes by the wall clock, so the shift is naive also where daylight saving time changes.
+    wall = now.astimezone(EXCHANGE_ZONE).replace(tzinfo=None)
+    session = wall + _SESSION_BEGINS_BEFORE_MIDNIGHT
+    return session.weekday() < _SATURDAY and session.time() < _SESSION_ENDS
 
 
 def _log_failure(failure: Failure) -> None:

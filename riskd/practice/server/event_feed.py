@@ -18,9 +18,8 @@ from riskd.gateway.signalr import Invocation, encode
 from riskd.host.timing import lasting_loop
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.records import ACCOUNT, QUOTE, Message
-from riskd.practice.server import market_events
 from riskd.practice.server.hub_conversation import DEPTH, MARKET_TRADE, Topic
-from riskd.practice.server.quirks import Quirks
+from riskd.practice.server.live_events import Quirks, QuoteChanges, depth, trades
 
 SILENT_SECONDS: Final = 10.0
 """An unchanged quote is sent again after so many seconds; some clients reconnect after 30 silent ones."""
@@ -54,7 +53,7 @@ class EventFeed:
         self._now = now
         self._random = random
         self._quirks = Quirks(random, now())
-        self._quotes = market_events.QuoteChanges()
+        self._quotes = QuoteChanges()
         self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
         self._sent_at: dict[Topic, float] = {}
         self._loop = lasting_loop(clock, self._repeat_silent_quotes, _log)
@@ -113,8 +112,8 @@ class EventFeed:
         changes = self._quotes.update(contract_id, payload)
         random = self._random
         self._send_market(QUOTE, contract_id, lambda: self._quirks.spelled(changes))
-        self._send_market(MARKET_TRADE, contract_id, lambda: market_events.trades(payload, random))
-        self._send_market(DEPTH, contract_id, lambda: market_events.depth(payload, random))
+        self._send_market(MARKET_TRADE, contract_id, lambda: trades(payload, random))
+        self._send_market(DEPTH, contract_id, lambda: depth(payload, random))
 
     def _receive_account_event(self, target: str, payload: Payload) -> None:
         topic = Topic(target, None if target == ACCOUNT else payload["accountId"])
