@@ -267,13 +267,11 @@ def unguarded_settings() -> Settings:
     )
 
 
-def main(port: int, state: Path) -> None:
-    """Run a daemon with a still market, until standard input ends or a signal comes.
+def start_still_daemon(reactor: Any, port: int, state: Path) -> tuple[EngineService, int, Signals]:
+    """Start a daemon whose market does not move, and that logs to standard error.
 
-    It logs to standard error.
+    :returns: its engine, its port, and the service that stops it.
     """
-    from twisted.internet import reactor  # noqa: PLC0415
-
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     sockets = listen(port)
     port = sockets[0].getsockname()[1]
@@ -293,6 +291,14 @@ def main(port: int, state: Path) -> None:
     signals.setServiceParent(daemon)
     reactor.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     daemon.startService()
+    return engine, port, signals
+
+
+def main(port: int, state: Path) -> None:
+    """Run the harness's daemon until standard input ends or a signal comes."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    engine, port, signals = start_still_daemon(reactor, port, state)
     # Paused before the port is printed, so that clients receive triggered events only.
     engine.started.addCallback(lambda _: engine.pause())
     engine.started.addCallback(lambda _: StandardIO(_TriggerProtocol(engine, port, signals)))
