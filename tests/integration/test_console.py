@@ -54,7 +54,8 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     assert "Positions (1, 3 contracts)" in terminal.shown
     harness.start()
     terminal.wait_for("LIVE")
-    assert "Last known state" not in terminal.shown
+    # The header is written before the rows below it.
+    terminal.wait_until(lambda: "Last known state" not in terminal.shown, "a live state")
 
     harness.trigger_test_event("daemon_status", {"status": "STOPPING", "message": "Going down"})
     terminal.wait_for("The daemon is stopping")
