@@ -1,4 +1,4 @@
-"""What the documentation says of the code is true of the code."""
+"""The documentation agrees with the code, and docstrings can be read at a glance."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
 _PATH = re.compile(r"`((?:riskd|trader|tests|twisted|docs)/[\w./]*\w)(?::(\w+))?`")
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 def names_in(file: Path) -> set[str]:
     """Return the names of all functions, methods and classes of a module."""
-    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
+    return {node.name for node in ast.walk(tree) if isinstance(node, DEFINITIONS)}
 
 
 class DocumentationTests(SynchronousTestCase):
@@ -39,3 +40,16 @@ class DocumentationTests(SynchronousTestCase):
         for page in PAGES:
             for target in _LINK.findall(page.read_text(encoding="utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+
+class DocstringTests(SynchronousTestCase):
+    """First lines of docstrings, which lists of functions show alone."""
+
+    def test_a_first_line_is_short_and_ends_with_a_full_stop(self) -> None:
+        for package in ("riskd", "trader"):
+            for file in sorted((ROOT / package).rglob("*.py")):
+                for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                    if isinstance(node, (ast.Module, *DEFINITIONS)):
+                        first = (ast.get_docstring(node) or ".").splitlines()[0]
+                        self.assertLess(len(first), 80, f"{file}: {first}")
+                        self.assertIn(first[-1], ".:?", f"{file}: {first}")

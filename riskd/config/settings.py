@@ -63,7 +63,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked_url(url: str) -> str:
-    """Return ``url`` without a slash at its end, if a login and its token may be sent there.
+    """Return ``url`` without a final slash, if a login and its token may go there.
 
     A token must never travel in the clear, so a URL is ``https``; ``http`` is only for a gateway on this
     machine, such as the practice gateway.

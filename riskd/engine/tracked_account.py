@@ -130,7 +130,7 @@ class TrackedAccount:
             self._broadcast(Event(self.account_id, quote))
 
     def update(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
-        """Apply what the gateway reported; if it is news, broadcast it and return ``True``."""
+        """Apply what the gateway reported; broadcast it if it is news, and say whether."""
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
         event = Event(self.account_id, data)

@@ -156,7 +156,7 @@ def position(
 
 
 def order(payload: Payload, last: GatewayUserOrder | None, received: datetime) -> GatewayUserOrder:
-    """Return an order; its ``size`` is the original one, however much of it is filled.
+    """Return an order; its ``size`` is the original one, also after partial fills.
 
     :param last: the order as last known.
     :param received: when the payload came, aware.

@@ -19,7 +19,7 @@ MAX_AHEAD: Final = timedelta(seconds=2)
 
 
 class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields of a ``GatewayQuote`` payload; those that did not change are missing."""
+    """The fields of a ``GatewayQuote`` payload; unchanged ones are missing."""
 
     best_bid: int | Decimal | None = None
     best_ask: int | Decimal | None = None

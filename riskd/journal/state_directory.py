@@ -1,4 +1,4 @@
-"""The state directory: its default place, its creation, and its lock for one daemon at a time."""
+"""The state directory: its default place, its creation, and its lock."""
 
 from __future__ import annotations
 

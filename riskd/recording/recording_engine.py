@@ -140,7 +140,7 @@ class RecordingEngine(Environment, Service):
         return self._handle(Stopped())
 
     def report_problem(self, source: str, sentence: str) -> None:
-        """Report a problem; see :meth:`riskd.engine.service.EngineService.report_problem`."""
+        """Report a problem; see ``EngineService.report_problem``."""
         self._receive(DaemonProblem(source, sentence))
 
     def reload(self, settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""A clock that stands still within a turn; its timers fire one by one, on request."""
+"""A clock that stands still within a turn; timers fire one by one, on request."""
 
 from __future__ import annotations
 

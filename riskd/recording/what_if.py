@@ -1,4 +1,4 @@
-"""Replay of a recording under other limits: what they would have done on that day.
+"""Replay a recording under other limits: what they would have done that day.
 
 The engine under test is a dry run.  It receives the events of the accounts and the markets, and its reads
 are answered from what the recording has reported so far; it changes nothing, and no trader reacts to it.

@@ -1,4 +1,4 @@
-"""What the trader can choose: the command line, with the defaults of ``console.toml``."""
+"""The command line, with the defaults of ``console.toml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text for a terminal: amounts, prices and times, in characters that it shows safely."""
+"""Text for a terminal: amounts, prices and times, in safe characters."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class ProjectXGateway(BrokerApi):
             hub.reconnect(why)
 
     def _hurry(self) -> None:
-        """Hurry hubs that wait for their next try: an answer shows that the broker is reachable."""
+        """Let waiting hubs try now: an answer shows that the broker is reachable."""
         for hub in (self._user_hub, self._market_hub):
             hub.hurry()
 

@@ -133,7 +133,7 @@ class Hub:
         self._pause.cancel()
 
     def hurry(self) -> None:
-        """End the wait for the next try, unless a try was just made: the broker seems to be back."""
+        """Try again now, unless a try was just made: the broker seems to be back."""
         if self._clock.seconds() - self._tried_at >= HURRY_SECONDS:
             self._pause.cancel()
 

@@ -165,7 +165,7 @@ class Login:
         self._replace(token, LOGOUT_STEP_SECONDS if self._logouts else 0.0)
 
     def logged_out(self, token: Secret) -> None:
-        """Replace a token that the broker has ended; that both hubs report it counts once."""
+        """Replace a token that the broker has ended; two reports count as one."""
         self._replace(token, LOGOUT_STEP_SECONDS)
 
     def _replace(self, token: Secret, step: float) -> None:

@@ -202,7 +202,7 @@ class QuoteFeed:
             self._start("bars", self._request_bars)
 
     async def _request_bars(self) -> None:
-        """Request bars one after another, first those that were requested the longest ago."""
+        """Request bars one after another, the longest unrequested ones first."""
         in_turn = sorted(self._followed, key=lambda each: (self._followed[each], each))
         for contract_id in in_turn[:MAX_BARS]:
             self._followed[contract_id] = self._clock.seconds()

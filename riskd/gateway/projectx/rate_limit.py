@@ -1,4 +1,4 @@
-"""The broker's rate limit, and everything that follows from HTTP 429, too many requests.
+"""The broker's rate limit, and what follows from HTTP 429, too many requests.
 
 **Budget.**  The broker answers 200 requests a minute.  riskd counts its own, and delays each request that
 would be one too many.
@@ -63,7 +63,7 @@ class TooManyRequestsError(GatewayUnansweredError):
 
 
 def retry_after_seconds(header: str | None) -> float:
-    """Return how long to wait after HTTP 429; 10 s if ``Retry-After`` gives no number of seconds."""
+    """Return the seconds to wait after HTTP 429: ``Retry-After``, or else 10 s."""
     if header is None or not header.strip().isdecimal():
         return _DEFAULT_RETRY_AFTER
     return min(float(header), MAX_RETRY_AFTER)
