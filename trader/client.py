@@ -90,7 +90,7 @@ class DaemonClient:
     :param url: the daemon's URL.
     :param reactor: the reactor; by default the global one.
     :param endpoint: connects to the daemon, in place of the host and port of ``url``.
-    :param lazy_event_callback: called as ``lazy_event_callback(event_type, read)`` for each event, in
+    :param take_event: called as ``take_event(event_type, read)`` for each event, in
         place of ``event_callback``, which then receives only ``connection_status``.  ``read()`` decodes
         the message and returns the event; ``None`` for an unknown type or a malformed message.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
@@ -110,7 +110,7 @@ class DaemonClient:
         *,
         reactor: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
-        lazy_event_callback: LazyEventCallback | None = None,
+        take_event: LazyEventCallback | None = None,
     ) -> None:
         check_url(url)
         if reactor is None:
@@ -120,7 +120,7 @@ class DaemonClient:
         self._url = url
         self._reactor = reactor
         self._endpoint = endpoint
-        self._lazy_event_callback = lazy_event_callback
+        self._take_event = take_event
         self._factory: _EventFactory | None = None
         self._service: ClientService | None = None
         self._delays: Iterator[float] = repeat(FIRST_CONNECTION_DELAY)
@@ -183,9 +183,9 @@ class DaemonClient:
             envelope = open_envelope(message)
             if envelope.account_id not in (None, self._account_id):
                 return
-            if self._lazy_event_callback is not None:
+            if self._take_event is not None:
                 read = partial(self._read_event, envelope)
-                self._call_back(self._lazy_event_callback, envelope.type, read)
+                self._call_back(self._take_event, envelope.type, read)
                 return
             data = envelope.read_data()
             # The callback gets the fields, with those that riskd does not know; decoding only checks them.

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from riskd.config.settings import AccountSettings, CommonSettings, Settings
-from riskd.config.toml import WRONG, KeyPath, TableReader, nearest, read_text
+from riskd.config.toml import WRONG, ConfigError, KeyPath, TableReader, nearest, read_text
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import IRule
@@ -85,6 +85,9 @@ def load_settings(path: Path, rules: Mapping[str, IRule]) -> Settings:
     :param rules: as for :func:`parse_settings`.
     :raises ConfigError: the file cannot be read, or has mistakes.
     """
+    # Opening a named pipe would block the daemon until another process writes to it.
+    if not path.is_file() and path.exists():
+        raise ConfigError(f"{path}: not a regular file")
     settings = parse_settings(read_text(path), str(path), rules)
     key_file = settings.gateway.key_file
     if key_file is None:

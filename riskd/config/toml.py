@@ -50,9 +50,6 @@ def read_text(path: Path) -> str:
     :raises ConfigError: it cannot be read, or is no text of up to 256 KiB.
     """
     try:
-        # Opening a named pipe would block until another process writes to it.
-        if not path.is_file() and path.exists():
-            raise ConfigError(f"{path}: not a regular file")
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:

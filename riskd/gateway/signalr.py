@@ -171,4 +171,5 @@ def _fields(record: bytes) -> dict[str, Any]:
 
 def _shown(what: bytes | str) -> str:
     """Return the beginning of what the peer sent, fit for a line of the log."""
-    return ascii(what[:_MAX_SHOWN])
+    text = what.decode(errors="replace") if isinstance(what, bytes) else what
+    return ascii(text[:_MAX_SHOWN])

@@ -339,6 +339,16 @@ class LoadTests(SynchronousTestCase):
     def test_a_file_that_cannot_be_read_is_refused(self) -> None:
         self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE)
 
+    def test_a_pipe_without_a_writer_is_refused_and_not_waited_for(self) -> None:
+        os.mkfifo(self.path)
+        error = self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE)
+        self.assertEqual(error.problems, (f"{self.path}: not a regular file",))
+
+    def test_a_directory_is_refused(self) -> None:
+        self.path.mkdir()
+        error = self.assertRaises(ConfigError, load_settings, self.path, CATALOGUE)
+        self.assertEqual(error.problems, (f"{self.path}: not a regular file",))
+
 
 class PracticeTests(SynchronousTestCase):
     """Settings of a daemon without a configuration."""

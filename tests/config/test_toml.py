@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -46,11 +45,11 @@ class ReadTextTests(SynchronousTestCase):
 
     def test_a_directory_is_refused(self) -> None:
         self.path.mkdir()
-        self.assertIn("not a regular file", self.problem())
+        self.assertIn("cannot be read: Is a directory", self.problem())
 
-    def test_a_pipe_without_a_writer_is_refused_and_not_waited_for(self) -> None:
-        os.mkfifo(self.path)
-        self.assertIn("not a regular file", self.problem())
+    def test_a_device_is_read(self) -> None:
+        """A console without settings may be given /dev/null."""
+        self.assertEqual(read_text(Path("/dev/null")), "")
 
     def test_bytes_that_are_not_utf_8_are_refused_with_their_line(self) -> None:
         self.path.write_bytes(b"a = 1\nb = '\xff'")

@@ -147,6 +147,11 @@ class MessageTests(SynchronousTestCase):
     def test_a_completion_may_have_no_result(self) -> None:
         self.assertEqual(decode(b'{"type":3,"invocationId":"1"}'), Completion("1"))
 
+    def test_an_error_shows_a_record_as_text(self) -> None:
+        error = self.assertRaises(SignalRError, decode, b"x\xff")
+        self.assertIn("is not JSON", str(error))
+        self.assertTrue(str(error).endswith(r": 'x\ufffd'"), str(error))
+
     def test_kinds_of_messages_that_no_hub_uses_here_are_ignored(self) -> None:
         for kind in (2, 4, 5, 8, 9, 99):
             self.assertIsNone(decode(b'{"type":%d}' % kind))

@@ -425,7 +425,7 @@ class EventTests(ClientTestCase):
             lambda event_type, data: self.calls.append((event_type, data)),
             reactor=self.clock,
             endpoint=self.endpoint,
-            lazy_event_callback=callback,
+            take_event=callback,
         )
         return self.connect()
 

@@ -72,7 +72,7 @@ class Console:
             self._session.receive_status,
             url,
             reactor=reactor,
-            lazy_event_callback=self._session.receive,
+            take_event=self._session.receive,
         )
         self._screen = Screen(
             self._view, lambda: self._ui_state, _now, [(key.label, key.effect) for key in KEYS]

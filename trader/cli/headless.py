@@ -61,7 +61,7 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
             lines.receive_status,
             options.url,
             reactor=reactor,
-            lazy_event_callback=lines.receive,
+            take_event=lines.receive,
         )
     reactor.callWhenRunning(client.connect)
     reactor.addSystemEventTrigger("before", "shutdown", client.disconnect)

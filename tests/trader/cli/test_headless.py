@@ -55,10 +55,10 @@ class FakeClient:
         url: str,
         *,
         reactor: object,
-        lazy_event_callback: Any = None,
+        take_event: Any = None,
     ) -> None:
         self._callback = event_callback
-        self._lazy_callback = lazy_event_callback
+        self._lazy_callback = take_event
 
     def connect(self) -> None:
         self._callback("connection_status", {"connected": False, "reason": "cannot connect"})
