@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any, Final
 
 import urwid
@@ -119,11 +119,16 @@ class Terminal(urwid.display.raw.Screen):
         for number, (old, new) in enumerate(zip(self._shown, canvas.lines, strict=True)):
             if old is new or old == new:
                 continue
-            before, after = _cells(old), _cells(new)
             # Where letters and cells are not the same, the whole row is written.
-            is_simple = all(_is_single_width(text) for _, _, text in (*old, *new))
-            for begin, end in changed_spans(before, after) if is_simple else [(0, len(after))]:
-                self.write(self._sequence(number, begin, after[begin:end]))
+            if not all(_is_single_width(text) for _, _, text in (*old, *new)):
+                self.write(self._sequence(number, 0, _cells(new)))
+                continue
+            # Most runs are equal.  To compare them whole costs a tenth of comparing their cells.
+            first, last = _equal_runs(old, new), -_equal_runs(old[::-1], new[::-1]) or None
+            column = sum(len(text.decode()) for _, _, text in new[:first])
+            before, after = _cells(old[first:last]), _cells(new[first:last])
+            for begin, end in changed_spans(before, after):
+                self.write(self._sequence(number, column + begin, after[begin:end]))
         self.flush()
 
     def _sequence(self, row: int, column: int, cells: Sequence[_Cell]) -> str:
@@ -149,6 +154,11 @@ def changed_spans(before: Sequence[object], after: Sequence[object]) -> Iterator
         end = place + 1
     if begin >= 0:
         yield begin, end
+
+
+def _equal_runs(old: Row, new: Row) -> int:
+    """Return how many runs two rows begin with in common."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))))
 
 
 def _cells(row: Row) -> list[_Cell]:
