@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -75,7 +77,8 @@ def _write(reactor: Any, line: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
-        if reactor.running:
+        # It may be stopping already, and still write the end of the connection.
+        with suppress(ReactorNotRunning):
             reactor.stop()
 
 
