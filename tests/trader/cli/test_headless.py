@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.events import EVENT_TYPES
@@ -42,7 +43,10 @@ class FakeReactor:
             function()
 
     def stop(self) -> None:
+        """Stop once, as Twisted's reactors do."""
         self.stops += 1
+        if self.stops > 1:
+            raise ReactorNotRunning
 
 
 class FakeClient:
