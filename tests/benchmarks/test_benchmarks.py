@@ -6,10 +6,12 @@ import math
 from itertools import permutations
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.benchmarks import enforcement, goals
+from tests.benchmarks import enforcement, goals, link
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.link_proxy import DelayedPipe
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
 from tests.benchmarks.receiver import Ages, percentiles
 from tests.benchmarks.soak import GROWTH, Soaked
@@ -163,3 +165,47 @@ class SoakedTests(SynchronousTestCase):
         self.assertFalse(self.soaked(growing).is_flat)
         self.assertFalse(self.soaked([70.0] * 12, list(range(100, 112))).is_flat)
         self.assertFalse(self.soaked([70.0] * 12)._replace(lost=1).is_flat)
+
+
+class LinkTests(SynchronousTestCase):
+    """The distant broker."""
+
+    def test_bytes_take_half_a_round_trip_and_the_first_wait_for_a_whole_one_more(self) -> None:
+        clock = Clock()
+        arrived: list[tuple[str, float]] = []
+        pipe = DelayedPipe(clock, 0.25, first_after=0.5)
+
+        def put(data: str) -> None:
+            pipe.put(lambda: arrived.append((data, clock.seconds())))
+
+        put("hello")
+        clock.advance(0.25)
+        put("still held")
+        clock.pump([0.25] * 4)
+        put("open")
+        clock.pump([0.25] * 4)
+        self.assertEqual(arrived, [("hello", 0.75), ("still held", 0.75), ("open", 1.5)])
+
+    def test_what_is_put_at_the_same_moment_stays_in_order(self) -> None:
+        clock = Clock()
+        arrived: list[int] = []
+        pipe = DelayedPipe(clock, 0.25)
+        for number in range(50):
+            pipe.put(lambda number=number: arrived.append(number))
+        clock.advance(0.25)
+        self.assertEqual(arrived, list(range(50)))
+
+    def test_median_worst_and_requests_each_have_a_goal(self) -> None:
+        said: list[str] = []
+        self.patch(goals, "show", said.append)
+        self.patch(link, "show", [].append)
+        scenario = link.Scenario("one", ("MES", 6), 1.3, 1.6, requests=2)
+        results = [link.Measured(1.3, 2.5, ["a", "b"]), link.Measured(1.3, 2.5, ["a"])]
+        for last, verdicts in (
+            (link.Measured(1.6, 2.9, ["a"]), ["PASS", "PASS", "PASS"]),
+            (link.Measured(1.61, 2.9, ["a"]), ["PASS", "MISS", "PASS"]),
+            (link.Measured(1.0, 2.9, ["a", "b", "c"]), ["PASS", "PASS", "MISS"]),
+        ):
+            said.clear()
+            link.print_results(scenario, "plain", [*results, last])
+            self.assertEqual([line.split()[-1] for line in said], verdicts)

@@ -1,0 +1,217 @@
+"""The time from a breach to flat at a broker that is 80 ms of round trip away.
+
+Run as ``python -m tests.benchmarks.link [--quick]``.  The daemon that users run guards an account at the
+practice gateway's server through its ProjectX client.  Between them is a proxy that delays bytes by half a
+round trip each way, and those of a new connection by one round trip more.  One link is plain, the other has
+TLS, whose own handshakes take round trips too; the breaches of the two take turns.
+
+The time runs from the hub's sending of the position that breaches a limit to the fill that ends the breach,
+both at the exchange, in round trips; light alone takes one.  "fill to fill" is the time from the fill that
+breaches the limit, 100 ms before that event.  A scenario of a full close is over when all positions are closed
+and all orders are canceled.  Requests are all that the broker receives until the next breach, pings aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from riskd.host.timing import use_steady_clock
+from tests.benchmarks.goals import print_goal, show
+from tests.benchmarks.link_broker import DistantBroker, GuardingDaemon, until
+from tests.benchmarks.link_proxy import ROUND_TRIP
+
+TIMES: Final = 20
+QUICK_TIMES: Final = 5
+
+_PERIOD: Final = 6.0
+"""Seconds from one breach to the next: more than a reconciliation that follows may wait."""
+
+_SETTLE_SECONDS: Final = 0.5
+"""How long the daemon has to learn of orders and of a first position."""
+
+_DROP_SECONDS: Final = 1.0
+"""How long before a breach the broker closes its idle connections."""
+
+
+class Scenario(NamedTuple):
+    """What is to be flattened, and the goals.
+
+    :ivar first: the ticker and size of a position that is held before the breach.
+    :ivar orders: tickers, of an order each.
+    :ivar breach: the ticker and size that breaches the limit.
+    :ivar kept: how many contracts of that ticker are kept.
+    :ivar drops: whether the broker closes its idle connections beforehand.
+    :ivar median: round trips.
+    :ivar worst: round trips.
+    :ivar requests: the most that the broker may receive; ``None`` for any number.
+    """
+
+    name: str
+    breach: tuple[str, int]
+    median: float
+    worst: float | None = None
+    first: tuple[str, int] | None = None
+    orders: tuple[str, ...] = ()
+    kept: int = 0
+    drops: bool = False
+    requests: int | None = None
+
+
+SCENARIOS: Final = (
+    Scenario("one position", ("MES", 6), 1.3, 1.6, requests=5),
+    Scenario("idle connections closed", ("MES", 6), 1.3, 1.6, drops=True, requests=5),
+    Scenario(
+        "2 positions, 2 orders",
+        ("MES", 4),
+        1.3,
+        1.6,
+        first=("MNQ", 2),
+        orders=("MNQ", "MES"),
+        requests=8,
+    ),
+    Scenario("part of a position", ("MNQ", 3), 2.4, kept=2),
+)
+
+
+class Measured(NamedTuple):
+    """One flatten.
+
+    :ivar sent: round trips from the sending of the event.
+    :ivar filled: round trips from the fill.
+    :ivar requests: their names.
+    """
+
+    sent: float
+    filled: float
+    requests: list[str]
+
+
+async def flatten_once(broker: DistantBroker, scenario: Scenario) -> Measured:
+    """Breach a limit, and measure until the account is as it must be."""
+    began = reactor.seconds()
+    ticker, size = scenario.breach
+    for order in scenario.orders:
+        broker.work_order(order)
+    if scenario.first is not None:
+        broker.buy(*scenario.first)
+    if scenario.drops:
+        broker.drop_idle()
+    await deferLater(reactor, _DROP_SECONDS if scenario.drops else _SETTLE_SECONDS)
+    broker.requests.clear()
+    broker.sent_at.clear()
+    filled_at = broker.buy(ticker, size)
+    contract_id = broker.contract(ticker)
+    await until(lambda: broker.sent_at)
+    sent_at = broker.sent_at[contract_id]
+    left = bool(scenario.kept)
+    await until(lambda: broker.open_things == left and broker.size(ticker) == scenario.kept)
+    done_at = broker.done_at[-1]
+    await deferLater(reactor, began + _PERIOD - _SETTLE_SECONDS - reactor.seconds())
+    requests = list(broker.requests)
+    broker.sell_all()
+    await deferLater(reactor, _SETTLE_SECONDS)
+    return Measured((done_at - sent_at) / ROUND_TRIP, (done_at - filled_at) / ROUND_TRIP, requests)
+
+
+async def measure(
+    broker: DistantBroker, scenario: Scenario, times: int, after: float
+) -> list[Measured]:
+    """Measure a scenario a number of times, and begin ``after`` seconds from now."""
+    await deferLater(reactor, after)
+    return [await flatten_once(broker, scenario) for _ in range(times)]
+
+
+def print_results(scenario: Scenario, link: str, results: Sequence[Measured]) -> None:
+    """Print the figures of a scenario on a link beside their goals."""
+    times = [each.sent for each in results]
+    name = f"{scenario.name}, {link}"
+    figures = [(f"{name}, median", statistics.median(times), scenario.median)]
+    if scenario.worst is not None:
+        figures.append((f"{name}, worst", max(times), scenario.worst))
+    most = max(results, key=lambda each: len(each.requests)).requests
+    if scenario.requests is not None:
+        figures.append((f"{name}, requests", len(most), scenario.requests))
+    for figure, value, limit in figures:
+        print_goal(figure, value, "<=", limit, value <= limit)
+    filled = [each.filled for each in results]
+    show(
+        f"  fill to fill: median {statistics.median(filled):.2f}, worst {max(filled):.2f}; "
+        f"worst of all {max(times):.2f}; most requests {len(most)}: {', '.join(most)}"
+    )
+
+
+def certificate(directory: Path) -> tuple[bytes, Path]:
+    """Return a key with its certificate, and the file of the authority that signed it."""
+    # Part of the extra "bench" alone.
+    import trustme  # noqa: PLC0415
+
+    authority = trustme.CA()
+    path = directory / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    issued = authority.issue_cert("127.0.0.1")
+    return issued.private_key_and_cert_chain_pem.bytes(), path
+
+
+async def run(times: int) -> None:
+    """Measure all scenarios on both links, and print them."""
+    with ExitStack() as stack:
+        brokers = {}
+        for link in ("plain", "TLS"):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            pem, authority = certificate(directory) if link == "TLS" else (b"", None)
+            brokers[link] = broker = DistantBroker(pem)
+            daemon = GuardingDaemon(directory, broker, authority)
+            stack.callback(daemon.stop)
+            await daemon.start()
+        show(f"{times} flattens each; round trips of {1000 * ROUND_TRIP:g} ms, and requests")
+        for scenario in SCENARIOS:
+            both = await gatherResults(
+                [
+                    Deferred.fromCoroutine(
+                        measure(broker, scenario, times, turn * _PERIOD / len(brokers))
+                    )
+                    for turn, broker in enumerate(brokers.values())
+                ]
+            )
+            for link, results in zip(brokers, both, strict=True):
+                print_results(scenario, link, results)
+        for link, broker in brokers.items():
+            show(f"{link}: {broker.proxy.connections} connections in all")
+    for broker in brokers.values():
+        await broker.stop()
+
+
+def main(times: int) -> None:
+    """Run the reactor until everything is measured."""
+    failures: list[Failure] = []
+    use_steady_clock(reactor)
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(run(times)).addErrback(failures.append)
+        done.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    for failure in failures:
+        failure.raiseException()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description="The time from a breach to flat at a distant broker."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_TIMES} flattens each, not {TIMES}"
+    )
+    main(QUICK_TIMES if parser.parse_args().quick else TIMES)
