@@ -164,7 +164,9 @@ class Exchange:
         is_filled_first = self._injector.fills_while_canceled()
         order = self.store.find_working_order("Order/cancel", account_id, order_id)
         if is_filled_first:
-            price = order.limit_price or best_price(order, self._quotes[order.contract.id])
+            price = order.limit_price
+            if price is None:
+                price = best_price(order, self._quotes[order.contract.id])
             self._fill(order, order.left, price, now)
             raise refusal("Order/cancel", "OrderNotFound", f"order {order_id} was filled")
         del self.store.records[account_id].orders[order_id]

@@ -125,15 +125,18 @@ class _Walk:
         self._unquoted_ticks = 0.0
         self._last_was_bought = False
         self._silent_steps = 0
-        # The price stays above zero, and far enough from it for stops below.
-        self._floor = listing.opening / 2
+        # By itself the price stays far above zero; see resume().
+        self._floor: Decimal | None = listing.opening / 2
         # Not the same opening price in every run.
         scatter = Decimal(random.randint(-100, 100)) * contract.tick_size
         self._bid = round_down_to_tick(listing.opening, contract.tick_size) + scatter
 
     def resume(self, price: Decimal) -> None:
-        """Go on from ``price``."""
-        self._bid = max(round_down_to_tick(price, self.contract.tick_size), self._floor)
+        """Go on from ``price``, which may be zero or below it."""
+        self._bid = round_down_to_tick(price, self.contract.tick_size)
+        # A market below its floor has left it for good: a jump back would be a gain that no trade made.
+        if self._floor is not None and self._bid < self._floor:
+            self._floor = None
 
     def step(self) -> bool:
         """Move on; return whether there is a new quote."""
@@ -153,7 +156,9 @@ class _Walk:
         self._silent_steps = 0
         ticks = round(self._unquoted_ticks)
         self._unquoted_ticks -= ticks
-        self._bid = max(self._bid + ticks * self.contract.tick_size, self._floor)
+        self._bid += ticks * self.contract.tick_size
+        if self._floor is not None:
+            self._bid = max(self._bid, self._floor)
         return True
 
     def quote(self) -> Quote:

@@ -1,7 +1,8 @@
 """Whether an order is sound, and when and at what price the market fills it.
 
 A limit order that rests in the book fills at its own price, any other order at the best bid or ask.  The
-last trade triggers a stop order; a triggered stop limit is a limit order from then on.
+last trade triggers a stop order; a triggered stop limit is a limit order from then on.  A price may be zero
+or below it, as that of crude oil was in April 2020.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def find_problem(order: Order, quote: Quote) -> str:
     ):
         if is_needed != (price is not None):
             return f"{name} is {'missing' if is_needed else 'not wanted'}"
-        if price is not None and (price <= 0 or not is_on_tick(price, order.contract.tick_size)):
+        if price is not None and not is_on_tick(price, order.contract.tick_size):
             return f"{name} {price} is not on a tick of {order.contract.tick_size}"
     is_untriggered_stop = order.stop_price is not None and not order.filled
     if is_untriggered_stop and not waits_for_stop(order, quote):

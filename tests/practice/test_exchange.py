@@ -464,7 +464,7 @@ class ModifyTests(RefusalTestCase):
             (limit, {"size": 0}),
             (limit, {"size": -1}),
             (limit, prices(limit="20990.10")),
-            (limit, prices(limit="-1")),
+            (limit, prices(limit="-1.10")),
             (limit, prices(stop="20990.00")),
             (stop, prices(stop="21000.00")),
             (stop, prices(stop="21500.00")),
@@ -638,3 +638,56 @@ class RepeatedEntryTests(RefusalTestCase):
             STARTING_BALANCE - 3 * FEES[MNQ.id] - Decimal("20.50"),
         )
         self.assertEqual(self.driver.exchange.store.trades(ACCOUNT, NOW)[1:], [again, exit_])
+
+
+class PricesBelowZeroTests(SynchronousTestCase):
+    """Prices below zero and at zero, which are prices like any other."""
+
+    def setUp(self) -> None:
+        self.driver = ExchangeDriver()
+        self.driver.move("1.00")
+
+    def test_a_position_is_carried_through_zero(self) -> None:
+        self.driver.order(BUY, 2)
+        self.driver.move("-1.00")
+        self.driver.close()
+        # Bought at 1.25 and sold at -1.00; a point of MNQ is worth $2.
+        self.assertEqual(self.driver.last(TRADE)["profitAndLoss"], Decimal("-9.00"))
+
+    def test_a_stop_below_zero_is_triggered_there(self) -> None:
+        self.driver.order(BUY, 1)
+        stop = self.driver.order(SELL, 1, STOP, **prices(stop="-5.00"))
+        self.driver.move("-4.75")
+        self.assertEqual(self.driver.working(), [stop])
+        self.driver.move("-5.25")
+        self.assertEqual(self.driver.fills()[-1], (stop, Decimal("-5.25")))
+
+    def test_a_limit_at_zero_and_below_is_filled_there(self) -> None:
+        for limit in ("0.00", "-2.50"):
+            order = self.driver.order(BUY, 1, LIMIT, **prices(limit=limit))
+            self.driver.move("-3.00")
+            self.assertEqual(self.driver.fills()[-1], (order, Decimal(limit)))
+            self.driver.move("1.00")
+
+    def test_a_limit_at_zero_that_is_filled_while_it_is_canceled_is_filled_at_zero(self) -> None:
+        order = self.driver.order(BUY, 1, LIMIT, **prices(limit="0.00"))
+        self.driver.injector.fills_while_canceled = lambda: True  # type: ignore[method-assign]
+        self.assertRaises(GatewayRefusedError, self.driver.cancel, order)
+        self.driver.collect()
+        self.assertEqual(self.driver.last(TRADE)["price"], Decimal(0))
+
+    def test_a_change_to_a_price_below_zero_is_accepted(self) -> None:
+        self.driver.order(BUY, 1)
+        stop = self.driver.order(SELL, 1, STOP, **prices(stop="0.00"))
+        self.driver.modify(stop, stopPrice=Decimal("-0.25"))
+        self.assertEqual(self.driver.last(ORDER)["stopPrice"], Decimal("-0.25"))
+
+    def test_positions_and_orders_below_zero_outlive_a_restart(self) -> None:
+        self.driver.move("-10.00")
+        self.driver.order(BUY, 3)
+        self.driver.order(SELL, 3, STOP, **prices(stop="-12.00"))
+        state = self.driver.exchange.store.state(self.driver.now)
+        self.assertEqual(self.driver.restart(state), [])
+        self.assertEqual(self.driver.exchange.store.state(self.driver.now), state)
+        self.driver.move("-12.00")
+        self.assertEqual(self.driver.last(TRADE)["profitAndLoss"], Decimal("-13.50"))

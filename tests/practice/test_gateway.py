@@ -414,6 +414,17 @@ class MovedMarketTests(GatewayTestCase):
         for quote in quotes:
             self.assertTrue(abs(quote["lastPrice"] - 30000) < 100, quote)
 
+    def test_an_open_market_goes_on_below_zero(self) -> None:
+        driver = GatewayDriver().start()
+        crude = "CON.F.US.MCLE.K26"
+        driver.gateway.move_market(crude, Decimal("-37.63"))
+        driver.listener.received.clear()
+        driver.run(4)
+        quotes = [quote for contract_id, quote in driver.listener.quotes() if contract_id == crude]
+        self.assertTrue(quotes)
+        for quote in quotes:
+            self.assertTrue(abs(quote["lastPrice"] + Decimal("37.63")) < 1, quote)
+
     def test_a_price_off_tick_and_an_unlisted_contract_are_errors(self) -> None:
         self.assertRaises(ValueError, self.gateway.move_market, MNQ, Decimal("20000.10"))
         self.assertRaises(

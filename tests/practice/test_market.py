@@ -112,6 +112,18 @@ class WalkTests(SynchronousTestCase):
             self.assertEqual(quote.bid, listing.opening / 2)
             self.assertTrue(is_on_tick(quote.bid, ticks[contract_id]))
 
+    def test_a_market_that_was_moved_below_its_floor_goes_on_from_there(self) -> None:
+        """Through zero, as crude oil did."""
+        market = Market(Downhill(7), TODAY)
+        (crude,) = market.listed({"MCL"})
+        for price in (Decimal("0.03"), Decimal(0), Decimal("-37.63")):
+            market.resume({crude.id: price})
+            self.assertEqual(dict(market.opening())[crude.id].bid, price)
+        while crude.id not in (moved := dict(market.step())):
+            continue
+        self.assertTrue(moved[crude.id].bid < Decimal("-37.63"))
+        self.assertTrue(is_on_tick(moved[crude.id].bid, crude.tick_size))
+
     def test_every_contract_has_a_fee_in_cents(self) -> None:
         market = Market(Random(7), TODAY)
         self.assertEqual(set(market.fees), {contract.id for contract in market.contracts})

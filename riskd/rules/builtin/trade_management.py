@@ -299,7 +299,9 @@ def _case(
     """
 
     def nearness(order: GatewayUserOrder) -> Decimal:
-        return (order.stop_price or position.average_price) * position.type.sign
+        # A price of zero is a price.
+        price = position.average_price if order.stop_price is None else order.stop_price
+        return price * position.type.sign
 
     own = sorted([each for each in own if is_exit(state, each)], key=nearness, reverse=True)
     traders = [order for order in protecting_stops(state, position) if order not in own]

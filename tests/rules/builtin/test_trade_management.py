@@ -365,6 +365,19 @@ class SizeTests(SynchronousTestCase):
         assert isinstance(command, WithdrawStop)
         self.assertEqual(command.order_id, 7)
 
+    def test_the_stop_nearest_to_the_market_is_kept_around_zero(self) -> None:
+        for kind, side, entry, near, far in (
+            (LONG, SELL, "0.50", "0.25", "0"),
+            (LONG, SELL, "0.50", "0", "-1.00"),
+            (SHORT, BUY, "-0.50", "-0.25", "0"),
+            (LONG, SELL, "-9.00", "-9.50", "-10.00"),
+        ):
+            account = Account()
+            account.receive(position(ES, 2, kind, entry))
+            account.receive_own(near, 0.1, side=side, number=7)
+            (withdrawal,) = account.receive_own(far, 10, side=side, number=8)
+            self.assertEqual(withdrawal.order_id, 8, entry)
+
 
 class TrailingTests(SynchronousTestCase):
     """The stop follows the best price."""
