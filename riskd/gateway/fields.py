@@ -11,6 +11,7 @@ import msgspec
 
 from riskd.gateway.interface import Payload
 from riskd.model.events import ContractId, EventError, plain_number
+from riskd.model.money import without_noise
 
 _MAX_WHOLE: Final = 2**63 - 1
 _MAX_COUNT: Final = 2**53
@@ -73,13 +74,27 @@ class FieldReader:
 
     def number(self, name: str) -> Decimal:
         """Return a number with at most 15 digits before the point."""
-        value = self._payload.get(name)
+        return self._as_number(name, self._payload.get(name))
+
+    def _as_number(self, name: str, value: object) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
             raise self._error(name, "a number")
         try:
             return plain_number(Decimal(value))
         except ValueError:
             raise self._error(name, "a number of at most 15 digits") from None
+
+    def amount(self, name: str) -> Decimal:
+        """Return an amount in dollars; one that all but is a whole cent is that cent."""
+        value = self._payload.get(name)
+        if isinstance(value, Decimal):
+            # Before the number is cut to the places of the wire, which could bring it nearer to a cent.
+            value = without_noise(value)
+        return self._as_number(name, value)
+
+    def optional_amount(self, name: str) -> Decimal | None:
+        """Return an amount in dollars; ``None`` if there is none."""
+        return None if self._payload.get(name) is None else self.amount(name)
 
     def positive(self, name: str) -> Decimal:
         """Return a number above zero."""

@@ -83,7 +83,7 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
     return GatewayUserTrade(
         id=read.whole("id"),
         contract_id=read.contract_id(),
-        profit_and_loss=read.number("profitAndLoss"),
+        profit_and_loss=read.amount("profitAndLoss"),
         quantity=read.count("size"),
         execution_time=read.time("creationTimestamp"),
         timestamp=received,
@@ -108,7 +108,7 @@ def charge(payload: Payload) -> tuple[int, Charge]:
     :raises MappingError: the payload cannot be read.
     """
     read = FieldReader("GatewayUserTrade", payload)
-    amounts = (read.optional_number(name) for name in ("fees", "commissions"))
+    amounts = (read.optional_amount(name) for name in ("fees", "commissions"))
     total = sum((amount for amount in amounts if amount is not None), ZERO)
     return read.whole("id"), Charge(read.time("creationTimestamp"), total)
 

@@ -15,6 +15,22 @@ _WIDE: Final = Context(prec=60)
 """Digits enough that no price and no size of the wire is rounded in between."""
 
 
+_NOISE: Final = Decimal("0.000001")
+
+
+def without_noise(amount: Decimal) -> Decimal:
+    """Return the cent that ``amount`` misses by less than a millionth.
+
+    Brokers compute in binary and send -249.99999999999997 for -250.00; a sum of such amounts would miss a
+    limit that the account has reached.  Any other amount is returned as it is.
+    """
+    if not amount.is_finite() or amount.adjusted() > _WIDE.prec // 2:
+        return amount
+    cent = to_cents(amount)
+    is_noise = amount != cent and abs(_WIDE.subtract(amount, cent)) < _NOISE
+    return cent if is_noise else amount
+
+
 def to_cents(amount: Decimal) -> Decimal:
     """Return ``amount`` in dollars, rounded half-even to the cent."""
     # The or turns a negative zero into zero, or screens would show -0.00.

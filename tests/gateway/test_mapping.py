@@ -247,6 +247,31 @@ class TradeTests(SynchronousTestCase):
             assert trade is not None
             self.assertEqual(trade.profit_and_loss, Decimal(0))
 
+    def test_amounts_computed_in_binary_are_the_cents_that_they_mean(self) -> None:
+        payload = trade_payload(
+            profitAndLoss=Decimal("-249.99999999999997"),
+            fees=Decimal("0.37000000000000005"),
+            commissions=Decimal("0.24999999999999997"),
+        )
+        trade = mapping.trade(payload, RECEIVED)
+        assert trade is not None
+        self.assertEqual(trade.profit_and_loss, Decimal(-250))
+        self.assertEqual(mapping.charge(payload)[1].amount, Decimal("0.62"))
+
+    def test_other_amounts_are_kept_exactly(self) -> None:
+        payload = trade_payload(profitAndLoss=Decimal("-249.375"), fees=Decimal("0.3725"))
+        trade = mapping.trade(payload, RECEIVED)
+        assert trade is not None
+        self.assertEqual(trade.profit_and_loss, Decimal("-249.375"))
+        self.assertEqual(mapping.charge(payload)[1].amount, Decimal("0.3725"))
+
+    def test_an_amount_that_is_no_number_is_an_error(self) -> None:
+        for wrong in ("7", True, Decimal("NaN"), Decimal("Infinity"), Decimal("1E+16"), []):
+            error = self.assertRaises(
+                MappingError, mapping.trade, trade_payload(profitAndLoss=wrong), RECEIVED
+            )
+            self.assertEqual(error.field, "GatewayUserTrade.profitAndLoss")
+
 
 class ContractTests(SynchronousTestCase):
     """Contracts."""

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.contracts import PRODUCTS, Product
-from riskd.model.money import is_on_tick, profit, round_down_to_tick, round_up_to_tick, to_cents
+from riskd.model.money import (
+    is_on_tick,
+    profit,
+    round_down_to_tick,
+    round_up_to_tick,
+    to_cents,
+    without_noise,
+)
 
 products = st.sampled_from(list(PRODUCTS.values()))
 tick_counts = st.integers(min_value=-1_000_000, max_value=1_000_000)
@@ -110,3 +117,43 @@ class RoundingTests(SynchronousTestCase):
     def test_a_price_between_ticks_is_not_on_a_tick(self) -> None:
         self.assertFalse(is_on_tick(Decimal("5800.30"), Decimal("0.25")))
         self.assertTrue(is_on_tick(Decimal("5800.50"), Decimal("0.25")))
+
+
+class NoiseTests(SynchronousTestCase):
+    """Amounts that were computed in binary."""
+
+    def test_an_amount_that_misses_a_cent_by_less_than_a_millionth_is_that_cent(self) -> None:
+        for sent, meant in (
+            ("-249.99999999999997", "-250.00"),
+            ("-250.00000000000003", "-250.00"),
+            ("0.30000000000000004", "0.30"),
+            ("1.23000099999999999999", "1.23"),
+            ("1.22999900000000000001", "1.23"),
+            ("-0.0000009", "0.00"),
+            ("1E-300", "0.00"),
+        ):
+            self.assertEqual(str(without_noise(Decimal(sent))), meant)
+
+    def test_any_other_amount_is_kept_exactly(self) -> None:
+        for sent in (
+            "-250",
+            "-45.5",
+            "0.375",
+            "1.230001",
+            "1.229999",
+            "1.2300011",
+            "-0.000001",
+            "0",
+            "1E+20",
+            "9E+40",
+            "NaN",
+            "-Infinity",
+        ):
+            self.assertEqual(str(without_noise(Decimal(sent))), sent)
+
+    @given(st.integers(-(10**12), 10**12), st.integers(1, 3))
+    def test_a_sum_of_cents_computed_in_binary_is_exact(self, cents: int, parts: int) -> None:
+        noisy = Decimal(sum([cents / 100 / parts] * parts))
+        self.assertEqual(
+            without_noise(noisy) * 100 == cents, abs(noisy * 100 - cents) < Decimal("0.0001")
+        )
