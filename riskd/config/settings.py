@@ -38,6 +38,10 @@ Origin = Annotated[
 Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A probability, from 0 (never) to 1 (always)."""
 
+_ShortTime = Annotated[float, msgspec.Meta(ge=0, le=5)]
+_LongTime = Annotated[float, msgspec.Meta(ge=0, le=600)]
+"""Seconds."""
+
 MAX_URL: Final = 200
 """The longest URL, in characters."""
 
@@ -146,9 +150,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Faults of the practice gateway; by default none.
+    """Faults and habits of the practice gateway; by default it has none.
 
-    Each chance applies to every single request, event or order.
+    Each chance applies to every single request, event, order, position or trade.  All faults go together,
+    and may be set while the gateway runs.
 
     :ivar refuse: the chance that placing, canceling, changing or closing is refused, with code 2, 3, 3 and
         5 in this order (6 for a partial close).  Nothing happens then, and no rejected order is reported.
@@ -170,6 +175,34 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     :ivar opening_half_again: whether an exit is reported as two trades, as some brokers do: its entry
         once more, without P&L, at the average price of the entry and with an id of its own, and then
         the exit itself.
+    :ivar clock_offset_seconds: how far the exchange's clock is ahead of this machine's; below zero it is
+        behind.  All times of the exchange are by its own clock.
+    :ivar latency_seconds: how long a request, an answer and an event are under way, each.
+    :ivar jitter_seconds: up to so much longer, at random.  Events of a hub still arrive in order.
+    :ivar position_delay_seconds: how long after order and trade the events of position and account follow.
+    :ivar swapped_events: the chance that an account event arrives right behind the next one, or a second
+        late if there is no next one until then.
+    :ivar late_events: the chance that an account event is late; later ones overtake it.
+    :ivar late_seconds: the longest time that such an event is late.
+    :ivar events_without_stamp: the chance that the event of an order has no ``updateTimestamp``.
+    :ivar searches_without_stamp: the chance that an order in a search has a null ``updateTimestamp``.
+    :ivar ends_stamped_early: the chance that the end of an order is stamped before the order's last change.
+    :ivar positions_dated_ahead: the chance that a position is created on the date of tomorrow.
+    :ivar positions_without_date: the chance that a position is created on .NET's empty date, in the year 1.
+    :ivar repeated_quotes: the chance that an older quote is sent once more after a quote, with the time it
+        had.
+    :ivar old_quote_stamps: the chance that a quote bears a time of up to ten minutes ago.
+    :ivar zero_last_prices: the chance that a quote says 0 for the price of the last trade.
+    :ivar wild_last_prices: the chance that a quote has a last price far outside of its bid and ask.
+    :ivar quote_freezes: the chance that a quote is the last one of all contracts for a time.
+    :ivar freeze_seconds: how long quotes then stop.  Requests are answered, and orders filled, as always.
+    :ivar split_fills: the chance that an order is filled in several parts at once, each a trade of its own.
+    :ivar amended_trades: the chance that the broker changes the P&L or the fees of a trade later.
+    :ivar voided_trades: the chance that the broker voids a trade later.
+    :ivar correction_seconds: the longest time until a trade is amended or voided.
+    :ivar commissions: whether trades cost commissions beside their fees.
+    :ivar binary_noise: the chance that the P&L of a trade has the digits of a binary fraction that is not
+        quite the amount, such as -249.99999999999997.
     """
 
     refuse: Chance = 0.0
@@ -177,13 +210,37 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unanswered: Chance = 0.0
     lost_requests: Chance = 0.0
     failed_reads: Chance = 0.0
-    slow_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0
+    slow_seconds: _LongTime = 0.0
     partial_fills: Chance = 0.0
     fill_while_cancelled: Chance = 0.0
     lost_events: Chance = 0.0
     doubled_events: Chance = 0.0
     requests_per_minute: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     opening_half_again: bool = False
+    clock_offset_seconds: Annotated[float, msgspec.Meta(ge=-86_400, le=86_400)] = 0.0
+    latency_seconds: _ShortTime = 0.0
+    jitter_seconds: _ShortTime = 0.0
+    position_delay_seconds: _ShortTime = 0.0
+    swapped_events: Chance = 0.0
+    late_events: Chance = 0.0
+    late_seconds: _LongTime = 2.0
+    events_without_stamp: Chance = 0.0
+    searches_without_stamp: Chance = 0.0
+    ends_stamped_early: Chance = 0.0
+    positions_dated_ahead: Chance = 0.0
+    positions_without_date: Chance = 0.0
+    repeated_quotes: Chance = 0.0
+    old_quote_stamps: Chance = 0.0
+    zero_last_prices: Chance = 0.0
+    wild_last_prices: Chance = 0.0
+    quote_freezes: Chance = 0.0
+    freeze_seconds: _LongTime = 120.0
+    split_fills: Chance = 0.0
+    amended_trades: Chance = 0.0
+    voided_trades: Chance = 0.0
+    correction_seconds: _LongTime = 30.0
+    commissions: bool = False
+    binary_noise: Chance = 0.0
 
 
 NO_FAULTS: Final = Faults()

@@ -248,20 +248,36 @@ class AccountStore:
             del self._trades[first["id"]]
 
     def void_trade(self, account_id: int, trade_id: int) -> Payload:
-        """Take back a trade's P&L and fees; return its payload.
+        """Take back a trade's P&L, fees and commissions; return its payload.
 
         :raises GatewayRefusedError: the account has no such trade, or it is voided already.
         """
-        account = self.find_account("Practice/voidTrade", account_id)
-        trade = self._trades.get(trade_id)
-        if trade is None or trade["accountId"] != account_id:
-            raise refusal("Practice/voidTrade", "TradeNotFound", f"no trade {trade_id}")
-        if trade["voided"]:
-            raise refusal("Practice/voidTrade", "TradeVoided", f"{trade_id} is voided already")
-        account.balance -= trade.get("profitAndLoss", ZERO) - trade["fees"]
+        trade = self._find_valid_trade("Practice/voidTrade", account_id, trade_id)
+        self.records[account_id].balance -= net_result(trade)
         # A new payload, because the one that was reported must not change.
         self._trades[trade_id] = voided = {**trade, "voided": True}
         return voided
+
+    def amend_trade(self, account_id: int, trade_id: int, changes: Payload) -> Payload:
+        """Change a trade's P&L, fees or commissions, and the balance with them; return its payload.
+
+        :param changes: any of ``profitAndLoss``, ``fees`` and ``commissions``.
+        :raises GatewayRefusedError: the account has no such trade, or it is voided.
+        """
+        trade = self._find_valid_trade("Practice/amendTrade", account_id, trade_id)
+        amended = {**trade, **changes}
+        self.records[account_id].balance += net_result(amended) - net_result(trade)
+        self._trades[trade_id] = amended
+        return amended
+
+    def _find_valid_trade(self, request: str, account_id: int, trade_id: int) -> Payload:
+        self.find_account(request, account_id)
+        trade = self._trades.get(trade_id)
+        if trade is None or trade["accountId"] != account_id:
+            raise refusal(request, "TradeNotFound", f"no trade {trade_id}")
+        if trade["voided"]:
+            raise refusal(request, "TradeVoided", f"{trade_id} is voided already")
+        return trade
 
     def next_id(self) -> int:
         """Return the id for a new order, position or trade."""
@@ -298,6 +314,13 @@ class AccountStore:
         if contract is None:
             raise refusal(request, "ContractNotFound", f"no contract {contract_id}")
         return contract
+
+
+def net_result(trade: Payload) -> Decimal:
+    """Return the dollars by which a trade changes the balance: P&L less fees and commissions."""
+    pnl: Decimal = trade.get("profitAndLoss", ZERO)
+    costs: Decimal = trade["fees"] + trade.get("commissions", ZERO)
+    return pnl - costs
 
 
 def _created_since(since: datetime, account_id: int, payloads: Iterable[Payload]) -> list[Payload]:

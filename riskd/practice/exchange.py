@@ -18,8 +18,7 @@ from typing import Final
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
 from riskd.gateway.interface import GatewayRefusedError, Payload
 from riskd.model.contracts import Contract
-from riskd.model.money import ZERO
-from riskd.practice.account_store import AccountStore
+from riskd.practice.account_store import AccountStore, net_result
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.matching import (
     best_price,
@@ -43,6 +42,9 @@ from riskd.practice.records import (
 )
 from riskd.practice.refusals import refusal
 
+COMMISSION: Final = Decimal("0.25")
+"""Dollars per contract and half-turn, where trades cost commissions."""
+
 _CHANGEABLE: Final = {"size": "size", "limitPrice": "limit_price", "stopPrice": "stop_price"}
 """The fields of an order that can be changed, and the attributes of :class:`Order` for them."""
 
@@ -64,8 +66,8 @@ class Exchange:
     :param accounts: names of the accounts, by id.
     :param contracts: the listed contracts.
     :param fees: dollars per contract and half-turn, by contract id.
-    :param injector: decides about partial fills, about fills during a cancellation, and whether an exit is
-        reported as two trades.
+    :param injector: decides about partial fills, fills during a cancellation, dates that are wrong, and
+        commissions, and whether an exit is reported as two trades.
     :param first_id: the first id for orders, positions and trades.
     :ivar store: what the accounts have; answers all searches.
     """
@@ -119,16 +121,7 @@ class Exchange:
         quote = self._quotes.get(contract.id)
         if quote is None:
             raise refusal("Order/place", "ContractNotActive", f"{contract.id} has no market")
-        try:
-            kind, side, size = (
-                GatewayOrderType(order["type"]),
-                GatewayOrderSide(order["side"]),
-                order["size"],
-            )
-        except (KeyError, ValueError) as error:
-            raise refusal(
-                "Order/place", "Rejected", f"the order cannot be understood: {error}"
-            ) from None
+        kind, side, size = _read_order(order)
         tag = order.get("customTag")
         if (account_id, tag) in self.store.used_tags:
             raise refusal("Order/place", "Rejected", f"customTag {tag!r} was used before")
@@ -171,7 +164,7 @@ class Exchange:
             raise refusal("Order/cancel", "OrderNotFound", f"order {order_id} was filled")
         del self.store.records[account_id].orders[order_id]
         order.status = GatewayOrderStatus.CANCELLED
-        order.updated = now
+        order.updated = self._injector.end_stamp(order.updated, now)
         self._report_order(order)
 
     def modify_order(
@@ -278,11 +271,19 @@ class Exchange:
         self._report(ACCOUNT, account.payload())
 
     def void_trade(self, account_id: int, trade_id: int) -> None:
-        """Take back a trade's P&L and fees; no position changes.
+        """Take back a trade's P&L, fees and commissions; no position changes.
 
         :raises GatewayRefusedError: the account has no such trade, or it is voided already.
         """
         self._report(TRADE, self.store.void_trade(account_id, trade_id))
+        self._report(ACCOUNT, self.store.account(account_id))
+
+    def amend_trade(self, account_id: int, trade_id: int, changes: Payload) -> None:
+        """Change the ``profitAndLoss``, ``fees`` or ``commissions`` of a trade; no position changes.
+
+        :raises GatewayRefusedError: the account has no such trade, or it is voided.
+        """
+        self._report(TRADE, self.store.amend_trade(account_id, trade_id, changes))
         self._report(ACCOUNT, self.store.account(account_id))
 
     # Matching.
@@ -303,7 +304,8 @@ class Exchange:
             order.type, order.stop_price = GatewayOrderType.LIMIT, None
         price = fill_price(order, quote)
         if price is not None:
-            self._fill(order, self._injector.available(order.left), price, now)
+            for part in self._injector.parts(self._injector.available(order.left)):
+                self._fill(order, part, price, now)
             return
         order.resting = True
         if was_stop_limit:
@@ -316,8 +318,10 @@ class Exchange:
         The broker reports the order, then a trade and the position for each part, then the account.
         """
         account = self.store.records[order.account_id]
+        last_change = order.updated
         order.fill(size, price, now)
         if not order.left:
+            order.updated = self._injector.end_stamp(last_change, now)
             del account.orders[order.id]
         self._report_order(order)
         held = account.positions.get(order.contract.id)
@@ -336,7 +340,7 @@ class Exchange:
         pnl = held.reduce(size, price)
         if self._injector.faults.opening_half_again:
             # Before the exit, so that the last trade has the last price.  It costs nothing again.
-            self._trade(order, size, average, now, side=1 - order.side, fees=ZERO)
+            self._trade(order, size, average, now, side=1 - order.side, is_free=True)
         self._trade(order, size, price, now, pnl=pnl)
         payload = held.payload()
         if not held.net:
@@ -349,7 +353,8 @@ class Exchange:
         account = self.store.records[order.account_id]
         held = account.positions.get(order.contract.id)
         if held is None:
-            held = Position(self.store.next_id(), account.id, order.contract, now)
+            created = self._injector.position_date(now)
+            held = Position(self.store.next_id(), account.id, order.contract, created)
             account.positions[order.contract.id] = held
         held.net += order.direction * size
         held.price_sum += price * size
@@ -365,22 +370,21 @@ class Exchange:
         *,
         side: int | None = None,
         pnl: Decimal | None = None,
-        fees: Decimal | None = None,
+        is_free: bool = False,
     ) -> None:
         """Remember and report a trade.
 
         :param side: that of the order, unless given.
         :param pnl: of an exit.
-        :param fees: those of the contract, unless given.
+        :param is_free: whether it costs neither fees nor commissions.
         """
-        account = self.store.records[order.account_id]
-        if fees is None:
-            fees = self._fees[order.contract.id] * size
-        account.balance += (pnl or ZERO) - fees
+        charged = 0 if is_free else size
+        fees = self._fees[order.contract.id] * charged
+        commissions = COMMISSION * charged if self._injector.faults.commissions else None
         trade = without_nulls(
             {
                 "id": self.store.next_id(),
-                "accountId": account.id,
+                "accountId": order.account_id,
                 "contractId": order.contract.id,
                 "creationTimestamp": now.isoformat(),
                 "side": int(order.side) if side is None else side,
@@ -390,8 +394,10 @@ class Exchange:
                 "size": size,
                 "profitAndLoss": pnl,
                 "fees": fees,
+                "commissions": commissions,
             }
         )
+        self.store.records[order.account_id].balance += net_result(trade)
         self.store.add_trade(trade)
         self._report(TRADE, trade)
 
@@ -404,3 +410,15 @@ class Exchange:
         payload = order.payload()
         self.store.add_order(payload)
         self._report(ORDER, payload)
+
+
+def _read_order(order: Payload) -> tuple[GatewayOrderType, GatewayOrderSide, int]:
+    """Return the type, side and size of an order to place.
+
+    :raises GatewayRefusedError: one of them is missing or unknown.
+    """
+    try:
+        return GatewayOrderType(order["type"]), GatewayOrderSide(order["side"]), order["size"]
+    except (KeyError, ValueError) as error:
+        why = f"the order cannot be understood: {error}"
+        raise refusal("Order/place", "Rejected", why) from None

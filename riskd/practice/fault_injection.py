@@ -6,6 +6,7 @@ settings and requests give the same faults.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
@@ -16,6 +17,12 @@ from riskd.practice.request_limit import RequestLimit
 
 _DONE_AT_ONCE: Final = 0.5
 """The chance that a request with a late answer is carried out at once."""
+
+_EARLY: Final = timedelta(milliseconds=50)
+"""How much earlier than the last change an end may be stamped."""
+
+_EMPTY_DATE: Final = datetime.min.replace(tzinfo=UTC)
+"""What .NET writes for a date that is not set."""
 
 
 class RequestPlan(NamedTuple):
@@ -82,11 +89,38 @@ class FaultInjector:
             return self._random.randint(1, size - 1)
         return size
 
+    def parts(self, size: int) -> list[int]:
+        """Return the sizes in which the market fills ``size`` contracts at once, one after another."""
+        is_split = self._happens(self.faults.split_fills)
+        parts = []
+        while is_split and size > 1:
+            parts.append(self._random.randint(1, size - 1))
+            size -= parts[-1]
+        return [*parts, size]
+
+    def end_stamp(self, last_change: datetime, now: datetime) -> datetime:
+        """Return the time with which the end of an order is stamped.
+
+        :param last_change: the stamp of what was reported of the order before.
+        """
+        return last_change - _EARLY if self._happens(self.faults.ends_stamped_early) else now
+
+    def position_date(self, now: datetime) -> datetime:
+        """Return the time at which a position is said to be created."""
+        is_ahead = self._happens(self.faults.positions_dated_ahead)
+        if self._happens(self.faults.positions_without_date):
+            return _EMPTY_DATE
+        return now + timedelta(days=1) if is_ahead else now
+
     def copies_of_event(self) -> int:
         """Return how often an event of an account is delivered; 0 if it is lost."""
         if self._happens(self.faults.lost_events):
             return 0
         return 2 if self._happens(self.faults.doubled_events) else 1
+
+    def plan_round_trip(self) -> RequestPlan:
+        """Return the plan for a request that nothing happens to on its way."""
+        return self._travel()
 
     def _happens(self, chance: float) -> bool:
         # Drawn even for a chance of 0, so that setting one fault keeps the sequence of the others.
@@ -95,9 +129,19 @@ class FaultInjector:
     def _timed(self, is_done: bool, error: GatewayError | None) -> RequestPlan:
         seconds = self._random.uniform(0.0, self.faults.slow_seconds)
         # A late answer does not show when the request was carried out, so both extremes occur.
-        if self._happens(_DONE_AT_ONCE):
-            return RequestPlan(is_done, error, 0.0, seconds)
-        return RequestPlan(is_done, error, seconds, 0.0)
+        is_done_at_once = self._happens(_DONE_AT_ONCE)
+        _done, _error, there, back = self._travel()
+        if is_done_at_once:
+            return RequestPlan(is_done, error, there, back + seconds)
+        return RequestPlan(is_done, error, there + seconds, back)
+
+    def _travel(self) -> RequestPlan:
+        """Return a plan with the time that a request and its answer are under way."""
+        faults, uniform = self.faults, self._random.uniform
+        return RequestPlan(
+            done_after=faults.latency_seconds + uniform(0.0, faults.jitter_seconds),
+            answered_after=faults.latency_seconds + uniform(0.0, faults.jitter_seconds),
+        )
 
     def _excess(self, request: str, now: float) -> GatewayUnansweredError | None:
         """Return the error for a request beyond the limit; otherwise the request counts."""

@@ -6,7 +6,7 @@ It runs the market and the practice traders in this process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,16 @@ from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListe
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick
 from riskd.practice.account_store import AccountStore
+from riskd.practice.corrections import Corrections
+from riskd.practice.event_schedule import EventSchedule
 from riskd.practice.exchange import Exchange
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.network import Network
-from riskd.practice.records import Message, Quote
+from riskd.practice.payload_faults import PayloadFaults
+from riskd.practice.records import TRADE, Message, Quote, without_nulls
 from riskd.practice.traders import Trader, carry_out
 
 LEDGER_NAME: Final = "practice-ledger.jsonl"
@@ -57,6 +60,7 @@ class PracticeGateway:
     :param faults: what goes wrong, at random.  The practice traders act on the exchange itself, so of all
         faults only those of fills meet them.
     :ivar exchange: for searches; a change made there directly is published with the next one made here.
+    :ivar payload_faults: what is wrong in events and answers; knows whether a fault has stopped the quotes.
     """
 
     name = "practice"
@@ -96,7 +100,12 @@ class PracticeGateway:
         }
         self._ledger = None if ledger is None else Ledger(ledger / LEDGER_NAME, _log_note)
         self._is_restored = False
-        self._network = Network(clock)
+        self.payload_faults = PayloadFaults(self._injector, _random(seed, "payload faults"))
+        self._corrections = Corrections(
+            clock, self._injector, _random(seed, "corrections"), self._correct
+        )
+        self._network = Network(clock, EventSchedule(self._injector, _random(seed, "events")))
+        self._exchange_observers: list[Callable[[Message], None]] = []
         self._loop = lasting_loop(clock, self._step, _log)
 
     @property
@@ -116,7 +125,7 @@ class PracticeGateway:
             self._restore(self._ledger)
         self._is_restored = True
         for contract_id, quote in self._market.opening():
-            self.exchange.move_market(contract_id, quote, self._now())
+            self.exchange.move_market(contract_id, quote, self.broker_time())
         # A shut market has opening prices to fill orders at, but publishes no quotes of its own.
         self._publish(with_quotes=self._is_open)
         if self._is_open:
@@ -127,17 +136,36 @@ class PracticeGateway:
         """Shut the market; a request that is not answered yet never will be."""
         if self._loop.running:
             self._loop.stop()
+        self._corrections.stop()
         self._network.stop()
         if self._ledger is not None:
             self._ledger.close()
         return succeed(None)
 
-    def observe(self, observer: Callable[[Message], None]) -> None:
+    def observe(self, observer: Callable[[Message], None], *, before_faults: bool = False) -> None:
         """Call ``observer`` with each message that the listener receives, right after it.
 
         It may be called before the start, and holds for every start.  A failing observer is logged.
+
+        :param before_faults: whether it receives what happens at the exchange instead, as it happens.
         """
-        self._network.observe(observer)
+        if before_faults:
+            self._exchange_observers.append(observer)
+        else:
+            self._network.observe(observer)
+
+    def broker_time(self) -> datetime:
+        """Return the time on the exchange's clock, with which all that it reports is stamped.
+
+        It stands still while the time of day is set back.
+        """
+        self._latest = max(self._latest, self._time_of_day())
+        return self._latest + timedelta(seconds=self.faults.clock_offset_seconds)
+
+    def round_trip(self) -> Deferred[None]:
+        """Return a Deferred that fires when a request and its answer would have travelled."""
+        plan = self._injector.plan_round_trip()
+        return self._network.execute("Status/ping", plan, lambda: None)
 
     # Searches.
 
@@ -156,10 +184,13 @@ class PracticeGateway:
 
         :param request: the gateway's name of the request, such as ``Account/search``.
         """
+
+        def answer() -> _T:
+            result = query(self.exchange.store, *args, **kwargs)
+            return self.payload_faults.answer(request, result)
+
         plan = self._injector.plan_read(request, self._clock.seconds())
-        return self._network.execute(
-            request, plan, partial(query, self.exchange.store, *args, **kwargs)
-        )
+        return self._network.execute(request, plan, answer)
 
     def has_room(self, requests: int) -> bool:  # noqa: ARG002
         """Return true: this broker grants riskd any number of requests."""
@@ -263,7 +294,7 @@ class PracticeGateway:
 
         def act_and_publish() -> _T:
             try:
-                return act(*args, self._now())
+                return act(*args, self.broker_time())
             finally:
                 # Also after a refusal, because a rejected order is reported.
                 self._publish()
@@ -286,7 +317,7 @@ class PracticeGateway:
             raise ValueError(f"{last} is not on a tick of {contract_id}, {tick_size}")
         self._market.resume({contract_id: last})
         quote = Quote(bid=last - tick_size, ask=last + tick_size, last=last)
-        self.exchange.move_market(contract_id, quote, self._now())
+        self.exchange.move_market(contract_id, quote, self.broker_time())
         self._publish()
 
     def set_can_trade(self, account_id: int, can_trade: bool) -> None:
@@ -297,22 +328,47 @@ class PracticeGateway:
         self.exchange.set_can_trade(account_id, can_trade)
         self._publish()
 
-    def void_trade(self, account_id: int, trade_id: int) -> None:
+    def void_trade(self, account_id: int, trade_id: int, *, is_reported: bool = True) -> None:
         """Take back a trade, as the broker does; see :class:`Exchange`.
 
+        :param is_reported: whether an event reports it; otherwise only searches show it.
         :raises GatewayRefusedError: the account has no such trade, or it is voided already.
         """
-        self.exchange.void_trade(account_id, trade_id)
-        self._publish()
+        self._correct(account_id, trade_id, None, is_reported=is_reported)
 
-    def _now(self) -> datetime:
-        """Return the broker's time, which stands still while the time of day is set back."""
-        self._latest = max(self._latest, self._time_of_day())
-        return self._latest
+    def amend_trade(
+        self,
+        account_id: int,
+        trade_id: int,
+        *,
+        pnl: Decimal | None = None,
+        fees: Decimal | None = None,
+        commissions: Decimal | None = None,
+        is_reported: bool = True,
+    ) -> None:
+        """Change a trade, as the broker does; an amount that is ``None`` stays as it is.
+
+        :param is_reported: whether an event reports it; otherwise only searches show it.
+        :raises GatewayRefusedError: the account has no such trade, or it is voided.
+        """
+        changes = {"profitAndLoss": pnl, "fees": fees, "commissions": commissions}
+        self._correct(account_id, trade_id, without_nulls(changes), is_reported=is_reported)
+
+    def _correct(
+        self, account_id: int, trade_id: int, changes: Payload | None, *, is_reported: bool = True
+    ) -> None:
+        """Amend a trade, or void it without ``changes``."""
+        # What was done on the exchange directly is reported all the same.
+        self._publish()
+        if changes is None:
+            self.exchange.void_trade(account_id, trade_id)
+        else:
+            self.exchange.amend_trade(account_id, trade_id, changes)
+        self._publish(is_delivered=is_reported)
 
     def _step(self) -> None:
         """Move the market, then let each trader act on the exchange itself."""
-        now = self._now()
+        now = self.broker_time()
         for contract_id, quote in self._market.step():
             self.exchange.move_market(contract_id, quote, now)
         store = self.exchange.store
@@ -334,32 +390,37 @@ class PracticeGateway:
                     )
         self._publish()
 
-    def _publish(self, *, with_quotes: bool = True) -> None:
+    def _publish(self, *, with_quotes: bool = True, is_delivered: bool = True) -> None:
         """Write what happened to the ledger, then deliver it.
 
         A broker knows before it reports: a restart must not forget what a listener received.
+
+        :param is_delivered: whether the events are sent at all.
         """
         messages = self.exchange.take_messages()
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
-            self._ledger.append(of_accounts, lambda: self.exchange.store.state(self._now()))
-        copies = self._injector.copies_of_event
-        self._network.deliver(
-            [
-                message
-                for message in messages
-                for _ in range(copies() if message.contract_id is None else with_quotes)
-            ]
-        )
+            self._ledger.append(of_accounts, lambda: self.exchange.store.state(self.broker_time()))
+        if not (is_delivered and self._network.is_running):
+            return
+        sent: list[Message] = []
+        for message in messages if with_quotes else of_accounts:
+            if message.target == TRADE:
+                self._corrections.consider(message.payload)
+            for observer in self._exchange_observers:
+                observer(message)
+            sent += self.payload_faults.events(message, self._clock.seconds())
+        # All at once, because a listener may act on the first, and what follows from that comes later.
+        self._network.deliver(sent)
 
     def _restore(self, ledger: Ledger) -> None:
         state = ledger.read()
-        for sentence in self.exchange.store.restore(state, self._now()):
+        for sentence in self.exchange.store.restore(state, self.broker_time()):
             _log.warn("practice ledger: {sentence}", sentence=sentence)
         # The market goes on where it stopped: a jump would be a loss that no trade made.
         self._market.resume(state.last_prices())
         # The new file holds only what still matters, and no unreadable line.
-        ledger.rewrite(self.exchange.store.state(self._now()))
+        ledger.rewrite(self.exchange.store.state(self.broker_time()))
 
 
 def _log_note(note: Note) -> None:

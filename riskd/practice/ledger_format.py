@@ -96,6 +96,7 @@ _FIELDS: Final[dict[str, tuple[Any, ...]]] = {
         ("size", _Count),
         ("profitAndLoss", Decimal | None, None),
         ("fees", Decimal),
+        ("commissions", Decimal | None, None),
     ),
     _HIGHEST_ID: (("id", _Count),),
 }

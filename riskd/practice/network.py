@@ -1,7 +1,7 @@
 """The simulated network between a program and the practice exchange.
 
 A request is carried out and answered as planned: now or later, with or without an answer.  Events are
-delivered in the order in which they happened.
+delivered as scheduled; without faults, at once and in the order in which they happened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -20,6 +20,7 @@ from riskd.gateway.interface import (
     GatewayUnansweredError,
     IGatewayListener,
 )
+from riskd.practice.event_schedule import EventSchedule
 from riskd.practice.fault_injection import RequestPlan
 from riskd.practice.records import Message
 
@@ -33,11 +34,15 @@ class Network:
     While it is stopped, it discards events and delays no request.
 
     :param clock: times the delays.
+    :param schedule: decides when and in what order events arrive.
+    :ivar is_running: whether events are delivered; set by start and stop.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, schedule: EventSchedule) -> None:
         self._clock = clock
-        self._is_running = False
+        self._schedule = schedule
+        self._next_arrival: IDelayedCall | None = None
+        self.is_running = False
         self._listener: IGatewayListener | None = None
         self._observers: list[Callable[[Message], None]] = []
         self._queue: deque[Message] = deque()
@@ -46,13 +51,16 @@ class Network:
 
     def start(self, listener: IGatewayListener | None) -> None:
         """Deliver events from now on; earlier ones are discarded."""
-        self._is_running = True
+        self.is_running = True
         self._listener = listener
         self._queue.clear()
+        self._schedule.clear()
 
     def stop(self) -> None:
         """Give up all requests that are not answered yet, and deliver no more events."""
-        self._is_running = False
+        self.is_running = False
+        self._schedule.clear()
+        self._await_arrival()
         for answer in tuple(self._late):
             answer.cancel()
 
@@ -91,14 +99,22 @@ class Network:
         return result
 
     async def _wait(self, seconds: float) -> None:
-        if seconds and self._is_running:
+        if seconds and self.is_running:
             await deferLater(self._clock, seconds)
 
     # Events.
 
     def deliver(self, messages: Iterable[Message]) -> None:
-        """Deliver messages, after those that are still to be delivered."""
-        self._queue.extend(messages)
+        """Send messages, and deliver those that have arrived by now."""
+        if not self.is_running:
+            return
+        for message in messages:
+            self._schedule.add(message, self._clock.seconds())
+        self._deliver_arrived()
+
+    def _deliver_arrived(self) -> None:
+        self._queue.extend(self._schedule.due(self._clock.seconds()))
+        self._await_arrival()
         # A listener may act on a message, which leads back here.  The messages that follow from its act
         # wait their turn: delivered at once, they would overtake what happened before.
         if self._is_delivering:
@@ -110,10 +126,20 @@ class Network:
         finally:
             self._is_delivering = False
 
+    def _await_arrival(self) -> None:
+        """Come back when the next message arrives."""
+        if self._next_arrival is not None and self._next_arrival.active():
+            self._next_arrival.cancel()
+        self._next_arrival = None
+        at = self._schedule.next_at
+        if at is not None:
+            wait = max(0.0, at - self._clock.seconds())
+            self._next_arrival = self._clock.callLater(wait, self._deliver_arrived)
+
     def _deliver_one(self, message: Message) -> None:
         target, contract_id, payload = message
         # A listener may stop the gateway in the middle of a delivery.
-        if not self._is_running:
+        if not self.is_running:
             return
         if self._listener is not None:
             if contract_id is None:

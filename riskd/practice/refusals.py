@@ -12,6 +12,7 @@ from riskd.gateway.interface import GatewayRefusedError
 
 _ACCOUNT_REQUEST: Final = {"AccountNotFound": 1}
 _CHANGE: Final = {"AccountNotFound": 1, "OrderNotFound": 2, "Rejected": 3, "Pending": 4}
+_CORRECTION: Final = {"AccountNotFound": 1, "TradeNotFound": 1, "TradeVoided": 2}
 _CLOSE: Final = {"AccountNotFound": 1, "PositionNotFound": 2, "ContractNotFound": 3}
 
 _CODES: Final[Mapping[str, Mapping[str, int]]] = {
@@ -42,7 +43,8 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
     # Requests that only the practice gateway has.
     "Practice/moveMarket": {"PriceInvalid": 2},
     "Practice/setCanTrade": _ACCOUNT_REQUEST,
-    "Practice/voidTrade": {"AccountNotFound": 1, "TradeNotFound": 1, "TradeVoided": 2},
+    "Practice/amendTrade": _CORRECTION,
+    "Practice/voidTrade": _CORRECTION,
 }
 
 

@@ -21,7 +21,33 @@ CHANCES = (
     "fill_while_cancelled",
     "lost_events",
     "doubled_events",
+    "swapped_events",
+    "late_events",
+    "events_without_stamp",
+    "searches_without_stamp",
+    "ends_stamped_early",
+    "positions_dated_ahead",
+    "positions_without_date",
+    "repeated_quotes",
+    "old_quote_stamps",
+    "zero_last_prices",
+    "wild_last_prices",
+    "quote_freezes",
+    "split_fills",
+    "amended_trades",
+    "voided_trades",
+    "binary_noise",
 )
+DURATIONS = {
+    "slow_seconds": 600,
+    "latency_seconds": 5,
+    "jitter_seconds": 5,
+    "position_delay_seconds": 5,
+    "late_seconds": 600,
+    "freeze_seconds": 600,
+    "correction_seconds": 600,
+}
+"""The longest of each."""
 
 
 class GatewayTests(SynchronousTestCase):
@@ -158,14 +184,19 @@ class FaultTests(SynchronousTestCase):
 
     def test_by_default_there_are_no_faults(self) -> None:
         self.assertEqual(faults_of({}), NO_FAULTS)
-        self.assertEqual(set(msgspec.to_builtins(NO_FAULTS).values()), {0})
+        # How long a fault lasts if it happens says nothing about whether it does.
+        lasting = {"late_seconds", "freeze_seconds", "correction_seconds"}
+        values = msgspec.to_builtins(NO_FAULTS)
+        self.assertEqual({values[name] for name in set(values) - lasting}, {0})
 
     def test_every_field_is_read(self) -> None:
         table = {
             **dict.fromkeys(CHANCES, 0.25),
-            "slow_seconds": 2.5,
+            **dict.fromkeys(DURATIONS, 2.5),
+            "clock_offset_seconds": -0.75,
             "requests_per_minute": 200,
             "opening_half_again": True,
+            "commissions": True,
         }
         self.assertEqual(msgspec.to_builtins(faults_of(table)), table)
 
@@ -177,10 +208,22 @@ class FaultTests(SynchronousTestCase):
                 error = self.assertRaises(msgspec.ValidationError, faults_of, {name: value})
                 self.assertIn(name, str(error))
 
+    def test_a_duration_is_from_0_to_its_longest(self) -> None:
+        for name, longest in DURATIONS.items():
+            for value in (0, 0.25, longest):
+                faults_of({name: value})
+            for value in (-0.1, longest + 0.1, "1 s"):
+                error = self.assertRaises(msgspec.ValidationError, faults_of, {name: value})
+                self.assertIn(name, str(error))
+
+    def test_the_clock_is_at_most_a_day_off(self) -> None:
+        for value in (-86_400, 0.25, 86_400):
+            faults_of({"clock_offset_seconds": value})
+        for value in (-86_401, 86_401):
+            self.assertRaises(msgspec.ValidationError, faults_of, {"clock_offset_seconds": value})
+
     def test_other_values_and_names_are_checked(self) -> None:
         for table in (
-            {"slow_seconds": -1},
-            {"slow_seconds": 601},
             {"requests_per_minute": -1},
             {"requests_per_minute": 0.5},
             {"opening_half_again": 1},
