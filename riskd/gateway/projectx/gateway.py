@@ -25,7 +25,7 @@ from riskd.gateway.projectx.hub import Connect, Hub, Subscription
 from riskd.gateway.projectx.hub_events import is_logout, user_events
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.market_data import QuoteFeed
-from riskd.gateway.projectx.rest import BrokerRequests, Rest
+from riskd.gateway.projectx.rest import BrokerRequests, ClockReported, Rest
 from riskd.gateway.signalr import Invocation
 
 _CONNECT_SECONDS: Final = 5.0
@@ -46,6 +46,7 @@ class ProjectXGateway(BrokerApi):
     :param credentials: finds the user name and the API key, at each login.
     :param watch: tickers whose quotes are reported, whatever is held.
     :param random: spreads tries in time.
+    :param clock_reported: receives the broker's clock with each answer.
     """
 
     name = "projectx"
@@ -63,11 +64,12 @@ class ProjectXGateway(BrokerApi):
         credentials: Callable[[], Credentials],
         watch: Iterable[str],
         random: Random,
+        clock_reported: ClockReported | None = None,
     ) -> None:
         self._now = now
         self._started: Deferred[None] = Deferred()
         self._down_since: datetime | None = None
-        rest = Rest(HTTPClient(agent), rest_url, reactor)
+        rest = Rest(HTTPClient(agent), rest_url, reactor, clock_reported)
         self._login = Login(
             rest.post,
             credentials,

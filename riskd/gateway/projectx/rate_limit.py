@@ -7,9 +7,9 @@ would be one too many.
 60, requests that enforcement makes once an order get 30, so that 30 are left to close positions.
 
 **HTTP 429** comes all the same when other programs share the login.  It becomes a
-:class:`TooManyRequestsError` with the seconds of the header ``Retry-After``.  For so long, requests that are
-not urgent wait.  Urgent ones go on: the time is a guess where the header is missing, and a position that must
-be closed cannot wait for it.
+:class:`TooManyRequestsError` with the seconds of the header ``Retry-After``; so does a 503 that has one.  For
+so long, requests that are not urgent wait.  Urgent ones go on: the time is a guess where the header is
+missing, and a position that must be closed cannot wait for it.
 
 **Repeats.**  What became of a change is unknown after a 429, so it is not sent again; the caller looks up
 what became of it.  A read is repeated unless it would have to wait longer than reads do between two tries.
@@ -23,9 +23,12 @@ the seconds of a steady clock.
 from __future__ import annotations
 
 from collections import deque
+from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 from riskd.gateway.interface import GatewayUnansweredError
+from riskd.gateway.projectx.http_date import read_http_date
 
 REQUESTS: Final = 200
 WINDOW_SECONDS: Final = 60.0
@@ -57,16 +60,28 @@ class TooManyRequestsError(GatewayUnansweredError):
     :ivar seconds: how long.
     """
 
-    def __init__(self, request: str, seconds: float) -> None:
+    def __init__(
+        self, request: str, seconds: float, status: HTTPStatus = HTTPStatus.TOO_MANY_REQUESTS
+    ) -> None:
         self.seconds = seconds
-        super().__init__(request, f"HTTP 429, too many requests, {seconds:g} s to wait")
+        phrase = status.phrase.lower()
+        super().__init__(request, f"HTTP {status:d}, {phrase}, {seconds:g} s to wait")
 
 
-def retry_after_seconds(header: str | None) -> float:
-    """Return the seconds to wait after HTTP 429: ``Retry-After``, or else 10 s."""
-    if header is None or not header.strip().isdecimal():
+def retry_after_seconds(header: str | None, answered_at: datetime | None, now: datetime) -> float:
+    """Return the seconds to wait: those of ``Retry-After``, or else 10 s.
+
+    :param header: seconds, or the HTTP date at which to try again; RFC 9110, 10.2.3.
+    :param answered_at: when the broker answered, by the clock that set the date; ``None`` if it did not say.
+    :param now: the time of this machine, which may be off.
+    """
+    if header is not None and header.strip().isdecimal():
+        return min(float(header), MAX_RETRY_AFTER)
+    until = read_http_date(header)
+    if until is None or (answered_at is None and until <= now):
+        # A date that has passed by another clock than its own says nothing.
         return _DEFAULT_RETRY_AFTER
-    return min(float(header), MAX_RETRY_AFTER)
+    return min(max(0.0, (until - (answered_at or now)).total_seconds()), MAX_RETRY_AFTER)
 
 
 class RateLimit:

@@ -1,18 +1,21 @@
 """HTTP responses of the gateway: payloads, refusals or unknown outcomes.
 
-This module is pure.  A normal refusal is HTTP 200 with ``success`` false and an error code.  After any other
-failure it is unknown what became of the request.  For HTTP 429 see :mod:`riskd.gateway.projectx.rate_limit`.
+A normal refusal is HTTP 200 with ``success`` false and an error code.  After any other
+failure it is unknown what became of the request.  For HTTP 429, and for a 503 that says when to try again, see
+:mod:`riskd.gateway.projectx.rate_limit`.
 
 Source: the ProjectX Gateway API documentation, and what its clients see of the live gateway.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
 from riskd.gateway.fields import whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json
 
@@ -23,11 +26,14 @@ class TokenRefusedError(GatewayUnansweredError):
     """The broker does not accept the token; another login may help."""
 
 
-def read_answer(request: str, status: int, retry_after: str | None, body: bytes) -> Payload:
+def read_answer(
+    request: str, status: int, retry_after: str | None, body: bytes, date: str | None = None
+) -> Payload:
     """Return the fields of a response.
 
     :param request: its name, such as ``Order/place``.
     :param retry_after: the ``Retry-After`` header.
+    :param date: the ``Date`` header, which is the broker's clock; without it, dates are by this machine's.
     :raises GatewayRefusedError: the broker understood and refused.
     :raises TokenRefusedError: the broker does not accept the token.
     :raises TooManyRequestsError: the broker answers no more requests for a while.
@@ -35,8 +41,11 @@ def read_answer(request: str, status: int, retry_after: str | None, body: bytes)
     """
     if status == HTTPStatus.UNAUTHORIZED:
         raise TokenRefusedError(request, "HTTP 401, the token is not valid")
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise TooManyRequestsError(request, retry_after_seconds(retry_after))
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
+    ):
+        seconds = retry_after_seconds(retry_after, read_http_date(date), datetime.now(UTC))
+        raise TooManyRequestsError(request, seconds, HTTPStatus(status))
     if status == HTTPStatus.BAD_REQUEST:
         # The broker did not understand the request; repeating it would not help.
         hint = printable_reason(body.decode(errors="replace").strip())

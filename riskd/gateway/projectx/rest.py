@@ -7,6 +7,7 @@ looks up what became of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 from typing import Final, TypeVar
 
@@ -28,6 +29,7 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.projectx.credentials import Secret
+from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.rate_limit import RateLimit, TooManyRequestsError
 from riskd.gateway.projectx.responses import TokenRefusedError, read_answer
@@ -35,6 +37,14 @@ from riskd.gateway.timeouts import answer_in_time
 from riskd.model.exact_json import encode_json
 
 _T = TypeVar("_T")
+
+ClockReported = Callable[[datetime, float, float], None]
+"""Receives the broker's clock: the time that it stated when it answered a request, aware; the precision of
+that time in seconds, by which the clock may have been further; and the seconds since the request was sent.
+"""
+
+DATE_PRECISION: Final = 1.0
+"""An HTTP date has whole seconds."""
 
 ANSWER_SECONDS: Final = 8.0
 """How long a request may take, with all the tries of a read."""
@@ -61,12 +71,20 @@ class Rest:
     :param client: sends HTTP requests.
     :param base_url: the URL of the API, without a slash at the end.
     :param clock: ends requests that take too long.
+    :param clock_reported: receives the ``Date`` of each answer.
     """
 
-    def __init__(self, client: HTTPClient, base_url: str, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        client: HTTPClient,
+        base_url: str,
+        clock: IReactorTime,
+        clock_reported: ClockReported | None = None,
+    ) -> None:
         self._client = client
         self._base_url = base_url
         self._clock = clock
+        self._clock_reported = clock_reported
 
     async def post(
         self, request: str, body: Payload | None, token: Secret | None, seconds: float
@@ -90,6 +108,7 @@ class Rest:
         headers = Headers({"Content-Type": ["application/json"], "Accept": ["application/json"]})
         if token is not None:
             headers.setRawHeaders("Authorization", [f"Bearer {token.reveal()}"])
+        sent_at = self._clock.seconds()
         response = await self._client.post(
             f"{self._base_url}/api/{request}",
             data=b"" if body is None else encode_json(body),
@@ -100,8 +119,15 @@ class Rest:
         )
         content = _Body()
         response.deliverBody(content)
+        date, *_ = response.headers.getRawHeaders("Date", [None])
+        self._report_clock(date, self._clock.seconds() - sent_at)
         retry_after, *_ = response.headers.getRawHeaders("Retry-After", [None])
-        return read_answer(request, response.code, retry_after, await content.whole)
+        return read_answer(request, response.code, retry_after, await content.whole, date)
+
+    def _report_clock(self, date: str | None, delay: float) -> None:
+        stated = read_http_date(date)
+        if stated is not None and self._clock_reported is not None:
+            self._clock_reported(stated, DATE_PRECISION, delay)
 
 
 class _Body(Protocol):

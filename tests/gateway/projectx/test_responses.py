@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import Any
 
 from hypothesis import given
@@ -25,6 +27,9 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
+)
+http_dates = st.datetimes(timezones=st.just(UTC)).map(
+    lambda when: format_datetime(when, usegmt=True)
 )
 envelopes = st.fixed_dictionaries(
     {},
@@ -134,6 +139,45 @@ class StatusTests(SynchronousTestCase):
             error = self.assertRaises(TooManyRequestsError, read, {}, 429, header)
             self.assertEqual(error.seconds, seconds)
 
+    def test_a_date_to_try_again_is_by_the_clock_of_the_answer(self) -> None:
+        answered_at = "Fri, 13 Sep 2024 12:00:00 GMT"
+        for header, seconds in (
+            ("Fri, 13 Sep 2024 12:00:40 GMT", 40),
+            ("Friday, 13-Sep-24 12:00:40 GMT", 40),
+            ("Fri Sep 13 12:00:40 2024", 40),
+            ("Fri, 13 Sep 2024 12:00:00 GMT", 0),
+            ("Fri, 13 Sep 2024 11:00:00 GMT", 0),
+            ("Sat, 14 Sep 2024 12:00:00 GMT", MAX_RETRY_AFTER),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
+            ("Fri, 13 Sep 2024 12:00:40 +0001", 0),
+            ("soon", 10),
+            ("Fri, 99 Sep 2024 12:00:40 GMT", 10),
+            ("7", 7),
+        ):
+            for status in (429, 503):
+                error = self.assertRaises(
+                    TooManyRequestsError, read_answer, "A", status, header, b"", answered_at
+                )
+                self.assertEqual(error.seconds, seconds, header)
+
+    def test_a_date_to_try_again_is_by_our_clock_where_the_answer_has_none(self) -> None:
+        for date in (None, "", "yesterday"):
+            for ahead, least, most in ((40, 35, 41), (86_400, 60, 60), (-5, 10, 10)):
+                when = datetime.now(UTC) + timedelta(seconds=ahead)
+                header = format_datetime(when, usegmt=True)
+                error = self.assertRaises(
+                    TooManyRequestsError, read_answer, "A", 429, header, b"", date
+                )
+                self.assertTrue(least <= error.seconds <= most, error.seconds)
+
+    def test_503_gives_the_seconds_to_wait_where_it_states_them(self) -> None:
+        error = self.assertRaises(TooManyRequestsError, read, {}, 503, "45")
+        self.assertEqual(
+            (error.seconds, error.why), (45, "HTTP 503, service unavailable, 45 s to wait")
+        )
+        unanswered = self.assertRaises(GatewayUnansweredError, read, {}, 503)
+        self.assertNotIsInstance(unanswered, TooManyRequestsError)
+
     def test_400_is_a_refusal_with_the_reason_in_the_body(self) -> None:
         body = b"the field\r\naccountId is required"
         refusal = self.assertRaises(
@@ -157,17 +201,19 @@ class StatusTests(SynchronousTestCase):
             self.assertTrue(issubclass(kind, GatewayUnansweredError))
 
     @given(
-        st.integers(-1, 1000) | st.sampled_from([200, 400, 401, 403, 429, 500]),
-        st.none() | st.text(),
+        st.integers(-1, 1000) | st.sampled_from([200, 400, 401, 403, 429, 500, 503]),
+        st.none() | st.text() | http_dates,
         st.binary() | envelopes.map(lambda fields: json.dumps(fields).encode()),
+        st.none() | st.text() | http_dates,
     )
     def test_any_response_is_read_or_raises_a_gateway_error(
-        self, status: int, retry_after: str | None, body: bytes
+        self, status: int, retry_after: str | None, body: bytes, date: str | None
     ) -> None:
         try:
-            answer = read_answer("Order/place", status, retry_after, body)
+            answer = read_answer("Order/place", status, retry_after, body, date)
         except GatewayError as error:
             self.assertTrue(str(error).isprintable())
+            self.assertTrue(0 <= getattr(error, "seconds", 0) <= MAX_RETRY_AFTER)
         else:
             self.assertEqual((status, type(answer)), (200, dict))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +51,13 @@ class RestTestCase(SynchronousTestCase):
         self.broker = MemoryBroker(self)
         self.reactor = self.broker.reactor
         client = HTTPClient(make_agent(self.reactor))
-        self.rest = Rest(client, "http://127.0.0.1:8080", self.reactor)
+        self.clock_reports: list[tuple[datetime, float, float]] = []
+        self.rest = Rest(
+            client,
+            "http://127.0.0.1:8080",
+            self.reactor,
+            lambda *reported: self.clock_reports.append(reported),
+        )
 
     def post(
         self,
@@ -138,6 +145,43 @@ class PostTests(RestTestCase):
             failure = self.failureResultOf(answer, kind)
             self.assertEqual(getattr(failure.value, "seconds", 3.0), 3.0)
             connection.transport.loseConnection()
+
+    def test_a_date_to_try_again_is_by_the_clock_of_the_answer(self) -> None:
+        answer = self.post()
+        self.broker.accept().answer(
+            b"",
+            "429 Too Many Requests",
+            "Retry-After: Fri, 13 Sep 2024 12:00:40 GMT",
+            "Date: Fri, 13 Sep 2024 12:00:00 GMT",
+        )
+        self.assertEqual(self.failureResultOf(answer, TooManyRequestsError).value.seconds, 40)
+
+    def test_the_clock_of_the_broker_is_reported_with_each_answer(self) -> None:
+        date = "Date: Fri, 13 Sep 2024 12:00:07 GMT"
+        for status, body in (("200 OK", b'{"success":true}'), ("500 Oops", b""), ("401 No", b"")):
+            self.setUp()
+            answer = self.post()
+            connection = self.broker.accept()
+            self.reactor.advance(0.25)
+            # The head states the time, however long the body takes.
+            connection.send(
+                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{date}\r\n\r\n".encode()
+            )
+            self.reactor.advance(2)
+            connection.send(body)
+            answer.addErrback(lambda failure: failure.trap(GatewayUnansweredError))
+            self.successResultOf(answer)
+            at = datetime(2024, 9, 13, 12, 0, 7, tzinfo=UTC)
+            self.assertEqual(self.clock_reports, [(at, 1.0, 0.25)])
+
+    def test_an_answer_without_a_readable_date_reports_no_clock(self) -> None:
+        for headers in ((), ("Date: 12 o'clock",), ("Date: ",)):
+            answer = self.post()
+            connection = self.broker.accept()
+            connection.answer(b'{"success":true}', "200 OK", "Connection: close", *headers)
+            self.successResultOf(answer)
+            connection.transport.loseConnection()
+        self.assertEqual(self.clock_reports, [])
 
     def test_a_redirect_is_not_followed(self) -> None:
         for status in (
