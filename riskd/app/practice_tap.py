@@ -77,7 +77,7 @@ def makeService(options: Options) -> Daemon:
         faults=Faults(opening_half_again=True) if options["config"] is None else None,
         is_quiet=bool(options["quiet"]),
     )
-    site = practice_site(reactor, gateway, launch.utc_now, options["user-name"], api_key)
+    site = practice_site(reactor, gateway, options["user-name"], api_key)
     PracticeGatewayService(gateway).setServiceParent(daemon)
     PracticeServer(reactor, site, sockets).setServiceParent(daemon)
     return launch.finish(daemon, reactor, options)

@@ -120,7 +120,7 @@ def makeService(options: Options) -> Daemon:
         make_engine, reactor, gateway, sockets, state, settings, catalogue, metrics_sockets
     )
     if practice_sockets:
-        site = practice_site(reactor, practice, utc_now)
+        site = practice_site(reactor, practice)
         PracticeServer(reactor, site, practice_sockets).setServiceParent(daemon)
     path = options["config"]
     reload = None if path is None else Reloader(path.absolute(), catalogue, settings, engine)

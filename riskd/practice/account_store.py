@@ -259,7 +259,7 @@ class AccountStore:
         return voided
 
     def amend_trade(self, account_id: int, trade_id: int, changes: Payload) -> Payload:
-        """Change a trade's P&L, fees or commissions, and the balance with them; return its payload.
+        """Change a trade's amounts, and the balance with them; return its payload.
 
         :param changes: any of ``profitAndLoss``, ``fees`` and ``commissions``.
         :raises GatewayRefusedError: the account has no such trade, or it is voided.
@@ -317,7 +317,7 @@ class AccountStore:
 
 
 def net_result(trade: Payload) -> Decimal:
-    """Return the dollars by which a trade changes the balance: P&L less fees and commissions."""
+    """Return what a trade adds to the balance: P&L less fees and commissions."""
     pnl: Decimal = trade.get("profitAndLoss", ZERO)
     costs: Decimal = trade["fees"] + trade.get("commissions", ZERO)
     return pnl - costs

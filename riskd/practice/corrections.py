@@ -1,4 +1,7 @@
-"""The broker's corrections: it amends or voids trades some time after they were made, decided at random."""
+"""The broker's corrections of trades: some are amended or voided later.
+
+Which ones and when is decided at random; the same seed, settings and trades give the same corrections.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Corrections:
         self._calls: set[IDelayedCall] = set()
 
     def consider(self, trade: Payload) -> None:
-        """Decide whether a trade is corrected later; a trade that was considered before is not."""
+        """Decide, once for each trade, whether it is corrected later."""
         if trade["id"] <= self._last_id:
             return
         self._last_id = trade["id"]
@@ -77,7 +80,7 @@ class Corrections:
         self._calls.clear()
 
     def _plan(self, trade: Payload) -> list[Correction]:
-        """Return the corrections of a trade, which may be amended first and voided then, or the reverse."""
+        """Return what happens to a trade later; it may be both amended and voided."""
         faults, random = self._injector.faults, self._random
         # All is drawn for each trade, so that setting one fault keeps the sequence of the others.
         is_amended = random.random() < faults.amended_trades

@@ -27,7 +27,7 @@ _SOON: Final = 1e-6
 
 @dataclass(order=True)
 class _Arrival:
-    """One event under way; those of the same moment arrive in the order of their numbers."""
+    """One event under way; those of the same moment arrive by number."""
 
     at: float
     number: int

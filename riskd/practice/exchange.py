@@ -279,8 +279,9 @@ class Exchange:
         self._report(ACCOUNT, self.store.account(account_id))
 
     def amend_trade(self, account_id: int, trade_id: int, changes: Payload) -> None:
-        """Change the ``profitAndLoss``, ``fees`` or ``commissions`` of a trade; no position changes.
+        """Change the amounts of a trade; no position changes.
 
+        :param changes: any of ``profitAndLoss``, ``fees`` and ``commissions``.
         :raises GatewayRefusedError: the account has no such trade, or it is voided.
         """
         self._report(TRADE, self.store.amend_trade(account_id, trade_id, changes))

@@ -90,7 +90,7 @@ class FaultInjector:
         return size
 
     def parts(self, size: int) -> list[int]:
-        """Return the sizes in which the market fills ``size`` contracts at once, one after another."""
+        """Return the sizes in which the market fills ``size`` contracts at once."""
         is_split = self._happens(self.faults.split_fills)
         parts = []
         while is_split and size > 1:

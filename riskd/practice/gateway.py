@@ -155,7 +155,7 @@ class PracticeGateway:
             self._network.observe(observer)
 
     def broker_time(self) -> datetime:
-        """Return the time on the exchange's clock, with which all that it reports is stamped.
+        """Return the time on the exchange's clock, by which all of its stamps are.
 
         It stands still while the time of day is set back.
         """
@@ -163,7 +163,7 @@ class PracticeGateway:
         return self._latest + timedelta(seconds=self.faults.clock_offset_seconds)
 
     def round_trip(self) -> Deferred[None]:
-        """Return a Deferred that fires when a request and its answer would have travelled."""
+        """Return a Deferred that fires after the latency of a request and an answer."""
         plan = self._injector.plan_round_trip()
         return self._network.execute("Status/ping", plan, lambda: None)
 

@@ -65,7 +65,7 @@ class DistantBroker:
         self.gateway = PracticeGateway(
             reactor, now, {ACCOUNT: ("MNQ", "MES")}, seed=1, is_open=True, is_quiet=True
         )
-        self.site = practice_site(reactor, self.gateway, now)
+        self.site = practice_site(reactor, self.gateway)
         self.site.resource = _Counting(self.site.resource, self)
         if certificate:
             options = PrivateCertificate.loadPEM(certificate).options()

@@ -37,7 +37,7 @@ class Led(LineOnlyReceiver):
         self._gateway = PracticeGateway(
             reactor, self.now, {account_id: ()}, is_open=False, faults=faults
         )
-        self._site = practice_site(reactor, self._gateway, self.now)
+        self._site = practice_site(reactor, self._gateway)
         self._gateway.start()
         self._port = reactor.listenTCP(0, self._site, interface="127.0.0.1")
 

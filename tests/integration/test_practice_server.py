@@ -188,7 +188,7 @@ def test_riskd_guards_what_is_traded_through_its_practice_port(
 async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     """Beyond the kernel's buffers it costs at most a megabyte."""
     gateway = PracticeGateway(reactor, utc_now, {ACCOUNT: ()}, is_open=False)
-    site = practice_site(reactor, gateway, utc_now)
+    site = practice_site(reactor, gateway)
     gateway.start()
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     (hub,) = (each for each in site._hubs if each.name == "market")

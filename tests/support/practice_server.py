@@ -140,7 +140,7 @@ class PracticeServerTestCase(SynchronousTestCase):
         accounts: dict[int, tuple[str, ...]] = {123: (), 456: ()}
         options = {"seed": 7, "is_open": False, **options}
         self.gateway = PracticeGateway(self.clock, self.now, accounts, **options)
-        self.site = practice_site(self.clock, self.gateway, self.now, USER, KEY)
+        self.site = practice_site(self.clock, self.gateway, USER, KEY)
         self.gateway.start()
         self.site.doStart()
         self.addCleanup(self.site.doStop)

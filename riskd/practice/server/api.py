@@ -67,6 +67,9 @@ class Api:
         :param token: the bearer's token; empty if there is none.
         """
         refusal = self._refusal(method, path, token)
+        if refusal is not None or path in (_PING, _LOGIN, _VALIDATE, _LOGOUT):
+            # These never reach the exchange, and so are not delayed there.
+            await self._backend.gateway.round_trip()
         if refusal is not None:
             return refusal
         if path == _PING:

@@ -177,9 +177,21 @@ class SetCanTrade(AccountBody, frozen=True, kw_only=True):
 
 
 class VoidTrade(AccountBody, frozen=True, kw_only=True):
-    """``Practice/voidTrade``."""
+    """``Practice/voidTrade``.
+
+    :ivar is_reported: whether an event reports it; otherwise only searches show it.
+    """
 
     trade_id: _Int64
+    is_reported: bool = True
+
+
+class AmendTrade(VoidTrade, frozen=True, kw_only=True):
+    """``Practice/amendTrade``; an amount that is missing stays as it is."""
+
+    profit_and_loss: Decimal | None = None
+    fees: Decimal | None = None
+    commissions: Decimal | None = None
 
 
 _Body = TypeVar("_Body", bound=Body)

@@ -38,12 +38,10 @@ _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 class Backend:
     """What the endpoints work on.
 
-    :ivar now: returns the time of day, aware.
     :ivar chart: the bars of the market.
     """
 
     gateway: PracticeGateway
-    now: Callable[[], datetime]
     chart: Chart = field(default_factory=Chart)
 
 
@@ -101,7 +99,7 @@ async def _retrieve_bars(backend: Backend, body: bodies.RetrieveBars) -> Payload
     seconds = UNIT_SECONDS[body.unit] * body.unit_number
 
     def is_wanted(bar: Bar) -> bool:
-        is_complete = bar.start + seconds <= backend.now().timestamp()
+        is_complete = bar.start + seconds <= backend.gateway.broker_time().timestamp()
         return begin <= bar.start < end and (is_complete or body.include_partial_bar)
 
     bars = backend.chart.bars(body.contract_id, body.unit, body.unit_number)
@@ -199,7 +197,18 @@ async def _set_can_trade(backend: Backend, body: bodies.SetCanTrade) -> None:
 
 
 async def _void_trade(backend: Backend, body: bodies.VoidTrade) -> None:
-    backend.gateway.void_trade(body.account_id, body.trade_id)
+    backend.gateway.void_trade(body.account_id, body.trade_id, is_reported=body.is_reported)
+
+
+async def _amend_trade(backend: Backend, body: bodies.AmendTrade) -> None:
+    backend.gateway.amend_trade(
+        body.account_id,
+        body.trade_id,
+        pnl=body.profit_and_loss,
+        fees=body.fees,
+        commissions=body.commissions,
+        is_reported=body.is_reported,
+    )
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {
@@ -237,5 +246,6 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "/api/Practice/moveMarket": Endpoint(bodies.MoveMarket, _move_market),
     "/api/Practice/setCanTrade": Endpoint(bodies.SetCanTrade, _set_can_trade),
     "/api/Practice/voidTrade": Endpoint(bodies.VoidTrade, _void_trade),
+    "/api/Practice/amendTrade": Endpoint(bodies.AmendTrade, _amend_trade),
 }
 """The endpoints by path, without those for logging in and out, which :mod:`.api` has itself."""

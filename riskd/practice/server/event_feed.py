@@ -6,7 +6,6 @@ They are the gateway's messages in the form of the live feed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from random import Random
 from typing import Final
 
@@ -37,22 +36,22 @@ class EventFeed:
 
     :param clock: times what is sent later.
     :param gateway: the source of the events.
-    :param now: returns the time of day, aware.
     :param random: makes the choices of the quirks.
+    :ivar now: returns the time on the exchange's clock.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         gateway: PracticeGateway,
-        now: Callable[[], datetime],
         random: Random,
     ) -> None:
         self._clock = clock
+        self._gateway = gateway
         self._exchange = gateway.exchange
-        self._now = now
+        self.now = gateway.broker_time
         self._random = random
-        self._quirks = Quirks(random, now())
+        self._quirks = Quirks(random, self.now())
         self._quotes = QuoteChanges()
         self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
         self._sent_at: dict[Topic, float] = {}
@@ -119,8 +118,10 @@ class EventFeed:
         topic = Topic(target, None if target == ACCOUNT else payload["accountId"])
         event = self._quirks.account_event(target, payload)
         record = encode(Invocation(target, (event.argument,)))
-        if event.after:
-            self._clock.callLater(event.after, self._send, topic, record, event.times)
+        # The gateway may have delayed the event already.
+        after = event.after - self._gateway.faults.position_delay_seconds
+        if event.after and after > 0:
+            self._clock.callLater(after, self._send, topic, record, event.times)
         else:
             # At once, because an event that is due now must not wait for the reactor's next turn.
             self._send(topic, record, event.times)
@@ -142,10 +143,12 @@ class EventFeed:
                 subscriber(record)
 
     def _repeat_silent_quotes(self) -> None:
+        if self._gateway.payload_faults.are_quotes_frozen(self._clock.seconds()):
+            return
         silent_since = self._clock.seconds() - SILENT_SECONDS
         for topic, sent_at in tuple(self._sent_at.items()):
             if topic.target == QUOTE and sent_at <= silent_since:
-                event = self._quotes.unchanged(str(topic.key), self._now().isoformat())
+                event = self._quotes.unchanged(str(topic.key), self.now().isoformat())
                 if event is not None:
                     self._send(topic, encode(Invocation(QUOTE, (topic.key, event))))
 
@@ -154,5 +157,5 @@ class EventFeed:
         market = self._exchange.quote(contract_id)
         if self._quotes.quote(contract_id) is None and market is not None:
             symbol = self._exchange.store.contract(contract_id)["symbolId"]
-            self._quotes.update(contract_id, market.payload(symbol, self._now()))
+            self._quotes.update(contract_id, market.payload(symbol, self.now()))
         return self._quotes.quote(contract_id)

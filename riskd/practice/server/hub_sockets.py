@@ -21,6 +21,7 @@ from riskd import __version__
 from riskd.gateway.signalr import Close, Ping, encode
 from riskd.host.websocket import server_options
 from riskd.practice.server.event_feed import EventFeed
+from riskd.practice.server.http_date import http_date
 from riskd.practice.server.hub_conversation import (
     Conversation,
     End,
@@ -69,11 +70,12 @@ class HubProtocol(WebSocketServerProtocol, TimeoutMixin):  # type: ignore[misc] 
     _is_congested = False
     _unsent = 0
 
-    def onConnect(self, request: ConnectionRequest) -> None:
-        """Note the client's token, which the site has checked."""
+    def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
+        """Note the client's token, which the site has checked; date the response."""
         self.token = token_of(
             request.headers.get("authorization"), request.params.get("access_token", ())
         )
+        return None, {"Date": http_date(self.factory.feed.now())}
 
     def onOpen(self) -> None:
         """Wait for the client's handshake on the hub."""

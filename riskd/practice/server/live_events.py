@@ -29,6 +29,7 @@ ACCOUNT_SECONDS: Final = 0.12
 """How long after the order and the trade a hub sends the position, and then the account."""
 
 _ACCOUNT_TIMES: Final = (2, 4)
+_MAX_DOUBLE_DIGITS: Final = 17
 _LONG_SCALE: Final = Decimal("1e-9")
 _MAX_KNOWN: Final = 10_000
 
@@ -65,7 +66,7 @@ class Quirks:
     def __init__(self, random: Random, began: datetime) -> None:
         self._random = random
         self._began = began
-        # Orders and positions share one sequence of ids.
+        # Orders, positions and trades share one sequence of ids.
         self._known: dict[int, None] = {}
 
     def account_event(self, target: str, payload: Payload) -> HubEvent:
@@ -83,7 +84,7 @@ class Quirks:
         elif target == ORDER:
             action = self._action(payload)
         else:
-            action = UPDATED if payload["voided"] else CREATED
+            action = UPDATED if payload["voided"] else self._action(payload)
         return HubEvent(after, times, {"action": action, "data": self.spelled(payload)})
 
     def _action(self, payload: Payload) -> int:
@@ -108,8 +109,10 @@ class Quirks:
     def _number(self, value: Decimal) -> Decimal | int:
         long = value.quantize(_LONG_SCALE)
         spelling = self._random.randrange(3)
-        # An average may have endless decimal places.
-        if spelling == 0 or long != value:
+        # An average may have endless decimal places; a double has at most 17 digits.
+        if len(value.as_tuple().digits) > _MAX_DOUBLE_DIGITS:
+            return long
+        if spelling == 0 and long == value:
             return long
         if spelling == 1 and value == value.to_integral_value():
             return int(value)
@@ -120,7 +123,9 @@ class Quirks:
         if self._random.randrange(2):
             return moment.isoformat()
         # Tenths of a microsecond, few enough to be rounded away.
-        return f"{moment:%Y-%m-%dT%H:%M:%S.%f}{self._random.randrange(1, 5)}Z"
+        # Not by strftime, which writes the year 1 as one digit.
+        text = moment.replace(tzinfo=None).isoformat(timespec="microseconds")
+        return f"{text}{self._random.randrange(1, 5)}Z"
 
 
 class QuoteChanges:

@@ -56,7 +56,7 @@ def full_order(payload: Payload) -> Payload:
 def full_trade(payload: Payload) -> Payload:
     """Return a trade with all of its fields.
 
-    The practice exchange takes fees, but no commissions.
+    Where the practice exchange takes no commissions, they are zero.
     """
     trade = {"commissions": ZERO, **payload}
     return _with_rest_times({name: trade.get(name) for name in _TRADE_FIELDS})
@@ -74,7 +74,7 @@ def _with_rest_times(payload: Payload) -> Payload:
     """Return ``payload`` with times in UTC, to the microsecond, with an offset."""
     return {
         name: datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
-        if name.endswith("Timestamp")
+        if name.endswith("Timestamp") and value is not None
         else value
         for name, value in payload.items()
     }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from random import Random
 from typing import Any, Final
@@ -26,6 +25,7 @@ from riskd.practice.records import Message
 from riskd.practice.server.api import Api, Response, problem, unauthorized, wrong_method
 from riskd.practice.server.endpoints import Backend
 from riskd.practice.server.event_feed import EventFeed
+from riskd.practice.server.http_date import http_date
 from riskd.practice.server.hub_conversation import MARKET_HUB, USER_HUB
 from riskd.practice.server.hub_sockets import HubFactory, token_of
 from riskd.practice.server.tokens import Tokens
@@ -42,21 +42,21 @@ _log = Logger()
 def practice_site(
     reactor: Any,
     gateway: PracticeGateway,
-    now: Callable[[], datetime],
     user_name: str = DEFAULT_USER_NAME,
     api_key: str = DEFAULT_API_KEY,
 ) -> PracticeSite:
     """Return a site that serves ``gateway``; listen with it on a loopback address.
 
+    Tokens expire, and answers are dated, by the exchange's clock.
+
     :param reactor: times connections, limits and late events.
     :param gateway: the caller starts and stops it.
-    :param now: returns the time of day, aware; tokens expire by it.
     :param user_name: the only user.
     :param api_key: that user's key.
     """
-    backend = Backend(gateway, now)
-    tokens = Tokens(user_name, api_key, now)
-    feed = EventFeed(reactor, gateway, now, Random())
+    backend = Backend(gateway)
+    tokens = Tokens(user_name, api_key, gateway.broker_time)
+    feed = EventFeed(reactor, gateway, Random())
     hubs = {
         f"{HUBS}{name}": HubFactory(reactor, name, streams, feed)
         for name, streams in (("user", USER_HUB), ("market", MARKET_HUB))
@@ -73,9 +73,11 @@ def practice_site(
                 tokens.revoke(client.token)
                 client.log_out()
 
-    gateway.observe(chart)
+    # Bars stay right and fresh whatever is wrong with the quotes.
+    gateway.observe(chart, before_faults=True)
     api = Api(backend, tokens, reactor.seconds, log_out)
-    return PracticeSite(reactor, PracticeResource(api, tokens, hubs), feed, tuple(hubs.values()))
+    resource = PracticeResource(gateway, api, tokens, hubs)
+    return PracticeSite(reactor, resource, feed, tuple(hubs.values()))
 
 
 class BoundedRequest(Request):
@@ -157,6 +159,7 @@ class PracticeServer(LoopbackServer):
 class PracticeResource(Resource):
     """The resource at every path.
 
+    :param gateway: has the clock that answers are dated by.
     :param api: serves what is below ``/api/``.
     :param tokens: checks the tokens of clients of the hubs.
     :param hubs: the hubs, by path.
@@ -164,8 +167,11 @@ class PracticeResource(Resource):
 
     isLeaf = True  # Twisted's name
 
-    def __init__(self, api: Api, tokens: Tokens, hubs: dict[str, HubFactory]) -> None:
+    def __init__(
+        self, gateway: PracticeGateway, api: Api, tokens: Tokens, hubs: dict[str, HubFactory]
+    ) -> None:
         super().__init__()
+        self._gateway = gateway
         self._api = api
         self._tokens = tokens
         self._hubs = {path: WebSocketResource(hub) for path, hub in hubs.items()}
@@ -173,6 +179,8 @@ class PracticeResource(Resource):
 
     def render(self, request: Any) -> Any:
         """Respond to a request, or hand its connection over to a hub."""
+        # In place of Twisted's, which is by this machine's clock.
+        _date(request, self._gateway.broker_time())
         # Latin-1 decodes any bytes.
         path = request.path.decode("latin-1")
         refusal = self._refusal(request, path)
@@ -217,6 +225,7 @@ class PracticeResource(Resource):
         # Twisted refuses to write to a client that has left.
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
+        arrived = self._gateway.broker_time()
         method, body = request.method.decode("latin-1"), request.content.read()
         try:
             response = await self._api.respond(method, path, _token(request), body)
@@ -231,6 +240,9 @@ class PracticeResource(Resource):
         if response is None:
             request.loseConnection()
         else:
+            # Dated when it left, which is a latency ago.
+            latency = timedelta(seconds=self._gateway.faults.latency_seconds)
+            _date(request, max(arrived, self._gateway.broker_time() - latency))
             request.write(_write(request, response))
             request.finish()
 
@@ -266,6 +278,10 @@ def _negotiated(request: Any) -> Response:
             }
         ),
     )
+
+
+def _date(request: Any, moment: datetime) -> None:
+    request.setHeader("Date", http_date(moment))
 
 
 def _write(request: Any, response: Response) -> bytes:

@@ -38,6 +38,10 @@ def position(identifier: int = 1, size: int = 1, created: datetime = BEGAN) -> d
     return {"id": identifier, "size": size, "creationTimestamp": created.isoformat()}
 
 
+def trade(identifier: int = 3, *, voided: bool = False) -> dict[str, Any]:
+    return {"id": identifier, "voided": voided, "creationTimestamp": BEGAN.isoformat()}
+
+
 class QuirksTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.quirks = Quirks(Random(1), BEGAN)
@@ -54,7 +58,7 @@ class QuirksTests(SynchronousTestCase):
             ("Account", {"id": 1, "balance": Decimal(5)}),
             ("Order", order()),
             ("Position", position()),
-            ("Trade", {"id": 3, "voided": False}),
+            ("Trade", trade()),
         ):
             argument = self.hub_event(target, payload).argument
             self.assertEqual(list(argument), ["action", "data"])
@@ -75,13 +79,27 @@ class QuirksTests(SynchronousTestCase):
         self.assertEqual(actions, [CREATED, UPDATED, UPDATED, DELETED])
         self.assertEqual(self.action("Position", position(2)), CREATED)
 
-    def test_a_trade_is_created_and_a_voided_one_updated(self) -> None:
-        self.assertEqual(self.action("Trade", {"id": 1, "voided": False}), CREATED)
-        self.assertEqual(self.action("Trade", {"id": 1, "voided": True}), UPDATED)
+    def test_a_trade_is_created_and_an_amended_or_voided_one_updated(self) -> None:
+        self.assertEqual(self.action("Trade", trade(1)), CREATED)
+        self.assertEqual(self.action("Trade", trade(1)), UPDATED)
+        self.assertEqual(self.action("Trade", trade(2, voided=True)), UPDATED)
+
+    def test_an_empty_date_is_written_with_four_digits_of_its_year(self) -> None:
+        empty = {"creationTimestamp": "0001-01-01T00:00:00+00:00"}
+        for _ in range(20):
+            spelled = self.quirks.spelled(empty)["creationTimestamp"]
+            self.assertTrue(spelled.startswith("0001-01-01T00:00:00"), spelled)
+
+    def test_the_digits_of_a_double_are_kept_and_an_endless_average_is_cut(self) -> None:
+        noisy, endless = Decimal("-249.99999999999997"), Decimal(16) / 3
+        for _ in range(20):
+            spelled = self.quirks.spelled({"profitAndLoss": noisy, "averagePrice": endless})
+            self.assertEqual(spelled["profitAndLoss"], noisy)
+            self.assertEqual(str(spelled["averagePrice"]), "5.333333333")
 
     def test_positions_follow_orders_and_trades_and_accounts_come_last(self) -> None:
         self.assertEqual(self.hub_event("Order", order()).after, 0)
-        self.assertEqual(self.hub_event("Trade", {"id": 1, "voided": False}).after, 0)
+        self.assertEqual(self.hub_event("Trade", trade()).after, 0)
         self.assertEqual(self.hub_event("Position", position()).after, POSITION_SECONDS)
         self.assertEqual(self.hub_event("Account", {"id": 1}).after, ACCOUNT_SECONDS)
         self.assertTrue(0 < POSITION_SECONDS < ACCOUNT_SECONDS)
@@ -132,7 +150,7 @@ class QuirksTests(SynchronousTestCase):
     def test_nothing_is_added_to_a_payload(self) -> None:
         """A null that the exchange leaves out stays out."""
         for _ in range(20):
-            data = self.hub_event("Trade", {"id": 1, "voided": False}).argument["data"]
+            data = self.hub_event("Trade", trade()).argument["data"]
             self.assertNotIn("profitAndLoss", data)
 
 
