@@ -144,11 +144,6 @@ class Intake:
 
     def _apply_trade(self, guarded: GuardedAccount, payload: Payload) -> None:
         account = guarded.account
-        charges = account.state.risk.charges
-        number, charge = mapping.charge(payload)
-        is_charged = charges.get(number) != charge
-        if is_charged:
-            account.change_risk(charges={**charges, number: charge})
         voided = mapping.voided_trade(payload)
         if voided is not None:
             if account.void_trade(voided):
@@ -159,6 +154,12 @@ class Intake:
                 )
                 guarded.risk_engine.review()
             return
+        charges = account.state.risk.charges
+        number, charge = mapping.charge(payload)
+        # The voided trade took its charges along, and a late copy does not bring them back.
+        is_charged = charges.get(number) != charge and number not in account.state.risk.voided
+        if is_charged:
+            account.change_risk(charges={**charges, number: charge})
         trade = mapping.trade(payload, self._now())
         if trade is not None and account.update(trade):
             guarded.risk_engine.receive(trade)

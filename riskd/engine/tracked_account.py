@@ -210,12 +210,12 @@ class TrackedAccount:
     def void_trade(self, trade_id: int) -> bool:
         """Remove a trade that the broker voided; return whether it had counted."""
         self._past_trades[trade_id] = None
-        after = without_trade(self.state, trade_id)
-        if after is self.state:
+        before, self.state = self.state, without_trade(self.state, trade_id)
+        if self.state is before:
             return False
-        self.state = after
         self._journal.changed()
-        return True
+        risk = before.risk
+        return any(trade_id in each for each in (before.trades, risk.charges, risk.earlier_trades))
 
     def add_contract(self, contract: Contract) -> None:
         """Keep what the gateway says of a contract."""

@@ -11,6 +11,7 @@ import msgspec
 
 from riskd.gateway.interface import Payload
 from riskd.model.events import ContractId, EventError, plain_number
+from riskd.model.moments import is_placeholder
 from riskd.model.money import without_noise
 
 _MAX_WHOLE: Final = 2**63 - 1
@@ -130,11 +131,12 @@ class FieldReader:
         return chosen
 
     def time(self, name: str, default: datetime | None = None) -> datetime:
-        """Return a time, aware; ``default`` if there is none."""
+        """Return a time, aware; ``default`` if there is none or only a placeholder."""
         value = self._payload.get(name)
         if value is None and default is not None:
             return default
         try:
-            return in_utc(msgspec.convert(value, datetime))
+            moment = in_utc(msgspec.convert(value, datetime))
         except msgspec.ValidationError:
             raise self._error(name, "an ISO 8601 timestamp") from None
+        return default if default is not None and is_placeholder(moment) else moment

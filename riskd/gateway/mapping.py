@@ -32,6 +32,7 @@ from riskd.model.events import (
     OrderType,
     PositionType,
 )
+from riskd.model.moments import is_placeholder
 from riskd.model.money import ZERO
 
 ORDER_TYPES: Final[dict[int, OrderType]] = {
@@ -77,6 +78,7 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
     :raises MappingError: the payload cannot be read.
     """
     read = FieldReader("GatewayUserTrade", payload)
+    executed = read.time("creationTimestamp")
     # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out keys that are null, and a scratch trade has a P&L of 0: test for None alone.
     if payload.get("profitAndLoss") is None or payload.get("voided"):
         return None
@@ -85,7 +87,8 @@ def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
         contract_id=read.contract_id(),
         profit_and_loss=read.amount("profitAndLoss"),
         quantity=read.count("size"),
-        execution_time=read.time("creationTimestamp"),
+        # A loss without a date belongs to the day in which it is reported.
+        execution_time=received if is_placeholder(executed) else executed,
         timestamp=received,
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,11 @@ from riskd.model.events import (
 from riskd.model.money import ZERO
 
 _A_DAY: Final = timedelta(days=1)
+
+_Value = TypeVar("_Value")
+
+_REMEMBERED_VOIDS: Final = 1024
+"""How many voided trades are remembered."""
 
 _REMEMBERED_FINAL_ORDERS: Final = 256
 """How many ended orders are remembered.
@@ -115,6 +120,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar charges: of the trading day, by trade id.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
         day, by trade id, since a rule's time window may span the daily reset.
+    :ivar voided: the ids of trades, full or half turns, that the broker voided; the broker's searches list them again.
     :ivar memory: the text that each rule wants to find at its next check, by rule id.
     :ivar flattening: the flatten in progress.
     :ivar day_key: the trading day's date, on which it ends.
@@ -126,6 +132,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     best_bid_asks: Mapping[str, BestBidAsk] = {}
     charges: Mapping[int, Charge] = {}
     earlier_trades: Mapping[int, datetime] = {}
+    voided: tuple[int, ...] = ()
     memory: Mapping[str, str] = {}
     flattening: Flattening | None = None
     day_key: date | None = None
@@ -329,11 +336,27 @@ def with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> Acc
 
 
 def without_trade(state: AccountState, trade_id: int) -> AccountState:
-    """Return the state without a trade that the broker voided."""
-    if trade_id not in state.trades:
+    """Return the state without a trade that the broker voided, nor its charges.
+
+    The trade may be a half-turn, of an earlier day, or not known yet: a copy that comes late does not count
+    either.
+    """
+    if trade_id in state.risk.voided:
         return state
-    trades = {number: trade for number, trade in state.trades.items() if number != trade_id}
-    return with_trades(state, trades)
+    risk = state.risk
+    after = with_risk(
+        state,
+        charges=_without(risk.charges, trade_id),
+        earlier_trades=_without(risk.earlier_trades, trade_id),
+        voided=(*risk.voided, trade_id)[-_REMEMBERED_VOIDS:],
+    )
+    if trade_id not in state.trades:
+        return after
+    return with_trades(after, {**_without(state.trades, trade_id)})
+
+
+def _without(known: Mapping[int, _Value], key: int) -> Mapping[int, _Value]:
+    return {each: known[each] for each in known if each != key} if key in known else known
 
 
 def merge(known: AccountState, since: AccountState) -> AccountState:
@@ -361,7 +384,9 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         daemon=since.daemon or known.daemon,
         risk=_merge_risk(known.risk, since.risk),
     )
-    return with_trades(merged, {**known.trades, **since.trades})
+    trades = {**known.trades, **since.trades}
+    voided = merged.risk.voided
+    return with_trades(merged, {key: trades[key] for key in trades if key not in voided})
 
 
 def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
@@ -370,8 +395,13 @@ def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
     return msgspec.structs.replace(
         since,
         can_trade=known.can_trade if since.can_trade is None else since.can_trade,
-        charges={**known.charges, **since.charges},
+        charges={
+            number: charge
+            for number, charge in {**known.charges, **since.charges}.items()
+            if number not in since.voided
+        },
         earlier_trades={**known.earlier_trades, **since.earlier_trades},
+        voided=tuple(dict.fromkeys((*known.voided, *since.voided))),
         memory={**known.memory, **since.memory},
         flattening=_merge_flattenings(known.flattening, since.flattening),
         day_key=max((key for key in (known.day_key, since.day_key) if key), default=None),
@@ -388,7 +418,7 @@ def _merge_flattenings(known: Flattening | None, since: Flattening | None) -> Fl
 
 
 def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
-    if trade.id in state.trades:
+    if trade.id in state.trades or trade.id in state.risk.voided:
         return state
     after = with_trades(state, {**state.trades, trade.id: trade})
     earlier = after.risk.earlier_trades

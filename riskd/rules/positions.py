@@ -7,11 +7,13 @@ close.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from riskd.model.account import AccountState, OrderDetail
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition, MarketQuote, OrderType
 from riskd.model.lockouts import is_exit
+from riskd.model.moments import first_known
 from riskd.rules.interface import Flatten, Trigger
 
 _STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
@@ -36,6 +38,14 @@ def affected_orders(state: AccountState, trigger: Trigger) -> tuple[GatewayUserO
         contract_id = trigger.subject.contract_id
         return tuple([each for each in state.orders.values() if each.contract_id == contract_id])
     return state.working_orders
+
+
+def opened_at(position: GatewayUserPosition) -> datetime | None:
+    """Return when a position was opened; ``None`` if the broker does not say.
+
+    The time of its last change stands in for a placeholder: then the position existed.
+    """
+    return first_known(position.created_at, position.updated_at)
 
 
 def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:

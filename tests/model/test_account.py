@@ -24,6 +24,7 @@ from riskd.model.account import (
     begin_day,
     is_repeat,
     merge,
+    with_risk,
     without_trade,
 )
 from riskd.model.events import (
@@ -317,7 +318,32 @@ class DayTests(SynchronousTestCase):
     def test_a_trade_voided_after_its_day_changes_no_sum(self) -> None:
         began = begin_day(state_after(trade(2, "5.00", seconds=100)), self.moment(100))
         state = apply(began, trade(1, "-50.00", seconds=99))
-        self.assertEqual(without_trade(state, 1), began)
+        self.assertEqual(with_risk(without_trade(state, 1), voided=()), began)
+
+    def test_a_voided_trade_takes_its_charges_along(self) -> None:
+        state = state_after(trade(1, "-50.00"), trade(2, "5.00", seconds=1))
+        charge = Charge(self.moment(0), Decimal("1.24"))
+        state = with_risk(state, charges={1: charge, 2: charge, 7: charge})
+        after = without_trade(without_trade(state, 1), 7)
+        self.assertEqual(after.risk.charges, {2: charge})
+        self.assertEqual((after.realized_pnl, after.trade_count), (Decimal("5.00"), 1))
+        self.assertIs(without_trade(after, 1), after)
+
+    def test_a_voided_trade_of_the_day_before_is_in_no_window(self) -> None:
+        state = begin_day(state_after(trade(1, "-50.00", seconds=99)), self.moment(100))
+        self.assertEqual(list(state.risk.earlier_trades), [1])
+        self.assertEqual(dict(without_trade(state, 1).risk.earlier_trades), {})
+
+    def test_a_void_that_comes_before_its_trade_counts(self) -> None:
+        state = without_trade(AccountState(account_id=123), 1)
+        self.assertIs(apply(state, trade(1, "-50.00")), state)
+
+    def test_voids_of_both_runs_are_known_after_a_merge(self) -> None:
+        one = without_trade(state_after(trade(1, "-50.00"), trade(2, "-5.00")), 1)
+        other = without_trade(state_after(trade(1, "-50.00"), trade(2, "-5.00")), 2)
+        merged = merge(one, other)
+        self.assertEqual(merged.risk.voided, (1, 2))
+        self.assertEqual(dict(merged.trades), {})
 
 
 class OtherTests(SynchronousTestCase):

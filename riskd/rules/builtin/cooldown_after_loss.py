@@ -10,16 +10,19 @@ import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserTrade
+from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import is_locked, lock_of
+from riskd.model.moments import first_known, is_placeholder
 from riskd.model.money import ZERO
+from riskd.model.unlocks import Unlock, last_unlock
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -89,16 +92,61 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
-    """A cooldown that this rule has asked for.
+    """A cooldown that this rule has asked for, or would have while the account was locked.
 
-    :ivar trade_id: the losing trade.
+    :ivar trade_id: the last of the trades that lost.
     :ivar executed: when that trade was executed.
     :ivar until: when the cooldown ends.
+    :ivar trades: the ids of all trades that lost, parts of one exit.
+    :ivar threshold: the loss that they reached, in dollars.
+    :ivar asked_at: when the rule asked for the cooldown; ``None`` if the account was locked then.
     """
 
     trade_id: int
     executed: datetime
     until: datetime
+    trades: tuple[int, ...] = ()
+    threshold: Decimal = ZERO
+    asked_at: datetime | None = None
+
+    def holds(self, lock: LockoutSet, unlock: Unlock | None) -> bool:
+        """Return whether this cooldown alone justifies the rule's ``lock``."""
+        return (
+            self.asked_at is not None
+            and (unlock is None or self.asked_at > unlock.at)
+            and (lock.locked_until is None or self.until >= lock.locked_until)
+        )
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The ids of the trades that lost."""
+        return self.trades or (self.trade_id,)
+
+    def is_void(self, state: AccountState) -> bool:
+        """Return whether the loss, by the broker's last word on its trades, is below the threshold."""
+        known = [state.trades[number] for number in self.parts if number in state.trades]
+        voided = sum(number in state.risk.voided for number in self.parts)
+        if len(known) + voided < len(self.parts):
+            # Trades leave the state with their day; then nothing new is known of the loss.
+            return False
+        if not known:
+            return True
+        return bool(self.threshold) and _sum(known) > -self.threshold
+
+
+class _Exit(NamedTuple):
+    """A loss: all trades that filled one exit order, in the order of their execution."""
+
+    trades: tuple[GatewayUserTrade, ...]
+
+    @property
+    def executed(self) -> datetime:
+        """When its last part was executed."""
+        return _executed(self.trades[-1])
+
+    def is_known_at(self, unlock: Unlock | None) -> bool:
+        """Return whether all of it was known when an operator unlocked the account."""
+        return unlock is not None and all(part.timestamp <= unlock.at for part in self.trades)
 
 
 class _Loss(NamedTuple):
@@ -115,90 +163,168 @@ class _Loss(NamedTuple):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Start a cooldown after a loss, and end it when the losing trade is voided.
+    """Start a cooldown after a loss, and end it when the broker takes the loss back.
 
-    A trade that arrives as it happens starts the cooldown now.  A trade that is found later, because
-    riskd or the gateway was away, started it when it was executed.  A loss while the account is locked
-    starts none: closing the account's positions may realize losses itself.
+    All trades that fill one exit order are one loss, in whatever order they become known.  A trade that
+    arrives as it happens starts the cooldown now.  A trade that is found later, because riskd or the gateway
+    was away, started it when it was executed.  A loss while the account is locked starts none: closing the
+    account's positions may realize losses itself.
     """
     now = trigger.now
     remembered = recall(state, RULE.rule_id, tuple[Cooldown, ...])
     known = [cooldown for cooldown in remembered if cooldown.until > now]
     if not isinstance(trigger.subject, GatewayUserTrade):
-        return _review(state, settings, known, now)
-    executed = trigger.subject.execution_time
-    loss = _loss(settings, trigger.subject, now if now - executed < _LATE else executed)
-    if loss is None or loss.cooldown.until <= now:
-        return NOTHING
-    return RuleResult(
-        commands=() if is_locked(state, now) else (loss.flatten(now),),
-        memory=remember([*known, loss.cooldown]),
+        return _review(state, settings, known, trigger)
+    exit_ = next(
+        (
+            each
+            for each in _exits(state)
+            if any(one.id == trigger.subject.id for one in each.trades)
+        ),
+        None,
     )
+    if exit_ is None:
+        return NOTHING
+    executed = _executed(trigger.subject)
+    loss = _loss(settings, exit_, now if now - executed < _LATE else exit_.executed)
+    if loss is None or loss.cooldown.until <= now or _is_known(loss, known):
+        return NOTHING
+    if is_locked(state, now) and not _is_deeper(state, loss, known, now):
+        return RuleResult(memory=remember([*known, loss.cooldown]))
+    cooldown = msgspec.structs.replace(loss.cooldown, asked_at=now)
+    return RuleResult(commands=(loss.flatten(now),), memory=remember([*known, cooldown]))
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
-    """Return the last trade's loss against the smallest one that starts a cooldown."""
-    last = max(state.trades.values(), key=lambda trade: trade.execution_time, default=None)
-    lost = max(ZERO, -last.profit_and_loss) if last else ZERO
+    """Return the last exit's loss against the smallest one that starts a cooldown."""
+    last = max(_exits(state), key=lambda each: each.executed, default=None)
+    lost = max(ZERO, -_sum(last.trades)) if last else ZERO
     limit = settings.tiers[0].loss_amount
     return (Gauge(name="loss of last trade", limit=limit, current=lost, unit="$"),)
 
 
 def _review(
-    state: AccountState, settings: Settings, known: list[Cooldown], now: datetime
+    state: AccountState, settings: Settings, known: list[Cooldown], trigger: Trigger
 ) -> RuleResult:
-    valid = [cooldown for cooldown in known if not _is_voided(state, cooldown)]
+    now = trigger.now
+    valid = [cooldown for cooldown in known if not cooldown.is_void(state)]
+    lock, unlock = lock_of(state, RULE.rule_id, now), last_unlock(state)
+    fallen = [each for each in known if each not in valid and each.asked_at is not None]
     commands: list[Command] = []
-    found = None
-    if len(valid) < len(known) and lock_of(state, RULE.rule_id, now) is not None:
+    if fallen and lock is not None and not any(each.holds(lock, unlock) for each in valid):
         commands.append(LiftLock(reason="The trade that lost was voided"))
         # Losses since then started no cooldown, or one that this one outlasted; now they count.
         found = _longest_cooldown(state, settings, (), now)
-    elif not is_locked(state, now):
+    else:
         found = _longest_cooldown(state, settings, valid, now)
+        if found and is_locked(state, now) and not _is_deeper(state, found, valid, now):
+            found = None
     if found is not None:
         commands.append(found.flatten(now))
-        valid.append(found.cooldown)
+        valid.append(msgspec.structs.replace(found.cooldown, asked_at=now))
     return RuleResult(commands=tuple(commands), memory=remember(valid))
+
+
+def _is_deeper(state: AccountState, loss: _Loss, known: Iterable[Cooldown], now: datetime) -> bool:
+    """Return whether the loss of an exit has grown since it began the rule's lock."""
+    return lock_of(state, RULE.rule_id, now) is not None and any(
+        each.asked_at is not None and not set(each.parts).isdisjoint(loss.cooldown.parts)
+        for each in known
+    )
 
 
 def _longest_cooldown(
     state: AccountState, settings: Settings, known: Iterable[Cooldown], now: datetime
 ) -> _Loss | None:
     """Return the loss whose cooldown ends last, if it ends after all known ones."""
-    handled = {cooldown.trade_id for cooldown in known}
+    known = tuple(known)
+    unlock = last_unlock(state)
     latest = max((cooldown.until for cooldown in known), default=now)
     losses = (
-        _loss(settings, trade, trade.execution_time)
-        for trade in state.trades.values()
-        if trade.id not in handled
+        _loss(settings, exit_, exit_.executed)
+        for exit_ in _exits(state)
+        if not exit_.is_known_at(unlock) or _is_tighter(settings, exit_, unlock)
     )
-    later = [loss for loss in losses if loss is not None and loss.cooldown.until > latest]
+    later = [
+        loss
+        for loss in losses
+        if loss is not None and loss.cooldown.until > latest and not _is_known(loss, known)
+    ]
     return max(later, key=lambda loss: loss.cooldown.until, default=None)
 
 
-def _loss(settings: Settings, trade: GatewayUserTrade, begun: datetime) -> _Loss | None:
-    """Return the loss of ``trade`` if it reaches a threshold, cooling from ``begun``."""
-    reached = [tier for tier in settings.tiers if trade.profit_and_loss <= -tier.loss_amount]
-    if not reached:
+def _is_known(loss: _Loss, known: Iterable[Cooldown]) -> bool:
+    """Return whether a loss as deep as this one has been handled."""
+    return any(
+        not set(each.parts).isdisjoint(loss.cooldown.parts)
+        and (not each.threshold or each.threshold >= loss.cooldown.threshold)
+        for each in known
+    )
+
+
+def _exits(state: AccountState) -> list[_Exit]:
+    """Return the trades, those that filled the same order together."""
+    exits: dict[tuple[str, int], list[GatewayUserTrade]] = {}
+    for trade in state.trades.values():
+        order_id = getattr(trade, "order_id", None)
+        key = ("trade", trade.id) if order_id is None else (trade.contract_id, order_id)
+        exits.setdefault(key, []).append(trade)
+    return [
+        _Exit(tuple(sorted(parts, key=lambda part: (_executed(part), part.id))))
+        for parts in exits.values()
+    ]
+
+
+def _executed(trade: GatewayUserTrade) -> datetime:
+    return first_known(trade.execution_time, trade.timestamp) or trade.timestamp
+
+
+def _sum(trades: Iterable[GatewayUserTrade]) -> Decimal:
+    return sum([trade.profit_and_loss for trade in trades], ZERO)
+
+
+def _tier(settings: Settings, exit_: _Exit) -> Tier | None:
+    """Return the highest threshold that a loss reaches."""
+    lost = _sum(exit_.trades)
+    reached = [tier for tier in settings.tiers if lost <= -tier.loss_amount]
+    return reached[-1] if reached else None
+
+
+def _loss(settings: Settings, exit_: _Exit, begun: datetime) -> _Loss | None:
+    """Return the loss if it reaches a threshold, cooling from ``begun``."""
+    tier = _tier(settings, exit_)
+    if tier is None or is_placeholder(begun):
         return None
-    tier = reached[-1]
     until = begun + timedelta(seconds=tier.cooldown_duration)
     reason = (
-        f"Loss of a trade: {dollars(trade.profit_and_loss)} "
+        f"Loss of a trade: {dollars(_sum(exit_.trades))} "
         f"(limit {dollars(tier.loss_amount)}), pause of {tier.cooldown_duration} s"
     )
-    return _Loss(Cooldown(trade_id=trade.id, executed=trade.execution_time, until=until), reason)
+    last = exit_.trades[-1]
+    cooldown = Cooldown(
+        trade_id=last.id,
+        executed=exit_.executed,
+        until=until,
+        trades=tuple([trade.id for trade in exit_.trades]),
+        threshold=tier.loss_amount,
+    )
+    return _Loss(cooldown, reason)
 
 
-def _is_voided(state: AccountState, cooldown: Cooldown) -> bool:
-    """Return whether a trade of the trading day is gone.
+def _is_tighter(settings: Settings, exit_: _Exit, unlock: Unlock | None) -> bool:
+    """Return whether a loss reaches a threshold that it did not when an operator unlocked."""
+    tier = _tier(settings, exit_)
+    earlier = _journaled(unlock.settings.get(RULE.rule_id)) if unlock else None
+    known = None if earlier is None else _tier(earlier, exit_)
+    return tier is not None and (known is None or tier.cooldown_duration > known.cooldown_duration)
 
-    Older trades leave the state with their day.
-    """
-    if state.day_began is None or cooldown.executed < state.day_began:
-        return False
-    return cooldown.trade_id not in state.trades
+
+@lru_cache(maxsize=64)
+def _journaled(settings: str | None) -> Settings | None:
+    try:
+        return None if settings is None else msgspec.json.decode(settings, type=Settings)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 RULE: Final = Rule(

@@ -6,21 +6,24 @@ broker's charges.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 import msgspec
 
 from riskd.model.account import AccountState
 from riskd.model.formatting import dollars
+from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.rules.interface import (
-    NOTHING,
     Flatten,
     Gauge,
     Kind,
+    LiftLock,
     Rule,
     RuleResult,
     Trigger,
@@ -54,16 +57,21 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 class _Breach(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of the last breach.
 
-    The rule does not act on the same figures again.
-
-    An operator who lifts the lock has seen them, and a restart does not make them new.
+    The rule does not act on the same figures again: an operator who lifts the lock has seen them, and a
+    restart does not make them new.
 
     :ivar day_began: the beginning of their trading day, since another day may reach the same figures.
+    :ivar limit: the limit that they breached; ``None`` in memories of earlier versions.
+    :ivar counted: the ids of the trades and charges that were counted, those of the breach first.
+    :ivar first: how many of them the breach that began the present lock had.
     """
 
     day_began: datetime | None
     result: Decimal
     trades: int
+    limit: Decimal | None = None
+    counted: tuple[int, ...] = ()
+    first: int = 0
 
 
 class _Memory(msgspec.Struct, frozen=True):
@@ -71,21 +79,82 @@ class _Memory(msgspec.Struct, frozen=True):
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close everything, and lock the account, when the day's loss reaches the limit."""
+    """Close everything, and lock the account, when the day's loss reaches the limit.
+
+    A day beyond its limit is a new breach after each trade, when its result becomes worse, and when the limit
+    becomes tighter.  The lock ends before its time when the broker takes back what had led to it; gains do not
+    end it.
+    """
+    remembered = recall(state, RULE.rule_id, _Memory)
+    fired = remembered.fired
+    if fired is not None and fired.day_began != state.day_began:
+        fired = None
     result = _result(state, settings)
-    known = recall(state, RULE.rule_id, _Memory)
+    amounts = _amounts(state, settings)
+    is_locked = lock_of(state, RULE.rule_id, trigger.now) is not None
+    if is_locked and fired is not None:
+        # Whatever is counted while the lock is in force may be the reason for it later.
+        counted = (*fired.counted, *(each for each in amounts if each not in set(fired.counted)))
+        fired = msgspec.structs.replace(fired, counted=counted)
     if result > -settings.loss_limit:
+        if is_locked and fired is not None and not _is_taken_back(state, fired, amounts):
+            return RuleResult(memory=remember(_Memory(fired), remembered))
+        lift = LiftLock(reason="Trades that led to the daily loss were voided or changed")
         # Gains may make up for the loss; if the day then loses as much again, that is a new breach.
-        return RuleResult(memory=remember(_Memory())) if known.fired else NOTHING
-    breach = _Breach(day_began=state.day_began, result=result, trades=state.trade_count)
-    if breach == known.fired:
-        return NOTHING
+        return RuleResult(
+            commands=(lift,) if is_locked and fired is not None else (),
+            memory=remember(_Memory(), remembered),
+        )
+    breach = _Breach(
+        day_began=state.day_began,
+        result=result,
+        trades=state.trade_count,
+        limit=settings.loss_limit,
+        counted=fired.counted if is_locked and fired is not None else tuple(amounts),
+        first=fired.first if is_locked and fired is not None else len(amounts),
+    )
+    if remembered.fired is not None and not _is_new(breach, remembered.fired, state):
+        return RuleResult(memory=remember(_Memory(fired), remembered))
     reason = f"Daily loss limit hit: {dollars(result)} (limit {dollars(settings.loss_limit)})"
     locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
     lock = settings.lockout_until.lock(trigger) if locks else None
     return RuleResult(
-        commands=(Flatten(reason=reason, lock=lock),), memory=remember(_Memory(breach))
+        commands=(Flatten(reason=reason, lock=lock),),
+        memory=remember(_Memory(breach), remembered),
     )
+
+
+def _is_new(breach: _Breach, known: _Breach, state: AccountState) -> bool:
+    """Return whether a breach is another one than the last that the rule acted on."""
+    if breach.day_began != known.day_began or breach.result < known.result:
+        return True
+    if known.limit is None:
+        return breach.trades != known.trades
+    is_tighter = breach.limit is not None and breach.limit < known.limit
+    return is_tighter or any(
+        number not in set(known.counted)
+        for number, trade in state.trades.items()
+        if state.is_of_trading_day(trade.execution_time)
+    )
+
+
+def _is_taken_back(state: AccountState, fired: _Breach, amounts: Mapping[int, Decimal]) -> bool:
+    """Return whether, by the broker's last word, the limit was never reached.
+
+    What was counted later, while the lock was in force, may have reached it, too.
+    """
+    if fired.limit is None:
+        return False
+    known = [amounts.get(number) for number in fired.counted]
+    voided = set(state.risk.voided)
+    if any(
+        amount is None and number not in voided
+        for number, amount in zip(fired.counted, known, strict=True)
+    ):
+        # A trade that is only missing says nothing.
+        return False
+    sums = accumulate((amount or ZERO for amount in known), initial=ZERO)
+    return all(each > -fired.limit for each in list(sums)[fired.first :])
 
 
 def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gauge, ...]:
@@ -107,6 +176,20 @@ def _result(state: AccountState, settings: Settings) -> Decimal:
     charges = state.risk.charges.values()
     counted = (charge.amount for charge in charges if state.is_of_trading_day(charge.at))
     return state.realized_pnl - sum(counted, ZERO)
+
+
+def _amounts(state: AccountState, settings: Settings) -> dict[int, Decimal]:
+    """Return what each trade of the day contributes to its result, by id."""
+    amounts = {
+        number: trade.profit_and_loss
+        for number, trade in state.trades.items()
+        if state.is_of_trading_day(trade.execution_time)
+    }
+    if settings.include_fees:
+        for number, charge in state.risk.charges.items():
+            if state.is_of_trading_day(charge.at):
+                amounts[number] = amounts.get(number, ZERO) - charge.amount
+    return amounts
 
 
 RULE: Final = Rule(

@@ -16,7 +16,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.formatting import counted
 from riskd.rules.interface import Command, Flatten, Gauge, Kind, Rule, RuleResult, Trigger
-from riskd.rules.positions import by_root, reduce_largest, total_size
+from riskd.rules.positions import by_root, opened_at, reduce_largest, total_size
 from riskd.rules.settings import Contracts, RuleSettings, Ticker
 
 _ALLOW_WITH_LIMIT: Final = re.compile(r"allow_with_limit:(?P<limit>[1-9][0-9]{0,3})")
@@ -109,9 +109,9 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 def _waits(state: AccountState, now: datetime) -> dict[str, datetime]:
     """Return the contracts whose roots the gateway may still report, with deadlines."""
     ends = {
-        position.contract_id: position.created_at + _TIME_TO_LEARN
+        position.contract_id: opened + _TIME_TO_LEARN
         for position in state.open_positions
-        if state.root(position.contract_id) is None
+        if state.root(position.contract_id) is None and (opened := opened_at(position)) is not None
     }
     return {contract_id: end for contract_id, end in ends.items() if end > now}
 

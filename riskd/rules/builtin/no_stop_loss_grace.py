@@ -11,8 +11,9 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import PositionType
 from riskd.model.formatting import contract_name
+from riskd.model.moments import first_known
 from riskd.rules.interface import Command, Gauge, Kind, Rule, RuleResult, Trigger, recall, remember
-from riskd.rules.positions import close_position, protected_size
+from riskd.rules.positions import close_position, opened_at, protected_size
 from riskd.rules.settings import RuleSettings, Seconds
 
 
@@ -107,10 +108,10 @@ def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str
         known = remembered.get(position.contract_id)
         is_covered = protected_size(state, position) >= position.size
         if known is None or known.opened != position.created_at:
-            began = position.created_at
+            began = opened_at(position) or now
         elif known.side is not position.type:
             # The position was reversed, and no event has the time at which it went through flat.
-            began = position.updated_at
+            began = first_known(position.updated_at) or now
         elif known.is_covered and not is_covered and now >= known.began + settings.grace:
             # It had its stop in time.  A stop that is gone since, or a larger position, gets a new window.
             began = now

@@ -30,7 +30,7 @@ from riskd.rules.interface import (
     RuleResult,
     Trigger,
 )
-from riskd.rules.positions import affected_orders, close_position
+from riskd.rules.positions import affected_orders, close_position, opened_at
 from riskd.rules.settings import RuleSettings, Table, Ticker, expect_no_repeats
 
 _EXCHANGE_ZONE: Final = ZoneInfo("America/Chicago")
@@ -213,8 +213,12 @@ def _commands(state: AccountState, settings: Settings, trigger: Trigger) -> tupl
     for position in state.open_positions:
         session = settings.session(state.root(position.contract_id))
         calendar = settings.calendar(session)
-        is_kept = not settings.close_positions_at_session_end and calendar.is_open(
-            position.created_at
+        opened = opened_at(position)
+        # Without a date, nothing says that it was opened within the hours.
+        is_kept = (
+            not settings.close_positions_at_session_end
+            and opened is not None
+            and calendar.is_open(opened)
         )
         if calendar.is_open(now) or is_kept:
             continue

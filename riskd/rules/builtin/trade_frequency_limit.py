@@ -6,19 +6,41 @@ an entry does not count.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserTrade
 from riskd.model.formatting import counted
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, Lock, Rule, RuleResult, Trigger
+from riskd.model.lockouts import lock_of, locks_in_force
+from riskd.model.moments import first_known
+from riskd.model.unlocks import Unlock, last_unlock
+from riskd.rules.interface import (
+    Command,
+    Flatten,
+    Gauge,
+    Kind,
+    LiftLock,
+    Lock,
+    Rule,
+    RuleResult,
+    Trigger,
+    recall,
+    remember,
+)
 from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
 
 _Value = TypeVar("_Value")
+
+_LATE: Final = timedelta(seconds=10)
+"""A trade that is known within this time was executed just now, as far as clocks agree."""
 
 
 class Limits(Table, frozen=True, kw_only=True):
@@ -58,6 +80,17 @@ class Window(NamedTuple):
     length: timedelta | None
     limit: int
     cooldown_seconds: int
+
+    @property
+    def cooldown(self) -> timedelta:
+        """The cooldown's length, to calculate with."""
+        return timedelta(seconds=self.cooldown_seconds)
+
+    def first(self, state: AccountState, times: Sequence[datetime], end: datetime) -> int:
+        """Return the index of the first of the sorted ``times`` in the window that ends at ``end``."""
+        if self.length is not None:
+            return bisect_right(times, end - self.length)
+        return 0 if state.day_began is None else bisect_left(times, state.day_began)
 
 
 class Settings(RuleSettings, frozen=True, kw_only=True):
@@ -111,51 +144,195 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
         )
 
 
+class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
+    """A cooldown that this rule has asked for.
+
+    :ivar window: the name of the window that had too many trades.
+    :ivar limit: how many it may have had.
+    :ivar begun: when the last of its trades was executed.
+    :ivar until: when the cooldown ends; it does not begin if that is ``begun``.
+    :ivar trades: the ids of its trades.
+    :ivar asked_at: when the rule asked for it.
+    """
+
+    window: str
+    limit: int
+    begun: datetime
+    until: datetime
+    trades: tuple[int, ...]
+    asked_at: datetime
+
+    def covers(self, window: Window, end: datetime) -> bool:
+        """Return whether a breach of ``window`` at ``end`` belongs to this cooldown.
+
+        What riskd closes when the cooldown begins must not begin another one.
+        """
+        is_within = self.begun <= end < self.until or end == self.begun
+        return window.name == self.window and is_within
+
+    def is_void(self, state: AccountState) -> bool:
+        """Return whether the broker has voided so many trades that there was no breach."""
+        voided = sum(number in state.risk.voided for number in self.trades)
+        return voided > 0 and len(self.trades) - voided <= self.limit
+
+
+class _Breach(NamedTuple):
+    """A window that has too many trades, with the cooldown for that."""
+
+    window: Window
+    cooldown: Cooldown
+
+    @property
+    def begins(self) -> bool:
+        """Whether the cooldown begins: not for a trade of a locked account."""
+        return self.cooldown.until > self.cooldown.begun
+
+    def flatten(self, now: datetime) -> Flatten:
+        count = len(self.cooldown.trades)
+        reason = f"Too many trades: {count} {self.window.name} (limit {self.window.limit})"
+        until = self.cooldown.until
+        # The wire has whole seconds, and a cooldown must not look shorter than it is.
+        seconds = math.ceil((until - now).total_seconds())
+        return Flatten(reason=reason, lock=Lock(until=until, cooldown_seconds=seconds))
+
+
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
-    """Close everything and start a cooldown when a trade exceeds a limit."""
-    trade = trigger.subject
-    if not isinstance(trade, GatewayUserTrade):
-        return NOTHING
-    # The gateway may report a trade long after its execution, once it is back.  Then the breach counts
-    # only if it is of this trading day, and its cooldown would not be over yet.
-    executed = trade.execution_time
-    breached = [
-        window
-        for window in settings.windows
-        if _count(state, window, executed) > window.limit
-        and state.is_of_trading_day(executed)
-        and executed + timedelta(seconds=window.cooldown_seconds) > trigger.now
+    """Close everything and start a cooldown when any time window has too many trades.
+
+    The broker may report trades late and in any order, so each check looks at all windows whose cooldowns
+    would not be over, whichever trade is new.  A cooldown counts from the trade that was too many, or from now
+    if that was just executed.
+    """
+    now = trigger.now
+    remembered = recall(state, RULE.rule_id, tuple[Cooldown, ...])
+    unlock = last_unlock(state)
+    known = [each for each in remembered if _is_of_concern(each, settings, unlock, now)]
+    valid = [each for each in known if not each.is_void(state)]
+    breaches = [
+        breach
+        for breach in _breaches(state, settings, unlock, now)
+        if not any(each.covers(breach.window, breach.cooldown.begun) for each in valid)
     ]
-    if not breached:
-        return NOTHING
-    window = max(breached, key=lambda each: each.cooldown_seconds)
-    count = _count(state, window, executed)
-    reason = f"Too many trades: {count} {window.name} (limit {window.limit})"
-    until = trigger.now + timedelta(seconds=window.cooldown_seconds)
-    lock = Lock(until=until, cooldown_seconds=window.cooldown_seconds)
-    return RuleResult(commands=(Flatten(reason=reason, lock=lock),))
+    found = _longest(breaches, max((each.until for each in valid), default=now))
+    commands: list[Command] = []
+    if found is not None:
+        commands.append(found.flatten(now))
+        valid.append(found.cooldown)
+    elif (
+        len(valid) < len(known)
+        and not any(each.until > now for each in valid)
+        and lock_of(state, RULE.rule_id, now) is not None
+    ):
+        commands.append(LiftLock(reason="Some of the trades that were too many were voided"))
+    valid += [breach.cooldown for breach in breaches if not breach.begins]
+    memory = remember(tuple(valid), remembered)
+    return RuleResult(commands=tuple(commands), memory=memory)
+
+
+def _is_of_concern(
+    cooldown: Cooldown, settings: Settings, unlock: Unlock | None, now: datetime
+) -> bool:
+    """Return whether a breach that ``cooldown`` covers could still begin another one."""
+    if unlock is not None and cooldown.asked_at <= unlock.at:
+        window = next((each for each in settings.windows if each.name == cooldown.window), None)
+        # A tighter limit begins a cooldown of its own, once.
+        if window is None or not _is_tighter(window, unlock) or cooldown.limit > window.limit:
+            return False
+    longest = max(window.cooldown_seconds for window in settings.windows)
+    return cooldown.until + timedelta(seconds=longest) > now
+
+
+def _longest(breaches: Iterable[_Breach], latest: datetime) -> _Breach | None:
+    """Return the breach whose cooldown ends last, if it ends after ``latest``."""
+    later = [each for each in breaches if each.begins and each.cooldown.until > latest]
+    return max(
+        later,
+        key=lambda each: (each.cooldown.until, each.cooldown.begun, each.window.cooldown),
+        default=None,
+    )
+
+
+def _breaches(
+    state: AccountState, settings: Settings, unlock: Unlock | None, now: datetime
+) -> Iterator[_Breach]:
+    """Yield the windows with too many trades whose cooldowns would not be over."""
+    executed = sorted((at, number) for number, at in _executed(state).items())
+    times = [at for at, _number in executed]
+    # While other rules lock the account, riskd itself closes positions.  What it closes in a cooldown of this
+    # rule, the cooldown covers.
+    others = [lock for lock in locks_in_force(state, now) if lock.rule_id != RULE.rule_id]
+    locked_at = min((lock.locked_at for lock in others), default=None)
+    for window in settings.windows:
+        baseline = None if unlock is None or _is_tighter(window, unlock) else unlock
+        for end in dict.fromkeys(times[bisect_right(times, now - window.cooldown) :]):
+            if not state.is_of_trading_day(end):
+                continue
+            trades = executed[window.first(state, times, end) : bisect_right(times, end)]
+            if len(trades) <= window.limit or _were_known_at(baseline, state, trades):
+                continue
+            begun = now if now - end < _LATE else end
+            is_of_lock = locked_at is not None and end > locked_at
+            cooldown = Cooldown(
+                window=window.name,
+                limit=window.limit,
+                begun=end,
+                until=end if is_of_lock else begun + window.cooldown,
+                trades=tuple([number for _at, number in trades]),
+                asked_at=now,
+            )
+            yield _Breach(window, cooldown)
+
+
+def _executed(state: AccountState) -> dict[int, datetime]:
+    """Return when each trade of this day and of the one before was executed, by id."""
+    times = dict(state.risk.earlier_trades)
+    for trade in state.trades.values():
+        at = first_known(trade.execution_time, trade.timestamp)
+        if at is not None:
+            times[trade.id] = at
+    return times
+
+
+def _were_known_at(
+    unlock: Unlock | None, state: AccountState, trades: Iterable[tuple[datetime, int]]
+) -> bool:
+    """Return whether all trades were known when an operator unlocked the account."""
+    if unlock is None:
+        return False
+    known = (state.trades.get(number) for _at, number in trades)
+    return all(trade is None or trade.timestamp <= unlock.at for trade in known)
+
+
+def _is_tighter(window: Window, unlock: Unlock) -> bool:
+    """Return whether a window's limit is lower than when an operator unlocked."""
+    limits = _limits_of(unlock.settings.get(RULE.rule_id))
+    return window.name not in limits or window.limit < limits[window.name]
+
+
+@lru_cache(maxsize=64)
+def _limits_of(settings: str | None) -> Mapping[str, int]:
+    """Return the limits of journaled settings, by the names of the windows."""
+    if settings is None:
+        return {}
+    try:
+        windows = msgspec.json.decode(settings, type=Settings).windows
+    except (msgspec.MsgspecError, ValueError):
+        return {}
+    return {window.name: window.limit for window in windows}
 
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
     """Return how many trades each time window that ends now has."""
+    times = sorted(_executed(state).values())
     return tuple(
         Gauge(
             name=f"trades {window.name}",
             limit=Decimal(window.limit),
-            current=Decimal(_count(state, window, now)),
+            current=Decimal(max(0, bisect_right(times, now) - window.first(state, times, now))),
             unit="trades",
         )
         for window in settings.windows
     )
-
-
-def _count(state: AccountState, window: Window, end: datetime) -> int:
-    """Return the number of trades in the time window that ends with ``end``."""
-    times = [trade.execution_time for trade in state.trades.values()]
-    if window.length is None:
-        return sum(time <= end and state.is_of_trading_day(time) for time in times)
-    begin = end - window.length
-    return sum(begin < time <= end for time in (*state.risk.earlier_trades.values(), *times))
 
 
 def _given(value: _Value | UnsetType, default: _Value) -> _Value:
@@ -163,5 +340,12 @@ def _given(value: _Value | UnsetType, default: _Value) -> _Value:
 
 
 RULE: Final = Rule(
-    "RULE-006", "trade_frequency_limit", Settings, frozenset({Kind.TRADE}), check, gauges
+    "RULE-006",
+    "trade_frequency_limit",
+    Settings,
+    frozenset({Kind.TRADE}),
+    check,
+    gauges,
+    # A trade from before the lock may come late, and a cooldown whose trades are voided must end.
+    runs_while_locked=True,
 )

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.account import AccountState, begin_day, without_trade
-from riskd.model.events import Event, LockoutSet
+from riskd.model.account import AccountState, begin_day, with_risk, with_trades, without_trade
+from riskd.model.events import Event, GatewayUserTrade, LockoutSet
+from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.rules.builtin.cooldown_after_loss import Settings, Tier, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, LiftLock, Lock, RuleResult
 from tests.support.rules import (
@@ -235,8 +236,12 @@ class VoidTests(SynchronousTestCase):
         result = check(without_trade(state, 1), TIERS, review(10))
         self.assertEqual(len(result.commands), 1)
 
-    def test_nothing_is_voided_before_the_trading_day_is_known(self) -> None:
+    def test_a_void_counts_before_the_trading_day_is_known(self) -> None:
         state = without_trade(after_loss(trade(1, "-250.00"), 900), 1)
+        self.assertEqual(len(check(state, TIERS, review(10)).commands), 1)
+
+    def test_a_trade_that_is_only_missing_is_not_voided(self) -> None:
+        state = with_trades(self.state(), {})
         self.assertEqual(check(state, TIERS, review(10)).commands, ())
 
     def test_another_loss_starts_its_own_cooldown(self) -> None:
@@ -245,6 +250,111 @@ class VoidTests(SynchronousTestCase):
         assert isinstance(pause, Flatten)
         self.assertIsInstance(lift, LiftLock)
         self.assertEqual(pause.lock, Lock(at(305), 295))
+
+    def test_the_cooldown_of_another_loss_stands(self) -> None:
+        # The second loss outlasts the first; the void of either leaves the lock of the other.
+        second = trade(2, "-300.00", seconds=5)
+        state = msgspec.structs.replace(self.state(), lockouts={})
+        state = state_after(second, state=state)
+        state = with_memory(state, RULE, check(state, TIERS, trade_trigger(second)))
+        state = locked(state, 1805)
+        self.assertEqual(check(without_trade(state, 1), TIERS, review(10)).commands, ())
+        lift, pause = check(without_trade(state, 2), TIERS, review(10)).commands
+        assert isinstance(pause, Flatten)
+        self.assertIsInstance(lift, LiftLock)
+        self.assertEqual(pause.lock, Lock(at(900), 890))
+
+    def test_a_loss_that_started_no_cooldown_may_be_voided(self) -> None:
+        second = trade(2, "-100.00", seconds=5)
+        state = state_after(second, state=self.state())
+        result = check(state, TIERS, trade_trigger(second))
+        self.assertEqual(result.commands, ())
+        state = with_memory(state, RULE, result)
+        self.assertEqual(check(without_trade(state, 2), TIERS, review(10)).commands, ())
+
+
+class AmendmentTests(SynchronousTestCase):
+    """The broker reports another P&L of a trade."""
+
+    def state(self, pnl: str) -> AccountState:
+        state = begin_day(after_loss(trade(1, "-250.00"), 900), at(-100))
+        amended = trade(1, pnl).data
+        assert isinstance(amended, GatewayUserTrade)
+        return with_trades(state, {1: amended})
+
+    def test_the_cooldown_ends_when_the_loss_was_smaller(self) -> None:
+        for pnl in ("-99.99", "0.00", "500.00"):
+            result = check(self.state(pnl), TIERS, review(10))
+            self.assertEqual([type(each) for each in result.commands], [LiftLock], pnl)
+
+    def test_a_smaller_loss_has_its_own_cooldown(self) -> None:
+        lift, pause = check(self.state("-199.99"), TIERS, review(10)).commands
+        assert isinstance(pause, Flatten)
+        self.assertIsInstance(lift, LiftLock)
+        self.assertEqual(pause.lock, Lock(at(300), 290))
+
+    def test_a_loss_that_still_reaches_its_threshold_changes_nothing(self) -> None:
+        self.assertEqual(check(self.state("-200.00"), TIERS, review(10)).commands, ())
+        self.assertEqual(check(self.state("-299.99"), TIERS, review(10)).commands, ())
+
+    def test_a_larger_loss_lengthens_the_cooldown(self) -> None:
+        state = self.state("-300.00")
+        (subject,) = state.trades.values()
+        for asked in (review(10), trade_trigger(Event(123, subject), 10)):
+            pause = flatten_of(check(state, TIERS, asked))
+            self.assertEqual(pause.lock, Lock(at(1800), 1790))
+
+
+class UnlockTests(SynchronousTestCase):
+    """What follows when an operator unlocks the account."""
+
+    def unlocked(self, *more: Event) -> AccountState:
+        state = state_after(*more, state=after_loss(trade(1, "-250.00"), 900))
+        settings = msgspec.json.encode(TIERS).decode()
+        unlock = Unlock(at=at(10), beyond=(RULE,), settings={RULE: settings})
+        return msgspec.structs.replace(state, lockouts={}, limits={UNLOCKED: unlock.limit})
+
+    def test_a_review_does_not_lock_again(self) -> None:
+        self.assertEqual(check(self.unlocked(), TIERS, review(20)).commands, ())
+        # Not even for a loss that had started no cooldown, for the account was locked.
+        state = self.unlocked(trade(2, "-300.00", seconds=5))
+        self.assertEqual(check(state, TIERS, review(20)).commands, ())
+        forgetful = with_risk(state, memory={})
+        self.assertEqual(check(forgetful, TIERS, review(20)).commands, ())
+
+    def test_the_next_loss_locks_again(self) -> None:
+        event = trade(2, "-100.00", seconds=30)
+        state = self.unlocked(event)
+        self.assertEqual(
+            flatten_of(check(state, TIERS, trade_trigger(event))).lock, Lock(at(330), 300)
+        )
+
+    def test_a_loss_that_is_found_later_locks_again(self) -> None:
+        late = trade(2, "-100.00", seconds=5)
+        data = msgspec.structs.replace(late.data, timestamp=at(40))
+        state = self.unlocked(Event(late.account_id, data))
+        self.assertEqual(
+            flatten_of(check(with_risk(state, memory={}), TIERS, review(40))).lock,
+            Lock(at(305), 265),
+        )
+
+    def test_the_void_of_a_later_loss_does_not_bring_back_the_one_before(self) -> None:
+        event = trade(2, "-100.00", seconds=30)
+        state = self.unlocked(event)
+        state = locked(with_memory(state, RULE, check(state, TIERS, trade_trigger(event))), 330)
+        result = check(without_trade(state, 2), TIERS, review(40))
+        self.assertEqual([type(each) for each in result.commands], [LiftLock])
+
+    def test_a_tighter_limit_locks_again(self) -> None:
+        looser = settings_of(
+            Settings, loss_thresholds=[{"loss_amount": "250.01", "cooldown_duration": 900}]
+        )
+        unlock = Unlock(at=at(10), settings={RULE: msgspec.json.encode(looser).decode()})
+        state = msgspec.structs.replace(
+            state_after(trade(1, "-250.00")), limits={UNLOCKED: unlock.limit}
+        )
+        self.assertEqual(check(state, looser, review(20)).commands, ())
+        self.assertEqual(flatten_of(check(state, TIERS, review(20))).lock, Lock(at(900), 880))
 
 
 class SettingsTests(SynchronousTestCase):

@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.account import AccountState, begin_day, without_trade
+from riskd.model.account import (
+    AccountState,
+    Charge,
+    begin_day,
+    with_risk,
+    with_trades,
+    without_trade,
+)
+from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.rules.builtin.daily_realized_loss import Action, Settings, check, gauges
-from riskd.rules.interface import NOTHING, Flatten, Gauge, Lock, RuleResult
+from riskd.rules.interface import NOTHING, Flatten, Gauge, LiftLock, Lock, RuleResult, Trigger
 from riskd.rules.settings import LockoutUntil
 from tests.support.rules import (
     NOON,
@@ -173,6 +181,211 @@ class MemoryTests(SynchronousTestCase):
 
     def test_a_day_without_a_breach_leaves_no_memory(self) -> None:
         self.assertIsNone(checked(after_trades("-499")).memory)
+
+
+class Account:
+    """An account that is locked as the rule says, and whose rule remembers."""
+
+    def __init__(self, **settings: object) -> None:
+        self.settings = settings_of(Settings, **settings)
+        self.state = AccountState(account_id=123, day_began=NOON)
+        self._last = 0
+
+    def trade(self, pnl: str, fee: str = "0", number: int | None = None) -> RuleResult:
+        """Receive a trade, or another P&L of a known one, and check the rule."""
+        self._last += 1
+        event = trade(self._last if number is None else number, pnl, self._last)
+        assert isinstance(event.data, GatewayUserTrade)
+        data = event.data
+        charges = {**self.state.risk.charges, data.id: Charge(data.execution_time, Decimal(fee))}
+        self.state = with_risk(self.state, charges=charges)
+        self.state = with_trades(self.state, {**self.state.trades, data.id: data})
+        return self.check(trade_trigger(event))
+
+    def void(self, number: int) -> RuleResult:
+        self.state = without_trade(self.state, number)
+        return self.check(review())
+
+    def check(self, asked: Trigger) -> RuleResult:
+        result = check(self.state, self.settings, asked)
+        self.state = with_memory(self.state, "RULE-003", result)
+        locks = dict(self.state.lockouts)
+        for command in result.commands:
+            if isinstance(command, LiftLock):
+                del locks["RULE-003"]
+            elif isinstance(command, Flatten) and command.lock is not None:
+                locks["RULE-003"] = LockoutSet(
+                    reason="loss",
+                    locked_until=command.lock.until,
+                    rule_id="RULE-003",
+                    locked_at=NOON,
+                )
+        self.state = msgspec.structs.replace(self.state, lockouts=locks)
+        return result
+
+    def unlock(self) -> None:
+        self.state = msgspec.structs.replace(self.state, lockouts={})
+
+    @property
+    def is_locked(self) -> bool:
+        return bool(self.state.lockouts)
+
+
+class LastWordTests(SynchronousTestCase):
+    """The broker voids or amends trades."""
+
+    def test_the_void_of_what_led_to_the_lock_ends_it(self) -> None:
+        for number in (1, 2):
+            account = Account()
+            account.trade("-300")
+            account.trade("-200")
+            self.assertTrue(account.is_locked)
+            (command,) = account.void(number).commands
+            self.assertIsInstance(command, LiftLock)
+            self.assertEqual(account.void(number).commands, ())
+
+    def test_the_void_of_another_trade_does_not(self) -> None:
+        account = Account()
+        account.trade("-10")
+        account.trade("-500")
+        self.assertEqual(account.void(1).commands, ())
+        # Neither does that of a trade that came later.
+        account.trade("-20")
+        account.void(3)
+        self.assertTrue(account.is_locked)
+
+    def test_gains_do_not_end_the_lock_nor_does_a_void_after_them(self) -> None:
+        account = Account()
+        account.trade("-500")
+        for pnl in ("400", "-5", "300"):
+            account.trade(pnl)
+            self.assertTrue(account.is_locked)
+        account.void(3)
+        self.assertTrue(account.is_locked)
+        account.void(1)
+        self.assertFalse(account.is_locked)
+
+    def test_the_lock_stands_if_later_trades_had_led_to_it_too(self) -> None:
+        account = Account()
+        account.trade("-500")
+        account.trade("-600")
+        account.trade("1000")
+        account.void(1)
+        self.assertTrue(account.is_locked)
+        account.void(2)
+        self.assertFalse(account.is_locked)
+
+    def test_an_amended_loss_ends_or_begins_the_lock(self) -> None:
+        account = Account()
+        account.trade("-600")
+        self.assertTrue(account.is_locked)
+        account.trade("-499.99", number=1)
+        self.assertFalse(account.is_locked)
+        account.trade("-600", number=1)
+        self.assertTrue(account.is_locked)
+
+    def test_the_charges_of_a_voided_trade_go_with_it(self) -> None:
+        account = Account(include_fees=True)
+        account.trade("-100", "60")
+        account.void(1)
+        account.trade("-445", "1")
+        self.assertFalse(account.is_locked)
+        account.trade("-53", "1")
+        self.assertTrue(account.is_locked)
+        account.void(2)
+        self.assertFalse(account.is_locked)
+
+    def test_a_trade_that_is_only_missing_ends_no_lock(self) -> None:
+        account = Account()
+        account.trade("-500")
+        account.state = with_trades(account.state, {})
+        account.check(review())
+        self.assertTrue(account.is_locked)
+
+    def test_a_looser_limit_ends_no_lock(self) -> None:
+        account = Account()
+        account.trade("-500")
+        account.settings = settings_of(Settings, loss_limit="800")
+        account.check(review())
+        self.assertTrue(account.is_locked)
+        account.void(77)
+        self.assertTrue(account.is_locked)
+
+    @given(
+        st.lists(st.integers(-400, 300), min_size=1, max_size=8).flatmap(
+            lambda amounts: st.tuples(
+                st.just(amounts), st.integers(0, len(amounts) - 1), st.permutations(amounts)
+            )
+        )
+    )
+    def test_a_void_ends_the_lock_exactly_when_the_limit_was_not_reached_without_the_trade(
+        self, drawn: tuple[list[int], int, list[int]]
+    ) -> None:
+        _, voided, amounts = drawn
+        account = Account()
+        first, total = None, 0
+        for number, amount in enumerate(amounts):
+            account.trade(str(amount))
+            total += amount
+            if first is None and total <= -500:
+                first = number
+        account.void(voided + 1)
+        without = [0 if number == voided else each for number, each in enumerate(amounts)]
+        sums = [sum(without[: number + 1]) for number in range(len(without))]
+        stands = first is not None and (
+            any(each <= -500 for each in sums[first:]) or sums[-1] <= -500
+        )
+        self.assertEqual(account.is_locked, stands or (first is None and sums[-1] <= -500))
+
+
+class UnlockTests(SynchronousTestCase):
+    """What follows when an operator unlocks the account."""
+
+    def unlocked(self) -> Account:
+        account = Account()
+        account.trade("-500")
+        account.unlock()
+        return account
+
+    def test_a_review_does_not_lock_again(self) -> None:
+        account = self.unlocked()
+        for _ in range(3):
+            self.assertEqual(account.check(review()).commands, ())
+
+    def test_the_next_trade_locks_again_if_the_day_is_beyond_its_limit_then(self) -> None:
+        for pnl, locks in (("-0.01", True), ("0", True), ("0.01", False), ("100", False)):
+            account = self.unlocked()
+            account.trade(pnl)
+            self.assertEqual(account.is_locked, locks, pnl)
+
+    def test_what_the_broker_takes_back_does_not_lock_again(self) -> None:
+        account = Account()
+        account.trade("-20")
+        account.trade("-580")
+        account.unlock()
+        account.void(1)
+        self.assertFalse(account.is_locked)
+
+    def test_a_loss_that_the_broker_amends_locks_again(self) -> None:
+        account = self.unlocked()
+        account.trade("-501", number=1)
+        self.assertTrue(account.is_locked)
+
+    def test_a_tighter_limit_locks_again_and_a_looser_one_does_not(self) -> None:
+        for limit, locks in (("499", True), ("500", False), ("500.00", False), ("550", False)):
+            account = self.unlocked()
+            account.settings = settings_of(Settings, loss_limit=limit)
+            account.check(review())
+            self.assertEqual(account.is_locked, locks, limit)
+
+    def test_the_memory_of_an_earlier_version_is_a_baseline_too(self) -> None:
+        account = self.unlocked()
+        text = '{"fired":{"day_began":"2025-07-17T12:00:00Z","result":"-500","trades":1}}'
+        account.state = with_risk(account.state, memory={"RULE-003": text})
+        account.check(review())
+        self.assertFalse(account.is_locked)
+        account.trade("0")
+        self.assertTrue(account.is_locked)
 
 
 class SettingsTests(SynchronousTestCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,6 +281,22 @@ class ChangeTests(SynchronousTestCase):
                 is_bare, bare_since = True, now
             if not is_bare:
                 self.assertEqual(result.commands, ())
+
+
+class UndatedTests(SynchronousTestCase):
+    """Positions whose date was never set."""
+
+    def test_the_time_for_a_stop_begins_when_the_position_is_seen(self) -> None:
+        for year in (1, 1970, 9999):
+            event = position(MNQ, 1)
+            undated = datetime(year, 1, 1, tzinfo=UTC)
+            data = msgspec.structs.replace(event.data, created_at=undated, updated_at=undated)
+            state = state_after(Event(event.account_id, data))
+            first = check(state, SETTINGS, review(5))
+            self.assertEqual((first.commands, first.wake_at), ((), at(35)))
+            state = with_memory(state, "RULE-008", first)
+            self.assertEqual(check(state, SETTINGS, review(34.9)).commands, ())
+            self.assertEqual(len(check(state, SETTINGS, review(35)).commands), 1)
 
 
 class SettingsTests(SynchronousTestCase):

@@ -23,6 +23,7 @@ from tests.support.rules import (
     RESET,
     SELL,
     UNKNOWN,
+    contracts_kept,
     order,
     position,
     settings_of,
@@ -264,6 +265,34 @@ class PositionTests(SynchronousTestCase):
             state = state_after(opened(MNQ, chicago(moment)))
             result = checked(state, settings, now)
             self.assertEqual(not result.commands, stays, moment)
+
+
+class UndatedTests(SynchronousTestCase):
+    """Positions whose date was never set."""
+
+    SETTINGS = settings_of(
+        Settings, close_positions_at_session_end=False, lockout_outside_session=False
+    )
+    EVENING = chicago("2026-11-23 16:00")
+
+    def closed(self, *events: Event) -> list[str]:
+        result = checked(state_after(*events), self.SETTINGS, self.EVENING)
+        return [contract_id for contract_id, _kept in contracts_kept(result)]
+
+    def test_they_hide_no_other_position(self) -> None:
+        for year in (1, 1970, 9999):
+            undated = opened(MNQ, datetime(year, 1, 1, tzinfo=UTC))
+            self.assertEqual(self.closed(undated, opened(ES, self.EVENING)), [MNQ, ES])
+
+    def test_their_last_change_says_whether_they_existed_within_the_hours(self) -> None:
+        for changed, expected in (("14:59", []), ("15:00", [MNQ])):
+            event = opened(MNQ, chicago(f"2026-11-23 {changed}"))
+            assert isinstance(event.data, GatewayUserPosition)
+            for year in (1, 9999):
+                data = msgspec.structs.replace(
+                    event.data, created_at=datetime(year, 1, 1, tzinfo=UTC)
+                )
+                self.assertEqual(self.closed(Event(event.account_id, data)), expected)
 
 
 class OrderTests(SynchronousTestCase):

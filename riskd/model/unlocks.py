@@ -1,0 +1,58 @@
+"""What an operator's unlock leaves in force: a baseline for the rules.
+
+An operator may unlock an account beyond a limit.  What led to the lock must not lock it again by itself, so
+the unlock is kept until the trading day ends, among the limits in force: there the journal, the published
+copy and the rules find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from riskd.model.account import AccountState, Limit
+
+UNLOCKED: Final = "UNLOCKED"
+"""The name of the unlock among the limits in force, in the place of a rule's id."""
+
+UNLOCKED_KEY: Final = "unlocked"
+
+
+class Unlock(msgspec.Struct, frozen=True, kw_only=True):
+    """The last time that an operator unlocked the account in the trading day.
+
+    :ivar beyond: the ids of the rules whose limits were exceeded then and that have not locked since.
+    :ivar settings: the settings of the rules in force then, as JSON, by rule id.
+    :ivar held: the contracts that were held, short ones negative, by contract id.
+    :ivar working: the ids of the working orders.
+    """
+
+    at: datetime
+    beyond: tuple[str, ...] = ()
+    settings: Mapping[str, str] = {}
+    held: Mapping[str, int] = {}
+    working: tuple[int, ...] = ()
+
+    @property
+    def limit(self) -> Limit:
+        """The unlock, as the journal keeps it."""
+        return Limit(UNLOCKED_KEY, msgspec.json.encode(self, order="deterministic").decode())
+
+
+def last_unlock(state: AccountState) -> Unlock | None:
+    """Return the last unlock of the trading day; ``None`` if there was none."""
+    limit = state.limits.get(UNLOCKED)
+    return None if limit is None else _decode(limit.settings)
+
+
+# Rules ask for it at every check, and it seldom changes.
+@lru_cache(maxsize=64)
+def _decode(text: str) -> Unlock | None:
+    try:
+        return msgspec.json.decode(text, type=Unlock)
+    except (msgspec.MsgspecError, ValueError):
+        return None
