@@ -10,7 +10,13 @@ from typing import Any, get_args, get_origin
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.config.settings import GatewaySettings, PracticeSettings, ServerSettings, Settings
+from riskd.config.settings import (
+    Faults,
+    GatewaySettings,
+    PracticeSettings,
+    ServerSettings,
+    Settings,
+)
 from riskd.rules.registry import RULES
 from tests.support.configuration import parse
 
@@ -27,6 +33,23 @@ class GuideTests(SynchronousTestCase):
         self.assertEqual((settings.gateway.kind, settings.enforce), ("projectx", False))
         (account,) = settings.accounts
         self.assertEqual(len(account.rules), 3)
+
+
+class PracticeTests(SynchronousTestCase):
+    """The faults in ``docs/practice-gateway.md``."""
+
+    def setUp(self) -> None:
+        self.text = (DOCS / "practice-gateway.md").read_text(encoding="utf-8")
+
+    def test_its_configuration_of_faults_is_valid(self) -> None:
+        (faults,) = re.findall(r"```toml\n(\[practice.faults\]\n.*?)```", self.text, re.DOTALL)
+        self.assertEqual(
+            parse(f"{faults}\n[[accounts]]\nid = 1\n").practice.faults.latency_seconds, 0.04
+        )
+
+    def test_it_names_every_fault(self) -> None:
+        for name in Faults.__struct_fields__:
+            self.assertIn(f"`{name}`", self.text)
 
 
 EXAMPLE = (DOCS / "riskd.example.toml").read_text(encoding="utf-8")
