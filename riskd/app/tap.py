@@ -10,18 +10,19 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from riskd.app import launch
+from riskd.app.daemon_file import DaemonFileService, daemon_record
 from riskd.app.descriptors import DescriptorService
 from riskd.app.launch import Daemon, freeze_garbage, utc_now
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import load_settings
-from riskd.config.settings import Settings
+from riskd.config.settings import GatewaySettings, Settings
 from riskd.config.toml import ConfigError
 from riskd.control.protocol import SOCKET_NAME
 from riskd.control.server import ControlFactory, ControlService
@@ -32,8 +33,12 @@ from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
+from riskd.journal.default_state import open_default
+from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
+from riskd.journal.ownership import Owner
+from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.service import JournalService
-from riskd.journal.state_directory import StateDirectory, default_directory
+from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import PracticeServer, practice_site
@@ -62,7 +67,8 @@ class Options(launch.Options):
         ),
         launch.path_option(
             "state",
-            "Directory of the journal and state file [default: riskd in the XDG state directory].",
+            "Directory of the journal and state file, of one gateway "
+            "[default: one for each gateway, in riskd in the XDG state directory].",
         ),
         launch.path_option(
             "record", "New file that records everything riskd receives, for riskctl replay."
@@ -98,7 +104,7 @@ def makeService(options: Options) -> Daemon:
                 launch.listen_at(options, name, held)
                 for name in ("port", "practice-port", "metrics-port")
             )
-            state = StateDirectory(options["state"] or default_directory())
+            state = open_state(options["state"], gateway_of(settings.gateway))
             held.callback(state.release)
             if options["record"] is not None:
                 writer = RecordingWriter(options["record"], reactor, DiskThread(reactor))
@@ -128,6 +134,31 @@ def makeService(options: Options) -> Daemon:
     # After the handlers of signals are installed, so that a signal during it ends the program in order.
     reactor.callWhenRunning(reactor.callLater, 0, freeze_garbage)
     return daemon
+
+
+def gateway_of(settings: GatewaySettings) -> GatewayIdentity:
+    """Return the gateway that a state directory of these settings belongs to."""
+    return gateway_identity(settings.kind, settings.rest_url, settings.user_name)
+
+
+def open_state(path: Path | None, gateway: GatewayIdentity) -> StateDirectory:
+    """Return the state directory of ``gateway``.
+
+    :param path: the directory; ``None`` takes the default one.
+    :raises UserError: it cannot be used, or belongs to another gateway.
+    """
+    if path is None:
+        state, notes = open_default(gateway)
+    else:
+        state = StateDirectory(path)
+        try:
+            notes = state.claim(gateway)
+        except UserError:
+            state.release()
+            raise
+    for note in notes:
+        _log.warn("{note}", note=note)
+    return state
 
 
 def check_ports(options: Options, gateway_kind: str) -> None:
@@ -175,16 +206,24 @@ def assemble(
     """Return a daemon on ``gateway`` that listens on ``sockets``, and its engine.
 
     :param make_engine: :class:`EngineService`, or what has its parameters.
+    :param state: claimed for ``gateway`` here unless it is already.
     :param catalogue: all known rules, by key.
     :param metrics_sockets: listening sockets of the metrics page; without them there are no metrics.
     """
-    journal = JournalService(
-        reactor, Store(state.path), DiskThread(reactor), utc_now, gateway.name
-    )
+    if state.owner is None:
+        state.claim(
+            gateway_identity(gateway.name, settings.gateway.rest_url, settings.gateway.user_name)
+        )
+    owner = cast(Owner, state.owner)
+    store = Store(state.path, owner)
+    journal = JournalService(reactor, store, DiskThread(reactor), utc_now, gateway.name)
+    addresses = [listening.getsockname()[:2] for listening in sockets]
     factory = BroadcastServerFactory(
         reactor,
         gateway_name=gateway.name,
-        addresses=[listening.getsockname()[:2] for listening in sockets],
+        addresses=addresses,
+        state_file=state.path / PUBLISHED_NAME,
+        instance=owner.instance,
         is_dry_run=not settings.enforce,
         prepare=journal.published,
         max_clients=settings.server.max_clients,
@@ -213,6 +252,17 @@ def assemble(
             engine.report_problem,
         ),
         DescriptorService(reactor, settings.server.max_clients, engine.report_problem),
+        # Last, because the others serve by then; so it is the first to stop.
+        DaemonFileService(
+            state.path,
+            daemon_record(
+                addresses[0],
+                owner.instance,
+                gateway.name,
+                [account.id for account in settings.accounts],
+            ),
+            engine.report_problem,
+        ),
     ):
         service.setServiceParent(daemon)
     if metrics_sockets:

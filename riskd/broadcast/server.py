@@ -7,9 +7,12 @@ and a client that becomes congested or closes takes itself out.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionDeny
@@ -38,6 +41,12 @@ GATEWAY_HEADER: Final = "Riskd-Gateway"
 DRY_RUN_HEADER: Final = "Riskd-Dry-Run"
 """The response header with the value ``yes`` in a dry run; otherwise it is missing."""
 
+STATE_HEADER: Final = "Riskd-State"
+"""The response header with the published copy's absolute path, percent-encoded UTF-8."""
+
+INSTANCE_HEADER: Final = "Riskd-Instance"
+"""The response header with the id of the journal, which the published copy has too."""
+
 _MAX_KERNEL_BYTES: Final = 16 * 1024
 
 
@@ -48,6 +57,8 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
     :param gateway_name: the kind of gateway, for the handshake's response.
     :param addresses: IP address and port of each listening socket.
     :param prepare: called for each client that joins; its handshake is completed when the Deferred fires.
+    :param state_file: the absolute path of the published copy, for the handshake's response.
+    :param instance: the id of the journal, for the handshake's response.
     :param is_dry_run: whether riskd enforces nothing, for the handshake's response.
     :param max_clients: further clients are refused with 503; as many connections may be pending.
     :param allowed_origins: web origins that may connect besides the daemon's own.
@@ -62,11 +73,17 @@ class BroadcastServerFactory(WebSocketServerFactory, IClients):
         gateway_name: str,
         addresses: Iterable[tuple[str, int]],
         prepare: Callable[[], Deferred[None]],
+        state_file: Path | None = None,
+        instance: str = "",
         is_dry_run: bool = False,
         max_clients: int = 1000,
         allowed_origins: Iterable[str] = (),
     ) -> None:
         headers = {GATEWAY_HEADER: gateway_name}
+        if state_file is not None:
+            headers[STATE_HEADER] = quote(os.fsencode(state_file))
+        if instance:
+            headers[INSTANCE_HEADER] = instance
         if is_dry_run:
             headers[DRY_RUN_HEADER] = "yes"
         super().__init__(reactor=reactor, server=f"riskd/{__version__}", headers=headers)

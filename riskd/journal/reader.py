@@ -66,12 +66,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     :ivar as_of: the time of the last write, aware.
     :ivar gateway_name: the kind of gateway that the daemon followed.
     :ivar commits: the number of writes so far.
+    :ivar instance: the random id of the journal; empty if an earlier riskd wrote it.
     """
 
     accounts: dict[int, AccountState]
     as_of: datetime | None = None
     gateway_name: str | None = None
     commits: int = 0
+    instance: str = ""
 
 
 def published_mark(directory: Path) -> tuple[int, int, int] | None:
@@ -186,6 +188,7 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         as_of=as_of,
         gateway_name=facts.get("gateway"),
         commits=int(facts.get("commits", 0)),
+        instance=facts.get("instance", ""),
     )
 
 

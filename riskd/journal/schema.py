@@ -111,8 +111,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
 A released migration is never edited: journals on users' disks were made by it.
 
-``facts`` holds single values: ``as_of``, ``gateway``, ``daemon_status``, and ``commits``, the number of
-commits so far, which shows whether the journal has lost what the published copy has.  Rows of
+``facts`` holds single values: ``as_of``, ``daemon_status``, ``commits``, the number of commits so far, which
+shows whether the journal has lost what the published copy has, and those of
+:class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
 ``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``at`` and
 ``day_began`` are stamps (:func:`as_stamp`).
 """

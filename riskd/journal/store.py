@@ -16,7 +16,9 @@ from typing import Final
 
 import msgspec
 
+from riskd.host.errors import UserError
 from riskd.journal.differences import differences
+from riskd.journal.ownership import PRIVATE_FACTS, OtherGatewayError, Owner, Record
 from riskd.journal.reader import (
     DAMAGES,
     Snapshot,
@@ -32,7 +34,6 @@ from riskd.journal.schema import (
     PUBLISHED_NAME,
     PUBLISHED_TABLES,
     DamagedError,
-    NewerSchemaError,
     check_version,
     migrate,
 )
@@ -45,7 +46,11 @@ _TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
+_PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+
 _PUBLISHED_ROWS: Final = {
+    # Every user of the machine may read the copy.
+    "facts": f"SELECT name, value FROM journal.facts WHERE name NOT IN {PRIVATE_FACTS}",  # noqa: S608  # names of ours
     # The last two columns of an account's row are private.
     "accounts": (
         "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
@@ -77,11 +82,14 @@ class Store:
     """The journal of one state directory.
 
     :param directory: an existing directory.
+    :param owner: the gateway that the directory belongs to, which the journal records; without it, each
+        write records the kind alone.
     :ivar has_all_quotes: whether the last write took all quotes; if not, a later write must follow.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: Owner | None = None) -> None:
         self.directory = directory
+        self._owner = owner
         self._path = directory / JOURNAL_NAME
         self._connection: sqlite3.Connection | None = None
         self._written: dict[int, AccountState] = {}
@@ -103,17 +111,19 @@ class Store:
         :raises sqlite3.OperationalError: it cannot be opened now, for want of space or permission.
         :raises OSError: likewise.
         :raises NewerSchemaError: a newer riskd wrote it.
+        :raises OtherGatewayError: it is of another gateway.
         """
         try:
             if self._was_emptied():
                 raise DamagedError("it is empty, though there was one before")
             snapshot = self._open_whole(self._path)
             # SQLite silently drops the last commits if the end of its log is damaged.
-            if self._published_commits() > snapshot.commits:
+            if self._published_commits(snapshot.instance) > snapshot.commits:
                 raise DamagedError("it has lost what was published")
-        except (NewerSchemaError, *DAMAGES, OSError) as error:
+            self._record_owner()
+        except (UserError, *DAMAGES, OSError) as error:
             self.close()
-            if isinstance(error, NewerSchemaError) or may_pass(error):
+            if isinstance(error, UserError) or may_pass(error):
                 raise
             return self._begin_anew(account_ids, now, str(error))
         self._written = dict(snapshot.accounts)
@@ -158,10 +168,7 @@ class Store:
         if not statements and facts.items() <= self._facts.items():
             return False
         facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
-        statements += [
-            ("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
-            for fact in facts.items()
-        ]
+        statements += [(_PUT_FACT, fact) for fact in facts.items()]
         journal = self._journal
         # The connection as a context commits at the end, and rolls back after an error.
         with journal:
@@ -191,10 +198,10 @@ class Store:
         temporary.chmod(0o644)
         # SQLite left the copy in the page cache.  After a power cut the new name must not stand for a file
         # whose bytes were lost.
-        _sync(temporary)
+        sync(temporary)
         # A reader that has the copy before open keeps it.
         temporary.replace(self.directory / PUBLISHED_NAME)
-        _sync(self.directory)
+        sync(self.directory)
         self._is_published = True
         return True
 
@@ -262,12 +269,37 @@ class Store:
         is_published = (self.directory / PUBLISHED_NAME).exists()
         return is_published or any(self.directory.glob(f"{JOURNAL_NAME}.damaged-*"))
 
-    def _published_commits(self) -> int:
-        """Return the number of commits that the copy knows of; 0 if it cannot be read."""
+    def _published_commits(self, instance: str = "") -> int:
+        """Return the number of commits that the copy knows of; 0 if it cannot be read.
+
+        :param instance: the journal's; a copy of another journal counts other commits.
+        """
         try:
-            return read_published(self.directory).commits
+            copy = read_published(self.directory)
         except StateFileError:
             return 0
+        is_other = instance and copy.instance and copy.instance != instance
+        return 0 if is_other else copy.commits
+
+    def _record_owner(self) -> None:
+        """Write the owner into the open journal.
+
+        :raises OtherGatewayError: the journal is of another gateway.
+        """
+        if self._owner is None:
+            return
+        facts = dict(self._journal.execute("SELECT name, value FROM facts"))
+        # Checked at the start already, but a file may have been exchanged since.
+        record = msgspec.convert(facts, Record)
+        if not record.fits(self._owner.gateway):
+            raise OtherGatewayError(
+                f"the journal {self._path} belongs to {record.words}, and not to {self._owner.gateway}"
+            )
+        if not self._owner.facts.items() <= facts.items():
+            with self._journal as journal:
+                journal.execute("BEGIN IMMEDIATE")
+                journal.executemany(_PUT_FACT, self._owner.facts.items())
+            self._is_published = False
 
     def _begin_anew(self, account_ids: Collection[int], now: datetime, why: str) -> Recovery:
         """Set the damaged journal aside; begin a new one with the locks that were saved.
@@ -282,13 +314,14 @@ class Store:
         self._written, self._facts, self._commits = {}, {}, self._published_commits()
         try:
             self._open_whole(new)
-            self.write(accounts.values(), "", now)
+            self._record_owner()
+            self.write(accounts.values(), self._owner.gateway.kind if self._owner else "", now)
         finally:
             # Closing checkpoints the log, so that all of it is in the one file.
             self.close()
         self._set_aside(now)
         new.replace(self._path)
-        _sync(self.directory)
+        sync(self.directory)
         try:
             self._open_whole(self._path)
         except BaseException:
@@ -315,7 +348,8 @@ class Store:
             os.link(self._path, self.directory / aside)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Write a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -16,7 +16,6 @@ from typing import Final
 from riskd.app.riskctl import offline, online
 from riskd.app.riskctl.tables import journal_csv, journal_json_lines, journal_table
 from riskd.host.errors import UserError
-from riskd.journal.state_directory import default_directory
 from riskd.model.formatting import printable
 
 _MAX_MINUTES: Final = 366 * 24 * 60
@@ -62,9 +61,8 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     parser.add_argument(
         "--state",
         type=Path,
-        default=default_directory(),
         metavar="DIR",
-        help="riskd's state directory (default: riskd in the XDG state directory)",
+        help="riskd's state directory (default: that of the riskd that runs)",
     )
     account = argparse.ArgumentParser(add_help=False)
     account.add_argument("account", type=_account, metavar="ACCOUNT")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.logger import globalLogBeginner
 
+from riskd.app.riskctl.finding import journal_directory, say
 from riskd.app.riskctl.tables import enforcement_summary, enforcement_table
 from riskd.config.loader import load_settings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
@@ -50,7 +51,8 @@ def check_config(options: argparse.Namespace) -> int:
 
 def show_journal(options: argparse.Namespace) -> int:
     """Write the journal's log of an account."""
-    for line in options.format(read_log(options.state, options.account, options.since)):
+    directory = journal_directory(options.state, options.account, say)
+    for line in options.format(read_log(directory, options.account, options.since)):
         sys.stdout.write(f"{line}\n")
     return 0
 

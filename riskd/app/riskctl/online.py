@@ -20,6 +20,7 @@ from twisted.internet.task import react
 from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
+from riskd.app.riskctl.finding import daemon_directory, say
 from riskd.app.riskctl.tables import rules_table, status_table, when
 from riskd.control.peer import user_name
 from riskd.control.protocol import (
@@ -34,6 +35,7 @@ from riskd.control.protocol import (
     check_path,
 )
 from riskd.host.errors import UserError
+from riskd.journal.state_directory import default_directory
 from riskd.model.exact_json import encode_json
 from riskd.model.lockouts import OPERATOR
 
@@ -47,6 +49,8 @@ Ask = Callable[..., Awaitable[Any]]
 def run(options: argparse.Namespace) -> int:
     """Run the options' command and write its text to standard output."""
     results: list[str | Failure] = []
+    # Before the reactor runs, so that this is a sentence and not a traceback.
+    options.state = daemon_directory(options.state, getattr(options, "account", None), say)
     try:
         react(lambda reactor: run_with_daemon(reactor, options).addBoth(results.append), ())
     except SystemExit:
@@ -123,8 +127,11 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
     """Run a command that asks the daemon; fires with the text for standard output.
 
     It fails with :class:`UserError` if riskd does not answer, or refuses.
+
+    :param options: their ``state`` names the daemon's state directory.
     """
-    path: Path = options.state.absolute() / SOCKET_NAME
+    directory: Path = options.state or default_directory()
+    path = directory.absolute() / SOCKET_NAME
     asked: Deferred[str] = Deferred.fromCoroutine(
         options.ask(partial(_ask, reactor, path), options)
     )

@@ -1,0 +1,103 @@
+"""Which riskd ``riskctl`` operates when no state directory is named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from riskd.control.protocol import SOCKET_NAME
+from riskd.host.errors import UserError
+from riskd.journal.discovery import (
+    RunningDaemon,
+    SeveralDaemonsError,
+    choose_daemon,
+    gateway_words,
+    listed,
+    published_copies,
+    running_daemons,
+)
+from riskd.journal.schema import JOURNAL_NAME
+from riskd.journal.state_directory import default_directory
+from riskd.model.formatting import printable
+
+Say = Callable[[str], object]
+"""Writes a sentence to the operator."""
+
+
+def say(sentence: str) -> None:
+    """Write a sentence to standard error."""
+    sys.stderr.write(f"riskctl: {printable(sentence)}\n")
+
+
+def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Path:
+    """Return the state directory of the running riskd to ask.
+
+    :param named: the directory that the command line names; ``None`` finds it.
+    :param account_id: the account that the command is about; ``None`` if it is about none.
+    :param say: is given the choice, where there was one.
+    :raises UserError: none runs, or several do and none is the obvious one.
+    """
+    if named is not None:
+        return named
+    root = default_directory()
+    daemons = running_daemons(root)
+    chosen = _choose(daemons, account_id, say)
+    if chosen is not None:
+        return chosen.directory
+    if daemons:
+        raise UserError(
+            f"no riskd that runs follows account {account_id}: {listed(daemons)}; "
+            "--state names another one"
+        )
+    # A riskd from before there was a directory for each gateway may still run.
+    if (root / SOCKET_NAME).exists():
+        return root
+    raise UserError(
+        f"riskd is not running (no state directory in {root} is in use; "
+        "--state names the directory of a riskd that was started with --state)"
+    )
+
+
+def journal_directory(named: Path | None, account_id: int, say: Say) -> Path:
+    """Return the state directory whose journal knows an account, whether or not riskd runs.
+
+    The parameters are those of :func:`daemon_directory`.
+
+    :raises UserError: several riskd run and none is the obvious one, or no directory knows the account.
+    """
+    if named is not None:
+        return named
+    root = default_directory()
+    chosen = _choose(running_daemons(root), account_id, say)
+    if chosen is not None and chosen.serves(account_id):
+        return chosen.directory
+    copies = published_copies(root, account_id)
+    if not copies:
+        # The only place of an earlier riskd, whose copy may be missing.
+        if (root / JOURNAL_NAME).exists():
+            return root
+        raise UserError(
+            f"no state directory in {root} knows account {account_id} (--state names another one)"
+        )
+    first, *others = copies
+    if others:
+        kind = gateway_words(first.snapshot.gateway_name)
+        say(
+            f"account {account_id} is in {len(copies)} state directories; this is that of {kind}, "
+            f"{first.directory}, which was published last"
+        )
+    return first.directory
+
+
+def _choose(
+    daemons: list[RunningDaemon], account_id: int | None, say: Say
+) -> RunningDaemon | None:
+    """Return the riskd to use, as :func:`choose_daemon` does; say which if there are others."""
+    try:
+        chosen = choose_daemon(daemons, account_id)
+    except SeveralDaemonsError as error:
+        raise SeveralDaemonsError(f"{error}; choose one with --state") from None
+    if chosen is not None and len(daemons) > 1:
+        say(f"of {len(daemons)} riskd that run, this is {chosen}")
+    return chosen

@@ -1,0 +1,117 @@
+"""Find running daemons, and the last known states of those that do not run.
+
+A user's daemons keep their state in directories under one (:func:`default_directory`).  One that was started
+with ``--state`` elsewhere is found only by programs that are given the same directory or its URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from riskd.host.errors import UserError
+from riskd.journal.daemon_file import DaemonRecord, is_running, read_daemon
+from riskd.journal.reader import Snapshot, StateFileError, read_published
+from riskd.journal.schema import PUBLISHED_NAME
+
+USUAL_PORT: Final = 8765
+"""The port of a daemon that is told no other."""
+
+
+class SeveralDaemonsError(UserError):
+    """Several daemons run, and none of them is the obvious one; the text lists them."""
+
+
+class RunningDaemon(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon that runs, and its state directory."""
+
+    directory: Path
+    record: DaemonRecord
+
+    def serves(self, account_id: int | None) -> bool:
+        """Return whether the daemon follows an account; ``None`` is any."""
+        return account_id is None or account_id in self.record.accounts
+
+    def __str__(self) -> str:
+        accounts = ", ".join(map(str, self.record.accounts)) or "none"
+        return (
+            f"{gateway_words(self.record.kind)} on port {self.record.port} "
+            f"(accounts {accounts}; {self.directory})"
+        )
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A published copy, and the directory it is in."""
+
+    directory: Path
+    snapshot: Snapshot
+
+
+def gateway_words(kind: str | None) -> str:
+    """Return a gateway's kind as screens show it: ``PRACTICE`` in capitals."""
+    return "an unknown gateway" if not kind else kind.upper() if kind == "practice" else kind
+
+
+def state_directories(root: Path) -> list[Path]:
+    """Return the state directories under ``root``, and ``root``, where an earlier riskd kept its state."""
+    try:
+        return [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    except OSError:
+        return []
+
+
+def running_daemons(root: Path) -> list[RunningDaemon]:
+    """Return the daemons that run on the state directories under ``root``."""
+    found = ((directory, read_daemon(directory)) for directory in state_directories(root))
+    return [
+        RunningDaemon(directory=directory, record=record)
+        for directory, record in found
+        if record is not None and is_running(record)
+    ]
+
+
+def choose_daemon(
+    daemons: Collection[RunningDaemon], account_id: int | None = None
+) -> RunningDaemon | None:
+    """Return the daemon to use for an account: the one on the usual port, or the only one.
+
+    :param account_id: ``None`` if no account is meant.
+    :return: ``None`` if no daemon runs, or none of several follows the account.
+    :raises SeveralDaemonsError: several would do.
+    """
+    serving = [each for each in daemons if each.serves(account_id)]
+    for each in serving:
+        if each.record.port == USUAL_PORT:
+            return each
+    if len(serving) > 1:
+        whose = "" if account_id is None else f" that follow account {account_id}"
+        raise SeveralDaemonsError(f"several riskd run{whose}: {listed(serving)}")
+    if serving:
+        return serving[0]
+    return next(iter(daemons)) if len(daemons) == 1 else None
+
+
+def listed(daemons: Iterable[RunningDaemon]) -> str:
+    """Return the daemons in words."""
+    return "; ".join(map(str, daemons))
+
+
+def published_copies(root: Path, account_id: int | None = None) -> list[Copy]:
+    """Return the copies under ``root`` that know an account, the one published last first.
+
+    :param account_id: ``None`` for all copies that know any account.
+    """
+    copies = []
+    for directory in state_directories(root):
+        try:
+            published_at = (directory / PUBLISHED_NAME).stat().st_mtime_ns
+            snapshot = read_published(directory)
+        except (OSError, StateFileError):
+            continue
+        known = snapshot.accounts
+        if known if account_id is None else account_id in known:
+            copies.append((published_at, Copy(directory=directory, snapshot=snapshot)))
+    return [copy for _at, copy in sorted(copies, key=lambda pair: pair[0], reverse=True)]
