@@ -12,22 +12,29 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
+import msgspec
 from autobahn.twisted.websocket import WebSocketClientFactory
 from autobahn.websocket.types import ConnectionResponse
 from autobahn.websocket.util import parse_url
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from riskd.host.errors import UserError
 from riskd.host.websocket import ClientProtocol
+from riskd.journal.schema import PUBLISHED_NAME
 from riskd.model.events import Event, EventError, UnknownEventTypeError
 from riskd.model.wire import Envelope, from_fields, open_envelope
 from trader.frames import whole_texts
@@ -47,6 +54,8 @@ RECONNECTION_DELAYS: Final = (1.0, 2.0, 4.0, 8.0, 10.0)
 """Seconds before each attempt after a lost connection; the last one is repeated."""
 
 _GATEWAY_HEADER: Final = "riskd-gateway"
+_STATE_HEADER: Final = "riskd-state"
+_INSTANCE_HEADER: Final = "riskd-instance"
 _DRY_RUN_HEADER: Final = "riskd-dry-run"
 _KEEPALIVE_SECONDS: Final = 20
 # Events are below 1 KiB; the rest is room for those of later versions.
@@ -54,6 +63,8 @@ _MAX_MESSAGE_BYTES: Final = 64 * 1024
 # The daemon chooses field names and its gateway's name; bounds keep a hostile one from filling memory or screen.
 _MAX_KINDS: Final = 100
 _MAX_NAME: Final = 20
+_USER_AGENT: Final = "trader-client"
+_MAX_INSTANCE: Final = 64
 _NORMAL_CLOSURE: Final = 1000
 
 EventCallback = Callable[[str, dict[str, Any]], object]
@@ -61,6 +72,31 @@ ReadEvent = Callable[[], Event | None]
 LazyEventCallback = Callable[[str, ReadEvent], object]
 
 _log = Logger()
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """What a daemon says of itself in its response to the handshake.
+
+    :ivar gateway_name: the kind of gateway, such as ``practice``; ``None`` if it names none.
+    :ivar is_dry_run: whether the daemon enforces nothing.
+    :ivar state_file: the published copy, an absolute path; ``None`` if it names none.
+    :ivar instance: the id that this copy must have; empty if it names none.
+    """
+
+    gateway_name: str | None = None
+    is_dry_run: bool = False
+    state_file: Path | None = None
+    instance: str = ""
+
+
+def _read_handshake(headers: Mapping[str, str]) -> Handshake:
+    path = Path(os.fsdecode(unquote_to_bytes(headers.get(_STATE_HEADER, ""))))
+    return Handshake(
+        gateway_name=headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None,
+        is_dry_run=headers.get(_DRY_RUN_HEADER) == "yes",
+        state_file=path if path.is_absolute() and path.name == PUBLISHED_NAME else None,
+        instance=headers.get(_INSTANCE_HEADER, "")[:_MAX_INSTANCE],
+    )
 
 
 def check_url(url: str) -> None:
@@ -93,6 +129,10 @@ class DaemonClient:
     :param take_event: called as ``take_event(event_type, read)`` for each event, in
         place of ``event_callback``, which then receives only ``connection_status``.  ``read()`` decodes
         the message and returns the event; ``None`` for an unknown type or a malformed message.
+    :param find_url: returns the daemon's URL before each attempt, in place of ``url``; a
+        :class:`~riskd.host.errors.UserError` from it fails the attempt, with its text as the reason.
+    :param admit: called with each handshake; a :class:`~riskd.host.errors.UserError` from it
+        refuses the daemon, as a failed attempt.
     :raises ValueError: ``url`` is not a ``ws://`` URL.
     :ivar connected: whether the connection is up, its WebSocket handshake completed.
     :ivar retry_at: the reactor's time of the next attempt, in seconds; ``None`` when none is scheduled.
@@ -111,6 +151,8 @@ class DaemonClient:
         reactor: Any = None,
         endpoint: IStreamClientEndpoint | None = None,
         take_event: LazyEventCallback | None = None,
+        find_url: Callable[[], str] | None = None,
+        admit: Callable[[Handshake], object] = lambda _handshake: None,
     ) -> None:
         check_url(url)
         if reactor is None:
@@ -121,6 +163,8 @@ class DaemonClient:
         self._reactor = reactor
         self._endpoint = endpoint
         self._take_event = take_event
+        self._find_url = find_url
+        self._admit = admit
         self._factory: _EventFactory | None = None
         self._service: ClientService | None = None
         self._delays: Iterator[float] = repeat(FIRST_CONNECTION_DELAY)
@@ -138,7 +182,7 @@ class DaemonClient:
             return
         # A new factory each time: the connection of the last one may still be closing.
         self._factory = factory = _EventFactory(self, self._url, self._reactor)
-        endpoint = self._endpoint or HostnameEndpoint(self._reactor, factory.host, factory.port)
+        endpoint = self._endpoint or _DaemonEndpoint(factory, self._locate)
         self._delays = repeat(FIRST_CONNECTION_DELAY)
         self._service = ClientService(
             endpoint, factory, retryPolicy=self._next_delay, clock=self._reactor
@@ -166,12 +210,16 @@ class DaemonClient:
 
     # The protocol calls these.
 
-    def handshake_completed(self, gateway_name: str | None, *, is_dry_run: bool) -> None:
-        """Report the connection."""
+    def handshake_completed(self, handshake: Handshake) -> None:
+        """Report the connection.
+
+        :raises UserError: the daemon is refused.
+        """
+        self._admit(handshake)
         self.connected = True
         self.retry_at = None
-        self.gateway_name = gateway_name
-        self.is_dry_run = is_dry_run
+        self.gateway_name = handshake.gateway_name
+        self.is_dry_run = handshake.is_dry_run
         # Only this counts as success.  ClientService takes a TCP connection for one, and would hammer a
         # server that accepts TCP and drops the handshake.
         self._delays = chain(RECONNECTION_DELAYS, repeat(RECONNECTION_DELAYS[-1]))
@@ -219,6 +267,19 @@ class DaemonClient:
         self._reason = f"{outcome}: {reason}" if reason else outcome
         self.connected = False
 
+    def _locate(self) -> str:
+        """Return the daemon's URL.
+
+        :raises UserError: it cannot be found.
+        """
+        if self._find_url is None:
+            return self._url
+        try:
+            return self._find_url()
+        except UserError as error:
+            self.connection_closed(str(error))
+            raise
+
     def _next_delay(self, _attempts: int) -> float:
         """Return the seconds until the next attempt; report the last one's failure."""
         delay = next(self._delays)
@@ -243,8 +304,8 @@ class DaemonClient:
 
 class _EventProtocol(ClientProtocol):
     factory: _EventFactory
-    _gateway_name: str | None = None
-    _is_dry_run = False
+    _handshake = Handshake()
+    _refusal: str | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Handle whole text messages here, and leave all else to Autobahn."""
@@ -261,19 +322,21 @@ class _EventProtocol(ClientProtocol):
         return not (is_waiting or self.inside_message)
 
     def onConnect(self, response: ConnectionResponse) -> None:
-        self._gateway_name = response.headers.get(_GATEWAY_HEADER, "")[:_MAX_NAME] or None
-        self._is_dry_run = response.headers.get(_DRY_RUN_HEADER) == "yes"
+        self._handshake = _read_handshake(response.headers)
 
     def onOpen(self) -> None:
         self.factory.open_protocol = self
-        if self.factory.client is not None:
-            self.factory.client.handshake_completed(
-                self._gateway_name, is_dry_run=self._is_dry_run
-            )
+        if self.factory.client is None:
+            return
+        try:
+            self.factory.client.handshake_completed(self._handshake)
+        except UserError as error:
+            self._refusal = str(error)
+            self.sendClose(_NORMAL_CLOSURE)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         client = self.factory.client
-        if client is None:
+        if client is None or self._refusal is not None:
             return
         if isBinary:
             client.drop_message(EventError("message", payload, "text"))
@@ -286,7 +349,7 @@ class _EventProtocol(ClientProtocol):
             # A daemon that is suddenly gone gives no reason; a failed handshake may have one.
             reason = None if was_open else self.wasNotCleanReason
         if self.factory.client is not None:
-            self.factory.client.connection_closed(reason or "")
+            self.factory.client.connection_closed(self._refusal or reason or "")
 
 
 class _EventFactory(WebSocketClientFactory):
@@ -299,7 +362,7 @@ class _EventFactory(WebSocketClientFactory):
     protocol = _EventProtocol  # type: ignore[assignment]
 
     def __init__(self, client: DaemonClient, url: str, reactor: Any) -> None:
-        super().__init__(url, reactor=reactor, useragent="trader-client")
+        super().__init__(url, reactor=reactor, useragent=_USER_AGENT)
         self.client: DaemonClient | None = client
         self.open_protocol: _EventProtocol | None = None
         self.setProtocolOptions(
@@ -308,6 +371,29 @@ class _EventFactory(WebSocketClientFactory):
             autoPingInterval=_KEEPALIVE_SECONDS,
             autoPingTimeout=_KEEPALIVE_SECONDS,
         )
+
+    def set_url(self, url: str) -> None:
+        """Send the next handshake to ``url``."""
+        self.setSessionParameters(url, useragent=_USER_AGENT)
+
+
+@implementer(IStreamClientEndpoint)
+class _DaemonEndpoint:
+    """Connects to where the daemon is found at each attempt."""
+
+    def __init__(self, factory: _EventFactory, locate: Callable[[], str]) -> None:
+        self._factory = factory
+        self._locate = locate
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803  # Twisted's name
+        """Connect; fires with the protocol."""
+        try:
+            self._factory.set_url(self._locate())
+        except UserError:
+            return fail()
+        reactor, host, port = self._factory.reactor, self._factory.host, self._factory.port
+        connected: Deferred[Any] = HostnameEndpoint(reactor, host, port).connect(protocolFactory)
+        return connected
 
 
 def _check_and_decode(envelope: Envelope, data: dict[str, Any]) -> Event | None:

@@ -17,10 +17,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from urwid.display.common import InputClosedError
 
-from riskd.journal.reader import published_mark, read_published
 from riskd.model.events import Event
 from trader.cli.alarm import Alarm
 from trader.client import DaemonClient
+from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import terminal_text
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
@@ -42,6 +42,7 @@ class Console:
     :param ui_state: what is shown first, and how.
     :param hook: the command that runs on lockouts and enforcement, and its arguments; empty for none.
     :param bell: whether the terminal's bell rings then.
+    :param followed: finds the daemon and its state file; without it, they are at ``url`` and in ``state``.
     """
 
     def __init__(
@@ -54,17 +55,19 @@ class Console:
         hook: Sequence[str] = (),
         *,
         bell: bool = True,
+        followed: FollowedDaemon | None = None,
     ) -> None:
         self._reactor = reactor
-        self._url = url
+        self._followed = followed = followed or FollowedDaemon(account_id, url, state, state)
         self._ui_state = ui_state or UiState()
         self._session = Session(
             account_id,
             _now,
             self._schedule_draw,
-            partial(read_published, state),
-            partial(published_mark, state),
+            followed.read,
+            followed.version,
             self._raise_alarm,
+            lambda: followed.origin,
         )
         self._alarm = Alarm(reactor, self._ring if bell else None, hook)
         self._client = DaemonClient(
@@ -73,6 +76,8 @@ class Console:
             url,
             reactor=reactor,
             take_event=self._session.receive,
+            find_url=followed.locate,
+            admit=followed.admit,
         )
         self._screen = Screen(
             self._view, lambda: self._ui_state, _now, [(key.label, key.effect) for key in KEYS]
@@ -148,7 +153,7 @@ class Console:
         return self._session.view(
             None if retry_at is None else retry_at - self._reactor.seconds(),
             client.gateway_name,
-            self._url,
+            self._followed.url,
             client.dropped.total(),
             is_dry_run=client.is_dry_run,
         )

@@ -22,10 +22,9 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from riskd.journal.reader import published_mark, read_published
 from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted
-from trader.cli.options import Options
+from trader.cli.options import Options, followed_daemon
 from trader.client import CONNECTION_STATUS, DaemonClient, ReadEvent
 from trader.model.formatting import clock, money, terminal_text
 from trader.model.session import Session
@@ -42,20 +41,24 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
     # A character that the terminal's encoding lacks must not end the program.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     write = partial(_write, reactor)
+    followed = followed_daemon(account_id, options)
     if options.output == "json":
         client = DaemonClient(
             account_id,
             lambda event_type, data: write(json_line(account_id, event_type, data)),
             options.url,
             reactor=reactor,
+            find_url=followed.locate,
+            admit=followed.admit,
         )
     else:
         session = Session(
             account_id,
             partial(datetime.now, UTC),
             lambda _important: None,
-            partial(read_published, options.state),
-            partial(published_mark, options.state),
+            followed.read,
+            followed.version,
+            handshake_origin=lambda: followed.origin,
         )
         lines = PlainLines(session, write)
         client = DaemonClient(
@@ -63,6 +66,8 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
             lines.receive_status,
             options.url,
             reactor=reactor,
+            find_url=followed.locate,
+            admit=followed.admit,
             take_event=lines.receive,
         )
     reactor.callWhenRunning(client.connect)

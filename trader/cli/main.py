@@ -9,9 +9,14 @@ from typing import Any
 from twisted.logger import globalLogBeginner
 
 from riskd.host.timing import use_steady_clock
+from riskd.journal.discovery import SeveralDaemonsError
+from riskd.journal.reader import StateFileError
+from riskd.journal.state_directory import default_directory
+from trader.cli.accounts import find_account
 from trader.cli.console import Console
 from trader.cli.headless import discard_output, run_headless
-from trader.cli.options import Options, choose_account, parse_options
+from trader.cli.options import Options, followed_daemon, parse_options
+from trader.model.followed_daemon import FollowedDaemon
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,21 +27,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_error("this is a screen; it needs a terminal, or --plain or --json")
         return 1
     account_id = options.account
-    if account_id is None:
-        account_id = choose_account(options.state, input if is_terminal else None, _print_error)
-    if account_id is None:
+    root = default_directory()
+    try:
+        if account_id is None:
+            account_id = find_account(options, root, input if is_terminal else None, _print_error)
+        if account_id is None:
+            return 2
+        followed = followed_daemon(account_id, options)
+        check_choice(followed)
+    except SeveralDaemonsError as error:
+        _print_error(str(error))
         return 2
     from twisted.internet import reactor  # noqa: PLC0415  # importing this module must install none
 
     use_steady_clock(reactor)
     if options.output == "screen":
-        _run_screen(account_id, options, reactor)
+        _run_screen(account_id, followed, options, reactor)
     else:
         run_headless(account_id, options, reactor)
     return 0
 
 
-def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
+def check_choice(followed: FollowedDaemon) -> None:
+    """Check that there is something to show.
+
+    :raises SeveralDaemonsError: no daemon is the obvious one, and no last known state can be shown.
+    """
+    try:
+        followed.locate()
+    except SeveralDaemonsError:
+        try:
+            followed.read()
+        except StateFileError:
+            pass
+        else:
+            return
+        raise
+
+
+def _run_screen(account_id: int, followed: FollowedDaemon, options: Options, reactor: Any) -> None:
     console = Console(
         account_id,
         options.url,
@@ -45,6 +74,7 @@ def _run_screen(account_id: int, options: Options, reactor: Any) -> None:
         options.ui_state,
         options.settings.hook,
         bell=options.settings.bell,
+        followed=followed,
     )
     stdout, stderr = sys.stdout, sys.stderr
     # Log messages on the terminal would tear the screen, and so would print(); both go to the feed.

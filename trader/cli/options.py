@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
@@ -15,6 +15,7 @@ from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
 from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.state_directory import default_directory
 from trader.client import DEFAULT_URL, check_url
+from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import can_be_drawn
 from trader.model.ui_state import UiState
 
@@ -25,6 +26,8 @@ Account = Annotated[
 ]
 Theme = Literal["dark", "light", "colorblind", "mono"]
 """The names of the themes; see :mod:`trader.ui.palette`."""
+Ask = Callable[[str], str]
+Say = Callable[[str], object]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +101,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The command line and the settings file together.
 
     :ivar account: ``None`` if neither names one.
+    :ivar url: the URL, or the usual one.
+    :ivar state: the state directory, or the one that holds those of all gateways.
+    :ivar is_url_named: whether the trader named the URL; otherwise the daemon is found.
+    :ivar is_state_named: whether the trader named the state directory.
     :ivar output: ``screen``, ``plain`` or ``json``.
     :ivar ui_state: what the screen shows first, and how; its theme is ``mono`` if colors are off.
     :ivar settings: the settings file, for the keys that have no option.
@@ -106,6 +113,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     account: int | None
     url: str
     state: Path
+    is_url_named: bool = False
+    is_state_named: bool = False
     output: str
     ui_state: UiState
     settings: Settings
@@ -122,13 +131,16 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         settings = read_settings(given.config)
     except ConfigError as error:
         parser.error(str(error))
-    named_state = Path(settings.state).expanduser() if settings.state else default_directory()
+    named_url = given.url or settings.url
+    named_state = given.state or (Path(settings.state).expanduser() if settings.state else None)
     # Source: https://no-color.org, which says that an empty NO_COLOR has no effect.
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
         account=settings.account if given.account is None else given.account,
-        url=given.url or settings.url or DEFAULT_URL,
-        state=given.state or named_state,
+        url=named_url or DEFAULT_URL,
+        state=named_state or default_directory(),
+        is_url_named=named_url is not None,
+        is_state_named=named_state is not None,
         output=given.output,
         ui_state=UiState(
             theme="mono" if is_mono else given.theme or settings.theme,
@@ -136,6 +148,16 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
             has_mouse=settings.mouse,
         ),
         settings=settings,
+    )
+
+
+def followed_daemon(account_id: int, options: Options) -> FollowedDaemon:
+    """Return the daemon to follow for an account, by what the trader named."""
+    return FollowedDaemon(
+        account_id,
+        options.url if options.is_url_named else None,
+        options.state if options.is_state_named else None,
+        default_directory(),
     )
 
 
@@ -149,13 +171,17 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="account id, such as 123; without it, the console offers the accounts of the state file",
     )
-    parser.add_argument("--url", type=_url, help=f"URL of riskd [{DEFAULT_URL}]")
+    parser.add_argument(
+        "--url",
+        type=_url,
+        help=f"URL of riskd [that of the riskd that runs, {DEFAULT_URL} first]",
+    )
     parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
         help="riskd's state directory, which holds the last known state "
-        f"[{_escaped(default_directory())}]",
+        f"[that of the account, in {_escaped(default_directory())}]",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings file [{_escaped(default_file())}]"
@@ -180,9 +206,7 @@ def _escaped(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def choose_account(
-    state: Path, ask: Callable[[str], str] | None, say: Callable[[str], object]
-) -> int | None:
+def choose_account(state: Path, ask: Ask | None, say: Say) -> int | None:
     """Return the state file's account; if it has several, the one the trader chooses.
 
     :param ask: asks a question and returns the answer; ``None`` without a terminal.
@@ -194,13 +218,22 @@ def choose_account(
     except StateFileError as error:
         say(f"name an account, such as 123; {error}")
         return None
+    return choose_among(known, "", ask, say)
+
+
+def choose_among(known: Collection[int], where: str, ask: Ask | None, say: Say) -> int | None:
+    """Return one of ``known``; the parameters are those of :func:`choose_account`.
+
+    :param where: follows the accounts in a sentence.
+    """
     if len(known) == 1:
-        return known[0]
+        return next(iter(known))
     names = [str(account) for account in known]
     if not known or ask is None:
-        say(f"name an account, such as 123; the state file knows {', '.join(names) or 'none'}")
+        listed = ", ".join(names) or "none"
+        say(f"name an account, such as 123; the state file knows {listed}{where}")
         return None
-    say(f"accounts: {', '.join(names)}")
+    say(f"accounts{where}: {', '.join(names)}")
     try:
         answer = ask("account: ").strip()
     except (EOFError, KeyboardInterrupt):

@@ -38,6 +38,9 @@ FLASH_SECONDS: Final = 5
 LIMITS_SECONDS: Final = 10
 """How often a connected session reads the limits in force; no event has them."""
 
+Origin = tuple[str | None, str]
+"""The kind of gateway and the instance of the riskd that a state is from."""
+
 _MAX_FEED_LINES: Final = 500
 
 _MAX_UNREAD_QUOTES: Final = 100
@@ -53,6 +56,8 @@ class Session:
         Quotes are decoded when the view is asked for, and may turn out to change nothing.
     :param read_file: returns the published copy or raises :exc:`riskd.journal.reader.StateFileError`.
     :param file_version: returns a value that differs after each publication.
+    :param handshake_origin: returns the kind of gateway and the instance that the last handshake named;
+        ``None`` and an empty text for what it did not name.
     :param alarm: called with each enforcement action and each new lockout, whether the stream or the file
         brought it; not with the lockouts of the first file, which the trader can read on the screen.
     """
@@ -65,6 +70,7 @@ class Session:
         read_file: Callable[[], Snapshot],
         file_version: Callable[[], object],
         alarm: Callable[[Event], object] = lambda _event: None,
+        handshake_origin: Callable[[], Origin] = lambda: (None, ""),
     ) -> None:
         self._account_id = account_id
         self._now = now
@@ -72,6 +78,8 @@ class Session:
         self._read_file = read_file
         self._file_version = file_version
         self._alarm = alarm
+        self._handshake_origin = handshake_origin
+        self._origin: Origin = (None, "")
         # Until the first read, a value that differs from every version.
         self._version_read: object = object()
         self._read_at: datetime | None = None
@@ -224,6 +232,7 @@ class Session:
 
     def _connected(self) -> None:
         now = self._now()
+        self._turn_to(self._handshake_origin())
         # The file holds all events before the handshake, and all later ones arrive after this call; so no
         # event needs to be queued while the file is read.
         try:
@@ -287,6 +296,7 @@ class Session:
 
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Replace the view's state by the file's."""
+        self._turn_to((snapshot.gateway_name, snapshot.instance))
         is_first = self._view.known_at is None
         locks_before = set(self._view.account.lockouts.values())
         self._update(
@@ -305,6 +315,29 @@ class Session:
         for lock in account.lockouts.values():
             if not is_first and lock not in locks_before:
                 self._alarm(Event(self._account_id, lock))
+
+    def _turn_to(self, origin: Origin) -> None:
+        """Forget what is shown if it is of another riskd.
+
+        There, the account of this number may be another account.
+        """
+        kind, instance = origin
+        old_kind, old_instance = self._origin
+        is_other = (kind and old_kind and kind != old_kind) or (
+            instance and old_instance and instance != old_instance
+        )
+        self._origin = origin
+        if not is_other:
+            self._origin = (kind or old_kind, instance or old_instance)
+        else:
+            old = self._view
+            self._actions_in_feed = set()
+            self._view = View(
+                account=AccountState(account_id=self._account_id),
+                connection_problem=old.connection_problem,
+                connections=old.connections,
+                events=old.events,
+            )
 
     def _note_dry_run(self, status: DaemonStatus) -> None:
         # The daemon adds the note to RUNNING alone; the other states leave the question open.

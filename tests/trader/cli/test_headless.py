@@ -60,6 +60,8 @@ class FakeClient:
         *,
         reactor: object,
         take_event: Any = None,
+        find_url: object = None,
+        admit: object = None,
     ) -> None:
         self._callback = event_callback
         self._lazy_callback = take_event
