@@ -22,6 +22,9 @@ from tests.support.waiting import DEADLINE_SECONDS
 MAIN: Final = "import sys; from trader.cli.main import main; sys.exit(main())"
 """A script that runs the console."""
 
+CONTROLLED: Final = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
+"""A script that makes the terminal the controlling one, as a shell's is, and runs the console."""
+
 QUICK: Final = f"from trader.cli import console; console._TICK_SECONDS = 0.05; {MAIN}"
 """A script that runs a console which polls the state file and the clock more often."""
 
@@ -90,6 +93,15 @@ class PseudoTerminal:
             assert left > 0, f"never saw {description}; the screen shows:\n{self.shown}"
             self.read(min(left, _READ_SECONDS))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the terminal takes no more output until it is read."""
+        return not select.select([], [self.slave], [], 0)[1]
+
+    def scribble(self, text: str) -> None:
+        """Write as another program on the terminal does."""
+        os.write(self.slave, text.encode())
+
     def drain(self) -> None:
         """Read all that was written so far.
 
@@ -109,7 +121,11 @@ class PseudoTerminal:
 
     def press(self, key: str) -> None:
         """Type a key."""
-        os.write(self._master, key.encode())
+        self.send(key.encode())
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as a terminal does for what is typed or pasted."""
+        os.write(self._master, data)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the console."""
@@ -128,10 +144,11 @@ class PseudoTerminal:
         return self.process.returncode
 
     def check_restored(self) -> None:
-        """Check that line discipline, screen and cursor are as before the console."""
+        """Check that line discipline, screen, cursor and pasting are as before the console."""
         assert self.is_as_before
         assert self.written.rfind(b"\x1b[?1049l") > self.written.rfind(b"\x1b[?1049h") >= 0
         assert self.written.rfind(b"\x1b[?25h") > self.written.rfind(b"\x1b[?25l")
+        assert self.written.rfind(b"\x1b[?2004l") > self.written.rfind(b"\x1b[?2004h") >= 0
 
     def hang_up(self) -> None:
         """Close the terminal, as closing its window does."""

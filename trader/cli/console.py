@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import urwid
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, LogLevel, formatEvent
@@ -19,18 +22,23 @@ from urwid.display.common import InputClosedError
 
 from riskd.model.events import Event
 from trader.cli.alarm import Alarm
+from trader.cli.congestion import Congestion
 from trader.client import DaemonClient
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import terminal_text
 from trader.model.session import Session
 from trader.model.ui_state import FILTERS, UiState
 from trader.model.view import View
+from trader.ui.output import TerminalOutput
 from trader.ui.pages import PAGES, row_count, selected_text
 from trader.ui.palette import MONO, THEMES
 from trader.ui.screen import RedrawThrottle, Screen, page_at
 from trader.ui.terminal import Terminal
 
 _TICK_SECONDS: Final = 1.0
+
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""The signals that end the program in order; by default, some of them would leave the terminal as it is."""
 
 
 class Console:
@@ -83,7 +91,8 @@ class Console:
             self._view, lambda: self._ui_state, _now, [(key.label, key.effect) for key in KEYS]
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
-        self._terminal = Terminal()
+        self._output = TerminalOutput(sys.stdout)
+        self._terminal = Terminal(output=self._output)
         self._colors = self._terminal.colors
         self._main_loop = urwid.MainLoop(
             self._screen,
@@ -104,6 +113,9 @@ class Console:
         """Show the screen until the trader quits."""
         # The objects of the imports live to the end; searching them for garbage takes longer than a draw.
         gc.freeze()
+        self._handle_signals()
+        Congestion(self._reactor, self._output, partial(self._schedule_draw, important=True))
+        self._output.on_lost = self._end
         self._reactor.callWhenRunning(self._begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._client.disconnect)
         try:
@@ -115,6 +127,8 @@ class Console:
             # A closed terminal is a normal end.
             if not isinstance(error, InputClosedError):
                 raise
+        finally:
+            self._output.close()
 
     def log_to_feed(self, event: LogEvent) -> None:
         """Observe the log: add each warning and error of the program itself to the feed."""
@@ -124,9 +138,22 @@ class Console:
             if text:
                 self._session.note(text.splitlines()[0])
 
+    def _handle_signals(self) -> None:
+        """Handle signals from here on: one may arrive before the reactor runs."""
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
+        # SIGSTOP cannot be handled, but what follows it can.
+        signal.signal(
+            signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._terminal.resume)
+        )
+        # In the background, setting up the terminal stops the program; it is tried again when that goes on.
+        signal.siginterrupt(signal.SIGCONT, False)
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
     def _begin(self) -> None:
-        # The reactor handles the other signals; SIGHUP, of a closed terminal, must end in order, too.
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
         self._terminal.set_mouse_tracking(self._ui_state.has_mouse)
         self._client.connect()
         ticking = LoopingCall(self._tick)
@@ -137,7 +164,7 @@ class Console:
         self._alarm.handle(event, is_muted=self._ui_state.is_muted)
 
     def _ring(self) -> None:
-        if self._terminal.started:
+        if self._terminal.started and not self._output.is_congested:
             self._terminal.write("\a")
             self._terminal.flush()
 
@@ -260,7 +287,7 @@ class Console:
         """Copy the selected row to the terminal's clipboard."""
         columns, _rows = self._terminal.get_cols_rows()
         text = selected_text(self._view(), self._ui_state, _now(), columns)
-        if text:
+        if text and not self._output.is_congested:
             self._terminal.copy_to_clipboard(terminal_text(text))
             self._session.note(f"Copied: {text}", "dim")
 

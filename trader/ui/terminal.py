@@ -1,23 +1,36 @@
-"""Lines of styled text, painted on an urwid canvas and written to the terminal.
+"""Lines of styled text, painted on an urwid canvas and written to the terminal; what is typed there.
 
 Most lines are the same from one draw to the next, so painted lines are cached.  The terminal rewrites only the
 cells that changed: urwid compares and writes whole rows.  A quote changes a few digits of a row many times a
 second, and over a slow connection each cell counts.
+
+While the screen runs, the terminal's own line discipline acts on no key: Ctrl-S would freeze a screen that still
+says LIVE, and a pasted text may have Ctrl-C in it.  The keys for signals are sent on from here if they were typed.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, takewhile
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import urwid
+from urwid.display import escape
 
-from trader.ui.styled_text import StyledLine
+from trader.ui.output import TerminalOutput
+from trader.ui.paste import PasteFilter
 
 Row = list[tuple[str | None, None, bytes]]
 """Style, character set and text of each run of characters, as urwid reads them from a canvas."""
+
+Piece = tuple[str | None, str] | str
+"""A style and a text; a text alone has the style of the terminal itself."""
 
 _Cell = tuple[str | None, str]
 
@@ -61,23 +74,22 @@ class StyledCanvas(urwid.Canvas):
 
 
 def paint(
-    lines: list[StyledLine], columns: int, rows: int, sanitize: Callable[[str], str]
+    lines: Sequence[Sequence[Piece]], columns: int, rows: int, sanitize: Callable[[str], str]
 ) -> StyledCanvas:
     """Return a canvas of ``lines``, cut and padded to ``columns`` and ``rows``.
 
     :param sanitize: replaces the characters that must not reach the terminal.  Reasons and messages
         come from elsewhere; every text passes here on its way to the terminal.
     """
-    filled = (lines + [[] for _ in range(rows)])[:rows]
+    filled = [*lines, *[() for _ in range(rows)]][:rows]
     return StyledCanvas([_paint_line(tuple(line), columns, sanitize) for line in filled], columns)
 
 
 @lru_cache(maxsize=_CACHED)
-def _paint_line(
-    line: tuple[tuple[str | None, str], ...], columns: int, sanitize: Callable[[str], str]
-) -> Row:
+def _paint_line(line: tuple[Piece, ...], columns: int, sanitize: Callable[[str], str]) -> Row:
     runs, room = Row(), columns
-    for style, text in (*line, (None, " " * columns)):
+    for piece in (*line, " " * columns):
+        style, text = (None, piece) if isinstance(piece, str) else piece
         shown = sanitize(text)
         width = urwid.calc_width(shown, 0, len(shown))
         if width > room:
@@ -94,14 +106,108 @@ def _paint_line(
     return runs
 
 
+_SIGNAL_KEYS: Final = (
+    (termios.VINTR, signal.SIGINT),
+    (termios.VQUIT, signal.SIGQUIT),
+    (termios.VSUSP, signal.SIGTSTP),
+)
+"""The keys to which a terminal reacts with a signal, by their places in its settings."""
+
+
 class Terminal(urwid.display.raw.Screen):
-    """urwid's terminal, with drawing by cell."""
+    """urwid's terminal, with drawing by cell, and without the traps of its line discipline.
+
+    :param input_file: what is typed.
+    :param output: what is shown; a :class:`TerminalOutput` never blocks.
+    """
 
     _shown: Sequence[Row] = ()
     _shown_size = (0, 0)
 
+    def __init__(
+        self,
+        input_file: TextIO = sys.stdin,
+        output: TextIO | TerminalOutput = sys.stdout,
+    ) -> None:
+        super().__init__(input_file, output, bracketed_paste_mode=True)
+        self._output = output if isinstance(output, TerminalOutput) else None
+        self._paste = PasteFilter()
+        self._signal_keys: dict[int, signal.Signals] = {}
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the terminal takes no output at present, so that nothing can be drawn."""
+        return self._output is not None and self._output.is_congested
+
+    def _start(self, *arguments: Any, **choices: Any) -> None:
+        self._paste = PasteFilter()
+        super()._start(*arguments, **choices)
+        self._take_keys()
+
+    def _stop(self) -> None:
+        if self._output is not None:
+            self._output.settle()
+        super()._stop()
+        if self._output is not None:
+            self._output.settle()
+
+    def _take_keys(self) -> None:
+        """Switch off echo, line editing, flow control and the keys for signals."""
+        descriptor = self._input_fileno()
+        if descriptor is None or not os.isatty(descriptor):
+            return
+        settings = termios.tcgetattr(descriptor)
+        settings[0] &= ~termios.IXON
+        settings[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG)
+        characters = settings[6]
+        characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
+        # Output may be held since before the start.
+        termios.tcflow(descriptor, termios.TCOON)
+        # A terminal marks a key that is switched off with a zero.
+        self._signal_keys = {
+            ord(characters[place]): number
+            for place, number in _SIGNAL_KEYS
+            if characters[place] != b"\0"
+        }
+
+    def resume(self) -> None:
+        """Take the terminal again after a stop that the program could not prepare for.
+
+        A shell has written on the screen and set the line discipline to its liking by then.
+        """
+        if not self._started:
+            return
+        # First this: in the background it stops the program again, before anything was written.
+        self._take_keys()
+        if self._alternate_buffer:
+            self.write(escape.PrivateMode.ALTERNATE_SCREEN_BUFFER.enable_seq)
+        self.write(escape.PrivateMode.BRACKETED_PASTE.enable_seq)
+        if self._mouse_tracking_enabled:
+            self.write(escape.MOUSE_TRACKING_ON)
+        self._setup_G1_done = False
+        # As after a change of size, everything is drawn.
+        self._sigwinch_handler()
+
+    def get_available_raw_input(self) -> list[int]:
+        """Return what was typed since the last call; nothing that was pasted.
+
+        The keys for signals are not returned, but sent as signals, as the line discipline would.
+        """
+        typed = self._paste.typed(super().get_available_raw_input(), time.monotonic())
+        for code in typed:
+            if code in self._signal_keys:
+                # To the whole foreground process group, which may have a script around the program.
+                os.kill(0, self._signal_keys[code])
+        return [code for code in typed if code not in self._signal_keys]
+
     def draw_screen(self, size: tuple[int, int], canvas: urwid.Canvas) -> None:
-        """Show a canvas; write only the cells that changed since the last one."""
+        """Show a canvas; write only the cells that changed since the last one.
+
+        A terminal that takes no output shows nothing new; the caller draws again once it does.
+        """
+        if self.is_congested:
+            return
         if not isinstance(canvas, StyledCanvas):
             super().draw_screen(size, canvas)
             return
