@@ -180,6 +180,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     :ivar latency_seconds: how long a request, an answer and an event are under way, each.
     :ivar jitter_seconds: up to so much longer, at random.  Events of a hub still arrive in order.
     :ivar position_delay_seconds: how long after order and trade the events of position and account follow.
+    :ivar searches_trail_seconds: how much later than events searches of accounts show a change.
     :ivar swapped_events: the chance that an account event arrives right behind the next one, or a second
         late if there is no next one until then.
     :ivar late_events: the chance that an account event is late; later ones overtake it.
@@ -221,6 +222,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     latency_seconds: _ShortTime = 0.0
     jitter_seconds: _ShortTime = 0.0
     position_delay_seconds: _ShortTime = 0.0
+    searches_trail_seconds: _ShortTime = 0.0
     swapped_events: Chance = 0.0
     late_events: Chance = 0.0
     late_seconds: _LongTime = 2.0

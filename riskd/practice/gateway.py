@@ -34,6 +34,7 @@ from riskd.practice.network import Network
 from riskd.practice.payload_faults import PayloadFaults
 from riskd.practice.records import TRADE, Message, Quote, without_nulls
 from riskd.practice.traders import Trader, carry_out
+from riskd.practice.trailing_store import TrailingStore
 
 LEDGER_NAME: Final = "practice-ledger.jsonl"
 """The name of the ledger's file in its directory."""
@@ -106,6 +107,7 @@ class PracticeGateway:
         )
         self._network = Network(clock, EventSchedule(self._injector, _random(seed, "events")))
         self._exchange_observers: list[Callable[[Message], None]] = []
+        self._trailing_store = TrailingStore(self.exchange.store, self._injector)
         self._loop = lasting_loop(clock, self._step, _log)
 
     @property
@@ -116,6 +118,7 @@ class PracticeGateway:
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self._injector.faults = faults
+        self._trailing_store.begin(self.broker_time())
 
     def start(self, listener: IGatewayListener | None = None) -> Deferred[None]:
         """Open the market; report what happens from now on to ``listener``, if given."""
@@ -124,6 +127,7 @@ class PracticeGateway:
         if self._ledger is not None and not self._is_restored:
             self._restore(self._ledger)
         self._is_restored = True
+        self._trailing_store.begin(self.broker_time(), anew=True)
         for contract_id, quote in self._market.opening():
             self.exchange.move_market(contract_id, quote, self.broker_time())
         # A shut market has opening prices to fill orders at, but publishes no quotes of its own.
@@ -186,7 +190,7 @@ class PracticeGateway:
         """
 
         def answer() -> _T:
-            result = query(self.exchange.store, *args, **kwargs)
+            result = query(self._trailing_store.at(self._clock.seconds()), *args, **kwargs)
             return self.payload_faults.answer(request, result)
 
         plan = self._injector.plan_read(request, self._clock.seconds())
@@ -401,6 +405,7 @@ class PracticeGateway:
         of_accounts = [message for message in messages if message.contract_id is None]
         if self._ledger is not None and of_accounts:
             self._ledger.append(of_accounts, lambda: self.exchange.store.state(self.broker_time()))
+        self._trailing_store.add(of_accounts, self._clock.seconds())
         if not (is_delivered and self._network.is_running):
             return
         sent: list[Message] = []

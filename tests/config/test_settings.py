@@ -43,6 +43,7 @@ DURATIONS = {
     "latency_seconds": 5,
     "jitter_seconds": 5,
     "position_delay_seconds": 5,
+    "searches_trail_seconds": 5,
     "late_seconds": 600,
     "freeze_seconds": 600,
     "correction_seconds": 600,

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.practice.account_store import AccountStore
 from riskd.practice.records import STARTING_BALANCE
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
@@ -318,6 +320,104 @@ class SearchTests(HabitsTestCase):
         self.hold(1)
         for order in self.events(ORDER):
             self.assertNotIn("updateTimestamp", order)
+
+
+class TrailingSearchTests(HabitsTestCase):
+    """Searches that trail the events."""
+
+    def found(self) -> tuple[int, int, int]:
+        """Return how many positions, working orders and trades searches find."""
+        gateway = self.gateway
+        searches = (
+            gateway.search_open_positions(123),
+            gateway.search_open_orders(123),
+            gateway.search_trades(123, START),
+        )
+        positions, orders, trades = (len(self.successResultOf(search)) for search in searches)
+        return positions, orders, trades
+
+    def test_a_change_is_found_later_than_its_event_arrives(self) -> None:
+        self.driver.inject(searches_trail_seconds=1.0)
+        self.hold(2)
+        order = self.work()
+        self.assertEqual(len(self.events(POSITION)), 1)
+        self.driver.clock.advance(0.9)
+        self.assertEqual(self.found(), (0, 0, 0))
+        self.driver.clock.advance(0.1)
+        self.assertEqual(self.found(), (1, 1, 1))
+        self.successResultOf(self.gateway.cancel_order(123, order))
+        self.successResultOf(self.gateway.close_contract(123, MNQ))
+        self.assertEqual(self.found(), (1, 1, 1))
+        still_open = self.successResultOf(self.gateway.search_order(123, order))
+        self.assertEqual(still_open["status"], 1)
+        self.driver.clock.advance(1)
+        self.assertEqual(self.found(), (0, 0, 2))
+        ended = self.successResultOf(self.gateway.search_order(123, order))
+        self.assertEqual(ended["status"], 3)
+
+    def test_it_begins_and_ends_with_what_is_there(self) -> None:
+        self.hold(2)
+        self.work()
+        self.driver.inject(searches_trail_seconds=5.0)
+        self.assertEqual(self.found(), (1, 1, 1))
+        self.successResultOf(self.gateway.close_contract(123, MNQ))
+        self.assertEqual(self.found(), (1, 1, 1))
+        self.driver.heal()
+        self.assertEqual(self.found(), (0, 1, 2))
+
+    def test_a_broker_that_trails_from_the_start_finds_its_ledger(self) -> None:
+        directory = temporary_directory(self)
+        self.driver = FaultyGatewayDriver(ledger=directory)
+        self.gateway = self.driver.gateway
+        self.hold(2)
+        self.gateway.stop()
+        faults = Faults(searches_trail_seconds=1.0)
+        self.gateway = FaultyGatewayDriver(ledger=directory, faults=faults).gateway
+        self.assertEqual(self.found(), (1, 0, 1))
+
+    def test_faults_that_are_set_before_the_start_find_the_ledger_too(self) -> None:
+        directory = temporary_directory(self)
+        self.driver = FaultyGatewayDriver(ledger=directory)
+        self.gateway = self.driver.gateway
+        self.hold(2)
+        self.gateway.stop()
+        self.gateway = GatewayDriver(ledger=directory, is_open=False).gateway
+        self.gateway.faults = Faults(searches_trail_seconds=1.0)
+        self.gateway.start()
+        self.assertEqual(self.found(), (1, 0, 1))
+
+    def test_corrections_and_restrictions_are_found_late_too(self) -> None:
+        trade = self.exit()
+        self.driver.inject(searches_trail_seconds=1.0)
+        self.gateway.void_trade(123, trade["id"], is_reported=False)
+        self.gateway.set_can_trade(123, False)
+        for seconds, expected in ((0, (False, True)), (1, (True, False))):
+            self.driver.clock.advance(seconds)
+            account = self.successResultOf(self.gateway.search_account(123))
+            found = self.successResultOf(self.gateway.search_trades(123, START))[-1]
+            self.assertEqual((found["voided"], account["canTrade"]), expected)
+
+    @given(some_faults(without=("searches_without_stamp", "binary_noise")), st.integers(0, 1000))
+    @settings(max_examples=20, deadline=None)
+    def test_searches_end_up_with_what_the_exchange_has(self, faults: Faults, seed: int) -> None:
+        faults = msgspec.structs.replace(faults, searches_trail_seconds=0.5)
+        driver = GatewayDriver(ACCOUNTS, seed, faults=faults).start()
+        driver.run(20)
+        gateway, store = driver.gateway, driver.gateway.exchange.store
+        gateway.stop()
+        driver.clock.advance(1)
+        for account in ACCOUNTS:
+            for search in (
+                AccountStore.account,
+                AccountStore.open_positions,
+                AccountStore.open_orders,
+            ):
+                found: list[object] = []
+                while not found:
+                    asked = gateway.ask("Position/searchOpen", search, account)
+                    asked.addCallbacks(found.append, lambda _failure: None)
+                    driver.clock.advance(10)
+                self.assertEqual(found[0], search(store, account))
 
 
 class TradeTests(HabitsTestCase):

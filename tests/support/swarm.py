@@ -23,6 +23,7 @@ MOST_SECONDS = {
     "latency_seconds": 0.3,
     "jitter_seconds": 0.3,
     "position_delay_seconds": 0.2,
+    "searches_trail_seconds": 1.0,
     "late_seconds": 5.0,
     "freeze_seconds": 30.0,
     "correction_seconds": 20.0,
