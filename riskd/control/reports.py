@@ -23,6 +23,7 @@ from riskd.model.formatting import contract_name
 from riskd.model.lockouts import locks_in_force
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import position_pnl
+from riskd.model.unlocks import last_unlock
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import Gauge
 
@@ -69,6 +70,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar trades: trades of this trading day.
     :ivar can_trade: the broker's permission; ``None`` before the broker first reported it.
     :ivar locks: the locks in force; the one that ends last comes first.
+    :ivar unlocked_beyond: the rules beyond whose limits an operator has unlocked the account in this trading day.
     """
 
     account: int
@@ -80,6 +82,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[OrderReport, ...]
     locks: tuple[LockoutSet, ...]
     flattening: FlatteningReport | None
+    unlocked_beyond: tuple[str, ...] = ()
 
 
 class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +144,7 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
     """Return the report of an account."""
     positions = tuple(_report_position(state, position) for position in state.open_positions)
     known = [position.open_pnl for position in positions if position.open_pnl is not None]
-    plan = state.risk.flattening
+    plan, unlock = state.risk.flattening, last_unlock(state)
     return AccountReport(
         account=state.account_id,
         realized_pnl=state.realized_pnl,
@@ -154,6 +157,7 @@ def report_account(state: AccountState, now: datetime) -> AccountReport:
         flattening=None
         if plan is None
         else FlatteningReport(rule_id=plan.rule_id, reason=plan.reason, begun=plan.begun),
+        unlocked_beyond=unlock.beyond if unlock else (),
     )
 
 

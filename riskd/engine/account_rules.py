@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from twisted.logger import Logger
@@ -15,8 +15,16 @@ from riskd.engine.limits_in_force import (
 )
 from riskd.engine.locks_and_days import Day
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.engine.unlocking import (
+    exceeded,
+    is_excused,
+    unlock_of,
+    without_excuses,
+    without_rules,
+)
 from riskd.model.account import AccountState, Limit
 from riskd.model.events import EventData
+from riskd.model.unlocks import UNLOCKED, Unlock, last_unlock
 from riskd.rules.evaluation import Decision, evaluate
 from riskd.rules.interface import IRule, Kind, Trigger
 
@@ -49,6 +57,7 @@ class AccountRules:
         self._catalogue = catalogue
         self._report_problem = report_problem
         self._day: Day | None = None
+        self._unlock: Unlock | None = None
         self.wakes: dict[str, datetime] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._failing: list[str] = []
@@ -75,12 +84,56 @@ class AccountRules:
         Timers, warnings and failures of rules that are not among them are forgotten.
         """
         self.limits = limits
-        self._account.set_limits(limits.journaled)
+        self._publish_limits()
         slots = {one.slot for one in limits.rules}
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
+
+    def _publish_limits(self) -> None:
+        unlock = {} if self._unlock is None else {UNLOCKED: self._unlock.limit}
+        self._account.set_limits({**self.limits.journaled, **unlock})
+
+    # What an operator has unlocked.
+
+    def exceeded(self, now: datetime) -> tuple[str, ...]:
+        """Return the rules of the settings that would lock the account, were it not for an unlock."""
+        configured = self._configured
+        trigger = Trigger(kind=Kind.REVIEW, now=now, next_reset=self.day_of(now).end)
+        state = self._account.state_with_pending
+        return exceeded(state, configured.rules, trigger, is_strict=configured.is_strict)
+
+    def keep_unlock(self, beyond: tuple[str, ...], now: datetime) -> None:
+        """Keep an unlock as the baseline of what follows, until the trading day ends."""
+        self.release()
+        self._change_unlock(unlock_of(self._account.state, self.limits.rules, beyond, now))
+
+    def recover_unlock(self, known: AccountState) -> None:
+        """Take over the unlock in the journal, unless there was a later one."""
+        unlock = last_unlock(known)
+        if unlock is not None and (self._unlock is None or self._unlock.at < unlock.at):
+            self._change_unlock(unlock)
+
+    def forget_unlock(self) -> None:
+        """Forget the unlock: its trading day has ended."""
+        self._change_unlock(None)
+
+    def note_locked(self, rule_ids: Collection[str]) -> None:
+        """Note that rules have locked the account again."""
+        if self._unlock is not None:
+            self._change_unlock(without_rules(self._unlock, rule_ids))
+
+    def is_excused(self, decision: Decision) -> bool:
+        """Return whether an operator has unlocked what a decision would lock for."""
+        return self._unlock is not None and is_excused(
+            self._unlock, decision, self._account.state, self.limits.rules
+        )
+
+    def _change_unlock(self, unlock: Unlock | None) -> None:
+        if unlock != self._unlock:
+            self._unlock = unlock
+            self._publish_limits()
 
     def slots_of(self, rule_id: str) -> list[str]:
         """Return the slots of a rule: two while old settings are held beside new ones."""
@@ -111,6 +164,11 @@ class AccountRules:
 
         See :func:`riskd.rules.evaluation.evaluate` for the parameters.
         """
+        unlock = self._unlock
+        if unlock is not None and unlock.excused and kind is not Kind.QUOTE:
+            exceeded = self.exceeded(now)
+            ended = [rule_id for rule_id in unlock.excused if rule_id not in exceeded]
+            self._change_unlock(without_excuses(unlock, ended))
         evaluation = evaluate(
             state,
             self.limits.rules,
@@ -118,7 +176,7 @@ class AccountRules:
             is_locked=is_locked,
             is_strict=self.limits.is_strict,
             due=due,
-            is_under_way=is_under_way,
+            is_under_way=lambda decision: is_under_way(decision) or self.is_excused(decision),
         )
         memory = evaluation.state.risk.memory
         if memory is not self._account.state.risk.memory:

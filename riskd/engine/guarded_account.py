@@ -48,10 +48,11 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
+        beyond = self.risk_engine.exceeded()
         # Before the locks end: the audit log must have the cause before the effect.
         if is_locked(self.account.state_with_pending, self._now()):
-            self._log_command("unlock", reason, operator)
-        return self.risk_engine.unlock()
+            self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))
+        return self.risk_engine.unlock(beyond)
 
     def lock(self, reason: str, operator: str, until: datetime | None) -> None:
         """Flatten and lock the account; ``None`` locks it until it is unlocked."""
@@ -66,7 +67,7 @@ class GuardedAccount:
     def _decide(self, command: Flatten) -> None:
         self.risk_engine.decide([Decision(OPERATOR, command)], self._now())
 
-    def _log_command(self, command: str, reason: str, operator: str) -> None:
+    def _log_command(self, command: str, reason: str, operator: str, **more: object) -> None:
         _log.warn(
             "operator {operator}: {command} account {account}: {reason}",
             operator=operator,
@@ -74,5 +75,7 @@ class GuardedAccount:
             account=self.account.account_id,
             reason=reason,
         )
-        data = msgspec.json.encode({"command": command, "reason": reason, "operator": operator})
+        data = msgspec.json.encode(
+            {"command": command, "reason": reason, "operator": operator, **more}
+        )
         self.account.log(self._now(), "operator", data.decode())

@@ -15,6 +15,7 @@ make that safe:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -109,6 +110,7 @@ class RiskEngine:
     def recover(self, known: AccountState) -> None:
         """Put a locked account's journaled limits in force again, beside the settings."""
         self._memory_before = known.risk.memory
+        self.rules.recover_unlock(known)
         if is_locked(self._account.state_with_pending, self._now()):
             self.rules.recover(known.limits)
 
@@ -287,6 +289,8 @@ class RiskEngine:
         Several flattens become one, so that all their locks are written at once.
         """
         plans: list[Flattening] = []
+        decisions = tuple(decisions)
+        lifts = Counter(each.rule_id for each in decisions if isinstance(each.command, LiftLock))
         for decision in decisions:
             rule_id, command = decision
             if isinstance(command, Flatten):
@@ -296,13 +300,17 @@ class RiskEngine:
                 plan = _plan(rule_id, command, self._account.state_with_pending, now)
                 plans += [] if plan is None else [plan]
             elif isinstance(command, LiftLock):
-                # Of two settings of a rule the other might keep the lock; an operator can end it.
-                is_only = len(self.rules.slots_of(rule_id)) == 1
-                if is_only and lift_lock(self._account, rule_id, command.reason, now):
+                # Of two settings of a rule the other might keep the lock.
+                if lifts[rule_id] < len(self.rules.slots_of(rule_id)):
+                    continue
+                if lift_lock(self._account, rule_id, command.reason, now):
                     self._clear(ClearedBy.ADMIN_OVERRIDE, now)
+                # Rules that were not evaluated in the lock may have something to do now.
+                self._clock.callLater(0, self._check_again)
             else:
                 self._enforcer.carry_out(rule_id, command)
         if plans:
+            self.rules.note_locked([lock.rule_id for plan in plans for lock in plan.locks])
             self._enforcer.flatten(*plans)
 
     def _confirm(self, rule_id: str) -> None:
@@ -338,6 +346,8 @@ class RiskEngine:
         self._free(end_day(account, self.rules.limits.schedule, now), now)
         self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
+        if key != counted:
+            self.rules.forget_unlock()
         if key is not None and counted is not None and key < counted:
             # The clock was set back: the broker still has trades that ended with the wrong day.
             self._is_newly_settled = True
@@ -360,14 +370,22 @@ class RiskEngine:
             self._clear(cleared_by, now)
         self.decide(decisions, now)
 
-    def unlock(self) -> bool:
-        """End all locks; return whether there were any."""
+    def exceeded(self) -> tuple[str, ...]:
+        """Return the rules that would lock the account again at once after an unlock."""
+        return self.rules.exceeded(self._now())
+
+    def unlock(self, beyond: tuple[str, ...] = ()) -> bool:
+        """End all locks; return whether there were any.
+
+        :param beyond: the rules whose limits are exceeded; what has led to that does not lock again.
+        """
         now = self._now()
         if self._dry_run is not None:
             self._dry_run.forget_locks()
         if not locks_in_force(self._account.state_with_pending, now):
             return False
         drop_pending_locks(self._account)
+        self.rules.keep_unlock(beyond, now)
         self._clear(ClearedBy.ADMIN_OVERRIDE, now)
         return True
 

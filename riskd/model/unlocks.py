@@ -26,6 +26,7 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True):
     """The last time that an operator unlocked the account in the trading day.
 
     :ivar beyond: the ids of the rules whose limits were exceeded then and that have not locked since.
+    :ivar excused: those of them whose limits have been exceeded ever since.
     :ivar settings: the settings of the rules in force then, as JSON, by rule id.
     :ivar held: the contracts that were held, short ones negative, by contract id.
     :ivar working: the ids of the working orders.
@@ -33,6 +34,7 @@ class Unlock(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime
     beyond: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     held: Mapping[str, int] = {}
     working: tuple[int, ...] = ()

@@ -99,7 +99,7 @@ def evaluate(
     """Evaluate the rules that listen to the trigger.
 
     A trade event comes once, so every rule checks it.  All else can be checked again, so evaluation stops
-    at the first rule that acts.
+    at the first rule that acts.  A rule that only lifts its own lock ends no breach of another.
 
     :param rules: in the order of evaluation.
     :param is_locked: whether the account is locked; then only rules with ``runs_while_locked`` count.
@@ -131,7 +131,8 @@ def evaluate(
         news = [new for new in wanted if is_under_way is None or not is_under_way(new)]
         decisions += news
         # What this rule does may end the breaches of others; they are evaluated again when it is done.
-        if news and trigger.kind is not Kind.TRADE:
+        acts = any(not isinstance(new.command, LiftLock) for new in news)
+        if acts and trigger.kind is not Kind.TRADE:
             break
     return Evaluation(
         state=state,

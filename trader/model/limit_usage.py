@@ -18,6 +18,7 @@ import msgspec
 from riskd.model.account import AccountState, Limit
 from riskd.model.formatting import contract_name
 from riskd.model.trading_day import ResetSchedule
+from riskd.model.unlocks import UNLOCKED_KEY
 from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_unrealized_profit
 from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
@@ -96,7 +97,7 @@ def limit_usages(view: View, now: datetime) -> tuple[LimitUsage, ...]:
     return tuple(
         usage
         for rule_id, limit in sorted(view.account.limits.items())
-        if limit.key not in (_DAILY_RESET, _STRICT_MODE)
+        if limit.key not in (_DAILY_RESET, _STRICT_MODE, UNLOCKED_KEY)
         for usage in _usages_of(rule_id, limit, view, now)
     )
 

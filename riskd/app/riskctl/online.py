@@ -21,7 +21,7 @@ from twisted.protocols.amp import AMP, RemoteAmpError, UnhandledCommand
 from twisted.python.failure import Failure
 
 from riskd.app.riskctl.finding import daemon_directory, say
-from riskd.app.riskctl.tables import rules_table, status_table, when
+from riskd.app.riskctl.tables import beyond_limits, rules_table, status_table, when
 from riskd.control.peer import user_name
 from riskd.control.protocol import (
     SOCKET_NAME,
@@ -88,7 +88,8 @@ async def unlock(ask: Ask, options: argparse.Namespace) -> str:
     outcome = await ask(UnlockCommand, _request(options))
     if not outcome.was_locked:
         raise UserError(f"account {options.account} is not locked")
-    return f"account {options.account} is unlocked"
+    beyond = outcome.account.unlocked_beyond
+    return f"account {options.account} is unlocked{f' {beyond_limits(beyond)}' if beyond else ''}"
 
 
 async def lock(ask: Ask, options: argparse.Namespace) -> str:

@@ -88,6 +88,8 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
         # A dry run keeps the flatten of an enforcing riskd, which goes on with it after a restart.
         what = "flatten that waits for a riskd that enforces," if is_dry_run else "FLATTENING"
         yield f"{name}: {what} since {when(plan.begun, now)}: {plan.reason} ({plan.rule_id})"
+    if account.unlocked_beyond:
+        yield f"{name}: unlocked {beyond_limits(account.unlocked_beyond)}"
     for lock in account.locks:
         end = "" if lock.locked_until is None else f" until {when(lock.locked_until, now)}"
         yield f"{name}: LOCKED{end}: {lock.reason} ({lock.rule_id})"
@@ -99,6 +101,11 @@ def _details(account: AccountReport, now: datetime, *, is_dry_run: bool) -> Iter
         yield f"{name}: {_position(position)}"
     for order in account.orders:
         yield f"{name}: {_order(order)}"
+
+
+def beyond_limits(rule_ids: Sequence[str]) -> str:
+    """Return in words beyond which rules' limits an account is unlocked."""
+    return f"beyond its limit ({', '.join(map(str, rule_ids))})"
 
 
 def _position(position: PositionReport) -> str:
@@ -181,7 +188,11 @@ def _describe(line: LogLine) -> str:
     """
     try:
         if line.kind == "operator":
-            return "{command} by {operator}: {reason}".format(**line.data)
+            beyond = line.data.get("beyond")
+            note = f" {beyond_limits(beyond)}" if beyond else ""
+            return (
+                f"{line.data['command']}{note} by {line.data['operator']}: {line.data['reason']}"
+            )
         # The envelope's account is not part of the sentence.
         data = from_fields(line.kind, 0, line.data).data
         if isinstance(data, RiskEvent):

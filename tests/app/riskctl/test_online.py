@@ -18,6 +18,7 @@ from riskd.control.peer import user_name
 from riskd.control.protocol import MAX_PATH_BYTES
 from riskd.model.account import Flattening
 from riskd.model.events import Action, LockoutSet
+from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.rules.interface import Gauge
 from tests.support.control import NOW, AbortableTransport, a_rule
 from tests.support.riskctl import AskingTestCase, temporary_directory
@@ -58,6 +59,18 @@ class OnlineTests(AskingTestCase):
     def test_an_unlock_is_confirmed(self) -> None:
         self.account.lock("lunch", "jane", None)
         self.assertEqual(self.ask("unlock", "123", "--reason", "x"), "account 123 is unlocked")
+
+    def test_an_unlock_beyond_a_limit_says_so(self) -> None:
+        self.account.lock("lunch", "jane", None)
+        unlock = Unlock(at=NOW, beyond=("RULE-003", "RULE-007"))
+        self.account.account_state = msgspec.structs.replace(
+            self.account.account_state, limits={UNLOCKED: unlock.limit}
+        )
+        text = self.ask("unlock", "123", "--reason", "x")
+        self.assertEqual(text, "account 123 is unlocked beyond its limit (RULE-003, RULE-007)")
+        self.assertIn("123: unlocked beyond its limit (RULE-003, RULE-007)", self.ask("status"))
+        report = json.loads(self.ask("status", "--json"))
+        self.assertEqual(report["accounts"][0]["unlocked_beyond"], ["RULE-003", "RULE-007"])
 
     def test_an_unlock_of_an_account_that_is_not_locked_fails(self) -> None:
         self.begin("unlock", "123", "--reason", "x")

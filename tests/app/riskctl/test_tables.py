@@ -192,6 +192,11 @@ class JournalTests(ZonedTestCase):
             line,
         )
 
+    def test_an_unlock_beyond_a_limit_is_named_in_the_log(self) -> None:
+        data = {"command": "unlock", "reason": "back", "operator": "jane", "beyond": ["RULE-003"]}
+        *_, line = journal_table([LogLine(NOW, "operator", data)])
+        self.assertTrue(line.endswith("  unlock beyond its limit (RULE-003) by jane: back"), line)
+
     def test_the_table_has_a_line_for_each_entry(self) -> None:
         stamp = "2026-11-23 13:00:00  "
         self.assertEqual(

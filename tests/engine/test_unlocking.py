@@ -1,0 +1,275 @@
+"""An operator's unlock: what locks the account again, and what does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from riskd.config.settings import Faults
+from riskd.journal.reader import read_published
+from riskd.model.unlocks import last_unlock
+from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, PracticeDaemon, settings_of
+
+FREQUENCY = """
+[rules.trade_frequency_limit]
+max_trades = 2
+time_window_minutes = 5
+cooldown_seconds = 600
+"""
+
+COOLDOWN = """
+[rules.cooldown_after_loss]
+loss_threshold = 100
+cooldown_seconds = 600
+"""
+
+PERMISSION = """
+[rules.auth_loss_guard]
+"""
+
+OPEN_LOSS = """
+[rules.daily_unrealized_loss]
+loss_limit = 300
+scope = "total"
+action = "CLOSE_ALL_AND_LOCKOUT"
+"""
+
+HOURS = """
+[rules.session_block_outside]
+allowed_hours = { start = "08:30", end = "11:00" }
+"""
+
+
+class UnlockTestCase(GuardTestCase):
+    @property
+    def is_locked(self) -> bool:
+        return bool(self.daemon.state.lockouts)
+
+    def unlock(self) -> None:
+        assert self.is_locked
+        self.assertTrue(self.daemon.engine.accounts[ACCOUNT].unlock("back", "jane"))
+        self.daemon.advance(0.25)
+
+    def settle(self) -> None:
+        """Let time pass, and reconcile, over a restart after a crash."""
+        self.daemon.advance(130)
+        self.daemon.kill()
+        self.daemon.restart()
+        self.daemon.advance(130)
+
+    def beyond(self) -> tuple[str, ...]:
+        unlock = last_unlock(self.daemon.state)
+        return unlock.beyond if unlock else ()
+
+    def set_permission(self, may_trade: bool) -> None:
+        self.daemon.gateway.set_can_trade(ACCOUNT, may_trade)
+        self.daemon.advance(1)
+
+
+class DailyLossTests(UnlockTestCase):
+    config = DAILY_LOSS
+
+    def unlocked(self) -> None:
+        self.lose(125, 2)
+        self.unlock()
+
+    def test_neither_a_reconciliation_nor_a_restart_locks_again(self) -> None:
+        self.unlocked()
+        self.settle()
+        self.assertFalse(self.is_locked)
+
+    def test_the_next_trade_locks_again(self) -> None:
+        self.unlocked()
+        self.settle()
+        self.lose(1)
+        self.assertTrue(self.is_locked)
+        self.assertEqual(self.beyond(), ())
+
+    def test_a_loss_while_the_daemon_was_down_locks_again(self) -> None:
+        self.unlocked()
+        self.daemon.advance(2)
+        self.daemon.kill()
+        self.lose(1)
+        self.daemon.restart()
+        self.daemon.advance(1)
+        self.assertTrue(self.is_locked)
+
+    def test_a_tighter_limit_locks_again(self) -> None:
+        self.unlocked()
+        self.daemon.engine.reload(settings_of(DAILY_LOSS.replace("500", "501")))
+        self.daemon.advance(1)
+        self.assertFalse(self.is_locked)
+        self.daemon.engine.reload(settings_of(DAILY_LOSS.replace("500", "400")))
+        self.daemon.advance(1)
+        self.assertTrue(self.is_locked)
+
+    def test_all_say_that_it_is_unlocked_beyond_its_limit_until_the_day_ends(self) -> None:
+        self.unlocked()
+        self.settle()
+        self.assertEqual(self.beyond(), ("RULE-003",))
+        published = read_published(self.daemon.directory).accounts[ACCOUNT]
+        unlock = last_unlock(published)
+        assert unlock is not None
+        self.assertEqual(unlock.beyond, ("RULE-003",))
+        self.daemon.clock.advance(timedelta(hours=5).total_seconds())
+        self.daemon.advance(5)
+        self.assertEqual(self.beyond(), ())
+        self.assertIsNone(last_unlock(self.daemon.state))
+
+    def test_the_audit_log_says_it(self) -> None:
+        self.unlocked()
+        data = [
+            msgspec.json.decode(entry.data)
+            for entry in self.daemon.state.risk.log
+            if entry.kind == "operator"
+        ]
+        self.assertEqual([each["beyond"] for each in data], [["RULE-003"]])
+
+    def test_an_unlock_within_the_limits_says_nothing(self) -> None:
+        self.daemon.engine.accounts[ACCOUNT].lock("lunch", "jane", None)
+        self.daemon.advance(1)
+        self.unlock()
+        self.assertEqual(self.beyond(), ())
+        self.assertNotIn("beyond", self.daemon.state.risk.log[-2].data)
+
+
+class CountingTests(UnlockTestCase):
+    """Rules that count trades."""
+
+    def test_too_many_trades(self) -> None:
+        self.daemon.close()
+        self.daemon = PracticeDaemon(FREQUENCY)
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+        for _ in range(3):
+            self.lose(1)
+        self.unlock()
+        self.assertEqual(self.beyond(), ("RULE-006",))
+        self.settle()
+        self.assertFalse(self.is_locked)
+        self.daemon.advance(60)
+        # The trades from before the unlock are in no window with this one.
+        self.lose(1)
+        self.assertFalse(self.is_locked)
+        for _ in range(2):
+            self.lose(1)
+        self.assertTrue(self.is_locked)
+
+    def test_a_large_loss(self) -> None:
+        self.daemon.close()
+        self.daemon = PracticeDaemon(COOLDOWN)
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+        self.lose(60)
+        self.unlock()
+        self.assertEqual(self.beyond(), ("RULE-007",))
+        self.settle()
+        self.assertFalse(self.is_locked)
+        self.lose(10)
+        self.assertFalse(self.is_locked)
+        self.lose(60)
+        self.assertTrue(self.is_locked)
+
+
+class PermissionTests(UnlockTestCase):
+    config = PERMISSION
+
+    def unlocked(self) -> None:
+        self.set_permission(False)
+        self.unlock()
+        self.assertEqual(self.beyond(), ("RULE-010",))
+
+    def test_neither_a_reconciliation_nor_a_restart_locks_again(self) -> None:
+        self.unlocked()
+        self.settle()
+        self.assertFalse(self.is_locked)
+
+    def test_a_permission_that_is_withdrawn_again_locks_again(self) -> None:
+        self.unlocked()
+        self.set_permission(True)
+        self.assertFalse(self.is_locked)
+        self.set_permission(False)
+        self.assertTrue(self.is_locked)
+
+    def test_other_rules_go_on(self) -> None:
+        self.daemon.close()
+        self.daemon = PracticeDaemon(PERMISSION + OPEN_LOSS)
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+        self.unlocked()
+        state = self.daemon.engine.accounts[ACCOUNT].account.state
+        self.assertEqual(state.open_positions, ())
+        self.set_permission(True)
+        self.daemon.trade(BUY, 2)
+        self.daemon.move(MNQ, "20900")
+        self.daemon.advance(1)
+        self.assertIn("RULE-004", self.daemon.state.lockouts)
+
+
+class HeldTests(UnlockTestCase):
+    """Rules that look at what the account holds."""
+
+    def hold_off_closing(self) -> None:
+        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+
+    def start(self, config: str) -> None:
+        self.daemon.close()
+        self.daemon = PracticeDaemon(config)
+        self.addCleanup(self.daemon.close)
+        self.daemon.move(MNQ, "21000")
+        self.daemon.move(ES, "5800")
+
+    def test_a_position_that_is_still_being_closed_does_not_lock_again(self) -> None:
+        self.start(OPEN_LOSS)
+        self.daemon.trade(BUY, 2)
+        self.hold_off_closing()
+        self.daemon.move(MNQ, "20900")
+        self.daemon.advance(7)
+        self.unlock()
+        self.assertEqual(self.beyond(), ("RULE-004",))
+        self.daemon.move(MNQ, "20890")
+        self.daemon.advance(20)
+        self.assertEqual((self.is_locked, self.daemon.held), (False, {MNQ: 2}))
+        self.daemon.gateway.faults = Faults()
+        self.daemon.advance(20)
+        self.assertEqual((self.is_locked, self.daemon.held), (False, {}))
+
+    def test_the_next_position_locks_again(self) -> None:
+        for config in (OPEN_LOSS, HOURS):
+            self.start(config)
+            self.daemon.trade(BUY, 2)
+            self.daemon.move(MNQ, "20900")
+            self.daemon.advance(2)
+            self.unlock()
+            self.settle()
+            self.assertFalse(self.is_locked)
+            self.daemon.trade(BUY, 2)
+            self.daemon.move(MNQ, "20800")
+            self.daemon.advance(2)
+            self.assertTrue(self.is_locked, config)
+
+    def test_another_position_beside_the_old_one_locks_again(self) -> None:
+        self.start(HOURS)
+        self.daemon.trade(BUY, 2)
+        self.hold_off_closing()
+        self.daemon.advance(7)
+        self.unlock()
+        self.daemon.advance(5)
+        self.assertFalse(self.is_locked)
+        self.daemon.gateway.faults = Faults()
+        self.daemon.trade(BUY, 1, ES)
+        self.daemon.advance(2)
+        self.assertTrue(self.is_locked)
+
+    def test_strict_mode(self) -> None:
+        self.start('strict_mode = true\n[rules.symbol_blocks]\nblocked_symbols = ["MNQ"]\n')
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(2)
+        self.unlock()
+        self.settle()
+        self.assertFalse(self.is_locked)
+        self.daemon.trade(BUY, 1, limitPrice="20000")
+        self.daemon.advance(2)
+        self.assertTrue(self.is_locked)
