@@ -3,8 +3,19 @@
 **Budget.**  The broker answers 200 requests a minute.  riskd counts its own, and delays each request that
 would be one too many.
 
-**Reserve.**  Enforcement never waits for reads: of the 200, reads that are not urgent get 140.  Of the other
-60, requests that enforcement makes once an order get 30, so that 30 are left to close positions.
+**Order.**  Enforcement never waits for reads, and closes wait for nothing else.  Each kind of request is made
+only while fewer than so many of the 200 are used, so that those above it find room:
+
+================================================  ===
+closing positions, placing stops                  200
+reading what is open, to enforce a limit          190
+whatever is made once an order, such as a cancel  170
+all other reads                                   140
+pings, which only keep connections open            60
+================================================  ===
+
+Reads and pings also leave room for as many changes a minute as there were lately: a bot that enters a locked
+account every second is held, with a close and a cancel each second.
 
 **HTTP 429** comes all the same when other programs share the login.  It becomes a
 :class:`TooManyRequestsError` with the seconds of the header ``Retry-After``; so does a 503 that has one.  For
@@ -43,10 +54,35 @@ RESERVED: Final = 60
 KEPT_FOR_CLOSING: Final = 30
 """Of these in turn, so many are kept to close positions, however many orders must be canceled."""
 
+KEPT_FROM_READS: Final = 10
+"""Of these in turn, so many are kept for the closes themselves, however often enforcement reads."""
+
+KEPT_FROM_PINGS: Final = 140
+"""So many are kept for everything but pings.
+
+A connection can be replaced instead, which takes no request; and many requests keep connections open anyway.
+"""
+
 ONCE_AN_ORDER: Final = frozenset(
     ("Order/cancel", "Order/modify", "Order/search", "Order/searchById")
 )
 """The requests that are made once an order: a locked account may place any number of orders."""
+
+FIRST: Final = frozenset(
+    ("Position/closeContract", "Position/partialCloseContract", "Order/place")
+)
+"""The requests that may use the whole budget."""
+
+CHANGES: Final = FIRST | {"Order/cancel", "Order/modify"}
+
+LATELY_SECONDS: Final = 15.0
+"""As many changes are expected in the next seconds as there were in the latest ones, so many of them."""
+
+KEPT_FOR_CHANGES: Final = 10
+"""So many more than these are kept for changes."""
+
+RETRY_SECONDS: Final = 1.0
+"""How long a read waits for changes to become fewer, before it is considered again."""
 
 MAX_RETRY_AFTER: Final = 60.0
 """The longest wait after HTTP 429, in seconds: by then, the whole window has passed."""
@@ -90,11 +126,14 @@ class RateLimit:
     def __init__(self) -> None:
         # The documentation does not say how the broker's window moves; here, no window has too many.
         self._made: deque[float] = deque()
+        self._changes: deque[float] = deque()
         self._held_until = 0.0
 
-    def spend(self, now: float) -> None:
+    def spend(self, now: float, request: str = "") -> None:
         """Count a request."""
         self._made.append(now)
+        if request in CHANGES:
+            self._changes.append(now)
 
     def hold(self, now: float, seconds: float) -> None:
         """Hold requests that are not urgent for so many seconds, after HTTP 429."""
@@ -103,21 +142,45 @@ class RateLimit:
     def has_room(self, now: float, requests: int) -> bool:
         """Return whether so many requests that are not urgent can be made now."""
         self._forget(now)
-        return self._held_until <= now and len(self._made) + requests <= REQUESTS - RESERVED
+        return (
+            self._held_until <= now
+            and len(self._made) + requests <= REQUESTS - RESERVED
+            and self._leaves_room_for_changes(now, requests)
+        )
+
+    def may_ping(self, now: float) -> bool:
+        """Return whether a ping can be made now; no ping waits."""
+        return self.has_room(now, 1) and len(self._made) < REQUESTS - KEPT_FROM_PINGS
 
     def wait(self, now: float, request: str, *, urgent: bool) -> float:
         """Return the seconds until a request can be made; 0 if it can be made now."""
         self._forget(now)
         allowed, held = REQUESTS - RESERVED, max(0.0, self._held_until - now)
         if urgent:
-            allowed, held = REQUESTS, 0.0
-            if request in ONCE_AN_ORDER:
-                allowed -= KEPT_FOR_CLOSING
+            allowed, held = _allowed(request), 0.0
+        elif not self._leaves_room_for_changes(now, 1):
+            held = max(held, RETRY_SECONDS)
         if len(self._made) < allowed:
             return held
         # The wait ends when the oldest request that is one too many leaves the window.
         return max(held, self._made[len(self._made) - allowed] + WINDOW_SECONDS - now)
 
+    def _leaves_room_for_changes(self, now: float, requests: int) -> bool:
+        lately = sum(moment > now - LATELY_SECONDS for moment in self._changes)
+        expected = lately * WINDOW_SECONDS / LATELY_SECONDS + KEPT_FOR_CHANGES if lately else 0
+        others = len(self._made) - len(self._changes)
+        return others + requests + expected <= REQUESTS - KEPT_FOR_CLOSING
+
     def _forget(self, now: float) -> None:
-        while self._made and self._made[0] <= now - WINDOW_SECONDS:
-            self._made.popleft()
+        for moments in (self._made, self._changes):
+            while moments and moments[0] <= now - WINDOW_SECONDS:
+                moments.popleft()
+
+
+def _allowed(request: str) -> int:
+    """Return how many requests a window may have with an urgent one."""
+    if request in FIRST:
+        return REQUESTS
+    if request in ONCE_AN_ORDER:
+        return REQUESTS - KEPT_FOR_CLOSING
+    return REQUESTS - KEPT_FROM_READS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,6 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.gateway.projectx.rate_limit import RateLimit
 
 CLOSE = "Position/closeContract"
+
+READ = "Position/searchOpen"
+CANCEL = "Order/cancel"
 
 # Eighths of a second add up exactly.
 eighths = st.integers(0, 8 * 70).map(lambda number: number / 8)
@@ -48,6 +53,23 @@ class RateLimitTests(SynchronousTestCase):
         self.limit.spend(1)
         self.assertEqual(self.limit.wait(1, "Order/cancel", urgent=True), 59)
         self.assertEqual(self.limit.wait(1, CLOSE, urgent=True), 0)
+
+    def test_10_of_these_are_kept_from_the_reads_of_enforcement(self) -> None:
+        spend(self.limit, 0, 189)
+        self.assertEqual(self.limit.wait(1, READ, urgent=True), 0)
+        self.limit.spend(1)
+        self.assertEqual(self.limit.wait(1, READ, urgent=True), 59)
+        self.assertEqual(self.limit.wait(1, CLOSE, urgent=True), 0)
+
+    def test_pings_get_60_and_give_way_during_a_hold(self) -> None:
+        spend(self.limit, 0, 59)
+        self.assertTrue(self.limit.may_ping(1))
+        self.limit.spend(1)
+        self.assertFalse(self.limit.may_ping(59))
+        self.assertTrue(self.limit.may_ping(60))
+        self.limit.hold(60, 5)
+        self.assertFalse(self.limit.may_ping(64))
+        self.assertTrue(self.limit.may_ping(65))
 
     def test_requests_of_enforcement_count_for_all(self) -> None:
         for second in range(150):
@@ -119,3 +141,93 @@ class RateLimitTests(SynchronousTestCase):
             wait = limit.wait(now, CLOSE, urgent=is_urgent)
             if wait:
                 self.assertTrue(limit.wait(now + wait - 0.125, CLOSE, urgent=is_urgent) > 0)
+
+
+class CountingBroker:
+    """A broker that answers 200 requests in any 60 s."""
+
+    def __init__(self) -> None:
+        self.received: list[float] = []
+
+    def receive(self, now: float) -> None:
+        """Receive a request.
+
+        :raises AssertionError: HTTP 429.
+        """
+        self.received = [*(moment for moment in self.received if moment > now - 60), now]
+        assert len(self.received) <= 200, f"HTTP 429 at {now:g} s"
+
+
+class LockedAccountTests(SynchronousTestCase):
+    """A locked account that a bot enters again every second, for 10 minutes."""
+
+    def setUp(self) -> None:
+        self.limit, self.broker = RateLimit(), CountingBroker()
+        self.sent = Counter[str]()
+        self.reads: deque[float] = deque()
+
+    def send(self, now: float, name: str) -> None:
+        self.limit.spend(now, name)
+        self.broker.receive(now)
+        self.sent[name] += 1
+
+    def command(self, now: float, request: str) -> None:
+        self.assertEqual(self.limit.wait(now, request, urgent=True), 0, f"{request} at {now:g} s")
+        self.send(now, request)
+
+    def read(self, now: float, *, urgent: bool) -> None:
+        """Send the reads that are due, as far as there is room."""
+        while self.reads and not self.limit.wait(now, READ, urgent=urgent):
+            self.reads.popleft()
+            self.send(now, READ)
+
+    def ping(self, now: float) -> None:
+        if self.limit.may_ping(now):
+            self.send(now, "ping")
+
+    def hold_the_account(
+        self, *, cancels: int = 0, reads: int, ping_each: int, urgent: bool
+    ) -> None:
+        """Close each position of the bot at once, with a look each 5 s, and pings."""
+        for second in range(600):
+            now = 1000.0 + second
+            self.command(now, CLOSE)
+            for _ in range(cancels):
+                self.command(now + 0.01, CANCEL)
+            if second % 5 == 0:
+                self.reads.extend([now] * reads)
+            self.read(now + 0.1, urgent=urgent)
+            if second % ping_each == 0:
+                self.ping(now + 0.2)
+
+    def test_closes_never_wait(self) -> None:
+        # As many reads as a reconciliation makes, and pings of 2 connections each 15 s.
+        for urgent in (True, False):
+            self.setUp()
+            self.hold_the_account(reads=4, ping_each=8, urgent=urgent)
+            self.assertEqual(self.sent[CLOSE], 600)
+            self.assertEqual((self.sent[READ], len(self.reads)), (480, 0))
+
+    def test_closes_and_cancels_never_wait_and_reads_give_way(self) -> None:
+        # A look of enforcement at positions and orders; more other reads than there is room for.
+        for reads, urgent in ((2, True), (12, False)):
+            self.setUp()
+            self.hold_the_account(cancels=1, reads=reads, ping_each=1, urgent=urgent)
+            self.assertEqual((self.sent[CLOSE], self.sent[CANCEL]), (600, 600))
+            self.assertEqual(self.sent[READ] == 240, urgent)
+            # There is still a look of 2 each 6 s.
+            self.assertTrue(self.sent[READ] >= 200, self.sent)
+
+    def test_closes_do_not_wait_after_a_burst_of_reads(self) -> None:
+        self.reads.extend([999.0] * 1000)
+        self.read(999.0, urgent=False)
+        self.assertEqual(self.sent[READ], 140)
+        self.hold_the_account(reads=2, ping_each=1, urgent=False)
+        self.assertEqual(self.sent[CLOSE], 600)
+
+    def test_pings_give_way_first(self) -> None:
+        # 8 connections, pinged each 15 s, and a reconciliation of three accounts each 5 s.
+        self.hold_the_account(reads=12, ping_each=2, urgent=False)
+        self.assertEqual(self.sent[CLOSE], 600)
+        self.assertTrue(self.sent["ping"] < 60, self.sent)
+        self.assertTrue(self.sent[READ] > 700, self.sent)
