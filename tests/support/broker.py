@@ -45,6 +45,8 @@ CREDENTIALS = Credentials("trader", Secret(API_KEY))
 
 TOKEN = Secret("the-token")
 
+PING = "GET /api/Status/ping HTTP/1.1"
+
 
 class Upper(Random):
     """A generator that always returns the upper bound."""
@@ -185,17 +187,29 @@ class HttpConnection:
         self.protocol = protocol
         self.transport = MemoryTransport()
         self.transport.protocol = protocol
+        self._pongs = 0
         protocol.makeConnection(self.transport)
 
     @property
     def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
-        """The first line, headers and body of each request received."""
+        """The first line, headers and body of each request received, pings aside."""
+        return [each for each in self._received if each[0] != PING]
+
+    def answer_pings(self) -> None:
+        """Answer each ping received."""
+        pings = len(self._received) - len(self.requests)
+        while self._pongs < pings and self.transport.connected:
+            self._pongs += 1
+            self.answer(b'"pong"')
+
+    @property
+    def _received(self) -> list[tuple[str, dict[str, str], bytes]]:
         found, data = [], self.transport.value()
         while data:
             head, _, data = data.partition(b"\r\n\r\n")
             first, *lines = head.decode().split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines)
-            length = int(headers["Content-Length"])
+            length = int(headers.get("Content-Length", 0))
             found.append((first, headers, data[:length]))
             data = data[length:]
         return found
@@ -241,6 +255,15 @@ class MemoryBroker:
         _, _, factory, _, _ = self.reactor.tcpClients[-1]
         factory.clientConnectionFailed(None, Failure(error or Refused()))
         # The client waits for another address of the name; there is none.
+        self.reactor.advance(0.5)
+
+    def refuse_all(self) -> None:
+        """Refuse every requested connection that was not canceled."""
+        asked = zip(self.reactor.tcpClients, self.reactor.connectors, strict=True)
+        for (_, _, factory, _, _), connector in list(asked)[self._seen :]:
+            self._seen += 1
+            if not connector.stoppedConnecting:
+                factory.clientConnectionFailed(None, Failure(Refused()))
         self.reactor.advance(0.5)
 
     def accept_all(self) -> None:

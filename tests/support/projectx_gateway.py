@@ -158,9 +158,11 @@ class GatewayTestCase(SynchronousTestCase):
         return ends
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass in which no hub is silent."""
+        """Let time pass in which no hub is silent and pings are answered."""
         for _ in range(int(seconds * 4)):
             self.reactor.advance(0.25)
             self.broker.accept_all()
+            for connection in self.broker.connections:
+                connection.answer_pings()
             for end in (*self.user.ends, *self.market.ends):
                 end.ping()

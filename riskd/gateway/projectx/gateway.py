@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
-from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
-from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from riskd.gateway.interface import IGateway, IGatewayListener
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.broker_api import BrokerApi
+from riskd.gateway.projectx.connections import BrokerAgent
 from riskd.gateway.projectx.credentials import Credentials, Secret
 from riskd.gateway.projectx.hub import Connect, Hub, Subscription
 from riskd.gateway.projectx.hub_events import is_logout, user_events
@@ -28,9 +27,7 @@ from riskd.gateway.projectx.market_data import QuoteFeed
 from riskd.gateway.projectx.rest import BrokerRequests, ClockReported, Rest
 from riskd.gateway.signalr import Invocation
 
-_CONNECT_SECONDS: Final = 5.0
-_IDLE_SECONDS: Final = 30
-_CONNECTIONS: Final = 8
+_PING: Final = "/api/Status/ping"
 
 
 @implementer(IGateway)
@@ -57,7 +54,7 @@ class ProjectXGateway(BrokerApi):
         reactor: Any,
         now: Callable[[], datetime],
         *,
-        agent: IAgent,
+        agent: BrokerAgent,
         rest_url: str,
         connect_user_hub: Connect,
         connect_market_hub: Connect,
@@ -69,7 +66,11 @@ class ProjectXGateway(BrokerApi):
         self._now = now
         self._started: Deferred[None] = Deferred()
         self._down_since: datetime | None = None
-        rest = Rest(HTTPClient(agent), rest_url, reactor, clock_reported)
+        self._agent, self._ping_url = agent, rest_url + _PING
+        rest, urgent_rest = (
+            Rest(HTTPClient(each), rest_url, reactor, clock_reported)
+            for each in (agent, agent.urgent)
+        )
         self._login = Login(
             rest.post,
             credentials,
@@ -79,7 +80,9 @@ class ProjectXGateway(BrokerApi):
             lambda sentence: self._listener.gateway_problem("login", sentence),
             lambda: self._reconnect("the token was renewed"),
         )
-        super().__init__(BrokerRequests(rest, self._login, reactor, random, self._hurry))
+        super().__init__(
+            BrokerRequests(rest, self._login, reactor, random, self._hurry, urgent_rest)
+        )
         self._user_hub = Hub(
             "user",
             connect_user_hub,
@@ -122,6 +125,7 @@ class ProjectXGateway(BrokerApi):
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         """Log in and connect; the Deferred fires when the accounts are subscribed."""
         self._listener = listener
+        self._agent.keep_warm(self._ping_url, self._requests.may_ping)
         self._login.start()
         self._user_hub.start()
         self._market_hub.start()
@@ -134,7 +138,12 @@ class ProjectXGateway(BrokerApi):
         for hub in (self._user_hub, self._market_hub):
             hub.stop()
         self._login.stop()
+        self._agent.stop()
         return succeed(None)
+
+    def expect_commands(self, number: int) -> None:
+        """Hold connections open for so many commands that may have to leave at once."""
+        self._agent.expect_commands(number)
 
     def follow_account(self, account_id: int) -> None:
         """Report the events of an account from now on."""
@@ -203,16 +212,6 @@ class ProjectXGateway(BrokerApi):
         self._listener.gateway_problem(f"quotes of {contract_id}", sentence)
 
 
-class _QuietFactory(_HTTP11ClientFactory):
-    noisy = False
-
-
-def make_agent(reactor: Any) -> IAgent:
-    """Return an agent that keeps its connections open between requests, up to 30 s."""
-    pool = HTTPConnectionPool(reactor)
-    # Twisted has no public name for it; otherwise each connection would be two lines of the log.
-    pool._factory = _QuietFactory  # noqa: SLF001
-    # The broker closes idle connections, and a request that is sent into a closed one is lost.
-    pool.cachedConnectionTimeout = _IDLE_SECONDS
-    pool.maxPersistentPerHost = _CONNECTIONS
-    return Agent(reactor, connectTimeout=_CONNECT_SECONDS, pool=pool)
+def make_agent(reactor: Any) -> BrokerAgent:
+    """Return an agent that keeps its connections open between requests."""
+    return BrokerAgent(reactor, Random())

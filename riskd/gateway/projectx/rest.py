@@ -1,7 +1,8 @@
 """The broker's REST side: one request at a time, answered in time or not at all.
 
 A read is repeated until it is answered or too late.  A change is sent once; after no answer, the caller
-looks up what became of it.
+looks up what became of it.  Only a full close and a cancel are repeated, and only when their connection was
+lost: what they end is ended by either of two.
 """
 
 from __future__ import annotations
@@ -13,13 +14,10 @@ from typing import Final, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 from riskd.gateway.interface import (
@@ -29,6 +27,7 @@ from riskd.gateway.interface import (
     Payload,
 )
 from riskd.gateway.projectx.credentials import Secret
+from riskd.gateway.projectx.http_body import Body
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.rate_limit import RateLimit, TooManyRequestsError
@@ -58,11 +57,21 @@ READ_SECONDS: Final = (2.5, 5.0)
 The first may go into a connection that is dead and does not show it yet; the others open a new one.
 """
 
+SAFE_TO_REPEAT: Final = frozenset(("Position/closeContract", "Order/cancel"))
+"""The changes of which the second does nothing: the broker answers that nothing is left to close or cancel.
+
+Two partial closes would close twice as much, and two orders are two.
+"""
+
 LEAST_SECONDS: Final = 0.5
 """The time that a try needs; with less left, the read has failed."""
 
 READ_AGAIN_SECONDS: Final = (0.2, 0.5, 1.0)
 """The waits between the tries of a read; after these the read has failed."""
+
+
+class ConnectionLostError(GatewayUnansweredError):
+    """The connection was lost after the request was sent, and before it was answered."""
 
 
 class Rest:
@@ -102,7 +111,10 @@ class Rest:
         except (GatewayError, CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever fails on the way, the outcome is unknown
-            raise GatewayUnansweredError(request, _reason(error)) from None
+            # Errors with reasons are those of a connection that was made.
+            is_lost = isinstance(error, ConnectionClosed) or hasattr(error, "reasons")
+            kind = ConnectionLostError if is_lost else GatewayUnansweredError
+            raise kind(request, _reason(error)) from None
 
     async def _exchange(self, request: str, body: Payload | None, token: Secret | None) -> Payload:
         headers = Headers({"Content-Type": ["application/json"], "Accept": ["application/json"]})
@@ -117,7 +129,7 @@ class Rest:
             allow_redirects=False,
             unbuffered=True,
         )
-        content = _Body()
+        content = Body()
         response.deliverBody(content)
         date, *_ = response.headers.getRawHeaders("Date", [None])
         self._report_clock(date, self._clock.seconds() - sent_at)
@@ -130,36 +142,6 @@ class Rest:
             self._clock_reported(stated, DATE_PRECISION, delay)
 
 
-class _Body(Protocol):
-    """Assembles a response's body; canceling :attr:`whole` ends the connection.
-
-    Twisted's own ``readBody`` cannot end it: the transport that it is given has no ``abortConnection``.
-
-    :ivar whole: fires with the body.
-    """
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self.whole: Deferred[bytes] = Deferred(self._cancel)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.whole.called:
-            return
-        # Where the end of the connection ends the body, parsing the JSON shows whether it is whole.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.whole.callback(b"".join(self._pieces))
-        else:
-            self.whole.errback(reason)
-
-    def _cancel(self, whole: Deferred[bytes]) -> None:
-        whole.errback(CancelledError())
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
 class BrokerRequests:
     """Makes requests with a token, within the broker's rate limit.
 
@@ -168,6 +150,7 @@ class BrokerRequests:
     :param clock: times the tries.
     :param random: spreads the tries.
     :param answered: called whenever the broker has executed or refused a request.
+    :param urgent_rest: sends urgent requests, whose connections come first; ``None`` for the same as others.
     """
 
     def __init__(
@@ -177,8 +160,10 @@ class BrokerRequests:
         clock: IReactorTime,
         random: Random,
         answered: Callable[[], None],
+        urgent_rest: Rest | None = None,
     ) -> None:
         self._rest = rest
+        self._urgent_rest = urgent_rest or rest
         self._login = login
         self._clock = clock
         self._random = random
@@ -188,6 +173,14 @@ class BrokerRequests:
     def has_room(self, requests: int) -> bool:
         """Return whether so many reads that are not urgent can be made now."""
         return self._rate_limit.has_room(self._clock.seconds(), requests)
+
+    def may_ping(self) -> bool:
+        """Count a ping, and return whether it may be sent now."""
+        now = self._clock.seconds()
+        if not self._rate_limit.may_ping(now):
+            return False
+        self._rate_limit.spend(now)
+        return True
 
     async def read(self, request: str, body: Payload, *, urgent: bool = False) -> Payload:
         """Return the fields of the response to a read.
@@ -221,12 +214,20 @@ class BrokerRequests:
     async def change(self, request: str, body: Payload) -> Payload:
         """Return the fields of the response to a change, which is sent once.
 
-        A second try could place a second order.
+        A second try could place a second order.  A full close and a cancel are sent again, at once, when
+        their connection was lost: the broker may have closed it just before they arrived.
 
         :raises GatewayRefusedError: the broker refused it.
         :raises GatewayUnansweredError: what became of it is unknown.
         """
-        return await self._send(request, body, CHANGE_SECONDS, urgent=True)
+        deadline = self._clock.seconds() + CHANGE_SECONDS
+        try:
+            return await self._send(request, body, CHANGE_SECONDS, urgent=True)
+        except ConnectionLostError:
+            left = self._left(deadline)
+            if request not in SAFE_TO_REPEAT or left < LEAST_SECONDS:
+                raise
+            return await self._send(request, body, left, urgent=True)
 
     async def _send(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
         token = await self._login.token()
@@ -234,9 +235,10 @@ class BrokerRequests:
             await deferLater(self._clock, wait)
             # The broker may have ended the token meanwhile.
             token = await self._login.token()
-        self._rate_limit.spend(self._clock.seconds())
+        self._rate_limit.spend(self._clock.seconds(), request)
         try:
-            fields = await self._rest.post(request, body, token, seconds)
+            rest = self._urgent_rest if urgent else self._rest
+            fields = await rest.post(request, body, token, seconds)
         except TokenRefusedError:
             self._login.discard(token)
             raise
@@ -275,7 +277,7 @@ def _reason(error: BaseException | None) -> str:
         return "the broker's name cannot be looked up"
     if isinstance(error, ConnectError):
         return "no connection"
-    if isinstance(error, (ConnectionDone, ConnectionLost)):
+    if isinstance(error, ConnectionClosed):
         return "the connection was lost"
     reasons: list[Failure] = getattr(error, "reasons", [])
     if reasons:

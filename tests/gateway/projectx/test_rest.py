@@ -23,7 +23,13 @@ from riskd.gateway.projectx.responses import (
     TokenRefusedError,
     TooManyRequestsError,
 )
-from riskd.gateway.projectx.rest import ANSWER_SECONDS, CHANGE_SECONDS, BrokerRequests, Rest
+from riskd.gateway.projectx.rest import (
+    ANSWER_SECONDS,
+    CHANGE_SECONDS,
+    BrokerRequests,
+    ConnectionLostError,
+    Rest,
+)
 from tests.support.broker import (
     TOKEN,
     HttpConnection,
@@ -40,6 +46,7 @@ OK = {"success": True, "errorCode": 0}
 FAULT = GatewayUnansweredError("Order/place", "HTTP 502")
 UNAUTHORIZED = TokenRefusedError("Order/place", "HTTP 401")
 TOO_MANY = TooManyRequestsError("Order/place", 10.0)
+LOST = ConnectionLostError("Order/place", "the connection was lost")
 REFUSED = GatewayRefusedError("Order/place", 2, "no")
 
 
@@ -253,6 +260,24 @@ class UnansweredTests(RestTestCase):
         self.assertEqual(
             self.unanswered(answer), "Order/place was not answered: the connection was lost"
         )
+
+    def test_a_lost_connection_is_told_from_other_failures(self) -> None:
+        for lose, is_lost in (
+            (self.lose, True),
+            (self.lose_within_the_answer, True),
+            (self.lose_an_old_connection, True),
+            (self.broker_refuses, False),
+            (lambda: self.reactor.advance(4), False),
+            (lambda: self.broker.accept().answer(b"", "502 Bad Gateway"), False),
+        ):
+            self.setUp()
+            if lose == self.lose_an_old_connection:
+                self.post("Account/search")
+                self.broker.accept().succeed()
+            answer = self.post("Order/place", {"size": 1})
+            lose()
+            error = self.failureResultOf(answer, GatewayUnansweredError).value
+            self.assertEqual(isinstance(error, ConnectionLostError), is_lost, lose)
 
     def test_an_answer_that_is_not_http(self) -> None:
         answer = self.post()
@@ -612,6 +637,86 @@ class ReadTests(RequestsTestCase):
             self.assertTrue(self.post.count <= sent + 1)
 
 
+class RepeatedChangeTests(RequestsTestCase):
+    """Changes whose connection was lost."""
+
+    def ask(self, request: str) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.requests.change(request, {"accountId": 123}))
+
+    def test_a_close_and_a_cancel_are_sent_again_at_once(self) -> None:
+        for request in ("Position/closeContract", "Order/cancel"):
+            answer = self.ask(request)
+            first = self.post.fail(LOST)
+            self.assertEqual(self.post.waiting, [request])
+            second = self.post.answer(orderId=7)
+            self.assertEqual(second.body, first.body)
+            self.assertEqual(self.successResultOf(answer), {**OK, "orderId": 7})
+
+    def test_they_are_sent_twice_at_most(self) -> None:
+        answer = self.ask("Position/closeContract")
+        self.post.fail(LOST)
+        self.post.fail(LOST)
+        self.assertIs(self.failureResultOf(answer).value, LOST)
+        self.assertEqual(self.post.count, 2)
+
+    def test_no_other_change_is_sent_again(self) -> None:
+        for request in ("Order/place", "Order/modify", "Position/partialCloseContract"):
+            self.setUp()
+            answer = self.ask(request)
+            self.post.fail(LOST)
+            self.assertIs(self.failureResultOf(answer).value, LOST)
+            self.clock.advance(60)
+            self.assertEqual(self.post.count, 1)
+
+    def test_no_other_failure_is_followed_by_another_try(self) -> None:
+        for failure in (FAULT, UNAUTHORIZED, TOO_MANY, REFUSED):
+            self.setUp()
+            answer = self.ask("Position/closeContract")
+            self.post.fail(failure)
+            self.assertIs(self.failureResultOf(answer).value, failure)
+            self.assertEqual(self.post.count, 1)
+
+    def test_both_tries_together_end_in_time(self) -> None:
+        answer = self.ask("Position/closeContract")
+        self.clock.advance(1.5)
+        self.post.fail(LOST)
+        self.assertEqual(self.post.asked[0].seconds, CHANGE_SECONDS - 1.5)
+        self.post.answer()
+        self.successResultOf(answer)
+
+        answer = self.ask("Position/closeContract")
+        self.clock.advance(3.6)
+        self.post.fail(LOST)
+        self.assertIs(self.failureResultOf(answer).value, LOST)
+
+    def test_the_second_try_counts_as_a_request(self) -> None:
+        self.spend(138, urgent=False)
+        answer = self.ask("Position/closeContract")
+        self.post.fail(LOST)
+        self.post.answer()
+        self.successResultOf(answer)
+        self.assertFalse(self.requests.has_room(1))
+
+
+class UrgentTests(RequestsTestCase):
+    """Requests that take connections first."""
+
+    def test_changes_and_urgent_reads_are_sent_apart_from_others(self) -> None:
+        urgent, ordinary = MemoryPost(), MemoryPost()
+        self.requests = BrokerRequests(
+            SimpleNamespace(post=ordinary),
+            self.login,
+            self.clock,
+            Upper(),
+            self.answered,
+            SimpleNamespace(post=urgent),
+        )
+        for answer in (self.read(), self.read(urgent=True), self.change()):
+            self.addCleanup(answer.addErrback, lambda _: None)
+        self.assertEqual(ordinary.waiting, ["Order/search"])
+        self.assertEqual(urgent.waiting, ["Order/search", "Order/place"])
+
+
 class RoomTests(RequestsTestCase):
     """The rate limit."""
 
@@ -657,6 +762,14 @@ class RoomTests(RequestsTestCase):
         self.assertFalse(self.requests.has_room(1))
         self.post.answer()
         self.successResultOf(answer)
+
+    def test_a_ping_counts_as_a_request_and_gives_way(self) -> None:
+        self.assertTrue(self.requests.may_ping())
+        self.assertTrue(self.requests.has_room(139))
+        self.assertFalse(self.requests.has_room(140))
+        self.spend(59, urgent=False)
+        self.assertFalse(self.requests.may_ping())
+        self.assertTrue(self.requests.has_room(80))
 
     def test_after_429_reads_wait_and_enforcement_goes_on(self) -> None:
         answer = self.change()

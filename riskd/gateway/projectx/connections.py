@@ -1,0 +1,475 @@
+"""The connections to the broker's REST API, which are open before a request needs them.
+
+A new connection takes a round trip, and TLS one or two more; a close must not wait for them.
+
+**Number.**  Once the broker has answered a first request, the pool holds a connection for each command that
+may have to leave at once, from 2 to 8: see :meth:`Connections.expect_commands`.  One that is lost is replaced
+at once, and after a failure with growing waits.
+
+**Alive.**  Servers close idle connections.  The pool asks ``Status/ping`` on each connection that was silent
+for 15 s, on one at a time, so that the others stay free.  A ping gives way to all other requests; a connection
+that was silent for 30 s is closed and replaced, which takes no request.
+
+**Urgent requests** take the connection that the broker answered on last.  Without an idle one they take
+whichever is first: a connection that another request returns, or a new one.  **Other requests** take the one
+that was silent for longest, which saves its ping, and leave the last idle one to the commands that are
+expected; they would rather wait for a new connection.
+
+**Doubt.**  When a request gets no answer on a connection that had been idle, the broker or a router in between
+may have dropped the others too.  Those without an answer since the request was sent are closed and replaced.
+
+The pool never sends a request twice; see :meth:`riskd.gateway.projectx.rest.BrokerRequests.change`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from random import Random
+from typing import Any, Final, cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from riskd.gateway.projectx.backoff import Backoff
+from riskd.gateway.projectx.http_body import Body
+from riskd.host.timing import lasting_loop
+
+_log = Logger()
+
+LEAST_CONNECTIONS: Final = 2
+MOST_CONNECTIONS: Final = 8
+
+CONNECT_SECONDS: Final = 5.0
+"""How long a connection may take, and its TLS handshake after that."""
+
+PING_AFTER_SECONDS: Final = 15.0
+"""Servers that close idle connections early do so after 20 to 30 s."""
+
+PING_SECONDS: Final = 2.5
+"""How long a ping may take."""
+
+IDLE_SECONDS: Final = 30.0
+"""A connection that was silent for so long is not used: it may be dead without showing it."""
+
+_CHECK_SECONDS: Final = 1.0
+
+
+@implementer(IHandshakeListener)
+class _Connection(HTTP11ClientProtocol):
+    """A connection of the pool.
+
+    :ivar is_ready: whether a request that is written leaves at once.
+    :ivar opened_at: when it was opened.
+    :ivar heard_at: when the broker last answered on it, at first when it was opened.
+    :ivar lent_at: when it was last taken for a request.
+    :ivar was_kept: whether it has been idle.
+    :ivar is_useful: whether the broker has answered on it, or riskd has closed it by itself.
+    """
+
+    def __init__(self, pool: Connections) -> None:
+        super().__init__(pool.put)
+        self._pool = pool
+        self.is_ready = False
+        self.opened_at = self.heard_at = self.lent_at = 0.0
+        self.was_kept = self.is_useful = False
+
+    def handshakeCompleted(self) -> None:  # noqa: N802  # Twisted's name
+        """Note that requests leave at once from now on."""
+        self._pool.ready(self)
+
+    def close(self) -> None:
+        """End the connection, whatever its state."""
+        transport: Any = self.transport
+        # Not loseConnection(): with TLS that waits for the peer, which may be dead.
+        transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == "QUIESCENT":
+            # Whatever it is, it answers no request; such as HTTP 408 before the server closes.
+            self.close()
+        else:
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # First, so that a request that is sent again at once takes no connection that is in doubt.
+        self._pool.lost(self, was_answered=self.state == "QUIESCENT")
+        super().connectionLost(reason)
+
+
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, pool: Connections) -> None:
+        self._pool = pool
+
+    def buildProtocol(self, addr: IAddress | None) -> _Connection:  # noqa: ARG002
+        return _Connection(self._pool)
+
+
+class Connections:
+    """The open connections to one broker.
+
+    :param clock: times pings.
+    :param random: spreads tries in time.
+    """
+
+    def __init__(self, clock: IReactorTime, random: Random) -> None:
+        self._clock = clock
+        self._backoff = Backoff(random)
+        self._factory = _Factory(self)
+        self._key: Hashable | None = None
+        self._endpoint: IStreamClientEndpoint | None = None
+        # In the order in which the broker was heard on them.
+        self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
+        self._dials: list[Deferred[_Connection]] = []
+        self._urgent: deque[Deferred[_Connection]] = deque()
+        self._ordinary: deque[Deferred[_Connection]] = deque()
+        self._expected = 0
+        self._has_answered = False
+        self._is_stopped = False
+        self._not_before = 0.0
+        self._ping: Callable[[_Connection], Deferred[None]] | None = None
+        self._may_ping: Callable[[], bool] = lambda: False
+        self._is_pinging = False
+        self._checks = lasting_loop(clock, self._check, _log)
+
+    def keep_warm(
+        self, ping: Callable[[_Connection], Deferred[None]], may_ping: Callable[[], bool]
+    ) -> None:
+        """Hold connections open from now on.
+
+        :param ping: sends a ping on a connection; its Deferred fires when it is over, however it ended.
+        :param may_ping: returns whether the broker may be sent a ping now.
+        """
+        self._ping, self._may_ping = ping, may_ping
+        self._fill()
+
+    def expect_commands(self, number: int) -> None:
+        """Hold connections for so many commands that may have to leave at once."""
+        self._expected = number
+        self._fill()
+
+    def stop(self) -> None:
+        """Close the connections that are idle, and each other one after its request."""
+        self._is_stopped = True
+        self._cancel_dials()
+        for connection in tuple(self._idle):
+            self._drop(connection)
+
+    @property
+    def _wanted(self) -> int:
+        if self._ping is None or self._is_stopped or not self._has_answered:
+            return 0
+        return min(max(self._expected, LEAST_CONNECTIONS), MOST_CONNECTIONS)
+
+    @property
+    def _open(self) -> int:
+        return len(self._idle) + len(self._busy) + len(self._dials)
+
+    # Requests.
+
+    def take(
+        self, key: Hashable, endpoint: IStreamClientEndpoint, *, urgent: bool
+    ) -> Deferred[_Connection]:
+        """Return a Deferred of a connection for one request.
+
+        :param key: names the broker; all requests have the same.
+        """
+        if self._key not in (None, key):
+            return fail(ValueError(f"expected requests to {self._key}, not to {key}"))
+        self._key, self._endpoint = key, endpoint
+        connection = self._pick(urgent=urgent)
+        if connection is not None:
+            return succeed(self._lend(connection))
+        waiter: Deferred[_Connection] = Deferred(self._forget)
+        (self._urgent if urgent else self._ordinary).append(waiter)
+        if len(self._dials) < self._waiting:
+            self._dial(endpoint)
+        return waiter
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._urgent) + len(self._ordinary)
+
+    def _pick(self, *, urgent: bool) -> _Connection | None:
+        """Return the idle connection to take for a request."""
+        self._drop_silent()
+        ready = [each for each in self._idle if each.is_ready]
+        if urgent:
+            # One whose handshake is under way is still ahead of a new one.
+            return ready[-1] if ready else next(iter(self._idle), None)
+        reserved = bool(self._expected) + len(self._urgent)
+        return ready[0] if len(ready) > reserved else None
+
+    def _lend(self, connection: _Connection) -> _Connection:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._busy.add(connection)
+        connection.lent_at = self._clock.seconds()
+        return connection
+
+    def _forget(self, waiter: Deferred[_Connection]) -> None:
+        for waiting in (self._urgent, self._ordinary):
+            if waiter in waiting:
+                waiting.remove(waiter)
+        self._cancel_dials()
+
+    def put(self, connection: _Connection) -> None:
+        """Take back a connection whose request was answered."""
+        self._busy.discard(connection)
+        connection.heard_at = self._clock.seconds()
+        connection.is_useful = self._has_answered = True
+        self._backoff.succeeded()
+        self._not_before = 0.0
+        self._keep(connection)
+        if self._waiting:
+            # Not within this call: the protocol has not ended the request that was answered.
+            self._clock.callLater(0, self._serve)
+
+    def _keep(self, connection: _Connection) -> None:
+        if self._is_stopped or len(self._idle) + len(self._busy) >= MOST_CONNECTIONS:
+            connection.close()
+            return
+        connection.was_kept = True
+        self._idle.append(connection)
+        if not self._checks.running:
+            self._checks.start(_CHECK_SECONDS, now=False)
+        self._fill()
+
+    def _serve(self) -> None:
+        while self._waiting:
+            connection = self._pick(urgent=bool(self._urgent))
+            if connection is None:
+                return
+            (self._urgent or self._ordinary).popleft().callback(self._lend(connection))
+
+    # New connections.
+
+    def _fill(self) -> None:
+        endpoint = self._endpoint
+        while (
+            endpoint is not None
+            and self._open < self._wanted
+            and self._not_before <= self._clock.seconds()
+        ):
+            self._dial(endpoint)
+
+    def _dial(self, endpoint: IStreamClientEndpoint) -> None:
+        dial = cast("Deferred[_Connection]", endpoint.connect(self._factory))
+        self._dials.append(dial)
+        dial.addCallbacks(
+            self._dialed, self._dial_failed, callbackArgs=(dial,), errbackArgs=(dial,)
+        )
+
+    def _dialed(self, connection: _Connection, dial: Deferred[_Connection]) -> None:
+        self._dials.remove(dial)
+        connection.opened_at = connection.heard_at = self._clock.seconds()
+        connection.is_ready = not ISSLTransport.providedBy(connection.transport)
+        if self._waiting:
+            (self._urgent or self._ordinary).popleft().callback(self._lend(connection))
+        else:
+            self._keep(connection)
+
+    def _dial_failed(self, failure: Failure, dial: Deferred[_Connection]) -> None:
+        if dial not in self._dials:
+            # It was canceled.
+            return
+        self._dials.remove(dial)
+        self._postpone()
+        if self._waiting > len(self._dials):
+            (self._ordinary or self._urgent).pop().errback(failure)
+
+    def _cancel_dials(self) -> None:
+        """Cancel the dials that no request and no expected command needs."""
+        while len(self._dials) > self._waiting and self._open > self._wanted:
+            self._dials.pop().cancel()
+
+    def _postpone(self) -> None:
+        now = self._clock.seconds()
+        # Dials that fail together are one failure.
+        if self._not_before <= now:
+            self._not_before = now + self._backoff.next_wait(now)
+
+    def ready(self, connection: _Connection) -> None:
+        """Note that the TLS handshake of a connection is done."""
+        connection.is_ready = True
+        if connection in self._idle:
+            connection.heard_at = self._clock.seconds()
+            self._idle.remove(connection)
+            self._idle.append(connection)
+            self._serve()
+
+    def lost(self, connection: _Connection, *, was_answered: bool) -> None:
+        """Forget a connection that has ended, and replace it."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._busy.discard(connection)
+        if not was_answered and connection.was_kept:
+            for each in tuple(self._idle):
+                if each.heard_at <= connection.lent_at:
+                    self._drop(each)
+        if (
+            not connection.is_useful
+            and self._clock.seconds() < connection.opened_at + CONNECT_SECONDS
+        ):
+            # The next one would be of no more use than this one.
+            self._postpone()
+        self._fill()
+
+    def _drop(self, connection: _Connection) -> None:
+        self._idle.remove(connection)
+        connection.is_useful = True
+        connection.close()
+
+    # Idle connections.
+
+    def _check(self) -> None:
+        self._drop_silent()
+        self._fill()
+        self._ping_next()
+        if not self._idle and not self._wanted:
+            self._checks.stop()
+
+    def _drop_silent(self) -> None:
+        now = self._clock.seconds()
+        for connection in tuple(self._idle):
+            limit = IDLE_SECONDS if connection.is_ready else CONNECT_SECONDS
+            if connection.heard_at + limit <= now:
+                self._drop(connection)
+
+    def _ping_next(self) -> None:
+        """Ping the connection that was silent for longest, of those that are wanted."""
+        wanted = self._wanted
+        if self._ping is None or self._is_pinging or not wanted:
+            return
+        silent_since = self._clock.seconds() - PING_AFTER_SECONDS
+        for connection in self._idle[-wanted:]:
+            if connection.is_ready and connection.heard_at <= silent_since:
+                if self._may_ping():
+                    self._is_pinging = True
+                    self._ping(self._lend(connection)).addCallback(self._pinged)
+                return
+
+    def _pinged(self, _result: None) -> None:
+        self._is_pinging = False
+        self._ping_next()
+
+
+class _Lane:
+    """A way for an agent to take connections: in place of Twisted's own pool."""
+
+    persistent = True
+
+    def __init__(
+        self, take: Callable[[Hashable, IStreamClientEndpoint], Deferred[_Connection]]
+    ) -> None:
+        self.getConnection = take
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """The broker's endpoint, made once: reading the certificates of all authorities takes milliseconds."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._made: dict[tuple[bytes, bytes, int], IStreamClientEndpoint] = {}
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802  # Twisted's name
+        """Return the endpoint of a URL."""
+        key = (uri.scheme, uri.host, uri.port)
+        if key not in self._made:
+            self._made[key] = self._make(uri)
+        return self._made[key]
+
+    def _make(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
+        if uri.scheme != b"https":
+            return endpoint
+        creator = BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port)
+        return wrapClientTLS(creator, endpoint)
+
+
+@implementer(IAgent)
+class BrokerAgent:
+    """Sends HTTP requests to the broker, on connections that are kept open.
+
+    :param reactor: the reactor.
+    :param random: spreads tries in time.
+    :ivar urgent: an agent whose requests come first.
+    """
+
+    def __init__(self, reactor: Any, random: Random) -> None:
+        self._reactor = reactor
+        self._connections = Connections(reactor, random)
+        self._endpoints = _Endpoints(reactor)
+        self._ordinary = self._agent(partial(self._connections.take, urgent=False))
+        self.urgent = self._agent(partial(self._connections.take, urgent=True))
+
+    def _agent(
+        self, take: Callable[[Hashable, IStreamClientEndpoint], Deferred[_Connection]]
+    ) -> IAgent:
+        lane: Any = _Lane(take)
+        agent: IAgent = Agent.usingEndpointFactory(self._reactor, self._endpoints, pool=lane)
+        return agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803  # Twisted's name
+    ) -> Deferred[IResponse]:
+        """Send a request that is not urgent."""
+        return self._ordinary.request(method, uri, headers, bodyProducer)
+
+    def keep_warm(self, ping_url: str, may_ping: Callable[[], bool]) -> None:
+        """Hold connections open from now on, once the broker has answered.
+
+        :param ping_url: the URL of the broker's ``Status/ping``.
+        :param may_ping: counts a ping, and returns whether it may be sent now.
+        """
+        url = ping_url.encode("ascii")
+        self._connections.keep_warm(
+            lambda connection: Deferred.fromCoroutine(self._ping(url, connection)), may_ping
+        )
+
+    def expect_commands(self, number: int) -> None:
+        """Hold connections for so many commands that may have to leave at once."""
+        self._connections.expect_commands(number)
+
+    def stop(self) -> None:
+        """Close the connections; those that are in use, after their requests."""
+        self._connections.stop()
+
+    async def _ping(self, url: bytes, connection: _Connection) -> None:
+        agent = self._agent(lambda _key, _endpoint: succeed(connection))
+        timeout = self._reactor.callLater(PING_SECONDS, connection.close)
+        try:
+            response = await agent.request(b"GET", url)
+            content = Body()
+            response.deliverBody(content)
+            await content.whole
+        except Exception:  # noqa: BLE001  # the connection is lost, which the pool sees
+            _log.debug("a ping was not answered")
+        finally:
+            if timeout.active():
+                timeout.cancel()
