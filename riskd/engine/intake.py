@@ -14,11 +14,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from riskd.engine.guarded_account import GuardedAccount
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway import mapping
 from riskd.gateway.fields import MappingError
 from riskd.gateway.interface import GatewayError, IGateway, Payload
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
+from riskd.model.events import MarketQuote, OrderState
+from riskd.model.marks import Doubt, doubt_of
+from riskd.model.money import ZERO
 
 _log = Logger()
 
@@ -70,6 +74,7 @@ class Intake:
         self._clock = clock
         self._now = now
         self._quotes = QuoteBook()
+        self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
 
     def user_event(self, target: str, payload: Payload) -> None:
@@ -85,7 +90,7 @@ class Intake:
             if guarded is not None:
                 if is_event and target in _KEYS:
                     guarded.account.mark_received(payload.get(_KEYS[target]))
-                self._apply(guarded, target, payload)
+                self._apply(guarded, target, payload, is_event=is_event)
         except Exception:  # noqa: BLE001  # see errors_logged
             _log_dropped(target)
             return False
@@ -107,6 +112,8 @@ class Intake:
         except Exception:  # noqa: BLE001  # see errors_logged
             _log_dropped(target)
             return
+        if doubt_of(quote, ZERO) is not None:
+            self._note_doubt(quote)
         for each in self._accounts.values():
             # An error with one account must not keep the quote from the next one.
             try:
@@ -116,6 +123,36 @@ class Intake:
                     self._ensure_contract(contract_id)
             except Exception:  # noqa: BLE001  # see errors_logged
                 _log_dropped(target)
+
+    def _note_doubt(self, quote: MarketQuote) -> None:
+        """Log once a contract and kind that a last price is not believed."""
+        contracts = (
+            each.account.state.contract(quote.contract_id) for each in self._accounts.values()
+        )
+        contract = next(filter(None, contracts), None)
+        doubt = doubt_of(quote, ZERO if contract is None else contract.tick_size)
+        if doubt is None or (quote.contract_id, doubt) in self._doubted:
+            return
+        self._doubted.add((quote.contract_id, doubt))
+        _log.warn(
+            "{contract}: the last price {last} is {doubt} and not believed; bid {bid} and ask {ask} "
+            "value its positions. Logged once",
+            contract=quote.contract_id,
+            last=quote.last,
+            doubt=doubt.value,
+            bid=quote.bid,
+            ask=quote.ask,
+        )
+
+    def _give_latest(self, account: TrackedAccount, contract_id: str) -> None:
+        """Give an account the latest that the feed knows of a contract."""
+        quote = self._quotes.latest(contract_id)
+        if quote is not None:
+            account.update_quote(quote)
+            return
+        best_bid_ask = self._quotes.best_bid_ask(contract_id)
+        if best_bid_ask.at is not None:
+            account.update_best_bid_ask(contract_id, best_bid_ask)
 
     def _apply_best_bid_ask(self, contract_id: str) -> None:
         """Apply bid and ask of a contract that has no last price yet.
@@ -129,11 +166,13 @@ class Intake:
                     each.account.update_best_bid_ask(contract_id, best_bid_ask)
                     each.risk_engine.receive_best_bid_ask()
 
-    def _apply(self, guarded: GuardedAccount, target: str, payload: Payload) -> None:
+    def _apply(
+        self, guarded: GuardedAccount, target: str, payload: Payload, *, is_event: bool
+    ) -> None:
         if target == "GatewayUserTrade":
             self._apply_trade(guarded, payload)
         elif target == "GatewayUserPosition":
-            self._apply_position(guarded, payload)
+            self._apply_position(guarded, payload, is_event=is_event)
         elif target == "GatewayUserOrder":
             self._apply_order(guarded, payload)
         elif target == "GatewayUserAccount":
@@ -167,10 +206,16 @@ class Intake:
             # Half of a round turn is not broadcast as a trade, but its fees count.
             guarded.risk_engine.review()
 
-    def _apply_position(self, guarded: GuardedAccount, payload: Payload) -> None:
-        last = guarded.account.state.positions.get(payload.get("contractId", ""))
+    def _apply_position(
+        self, guarded: GuardedAccount, payload: Payload, *, is_event: bool
+    ) -> None:
+        account = guarded.account
+        last = account.state.positions.get(payload.get("contractId", ""))
         position = mapping.position(payload, last, self._now())
-        if guarded.account.update(position):
+        if position.size:
+            # Before the position: it is older, and the account must know that.
+            self._give_latest(account, position.contract_id)
+        if account.update(position) if is_event else account.update_found_position(position):
             guarded.risk_engine.receive(position)
 
     def _apply_order(self, guarded: GuardedAccount, payload: Payload) -> None:
@@ -186,6 +231,8 @@ class Intake:
         if known is not None and order.updated_at < known.updated_at:
             return
         is_news = account.update(order)
+        if is_news and order.state is OrderState.ACTIVE:
+            self._give_latest(account, order.contract_id)
         # What the wire does not carry of an order may be news to the rules.
         if account.update_order_detail(order, mapping.order_detail(payload)) or is_news:
             guarded.risk_engine.receive(order)

@@ -17,7 +17,7 @@ changes those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +35,8 @@ from riskd.model.account import (
     apply,
     apply_quote,
     begin_day,
+    is_entry,
+    is_opened,
     is_repeat,
     merge,
     without_trade,
@@ -53,6 +55,7 @@ from riskd.model.events import (
     MarketQuote,
     OrderState,
 )
+from riskd.model.open_pnl import STALE_AFTER
 from riskd.model.wire import encode_data
 
 _log = Logger()
@@ -76,6 +79,9 @@ Source: clients of the live gateway see about a tenth of a second.
 
 _MAX_REMEMBERED: Final = 4096
 """How many trades and events are remembered: a late copy of one must not be taken for news."""
+
+_NO_DATE: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""A position that is dated before this has no date: gateways fill the field with the first of their calendar."""
 
 _MAX_LOG: Final = 256
 """How many entries of the audit log are kept in memory, long after they were written."""
@@ -103,6 +109,8 @@ class TrackedAccount:
         self.account_id = account_id
         self._seconds = seconds
         self._received_at: dict[object, float] = {}
+        self._entered_at: dict[str, float] = {}
+        self._journaled_quotes: dict[str, MarketQuote] = {}
         self._past_trades: dict[int, datetime | None] = {}
         self._cleared_at: datetime | None = None
         self.watch = frozenset(watch)
@@ -123,6 +131,10 @@ class TrackedAccount:
 
     def update_quote(self, quote: MarketQuote) -> None:
         """Apply a quote; broadcast it if it is news."""
+        if self._journaled_quotes and self._is_of_journal(quote.contract_id):
+            self._forget_quote(quote.contract_id)
+        if self._entered_at and self._is_older_than_entry(quote):
+            return
         after = apply_quote(self.state, quote)
         if after is not self.state:
             self.state = after
@@ -134,15 +146,41 @@ class TrackedAccount:
         if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
             return False
         event = Event(self.account_id, data)
-        after = apply(self.state, event)
-        if after is self.state:
+        before = self.state
+        after = apply(before, event)
+        if after is before:
             return False
+        if isinstance(data, GatewayUserPosition):
+            known = before.positions.get(data.contract_id)
+            if is_entry(known, data):
+                self._entered_at[data.contract_id] = self._seconds()
         # A repeat is applied, too: its stamp outdates all that is older and comes later.
-        is_news = not is_repeat(self.state, event)
+        is_news = not is_repeat(before, event)
         self.state = after
         self._journal.changed()
         if is_news:
             self._broadcast(event)
+        return is_news
+
+    def update_found_position(self, position: GatewayUserPosition) -> bool:
+        """Apply a position that the broker's answer lists, as :meth:`update` does.
+
+        It may have been opened long before.  Then a quote that is stamped later is not outdated.
+        """
+        contract_id = position.contract_id
+        known = self.state.positions.get(contract_id)
+        is_news = self.update(position)
+        quote = self.state.quotes.get(contract_id)
+        if (
+            quote is not None
+            and quote is self.state.outdated_quotes.get(contract_id)
+            and is_opened(known, position)
+            and _NO_DATE < position.created_at <= quote.timestamp
+        ):
+            others = {
+                key: old for key, old in self.state.outdated_quotes.items() if key != contract_id
+            }
+            self._change(outdated_quotes=others)
         return is_news
 
     def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
@@ -226,6 +264,32 @@ class TrackedAccount:
         contract = self.state.contract(contract_id)
         is_watched = contract is not None and contract.root in self.watch
         return is_watched or self.state.holds_or_works(contract_id)
+
+    def _is_of_journal(self, contract_id: str) -> bool:
+        journaled = self._journaled_quotes.pop(contract_id, None)
+        return journaled is not None and self.state.quotes.get(contract_id) is journaled
+
+    def _forget_quote(self, contract_id: str) -> None:
+        """Forget a quote of an earlier run.
+
+        What is received now is newer, whatever the two stamps say.
+        """
+        others = {key: each for key, each in self.state.quotes.items() if key != contract_id}
+        self.state = msgspec.structs.replace(self.state, quotes=others)
+
+    def _is_older_than_entry(self, quote: MarketQuote) -> bool:
+        """Return whether a quote is late: it is stamped before its position was opened.
+
+        Their stamps may be those of two clocks, so they are compared only for a while.
+        """
+        entered_at = self._entered_at.get(quote.contract_id)
+        if entered_at is None:
+            return False
+        if self._seconds() - entered_at > STALE_AFTER.seconds:
+            del self._entered_at[quote.contract_id]
+            return False
+        position = self.state.positions[quote.contract_id]
+        return bool(position.size) and quote.timestamp < position.created_at
 
     # What riskd announces.
 
@@ -314,6 +378,9 @@ class TrackedAccount:
             # A journal that opens late still has locks that were cleared meanwhile.
             locks = {key: lock for key, lock in known.lockouts.items() if lock.locked_at > cleared}
             known = msgspec.structs.replace(known, lockouts=locks)
+        self._journaled_quotes = {
+            key: quote for key, quote in known.quotes.items() if key not in self.state.quotes
+        }
         news = [lock for rule, lock in known.lockouts.items() if rule not in self.state.lockouts]
         self.state = merge(known, self.state)
         # Clients that connected before could not read these in the published copy.

@@ -12,7 +12,11 @@ import msgspec
 from riskd.gateway.fields import FieldReader, MappingError, in_utc
 from riskd.gateway.interface import Payload
 from riskd.model.account import BestBidAsk
+from riskd.model.contracts import known_contract
 from riskd.model.events import MarketQuote, plain_number
+from riskd.model.marks import outdates_market
+from riskd.model.money import ZERO
+from riskd.model.open_pnl import STALE_AFTER
 
 MAX_AHEAD: Final = timedelta(seconds=2)
 """A quote is dated at most this far ahead of our clock, whatever stamp the broker gives it."""
@@ -28,11 +32,15 @@ class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Prices(msgspec.Struct, frozen=True):
-    """The prices of a contract of which some are still unknown."""
+    """The prices of a contract of which some are still unknown.
+
+    :ivar at: when the latest of them was reported.
+    """
 
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
+    at: datetime | None = None
 
 
 _NO_PRICES: Final = _Prices()
@@ -44,10 +52,14 @@ class QuoteBook:
 
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
+
+    Trades may be reported while bid and ask are not.  A trade far outside of a bid and ask that are stale
+    replaces both, or the quote would show the market of before.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, MarketQuote | _Prices] = {}
+        self._bid_ask_at: dict[str, datetime] = {}
         self._horizon = _LONG_AGO
 
     def merge(
@@ -76,25 +88,44 @@ class QuoteBook:
             # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
             if isinstance(known, MarketQuote) and moment < known.timestamp:
                 return known
+            if update.best_bid is not None or update.best_ask is not None:
+                self._bid_ask_at[contract_id] = moment
             if bid is None or ask is None or last is None:
-                prices = (
+                bid, ask, last = (
                     None if price is None else plain_number(price) for price in (bid, ask, last)
                 )
-                self._known[contract_id] = _Prices(*prices)
+                self._known[contract_id] = _Prices(bid, ask, last, moment)
                 return None
             quote = MarketQuote(
                 contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment
             )
+            if moment - self._bid_ask_at[contract_id] > STALE_AFTER:
+                quote = _without_old_market(quote)
         except (msgspec.ValidationError, ValueError) as error:
             _check_fields(payload)
             raise MappingError("GatewayQuote", payload, str(error)) from None
         self._known[contract_id] = quote
         return quote
 
+    def latest(self, contract_id: str) -> MarketQuote | None:
+        """Return the latest quote of a contract; ``None`` until bid, ask and last are known."""
+        known = self._known.get(contract_id)
+        return known if isinstance(known, MarketQuote) else None
+
     def best_bid_ask(self, contract_id: str) -> BestBidAsk:
         """Return the best bid and ask of a contract, as far as they are known."""
         known = self._known.get(contract_id, _NO_PRICES)
-        return BestBidAsk(known.bid, known.ask)
+        at = known.timestamp if isinstance(known, MarketQuote) else known.at
+        return BestBidAsk(known.bid, known.ask, at)
+
+
+def _without_old_market(quote: MarketQuote) -> MarketQuote:
+    """Return a quote whose bid and ask are stale, without them if its last price is far outside."""
+    contract = known_contract(quote.contract_id)
+    tick_size = ZERO if contract is None else contract.tick_size
+    if not outdates_market(quote, tick_size):
+        return quote
+    return msgspec.structs.replace(quote, bid=quote.last, ask=quote.last)
 
 
 def _time_without_stamp(

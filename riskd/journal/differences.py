@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from riskd.journal.schema import as_stamp
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, current_quotes
 from riskd.model.wire import encode_data
 
 Statement = tuple[str, tuple[Any, ...]]
@@ -59,7 +59,7 @@ _TABLES: Final = (
     _Table("positions", "contract_id", lambda state: state.positions),
     _Table("orders", "order_id", lambda state: state.orders),
     _Table("trades", "trade_id", lambda state: state.trades),
-    _Table("quotes", "contract_id", lambda state: state.quotes),
+    _Table("quotes", "contract_id", current_quotes),
     _Table("lockouts", "rule_id", lambda state: state.lockouts),
     _Table(
         "limits",

@@ -151,10 +151,7 @@ class Store:
             state.quotes == self._known(state).quotes for state in states
         )
         if not takes_quotes:
-            states = [
-                msgspec.structs.replace(state, quotes=self._known(state).quotes)
-                for state in states
-            ]
+            states = [_with_quotes_of(self._known(state), state) for state in states]
         statements = [
             statement
             for state in states
@@ -346,6 +343,19 @@ class Store:
         if self._path.exists():
             (self.directory / aside).unlink(missing_ok=True)
             os.link(self._path, self.directory / aside)
+
+
+def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
+    """Return ``state`` with the quotes in the journal, except those that a position has outdated since."""
+    quotes = known.quotes
+    if state.outdated_quotes is not known.outdated_quotes:
+        newer = {
+            key: state.quotes[key]
+            for key, quote in state.outdated_quotes.items()
+            if known.outdated_quotes.get(key) != quote
+        }
+        quotes = {**quotes, **newer}
+    return msgspec.structs.replace(state, quotes=quotes)
 
 
 def sync(path: Path) -> None:

@@ -63,10 +63,14 @@ class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BestBidAsk(msgspec.Struct, frozen=True):
-    """The best bid and ask of a contract whose last price is not known yet."""
+    """The best bid and ask of a contract whose last price is not known yet.
+
+    :ivar at: the broker's time of the latest of them; ``None`` if that is unknown.
+    """
 
     bid: Decimal | None
     ask: Decimal | None
+    at: datetime | None = None
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -161,6 +165,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar realized_pnl: dollars realized in the trading day, gross of fees as the gateway reports them.
     :ivar trade_count: the number of full-turn trades of the trading day.
     :ivar quotes: the latest quote of each contract, by contract id.
+    :ivar outdated_quotes: the quote of each contract that was known when its position was opened,
+        reversed or increased, by contract id; it does not value that position.
     :ivar lockouts: the locks that were announced and not cleared, by the id of the rule that set them.
     :ivar enforcement: the enforcement actions of the trading day, oldest first.
     :ivar last_reset: the last announced daily reset; ``None`` before the first.
@@ -179,6 +185,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     realized_pnl: Decimal = ZERO
     trade_count: int = 0
     quotes: Mapping[str, MarketQuote] = {}
+    outdated_quotes: Mapping[str, MarketQuote] = {}
     lockouts: Mapping[str, LockoutSet] = {}
     enforcement: tuple[EnforcementAction, ...] = ()
     last_reset: DailyReset | None = None
@@ -300,6 +307,46 @@ def is_repeat(state: AccountState, event: Event) -> bool:
     )
 
 
+def is_opened(known: GatewayUserPosition | None, position: GatewayUserPosition) -> bool:
+    """Return whether ``position`` is another one than ``known``, the one before it in its contract."""
+    if not position.size:
+        return False
+    return (
+        known is None
+        or not known.size
+        or known.type is not position.type
+        # It was closed and opened again, and the end of the former was not reported.
+        or known.created_at < position.created_at
+    )
+
+
+def is_entry(known: GatewayUserPosition | None, position: GatewayUserPosition) -> bool:
+    """Return whether contracts of ``position`` were opened since ``known``, as :func:`is_opened`."""
+    return is_opened(known, position) or (known is not None and known.size < position.size)
+
+
+def _with_outdated_quote(state: AccountState, contract_id: str) -> AccountState:
+    """Return the state in which what is known of a contract's market is older than its position."""
+    best_bid_asks = state.risk.best_bid_asks
+    if contract_id in best_bid_asks:
+        others = {key: best for key, best in best_bid_asks.items() if key != contract_id}
+        state = with_risk(state, best_bid_asks=others)
+    quote = state.quotes.get(contract_id)
+    if quote is None:
+        return state
+    outdated_quotes = {**state.outdated_quotes, contract_id: quote}
+    return msgspec.structs.replace(state, outdated_quotes=outdated_quotes)
+
+
+def current_quotes(state: AccountState) -> Mapping[str, MarketQuote]:
+    """Return the quotes that are not older than a position, by contract id."""
+    quotes = state.quotes
+    outdated = [key for key, quote in state.outdated_quotes.items() if quotes.get(key) is quote]
+    if not outdated:
+        return quotes
+    return {key: quote for key, quote in quotes.items() if key not in outdated}
+
+
 def begin_day(state: AccountState, began: datetime) -> AccountState:
     """Return the state at the beginning of the trading day that began at ``began``.
 
@@ -370,6 +417,12 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
     resets = [state.last_reset for state in (known, since) if state.last_reset]
     starts = [state.day_began for state in (known, since) if state.day_began]
     orders = {**known.orders, **since.orders}
+    # A position that this run found may be another than the one that the journal's quote was of.
+    outdated_quotes = {
+        key: quote
+        for key, quote in known.quotes.items()
+        if key in since.positions and is_entry(known.positions.get(key), since.positions[key])
+    }
     merged = msgspec.structs.replace(
         since,
         limits=since.limits or known.limits,
@@ -377,6 +430,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
         positions={**known.positions, **since.positions},
         orders={key: order for key, order in orders.items() if key not in since.final_orders},
         quotes={**known.quotes, **since.quotes},
+        outdated_quotes={**known.outdated_quotes, **outdated_quotes, **since.outdated_quotes},
         lockouts=with_locks(known.lockouts, since.lockouts.values()),
         enforcement=tuple(dict.fromkeys((*known.enforcement, *since.enforcement))),
         last_reset=max(resets, key=lambda reset: reset.reset_time, default=None),
@@ -435,7 +489,10 @@ def _apply_position(state: AccountState, position: GatewayUserPosition) -> Accou
     if known is not None and (position.updated_at < known.updated_at or position == known):
         return state
     positions = {**state.positions, position.contract_id: position}
-    return msgspec.structs.replace(state, positions=positions)
+    after = msgspec.structs.replace(state, positions=positions)
+    return (
+        _with_outdated_quote(after, position.contract_id) if is_entry(known, position) else after
+    )
 
 
 def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:

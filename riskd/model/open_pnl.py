@@ -1,4 +1,4 @@
-"""The open P&L of positions, and how far its quotes can be relied on.
+"""The open P&L of positions, and how far their marks can be relied on.
 
 Gateways send only changes, so a quiet market looks as old as a lost one.  An old quote is still the best
 known price: rules against losses use it and warn, rules that take profits wait for a fresh one.
@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserPosition, MarketQuote, PositionType
+from riskd.model.events import GatewayUserPosition, MarketQuote
 from riskd.model.formatting import contract_name
+from riskd.model.marks import mark
 from riskd.model.money import ZERO, profit
 
 STALE_AFTER: Final = timedelta(seconds=10)
@@ -33,37 +34,23 @@ class OpenPnl(msgspec.Struct, frozen=True):
 
 
 def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
-    """Return the P&L of ``position`` if it were closed at its contract's mark.
-
-    The mark is the last price.  Until there is one, it is the bid for a long position and the ask for a
-    short one.
-    """
+    """Return the P&L of ``position`` if it were closed at its mark (:mod:`riskd.model.marks`)."""
     contract = state.contract(position.contract_id)
     if contract is None:
         return OpenPnl(None, "tick size unknown")
-    mark = _mark(state, position)
-    if mark is None:
+    found = mark(state, position)
+    if found is None:
         return OpenPnl(None, "no quote yet")
     return OpenPnl(
         profit(
             side=position.type.sign,
             size=position.size,
             entry=position.average_price,
-            exit_=mark,
+            exit_=found.price,
             tick_size=contract.tick_size,
             tick_value=contract.tick_value,
         )
     )
-
-
-def _mark(state: AccountState, position: GatewayUserPosition) -> Decimal | None:
-    quote = state.quotes.get(position.contract_id)
-    if quote is not None:
-        return quote.last
-    best = state.risk.best_bid_asks.get(position.contract_id)
-    if best is None:
-        return None
-    return best.bid if position.type is PositionType.LONG else best.ask
 
 
 def total_pnl(state: AccountState) -> Decimal:
@@ -78,9 +65,19 @@ def is_stale(quote: MarketQuote, now: datetime) -> bool:
 
 
 def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: datetime) -> bool:
-    """Return whether the position's contract has a quote, and that quote is stale."""
-    quote = state.quotes.get(position.contract_id)
-    return quote is not None and is_stale(quote, now)
+    """Return whether the position has a mark, and that mark is stale."""
+    found = mark(state, position)
+    return found is not None and found.at is not None and now - found.at > STALE_AFTER
+
+
+def fresh_mark(
+    state: AccountState, position: GatewayUserPosition, now: datetime
+) -> Decimal | None:
+    """Return the price of the position's mark; ``None`` if there is none or it is stale."""
+    found = mark(state, position)
+    if found is None or (found.at is not None and now - found.at > STALE_AFTER):
+        return None
+    return found.price
 
 
 def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
@@ -98,10 +95,11 @@ def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
 
 
 def _pnl_warning(state: AccountState, position: GatewayUserPosition, now: datetime) -> str:
-    quote = state.quotes.get(position.contract_id)
-    # A fresh quote of a known contract settles it, and this is asked about every quote.
-    if quote is not None and state.contract(position.contract_id) is not None:
-        is_old = is_stale(quote, now)
-        return f"the last quote is more than {STALE_AFTER.seconds} s old" if is_old else ""
-    unknown = position_pnl(state, position).unknown
-    return f"{unknown}, its P&L is unknown" if unknown else ""
+    if state.contract(position.contract_id) is None:
+        return "tick size unknown, its P&L is unknown"
+    # This is evaluated with every quote, so it does not compute the P&L.
+    found = mark(state, position)
+    if found is None:
+        return "no quote yet, its P&L is unknown"
+    is_old = found.at is not None and now - found.at > STALE_AFTER
+    return f"the last quote is more than {STALE_AFTER.seconds} s old" if is_old else ""

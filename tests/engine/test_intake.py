@@ -142,7 +142,7 @@ class QuoteTests(EngineTestCase):
         self.patch(self.engine.accounts[123].risk_engine, "receive_best_bid_ask", lambda: 1 / 0)
         self.engine.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
         best_bid_asks = self.engine.accounts[456].account.state.risk.best_bid_asks
-        self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2)))
+        self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2), self.time))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_other_market_events_are_ignored(self) -> None:

@@ -133,3 +133,32 @@ class QuoteBookTests(SynchronousTestCase):
         book.merge(MNQ, {"bestBid": Decimal("2.1E+4"), "bestAsk": Decimal("0E+9")}, received)
         best_bid_ask = book.best_bid_ask(MNQ)
         self.assertEqual((str(best_bid_ask.bid), str(best_bid_ask.ask)), ("21000", "0"))
+
+    def test_the_latest_quote_can_be_read(self) -> None:
+        book = QuoteBook()
+        self.assertIsNone(book.latest(MNQ))
+        book.merge(MNQ, {"bestBid": 1, "bestAsk": 2}, received)
+        self.assertIsNone(book.latest(MNQ))
+        self.assertEqual(book.best_bid_ask(MNQ).at, RECEIVED)
+        quote = book.merge(MNQ, {"lastPrice": 1}, received)
+        self.assertIs(book.latest(MNQ), quote)
+        self.assertEqual(book.best_bid_ask("CON.F.US.MNQ.Z25").at, None)
+
+    def test_a_trade_far_from_a_stale_bid_and_ask_replaces_them(self) -> None:
+        full = {"bestBid": 21000, "bestAsk": 21001, "lastPrice": 21000}
+        for seconds, last, bid, ask in (
+            (10, 20000, 21000, 21001),
+            (10.001, 20000, 20000, 20000),
+            (10.001, 20900, 21000, 21001),
+            (10.001, 0, 21000, 21001),
+            (10.001, 210, 21000, 21001),
+        ):
+            book = QuoteBook()
+            book.merge(MNQ, full, received)
+            later = RECEIVED + timedelta(seconds=seconds)
+            quote = book.merge(MNQ, {"lastPrice": last}, lambda later=later: later)  # type: ignore[misc]
+            assert quote is not None
+            self.assertEqual((quote.bid, quote.ask, quote.last), (bid, ask, last))
+            quote = book.merge(MNQ, {"bestBid": 5}, lambda later=later: later)  # type: ignore[misc]
+            assert quote is not None
+            self.assertEqual((quote.bid, quote.ask, quote.last), (5, ask, last))

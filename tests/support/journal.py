@@ -27,6 +27,7 @@ from riskd.model.account import (
     OrderDetail,
     RiskState,
     apply,
+    current_quotes,
 )
 from riskd.model.contracts import known_contract
 from riskd.model.events import Action, LockoutSet
@@ -41,12 +42,18 @@ PRIVATE = '{"what":"only the daemon knows"}'
 def as_recovered(state: AccountState) -> AccountState:
     """Return what of ``state`` is recovered; the gateway knows the rest, such as orders that have ended."""
     risk = msgspec.structs.replace(state.risk, order_details={}, earlier_trades={}, log=())
-    return msgspec.structs.replace(state, final_orders={}, risk=risk)
+    return msgspec.structs.replace(_kept(state), risk=risk)
 
 
 def as_published(state: AccountState) -> AccountState:
     """Return what of ``state`` is published."""
-    return msgspec.structs.replace(state, final_orders={}, risk=RiskState())
+    return msgspec.structs.replace(_kept(state), risk=RiskState())
+
+
+def _kept(state: AccountState) -> AccountState:
+    return msgspec.structs.replace(
+        state, quotes=current_quotes(state), outdated_quotes={}, final_orders={}
+    )
 
 
 def lock(rule_id: str, until: datetime | None = None) -> LockoutSet:

@@ -34,7 +34,7 @@ from riskd.model.events import GatewayUserOrder, GatewayUserPosition, OrderSide,
 from riskd.model.formatting import contract_name, counted, dollars
 from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
-from riskd.model.open_pnl import is_stale
+from riskd.model.open_pnl import fresh_mark
 from riskd.rules.interface import (
     NOTHING,
     OWN_STOP_TAG,
@@ -164,7 +164,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """One position, and everything that decides about its stop.
 
     :ivar contract: ``None`` while its tick size is unknown.
-    :ivar price: the last price, if it is fresh and younger than the position.
+    :ivar price: the position's mark, if it is fresh.
     :ivar own: this rule's stops that protect the position, nearest to the market first.
     :ivar needed: how many contracts those should cover: all that the trader's stops do not.
     """
@@ -305,17 +305,13 @@ def _case(
 
     own = sorted([each for each in own if is_exit(state, each)], key=nearness, reverse=True)
     traders = [order for order in protecting_stops(state, position) if order not in own]
-    quote = state.quotes.get(position.contract_id)
-    # A quote from before the opening says nothing about the best price of this position.
-    if quote is not None and (is_stale(quote, now) or quote.timestamp < position.created_at):
-        quote = None
     return _Case(
         state=state,
         settings=settings,
         now=now,
         position=position,
         contract=state.contract(position.contract_id),
-        price=quote.last if quote else None,
+        price=fresh_mark(state, position, now),
         own=own,
         needed=max(0, position.size - total_remaining(state, traders)),
     )
@@ -489,10 +485,9 @@ def _withdrawals(
 def _warnings(state: AccountState, settings: Settings, now: datetime) -> Iterator[str]:
     for position in state.open_positions:
         contract_id = position.contract_id
-        quote = state.quotes.get(contract_id)
         if state.contract(contract_id) is None:
             yield f"{contract_id}: tick size unknown, it gets no stop"
-        elif settings.follows_profit and (quote is None or is_stale(quote, now)):
+        elif settings.follows_profit and fresh_mark(state, position, now) is None:
             yield f"{contract_name(state, contract_id)}: no fresh quote, its stop does not follow"
 
 

@@ -137,11 +137,13 @@ class TotalTests(SynchronousTestCase):
     ) -> None:
         state = AccountState(account_id=123)
         dollars = {}
-        for size, ticks, name in held:
+        for second, (size, ticks, name) in enumerate(held):
             tick_value = {MNQ: Decimal("0.50"), ES: Decimal("12.50"), UNKNOWN: Decimal(0)}[name]
             dollars[name] = ticks * size * tick_value
             last = str(5000 + ticks * Decimal("0.25"))
-            state = state_after(position(name, size, price="5000"), quote(name, last), state=state)
+            state = state_after(
+                position(name, size, price="5000"), quote(name, last, second), state=state
+            )
         is_breach = sum(dollars.values()) <= -limit
         result = on_review(state, scope="total", loss_limit=limit)
         self.assertEqual(bool(result.commands), is_breach)

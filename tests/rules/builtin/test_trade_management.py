@@ -222,8 +222,8 @@ class PlacingTests(SynchronousTestCase):
             (SHORT, "5802.50", True),
         ):
             account = Account()
-            account.state = state_after(quote(ES, last, 1))
-            (command,) = account.receive(position(ES, 2, side, "5800"), 1)
+            account.state = state_after(position(ES, 2, side, "5800"), quote(ES, last, 1))
+            (command,) = account.review(1)
             self.assertEqual(isinstance(command, Flatten), closes, (side, last))
             if isinstance(command, Flatten):
                 self.assertEqual((command.keep, command.lock), ({ES: 0}, None))
@@ -231,11 +231,18 @@ class PlacingTests(SynchronousTestCase):
 
     def test_a_stale_price_closes_nothing(self) -> None:
         held = position(ES, 2, LONG, "5800", opened=0)
-        for quoted_at, seconds, closes in ((-1, 0, False), (0, 10, True), (0, 10.001, False)):
+        for seconds, closes in ((10, True), (10.001, False)):
             account = Account()
-            account.state = state_after(quote(ES, "5700", quoted_at))
-            (command,) = account.receive(held, seconds)
-            self.assertEqual(isinstance(command, Flatten), closes, (quoted_at, seconds))
+            account.state = state_after(held, quote(ES, "5700", 0))
+            (command,) = account.review(seconds)
+            self.assertEqual(isinstance(command, Flatten), closes, seconds)
+
+    def test_a_price_received_before_the_position_closes_nothing(self) -> None:
+        for opened in (-60, 0, 60):
+            account = Account()
+            account.state = state_after(quote(ES, "5700", 0))
+            (command,) = account.receive(position(ES, 2, LONG, "5800", opened=opened), 0)
+            self.assertIsInstance(command, PlaceStop)
 
     def test_placing_may_be_switched_off(self) -> None:
         account = Account(settings_of(Settings, auto_stop_loss=False))
