@@ -346,7 +346,10 @@ class Store:
 
 
 def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
-    """Return ``state`` with the quotes in the journal, except those that a position has outdated since."""
+    """Return ``state`` with the journal's quotes.
+
+    What a position has outdated since is not among them.
+    """
     quotes = known.quotes
     if state.outdated_quotes is not known.outdated_quotes:
         newer = {
