@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from riskd.model.formatting import printable
 from riskd.model.money import to_cents
 
 UNKNOWN: Final = "-"
@@ -72,19 +71,104 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def terminal_text(text: str) -> str:
-    """Return ``text`` with blanks for white space, ``?`` for what is unprintable.
+# Unicode 3.2 of 2002.  Its wide letters are wide on every terminal; for later ones, each terminal goes by the
+# Unicode of its own year.
+_EARLIER: Final = unicodedata.ucd_3_2_0
 
-    The length stays the same, and no character can break a row or control the terminal.  Combining marks
-    are replaced, too: they occupy no column, and remain when the character before them is overwritten.
+_MARKS: Final = ("Mn", "Me", "Mc")
+_RIGHT_TO_LEFT: Final = ("R", "AL", "AN")
+
+_DISPUTED: Final = frozenset(
+    code
+    for first, last in (
+        (0x0E33, 0x0E33),  # Thai and Lao AM join the letter before them.
+        (0x0EB3, 0x0EB3),
+        (0x1100, 0x11FF),  # Hangul letters join to syllables.
+        (0x2630, 0x2637),  # Wide only since Unicode 16.
+        (0x268A, 0x268F),
+        (0x4DC0, 0x4DFF),
+        (0x3164, 0x3164),  # Fillers, which some terminals do not draw.
+        (0xFFA0, 0xFFA0),
+        (0xFF9E, 0xFF9F),  # Halfwidth marks join the letter before them.
+    )
+    for code in range(first, last + 1)
+)
+"""Characters that are safe by their properties, and all the same take different room on different terminals."""
+
+
+class _TerminalForms(dict[int, str]):
+    """The form of each character on the screen, worked out when it is needed."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        if _takes_known_room(letter):
+            self[code] = letter
+        else:
+            self[code] = " " if letter.isspace() else "?"
+        return self[code]
+
+
+_terminal_forms: Final = _TerminalForms()
+
+
+def terminal_text(text: str) -> str:
+    """Return ``text`` with blanks for white space, ``?`` for what is not safe to show.
+
+    All text from elsewhere passes here on its way to the terminal.  What passes has no effect but to fill
+    one or two columns, the same on every terminal: it cannot break a row, command the terminal, reverse
+    the figures beside it, or join other characters, as emoji, flags and combining marks do.  The length
+    stays the same.
     """
     # Nearly all text is plain ASCII, which needs no check of each character.
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        "?" if unicodedata.category(letter) in ("Mn", "Me") else letter
-        for letter in printable(text)
-    )
+    return text.translate(_terminal_forms)
+
+
+def _takes_known_room(letter: str) -> bool:
+    """Return whether every terminal draws ``letter`` by itself, in as many columns."""
+    if not letter.isprintable() or ord(letter) in _DISPUTED:
+        return False
+    category = unicodedata.category(letter)
+    if category in _MARKS or unicodedata.bidirectional(letter) in _RIGHT_TO_LEFT:
+        return False
+    is_late = _EARLIER.category(letter) == "Cn"
+    if is_late and category == "Lo":
+        # Letters of scripts that were added later may join others.
+        return False
+    if _is_wide(letter):
+        return not is_late and _EARLIER.east_asian_width(letter) in ("W", "F")
+    # Beyond the first 65,536 characters are the emoji, and letters that fonts seldom have.
+    return letter <= "\uffff"
+
+
+def _is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in ("W", "F")
+
+
+def text_width(text: str) -> int:
+    """Return how many columns ``text`` fills on the screen."""
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(map(_is_wide, terminal_text(text)))
+
+
+def cut_text(text: str, columns: int) -> str:
+    """Return as much of the beginning of ``text`` as fits into ``columns``."""
+    if text.isascii():
+        return text[:columns]
+    room = columns
+    for place, letter in enumerate(terminal_text(text)):
+        room -= 1 + _is_wide(letter)
+        if room < 0:
+            return text[:place]
+    return text
+
+
+def pad_text(text: str, columns: int) -> str:
+    """Return ``text`` filled with blanks to ``columns``: after it, or before it if negative."""
+    blanks = " " * (abs(columns) - text_width(text))
+    return f"{blanks}{text}" if columns < 0 else f"{text}{blanks}"
 
 
 _ASCII_FORMS: Final = str.maketrans(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from riskd.model.formatting import dollars
-from trader.model.formatting import UNKNOWN
+from trader.model.formatting import UNKNOWN, text_width
 from trader.model.limit_usage import Level, LimitUsage
 from trader.model.view import View, unknown_reason
 from trader.ui.disconnected import current_style
@@ -58,18 +58,18 @@ def gauge_line(view: View, usage: LimitUsage, width: int) -> StyledLine:
     if width < _NARROW:
         words = usage.words if usage.level is Level.FINE else words
         # How near the limit is must be there in full, even if its name is cut for it.
-        room = width - _SHORT_BAR - _PERCENT - len(words) - 3
-        size = max(1, min(len(usage.name), room))
+        room = width - _SHORT_BAR - _PERCENT - text_width(words) - 3
+        size = max(1, min(text_width(usage.name), room))
         cells = [(style, bar(usage.share, _SHORT_BAR), _SHORT_BAR), percent]
-        return table_row([*cells, (style, usage.name, size), (style, words, len(words))])
+        return table_row([*cells, (style, usage.name, size), (style, words, text_width(words))])
     figures = f"{figure(usage.current, usage.unit)} of {figure(usage.limit, usage.unit)}"
     if width < _MIDDLE:
         figures = f"{figures}, {words}"
         size, cells = _SHORT_NAME, [(style, bar(usage.share, _MIDDLE_BAR), _MIDDLE_BAR)]
-        if len(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
+        if text_width(figures) > width - _SHORT_NAME - _MIDDLE_BAR - 2:
             # The figures matter more than the bar and the end of the name.
-            size, cells = max(1, min(_SHORT_NAME, width - len(figures) - 1)), []
-        return table_row([(*name, size), *cells, (style, figures, len(figures))])
+            size, cells = max(1, min(_SHORT_NAME, width - text_width(figures) - 1)), []
+        return table_row([(*name, size), *cells, (style, figures, text_width(figures))])
     headroom = ("dim", f"{figure(usage.headroom, usage.unit)} left", width - 80)
     return table_row(
         [

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from trader.model.formatting import text_width
 from trader.model.ui_state import UiState
 from trader.model.view import View
 from trader.ui import (
@@ -101,7 +102,7 @@ def _detail(rows: list[StyledLine], selected: int, columns: int, height: int) ->
     """Return the selected row in full, if it does not fit into one line."""
     line = rows[selected] if rows else []
     # Table rows end with blanks, which can be cut.
-    if len(text_of(line).rstrip()) <= columns - _MARK_WIDTH:
+    if text_width(text_of(line).rstrip()) <= columns - _MARK_WIDTH:
         return []
     max_lines = max(_DETAIL_LINES, height - 1)
     return [

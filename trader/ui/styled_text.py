@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from trader.model.formatting import terminal_text
+from trader.model.formatting import cut_text, pad_text, terminal_text, text_width
 
 StyledLine = list[tuple[str | None, str]]
 """One line of the screen: pieces of text, each with the name of its style in the palette.
@@ -33,25 +33,37 @@ def table_row(cells: Sequence[tuple[str, str, int]]) -> StyledLine:
     line: StyledLine = []
     for style, text, width in cells:
         size = abs(width)
-        shown = text if len(text) <= size else text[: size - 1] + "…"
-        line += [(style, shown.rjust(size) if width < 0 else shown.ljust(size)), (None, " ")]
+        shown = text if text_width(text) <= size else f"{cut_text(text, size - 1)}…"
+        line += [(style, pad_text(shown, width)), (None, " ")]
     return line
 
 
 def panel_title(text: str, width: int, aside: str = "") -> StyledLine:
     """Return a title, a rule to the edge, and ``aside`` if there is room."""
-    end = f" {aside}" if aside and len(text) + len(aside) + 4 <= width else ""
-    rule = max(0, width - len(text) - len(end) - 1)
+    room = width - text_width(text)
+    end = f" {aside}" if aside and text_width(aside) + 4 <= room else ""
+    rule = max(0, room - text_width(end) - 1)
     return [("title", text), ("dim", f" {'─' * rule}{end}")]
 
 
 def wrap(style: str, text: str, width: int, max_lines: int = 2) -> list[StyledLine]:
     """Return ``text`` wrapped into lines of full width; none for no text."""
     # A line break or a wide blank in a message from elsewhere would be wrapped as another number of columns.
-    lines = textwrap.wrap(
-        terminal_text(text), max(1, width - 2), max_lines=max_lines, placeholder="…"
-    )
-    return [[(style, f" {line} ".ljust(width))] for line in lines]
+    shown, room = terminal_text(text), max(1, width - 2)
+    if text_width(shown) > len(shown):
+        # Wrapping goes by letters, so a wide one is two of them meanwhile; parted from its second half, it
+        # takes one more column than was counted.
+        shown, room = "".join(map(_doubled, shown)), max(2, room - 1)
+    lines = textwrap.wrap(shown, room, max_lines=max_lines, placeholder="…")
+    return [[(style, pad_text(f" {line.replace(_HALF, '')} ", width))] for line in lines]
+
+
+_HALF: Final = "\0"
+"""The second half of a wide letter; no text that is shown has this character."""
+
+
+def _doubled(letter: str) -> str:
+    return letter + _HALF if text_width(letter) > 1 else letter
 
 
 def justify(
@@ -86,22 +98,23 @@ def fit(line: StyledLine, width: int) -> StyledLine:
     A number is never cut: half of it would be another number.
     """
     # Table rows end with blanks, which can be cut without an ellipsis.
-    is_whole = len(text_of(line).rstrip()) <= width
+    is_whole = text_width(text_of(line).rstrip()) <= width
     room = width if is_whole else width - 1
     fitted = StyledLine()
     for style, text in line:
-        if len(text) > room:
-            shown = text[:room] if is_whole else f"{_whole_words(text, room)}…"
+        size = text_width(text)
+        if size > room:
+            shown = cut_text(text, room) if is_whole else f"{_whole_words(text, room)}…"
             return [*fitted, (style, shown)]
         fitted.append((style, text))
-        room -= len(text)
+        room -= size
     return fitted
 
 
 def _whole_words(text: str, width: int) -> str:
     """Return the words of a text that fit; a single word that is too long is cut."""
-    words, blank, _ = text[: width + 1].rpartition(" ")
-    return f"{words}{blank}"[:width] if words.strip() else text[:width]
+    words, blank, _ = cut_text(text, width + 1).rpartition(" ")
+    return cut_text(f"{words}{blank}" if words.strip() else text, width)
 
 
 def truncate(lines: list[StyledLine], height: int) -> list[StyledLine]:
@@ -116,8 +129,8 @@ def truncate(lines: list[StyledLine], height: int) -> list[StyledLine]:
 
 
 def length(line: StyledLine) -> int:
-    """Return the number of characters in a line."""
-    return len(text_of(line))
+    """Return the number of columns that a line fills."""
+    return text_width(text_of(line))
 
 
 def text_of(line: StyledLine) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Final, TextIO
 import urwid
 from urwid.display import escape
 
+from trader.model.formatting import cut_text, text_width
 from trader.ui.output import TerminalOutput
 from trader.ui.paste import PasteFilter
 
@@ -90,13 +91,8 @@ def _paint_line(line: tuple[Piece, ...], columns: int, sanitize: Callable[[str],
     runs, room = Row(), columns
     for piece in (*line, " " * columns):
         style, text = (None, piece) if isinstance(piece, str) else piece
-        shown = sanitize(text)
-        width = urwid.calc_width(shown, 0, len(shown))
-        if width > room:
-            # Letters are 0, 1 or 2 columns wide.
-            end, width = urwid.calc_text_pos(shown, 0, len(shown), room)
-            shown = shown[:end]
-        room -= width
+        shown = cut_text(sanitize(text), room)
+        room -= text_width(shown)
         content = shown.encode()
         # urwid writes a style before each run: neighbors of one style become one run.
         if runs and runs[-1][0] == style:
@@ -274,4 +270,5 @@ def _cells(row: Row) -> list[_Cell]:
 @lru_cache(maxsize=_CACHED)
 def _is_single_width(text: bytes) -> bool:
     """Return whether each letter of a run fills exactly one cell."""
-    return text.isascii() or all(urwid.calc_width(letter, 0, 1) == 1 for letter in text.decode())
+    letters = text.decode()
+    return text_width(letters) == len(letters)

@@ -7,6 +7,9 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import wcwidth
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trader.model.formatting import (
@@ -16,11 +19,19 @@ from trader.model.formatting import (
     can_be_drawn,
     clock,
     countdown,
+    cut_text,
     money,
+    pad_text,
     price,
     sentence,
     terminal_text,
+    text_width,
 )
+
+DRAWN = frozenset(
+    letter for letter in map(chr, range(0x110000)) if terminal_text(letter) == letter
+)
+"""All characters that are drawn as they are."""
 
 
 class MoneyTests(SynchronousTestCase):
@@ -167,6 +178,72 @@ class PrintableTests(SynchronousTestCase):
     def test_the_length_stays_the_same(self) -> None:
         text = "\x1b[31mred\x1b[0m\r\n"
         self.assertEqual(len(terminal_text(text)), len(text))
+
+    def test_characters_that_join_or_reverse_others_become_question_marks(self) -> None:
+        for text, shown in (
+            ("\u270b\U0001f3fd", "??"),
+            ("\U0001f1fa\U0001f1f8", "??"),
+            ("\U0001f469\u200d\U0001f680", "???"),
+            ("\u26a0\ufe0f", "\u26a0?"),
+            ("1\ufe0f\u20e3", "1??"),
+            ("\u05d0 -45.50", "? -45.50"),
+            ("\u0644\u0627", "??"),
+            ("\u0e01\u0e33", "\u0e01?"),
+            ("\u0915\u093e", "\u0915?"),
+            ("\u1112\u1161\u11ab", "???"),
+            ("\uff76\uff9e", "\uff76?"),
+        ):
+            self.assertEqual(terminal_text(text), shown)
+
+    def test_letters_signs_and_east_asian_text_stay(self) -> None:
+        text = "Zürich ₿ € ±½ ── █░ Ελλάς Россия 日本語 ｶﾀｶﾅ 한국 กข"
+        self.assertEqual(terminal_text(text), text)
+
+
+class WidthTests(SynchronousTestCase):
+    """The columns that a text fills, on terminals of either kind."""
+
+    def test_every_terminal_gives_a_character_as_many_columns(self) -> None:
+        disputed = [
+            hex(ord(letter))
+            for letter in DRAWN
+            if not text_width(letter) == wcwidth.wcwidth(letter) == wcwidth.wcswidth(letter) > 0
+        ]
+        self.assertEqual(disputed, [])
+
+    def test_no_character_joins_another_one(self) -> None:
+        # Of characters one apart, each is beside every class of neighbors.
+        joined = [
+            hex(ord(letter))
+            for letter in DRAWN
+            for neighbor in ("a", "1", "가", "か", "☎", letter)
+            for text in (letter + neighbor, neighbor + letter)
+            if len(list(wcwidth.iter_graphemes(text))) != 2
+        ]
+        self.assertEqual(joined, [])
+
+    @given(st.text())
+    def test_a_text_has_one_width_by_characters_and_by_graphemes(self, text: str) -> None:
+        shown = terminal_text(text)
+        self.assertEqual(len(shown), len(text))
+        self.assertEqual(sum(map(wcwidth.wcwidth, shown)), text_width(text))
+        self.assertEqual(wcwidth.wcswidth(shown), text_width(text))
+
+    @given(st.text(), st.integers(0, 40))
+    def test_a_text_is_cut_after_the_last_character_that_fits(
+        self, text: str, columns: int
+    ) -> None:
+        cut = cut_text(text, columns)
+        self.assertTrue(text.startswith(cut))
+        self.assertLessEqual(text_width(cut), columns)
+        if cut != text:
+            self.assertGreater(text_width(text[: len(cut) + 1]), columns)
+
+    def test_a_text_is_padded_to_columns(self) -> None:
+        self.assertEqual(pad_text("日", 4), "日  ")
+        self.assertEqual(pad_text("日", -4), "  日")
+        self.assertEqual(pad_text("日本", 3), "日本")
+        self.assertEqual(pad_text("a", 3), "a  ")
 
 
 class EncodingTests(SynchronousTestCase):

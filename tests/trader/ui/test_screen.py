@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 
-import urwid
+import wcwidth
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.model.account import Limit
+from riskd.model.contracts import Contract
 from riskd.model.events import EVENT_TYPES
 from tests.support.clocks import most_in_a_second
 from tests.support.console import DAY, FILE_PROBLEMS, MNQ, at
@@ -16,6 +19,12 @@ from trader.cli.console import KEYS
 from trader.ui.pages import PAGES
 from trader.ui.screen import MAX_DRAWS_A_SECOND, RedrawThrottle, compose, footer, page_at
 from trader.ui.styled_text import text_of
+
+ODD_NAMES = (
+    "hand \u270b\U0001f3fd", "\U0001f1fa\U0001f1f8", "\U0001f469\u200d\U0001f680", "\u26a0\ufe0f", "e\u0301",
+    "\u05d0\u05d1 1", "\u202e\u2066x", "日本語日本語日本語", "한국", "\u1112\u1161\u11ab", "x" * 60, "",
+)  # fmt: skip
+"""Names that terminals draw wider, narrower or in another order than one character a column."""
 
 
 class SizeTests(ScreenTestCase):
@@ -29,7 +38,9 @@ class SizeTests(ScreenTestCase):
         self.assertEqual(len(texts), rows)
         for text in texts:
             shown = text.decode()
-            self.assertEqual(urwid.calc_width(shown, 0, len(shown)), columns, repr(shown))
+            # Some terminals count characters, some what a reader takes for one.
+            self.assertEqual(sum(map(wcwidth.wcwidth, shown)), columns, repr(shown))
+            self.assertEqual(wcwidth.wcswidth(shown), columns, repr(shown))
             self.assertTrue(shown.isprintable(), repr(shown))
 
     def test_every_size_is_filled_exactly(self) -> None:
@@ -88,6 +99,36 @@ class SizeTests(ScreenTestCase):
             self.receive("lockout_set", reason=reason, locked_until=None)
             for columns, rows in (*SIZES, (41, 24), (42, 24), (43, 24)):
                 self.check_size(columns, rows)
+
+    def test_any_text_from_elsewhere_keeps_the_width_of_rows_and_the_figures(self) -> None:
+        for name in ODD_NAMES:
+            self.setUp()
+            contract = Contract(
+                id=MNQ, name=name, tick_size=Decimal("0.25"), tick_value=Decimal("0.5")
+            )
+            limits = {f"RULE-03{digit}": Limit(f"{name}{digit}", "{}") for digit in range(3)}
+            self.file.publish(contracts={MNQ: contract}, limits=limits)
+            self.gateway_name = name
+            super().connect()
+            self.fill_with(name)
+            for page in range(len(PAGES)):
+                self.change(page=page)
+                for columns, rows in ((80, 24), (120, 40), (60, 20)):
+                    self.check_size(columns, rows)
+            self.change(page=0)
+            self.row("21000.50", "21001.00", "+3.00", "NO STOP")
+            self.turn("Trades")
+            self.row(" 2 ", " -1,234.50 ", " -1,234.50")
+
+    def fill_with(self, text: str) -> None:
+        """Receive something for every panel, with ``text`` wherever an event has one."""
+        self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
+        self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
+        self.receive("GatewayUserOrder", contractId=MNQ, limitPrice=20990.25)
+        self.receive("GatewayUserTrade", contractId=MNQ, profitAndLoss=-1234.50, quantity=2)
+        self.receive("enforcement_action", reason=text, timestamp=at(0))
+        self.receive("lockout_set", reason=text * 9, locked_until=None)
+        self.receive("daemon_status", status="ERROR", message=text * 9)
 
     def test_a_strange_gateway_name_keeps_the_width_of_rows(self) -> None:
         self.connect()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyte
 import urwid
+import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -26,6 +27,26 @@ LINES = st.lists(
     min_size=ROWS,
     max_size=ROWS,
 )
+ODD_LINES = st.lists(
+    st.lists(
+        st.tuples(
+            STYLES,
+            st.text(
+                st.one_of(
+                    st.characters(),
+                    st.sampled_from(
+                        "\u270b\U0001f3fd\U0001f1fa\u200d\ufe0f\u0301\u05d0\u202e日\u1161\u0e33"
+                    ),
+                ),
+                max_size=COLUMNS + 5,
+            ),
+        ),
+        max_size=3,
+    ),
+    min_size=ROWS,
+    max_size=ROWS,
+)
+"""Lines of any characters, and more often of those of which terminals make something else."""
 
 
 class Drawn:
@@ -159,6 +180,24 @@ class DrawingTests(SynchronousTestCase):
         fresh = Drawn()
         fresh.draw(paint(pictures[-1], COLUMNS, ROWS, terminal_text))
         self.assertEqual(drawn.cells, fresh.cells)
+
+    @given(ODD_LINES)
+    def test_no_text_runs_over_the_edge_of_its_row(self, lines: list[StyledLine]) -> None:
+        canvas = paint(lines, COLUMNS, ROWS, terminal_text)
+        drawn = Drawn(COLUMNS, ROWS + 2)
+        # As a program writes that relies on the width of rows alone.
+        drawn.stream.feed("\r\n".join(text.decode() for text in canvas.text))
+        for number, text in enumerate(canvas.text):
+            shown = drawn.screen.display[number]
+            self.assertEqual(shown.rstrip(), text.decode().rstrip())
+            self.assertEqual(wcwidth.wcswidth(text.decode()), COLUMNS)
+
+    def test_emoji_and_flags_leave_the_next_row_in_its_place(self) -> None:
+        for text in ("hand \u270b\U0001f3fd", "from \U0001f1fa\U0001f1f8", "hand"):
+            canvas = paint([[("text", text)], ["second row"]], COLUMNS, 2, terminal_text)
+            screen = pyte.Screen(COLUMNS, 4)
+            pyte.ByteStream(screen).feed(b"\r\n".join(canvas.text))
+            self.assertEqual(screen.display[1].rstrip(), "second row")
 
     def test_every_page_of_every_state_after_another_is_shown_whole(self) -> None:
         drawn = Drawn(80, 24)
