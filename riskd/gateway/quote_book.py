@@ -108,7 +108,7 @@ class QuoteBook:
         return quote
 
     def latest(self, contract_id: str) -> MarketQuote | None:
-        """Return the latest quote of a contract; ``None`` until bid, ask and last are known."""
+        """Return a contract's latest quote; ``None`` until all its prices are known."""
         known = self._known.get(contract_id)
         return known if isinstance(known, MarketQuote) else None
 
@@ -120,7 +120,7 @@ class QuoteBook:
 
 
 def _without_old_market(quote: MarketQuote) -> MarketQuote:
-    """Return a quote whose bid and ask are stale, without them if its last price is far outside."""
+    """Return a quote without its stale bid and ask, if its last price is far outside."""
     contract = known_contract(quote.contract_id)
     tick_size = ZERO if contract is None else contract.tick_size
     if not outdates_market(quote, tick_size):

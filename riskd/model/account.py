@@ -308,7 +308,7 @@ def is_repeat(state: AccountState, event: Event) -> bool:
 
 
 def is_opened(known: GatewayUserPosition | None, position: GatewayUserPosition) -> bool:
-    """Return whether ``position`` is another one than ``known``, the one before it in its contract."""
+    """Return whether ``position`` is another one than ``known``, its contract's last."""
     if not position.size:
         return False
     return (
@@ -321,12 +321,12 @@ def is_opened(known: GatewayUserPosition | None, position: GatewayUserPosition) 
 
 
 def is_entry(known: GatewayUserPosition | None, position: GatewayUserPosition) -> bool:
-    """Return whether contracts of ``position`` were opened since ``known``, as :func:`is_opened`."""
+    """Return whether contracts of ``position`` were opened since ``known``."""
     return is_opened(known, position) or (known is not None and known.size < position.size)
 
 
 def _with_outdated_quote(state: AccountState, contract_id: str) -> AccountState:
-    """Return the state in which what is known of a contract's market is older than its position."""
+    """Return the state in which a contract's market is older than its position."""
     best_bid_asks = state.risk.best_bid_asks
     if contract_id in best_bid_asks:
         others = {key: best for key, best in best_bid_asks.items() if key != contract_id}

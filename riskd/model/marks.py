@@ -1,4 +1,4 @@
-"""Marks: the prices by which open positions are valued, and which prices of a feed are believed.
+"""Marks: the prices that value open positions, and the prices that are believed.
 
 A mark is the last price, if it is believed, and otherwise the best bid for a long position and the best ask
 for a short one.
@@ -100,9 +100,9 @@ def doubt_of(quote: MarketQuote, tick_size: Decimal) -> Doubt | None:
 
 
 def outdates_market(quote: MarketQuote, tick_size: Decimal) -> bool:
-    """Return whether a trade shows that bid and ask, which are old, are those of an earlier market.
+    """Return whether a trade outdates bid and ask, which are older.
 
-    A last price that is zero, or many times as far from them as a market moves, does not.
+    It does if it is far from them.  A last price that is zero, or many times as far from them as a market moves, does not.
 
     :param tick_size: 0 if it is unknown.
     """
@@ -135,7 +135,7 @@ def _market(bid: Decimal | None, ask: Decimal | None, tick_size: Decimal) -> tup
 def _closing_price(
     bid: Decimal | None, ask: Decimal | None, side: PositionType, tick_size: Decimal
 ) -> Decimal | None:
-    """Return the price at which a position could be closed; ``None`` if bid and ask do not say.
+    """Return the price of an exit; ``None`` if bid and ask do not say.
 
     They do not when they are far from each other: one of them is no more than a wish.
     """

@@ -34,7 +34,7 @@ class OpenPnl(msgspec.Struct, frozen=True):
 
 
 def position_pnl(state: AccountState, position: GatewayUserPosition) -> OpenPnl:
-    """Return the P&L of ``position`` if it were closed at its mark (:mod:`riskd.model.marks`)."""
+    """Return the P&L of a position at its mark; see :mod:`riskd.model.marks`."""
     contract = state.contract(position.contract_id)
     if contract is None:
         return OpenPnl(None, "tick size unknown")
@@ -73,7 +73,7 @@ def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: dat
 def fresh_mark(
     state: AccountState, position: GatewayUserPosition, now: datetime
 ) -> Decimal | None:
-    """Return the price of the position's mark; ``None`` if there is none or it is stale."""
+    """Return the price of a position's mark; ``None`` without one, or a stale one."""
     found = mark(state, position)
     if found is None or (found.at is not None and now - found.at > STALE_AFTER):
         return None
