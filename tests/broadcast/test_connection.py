@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
@@ -70,6 +73,31 @@ class HandshakeTests(BroadcastTestCase):
             peer = Peer(factory)
             peer.send(handshake())
             self.assertEqual(b"\r\nRiskd-Dry-Run: yes\r\n" in peer.take(), is_dry_run)
+
+    def test_the_response_names_the_published_copy_and_its_instance(self) -> None:
+        def answer(**options: Any) -> dict[bytes, bytes]:
+            factory = BroadcastServerFactory(
+                self.clock,
+                gateway_name="practice",
+                addresses=[("127.0.0.1", 8765)],
+                prepare=lambda: succeed(None),
+                **options,
+            )
+            peer = Peer(factory)
+            peer.send(handshake())
+            lines = peer.take().split(b"\r\n")
+            return dict(line.split(b": ", 1) for line in lines if line.startswith(b"Riskd-"))
+
+        path = Path("/var/caf\N{LATIN SMALL LETTER E WITH ACUTE} %\r\nX: y/last-known.db")
+        self.assertEqual(
+            answer(state_file=path, instance="0123abc"),
+            {
+                b"Riskd-Gateway": b"practice",
+                b"Riskd-State": b"/var/caf%C3%A9%20%25%0D%0AX%3A%20y/last-known.db",
+                b"Riskd-Instance": b"0123abc",
+            },
+        )
+        self.assertEqual(answer(), {b"Riskd-Gateway": b"practice"})
 
     def test_own_hosts_are_accepted(self) -> None:
         for host in ("localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST:8765"):

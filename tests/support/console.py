@@ -14,7 +14,7 @@ from riskd.model.contracts import Contract
 from riskd.model.events import Event
 from riskd.model.wire import decode, encode
 from riskd.testing import make_event
-from trader.model.session import Session
+from trader.model.session import Origin, Session
 from trader.model.view import View
 
 BEGIN = datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
@@ -64,6 +64,7 @@ class StateFile:
         account_id: int = 123,
         contracts: dict[str, Contract] | None = None,
         limits: dict[str, Limit] | None = None,
+        instance: str = "",
     ) -> AccountState:
         """Publish the state after ``events``, and return it.
 
@@ -76,7 +77,12 @@ class StateFile:
         state = msgspec.structs.replace(state, final_orders={})
         as_of = None if seconds is None else BEGIN + timedelta(seconds=seconds)
         self._replace(
-            Snapshot(accounts={account_id: state}, as_of=as_of, gateway_name=gateway_name)
+            Snapshot(
+                accounts={account_id: state},
+                as_of=as_of,
+                gateway_name=gateway_name,
+                instance=instance,
+            )
         )
         return state
 
@@ -112,8 +118,14 @@ class SessionTestCase(SynchronousTestCase):
         self.now = BEGIN
         self.changes: list[bool] = []
         self.file = StateFile()
+        self.origin: Origin = (None, "")
         self.session = Session(
-            123, lambda: self.now, self.changes.append, self.file.read, self.file.version
+            123,
+            lambda: self.now,
+            self.changes.append,
+            self.file.read,
+            self.file.version,
+            handshake_origin=lambda: self.origin,
         )
 
     @property

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import txaio
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.host.errors import UserError
 from riskd.model.events import EVENT_TYPES, Event
 from riskd.model.wire import encode
 from riskd.testing import make_event
@@ -26,7 +31,7 @@ from tests.support.websocket_frames import (
     read_client_frames,
     server_frame,
 )
-from trader.client import DaemonClient, ReadEvent
+from trader.client import DaemonClient, Handshake, ReadEvent
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -218,6 +223,118 @@ class StatusTests(ClientTestCase):
         self.clock.pump([0.2] * 300)
         self.assertFalse(server.transport.connected)
         self.assertFalse(self.client.connected)
+
+
+class HandshakeTests(ClientTestCase):
+    """What the daemon says of itself, and a daemon that is refused."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.handshakes: list[Handshake] = []
+        self.refusal = ""
+        self.client = DaemonClient(
+            123,
+            lambda event_type, data: self.calls.append((event_type, data)),
+            reactor=self.clock,
+            endpoint=self.endpoint,
+            admit=self.admit,
+        )
+
+    def admit(self, handshake: Handshake) -> None:
+        self.handshakes.append(handshake)
+        if self.refusal:
+            raise UserError(self.refusal)
+
+    def read(self, *headers: str) -> Handshake:
+        self.connect(*headers)
+        return self.handshakes[-1]
+
+    def test_the_headers_are_read(self) -> None:
+        handshake = self.read(
+            "Riskd-Gateway: practice",
+            "Riskd-State: /var/caf%C3%A9%20%25/last-known.db",
+            "Riskd-Instance: 0123abc",
+        )
+        self.assertEqual(
+            handshake,
+            Handshake(
+                gateway_name="practice",
+                state_file=Path("/var/caf\N{LATIN SMALL LETTER E WITH ACUTE} %/last-known.db"),
+                instance="0123abc",
+            ),
+        )
+
+    def test_an_earlier_daemon_sends_none(self) -> None:
+        self.assertEqual(self.read(), Handshake())
+
+    def test_only_an_absolute_path_of_a_published_copy_is_taken(self) -> None:
+        for path in ("last-known.db", "/etc/passwd", "%2", "/dev/stdin", "//"):
+            handshake = self.read(f"Riskd-State: {path}")
+            self.assertIsNone(handshake.state_file, path)
+            self.client.disconnect()
+        self.assertEqual(len(self.read("Riskd-Instance: " + "x" * 9_000).instance), 64)
+
+    def test_a_refused_daemon_is_a_failed_attempt(self) -> None:
+        self.refusal = "it trades paper"
+        server = self.connect("Riskd-Gateway: practice")
+        server.send_event("lockout_set")
+        self.assertEqual(read_client_frames(server.transport.value()), [(CLOSE, b"\x03\xe8")])
+        server.close(1000)
+        self.assertFalse(self.client.connected)
+        self.assertEqual(self.statuses, [(False, "cannot connect to daemon: it trades paper")])
+        self.assertEqual(self.events, [])
+        self.assertIsNone(self.client.gateway_name)
+
+        def refuse() -> None:
+            server = self.endpoint.accept()
+            server.accept_handshake()
+            server.close(1000)
+
+        self.assertEqual(self.delays(refuse, 2), [5, 5])
+        self.refusal = ""
+        self.clock.advance(5)
+        self.endpoint.accept().accept_handshake()
+        self.assertTrue(self.client.connected)
+
+
+class FindUrlTests(SynchronousTestCase):
+    """A daemon that is looked for at each attempt."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.patch(txaio.config, "loop", self.reactor)
+        self.calls: list[tuple[bool, str]] = []
+        self.urls: list[str] = []
+        self.client = DaemonClient(
+            123,
+            lambda _type, data: self.calls.append((data["connected"], data["reason"])),
+            reactor=self.reactor,
+            find_url=self.find,
+        )
+        self.addCleanup(self.client.disconnect)
+
+    def find(self) -> str:
+        if not self.urls:
+            raise UserError("several riskd run")
+        return self.urls[-1]
+
+    def test_each_attempt_goes_to_the_url_of_the_moment(self) -> None:
+        self.urls = ["ws://127.0.0.1:9001"]
+        self.client.connect()
+        self.urls = ["ws://127.0.0.1:9002"]
+        self.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(ConnectError()))
+        # HostnameEndpoint waits for further addresses.
+        self.reactor.pump([1] * 7)
+        self.assertEqual([port for _host, port, *_ in self.reactor.tcpClients], [9001, 9002])
+        self.assertEqual(self.client._factory.port, 9002)  # type: ignore[union-attr]
+
+    def test_a_daemon_that_is_not_found_is_a_failed_attempt(self) -> None:
+        self.client.connect()
+        self.reactor.advance(0)
+        self.assertEqual(self.calls, [(False, "cannot connect to daemon: several riskd run")])
+        self.urls = ["ws://127.0.0.1:9001"]
+        self.reactor.advance(5)
+        self.assertEqual(len(self.reactor.tcpClients), 1)
 
 
 class DisconnectTests(ClientTestCase):

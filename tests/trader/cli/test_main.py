@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.clocks import has_steady_clock, keep_clock
+from tests.support.state_directories import REAL, write_record, write_state
 from trader.cli import main as console_main
 from trader.cli.main import main
 
@@ -29,6 +32,31 @@ class MainTests(SynchronousTestCase):
             "trader-console: this is a screen; it needs a terminal, or --plain or --json\n",
         )
         self.assertEqual(self.stdout.getvalue(), "")
+
+    def test_several_riskd_that_would_do_are_listed(self) -> None:
+        home = self.mktemp()
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(Path(home).absolute())})
+        root = Path(home).absolute() / "riskd"
+        write_record(root / "a", 123, port=9001)
+        write_record(root / "b", 123, port=9002, kind="projectx")
+        for arguments in (["123", "--plain"], ["--plain"]):
+            self.assertEqual(main(arguments), 2)
+        for line in self.stderr.getvalue().splitlines():
+            self.assertIn("trader-console: several riskd run", line)
+            self.assertIn("PRACTICE on port 9001", line)
+            self.assertIn("projectx on port 9002", line)
+
+    def test_a_last_known_state_is_shown_though_no_riskd_follows_the_account(self) -> None:
+        keep_clock(self)
+        home = self.mktemp()
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(Path(home).absolute())})
+        root = Path(home).absolute() / "riskd"
+        write_record(root / "a", 456)
+        self.patch(console_main, "run_headless", lambda *_: None)
+        self.assertEqual(main(["123", "--plain"]), 2)
+        self.assertIn("no riskd that runs follows account 123", self.stderr.getvalue())
+        write_state(root / "b", REAL)
+        self.assertEqual(main(["123", "--plain"]), 0)
 
     def test_it_runs_on_the_steady_clock(self) -> None:
         keep_clock(self)

@@ -34,6 +34,62 @@ from trader.model.view import Source
 ENFORCED = "ENFORCED: close positions (RULE-001): 6 > 5; 2 positions closed, 1 order canceled"
 
 
+class OriginTests(SessionTestCase):
+    """Account 123 of another riskd is another account."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.origin = ("practice", "one")
+        self.file.publish(*DAY, instance="one")
+        self.connect()
+        self.receive("GatewayUserTrade", profitAndLoss=-1)
+        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+
+    def test_the_same_riskd_keeps_the_feed(self) -> None:
+        self.lose()
+        self.file.publish(*DAY, instance="one", seconds=9)
+        self.wait(10)
+        self.connect()
+        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+
+    def test_another_riskd_leaves_nothing_on_the_screen(self) -> None:
+        self.lose()
+        for origin in (("practice", "two"), ("projectx", "three")):
+            self.origin = origin
+            self.file.publish(seconds=-60, gateway_name=origin[0], instance=origin[1])
+            self.connect()
+            self.assertEqual(self.feed, ["Connected to daemon"])
+            self.assertEqual(self.view.account, AccountState(account_id=123))
+            self.assertEqual(self.view.gateway_name, origin[0])
+            self.assertIsNone(self.view.flash)
+
+    def test_another_riskd_whose_file_cannot_be_read_leaves_nothing_either(self) -> None:
+        self.lose()
+        self.origin = ("projectx", "three")
+        self.file.fail()
+        self.connect()
+        self.assertEqual(self.feed, ["Connected to daemon"])
+        self.assertIsNone(self.view.gateway_name)
+
+    def test_a_lock_of_another_riskd_raises_no_alarm(self) -> None:
+        """Its trader reads it on the screen, as at the start of a console."""
+        alarms: list[Event] = []
+        self.session._alarm = alarms.append
+        self.origin = ("projectx", "three")
+        self.file.publish(*DAY, gateway_name="projectx", instance="three")
+        self.lose()
+        self.connect()
+        self.assertEqual(alarms, [])
+        self.assertIsNotNone(self.view.account.lockout)
+
+    def test_a_riskd_that_names_no_instance_is_the_same(self) -> None:
+        self.lose()
+        self.origin = (None, "")
+        self.file.publish(*DAY)
+        self.connect()
+        self.assertIn("Trade -1.00  MNQU5 x2", self.feed)
+
+
 class FileTests(SessionTestCase):
     """A connection starts from the file."""
 
