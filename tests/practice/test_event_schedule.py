@@ -101,6 +101,11 @@ class ScheduleTests(SynchronousTestCase):
         sender.send(TRADE)
         self.assertEqual(sender.receive(LONG), [2])
 
+    def test_a_doubled_event_keeps_both_copies_where_others_change_places(self) -> None:
+        sender = Sender(swapped_events=1.0, doubled_events=1.0)
+        sender.send(ORDER, TRADE)
+        self.assertEqual(sorted(sender.receive(LONG)), [1, 1, 2, 2])
+
     def test_a_late_event_is_overtaken(self) -> None:
         sender = Sender(late_events=1.0, late_seconds=10.0)
         sender.send(ORDER)
@@ -131,6 +136,14 @@ class ScheduleTests(SynchronousTestCase):
         sender.send(ORDER, TRADE, QUOTE, POSITION)
         sender.schedule.clear()
         self.assertEqual((sender.receive(LONG), sender.schedule.next_at), ([], None))
+
+    def test_what_waited_for_its_neighbor_is_cleared_too(self) -> None:
+        sender = Sender(swapped_events=1.0)
+        sender.send(ORDER)
+        sender.schedule.clear()
+        sender.injector.faults = Faults()
+        sender.send(TRADE)
+        self.assertEqual(sender.receive(LONG), [2])
 
     def test_faults_may_change_while_events_are_under_way(self) -> None:
         sender = Sender(latency_seconds=5.0, position_delay_seconds=1.0)

@@ -206,6 +206,14 @@ class LatencyTests(HabitsTestCase):
         self.driver.clock.advance(5)
         self.assertEqual(self.events(), [])
 
+    def test_another_start_discards_what_is_under_way(self) -> None:
+        self.driver.inject(latency_seconds=1.0)
+        self.gateway.place_order(123, self.driver.order(0)).addErrback(lambda _failure: None)
+        self.driver.clock.advance(1)
+        self.gateway._network.start(self.driver.listener)
+        self.driver.clock.advance(5)
+        self.assertEqual(self.events(), [])
+
 
 class OrderOfNewsTests(HabitsTestCase):
     """Events that come in another order, late, or with odd stamps."""

@@ -179,6 +179,8 @@ class QuoteTests(PayloadFaultsTestCase):
         self.assertEqual(len(self.quote("21000")), 1)
         for contract_id in (MNQ, "another contract"):
             self.assertEqual(self.quote("21001", contract_id), [])
+        self.seconds = 30.0
+        self.assertEqual(self.quote("21001"), [])
         self.assertTrue(self.faults.are_quotes_frozen(59.9))
         self.seconds = 60.0
         self.assertFalse(self.faults.are_quotes_frozen(60.0))
