@@ -10,8 +10,10 @@ read belong to that thread, and no event waits for a lock.
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -99,6 +101,12 @@ class Metrics(Collector):
             "riskd_gateway_in_step",
             "1 while riskd follows the gateway and can miss none of its events.",
             value=int(self._engine.is_reconciled),
+        )
+        offset: timedelta | None = self._engine.clock_offset
+        yield GaugeMetricFamily(
+            "riskd_clock_offset_seconds",
+            "By how much the broker's clock is ahead of this machine's; NaN while that is unknown.",
+            value=math.nan if offset is None else offset.total_seconds(),
         )
 
 

@@ -40,6 +40,7 @@ from riskd.journal.schema import PUBLISHED_NAME
 from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
+from riskd.model.clock_offset import offset_fact
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.site import PracticeServer, practice_site
 from riskd.recording.recording_engine import RecordingEngine
@@ -238,6 +239,7 @@ def assemble(
     engine = make_engine(
         reactor, gateway, settings, journal, factory.broadcast, utc_now, catalogue
     )
+    journal.clock_offset = lambda: offset_fact(engine.clock_offset)
     daemon = Daemon(state)
     # Services stop in reverse order: the engine broadcasts STOPPING, the broadcast closes the clients,
     # and the journal writes the final state.
@@ -248,7 +250,7 @@ def assemble(
         ControlService(
             reactor,
             state.path / SOCKET_NAME,
-            ControlFactory(reactor, engine, utc_now),
+            ControlFactory(reactor, engine),
             engine.report_problem,
         ),
         DescriptorService(reactor, settings.server.max_clients, engine.report_problem),

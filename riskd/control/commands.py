@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -34,19 +34,18 @@ class Commands(CommandLocator):
     """Carry out and answer one operator's commands.
 
     :param operated: the accounts.
-    :param now: returns the time of day, aware.
     :ivar operator: the user name under which actions are logged.
     """
 
-    def __init__(self, operated: IOperated, now: Callable[[], datetime]) -> None:
+    def __init__(self, operated: IOperated) -> None:
         self._operated = operated
-        self._now = now
         self.operator = UNKNOWN_OPERATOR
 
     @StatusCommand.responder
     def status(self) -> dict[str, StatusReport]:
         """Report the daemon and all accounts."""
         states = [account.account_state for account in self._operated.operated_accounts.values()]
+        offset: timedelta | None = self._operated.clock_offset
         return {
             "answer": StatusReport(
                 version=__version__,
@@ -54,7 +53,8 @@ class Commands(CommandLocator):
                 dry_run=not self._operated.enforces,
                 # Each account's state has the daemon's latest status.
                 daemon=next((state.daemon for state in states if state.daemon is not None), None),
-                accounts=tuple(report_account(state, self._now()) for state in states),
+                accounts=tuple(report_account(state, self._passed()) for state in states),
+                clock_offset=None if offset is None else round(offset.total_seconds(), 3),
             )
         }
 
@@ -62,7 +62,10 @@ class Commands(CommandLocator):
     def rules(self, request: Request) -> dict[str, RulesReport]:
         """Report an account's rules and how far it is from their limits."""
         account = self._account(request)
-        reports = (report_rule(rule, account.account_state, self._now()) for rule in account.rules)
+        reports = (
+            report_rule(rule, account.account_state, self._operated.now())
+            for rule in account.rules
+        )
         return {"answer": RulesReport(account=request.account, rules=tuple(reports))}
 
     @UnlockCommand.responder
@@ -79,10 +82,9 @@ class Commands(CommandLocator):
         """Flatten an account and lock it."""
         reason, account = _one_line(request.reason), self._account(request)
         self._check_enforcing()
-        if request.until is not None and request.until <= self._now():
-            raise RequestRefusedError("the lock would end before it begins")
-        was_locked = is_locked(account.account_state, self._now())
-        account.lock(reason, self.operator, request.until)
+        until = self._end_of_lock(request)
+        was_locked = is_locked(account.account_state, self._passed())
+        account.lock(reason, self.operator, until)
         return self._answer_when_durable(account, was_locked)
 
     @FlattenCommand.responder
@@ -90,7 +92,7 @@ class Commands(CommandLocator):
         """Close all positions of an account and cancel its orders."""
         reason, account = _one_line(request.reason), self._account(request)
         self._check_enforcing()
-        was_locked = is_locked(account.account_state, self._now())
+        was_locked = is_locked(account.account_state, self._passed())
         account.flatten(reason, self.operator)
         return self._answer_when_durable(account, was_locked)
 
@@ -100,10 +102,30 @@ class Commands(CommandLocator):
         """Answer once the change is on the disk: an operator's lock must survive a crash."""
 
         def answer(_result: None) -> dict[str, Outcome]:
-            report = report_account(account.account_state, self._now())
+            report = report_account(account.account_state, self._passed())
             return {"answer": Outcome(was_locked=was_locked, account=report)}
 
         return self._operated.make_durable().addCallback(answer)
+
+    def _end_of_lock(self, request: Request) -> datetime | None:
+        """Return when a lock ends, in the broker's time; ``None``: when an operator unlocks."""
+        if request.seconds is None and request.until is None:
+            return None
+        if self._operated.clock_offset is None:
+            raise RequestRefusedError(
+                "riskd does not know the broker's time yet, so a lock cannot end by itself; "
+                "lock without an end, or try again in a moment"
+            )
+        now: datetime = self._operated.now()
+        if request.seconds is not None:
+            return now + timedelta(seconds=request.seconds)
+        if request.until is not None and request.until <= now:
+            raise RequestRefusedError("the lock would end before it begins")
+        return request.until
+
+    def _passed(self) -> datetime:
+        passed: datetime = self._operated.passed()
+        return passed
 
     def _check_enforcing(self) -> None:
         if not self._operated.enforces:

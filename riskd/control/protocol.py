@@ -28,6 +28,9 @@ MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
 Source: unix(7), ``sun_path``, without the byte that ends the path.
 """
 
+MAX_LOCK_SECONDS: Final = 366 * 24 * 3600
+"""The longest lock that is given as a duration."""
+
 _REFUSED: Final = b"REFUSED"
 
 
@@ -57,12 +60,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     :ivar account: the broker's account id.
     :ivar reason: the reason for the log and the consoles.
-    :ivar until: the end of a lock; ``None`` locks until an operator unlocks.
+    :ivar until: the end of a lock; without it and ``seconds`` it lasts until an operator unlocks.
+    :ivar seconds: how long a lock lasts, in place of ``until``: the two machines' clocks may differ.
     """
 
     account: int
     reason: str = ""
     until: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    seconds: Annotated[int, msgspec.Meta(gt=0, le=MAX_LOCK_SECONDS)] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,6 +92,8 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     :ivar gateway: the kind of gateway, such as ``practice``.
     :ivar daemon: the daemon's latest status event; ``None`` before the first.
     :ivar dry_run: whether riskd only reports breaches and enforces nothing.
+    :ivar clock_offset: by how many seconds the broker's clock is ahead of the daemon's machine's;
+        ``None`` while that is unknown.
     """
 
     version: str
@@ -99,6 +101,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     daemon: DaemonStatus | None
     accounts: tuple[AccountReport, ...]
     dry_run: bool = False
+    clock_offset: float | None = None
 
 
 class GaugeReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,7 +131,6 @@ class ControlFactory(ServerFactory):
 
     :param clock: times the connections.
     :param operated: the accounts.
-    :param now: returns the time of day, aware.
     :param operator_of: returns the user name behind a connection.
     """
 
@@ -142,21 +140,19 @@ class ControlFactory(ServerFactory):
         self,
         clock: IReactorTime,
         operated: IOperated,
-        now: Callable[[], datetime],
         operator_of: Callable[[ITransport], str] = operator_of,
     ) -> None:
         self.clock = clock
         self.operator_of = operator_of
         self.connections: set[ControlProtocol] = set()
         self._operated = operated
-        self._now = now
 
     def buildProtocol(self, addr: IAddress | None) -> ControlProtocol | None:  # noqa: ARG002
         """Accept a connection unless there are too many."""
         if len(self.connections) >= MAX_CONNECTIONS:
             _log.warn("refused an operator: {count} are connected", count=len(self.connections))
             return None
-        return ControlProtocol(Commands(self._operated, self._now), self)
+        return ControlProtocol(Commands(self._operated), self)
 
 
 class ControlService(Service):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -12,6 +11,7 @@ from zope.interface import implementer
 from riskd.engine.interface import IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.broker_clock import BrokerClock
 from riskd.model.account import AccountState
 from riskd.model.lockouts import OPERATOR, Lock, is_locked
 from riskd.rules.evaluation import Decision, RuleInForce
@@ -26,15 +26,16 @@ class GuardedAccount:
 
     :ivar account: the account.
     :ivar risk_engine: guards it.
-    :param now: gives the time of day, aware.
+    :param broker_clock: gives the broker's time.
     """
 
     def __init__(
-        self, account: TrackedAccount, risk_engine: RiskEngine, now: Callable[[], datetime]
+        self, account: TrackedAccount, risk_engine: RiskEngine, broker_clock: BrokerClock
     ) -> None:
         self.account = account
         self.risk_engine = risk_engine
-        self._now = now
+        self._broker_clock = broker_clock
+        self._now = broker_clock.now
 
     @property
     def account_state(self) -> AccountState:
@@ -50,7 +51,7 @@ class GuardedAccount:
         """End all locks; return whether there were any."""
         beyond = self.risk_engine.exceeded()
         # Before the locks end: the audit log must have the cause before the effect.
-        if is_locked(self.account.state_with_pending, self._now()):
+        if is_locked(self.account.state_with_pending, self._broker_clock.passed()):
             self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))
         return self.risk_engine.unlock(beyond)
 

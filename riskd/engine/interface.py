@@ -31,6 +31,15 @@ class IOperated(Interface):
     enforces = Attribute("whether riskd acts at the broker; if not, this is a dry run")
     is_recovered = Attribute("whether the engine has taken over the journal's content")
     operated_accounts = Attribute("a mapping of account ids to IOperatedAccount")
+    clock_offset = Attribute(
+        "how far the broker's clock is ahead of the wall clock, a timedelta; ``None`` while unknown"
+    )
+
+    def now() -> datetime:
+        """Return the broker's time, or the wall clock's while that is unknown."""
+
+    def passed() -> datetime:
+        """Return the latest moment that has passed for sure, by which locks end."""
 
     def make_durable() -> Deferred[None]:
         """Journal the states; fires when they are on the disk, or that has failed."""

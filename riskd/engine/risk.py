@@ -38,6 +38,7 @@ from riskd.engine.locks_and_days import (
     lift_lock,
 )
 from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.broker_clock import BrokerClock
 from riskd.model.account import AccountState, Flattening, with_risk
 from riskd.model.events import (
     ClearedBy,
@@ -56,7 +57,7 @@ from riskd.rules.interface import Flatten, Kind, LiftLock, Trigger
 _log = Logger()
 
 TICK_SECONDS: Final = 1.0
-"""How often the clock is read, whatever the timers say: a machine may sleep, a clock may be set."""
+"""How often the clock is read, whatever the timers say: a machine may sleep, an estimate may change."""
 
 _KINDS: Final[dict[type, Kind]] = {
     GatewayUserTrade: Kind.TRADE,
@@ -73,7 +74,8 @@ class RiskEngine:
     :param rules: what the account is held to.
     :param enforcer: carries out the rules' commands, or announces them in a dry run.
     :param clock: times what is due.
-    :param now: gives the time of day, aware.
+    :param broker_clock: gives the broker's time.
+    :param notice_sleep: called before a rule is evaluated; if the machine slept, it lets the engine wait.
     :param reconcile: reconciles the account; its Deferred fires when that is done, or cannot be done now.
     :ivar is_active: whether the rules are evaluated.
     :ivar rules: see the parameter.
@@ -85,7 +87,8 @@ class RiskEngine:
         rules: AccountRules,
         enforcer: Enforcer | DryRun,
         clock: IReactorTime,
-        now: Callable[[], datetime],
+        broker_clock: BrokerClock,
+        notice_sleep: Callable[[], None],
         reconcile: Callable[[], Deferred[None]],
     ) -> None:
         self._account = account
@@ -95,7 +98,9 @@ class RiskEngine:
             enforcer.on_settled = self._settled
         self.rules = rules
         self._clock = clock
-        self._now = now
+        self._broker_clock = broker_clock
+        self._now = broker_clock.now
+        self._notice_sleep = notice_sleep
         self._reconcile = reconcile
         self._confirming: set[str] = set()
         self._memory_before: Mapping[str, str] = {}
@@ -111,19 +116,29 @@ class RiskEngine:
         """Put a locked account's journaled limits in force again, beside the settings."""
         self._memory_before = known.risk.memory
         self.rules.recover_unlock(known)
-        if is_locked(self._account.state_with_pending, self._now()):
+        if self._is_locked():
             self.rules.recover(known.limits)
 
     def prepare(self) -> None:
         """Begin to count the trading day, before its trades are requested."""
         if not self.rules.limits.rules:
             _log.warn("account {account} is guarded by no rule", account=self._account.account_id)
+        if self._broker_clock.is_known:
+            self.count_day()
+        self.rules.hold_to(self.rules.limits)
+
+    def count_day(self) -> None:
+        """Begin to count the trading day, if none is counted yet.
+
+        A wrong wall clock must not say which day it is, so this waits for the broker's time.
+        """
         if self._account.state.risk.day_key is None:
             count_day(self._account, self.rules.limits.schedule, self._now())
-        self.rules.hold_to(self.rules.limits)
 
     def begin(self) -> None:
         """Evaluate the rules from now on: the account is reconciled."""
+        # Even if the broker sends no time.
+        self.count_day()
         self.is_active = True
         self._is_waiting = False
         self.resume()
@@ -187,12 +202,13 @@ class RiskEngine:
         self.review()
 
     def _is_locked(self) -> bool:
-        return is_locked(self._account.state_with_pending, self._now())
+        return is_locked(self._account.state_with_pending, self._broker_clock.passed())
 
     # What happens.
 
     def receive(self, data: EventData) -> None:
         """Evaluate the rules that listen to an event; it is applied and broadcast."""
+        self._notice_sleep()
         if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
@@ -251,8 +267,9 @@ class RiskEngine:
         if not self.is_active:
             return
         now = self._now()
+        passed = self._broker_clock.passed()
         counted = self._account.state.risk.day_key
-        if counted is not None and counted != self.rules.day_of(now).key:
+        if passed == now and counted is not None and counted != self.rules.day_of(now).key:
             # A loss of the day that is over must not lock the account in the next one.
             self._end_due(now)
         state = self._account.state_with_pending
@@ -260,10 +277,10 @@ class RiskEngine:
             limits = self.rules.limits
             review = Trigger(kind=Kind.REVIEW, now=now, next_reset=self.rules.day_of(now).end)
             self._dry_run.forget_ended(state, limits.rules, review, is_strict=limits.is_strict)
-        locked = is_locked(state, now)
+        locked = is_locked(state, passed)
         plan = state.risk.flattening
         if locked and (plan is None or plan.keep is not None):
-            self._enforcer.enforce_lock(locks_in_force(state, now)[0], state)
+            self._enforcer.enforce_lock(locks_in_force(state, passed)[0], state)
             # An inner evaluation may have changed what the rules remember.
             state = self._account.state_with_pending
         plan = self._account.state.risk.flattening
@@ -329,6 +346,7 @@ class RiskEngine:
 
     def _tick(self) -> None:
         """End what is due, and set the timer again even after an error."""
+        self._notice_sleep()
         try:
             self._end_due(self._now())
         except Exception:  # noqa: BLE001  # an internal error must not stop the clock
@@ -342,14 +360,15 @@ class RiskEngine:
         counted = account.state.risk.day_key
         # The end of the locks may put other settings in force, so the schedule is read each time.
         schedule = self.rules.limits.schedule
-        self._free(end_early_locks(account, schedule, now, is_dry_run=is_dry_run), now)
-        self._free(end_day(account, self.rules.limits.schedule, now), now)
-        self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
+        if self._broker_clock.is_known:
+            self._free(end_early_locks(account, schedule, now, is_dry_run=is_dry_run), now)
+            self._free(end_day(account, self.rules.limits.schedule, now), now)
+            self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
         if key != counted:
             self.rules.forget_unlock()
         if key is not None and counted is not None and key < counted:
-            # The clock was set back: the broker still has trades that ended with the wrong day.
+            # The clock had been ahead: the broker still has trades that ended with the wrong day.
             self._is_newly_settled = True
         due = self.rules.pop_due(now)
         if due:
@@ -382,7 +401,7 @@ class RiskEngine:
         now = self._now()
         if self._dry_run is not None:
             self._dry_run.forget_locks()
-        if not locks_in_force(self._account.state_with_pending, now):
+        if not self._is_locked():
             return False
         drop_pending_locks(self._account)
         self.rules.keep_unlock(beyond, now)

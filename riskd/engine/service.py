@@ -13,7 +13,7 @@ same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import partial
 from typing import Final
@@ -28,6 +28,7 @@ from zope.interface import implementer
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.broker import Broker
+from riskd.engine.clocks import Clocks, journal_entry
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
@@ -77,11 +78,14 @@ class EngineService(Service):
     :param settings: the accounts to follow, and their rules.
     :param journal: what survives the daemon.
     :param broadcast: sends an event to all clients.
-    :param now: gives the time of day, aware.
+    :param wall: gives the time of the wall clock, aware.
     :param catalogue: all rules there are, by key.
     :param observe_reaction: receives the seconds from deciding on a flatten to its first request that
         closes or cancels.
     :ivar accounts: by account id.
+    :ivar clocks: the broker's clock and this machine's.
+    :ivar now: gives the broker's time, or the wall clock's while that is unknown.
+    :ivar passed: gives the latest moment that has passed for sure.
     :ivar gateway_name: the kind of gateway, such as ``practice``.
     :ivar enforces: whether riskd acts on a breach; if not, this is a dry run.
     :ivar is_recovered: whether the engine has taken over the journal's content.
@@ -98,7 +102,7 @@ class EngineService(Service):
         settings: Settings,
         journal: IJournal,
         broadcast: Callable[[Event], None],
-        now: Callable[[], datetime],
+        wall: Callable[[], datetime],
         catalogue: Mapping[str, IRule] | None = None,
         observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
@@ -106,7 +110,13 @@ class EngineService(Service):
         self._gateway = gateway
         self._journal = journal
         self._broadcast = broadcast
-        self._now = now
+        self.clocks = Clocks(clock, wall, self.report_problem)
+        self.clocks.became_known = self._count_days
+        self.clocks.slept = self._slept
+        self.clocks.jumped = self._wall_jumped
+        self.clocks.report = self._report_clocks
+        self.now = self.clocks.broker.now
+        self.passed = self.clocks.broker.passed
         self._is_strict = settings.strict_mode
         self.enforces = settings.enforce
         self.gateway_name: str = gateway.name
@@ -114,11 +124,11 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        intake = Intake(self.accounts, gateway, clock, now)
+        intake = Intake(self.accounts, gateway, clock, self.now)
         # Bound, not wrapped: a quote passes through as few functions as possible.
         self.user_event = intake.user_event
         self.market_event = intake.market_event
-        self._broker = Broker(gateway, clock, now, intake.apply, self.report_problem)
+        self._broker = Broker(gateway, clock, self.now, intake.apply, self.report_problem)
         self._reconciliation = ReconciliationLoop(self.accounts, self._configured, self._broker)
         for each in settings.accounts:
             self._follow(each)
@@ -138,7 +148,7 @@ class EngineService(Service):
         if self.enforces:
             enforcer = Enforcer(account, self._broker, self._observe_reaction)
         else:
-            enforcer = DryRun(account, self._clock, self._now)
+            enforcer = DryRun(account, self._clock, self.now)
         limits = LimitsInForce(settings.rules, self._is_strict, settings.schedule)
         rules = AccountRules(account, limits, self._catalogue, self.report_problem)
         risk_engine = RiskEngine(
@@ -146,21 +156,26 @@ class EngineService(Service):
             rules,
             enforcer,
             self._clock,
-            self._now,
+            self.clocks.broker,
+            self.clocks.notice_sleep,
             lambda: self._reconciliation.request(guarded),
         )
-        guarded = self.accounts[settings.id] = GuardedAccount(account, risk_engine, self._now)
+        guarded = self.accounts[settings.id] = GuardedAccount(
+            account, risk_engine, self.clocks.broker
+        )
         return guarded
 
     def startService(self) -> None:
         """Reconcile all accounts, then announce RUNNING."""
         super().startService()
+        self.clocks.start()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._could_not_start)
 
     def stopService(self) -> Deferred[None]:
         """Announce STOPPING and leave the gateway."""
         super().stopService()
+        self.clocks.stop()
         if self._starting is not None:
             self._starting.cancel()
         self.pause()
@@ -255,6 +270,48 @@ class EngineService(Service):
         """Report another problem of the gateway; see :class:`IGatewayListener`."""
         self.report_problem(f"gateway {source}", sentence)
 
+    # The clocks.
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        return self.clocks.offset
+
+    def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        """Take what the broker's clock showed; see :class:`IGatewayListener`."""
+        # An error here must not cost the answer that brought the time.
+        with errors_logged("the broker's time"):
+            self.clocks.reported(at, precision, delay)
+
+    def _count_days(self) -> None:
+        """Begin to count the trading days: the broker's time is known."""
+        if self._progress >= _Progress.PREPARED:
+            for each in self.accounts.values():
+                each.risk_engine.count_day()
+
+    def _slept(self) -> None:
+        """Let the rules wait until each account is reconciled: what is known of it is old."""
+        if self._progress is not _Progress.RECONCILED or self._reconciliation.is_feed_lost:
+            # They wait already.
+            return
+        for each in self.accounts.values():
+            if each.risk_engine.is_active:
+                each.risk_engine.wait()
+                self._reconciliation.begin(each)
+
+    def _wall_jumped(self) -> None:
+        """Reconcile the accounts: the answers bring the broker's time."""
+        for each in self.accounts.values():
+            if each.risk_engine.is_active:
+                self._reconciliation.request(each)
+
+    def _report_clocks(self, sentence: str, span: timedelta) -> None:
+        """Log, journal and announce what happened to a clock."""
+        _log.warn("{sentence}", sentence=sentence)
+        for each in self.accounts.values():
+            journal_entry(each.account, self.now(), sentence, span)
+        self.announce_note(sentence)
+
     # The start.
 
     async def _start(self) -> None:
@@ -324,7 +381,7 @@ class EngineService(Service):
         """Take over the journaled states; return the accounts that are new to riskd."""
         new: list[GuardedAccount] = []
         for account_id, found in known.items():
-            is_to_be_guarded = is_locked(found, self._now()) or found.risk.flattening is not None
+            is_to_be_guarded = is_locked(found, self.passed()) or found.risk.flattening is not None
             if account_id not in self.accounts and is_to_be_guarded:
                 _log.warn(
                     "account {id} is not configured any more, but locked or being flattened: "
@@ -355,6 +412,15 @@ class EngineService(Service):
         elif news is not None:
             self._announce_running()
 
+    def announce_note(self, sentence: str) -> None:
+        """Announce what a trader should know; the status stays as it is."""
+        if self._was_running and self.running:
+            standing = self._problems.gravest
+            self._announce_status(Status.ERROR if standing else Status.RUNNING, sentence)
+            if standing:
+                # The latest message is the one that stays on a screen.
+                self._announce_status(Status.ERROR, standing)
+
     def _announce_running(self) -> None:
         is_reconciled = self._progress is _Progress.RECONCILED
         if is_reconciled and not self._problems and self.running:
@@ -366,6 +432,6 @@ class EngineService(Service):
 
     def _announce_status(self, status: Status, message: str) -> None:
         self.announce(
-            Event(None, DaemonStatus(status=status, message=message, timestamp=self._now()))
+            Event(None, DaemonStatus(status=status, message=message, timestamp=self.now()))
         )
         _log.info("status {status}: {message}", status=status.value, message=message)

@@ -6,8 +6,10 @@ from typing import Final
 
 from riskd.model.events import DRY_RUN_NOTE
 
-_CONSEQUENCES: Final = ("gateway quotes", "feed", "reconciliation ")
-"""How the sources begin whose problems mostly follow from another problem, least grave first.
+_CONSEQUENCES: Final = ("clock", "gateway quotes", "feed", "reconciliation ")
+"""How the sources begin whose problems mostly follow from another one, or leave the rules right.
+
+The least grave comes first.
 
 The problems of all other sources are graver.
 """
@@ -26,6 +28,12 @@ class Problems:
         """Return whether there is any problem."""
         return bool(self._sentences)
 
+    @property
+    def gravest(self) -> str:
+        """The sentence of the gravest problem, of equals the latest; empty if there is none."""
+        source = max(reversed(self._sentences), key=_gravity, default="")
+        return self._sentences.get(source, "")
+
     def report(self, source: str, sentence: str) -> str | None:
         """Open, change or end the problem of a source; return the sentence to announce.
 
@@ -38,9 +46,7 @@ class Problems:
         self._sentences.pop(source, None)
         if sentence:
             self._sentences[source] = sentence
-        # Of several that are equally grave, the latest is announced.
-        gravest = max(reversed(self._sentences), key=_gravity, default="")
-        sentence = self._sentences.get(gravest, "")
+        sentence = self.gravest
         if sentence == self._announced:
             return None
         self._announced = sentence

@@ -85,6 +85,16 @@ class IGatewayListener(Interface):
     def feed_restored() -> None:
         """Note that events arrive again; those since :meth:`feed_lost` are lost."""
 
+    def clock_reported(at: datetime, precision: float, delay: float) -> None:
+        """Note what the broker's clock showed.
+
+        It is called before the answer that brought it is handed on.
+
+        :param at: aware; the clock showed a time from ``at`` to ``at + precision`` ...
+        :param precision: seconds; an HTTP ``Date`` has whole ones.
+        :param delay: ... at a moment within the last ``delay`` seconds.
+        """
+
     def gateway_problem(source: str, sentence: str) -> None:
         """Note another problem at the gateway; events of accounts still arrive.
 

@@ -35,11 +35,15 @@ _ENTRIES: Final = (
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
+CLOCK: Final = "clock"
+"""The kind of the lines about this machine's clocks: a jump, or a sleep."""
+
+
 class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event type of the wire, or ``operator`` for an operator's action.
+    :ivar kind: an event type of the wire, ``operator`` for an operator's action, or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 

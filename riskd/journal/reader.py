@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     :ivar gateway_name: the kind of gateway that the daemon followed.
     :ivar commits: the number of writes so far.
     :ivar instance: the random id of the journal; empty if an earlier riskd wrote it.
+    :ivar clock_offset: how far the broker's clock was ahead of the wall clock; ``None`` if unknown.
     """
 
     accounts: dict[int, AccountState]
@@ -74,6 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     gateway_name: str | None = None
     commits: int = 0
     instance: str = ""
+    clock_offset: timedelta | None = None
 
 
 def published_mark(directory: Path) -> tuple[int, int, int] | None:
@@ -189,7 +191,16 @@ def read_snapshot(connection: sqlite3.Connection) -> Snapshot:
         gateway_name=facts.get("gateway"),
         commits=int(facts.get("commits", 0)),
         instance=facts.get("instance", ""),
+        clock_offset=_offset(facts.get("clock_offset")),
     )
+
+
+def _offset(text: str | None) -> timedelta | None:
+    """Return the fact ``clock_offset``.
+
+    :raises ValueError: it is not a number of seconds.
+    """
+    return None if text is None else timedelta(seconds=float(_amount(text)))
 
 
 def _check_tables(connection: sqlite3.Connection) -> None:

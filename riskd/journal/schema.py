@@ -111,9 +111,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
 A released migration is never edited: journals on users' disks were made by it.
 
-``facts`` holds single values: ``as_of``, ``daemon_status``, ``commits``, the number of commits so far, which
-shows whether the journal has lost what the published copy has, and those of
-:class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
+``facts`` holds single values: ``as_of``, by the wall clock; ``daemon_status``; ``clock_offset``, the seconds by
+which the broker's clock is ahead of the wall clock, such as ``-12.345``, absent while that is unknown;
+``commits``, the number of commits so far, which shows whether the journal has lost what the published copy
+has; and those of :class:`riskd.journal.ownership.Record`: the gateway that the journal belongs to.  Rows of
 ``enforcement`` and ``log`` are never deleted; the other tables hold the present state.  ``at`` and
 ``day_began`` are stamps (:func:`as_stamp`).
 """

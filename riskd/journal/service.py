@@ -88,6 +88,7 @@ class JournalService(Service):
     :param thread: runs all calls of ``store``.
     :param now: returns the time of day, aware.
     :param gateway_name: the kind of gateway, which consoles show.
+    :ivar clock_offset: returns the fact ``clock_offset``; ``None`` while it is unknown.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class JournalService(Service):
         self._thread = thread
         self._now = now
         self._gateway_name = gateway_name
+        self.clock_offset: Callable[[], str | None] = lambda: None
         # recover() sets these five.
         self._is_ready = False
         self._account_ids: tuple[int, ...] = ()
@@ -291,7 +293,7 @@ class JournalService(Service):
         :returns: whether the Deferreds that wait for this may fire, as they do after an error too;
             ``False`` after the journal was opened, because the states are still to be written then.
         """
-        now, begun = self._now(), self._clock.seconds()
+        now, begun, clock_offset = self._now(), self._clock.seconds(), self.clock_offset()
         # Before the recovery the states are empty, and would wipe out the locks in the journal.
         may_write = self._is_recovered
 
@@ -300,7 +302,11 @@ class JournalService(Service):
                 return self._store.open(self._account_ids, now)
             if may_write:
                 self._store.write(
-                    states, self._gateway_name, now, all_quotes=write.takes_all_quotes
+                    states,
+                    self._gateway_name,
+                    now,
+                    all_quotes=write.takes_all_quotes,
+                    clock_offset=clock_offset,
                 )
                 return write.publishes and self._store.publish()
             return False

@@ -96,6 +96,7 @@ class Store:
         self._facts: dict[str, str] = {}
         self._quotes_written_at: datetime | None = None
         self._is_published = False
+        self._has_clock_offset = False
         self._commits = 0
         self.has_all_quotes = True
 
@@ -128,6 +129,7 @@ class Store:
             return self._begin_anew(account_ids, now, str(error))
         self._written = dict(snapshot.accounts)
         self._commits = snapshot.commits
+        self._has_clock_offset = snapshot.clock_offset is not None
         return Recovery(snapshot.accounts)
 
     def write(
@@ -137,10 +139,13 @@ class Store:
         now: datetime,
         *,
         all_quotes: bool = False,
+        clock_offset: str | None = None,
     ) -> bool:
         """Write ``states`` to the journal; when this returns they are on disk.
 
         Quotes are written once a second at most, unless ``all_quotes`` asks for them.
+
+        :param clock_offset: the fact of that name; see :data:`riskd.journal.schema.MIGRATIONS`.
 
         :returns: whether there was anything to write.
         :raises sqlite3.Error: the write failed as a whole; the journal is as before.
@@ -161,6 +166,11 @@ class Store:
         status = next((state.daemon for state in states if state.daemon), None)
         if status is not None:
             facts["daemon_status"] = encode_data(status)
+        if clock_offset is not None:
+            facts["clock_offset"] = clock_offset
+        elif self._has_clock_offset:
+            # That of an earlier run says nothing of this machine's clock now.
+            statements.append(("DELETE FROM facts WHERE name = 'clock_offset'", ()))
         # as_of and commits come later: alone they are no reason for a write.
         if not statements and facts.items() <= self._facts.items():
             return False
@@ -174,6 +184,7 @@ class Store:
                 journal.execute(sql, values)
         self._commits += 1
         self._facts |= facts
+        self._has_clock_offset = clock_offset is not None
         self._written |= {state.account_id: state for state in states}
         self._is_published = False
         if takes_quotes:

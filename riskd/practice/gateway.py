@@ -105,7 +105,9 @@ class PracticeGateway:
         self._corrections = Corrections(
             clock, self._injector, _random(seed, "corrections"), self._correct
         )
-        self._network = Network(clock, EventSchedule(self._injector, _random(seed, "events")))
+        self._network = Network(
+            clock, EventSchedule(self._injector, _random(seed, "events")), self.broker_time
+        )
         self._exchange_observers: list[Callable[[Message], None]] = []
         self._trailing_store = TrailingStore(self.exchange.store, self._injector)
         self._loop = lasting_loop(clock, self._step, _log)

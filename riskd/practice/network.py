@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,11 +36,15 @@ class Network:
 
     :param clock: times the delays.
     :param schedule: decides when and in what order events arrive.
+    :param now: gives the broker's time, aware; the listener gets it with each answer.
     :ivar is_running: whether events are delivered; set by start and stop.
     """
 
-    def __init__(self, clock: IReactorTime, schedule: EventSchedule) -> None:
+    def __init__(
+        self, clock: IReactorTime, schedule: EventSchedule, now: Callable[[], datetime]
+    ) -> None:
         self._clock = clock
+        self._now = now
         self._schedule = schedule
         self._next_arrival: IDelayedCall | None = None
         self.is_running = False
@@ -53,6 +58,7 @@ class Network:
         """Deliver events from now on; earlier ones are discarded."""
         self.is_running = True
         self._listener = listener
+        self._report_clock(self._now(), self._clock.seconds())
         self._queue.clear()
         self._schedule.clear()
 
@@ -84,6 +90,7 @@ class Network:
         error: Exception | None = plan.error
         try:
             await self._wait(plan.done_after)
+            shown, shown_at = self._now(), self._clock.seconds()
             if plan.is_done:
                 try:
                     result = act()
@@ -94,9 +101,16 @@ class Network:
         except CancelledError:
             # By stop(), or by a caller whose own time limit is over.
             raise GatewayUnansweredError(request, "the caller no longer waits for it") from None
+        # A refusal brings the time as well.
+        if not isinstance(error, GatewayUnansweredError):
+            self._report_clock(shown, shown_at)
         if error is not None:
             raise error
         return result
+
+    def _report_clock(self, shown: datetime, shown_at: float) -> None:
+        if self._listener is not None and self.is_running:
+            self._listener.clock_reported(shown, 0.0, self._clock.seconds() - shown_at)
 
     async def _wait(self, seconds: float) -> None:
         if seconds and self.is_running:

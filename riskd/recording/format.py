@@ -100,6 +100,14 @@ class FeedRestored(_Input, frozen=True, tag="feed_restored"):
     """The gateway reports events of accounts again."""
 
 
+class ClockReported(_Input, frozen=True, tag="clock"):
+    """The gateway reported what the broker's clock showed; see ``IGatewayListener``."""
+
+    at: datetime
+    precision: float
+    delay: float
+
+
 class GatewayProblem(_Input, frozen=True, tag="gateway_trouble"):
     """Another problem of the gateway; an empty sentence ends it."""
 
@@ -207,6 +215,7 @@ Input = (
     | FeedLost
     | FeedRestored
     | GatewayProblem
+    | ClockReported
     | Recovered
     | JournalProblem
     | DaemonProblem

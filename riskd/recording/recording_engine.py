@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -25,6 +25,7 @@ from riskd.model.events import Event
 from riskd.recording.format import (
     FORMAT,
     Answered,
+    ClockReported,
     CopyRead,
     DaemonProblem,
     FeedLost,
@@ -122,6 +123,10 @@ class RecordingEngine(Environment, Service):
         """Note that events are reported again."""
         self._receive(FeedRestored())
 
+    def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        """Receive what the broker's clock showed."""
+        self._receive(ClockReported(at, precision, delay))
+
     def gateway_problem(self, source: str, sentence: str) -> None:
         """Receive another problem of the gateway."""
         self._receive(GatewayProblem(source, sentence))
@@ -167,6 +172,21 @@ class RecordingEngine(Environment, Service):
     def enforces(self) -> bool:
         """Whether the engine acts at the broker; if not, this is a dry run."""
         return self._sandbox.engine.enforces
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        return self._sandbox.engine.clock_offset
+
+    def now(self) -> datetime:
+        """Return the broker's time, or the wall clock's while that is unknown."""
+        # Between turns the sandbox's own clocks stand still.
+        broker_clock = self._sandbox.engine.clocks.broker
+        return broker_clock.at(self._clock.seconds()) if broker_clock.is_known else self._now()
+
+    def passed(self) -> datetime:
+        """Return the latest moment that has passed for sure."""
+        return self._sandbox.engine.passed()
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:

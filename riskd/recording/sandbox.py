@@ -33,6 +33,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import Event
 from riskd.recording.format import (
     Answered,
+    ClockReported,
     CopyRead,
     DaemonProblem,
     Failed,
@@ -343,6 +344,9 @@ _HANDLERS: Final[dict[type, Callable[[Sandbox, Any], Any]]] = {
     FeedRestored: lambda sandbox, _: sandbox.engine.feed_restored(),
     GatewayProblem: lambda sandbox, problem: sandbox.engine.gateway_problem(
         problem.source, problem.sentence
+    ),
+    ClockReported: lambda sandbox, report: sandbox.engine.clock_reported(
+        report.at, report.precision, report.delay
     ),
     Answered: lambda sandbox, answer: sandbox.answer(answer.number, answer.value),
     CopyRead: lambda sandbox, copy: sandbox.answer(copy.number, copy.accounts),

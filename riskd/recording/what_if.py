@@ -20,6 +20,7 @@ from riskd.model.events import EnforcementAction, Event, EventError
 from riskd.model.wire import decode
 from riskd.recording.format import (
     Answered,
+    ClockReported,
     CopyRead,
     FeedLost,
     FeedRestored,
@@ -49,6 +50,7 @@ _INDEPENDENT: Final = (
     FeedLost,
     FeedRestored,
     GatewayProblem,
+    ClockReported,
     Started,
     Stopped,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -41,6 +42,7 @@ class FollowedGateway:
     """Stands in for the engine."""
 
     is_reconciled = True
+    clock_offset: timedelta | None = None
 
 
 def connect(factory: Any, port: int, data: bytes) -> MemoryTransport:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +89,9 @@ class Watched:
 
     def feed_restored(self) -> None:
         self._listener.feed_restored()
+
+    def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        self._listener.clock_reported(at, precision, delay)
 
     def gateway_problem(self, source: str, sentence: str) -> None:
         self._listener.gateway_problem(source, sentence)

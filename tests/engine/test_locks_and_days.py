@@ -182,14 +182,19 @@ class ClockTestCase(GuardTestCase):
 
 
 class WrongClockTests(ClockTestCase):
+    """The wall clock is set, and the broker's is right."""
+
     config = DAILY_LOSS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon.gateway._time_of_day = self.broker_time
 
     def broker_time(self) -> datetime:
         """The broker's clock is right, whatever the daemon's shows."""
         return MONDAY_NOON + timedelta(seconds=self.daemon.clock.seconds())
 
     def test_a_clock_that_was_ahead_for_a_moment_hides_no_loss(self) -> None:
-        self.daemon.gateway._time = self.broker_time
         self.daemon.stopped_for(hours=6)
         self.daemon.advance(2)
         self.daemon.stopped_for(hours=-6)
@@ -198,24 +203,22 @@ class WrongClockTests(ClockTestCase):
         self.daemon.advance(60)
         self.assertIn("RULE-003", self.daemon.state.lockouts)
 
-    def test_the_day_that_goes_on_keeps_its_losses(self) -> None:
-        self.daemon.gateway._time = self.broker_time
+    def test_no_day_begins_by_it(self) -> None:
         self.lose(50, 4)
         before = self.daemon.state.realized_pnl
-        self.daemon.stopped_for(hours=6)
-        self.daemon.advance(2)
-        self.assertEqual(self.daemon.state.realized_pnl, 0)
-        self.daemon.stopped_for(hours=-6)
-        self.daemon.advance(10)
-        self.assertEqual(self.daemon.state.realized_pnl, before)
-        self.assertEqual(len(self.daemon.news(DailyReset)), 1)
+        for hours in (6, 24, -48):
+            self.daemon.stopped_for(hours=hours)
+            self.daemon.advance(120)
+            self.assertEqual(self.daemon.state.realized_pnl, before)
+        self.assertEqual(self.daemon.news(DailyReset), [])
 
     def test_the_next_day_begins_on_time(self) -> None:
         self.daemon.stopped_for(hours=6)
         self.daemon.advance(2)
-        self.daemon.stopped_for(hours=-6)
+        self.daemon.stopped_for(hours=-7)
         self.advance_over_reset()
-        self.assertEqual(len({reset.reset_time for reset in self.daemon.news(DailyReset)}), 1)
+        (reset,) = self.daemon.news(DailyReset)
+        self.assertEqual(reset.reset_time, MONDAY_NOON + timedelta(seconds=TO_THE_RESET))
         self.lose(10)
         self.assertEqual(str(self.daemon.state.realized_pnl), "-21.00")
 
@@ -228,13 +231,14 @@ class WrongClockTests(ClockTestCase):
         self.daemon.advance(15)
         self.assertEqual(self.daemon.held, {})
 
-    def test_a_lock_ends_by_the_corrected_clock(self) -> None:
+    def test_a_lock_ends_by_the_brokers_clock(self) -> None:
+        for hours in (24, -49):
+            self.daemon.stopped_for(hours=hours)
         self.lose(125, 2)
-        self.daemon.advance(10)
-        self.daemon.stopped_for(hours=-1)
-        self.daemon.advance(TO_THE_RESET, step=30)
+        self.daemon.stopped_for(hours=24)
+        self.daemon.advance(TO_THE_RESET - 1 - self.daemon.clock.seconds(), step=30)
         self.assertEqual(self.daemon.cleared, [])
-        self.daemon.advance(3600, step=30)
+        self.daemon.advance(2)
         self.assertEqual(len(self.daemon.cleared), 1)
 
 

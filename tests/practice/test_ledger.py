@@ -239,6 +239,7 @@ class Listener:
             os.kill(os.getpid(), signal.SIGKILL)
     def market_event(self, *_):
         pass
+    clock_reported = market_event
 
 gateway = PracticeGateway(
     clock,

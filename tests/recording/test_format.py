@@ -20,6 +20,7 @@ from riskd.recording import format as recording_format
 from riskd.recording.format import (
     END,
     Answered,
+    ClockReported,
     CopyRead,
     DaemonProblem,
     Failed,
@@ -89,6 +90,9 @@ inputs: dict[type, st.SearchStrategy[Any]] = {
     MarketEvent: st.builds(MarketEvent, texts, texts, payloads),
     FeedLost: st.builds(FeedLost, texts),
     FeedRestored: st.just(FeedRestored()),
+    ClockReported: st.builds(
+        ClockReported, moments, st.sampled_from([0.0, 1.0]), st.floats(0, 10)
+    ),
     GatewayProblem: st.builds(GatewayProblem, texts, texts),
     Answered: st.builds(Answered, numbers, values),
     Refused: st.builds(Refused, numbers, texts, st.integers(0, 99), texts),

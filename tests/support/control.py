@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -96,6 +96,14 @@ class FakeDaemon:
         self.is_recovered = True
         self.operated_accounts = {number: FakeAccount(number) for number in account_ids}
         self.on_disk: Deferred[None] | None = None
+        self.clock_offset: timedelta | None = timedelta()
+        self.time: Callable[[], datetime] = lambda: NOW
+
+    def now(self) -> datetime:
+        return self.time()
+
+    def passed(self) -> datetime:
+        return self.time()
 
     def make_durable(self) -> Deferred[None]:
         return self.on_disk or succeed(None)
@@ -120,7 +128,7 @@ class ControlTestCase(SynchronousTestCase):
         self.daemon = FakeDaemon(123, 456)
         self.account = self.daemon.operated_accounts[123]
         self.factory = ControlFactory(
-            self.clock, self.daemon, lambda: NOW, operator_of=lambda _transport: "jane"
+            self.clock, self.daemon, operator_of=lambda _transport: "jane"
         )
 
     def connect(self) -> tuple[AMP, IOPump]:

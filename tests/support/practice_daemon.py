@@ -102,11 +102,12 @@ class PracticeDaemon:
     def kill(self) -> None:
         """End like a crash: write and broadcast nothing more."""
         self.engine.pause()
+        self.engine.clocks.stop()
         for account in self.engine.accounts.values():
             account.risk_engine.stop()
         self.engine._broadcast = lambda _event: None
         self.gateway.stop()
-        for call in self.clock.getDelayedCalls():
+        for call in tuple(self.clock.getDelayedCalls()):
             call.cancel()
         # What is still under way must not open the journal again and overwrite the next daemon's.
         self.journal.running = False

@@ -58,6 +58,9 @@ class Recorder:
     def feed_restored(self) -> None:
         raise NotImplementedError
 
+    def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        pass
+
     def gateway_problem(self, source: str, sentence: str) -> None:
         raise NotImplementedError
 

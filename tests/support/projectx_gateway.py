@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from twisted.internet.testing import MemoryReactorClock
@@ -46,6 +47,9 @@ class Listener:
 
     def feed_restored(self) -> None:
         self.received.append(("restored",))
+
+    def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        pass
 
     def gateway_problem(self, source: str, sentence: str) -> None:
         self.received.append(("problem", source, sentence))

@@ -65,8 +65,9 @@ class AskingTestCase(ZonedTestCase):
         """Connect to the daemon, or to ``server``, and let it answer."""
         if server is None:
             now = datetime.now(UTC)
+            self.daemon.time = lambda: now
             server = ControlFactory(
-                self.reactor, self.daemon, lambda: now, lambda _transport: "jane"
+                self.reactor, self.daemon, lambda _transport: "jane"
             ).buildProtocol(None)
         factory = self.reactor.unixClients[-1][1]
         client = factory.buildProtocol(None)

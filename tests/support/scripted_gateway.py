@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -79,7 +80,8 @@ class ScriptedGateway:
     name = "practice"
     answer_seconds = 2.0
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: NOON) -> None:
+        self.now = now
         self.quotes_followed: list[str] = []
         self.accounts_followed: list[int] = []
         self.room = 100
@@ -95,6 +97,7 @@ class ScriptedGateway:
 
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         self.listener = listener
+        listener.clock_reported(self.now(), 0.0, 0.0)
         return self.started
 
     def stop(self) -> Deferred[None]:
@@ -176,20 +179,23 @@ class EngineTestCase(SynchronousTestCase):
 
     def make(self) -> None:
         """Make a daemon without a network, as at every start."""
-        self.gateway = ScriptedGateway()
+        self.gateway = ScriptedGateway(self.now)
         self.told: list[Event] = []
         store = Store(self.directory)
         self.addCleanup(store.close)
-        self.journal = JournalService(self.clock, store, self.disk, lambda: self.time, "practice")
+        self.journal = JournalService(self.clock, store, self.disk, self.now, "practice")
         self.engine = EngineService(
             self.clock,
             self.gateway,
             Settings(accounts=(AccountSettings(id=123, watch=("MNQ",)), AccountSettings(id=456))),
             self.journal,
             self.told.append,
-            lambda: self.time,
+            self.now,
         )
         self.journal.startService()
+
+    def now(self) -> datetime:
+        return self.time + timedelta(seconds=self.clock.seconds())
 
     def start(self) -> None:
         self.engine.startService()

@@ -124,8 +124,8 @@ def parse(arguments: Sequence[str] | None, now: datetime) -> argparse.Namespace:
     end = lock.add_mutually_exclusive_group()
     end.add_argument(
         "--minutes",
-        dest="until",
-        type=partial(minutes_from, now=now),
+        dest="seconds",
+        type=seconds_of_minutes,
         metavar="N",
         help="how long (default: until it is unlocked)",
     )
@@ -159,11 +159,11 @@ def _reason(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def minutes_from(text: str, now: datetime) -> datetime:
-    """Return the moment that is ``text`` minutes after ``now``."""
+def seconds_of_minutes(text: str) -> int:
+    """Return the seconds of ``text`` minutes."""
     if not text.isdecimal() or not 0 < int(text) <= _MAX_MINUTES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MAX_MINUTES}")
-    return now + timedelta(minutes=int(text))
+    return int(text) * 60
 
 
 def until(text: str, now: datetime) -> datetime:

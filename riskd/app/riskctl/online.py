@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -34,6 +34,7 @@ from riskd.control.protocol import (
     UnlockCommand,
     check_path,
 )
+from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
 from riskd.journal.state_directory import default_directory
 from riskd.model.exact_json import encode_json
@@ -70,8 +71,13 @@ async def show_status(ask: Ask, options: argparse.Namespace) -> str:
     return (
         encode_json(report).decode()
         if options.json
-        else "\n".join(status_table(report, datetime.now(UTC)))
+        else "\n".join(status_table(report, datetime.now(UTC) + _offset(report)))
     )
+
+
+def _offset(report: StatusReport) -> timedelta:
+    """Return how far the broker's clock is ahead; locks end by it."""
+    return timedelta(seconds=report.clock_offset or 0.0)
 
 
 async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
@@ -97,7 +103,13 @@ async def lock(ask: Ask, options: argparse.Namespace) -> str:
 
     :raises UserError: the lock has ended already.
     """
-    outcome = await ask(LockCommand, _request(options, options.until))
+    request = Request(
+        account=options.account,
+        reason=options.reason,
+        until=options.until,
+        seconds=options.seconds,
+    )
+    outcome = await ask(LockCommand, request)
     if not outcome.account.locks:
         # It was a short one, or another operator has unlocked the account meanwhile.
         raise UserError(f"account {options.account} is not locked any more")
@@ -115,8 +127,8 @@ async def flatten(ask: Ask, options: argparse.Namespace) -> str:
     return _flattened(options, await ask(FlattenCommand, _request(options)))
 
 
-def _request(options: argparse.Namespace, end: datetime | None = None) -> Request:
-    return Request(account=options.account, reason=options.reason, until=end)
+def _request(options: argparse.Namespace) -> Request:
+    return Request(account=options.account, reason=options.reason)
 
 
 def _flattened(options: argparse.Namespace, outcome: Outcome) -> str:

@@ -18,7 +18,8 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import LogLine
+from riskd.journal.audit_log import CLOCK, LogLine
+from riskd.model.clock_offset import REMEDY, WARNING, offset_words
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.exact_json import encode_json
 from riskd.model.formatting import RiskEvent, counted, describe, dollars, printable
@@ -40,7 +41,12 @@ _FORMULA_STARTS: Final = "=+-@＝＋－＠"  # noqa: RUF001  # a spreadsheet tak
 def status_table(report: StatusReport, now: datetime) -> list[str]:
     """Return the status of a daemon as lines for a terminal."""
     rows = [_status_row(account, now) for account in report.accounts]
-    lines = [_daemon_line(report, now), "", *_table(_STATUS_HEADER, rows, right=range(6))]
+    lines = [
+        _daemon_line(report, now),
+        _clock_line(report),
+        "",
+        *_table(_STATUS_HEADER, rows, right=range(6)),
+    ]
     details = [
         line
         for account in report.accounts
@@ -56,6 +62,16 @@ def _daemon_line(report: StatusReport, now: datetime) -> str:
     if status is None:
         return f"{line} is starting"
     return f"{line}: {status.status} since {when(status.timestamp, now)}, {status.message}"
+
+
+def _clock_line(report: StatusReport) -> str:
+    if report.clock_offset is None:
+        return (
+            "clock: the broker's time is not known yet; no lock ends and no day begins before that"
+        )
+    offset = timedelta(seconds=report.clock_offset)
+    remedy = f"; {REMEDY}" if abs(offset) > WARNING else ""
+    return f"clock: {offset_words(offset)}{remedy}"
 
 
 def _status_row(account: AccountReport, now: datetime) -> tuple[str, ...]:
@@ -193,6 +209,8 @@ def _describe(line: LogLine) -> str:
             return (
                 f"{line.data['command']}{note} by {line.data['operator']}: {line.data['reason']}"
             )
+        if line.kind == CLOCK:
+            return "{reason}".format(**line.data)
         # The envelope's account is not part of the sentence.
         data = from_fields(line.kind, 0, line.data).data
         if isinstance(data, RiskEvent):

@@ -15,6 +15,7 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from riskd.gateway.broker_clock import BrokerClock
 from riskd.gateway.interface import IGateway, IGatewayListener
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.broker_api import BrokerApi
@@ -24,7 +25,7 @@ from riskd.gateway.projectx.hub import Connect, Hub, Subscription
 from riskd.gateway.projectx.hub_events import is_logout, user_events
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.market_data import QuoteFeed
-from riskd.gateway.projectx.rest import BrokerRequests, ClockReported, Rest
+from riskd.gateway.projectx.rest import BrokerRequests, Rest
 from riskd.gateway.signalr import Invocation
 
 _PING: Final = "/api/Status/ping"
@@ -35,7 +36,7 @@ class ProjectXGateway(BrokerApi):
     """Follows accounts through the ProjectX gateway's API.
 
     :param reactor: the reactor.
-    :param now: gives the time of day, aware.
+    :param wall: gives the time of the wall clock, aware.
     :param agent: sends HTTP requests; :func:`make_agent` makes one.
     :param rest_url: the URL of the REST API.
     :param connect_user_hub: opens a connection to the hub of accounts.
@@ -43,7 +44,6 @@ class ProjectXGateway(BrokerApi):
     :param credentials: finds the user name and the API key, at each login.
     :param watch: tickers whose quotes are reported, whatever is held.
     :param random: spreads tries in time.
-    :param clock_reported: receives the broker's clock with each answer.
     """
 
     name = "projectx"
@@ -52,7 +52,7 @@ class ProjectXGateway(BrokerApi):
     def __init__(
         self,
         reactor: Any,
-        now: Callable[[], datetime],
+        wall: Callable[[], datetime],
         *,
         agent: BrokerAgent,
         rest_url: str,
@@ -61,21 +61,21 @@ class ProjectXGateway(BrokerApi):
         credentials: Callable[[], Credentials],
         watch: Iterable[str],
         random: Random,
-        clock_reported: ClockReported | None = None,
     ) -> None:
-        self._now = now
+        self._now = wall
+        self._broker_clock = BrokerClock(reactor.seconds, wall)
         self._started: Deferred[None] = Deferred()
         self._down_since: datetime | None = None
         self._agent, self._ping_url = agent, rest_url + _PING
         rest, urgent_rest = (
-            Rest(HTTPClient(each), rest_url, reactor, clock_reported)
+            Rest(HTTPClient(each), rest_url, reactor, self._clock_reported)
             for each in (agent, agent.urgent)
         )
         self._login = Login(
             rest.post,
             credentials,
             reactor,
-            now,
+            wall,
             random,
             lambda sentence: self._listener.gateway_problem("login", sentence),
             lambda: self._reconnect("the token was renewed"),
@@ -98,7 +98,7 @@ class ProjectXGateway(BrokerApi):
         self._quotes = QuoteFeed(
             self._requests,
             reactor,
-            now,
+            self._broker_clock.now,
             watch,
             subscribe=lambda contract_id: self._market_hub.subscribe(
                 "SubscribeContractQuotes", contract_id
@@ -154,6 +154,11 @@ class ProjectXGateway(BrokerApi):
     def follow_quotes(self, contract_id: str) -> None:
         """Report the quotes of a contract from now on."""
         self._quotes.follow(contract_id)
+
+    def _clock_reported(self, at: datetime, precision: float, delay: float) -> None:
+        # Markets open and close by the broker's time.
+        self._broker_clock.reported(at, precision, delay)
+        self._listener.clock_reported(at, precision, delay)
 
     def _receive_user(self, invocation: Invocation, token: Secret) -> None:
         if is_logout(invocation):

@@ -52,11 +52,13 @@ class TableTests(ZonedTestCase):
             gateway="practice",
             daemon=DaemonStatus(status=Status.RUNNING, message="Started", timestamp=NOW),
             accounts=(report_account(account.account_state, NOW),),
+            clock_offset=-0.0421,
         )
         self.assertEqual(
             status_table(report, NOW),
             [
                 "riskd 0.1.0 on the practice gateway: RUNNING since 13:00:00, Started",
+                "clock: this machine's clock is 0.042 s ahead of the broker's",
                 "",
                 "ACCOUNT  REALIZED  OPEN  TRADES  POSITIONS  ORDERS  LOCKED",
                 "    123     $0.00     -       0          1       0  until 15:00:05 (2:00:05 left)",
@@ -65,6 +67,21 @@ class TableTests(ZonedTestCase):
                 "123: the broker has not reported this account yet",
                 "123: long 2 MNQZ6 at 21000.00, open -",
             ],
+        )
+
+    def test_the_clocks_offset_is_shown_with_what_to_do(self) -> None:
+        def line(offset: float | None) -> str:
+            report = StatusReport(
+                version="0.1.0", gateway="practice", daemon=None, accounts=(), clock_offset=offset
+            )
+            return status_table(report, NOW)[1]
+
+        self.assertIn("not known yet", line(None))
+        self.assertEqual(line(0.0), "clock: this machine's clock shows the broker's time")
+        self.assertEqual(
+            line(1261.5),
+            "clock: this machine's clock is 1,261.500 s behind the broker's; "
+            "let a time server set it, for example with timedatectl set-ntp true",
         )
 
     def test_a_long_lock_is_counted_in_days(self) -> None:
@@ -79,7 +96,7 @@ class TableTests(ZonedTestCase):
             daemon=None,
             accounts=(report_account(account.account_state, NOW),),
         )
-        self.assertIn("(2 days, 1:00:05 left)", status_table(report, NOW)[3])
+        self.assertIn("(2 days, 1:00:05 left)", status_table(report, NOW)[4])
 
     def test_the_status_of_a_dry_run_says_so(self) -> None:
         account = FakeAccount(123)

@@ -1,0 +1,152 @@
+"""The engine's clocks: the broker's time, and what happens to this machine's clocks.
+
+All times in the engine are the broker's.  A sleep of the machine, a jump of the wall clock and a correction
+of the broker's time are logged, journaled for each account and broadcast; none of them ends a lock or
+begins a day early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from riskd.engine.clock_watch import TICK_SECONDS, ClockWatch
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.broker_clock import BrokerClock
+from riskd.host.timing import lasting_loop
+from riskd.journal.audit_log import CLOCK
+from riskd.model.clock_offset import REMEDY, error_sentence, offset_words, span_words
+from riskd.model.exact_json import encode_json
+
+_log = Logger()
+
+CORRECTION: Final = timedelta(seconds=2)
+"""A larger change of the estimate of the broker's time is reported."""
+
+
+class Clocks:
+    """The broker's clock and the watch over this machine's.
+
+    :param clock: the reactor.
+    :param wall: gives the time of the wall clock, aware.
+    :param report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
+    :ivar broker: the broker's clock.
+    :ivar became_known: called when the broker's time is known for the first time.
+    :ivar slept: called when the machine has slept.
+    :ivar jumped: called when the wall clock has jumped.
+    :ivar report: receives each sentence about the clocks and the span that it is about.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        wall: Callable[[], datetime],
+        report_problem: Callable[[str, str], None],
+    ) -> None:
+        self.broker = BrokerClock(clock.seconds, wall)
+        self._watch = ClockWatch(self.broker, clock.seconds, wall)
+        self._loop = lasting_loop(clock, self.check, _log)
+        self._report_problem = report_problem
+        self._problem_offset: timedelta | None = None
+        self.became_known: Callable[[], None] = lambda: None
+        self.slept: Callable[[], None] = lambda: None
+        self.jumped: Callable[[], None] = lambda: None
+        self.report: Callable[[str, timedelta], None] = lambda _sentence, _span: None
+
+    def start(self) -> None:
+        """Compare the clocks every second from now on."""
+        self._loop.start(TICK_SECONDS, now=False)
+
+    def stop(self) -> None:
+        """Compare them no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    @property
+    def offset(self) -> timedelta | None:
+        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        return self._watch.offset
+
+    # The broker's clock.
+
+    def reported(self, at: datetime, precision: float, delay: float) -> None:
+        """Take what the broker's clock showed; see ``IGatewayListener``."""
+        with self._correction():
+            self.broker.reported(at, precision, delay)
+
+    def stamped(self, stamp: datetime) -> None:
+        """Take the broker's stamp of an event that has just arrived."""
+        with self._correction():
+            self.broker.stamped(stamp)
+
+    @contextmanager
+    def _correction(self) -> Iterator[None]:
+        was_known, before = self.broker.is_known, self.broker.now()
+        yield
+        if not self.broker.is_known:
+            return
+        correction = self.broker.now() - before
+        if not was_known:
+            self._watch.judge()
+            self.became_known()
+        elif abs(correction) > CORRECTION:
+            way = "ahead of" if correction > timedelta() else "behind"
+            self.report(
+                f"The broker's clock is {span_words(correction)} {way} riskd's estimate; "
+                "riskd follows the broker's clock",
+                correction,
+            )
+
+    # This machine's clocks.
+
+    def notice_sleep(self) -> None:
+        """Compare the clocks now if the machine has slept: before a rule sees what is known."""
+        if self._watch.has_slept:
+            self.check()
+
+    def check(self) -> None:
+        """Compare the clocks; report what has changed."""
+        changes = self._watch.compare()
+        if changes.slept:
+            self.report(
+                f"This machine slept for {span_words(changes.slept)}; "
+                "riskd reconciles all accounts before it evaluates the rules",
+                changes.slept,
+            )
+            self.slept()
+        if changes.jumped:
+            way = "forward" if changes.jumped > timedelta() else "back"
+            self.report(
+                f"This machine's clock was set {way} by {span_words(changes.jumped)}; "
+                "locks and trading days follow the broker's clock",
+                changes.jumped,
+            )
+            self.jumped()
+        was_warning = self._watch.is_warning
+        self._watch.judge()
+        self._report_offset(was_warning=was_warning)
+
+    def _report_offset(self, *, was_warning: bool) -> None:
+        offset = self._watch.offset
+        if offset is None:
+            return
+        if self._watch.is_warning and not was_warning:
+            _log.warn("{offset}: {remedy}", offset=offset_words(offset), remedy=REMEDY)
+        if not self._watch.is_error:
+            self._problem_offset = None
+            self._report_problem("clock", "")
+        elif self._problem_offset is None or abs(offset - self._problem_offset) >= CORRECTION:
+            # A clock that drifts must not change the sentence all the time.
+            self._problem_offset = offset
+            self._report_problem("clock", error_sentence(offset))
+
+
+def journal_entry(account: TrackedAccount, at: datetime, sentence: str, span: timedelta) -> None:
+    """Add what happened to the clocks to the audit log of an account."""
+    data = encode_json({"reason": sentence, "seconds": round(span.total_seconds(), 3)})
+    account.log(at, CLOCK, data.decode())
