@@ -195,12 +195,12 @@ class HttpConnection:
         """The first line, headers and body of each request received, pings aside."""
         return [each for each in self._received if each[0] != PING]
 
-    def answer_pings(self) -> None:
+    def answer_pings(self, *headers: str) -> None:
         """Answer each ping received."""
         pings = len(self._received) - len(self.requests)
         while self._pongs < pings and self.transport.connected:
             self._pongs += 1
-            self.answer(b'"pong"')
+            self.answer(b'"pong"', "200 OK", *headers)
 
     @property
     def _received(self) -> list[tuple[str, dict[str, str], bytes]]:

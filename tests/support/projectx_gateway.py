@@ -35,6 +35,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.received: list[tuple[Any, ...]] = []
+        self.clock_reports: list[tuple[datetime, float, float]] = []
 
     def user_event(self, target: str, payload: dict[str, Any]) -> None:
         self.received.append(("user", target, payload))
@@ -49,7 +50,7 @@ class Listener:
         self.received.append(("restored",))
 
     def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
-        pass
+        self.clock_reports.append((at, precision, delay))
 
     def gateway_problem(self, source: str, sentence: str) -> None:
         self.received.append(("problem", source, sentence))

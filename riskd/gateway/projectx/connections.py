@@ -33,6 +33,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHandshakeListener,
     IReactorTime,
     ISSLTransport,
@@ -146,6 +147,7 @@ class Connections:
         self._has_answered = False
         self._is_stopped = False
         self._not_before = 0.0
+        self._retry: IDelayedCall | None = None
         self._ping: Callable[[_Connection], Deferred[None]] | None = None
         self._may_ping: Callable[[], bool] = lambda: False
         self._is_pinging = False
@@ -170,6 +172,8 @@ class Connections:
     def stop(self) -> None:
         """Close the connections that are idle, and each other one after its request."""
         self._is_stopped = True
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
         self._cancel_dials()
         for connection in tuple(self._idle):
             self._drop(connection)
@@ -306,7 +310,10 @@ class Connections:
         now = self._clock.seconds()
         # Dials that fail together are one failure.
         if self._not_before <= now:
-            self._not_before = now + self._backoff.next_wait(now)
+            wait = self._backoff.next_wait(now)
+            self._not_before = now + wait
+            if self._wanted and (self._retry is None or not self._retry.active()):
+                self._retry = self._clock.callLater(wait, self._fill)
 
     def ready(self, connection: _Connection) -> None:
         """Note that the TLS handshake of a connection is done."""
@@ -343,9 +350,10 @@ class Connections:
 
     def _check(self) -> None:
         self._drop_silent()
+        self._close_stuck()
         self._fill()
         self._ping_next()
-        if not self._idle and not self._wanted:
+        if not self._idle and not self._busy and not self._wanted:
             self._checks.stop()
 
     def _drop_silent(self) -> None:
@@ -354,6 +362,13 @@ class Connections:
             limit = IDLE_SECONDS if connection.is_ready else CONNECT_SECONDS
             if connection.heard_at + limit <= now:
                 self._drop(connection)
+
+    def _close_stuck(self) -> None:
+        """Close the connections whose request has ended long ago, and which the peer does not close."""
+        lent_before = self._clock.seconds() - IDLE_SECONDS
+        for connection in tuple(self._busy):
+            if connection.lent_at <= lent_before:
+                connection.close()
 
     def _ping_next(self) -> None:
         """Ping the connection that was silent for longest, of those that are wanted."""
@@ -365,12 +380,17 @@ class Connections:
             if connection.is_ready and connection.heard_at <= silent_since:
                 if self._may_ping():
                     self._is_pinging = True
-                    self._ping(self._lend(connection)).addCallback(self._pinged)
+                    pinged = self._ping(self._lend(connection))
+                    pinged.addErrback(_log_failure).addCallback(self._pinged)
                 return
 
     def _pinged(self, _result: None) -> None:
         self._is_pinging = False
         self._ping_next()
+
+
+def _log_failure(failure: Failure) -> None:
+    _log.failure("internal error of a ping, which is over", failure)
 
 
 class _Lane:
@@ -441,15 +461,28 @@ class BrokerAgent:
         """Send a request that is not urgent."""
         return self._ordinary.request(method, uri, headers, bodyProducer)
 
-    def keep_warm(self, ping_url: str, may_ping: Callable[[], bool]) -> None:
+    def keep_warm(
+        self,
+        ping_url: str,
+        may_ping: Callable[[], bool],
+        answered: Callable[[IResponse, float], None] | None = None,
+    ) -> None:
         """Hold connections open from now on, once the broker has answered.
 
         :param ping_url: the URL of the broker's ``Status/ping``.
         :param may_ping: counts a ping, and returns whether it may be sent now.
+        :param answered: receives each response to a ping, and when the ping was sent.
         """
         url = ping_url.encode("ascii")
+
+        async def ping(connection: _Connection) -> None:
+            sent_at = self._reactor.seconds()
+            response = await self._ping(url, connection)
+            if response is not None and answered is not None:
+                answered(response, sent_at)
+
         self._connections.keep_warm(
-            lambda connection: Deferred.fromCoroutine(self._ping(url, connection)), may_ping
+            lambda connection: Deferred.fromCoroutine(ping(connection)), may_ping
         )
 
     def expect_commands(self, number: int) -> None:
@@ -460,7 +493,7 @@ class BrokerAgent:
         """Close the connections; those that are in use, after their requests."""
         self._connections.stop()
 
-    async def _ping(self, url: bytes, connection: _Connection) -> None:
+    async def _ping(self, url: bytes, connection: _Connection) -> IResponse | None:
         agent = self._agent(lambda _key, _endpoint: succeed(connection))
         timeout = self._reactor.callLater(PING_SECONDS, connection.close)
         try:
@@ -469,7 +502,8 @@ class BrokerAgent:
             response.deliverBody(content)
             await content.whole
         except Exception:  # noqa: BLE001  # the connection is lost, which the pool sees
-            _log.debug("a ping was not answered")
+            return None
         finally:
             if timeout.active():
                 timeout.cancel()
+        return response

@@ -67,12 +67,12 @@ class ProjectXGateway(BrokerApi):
         self._started: Deferred[None] = Deferred()
         self._down_since: datetime | None = None
         self._agent, self._ping_url = agent, rest_url + _PING
-        rest, urgent_rest = (
+        self._rest, urgent_rest = (
             Rest(HTTPClient(each), rest_url, reactor, self._clock_reported)
             for each in (agent, agent.urgent)
         )
         self._login = Login(
-            rest.post,
+            self._rest.post,
             credentials,
             reactor,
             wall,
@@ -81,7 +81,7 @@ class ProjectXGateway(BrokerApi):
             lambda: self._reconnect("the token was renewed"),
         )
         super().__init__(
-            BrokerRequests(rest, self._login, reactor, random, self._hurry, urgent_rest)
+            BrokerRequests(self._rest, self._login, reactor, random, self._hurry, urgent_rest)
         )
         self._user_hub = Hub(
             "user",
@@ -125,7 +125,7 @@ class ProjectXGateway(BrokerApi):
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         """Log in and connect; the Deferred fires when the accounts are subscribed."""
         self._listener = listener
-        self._agent.keep_warm(self._ping_url, self._requests.may_ping)
+        self._agent.keep_warm(self._ping_url, self._requests.may_ping, self._rest.report_clock)
         self._login.start()
         self._user_hub.start()
         self._market_hub.start()

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
 
 from riskd.gateway.interface import (
     GatewayError,
@@ -131,15 +132,21 @@ class Rest:
         )
         content = Body()
         response.deliverBody(content)
-        date, *_ = response.headers.getRawHeaders("Date", [None])
-        self._report_clock(date, self._clock.seconds() - sent_at)
-        retry_after, *_ = response.headers.getRawHeaders("Retry-After", [None])
+        self.report_clock(response, sent_at)
+        date, retry_after = _header(response, "Date"), _header(response, "Retry-After")
         return read_answer(request, response.code, retry_after, await content.whole, date)
 
-    def _report_clock(self, date: str | None, delay: float) -> None:
-        stated = read_http_date(date)
+    def report_clock(self, response: IResponse, sent_at: float) -> None:
+        """Report the time that a response states, to a request that was sent at ``sent_at``."""
+        stated = read_http_date(_header(response, "Date"))
         if stated is not None and self._clock_reported is not None:
-            self._clock_reported(stated, DATE_PRECISION, delay)
+            self._clock_reported(stated, DATE_PRECISION, self._clock.seconds() - sent_at)
+
+
+def _header(response: IResponse, name: str) -> str | None:
+    first: str | None
+    first, *_ = response.headers.getRawHeaders(name, [None])
+    return first
 
 
 class BrokerRequests:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import IResponse
 
 from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.connections import (
@@ -31,13 +32,17 @@ class ConnectionsTestCase(SynchronousTestCase):
         self.reactor = self.broker.reactor
         self.may_ping = True
         self.pings = 0
+        self.answers: list[tuple[int, float]] = []
         self.agent = BrokerAgent(self.reactor, Upper())
         self.ordinary = Rest(HTTPClient(self.agent), URL, self.reactor)
         self.urgent = Rest(HTTPClient(self.agent.urgent), URL, self.reactor)
         self.seen: dict[int, int] = {}
 
     def keep_warm(self) -> None:
-        self.agent.keep_warm(f"{URL}/api/Status/ping", self.count_ping)
+        self.agent.keep_warm(f"{URL}/api/Status/ping", self.count_ping, self.ping_answered)
+
+    def ping_answered(self, response: IResponse, sent_at: float) -> None:
+        self.answers.append((response.code, sent_at))
 
     def count_ping(self) -> bool:
         self.pings += self.may_ping
@@ -264,6 +269,30 @@ class PingTests(ConnectionsTestCase):
         )
         self.assertEqual((first, body), ("GET /api/Status/ping HTTP/1.1", b""))
         self.assertNotIn("Authorization", headers)
+
+    def test_the_response_to_a_ping_is_passed_on(self) -> None:
+        self.warm_up()
+        self.pass_time(PING_AFTER_SECONDS + 1)
+        self.assertEqual(self.answers, [(200, 15.0)] * 2)
+
+    def test_an_internal_error_with_a_response_does_not_end_the_pings(self) -> None:
+        def fail(_response: IResponse, _sent_at: float) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self, "ping_answered", fail)
+        self.warm_up()
+        self.pass_time(100)
+        self.assertEqual((self.broker.tries, self.pings), (2, 12))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 12)
+
+    def test_a_connection_whose_request_ended_long_ago_is_closed_and_replaced(self) -> None:
+        self.warm_up()
+        asked = self.post("Account/search")
+        stuck = self.on("Account/search")
+        self.pass_time(IDLE_SECONDS + 1)
+        self.failureResultOf(asked, GatewayUnansweredError)
+        self.assertNotIn(stuck, self.open)
+        self.assertEqual(len(self.open), 2)
 
     def test_a_ping_that_is_refused_keeps_the_connection(self) -> None:
         self.warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -130,6 +131,39 @@ class StartTests(GatewayTestCase):
         self.failureResultOf(started, CancelledError)
         self.log_in()
         self.bring_up()
+
+
+class ConnectionTests(GatewayTestCase):
+    """Connections for requests."""
+
+    def test_connections_are_open_right_after_the_login(self) -> None:
+        self.gateway.start(self.listener)
+        self.pass_time(1)
+        self.assertEqual(self.broker.tries, 1)
+        self.log_in()
+        self.broker.accept_all()
+        self.assertEqual(len(self.broker.connections), 2)
+
+    def test_commands_that_are_expected_find_connections(self) -> None:
+        self.start()
+        self.gateway.expect_commands(4)
+        self.broker.accept_all()
+        for order_id in range(4):
+            self.gateway.cancel_order(123, order_id)
+        self.assertEqual((self.count("Order/cancel"), self.broker.tries), (4, 4))
+
+    def test_pings_count_as_requests_and_report_the_clock(self) -> None:
+        self.start()
+        self.broker.accept_all()
+        self.listener.clock_reports.clear()
+        for _ in range(16):
+            self.reactor.advance(1)
+            for connection in self.broker.connections:
+                connection.answer_pings("Date: Fri, 13 Sep 2024 12:00:07 GMT")
+        at = datetime(2024, 9, 13, 12, 0, 7, tzinfo=UTC)
+        self.assertEqual(self.listener.clock_reports, [(at, 1.0, 0.0)] * 2)
+        self.assertTrue(self.gateway.has_room(138))
+        self.assertFalse(self.gateway.has_room(139))
 
 
 class EventTests(GatewayTestCase):
