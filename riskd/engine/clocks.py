@@ -39,6 +39,7 @@ class Clocks:
     :ivar became_known: called when the broker's time is known for the first time.
     :ivar slept: called when the machine has slept.
     :ivar jumped: called when the wall clock has jumped.
+    :ivar offset_changed: called when the offset has changed.
     :ivar report: receives each sentence about the clocks and the span that it is about.
     """
 
@@ -56,6 +57,7 @@ class Clocks:
         self.became_known: Callable[[], None] = lambda: None
         self.slept: Callable[[], None] = lambda: None
         self.jumped: Callable[[], None] = lambda: None
+        self.offset_changed: Callable[[], None] = lambda: None
         self.report: Callable[[str, timedelta], None] = lambda _sentence, _span: None
 
     def start(self) -> None:
@@ -92,7 +94,7 @@ class Clocks:
             return
         correction = self.broker.now() - before
         if not was_known:
-            self._watch.judge()
+            self._judge_offset()
             self.became_known()
         elif abs(correction) > CORRECTION:
             way = "ahead of" if correction > timedelta() else "behind"
@@ -127,14 +129,16 @@ class Clocks:
                 changes.jumped,
             )
             self.jumped()
-        was_warning = self._watch.is_warning
-        self._watch.judge()
-        self._report_offset(was_warning=was_warning)
+        self._judge_offset()
 
-    def _report_offset(self, *, was_warning: bool) -> None:
+    def _judge_offset(self) -> None:
+        was_warning, before = self._watch.is_warning, self._watch.offset
+        self._watch.judge()
         offset = self._watch.offset
         if offset is None:
             return
+        if offset != before:
+            self.offset_changed()
         if self._watch.is_warning and not was_warning:
             _log.warn("{offset}: {remedy}", offset=offset_words(offset), remedy=REMEDY)
         if not self._watch.is_error:

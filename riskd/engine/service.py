@@ -114,6 +114,7 @@ class EngineService(Service):
         self.clocks.became_known = self._count_days
         self.clocks.slept = self._slept
         self.clocks.jumped = self._wall_jumped
+        self.clocks.offset_changed = journal.changed
         self.clocks.report = self._report_clocks
         self.now = self.clocks.broker.now
         self.passed = self.clocks.broker.passed

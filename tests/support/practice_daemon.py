@@ -18,6 +18,7 @@ from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
+from riskd.model.clock_offset import offset_fact
 from riskd.model.events import (
     EnforcementAction,
     Event,
@@ -47,20 +48,27 @@ class PracticeDaemon:
     """A daemon without a network, on a quiet practice exchange where the test trades.
 
     :param config: the rules, as TOML tables.
+    :param wall_ahead: by how many seconds this machine's clock is ahead of the broker's.
     :ivar told: every event that was broadcast, in order.
     :ivar waits: how many seconds passed from each flatten to its first request.
     """
 
     def __init__(
-        self, config: str = "", *, now: datetime = MONDAY_NOON, directory: Path | None = None
+        self,
+        config: str = "",
+        *,
+        now: datetime = MONDAY_NOON,
+        directory: Path | None = None,
+        wall_ahead: float = 0.0,
     ) -> None:
         self.clock = Clock()
         self._origin = now
+        self.wall_ahead = timedelta(seconds=wall_ahead)
         self.directory = directory or Path(tempfile.mkdtemp(prefix="riskd-"))
         self.settings = settings_of(config)
         self.gateway = PracticeGateway(
             self.clock,
-            self.now,
+            self.broker_time,
             {account.id: account.watch for account in self.settings.accounts},
             seed=1,
             is_open=False,
@@ -84,11 +92,24 @@ class PracticeDaemon:
             CATALOGUE,
             self.waits.append,
         )
+        self.journal.clock_offset = lambda: offset_fact(self.engine.clock_offset)
         self.journal.startService()
         self.engine.startService()
 
     def now(self) -> datetime:
+        """The time of this machine's clock."""
+        return self.broker_time() + self.wall_ahead
+
+    def broker_time(self) -> datetime:
         return self._origin + timedelta(seconds=self.clock.seconds())
+
+    def set_wall_clock(self, **ahead: float) -> None:
+        """Set this machine's clock; the broker's goes on."""
+        self.wall_ahead = timedelta(**ahead)
+
+    def sleep(self, **duration: float) -> None:
+        """Let the machine sleep: all timers are late."""
+        self.clock.advance(timedelta(**duration).total_seconds())
 
     def close(self) -> None:
         self.stop()
