@@ -9,8 +9,10 @@ from typing import NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from riskd.gateway.interface import IGateway, Payload
+from riskd.gateway.commands import Command, request_name
+from riskd.gateway.interface import IGateway
 from riskd.gateway.timeouts import answer_in_time
+from riskd.model.broker import BrokerNews
 
 _T = TypeVar("_T")
 
@@ -21,14 +23,15 @@ class Broker(NamedTuple):
     :ivar gateway: the gateway.
     :ivar clock: times answers and repetitions.
     :ivar now: gives the time of day, aware.
-    :ivar apply: applies an answer as if it were an event of that target; returns whether it could be read.
+    :ivar apply: applies what an answer says of an account; takes the account's id and the steady seconds when
+        the request was sent.
     :ivar report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     """
 
     gateway: IGateway
     clock: IReactorTime
     now: Callable[[], datetime]
-    apply: Callable[[str, Payload], bool]
+    apply: Callable[[int, BrokerNews, float], None]
     report_problem: Callable[[str, str], None]
 
     async def ask(self, request: str, answer: Deferred[_T]) -> _T:
@@ -37,3 +40,10 @@ class Broker(NamedTuple):
         :raises GatewayError: the gateway refused the request, or did not answer it in time.
         """
         return await answer_in_time(request, answer, self.clock, self.gateway.answer_seconds)
+
+    async def carry_out(self, command: Command) -> int | None:
+        """Carry out a command; return the id of a placed order.
+
+        :raises GatewayError: the gateway refused it, or did not answer in time.
+        """
+        return await self.ask(request_name(command), self.gateway.carry_out(command))

@@ -1,4 +1,4 @@
-"""Map the gateway's messages, apply them to accounts, and evaluate the rules."""
+"""Apply the gateway's messages to accounts, and evaluate the rules."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from riskd.engine.guarded_account import GuardedAccount
+from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway import mapping
-from riskd.gateway.fields import MappingError
-from riskd.gateway.interface import GatewayError, IGateway, Payload
+from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
-from riskd.model.events import MarketQuote, OrderState
+from riskd.model.account import Charge
+from riskd.model.broker import (
+    BrokerAccount,
+    BrokerNews,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerQuote,
+    BrokerTrade,
+    Unreadable,
+)
+from riskd.model.events import MarketQuote
 from riskd.model.marks import Doubt, doubt_of
+from riskd.model.moments import is_placeholder
 from riskd.model.money import ZERO
 
 _log = Logger()
-
-_KEYS: Final = {"GatewayUserPosition": "contractId", "GatewayUserOrder": "id"}
-"""The field that identifies a position and an order; see :meth:`TrackedAccount.mark_received`."""
 
 LOOKUP_RETRY_SECONDS: Final = 30.0
 """How long after a failure the gateway is asked for a contract again."""
@@ -46,11 +54,7 @@ def errors_logged(what: str) -> Iterator[None]:
 
 
 def _log_dropped(what: str) -> None:
-    failure = Failure()
-    if isinstance(failure.value, MappingError):
-        _log.error("dropped a {what} that cannot be read: {error}", what=what, error=failure.value)
-    else:
-        _log.failure("dropped a {what}: internal error", failure, what=what)
+    _log.failure("dropped a {what}: internal error", what=what)
 
 
 class Intake:
@@ -58,8 +62,8 @@ class Intake:
 
     :param accounts: by account id; messages about others are ignored.
     :param gateway: knows the tick size and tick value of the contracts that the messages mention.
-    :param clock: times its answers.
-    :param now: gives the time of day, aware.
+    :param clock: the steady clock.
+    :param now: gives the broker's time, aware.
     """
 
     def __init__(
@@ -77,40 +81,48 @@ class Intake:
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
 
-    def user_event(self, target: str, payload: Payload) -> None:
+    def receive(self, account_id: int, news: BrokerNews) -> None:
         """Apply an event of an account; see ``IGatewayListener``."""
-        self.apply(target, payload, is_event=True)
+        guarded = self._accounts.get(account_id)
+        if guarded is None:
+            return
+        account = guarded.account
+        # Neither an unreadable message nor an internal error may stop what follows.
+        with errors_logged(type(news).__name__):
+            if account.truth.accepts_event(news, account.state, self._clock.seconds()):
+                self._apply(guarded, news, is_event=True)
 
-    def apply(self, target: str, payload: Payload, *, is_event: bool = False) -> bool:
-        """Apply what the gateway sent or answered; return whether it could be read."""
-        try:
-            # Only GatewayUserAccount has its account under another name.
-            account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-            guarded = None if account_id is None else self._accounts.get(account_id)
-            if guarded is not None:
-                if is_event and target in _KEYS:
-                    guarded.account.mark_received(payload.get(_KEYS[target]))
-                self._apply(guarded, target, payload, is_event=is_event)
-        except Exception:  # noqa: BLE001  # see errors_logged
-            _log_dropped(target)
-            return False
-        return True
+    def apply_answer(self, account_id: int, news: BrokerNews, sent_at: float) -> None:
+        """Apply what an answer says of an account, unless there is later news.
 
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
+        :param sent_at: when the request was sent, in steady seconds.
+        """
+        guarded = self._accounts.get(account_id)
+        if guarded is None:
+            return
+        truth = guarded.account.truth
+        with errors_logged(type(news).__name__):
+            if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+                is_final = isinstance(news, BrokerOrder) and news.has_ended
+                if not is_final and not truth.covers(thing_of(news), sent_at):
+                    return
+                truth.answered(news, sent_at)
+            self._apply(guarded, news, is_event=False)
+
+    def receive_quote(self, update: BrokerQuote) -> None:
         """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
 
         Quotes are most of riskd's work, so a quote passes through few functions: errors_logged alone
         would cost half as much as all that it encloses.
         """
-        if target != "GatewayQuote":
-            return
+        contract_id = update.contract_id
         try:
-            quote = self._quotes.merge(contract_id, payload, self._now)
+            quote = self._quotes.merge(update, self._now)
             if quote is None:
                 self._apply_best_bid_ask(contract_id)
                 return
         except Exception:  # noqa: BLE001  # see errors_logged
-            _log_dropped(target)
+            _log_dropped("quote")
             return
         if doubt_of(quote, ZERO) is not None:
             self._note_doubt(quote)
@@ -122,7 +134,7 @@ class Intake:
                     each.risk_engine.receive(quote)
                     self._ensure_contract(contract_id)
             except Exception:  # noqa: BLE001  # see errors_logged
-                _log_dropped(target)
+                _log_dropped("quote")
 
     def _note_doubt(self, quote: MarketQuote) -> None:
         """Log once a contract and kind that a last price is not believed."""
@@ -166,76 +178,59 @@ class Intake:
                     each.account.update_best_bid_ask(contract_id, best_bid_ask)
                     each.risk_engine.receive_best_bid_ask()
 
-    def _apply(
-        self, guarded: GuardedAccount, target: str, payload: Payload, *, is_event: bool
-    ) -> None:
-        if target == "GatewayUserTrade":
-            self._apply_trade(guarded, payload)
-        elif target == "GatewayUserPosition":
-            self._apply_position(guarded, payload, is_event=is_event)
-        elif target == "GatewayUserOrder":
-            self._apply_order(guarded, payload)
-        elif target == "GatewayUserAccount":
-            guarded.risk_engine.receive_account(may_trade=mapping.may_trade(payload))
-        contract_id = payload.get("contractId")
-        if contract_id is not None:
-            self._ensure_contract(contract_id)
+    def _apply(self, guarded: GuardedAccount, news: BrokerNews, *, is_event: bool) -> None:
+        if isinstance(news, BrokerAccount):
+            guarded.risk_engine.receive_account(may_trade=news.can_trade)
+            return
+        if isinstance(news, Unreadable):
+            return
+        if isinstance(news, BrokerTrade):
+            self._apply_trade(guarded, news)
+        elif isinstance(news, BrokerPosition):
+            self._apply_position(guarded, news, is_event=is_event)
+        elif guarded.account.update(news):
+            if not news.has_ended:
+                self._give_latest(guarded.account, news.contract_id)
+            guarded.risk_engine.receive(news)
+        self._ensure_contract(news.contract_id)
 
-    def _apply_trade(self, guarded: GuardedAccount, payload: Payload) -> None:
+    def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade) -> None:
         account = guarded.account
-        voided = mapping.voided_trade(payload)
-        if voided is not None:
-            if account.void_trade(voided):
+        if trade.is_voided:
+            if account.void_trade(trade.id):
                 _log.warn(
                     "account {account}: the broker voided trade {id}, it counts no more",
                     account=account.account_id,
-                    id=voided,
+                    id=trade.id,
                 )
                 guarded.risk_engine.review()
             return
+        if is_placeholder(trade.execution_time):
+            # A loss without a date belongs to the day in which it is reported.
+            known = account.state.trades.get(trade.id)
+            executed = self._now() if known is None else known.execution_time
+            trade = msgspec.structs.replace(trade, execution_time=executed)
         charges = account.state.risk.charges
-        number, charge = mapping.charge(payload)
+        charge = Charge(trade.execution_time, trade.charges)
         # The voided trade took its charges along, and a late copy does not bring them back.
-        is_charged = charges.get(number) != charge and number not in account.state.risk.voided
+        is_charged = charges.get(trade.id) != charge and trade.id not in account.state.risk.voided
         if is_charged:
-            account.change_risk(charges={**charges, number: charge})
-        trade = mapping.trade(payload, self._now())
-        if trade is not None and account.update(trade):
+            account.change_risk(charges={**charges, trade.id: charge})
+        if trade.is_full_turn and account.update(trade):
             guarded.risk_engine.receive(trade)
         elif is_charged:
             # Half of a round turn is not broadcast as a trade, but its fees count.
             guarded.risk_engine.review()
 
     def _apply_position(
-        self, guarded: GuardedAccount, payload: Payload, *, is_event: bool
+        self, guarded: GuardedAccount, position: BrokerPosition, *, is_event: bool
     ) -> None:
         account = guarded.account
-        last = account.state.positions.get(payload.get("contractId", ""))
-        position = mapping.position(payload, last, self._now())
         if position.size:
             # Before the position: it is older, and the account must know that.
             self._give_latest(account, position.contract_id)
         if account.update(position) if is_event else account.update_found_position(position):
             guarded.risk_engine.receive(position)
-
-    def _apply_order(self, guarded: GuardedAccount, payload: Payload) -> None:
-        account = guarded.account
-        if not mapping.has_known_type(payload):
-            _log.warn(
-                "order {id} is of unknown type {type}",
-                id=payload.get("id"),
-                type=payload.get("type"),
-            )
-        known = account.state.orders.get(payload.get("id", 0))
-        order = mapping.order(payload, known, self._now())
-        if known is not None and order.updated_at < known.updated_at:
-            return
-        is_news = account.update(order)
-        if is_news and order.state is OrderState.ACTIVE:
-            self._give_latest(account, order.contract_id)
-        # What the wire does not carry of an order may be news to the rules.
-        if account.update_order_detail(order, mapping.order_detail(payload)) or is_news:
-            guarded.risk_engine.receive(order)
 
     # The contracts that messages mention.
 
@@ -250,13 +245,12 @@ class Intake:
         looked_up.addErrback(self._lookup_failed, contract_id)
 
     async def _look_up(self, contract_id: str) -> None:
-        payload = await answer_in_time(
+        contract = await answer_in_time(
             "Contract/searchById",
             self._gateway.search_contract(contract_id),
             self._clock,
             self._gateway.answer_seconds,
         )
-        contract = mapping.contract(payload)
         for each in self._accounts.values():
             each.account.add_contract(contract)
             # Only now can the rules see what its positions are worth.
@@ -265,7 +259,7 @@ class Intake:
     def _lookup_failed(self, failure: Failure, contract_id: str) -> None:
         # A later mention asks again, but not every quote: the broker limits requests a minute.
         self._look_up_at[contract_id] = self._clock.seconds() + LOOKUP_RETRY_SECONDS
-        if failure.check(GatewayError, MappingError) is not None:
+        if failure.check(GatewayError) is not None:
             _log.error(
                 "no tick size for {contract}, its P&L is unknown: {error}",
                 contract=contract_id,

@@ -29,10 +29,11 @@ from riskd.engine.broker import Broker
 from riskd.engine.enforcement.orders import UNKNOWN_ORDER
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import errors_logged
+from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import GatewayError, GatewayRefusedError
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnreadableError
 from riskd.host.timing import lasting_loop
-from riskd.model.events import GatewayUserOrder
+from riskd.model.broker import BrokerOrder
 
 _log = Logger()
 
@@ -219,49 +220,49 @@ def _log_failure(failure: Failure, account_id: int) -> None:
         _log.failure("reconciling account {id}: internal error", failure, id=account_id)
 
 
-async def reconcile(guarded: GuardedAccount, broker: Broker, search_lag: float) -> None:
+async def reconcile(guarded: GuardedAccount, broker: Broker, trail: float) -> None:
     """Make an account's state what the gateway says, and evaluate each difference.
 
-    :param search_lag: how many seconds searches may trail events.
+    :param trail: by how many seconds searches may trail events.
     :raises GatewayError: a request was refused or not answered; the answers before it are applied.
     """
     account, account_id, gateway = guarded.account, guarded.account.account_id, broker.gateway
     began = broker.clock.seconds()
     unlisted = await _reconcile_permission(account, broker)
+    positions_at = broker.clock.seconds()
     held = await broker.ask("Position/searchOpen", gateway.search_open_positions(account_id))
+    orders_at = broker.clock.seconds()
     working = await broker.ask("Order/searchOpen", gateway.search_open_orders(account_id))
+    trades_at = broker.clock.seconds()
     since = account.state.day_began or broker.now() - _DAY
     trades = await broker.ask("Trade/search", gateway.search_trades(account_id, since))
-    is_read = [broker.apply("GatewayUserTrade", payload) for payload in trades]
-
-    def is_newer(key: object) -> bool:
-        """Return whether an event may be newer than the answer to a search."""
-        return account.was_received_within(key, broker.clock.seconds() - began + search_lag)
-
+    for trade in trades.items:
+        broker.apply(account_id, trade, trades_at)
+    truth = account.truth
     closed = [
-        account.close_vanished(position, broker.now())
+        account.close_vanished(position, positions_at)
         for position in account.missing_positions(held)
-        if not is_newer(position.contract_id)
+        if truth.covers(thing_of(position), positions_at, trail)
     ]
     # Only when all are closed: the rules must not see a position that is gone.
     for position in closed:
         guarded.risk_engine.receive(position)
-    is_read += [
-        broker.apply("GatewayUserPosition", payload)
-        for payload in held
-        if not is_newer(payload.get("contractId"))
-    ]
-    is_read += [
+    for position in held.items:
+        broker.apply(account_id, position, positions_at)
+    ends = [
         await _reconcile_vanished(account, order, broker)
         for order in account.missing_orders(working)
-        if not is_newer(order.id)
+        if truth.covers(thing_of(order), orders_at, trail)
     ]
-    is_read += [broker.apply("GatewayUserOrder", payload) for payload in working]
+    for order in working.items:
+        broker.apply(account_id, order, orders_at)
+    truth.settled(began, trail)
     broker.report_problem(f"permission {account_id}", unlisted)
+    is_all_read = all(ends) and not (held.unreadable or working.unreadable or trades.unreadable)
     broker.report_problem(
         f"reading {account_id}",
         ""
-        if all(is_read)
+        if is_all_read
         else f"Not all that the gateway says of account {account_id} can be read, and the rules "
         "do not see the rest; the log says what",
     )
@@ -275,28 +276,32 @@ async def _reconcile_permission(account: TrackedAccount, broker: Broker) -> str:
     :raises GatewayError: the gateway does not say, and never has.
     """
     account_id = account.account_id
+    sent_at = broker.clock.seconds()
     try:
         found = await broker.ask("Account/search", broker.gateway.search_account(account_id))
+    except GatewayUnreadableError:
+        return f"What the gateway says of account {account_id} itself cannot be read; see the log"
     except GatewayError as error:
         if account.state.risk.can_trade is None:
             raise
         return f"The gateway does not say whether account {account_id} may trade: {error}"
-    if not broker.apply("GatewayUserAccount", found):
-        return f"What the gateway says of account {account_id} itself cannot be read; see the log"
+    broker.apply(account_id, found, sent_at)
     return ""
 
 
-async def _reconcile_vanished(
-    account: TrackedAccount, order: GatewayUserOrder, broker: Broker
-) -> bool:
+async def _reconcile_vanished(account: TrackedAccount, order: BrokerOrder, broker: Broker) -> bool:
     """Apply what became of a vanished order; return whether that could be read.
 
     :raises GatewayError: the gateway does not say.
     """
+    sent_at, is_read = broker.clock.seconds(), True
     try:
-        payload = await broker.ask(
+        found = await broker.ask(
             "Order/searchById", broker.gateway.search_order(account.account_id, order.id)
         )
+    except GatewayUnreadableError as error:
+        is_read = False
+        _log.error("order {id} counts as canceled: {error}", id=order.id, error=error)
     except GatewayRefusedError as refusal:
         if refusal.code != UNKNOWN_ORDER:
             raise
@@ -305,10 +310,10 @@ async def _reconcile_vanished(
             id=order.id,
             refusal=refusal,
         )
-        account.end_vanished(order, broker.now())
+    else:
+        broker.apply(account.account_id, found, sent_at)
         return True
-    is_read = broker.apply("GatewayUserOrder", payload)
-    if not is_read and account.state.orders.get(order.id) is order:
-        # However it ended, an order that is gone protects nothing.
-        account.end_vanished(order, broker.now())
+    # However it ended, an order that is gone protects nothing.
+    if account.state.orders.get(order.id) is order:
+        account.end_vanished(order, sent_at)
     return is_read

@@ -40,12 +40,12 @@ from riskd.engine.locks_and_days import (
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.model.account import AccountState, Flattening, with_risk
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.events import (
     ClearedBy,
     EventData,
     GatewayUserOrder,
     GatewayUserPosition,
-    GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
     MarketQuote,
@@ -60,9 +60,9 @@ TICK_SECONDS: Final = 1.0
 """How often the clock is read, whatever the timers say: a machine may sleep, an estimate may change."""
 
 _KINDS: Final[dict[type, Kind]] = {
-    GatewayUserTrade: Kind.TRADE,
-    GatewayUserPosition: Kind.POSITION,
-    GatewayUserOrder: Kind.ORDER,
+    BrokerTrade: Kind.TRADE,
+    BrokerPosition: Kind.POSITION,
+    BrokerOrder: Kind.ORDER,
     MarketQuote: Kind.QUOTE,
 }
 
@@ -106,7 +106,7 @@ class RiskEngine:
         self._memory_before: Mapping[str, str] = {}
         self.is_active = False
         self._is_waiting = False
-        self._missed: list[GatewayUserTrade] = []
+        self._missed: list[BrokerTrade] = []
         self._is_newly_settled = False
         self._timer: IDelayedCall | None = None
 
@@ -209,7 +209,7 @@ class RiskEngine:
     def receive(self, data: EventData) -> None:
         """Evaluate the rules that listen to an event; it is applied and broadcast."""
         self._notice_sleep()
-        if self._is_waiting and not self.is_active and isinstance(data, GatewayUserTrade):
+        if self._is_waiting and not self.is_active and isinstance(data, BrokerTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
         if isinstance(data, MarketQuote):

@@ -35,10 +35,11 @@ from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import Intake, errors_logged
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.engine.limits_in_force import LimitsInForce
+from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.status import Problems, running_message
-from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
+from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import IGateway, IGatewayListener
 from riskd.host.timing import done_within
 from riskd.journal.interface import IJournal
@@ -91,8 +92,8 @@ class EngineService(Service):
     :ivar is_recovered: whether the engine has taken over the journal's content.
     :ivar started: fires when the start is over: all configured accounts are reconciled, and RUNNING is
         announced unless there is a problem.
-    :ivar user_event: see :class:`IGatewayListener`.
-    :ivar market_event: see :class:`IGatewayListener`.
+    :ivar receive: see :class:`IGatewayListener`.
+    :ivar receive_quote: see :class:`IGatewayListener`.
     """
 
     def __init__(
@@ -127,9 +128,9 @@ class EngineService(Service):
         self._configured = frozenset(each.id for each in settings.accounts)
         intake = Intake(self.accounts, gateway, clock, self.now)
         # Bound, not wrapped: a quote passes through as few functions as possible.
-        self.user_event = intake.user_event
-        self.market_event = intake.market_event
-        self._broker = Broker(gateway, clock, self.now, intake.apply, self.report_problem)
+        self.receive = intake.receive
+        self.receive_quote = intake.receive_quote
+        self._broker = Broker(gateway, clock, self.now, intake.apply_answer, self.report_problem)
         self._reconciliation = ReconciliationLoop(self.accounts, self._configured, self._broker)
         for each in settings.accounts:
             self._follow(each)
@@ -143,7 +144,12 @@ class EngineService(Service):
 
     def _follow(self, settings: AccountSettings) -> GuardedAccount:
         account = TrackedAccount(
-            settings.id, settings.watch, self._journal, self._broadcast, self._clock.seconds
+            settings.id,
+            settings.watch,
+            self._journal,
+            self._broadcast,
+            self.now,
+            self._clock.seconds,
         )
         enforcer: Enforcer | DryRun
         if self.enforces:

@@ -17,30 +17,31 @@ changes those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from riskd.gateway.interface import Payload
+from riskd.engine.order_of_truth import OrderOfTruth
+from riskd.gateway.interface import Found
 from riskd.journal.interface import IJournal
 from riskd.model.account import (
     AccountState,
     BestBidAsk,
     Limit,
     LogEntry,
-    OrderDetail,
     apply,
     apply_quote,
     begin_day,
     is_entry,
     is_opened,
-    is_repeat,
     merge,
+    says_the_same,
     without_trade,
 )
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade, on_wire
 from riskd.model.contracts import Contract
 from riskd.model.events import (
     DailyReset,
@@ -49,12 +50,12 @@ from riskd.model.events import (
     EventData,
     GatewayUserOrder,
     GatewayUserPosition,
-    GatewayUserTrade,
     LockoutCleared,
     LockoutSet,
     MarketQuote,
     OrderState,
 )
+from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.model.wire import encode_data
 
@@ -71,17 +72,8 @@ _DURABLE_FIRST: Final[dict[type, str]] = {
 }
 """What only riskd knows, with the field that says when it happened: it is on the disk before it is broadcast."""
 
-SETTLED_SECONDS: Final = 1.0
-"""How long the gateway's searches may trail what the broker did.
-
-Source: clients of the live gateway see about a tenth of a second.
-"""
-
 _MAX_REMEMBERED: Final = 4096
-"""How many trades and events are remembered: a late copy of one must not be taken for news."""
-
-_NO_DATE: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""A position that is dated before this has no date: gateways fill the field with the first of their calendar."""
+"""How many trades of earlier days are remembered: a late copy of one must not be taken for news."""
 
 _MAX_LOG: Final = 256
 """How many entries of the audit log are kept in memory, long after they were written."""
@@ -94,8 +86,10 @@ class TrackedAccount:
     :param watch: tickers whose quotes are broadcast even while the account holds nothing in them.
     :param journal: what survives the daemon.
     :param broadcast: sends an event to all clients.
+    :param now: gives the broker's time, aware.
     :param seconds: gives the seconds of the steady clock.
     :ivar state: what is known of the account, without pending announcements.
+    :ivar truth: decides which news of the broker apply.
     """
 
     def __init__(
@@ -104,11 +98,13 @@ class TrackedAccount:
         watch: Iterable[str],
         journal: IJournal,
         broadcast: Callable[[Event], None],
+        now: Callable[[], datetime],
         seconds: Callable[[], float],
     ) -> None:
         self.account_id = account_id
+        self._now = now
         self._seconds = seconds
-        self._received_at: dict[object, float] = {}
+        self.truth = OrderOfTruth()
         self._entered_at: dict[str, float] = {}
         self._journaled_quotes: dict[str, MarketQuote] = {}
         self._past_trades: dict[int, datetime | None] = {}
@@ -141,28 +137,37 @@ class TrackedAccount:
             self._journal.changed(only_quotes=True)
             self._broadcast(Event(self.account_id, quote))
 
-    def update(self, data: GatewayUserTrade | GatewayUserPosition | GatewayUserOrder) -> bool:
-        """Apply what the gateway reported; broadcast it if it is news, and say whether."""
-        if isinstance(data, GatewayUserTrade) and data.id in self._past_trades:
+    def update(self, reported: BrokerTrade | BrokerPosition | BrokerOrder) -> bool:
+        """Apply what the broker reported; return whether it is news to the rules.
+
+        It is broadcast if it is news to the clients: a part of what the broker says is not on the wire.
+        """
+        if isinstance(reported, BrokerTrade):
+            return self._update_trade(reported)
+        state = self.state
+        known: BrokerPosition | BrokerOrder | None
+        if isinstance(reported, BrokerPosition):
+            known = state.positions.get(reported.contract_id)
+        else:
+            known = state.orders.get(reported.id)
+        data = self._dated(reported, known)
+        after = apply(state, Event(self.account_id, data))
+        if after is state:
             return False
-        event = Event(self.account_id, data)
-        before = self.state
-        after = apply(before, event)
-        if after is before:
-            return False
-        if isinstance(data, GatewayUserPosition):
-            known = before.positions.get(data.contract_id)
-            if is_entry(known, data):
-                self._entered_at[data.contract_id] = self._seconds()
-        # A repeat is applied, too: its stamp outdates all that is older and comes later.
-        is_news = not is_repeat(before, event)
+        if isinstance(data, BrokerPosition) and is_entry(
+            state.positions.get(data.contract_id), data
+        ):
+            self._entered_at[data.contract_id] = self._seconds()
+        # A repeat is applied, too: what the wire carries next must not be older.
         self.state = after
         self._journal.changed()
-        if is_news:
-            self._broadcast(event)
-        return is_news
+        if known is not None and says_the_same(known, data):
+            return False
+        if known is None or not _is_same_on_wire(known, data):
+            self._broadcast(Event(self.account_id, on_wire(data)))
+        return True
 
-    def update_found_position(self, position: GatewayUserPosition) -> bool:
+    def update_found_position(self, position: BrokerPosition) -> bool:
         """Apply a position that the broker's answer lists, as :meth:`update` does.
 
         It may have been opened long before.  Then a quote that is stamped later is not outdated.
@@ -175,7 +180,8 @@ class TrackedAccount:
             quote is not None
             and quote is self.state.outdated_quotes.get(contract_id)
             and is_opened(known, position)
-            and _NO_DATE < position.created_at <= quote.timestamp
+            and not is_placeholder(position.created_at)
+            and position.created_at <= quote.timestamp
         ):
             others = {
                 key: old for key, old in self.state.outdated_quotes.items() if key != contract_id
@@ -183,16 +189,39 @@ class TrackedAccount:
             self._change(outdated_quotes=others)
         return is_news
 
-    def update_order_detail(self, order: GatewayUserOrder, detail: OrderDetail) -> bool:
-        """Keep what the wire does not carry of an order; return whether that is news."""
-        known = self.state.risk.order_details
-        details = {key: kept for key, kept in known.items() if key in self.state.orders}
-        if order.id in self.state.orders:
-            details[order.id] = detail
-        if details == known:
+    def _update_trade(self, reported: BrokerTrade) -> bool:
+        """Apply a full-turn trade; it is broadcast once."""
+        if reported.id in self._past_trades:
             return False
-        self.change_risk(order_details=details)
-        return known.get(order.id) != details.get(order.id)
+        known = self.state.trades.get(reported.id)
+        trade = msgspec.structs.replace(
+            reported, timestamp=self._now() if known is None else known.timestamp
+        )
+        after = apply(self.state, Event(self.account_id, trade))
+        if after is self.state:
+            return False
+        self.state = after
+        self._journal.changed()
+        if known is None:
+            self._broadcast(Event(self.account_id, on_wire(trade)))
+        return True
+
+    def _dated(
+        self, reported: BrokerPosition | BrokerOrder, known: BrokerPosition | BrokerOrder | None
+    ) -> BrokerPosition | BrokerOrder:
+        """Return a position or an order with the time that the wire carries.
+
+        That of one position and of one order never goes back.
+        """
+        changes: dict[str, Any] = {"updated_at": reported.stamp or self._now()}
+        if known is not None:
+            changes["updated_at"] = max(changes["updated_at"], known.updated_at)
+        if isinstance(reported, BrokerPosition) and known is not None and not reported.size:
+            # The broker may leave out the side and the price of a closed position.
+            last = self.state.positions[reported.contract_id]
+            changes["type"] = last.type
+            changes["average_price"] = reported.average_price or last.average_price
+        return msgspec.structs.replace(reported, **changes)
 
     def update_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:
         """Keep bid and ask of a contract without a last price."""
@@ -201,41 +230,31 @@ class TrackedAccount:
                 best_bid_asks={**self.state.risk.best_bid_asks, contract_id: best_bid_ask}
             )
 
-    def missing_positions(self, held: Iterable[Payload]) -> list[GatewayUserPosition]:
+    def missing_positions(self, held: Found[BrokerPosition]) -> list[BrokerPosition]:
         """Return the known open positions that the broker's answer does not list."""
-        found = {payload.get("contractId") for payload in held}
+        found = {each.contract_id for each in held.items}
+        found |= {each.contract_id for each in held.unreadable if each.contract_id is not None}
         return [each for each in self.state.open_positions if each.contract_id not in found]
 
-    def missing_orders(self, working: Iterable[Payload]) -> list[GatewayUserOrder]:
+    def missing_orders(self, working: Found[BrokerOrder]) -> list[BrokerOrder]:
         """Return the known working orders that the broker's answer does not list."""
-        found = {payload.get("id") for payload in working}
+        found = {each.id for each in working.items}
+        found |= {each.id for each in working.unreadable if each.id is not None}
         return [order for order in self.state.working_orders if order.id not in found]
 
-    def close_vanished(self, position: GatewayUserPosition, now: datetime) -> GatewayUserPosition:
-        """Close a position that the broker does not list; return it as it is now."""
-        flat = msgspec.structs.replace(position, size=0, updated_at=max(now, position.updated_at))
-        self.update(flat)
-        return flat
+    def close_vanished(self, position: BrokerPosition, sent_at: float) -> BrokerPosition:
+        """Close a position that the broker does not list; return it as it is now.
 
-    def end_vanished(self, order: GatewayUserOrder, now: datetime) -> None:
+        :param sent_at: when the request for the list was sent, in steady seconds.
+        """
+        self.truth.ended(("position", position.contract_id), sent_at, position.created_at)
+        self.update(msgspec.structs.replace(position, size=0, stamp=None))
+        return self.state.positions[position.contract_id]
+
+    def end_vanished(self, order: BrokerOrder, sent_at: float) -> None:
         """End an order that the broker does not list; it counts as canceled."""
-        self.update(
-            msgspec.structs.replace(
-                order, state=OrderState.CANCELED, updated_at=max(now, order.updated_at)
-            )
-        )
-
-    def mark_received(self, key: object) -> None:
-        """Remember when an event reported a position (contract id) or an order (id)."""
-        self._received_at.pop(key, None)
-        self._received_at[key] = self._seconds()
-        if len(self._received_at) > _MAX_REMEMBERED:
-            del self._received_at[next(iter(self._received_at))]
-
-    def was_received_within(self, key: object, seconds: float) -> bool:
-        """Return whether an event has reported ``key`` in the last ``seconds``."""
-        received_at = self._received_at.get(key)
-        return received_at is not None and self._seconds() - received_at < seconds
+        self.truth.ended(("order", order.id), sent_at)
+        self.update(msgspec.structs.replace(order, state=OrderState.CANCELED, stamp=None))
 
     def _remember_past_trades(self, before: AccountState) -> None:
         """Remember the trades of the day that ended: late copies must not count."""
@@ -390,6 +409,18 @@ class TrackedAccount:
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
         self._journal.changed()
+
+
+def _is_same_on_wire(
+    known: BrokerPosition | BrokerOrder, data: BrokerPosition | BrokerOrder
+) -> bool:
+    """Return whether clients would learn nothing from ``data`` but a later time."""
+    wire = GatewayUserPosition if isinstance(known, BrokerPosition) else GatewayUserOrder
+    return all(
+        getattr(known, name) == getattr(data, name)
+        for name in wire.__struct_fields__
+        if name != "updated_at"
+    )
 
 
 def _moment(data: EventData) -> datetime:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from riskd.gateway.interface import Payload
 from riskd.model.events import ContractId, EventError, plain_number
 from riskd.model.moments import is_placeholder
 from riskd.model.money import without_noise
+
+Payload = dict[str, Any]
+"""What the gateway sends: its own field names and enums, times as text, fractions as ``Decimal``."""
 
 _MAX_WHOLE: Final = 2**63 - 1
 _MAX_COUNT: Final = 2**53
@@ -41,6 +43,15 @@ def whole(value: object) -> int | None:
 def in_utc(moment: datetime) -> datetime:
     """Return a time of the gateway as aware; without an offset it is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def is_contract_id(value: object) -> bool:
+    """Return whether ``value`` can be the id of a contract."""
+    try:
+        msgspec.convert(value, ContractId)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 class FieldReader:
@@ -130,13 +141,16 @@ class FieldReader:
             raise self._error(name, f"one of {', '.join(str(int(each)) for each in choices)}")
         return chosen
 
-    def time(self, name: str, default: datetime | None = None) -> datetime:
-        """Return a time, aware; ``default`` if there is none or only a placeholder."""
-        value = self._payload.get(name)
-        if value is None and default is not None:
-            return default
+    def optional_time(self, name: str) -> datetime | None:
+        """Return a time, aware; ``None`` if there is none or only a placeholder."""
+        if self._payload.get(name) is None:
+            return None
+        moment = self.time(name)
+        return None if is_placeholder(moment) else moment
+
+    def time(self, name: str) -> datetime:
+        """Return a time, aware."""
         try:
-            moment = in_utc(msgspec.convert(value, datetime))
+            return in_utc(msgspec.convert(self._payload.get(name), datetime))
         except msgspec.ValidationError:
             raise self._error(name, "an ISO 8601 timestamp") from None
-        return default if default is not None and is_placeholder(moment) else moment

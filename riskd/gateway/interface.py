@@ -1,22 +1,45 @@
-"""The interface of a broker's gateway: events in, reads and commands out.
+"""The interface of a broker's gateway: news and answers in, commands out, all of them values.
 
-Payloads are the gateway's own: dictionaries with its field names and its enums, timestamps as text,
-whole numbers as ``int`` and fractions as ``Decimal``.  :mod:`riskd.gateway.mapping` maps them to riskd's
-events.
+A gateway maps what its broker says to the values of :mod:`riskd.model.broker`, and the commands of
+:mod:`riskd.gateway.commands` to its broker's requests.  Nothing behind it sees the broker's own fields.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from zope.interface import Attribute, Interface
+
+from riskd.model.broker import Unreadable
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from twisted.internet.defer import Deferred
 
-Payload = dict[str, Any]
+    from riskd.gateway.commands import Command
+    from riskd.model.broker import (
+        BrokerAccount,
+        BrokerNews,
+        BrokerOrder,
+        BrokerPosition,
+        BrokerQuote,
+        BrokerTrade,
+    )
+    from riskd.model.contracts import Contract
+
+_T = TypeVar("_T")
+
+
+class Found(NamedTuple, Generic[_T]):
+    """The answer to a search.
+
+    :ivar items: all that could be read, in the broker's order.
+    :ivar unreadable: the rest: it exists, and the caller must not take it for gone.
+    """
+
+    items: tuple[_T, ...]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class GatewayError(Exception):
@@ -43,6 +66,10 @@ class GatewayUnansweredError(GatewayError):
         super().__init__(f"{request} was not answered: {why}")
 
 
+class GatewayUnreadableError(GatewayUnansweredError):
+    """There was an answer, and the value that it is about cannot be read."""
+
+
 class GatewayRefusedError(GatewayError):
     """The gateway understood a request and refused it.
 
@@ -61,18 +88,11 @@ class GatewayRefusedError(GatewayError):
 class IGatewayListener(Interface):
     """Receives the events of a gateway."""
 
-    def user_event(target: str, payload: Payload) -> None:
-        """Receive an event of an account.
+    def receive(account_id: int, news: BrokerNews) -> None:
+        """Receive news of an account, in the order in which the broker sent them."""
 
-        :param target: ``GatewayUserAccount``, ``GatewayUserPosition``, ``GatewayUserOrder`` or
-            ``GatewayUserTrade``.
-        """
-
-    def market_event(target: str, contract_id: str, payload: Payload) -> None:
-        """Receive an event of the market of a contract.
-
-        :param target: ``GatewayQuote``; its payload may hold only what changed.
-        """
+    def receive_quote(quote: BrokerQuote) -> None:
+        """Receive what has changed of a contract's quote."""
 
     def feed_lost(sentence: str) -> None:
         """Note that from now on events of accounts may be missing.
@@ -106,7 +126,7 @@ class IGatewayListener(Interface):
 class IGateway(Interface):
     """A connection to the broker: it reports events and carries out requests.
 
-    A read returns payloads.  Any request may fail with :class:`GatewayError`, or take long.
+    Any request may fail with :class:`GatewayError`, or take long.
 
     Brokers answer a limited number of requests a minute, and riskd keeps some of them for enforcement:
     commands are always urgent, reads only with ``urgent``.
@@ -133,30 +153,37 @@ class IGateway(Interface):
     def follow_quotes(contract_id: str) -> None:
         """Report the quotes of a contract from now on, for as long as the gateway runs."""
 
-    def search_account(account_id: int) -> Deferred[Payload]:
-        """Return a Deferred of an account: its balance, and whether it may trade."""
+    def search_account(account_id: int) -> Deferred[BrokerAccount]:
+        """Return a Deferred of an account."""
 
-    def search_open_positions(account_id: int, *, urgent: bool = False) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of the account's open positions."""
+    def search_open_positions(
+        account_id: int, *, urgent: bool = False
+    ) -> Deferred[Found[BrokerPosition]]:
+        """Return a Deferred of the account's open positions."""
 
-    def search_open_orders(account_id: int, *, urgent: bool = False) -> Deferred[list[Payload]]:
-        """Return a Deferred of the payloads of the account's working orders."""
+    def search_open_orders(
+        account_id: int, *, urgent: bool = False
+    ) -> Deferred[Found[BrokerOrder]]:
+        """Return a Deferred of the account's working orders."""
 
     def search_orders(
         account_id: int, since: datetime, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Return a Deferred of all orders placed at ``since`` or later.
 
         :param since: aware.
         """
 
-    def search_order(account_id: int, order_id: int, *, urgent: bool = False) -> Deferred[Payload]:
-        """Return a Deferred of the payload of an order, working or ended.
+    def search_order(
+        account_id: int, order_id: int, *, urgent: bool = False
+    ) -> Deferred[BrokerOrder]:
+        """Return a Deferred of an order, working or ended.
 
-        It fails with :class:`GatewayRefusedError`, code 1, when the gateway does not know the order.
+        It fails with :class:`GatewayRefusedError`, code 1, when the gateway does not know the order, and with
+        :class:`GatewayUnreadableError` when it cannot read the order.
         """
 
-    def search_trades(account_id: int, since: datetime) -> Deferred[list[Payload]]:
+    def search_trades(account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return a Deferred of all trades made at ``since`` or later, oldest first.
 
         Half-turns and voided trades are included.
@@ -164,23 +191,11 @@ class IGateway(Interface):
         :param since: aware.
         """
 
-    def search_contract(contract_id: str) -> Deferred[Payload]:
-        """Return a Deferred of the payload of a contract."""
+    def search_contract(contract_id: str) -> Deferred[Contract]:
+        """Return a Deferred of a contract."""
 
-    def place_order(account_id: int, order: Payload) -> Deferred[int]:
-        """Place an order, given in the gateway's own fields; return a Deferred of its id."""
+    def carry_out(command: Command) -> Deferred[int | None]:
+        """Carry out a command; return a Deferred of a placed order's id, or of ``None``.
 
-    def cancel_order(account_id: int, order_id: int) -> Deferred[None]:
-        """Cancel a working order; return a Deferred of ``None``."""
-
-    def close_contract(account_id: int, contract_id: str) -> Deferred[None]:
-        """Close the account's position in a contract; return a Deferred of ``None``."""
-
-    def modify_order(account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
-        """Change a working order; return a Deferred of ``None``.
-
-        :param changes: ``size``, ``limitPrice`` or ``stopPrice``; fields that are missing do not change.
+        Commands are urgent.
         """
-
-    def partial_close_contract(account_id: int, contract_id: str, size: int) -> Deferred[None]:
-        """Close ``size`` contracts of a position; return a Deferred of ``None``."""

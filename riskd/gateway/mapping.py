@@ -1,39 +1,47 @@
-"""Map the gateway's payloads to riskd's events, once and at the edge.
+"""Map the gateway's payloads to values, once and at the edge.
 
 The ProjectX gateway counts sides from 0, swaps the numbers of market and limit orders, has nine order
 states where the wire has four, and leaves out keys that are null.  Nothing behind this module sees any of
-that.  Quotes, which arrive as changes, are mapped by :mod:`riskd.gateway.quote_book`.
+that.
 
 Source: the ProjectX Gateway API documentation, and what its clients see of the live gateway.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
+from riskd.gateway.commands import Command, PlaceOrder
 from riskd.gateway.enums import (
     GatewayOrderSide,
     GatewayOrderStatus,
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.fields import FieldReader, MappingError
-from riskd.gateway.interface import Payload
-from riskd.model.account import Charge, OrderDetail
-from riskd.model.contracts import Contract
-from riskd.model.events import (
-    GatewayUserOrder,
-    GatewayUserPosition,
-    GatewayUserTrade,
-    OrderSide,
-    OrderState,
-    OrderType,
-    PositionType,
+from riskd.gateway.fields import FieldReader, MappingError, Payload, in_utc, is_contract_id, whole
+from riskd.model.broker import (
+    BrokerAccount,
+    BrokerNews,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerQuote,
+    BrokerTrade,
+    Unreadable,
 )
-from riskd.model.moments import is_placeholder
+from riskd.model.contracts import Contract
+from riskd.model.events import OrderSide, OrderState, OrderType, PositionType, plain_number
 from riskd.model.money import ZERO
+
+ACCOUNT: Final = "GatewayUserAccount"
+POSITION: Final = "GatewayUserPosition"
+ORDER: Final = "GatewayUserOrder"
+TRADE: Final = "GatewayUserTrade"
+QUOTE: Final = "GatewayQuote"
 
 ORDER_TYPES: Final[dict[int, OrderType]] = {
     GatewayOrderType.LIMIT: OrderType.LIMIT,
@@ -68,147 +76,166 @@ POSITION_TYPES: Final[dict[int, PositionType]] = {
     GatewayPositionType.SHORT: PositionType.SHORT,
 }
 
+_PLACED_TYPES: Final = {
+    OrderType.MARKET: GatewayOrderType.MARKET,
+    OrderType.LIMIT: GatewayOrderType.LIMIT,
+    OrderType.STOP: GatewayOrderType.STOP,
+    OrderType.STOP_LIMIT: GatewayOrderType.STOP_LIMIT,
+}
+_PLACED_SIDES: Final = {side: gateway_side for gateway_side, side in ORDER_SIDES.items()}
+
+_COMMAND_FIELDS: Final = {
+    "account_id": "accountId",
+    "contract_id": "contractId",
+    "order_id": "orderId",
+    "type": "type",
+    "side": "side",
+    "size": "size",
+    "limit_price": "limitPrice",
+    "stop_price": "stopPrice",
+    "custom_tag": "customTag",
+}
+
 _AVERAGE_PRICE_STEP: Final = Decimal("1e-9")
 
 
-def trade(payload: Payload, received: datetime) -> GatewayUserTrade | None:
-    """Return a full-turn trade; ``None`` for a half-turn or a voided trade.
+def account(payload: Payload) -> BrokerAccount:
+    """Return an account.
 
-    :param received: when the payload came, aware.
-    :raises MappingError: the payload cannot be read.
+    :raises MappingError: the payload cannot be read, or says neither yes nor no to trading.
     """
-    read = FieldReader("GatewayUserTrade", payload)
-    executed = read.time("creationTimestamp")
-    # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out keys that are null, and a scratch trade has a P&L of 0: test for None alone.
-    if payload.get("profitAndLoss") is None or payload.get("voided"):
-        return None
-    return GatewayUserTrade(
-        id=read.whole("id"),
-        contract_id=read.contract_id(),
-        profit_and_loss=read.amount("profitAndLoss"),
-        quantity=read.count("size"),
-        # A loss without a date belongs to the day in which it is reported.
-        execution_time=received if is_placeholder(executed) else executed,
-        timestamp=received,
+    read = FieldReader(ACCOUNT, payload)
+    can_trade = payload.get("canTrade")
+    if can_trade is not None and not isinstance(can_trade, bool):
+        raise MappingError(f"{ACCOUNT}.canTrade", can_trade, "true or false")
+    return BrokerAccount(
+        name=str(payload.get("name") or ""),
+        can_trade=can_trade,
+        balance=read.optional_amount("balance"),
     )
 
 
-def voided_trade(payload: Payload) -> int | None:
-    """Return the id of a trade that the broker has voided; ``None`` if it has not.
-
-    A trade may be voided long after it was reported; its P&L must then be taken back.
+def position(payload: Payload) -> BrokerPosition:
+    """Return a position; a closed one may lack side and price.
 
     :raises MappingError: the payload cannot be read.
     """
-    return FieldReader("GatewayUserTrade", payload).whole("id") if payload.get("voided") else None
-
-
-def charge(payload: Payload) -> tuple[int, Charge]:
-    """Return the id of a trade, half-turn or full, and its fees and commissions.
-
-    The gateway's ``profitAndLoss`` is gross: the balance changes by it less the charges of both half-turns.
-
-    :raises MappingError: the payload cannot be read.
-    """
-    read = FieldReader("GatewayUserTrade", payload)
-    amounts = (read.optional_amount(name) for name in ("fees", "commissions"))
-    total = sum((amount for amount in amounts if amount is not None), ZERO)
-    return read.whole("id"), Charge(read.time("creationTimestamp"), total)
-
-
-def may_trade(payload: Payload) -> bool | None:
-    """Return whether an account may trade; ``None`` if its payload does not say.
-
-    :raises MappingError: the payload says neither yes nor no.
-    """
-    value = payload.get("canTrade")
-    if value is not None and not isinstance(value, bool):
-        raise MappingError("GatewayUserAccount.canTrade", value, "true or false")
-    return value
-
-
-def position(
-    payload: Payload, last: GatewayUserPosition | None, received: datetime
-) -> GatewayUserPosition:
-    """Return a position.
-
-    :param last: the contract's position as last known; it supplies what the payload of a closed
-        position leaves out, and nothing of an open one.
-    :param received: when the payload came, aware.
-    :raises MappingError: the payload cannot be read.
-    """
-    read = FieldReader("GatewayUserPosition", payload)
+    read = FieldReader(POSITION, payload)
     size = read.count("size")
-    if size == 0 and last is not None and payload.get("averagePrice") is None:
-        average = last.average_price
+    if size == 0 and payload.get("averagePrice") is None:
+        average = ZERO
     else:
-        average = read.number("averagePrice")
+        average = _without_endless_places(read.number("averagePrice"))
     if size == 0 and payload.get("type") in (None, GatewayPositionType.UNDEFINED):
-        side = last.type if last else PositionType.LONG
+        side = PositionType.LONG
     else:
         side = read.choice("type", POSITION_TYPES)
-    return GatewayUserPosition(
+    created, stamp = read.time("creationTimestamp"), read.optional_time("updateTimestamp")
+    return BrokerPosition(
         id=read.whole("id"),
         contract_id=read.contract_id(),
         type=side,
         size=size,
-        average_price=_without_endless_places(average),
-        created_at=read.time("creationTimestamp"),
-        updated_at=_updated_at(read, last, received),
+        average_price=average,
+        created_at=created,
+        updated_at=stamp or created,
+        stamp=stamp,
     )
 
 
-def order(payload: Payload, last: GatewayUserOrder | None, received: datetime) -> GatewayUserOrder:
-    """Return an order; its ``size`` is the original one, also after partial fills.
+def order(payload: Payload) -> BrokerOrder:
+    """Return an order.
 
-    :param last: the order as last known.
-    :param received: when the payload came, aware.
     :raises MappingError: the payload cannot be read.
     """
-    read = FieldReader("GatewayUserOrder", payload)
+    read = FieldReader(ORDER, payload)
     limit_price = read.optional_number("limitPrice")
     stop_price = read.optional_number("stopPrice")
-    return GatewayUserOrder(
+    created, stamp = read.time("creationTimestamp"), read.optional_time("updateTimestamp")
+    order_type = ORDER_TYPES.get(payload.get("type", 0))
+    if order_type is None:
+        order_type = _type_by_prices(limit_price, stop_price)
+    return BrokerOrder(
         id=read.whole("id"),
         contract_id=read.contract_id(),
-        type=ORDER_TYPES.get(payload.get("type", 0)) or _type_by_prices(limit_price, stop_price),
+        type=order_type,
         side=read.choice("side", ORDER_SIDES),
         size=read.count("size"),
         limit_price=limit_price,
         stop_price=stop_price,
         state=read.choice("status", ORDER_STATES),
-        created_at=read.time("creationTimestamp"),
-        updated_at=_updated_at(read, last, received),
-    )
-
-
-def order_detail(payload: Payload) -> OrderDetail:
-    """Return the details of an order that the wire does not carry.
-
-    :raises MappingError: the payload cannot be read.
-    """
-    read = FieldReader("GatewayUserOrder", payload)
-    return OrderDetail(
+        created_at=created,
+        updated_at=stamp or created,
+        stamp=stamp,
         filled=0 if payload.get("fillVolume") is None else read.count("fillVolume"),
         is_open=payload.get("status") == GatewayOrderStatus.OPEN,
         custom_tag=str(payload.get("customTag") or ""),
     )
 
 
-def _updated_at(
-    read: FieldReader, last: GatewayUserPosition | GatewayUserOrder | None, received: datetime
-) -> datetime:
-    # What is received later is newer, also when our clock was set back in between.
-    default = received if last is None else max(received, last.updated_at)
-    return read.time("updateTimestamp", default)
+def trade(payload: Payload) -> BrokerTrade:
+    """Return a trade, a full turn or a half-turn.
 
-
-def has_known_type(payload: Payload) -> bool:
-    """Return whether the gateway documents an order's type.
-
-    If not, its prices give its type.
+    :raises MappingError: the payload cannot be read.
     """
-    return payload.get("type") in ORDER_TYPES
+    read = FieldReader(TRADE, payload)
+    # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out
+    # keys that are null, and a scratch trade has a P&L of 0: test for None alone.
+    profit_and_loss = read.optional_amount("profitAndLoss")
+    executed = read.time("creationTimestamp")
+    order_id = payload.get("orderId")
+    return BrokerTrade(
+        id=read.whole("id"),
+        contract_id=read.contract_id(),
+        profit_and_loss=ZERO if profit_and_loss is None else profit_and_loss,
+        quantity=read.count("size"),
+        execution_time=executed,
+        timestamp=executed,
+        is_full_turn=profit_and_loss is not None,
+        side=None if payload.get("side") is None else read.choice("side", ORDER_SIDES),
+        price=read.optional_number("price"),
+        order_id=None if order_id is None else read.whole("orderId"),
+        fees=read.optional_amount("fees") or ZERO,
+        commissions=read.optional_amount("commissions") or ZERO,
+        is_voided=bool(payload.get("voided")),
+    )
+
+
+def news(target: str, payload: Payload) -> BrokerNews:
+    """Return what a payload of an account says, or why it cannot be read.
+
+    :param target: ``GatewayUserAccount``, ``GatewayUserPosition``, ``GatewayUserOrder`` or
+        ``GatewayUserTrade``.
+    """
+    try:
+        return _MAPPINGS[target](payload)
+    except MappingError as error:
+        contract_id = payload.get("contractId")
+        return Unreadable(
+            what=target,
+            why=str(error),
+            id=whole(payload.get("id")),
+            contract_id=contract_id if is_contract_id(contract_id) else None,
+        )
+
+
+def account_of(target: str, payload: Payload) -> int | None:
+    """Return the id of the account that a payload is about; ``None`` if it does not say."""
+    # Only GatewayUserAccount has its account under another name.
+    return whole(payload.get("id" if target == ACCOUNT else "accountId"))
+
+
+def body_of(command: Command) -> Payload:
+    """Return a command in the gateway's own fields, without those that are ``None``."""
+    body: Payload = {
+        _COMMAND_FIELDS[name]: value
+        for name in command.__struct_fields__
+        if (value := getattr(command, name)) is not None
+    }
+    if isinstance(command, PlaceOrder):
+        body["type"] = int(_PLACED_TYPES[command.type])
+        body["side"] = int(_PLACED_SIDES[command.side])
+    return body
 
 
 def _type_by_prices(limit_price: Decimal | None, stop_price: Decimal | None) -> OrderType:
@@ -231,7 +258,61 @@ def contract(payload: Payload) -> Contract:
     )
 
 
+def quote(contract_id: str, payload: Payload) -> BrokerQuote:
+    """Return what has changed of a contract's quote.
+
+    :param contract_id: the contract that the feed named beside the payload; the payload's own
+        ``symbol`` spans expiries.
+    :raises MappingError: the payload cannot be read.
+    """
+    try:
+        # Convert all fields in one call: most of what the gateway sends is quotes.
+        update = msgspec.convert(payload, _QuoteUpdate, builtin_types=(Decimal,))
+        stamp = update.timestamp or update.last_updated
+        return BrokerQuote(
+            contract_id,
+            _price(update.best_bid),
+            _price(update.best_ask),
+            _price(update.last_price),
+            None if stamp is None else in_utc(stamp),
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        _check_quote_fields(payload)
+        raise MappingError(QUOTE, payload, str(error)) from None
+
+
+class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
+    """The fields of a ``GatewayQuote`` payload; unchanged ones are missing."""
+
+    best_bid: int | Decimal | None = None
+    best_ask: int | Decimal | None = None
+    last_price: int | Decimal | None = None
+    timestamp: datetime | None = None
+    last_updated: datetime | None = None
+
+
+def _price(value: int | Decimal | None) -> Decimal | None:
+    return None if value is None else plain_number(Decimal(value))
+
+
+def _check_quote_fields(payload: Payload) -> None:
+    """Raise the error that names the first field that cannot be read, if any."""
+    read = FieldReader(QUOTE, payload)
+    for name in ("bestBid", "bestAsk", "lastPrice"):
+        read.optional_number(name)
+    for name in ("timestamp", "lastUpdated"):
+        read.optional_time(name)
+
+
 def _without_endless_places(average: Decimal) -> Decimal:
     # The gateway's average of several fills is a division, with as many places as it likes.
     cut = average.quantize(_AVERAGE_PRICE_STEP)
     return average if average == cut else cut
+
+
+_MAPPINGS: Final[dict[str, Callable[[Payload], BrokerNews]]] = {
+    ACCOUNT: account,
+    POSITION: position,
+    ORDER: order,
+    TRADE: trade,
+}

@@ -9,26 +9,16 @@ from typing import Final
 
 import msgspec
 
-from riskd.gateway.fields import FieldReader, MappingError, in_utc
-from riskd.gateway.interface import Payload
 from riskd.model.account import BestBidAsk
+from riskd.model.broker import BrokerQuote
 from riskd.model.contracts import known_contract
-from riskd.model.events import MarketQuote, plain_number
+from riskd.model.events import MarketQuote
 from riskd.model.marks import outdates_market
 from riskd.model.money import ZERO
 from riskd.model.open_pnl import STALE_AFTER
 
 MAX_AHEAD: Final = timedelta(seconds=2)
 """A quote is dated at most this far ahead of our clock, whatever stamp the broker gives it."""
-
-
-class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
-    """The fields of a ``GatewayQuote`` payload; unchanged ones are missing."""
-
-    best_bid: int | Decimal | None = None
-    best_ask: int | Decimal | None = None
-    last_price: int | Decimal | None = None
-    timestamp: datetime | None = None
 
 
 class _Prices(msgspec.Struct, frozen=True):
@@ -62,48 +52,33 @@ class QuoteBook:
         self._bid_ask_at: dict[str, datetime] = {}
         self._horizon = _LONG_AGO
 
-    def merge(
-        self, contract_id: str, payload: Payload, now: Callable[[], datetime]
-    ) -> MarketQuote | None:
+    def merge(self, update: BrokerQuote, now: Callable[[], datetime]) -> MarketQuote | None:
         """Return a contract's quote after an update.
 
         It is ``None`` until bid, ask and last are known.
 
-        :param contract_id: the contract that the feed named beside the payload; the payload's own
-            ``symbol`` spans expiries.
         :param now: gives the time of day, aware; it dates an update that has no time.
-        :raises MappingError: the payload cannot be read; none of its fields is kept.
         """
+        contract_id = update.contract_id
         known = self._known.get(contract_id, _NO_PRICES)
-        try:
-            # Convert all fields in one call: most of what the gateway sends is quotes.
-            update = msgspec.convert(payload, _QuoteUpdate, builtin_types=(Decimal,))
-            bid = known.bid if update.best_bid is None else Decimal(update.best_bid)
-            ask = known.ask if update.best_ask is None else Decimal(update.best_ask)
-            last = known.last if update.last_price is None else Decimal(update.last_price)
-            moment = in_utc(update.timestamp or _time_without_stamp(payload, known, now()))
-            if moment > self._horizon:
-                self._horizon = now() + MAX_AHEAD
-                moment = min(moment, self._horizon)
-            # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
-            if isinstance(known, MarketQuote) and moment < known.timestamp:
-                return known
-            if update.best_bid is not None or update.best_ask is not None:
-                self._bid_ask_at[contract_id] = moment
-            if bid is None or ask is None or last is None:
-                bid, ask, last = (
-                    None if price is None else plain_number(price) for price in (bid, ask, last)
-                )
-                self._known[contract_id] = _Prices(bid, ask, last, moment)
-                return None
-            quote = MarketQuote(
-                contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment
-            )
-            if moment - self._bid_ask_at[contract_id] > STALE_AFTER:
-                quote = _without_old_market(quote)
-        except (msgspec.ValidationError, ValueError) as error:
-            _check_fields(payload)
-            raise MappingError("GatewayQuote", payload, str(error)) from None
+        bid = known.bid if update.bid is None else update.bid
+        ask = known.ask if update.ask is None else update.ask
+        last = known.last if update.last is None else update.last
+        moment = update.stamp or _time_without_stamp(known, now())
+        if moment > self._horizon:
+            self._horizon = now() + MAX_AHEAD
+            moment = min(moment, self._horizon)
+        # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
+        if isinstance(known, MarketQuote) and moment < known.timestamp:
+            return known
+        if update.bid is not None or update.ask is not None:
+            self._bid_ask_at[contract_id] = moment
+        if bid is None or ask is None or last is None:
+            self._known[contract_id] = _Prices(bid, ask, last, moment)
+            return None
+        quote = MarketQuote(contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment)
+        if moment - self._bid_ask_at[contract_id] > STALE_AFTER:
+            quote = _without_old_market(quote)
         self._known[contract_id] = quote
         return quote
 
@@ -128,18 +103,6 @@ def _without_old_market(quote: MarketQuote) -> MarketQuote:
     return msgspec.structs.replace(quote, bid=quote.last, ask=quote.last)
 
 
-def _time_without_stamp(
-    payload: Payload, known: MarketQuote | _Prices, received: datetime
-) -> datetime:
+def _time_without_stamp(known: MarketQuote | _Prices, received: datetime) -> datetime:
     # What is received later is newer, also when our clock was set back in between.
-    if isinstance(known, MarketQuote):
-        received = max(received, known.timestamp)
-    return FieldReader("GatewayQuote", payload).time("lastUpdated", received)
-
-
-def _check_fields(payload: Payload) -> None:
-    """Raise the error that names the first field that cannot be read, if any."""
-    read = FieldReader("GatewayQuote", payload)
-    for name in ("bestBid", "bestAsk", "lastPrice"):
-        read.optional_number(name)
-    read.time("lastUpdated" if payload.get("timestamp") is None else "timestamp", _LONG_AGO)
+    return max(received, known.timestamp) if isinstance(known, MarketQuote) else received

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -33,9 +33,12 @@ from riskd.journal.schema import (
     upgrade,
 )
 from riskd.model.account import AccountState, Charge, Flattening, Limit, RiskState
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 from riskd.model.events import DaemonStatus
-from riskd.model.wire import decode_data
+from riskd.model.wire import decode_data, decode_reported
+
+_Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
 
 DAMAGES: Final = (DamagedError, sqlite3.Error, ValueError, ArithmeticError, TypeError)
 """The exceptions that reading a damaged file may raise."""
@@ -234,6 +237,11 @@ def _read_account(
             found: _data(event_type, account_id, data) for found, data in rows(table, key, "data")
         }
 
+    def reported(kind: type[_Reported], table: str, key: str) -> dict[Any, _Reported]:
+        return {
+            found: decode_reported(kind, as_text(data)) for found, data in rows(table, key, "data")
+        }
+
     # The table goes back further than the trading day.
     actions = connection.execute(
         "SELECT data FROM enforcement WHERE account_id = ? AND at >= ? ORDER BY number",
@@ -246,9 +254,9 @@ def _read_account(
     return AccountState(
         account_id=account_id,
         contracts=contracts,
-        positions=keyed("GatewayUserPosition", "positions", "contract_id"),
-        orders=keyed("GatewayUserOrder", "orders", "order_id"),
-        trades=keyed("GatewayUserTrade", "trades", "trade_id"),
+        positions=reported(BrokerPosition, "positions", "contract_id"),
+        orders=reported(BrokerOrder, "orders", "order_id"),
+        trades=reported(BrokerTrade, "trades", "trade_id"),
         realized_pnl=_amount(realized_pnl),
         trade_count=int(trade_count),
         quotes=keyed("MarketQuote", "quotes", "contract_id"),

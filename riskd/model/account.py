@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract, known_contract
 from riskd.model.events import (
     Action,
@@ -31,9 +32,10 @@ from riskd.model.events import (
     LockoutCleared,
     LockoutSet,
     MarketQuote,
-    OrderState,
 )
 from riskd.model.money import ZERO
+
+_Reported = TypeVar("_Reported", BrokerTrade, BrokerPosition, BrokerOrder)
 
 _A_DAY: Final = timedelta(days=1)
 
@@ -47,19 +49,6 @@ _REMEMBERED_FINAL_ORDERS: Final = 256
 
 Gateways send events late and twice; an order that has ended must not come back to life.
 """
-
-
-class OrderDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """The gateway's data on a working order that the wire does not carry.
-
-    :ivar filled: the number of its contracts that are filled.
-    :ivar is_open: whether the order is in the market; pending and suspended orders are not.
-    :ivar custom_tag: the tag that the order was placed with; riskd tags its own stops.
-    """
-
-    filled: int = 0
-    is_open: bool = True
-    custom_tag: str = ""
 
 
 class BestBidAsk(msgspec.Struct, frozen=True):
@@ -119,7 +108,6 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an account's state that is neither broadcast nor published.
 
     :ivar can_trade: the broker's permission to trade; ``None`` until the broker reported it.
-    :ivar order_details: of working orders, by order id.
     :ivar best_bid_asks: of contracts whose last price is not known yet, by contract id.
     :ivar charges: of the trading day, by trade id.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
@@ -132,7 +120,6 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     can_trade: bool | None = None
-    order_details: Mapping[int, OrderDetail] = {}
     best_bid_asks: Mapping[str, BestBidAsk] = {}
     charges: Mapping[int, Charge] = {}
     earlier_trades: Mapping[int, datetime] = {}
@@ -178,10 +165,10 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
 
     account_id: int
     contracts: Mapping[str, Contract] = {}
-    positions: Mapping[str, GatewayUserPosition] = {}
-    orders: Mapping[int, GatewayUserOrder] = {}
+    positions: Mapping[str, BrokerPosition] = {}
+    orders: Mapping[int, BrokerOrder] = {}
     final_orders: Mapping[int, datetime] = {}
-    trades: Mapping[int, GatewayUserTrade] = {}
+    trades: Mapping[int, BrokerTrade] = {}
     realized_pnl: Decimal = ZERO
     trade_count: int = 0
     quotes: Mapping[str, MarketQuote] = {}
@@ -195,12 +182,12 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     risk: RiskState = RiskState()
 
     @property
-    def open_positions(self) -> tuple[GatewayUserPosition, ...]:
+    def open_positions(self) -> tuple[BrokerPosition, ...]:
         """The positions that are not flat, in the order of their first opening."""
         return tuple([position for position in self.positions.values() if position.size])
 
     @property
-    def working_orders(self) -> tuple[GatewayUserOrder, ...]:
+    def working_orders(self) -> tuple[BrokerOrder, ...]:
         """The working orders, oldest first."""
         return tuple(self.orders.values())
 
@@ -291,20 +278,24 @@ def apply_quote(state: AccountState, quote: MarketQuote) -> AccountState:
     return msgspec.structs.replace(state, quotes={**state.quotes, quote.contract_id: quote})
 
 
-def is_repeat(state: AccountState, event: Event) -> bool:
-    """Return whether ``event`` repeats a known position or order at a later time.
+def says_the_same(one: BrokerPosition | BrokerOrder, other: BrokerPosition | BrokerOrder) -> bool:
+    """Return whether two positions or two orders differ in their times alone.
 
-    Gateways do that often.
+    Brokers often report a position or an order again.
     """
+    return msgspec.structs.replace(one, updated_at=other.updated_at, stamp=other.stamp) == other
+
+
+def is_repeat(state: AccountState, event: Event) -> bool:
+    """Return whether ``event`` repeats a known position or order at a later time."""
     data = event.data
-    known: GatewayUserPosition | GatewayUserOrder | None = None
     if isinstance(data, GatewayUserPosition):
-        known = state.positions.get(data.contract_id)
-    elif isinstance(data, GatewayUserOrder):
-        known = state.orders.get(data.id)
-    return (
-        known is not None and msgspec.structs.replace(data, updated_at=known.updated_at) == known
-    )
+        position = state.positions.get(data.contract_id)
+        return position is not None and says_the_same(_as_broker(data, BrokerPosition), position)
+    if isinstance(data, GatewayUserOrder):
+        order = state.orders.get(data.id)
+        return order is not None and says_the_same(_as_broker(data, BrokerOrder), order)
+    return False
 
 
 def is_opened(known: GatewayUserPosition | None, position: GatewayUserPosition) -> bool:
@@ -371,7 +362,7 @@ def begin_day(state: AccountState, began: datetime) -> AccountState:
     return with_trades(after, trades)
 
 
-def with_trades(state: AccountState, trades: dict[int, GatewayUserTrade]) -> AccountState:
+def with_trades(state: AccountState, trades: dict[int, BrokerTrade]) -> AccountState:
     """Return ``state`` with these trades, and the trading day's P&L and count."""
     counted = [trade for trade in trades.values() if state.is_of_trading_day(trade.execution_time)]
     return msgspec.structs.replace(
@@ -444,8 +435,7 @@ def merge(known: AccountState, since: AccountState) -> AccountState:
 
 
 def _merge_risk(known: RiskState, since: RiskState) -> RiskState:
-    # Order details and the log are of this run alone: the gateway reports the former again, and the
-    # journal has the latter.
+    # The log is of this run alone: the journal has the rest.
     return msgspec.structs.replace(
         since,
         can_trade=known.can_trade if since.can_trade is None else since.can_trade,
@@ -471,8 +461,13 @@ def _merge_flattenings(known: Flattening | None, since: Flattening | None) -> Fl
     )
 
 
-def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
-    if trade.id in state.trades or trade.id in state.risk.voided:
+def _apply_trade(state: AccountState, data: GatewayUserTrade) -> AccountState:
+    known = state.trades.get(data.id)
+    # The wire has each trade once, as it was first reported; a snapshot may know the broker's last word.
+    if data.id in state.risk.voided or (known and not isinstance(data, BrokerTrade)):
+        return state
+    trade = _as_broker(data, BrokerTrade)
+    if known and msgspec.structs.replace(trade, timestamp=known.timestamp) == known:
         return state
     after = with_trades(state, {**state.trades, trade.id: trade})
     earlier = after.risk.earlier_trades
@@ -484,7 +479,8 @@ def _apply_trade(state: AccountState, trade: GatewayUserTrade) -> AccountState:
     )
 
 
-def _apply_position(state: AccountState, position: GatewayUserPosition) -> AccountState:
+def _apply_position(state: AccountState, data: GatewayUserPosition) -> AccountState:
+    position = _as_broker(data, BrokerPosition)
     known = state.positions.get(position.contract_id)
     if known is not None and (position.updated_at < known.updated_at or position == known):
         return state
@@ -495,11 +491,12 @@ def _apply_position(state: AccountState, position: GatewayUserPosition) -> Accou
     )
 
 
-def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
+def _apply_order(state: AccountState, data: GatewayUserOrder) -> AccountState:
     # An order that has ended never works again, whatever the timestamps say.
-    if order.id in state.final_orders:
+    if data.id in state.final_orders:
         return state
-    if order.state is OrderState.ACTIVE:
+    order = _as_broker(data, BrokerOrder)
+    if not order.has_ended:
         known = state.orders.get(order.id)
         if known is not None and (order.updated_at < known.updated_at or order == known):
             return state
@@ -510,6 +507,13 @@ def _apply_order(state: AccountState, order: GatewayUserOrder) -> AccountState:
         del final_orders[next(iter(final_orders))]
     orders = {key: working for key, working in state.orders.items() if key != order.id}
     return msgspec.structs.replace(state, orders=orders, final_orders=final_orders)
+
+
+def _as_broker(data: Any, kind: type[_Reported]) -> _Reported:
+    """Return an event as ``kind``: clients know no more of it than the wire says."""
+    if isinstance(data, kind):
+        return data
+    return kind(**msgspec.structs.asdict(data))
 
 
 def _apply_lockout(state: AccountState, lockout: LockoutSet) -> AccountState:
@@ -544,6 +548,9 @@ _REDUCERS: Final[dict[type, Callable[[AccountState, Any], AccountState]]] = {
     GatewayUserTrade: _apply_trade,
     GatewayUserPosition: _apply_position,
     GatewayUserOrder: _apply_order,
+    BrokerTrade: _apply_trade,
+    BrokerPosition: _apply_position,
+    BrokerOrder: _apply_order,
     MarketQuote: apply_quote,
     LockoutSet: _apply_lockout,
     LockoutCleared: _apply_cleared,

@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.events import (
     EVENT_TYPES,
     MAX_DIGITS_BEFORE_POINT,
@@ -34,6 +35,8 @@ from riskd.model.events import (
 )
 from riskd.model.exact_json import JsonError, decode_json, encode_json
 
+_Reported = TypeVar("_Reported", BrokerPosition, BrokerOrder, BrokerTrade)
+
 MAX_MESSAGE_BYTES: Final = 1024
 """Every encoded event is shorter than this."""
 
@@ -44,7 +47,13 @@ _NUMBER_FIELDS: Final = {
         for field in msgspec.structs.fields(data_type)
         if includes_type(field.type, Decimal)
     )
-    for data_type in (*EVENT_TYPES.values(), EnforcementDetails)
+    for data_type in (
+        *EVENT_TYPES.values(),
+        EnforcementDetails,
+        BrokerPosition,
+        BrokerOrder,
+        BrokerTrade,
+    )
 }
 """The fields of each type that hold money or prices, by their name on the wire."""
 
@@ -126,6 +135,18 @@ def decode_data(event_type: str, account_id: int | None, data: str) -> Event:
     """
     envelope = Envelope(event_type, account_id, msgspec.Raw(data))
     return from_fields(event_type, account_id, envelope.read_data())
+
+
+def decode_reported(kind: type[_Reported], data: str) -> _Reported:
+    """Return the value that :func:`encode_data` has written; what the wire lacks may be missing.
+
+    :raises EventError: ``data`` is not that of such a value.
+    """
+    fields = _read_json(kind.__name__, data)
+    if not isinstance(fields, dict):
+        raise EventError(kind.__name__, fields, "an object")
+    reported: _Reported = _convert(kind.__name__, kind, fields)
+    return reported
 
 
 def open_envelope(message: bytes | str) -> Envelope:

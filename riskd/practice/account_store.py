@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Final
 
 from riskd.gateway.enums import GatewayOrderStatus
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.contracts import Contract
 from riskd.model.money import ZERO
 from riskd.practice.records import Account, Order, Position, contract_payload

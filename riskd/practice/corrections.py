@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.money import ZERO
 from riskd.practice.fault_injection import FaultInjector
 

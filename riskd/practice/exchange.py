@@ -16,7 +16,8 @@ from decimal import Decimal
 from typing import Final
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
-from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.contracts import Contract
 from riskd.practice.account_store import AccountStore, net_result
 from riskd.practice.fault_injection import FaultInjector

@@ -19,8 +19,21 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.gateway import mapping
+from riskd.gateway.commands import (
+    CancelOrder,
+    CloseContract,
+    Command,
+    ModifyOrder,
+    PartialCloseContract,
+    PlaceOrder,
+)
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import Found, GatewayRefusedError, IGateway, IGatewayListener
+from riskd.gateway.payload_listener import PayloadListener, found, readable
 from riskd.host.timing import lasting_loop
+from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.contracts import Contract
 from riskd.model.money import is_on_tick
 from riskd.practice.account_store import AccountStore
 from riskd.practice.corrections import Corrections
@@ -38,6 +51,15 @@ from riskd.practice.trailing_store import TrailingStore
 
 LEDGER_NAME: Final = "practice-ledger.jsonl"
 """The name of the ledger's file in its directory."""
+
+_CHANGES: Final = {
+    CloseContract: ("close_contract", ("contractId",)),
+    PartialCloseContract: ("partial_close_contract", ("contractId", "size")),
+    CancelOrder: ("cancel_order", ("orderId",)),
+    ModifyOrder: ("modify_order", ("orderId",)),
+    PlaceOrder: ("place_order", ()),
+}
+"""The method that carries out each command, and the fields that it takes beside the account."""
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -124,7 +146,7 @@ class PracticeGateway:
 
     def start(self, listener: IGatewayListener | None = None) -> Deferred[None]:
         """Open the market; report what happens from now on to ``listener``, if given."""
-        self._network.start(listener)
+        self._network.start(None if listener is None else PayloadListener(listener))
         # A second start goes on with the exchange as it is.
         if self._ledger is not None and not self._is_restored:
             self._restore(self._ledger)
@@ -208,27 +230,31 @@ class PracticeGateway:
     def follow_quotes(self, contract_id: str) -> None:
         """Do nothing: the listener receives the quotes of all contracts."""
 
-    def search_account(self, account_id: int) -> Deferred[Payload]:
+    def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Return an account."""
-        return self.ask("Account/search", AccountStore.account, account_id)
+        return self.ask("Account/search", AccountStore.account, account_id).addCallback(
+            partial(readable, "Account/search", read=mapping.account)
+        )
 
     def search_open_positions(
         self,
         account_id: int,
         *,
         urgent: bool = False,  # noqa: ARG002
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerPosition]]:
         """Return the account's open positions."""
-        return self.ask("Position/searchOpen", AccountStore.open_positions, account_id)
+        answer = self.ask("Position/searchOpen", AccountStore.open_positions, account_id)
+        return answer.addCallback(partial(found, mapping.POSITION, kind=BrokerPosition))
 
     def search_open_orders(
         self,
         account_id: int,
         *,
         urgent: bool = False,  # noqa: ARG002
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's working orders."""
-        return self.ask("Order/searchOpen", AccountStore.open_orders, account_id)
+        answer = self.ask("Order/searchOpen", AccountStore.open_orders, account_id)
+        return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
 
     def search_orders(
         self,
@@ -236,9 +262,10 @@ class PracticeGateway:
         since: datetime,
         *,
         urgent: bool = False,  # noqa: ARG002
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's orders placed at ``since`` or later, working or ended."""
-        return self.ask("Order/search", AccountStore.orders, account_id, since)
+        answer = self.ask("Order/search", AccountStore.orders, account_id, since)
+        return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
 
     def search_order(
         self,
@@ -246,19 +273,36 @@ class PracticeGateway:
         order_id: int,
         *,
         urgent: bool = False,  # noqa: ARG002
-    ) -> Deferred[Payload]:
+    ) -> Deferred[BrokerOrder]:
         """Return an order, working or ended."""
-        return self.ask("Order/searchById", AccountStore.order, account_id, order_id)
+        return self.ask("Order/searchById", AccountStore.order, account_id, order_id).addCallback(
+            partial(readable, "Order/searchById", read=mapping.order)
+        )
 
-    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return the account's trades made at ``since`` or later, up to two days old."""
-        return self.ask("Trade/search", AccountStore.trades, account_id, since)
+        answer = self.ask("Trade/search", AccountStore.trades, account_id, since)
+        return answer.addCallback(partial(found, mapping.TRADE, kind=BrokerTrade))
 
-    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+    def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Return a contract."""
-        return self.ask("Contract/searchById", AccountStore.contract, contract_id)
+        return self.ask("Contract/searchById", AccountStore.contract, contract_id).addCallback(
+            partial(readable, "Contract/searchById", read=mapping.contract)
+        )
 
     # Changes.
+
+    def carry_out(self, command: Command) -> Deferred[int | None]:
+        """Carry out a command."""
+        arguments = mapping.body_of(command)
+        account_id = arguments.pop("accountId")
+        method, keys = _CHANGES[type(command)]
+        ids = [arguments.pop(key) for key in keys]
+        # What is left are the fields of an order.
+        answer: Deferred[int | None] = getattr(self, method)(
+            account_id, *ids, *((arguments,) if arguments else ())
+        )
+        return answer
 
     def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
         """Place an order."""

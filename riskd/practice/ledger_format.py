@@ -21,7 +21,7 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.exact_json import NOT_JSON, encode_json
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, without_nulls

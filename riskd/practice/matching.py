@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from riskd.gateway.enums import GatewayOrderType
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.money import is_on_tick
 from riskd.practice.records import Order, Quote
 

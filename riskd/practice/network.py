@@ -16,11 +16,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from riskd.gateway.interface import (
-    GatewayRefusedError,
-    GatewayUnansweredError,
-    IGatewayListener,
-)
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.practice.event_schedule import EventSchedule
 from riskd.practice.fault_injection import RequestPlan
 from riskd.practice.records import Message
@@ -48,13 +45,13 @@ class Network:
         self._schedule = schedule
         self._next_arrival: IDelayedCall | None = None
         self.is_running = False
-        self._listener: IGatewayListener | None = None
+        self._listener: PayloadListener | None = None
         self._observers: list[Callable[[Message], None]] = []
         self._queue: deque[Message] = deque()
         self._is_delivering = False
         self._late: set[Deferred[Any]] = set()
 
-    def start(self, listener: IGatewayListener | None) -> None:
+    def start(self, listener: PayloadListener | None) -> None:
         """Deliver events from now on; earlier ones are discarded."""
         self.is_running = True
         self._listener = listener

@@ -14,7 +14,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final, TypeVar, cast
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.records import ORDER, TRADE, Message
 

@@ -16,7 +16,7 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.contracts import PRODUCTS, Contract
 from riskd.model.money import to_cents
 

@@ -25,7 +25,7 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.contracts import Contract
 from riskd.model.money import round_down_to_tick
 from riskd.practice.exchange import Exchange

@@ -11,18 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, BinaryIO, Final, Literal
 
 import msgspec
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.interface import Found
 from riskd.host.errors import UserError
 from riskd.model.account import AccountState
+from riskd.model.broker import (
+    BrokerAccount,
+    BrokerNews,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerQuote,
+    BrokerTrade,
+    Unreadable,
+)
+from riskd.model.contracts import Contract
 from riskd.model.events import Event
 from riskd.model.exact_json import NOT_JSON, encode_json
 from riskd.model.wire import encode
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the format; readers refuse any other."""
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
@@ -75,19 +86,47 @@ class TimerFired(_Input, frozen=True, tag="timer"):
     """The timer that is due first fired; of several, the one that was set first."""
 
 
-class UserEvent(_Input, frozen=True, tag="user_event"):
-    """The gateway reported an event of an account."""
+class NewsReceived(_Input, frozen=True, kw_only=True, tag="news", omit_defaults=True):
+    """The gateway reported one of these of an account."""
 
-    target: str
-    payload: Payload
+    account: int
+    position: BrokerPosition | None = None
+    order: BrokerOrder | None = None
+    trade: BrokerTrade | None = None
+    permission: BrokerAccount | None = None
+    unreadable: Unreadable | None = None
+
+    @property
+    def news(self) -> BrokerNews:
+        """What was reported.
+
+        :raises LookupError: nothing was.
+        """
+        for value in (self.position, self.order, self.trade, self.permission, self.unreadable):
+            if value is not None:
+                return value
+        raise LookupError("news of nothing")
 
 
-class MarketEvent(_Input, frozen=True, tag="market_event"):
-    """The gateway reported an event of a market."""
+def news_received(account_id: int, news: BrokerNews) -> NewsReceived:
+    """Return news of an account as an input."""
+    value: dict[str, Any] = {_NEWS_FIELDS[type(news)]: news}
+    return NewsReceived(account=account_id, **value)
 
-    target: str
-    contract: str
-    payload: Payload
+
+_NEWS_FIELDS: Final[dict[type, str]] = {
+    BrokerPosition: "position",
+    BrokerOrder: "order",
+    BrokerTrade: "trade",
+    BrokerAccount: "permission",
+    Unreadable: "unreadable",
+}
+
+
+class QuoteReceived(_Input, frozen=True, tag="quote"):
+    """The gateway reported what has changed of a quote."""
+
+    quote: BrokerQuote
 
 
 class FeedLost(_Input, frozen=True, tag="feed_lost"):
@@ -125,7 +164,10 @@ class Outcome(_Input, frozen=True):
 
 
 class Answered(Outcome, frozen=True, tag="answer"):
-    """A request was answered."""
+    """A request was answered.
+
+    :ivar value: of the type that :data:`ANSWERS` has for the request.
+    """
 
     value: Any
 
@@ -202,9 +244,9 @@ class OperatorActed(_Input, frozen=True, tag="operator"):
 
 
 Input = (
-    MarketEvent
+    QuoteReceived
     | TimerFired
-    | UserEvent
+    | NewsReceived
     | Answered
     | Refused
     | Unanswered
@@ -262,16 +304,33 @@ class RoomCheck(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
 
 
+ANSWERS: Final[dict[str, Any]] = {
+    "gateway.search_account": BrokerAccount,
+    "gateway.search_open_positions": Found[BrokerPosition],
+    "gateway.search_open_orders": Found[BrokerOrder],
+    "gateway.search_orders": Found[BrokerOrder],
+    "gateway.search_order": BrokerOrder,
+    "gateway.search_trades": Found[BrokerTrade],
+    "gateway.search_contract": Contract,
+    "gateway.carry_out": int | None,
+}
+"""The type of each answer of the gateway that has content."""
+
 _TURN: Final = b'{"at":'
 _BROADCAST: Final = b'{"told":'
 _REQUEST: Final = b'{"asked":'
 _ROOM_CHECK: Final = b'{"room":'
 
-# Fractions in the gateway's payloads stay exact, as in riskd.model.exact_json.
+# Fractions stay exact, as in riskd.model.exact_json.
 _headers = msgspec.json.Decoder(Header)
 _turns = msgspec.json.Decoder(Turn, float_hook=Decimal)
 _requests = msgspec.json.Decoder(Request, float_hook=Decimal)
 _room_checks = msgspec.json.Decoder(RoomCheck)
+
+
+@cache
+def _answer_decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(wanted)
 
 
 def encode_line(line: Header | Turn | Request | RoomCheck) -> bytes:
@@ -328,6 +387,7 @@ class Recording:
         self._file = file
         self.name = name
         self._number = 0
+        self._names: dict[int, str] = {}
         self.broke_off = 0
         try:
             self.header = _headers.decode(self._next_line() or b"")
@@ -351,7 +411,7 @@ class Recording:
                     yield current
                 if line == END:
                     return
-                current = RecordedTurn(self._number, self._decode(_turns, line))
+                current = RecordedTurn(self._number, self._typed(self._decode(_turns, line)))
             elif current is not None:
                 self._add_output(current, line)
             else:
@@ -365,12 +425,26 @@ class Recording:
         """Return the error for a damaged line."""
         return RecordingError(f"{self.name}, line {number} is damaged: {why}")
 
+    def _typed(self, turn: Turn) -> Turn:
+        """Return a turn whose answer is of its request's type: the line alone does not say it."""
+        answer = turn.input
+        if not isinstance(answer, Answered):
+            return turn
+        wanted = ANSWERS.get(self._names.pop(answer.number, ""))
+        if wanted is None:
+            return turn
+        decoder = _answer_decoder(wanted)
+        value = self._decode(decoder, encode_json(answer.value))
+        return msgspec.structs.replace(turn, input=Answered(answer.number, value))
+
     def _add_output(self, current: RecordedTurn, line: bytes) -> None:
         current.outputs.append(line)
         if line.startswith(_BROADCAST):
             current.broadcasts.append(line[len(_BROADCAST) : -1])
         elif line.startswith(_REQUEST):
-            current.requests.append(self._decode(_requests, line))
+            request = self._decode(_requests, line)
+            current.requests.append(request)
+            self._names[request.number] = request.name
         elif line.startswith(_ROOM_CHECK):
             current.room_checks.append(self._decode(_room_checks, line))
         else:

@@ -7,37 +7,26 @@ An answer describes the moment of its request, so it never overrides an event th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from riskd.gateway.enums import GatewayOrderStatus
-from riskd.gateway.fields import in_utc
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
-
-SEARCHES_TRAIL_SECONDS: Final = 1.0
-"""How long the gateway's searches may trail its events; about 0.1 s has been seen on the live gateway."""
+from riskd.engine.order_of_truth import SETTLED_SECONDS, Thing, thing_of
+from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
+from riskd.model.broker import (
+    BrokerAccount,
+    BrokerNews,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerTrade,
+    Unreadable,
+)
+from riskd.model.contracts import Contract
+from riskd.model.events import OrderState
 
 _ORDER_NOT_FOUND: Final = 1
 """The gateway's code for an order that it does not know."""
-
-_FINAL_STATUSES: Final = frozenset(
-    {
-        GatewayOrderStatus.FILLED,
-        GatewayOrderStatus.CANCELLED,
-        GatewayOrderStatus.EXPIRED,
-        GatewayOrderStatus.REJECTED,
-    }
-)
-
-_KEYS: Final = {
-    "GatewayUserPosition": "contractId",
-    "GatewayUserOrder": "id",
-    "GatewayUserTrade": "id",
-}
-"""The field that identifies the subject of each kind of event."""
 
 _LISTED_BY: Final = {
     "gateway.search_open_positions": "gateway.search_open_positions",
@@ -52,53 +41,63 @@ class RecordedBroker:
     """The broker's data, as far as the recording has reported them."""
 
     def __init__(self) -> None:
-        self._accounts: dict[int, Payload] = {}
-        self._contracts: dict[str, Payload] = {}
-        self._positions: dict[int, dict[str, Payload]] = defaultdict(dict)
-        self._orders: dict[int, dict[int, Payload]] = defaultdict(dict)
-        self._trades: dict[int, dict[int, Payload]] = defaultdict(dict)
-        self._received_at: dict[object, float] = {}
+        self._accounts: dict[int, BrokerAccount] = {}
+        self._contracts: dict[str, Contract] = {}
+        self._positions: dict[int, dict[str, BrokerPosition]] = defaultdict(dict)
+        self._orders: dict[int, dict[int, BrokerOrder]] = defaultdict(dict)
+        self._trades: dict[int, dict[int, BrokerTrade]] = defaultdict(dict)
+        self._received_at: dict[tuple[int, Thing], float] = {}
         self._answered: set[tuple[str, int]] = set()
         self._readers: Mapping[str, Callable[..., Any]] = {
             "gateway.search_account": self._accounts.get,
             "gateway.search_contract": self._contracts.get,
-            "gateway.search_open_positions": lambda account_id: list(
-                self._positions[account_id].values()
+            "gateway.search_open_positions": lambda account_id: Found(
+                tuple(self._positions[account_id].values())
             ),
-            "gateway.search_open_orders": lambda account_id: list(
-                filter(_is_working, self._orders[account_id].values())
+            "gateway.search_open_orders": lambda account_id: Found(
+                tuple(order for order in self._orders[account_id].values() if not order.has_ended)
             ),
-            "gateway.search_orders": lambda account_id, since: _since(
-                self._orders[account_id], since
+            "gateway.search_orders": lambda account_id, since: Found(
+                tuple(
+                    order
+                    for order in self._orders[account_id].values()
+                    if order.created_at >= since
+                )
             ),
             "gateway.search_order": self._order,
-            "gateway.search_trades": lambda account_id, since: _since(
-                self._trades[account_id], since
+            "gateway.search_trades": lambda account_id, since: Found(
+                tuple(
+                    trade
+                    for trade in self._trades[account_id].values()
+                    if trade.execution_time >= since
+                )
             ),
         }
 
     # From the recording.
 
-    def apply_event(self, target: str, payload: Payload, seconds: float) -> None:
+    def apply_event(self, account_id: int, news: BrokerNews, seconds: float) -> None:
         """Apply an event of an account.
 
         :param seconds: when the daemon received it, by the steady clock.
         """
-        account_id = payload.get("id" if target == "GatewayUserAccount" else "accountId")
-        if not isinstance(account_id, int):
+        if isinstance(news, Unreadable):
             return
-        if target == "GatewayUserAccount":
-            self._accounts[account_id] = {**self._accounts.get(account_id, {}), **payload}
-        elif target == "GatewayUserPosition":
+        if isinstance(news, BrokerAccount):
+            known = self._accounts.get(account_id, news)
+            can_trade = known.can_trade if news.can_trade is None else news.can_trade
+            self._accounts[account_id] = msgspec.structs.replace(news, can_trade=can_trade)
+            return
+        if isinstance(news, BrokerPosition):
             # A position that changes moves to the end, as it does in the gateway's answers.
-            self._positions[account_id].pop(payload["contractId"], None)
-            if payload.get("size"):
-                self._positions[account_id][payload["contractId"]] = payload
-        elif target == "GatewayUserOrder":
-            self._orders[account_id][payload["id"]] = payload
-        elif target == "GatewayUserTrade":
-            self._trades[account_id][payload["id"]] = payload
-        self._received_at[target, account_id, payload.get(_KEYS.get(target, ""))] = seconds
+            self._positions[account_id].pop(news.contract_id, None)
+            if news.size:
+                self._positions[account_id][news.contract_id] = news
+        elif isinstance(news, BrokerOrder):
+            self._orders[account_id][news.id] = news
+        else:
+            self._trades[account_id][news.id] = news
+        self._received_at[account_id, thing_of(news)] = seconds
 
     def apply_answer(
         self, request: str, arguments: Mapping[str, Any], value: Any, requested_at: float
@@ -120,43 +119,42 @@ class RecordedBroker:
         elif request == "gateway.search_open_orders":
             self._apply_working_orders(account_id, value, requested_at)
         elif request == "gateway.search_orders":
-            self._orders[account_id].update((payload["id"], payload) for payload in value)
+            self._orders[account_id].update((order.id, order) for order in value.items)
         elif request == "gateway.search_order":
-            self._orders[account_id][value["id"]] = value
+            self._orders[account_id][value.id] = value
         elif request == "gateway.search_trades":
-            self._trades[account_id].update((payload["id"], payload) for payload in value)
+            self._trades[account_id].update((trade.id, trade) for trade in value.items)
 
     def _apply_open_positions(
-        self, account_id: int, found: Iterable[Payload], requested_at: float
+        self, account_id: int, found: Found[BrokerPosition], requested_at: float
     ) -> None:
-        def is_newer(contract_id: object) -> bool:
-            return self._is_newer(("GatewayUserPosition", account_id, contract_id), requested_at)
-
-        known = self._positions[account_id]
-        listed = {payload["contractId"]: payload for payload in found}
-        self._positions[account_id] = {
-            **{key: payload for key, payload in known.items() if is_newer(key)},
-            **{key: payload for key, payload in listed.items() if not is_newer(key)},
-        }
+        positions = [*self._positions[account_id].values()]
+        kept = [each for each in positions if self._is_newer(account_id, each, requested_at)]
+        listed = [
+            each for each in found.items if not self._is_newer(account_id, each, requested_at)
+        ]
+        self._positions[account_id] = {each.contract_id: each for each in (*kept, *listed)}
 
     def _apply_working_orders(
-        self, account_id: int, found: Iterable[Payload], requested_at: float
+        self, account_id: int, found: Found[BrokerOrder], requested_at: float
     ) -> None:
         known = self._orders[account_id]
-        working = {payload["id"]: payload for payload in found}
-        for order_id, payload in list(known.items()):
-            is_newer = self._is_newer(("GatewayUserOrder", account_id, order_id), requested_at)
-            if order_id not in working and not is_newer and _is_working(payload):
+        working = {order.id: order for order in found.items}
+        for order_id, order in list(known.items()):
+            is_newer = self._is_newer(account_id, order, requested_at)
+            if order_id not in working and not is_newer and not order.has_ended:
                 # Its end was lost on the way; if it was filled, an event or another answer says so.
-                known[order_id] = {**payload, "status": int(GatewayOrderStatus.CANCELLED)}
+                known[order_id] = msgspec.structs.replace(order, state=OrderState.CANCELED)
             elif order_id in working and is_newer:
                 del working[order_id]
         known.update(working)
 
-    def _is_newer(self, key: object, requested_at: float) -> bool:
-        """Return whether the last event of ``key`` may be newer than an answer."""
-        received_at = self._received_at.get(key)
-        return received_at is not None and received_at > requested_at - SEARCHES_TRAIL_SECONDS
+    def _is_newer(
+        self, account_id: int, known: BrokerPosition | BrokerOrder, requested_at: float
+    ) -> bool:
+        """Return whether the last event of a thing may be newer than an answer."""
+        received_at = self._received_at.get((account_id, thing_of(known)))
+        return received_at is not None and received_at > requested_at - SETTLED_SECONDS
 
     # For a replay.
 
@@ -177,20 +175,8 @@ class RecordedBroker:
             raise GatewayUnansweredError(request, "the recording does not say")
         return found
 
-    def _order(self, account_id: int, order_id: int) -> Payload:
+    def _order(self, account_id: int, order_id: int) -> BrokerOrder:
         known = self._orders[account_id].get(order_id)
         if known is None:
             raise GatewayRefusedError("gateway.search_order", _ORDER_NOT_FOUND, "no such order")
         return known
-
-
-def _is_working(order: Payload) -> bool:
-    return order.get("status") not in _FINAL_STATUSES
-
-
-def _since(known: Mapping[int, Payload], since: datetime) -> list[Payload]:
-    return [
-        payload
-        for payload in known.values()
-        if in_utc(msgspec.convert(payload["creationTimestamp"], datetime)) >= since
-    ]

@@ -18,9 +18,10 @@ from riskd import __version__
 from riskd.config.settings import Settings
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener, Payload
+from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener
 from riskd.journal.interface import IJournal
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerNews, BrokerQuote
 from riskd.model.events import Event
 from riskd.recording.format import (
     FORMAT,
@@ -34,8 +35,8 @@ from riskd.recording.format import (
     Header,
     Input,
     JournalProblem,
-    MarketEvent,
     OperatorActed,
+    QuoteReceived,
     Recovered,
     Reloaded,
     Request,
@@ -44,8 +45,8 @@ from riskd.recording.format import (
     Stopped,
     TimerFired,
     Turn,
-    UserEvent,
     encode_broadcast,
+    news_received,
 )
 from riskd.recording.sandbox import Environment, Sandbox, failure_input
 from riskd.recording.writer import RecordingWriter
@@ -107,13 +108,13 @@ class RecordingEngine(Environment, Service):
 
     # Inputs from the gateway.
 
-    def user_event(self, target: str, payload: Payload) -> None:
-        """Receive an event of an account."""
-        self._receive(UserEvent(target, payload))
+    def receive(self, account_id: int, news: BrokerNews) -> None:
+        """Receive news of an account."""
+        self._receive(news_received(account_id, news))
 
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        """Receive an event of a market."""
-        self._receive(MarketEvent(target, contract_id, payload))
+    def receive_quote(self, quote: BrokerQuote) -> None:
+        """Receive what has changed of a quote."""
+        self._receive(QuoteReceived(quote))
 
     def feed_lost(self, sentence: str) -> None:
         """Note that events may be missing."""

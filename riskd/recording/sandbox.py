@@ -19,17 +19,20 @@ from zope.interface import implementer
 from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
+from riskd.gateway.commands import Command
 from riskd.gateway.interface import (
+    Found,
     GatewayError,
     GatewayRefusedError,
     GatewayUnansweredError,
     IGateway,
     IGatewayListener,
-    Payload,
 )
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.contracts import Contract
 from riskd.model.events import Event
 from riskd.recording.format import (
     Answered,
@@ -42,8 +45,9 @@ from riskd.recording.format import (
     GatewayProblem,
     Header,
     JournalProblem,
-    MarketEvent,
+    NewsReceived,
     OperatorActed,
+    QuoteReceived,
     Recovered,
     Refused,
     Reloaded,
@@ -53,7 +57,6 @@ from riskd.recording.format import (
     TimerFired,
     Turn,
     Unanswered,
-    UserEvent,
 )
 from riskd.recording.turn_clock import TurnClock
 from riskd.rules.interface import IRule
@@ -217,25 +220,25 @@ class _SandboxGateway:
         """Request the quotes of a contract."""
         self._sandbox.send("gateway.follow_quotes", {"contract_id": contract_id})
 
-    def search_account(self, account_id: int) -> Deferred[Payload]:
+    def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Request an account."""
         return self._ask("gateway.search_account", account_id=account_id)
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerPosition]]:
         """Request the account's open positions."""
         return self._ask("gateway.search_open_positions", account_id=account_id, urgent=urgent)
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Request the account's working orders."""
         return self._ask("gateway.search_open_orders", account_id=account_id, urgent=urgent)
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Request the account's orders placed at ``since`` or later."""
         return self._ask(
             "gateway.search_orders", account_id=account_id, since=since, urgent=urgent
@@ -243,48 +246,23 @@ class _SandboxGateway:
 
     def search_order(
         self, account_id: int, order_id: int, *, urgent: bool = False
-    ) -> Deferred[Payload]:
+    ) -> Deferred[BrokerOrder]:
         """Request an order."""
         return self._ask(
             "gateway.search_order", account_id=account_id, order_id=order_id, urgent=urgent
         )
 
-    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Request the account's trades made at ``since`` or later."""
         return self._ask("gateway.search_trades", account_id=account_id, since=since)
 
-    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+    def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Request a contract."""
         return self._ask("gateway.search_contract", contract_id=contract_id)
 
-    def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
-        """Request the placing of an order."""
-        return self._ask("gateway.place_order", account_id=account_id, order=order)
-
-    def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
-        """Request the canceling of an order."""
-        return self._ask("gateway.cancel_order", account_id=account_id, order_id=order_id)
-
-    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
-        """Request the closing of a position."""
-        return self._ask("gateway.close_contract", account_id=account_id, contract_id=contract_id)
-
-    def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
-        """Request the change of an order."""
-        return self._ask(
-            "gateway.modify_order", account_id=account_id, order_id=order_id, changes=changes
-        )
-
-    def partial_close_contract(
-        self, account_id: int, contract_id: str, size: int
-    ) -> Deferred[None]:
-        """Request the closing of a part of a position."""
-        return self._ask(
-            "gateway.partial_close_contract",
-            account_id=account_id,
-            contract_id=contract_id,
-            size=size,
-        )
+    def carry_out(self, command: Command) -> Deferred[int | None]:
+        """Request what a command says."""
+        return self._ask("gateway.carry_out", command=command)
 
 
 @implementer(IJournal)
@@ -336,10 +314,10 @@ _HANDLERS: Final[dict[type, Callable[[Sandbox, Any], Any]]] = {
     Started: lambda sandbox, _: sandbox.engine.startService(),
     Stopped: lambda sandbox, _: sandbox.engine.stopService(),
     TimerFired: lambda sandbox, _: sandbox.clock.fire_first(),
-    UserEvent: lambda sandbox, event: sandbox.engine.user_event(event.target, event.payload),
-    MarketEvent: lambda sandbox, event: sandbox.engine.market_event(
-        event.target, event.contract, event.payload
+    NewsReceived: lambda sandbox, received: sandbox.engine.receive(
+        received.account, received.news
     ),
+    QuoteReceived: lambda sandbox, received: sandbox.engine.receive_quote(received.quote),
     FeedLost: lambda sandbox, lost: sandbox.engine.feed_lost(lost.sentence),
     FeedRestored: lambda sandbox, _: sandbox.engine.feed_restored(),
     GatewayProblem: lambda sandbox, problem: sandbox.engine.gateway_problem(

@@ -26,8 +26,9 @@ from riskd.recording.format import (
     FeedRestored,
     GatewayProblem,
     Input,
-    MarketEvent,
+    NewsReceived,
     Outcome,
+    QuoteReceived,
     RecordedTurn,
     Recording,
     RecordingError,
@@ -37,7 +38,6 @@ from riskd.recording.format import (
     Stopped,
     TimerFired,
     Turn,
-    UserEvent,
 )
 from riskd.recording.recorded_broker import RecordedBroker
 from riskd.recording.replay import perform, recorded_settings
@@ -45,8 +45,9 @@ from riskd.recording.sandbox import Environment, Sandbox, failure_input
 from riskd.rules.interface import IRule
 
 _INDEPENDENT: Final = (
-    MarketEvent,
-    UserEvent,
+    QuoteReceived,
+    NewsReceived,
+    ClockReported,
     FeedLost,
     FeedRestored,
     GatewayProblem,
@@ -123,8 +124,8 @@ class _HypotheticalDay(Environment):
         self._actions = []
         turn = recorded.turn
         self._fire_due_timers(recorded)
-        if isinstance(turn.input, UserEvent):
-            self._broker.apply_event(turn.input.target, turn.input.payload, turn.seconds)
+        if isinstance(turn.input, NewsReceived):
+            self._broker.apply_event(turn.input.account, turn.input.news, turn.seconds)
         elif isinstance(turn.input, Outcome) and turn.input.number in self._recorded_requests:
             request, at = self._recorded_requests.pop(turn.input.number)
             if isinstance(turn.input, Answered):

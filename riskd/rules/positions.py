@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from riskd.model.account import AccountState, OrderDetail
+from riskd.model.account import AccountState
+from riskd.model.broker import BrokerOrder, BrokerPosition
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition, MarketQuote, OrderType
 from riskd.model.lockouts import is_exit
 from riskd.model.moments import first_known
 from riskd.rules.interface import Flatten, Trigger
 
 _STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
-_NO_DETAIL: Final = OrderDetail()
 
 
-def affected_positions(state: AccountState, trigger: Trigger) -> tuple[GatewayUserPosition, ...]:
+def affected_positions(state: AccountState, trigger: Trigger) -> tuple[BrokerPosition, ...]:
     """Return the open positions whose P&L the trigger may have changed."""
     if not isinstance(trigger.subject, MarketQuote):
         return state.open_positions
@@ -28,7 +28,7 @@ def affected_positions(state: AccountState, trigger: Trigger) -> tuple[GatewayUs
     return tuple([each for each in state.open_positions if each.contract_id == contract_id])
 
 
-def affected_orders(state: AccountState, trigger: Trigger) -> tuple[GatewayUserOrder, ...]:
+def affected_orders(state: AccountState, trigger: Trigger) -> tuple[BrokerOrder, ...]:
     """Return the working orders that the trigger may have changed or made entries."""
     if isinstance(trigger.subject, GatewayUserOrder):
         order = state.orders.get(trigger.subject.id)
@@ -40,7 +40,7 @@ def affected_orders(state: AccountState, trigger: Trigger) -> tuple[GatewayUserO
     return state.working_orders
 
 
-def opened_at(position: GatewayUserPosition) -> datetime | None:
+def opened_at(position: BrokerPosition) -> datetime | None:
     """Return when a position was opened; ``None`` if the broker does not say.
 
     The time of its last change stands in for a placeholder: then the position existed.
@@ -48,35 +48,35 @@ def opened_at(position: GatewayUserPosition) -> datetime | None:
     return first_known(position.created_at, position.updated_at)
 
 
-def by_root(state: AccountState) -> dict[str, list[GatewayUserPosition]]:
+def by_root(state: AccountState) -> dict[str, list[BrokerPosition]]:
     """Return the open positions of each root.
 
     A contract whose root is unknown is a root of its own.
     """
-    roots: dict[str, list[GatewayUserPosition]] = {}
+    roots: dict[str, list[BrokerPosition]] = {}
     for position in state.open_positions:
         root = state.root(position.contract_id) or position.contract_id
         roots.setdefault(root.upper(), []).append(position)
     return roots
 
 
-def total_size(positions: Iterable[GatewayUserPosition]) -> int:
+def total_size(positions: Iterable[BrokerPosition]) -> int:
     """Return the number of contracts, long or short."""
     return sum(position.size for position in positions)
 
 
-def net_size(positions: Iterable[GatewayUserPosition]) -> int:
+def net_size(positions: Iterable[BrokerPosition]) -> int:
     """Return the number of long contracts less that of short ones."""
     return sum(map(signed_size, positions))
 
 
-def signed_size(position: GatewayUserPosition) -> int:
+def signed_size(position: BrokerPosition) -> int:
     """Return the number of contracts of a position, negative when it is short."""
     return position.size * position.type.sign
 
 
 def reduce_largest(
-    positions: Iterable[GatewayUserPosition], excess: int, least: Mapping[str, int] | None = None
+    positions: Iterable[BrokerPosition], excess: int, least: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Take ``excess`` contracts away, from the largest position first.
 
@@ -96,31 +96,19 @@ def reduce_largest(
 
 
 def close_position(
-    position: GatewayUserPosition, reason: str, *, asks_broker_first: bool = False
+    position: BrokerPosition, reason: str, *, asks_broker_first: bool = False
 ) -> Flatten:
     """Return the command to close one position and leave the others alone."""
     keep = {position.contract_id: 0}
     return Flatten(reason=reason, keep=keep, asks_broker_first=asks_broker_first)
 
 
-def order_detail(state: AccountState, order: GatewayUserOrder) -> OrderDetail:
-    """Return the gateway's details of ``order``, or those of an ordinary open order."""
-    return state.risk.order_details.get(order.id, _NO_DETAIL)
-
-
-def remaining(state: AccountState, order: GatewayUserOrder) -> int:
-    """Return how many contracts of ``order`` are not filled yet."""
-    return max(0, order.size - order_detail(state, order).filled)
-
-
-def total_remaining(state: AccountState, orders: Iterable[GatewayUserOrder]) -> int:
+def contracts_left(orders: Iterable[BrokerOrder]) -> int:
     """Return how many contracts of all ``orders`` are not filled yet."""
-    return sum([remaining(state, order) for order in orders])
+    return sum([order.remaining for order in orders])
 
 
-def protecting_stops(
-    state: AccountState, position: GatewayUserPosition
-) -> Iterator[GatewayUserOrder]:
+def protecting_stops(state: AccountState, position: BrokerPosition) -> Iterator[BrokerOrder]:
     """Yield the working stop orders that would close ``position``, oldest first.
 
     A stop beyond the entry counts, too: it protects a profit.
@@ -130,11 +118,11 @@ def protecting_stops(
             order.contract_id == position.contract_id
             and order.type in _STOPS
             and is_exit(state, order)
-            and order_detail(state, order).is_open
+            and order.is_open
         ):
             yield order
 
 
-def protected_size(state: AccountState, position: GatewayUserPosition) -> int:
+def protected_size(state: AccountState, position: BrokerPosition) -> int:
     """Return how many contracts all stops of a position would close together."""
-    return total_remaining(state, protecting_stops(state, position))
+    return contracts_left(protecting_stops(state, position))

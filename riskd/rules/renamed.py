@@ -51,10 +51,14 @@ RENAMED: Final[dict[str, str]] = {
     "riskd.rules.marks.doubts": "riskd.model.open_pnl.pnl_warnings",
     "riskd.rules.orders": "riskd.rules.positions",
     "riskd.rules.orders.orders_concerned": "riskd.rules.positions.affected_orders",
+    "riskd.model.account.OrderDetail": "riskd.model.broker.BrokerOrder",
+    "riskd.rules.positions.order_detail": "riskd.model.broker.BrokerOrder",
+    "riskd.rules.positions.remaining": "riskd.model.broker.BrokerOrder",
+    "riskd.rules.positions.total_remaining": "riskd.rules.positions.contracts_left",
     "riskd.rules.reduction": "riskd.rules.positions",
     "riskd.rules.reduction.reduced": "riskd.rules.positions.reduce_largest",
     "riskd.rules.stops": "riskd.rules.positions",
-    "riskd.rules.stops.detail": "riskd.rules.positions.order_detail",
+    "riskd.rules.stops.detail": "riskd.model.broker.BrokerOrder",
     "riskd.rules.table": "riskd.rules.registry",
     "riskd.rules.words": "riskd.model.formatting",
     "riskd.rules.words.name_of": "riskd.model.formatting.contract_name",
@@ -65,6 +69,7 @@ RENAMED: Final[dict[str, str]] = {
 
 RENAMED_ATTRIBUTES: Final = {
     "intents": "commands",
+    "risk.order_details": "orders",
     "risk.touches": "risk.best_bid_asks",
     "flattening.is_told": "flattening.is_announced",
 }

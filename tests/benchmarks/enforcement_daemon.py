@@ -24,7 +24,8 @@ from riskd.app import tap
 from riskd.config.loader import parse_settings
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
-from riskd.gateway.interface import IGatewayListener, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import IGatewayListener
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.practice.gateway import PracticeGateway

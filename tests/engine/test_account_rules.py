@@ -21,6 +21,8 @@ NOON = datetime(2026, 11, 23, 18, tzinfo=UTC)
 FAILED = "A-1 failed and does not guard account 123; the log says why"
 NO_LIMITS = LimitsInForce((), False, ResetSchedule())
 
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+
 
 class StubJournal:
     """A journal that writes nothing."""
@@ -43,7 +45,8 @@ class AccountRulesTests(SynchronousTestCase):
             (),
             StubJournal(),
             lambda _event: None,
-            lambda: 0.0,  # type: ignore[arg-type]
+            lambda: NOW,
+            lambda: 0.0,
         )
         self.rules = AccountRules(
             account,

@@ -8,9 +8,7 @@ from decimal import Decimal
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
-from riskd.gateway.fields import MappingError
 from riskd.gateway.interface import IGateway, IGatewayListener
-from riskd.model.account import BestBidAsk
 from riskd.model.events import MarketQuote
 from tests.support.scripted_gateway import (
     ES,
@@ -81,18 +79,23 @@ class NewsTests(EngineTestCase):
     def test_an_unreadable_event_is_logged_and_the_next_is_applied(self) -> None:
         with capturedLogs() as captured:
             self.user("GatewayUserPosition", position(2, averagePrice="high"))
-            self.engine.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
+            self.payloads.market_event("GatewayQuote", MNQ, {"bestBid": "x"})
             self.user("GatewayUserPosition", position(2))
-        errors = [each for each in captured if isinstance(each.get("error"), MappingError)]
+        errors = [
+            each.get("why") or each.get("error") for each in captured if "contract" not in each
+        ]
         self.assertEqual(
-            [str(each["error"]).split(":")[0] for each in errors],
+            [str(each).split(":")[0] for each in errors if each],
             ["GatewayUserPosition.averagePrice", "GatewayQuote.bestBid"],
         )
         self.assertEqual([data.size for data in self.take()], [2])
 
     def test_an_internal_error_is_logged_and_the_next_event_is_applied(self) -> None:
-        self.user("GatewayUserPosition", position(2, contract_id=["unhashable"]))
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        account = self.engine.accounts[123].account
+        broken = self.patch(account, "update", lambda _news: 1 / 0)
+        self.user("GatewayUserPosition", position(2))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        broken.restore()
         self.user("GatewayUserPosition", position(2))
         self.assertEqual([data.size for data in self.take()], [2])
 
@@ -107,7 +110,7 @@ class QuoteTests(EngineTestCase):
     def accounts_told(self, contract_id: str, last: int) -> list[int | None]:
         self.time += timedelta(milliseconds=1)
         self.told.clear()
-        self.engine.market_event("GatewayQuote", contract_id, quote(last))
+        self.payloads.market_event("GatewayQuote", contract_id, quote(last))
         return [event.account_id for event in self.told if isinstance(event.data, MarketQuote)]
 
     def test_watched_contracts_are_quoted(self) -> None:
@@ -140,13 +143,14 @@ class QuoteTests(EngineTestCase):
         for account_id in (123, 456):
             self.user("GatewayUserPosition", position(1, MNQ, account_id=account_id))
         self.patch(self.engine.accounts[123].risk_engine, "receive_best_bid_ask", lambda: 1 / 0)
-        self.engine.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
+        self.payloads.market_event("GatewayQuote", MNQ, {"bestBid": 1, "bestAsk": 2})
         best_bid_asks = self.engine.accounts[456].account.state.risk.best_bid_asks
-        self.assertEqual(best_bid_asks[MNQ], BestBidAsk(Decimal(1), Decimal(2), self.time))
+        best = best_bid_asks[MNQ]
+        self.assertEqual((best.bid, best.ask), (Decimal(1), Decimal(2)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_other_market_events_are_ignored(self) -> None:
-        self.engine.market_event("GatewayDepth", MNQ, {})
+        self.payloads.market_event("GatewayDepth", MNQ, {})
         self.assertEqual(self.take(), [])
 
 
@@ -172,7 +176,7 @@ class ContractTests(EngineTestCase):
         unknown = "CON.F.US.NONE.H25"
         self.user("GatewayUserPosition", position(1, unknown))
         for last in range(4 * 29):
-            self.engine.market_event("GatewayQuote", unknown, quote(last))
+            self.payloads.market_event("GatewayQuote", unknown, quote(last))
             self.clock.advance(0.25)
         self.assertEqual(self.gateway.contracts_asked, [unknown])
         self.gateway.contracts[unknown] = {
@@ -180,7 +184,7 @@ class ContractTests(EngineTestCase):
             "id": unknown,
         }
         self.clock.advance(2)
-        self.engine.market_event("GatewayQuote", unknown, quote(1))
+        self.payloads.market_event("GatewayQuote", unknown, quote(1))
         self.assertIn(unknown, self.engine.accounts[123].account.state.contracts)
 
     def test_a_lookup_that_an_internal_error_ended_is_repeated(self) -> None:
@@ -189,10 +193,10 @@ class ContractTests(EngineTestCase):
         self.user("GatewayUserPosition", position(1, wanted))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         mistaken.restore()
-        self.engine.market_event("GatewayQuote", wanted, quote(1))
+        self.payloads.market_event("GatewayQuote", wanted, quote(1))
         self.assertEqual(self.gateway.contracts_asked, [])
         self.clock.advance(30)
-        self.engine.market_event("GatewayQuote", wanted, quote(2))
+        self.payloads.market_event("GatewayQuote", wanted, quote(2))
         self.assertEqual(self.gateway.contracts_asked, [wanted])
         self.assertIn(wanted, self.engine.accounts[123].account.state.contracts)
 
@@ -200,7 +204,7 @@ class ContractTests(EngineTestCase):
         self.user("GatewayUserPosition", position(1, "CON.F.US.XYZ.H25"))
         self.user("GatewayUserPosition", position(0, "CON.F.US.XYZ.H25"))
         self.told.clear()
-        self.engine.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
+        self.payloads.market_event("GatewayQuote", "CON.F.US.XYZ.H25", quote(5))
         self.assertEqual([event.type for event in self.told], ["MarketQuote"])
 
     def test_an_unknown_contract_is_logged_and_its_events_are_broadcast(self) -> None:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.limits_in_force import LimitsInForce, held_limits, read_journaled
+from riskd.gateway.interface import Found
 from riskd.model.events import DaemonStatus, DailyReset, Status
 from riskd.model.trading_day import ResetSchedule
 from riskd.rules.evaluation import RuleInForce
@@ -51,7 +52,7 @@ STRICT = "strict_mode = true\n"
 
 def nothing_of_others(real: Callable[..., Deferred[Any]]) -> Callable[..., Deferred[Any]]:
     def search(account_id: int, *more: object, **named: object) -> Deferred[Any]:
-        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed([])
+        return real(account_id, *more, **named) if account_id == ACCOUNT else succeed(Found(()))
 
     return search
 
@@ -331,7 +332,7 @@ class RemovedAccountTests(SettingsTestCase):
         real = gateway.search_account
 
         def search_account(account_id: int) -> Deferred[Any]:
-            return real(ACCOUNT).addCallback(lambda found: {**found, "id": account_id})
+            return real(ACCOUNT)
 
         self.patch(gateway, "search_account", search_account)
         for method in ("search_open_positions", "search_open_orders", "search_trades"):

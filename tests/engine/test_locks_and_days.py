@@ -175,7 +175,7 @@ class ClockTestCase(GuardTestCase):
         return [payload for payload in trades if payload.get("profitAndLoss") is not None][-1]
 
     def tell_again(self, payload: dict[str, Any]) -> None:
-        self.daemon.engine.user_event("GatewayUserTrade", payload)
+        self.daemon.payloads.user_event("GatewayUserTrade", payload)
 
     def trades_told(self) -> int:
         return len(self.daemon.news(GatewayUserTrade))

@@ -31,7 +31,7 @@ class MarksTestCase(SynchronousTestCase):
         """Send an update of a quote that is stamped ``seconds`` from now."""
         payload: dict[str, Any] = {name: Decimal(price) for name, price in prices.items()}
         payload["timestamp"] = (self.daemon.now() + timedelta(seconds=seconds)).isoformat()
-        self.daemon.engine.market_event("GatewayQuote", contract_id, payload)
+        self.daemon.payloads.market_event("GatewayQuote", contract_id, payload)
 
     def price(self, contract_id: str) -> Decimal | None:
         """Return the price by which the rules value the position."""
@@ -104,10 +104,10 @@ class OldQuoteTests(MarksTestCase):
 
     def advance_without_quotes(self, price: str, contract_id: str = MNQ) -> None:
         """Let the market move while no quote arrives."""
-        market_event = self.daemon.engine.market_event
-        self.daemon.engine.market_event = lambda *_quote: None
+        receive_quote = self.daemon.engine.receive_quote
+        self.daemon.engine.receive_quote = lambda _quote: None
         self.daemon.move(contract_id, price)
-        self.daemon.engine.market_event = market_event
+        self.daemon.engine.receive_quote = receive_quote
 
     def test_contracts_are_added_before_the_quotes_that_led_to_it(self) -> None:
         daemon = self.start(LOSS)
@@ -158,7 +158,7 @@ class OldQuoteTests(MarksTestCase):
     def test_a_position_that_is_dated_ahead_is_valued_all_the_same(self) -> None:
         daemon = self.start(LOSS)
         daemon.move(MNQ, "21000")
-        (daemon.engine.user_event)(
+        (daemon.payloads.user_event)(
             "GatewayUserPosition",
             {
                 "id": 1,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from riskd.config.settings import Faults
 from riskd.engine.reconciliation import FULL_ROUND, ROUND_SECONDS
-from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnreadableError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerAccount, Unreadable
 from riskd.model.events import LockoutSet, Status
 from tests.support.guarded_account import (
     DAILY_LOSS,
@@ -179,9 +180,9 @@ class UnknownAccountTests(FeedTestCase):
     def test_an_account_that_the_broker_knows_again_is_guarded_and_reconciled(self) -> None:
         self.lose_feed()
         gateway = self.daemon.gateway
-        self.patch(gateway, "search_account", lambda number: succeed({"id": number}))
+        self.patch(gateway, "search_account", lambda _number: succeed(BrokerAccount()))
         for method in ("search_open_positions", "search_open_orders", "search_trades"):
-            self.patch(gateway, method, lambda *_wanted, **_more: succeed([]))
+            self.patch(gateway, method, lambda *_wanted, **_more: succeed(Found(())))
         self.restore_feed()
         risk_engine = self.daemon.engine.accounts[GONE].risk_engine
         self.assertTrue(risk_engine.is_active)
@@ -253,8 +254,9 @@ class UnreadableTests(BrokerTestCase):
     config = MAX_CONTRACTS
 
     def test_an_unreadable_answer_is_a_problem_for_as_long_as_it_lasts(self) -> None:
-        row = {"id": 1, "accountId": ACCOUNT, "contractId": MNQ, "type": 1, "size": "three"}
-        way_back = self.answer("search_open_positions", lambda *_, **__: succeed([row]))
+        row = Unreadable(what="GatewayUserPosition", why="size", id=1, contract_id=MNQ)
+        answer = Found((), (row,))
+        way_back = self.answer("search_open_positions", lambda *_, **__: succeed(answer))
         self.daemon.advance(130)
         self.assertEqual(self.statuses(), [Status.RUNNING, Status.ERROR])
         self.assertIn(f"of account {ACCOUNT} can be read", self.message())
@@ -273,12 +275,11 @@ class UnreadableEndTests(BrokerTestCase):
         self.daemon.trade(BUY, 1)
         self.stop = self.daemon.trade(SELL, 1, stopPrice="20900")
         self.daemon.advance(2)
-        self.real = self.daemon.gateway.search_order
         self.daemon.gateway.faults = Faults(lost_events=1.0)
         self.daemon.gateway.cancel_order(ACCOUNT, self.stop)
 
     def of_unknown_status(self, *wanted: Any, **more: Any) -> Deferred[Any]:
-        return self.real(*wanted, **more).addCallback(lambda found: {**found, "status": 9})
+        return fail(GatewayUnreadableError("Order/searchById", "status"))
 
     def test_a_stop_whose_end_cannot_be_read_protects_nothing(self) -> None:
         self.answer("search_order", self.of_unknown_status)
@@ -296,7 +297,7 @@ class UnreadableEndTests(BrokerTestCase):
 
         def answer(*wanted: Any, **more: Any) -> Deferred[Any]:
             moved = {**row, "stopPrice": 20950, "updateTimestamp": self.daemon.now().isoformat()}
-            self.daemon.engine.user_event("GatewayUserOrder", moved)
+            self.daemon.payloads.user_event("GatewayUserOrder", moved)
             return self.of_unknown_status(*wanted, **more)
 
         self.answer("search_order", answer)

@@ -99,7 +99,7 @@ class MarkTests(GuardTestCase):
             daemon.gateway.exchange.take_messages()
             if not daemon.held:
                 daemon.trade(BUY, 10, M2K)
-            daemon.engine.market_event("GatewayQuote", M2K, {"bestBid": Decimal(bid)})
+            daemon.payloads.market_event("GatewayQuote", M2K, {"bestBid": Decimal(bid)})
             self.assertEqual(daemon.held, held)
 
 

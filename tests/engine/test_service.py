@@ -92,7 +92,7 @@ class DurableTests(EngineTestCase):
         for event_type in ("enforcement_action", "lockout_set", "lockout_cleared", "daily_reset"):
             self.engine.announce(make_event(event_type, {}))
         self.user("GatewayUserPosition", position(2))
-        self.engine.market_event("GatewayQuote", MNQ, quote(1))
+        self.payloads.market_event("GatewayQuote", MNQ, quote(1))
         self.assertEqual(
             [event.type for event in self.told], ["GatewayUserPosition", "MarketQuote"]
         )

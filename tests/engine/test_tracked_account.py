@@ -12,19 +12,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.engine import tracked_account
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.model.account import AccountState, OrderDetail
+from riskd.gateway.interface import Found
+from riskd.model.account import AccountState
+from riskd.model.broker import BrokerOrder, on_wire
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
     Event,
-    EventData,
-    GatewayUserOrder,
     LockoutCleared,
     LockoutSet,
     MarketQuote,
 )
 from riskd.testing import make_event
-from tests.support.rules import ACCOUNT, MNQ, NOON, at, canceled, order, position, quote, trade
+from tests.support.rules import ACCOUNT, MNQ, NOON, at, order, position, quote, trade
 
 
 class FakeJournal:
@@ -51,9 +51,14 @@ class TrackedAccountTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.journal: Any = FakeJournal()
-        self.told: list[EventData] = []
+        self.told: list[Any] = []
         self.account = TrackedAccount(
-            ACCOUNT, ["MNQ"], self.journal, self.hear, self.clock.seconds
+            ACCOUNT,
+            ["MNQ"],
+            self.journal,
+            self.hear,
+            lambda: at(self.clock.seconds()),
+            self.clock.seconds,
         )
 
     def hear(self, event: Event) -> None:
@@ -138,7 +143,7 @@ class AnnouncementTests(TrackedAccountTestCase):
     def test_events_of_the_gateway_do_not_wait_for_the_disk(self) -> None:
         self.account.announce(lock())
         self.take(position(MNQ, 1))
-        self.assertEqual(self.told, [position(MNQ, 1).data])
+        self.assertEqual([one.size for one in self.told], [1])
         self.assertEqual(
             (
                 set(self.account.state_with_pending.lockouts),
@@ -192,10 +197,12 @@ class NewsTests(TrackedAccountTestCase):
         self.assertEqual(self.take(position(MNQ, 1, seconds=5)), [False])
         self.assertEqual(len(self.told), 1)
 
-    def test_what_is_older_than_a_repeat_is_outdated(self) -> None:
-        self.take(position(MNQ, 1), position(MNQ, 1, seconds=5))
-        self.assertEqual(self.take(position(MNQ, 3, seconds=4)), [False])
-        self.assertEqual(self.state.open_positions[0].size, 1)
+    def test_the_time_on_the_wire_never_goes_back(self) -> None:
+        self.clock.advance(5)
+        self.take(position(MNQ, 1))
+        self.clock.rightNow = 4
+        self.assertEqual(self.take(position(MNQ, 3)), [True])
+        self.assertEqual([one.updated_at for one in self.told], [at(5), at(5)])
 
     def test_the_journal_is_notified_of_changes(self) -> None:
         self.take(position(MNQ, 1), position(MNQ, 1))
@@ -210,19 +217,21 @@ class NewsTests(TrackedAccountTestCase):
         self.assertEqual(self.state.quotes, {MNQ: told.data})
 
     def test_a_vanished_position_is_closed_even_by_a_clock_that_was_set_back(self) -> None:
-        self.take(position(MNQ, 2, seconds=10))
-        (missing,) = self.account.missing_positions([])
-        flat = self.account.close_vanished(missing, NOON)
-        self.assertEqual(self.told[-1], flat)
+        self.clock.advance(10)
+        self.take(position(MNQ, 2))
+        self.clock.rightNow = 3
+        (missing,) = self.account.missing_positions(Found(()))
+        flat = self.account.close_vanished(missing, 0)
+        self.assertEqual(self.told[-1], on_wire(flat))
         self.assertEqual((flat.size, flat.updated_at), (0, at(10)))
         self.assertEqual(self.state.open_positions, ())
-        self.assertEqual(self.account.missing_positions([]), [])
+        self.assertEqual(self.account.missing_positions(Found(())), [])
 
     def test_a_vanished_order_is_not_working(self) -> None:
         working = order(7, seconds=10)
         self.take(working)
-        assert isinstance(working.data, GatewayUserOrder)
-        self.account.end_vanished(working.data, NOON)
+        assert isinstance(working.data, BrokerOrder)
+        self.account.end_vanished(working.data, 0)
         self.assertEqual(self.state.working_orders, ())
         self.assertEqual(len(self.told), 2)
 
@@ -272,67 +281,23 @@ class PastTradeTests(TrackedAccountTestCase):
         self.assertEqual(self.take(*trades), [True, False, False])
 
 
-class ReceivedTests(TrackedAccountTestCase):
-    """When an event last reported a position or an order."""
-
-    def test_a_key_without_an_event_was_not_received(self) -> None:
-        self.assertFalse(self.account.was_received_within(MNQ, 3600))
-
-    def test_an_event_is_recent_for_the_given_seconds(self) -> None:
-        self.clock.advance(10)
-        self.account.mark_received(MNQ)
-        self.clock.advance(1)
-        self.assertTrue(self.account.was_received_within(MNQ, 1.5))
-        self.assertFalse(self.account.was_received_within(MNQ, 1))
-        self.assertFalse(self.account.was_received_within(7, 1.5))
-
-    def test_the_latest_event_counts(self) -> None:
-        self.account.mark_received(7)
-        self.clock.advance(5)
-        self.account.mark_received(7)
-        self.assertTrue(self.account.was_received_within(7, 1))
-
-    def test_the_oldest_event_is_forgotten_first(self) -> None:
-        for number in (*range(4000), 0, *range(4000, 4500)):
-            self.account.mark_received(number)
-        self.assertTrue(self.account.was_received_within(0, 1))
-        self.assertFalse(self.account.was_received_within(1, 1))
-
-
 class DetailTests(TrackedAccountTestCase):
     """What the wire does not carry of an order."""
 
-    def detail(self, event: Event, filled: int) -> bool:
-        assert isinstance(event.data, GatewayUserOrder)
-        return self.account.update_order_detail(event.data, OrderDetail(filled=filled))
+    def detailed(self, filled: int) -> Event:
+        return Event(ACCOUNT, msgspec.structs.replace(order(7).data, filled=filled))
 
     def test_details_are_kept_while_the_order_is_working(self) -> None:
-        self.take(order(7))
-        self.assertTrue(self.detail(order(7), 1))
-        self.assertEqual(self.state.risk.order_details, {7: OrderDetail(filled=1)})
-        self.take(canceled(order(7), 1))
-        self.assertTrue(self.detail(canceled(order(7), 1), 1))
-        self.assertEqual(self.state.risk.order_details, {})
+        self.take(self.detailed(1))
+        self.assertEqual(self.state.orders[7].filled, 1)
 
     def test_the_same_details_are_no_news(self) -> None:
-        self.take(order(7))
-        self.detail(order(7), 1)
-        changes = len(self.journal.changes)
-        self.assertFalse(self.detail(order(7), 1))
-        self.assertEqual(len(self.journal.changes), changes)
-        self.assertTrue(self.detail(order(7), 2))
-
-    def test_the_end_of_another_order_is_no_news_of_this_one(self) -> None:
-        self.take(order(7), order(8))
-        self.detail(order(7), 1)
-        self.detail(order(8), 1)
-        self.take(canceled(order(8), 1))
-        self.assertFalse(self.detail(order(7), 1))
-        self.assertEqual(set(self.state.risk.order_details), {7})
+        self.assertEqual(
+            self.take(self.detailed(1), self.detailed(1), self.detailed(2)), [True, False, True]
+        )
 
     def test_details_are_not_broadcast(self) -> None:
-        self.take(order(7))
-        self.detail(order(7), 1)
+        self.take(order(7), self.detailed(1))
         self.assertEqual(len(self.told), 1)
 
 
@@ -360,7 +325,9 @@ class RecoveryTests(TrackedAccountTestCase):
         self.assertEqual(set(self.state.lockouts), {"RULE-007"})
 
     def test_what_the_gateway_reported_since_stays(self) -> None:
-        self.take(position(MNQ, 3), quote(MNQ, "21000"))
+        self.take(position(MNQ, 3))
+        told: Any = quote(MNQ, "21000").data
+        self.account.update_quote(told)
         known = AccountState(account_id=ACCOUNT, lockouts={"RULE-003": lock()})
         self.account.recover(known)
         self.assertEqual(self.state.open_positions[0].size, 3)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from twisted.internet import reactor
 
-from riskd.gateway.interface import IGateway, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import Credentials, Secret
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from riskd.app.tap import assemble
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.host.loopback import listen
 from riskd.journal.reader import read_published
 from riskd.journal.state_directory import StateDirectory

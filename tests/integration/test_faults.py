@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.rules.interface import OWN_STOP_TAG
 from tests.integration.brokers import ExchangeProcess, WallClock, remote_gateway
 from tests.integration.fault_proxy import (

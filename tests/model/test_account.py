@@ -19,7 +19,6 @@ from riskd.model.account import (
     Flattening,
     Limit,
     LogEntry,
-    OrderDetail,
     RiskState,
     apply,
     begin_day,
@@ -502,11 +501,9 @@ class MergedRiskStateTests(SynchronousTestCase):
         later, earlier = (RiskState(day_key=date(2025, 1, day)) for day in (17, 16))
         self.assertEqual(self.merged(later, earlier).day_key, date(2025, 1, 17))
 
-    def test_order_details_and_the_log_are_those_of_this_run(self) -> None:
+    def test_the_log_is_that_of_this_run(self) -> None:
         known, since = (
-            RiskState(
-                order_details={number: OrderDetail()}, log=(LogEntry(NOON, "operator", "{}"),)
-            )
+            RiskState(log=(LogEntry(NOON, "operator", f'{{"reason":"{number}"}}'),))
             for number in (1, 2)
         )
         self.assertEqual(self.merged(known, since), since)

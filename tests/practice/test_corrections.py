@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.practice.corrections import Corrections
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.refusals import refusal

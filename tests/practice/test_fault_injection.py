@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.fault_injection import FaultInjector, RequestPlan
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
@@ -32,6 +33,7 @@ from tests.support.practice_gateway import (
     FaultsTestCase,
     FaultyGatewayDriver,
     GatewayDriver,
+    payloads_of,
     temporary_directory,
 )
 
@@ -263,7 +265,7 @@ class TradersWithFaultsTests(SynchronousTestCase):
             for asked in (
                 driver.gateway.place_order(123, driver.order(0, 3)),
                 driver.gateway.close_contract(123, MNQ),
-                driver.gateway.search_open_orders(123),
+                payloads_of(driver.gateway, "Order/searchOpen", 123),
             ):
                 asked.addErrback(failures.append)
         driver.gateway.stop()

@@ -11,12 +11,11 @@ from zope.interface.verify import verifyObject
 
 from riskd.config.settings import Faults
 from riskd.gateway import mapping
+from riskd.gateway.fields import Payload
 from riskd.gateway.interface import (
     GatewayRefusedError,
     GatewayUnansweredError,
     IGateway,
-    IGatewayListener,
-    Payload,
 )
 from riskd.gateway.quote_book import QuoteBook
 from riskd.model.events import PositionType
@@ -37,6 +36,7 @@ from tests.support.practice_gateway import (
     GatewayDriver,
     GatewayTestCase,
     Recorder,
+    payloads_of,
     temporary_directory,
 )
 
@@ -44,9 +44,8 @@ from tests.support.practice_gateway import (
 class InterfaceTests(GatewayTestCase):
     """The interfaces."""
 
-    def test_it_is_a_gateway_and_the_recorder_a_listener(self) -> None:
+    def test_it_is_a_gateway(self) -> None:
         verifyObject(IGateway, GatewayDriver().gateway)
-        verifyObject(IGatewayListener, Recorder())
 
     def test_its_name_is_practice(self) -> None:
         self.assertEqual(GatewayDriver().gateway.name, "practice")
@@ -56,15 +55,14 @@ class MarketTests(GatewayTestCase):
     """The clock drives the market."""
 
     def test_at_the_start_every_contract_is_quoted_once(self) -> None:
-        driver = GatewayDriver()
-        self.assertIsNone(self.successResultOf(driver.gateway.start(driver.listener)))
+        driver = GatewayDriver().start()
         quoted = [contract_id.split(".")[3] for contract_id, _quote in driver.listener.quotes()]
         self.assertEqual((len(quoted), set(quoted)), (len(LISTED), LISTED))
 
     def test_quotes_carry_all_that_a_console_needs_and_the_time_of_day(self) -> None:
         driver = GatewayDriver().start()
         for contract_id, payload in driver.listener.quotes():
-            quote = QuoteBook().merge(contract_id, payload, driver.now)
+            quote = QuoteBook().merge(mapping.quote(contract_id, payload), driver.now)
             assert quote is not None
             self.assertTrue(quote.bid < quote.ask)
             self.assertEqual(quote.timestamp, START)
@@ -107,7 +105,7 @@ class MarketTests(GatewayTestCase):
         self.assertEqual(
             {contract_id.split(".")[3] for contract_id, _quote in driver.listener.quotes()}, LISTED
         )
-        (held,) = self.successResultOf(driver.gateway.search_open_positions(123))
+        (held,) = self.successResultOf(payloads_of(driver.gateway, "Position/searchOpen", 123))
         self.assertEqual(held["size"], 1)
 
     def test_a_listener_may_stop_it_during_a_delivery(self) -> None:
@@ -210,26 +208,32 @@ class RequestTests(GatewayTestCase):
 
     def test_open_positions_are_found(self) -> None:
         self.successResultOf(self.gateway.place_order(123, self.driver.order(1, 2)))
-        (held,) = self.successResultOf(self.gateway.search_open_positions(123))
+        (held,) = self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 123))
         self.assertEqual(held, self.listener.user_events(POSITION)[-1])
-        read = mapping.position(held, None, self.driver.now())
+        read = mapping.position(held)
         self.assertEqual((read.type, read.size), (PositionType.SHORT, 2))
-        self.assertEqual(self.successResultOf(self.gateway.search_open_positions(456)), [])
+        self.assertEqual(
+            self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 456)), []
+        )
 
     def test_working_orders_are_found_until_they_are_canceled(self) -> None:
         far = dict(self.listener.quotes())[MNQ]["bestBid"] - 5000
         order = self.driver.order(0, type=1, limitPrice=far)
         order_id = self.successResultOf(self.gateway.place_order(123, order))
-        (working,) = self.successResultOf(self.gateway.search_open_orders(123))
+        (working,) = self.successResultOf(payloads_of(self.gateway, "Order/searchOpen", 123))
         self.assertEqual((working["id"], working["status"]), (order_id, 1))
         self.assertIsNone(self.successResultOf(self.gateway.cancel_order(123, order_id)))
-        self.assertEqual(self.successResultOf(self.gateway.search_open_orders(123)), [])
+        self.assertEqual(
+            self.successResultOf(payloads_of(self.gateway, "Order/searchOpen", 123)), []
+        )
         self.assertEqual(self.listener.user_events(ORDER)[-1]["status"], 3)
 
     def test_a_position_is_closed(self) -> None:
         self.successResultOf(self.gateway.place_order(123, self.driver.order(0, 3)))
         self.assertIsNone(self.successResultOf(self.gateway.close_contract(123, MNQ)))
-        self.assertEqual(self.successResultOf(self.gateway.search_open_positions(123)), [])
+        self.assertEqual(
+            self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 123)), []
+        )
         closed = self.listener.user_events(POSITION)[-1]
         self.assertEqual((closed["size"], closed["type"]), (0, 0))
 
@@ -237,7 +241,7 @@ class RequestTests(GatewayTestCase):
         self.successResultOf(self.gateway.place_order(123, self.driver.order(0, 3)))
         closing = self.gateway.partial_close_contract(123, MNQ, 2)
         self.assertIsNone(self.successResultOf(closing))
-        (held,) = self.successResultOf(self.gateway.search_open_positions(123))
+        (held,) = self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 123))
         self.assertEqual(held["size"], 1)
         self.assertEqual(held, self.listener.user_events(POSITION)[-1])
 
@@ -248,15 +252,15 @@ class RequestTests(GatewayTestCase):
         changes = {"size": 4, "limitPrice": far - 1}
         changing = self.gateway.modify_order(123, order_id, changes)
         self.assertIsNone(self.successResultOf(changing))
-        (working,) = self.successResultOf(self.gateway.search_open_orders(123))
+        (working,) = self.successResultOf(payloads_of(self.gateway, "Order/searchOpen", 123))
         self.assertEqual((working["size"], working["limitPrice"]), (4, far - 1))
         self.assertEqual(working, self.listener.user_events(ORDER)[-1])
 
     def test_an_account_is_found(self) -> None:
-        account = self.successResultOf(self.gateway.search_account(123))
+        account = self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
         self.assertEqual((account["id"], account["canTrade"]), (123, True))
         self.successResultOf(self.gateway.place_order(123, self.driver.order(0)))
-        account = self.successResultOf(self.gateway.search_account(123))
+        account = self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
         self.assertEqual(account, self.listener.user_events(ACCOUNT_EVENT)[-1])
 
     def test_a_restriction_is_delivered(self) -> None:
@@ -275,12 +279,12 @@ class RequestTests(GatewayTestCase):
         self.gateway.void_trade(123, trade["id"])
         voided = {**trade, "voided": True}
         self.assertEqual(self.listener.user_events(TRADE), [trade, voided])
-        found = self.gateway.search_trades(123, START)
+        found = payloads_of(self.gateway, "Trade/search", 123, START)
         self.assertEqual(self.successResultOf(found), [voided])
 
     def test_an_ended_order_is_found(self) -> None:
         order_id = self.successResultOf(self.gateway.place_order(123, self.driver.order(0)))
-        order = self.successResultOf(self.gateway.search_order(123, order_id))
+        order = self.successResultOf(payloads_of(self.gateway, "Order/searchById", 123, order_id))
         self.assertEqual(order, self.listener.user_events(ORDER)[-1])
         self.assertEqual(order["status"], 2)
 
@@ -295,11 +299,15 @@ class RequestTests(GatewayTestCase):
             (self.driver.now() + timedelta(seconds=1), []),
         ):
             self.assertEqual(
-                self.successResultOf(self.gateway.search_trades(123, since)), found, since
+                self.successResultOf(payloads_of(self.gateway, "Trade/search", 123, since)),
+                found,
+                since,
             )
 
     def test_a_contract_is_found(self) -> None:
-        contract = mapping.contract(self.successResultOf(self.gateway.search_contract(ES)))
+        contract = mapping.contract(
+            self.successResultOf(payloads_of(self.gateway, "Contract/searchById", ES))
+        )
         self.assertEqual((contract.id, contract.root), (ES, "ES"))
         self.assertEqual((str(contract.tick_size), str(contract.tick_value)), ("0.25", "12.50"))
 
@@ -319,13 +327,17 @@ class RequestTests(GatewayTestCase):
             (gateway.close_contract(9, MNQ), "Position/closeContract", 1),
             (gateway.modify_order(123, 999, {"size": 2}), "Order/modify", 2),
             (gateway.partial_close_contract(123, MNQ, 1), "Position/partialCloseContract", 2),
-            (gateway.search_account(9), "Account/search", 1),
-            (gateway.search_open_positions(9), "Position/searchOpen", 1),
-            (gateway.search_open_orders(9), "Order/searchOpen", 1),
-            (gateway.search_order(9, 1), "Order/searchById", 1),
-            (gateway.search_order(123, 999), "Order/searchById", 1),
-            (gateway.search_trades(9, START), "Trade/search", 1),
-            (gateway.search_contract("CON.F.US.XX.M26"), "Contract/searchById", 1),
+            (payloads_of(gateway, "Account/search", 9), "Account/search", 1),
+            (payloads_of(gateway, "Position/searchOpen", 9), "Position/searchOpen", 1),
+            (payloads_of(gateway, "Order/searchOpen", 9), "Order/searchOpen", 1),
+            (payloads_of(gateway, "Order/searchById", 9, 1), "Order/searchById", 1),
+            (payloads_of(gateway, "Order/searchById", 123, 999), "Order/searchById", 1),
+            (payloads_of(gateway, "Trade/search", 9, START), "Trade/search", 1),
+            (
+                payloads_of(gateway, "Contract/searchById", "CON.F.US.XX.M26"),
+                "Contract/searchById",
+                1,
+            ),
         ):
             self.assertEqual(self.refusal(asked), (request, code))
 
@@ -339,13 +351,17 @@ class RequestTests(GatewayTestCase):
         self.assertEqual(
             self.refusal(driver.gateway.place_order(123, driver.order(0))), ("Order/place", 9)
         )
-        self.assertEqual(self.successResultOf(driver.gateway.search_open_orders(123)), [])
+        self.assertEqual(
+            self.successResultOf(payloads_of(driver.gateway, "Order/searchOpen", 123)), []
+        )
 
     def test_after_the_stop_requests_are_answered_without_events(self) -> None:
         self.successResultOf(self.gateway.stop())
         self.listener.received.clear()
         self.successResultOf(self.gateway.place_order(123, self.driver.order(0)))
-        self.assertEqual(len(self.successResultOf(self.gateway.search_open_positions(123))), 1)
+        self.assertEqual(
+            len(self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 123))), 1
+        )
         self.assertEqual(self.listener.received, [])
 
 
@@ -363,14 +379,20 @@ class ShutMarketTests(GatewayTestCase):
     def test_a_shut_market_carries_out_requests(self) -> None:
         gateway = self.driver.gateway
         self.successResultOf(gateway.place_order(123, self.driver.order(0, 2)))
-        self.assertEqual(len(self.successResultOf(gateway.search_open_positions(123))), 1)
+        self.assertEqual(
+            len(self.successResultOf(payloads_of(gateway, "Position/searchOpen", 123))), 1
+        )
         self.successResultOf(gateway.close_contract(123, MNQ))
-        self.assertEqual(self.successResultOf(gateway.search_open_positions(123)), [])
+        self.assertEqual(
+            self.successResultOf(payloads_of(gateway, "Position/searchOpen", 123)), []
+        )
         self.assertEqual(
             [position["size"] for position in self.driver.listener.user_events(POSITION)], [2, 0]
         )
         self.assertEqual(self.refusal(gateway.cancel_order(123, 1)), ("Order/cancel", 2))
-        self.assertEqual(self.successResultOf(gateway.search_contract(MNQ))["name"], "MNQM6")
+        self.assertEqual(
+            self.successResultOf(payloads_of(gateway, "Contract/searchById", MNQ))["name"], "MNQM6"
+        )
 
     def test_a_shut_market_can_be_stopped(self) -> None:
         self.assertIsNone(self.successResultOf(self.driver.gateway.stop()))
@@ -474,9 +496,9 @@ class RestartTests(GatewayTestCase):
     def knowledge(self, driver: GatewayDriver, account_id: int = 123) -> tuple[list[Payload], ...]:
         gateway = driver.gateway
         return (
-            self.successResultOf(gateway.search_open_positions(account_id)),
-            self.successResultOf(gateway.search_open_orders(account_id)),
-            self.successResultOf(gateway.search_trades(account_id, START)),
+            self.successResultOf(payloads_of(gateway, "Position/searchOpen", account_id)),
+            self.successResultOf(payloads_of(gateway, "Order/searchOpen", account_id)),
+            self.successResultOf(payloads_of(gateway, "Trade/search", account_id, START)),
         )
 
     def withdraw_entries(self, driver: GatewayDriver) -> None:
@@ -503,7 +525,9 @@ class RestartTests(GatewayTestCase):
                     if order["accountId"] == account_id:
                         found = [
                             self.successResultOf(
-                                driver.gateway.search_order(account_id, order["id"])
+                                payloads_of(
+                                    driver.gateway, "Order/searchById", account_id, order["id"]
+                                )
                             )
                             for driver in (killed, after)
                         ]

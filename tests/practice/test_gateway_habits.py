@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import STARTING_BALANCE
 from tests.support.practice_gateway import (
@@ -27,6 +28,7 @@ from tests.support.practice_gateway import (
     FaultsTestCase,
     FaultyGatewayDriver,
     GatewayDriver,
+    payloads_of,
     temporary_directory,
 )
 from tests.support.swarm import some_faults
@@ -137,7 +139,7 @@ class LatencyTests(HabitsTestCase):
 
     def test_a_read_is_as_old_as_the_way_back(self) -> None:
         self.driver.inject(latency_seconds=0.5)
-        reading = self.gateway.search_open_positions(123)
+        reading = payloads_of(self.gateway, "Position/searchOpen", 123)
         self.driver.clock.advance(0.5)
         self.gateway.exchange.place_order(123, self.driver.order(0), self.driver.now())
         self.driver.clock.advance(0.5)
@@ -161,7 +163,7 @@ class LatencyTests(HabitsTestCase):
         took = []
         for _ in range(40):
             began = self.driver.clock.seconds()
-            reading = self.gateway.search_account(123)
+            reading = payloads_of(self.gateway, "Account/search", 123)
             while not reading.called:
                 self.driver.clock.advance(0.125)
             took.append(self.driver.clock.seconds() - began)
@@ -173,7 +175,7 @@ class LatencyTests(HabitsTestCase):
         took = []
         for _ in range(20):
             began = self.driver.clock.seconds()
-            reading = self.gateway.search_account(123)
+            reading = payloads_of(self.gateway, "Account/search", 123)
             while not reading.called:
                 self.driver.clock.advance(0.125)
             took.append(self.driver.clock.seconds() - began)
@@ -269,7 +271,7 @@ class OrderOfNewsTests(HabitsTestCase):
         ended = self.events(ORDER)[-1]
         self.assertEqual(ended["status"], 3)
         self.assertTrue(ended["updateTimestamp"] < changed)
-        found = self.successResultOf(self.gateway.search_order(123, order))
+        found = self.successResultOf(payloads_of(self.gateway, "Order/searchById", 123, order))
         self.assertEqual(found["updateTimestamp"], ended["updateTimestamp"])
 
     def test_a_fill_is_stamped_before_the_change_that_it_followed(self) -> None:
@@ -289,7 +291,7 @@ class OrderOfNewsTests(HabitsTestCase):
         ):
             self.driver.inject(**{fault: 1.0})
             self.hold(1)
-            (found,) = self.successResultOf(self.gateway.search_open_positions(123))
+            (found,) = self.successResultOf(payloads_of(self.gateway, "Position/searchOpen", 123))
             for held in (self.events(POSITION)[-1], found):
                 self.assertEqual(datetime.fromisoformat(held["creationTimestamp"]), date, fault)
             self.successResultOf(self.gateway.close_contract(123, MNQ))
@@ -316,9 +318,9 @@ class SearchTests(HabitsTestCase):
         order = self.work()
         self.driver.inject(searches_without_stamp=1.0)
         found = [
-            *self.successResultOf(self.gateway.search_open_orders(123)),
-            *self.successResultOf(self.gateway.search_orders(123, START)),
-            self.successResultOf(self.gateway.search_order(123, order)),
+            *self.successResultOf(payloads_of(self.gateway, "Order/searchOpen", 123)),
+            *self.successResultOf(payloads_of(self.gateway, "Order/search", 123, START)),
+            self.successResultOf(payloads_of(self.gateway, "Order/searchById", 123, order)),
         ]
         self.assertEqual([each["updateTimestamp"] for each in found], [None] * 3)
         self.assertIsNotNone(self.driver.working()[0]["updateTimestamp"])
@@ -337,9 +339,9 @@ class TrailingSearchTests(HabitsTestCase):
         """Return how many positions, working orders and trades searches find."""
         gateway = self.gateway
         searches = (
-            gateway.search_open_positions(123),
-            gateway.search_open_orders(123),
-            gateway.search_trades(123, START),
+            payloads_of(gateway, "Position/searchOpen", 123),
+            payloads_of(gateway, "Order/searchOpen", 123),
+            payloads_of(gateway, "Trade/search", 123, START),
         )
         positions, orders, trades = (len(self.successResultOf(search)) for search in searches)
         return positions, orders, trades
@@ -356,11 +358,13 @@ class TrailingSearchTests(HabitsTestCase):
         self.successResultOf(self.gateway.cancel_order(123, order))
         self.successResultOf(self.gateway.close_contract(123, MNQ))
         self.assertEqual(self.found(), (1, 1, 1))
-        still_open = self.successResultOf(self.gateway.search_order(123, order))
+        still_open = self.successResultOf(
+            payloads_of(self.gateway, "Order/searchById", 123, order)
+        )
         self.assertEqual(still_open["status"], 1)
         self.driver.clock.advance(1)
         self.assertEqual(self.found(), (0, 0, 2))
-        ended = self.successResultOf(self.gateway.search_order(123, order))
+        ended = self.successResultOf(payloads_of(self.gateway, "Order/searchById", 123, order))
         self.assertEqual(ended["status"], 3)
 
     def test_it_begins_and_ends_with_what_is_there(self) -> None:
@@ -401,8 +405,8 @@ class TrailingSearchTests(HabitsTestCase):
         self.gateway.set_can_trade(123, False)
         for seconds, expected in ((0, (False, True)), (1, (True, False))):
             self.driver.clock.advance(seconds)
-            account = self.successResultOf(self.gateway.search_account(123))
-            found = self.successResultOf(self.gateway.search_trades(123, START))[-1]
+            account = self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
+            found = self.successResultOf(payloads_of(self.gateway, "Trade/search", 123, START))[-1]
             self.assertEqual((found["voided"], account["canTrade"]), expected)
 
     @given(some_faults(without=("searches_without_stamp", "binary_noise")), st.integers(0, 1000))
@@ -470,10 +474,16 @@ class TradeTests(HabitsTestCase):
         trade = self.exit()
         self.targets()
         self.gateway.amend_trade(123, trade["id"], pnl=Decimal("-1.00"), is_reported=False)
-        (_entry, found) = self.successResultOf(self.gateway.search_trades(123, START))
+        (_entry, found) = self.successResultOf(
+            payloads_of(self.gateway, "Trade/search", 123, START)
+        )
         self.assertEqual(found["profitAndLoss"], -1)
         self.gateway.void_trade(123, trade["id"], is_reported=False)
-        self.assertTrue(self.successResultOf(self.gateway.search_trades(123, START))[-1]["voided"])
+        self.assertTrue(
+            self.successResultOf(payloads_of(self.gateway, "Trade/search", 123, START))[-1][
+                "voided"
+            ]
+        )
         self.driver.clock.advance(60)
         self.assertEqual(self.targets(), [])
 
@@ -530,7 +540,9 @@ class TradeTests(HabitsTestCase):
         self.driver.inject(binary_noise=1.0)
         exact = self.exit()["profitAndLoss"]
         told = self.events(TRADE)[-1]["profitAndLoss"]
-        found = self.successResultOf(self.gateway.search_trades(123, START))[-1]["profitAndLoss"]
+        found = self.successResultOf(payloads_of(self.gateway, "Trade/search", 123, START))[-1][
+            "profitAndLoss"
+        ]
         for noisy in (told, found):
             self.assertNotEqual(noisy, exact)
             self.assertTrue(abs(noisy - exact) < Decimal("1e-9"))
@@ -574,7 +586,7 @@ class SwarmTests(SynchronousTestCase):
             driver.run(3)
             for asked in (
                 gateway.place_order(123, driver.order(0, 3)),
-                gateway.search_open_orders(123),
+                payloads_of(gateway, "Order/searchOpen", 123),
                 gateway.close_contract(123, MNQ),
             ):
                 asked.addErrback(failures.append)

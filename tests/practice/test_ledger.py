@@ -229,17 +229,18 @@ from riskd.practice.gateway import PracticeGateway
 
 clock = Clock()
 
-class Listener:
-    left = int(sys.argv[2])
-    def user_event(self, target, payload):
-        if target != "GatewayUserAccount":
-            print(target, payload["id"], payload.get("status", payload["size"]), flush=True)
-        self.left -= 1
-        if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-    def market_event(self, *_):
-        pass
-    clock_reported = market_event
+left = int(sys.argv[2])
+
+def observe(message):
+    global left
+    target, contract_id, payload = message
+    if contract_id is not None:
+        return
+    if target != "GatewayUserAccount":
+        print(target, payload["id"], payload.get("status", payload["size"]), flush=True)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 gateway = PracticeGateway(
     clock,
@@ -247,7 +248,8 @@ gateway = PracticeGateway(
     {123: ("MNQ",), 456: ("ES", "MCL")},
     ledger=Path(sys.argv[1]),
 )
-gateway.start(Listener())
+gateway.observe(observe)
+gateway.start()
 while True:
     clock.advance(0.25)
 """

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.ledger_format import Note, messages_for, read_lines, state_after, write_lines
 from riskd.practice.records import Message

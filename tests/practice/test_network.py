@@ -9,7 +9,8 @@ from twisted.internet.error import TimeoutError as AnswerTimeoutError
 from twisted.python.failure import Failure
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.records import Message
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
@@ -27,6 +28,7 @@ from tests.support.practice_gateway import (
     FaultsTestCase,
     GatewayDriver,
     GatewayTestCase,
+    payloads_of,
 )
 
 
@@ -40,7 +42,7 @@ class RequestTests(FaultsTestCase):
         for faults in ({"refuse": 1.0}, {"lost_requests": 1.0}, {"requests_per_minute": 1}):
             self.driver.inject(**faults)
             if "requests_per_minute" in faults:
-                self.successResultOf(self.gateway.search_account(123))
+                self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
             for request, ask in requests:
                 error = self.failureResultOf(ask()).value
                 self.assertEqual(error.request, request)
@@ -73,7 +75,7 @@ class RequestTests(FaultsTestCase):
     def test_too_many_requests_are_not_answered(self) -> None:
         self.driver.inject(requests_per_minute=2)
         self.hold(1)
-        self.successResultOf(self.gateway.search_account(123))
+        self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
         failure = self.failureResultOf(
             self.gateway.close_contract(123, MNQ), GatewayUnansweredError
         )
@@ -139,7 +141,7 @@ class SlownessTests(FaultsTestCase):
         seen = set()
         for _ in range(20):
             self.driver.inject(slow_seconds=4.0)
-            reading = self.gateway.search_open_positions(123)
+            reading = payloads_of(self.gateway, "Position/searchOpen", 123)
             self.driver.heal()
             self.hold(1)
             self.driver.clock.advance(4)
@@ -154,12 +156,13 @@ class SlownessTests(FaultsTestCase):
         for answer in asked:
             self.failureResultOf(answer, GatewayUnansweredError)
         self.assertEqual(self.driver.clock.getDelayedCalls(), [])
-        self.successResultOf(self.gateway.search_account(123))
+        self.successResultOf(payloads_of(self.gateway, "Account/search", 123))
 
     def test_a_caller_may_stop_waiting(self) -> None:
         self.driver.inject(slow_seconds=600.0)
         asked = [
-            self.gateway.search_account(123).addTimeout(0.001, self.driver.clock) for _ in range(8)
+            payloads_of(self.gateway, "Account/search", 123).addTimeout(0.001, self.driver.clock)
+            for _ in range(8)
         ]
         self.driver.clock.advance(0.001)
         for answer in asked:
@@ -213,7 +216,9 @@ class ActingListenerTests(GatewayTestCase):
             }
             held = {
                 position["contractId"]: position["size"]
-                for position in self.successResultOf(driver.gateway.search_open_positions(123))
+                for position in self.successResultOf(
+                    payloads_of(driver.gateway, "Position/searchOpen", 123)
+                )
             }
             self.assertEqual({key: size for key, size in received.items() if size}, held)
         self.assertTrue(received)

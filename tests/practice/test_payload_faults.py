@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.money import is_on_tick, to_cents
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.payload_faults import PayloadFaults

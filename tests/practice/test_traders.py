@@ -17,7 +17,8 @@ from riskd.gateway.enums import (
     GatewayOrderType,
     GatewayPositionType,
 )
-from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.contracts import Contract
 from riskd.model.events import GatewayUserPosition
 from riskd.practice.exchange import Exchange
@@ -33,6 +34,7 @@ from tests.support.practice_gateway import (
     TRADE,
     GatewayDriver,
     GatewayTestCase,
+    payloads_of,
 )
 
 ACCOUNT = 123
@@ -591,16 +593,16 @@ class TradersAtTheGatewayTests(GatewayTestCase):
         positions: dict[tuple[int, str], GatewayUserPosition] = {}
         for payload in driver.listener.user_events(POSITION):
             key = payload["accountId"], payload["contractId"]
-            positions[key] = mapping.position(payload, positions.get(key), driver.now())
+            positions[key] = mapping.position(payload)
         for payload in driver.listener.user_events(ORDER):
-            self.assertTrue(mapping.has_known_type(payload))
-            mapping.order(payload, None, driver.now())
-        full_turns = [
-            mapping.trade(payload, driver.now()) for payload in driver.listener.user_events(TRADE)
-        ]
-        self.assertTrue(any(full_turns))
+            self.assertIn(payload["type"], mapping.ORDER_TYPES)
+            mapping.order(payload)
+        trades = [mapping.trade(payload) for payload in driver.listener.user_events(TRADE)]
+        self.assertTrue(any(trade.is_full_turn for trade in trades))
         for account_id in ACCOUNTS:
-            held = self.successResultOf(driver.gateway.search_open_positions(account_id))
+            held = self.successResultOf(
+                payloads_of(driver.gateway, "Position/searchOpen", account_id)
+            )
             self.assertEqual(
                 {position["contractId"]: position["size"] for position in held},
                 {

@@ -15,7 +15,6 @@ from riskd.rules.positions import (
     protected_size,
     protecting_stops,
     reduce_largest,
-    remaining,
     total_size,
 )
 from tests.support.rules import (
@@ -128,4 +127,4 @@ class StopTests(SynchronousTestCase):
 
     def test_filled_contracts_do_not_count(self) -> None:
         state = with_detail(state_after(order(1, size=3)), 1, filled=2)
-        self.assertEqual(remaining(state, state.orders[1]), 1)
+        self.assertEqual(state.orders[1].remaining, 1)

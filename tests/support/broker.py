@@ -21,7 +21,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.gateway.projectx.credentials import Credentials, Secret
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError
 from riskd.gateway.signalr import (

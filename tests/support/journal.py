@@ -24,7 +24,6 @@ from riskd.model.account import (
     Flattening,
     Limit,
     LogEntry,
-    OrderDetail,
     RiskState,
     apply,
     current_quotes,
@@ -41,7 +40,7 @@ PRIVATE = '{"what":"only the daemon knows"}'
 
 def as_recovered(state: AccountState) -> AccountState:
     """Return what of ``state`` is recovered; the gateway knows the rest, such as orders that have ended."""
-    risk = msgspec.structs.replace(state.risk, order_details={}, earlier_trades={}, log=())
+    risk = msgspec.structs.replace(state.risk, earlier_trades={}, log=())
     return msgspec.structs.replace(_kept(state), risk=risk)
 
 
@@ -105,7 +104,6 @@ def full_state() -> AccountState:
         limits={"RULE-001": Limit("max_contracts", '{"limit":5}')},
         risk=RiskState(
             can_trade=True,
-            order_details={7: OrderDetail(filled=1)},
             charges={1: Charge(NOON, Decimal("1.48"))},
             memory={"RULE-006": PRIVATE},
             flattening=flattening(lock("RULE-003")),

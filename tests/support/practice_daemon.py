@@ -15,6 +15,7 @@ from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
@@ -50,6 +51,7 @@ class PracticeDaemon:
     :param config: the rules, as TOML tables.
     :param wall_ahead: by how many seconds this machine's clock is ahead of the broker's.
     :ivar told: every event that was broadcast, in order.
+    :ivar payloads: takes what the broker might send, in its own fields.
     :ivar waits: how many seconds passed from each flatten to its first request.
     """
 
@@ -93,6 +95,7 @@ class PracticeDaemon:
             self.waits.append,
         )
         self.journal.clock_offset = lambda: offset_fact(self.engine.clock_offset)
+        self.payloads = PayloadListener(self.engine)
         self.journal.startService()
         self.engine.startService()
 
@@ -147,6 +150,11 @@ class PracticeDaemon:
         while seconds > 0:
             self.clock.advance(min(step, seconds))
             seconds -= step
+
+    @property
+    def pipeline(self) -> PayloadListener:
+        """Another name of ``payloads``."""
+        return self.payloads
 
     # What the daemon and the exchange know.
 

@@ -16,7 +16,8 @@ from riskd.gateway.enums import (
     GatewayOrderStatus,
     GatewayOrderType,
 )
-from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.contracts import Contract, known_contract
 from riskd.practice.account_store import ExchangeState
 from riskd.practice.exchange import Exchange

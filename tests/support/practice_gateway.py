@@ -8,18 +8,18 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.gateway.interface import (
-    GatewayRefusedError,
-    IGatewayListener,
-    Payload,
-)
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.payload_listener import PayloadListener
+from riskd.practice import gateway as practice_gateway
+from riskd.practice.account_store import AccountStore
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.market import STEP_SECONDS
 
@@ -33,9 +33,24 @@ ORDER, TRADE = "GatewayUserOrder", "GatewayUserTrade"
 POSITION, ACCOUNT_EVENT = "GatewayUserPosition", "GatewayUserAccount"
 
 
-@implementer(IGatewayListener)
-class Recorder:
-    """Keeps the events it receives, and may act on those of accounts.
+_SEARCHES: dict[str, Callable[..., Any]] = {
+    "Account/search": AccountStore.account,
+    "Position/searchOpen": AccountStore.open_positions,
+    "Order/searchOpen": AccountStore.open_orders,
+    "Order/search": AccountStore.orders,
+    "Order/searchById": AccountStore.order,
+    "Trade/search": AccountStore.trades,
+    "Contract/searchById": AccountStore.contract,
+}
+
+
+def payloads_of(gateway: PracticeGateway, request: str, *arguments: Any) -> Deferred[Any]:
+    """Return a Deferred of the answer to a search, in the broker's own fields."""
+    return gateway.ask(request, _SEARCHES[request], *arguments)
+
+
+class Recorder(PayloadListener):
+    """Keeps the events it receives, as the broker sends them, and may act on those of accounts.
 
     :param act: called with the target and the payload of each event of an account.
     """
@@ -52,17 +67,8 @@ class Recorder:
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         self.received.append((target, contract_id, payload))
 
-    def feed_lost(self, sentence: str) -> None:
-        raise NotImplementedError
-
-    def feed_restored(self) -> None:
-        raise NotImplementedError
-
     def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
         pass
-
-    def gateway_problem(self, source: str, sentence: str) -> None:
-        raise NotImplementedError
 
     def user_events(self, target: str = "") -> list[Payload]:
         return [
@@ -99,7 +105,8 @@ class GatewayDriver:
         return START + timedelta(seconds=self.clock.seconds())
 
     def start(self) -> GatewayDriver:
-        self.gateway.start(self.listener)
+        with patch.object(practice_gateway, "PayloadListener", lambda listener: listener):
+            self.gateway.start(self.listener)
         return self
 
     def run(self, seconds: float) -> None:
@@ -181,12 +188,12 @@ class FaultsTestCase(SynchronousTestCase):
     def reads(self) -> list[Callable[[], Deferred[Any]]]:
         gateway = self.gateway
         return [
-            lambda: gateway.search_account(123),
-            lambda: gateway.search_open_positions(123),
-            lambda: gateway.search_open_orders(123),
-            lambda: gateway.search_order(123, 1),
-            lambda: gateway.search_trades(123, START),
-            lambda: gateway.search_contract(MNQ),
+            lambda: payloads_of(gateway, "Account/search", 123),
+            lambda: payloads_of(gateway, "Position/searchOpen", 123),
+            lambda: payloads_of(gateway, "Order/searchOpen", 123),
+            lambda: payloads_of(gateway, "Order/searchById", 123, 1),
+            lambda: payloads_of(gateway, "Trade/search", 123, START),
+            lambda: payloads_of(gateway, "Contract/searchById", MNQ),
         ]
 
     def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:

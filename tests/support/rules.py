@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
-from riskd.model.account import AccountState, Charge, OrderDetail, apply, with_risk
+from riskd.model.account import AccountState, Charge, apply, with_risk
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.events import (
     Event,
     EventData,
-    GatewayUserOrder,
-    GatewayUserPosition,
-    GatewayUserTrade,
     MarketQuote,
     OrderSide,
     OrderState,
@@ -46,8 +44,8 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
 _Settings = TypeVar("_Settings", bound=RuleSettings)
 
 _KINDS: dict[type[EventData], Kind] = {
-    GatewayUserPosition: Kind.POSITION,
-    GatewayUserOrder: Kind.ORDER,
+    BrokerPosition: Kind.POSITION,
+    BrokerOrder: Kind.ORDER,
     MarketQuote: Kind.QUOTE,
 }
 
@@ -67,7 +65,7 @@ def position(
     opened: float = 0,
 ) -> Event:
     """Return the event of a position ``seconds`` after noon; size 0 closes it."""
-    data = GatewayUserPosition(
+    data = BrokerPosition(
         id=1,
         contract_id=contract_id,
         type=side,
@@ -89,11 +87,12 @@ def order(
     state: OrderState = OrderState.ACTIVE,
     price: str = "20900",
     seconds: float = 0,
+    **detail: Any,
 ) -> Event:
     """Return the event of an order ``seconds`` after noon."""
     has_stop = kind in (OrderType.STOP, OrderType.STOP_LIMIT)
     has_limit = kind in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    data = GatewayUserOrder(
+    data = BrokerOrder(
         id=number,
         contract_id=contract_id,
         type=kind,
@@ -104,6 +103,7 @@ def order(
         state=state,
         created_at=at(0),
         updated_at=at(seconds),
+        **detail,
     )
     return Event(ACCOUNT, data)
 
@@ -118,7 +118,7 @@ def canceled(event: Event, seconds: float = 0) -> Event:
 
 def trade(number: int, pnl: str, seconds: float = 0) -> Event:
     """Return the event of a full-turn trade executed ``seconds`` after noon."""
-    data = GatewayUserTrade(
+    data = BrokerTrade(
         id=number,
         contract_id=MNQ,
         profit_and_loss=Decimal(pnl),
@@ -153,15 +153,10 @@ def with_memory(state: AccountState, rule_id: str, result: RuleResult) -> Accoun
     return with_risk(state, memory={**state.risk.memory, rule_id: result.memory})
 
 
-def with_details(state: AccountState, details: Mapping[int, OrderDetail]) -> AccountState:
-    """Return ``state`` with the gateway's details of orders."""
-    return with_risk(state, order_details=details)
-
-
 def with_detail(state: AccountState, number: int, **detail: object) -> AccountState:
-    """Return ``state`` with the gateway's details of one more order."""
-    known = {**state.risk.order_details, number: msgspec.convert(detail, OrderDetail)}
-    return with_details(state, known)
+    """Return ``state`` with other details of one order."""
+    order = msgspec.structs.replace(state.orders[number], **detail)
+    return msgspec.structs.replace(state, orders={**state.orders, number: order})
 
 
 def with_charges(state: AccountState, *charges: tuple[float, str]) -> AccountState:
@@ -202,7 +197,7 @@ def quote_trigger(state: AccountState, contract_id: str, seconds: float = 0) -> 
 
 def trade_trigger(event: Event, seconds: float | None = None) -> Trigger:
     """Return the trigger that a trade is, on its execution or ``seconds`` after noon."""
-    assert isinstance(event.data, GatewayUserTrade)
+    assert isinstance(event.data, BrokerTrade)
     late = (event.data.execution_time - NOON).total_seconds()
     return trigger(Kind.TRADE, late if seconds is None else seconds, event.data)
 

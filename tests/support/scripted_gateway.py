@@ -17,9 +17,21 @@ from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.service import EngineService
-from riskd.gateway.interface import GatewayRefusedError, IGateway, IGatewayListener, Payload
+from riskd.gateway import mapping
+from riskd.gateway.commands import Command
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import (
+    Found,
+    GatewayRefusedError,
+    GatewayUnreadableError,
+    IGateway,
+    IGatewayListener,
+)
+from riskd.gateway.payload_listener import PayloadListener, found, readable
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
+from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.contracts import Contract
 from riskd.model.events import Event, EventData
 from tests.support.disk import SlowDisk
 
@@ -115,54 +127,48 @@ class ScriptedGateway:
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
-        return succeed(self.positions.get(account_id, []))
+    ) -> Deferred[Found[BrokerPosition]]:
+        return succeed(found(mapping.POSITION, self.positions.get(account_id, []), BrokerPosition))
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
-        return succeed(self.orders.get(account_id, []))
+    ) -> Deferred[Found[BrokerOrder]]:
+        return succeed(found(mapping.ORDER, self.orders.get(account_id, []), BrokerOrder))
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         raise NotImplementedError
 
     def search_order(
         self, account_id: int, order_id: int, *, urgent: bool = False
-    ) -> Deferred[Payload]:
+    ) -> Deferred[BrokerOrder]:
         if order_id not in self.ended:
             return fail(GatewayRefusedError("Order/searchById", 1, "not found"))
-        return succeed(self.ended[order_id])
+        try:
+            return succeed(readable("Order/searchById", self.ended[order_id], mapping.order))
+        except GatewayUnreadableError:
+            return fail()
 
-    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         self.trades_since[account_id] = since
-        return succeed(self.trades.get(account_id, []))
+        return succeed(found(mapping.TRADE, self.trades.get(account_id, []), BrokerTrade))
 
-    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+    def search_contract(self, contract_id: str) -> Deferred[Contract]:
         self.contracts_asked.append(contract_id)
         if contract_id not in self.contracts:
             return fail(GatewayRefusedError("Contract/searchById", 1, "not found"))
-        return succeed(self.contracts[contract_id])
+        try:
+            return succeed(
+                readable("Contract/searchById", self.contracts[contract_id], mapping.contract)
+            )
+        except GatewayUnreadableError:
+            return fail()
 
-    def search_account(self, account_id: int) -> Deferred[Payload]:
-        return succeed({"id": account_id, "canTrade": True})
+    def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
+        return succeed(BrokerAccount(can_trade=True))
 
-    def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
-        raise NotImplementedError
-
-    def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
-        raise NotImplementedError
-
-    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
-        raise NotImplementedError
-
-    def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
-        raise NotImplementedError
-
-    def partial_close_contract(
-        self, account_id: int, contract_id: str, size: int
-    ) -> Deferred[None]:
+    def carry_out(self, command: Command) -> Deferred[int | None]:
         raise NotImplementedError
 
 
@@ -192,6 +198,7 @@ class EngineTestCase(SynchronousTestCase):
             self.told.append,
             self.now,
         )
+        self.payloads = PayloadListener(self.engine)
         self.journal.startService()
 
     def now(self) -> datetime:
@@ -207,7 +214,7 @@ class EngineTestCase(SynchronousTestCase):
 
     def user(self, target: str, payload: Payload) -> None:
         self.time += timedelta(milliseconds=1)
-        self.engine.user_event(target, payload)
+        self.payloads.user_event(target, payload)
 
     def take(self) -> list[EventData]:
         data = [event.data for event in self.told]

@@ -19,7 +19,8 @@ import msgspec
 
 from riskd.config.loader import parse_settings
 from riskd.config.settings import AccountSettings
-from riskd.model.account import AccountState, OrderDetail, apply, begin_day
+from riskd.model.account import AccountState, apply, begin_day
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import known_contract
 from riskd.model.events import (
     ClearedBy,
@@ -28,7 +29,6 @@ from riskd.model.events import (
     EventData,
     GatewayUserOrder,
     GatewayUserPosition,
-    GatewayUserTrade,
     LockoutCleared,
     MarketQuote,
     OrderSide,
@@ -91,9 +91,9 @@ _SECONDS_A_TRADE: Final = 472
 """The last trade of a day is a little late for the session."""
 _CONTRACTS: Final = ("CON.F.US.MNQ.Z25", "CON.F.US.EP.Z25", "CON.F.US.RTY.Z25")
 _KINDS: Final[Mapping[type, Kind]] = {
-    GatewayUserTrade: Kind.TRADE,
-    GatewayUserPosition: Kind.POSITION,
-    GatewayUserOrder: Kind.ORDER,
+    BrokerTrade: Kind.TRADE,
+    BrokerPosition: Kind.POSITION,
+    BrokerOrder: Kind.ORDER,
     MarketQuote: Kind.QUOTE,
 }
 
@@ -175,7 +175,7 @@ class _Trader:
     def _enter(self, contract_id: str, at: datetime) -> _Trip:
         size = self._random.choices((1, 2, 3, 6), (20, 15, 4, 1))[0]
         trip = _Trip(
-            position=GatewayUserPosition(
+            position=BrokerPosition(
                 id=self._next_id(),
                 contract_id=contract_id,
                 type=self._random.choice((PositionType.LONG, PositionType.SHORT)),
@@ -209,7 +209,7 @@ class _Trader:
         self._report(at, msgspec.structs.replace(position, size=0, updated_at=at))
         self._report(
             at,
-            GatewayUserTrade(
+            BrokerTrade(
                 id=self._next_id(),
                 contract_id=position.contract_id,
                 profit_and_loss=made,
@@ -225,7 +225,7 @@ class _Trader:
         position = trip.position
         self._report(
             at,
-            GatewayUserOrder(
+            BrokerOrder(
                 id=trip.stop_id,
                 contract_id=position.contract_id,
                 type=OrderType.STOP,
@@ -433,7 +433,7 @@ class RulesUnderTest:
 
     def _place(self, wanted: PlaceStop, now: datetime) -> None:
         self._placed += 1
-        order = GatewayUserOrder(
+        order = BrokerOrder(
             id=-self._placed,
             contract_id=wanted.contract_id,
             type=OrderType.STOP,
@@ -444,11 +444,7 @@ class RulesUnderTest:
             state=OrderState.ACTIVE,
             created_at=now,
             updated_at=now,
-        )
-        known = self.state.risk.order_details.items()
-        details = {number: detail for number, detail in known if number in self.state.orders}
-        self._change_risk(
-            order_details={**details, order.id: OrderDetail(custom_tag=OWN_STOP_TAG)}
+            custom_tag=OWN_STOP_TAG,
         )
         self._answers.append(order)
 

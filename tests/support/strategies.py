@@ -18,7 +18,6 @@ from riskd.model.account import (
     Flattening,
     Limit,
     LogEntry,
-    OrderDetail,
     RiskState,
     apply,
 )
@@ -110,9 +109,6 @@ flattenings = st.builds(
 risks = st.builds(
     RiskState,
     can_trade=st.none() | st.booleans(),
-    order_details=st.dictionaries(
-        ids, st.builds(OrderDetail, filled=counts, is_open=st.booleans(), custom_tag=sentences)
-    ),
     charges=st.dictionaries(ids, st.builds(Charge, milliseconds, numbers), max_size=3),
     memory=st.dictionaries(contract_ids, json_objects, max_size=3),
     flattening=st.none() | flattenings,

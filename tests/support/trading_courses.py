@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from riskd.gateway.enums import (
     GatewayOrderSide,
 )
-from riskd.gateway.interface import GatewayRefusedError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.contracts import Contract
 from tests.support.practice_exchange import (
     ACCOUNT,

@@ -32,15 +32,9 @@ from riskd.engine.enforcement.flattening import (
 )
 from riskd.engine.enforcement.reported_breaches import ReportedBreaches
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
-from riskd.gateway.interface import Payload
+from riskd.gateway.interface import Found
 from riskd.model.account import AccountState, Flattening
-from riskd.model.events import (
-    GatewayUserOrder,
-    LockoutSet,
-    OrderSide,
-    OrderType,
-)
+from riskd.model.events import LockoutSet
 from riskd.model.lockouts import forbidden_orders
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import (
@@ -58,44 +52,14 @@ _log = Logger()
 ACTING_SECONDS: Final = 0.25
 """How long riskd would take to act: what is over by then, such as a filled order, is not announced."""
 
-_GATEWAY_TYPES: Final = {
-    OrderType.MARKET: GatewayOrderType.MARKET,
-    OrderType.LIMIT: GatewayOrderType.LIMIT,
-    OrderType.STOP: GatewayOrderType.STOP,
-    OrderType.STOP_LIMIT: GatewayOrderType.STOP_LIMIT,
-}
-_GATEWAY_SIDES: Final = {
-    OrderSide.BUY: GatewayOrderSide.BID,
-    OrderSide.SELL: GatewayOrderSide.ASK,
-}
-
 
 def _extent(plan: Flattening, state: AccountState) -> tuple[int, int]:
     """Return how many positions a flatten would close and orders it would cancel."""
-    held: list[Payload] = [
-        {"contractId": each.contract_id, "type": int(each.type), "size": each.size}
-        for each in state.open_positions
-    ]
-    working = [_payload(state, order) for order in state.working_orders]
+    held, working = Found(state.open_positions), Found(state.working_orders)
     canceled = set(to_cancel(plan, working))
     # An exit that is left nothing to close is canceled.
     canceled |= {each.order_id for each in to_resize(plan, working, held) if not each.size}
     return len(to_close(plan, held)), len(canceled)
-
-
-def _payload(state: AccountState, order: GatewayUserOrder) -> Payload:
-    """Return an order as the gateway's payload: a flatten is computed from payloads."""
-    detail = state.risk.order_details.get(order.id)
-    return {
-        "id": order.id,
-        "contractId": order.contract_id,
-        "type": _GATEWAY_TYPES[order.type],
-        "side": _GATEWAY_SIDES[order.side],
-        "size": order.size,
-        "fillVolume": detail.filled if detail else 0,
-        "stopPrice": order.stop_price,
-        "limitPrice": order.limit_price,
-    }
 
 
 class DryRun:

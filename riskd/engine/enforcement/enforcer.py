@@ -30,7 +30,6 @@ from riskd.engine.enforcement.flattening import (
     concerns,
     covers,
     flattening_of_locked,
-    has_ended,
     merged,
     rejection_of_locked,
     still_open,
@@ -40,12 +39,14 @@ from riskd.engine.enforcement.flattening import (
 )
 from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.enforcement.stop_orders import StopOrders
-from riskd.engine.tracked_account import SETTLED_SECONDS, TrackedAccount
-from riskd.gateway.enums import GatewayOrderStatus
-from riskd.gateway.interface import GatewayError, Payload
+from riskd.engine.order_of_truth import SETTLED_SECONDS, thing_of
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.gateway.commands import ModifyOrder
+from riskd.gateway.interface import Found, GatewayError, GatewayUnansweredError
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
-from riskd.model.events import LockoutSet
+from riskd.model.broker import BrokerOrder, BrokerPosition
+from riskd.model.events import LockoutSet, OrderState
 from riskd.model.lockouts import forbidden_orders, lock_announcements
 from riskd.rules.evaluation import Decision
 from riskd.rules.interface import (
@@ -230,40 +231,51 @@ class Enforcer:
 
     async def _try_to_flatten(self, plan: Flattening) -> str:
         """Close and cancel; return what is left, or an empty string."""
-        held, working = await self._orders.search_open()
+        held, working, began = await self._orders.search_open()
         if await self._act(plan, held, working):
-            held, working = await self._orders.search_open()
-        if self._is_contradicted(plan, held):
+            held, working, began = await self._orders.search_open()
+        if self._is_contradicted(plan, held, began):
             return "the broker has reported a position that it does not list"
         if left := still_open(plan, held, working):
             return f"{left} open"
-        await self._apply_result(plan, held, working)
+        await self._apply_result(plan, held, working, began)
         return ""
 
     async def _apply_result(
-        self, plan: Flattening, held: Iterable[Payload], working: Iterable[Payload]
+        self,
+        plan: Flattening,
+        held: Found[BrokerPosition],
+        working: Found[BrokerOrder],
+        began: float,
     ) -> None:
         """Apply the broker's answers: its events may come late, or never."""
         for position in self._account.missing_positions(held):
             if concerns(plan, position.contract_id):
-                self._account.close_vanished(position, self._now())
-        for payload in held:
-            if concerns(plan, payload["contractId"]):
-                self._broker.apply("GatewayUserPosition", payload)
+                self._account.close_vanished(position, began)
+        for position in held.items:
+            if concerns(plan, position.contract_id):
+                self._broker.apply(self._account.account_id, position, began)
         for order in self._account.missing_orders(working):
             if concerns(plan, order.contract_id):
-                await self._orders.fetch(order.id)
+                try:
+                    await self._orders.fetch(order.id)
+                except GatewayUnansweredError as error:
+                    _log.warn("asking for {order}: {error}", order=order.id, error=error)
 
-    def _is_contradicted(self, plan: Flattening, held: Iterable[Payload]) -> bool:
+    def _is_contradicted(
+        self, plan: Flattening, held: Found[BrokerPosition], began: float
+    ) -> bool:
         """Return whether an event is so recent that searches may not show it yet."""
         return any(
             position.contract_id not in self._closed
             and concerns(plan, position.contract_id)
-            and self._account.was_received_within(position.contract_id, SETTLED_SECONDS)
+            and not self._account.truth.covers(thing_of(position), began)
             for position in self._account.missing_positions(held)
         )
 
-    async def _act(self, plan: Flattening, held: list[Payload], working: list[Payload]) -> bool:
+    async def _act(
+        self, plan: Flattening, held: Found[BrokerPosition], working: Found[BrokerOrder]
+    ) -> bool:
         """Close and cancel; return whether there was anything to do.
 
         Close first: a position loses money, an order does not yet.
@@ -276,7 +288,13 @@ class Enforcer:
         await _all(self._cancel(order_id) for order_id in cancels)
         resizings = to_resize(plan, working, held)
         await _all(
-            self._orders.modify(resizing.order_id, {"size": resizing.size})
+            self._orders.modify(
+                ModifyOrder(
+                    account_id=self._account.account_id,
+                    order_id=resizing.order_id,
+                    size=resizing.size,
+                )
+            )
             if resizing.size
             else self._cancel(resizing.order_id)
             for resizing in resizings
@@ -358,14 +376,17 @@ class Enforcer:
         has_canceled = False
         for attempt in itertools.count():
             has_canceled |= await self._orders.cancel(command.order_id)
-            payload = await self._orders.fetch(command.order_id)
-            if payload is None or has_ended(payload):
-                break
+            try:
+                order = await self._orders.fetch(command.order_id)
+                if order is None or order.has_ended:
+                    break
+            except GatewayUnansweredError as error:
+                _log.warn("asking for {order}: {error}", order=command.order_id, error=error)
             if attempt >= len(RETRY_SECONDS) - 1 and not is_announced:
                 is_announced = True
                 self._announce_rejection(rule_id, command, canceled=0)
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        was_filled = payload is not None and payload.get("status") == GatewayOrderStatus.FILLED
+        was_filled = order is not None and order.state is OrderState.FILLED
         # If it was filled before it could be canceled, other rules see the position that it opened.
         if has_canceled and not was_filled and not is_announced:
             self._announce_rejection(rule_id, command, canceled=1)

@@ -2,29 +2,26 @@
 
 This is pure.
 
-It works on payloads that the broker has just answered, not on the account's state, which may be outdated.
+It works on what the broker has just answered, not on the account's state, which may be outdated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from riskd.gateway.enums import (
-    GatewayOrderSide,
-    GatewayOrderStatus,
-    GatewayOrderType,
-    GatewayPositionType,
-)
-from riskd.gateway.fields import whole
-from riskd.gateway.interface import Payload
+from riskd.gateway.interface import Found
 from riskd.model.account import Flattening, with_locks
+from riskd.model.broker import BrokerOrder, BrokerPosition, Unreadable
 from riskd.model.events import (
     Action,
     GatewayUserOrder,
     LockoutSet,
+    OrderSide,
+    OrderType,
+    PositionType,
 )
 from riskd.model.formatting import counted
 from riskd.model.lockouts import action_of
@@ -115,35 +112,41 @@ def _merged_keep(
     }
 
 
-def to_close(flattening: Flattening, held: Iterable[Payload]) -> list[Closing]:
-    """Return what is still to be closed.
-
-    :param held: payloads of the open positions.
-    """
+def to_close(flattening: Flattening, held: Found[BrokerPosition]) -> list[Closing]:
+    """Return what is still to be closed of the open positions."""
     closings: dict[str, Closing] = {}
-    for payload in held:
-        contract_id, size = payload["contractId"], whole(payload.get("size"))
-        kept = _kept(flattening, contract_id)
-        if kept is None:
-            continue
-        if size is None:
-            # Nothing can be kept of a position that cannot be counted.
-            closings[contract_id] = Closing(contract_id, None)
-        elif size > kept:
-            closings[contract_id] = Closing(contract_id, size - kept if kept else None)
+    for position in held.items:
+        kept = _kept(flattening, position.contract_id)
+        if kept is not None and position.size > kept:
+            size = position.size - kept if kept else None
+            closings[position.contract_id] = Closing(position.contract_id, size)
+    for unreadable in held.unreadable:
+        # Nothing can be kept of a position that cannot be counted.
+        if unreadable.contract_id is not None and concerns(flattening, unreadable.contract_id):
+            closings[unreadable.contract_id] = Closing(unreadable.contract_id, None)
     return list(closings.values())
 
 
-def to_cancel(flattening: Flattening, working: Iterable[Payload]) -> list[int]:
+def to_cancel(flattening: Flattening, working: Found[BrokerOrder]) -> list[int]:
     """Return the ids of the orders to cancel: those in contracts closed in full.
 
     An order that outlives its position would open another one.
     """
-    return [payload["id"] for payload in working if _kept(flattening, payload["contractId"]) == 0]
+    orders: list[BrokerOrder | Unreadable] = [*working.items, *working.unreadable]
+    return [
+        order.id
+        for order in orders
+        if order.id is not None
+        and (
+            flattening.keep is None
+            if order.contract_id is None
+            else closes_all_of(flattening, order.contract_id)
+        )
+    ]
 
 
 def to_resize(
-    flattening: Flattening, working: Iterable[Payload], held: Iterable[Payload]
+    flattening: Flattening, working: Found[BrokerOrder], held: Found[BrokerPosition]
 ) -> list[Resizing]:
     """Return the exits that would close more of a position than is kept.
 
@@ -152,51 +155,52 @@ def to_resize(
     All stops together may close what is kept, and so may all limits: of a stop and a limit, only one is
     filled.  The nearest to the market are filled first, so they are the last to lose contracts.
     """
-    positions = {payload["contractId"]: payload for payload in held}
+    positions = {position.contract_id: position for position in held.items}
     left: dict[tuple[str, bool], int] = {}
-    resizings = []
-    for order in sorted(working, key=_nearest_first):
-        contract_id = order["contractId"]
+    resizings = [
+        Resizing(order.id, 0)
+        for order in working.unreadable
+        # It may be an exit, and how large it is cannot be read.
+        if order.id is not None
+        and order.contract_id in positions
+        and _kept(flattening, order.contract_id)
+    ]
+    for order in sorted(working.items, key=_nearest_first):
+        contract_id = order.contract_id
         kept, position = _kept(flattening, contract_id), positions.get(contract_id)
-        if not kept or position is None or order["side"] != _exit_side(position):
-            continue
-        if whole(order.get("size")) is None:
-            resizings.append(Resizing(order["id"], 0))
+        if not kept or position is None or order.side is not _exit_side(position):
             continue
         key = (contract_id, _is_stop(order))
-        filled = order.get("fillVolume") or 0
-        fits = min(order["size"] - filled, left.get(key, kept))
+        fits = min(order.remaining, left.get(key, kept))
         left[key] = left.get(key, kept) - fits
-        if order["size"] - filled > fits:
-            resizings.append(Resizing(order["id"], filled + fits if fits else 0))
+        if order.remaining > fits:
+            resizings.append(Resizing(order.id, order.filled + fits if fits else 0))
     return resizings
 
 
-def still_open(flattening: Flattening, held: Iterable[Payload], working: Iterable[Payload]) -> str:
+def still_open(
+    flattening: Flattening, held: Found[BrokerPosition], working: Found[BrokerOrder]
+) -> str:
     """Return as text what is left to close, cancel or resize; "" if nothing is."""
-    held, working = tuple(held), tuple(working)
-    resizings = to_resize(flattening, working, held)
-    orders = len(to_cancel(flattening, working)) + len(resizings)
-    counts = ((len(to_close(flattening, held)), "position"), (orders, "order"))
+    # A position of which not even the contract can be read cannot be closed, and is not gone.
+    unknown = sum(each.contract_id is None for each in held.unreadable)
+    positions = len(to_close(flattening, held)) + (unknown if flattening.keep is None else 0)
+    orders = len(to_cancel(flattening, working)) + len(to_resize(flattening, working, held))
+    counts = ((positions, "position"), (orders, "order"))
     return " and ".join(counted(number, thing) for number, thing in counts if number)
 
 
-def _is_stop(order: Payload) -> bool:
-    return order.get("type") in (
-        GatewayOrderType.STOP,
-        GatewayOrderType.STOP_LIMIT,
-        GatewayOrderType.TRAILING_STOP,
-    )
+def _is_stop(order: BrokerOrder) -> bool:
+    return order.type in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
-def _nearest_first(order: Payload) -> Decimal:
+def _nearest_first(order: BrokerOrder) -> Decimal:
     """Return a sort key that puts the orders nearest to the market first.
 
     Stops that sell come from the highest down, limits that sell from the lowest up.
     """
-    is_sale = order["side"] == GatewayOrderSide.ASK
-    price = order.get("stopPrice" if _is_stop(order) else "limitPrice") or Decimal(0)
-    return -price if is_sale == _is_stop(order) else Decimal(price)
+    price = (order.stop_price if _is_stop(order) else order.limit_price) or Decimal(0)
+    return -price if (order.side is OrderSide.SELL) == _is_stop(order) else price
 
 
 def concerns(flattening: Flattening, contract_id: str) -> bool:
@@ -224,16 +228,5 @@ def _kept(flattening: Flattening, contract_id: str) -> int | None:
     return 0 if flattening.keep is None else flattening.keep.get(contract_id)
 
 
-def _exit_side(position: Payload) -> GatewayOrderSide:
-    is_long = position.get("type") == GatewayPositionType.LONG
-    return GatewayOrderSide.ASK if is_long else GatewayOrderSide.BID
-
-
-def has_ended(order: Payload) -> bool:
-    """Return whether an order has ended."""
-    return order.get("status") in (
-        GatewayOrderStatus.FILLED,
-        GatewayOrderStatus.CANCELLED,
-        GatewayOrderStatus.EXPIRED,
-        GatewayOrderStatus.REJECTED,
-    )
+def _exit_side(position: BrokerPosition) -> OrderSide:
+    return OrderSide.SELL if position.type is PositionType.LONG else OrderSide.BUY

@@ -16,13 +16,21 @@ from twisted.python.failure import Failure
 from riskd.engine.broker import Broker
 from riskd.engine.enforcement.flattening import Closing
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.enums import GatewayOrderStatus
+from riskd.gateway.commands import (
+    CancelOrder,
+    CloseContract,
+    Command,
+    ModifyOrder,
+    PartialCloseContract,
+    request_name,
+)
 from riskd.gateway.interface import (
+    Found,
     GatewayError,
     GatewayRefusedError,
     GatewayUnansweredError,
-    Payload,
 )
+from riskd.model.broker import BrokerOrder, BrokerPosition
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -98,34 +106,39 @@ class OrderRequests:
             if self.is_stopped:
                 raise CancelledError
 
-    async def search_open(self) -> tuple[list[Payload], list[Payload]]:
-        """Return the payloads of the open positions and of the working orders.
+    async def search_open(self) -> tuple[Found[BrokerPosition], Found[BrokerOrder], float]:
+        """Return the open positions, the working orders, and when the search began.
 
         :raises GatewayError: the gateway did not say.
         """
-        account_id = self._account.account_id
+        account_id, began = self._account.account_id, self._broker.clock.seconds()
         positions = await self.ask(
             "Position/searchOpen", self._gateway.search_open_positions(account_id, urgent=True)
         )
         orders = await self.ask(
             "Order/searchOpen", self._gateway.search_open_orders(account_id, urgent=True)
         )
-        return positions, orders
+        return positions, orders, began
+
+    async def carry_out(self, command: Command) -> int | None:
+        """Carry out a command; return the id of a placed order.
+
+        :raises GatewayError: the gateway refused it, or did not answer in time.
+        """
+        return await self.ask(request_name(command), self._gateway.carry_out(command))
 
     async def close(self, closing: Closing) -> bool:
         """Close a position or a part of it; return whether that was done, if known."""
         account_id, contract_id = self._account.account_id, closing.contract_id
+        command: Command
+        if closing.size is None:
+            command = CloseContract(account_id=account_id, contract_id=contract_id)
+        else:
+            command = PartialCloseContract(
+                account_id=account_id, contract_id=contract_id, size=closing.size
+            )
         try:
-            if closing.size is None:
-                await self.ask(
-                    "Position/closeContract",
-                    self._gateway.close_contract(account_id, contract_id),
-                )
-            else:
-                await self.ask(
-                    "Position/partialCloseContract",
-                    self._gateway.partial_close_contract(account_id, contract_id, closing.size),
-                )
+            await self.carry_out(command)
         except GatewayRefusedError as refusal:
             self._note_refusal(refusal, _CLOSE_FORBIDDEN.get(refusal.request))
             return False
@@ -138,8 +151,8 @@ class OrderRequests:
     async def cancel(self, order_id: int) -> bool:
         """Cancel an order; return whether it was working, as far as is known."""
         try:
-            await self.ask(
-                "Order/cancel", self._gateway.cancel_order(self._account.account_id, order_id)
+            await self.carry_out(
+                CancelOrder(account_id=self._account.account_id, order_id=order_id)
             )
         except GatewayRefusedError as refusal:
             if refusal.code == _CANCEL_UNKNOWN_ORDER:
@@ -152,38 +165,33 @@ class OrderRequests:
             self.end_refusal()
         return True
 
-    async def modify(self, order_id: int, changes: Payload) -> None:
+    async def modify(self, command: ModifyOrder) -> None:
         """Modify an order, and apply what the broker says of it then."""
         try:
-            await self.ask(
-                "Order/modify",
-                self._gateway.modify_order(self._account.account_id, order_id, changes),
-            )
+            await self.carry_out(command)
         except GatewayError as error:
             # A change is sent once.  Without an answer it is looked up, for it may have been made.
-            _log.warn("changing {order}: {error}", order=order_id, error=error)
-        await self.fetch(order_id)
+            _log.warn("changing {order}: {error}", order=command.order_id, error=error)
+        await self.fetch(command.order_id)
 
-    async def fetch(self, order_id: int) -> Payload | None:
+    async def fetch(self, order_id: int) -> BrokerOrder | None:
         """Apply and return the broker's answer about an order; ``None`` if it refuses.
 
-        Without an answer the order's status is ``NONE``.
+        :raises GatewayUnansweredError: the broker does not say.
         """
+        sent_at = self._broker.clock.seconds()
         try:
-            payload = await self.ask(
+            order = await self.ask(
                 "Order/searchById",
                 self._gateway.search_order(self._account.account_id, order_id, urgent=True),
             )
         except GatewayRefusedError as refusal:
             known = self._account.state.orders.get(order_id)
             if refusal.code == UNKNOWN_ORDER and known is not None:
-                self._account.end_vanished(known, self._broker.now())
+                self._account.end_vanished(known, sent_at)
             return None
-        except GatewayUnansweredError as error:
-            _log.warn("asking for {order}: {error}", order=order_id, error=error)
-            return {"status": GatewayOrderStatus.NONE}
-        self._broker.apply("GatewayUserOrder", payload)
-        return payload
+        self._broker.apply(self._account.account_id, order, sent_at)
+        return order
 
     def _note_refusal(self, refusal: GatewayRefusedError, forbidden: int | None) -> None:
         _log.warn("{refusal}", refusal=refusal)

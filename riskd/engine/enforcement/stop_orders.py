@@ -18,15 +18,10 @@ from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, stop_action
 from riskd.engine.enforcement.orders import OrderRequests
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
-from riskd.gateway.interface import (
-    GatewayError,
-    GatewayRefusedError,
-    GatewayUnansweredError,
-    Payload,
-)
+from riskd.gateway.commands import ModifyOrder, PlaceOrder
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.model.account import Flattening
-from riskd.model.events import Action
+from riskd.model.events import Action, OrderState, OrderType
 from riskd.rules.interface import OWN_STOP_TAG, ChangeStop, PlaceStop, WithdrawStop
 
 _log = Logger()
@@ -89,9 +84,16 @@ class StopOrders:
         )
         order_id: int | None = None
         try:
-            order_id = await self._orders.ask(
-                "Order/place",
-                self._gateway.place_order(self._account.account_id, _stop_order(command, tag)),
+            order_id = await self._orders.carry_out(
+                PlaceOrder(
+                    account_id=self._account.account_id,
+                    contract_id=contract_id,
+                    type=OrderType.STOP,
+                    side=command.side,
+                    size=command.size,
+                    stop_price=command.stop_price,
+                    custom_tag=tag,
+                )
             )
         except GatewayUnansweredError as error:
             _log.warn("placing a stop: {error}", error=error)
@@ -109,7 +111,7 @@ class StopOrders:
             self._failed_at[contract_id] = self._clock.seconds()
         else:
             self._unknown_tags.pop(contract_id, None)
-            await self._orders.fetch(order_id)
+            await self._fetch(order_id)
             self._failed_at.pop(contract_id, None)
         if order_id is not None or not had_failed:
             announce(self._account, stop_action(rule_id, command, order_id, self._now()))
@@ -128,12 +130,10 @@ class StopOrders:
             except GatewayError as error:
                 _log.warn("looking for the order {tag}: {error}", tag=tag, error=error)
                 continue
-            for payload in placed:
+            for order in placed.items:
                 # A rejected order has the tag, too.
-                is_rejected = payload.get("status") == GatewayOrderStatus.REJECTED
-                if payload.get("customTag") == tag and not is_rejected:
-                    found: int = payload["id"]
-                    return found
+                if order.custom_tag == tag and order.state is not OrderState.REJECTED:
+                    return order.id
         return None
 
     def _close_unprotected(
@@ -155,20 +155,21 @@ class StopOrders:
             "account {account}: {reason}", account=self._account.account_id, reason=command.reason
         )
         if isinstance(command, ChangeStop):
-            changes = {"size": command.size, "stopPrice": command.stop_price}
-            await self._orders.modify(command.order_id, changes)
+            await self._orders.modify(
+                ModifyOrder(
+                    account_id=self._account.account_id,
+                    order_id=command.order_id,
+                    size=command.size,
+                    stop_price=command.stop_price,
+                )
+            )
         else:
             await self._orders.cancel(command.order_id)
-            await self._orders.fetch(command.order_id)
+            await self._fetch(command.order_id)
 
-
-def _stop_order(command: PlaceStop, tag: str) -> Payload:
-    is_sale = command.side.name == "SELL"
-    return {
-        "contractId": command.contract_id,
-        "type": int(GatewayOrderType.STOP),
-        "side": int(GatewayOrderSide.ASK if is_sale else GatewayOrderSide.BID),
-        "size": command.size,
-        "stopPrice": command.stop_price,
-        "customTag": tag,
-    }
+    async def _fetch(self, order_id: int) -> None:
+        """Apply what the broker says of a stop; without an answer, events and searches will."""
+        try:
+            await self._orders.fetch(order_id)
+        except GatewayUnansweredError as error:
+            _log.warn("asking for {order}: {error}", order=order_id, error=error)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from riskd.gateway.fields import FieldReader, MappingError, whole
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway import mapping
+from riskd.gateway.commands import Command, PlaceOrder, request_name
+from riskd.gateway.fields import FieldReader, MappingError, Payload, whole
+from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.payload_listener import found, readable
 from riskd.gateway.projectx.responses import item, items, of_account
 from riskd.gateway.projectx.rest import ANSWER_SECONDS, BrokerRequests
+from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from riskd.model.contracts import Contract
+
+_T = TypeVar("_T")
 
 _ACCOUNT_NOT_FOUND: Final = 1
 
@@ -32,18 +40,18 @@ class BrokerApi:
         """Return whether so many reads leave enforcement its requests."""
         return self._requests.has_room(requests)
 
-    def search_account(self, account_id: int) -> Deferred[Payload]:
+    def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Return an account, restricted or not."""
         return Deferred.fromCoroutine(self._search_account(account_id))
 
-    async def _search_account(self, account_id: int) -> Payload:
+    async def _search_account(self, account_id: int) -> BrokerAccount:
         request = "Account/search"
         # Restricted accounts count as inactive, and need guarding all the same.
         fields = await self._requests.read(request, {"onlyActiveAccounts": False})
         accounts = items(request, fields, "accounts")
         for account in accounts:
             if account.get("id") == account_id:
-                return account
+                return readable(request, account, mapping.account)
         # The platform shows names and not ids, so this list is how a user finds the id.
         known = ", ".join(f"{each.get('id')} ({each.get('name')})" for each in accounts)
         raise GatewayRefusedError(
@@ -52,104 +60,81 @@ class BrokerApi:
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerPosition]]:
         """Return the account's open positions."""
-        return self._list("Position/searchOpen", account_id, "positions", urgent=urgent)
+        return self._list("Position/searchOpen", account_id, _POSITIONS, urgent=urgent)
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's working orders."""
-        return self._list("Order/searchOpen", account_id, "orders", urgent=urgent)
+        return self._list("Order/searchOpen", account_id, _ORDERS, urgent=urgent)
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's orders placed at ``since`` or later."""
-        return self._list("Order/search", account_id, "orders", urgent=urgent, since=since)
+        return self._list("Order/search", account_id, _ORDERS, urgent=urgent, since=since)
 
     def search_order(
         self, account_id: int, order_id: int, *, urgent: bool = False
-    ) -> Deferred[Payload]:
+    ) -> Deferred[BrokerOrder]:
         """Return an order, working or ended."""
         request = "Order/searchById"
         body = {"accountId": account_id, "orderId": order_id}
-        return self._read(request, body, urgent=urgent).addCallback(
-            lambda fields: of_account(request, item(request, fields, "order"), account_id)
-        )
 
-    def search_trades(self, account_id: int, since: datetime) -> Deferred[list[Payload]]:
+        def order_of(fields: Payload) -> BrokerOrder:
+            payload = of_account(request, item(request, fields, "order"), account_id)
+            return readable(request, payload, mapping.order)
+
+        return self._read(request, body, urgent=urgent).addCallback(order_of)
+
+    def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return the account's trades made at ``since`` or later, oldest first."""
-        return self._list("Trade/search", account_id, "trades", since=since).addCallback(
-            lambda trades: sorted(trades, key=_age)
-        )
+        return self._list("Trade/search", account_id, _TRADES, since=since)
 
-    def search_contract(self, contract_id: str) -> Deferred[Payload]:
+    def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Return a contract."""
         request = "Contract/searchById"
         return self._read(request, {"contractId": contract_id}).addCallback(
-            lambda fields: item(request, fields, "contract")
+            lambda fields: readable(request, item(request, fields, "contract"), mapping.contract)
         )
 
-    def place_order(self, account_id: int, order: Payload) -> Deferred[int]:
-        """Place an order, once; return its id."""
-        return Deferred.fromCoroutine(self._place_order({"accountId": account_id, **order}))
+    def carry_out(self, command: Command) -> Deferred[int | None]:
+        """Carry out a command, which is sent once."""
+        return Deferred.fromCoroutine(self._carry_out(command))
 
-    async def _place_order(self, order: Payload) -> int:
-        request = "Order/place"
-        order_id = (await self._requests.change(request, order)).get("orderId")
+    async def _carry_out(self, command: Command) -> int | None:
+        request = request_name(command)
+        fields = await self._requests.change(request, mapping.body_of(command))
+        if not isinstance(command, PlaceOrder):
+            return None
+        order_id = fields.get("orderId")
         if type(order_id) is not int:
             raise GatewayUnansweredError(request, "the answer has no orderId")
         return order_id
-
-    def cancel_order(self, account_id: int, order_id: int) -> Deferred[None]:
-        """Cancel a working order."""
-        return self._change("Order/cancel", {"accountId": account_id, "orderId": order_id})
-
-    def modify_order(self, account_id: int, order_id: int, changes: Payload) -> Deferred[None]:
-        """Change a working order."""
-        return self._change(
-            "Order/modify", {"accountId": account_id, "orderId": order_id, **changes}
-        )
-
-    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
-        """Close a position at the market."""
-        return self._change(
-            "Position/closeContract", {"accountId": account_id, "contractId": contract_id}
-        )
-
-    def partial_close_contract(
-        self, account_id: int, contract_id: str, size: int
-    ) -> Deferred[None]:
-        """Close ``size`` contracts of a position at the market."""
-        return self._change(
-            "Position/partialCloseContract",
-            {"accountId": account_id, "contractId": contract_id, "size": size},
-        )
-
-    def _change(self, request: str, body: Payload) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._requests.change(request, body)).addCallback(
-            lambda _: None
-        )
 
     def _list(
         self,
         request: str,
         account_id: int,
-        name: str,
+        listing: _Listing[_T],
         *,
         since: datetime | None = None,
         urgent: bool = False,
-    ) -> Deferred[list[Payload]]:
+    ) -> Deferred[Found[_T]]:
         body: Payload = {"accountId": account_id}
         if since is not None:
             body["startTimestamp"] = since.astimezone(UTC).isoformat()
-        return self._read(request, body, urgent=urgent).addCallback(
-            lambda fields: [
+
+        def listed(fields: Payload) -> Found[_T]:
+            payloads = [
                 of_account(request, payload, account_id)
-                for payload in items(request, fields, name)
+                for payload in items(request, fields, listing.name)
             ]
-        )
+            return found(listing.target, sorted(payloads, key=listing.order), listing.kind)
+
+        return self._read(request, body, urgent=urgent).addCallback(listed)
 
     def _read(self, request: str, body: Payload, *, urgent: bool = False) -> Deferred[Payload]:
         return Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
@@ -159,6 +144,25 @@ def _age(trade: Payload) -> tuple[datetime, int]:
     try:
         moment = FieldReader("GatewayUserTrade", trade).time("creationTimestamp")
     except MappingError:
-        # The engine reports the field when it maps the trade.
+        # Mapping it reports the field.
         moment = datetime.min.replace(tzinfo=UTC)
     return moment, whole(trade.get("id")) or 0
+
+
+class _Listing(NamedTuple, Generic[_T]):
+    """What a search returns.
+
+    :ivar name: the field of the response that holds the list.
+    :ivar target: what its items are, as events call it.
+    :ivar order: the sort key of the items.
+    """
+
+    name: str
+    target: str
+    kind: type[_T]
+    order: Callable[[Payload], Any] = lambda _payload: 0
+
+
+_POSITIONS: Final = _Listing("positions", mapping.POSITION, BrokerPosition)
+_ORDERS: Final = _Listing("orders", mapping.ORDER, BrokerOrder)
+_TRADES: Final = _Listing("trades", mapping.TRADE, BrokerTrade, _age)

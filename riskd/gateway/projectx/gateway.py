@@ -17,6 +17,8 @@ from zope.interface import implementer
 
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.gateway.interface import IGateway, IGatewayListener
+from riskd.gateway.mapping import QUOTE
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.broker_api import BrokerApi
 from riskd.gateway.projectx.connections import BrokerAgent
@@ -48,6 +50,7 @@ class ProjectXGateway(BrokerApi):
 
     name = "projectx"
     _listener: IGatewayListener
+    _payloads: PayloadListener
 
     def __init__(
         self,
@@ -105,8 +108,8 @@ class ProjectXGateway(BrokerApi):
             ),
             # Looked up at the call: hub and feed need each other, and the hub is made last.
             reconnect=lambda why: self._market_hub.reconnect(why),  # noqa: PLW0108
-            receive=lambda contract_id, payload: self._listener.market_event(
-                "GatewayQuote", contract_id, payload
+            receive=lambda contract_id, payload: self._payloads.market_event(
+                QUOTE, contract_id, payload
             ),
             report_problem=lambda sentence: self._listener.gateway_problem("quotes", sentence),
         )
@@ -125,6 +128,7 @@ class ProjectXGateway(BrokerApi):
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         """Log in and connect; the Deferred fires when the accounts are subscribed."""
         self._listener = listener
+        self._payloads = PayloadListener(listener)
         self._agent.keep_warm(self._ping_url, self._requests.may_ping, self._rest.report_clock)
         self._login.start()
         self._user_hub.start()
@@ -164,7 +168,7 @@ class ProjectXGateway(BrokerApi):
         if is_logout(invocation):
             self._logged_out(token)
         for target, payload in user_events(invocation):
-            self._listener.user_event(target, payload)
+            self._payloads.user_event(target, payload)
 
     def _receive_market(self, invocation: Invocation, token: Secret) -> None:
         if is_logout(invocation):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.gateway.signalr import Invocation
 
 _USER_TARGETS: Final = {

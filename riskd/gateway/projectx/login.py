@@ -26,12 +26,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway.interface import (
-    GatewayError,
-    GatewayRefusedError,
-    GatewayUnansweredError,
-    Payload,
-)
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
 from riskd.host.timing import lasting_loop

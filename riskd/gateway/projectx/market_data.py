@@ -26,8 +26,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway.fields import FieldReader, MappingError
-from riskd.gateway.interface import GatewayError, Payload
+from riskd.gateway.fields import FieldReader, MappingError, Payload
+from riskd.gateway.interface import GatewayError
 from riskd.gateway.projectx.hub_events import quote_events
 from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import BrokerRequests

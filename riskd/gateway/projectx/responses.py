@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
-from riskd.gateway.fields import whole
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.fields import Payload, whole
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json

@@ -21,12 +21,8 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from riskd.gateway.interface import (
-    GatewayError,
-    GatewayRefusedError,
-    GatewayUnansweredError,
-    Payload,
-)
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.http_body import Body
 from riskd.gateway.projectx.http_date import read_http_date

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError, Payload
+from riskd.gateway.fields import Payload
+from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.model.exact_json import encode_json
 from riskd.practice.exchange import OrderRejectedError
 from riskd.practice.request_limit import RequestLimit

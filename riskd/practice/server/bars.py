@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 
 MAX_SECONDS: Final = 1800
 MAX_MINUTES: Final = 2880

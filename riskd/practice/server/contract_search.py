@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 
 MAX_FOUND: Final = 20
 """The most contracts that a search returns.  Source: the ProjectX Gateway API documentation."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import without_nulls
 from riskd.practice.refusals import refusal
@@ -81,13 +81,15 @@ async def _available_contracts(backend: Backend, _body: bodies.Body) -> Payload:
 
 
 async def _search_contract(backend: Backend, body: bodies.ContractBody) -> Payload:
-    contract = await backend.gateway.search_contract(body.contract_id)
+    contract = await backend.gateway.ask(
+        "Contract/searchById", AccountStore.contract, body.contract_id
+    )
     # Some clients read a list here, as in the other searches.
     return {"contract": contract, "contracts": [contract]}
 
 
 async def _retrieve_bars(backend: Backend, body: bodies.RetrieveBars) -> Payload:
-    await backend.gateway.search_contract(body.contract_id)
+    await backend.gateway.ask("Contract/searchById", AccountStore.contract, body.contract_id)
     for is_sound, error, sentence in (
         (body.unit in UNIT_SECONDS, "UnitInvalid", f"unit {body.unit} is none of 1, 2, 3, 4"),
         (body.unit_number > 0, "UnitNumberInvalid", "unitNumber is not above zero"),
@@ -130,26 +132,34 @@ def _given(body: bodies.Body) -> Payload:
 
 
 async def _open_orders(backend: Backend, body: bodies.AccountBody) -> Payload:
-    orders = await backend.gateway.search_open_orders(body.account_id)
+    orders = await backend.gateway.ask(
+        "Order/searchOpen", AccountStore.open_orders, body.account_id
+    )
     return {"orders": [full_order(order) for order in orders]}
 
 
 async def _search_orders(backend: Backend, body: bodies.SearchSince) -> Payload:
-    orders = await backend.gateway.search_orders(body.account_id, body.start_timestamp)
+    orders = await backend.gateway.ask(
+        "Order/search", AccountStore.orders, body.account_id, body.start_timestamp
+    )
     return {
         "orders": [full_order(each) for each in orders if _is_before(each, body.end_timestamp)]
     }
 
 
 async def _search_order(backend: Backend, body: bodies.OrderBody) -> Payload:
-    order = await backend.gateway.search_order(body.account_id, body.order_id)
+    order = await backend.gateway.ask(
+        "Order/searchById", AccountStore.order, body.account_id, body.order_id
+    )
     return {"order": full_order(order)}
 
 
 async def _query_orders(backend: Backend, body: bodies.QueryOrders) -> Payload:
     wanted = body.filter
     since = wanted.created_after or _BEGINNING
-    orders = await backend.gateway.search_orders(wanted.account_id, since)
+    orders = await backend.gateway.ask(
+        "Order/search", AccountStore.orders, wanted.account_id, since
+    )
     found = [
         full_order(order)
         for order in orders
@@ -165,14 +175,18 @@ async def _query_orders(backend: Backend, body: bodies.QueryOrders) -> Payload:
 
 
 async def _open_positions(backend: Backend, body: bodies.AccountBody) -> Payload:
-    positions = await backend.gateway.search_open_positions(body.account_id)
+    positions = await backend.gateway.ask(
+        "Position/searchOpen", AccountStore.open_positions, body.account_id
+    )
     # From the exchange itself: a second request could be lost by a fault.
     contract = backend.gateway.exchange.store.contract
     return {"positions": [full_position(each, contract(each["contractId"])) for each in positions]}
 
 
 async def _search_trades(backend: Backend, body: bodies.SearchSince) -> Payload:
-    trades = await backend.gateway.search_trades(body.account_id, body.start_timestamp)
+    trades = await backend.gateway.ask(
+        "Trade/search", AccountStore.trades, body.account_id, body.start_timestamp
+    )
     return {
         "trades": [full_trade(each) for each in trades if _is_before(each, body.end_timestamp)]
     }

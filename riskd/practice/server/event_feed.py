@@ -12,7 +12,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.gateway.signalr import Invocation, encode
 from riskd.host.timing import lasting_loop
 from riskd.practice.gateway import PracticeGateway

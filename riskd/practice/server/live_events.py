@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from riskd.gateway.enums import GatewayOrderSide
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.money import ZERO
 from riskd.practice.records import ACCOUNT, ORDER, POSITION
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.model.money import ZERO
 
 _ORDER_FIELDS: Final = (

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerPosition
 from riskd.model.events import GatewayUserOrder, GatewayUserPosition
 from riskd.model.lockouts import is_exit
 from riskd.rules.interface import (
@@ -72,7 +73,7 @@ def gauges(_state: AccountState, settings: Settings, _now: datetime) -> tuple[Ga
     return (Gauge(name="blocked symbols", words=", ".join(sorted(settings.blocked)) or "none"),)
 
 
-def _positions_to_check(state: AccountState, trigger: Trigger) -> tuple[GatewayUserPosition, ...]:
+def _positions_to_check(state: AccountState, trigger: Trigger) -> tuple[BrokerPosition, ...]:
     if isinstance(trigger.subject, GatewayUserOrder):
         return ()
     if isinstance(trigger.subject, GatewayUserPosition):

@@ -29,8 +29,9 @@ from typing import Annotated, Final
 import msgspec
 
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerOrder, BrokerPosition
 from riskd.model.contracts import Contract
-from riskd.model.events import GatewayUserOrder, GatewayUserPosition, OrderSide, PositionType
+from riskd.model.events import OrderSide, PositionType
 from riskd.model.formatting import contract_name, counted, dollars
 from riskd.model.lockouts import is_exit
 from riskd.model.money import profit, round_down_to_tick, round_up_to_tick
@@ -52,10 +53,8 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import (
     close_position,
-    order_detail,
+    contracts_left,
     protecting_stops,
-    remaining,
-    total_remaining,
 )
 from riskd.rules.settings import RuleSettings, Table, Ticks
 
@@ -172,10 +171,10 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     state: AccountState
     settings: Settings
     now: datetime
-    position: GatewayUserPosition
+    position: BrokerPosition
     contract: Contract | None
     price: Decimal | None
-    own: list[GatewayUserOrder]
+    own: list[BrokerOrder]
     needed: int
 
     @property
@@ -256,7 +255,7 @@ def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Ga
         Gauge(
             name=f"stop of {contract_name(state, position.contract_id)}",
             words=", ".join(
-                f"{remaining(state, order)} at {order.stop_price}"
+                f"{order.remaining} at {order.stop_price}"
                 for order in protecting_stops(state, position)
                 if order.stop_price is not None
             )
@@ -266,13 +265,13 @@ def gauges(state: AccountState, _settings: Settings, _now: datetime) -> tuple[Ga
     )
 
 
-def _own_stops(state: AccountState) -> dict[str, list[GatewayUserOrder]]:
+def _own_stops(state: AccountState) -> dict[str, list[BrokerOrder]]:
     """Return the rule's working stops by contract id, those of open positions first."""
-    stops: dict[str, list[GatewayUserOrder]] = {
+    stops: dict[str, list[BrokerOrder]] = {
         position.contract_id: [] for position in state.open_positions
     }
     for order in state.orders.values():
-        if order_detail(state, order).custom_tag.startswith(OWN_STOP_TAG):
+        if order.custom_tag.startswith(OWN_STOP_TAG):
             stops.setdefault(order.contract_id, []).append(order)
     return stops
 
@@ -289,8 +288,8 @@ def _pause(note: Note | None) -> timedelta:
 def _case(
     state: AccountState,
     settings: Settings,
-    position: GatewayUserPosition,
-    own: Iterable[GatewayUserOrder],
+    position: BrokerPosition,
+    own: Iterable[BrokerOrder],
     now: datetime,
 ) -> _Case:
     """Return the case of an open position.
@@ -298,7 +297,7 @@ def _case(
     ``own`` are the rule's stops in its contract.
     """
 
-    def nearness(order: GatewayUserOrder) -> Decimal:
+    def nearness(order: BrokerOrder) -> Decimal:
         # A price of zero is a price.
         price = position.average_price if order.stop_price is None else order.stop_price
         return price * position.type.sign
@@ -313,7 +312,7 @@ def _case(
         contract=state.contract(position.contract_id),
         price=fresh_mark(state, position, now),
         own=own,
-        needed=max(0, position.size - total_remaining(state, traders)),
+        needed=max(0, position.size - contracts_left(traders)),
     )
 
 
@@ -326,7 +325,7 @@ def _note(case: _Case, known: Note | None) -> Note:
     if case.price is not None and (best is None or case.is_better(case.price, best)):
         best = case.price
     missing_from = None
-    if total_remaining(case.state, case.own) < case.needed:
+    if contracts_left(case.own) < case.needed:
         if known is None or position.size > known.size:
             # The position came or grew: no stop was there that could have been filled just now.
             missing_from = case.now
@@ -355,7 +354,7 @@ def _manage(case: _Case, note: Note) -> RuleResult:
     if others:
         # Several stops would cover contracts twice, and the nearest protects best.
         return RuleResult(commands=_withdrawals(case.state, others))
-    if not order_detail(case.state, nearest).is_open:
+    if not nearest.is_open:
         # The broker cannot change a stop before it is in the market.
         return NOTHING
     return _change(case, note, nearest)
@@ -382,9 +381,9 @@ def _place(case: _Case, note: Note) -> RuleResult:
     return RuleResult(commands=(command,))
 
 
-def _change(case: _Case, note: Note, own: GatewayUserOrder) -> RuleResult:
+def _change(case: _Case, note: Note, own: BrokerOrder) -> RuleResult:
     """Move and resize the position's stop, where either is necessary."""
-    left = remaining(case.state, own)
+    left = own.remaining
     wanted, wake_at = case.needed, None
     if note.is_settling(case.now):
         # The stop may move at once, but its size waits.
@@ -469,12 +468,10 @@ def _risk(case: _Case, stop_price: Decimal) -> str:
     return f": {dollars(-made)} at risk" if made < 0 else ""
 
 
-def _withdrawals(
-    state: AccountState, orders: Iterable[GatewayUserOrder]
-) -> tuple[WithdrawStop, ...]:
+def _withdrawals(state: AccountState, orders: Iterable[BrokerOrder]) -> tuple[WithdrawStop, ...]:
     return tuple(
         WithdrawStop(
-            reason=f"Stop for {counted(remaining(state, order), 'contract')} "
+            reason=f"Stop for {counted(order.remaining, 'contract')} "
             f"of {contract_name(state, order.contract_id)} not needed any more",
             order_id=order.id,
         )

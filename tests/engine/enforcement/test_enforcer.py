@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from riskd.config.settings import Faults
 from riskd.engine.enforcement.enforcer import RETRY_SECONDS
-from riskd.engine.tracked_account import SETTLED_SECONDS
+from riskd.engine.order_of_truth import SETTLED_SECONDS
+from riskd.gateway.interface import Found
 from riskd.model.account import Flattening
 from riskd.model.events import Action, DaemonStatus, Status
 from tests.support.guarded_account import (
@@ -125,7 +126,7 @@ class TrailingTests(BrokerTestCase):
 
         def search(account_id: int, *, urgent: bool = False) -> Deferred[Any]:
             trails = self.daemon.clock.seconds() - began < SETTLED_SECONDS / 10
-            return succeed([]) if trails else real(account_id)
+            return succeed(Found(())) if trails else real(account_id)
 
         self.answer("search_open_positions", search)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,8 +20,20 @@ from riskd.engine.enforcement.flattening import (
     to_close,
     to_resize,
 )
+from riskd.gateway.interface import Found
 from riskd.model.account import Flattening
-from riskd.model.events import Action, LockoutSet
+from riskd.model.broker import BrokerOrder, BrokerPosition, Unreadable
+from riskd.model.events import (
+    Action,
+    LockoutSet,
+    OrderSide,
+    OrderState,
+    OrderType,
+    PositionType,
+)
+
+LONG, SHORT = PositionType.LONG, PositionType.SHORT
+BUY, SELL = OrderSide.BUY, OrderSide.SELL
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 
@@ -48,16 +62,54 @@ def flatten(
     )
 
 
-def position(contract_id: str, size: int, kind: int = 1) -> dict[str, Any]:
-    return {"contractId": contract_id, "size": size, "type": kind}
+def position(contract_id: str, size: int, kind: PositionType = LONG) -> BrokerPosition:
+    return BrokerPosition(
+        id=1,
+        contract_id=contract_id,
+        type=kind,
+        size=size,
+        average_price=Decimal(100),
+        created_at=NOW,
+        updated_at=NOW,
+    )
 
 
-def order(identifier: int, contract_id: str, size: int = 1, side: int = 1, **more: Any) -> Any:
-    return {"id": identifier, "contractId": contract_id, "size": size, "side": side, **more}
+def order(
+    identifier: int,
+    contract_id: str,
+    size: int = 1,
+    side: OrderSide = SELL,
+    kind: OrderType = OrderType.MARKET,
+    price: int | None = None,
+    *,
+    filled: int = 0,
+) -> BrokerOrder:
+    value = None if price is None else Decimal(price)
+    return BrokerOrder(
+        id=identifier,
+        contract_id=contract_id,
+        type=kind,
+        side=side,
+        size=size,
+        limit_price=value if kind is OrderType.LIMIT else None,
+        stop_price=value if kind is OrderType.STOP else None,
+        state=OrderState.ACTIVE,
+        created_at=NOW,
+        updated_at=NOW,
+        filled=filled,
+    )
 
 
-def stop(identifier: int, size: int, price: int, **more: Any) -> Any:
-    return order(identifier, "A", size, type=4, stopPrice=price, **more)
+def stop(identifier: int, size: int, price: int, *, filled: int = 0) -> BrokerOrder:
+    return order(identifier, "A", size, kind=OrderType.STOP, price=price, filled=filled)
+
+
+def unreadable(identifier: int | None, contract_id: str | None) -> Unreadable:
+    return Unreadable(what="it", why="unreadable", id=identifier, contract_id=contract_id)
+
+
+def found(*items: Any) -> Found[Any]:
+    return Found(items)
 
 
 COOLDOWN = flatten(action=Action.COOLDOWN, rule_id="RULE-007", locks=(lock("RULE-007", 300),))
@@ -118,66 +170,79 @@ class MergeTests(SynchronousTestCase):
                 self.assertGreaterEqual(both[contract], size)
 
 
-def closed(plan: Flattening, held: list[Any], sizes: dict[str, int]) -> dict[str, int]:
+def closed(plan: Flattening, held: list[BrokerPosition], sizes: dict[str, int]) -> dict[str, int]:
     return {
         closing.contract_id: closing.size or sizes[closing.contract_id]
-        for closing in to_close(plan, held)
+        for closing in to_close(plan, Found(tuple(held)))
     }
 
 
 class PlanTests(SynchronousTestCase):
     def test_all_is_closed_and_all_is_canceled(self) -> None:
-        held = [position("A", 3), position("B", 1, 2)]
+        held = found(position("A", 3), position("B", 1, SHORT))
         self.assertEqual(to_close(flatten(), held), [Closing("A", None), Closing("B", None)])
-        self.assertEqual(to_cancel(flatten(), [order(1, "A"), order(2, "C")]), [1, 2])
+        self.assertEqual(to_cancel(flatten(), found(order(1, "A"), order(2, "C"))), [1, 2])
 
     def test_one_contract_is_closed_with_its_orders(self) -> None:
         plan = flatten({"A": 0})
         self.assertEqual(
-            to_close(plan, [position("A", 3), position("B", 1)]), [Closing("A", None)]
+            to_close(plan, found(position("A", 3), position("B", 1))), [Closing("A", None)]
         )
-        self.assertEqual(to_cancel(plan, [order(1, "A"), order(2, "B")]), [1])
+        self.assertEqual(to_cancel(plan, found(order(1, "A"), order(2, "B"))), [1])
 
     def test_a_position_that_is_listed_twice_is_closed_once(self) -> None:
-        held = [position("A", 5), position("A", 5)]
+        held = found(position("A", 5), position("A", 5))
         self.assertEqual(to_close(flatten({"A": 3}), held), [Closing("A", 2)])
 
-    def test_an_uncountable_position_is_closed_in_full_and_blocks_no_other(self) -> None:
-        unknown: Any = None
-        held = [position("A", unknown), position("B", 3)]
+    def test_what_cannot_be_read_is_closed_in_full_and_blocks_no_other(self) -> None:
+        held = Found((position("B", 3),), (unreadable(1, "A"),))
         for plan in (flatten(), flatten({"A": 2, "B": 0})):
             with self.subTest(plan=plan):
-                self.assertEqual(to_close(plan, held), [Closing("A", None), Closing("B", None)])
+                self.assertEqual(to_close(plan, held), [Closing("B", None), Closing("A", None)])
+        self.assertEqual(to_close(flatten({"B": 3}), held), [])
+
+    def test_an_order_that_cannot_be_read_is_canceled(self) -> None:
+        working: Found[BrokerOrder] = Found((), (unreadable(1, "B"), unreadable(2, None)))
+        self.assertEqual(to_cancel(flatten(), working), [1, 2])
+        self.assertEqual(to_cancel(flatten({"B": 0}), working), [1])
         self.assertEqual(
-            to_resize(flatten({"B": 2}), [order(1, "B", unknown, type=4)], held), [Resizing(1, 0)]
+            to_resize(flatten({"B": 2}), working, found(position("B", 3))), [Resizing(1, 0)]
         )
 
+    def test_a_position_of_an_unknown_contract_is_not_flat(self) -> None:
+        held: Found[BrokerPosition] = Found((), (unreadable(1, None),))
+        self.assertEqual(still_open(flatten(), held, found()), "1 position")
+        self.assertEqual(still_open(flatten({"A": 0}), held, found()), "")
+
     def test_a_position_is_reduced_and_its_exits_with_it(self) -> None:
-        plan, held = flatten({"A": 2}), [position("A", 3)]
+        plan, held = flatten({"A": 2}), found(position("A", 3))
         self.assertEqual(to_close(plan, held), [Closing("A", 1)])
-        self.assertEqual(to_close(plan, [position("A", 2)]), [])
-        working = [stop(1, 3, 20), order(3, "A", 3, side=0), order(4, "B", 3)]
+        self.assertEqual(to_close(plan, found(position("A", 2))), [])
+        working = found(stop(1, 3, 20), order(3, "A", 3, BUY), order(4, "B", 3))
         self.assertEqual(to_cancel(plan, working), [])
         self.assertEqual(to_resize(plan, working, held), [Resizing(1, 2)])
-        self.assertEqual(to_resize(plan, [stop(1, 2, 20)], held), [])
+        self.assertEqual(to_resize(plan, found(stop(1, 2, 20)), held), [])
 
     def test_several_exits_together_close_no_more_than_is_kept(self) -> None:
         plan = flatten({"A": 2})
         stops = [stop(1, 1, 10), stop(2, 1, 20), stop(3, 1, 15)]
-        limits = [order(4, "A", 2, type=1, limitPrice=30), order(5, "A", 1, type=1, limitPrice=29)]
+        limits = [
+            order(4, "A", 2, SELL, OrderType.LIMIT, 30),
+            order(5, "A", 1, SELL, OrderType.LIMIT, 29),
+        ]
         for held, cut in (
             # A long position's stops are filled from the highest down, its limits from the lowest up.
             (position("A", 2), [Resizing(1, 0), Resizing(4, 1)]),
-            (position("A", 2, 2), [Resizing(2, 0), Resizing(5, 0)]),
+            (position("A", 2, SHORT), [Resizing(2, 0), Resizing(5, 0)]),
         ):
-            side = 1 if held["type"] == 1 else 0
-            working = [{**exit_, "side": side} for exit_ in (*stops, *limits)]
-            self.assertEqual(sorted(to_resize(plan, working, [held])), cut)
+            side = SELL if held.type is LONG else BUY
+            working = [msgspec.structs.replace(each, side=side) for each in (*stops, *limits)]
+            self.assertEqual(sorted(to_resize(plan, found(*working), found(held))), cut)
 
     def test_the_filled_part_of_an_exit_counts(self) -> None:
-        plan, held = flatten({"A": 2}), [position("A", 2)]
-        self.assertEqual(to_resize(plan, [stop(1, 3, 20, fillVolume=1)], held), [])
-        self.assertEqual(to_resize(plan, [stop(1, 4, 20, fillVolume=1)], held), [Resizing(1, 3)])
+        plan, held = flatten({"A": 2}), found(position("A", 2))
+        self.assertEqual(to_resize(plan, found(stop(1, 3, 20, filled=1)), held), [])
+        self.assertEqual(to_resize(plan, found(stop(1, 4, 20, filled=1)), held), [Resizing(1, 3)])
 
 
 class StillOpenTests(SynchronousTestCase):
@@ -195,4 +260,4 @@ class StillOpenTests(SynchronousTestCase):
             (flatten({"A": 2}), held, [stop(1, 3, 90)], "1 order"),
             (flatten(), [], [], ""),
         ):
-            self.assertEqual(still_open(plan, some_held, some_working), told)
+            self.assertEqual(still_open(plan, found(*some_held), found(*some_working)), told)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from riskd.config.settings import NO_FAULTS, Faults
-from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
+from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
 from riskd.model.events import Action
 from riskd.rules.interface import OWN_STOP_TAG
 from tests.support.guarded_account import (
@@ -45,10 +45,10 @@ class StopTagTests(GuardTestCase):
 
     def test_a_stop_that_searches_show_late_is_not_placed_twice(self) -> None:
         searches = self.patch(
-            self.daemon.gateway, "search_orders", lambda *_wanted, **_more: succeed([])
+            self.daemon.gateway, "search_orders", lambda *_wanted, **_more: succeed(Found(()))
         )
         open_orders = self.patch(
-            self.daemon.gateway, "search_open_orders", lambda *_wanted, **_more: succeed([])
+            self.daemon.gateway, "search_open_orders", lambda *_wanted, **_more: succeed(Found(()))
         )
         # No event reports it either.
         self.buy(Faults(unanswered=1.0, lost_events=1.0))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.interface import Payload
+from riskd.gateway.fields import Payload
 from riskd.gateway.projectx.hub_events import is_logout, quote_events, user_events
 from riskd.gateway.signalr import Invocation
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.model.account import AccountState
-from riskd.model.events import Event
+from riskd.model.events import Event, MarketQuote
 from riskd.rules.builtin.max_unrealized_profit import Mode, Settings, check, gauges
 from riskd.rules.interface import NOTHING, Flatten, Gauge, Kind, RuleResult
 from riskd.rules.settings import Scope
@@ -132,7 +132,7 @@ class BreakevenTests(SynchronousTestCase):
     def receive(self, event: Event, *, seconds: float = 0) -> list[tuple[str, int]]:
         """Apply an event and check the rule; return the contracts that the rule keeps."""
         self.state = state_after(event, state=self.state)
-        kind = Kind.QUOTE if event.type == "MarketQuote" else Kind.POSITION
+        kind = Kind.QUOTE if isinstance(event.data, MarketQuote) else Kind.POSITION
         result = check(self.state, BREAKEVEN, trigger(kind, seconds, event.data))
         self.state = with_memory(self.state, "RULE-005", result)
         return contracts_kept(result)

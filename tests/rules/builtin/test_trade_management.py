@@ -88,14 +88,17 @@ class Account:
         is_open: bool = True,
     ) -> tuple[Command, ...]:
         """Receive the state of a stop that the rule has asked for."""
-        self.state = with_detail(
-            self.state,
+        event = order(
             number,
+            contract_id,
+            side,
+            size,
+            price=price,
+            seconds=seconds,
             filled=filled,
             is_open=is_open,
             custom_tag=f"{OWN_STOP_TAG}-{number}",
         )
-        event = order(number, contract_id, side, size, price=price, seconds=seconds)
         return self.receive(event, seconds)
 
     def end_own(

@@ -1,0 +1,170 @@
+"""Decide which news of the broker supersede what is known.
+
+The broker says the same thing in two streams, its events and its answers, and both may be late, doubled, lost
+or out of order.  Its clock is not ours, and many of its messages carry no stamp.  So order is by receipt and by
+request:
+
+1. **Events of one thing apply in the order of receipt.**  A thing is an order, a trade, or the position in a
+   contract.  An event whose stamp is before that of an event of the same thing that was received earlier is a
+   late copy, and does not apply.  Stamps order nothing else: not an event against an answer, and no stamp
+   against any clock of ours.
+2. **A final state is final.**  An order that has ended works no more, a closed position is not open again, a
+   voided trade counts no more: the event applies whatever its stamp, and no later event undoes it.  A position
+   is known by its contract and the time of its opening, so the next one in the contract is another thing.
+3. **An answer covers what was received before its request was sent**, less the moment by which searches trail
+   (:data:`SETTLED_SECONDS`).  It does not apply to a thing of which an event came later, or which an answer to
+   a later request has covered.  Where it covers a thing it outranks all events before it: also a close that
+   was reported of a position that the broker still lists.
+4. **What an answer covers and does not list has ended.**
+
+News that cannot be put in order leave doubt: what is known may be wrong until an answer to a later request
+settles it.  The reconciliation loop asks soon.  This is so after an event that did not apply, after one that
+could not be read, and when two events of one position come so close together that they may have been swapped.
+
+This is pure: the steady clock's seconds come in.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Final
+
+from riskd.model.account import AccountState
+from riskd.model.broker import BrokerNews, BrokerOrder, BrokerPosition, BrokerTrade, Unreadable
+
+SETTLED_SECONDS: Final = 1.0
+"""How long the gateway's searches may trail what the broker did.
+
+Source: clients of the live gateway see about a tenth of a second.
+"""
+
+SWAPPED_SECONDS: Final = 0.5
+"""Two events of one position that come within this time may have been swapped on the way."""
+
+_MAX_REMEMBERED: Final = 4096
+"""How many things are remembered: a late copy of an event must not be taken for news."""
+
+Thing = tuple[str, object]
+"""What news are about: ``("order", id)``, ``("trade", id)`` or ``("position", contract id)``."""
+
+
+def thing_of(news: BrokerOrder | BrokerPosition | BrokerTrade) -> Thing:
+    """Return what news are about."""
+    if isinstance(news, BrokerPosition):
+        return ("position", news.contract_id)
+    return ("order" if isinstance(news, BrokerOrder) else "trade", news.id)
+
+
+class _Past:
+    """What was received of one thing.
+
+    :ivar event_at: when the last event came, in steady seconds.
+    :ivar stamp: the latest stamp of its events.
+    :ivar asked_at: when the latest request was sent whose answer covered it.
+    :ivar closed: the opening time of the position that was closed last.
+    """
+
+    __slots__ = ("asked_at", "closed", "event_at", "stamp")
+
+    def __init__(self) -> None:
+        self.event_at = -math.inf
+        self.stamp: datetime | None = None
+        self.asked_at = -math.inf
+        self.closed: datetime | None = None
+
+
+def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
+    """Return whether news of something open are older than what was received before."""
+    if isinstance(news, BrokerPosition) and past.closed == news.created_at:
+        return True
+    return news.stamp is not None and past.stamp is not None and news.stamp < past.stamp
+
+
+class OrderOfTruth:
+    """Decides for one account; the module's docstring has the rules.
+
+    :ivar doubt_since: when what is known became doubtful, in steady seconds; ``None`` while it is not.
+    """
+
+    def __init__(self) -> None:
+        self._past: dict[Thing, _Past] = {}
+        self.doubt_since: float | None = None
+
+    def _past_of(self, thing: Thing) -> _Past:
+        # The one that was received last is the last to be forgotten.
+        past = self._past.pop(thing, None) or _Past()
+        self._past[thing] = past
+        if len(self._past) > _MAX_REMEMBERED:
+            del self._past[next(iter(self._past))]
+        return past
+
+    def doubt(self, now: float) -> None:
+        """Note that what is known may be wrong, until a later request is answered."""
+        self.doubt_since = now
+
+    def accepts_event(self, news: BrokerNews, state: AccountState, now: float) -> bool:
+        """Return whether an event applies, and remember it.
+
+        :param state: what is known of the account.
+        :param now: the steady seconds of its receipt.
+        """
+        if isinstance(news, Unreadable):
+            self.doubt(now)
+            return False
+        if not isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+            return True
+        past = self._past_of(thing_of(news))
+        since, past.event_at = now - past.event_at, now
+        if isinstance(news, BrokerTrade):
+            return True
+        if isinstance(news, BrokerOrder) and (news.has_ended or news.id in state.final_orders):
+            return news.has_ended
+        if isinstance(news, BrokerPosition):
+            if not news.size:
+                past.closed = news.created_at
+                return True
+            # Without stamps, nothing tells which of the two came first.
+            if news.stamp is None and since < SWAPPED_SECONDS:
+                self.doubt(now)
+        applies = not _is_late(news, past)
+        if not applies:
+            self.doubt(now)
+        elif news.stamp is not None:
+            past.stamp = news.stamp
+        return applies
+
+    def covers(self, thing: Thing, sent_at: float, trail: float = SETTLED_SECONDS) -> bool:
+        """Return whether the answer to a request covers a thing.
+
+        :param sent_at: the steady seconds when the request was sent.
+        :param trail: by how much searches may trail.
+        """
+        past = self._past.get(thing)
+        return past is None or (past.event_at <= sent_at - trail and past.asked_at <= sent_at)
+
+    def answered(self, news: BrokerOrder | BrokerPosition | BrokerTrade, sent_at: float) -> None:
+        """Remember that an answer said something of a thing, and applies to it."""
+        past = self._past_of(thing_of(news))
+        past.asked_at = sent_at
+        # The broker lists it, so it is open again, or still.
+        if isinstance(news, BrokerPosition) and past.closed == news.created_at:
+            past.closed = None
+
+    def ended(self, thing: Thing, sent_at: float, opened: datetime | None = None) -> None:
+        """Remember that an answer did not list a thing that it covers.
+
+        :param opened: when a position was opened: late events must not open it again.
+        """
+        past = self._past_of(thing)
+        past.asked_at = sent_at
+        if opened is not None:
+            past.closed = opened
+
+    def settled(self, sent_at: float, trail: float = SETTLED_SECONDS) -> None:
+        """Note that all requests of a reconciliation were answered.
+
+        :param sent_at: when the first of them was sent.
+        """
+        if self.doubt_since is not None and self.doubt_since <= sent_at - trail:
+            self.doubt_since = None

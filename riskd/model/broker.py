@@ -1,0 +1,149 @@
+"""What the broker says of accounts and markets, as values.
+
+A gateway maps each message of its broker to one of these, once.  Positions, orders and trades are the wire's
+events with what the wire drops: so rules and clients read the same fields, and :func:`on_wire` is all that it
+takes to broadcast one.
+
+A stamp is the time that the broker's clock put on a message; ``None`` where it put none.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from riskd.model.events import (
+    ContractId,
+    Count,
+    GatewayUserOrder,
+    GatewayUserPosition,
+    GatewayUserTrade,
+    Identifier,
+    OrderSide,
+    OrderState,
+    Timestamp,
+)
+from riskd.model.money import ZERO
+
+
+class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, as far as the broker says.
+
+    :ivar can_trade: the broker's permission to trade; ``None``: not said.
+    :ivar balance: dollars; ``None``: not said.
+    """
+
+    name: str = ""
+    can_trade: bool | None = None
+    balance: Decimal | None = None
+
+
+class BrokerPosition(GatewayUserPosition, frozen=True, kw_only=True, rename="camel"):
+    """The position in a contract; ``size`` 0 is closed.
+
+    A closed one whose side or price the broker left out is long at 0; the account keeps what it knew.
+
+    :ivar updated_at: from the gateway, the stamp or else the time of opening; the account then sets the time
+        that the wire carries.
+    """
+
+    stamp: Timestamp | None = None
+
+
+class BrokerOrder(GatewayUserOrder, frozen=True, kw_only=True, rename="camel"):
+    """An order, working or ended; its ``size`` is the original one, also after partial fills.
+
+    :ivar updated_at: see :class:`BrokerPosition`.
+    :ivar filled: the number of its contracts that are filled.
+    :ivar is_open: whether the order is in the market; pending and suspended orders work, but are not.
+    :ivar custom_tag: the tag that the order was placed with; riskd tags its own stops.
+    """
+
+    stamp: Timestamp | None = None
+    filled: Count = 0
+    is_open: bool = True
+    custom_tag: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the order works no more."""
+        return self.state is not OrderState.ACTIVE
+
+    @property
+    def remaining(self) -> int:
+        """The number of contracts that are not filled yet."""
+        return max(0, self.size - self.filled)
+
+
+class BrokerTrade(GatewayUserTrade, frozen=True, kw_only=True, rename="camel"):
+    """An execution: a full turn closes contracts, a half-turn only opens some.
+
+    :ivar profit_and_loss: gross dollars; 0 for a half-turn, which realizes nothing.
+    :ivar execution_time: the broker's stamp.
+    :ivar timestamp: from the gateway, the stamp; the account then sets the time of receipt.
+    :ivar side: what the execution did; it closed a position of the other side.
+    :ivar price: of the execution, so for a full turn the price of the exit.
+    :ivar fees: dollars; ``commissions`` come on top.
+    :ivar is_voided: whether the broker took the trade back.
+    """
+
+    is_full_turn: bool = True
+    side: OrderSide | None = None
+    price: Decimal | None = None
+    order_id: Identifier | None = None
+    fees: Decimal = ZERO
+    commissions: Decimal = ZERO
+    is_voided: bool = False
+
+    @property
+    def charges(self) -> Decimal:
+        """The broker's fees and commissions together, in dollars."""
+        return self.fees + self.commissions
+
+
+class BrokerQuote(msgspec.Struct, frozen=True):
+    """What has changed of a contract's quote; ``None``: unchanged."""
+
+    contract_id: ContractId
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+    stamp: Timestamp | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A position, order or trade that the broker reported and the gateway could not read.
+
+    :ivar what: what it is, as the gateway calls it, such as ``GatewayUserOrder``.
+    :ivar id: its id, if that could be read.
+    :ivar contract_id: its contract, if that could be read.
+    :ivar why: what is wrong with it, in a sentence.
+    """
+
+    what: str
+    why: str
+    id: Identifier | None = None
+    contract_id: ContractId | None = None
+
+
+BrokerNews = BrokerAccount | BrokerPosition | BrokerOrder | BrokerTrade | Unreadable
+"""What the broker can say of an account."""
+
+
+def on_wire(
+    data: BrokerOrder | BrokerPosition | BrokerTrade,
+) -> GatewayUserOrder | GatewayUserPosition | GatewayUserTrade:
+    """Return the wire's event of an order, a position or a trade."""
+    wire = _ON_WIRE[type(data)]
+    return wire(**{name: getattr(data, name) for name in wire.__struct_fields__})
+
+
+_ON_WIRE: Final[
+    dict[type, type[GatewayUserOrder] | type[GatewayUserPosition] | type[GatewayUserTrade]]
+] = {
+    BrokerOrder: GatewayUserOrder,
+    BrokerPosition: GatewayUserPosition,
+    BrokerTrade: GatewayUserTrade,
+}
