@@ -140,6 +140,10 @@ class ExchangeDriver:
         self.exchange.void_trade(account_id, trade_id)
         self.collect()
 
+    def amend(self, trade_id: int, account_id: int = ACCOUNT, **changes: Decimal) -> None:
+        self.exchange.amend_trade(account_id, trade_id, changes)
+        self.collect()
+
     def restrict(self, *, can_trade: bool = False) -> None:
         self.exchange.set_can_trade(ACCOUNT, can_trade)
         self.collect()

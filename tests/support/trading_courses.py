@@ -145,6 +145,12 @@ full_courses = st.lists(
     | st.tuples(st.just("close_part"), contracts, st.integers(min_value=0, max_value=5))
     | st.tuples(st.just("tag"), st.sampled_from("abc"))
     | st.tuples(st.just("void"), st.integers(min_value=0, max_value=20))
+    | st.tuples(
+        st.just("amend"),
+        st.integers(min_value=0, max_value=20),
+        st.sampled_from(("profitAndLoss", "fees", "commissions")),
+        st.decimals(-500, 500, places=2, allow_nan=False),
+    )
     | st.tuples(st.just("restrict"), account_ids, st.booleans())
     | st.tuples(st.just("cancel"), account_ids, st.integers(min_value=0, max_value=20))
     | st.tuples(st.just("close"), account_ids, contracts),
@@ -181,6 +187,11 @@ class FullCourse(Course):
         trades = self.driver.exchange.store.trades(ACCOUNT, NOW)
         if trades:
             self.driver.void(trades[index % len(trades)]["id"])
+
+    def amend(self, index: int, name: str, amount: Decimal) -> None:
+        trades = self.driver.exchange.store.trades(ACCOUNT, NOW)
+        if trades:
+            self.driver.amend(trades[index % len(trades)]["id"], **{name: amount})
 
     def restrict(self, account_id: int, can_trade: bool) -> None:
         self.driver.exchange.set_can_trade(account_id, can_trade)
