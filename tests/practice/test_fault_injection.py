@@ -53,6 +53,9 @@ class InjectorTests(SynchronousTestCase):
             self.assertEqual(injector.plan_read("Order/searchOpen", second), RequestPlan())
             self.assertFalse(injector.fills_while_canceled())
             self.assertEqual((injector.available(5), injector.copies_of_event()), (5, 1))
+            self.assertEqual((injector.parts(5), injector.position_date(START)), ([5], START))
+            self.assertEqual(injector.end_stamp(START - timedelta(hours=1), START), START)
+            self.assertEqual(injector.plan_round_trip(), RequestPlan())
 
     def test_refusals_have_the_code_of_each_request(self) -> None:
         for fault, codes in (
@@ -98,6 +101,27 @@ class InjectorTests(SynchronousTestCase):
 
     def test_a_single_contract_is_never_split(self) -> None:
         self.assertEqual(self.injector(partial_fills=1.0).available(1), 1)
+
+    @given(st.integers(0, 1000), st.integers(1, 50))
+    def test_the_parts_of_a_fill_add_up(self, seed: int, size: int) -> None:
+        parts = self.injector(seed, split_fills=1.0).parts(size)
+        self.assertEqual((sum(parts), min(parts) > 0), (size, True))
+        self.assertEqual(len(parts) > 1, size > 1)
+
+    def test_an_end_is_stamped_before_what_was_reported_last(self) -> None:
+        stamp = self.injector(ends_stamped_early=1.0).end_stamp(START, START + timedelta(hours=1))
+        self.assertEqual(stamp, START - timedelta(milliseconds=50))
+
+    def test_a_request_and_its_answer_are_under_way_each(self) -> None:
+        injector = self.injector(latency_seconds=2.0, jitter_seconds=1.0)
+        for plan in (
+            injector.plan_read("Trade/search", 0),
+            injector.plan_change(CLOSE, 0),
+            injector.plan_round_trip(),
+        ):
+            self.assertTrue(2 <= plan.done_after <= 3, plan)
+            self.assertTrue(2 <= plan.answered_after <= 3, plan)
+            self.assertNotEqual(plan.done_after, plan.answered_after)
 
     def test_a_slow_request_is_done_at_once_or_at_its_answer(self) -> None:
         injector = self.injector(slow_seconds=3.0)
