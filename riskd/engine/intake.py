@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from riskd.engine.corrections import Versions, amended_sentence, is_amended, voided_sentence
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
@@ -64,6 +65,7 @@ class Intake:
     :param gateway: knows the tick size and tick value of the contracts that the messages mention.
     :param clock: the steady clock.
     :param now: gives the broker's time, aware.
+    :param report_correction: takes a sentence about a trade that is not what clients have received.
     """
 
     def __init__(
@@ -72,11 +74,14 @@ class Intake:
         gateway: IGateway,
         clock: IReactorTime,
         now: Callable[[], datetime],
+        report_correction: Callable[[str], None],
     ) -> None:
         self._accounts = accounts
         self._gateway = gateway
         self._clock = clock
         self._now = now
+        self._report_correction = report_correction
+        self._versions = Versions()
         self._quotes = QuoteBook()
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
@@ -103,7 +108,9 @@ class Intake:
         truth = guarded.account.truth
         with errors_logged(type(news).__name__):
             if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
-                is_final = isinstance(news, BrokerOrder) and news.has_ended
+                is_final = (isinstance(news, BrokerOrder) and news.has_ended) or (
+                    isinstance(news, BrokerTrade) and news.is_voided
+                )
                 if not is_final and not truth.covers(thing_of(news), sent_at):
                     return
                 truth.answered(news, sent_at)
@@ -185,7 +192,7 @@ class Intake:
         if isinstance(news, Unreadable):
             return
         if isinstance(news, BrokerTrade):
-            self._apply_trade(guarded, news)
+            self._apply_trade(guarded, news, is_event=is_event)
         elif isinstance(news, BrokerPosition):
             self._apply_position(guarded, news, is_event=is_event)
         elif guarded.account.update(news):
@@ -194,22 +201,18 @@ class Intake:
             guarded.risk_engine.receive(news)
         self._ensure_contract(news.contract_id)
 
-    def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade) -> None:
+    def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade, *, is_event: bool) -> None:
         account = guarded.account
+        known = account.state.trades.get(trade.id)
         if trade.is_voided:
-            if account.void_trade(trade.id):
-                _log.warn(
-                    "account {account}: the broker voided trade {id}, it counts no more",
-                    account=account.account_id,
-                    id=trade.id,
-                )
-                guarded.risk_engine.review()
+            self._void_trade(guarded, known, trade.id)
             return
         if is_placeholder(trade.execution_time):
             # A loss without a date belongs to the day in which it is reported.
-            known = account.state.trades.get(trade.id)
             executed = self._now() if known is None else known.execution_time
             trade = msgspec.structs.replace(trade, execution_time=executed)
+        if known is not None and not self._is_last_word(account, known, trade, is_event=is_event):
+            return
         charges = account.state.risk.charges
         charge = Charge(trade.execution_time, trade.charges)
         # The voided trade took its charges along, and a late copy does not bring them back.
@@ -217,10 +220,44 @@ class Intake:
         if is_charged:
             account.change_risk(charges={**charges, trade.id: charge})
         if trade.is_full_turn and account.update(trade):
+            if known is not None:
+                sentence = amended_sentence(account.account_id, known, trade)
+                self._correct(account, known, sentence)
             guarded.risk_engine.receive(trade)
         elif is_charged:
             # Half of a round turn is not broadcast as a trade, but its fees count.
             guarded.risk_engine.review()
+
+    def _void_trade(
+        self, guarded: GuardedAccount, known: BrokerTrade | None, trade_id: int
+    ) -> None:
+        account = guarded.account
+        if account.void_trade(trade_id):
+            if known is not None:
+                self._correct(account, known, voided_sentence(account.account_id, known))
+            guarded.risk_engine.review()
+
+    def _is_last_word(
+        self, account: TrackedAccount, known: BrokerTrade, trade: BrokerTrade, *, is_event: bool
+    ) -> bool:
+        """Return whether a trade is the broker's last word on one that is known."""
+        if not is_amended(known, trade):
+            return True
+        if is_event:
+            # Nothing orders two versions of a trade; the next answer does.
+            account.truth.doubt(self._clock.seconds())
+            if self._versions.is_late_copy(trade):
+                return False
+        self._versions.amend(known, trade)
+        return True
+
+    def _correct(self, account: TrackedAccount, known: BrokerTrade, sentence: str) -> None:
+        """Report that a trade is not what clients have received."""
+        account.log(self._now(), "correction", msgspec.json.encode({"message": sentence}).decode())
+        if account.state.is_of_trading_day(known.execution_time):
+            self._report_correction(sentence)
+        else:
+            _log.warn("{sentence}", sentence=sentence)
 
     def _apply_position(
         self, guarded: GuardedAccount, position: BrokerPosition, *, is_event: bool

@@ -19,7 +19,7 @@ request:
 
 News that cannot be put in order leave doubt: what is known may be wrong until an answer to a later request
 settles it.  The reconciliation loop asks soon.  This is so after an event that did not apply, after one that
-could not be read, and when two events of one position come so close together that they may have been swapped.
+could not be read, after one that amends a trade, and when two events of one position come so close together that they may have been swapped.
 
 This is pure: the steady clock's seconds come in.
 """

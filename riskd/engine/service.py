@@ -29,6 +29,7 @@ from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.broker import Broker
 from riskd.engine.clocks import Clocks, journal_entry
+from riskd.engine.corrections import Corrections
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.guarded_account import GuardedAccount
@@ -45,7 +46,7 @@ from riskd.host.timing import done_within
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
-from riskd.model.events import DaemonStatus, Event, Status
+from riskd.model.events import DRY_RUN_NOTE, DaemonStatus, Event, Status
 from riskd.model.lockouts import is_locked
 from riskd.rules.interface import IRule
 
@@ -126,7 +127,8 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        intake = Intake(self.accounts, gateway, clock, self.now)
+        corrections = Corrections(journal, self._announce_correction)
+        intake = Intake(self.accounts, gateway, clock, self.now, corrections.report)
         # Bound, not wrapped: a quote passes through as few functions as possible.
         self.receive = intake.receive
         self.receive_quote = intake.receive_quote
@@ -141,6 +143,7 @@ class EngineService(Service):
         self._times_restored = 0
         self._problems = Problems()
         self._was_running = False
+        self._standing: DaemonStatus | None = None
 
     def _follow(self, settings: AccountSettings) -> GuardedAccount:
         account = TrackedAccount(
@@ -437,8 +440,19 @@ class EngineService(Service):
             self._was_running = True
             self._announce_status(Status.RUNNING, message)
 
+    def _announce_correction(self, sentence: str) -> None:
+        """Announce a sentence with the status as it stands."""
+        standing = self._standing
+        if standing is None or not self.running:
+            # Each client reads the copy when the first status comes.
+            return
+        note = "" if self.enforces else f" {DRY_RUN_NOTE}"
+        self._announce_status(standing.status, f"{sentence}{note}")
+        if standing.status is not Status.RUNNING:
+            # What is wrong stays the sentence that clients show.
+            self._announce_status(standing.status, standing.message)
+
     def _announce_status(self, status: Status, message: str) -> None:
-        self.announce(
-            Event(None, DaemonStatus(status=status, message=message, timestamp=self.now()))
-        )
+        self._standing = DaemonStatus(status=status, message=message, timestamp=self.now())
+        self.announce(Event(None, self._standing))
         _log.info("status {status}: {message}", status=status.value, message=message)

@@ -24,6 +24,7 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from riskd.engine.corrections import is_amended
 from riskd.engine.order_of_truth import OrderOfTruth
 from riskd.gateway.interface import Found
 from riskd.journal.interface import IJournal
@@ -190,7 +191,11 @@ class TrackedAccount:
         return is_news
 
     def _update_trade(self, reported: BrokerTrade) -> bool:
-        """Apply a full-turn trade; it is broadcast once."""
+        """Apply a full-turn trade, or the broker's last word on it; it is broadcast once.
+
+        What the wire does not carry of a trade is no news to the rules, but for its charges, which are kept
+        apart.
+        """
         if reported.id in self._past_trades:
             return False
         known = self.state.trades.get(reported.id)
@@ -204,7 +209,8 @@ class TrackedAccount:
         self._journal.changed()
         if known is None:
             self._broadcast(Event(self.account_id, on_wire(trade)))
-        return True
+            return True
+        return is_amended(known, trade)
 
     def _dated(
         self, reported: BrokerPosition | BrokerOrder, known: BrokerPosition | BrokerOrder | None

@@ -43,7 +43,8 @@ class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event type of the wire, ``operator`` for an operator's action, or :data:`CLOCK`.
+    :ivar kind: an event type of the wire, ``operator`` for an operator's action, ``correction`` for a trade that
+        the broker voided or amended, or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 

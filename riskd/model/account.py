@@ -95,7 +95,8 @@ class Flattening(msgspec.Struct, frozen=True, kw_only=True):
 class LogEntry(msgspec.Struct, frozen=True):
     """A line of the journal's log that is in no other table.
 
-    :ivar kind: an event's name on the wire, or ``operator`` for an operator's command.
+    :ivar kind: an event's name on the wire, ``operator`` for an operator's command, or ``correction`` for a
+        trade that the broker voided or amended.
     :ivar data: a JSON object.
     """
 

@@ -6,7 +6,7 @@ writes it down: a mistake in one rule must neither silence the others nor stop t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
@@ -111,10 +111,13 @@ def evaluate(
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
+    begun_with = state.risk.memory
     for each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
         slot = each.slot
         try:
-            result = each.rule.check(_with_own_memory(state, each), each.settings, trigger)
+            result = each.rule.check(
+                _with_own_memory(state, each, begun_with), each.settings, trigger
+            )
             _check(result)
         except Exception as error:  # noqa: BLE001  # a rule may raise anything
             faults.append(Fault(slot, error))
@@ -155,15 +158,23 @@ def _rules_to_evaluate(
     return [each for each in rules if kind in each.rule.listens]
 
 
-def _with_own_memory(state: AccountState, rule: RuleInForce) -> AccountState:
+def _with_own_memory(
+    state: AccountState, rule: RuleInForce, begun_with: Mapping[str, str]
+) -> AccountState:
     """Return the state with these settings' memory where the rule looks for it.
 
     Earlier settings begin with the memory of the present ones.
+
+    :param begun_with: the memories from before this evaluation: the present settings may have changed theirs.
     """
-    memory = state.risk.memory
-    if not rule.is_held or rule.slot not in memory:
+    if not rule.is_held:
         return state
-    return with_risk(state, memory={**memory, rule.rule.rule_id: memory[rule.slot]})
+    memory, rule_id = state.risk.memory, rule.rule.rule_id
+    own = memory.get(rule.slot, begun_with.get(rule_id))
+    if own == memory.get(rule_id):
+        return state
+    others = {slot: text for slot, text in memory.items() if slot != rule_id}
+    return with_risk(state, memory=others if own is None else {**others, rule_id: own})
 
 
 def _check(result: RuleResult) -> None:

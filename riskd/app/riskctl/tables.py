@@ -203,6 +203,8 @@ def _describe(line: LogLine) -> str:
     A line that another version of riskd wrote is returned as JSON.
     """
     try:
+        if line.kind == "correction":
+            return str(line.data["message"])
         if line.kind == "operator":
             beyond = line.data.get("beyond")
             note = f" {beyond_limits(beyond)}" if beyond else ""

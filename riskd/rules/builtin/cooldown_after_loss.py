@@ -17,6 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from riskd.model.account import AccountState
+from riskd.model.broker import BrokerTrade
 from riskd.model.events import GatewayUserTrade, LockoutSet
 from riskd.model.formatting import dollars
 from riskd.model.lockouts import is_locked, lock_of
@@ -137,7 +138,7 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
 class _Exit(NamedTuple):
     """A loss: all trades that filled one exit order, in the order of their execution."""
 
-    trades: tuple[GatewayUserTrade, ...]
+    trades: tuple[BrokerTrade, ...]
 
     @property
     def executed(self) -> datetime:
@@ -185,7 +186,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     )
     if exit_ is None:
         return NOTHING
-    executed = _executed(trigger.subject)
+    executed = _executed(next(one for one in exit_.trades if one.id == trigger.subject.id))
     loss = _loss(settings, exit_, now if now - executed < _LATE else exit_.executed)
     if loss is None or loss.cooldown.until <= now or _is_known(loss, known):
         return NOTHING
@@ -264,9 +265,9 @@ def _is_known(loss: _Loss, known: Iterable[Cooldown]) -> bool:
 
 def _exits(state: AccountState) -> list[_Exit]:
     """Return the trades, those that filled the same order together."""
-    exits: dict[tuple[str, int], list[GatewayUserTrade]] = {}
+    exits: dict[tuple[str, int], list[BrokerTrade]] = {}
     for trade in state.trades.values():
-        order_id = getattr(trade, "order_id", None)
+        order_id = trade.order_id
         key = ("trade", trade.id) if order_id is None else (trade.contract_id, order_id)
         exits.setdefault(key, []).append(trade)
     return [
@@ -275,11 +276,11 @@ def _exits(state: AccountState) -> list[_Exit]:
     ]
 
 
-def _executed(trade: GatewayUserTrade) -> datetime:
+def _executed(trade: BrokerTrade) -> datetime:
     return first_known(trade.execution_time, trade.timestamp) or trade.timestamp
 
 
-def _sum(trades: Iterable[GatewayUserTrade]) -> Decimal:
+def _sum(trades: Iterable[BrokerTrade]) -> Decimal:
     return sum([trade.profit_and_loss for trade in trades], ZERO)
 
 

@@ -1,0 +1,108 @@
+"""Report that the broker took back or changed a trade that was broadcast.
+
+A trade is sent once, so clients cannot learn of it from a trade event.  The published copy is corrected first;
+then a ``daemon_status`` says it in a sentence, and a client reads the copy again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.logger import Logger
+
+from riskd.journal.interface import IJournal
+from riskd.model.events import GatewayUserTrade
+from riskd.model.formatting import counted, dollars
+
+_log = Logger()
+
+_MAX_REMEMBERED: Final = 1024
+"""How many amended trades are remembered."""
+
+_MAX_VERSIONS: Final = 16
+"""How many earlier versions of one trade are remembered."""
+
+
+def voided_sentence(account_id: int, trade: GatewayUserTrade) -> str:
+    """Return that the broker voided a trade, for a trader."""
+    return (
+        f"The broker voided trade {trade.id} of account {account_id} "
+        f"({dollars(trade.profit_and_loss)}); it does not count any more"
+    )
+
+
+def amended_sentence(account_id: int, known: GatewayUserTrade, trade: GatewayUserTrade) -> str:
+    """Return that the broker changed a trade, for a trader."""
+    if known.profit_and_loss == trade.profit_and_loss:
+        return f"The broker changed trade {trade.id} of account {account_id}"
+    return (
+        f"The broker changed trade {trade.id} of account {account_id} from "
+        f"{dollars(known.profit_and_loss)} to {dollars(trade.profit_and_loss)}"
+    )
+
+
+def is_amended(known: GatewayUserTrade, trade: GatewayUserTrade) -> bool:
+    """Return whether clients know a trade otherwise than the broker reports it now."""
+    return _on_wire(known) != _on_wire(trade)
+
+
+def _on_wire(trade: GatewayUserTrade) -> tuple[object, ...]:
+    """Return what clients know of a trade, but for the time of its receipt."""
+    return (trade.profit_and_loss, trade.quantity, trade.contract_id, trade.execution_time)
+
+
+class Versions:
+    """What the broker said of its trades before it amended them.
+
+    A copy of an earlier version that comes late as an event is no amendment; an answer to a later request may
+    bring a version back.
+    """
+
+    def __init__(self) -> None:
+        self._earlier: dict[int, list[GatewayUserTrade]] = {}
+
+    def is_late_copy(self, trade: GatewayUserTrade) -> bool:
+        """Return whether an event repeats an earlier version of a trade."""
+        return any(not is_amended(each, trade) for each in self._earlier.get(trade.id, ()))
+
+    def amend(self, known: GatewayUserTrade, trade: GatewayUserTrade) -> None:
+        """Remember that ``trade`` is the broker's last word, and no more ``known``."""
+        earlier = self._earlier.pop(trade.id, [])
+        self._earlier[trade.id] = [
+            *(each for each in earlier if is_amended(each, trade)),
+            known,
+        ][-_MAX_VERSIONS:]
+        if len(self._earlier) > _MAX_REMEMBERED:
+            del self._earlier[next(iter(self._earlier))]
+
+
+class Corrections:
+    """Announces corrections once the published copy has them; several at a time in one sentence.
+
+    :param journal: publishes the copy.
+    :param announce: takes the sentence.
+    """
+
+    def __init__(self, journal: IJournal, announce: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._announce = announce
+        self._sentences: list[str] = []
+
+    def report(self, sentence: str) -> None:
+        """Announce a correction that is in the account's state by now."""
+        _log.warn("{sentence}", sentence=sentence)
+        self._sentences.append(sentence)
+        if len(self._sentences) == 1:
+            written = self._journal.make_durable()
+            written.addCallback(lambda _: self._journal.published())
+            written.addCallback(lambda _: self._announce_all())
+            written.addErrback(
+                lambda failure: _log.failure("announcing a correction: internal error", failure)
+            )
+
+    def _announce_all(self) -> None:
+        sentences, self._sentences = self._sentences, []
+        more = len(sentences) - 1
+        note = f" ({counted(more, 'more correction')})" if more else ""
+        self._announce(f"{sentences[0]}{note}")
