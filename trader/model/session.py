@@ -29,7 +29,7 @@ from riskd.model.events import (
     LockoutSet,
     Status,
 )
-from trader.client import ReadEvent
+from trader.client import CANNOT_CONNECT, ReadEvent
 from trader.model.formatting import sentence
 from trader.model.view import Source, View, is_stopping
 from trader.model.wording import FeedLine, line_for
@@ -83,6 +83,7 @@ class Session:
         # Until the first read, a value that differs from every version.
         self._version_read: object = object()
         self._read_at: datetime | None = None
+        self._loss = ""
         self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
         self._actions_in_feed: set[EnforcementAction] = set()
         self._view = View(account=AccountState(account_id=account_id))
@@ -263,11 +264,14 @@ class Session:
     def _not_connected(self, reason: str) -> None:
         problem = sentence(reason)
         if self._view.is_live:
+            self._loss = problem
             self._update(source=Source.LAST_KNOWN, connection_problem=problem)
             self._add(FeedLine(self._now(), problem, "alert"))
-        elif not self._view.connections:
+        elif not self._view.connections or reason.startswith(f"{CANNOT_CONNECT}: "):
             self._update(connection_problem=problem)
-        # Otherwise the reason of the loss stays; that the next attempt fails, too, adds nothing to it.
+        else:
+            # That the next attempt fails, too, adds nothing to the reason of the loss.
+            self._update(connection_problem=self._loss)
 
     def _read_account(self) -> tuple[Snapshot, AccountState]:
         """Read the file; return all of it, and its state of the account.

@@ -71,6 +71,14 @@ class ConnectionTests(SessionTestCase):
             self.feed, ["Connected to daemon", "Lost connection to daemon: shutting down"]
         )
 
+    def test_a_reason_that_the_trader_can_act_on_is_shown_after_a_loss_too(self) -> None:
+        self.connect()
+        self.lose()
+        self.lose("cannot connect to daemon: it trades paper")
+        self.assertEqual(self.view.connection_problem, "Cannot connect to daemon: it trades paper")
+        self.lose("cannot connect to daemon (is it running?)")
+        self.assertEqual(self.view.connection_problem, "Lost connection to daemon")
+
     def test_without_the_file_a_new_connection_starts_from_an_empty_account(self) -> None:
         self.connect()
         self.receive("GatewayUserTrade")
