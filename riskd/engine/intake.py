@@ -58,6 +58,18 @@ def _log_dropped(what: str) -> None:
     _log.failure("dropped a {what}: internal error", what=what)
 
 
+def stamp_of(news: BrokerNews) -> datetime | None:
+    """Return when the broker stamped an event, as far as it did.
+
+    An event without a stamp of its own has the time of opening or placing, which it may be much later than.
+    """
+    if isinstance(news, BrokerTrade):
+        return news.execution_time
+    if isinstance(news, (BrokerOrder, BrokerPosition)):
+        return news.stamp or news.created_at
+    return None
+
+
 class Intake:
     """Applies the gateway's messages to the accounts that they are about.
 
@@ -66,6 +78,7 @@ class Intake:
     :param clock: the steady clock.
     :param now: gives the broker's time, aware.
     :param report_correction: takes a sentence about a trade that is not what clients have received.
+    :param stamped: receives the broker's stamp of each event as it arrives.
     """
 
     def __init__(
@@ -75,8 +88,10 @@ class Intake:
         clock: IReactorTime,
         now: Callable[[], datetime],
         report_correction: Callable[[str], None],
+        stamped: Callable[[datetime], None],
     ) -> None:
         self._accounts = accounts
+        self._stamped = stamped
         self._gateway = gateway
         self._clock = clock
         self._now = now
@@ -94,6 +109,9 @@ class Intake:
         account = guarded.account
         # Neither an unreadable message nor an internal error may stop what follows.
         with errors_logged(type(news).__name__):
+            stamp = stamp_of(news)
+            if stamp is not None:
+                self._stamped(stamp)
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
                 self._apply(guarded, news, is_event=True)
 

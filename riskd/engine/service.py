@@ -128,7 +128,9 @@ class EngineService(Service):
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
         corrections = Corrections(journal, self._announce_correction)
-        intake = Intake(self.accounts, gateway, clock, self.now, corrections.report)
+        intake = Intake(
+            self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
+        )
         # Bound, not wrapped: a quote passes through as few functions as possible.
         self.receive = intake.receive
         self.receive_quote = intake.receive_quote

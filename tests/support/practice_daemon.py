@@ -74,6 +74,7 @@ class PracticeDaemon:
             {account.id: account.watch for account in self.settings.accounts},
             seed=1,
             is_open=False,
+            faults=self.settings.practice.faults,
         )
         self.told: list[Event] = []
         self.waits: list[float] = []

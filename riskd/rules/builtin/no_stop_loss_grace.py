@@ -92,8 +92,7 @@ def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gaug
 
 
 def _seconds_since(began: datetime, now: datetime) -> int:
-    # The broker stamps the beginning, and its clock may be ahead of this one.
-    return max(0, int((now - began).total_seconds()))
+    return int((now - began).total_seconds())
 
 
 def _remembered(state: AccountState) -> dict[str, Window]:
@@ -118,7 +117,11 @@ def _windows(state: AccountState, settings: Settings, now: datetime) -> dict[str
         else:
             began = known.began
         windows[position.contract_id] = Window(
-            opened=position.created_at, side=position.type, began=began, is_covered=is_covered
+            opened=position.created_at,
+            side=position.type,
+            # A date ahead of the present counts as the present: the time must not last longer than it may.
+            began=min(began, now),
+            is_covered=is_covered,
         )
     return windows
 
