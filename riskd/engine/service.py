@@ -127,7 +127,7 @@ class EngineService(Service):
         self._observe_reaction = observe_reaction
         self.accounts: dict[int, GuardedAccount] = {}
         self._configured = frozenset(each.id for each in settings.accounts)
-        corrections = Corrections(journal, self._announce_correction)
+        corrections = Corrections(journal, self._announce_note)
         intake = Intake(
             self.accounts, gateway, clock, self.now, corrections.report, self.clocks.stamped
         )
@@ -322,7 +322,7 @@ class EngineService(Service):
         _log.warn("{sentence}", sentence=sentence)
         for each in self.accounts.values():
             journal_entry(each.account, self.now(), sentence, span)
-        self.announce_note(sentence)
+        self._announce_note(sentence)
 
     # The start.
 
@@ -424,15 +424,6 @@ class EngineService(Service):
         elif news is not None:
             self._announce_running()
 
-    def announce_note(self, sentence: str) -> None:
-        """Announce what a trader should know; the status stays as it is."""
-        if self._was_running and self.running:
-            standing = self._problems.gravest
-            self._announce_status(Status.ERROR if standing else Status.RUNNING, sentence)
-            if standing:
-                # The latest message is the one that stays on a screen.
-                self._announce_status(Status.ERROR, standing)
-
     def _announce_running(self) -> None:
         is_reconciled = self._progress is _Progress.RECONCILED
         if is_reconciled and not self._problems and self.running:
@@ -442,7 +433,7 @@ class EngineService(Service):
             self._was_running = True
             self._announce_status(Status.RUNNING, message)
 
-    def _announce_correction(self, sentence: str) -> None:
+    def _announce_note(self, sentence: str) -> None:
         """Announce a sentence with the status as it stands."""
         standing = self._standing
         if standing is None or not self.running:
