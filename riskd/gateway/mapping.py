@@ -35,6 +35,7 @@ from riskd.model.broker import (
 )
 from riskd.model.contracts import Contract
 from riskd.model.events import OrderSide, OrderState, OrderType, PositionType, plain_number
+from riskd.model.moments import is_placeholder
 from riskd.model.money import ZERO
 
 ACCOUNT: Final = "GatewayUserAccount"
@@ -268,7 +269,9 @@ def quote(contract_id: str, payload: Payload) -> BrokerQuote:
     try:
         # Convert all fields in one call: most of what the gateway sends is quotes.
         update = msgspec.convert(payload, _QuoteUpdate, builtin_types=(Decimal,))
-        stamp = update.timestamp or update.last_updated
+        stamp = update.timestamp
+        if stamp is None or is_placeholder(stamp):
+            stamp = FieldReader(QUOTE, payload).optional_time("lastUpdated")
         return BrokerQuote(
             contract_id,
             _price(update.best_bid),
@@ -288,7 +291,6 @@ class _QuoteUpdate(msgspec.Struct, frozen=True, rename="camel"):
     best_ask: int | Decimal | None = None
     last_price: int | Decimal | None = None
     timestamp: datetime | None = None
-    last_updated: datetime | None = None
 
 
 def _price(value: int | Decimal | None) -> Decimal | None:

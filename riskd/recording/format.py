@@ -343,12 +343,30 @@ def encode_broadcast(event: Event) -> bytes:
     return b"%b%b}" % (_BROADCAST, encode(event))
 
 
-def decode_turn(line: bytes) -> Turn:
-    """Return the turn that :func:`encode_line` has written.
+class AnswerTypes:
+    """Gives each answer the type of its request, which its line alone does not say."""
 
-    :raises msgspec.MsgspecError: the line is not a turn.
-    """
-    return _turns.decode(line)
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+
+    def note(self, request: Request) -> None:
+        """Remember a request until it is answered."""
+        if request.name in ANSWERS:
+            self._names[request.number] = request.name
+
+    def decode_turn(self, line: bytes) -> Turn:
+        """Return the turn that :func:`encode_line` has written.
+
+        :raises msgspec.MsgspecError: the line is not a turn.
+        """
+        turn = _turns.decode(line)
+        if not isinstance(turn.input, Outcome):
+            return turn
+        name = self._names.pop(turn.input.number, None)
+        if name is None or not isinstance(turn.input, Answered):
+            return turn
+        value = _answer_decoder(ANSWERS[name]).decode(encode_json(turn.input.value))
+        return msgspec.structs.replace(turn, input=Answered(turn.input.number, value))
 
 
 # Reading.
@@ -387,7 +405,7 @@ class Recording:
         self._file = file
         self.name = name
         self._number = 0
-        self._names: dict[int, str] = {}
+        self._answers = AnswerTypes()
         self.broke_off = 0
         try:
             self.header = _headers.decode(self._next_line() or b"")
@@ -411,7 +429,7 @@ class Recording:
                     yield current
                 if line == END:
                     return
-                current = RecordedTurn(self._number, self._typed(self._decode(_turns, line)))
+                current = RecordedTurn(self._number, self._decode_turn(line))
             elif current is not None:
                 self._add_output(current, line)
             else:
@@ -425,18 +443,6 @@ class Recording:
         """Return the error for a damaged line."""
         return RecordingError(f"{self.name}, line {number} is damaged: {why}")
 
-    def _typed(self, turn: Turn) -> Turn:
-        """Return a turn whose answer is of its request's type: the line alone does not say it."""
-        answer = turn.input
-        if not isinstance(answer, Answered):
-            return turn
-        wanted = ANSWERS.get(self._names.pop(answer.number, ""))
-        if wanted is None:
-            return turn
-        decoder = _answer_decoder(wanted)
-        value = self._decode(decoder, encode_json(answer.value))
-        return msgspec.structs.replace(turn, input=Answered(answer.number, value))
-
     def _add_output(self, current: RecordedTurn, line: bytes) -> None:
         current.outputs.append(line)
         if line.startswith(_BROADCAST):
@@ -444,11 +450,17 @@ class Recording:
         elif line.startswith(_REQUEST):
             request = self._decode(_requests, line)
             current.requests.append(request)
-            self._names[request.number] = request.name
+            self._answers.note(request)
         elif line.startswith(_ROOM_CHECK):
             current.room_checks.append(self._decode(_room_checks, line))
         else:
             raise self.damaged(self._number, "it is neither a turn nor an output of one")
+
+    def _decode_turn(self, line: bytes) -> Turn:
+        try:
+            return self._answers.decode_turn(line)
+        except NOT_JSON as error:
+            raise self.damaged(self._number, error) from None
 
     def _decode(self, decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
         try:

@@ -51,7 +51,6 @@ _INDEPENDENT: Final = (
     FeedLost,
     FeedRestored,
     GatewayProblem,
-    ClockReported,
     Started,
     Stopped,
 )

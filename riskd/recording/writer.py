@@ -20,12 +20,12 @@ from twisted.python.failure import Failure
 from riskd.host.disk_thread import DiskThread
 from riskd.recording.format import (
     END,
+    AnswerTypes,
     Header,
     RecordingError,
     Request,
     RoomCheck,
     Turn,
-    decode_turn,
     encode_line,
 )
 
@@ -60,6 +60,7 @@ class RecordingWriter:
         self.path = path.absolute()
         self._clock = clock
         self._disk = disk
+        self._answers = AnswerTypes()
         self._unwritten = bytearray()
         self._last_write: Deferred[None] = succeed(None)
         self._is_over = False
@@ -86,6 +87,8 @@ class RecordingWriter:
         """Record a line."""
         try:
             self.write_bytes(encode_line(line))
+            if isinstance(line, Request):
+                self._answers.note(line)
         except _UNWRITABLE as error:
             self._give_up(f"{type(line).__name__} cannot be written: {error}")
 
@@ -98,7 +101,7 @@ class RecordingWriter:
         try:
             line = encode_line(turn)
             # The daemon handles what the replay will read: numbers may change their type in JSON.
-            read = decode_turn(line)
+            read = self._answers.decode_turn(line)
             if read != turn:
                 raise ValueError("it would be read as something else")
         except _UNWRITABLE as error:

@@ -46,7 +46,7 @@ class FieldReaderTests(SynchronousTestCase):
                 reader(text).time("field"), datetime(2025, 1, 17, 14, 45, 15, tzinfo=UTC)
             )
 
-    def test_a_missing_time_is_the_default_if_there_is_one(self) -> None:
-        default = datetime(2025, 1, 17, tzinfo=UTC)
-        self.assertEqual(reader(None).time("field", default), default)
+    def test_a_time_may_be_missing_where_it_is_optional(self) -> None:
+        for missing in (None, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+            self.assertIsNone(reader(missing).optional_time("field"))
         self.assertRaises(MappingError, reader(None).time, "field")

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from riskd.gateway.interface import IGatewayListener
 from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
+from riskd.model.broker import BrokerNews, BrokerQuote
 from tests.support.broker import (
     CREDENTIALS,
     HttpConnection,
@@ -37,11 +38,11 @@ class Listener:
         self.received: list[tuple[Any, ...]] = []
         self.clock_reports: list[tuple[datetime, float, float]] = []
 
-    def user_event(self, target: str, payload: dict[str, Any]) -> None:
-        self.received.append(("user", target, payload))
+    def receive(self, account_id: int, news: BrokerNews) -> None:
+        self.received.append(("news", account_id, news))
 
-    def market_event(self, target: str, contract_id: str, payload: dict[str, Any]) -> None:
-        self.received.append(("market", target, contract_id, payload))
+    def receive_quote(self, quote: BrokerQuote) -> None:
+        self.received.append(("quote", quote))
 
     def feed_lost(self, sentence: str) -> None:
         self.received.append(("lost", sentence))

@@ -9,10 +9,21 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from riskd.gateway.commands import (
+    CancelOrder,
+    CloseContract,
+    ModifyOrder,
+    PartialCloseContract,
+    PlaceOrder,
+)
 from riskd.gateway.interface import (
+    Found,
     GatewayRefusedError,
     GatewayUnansweredError,
+    GatewayUnreadableError,
 )
+from riskd.model.broker import BrokerAccount
+from riskd.model.events import OrderSide, OrderType
 from tests.support.broker import (
     make_token,
 )
@@ -20,6 +31,15 @@ from tests.support.projectx_gateway import (
     FIRST,
     MNQ,
     GatewayTestCase,
+)
+
+STOP = PlaceOrder(
+    account_id=123,
+    contract_id=MNQ,
+    type=OrderType.STOP,
+    side=OrderSide.SELL,
+    size=1,
+    stop_price=Decimal("0.25"),
 )
 
 
@@ -58,7 +78,17 @@ class ReadTests(GatewayTestCase):
             ),
         ):
             answer = self.asks(asked, request, {"accountId": 123, **body}, **{name: found})
-            self.assertEqual(answer, found)
+            self.assertEqual([each.id for each in answer.unreadable], [1, 2])
+            self.assertEqual(answer.items, ())
+
+    def test_what_can_be_read_is_kept_beside_what_cannot(self) -> None:
+        held = {"accountId": 123, "id": 1, "contractId": MNQ, "type": 1, "size": 2}
+        held |= {"averagePrice": 21000, "creationTimestamp": "2025-07-17T14:00:00Z"}
+        asked = self.gateway.search_open_positions(123)
+        self.answer("Position/searchOpen", positions=[{**held, "size": "two"}, held])
+        found = self.successResultOf(asked)
+        self.assertEqual([each.size for each in found.items], [2])
+        self.assertEqual([each.contract_id for each in found.unreadable], [MNQ])
 
     def test_a_list_that_is_missing_is_not_an_empty_one(self) -> None:
         asked = self.gateway.search_open_positions(123)
@@ -89,19 +119,24 @@ class ReadTests(GatewayTestCase):
             "2025-07-17T14:00:01.5+00:00",
         ]
         trades = [
-            {"id": n, "accountId": 123, "creationTimestamp": moment}
+            {"id": n, "accountId": 123, "contractId": MNQ, "size": 1, "creationTimestamp": moment}
             for n, moment in enumerate(moments)
         ]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades[::-1])
-        self.assertEqual(self.successResultOf(asked), trades)
+        found = self.successResultOf(asked).items
+        self.assertEqual([each.id for each in found], [each["id"] for each in trades])
 
     def test_trades_of_one_time_are_sorted_by_id(self) -> None:
         moment = "2025-07-17T14:00:00Z"
-        trades = [{"id": n, "accountId": 123, "creationTimestamp": moment} for n in (9, 10, 11)]
+        trades = [
+            {"id": n, "accountId": 123, "contractId": MNQ, "size": 1, "creationTimestamp": moment}
+            for n in (9, 10, 11)
+        ]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades[::-1])
-        self.assertEqual(self.successResultOf(asked), trades)
+        found = self.successResultOf(asked).items
+        self.assertEqual([each.id for each in found], [each["id"] for each in trades])
 
     def test_trades_without_a_readable_time_are_returned_too(self) -> None:
         unreadable: list[dict[str, Any]] = [
@@ -112,40 +147,33 @@ class ReadTests(GatewayTestCase):
         trades = [{"accountId": 123, **trade} for trade in unreadable]
         asked = self.gateway.search_trades(123, self.SINCE)
         self.answer("Trade/search", trades=trades)
-        self.assertCountEqual(self.successResultOf(asked), trades)
+        self.assertCountEqual(
+            [each.id for each in self.successResultOf(asked).unreadable], [None, None, 1]
+        )
 
     def test_one_order_and_one_contract(self) -> None:
-        found = {"id": 7, "accountId": 123}
-        self.assertEqual(
-            self.asks(
-                self.gateway.search_order(123, 7),
-                "Order/searchById",
-                {"accountId": 123, "orderId": 7},
-                order=found,
-            ),
-            found,
-        )
-        self.assertEqual(
-            self.asks(
-                self.gateway.search_contract(MNQ),
-                "Contract/searchById",
-                {"contractId": MNQ},
-                contract=found,
-            ),
-            found,
-        )
+        order = {"id": 7, "accountId": 123, "contractId": MNQ, "status": 1, "side": 0, "size": 1}
+        order["creationTimestamp"] = "2025-07-17T14:00:00Z"
+        body = {"accountId": 123, "orderId": 7}
+        asked = self.gateway.search_order(123, 7)
+        self.assertEqual(self.asks(asked, "Order/searchById", body, order=order).id, 7)
+        contract = {"id": MNQ, "name": "MNQU5", "tickSize": 0.25, "tickValue": 0.5}
+        asked = self.gateway.search_contract(MNQ)
+        found = self.asks(asked, "Contract/searchById", {"contractId": MNQ}, contract=contract)
+        self.assertEqual(found.name, "MNQU5")
+
+    def test_an_order_that_cannot_be_read_is_no_answer(self) -> None:
+        asked = self.gateway.search_order(123, 7)
+        self.answer("Order/searchById", order={"id": 7, "accountId": 123, "status": 9})
+        self.failureResultOf(asked, GatewayUnreadableError)
 
     def test_a_restricted_account_is_found(self) -> None:
-        accounts = [{"id": 1}, {"id": 123, "canTrade": False}]
-        self.assertEqual(
-            self.asks(
-                self.gateway.search_account(123),
-                "Account/search",
-                {"onlyActiveAccounts": False},
-                accounts=accounts,
-            ),
-            accounts[1],
+        accounts = [{"id": 1}, {"id": 123, "canTrade": False, "balance": 5}]
+        body = {"onlyActiveAccounts": False}
+        found = self.asks(
+            self.gateway.search_account(123), "Account/search", body, accounts=accounts
         )
+        self.assertEqual(found, BrokerAccount(can_trade=False, balance=Decimal(5)))
 
     def test_an_account_that_is_not_listed_is_refused(self) -> None:
         asked = self.gateway.search_account(123)
@@ -161,7 +189,7 @@ class ReadTests(GatewayTestCase):
         self.answer_badly("Order/searchOpen")
         self.pass_time(0.25)
         self.answer("Order/searchOpen", orders=[])
-        self.assertEqual(self.successResultOf(asked), [])
+        self.assertEqual(self.successResultOf(asked), Found(()))
 
     def test_urgent_reads_have_room_when_others_have_none(self) -> None:
         for _ in range(140):
@@ -186,8 +214,8 @@ class ReadTests(GatewayTestCase):
             self.gateway.search_account(123),
             self.gateway.search_open_orders(123),
             self.gateway.search_order(123, 7),
-            self.gateway.cancel_order(123, 7),
-            self.gateway.place_order(123, {}),
+            self.gateway.carry_out(CancelOrder(account_id=123, order_id=7)),
+            self.gateway.carry_out(STOP),
         ):
             asked.cancel()
             self.failureResultOf(asked, CancelledError)
@@ -203,19 +231,33 @@ class ChangeTests(GatewayTestCase):
     def changes(self) -> Iterator[tuple[str, Deferred[Any], dict[str, Any]]]:
         """Yield each change as it is asked for, with what is to be sent."""
         gateway = self.gateway
-        order = {"type": 4, "stopPrice": Decimal("0.25")}
         named, held = {"accountId": 123, "orderId": 7}, {"accountId": 123, "contractId": MNQ}
         yield (
             "Order/place",
-            gateway.place_order(123, order),
-            {"accountId": 123, "type": 4, "stopPrice": 0.25},
+            gateway.carry_out(STOP),
+            {
+                "accountId": 123,
+                "contractId": MNQ,
+                "type": 4,
+                "side": 1,
+                "size": 1,
+                "stopPrice": 0.25,
+            },
         )
-        yield "Order/cancel", gateway.cancel_order(123, 7), named
-        yield "Order/modify", gateway.modify_order(123, 7, {"size": 2}), {**named, "size": 2}
-        yield "Position/closeContract", gateway.close_contract(123, MNQ), held
+        yield "Order/cancel", gateway.carry_out(CancelOrder(account_id=123, order_id=7)), named
+        yield (
+            "Order/modify",
+            gateway.carry_out(ModifyOrder(account_id=123, order_id=7, size=2)),
+            {**named, "size": 2},
+        )
+        yield (
+            "Position/closeContract",
+            gateway.carry_out(CloseContract(account_id=123, contract_id=MNQ)),
+            held,
+        )
         yield (
             "Position/partialCloseContract",
-            gateway.partial_close_contract(123, MNQ, 2),
+            gateway.carry_out(PartialCloseContract(account_id=123, contract_id=MNQ, size=2)),
             {**held, "size": 2},
         )
 
@@ -247,12 +289,12 @@ class ChangeTests(GatewayTestCase):
 
     def test_an_answer_without_an_order_id_leaves_the_outcome_open(self) -> None:
         for order_id in (None, "7", True, 7.5):
-            asked = self.gateway.place_order(123, {})
+            asked = self.gateway.carry_out(STOP)
             self.answer("Order/place", orderId=order_id)
             self.failureResultOf(asked, GatewayUnansweredError)
 
     def test_a_refusal_gives_the_reason(self) -> None:
-        asked = self.gateway.place_order(123, {})
+        asked = self.gateway.carry_out(STOP)
         body = b'{"success":false,"errorCode":2,"errorMessage":"Stop is too near","orderId":9}'
         self.take("Order/place").connection.answer(body)
         refusal = self.failureResultOf(asked, GatewayRefusedError).value
@@ -265,14 +307,17 @@ class ManyOrdersTests(GatewayTestCase):
     def test_a_position_is_closed_although_many_orders_are_canceled(self) -> None:
         self.start()
         for number in range(250):
-            canceling = self.gateway.cancel_order(123, number)
+            canceling = self.gateway.carry_out(CancelOrder(account_id=123, order_id=number))
             canceling.addErrback(lambda failure: failure.trap(CancelledError))
             self.addCleanup(canceling.cancel)
         self.assertTrue(150 < self.count("Order/cancel") < 175)
         for asked, request in (
             (self.gateway.search_open_positions(123, urgent=True), "Position/searchOpen"),
             (self.gateway.search_open_orders(123, urgent=True), "Order/searchOpen"),
-            (self.gateway.close_contract(123, MNQ), "Position/closeContract"),
+            (
+                self.gateway.carry_out(CloseContract(account_id=123, contract_id=MNQ)),
+                "Position/closeContract",
+            ),
         ):
             self.addCleanup(asked.cancel)
             asked.addErrback(lambda failure: failure.trap(CancelledError))

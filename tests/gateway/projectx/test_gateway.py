@@ -9,7 +9,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
+from riskd.gateway.commands import CancelOrder
 from riskd.gateway.interface import (
+    Found,
     GatewayRefusedError,
     GatewayUnansweredError,
     IGateway,
@@ -18,6 +20,7 @@ from riskd.gateway.interface import (
 from riskd.gateway.projectx.credentials import CredentialsError, Secret
 from riskd.gateway.projectx.hub_connection import TokenRejectedError
 from riskd.gateway.signalr import Close, encode
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerQuote, BrokerTrade, Unreadable
 from tests.support.broker import (
     API_KEY,
     CREDENTIALS,
@@ -149,7 +152,7 @@ class ConnectionTests(GatewayTestCase):
         self.gateway.expect_commands(4)
         self.broker.accept_all()
         for order_id in range(4):
-            self.gateway.cancel_order(123, order_id)
+            self.gateway.carry_out(CancelOrder(account_id=123, order_id=order_id))
         self.assertEqual((self.count("Order/cancel"), self.broker.tries), (4, 4))
 
     def test_pings_count_as_requests_and_report_the_clock(self) -> None:
@@ -176,22 +179,27 @@ class EventTests(GatewayTestCase):
         self.listener.received.clear()
 
     def test_events_of_accounts(self) -> None:
-        order = {"id": 7, "accountId": 123, "limitPrice": Decimal("21000.25")}
+        common = {"accountId": 123, "contractId": MNQ, "creationTimestamp": "2025-07-17T14:00:00Z"}
+        order = {**common, "id": 7, "status": 1, "type": 1, "side": 0, "size": 1}
+        position = {**common, "id": 1, "type": 1, "size": 2, "averagePrice": 21000}
+        trade = {**common, "size": 1}
         self.user_end.send_event("GatewayUserOrder", {"action": 1, "data": order})
-        self.user_end.send_event(
-            "gatewayuserposition", {"action": 2, "data": {"id": 1, "size": 2}}
-        )
-        self.user_end.send_event("GatewayUserTrade", [{"id": 5}, {"id": 6}])
-        self.user_end.send_event("GatewaySomething", {"id": 9})
+        self.user_end.send_event("gatewayuserposition", {"action": 2, "data": position})
+        self.user_end.send_event("GatewayUserTrade", [{**trade, "id": 5}, {**trade, "id": 6}])
+        self.user_end.send_event("GatewayUserTrade", {"accountId": 123, "id": 7})
+        self.user_end.send_event("GatewaySomething", {"accountId": 123, "id": 9})
         self.assertEqual(
-            self.listener.received,
+            [(type(news), news.id) for _account, news in self.listener.of("news")],
             [
-                ("user", "GatewayUserOrder", order),
-                ("user", "GatewayUserPosition", {"id": 1, "size": 0}),
-                ("user", "GatewayUserTrade", {"id": 5}),
-                ("user", "GatewayUserTrade", {"id": 6}),
+                (BrokerOrder, 7),
+                (BrokerPosition, 1),
+                (BrokerTrade, 5),
+                (BrokerTrade, 6),
+                (Unreadable, 7),
             ],
         )
+        self.assertEqual({account_id for account_id, _news in self.listener.of("news")}, {123})
+        self.assertEqual(self.listener.of("news")[1][1].size, 0)
 
     def test_quotes(self) -> None:
         self.gateway.follow_quotes(MNQ)
@@ -200,7 +208,7 @@ class EventTests(GatewayTestCase):
         self.market_end.send_event("GatewayTrade", MNQ, {"price": 1})
         self.assertEqual(
             self.listener.received,
-            [("market", "GatewayQuote", MNQ, {"lastPrice": Decimal("0.25")})],
+            [("quote", BrokerQuote(MNQ, last=Decimal("0.25")))],
         )
 
     def test_refused_quotes_are_reported_as_a_problem(self) -> None:
@@ -291,7 +299,7 @@ class EventTests(GatewayTestCase):
         self.user_end.connection.end("lost")
         asked = self.gateway.search_open_orders(123)
         self.answer("Order/searchOpen", orders=[])
-        self.assertEqual(self.successResultOf(asked), [])
+        self.assertEqual(self.successResultOf(asked), Found(()))
         self.assertNotIn(("restored",), self.listener.received)
 
     def test_an_answer_of_rest_hurries_the_hubs_that_are_down(self) -> None:
@@ -342,11 +350,12 @@ class LoginTests(GatewayTestCase):
 
     def test_events_before_a_logout_in_the_same_message_are_reported(self) -> None:
         self.user_end.send(
-            b'{"type":1,"target":"GatewayUserOrder","arguments":[{"id":7}]}\x1e'
+            b'{"type":1,"target":"GatewayUserOrder","arguments":[{"id":7,"accountId":123}]}\x1e'
             b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'
             b'{"type":1,"target":"GatewayLogout","arguments":[]}\x1e'
         )
-        self.assertEqual(self.listener.of("user"), [("GatewayUserOrder", {"id": 7})])
+        ((account_id, news),) = self.listener.of("news")
+        self.assertEqual((account_id, news.what, news.id), (123, "GatewayUserOrder", 7))
         self.pass_time(2)
         self.assertEqual(self.waiting, ["Auth/loginKey"])
 
@@ -374,7 +383,7 @@ class LoginTests(GatewayTestCase):
         self.answer_badly("Order/searchOpen", "401 Unauthorized")
         self.log_in(SECOND)
         self.assertEqual(self.answer("Order/searchOpen", orders=[]).token, SECOND)
-        self.assertEqual(self.successResultOf(asked), [])
+        self.assertEqual(self.successResultOf(asked), Found(()))
         self.assertTrue(self.user_end.is_dropped)
         self.assertEqual(self.tokens(self.user), [FIRST, SECOND])
         self.assertEqual(self.tokens(self.market), [FIRST, SECOND])
@@ -462,7 +471,7 @@ class StopTests(GatewayTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_the_listener_may_stop_the_gateway(self) -> None:
-        for kind in ("feed_restored", "feed_lost", "user_event", "gateway_problem"):
+        for kind in ("feed_restored", "feed_lost", "receive", "gateway_problem"):
             self.setUp()
             setattr(self.listener, kind, lambda *_: self.gateway.stop())
             self.gateway.start(self.listener)
@@ -487,7 +496,7 @@ class SecrecyTests(GatewayTestCase):
     def test_neither_key_nor_token_is_in_any_log_sentence_or_repr(self) -> None:
         self.start()
         self.answer_badly("Contract/available", "400 Bad Request")
-        asked = self.gateway.place_order(123, {"size": 1})
+        asked = self.gateway.carry_out(CancelOrder(account_id=123, order_id=1))
         self.answer_badly("Order/place", "401 Unauthorized")
         errors = [self.failureResultOf(asked, GatewayUnansweredError).value]
         self.user.ends[-1].connection.end("lost")
@@ -522,12 +531,14 @@ class FreezeTests(GatewayTestCase):
         self.assertFalse(user.is_dropped)
         self.answer("History/retrieveBars", bars=[{"t": "2025-07-17T14:00:29Z", "c": 21000.5}])
         self.assertEqual(
-            self.listener.of("market"),
+            self.listener.of("quote"),
             [
                 (
-                    "GatewayQuote",
-                    MNQ,
-                    {"lastPrice": Decimal("21000.5"), "timestamp": "2025-07-17T14:00:29Z"},
+                    BrokerQuote(
+                        MNQ,
+                        last=Decimal("21000.5"),
+                        stamp=datetime(2025, 7, 17, 14, 0, 29, tzinfo=UTC),
+                    ),
                 )
             ],
         )
