@@ -14,12 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.gateway.interface import Found
 from riskd.model.account import AccountState
+from riskd.model.broker import (
+    BrokerAccount,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerQuote,
+    BrokerTrade,
+    Unreadable,
+)
+from riskd.model.events import OrderSide, OrderState, OrderType, PositionType
 from riskd.model.wire import encode
 from riskd.recording import format as recording_format
 from riskd.recording.format import (
     END,
     Answered,
+    AnswerTypes,
     ClockReported,
     CopyRead,
     DaemonProblem,
@@ -30,8 +41,9 @@ from riskd.recording.format import (
     Header,
     Input,
     JournalProblem,
-    MarketEvent,
+    NewsReceived,
     OperatorActed,
+    QuoteReceived,
     Recording,
     RecordingError,
     Recovered,
@@ -44,10 +56,9 @@ from riskd.recording.format import (
     TimerFired,
     Turn,
     Unanswered,
-    UserEvent,
-    decode_turn,
     encode_broadcast,
     encode_line,
+    news_received,
 )
 from tests.support import strategies
 from tests.support.strategies import histories, state_after
@@ -73,6 +84,59 @@ values = st.recursive(
 )
 payloads = st.dictionaries(texts, values, max_size=5)
 moments = st.datetimes(timezones=st.just(UTC))
+stamps = strategies.milliseconds
+news = st.one_of(
+    st.builds(
+        BrokerAccount, name=texts, can_trade=st.none() | st.booleans(), balance=st.none() | amounts
+    ),
+    st.builds(Unreadable, what=texts, why=texts, id=st.none() | strategies.ids),
+    st.builds(
+        BrokerPosition,
+        id=strategies.ids,
+        contract_id=strategies.contract_ids,
+        type=st.sampled_from(PositionType),
+        size=strategies.counts,
+        average_price=strategies.numbers,
+        created_at=stamps,
+        updated_at=stamps,
+        stamp=st.none() | stamps,
+    ),
+    st.builds(
+        BrokerOrder,
+        id=strategies.ids,
+        contract_id=strategies.contract_ids,
+        type=st.sampled_from(OrderType),
+        side=st.sampled_from(OrderSide),
+        size=strategies.counts,
+        limit_price=st.none() | strategies.numbers,
+        stop_price=st.none() | strategies.numbers,
+        state=st.sampled_from(OrderState),
+        created_at=stamps,
+        updated_at=stamps,
+        filled=strategies.counts,
+        is_open=st.booleans(),
+        custom_tag=texts,
+    ),
+    st.builds(
+        BrokerTrade,
+        id=strategies.ids,
+        contract_id=strategies.contract_ids,
+        profit_and_loss=strategies.numbers,
+        quantity=strategies.counts,
+        execution_time=stamps,
+        timestamp=stamps,
+        is_full_turn=st.booleans(),
+        price=st.none() | strategies.numbers,
+        fees=strategies.numbers,
+        is_voided=st.booleans(),
+    ),
+)
+quotes = st.builds(
+    BrokerQuote,
+    strategies.contract_ids,
+    *[st.none() | strategies.numbers] * 3,
+    st.none() | stamps,
+)
 accounts = st.dictionaries(
     strategies.ids,
     st.builds(
@@ -86,8 +150,8 @@ inputs: dict[type, st.SearchStrategy[Any]] = {
     Started: st.just(Started()),
     Stopped: st.just(Stopped()),
     TimerFired: st.just(TimerFired()),
-    UserEvent: st.builds(UserEvent, texts, payloads),
-    MarketEvent: st.builds(MarketEvent, texts, texts, payloads),
+    NewsReceived: st.builds(news_received, numbers, news),
+    QuoteReceived: st.builds(QuoteReceived, quotes),
     FeedLost: st.builds(FeedLost, texts),
     FeedRestored: st.just(FeedRestored()),
     ClockReported: st.builds(
@@ -138,7 +202,7 @@ class LineTests(SynchronousTestCase):
         kind = data.draw(st.sampled_from(list(inputs)))
         turn = Turn(at, seconds, data.draw(inputs[kind]))
         line = encode_line(turn)
-        read = decode_turn(line)
+        read = AnswerTypes().decode_turn(line)
         self.assertEqual(read, turn)
         self.assertEqual(encode_line(read), line)
         self.assertNotIn(b"\n", line)
@@ -167,13 +231,33 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(REQUEST, b'{"asked":1,"request":"gateway.stop","arguments":{}}')
 
     def test_fractions_are_exact_and_keep_their_zeros(self) -> None:
-        payload = {"price": Decimal("21000.250"), "size": 2}
-        line = encode_line(Turn(NOW, 0.1, UserEvent("x", payload)))
-        self.assertEqual(str(decode_turn(line).input.payload["price"]), "21000.250")
+        quote = BrokerQuote("x", Decimal("21000.250"))
+        line = encode_line(Turn(NOW, 0.1, QuoteReceived(quote)))
+        self.assertEqual(str(AnswerTypes().decode_turn(line).input.quote.bid), "21000.250")
+
+    @given(st.lists(news, max_size=3), st.lists(news, max_size=3))
+    def test_an_answer_is_read_as_what_its_request_asks_for(
+        self, some: list[Any], more: list[Any]
+    ) -> None:
+        for name, kind in (
+            ("search_open_positions", BrokerPosition),
+            ("search_open_orders", BrokerOrder),
+            ("search_orders", BrokerOrder),
+            ("search_trades", BrokerTrade),
+        ):
+            found = Found(
+                tuple(each for each in some if isinstance(each, kind)),
+                tuple(each for each in more if isinstance(each, Unreadable)),
+            )
+            types = AnswerTypes()
+            types.note(Request(number=1, name=f"gateway.{name}", arguments={}))
+            turn = Turn(NOW, 0.1, Answered(1, found))
+            self.assertEqual(types.decode_turn(encode_line(turn)), turn)
 
     def test_amounts_of_a_state_keep_their_zeros(self) -> None:
         state = AccountState(account_id=1, realized_pnl=Decimal("-10.50"))
-        read = decode_turn(encode_line(Turn(NOW, 0.1, Recovered({1: state}, "")))).input
+        line = encode_line(Turn(NOW, 0.1, Recovered({1: state}, "")))
+        read = AnswerTypes().decode_turn(line).input
         self.assertEqual(str(read.accounts[1].realized_pnl), "-10.50")
 
 

@@ -18,6 +18,7 @@ from riskd.gateway.interface import (
     IGatewayListener,
 )
 from riskd.journal.interface import IJournal
+from riskd.model.broker import BrokerAccount
 from riskd.recording.format import (
     Answered,
     Failed,
@@ -161,12 +162,12 @@ class RecordingEngineTests(SynchronousTestCase):
         listener = self.gateway.listener
 
         def receive_two() -> None:
-            listener.user_event("GatewayUserAccount", {"id": 1})
-            listener.user_event("GatewayUserAccount", {"id": 2})
+            listener.receive(1, BrokerAccount())
+            listener.receive(2, BrokerAccount())
             self.assertEqual(self.inputs(), [Started()])
 
         self.engine._handle(Started(), receive_two)
-        self.assertEqual([one.payload["id"] for one in self.inputs()[1:]], [1, 2])
+        self.assertEqual([one.account for one in self.inputs()[1:]], [1, 2])
 
     def test_an_operator_cannot_act_within_a_turn(self) -> None:
         def lock() -> None:
@@ -238,8 +239,8 @@ class RecordingEngineTests(SynchronousTestCase):
 
     def test_inputs_are_handled_after_an_internal_error(self) -> None:
         self.sandbox.ask("gateway.start")
-        self.patch(self.sandbox.engine, "user_event", lambda *_: 1 / 0)
-        self.gateway.listener.user_event("GatewayUserAccount", {})
+        self.patch(self.sandbox.engine, "receive", lambda *_: 1 / 0)
+        self.gateway.listener.receive(1, BrokerAccount())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         answer = self.ask()
         self.gateway.requests[-1][1].callback(7)

@@ -16,8 +16,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
+from riskd.engine.risk import RiskEngine
 from riskd.gateway.interface import GatewayError
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.journal.store import Store
+from riskd.model.broker import BrokerAccount
 from riskd.model.events import EnforcementAction, LockoutSet
 from riskd.model.wire import decode
 from riskd.recording.format import (
@@ -25,8 +28,8 @@ from riskd.recording.format import (
     RecordingError,
     TimerFired,
     Turn,
-    UserEvent,
     encode_line,
+    news_received,
 )
 from riskd.recording.replay import DifferenceError, replay
 from riskd.recording.sandbox import Sandbox
@@ -173,7 +176,7 @@ class DayTests(RecordedTestCase):
 
     def test_payloads_that_cannot_be_read(self) -> None:
         daemon = self.quiet()
-        listener = daemon.engine
+        listener = PayloadListener(daemon.engine)
         listener.user_event("GatewayUserOrder", {"accountId": ACCOUNT, "id": "what?"})
         listener.user_event("GatewayUserTrade", {"accountId": ["?"], "id": None})
         listener.market_event("GatewayQuote", MNQ, {"lastPrice": "much"})
@@ -382,10 +385,11 @@ class WithinTurnTests(SynchronousTestCase):
         self.addCleanup(daemon.clean_up)
         self.patch(daemon.gateway, "has_room", lambda requests: requests < 3)
         asking: list[Any] = []
+        asked = news_received(0, BrokerAccount(name="Ask"))
         original = Sandbox.perform
 
         def perform(sandbox: Sandbox, turn: Turn, act: Any = None) -> Any:
-            if isinstance(turn.input, UserEvent) and turn.input.target == "Ask":
+            if turn.input == asked:
                 gateway = sandbox.engine._gateway
                 asking.append([gateway.has_room(number) for number in (2, 3)])
                 gateway.follow_quotes(MNQ)
@@ -393,7 +397,7 @@ class WithinTurnTests(SynchronousTestCase):
 
         self.patch(Sandbox, "perform", perform)
         daemon.advance(3)
-        daemon.engine.user_event("Ask", {})
+        daemon.engine.receive(0, BrokerAccount(name="Ask"))
         daemon.advance(1)
         lines = daemon.end().read_bytes()
         self.assertIn(b'{"room":true,"requests":2}\n{"room":false,"requests":3}\n', lines)
@@ -414,7 +418,7 @@ class DeterminismTests(RecordedTestCase):
             recording = daemon.end().read_bytes()
             self.assertIn(
                 b'-1"',
-                next(line for line in recording.splitlines() if b"gateway.place_order" in line),
+                next(line for line in recording.splitlines() if b'"command":"place"' in line),
             )
             opened = Recording(io.BytesIO(recording), "day.jsonl")
             for _turn in replay(opened, CATALOGUE):
@@ -422,7 +426,8 @@ class DeterminismTests(RecordedTestCase):
 
     def test_the_replay_goes_on_after_an_internal_error_as_the_daemon_did(self) -> None:
         daemon = self.quiet()
-        daemon.engine.user_event("GatewayUserTrade", {"accountId": []})
+        self.patch(RiskEngine, "receive_account", lambda *_more, **_: 1 / 0)
+        daemon.engine.receive(ACCOUNT, BrokerAccount())
         recording = daemon.end().read_bytes()
         self.flushLoggedErrors()
         with capturedLogs() as logged:

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from riskd.gateway.commands import CloseContract
 from riskd.gateway.interface import GatewayError, GatewayUnansweredError, IGateway
 from riskd.journal.interface import IJournal
 from riskd.recording.format import (
@@ -43,8 +44,7 @@ ARGUMENTS = {
     "size": 2,
     "since": datetime(2026, 11, 23, tzinfo=UTC),
     "urgent": True,
-    "order": {"size": 1},
-    "changes": {"size": 2},
+    "command": CloseContract(account_id=ACCOUNT, contract_id=MNQ),
     "requests": 3,
     "listener": None,
 }

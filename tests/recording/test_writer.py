@@ -17,15 +17,16 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.model.broker import BrokerAccount
 from riskd.recording import writer as module
 from riskd.recording.format import (
+    Answered,
     Header,
     Recording,
     RecordingError,
     Request,
     Started,
     Turn,
-    UserEvent,
 )
 from riskd.recording.writer import FLUSH_SECONDS, RecordingWriter
 from tests.support.disk import SlowDisk
@@ -108,16 +109,22 @@ class RecordingWriterTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes().splitlines()[-1], b'{"end":true}')
 
     def test_a_turn_is_returned_as_a_replay_will_read_it(self) -> None:
-        turn = Turn(NOW, 0.1, UserEvent("GatewayUserOrder", {"price": Decimal("21000")}))
+        turn = Turn(NOW, 0.1, Answered(1, {"price": Decimal("21000")}))
         read = self.writer().write_turn(turn)
-        self.assertIs(type(read.input.payload["price"]), int)
+        self.assertIs(type(read.input.value["price"]), int)
+
+    def test_an_answer_is_returned_as_its_request_asks_for(self) -> None:
+        writer, account = self.writer(), BrokerAccount(balance=Decimal("0.10"))
+        writer.write(Request(number=1, name="gateway.search_account", arguments={}))
+        turn = Turn(NOW, 0.1, Answered(1, account))
+        self.assertEqual(writer.write_turn(turn), turn)
 
     def test_a_turn_that_is_not_json_ends_the_recording_and_is_still_handled(self) -> None:
         for strange in (object(), Decimal("sNaN"), 0.1, {1, 2}):
             self.path.unlink(missing_ok=True)
             writer = self.writer()
             writer.write_turn(Turn(NOW, 0.0, Started()))
-            turn = Turn(NOW, 0.0, UserEvent("GatewayUserOrder", {"price": strange}))
+            turn = Turn(NOW, 0.0, Answered(1, {"price": strange}))
             with capturedLogs() as logged:
                 self.assertIs(writer.write_turn(turn), turn)
                 self.assertIs(writer.write_turn(turn), turn)
