@@ -257,10 +257,7 @@ class Enforcer:
                 self._broker.apply(self._account.account_id, position, began)
         for order in self._account.missing_orders(working):
             if concerns(plan, order.contract_id):
-                try:
-                    await self._orders.fetch(order.id)
-                except GatewayUnansweredError as error:
-                    _log.warn("asking for {order}: {error}", order=order.id, error=error)
+                await self._orders.look_up(order.id)
 
     def _is_contradicted(
         self, plan: Flattening, held: Found[BrokerPosition], began: float

@@ -172,7 +172,14 @@ class OrderRequests:
         except GatewayError as error:
             # A change is sent once.  Without an answer it is looked up, for it may have been made.
             _log.warn("changing {order}: {error}", order=command.order_id, error=error)
-        await self.fetch(command.order_id)
+        await self.look_up(command.order_id)
+
+    async def look_up(self, order_id: int) -> None:
+        """Apply what the broker says of an order; without an answer, events and searches will."""
+        try:
+            await self.fetch(order_id)
+        except GatewayUnansweredError as error:
+            _log.warn("asking for {order}: {error}", order=order_id, error=error)
 
     async def fetch(self, order_id: int) -> BrokerOrder | None:
         """Apply and return the broker's answer about an order; ``None`` if it refuses.

@@ -111,7 +111,7 @@ class StopOrders:
             self._failed_at[contract_id] = self._clock.seconds()
         else:
             self._unknown_tags.pop(contract_id, None)
-            await self._fetch(order_id)
+            await self._orders.look_up(order_id)
             self._failed_at.pop(contract_id, None)
         if order_id is not None or not had_failed:
             announce(self._account, stop_action(rule_id, command, order_id, self._now()))
@@ -165,11 +165,4 @@ class StopOrders:
             )
         else:
             await self._orders.cancel(command.order_id)
-            await self._fetch(command.order_id)
-
-    async def _fetch(self, order_id: int) -> None:
-        """Apply what the broker says of a stop; without an answer, events and searches will."""
-        try:
-            await self._orders.fetch(order_id)
-        except GatewayUnansweredError as error:
-            _log.warn("asking for {order}: {error}", order=order_id, error=error)
+            await self._orders.look_up(command.order_id)
