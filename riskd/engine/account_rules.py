@@ -98,7 +98,7 @@ class AccountRules:
     # What an operator has unlocked.
 
     def exceeded(self, now: datetime) -> tuple[str, ...]:
-        """Return the rules of the settings that would lock the account, were it not for an unlock."""
+        """Return the rules that would lock the account if it had not been unlocked."""
         configured = self._configured
         trigger = Trigger(kind=Kind.REVIEW, now=now, next_reset=self.day_of(now).end)
         state = self._account.state_with_pending

@@ -78,7 +78,9 @@ class Versions:
 
 
 class Corrections:
-    """Announces corrections once the published copy has them; several at a time in one sentence.
+    """Announces corrections once the published copy has them.
+
+    Several that come while the copy is written are one announcement.
 
     :param journal: publishes the copy.
     :param announce: takes the sentence.

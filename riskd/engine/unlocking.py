@@ -24,7 +24,10 @@ from riskd.rules.positions import signed_size
 def exceeded(
     state: AccountState, rules: Iterable[RuleInForce], review: Trigger, *, is_strict: bool
 ) -> tuple[str, ...]:
-    """Return the ids of the rules that would lock the account if nothing had happened before.
+    """Return the ids of the rules that would lock the account now.
+
+    Neither what the rules remember nor an earlier unlock counts.
+
 
     :param review: the trigger of a review, which evaluates every rule.
     """

@@ -311,6 +311,20 @@ class LiftTests(CorrectionTestCase):
             [each.cleared_by for each in self.daemon.cleared], [ClearedBy.ADMIN_OVERRIDE]
         )
 
+    def test_after_a_restart(self) -> None:
+        for config, pnl in ((DAILY_LOSS, "-500"), (FREQUENCY, "-1"), (COOLDOWN, "-100")):
+            self.start(config)
+            count = 4 if config is FREQUENCY else 1
+            trades = [self.receive(number, pnl) for number in range(count)]
+            self.daemon.advance(2)
+            self.restart()
+            self.assertEqual(len(self.locks), 1, config)
+            self.void(trades[0])
+            self.daemon.advance(1)
+            self.assertEqual(self.locks, [], config)
+            self.restart()
+            self.assertEqual(self.locks, [], config)
+
     def test_only_the_lock_that_has_lost_its_reason(self) -> None:
         self.start(self.CONFIG)
         trades = [self.receive(number, "-1") for number in range(3)]

@@ -93,7 +93,7 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
 
 
 class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
-    """A cooldown that this rule has asked for, or would have while the account was locked.
+    """A cooldown that this rule asked for, or would have without another lock.
 
     :ivar trade_id: the last of the trades that lost.
     :ivar executed: when that trade was executed.
@@ -124,7 +124,7 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
         return self.trades or (self.trade_id,)
 
     def is_void(self, state: AccountState) -> bool:
-        """Return whether the loss, by the broker's last word on its trades, is below the threshold."""
+        """Return whether the broker has taken the loss back, or enough of it."""
         known = [state.trades[number] for number in self.parts if number in state.trades]
         voided = sum(number in state.risk.voided for number in self.parts)
         if len(known) + voided < len(self.parts):
@@ -176,17 +176,11 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     known = [cooldown for cooldown in remembered if cooldown.until > now]
     if not isinstance(trigger.subject, GatewayUserTrade):
         return _review(state, settings, known, trigger)
-    exit_ = next(
-        (
-            each
-            for each in _exits(state)
-            if any(one.id == trigger.subject.id for one in each.trades)
-        ),
-        None,
-    )
-    if exit_ is None:
+    trade = state.trades.get(trigger.subject.id)
+    if trade is None:
         return NOTHING
-    executed = _executed(next(one for one in exit_.trades if one.id == trigger.subject.id))
+    exit_ = _exit([each for each in state.trades.values() if _key(each) == _key(trade)])
+    executed = _executed(trade)
     loss = _loss(settings, exit_, now if now - executed < _LATE else exit_.executed)
     if loss is None or loss.cooldown.until <= now or _is_known(loss, known):
         return NOTHING
@@ -267,13 +261,17 @@ def _exits(state: AccountState) -> list[_Exit]:
     """Return the trades, those that filled the same order together."""
     exits: dict[tuple[str, int], list[BrokerTrade]] = {}
     for trade in state.trades.values():
-        order_id = trade.order_id
-        key = ("trade", trade.id) if order_id is None else (trade.contract_id, order_id)
-        exits.setdefault(key, []).append(trade)
-    return [
-        _Exit(tuple(sorted(parts, key=lambda part: (_executed(part), part.id))))
-        for parts in exits.values()
-    ]
+        exits.setdefault(_key(trade), []).append(trade)
+    return [_exit(parts) for parts in exits.values()]
+
+
+def _exit(parts: list[BrokerTrade]) -> _Exit:
+    return _Exit(tuple(sorted(parts, key=lambda part: (_executed(part), part.id))))
+
+
+def _key(trade: BrokerTrade) -> tuple[str, int]:
+    """Return what the trades of one exit have in common: its order."""
+    return ("", trade.id) if trade.order_id is None else (trade.contract_id, trade.order_id)
 
 
 def _executed(trade: BrokerTrade) -> datetime:
@@ -313,7 +311,7 @@ def _loss(settings: Settings, exit_: _Exit, begun: datetime) -> _Loss | None:
 
 
 def _is_tighter(settings: Settings, exit_: _Exit, unlock: Unlock | None) -> bool:
-    """Return whether a loss reaches a threshold that it did not when an operator unlocked."""
+    """Return whether a loss reaches a threshold that it did not at the unlock."""
     tier = _tier(settings, exit_)
     earlier = _journaled(unlock.settings.get(RULE.rule_id)) if unlock else None
     known = None if earlier is None else _tier(earlier, exit_)

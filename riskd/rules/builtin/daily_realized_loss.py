@@ -20,6 +20,7 @@ from riskd.model.formatting import dollars
 from riskd.model.lockouts import lock_of
 from riskd.model.money import ZERO
 from riskd.rules.interface import (
+    NOTHING,
     Flatten,
     Gauge,
     Kind,
@@ -90,6 +91,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if fired is not None and fired.day_began != state.day_began:
         fired = None
     result = _result(state, settings)
+    if result > -settings.loss_limit and remembered.fired is None:
+        return NOTHING
     amounts = _amounts(state, settings)
     is_locked = lock_of(state, RULE.rule_id, trigger.now) is not None
     if is_locked and fired is not None:

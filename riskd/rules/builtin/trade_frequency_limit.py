@@ -87,7 +87,10 @@ class Window(NamedTuple):
         return timedelta(seconds=self.cooldown_seconds)
 
     def first(self, state: AccountState, times: Sequence[datetime], end: datetime) -> int:
-        """Return the index of the first of the sorted ``times`` in the window that ends at ``end``."""
+        """Return the index of the first of the sorted ``times`` that is in the window.
+
+        :param end: when the window ends.
+        """
         if self.length is not None:
             return bisect_right(times, end - self.length)
         return 0 if state.day_began is None else bisect_left(times, state.day_began)
@@ -256,13 +259,17 @@ def _breaches(
     state: AccountState, settings: Settings, unlock: Unlock | None, now: datetime
 ) -> Iterator[_Breach]:
     """Yield the windows with too many trades whose cooldowns would not be over."""
+    known = len(state.trades) + len(state.risk.earlier_trades)
+    windows = [window for window in settings.windows if window.limit < known]
+    if not windows:
+        return
     executed = sorted((at, number) for number, at in _executed(state).items())
     times = [at for at, _number in executed]
     # While other rules lock the account, riskd itself closes positions.  What it closes in a cooldown of this
     # rule, the cooldown covers.
     others = [lock for lock in locks_in_force(state, now) if lock.rule_id != RULE.rule_id]
     locked_at = min((lock.locked_at for lock in others), default=None)
-    for window in settings.windows:
+    for window in windows:
         baseline = None if unlock is None or _is_tighter(window, unlock) else unlock
         for end in dict.fromkeys(times[bisect_right(times, now - window.cooldown) :]):
             if not state.is_of_trading_day(end):
