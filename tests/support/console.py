@@ -37,13 +37,15 @@ def at(seconds: float) -> str:
 
 
 DAY = (
-    make_event("MarketQuote", {"last": 21001, "timestamp": at(-9)}),
+    make_event("MarketQuote", {"last": 21000, "timestamp": at(-9.5)}),
     make_event("GatewayUserPosition", {"id": 1, "size": 3, "updatedAt": at(-8)}),
     make_event("GatewayUserOrder", {"id": 2, "state": 1, "updatedAt": at(-7)}),
     make_event("GatewayUserTrade", {"id": 3, "profitAndLoss": -45.50, "executionTime": at(-6)}),
     make_event("enforcement_action", {"reason": "6 > 5", "timestamp": at(-5)}),
     make_event("lockout_set", {"reason": "Daily loss", "locked_until": at(600)}),
     make_event("daemon_status", {"status": "RUNNING", "message": "In step", "timestamp": at(-4)}),
+    # The first quote is older than the position, and no mark of it.
+    make_event("MarketQuote", {"last": 21001, "timestamp": at(-9)}),
 )
 """The events of a day before the console connects, for the state file."""
 

@@ -123,8 +123,8 @@ class ScreenTestCase(SessionTestCase):
     def fill(self) -> None:
         """Connect, and receive something for every panel."""
         self.connect()
-        self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
+        self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=MES, size=1, averagePrice=5800)
         self.receive("GatewayUserOrder", contractId=MNQ, type=4, stopPrice=20990.25)
         self.receive("GatewayUserTrade", profitAndLoss=-1234.50)

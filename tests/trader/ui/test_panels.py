@@ -73,8 +73,8 @@ class PnlTests(ScreenTestCase):
         self.connect()
         self.receive("GatewayUserTrade", profitAndLoss=-45.50)
         self.receive("GatewayUserTrade", profitAndLoss=1245.25)
-        self.receive("MarketQuote", contractId=MNQ, last=20990.25, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=MNQ, type=1, size=2, averagePrice=21000.50)
+        self.receive("MarketQuote", contractId=MNQ, last=20990.25, timestamp=at(0))
         self.assertEqual(
             self.figures(), "Realized +1,199.75 Unrealized -41.00 Total +1,158.75 Trades 2"
         )
@@ -96,10 +96,10 @@ class PnlTests(ScreenTestCase):
 
     def test_one_position_of_unknown_pnl_makes_the_sum_unknown(self) -> None:
         self.connect()
-        self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=MNQ)
-        self.receive("MarketQuote", contractId=UNKNOWN_CONTRACT, timestamp=at(0))
+        self.receive("MarketQuote", contractId=MNQ, last=21001, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=UNKNOWN_CONTRACT)
+        self.receive("MarketQuote", contractId=UNKNOWN_CONTRACT, timestamp=at(0))
         self.assertEqual(
             self.figures(), "Realized 0.00 Unrealized - Total - Trades 0 (tick size unknown)"
         )
@@ -149,7 +149,8 @@ class PositionTests(ScreenTestCase):
         self.receive(
             "GatewayUserPosition", contractId="CON.F.US.EP.Z26", type=2, size=2, averagePrice=5800
         )
-        self.receive("MarketQuote", contractId="CON.F.US.EP.Z26", last=5802.25, timestamp=at(0))
+        quote = {"bid": 5802, "ask": 5802.5, "last": 5802.25, "timestamp": at(0)}
+        self.receive("MarketQuote", contractId="CON.F.US.EP.Z26", **quote)
         self.assertEqual(
             self.row("ESZ6", "avg"), "ESZ6 Short 2 avg 5800.00 last 5802.25 -225.00 NO STOP"
         )

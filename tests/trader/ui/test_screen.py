@@ -122,8 +122,8 @@ class SizeTests(ScreenTestCase):
 
     def fill_with(self, text: str) -> None:
         """Receive something for every panel, with ``text`` wherever an event has one."""
-        self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
         self.receive("GatewayUserPosition", contractId=MNQ, size=3, averagePrice=21000.50)
+        self.receive("MarketQuote", contractId=MNQ, last=21001.00, timestamp=at(0))
         self.receive("GatewayUserOrder", contractId=MNQ, limitPrice=20990.25)
         self.receive("GatewayUserTrade", contractId=MNQ, profitAndLoss=-1234.50, quantity=2)
         self.receive("enforcement_action", reason=text, timestamp=at(0))
