@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from riskd.engine.clock_watch import TICK_SECONDS, ClockWatch
@@ -24,6 +24,9 @@ from riskd.model.clock_offset import REMEDY, error_sentence, offset_words, span_
 from riskd.model.exact_json import encode_json
 
 _log = Logger()
+
+ASK_SECONDS: Final = (2.0, 60.0)
+"""The first and the longest pause between two requests that only make the broker's time exact."""
 
 CORRECTION: Final = timedelta(seconds=2)
 """A larger change of the estimate of the broker's time is reported."""
@@ -40,6 +43,7 @@ class Clocks:
     :ivar slept: called when the machine has slept.
     :ivar jumped: called when the wall clock has jumped.
     :ivar offset_changed: called when the offset has changed.
+    :ivar ask_time: called when an answer of the broker would make its time more exact.
     :ivar report: receives each sentence about the clocks and the span that it is about.
     """
 
@@ -52,12 +56,17 @@ class Clocks:
         self.broker = BrokerClock(clock.seconds, wall)
         self._watch = ClockWatch(self.broker, clock.seconds, wall)
         self._loop = lasting_loop(clock, self.check, _log)
+        self._clock = clock
+        self._asking: IDelayedCall | None = None
+        self._ask_not_before = 0.0
+        self._ask_pause = ASK_SECONDS[0]
         self._report_problem = report_problem
         self._problem_offset: timedelta | None = None
         self.became_known: Callable[[], None] = lambda: None
         self.slept: Callable[[], None] = lambda: None
         self.jumped: Callable[[], None] = lambda: None
         self.offset_changed: Callable[[], None] = lambda: None
+        self.ask_time: Callable[[], None] = lambda: None
         self.report: Callable[[str, timedelta], None] = lambda _sentence, _span: None
 
     def start(self) -> None:
@@ -68,6 +77,8 @@ class Clocks:
         """Compare them no more."""
         if self._loop.running:
             self._loop.stop()
+        if self._asking is not None and self._asking.active():
+            self._asking.cancel()
 
     @property
     def offset(self) -> timedelta | None:
@@ -130,6 +141,17 @@ class Clocks:
             )
             self.jumped()
         self._judge_offset()
+        self._ask_time_later()
+
+    def _ask_time_later(self) -> None:
+        """Ask the broker at the best moment, if its time is not exact; wait longer each time."""
+        wait = self.broker.best_report_in()
+        if wait is None:
+            self._ask_pause = ASK_SECONDS[0]
+        elif self._clock.seconds() >= self._ask_not_before:
+            self._ask_not_before = self._clock.seconds() + self._ask_pause
+            self._ask_pause = min(2 * self._ask_pause, ASK_SECONDS[1])
+            self._asking = self._clock.callLater(wait, self.ask_time)
 
     def _judge_offset(self) -> None:
         was_warning, before = self._watch.is_warning, self._watch.offset

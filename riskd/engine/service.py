@@ -41,7 +41,7 @@ from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.status import Problems, running_message
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import IGateway, IGatewayListener
+from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener
 from riskd.host.timing import done_within
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
@@ -117,6 +117,7 @@ class EngineService(Service):
         self.clocks.slept = self._slept
         self.clocks.jumped = self._wall_jumped
         self.clocks.offset_changed = journal.changed
+        self.clocks.ask_time = self._ask_time
         self.clocks.report = self._report_clocks
         self.now = self.clocks.broker.now
         self.passed = self.clocks.broker.passed
@@ -316,6 +317,15 @@ class EngineService(Service):
         for each in self.accounts.values():
             if each.risk_engine.is_active:
                 self._reconciliation.request(each)
+
+    def _ask_time(self) -> None:
+        """Make a request whose answer brings the broker's time."""
+        active = (number for number, each in self.accounts.items() if each.risk_engine.is_active)
+        account_id = next(active, None)
+        if account_id is not None and self._gateway.has_room(1):
+            asked = self._gateway.search_account(account_id)
+            # Without an answer, the next one brings the time as well.
+            asked.addErrback(lambda failure: failure.trap(GatewayError, CancelledError))
 
     def _report_clocks(self, sentence: str, span: timedelta) -> None:
         """Log, journal and announce what happened to a clock."""

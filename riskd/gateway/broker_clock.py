@@ -27,7 +27,10 @@ The rules:
    without a stamp near the lower bound, it is the middle of the bounds.
 6. A correction back by less than :data:`STANDSTILL` makes the time stand still until it has caught up.  A
    larger one is followed at once, because a clock that stands still for long delays every timer.
-7. After a sleep of the machine the bounds widen by :data:`AFTER_SLEEP`: hardware clocks that count the
+7. A report with whole seconds narrows the bounds most if it is made when their middle begins a second.
+   While they are wider than :data:`PRECISE` and a round trip, :meth:`BrokerClock.best_report_in` says when
+   that is.
+8. After a sleep of the machine the bounds widen by :data:`AFTER_SLEEP`: hardware clocks that count the
    sleep are that coarse.
 
 With reports and stamps the error is below half the round trip, as a rule; it is below 0.3 s with a round
@@ -64,6 +67,9 @@ NEAR: Final = timedelta(milliseconds=300)
 
 STANDSTILL: Final = timedelta(seconds=1)
 """The longest correction for which the time stands still."""
+
+PRECISE: Final = timedelta(milliseconds=250)
+"""Bounds that are no wider need no report for their sake."""
 
 AFTER_SLEEP: Final = timedelta(seconds=2)
 """The error of the steady clock over a sleep of the machine."""
@@ -155,6 +161,22 @@ class BrokerClock:
         self._bounds, self._contradicting, self._wall_jump = bounds, None, timedelta()
         # They were confirmed under the bounds before.
         self._groups = []
+
+    def best_report_in(self) -> float | None:
+        """Return in how many seconds to ask the broker, so that its report narrows the bounds most.
+
+        ``None``: they are narrow enough, or nothing is known.
+        """
+        bounds, seconds = self._bounds, self._seconds()
+        if bounds is None:
+            return None
+        bounds.widen_until(seconds)
+        round_trip = timedelta(seconds=bounds.least_delay)
+        if bounds.high - bounds.low <= PRECISE + round_trip:
+            return None
+        middle = bounds.low + (bounds.high - bounds.low) / 2
+        arrival = middle + timedelta(seconds=seconds) + round_trip / 2
+        return 1.0 - arrival.microsecond / 1e6
 
     def stamped(self, stamp: datetime) -> None:
         """Take the stamp of an event that has just been received; aware."""

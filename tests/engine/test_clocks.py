@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent
 
 from riskd.engine.clock_watch import SETTLING_SECONDS, SLEEP_SECONDS
+from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import LogLine, read_log
 from riskd.journal.reader import read_published
 from riskd.model.events import ClearedBy, DaemonStatus, DailyReset, LockoutCleared, Status
@@ -64,6 +65,51 @@ class BrokerTimeTests(ClocksTestCase):
         self.assertEqual(len(self.daemon.state.trades), 1)
         broken.restore()
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+
+
+class CoarseReportTests(ClocksTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        exact = BrokerClock.reported
+
+        def whole_seconds(
+            clock: BrokerClock, at: datetime, _precision: float, delay: float
+        ) -> None:
+            exact(clock, at.replace(microsecond=0), 1.0, delay)
+
+        self.patch(BrokerClock, "reported", whole_seconds)
+
+    def test_the_broker_is_asked_at_the_best_moments_until_its_time_is_exact(self) -> None:
+        for milliseconds in (0, 370, 740):
+            now = MONDAY_NOON + timedelta(milliseconds=milliseconds)
+            self.daemon = PracticeDaemon(now=now, wall_ahead=30.0)
+            self.addCleanup(self.daemon.close)
+            asked: list[int] = []
+            real = self.daemon.gateway.search_account
+            self.patch(
+                self.daemon.gateway,
+                "search_account",
+                lambda number, asked=asked, real=real: (asked.append(number), real(number))[1],
+            )
+            self.daemon.advance(20)
+            error = self.daemon.engine.now() - self.daemon.broker_time()
+            self.assertLess(abs(error.total_seconds()), 0.2)
+            self.assertLessEqual(len(asked), 4)
+            asked.clear()
+            self.daemon.advance(59)
+            self.assertLessEqual(len(asked), 2)
+
+    def test_a_broker_without_room_or_answer_is_not_pressed(self) -> None:
+        daemon = self.daemon = PracticeDaemon(now=MONDAY_NOON + timedelta(milliseconds=370))
+        self.addCleanup(daemon.close)
+        asked: list[int] = []
+        self.answer("search_account", lambda number: (asked.append(number), Deferred())[1])
+        daemon.advance(55)
+        self.assertLessEqual(len(asked), 5)
+        asked.clear()
+        self.answer("has_room", lambda _requests: False)
+        daemon.advance(55)
+        self.assertEqual(asked, [])
 
 
 class OffsetTests(ClocksTestCase):

@@ -225,6 +225,31 @@ class ReportTests(SynchronousTestCase):
         self.assertLess(abs(self.clocks.error), RIGHT)
 
 
+class BestReportTests(SynchronousTestCase):
+    def test_some_reports_at_the_best_moments_are_enough(self) -> None:
+        """Requests at equal intervals all come at the same fraction of the broker's second."""
+        for phase in range(20):
+            for round_trip in (0.02, 0.08, 0.3):
+                clocks = Clocks(wall_ahead=60.0)
+                clocks.wait(phase / 20)
+                clocks.report(round_trip)
+                asked = 0
+                while (wait := clocks.clock.best_report_in()) is not None:
+                    clocks.wait(wait + round_trip)
+                    clocks.report(round_trip)
+                    asked += 1
+                self.assertLess(abs(clocks.error), 0.26, (phase, round_trip))
+                self.assertLessEqual(asked, 3)
+
+    def test_nothing_is_asked_before_anything_is_known(self) -> None:
+        self.assertIsNone(Clocks().clock.best_report_in())
+
+    def test_an_exact_clock_is_not_asked_again(self) -> None:
+        clocks = Clocks()
+        clocks.report(precision=0.0)
+        self.assertIsNone(clocks.clock.best_report_in())
+
+
 class MachineTests(SynchronousTestCase):
     """What happens to this machine's clocks."""
 
