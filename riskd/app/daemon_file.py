@@ -26,7 +26,7 @@ _log = Logger()
 def daemon_record(
     address: tuple[str, int], instance: str, kind: str, accounts: Sequence[int]
 ) -> DaemonRecord:
-    """Return the record of a daemon that listens at ``address``; its process is not known yet."""
+    """Return the record of a daemon that listens at ``address``, without its process."""
     host, port = address
     return DaemonRecord(
         port=port,

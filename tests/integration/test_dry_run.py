@@ -132,7 +132,7 @@ def test_the_operator_sees_that_it_is_a_dry_run(
     with socket.create_connection(("127.0.0.1", daemon.port), DEADLINE_SECONDS) as console:
         console.sendall(handshake(f"localhost:{daemon.port}"))
         assert b"\r\nRiskd-Dry-Run: yes\r\n" in console.recv(4096)
-    state = state_home / "riskd"
+    state = state_home / "riskd" / "practice"
     status = riskctl(state, "status").stdout
     assert status.splitlines()[0].startswith(
         "riskd 0.1.0 on the practice gateway (dry run): RUNNING"

@@ -232,7 +232,7 @@ def test_paper_trading_goes_on_after_a_kill(twistd: Start, state_home: Path) -> 
     begun = datetime.now(UTC)
     again = twistd("--port", "0")
     connect(again.port).shutdown()
-    wait_until(lambda: read_published(state_home / "riskd").as_of > begun)
-    account = read_published(state_home / "riskd").accounts[held["account_id"]]
+    wait_until(lambda: read_published(state_home / "riskd" / "practice").as_of > begun)
+    account = read_published(state_home / "riskd" / "practice").accounts[held["account_id"]]
     position = account.positions[held["data"]["contractId"]]
     assert position.id == held["data"]["id"]

@@ -118,7 +118,8 @@ def test_a_day_at_the_broker(
     daemon = twistd("--port", "0", "--config", file)
     wait_until(lambda: broker.held(ACCOUNT) == {})
     stream = Stream(daemon)
-    assert set(read_published(state_home / "riskd").accounts[ACCOUNT].lockouts) == {"RULE-007"}
+    (state,) = state_home.glob("riskd/projectx-*")
+    assert set(read_published(state).accounts[ACCOUNT].lockouts) == {"RULE-007"}
 
     # The broker goes away and comes back.
     assert gateway.end(signal.SIGKILL) != 0
