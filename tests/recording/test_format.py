@@ -278,8 +278,8 @@ class RecordingTests(SynchronousTestCase):
             Recording(io.BytesIO(header()), "half.jsonl")
 
     def test_another_format_is_refused(self) -> None:
-        with self.assertRaisesRegex(RecordingError, "format 2; this riskd reads format 1"):
-            recording(header(recording=2))
+        with self.assertRaisesRegex(RecordingError, "format 1; this riskd reads format 2"):
+            recording(header(recording=1))
 
     def test_an_error_names_the_damaged_line(self) -> None:
         for damaged in (

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.model.broker import BrokerAccount
 from riskd.recording import writer as module
 from riskd.recording.format import (
+    FORMAT,
     Answered,
     Header,
     Recording,
@@ -33,7 +34,7 @@ from tests.support.disk import SlowDisk
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 HEADER = Header(
-    recording=1,
+    recording=FORMAT,
     riskd="0.1.0",
     gateway="practice",
     answer_seconds=2.0,

@@ -480,7 +480,7 @@ class StopTests(GatewayTestCase):
                 if hub.is_tried:
                     end = hub.accept()
                     end.open()
-                    end.send_event("GatewayUserOrder", {"id": 7})
+                    end.send_event("GatewayUserOrder", {"id": 7, "accountId": 123})
                     end.connection.end("lost")
             tries = len(self.user.tries), len(self.market.tries)
             self.pass_time(40)
@@ -497,7 +497,7 @@ class SecrecyTests(GatewayTestCase):
         self.start()
         self.answer_badly("Contract/available", "400 Bad Request")
         asked = self.gateway.carry_out(CancelOrder(account_id=123, order_id=1))
-        self.answer_badly("Order/place", "401 Unauthorized")
+        self.answer_badly("Order/cancel", "401 Unauthorized")
         errors = [self.failureResultOf(asked, GatewayUnansweredError).value]
         self.user.ends[-1].connection.end("lost")
         self.pass_time(1)
