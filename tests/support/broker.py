@@ -14,12 +14,13 @@ import jwt
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, ISSLTransport
 from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from riskd.gateway.fields import Payload
 from riskd.gateway.projectx.credentials import Credentials, Secret
@@ -181,14 +182,25 @@ class MemoryLogin:
 
 
 class HttpConnection:
-    """The broker's end of an HTTP connection."""
+    """The broker's end of an HTTP connection.
 
-    def __init__(self, protocol: IProtocol) -> None:
+    :param has_tls: whether the client has to wait for :meth:`shake_hands`.
+    """
+
+    def __init__(self, protocol: IProtocol, *, has_tls: bool = False) -> None:
         self.protocol = protocol
         self.transport = MemoryTransport()
+        if has_tls:
+            directlyProvides(self.transport, ISSLTransport)
         self.transport.protocol = protocol
         self._pongs = 0
         protocol.makeConnection(self.transport)
+
+    def shake_hands(self) -> None:
+        """End the handshake of TLS."""
+        # The endpoint wraps it.
+        protocol: Any = self.protocol
+        protocol._wrappedProtocol.handshakeCompleted()
 
     @property
     def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
@@ -230,11 +242,13 @@ class MemoryBroker:
 
     :ivar reactor: the client's reactor.
     :ivar connections: the accepted connections, in order.
+    :ivar has_tls: whether new connections wait for a handshake of TLS.
     """
 
     def __init__(self, test: SynchronousTestCase) -> None:
         self.reactor = MemoryReactorClock()
         self.connections: list[HttpConnection] = []
+        self.has_tls = False
         self._seen = 0
         # Twisted would produce the bodies of requests on the global reactor.
         bodies = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
@@ -272,7 +286,8 @@ class MemoryBroker:
         for (_, _, factory, _, _), connector in list(asked)[self._seen :]:
             self._seen += 1
             if not connector.stoppedConnecting:
-                self.connections.append(HttpConnection(factory.buildProtocol(None)))
+                protocol = factory.buildProtocol(None)
+                self.connections.append(HttpConnection(protocol, has_tls=self.has_tls))
         self.flush()
 
     def flush(self) -> None:

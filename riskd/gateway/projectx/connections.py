@@ -104,7 +104,7 @@ class _Connection(HTTP11ClientProtocol):
     def dataReceived(self, data: bytes) -> None:
         if self.state == "QUIESCENT":
             # Whatever it is, it answers no request; such as HTTP 408 before the server closes.
-            self.close()
+            self._pool.drop(self)
         else:
             super().dataReceived(data)
 
@@ -176,7 +176,7 @@ class Connections:
             self._retry.cancel()
         self._cancel_dials()
         for connection in tuple(self._idle):
-            self._drop(connection)
+            self.drop(connection)
 
     @property
     def _wanted(self) -> int:
@@ -318,11 +318,7 @@ class Connections:
     def ready(self, connection: _Connection) -> None:
         """Note that the TLS handshake of a connection is done."""
         connection.is_ready = True
-        if connection in self._idle:
-            connection.heard_at = self._clock.seconds()
-            self._idle.remove(connection)
-            self._idle.append(connection)
-            self._serve()
+        self._serve()
 
     def lost(self, connection: _Connection, *, was_answered: bool) -> None:
         """Forget a connection that has ended, and replace it."""
@@ -332,7 +328,7 @@ class Connections:
         if not was_answered and connection.was_kept:
             for each in tuple(self._idle):
                 if each.heard_at <= connection.lent_at:
-                    self._drop(each)
+                    self.drop(each)
         if (
             not connection.is_useful
             and self._clock.seconds() < connection.opened_at + CONNECT_SECONDS
@@ -341,8 +337,10 @@ class Connections:
             self._postpone()
         self._fill()
 
-    def _drop(self, connection: _Connection) -> None:
-        self._idle.remove(connection)
+    def drop(self, connection: _Connection) -> None:
+        """Close an idle connection."""
+        if connection in self._idle:
+            self._idle.remove(connection)
         connection.is_useful = True
         connection.close()
 
@@ -361,7 +359,7 @@ class Connections:
         for connection in tuple(self._idle):
             limit = IDLE_SECONDS if connection.is_ready else CONNECT_SECONDS
             if connection.heard_at + limit <= now:
-                self._drop(connection)
+                self.drop(connection)
 
     def _close_stuck(self) -> None:
         """Close the connections whose request has ended long ago, and which the peer does not close."""

@@ -445,14 +445,64 @@ class DoubtTests(ConnectionsTestCase):
         self.assertEqual(set(before) - set(self.open), {connection})
 
     def test_a_new_connection_that_fails_casts_no_doubt(self) -> None:
-        before = self.warm_up()
+        before = self.warm_up(1)
+        reads = [self.post(f"Account/{number}") for number in range(2)]
+        self.broker.accept_all()
+        new = self.on("Account/1")
+        self.assertNotIn(new, before)
+        new.transport.loseConnection()
+        self.failureResultOf(reads[1], GatewayUnansweredError)
+        self.assertTrue(set(before) <= set(self.open))
+
+
+class HandshakeTests(ConnectionsTestCase):
+    """Connections whose TLS handshake is under way."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ready = self.warm_up(2)
+        self.pass_time(6)
+        self.broker.has_tls = True
+
+    def lose_one(self) -> HttpConnection:
+        """Lose a connection, and return the one that replaces it."""
+        self.ready.pop(0).transport.loseConnection()
+        self.broker.accept_all()
+        return self.broker.connections[-1]
+
+    def test_a_request_takes_one_that_is_ready_first(self) -> None:
+        self.lose_one()
+        self.post("Position/closeContract", urgent=True)
+        self.assertIs(self.on("Position/closeContract"), self.ready[0])
+
+    def test_an_urgent_request_takes_one_that_is_not_ready_rather_than_a_new_one(self) -> None:
+        new = self.lose_one()
+        for number in range(2):
+            self.post(f"Order/cancel{number}", urgent=True)
+        self.assertIs(self.on("Order/cancel1"), new)
+
+    def test_another_request_waits_for_one_that_is_ready(self) -> None:
+        self.agent.expect_commands(0)
+        new = self.lose_one()
         for number in range(2):
             self.post(f"Account/{number}")
-        asked = self.post("Position/closeContract", urgent=True)
-        self.on("Account/0")
-        self.broker.accept().transport.loseConnection()
-        self.failureResultOf(asked, GatewayUnansweredError)
-        self.assertTrue(set(before) <= set(self.open))
+        self.assertEqual(new.requests, [])
+        new.shake_hands()
+        self.broker.flush()
+        self.assertIs(self.on("Account/1"), new)
+
+    def test_after_its_handshake_it_is_the_one_heard_last(self) -> None:
+        new = self.lose_one()
+        self.pass_time(1)
+        new.shake_hands()
+        self.post("Position/closeContract", urgent=True)
+        self.assertIs(self.on("Position/closeContract"), new)
+
+    def test_one_whose_handshake_does_not_end_is_replaced(self) -> None:
+        new = self.lose_one()
+        self.pass_time(6)
+        self.assertFalse(new.transport.connected)
+        self.assertEqual(len(self.open), 2)
 
 
 EVENTS = (
