@@ -66,11 +66,13 @@ class StateFile:
         account_id: int = 123,
         contracts: dict[str, Contract] | None = None,
         limits: dict[str, Limit] | None = None,
+        clock_offset: timedelta | None = None,
         instance: str = "",
     ) -> AccountState:
         """Publish the state after ``events``, and return it.
 
         :param seconds: how long after :data:`BEGIN` the file is dated; ``None`` for no date.
+        :param clock_offset: how far the broker's clock is ahead of the console's.
         """
         state = AccountState(account_id=account_id, contracts=contracts or {}, limits=limits or {})
         for event in events:
@@ -84,6 +86,7 @@ class StateFile:
                 as_of=as_of,
                 gateway_name=gateway_name,
                 instance=instance,
+                clock_offset=clock_offset,
             )
         )
         return state

@@ -88,7 +88,10 @@ class Console:
             admit=followed.admit,
         )
         self._screen = Screen(
-            self._view, lambda: self._ui_state, _now, [(key.label, key.effect) for key in KEYS]
+            self._view,
+            lambda: self._ui_state,
+            self._session.now,
+            [(key.label, key.effect) for key in KEYS],
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)
         self._output = TerminalOutput(sys.stdout)
@@ -247,7 +250,7 @@ class Console:
 
     def move(self, rows: int) -> None:
         """Select the row so many further down."""
-        count = row_count(self._view(), self._ui_state, _now())
+        count = row_count(self._view(), self._ui_state, self._session.now())
         self._choose(row=max(0, min(self._ui_state.row + rows, count - 1)))
 
     def filter_feed(self) -> None:
@@ -286,7 +289,7 @@ class Console:
     def copy(self) -> None:
         """Copy the selected row to the terminal's clipboard."""
         columns, _rows = self._terminal.get_cols_rows()
-        text = selected_text(self._view(), self._ui_state, _now(), columns)
+        text = selected_text(self._view(), self._ui_state, self._session.now(), columns)
         if text and not self._output.is_congested:
             self._terminal.copy_to_clipboard(terminal_text(text))
             self._session.note(f"Copied: {text}", "dim")

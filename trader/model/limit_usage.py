@@ -18,7 +18,7 @@ import msgspec
 from riskd.model.account import AccountState, Limit
 from riskd.model.formatting import contract_name
 from riskd.model.trading_day import ResetSchedule
-from riskd.model.unlocks import UNLOCKED_KEY
+from riskd.model.unlocks import UNLOCKED_KEY, last_unlock
 from riskd.rules.builtin import daily_realized_loss, daily_unrealized_loss, max_unrealized_profit
 from riskd.rules.interface import Gauge
 from riskd.rules.registry import RULES
@@ -130,6 +130,12 @@ def loss_limit(state: AccountState) -> Decimal | None:
 def is_strict(state: AccountState) -> bool:
     """Return whether every breach locks the account until an operator unlocks it."""
     return any(limit.key == _STRICT_MODE for limit in state.limits.values())
+
+
+def unlocked_beyond(state: AccountState) -> tuple[str, ...]:
+    """Return the rules beyond whose limits an operator has unlocked the account today."""
+    unlock = last_unlock(state)
+    return () if unlock is None else unlock.beyond
 
 
 def next_reset(state: AccountState, now: datetime) -> datetime | None:

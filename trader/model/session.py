@@ -4,19 +4,23 @@ The session knows no socket and no screen.  A :class:`trader.client.DaemonClient
 that the daemon publishes, and the console draws its :class:`~trader.model.view.View`.
 
 The file comes first and events are applied on top of it, on every connection: the daemon publishes the file
-before it completes the handshake, so no event is lost between the two and none counts twice.
+before it completes the handshake, so no event is lost between the two and none counts twice.  The file is read
+again on each status of the daemon, which may say that the broker corrected a trade.
+
+All times are the broker's: this machine's clock and the offset that the daemon estimates and publishes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from riskd.journal.reader import Snapshot, StateFileError
 from riskd.model.account import AccountState, apply, is_repeat
+from riskd.model.broker import on_wire
 from riskd.model.events import (
     DRY_RUN_NOTE,
     DaemonStatus,
@@ -30,6 +34,13 @@ from riskd.model.events import (
     Status,
 )
 from trader.client import CANNOT_CONNECT, ReadEvent
+from trader.model.correction import (
+    PUBLISHED_WITHIN_SECONDS,
+    Correction,
+    in_order_of_arrival,
+    new_trades,
+)
+from trader.model.feed import Feed
 from trader.model.formatting import sentence
 from trader.model.view import Source, View, is_stopping
 from trader.model.wording import FeedLine, line_for
@@ -41,8 +52,6 @@ LIMITS_SECONDS: Final = 10
 Origin = tuple[str | None, str]
 """The kind of gateway and the instance of the riskd that a state is from."""
 
-_MAX_FEED_LINES: Final = 500
-
 _MAX_UNREAD_QUOTES: Final = 100
 """The most quotes to decode at once, which delays the event behind them."""
 
@@ -51,7 +60,7 @@ class Session:
     """Turns what a client receives and the daemon publishes into views.
 
     :param account_id: the account to follow.
-    :param now: returns the time of day, aware.
+    :param now: returns the time of day by this machine's clock, aware.
     :param on_change: called when the view has changed; its argument is whether more than quotes have.
         Quotes are decoded when the view is asked for, and may turn out to change nothing.
     :param read_file: returns the published copy or raises :exc:`riskd.journal.reader.StateFileError`.
@@ -73,7 +82,7 @@ class Session:
         handshake_origin: Callable[[], Origin] = lambda: (None, ""),
     ) -> None:
         self._account_id = account_id
-        self._now = now
+        self._machine_now = now
         self._on_change = on_change
         self._read_file = read_file
         self._file_version = file_version
@@ -85,8 +94,15 @@ class Session:
         self._read_at: datetime | None = None
         self._loss = ""
         self._unread_quotes: list[tuple[ReadEvent, datetime]] = []
-        self._actions_in_feed: set[EnforcementAction] = set()
+        self._feed = Feed()
+        self._correction = Correction()
+        # When an event was received of which the file says more; that may be published a moment later.
+        self._settles_from: datetime | None = None
         self._view = View(account=AccountState(account_id=account_id))
+
+    def now(self) -> datetime:
+        """Return the time of day by the broker's clock, as far as it is known."""
+        return self._machine_now() + (self._view.clock_offset or timedelta())
 
     def view(
         self,
@@ -106,7 +122,7 @@ class Session:
         :param is_dry_run: whether the daemon enforces nothing, by the handshake.
         """
         self.read_quotes()
-        view, flash = self._view, self._view.flash
+        view, flash = self._view, self._feed.flash
         return msgspec.structs.replace(
             view,
             retry_in=retry_in,
@@ -114,13 +130,14 @@ class Session:
             is_dry_run=is_dry_run or view.is_dry_run,
             url=url,
             dropped=dropped,
+            feed=self._feed.lines,
             flash=flash if flash and self._is_recent(flash.at, FLASH_SECONDS) else None,
         )
 
     def _is_recent(self, moment: datetime | None, seconds: float) -> bool:
         """Return whether ``moment`` is less than so many seconds ago."""
         # After a clock was set back the age is below zero; waiting for it to catch up could take hours.
-        return moment is not None and 0 <= (self._now() - moment).total_seconds() < seconds
+        return moment is not None and 0 <= (self.now() - moment).total_seconds() < seconds
 
     def poll_file(self) -> None:
         """Read the file if it has changed; during a connection, only for its limits.
@@ -129,6 +146,8 @@ class Session:
         """
         self.read_quotes()
         is_live = self._view.is_live
+        if is_live and self._settles_from is not None:
+            self._settle()
         if is_live and self._is_recent(self._read_at, LIMITS_SECONDS):
             return
         if self._file_version() == self._version_read:
@@ -143,8 +162,12 @@ class Session:
         else:
             if is_live:
                 account = msgspec.structs.replace(self._view.account, limits=account.limits)
-                self._update(account=account, file_as_of=snapshot.as_of)
-            elif self._is_at_least_as_new(snapshot.as_of):
+                self._update(
+                    account=account,
+                    file_as_of=_time_of(snapshot),
+                    clock_offset=snapshot.clock_offset,
+                )
+            elif self._is_at_least_as_new(_time_of(snapshot)):
                 self._show(snapshot, account)
                 self._update(source=Source.LAST_KNOWN)
             elif self._view.events_only_since is None:
@@ -166,7 +189,7 @@ class Session:
         Most events are quotes, and many arrive between two draws; they are decoded when they are needed.
         """
         if event_type == "MarketQuote":
-            self._unread_quotes.append((read, self._now()))
+            self._unread_quotes.append((read, self.now()))
             if len(self._unread_quotes) >= _MAX_UNREAD_QUOTES:
                 self.read_quotes()
             self._on_change(False)
@@ -189,15 +212,16 @@ class Session:
 
     def note(self, text: str, style: str = "alert") -> None:
         """Add a line of the program itself to the feed; in the default style, a problem."""
-        self._add(FeedLine(self._now(), sentence(text), style))
+        self._feed.add(FeedLine(self.now(), sentence(text), style))
         self._on_change(True)
 
     def _update(self, **changes: Any) -> None:
         self._view = msgspec.structs.replace(self._view, **changes)
 
     def _apply(self, event: Event, received_at: datetime) -> None:
+        account = self._view.account
         self._update(
-            account=apply(self._view.account, event),
+            account=apply(account, in_order_of_arrival(account, event)),
             has_broker_data=self._view.has_broker_data or _comes_from_broker(event),
             known_at=received_at,
             events=self._view.events + 1,
@@ -207,22 +231,78 @@ class Session:
 
     def _apply_and_report(self, event: Event) -> None:
         """Apply an event that is no quote; add it to the feed and alarm if it is news."""
-        before, now = self._view.account, self._now()
+        before, now = self._view.account, self.now()
         self._apply(event, now)
+        self._correction.keep(event, self._machine_now())
         after = self._view.account
         if isinstance(event.data, EnforcementAction):
-            self._actions_in_feed.add(event.data)
+            self._feed.note(event.data)
         elif isinstance(event.data, DaemonStatus):
             self._update(daemon=after.daemon)
             self._note_dry_run(event.data)
         is_news = self._is_news(event, before, after)
         line = line_for(event, before, now) if is_news else None
         if line is not None:
-            self._add(line)
-        if is_news or after is not before:
+            self._feed.add(line)
+        if isinstance(event.data, (DaemonStatus, LockoutCleared)):
+            # The file may say more: what the broker corrected, or beyond which limit an operator unlocked.
+            self._settles_from = now
+            if self._file_version() != self._version_read:
+                self._correct()
+        if is_news or self._view.account is not before:
             self._on_change(True)
         if is_news and isinstance(event.data, (LockoutSet, EnforcementAction)):
             self._alarm(event)
+
+    def _settle(self) -> None:
+        """Read the file again while, after such an event, it may be published."""
+        is_last = not self._is_recent(self._settles_from, PUBLISHED_WITHIN_SECONDS)
+        if is_last:
+            self._settles_from = None
+        if is_last or self._file_version() != self._version_read:
+            self._correct()
+            self._on_change(True)
+
+    def _correct(self) -> None:
+        """Take over what the file says of the account; keep the events that it lacks."""
+        view = self._view
+        try:
+            snapshot, copy = self._read_account()
+        except StateFileError:
+            # A problem with the file is shown once there is no connection.
+            return
+        self._update(clock_offset=snapshot.clock_offset, file_as_of=_time_of(snapshot))
+        before, since = view.account, view.events_only_since
+        written_at = _time_of(snapshot)
+        # Without the first file, the events before the connection are missing.
+        is_too_old = since is not None and (written_at is None or written_at <= since)
+        if snapshot.as_of is None or is_too_old:
+            return
+        after = self._correction.correct(
+            before,
+            copy,
+            snapshot.as_of,
+            self._machine_now(),
+            snapshot.clock_offset or timedelta(),
+        )
+        if after is None:
+            return
+        if view.daemon is not None:
+            after = msgspec.structs.replace(after, daemon=view.daemon)
+        self._update(account=after, events_only_since=None, file_problem="")
+        self._report_file(before)
+
+    def _report_file(self, before: AccountState) -> None:
+        """Add to the feed what the file has and no event has brought yet."""
+        account = self._view.account
+        self._feed.insert_actions(account)
+        for trade in new_trades(before, account):
+            self._feed.insert(Event(self._account_id, on_wire(trade)), before, trade.timestamp)
+        for lock in account.lockouts.values():
+            if lock not in before.lockouts.values():
+                event = Event(self._account_id, lock)
+                self._feed.insert(event, before, lock.locked_at)
+                self._alarm(event)
 
     def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
         """Return whether ``event`` changes more than a timestamp."""
@@ -232,7 +312,9 @@ class Session:
         return after is not before and not is_repeat(before, event)
 
     def _connected(self) -> None:
-        now = self._now()
+        now = self.now()
+        self._correction.begin()
+        self._settles_from = None
         self._turn_to(self._handshake_origin())
         # The file holds all events before the handshake, and all later ones arrive after this call; so no
         # event needs to be queued while the file is read.
@@ -259,14 +341,14 @@ class Session:
             connected_at=now,
             connections=self._view.connections + 1,
         )
-        self._add(FeedLine(now, "Connected to daemon", "good"))
+        self._feed.add(FeedLine(now, "Connected to daemon", "good"))
 
     def _not_connected(self, reason: str) -> None:
         problem = sentence(reason)
         if self._view.is_live:
             self._loss = problem
             self._update(source=Source.LAST_KNOWN, connection_problem=problem)
-            self._add(FeedLine(self._now(), problem, "alert"))
+            self._feed.add(FeedLine(self.now(), problem, "alert"))
         elif not self._view.connections or reason.startswith(f"{CANNOT_CONNECT}: "):
             self._update(connection_problem=problem)
         else:
@@ -279,7 +361,7 @@ class Session:
         :raises StateFileError: the file cannot be read, or does not know the account.
         """
         # The version is taken first, so that a file that is replaced during the read is read again.
-        self._version_read, self._read_at = self._file_version(), self._now()
+        self._version_read, self._read_at = self._file_version(), self.now()
         snapshot = self._read_file()
         account = snapshot.accounts.get(self._account_id)
         if account is None:
@@ -296,7 +378,7 @@ class Session:
         if known_at is None or as_of is None:
             return known_at is None
         # A time ahead of the clock dates from before the clock was set back, and proves nothing.
-        return as_of >= known_at or known_at > self._now()
+        return as_of >= known_at or known_at > self.now()
 
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Replace the view's state by the file's."""
@@ -307,15 +389,15 @@ class Session:
             account=account,
             daemon=account.daemon,
             events_only_since=None,
-            known_at=snapshot.as_of,
+            known_at=_time_of(snapshot),
             file_problem="",
             gateway_name=snapshot.gateway_name,
-            file_as_of=snapshot.as_of,
+            file_as_of=_time_of(snapshot),
+            clock_offset=snapshot.clock_offset,
         )
         if account.daemon is not None:
             self._note_dry_run(account.daemon)
-        for action in account.enforcement:
-            self._insert_in_feed(action)
+        self._feed.insert_actions(account)
         for lock in account.lockouts.values():
             if not is_first and lock not in locks_before:
                 self._alarm(Event(self._account_id, lock))
@@ -335,7 +417,7 @@ class Session:
             self._origin = (kind or old_kind, instance or old_instance)
         else:
             old = self._view
-            self._actions_in_feed = set()
+            self._feed = Feed()
             self._view = View(
                 account=AccountState(account_id=self._account_id),
                 connection_problem=old.connection_problem,
@@ -348,25 +430,12 @@ class Session:
         if status.status is Status.RUNNING:
             self._update(is_dry_run=status.message.endswith(DRY_RUN_NOTE))
 
-    def _insert_in_feed(self, action: EnforcementAction) -> None:
-        """Add an action of the file to the feed at the time of the action, once."""
-        line = line_for(Event(self._account_id, action), self._view.account, action.timestamp)
-        if action in self._actions_in_feed or line is None:
-            return
-        self._actions_in_feed.add(action)
-        feed = self._view.feed
-        place = len(feed)
-        while place and feed[place - 1].at > line.at:
-            place -= 1
-        self._set_feed((*feed[:place], line, *feed[place:]))
 
-    def _add(self, line: FeedLine) -> None:
-        self._set_feed((*self._view.feed, line))
-        if line.flashes:
-            self._update(flash=line)
-
-    def _set_feed(self, feed: tuple[FeedLine, ...]) -> None:
-        self._update(feed=feed[-_MAX_FEED_LINES:])
+def _time_of(snapshot: Snapshot) -> datetime | None:
+    """Return when a file was written, by the broker's clock; it is dated by this machine's."""
+    if snapshot.as_of is None:
+        return None
+    return snapshot.as_of + (snapshot.clock_offset or timedelta())
 
 
 def _comes_from_broker(event: Event) -> bool:

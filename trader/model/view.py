@@ -5,7 +5,7 @@ An old quote allows no open P&L to be shown.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -58,6 +58,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     :ivar dropped: the number of malformed messages.
     :ivar is_dry_run: whether the daemon enforces nothing; ``None`` while unknown.
     :ivar file_as_of: the date of the state file that was read last.
+    :ivar clock_offset: how far the broker's clock is ahead of this machine's; ``None`` while unknown.
     :ivar connected_at: when the last connection was made.
     :ivar connections: the number of connections so far.
     :ivar events: the number of events received, of the account and of the daemon.
@@ -81,6 +82,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     is_dry_run: bool | None = None
     file_as_of: datetime | None = None
+    clock_offset: timedelta | None = None
     connected_at: datetime | None = None
     connections: int = 0
     events: int = 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
+from riskd.model.clock_offset import ERROR, REMEDY, WARNING
 from trader.model.formatting import UNKNOWN
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View
@@ -12,6 +13,7 @@ from trader.ui.disconnected import retry_seconds, time_and_age
 from trader.ui.styled_text import StyledLine, panel_title, truncate, wrap
 
 _NAME: Final = 16
+_CLOCK: Final = "Clock"
 _MAX_LINES: Final = 3
 """Lines of a fact where there is room for all facts."""
 
@@ -24,14 +26,15 @@ def heading(
     for max_lines in range(_MAX_LINES, 0, -1):
         lines = [panel_title("Connection", columns)]
         for name, text in facts:
-            lines += _fact(name, text, columns, max_lines)
+            style = _clock_style(view) if name == _CLOCK else "text"
+            lines += _fact(name, style, text, columns, max_lines)
         if len(lines) <= rows:
             break
     return truncate(lines, rows)
 
 
-def _fact(name: str, text: str, columns: int, max_lines: int) -> list[StyledLine]:
-    lines = wrap("text", text, columns - _NAME, max_lines)
+def _fact(name: str, style: str, text: str, columns: int, max_lines: int) -> list[StyledLine]:
+    lines = wrap(style, text, columns - _NAME, max_lines)
     names = [name, *[""] * len(lines)]
     return [[("dim", f"{name:<{_NAME}}"), *line] for name, line in zip(names, lines, strict=False)]
 
@@ -55,6 +58,7 @@ def _facts(view: View, now: datetime) -> tuple[tuple[str, str], ...]:
         ),
         ("Gateway", view.gateway_name or f"{UNKNOWN} not known yet"),
         ("Enforcement", _enforcement(view)),
+        *([] if view.clock_offset is None else [(_CLOCK, _clock(view.clock_offset))]),
         ("Connected", _connected(view, now)),
         ("Reconnects", str(max(0, view.connections - 1))),
         ("Events", f"{view.events} received"),
@@ -82,6 +86,26 @@ def _enforcement(view: View) -> str:
     if view.is_dry_run is None:
         return f"{UNKNOWN} not reported by the daemon yet"
     return "DRY RUN: breaches are reported, nothing is enforced" if view.is_dry_run else "on"
+
+
+def _clock(offset: timedelta) -> str:
+    """Return how far this machine's clock is from the broker's, and what to do about it."""
+    where = "behind" if offset > timedelta() else "ahead of"
+    seconds = f"{abs(offset.total_seconds()):,.1f}"
+    if seconds == "0.0":
+        return "as the broker's"
+    difference = f"{seconds} s {where} the broker's"
+    if abs(offset) <= WARNING:
+        return difference
+    level = "WARN" if abs(offset) <= ERROR else "ERROR"
+    return f"{difference}. {level}: {REMEDY} (NTP)"
+
+
+def _clock_style(view: View) -> str:
+    offset = abs(view.clock_offset or timedelta())
+    if offset <= WARNING:
+        return "text"
+    return "warning" if offset <= ERROR else "alert"
 
 
 def _connected(view: View, now: datetime) -> str:

@@ -7,12 +7,15 @@ from typing import Final
 
 from riskd.model.events import LockoutSet, Status
 from trader.model.formatting import clock, countdown, until
+from trader.model.limit_usage import unlocked_beyond
 from trader.model.view import View, is_current, is_empty, is_stopping
 from trader.ui.disconnected import source_badges, source_lines
 from trader.ui.styled_text import StyledLine, justify, length, wrap
 
 _UNCONFIRMED: Final = "These numbers are old: the broker has not confirmed them yet"
 _LOCKED: Final = "New orders are canceled; you can still close what you hold"
+
+_NEXT_TRADE: Final = "the next trade locks it again"
 
 
 def header(view: View, now: datetime, width: int) -> StyledLine:
@@ -47,7 +50,7 @@ def _gateway_badges(view: View) -> StyledLine:
 
 
 def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
-    """Return the urgent lines: source, lockout, daemon and flash.
+    """Return the urgent lines: source, lockout, unlock, daemon and flash.
 
     The line of the flash is always there, so that nothing below it jumps.
     """
@@ -55,6 +58,9 @@ def banner(view: View, now: datetime, width: int) -> list[StyledLine]:
     lockout = view.account.lockout
     if lockout is not None:
         lines += wrap("alert", f"LOCKED OUT {lock_end(lockout, now)}: {lockout.reason}", width)
+    if beyond := unlocked_beyond(view.account):
+        sentence = f"Account unlocked beyond its limit ({', '.join(beyond)}): {_NEXT_TRADE}"
+        lines += wrap("warning", sentence, width)
     daemon = view.daemon
     if daemon is not None and daemon.status is Status.ERROR:
         # It stays until the daemon reports that all is well: until then the numbers may be wrong.

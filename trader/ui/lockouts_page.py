@@ -10,7 +10,7 @@ from riskd.model.events import EnforcementAction, LockoutSet, Status
 from riskd.model.formatting import ACTIONS
 from trader.model.day_trades import trades_behind
 from trader.model.formatting import clock, until
-from trader.model.limit_usage import limit_usages, rule_name
+from trader.model.limit_usage import limit_usages, rule_name, unlocked_beyond
 from trader.model.ui_state import UiState
 from trader.model.view import Source, View, unknown_reason
 from trader.ui.disconnected import current_style, data_age, riskd_count, unknown_line
@@ -26,6 +26,9 @@ _MAX_LINES: Final = 4
 _MIN_ACTIONS: Final = 3
 """There is room for this many actions, however long the reasons of the lockouts are."""
 
+_LOCKS_AGAIN: Final = (
+    "The next trade that leaves it beyond the limit locks it again, and so does a tighter limit."
+)
 _ALLOWED: Final = "Still allowed: closing positions, stops and limits that only close them."
 _FORBIDDEN: Final = "Not allowed: other orders are canceled, new positions are closed."
 
@@ -51,12 +54,22 @@ def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[Styled
     """Return why the account is locked, with as many trades as have room."""
     locks = sorted(view.account.lockouts.values(), key=end_of_lock, reverse=True)
     if not locks:
-        return [_not_locked(view)]
+        return [_not_locked(view), *_unlocked(view, columns)]
     for max_trades in range(_MAX_TRADES, 0, -1):
         lines = [line for lock in locks for line in _lockout(view, lock, now, columns, max_trades)]
         if len(lines) <= room:
             break
     return lines
+
+
+def _unlocked(view: View, columns: int) -> list[StyledLine]:
+    """Return beyond which limits an operator has unlocked the account, and what follows."""
+    beyond = unlocked_beyond(view.account)
+    if not beyond:
+        return []
+    rules = ", ".join(f"{rule_id} {rule_name(rule_id)}" for rule_id in beyond)
+    sentences = [f"An operator unlocked the account beyond the limit of {rules}.", _LOCKS_AGAIN]
+    return [line for sentence in sentences for line in wrap("caution", sentence, columns)]
 
 
 def _not_locked(view: View) -> StyledLine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import urwid
@@ -42,7 +42,7 @@ class Screen(urwid.Widget):
 
     :param view: returns the view now.
     :param ui_state: returns what the trader has chosen to see.
-    :param now: returns the time of day, aware.
+    :param now: returns the time of day by this machine's clock, aware; ages and countdowns go by the broker's.
     :param keys: label and description of each key, for the help.
     """
 
@@ -69,7 +69,9 @@ class Screen(urwid.Widget):
         """Return the canvas of the view now."""
         columns, rows = size
         ui_state = self._ui_state()
-        lines = compose(self._view(), ui_state, self._now(), columns, rows, self._keys)
+        view = self._view()
+        now = self._now() + (view.clock_offset or timedelta())
+        lines = compose(view, ui_state, now, columns, rows, self._keys)
         return paint(lines, columns, rows, ascii_only if ui_state.is_ascii else terminal_text)
 
 

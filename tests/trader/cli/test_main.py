@@ -33,10 +33,15 @@ class MainTests(SynchronousTestCase):
         )
         self.assertEqual(self.stdout.getvalue(), "")
 
+    def state_root(self) -> Path:
+        """Return the directory of all state directories, an empty one."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": directory.name})
+        return Path(directory.name) / "riskd"
+
     def test_several_riskd_that_would_do_are_listed(self) -> None:
-        home = self.mktemp()
-        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(Path(home).absolute())})
-        root = Path(home).absolute() / "riskd"
+        root = self.state_root()
         write_record(root / "a", 123, port=9001)
         write_record(root / "b", 123, port=9002, kind="projectx")
         for arguments in (["123", "--plain"], ["--plain"]):
@@ -48,9 +53,7 @@ class MainTests(SynchronousTestCase):
 
     def test_a_last_known_state_is_shown_though_no_riskd_follows_the_account(self) -> None:
         keep_clock(self)
-        home = self.mktemp()
-        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(Path(home).absolute())})
-        root = Path(home).absolute() / "riskd"
+        root = self.state_root()
         write_record(root / "a", 456)
         self.patch(console_main, "run_headless", lambda *_: None)
         self.assertEqual(main(["123", "--plain"]), 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tests.support.console import BEGIN, NOT_THERE, at
 from tests.support.screen import PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
@@ -49,6 +51,27 @@ class ConnectionPageTests(PageTestCase):
         for name in ("Last status", "Gateway", "Enforcement", "Connected", "Last event"):
             self.assertTrue(facts[name].startswith("- "), name)
         self.assertEqual(facts["State file"], "- not read yet")
+
+    def test_the_clock_is_compared_with_the_brokers(self) -> None:
+        for seconds, text, style in (
+            ("0.04", "as the broker's", "text"),
+            ("0.5", "0.5 s behind the broker's", "text"),
+            ("-0.3", "0.3 s ahead of the broker's", "text"),
+            ("1.2", "1.2 s behind the broker's. WARN: let a time server set it", "warning"),
+            ("-2", "2.0 s ahead of the broker's. WARN: ", "warning"),
+            ("-2.1", "2.1 s ahead of the broker's. ERROR: let a time server set it", "alert"),
+            ("3600", "3,600.0 s behind the broker's. ERROR: ", "alert"),
+        ):
+            offset = timedelta(seconds=float(seconds))
+            self.file.publish(clock_offset=offset, seconds=0)
+            self.lose()
+            self.connect()
+            self.assertTrue(self.facts()["Clock"].startswith(text), self.facts()["Clock"])
+            self.assertEqual(self.style_of(text), style)
+        self.assertIn("(NTP)", self.shown())
+
+    def test_without_a_comparison_there_is_no_clock(self) -> None:
+        self.assertNotIn("Clock", self.facts())
 
     def test_a_small_screen_shows_each_fact_in_fewer_lines(self) -> None:
         self.receive("lockout_set", reason="Lunch", locked_until=None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from riskd.model.events import DRY_RUN_NOTE
+from riskd.model.unlocks import UNLOCKED, Unlock
+from riskd.testing import make_event
 from tests.support.console import BEGIN, at
 from tests.support.screen import PageTestCase, ScreenTestCase
 from trader.model.formatting import clock
@@ -84,6 +86,49 @@ class BannerTests(ScreenTestCase):
         self.assertIn("(time is up; the daemon ends it)", self.rows()[1])
         self.receive("lockout_cleared")
         self.assertNotIn("time is up", self.shown())
+
+    def test_countdowns_and_ages_go_by_the_brokers_clock(self) -> None:
+        for seconds in (-61.5, 0, 61.5):
+            self.setUp()
+            self.lose()
+            offset = timedelta(seconds=seconds)
+            moment = BEGIN + offset
+            lock = make_event(
+                "lockout_set",
+                {"locked_until": (moment + timedelta(seconds=600)).isoformat()},
+            )
+            quote = {"last": 21001, "timestamp": moment.isoformat()}
+            self.file.publish(lock, clock_offset=offset)
+            self.connect()
+            self.receive("MarketQuote", **quote)
+            self.wait(3)
+            self.assertIn(
+                f"until {clock(moment + timedelta(seconds=600))} (9:57 left)", self.shown()
+            )
+            self.assertRegex(self.row("bid"), " 3 s$")
+            self.assertTrue(self.rows()[0].endswith(clock(moment + timedelta(seconds=3))))
+            self.wait(97)
+            self.lose()
+            self.assertIn("1 min ago", self.rows()[2])
+
+    def test_an_unlock_beyond_a_limit_is_shown_until_the_day_ends(self) -> None:
+        unlock = Unlock(at=BEGIN, beyond=("RULE-003", "RULE-006"))
+        self.file.publish(limits={UNLOCKED: unlock.limit}, seconds=1)
+        self.receive("lockout_set")
+        self.wait(1)
+        # The daemon publishes the unlock with the end of the lock.
+        self.receive("lockout_cleared", cleared_by="ADMIN_OVERRIDE")
+        for page in range(len(PAGES)):
+            self.change(page=page)
+            self.assertIn(
+                "Account unlocked beyond its limit (RULE-003, RULE-006): the next trade locks it again",
+                " ".join(self.shown().split()),
+            )
+        self.assertEqual(self.style_of("Account unlocked"), "warning")
+        self.file.publish(seconds=2)
+        self.wait(10)
+        self.poll_file()
+        self.assertNotIn("beyond its limit", self.shown())
 
     def test_a_permanent_lockout_has_no_countdown(self) -> None:
         self.receive("lockout_set", reason="Account rule", locked_until=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from riskd.model.events import DRY_RUN_NOTE
+from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.testing import make_event
 from tests.support.console import BEGIN, NOT_THERE, at
 from tests.support.screen import LIMITS, PageTestCase, ScreenTestCase
@@ -34,6 +35,17 @@ class LockoutsPageTests(PageTestCase):
             locked_until=at(8085),
             locked_at=at(0),
         )
+
+    def test_an_unlock_beyond_a_limit_names_it_and_what_follows(self) -> None:
+        unlock = Unlock(at=BEGIN, beyond=("RULE-003",))
+        self.file.publish(limits={**LIMITS, UNLOCKED: unlock.limit})
+        self.connect()
+        shown = " ".join(self.shown().split())
+        for words in (
+            "An operator unlocked the account beyond the limit of RULE-003 daily realized loss.",
+            "The next trade that leaves it beyond the limit locks it again,",
+        ):
+            self.assertIn(words, shown)
 
     def test_a_lockout_shows_its_end_its_cause_and_what_is_allowed(self) -> None:
         self.lock()
