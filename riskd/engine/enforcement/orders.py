@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from riskd.engine.broker import Broker
 from riskd.engine.enforcement.flattening import Closing
+from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.commands import (
     CancelOrder,
@@ -195,7 +196,12 @@ class OrderRequests:
         except GatewayRefusedError as refusal:
             known = self._account.state.orders.get(order_id)
             if refusal.code == UNKNOWN_ORDER and known is not None:
-                self._account.end_vanished(known, sent_at)
+                truth = self._account.truth
+                if truth.covers(thing_of(known), sent_at):
+                    self._account.end_vanished(known, sent_at)
+                else:
+                    # The broker's searches do not know an order yet that was placed just now.
+                    truth.doubt(sent_at)
             return None
         self._broker.apply(self._account.account_id, order, sent_at)
         return order

@@ -104,3 +104,31 @@ class StopTagTests(GuardTestCase):
         self.daemon.advance(2)
         self.assertEqual(len(tags), 3)
         self.assertEqual((tags[0] == tags[1], tags[1] == tags[2]), (True, False))
+
+
+class TrailingSearchTests(GuardTestCase):
+    """Stops at a broker whose searches do not know a new order yet."""
+
+    config = "[rules.trade_management]\nenabled = true\nstop_loss_ticks = 40\n"
+
+    def test_a_stop_that_searches_do_not_know_yet_is_not_believed_gone(self) -> None:
+        """Its event comes while riskd asks for it, and the answer says that there is no such order."""
+        daemon = self.daemon
+        for _ in range(8):
+            daemon.gateway.faults = Faults(
+                latency_seconds=0.1,
+                late_events=1.0,
+                late_seconds=0.5,
+                searches_trail_seconds=1.0,
+            )
+            order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}
+            daemon.gateway.exchange.place_order(ACCOUNT, order, daemon.now())
+            daemon.move(MNQ, "21000")
+            daemon.advance(10)
+            daemon.gateway.faults = NO_FAULTS
+            daemon.advance(60)
+            self.assertEqual([order.id for order in daemon.state.working_orders], daemon.working)
+            self.assertEqual(len(daemon.working), 1)
+            daemon.gateway.cancel_order(ACCOUNT, daemon.working[0])
+            daemon.gateway.close_contract(ACCOUNT, MNQ)
+            daemon.advance(10)
