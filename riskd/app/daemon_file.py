@@ -15,6 +15,7 @@ from riskd.host.same_host import url_host
 from riskd.journal.daemon_file import (
     LOCALHOST,
     DaemonRecord,
+    directory_mark,
     process_mark,
     remove_daemon,
     write_daemon,
@@ -42,7 +43,7 @@ class DaemonFileService(Service):
     """Writes ``daemon.json`` when the daemon serves, and removes it at a clean stop.
 
     :param directory: the state directory.
-    :param record: the daemon; the service adds the process, which twistd has forked by then.
+    :param record: the daemon; the service adds the process, which twistd has forked by then, and the directory.
     :param report_problem: receives a problem's source and its sentence.
     """
 
@@ -59,7 +60,8 @@ class DaemonFileService(Service):
         pid = os.getpid()
         record = msgspec.structs.replace(self._record, pid=pid, process=process_mark(pid))
         try:
-            write_daemon(self._directory, record)
+            mark = directory_mark(self._directory)
+            write_daemon(self._directory, msgspec.structs.replace(record, directory=mark))
         except OSError as error:
             problem = (
                 "riskctl and consoles find this riskd only with --state and --url: "

@@ -32,6 +32,7 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True):
     :ivar accounts: the ids of its accounts.
     :ivar host: the host that its stream is reached at.
     :ivar process: :func:`process_mark` of its process; empty where there is none.
+    :ivar directory: :func:`directory_mark` of its state directory.
     """
 
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -41,11 +42,20 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[int, ...] = ()
     host: str = LOCALHOST
     process: str = ""
+    directory: str = ""
 
     @property
     def url(self) -> str:
         """The URL of the stream."""
         return f"ws://{self.host}:{self.port}"
+
+
+def directory_mark(directory: Path) -> str:
+    """Return a text that a copy of ``directory`` does not have, and a renamed one keeps.
+
+    :raises OSError: the directory cannot be examined.
+    """
+    return str(directory.stat().st_ino)
 
 
 def process_mark(pid: int) -> str:
@@ -78,13 +88,19 @@ def is_running(record: DaemonRecord) -> bool:
 
 
 def read_daemon(directory: Path) -> DaemonRecord | None:
-    """Return the record in ``directory``, running or not; ``None`` if there is none that makes sense."""
+    """Return the record in ``directory``, running or not.
+
+    :return: ``None`` if there is none, or none that makes sense, or the record of another directory.
+    """
     path = directory / DAEMON_NAME
     with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
         # Opening a pipe would wait for its writer.
         if path.is_file():
             with path.open("rb") as file:
-                return msgspec.json.decode(file.read(_MAX_BYTES), type=DaemonRecord)
+                record = msgspec.json.decode(file.read(_MAX_BYTES), type=DaemonRecord)
+            # A directory may be copied while its daemon runs.
+            if record.directory in ("", directory_mark(directory)):
+                return record
     return None
 
 

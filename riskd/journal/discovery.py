@@ -7,7 +7,9 @@ with ``--state`` elsewhere is found only by programs that are given the same dir
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 import msgspec
@@ -56,11 +58,23 @@ def gateway_words(kind: str | None) -> str:
 
 
 def state_directories(root: Path) -> list[Path]:
-    """Return the state directories under ``root``, and ``root``, where an earlier riskd kept its state."""
+    """Return the state directories under ``root``, each once, though links may lead to it.
+
+    ``root`` is one of them, because an earlier riskd kept its state there.
+    """
     try:
-        return [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+        # A directory comes before the links to it.
+        below = sorted(root.iterdir(), key=lambda path: (path.is_symlink(), path))
     except OSError:
         return []
+    found: dict[tuple[int, int], Path] = {}
+    for path in (root, *below):
+        # A link may lead nowhere, and a directory be removed meanwhile.
+        with suppress(OSError):
+            status = path.stat()
+            if S_ISDIR(status.st_mode):
+                found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
 
 
 def running_daemons(root: Path) -> list[RunningDaemon]:

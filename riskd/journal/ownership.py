@@ -18,6 +18,7 @@ from uuid import uuid4
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.journal.daemon_file import directory_mark
 from riskd.journal.gateway_identity import KINDS, PRACTICE, GatewayIdentity
 from riskd.journal.reader import DAMAGES, uri_to_read
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, check_version
@@ -44,7 +45,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     :ivar gateway: the kind.  Files of an earlier riskd have only this.
     :ivar gateway_key: :attr:`GatewayIdentity.key`.
     :ivar instance: the random id of the journal.
-    :ivar directory: the inode of the directory that the journal was written in.
+    :ivar directory: :func:`directory_mark` of the directory that the journal was written in.
     """
 
     gateway: str = ""
@@ -72,7 +73,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway that a state directory belongs to, and the id of its journal.
 
     :ivar instance: a random id, which a restart keeps and a copied directory does not.
-    :ivar directory: the inode of the directory.
+    :ivar directory: :func:`directory_mark` of the directory.
     """
 
     gateway: GatewayIdentity
@@ -224,7 +225,7 @@ def decide(found: Found, gateway: GatewayIdentity, directory: Path) -> tuple[Own
 
 def _owner(found: Found, gateway: GatewayIdentity, directory: Path) -> tuple[Owner, list[str]]:
     notes = []
-    instance, here = found.text("instance"), str(directory.stat().st_ino)
+    instance, here = found.text("instance"), directory_mark(directory)
     if instance and found.text("directory") not in ("", here):
         notes.append(
             f"the state directory {directory} was copied from another one, and begins a new instance"

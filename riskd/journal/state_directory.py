@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from riskd.host.errors import UserError
+from riskd.journal.daemon_file import DAEMON_NAME, is_running, read_daemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, Owner, decide, inspect, write_lock
 from riskd.journal.reader import uri_to_read
@@ -97,6 +98,13 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"another riskd uses the state directory {self.path} (--state takes another one)"
             ) from None
+        # The lock does not hold if its file was removed while the other one runs.
+        other = read_daemon(self.path)
+        if other and other.process and other.pid != os.getpid() and is_running(other):
+            raise StateDirectoryError(
+                f"another riskd, process {other.pid}, uses the state directory {self.path}, by its "
+                f"{DAEMON_NAME} (--state takes another one)"
+            )
         journal = self.path / JOURNAL_NAME
         for file in (journal, self.path / PUBLISHED_NAME):
             # The lock protects the files of this directory only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from riskd.journal.discovery import (
     SeveralDaemonsError,
@@ -60,6 +61,15 @@ class DaemonTests(StateHomeTestCase):
         write_record(self.root / "b", 999, port=9000, kind="projectx")
         self.assertEqual((self.chosen(999), self.chosen(123)), (9000, 8765))
         self.assertIsNone(self.chosen(7))
+
+    def test_a_linked_or_copied_directory_is_no_second_daemon(self) -> None:
+        write_record(self.root / "practice", 123, port=9000)
+        (self.root / "a-link").symlink_to(self.root / "practice")
+        (self.root / "a-dangling").symlink_to(self.root / "nothing")
+        (self.root / "z-link").symlink_to(self.home)
+        shutil.copytree(self.root / "practice", self.root / "copy")
+        found = running_daemons(self.root)
+        self.assertEqual([each.directory.name for each in found], ["practice"])
 
     def test_several_that_would_do_are_listed(self) -> None:
         write_record(self.root / "a", 123, 456, port=9001)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
+
+from riskd.journal.daemon_file import process_mark, write_daemon
 from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
 from riskd.journal.ownership import LEDGER_NAME, LOCK_NAME, OtherGatewayError
 from riskd.journal.reader import read_published
@@ -24,6 +29,7 @@ from tests.support.state_directories import (
     locked,
     set_fact,
     write_earlier_state,
+    write_record,
     write_state,
 )
 
@@ -247,6 +253,23 @@ class AttackTests(OwnershipTestCase):
         self.hold(self.real)
         error = self.assertRaises(StateDirectoryError, StateDirectory, link)
         self.assertIn("another riskd uses the state directory", str(error))
+
+    def test_a_removed_lock_file_lets_no_second_riskd_in(self) -> None:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            record = write_record(self.real, 123, kind="projectx")
+            running = msgspec.structs.replace(
+                record, pid=other.pid, process=process_mark(other.pid)
+            )
+            write_daemon(self.real, running)
+            error = self.assertRaises(StateDirectoryError, StateDirectory, self.real)
+            self.assertIn(f"another riskd, process {other.pid}, uses the state", str(error))
+            # It is not used any more once it is copied, or its process has ended.
+            copy = self.home / "copy"
+            shutil.copytree(self.real, copy)
+            self.claim(copy, REAL)
+            assert other.stdin is not None
+            other.stdin.write(b"\n")
+        self.claim(self.real, REAL)
 
     def test_a_lock_file_that_cannot_be_written_is_a_note(self) -> None:
         held = self.hold(self.home / "full")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.journal.daemon_file import DaemonRecord, process_mark, write_daemon
+from riskd.journal.daemon_file import DaemonRecord, directory_mark, process_mark, write_daemon
 from riskd.journal.gateway_identity import GatewayIdentity, gateway_identity
 from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME
@@ -80,6 +80,7 @@ def write_record(
         accounts=accounts,
         # A process id is given to another process some time after its process has ended.
         process="another start" if is_dead else process_mark(pid),
+        directory=directory_mark(path),
     )
     write_daemon(path, record)
     return record

@@ -60,7 +60,7 @@ def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Pa
 
 
 def journal_directory(named: Path | None, account_id: int, say: Say) -> Path:
-    """Return the state directory whose journal knows an account, whether or not riskd runs.
+    """Return the state directory of an account, whether or not riskd runs.
 
     The parameters are those of :func:`daemon_directory`.
 
