@@ -28,7 +28,6 @@ def exceeded(
 
     Neither what the rules remember nor an earlier unlock counts.
 
-
     :param review: the trigger of a review, which evaluates every rule.
     """
     limits = {name: limit for name, limit in state.limits.items() if name != UNLOCKED}
