@@ -41,6 +41,12 @@ class StatusTests(ControlTestCase):
         self.daemon.enforces = False
         self.assertTrue(self.ask(StatusCommand).dry_run)
 
+    def test_the_clocks_offset_is_reported_in_seconds(self) -> None:
+        self.daemon.clock_offset = timedelta(seconds=-12, microseconds=345678)
+        self.assertEqual(self.ask(StatusCommand).clock_offset, -11.654)
+        self.daemon.clock_offset = None
+        self.assertIsNone(self.ask(StatusCommand).clock_offset)
+
     def test_the_status_may_have_no_daemon_status_yet(self) -> None:
         self.assertIsNone(self.ask(StatusCommand).daemon)
 
@@ -126,6 +132,23 @@ class ActionTests(ControlTestCase):
             self.refusal(LockCommand, Request(account=123, reason="x", until=NOW)),
             "the lock would end before it begins",
         )
+
+    def test_a_duration_is_added_to_the_brokers_time(self) -> None:
+        """riskctl's clock, and that of the daemon's machine, may be wrong."""
+        self.ask(LockCommand, Request(account=123, reason="lunch", seconds=300))
+        end = NOW + timedelta(seconds=300)
+        self.assertEqual(self.account.received, [("lock", "lunch", "jane", end)])
+
+    def test_a_lock_that_is_to_end_is_refused_while_the_brokers_time_is_unknown(self) -> None:
+        self.daemon.clock_offset = None
+        end = NOW + timedelta(minutes=5)
+        for request in (
+            Request(account=123, reason="x", seconds=300),
+            Request(account=123, reason="x", until=end),
+        ):
+            self.assertIn("lock without an end", self.refusal(LockCommand, request))
+        self.ask(LockCommand, Request(account=123, reason="x"))
+        self.assertEqual(self.account.received, [("lock", "x", "jane", None)])
 
     def test_unlock_is_refused_before_the_journal_was_read(self) -> None:
         self.daemon.is_recovered = False
