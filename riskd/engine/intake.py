@@ -100,6 +100,7 @@ class Intake:
         self._quotes = QuoteBook()
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
+        self._expected = 0
 
     def receive(self, account_id: int, news: BrokerNews) -> None:
         """Apply an event of an account; see ``IGatewayListener``."""
@@ -114,6 +115,7 @@ class Intake:
                 self._stamped(stamp)
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
                 self._apply(guarded, news, is_event=True)
+                self._expect_commands()
 
     def apply_answer(self, account_id: int, news: BrokerNews, sent_at: float) -> None:
         """Apply what an answer says of an account, unless there is later news.
@@ -133,6 +135,7 @@ class Intake:
                     return
                 truth.answered(news, sent_at)
             self._apply(guarded, news, is_event=False)
+            self._expect_commands()
 
     def receive_quote(self, update: BrokerQuote) -> None:
         """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
@@ -286,6 +289,14 @@ class Intake:
             self._give_latest(account, position.contract_id)
         if account.update(position) if is_event else account.update_found_position(position):
             guarded.risk_engine.receive(position)
+
+    def _expect_commands(self) -> None:
+        """Tell the gateway how many commands would flatten all accounts."""
+        states = [each.account.state for each in self._accounts.values()]
+        number = sum(len(each.open_positions) + len(each.orders) for each in states)
+        if number != self._expected:
+            self._expected = number
+            self._gateway.expect_commands(number)
 
     # The contracts that messages mention.
 

@@ -153,6 +153,9 @@ class IGateway(Interface):
     def follow_quotes(contract_id: str) -> None:
         """Report the quotes of a contract from now on, for as long as the gateway runs."""
 
+    def expect_commands(number: int) -> None:
+        """Be ready for so many commands at once: one for each open position and working order."""
+
     def search_account(account_id: int) -> Deferred[BrokerAccount]:
         """Return a Deferred of an account."""
 

@@ -230,6 +230,9 @@ class PracticeGateway:
     def follow_quotes(self, contract_id: str) -> None:
         """Do nothing: the listener receives the quotes of all contracts."""
 
+    def expect_commands(self, number: int) -> None:
+        """Do nothing: commands need no connection."""
+
     def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Return an account."""
         return self.ask("Account/search", AccountStore.account, account_id).addCallback(

@@ -220,6 +220,10 @@ class _SandboxGateway:
         """Request the quotes of a contract."""
         self._sandbox.send("gateway.follow_quotes", {"contract_id": contract_id})
 
+    def expect_commands(self, number: int) -> None:
+        """Request to be ready for so many commands at once."""
+        self._sandbox.send("gateway.expect_commands", {"number": number})
+
     def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Request an account."""
         return self._ask("gateway.search_account", account_id=account_id)

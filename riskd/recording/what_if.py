@@ -56,6 +56,13 @@ _INDEPENDENT: Final = (
 )
 """The inputs that do not depend on the limits."""
 
+_UNANSWERED: Final = (
+    "gateway.follow_account",
+    "gateway.follow_quotes",
+    "gateway.expect_commands",
+)
+"""The requests that no input answers."""
+
 _WITHOUT_CONTENT: Final = (
     "gateway.start",
     "gateway.stop",
@@ -186,7 +193,7 @@ class _HypotheticalDay(Environment):
 
     def request(self, request: Request) -> None:
         """Keep a request until the turn is over."""
-        if request.name not in ("gateway.follow_account", "gateway.follow_quotes"):
+        if request.name not in _UNANSWERED:
             self._unanswered.append(request)
 
     def broadcast(self, event: Event) -> None:

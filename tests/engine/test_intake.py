@@ -71,6 +71,15 @@ class NewsTests(EngineTestCase):
         self.user("GatewayUserAccount", {"id": 123, "balance": Decimal(50000)})
         self.assertEqual(self.take(), [])
 
+    def test_the_gateway_expects_a_command_for_each_position_and_working_order(self) -> None:
+        self.user("GatewayUserPosition", position(2))
+        self.user("GatewayUserPosition", position(1, account_id=456))
+        self.user("GatewayUserPosition", position(3))
+        self.user("GatewayUserOrder", order(1))
+        self.user("GatewayUserOrder", order(2))
+        self.user("GatewayUserPosition", position(0))
+        self.assertEqual(self.gateway.commands_expected, [1, 2, 3, 2, 1])
+
     def test_events_carry_their_account(self) -> None:
         self.user("GatewayUserPosition", position(1, account_id=456))
         self.user("GatewayUserPosition", position(1, account_id=123))

@@ -62,6 +62,9 @@ class FakeGateway:
     def follow_quotes(self, contract_id: str) -> None:
         self.followed.append(contract_id)
 
+    def expect_commands(self, number: int) -> None:
+        self.followed.append(f"{number} commands")
+
     def answer(self, name: str, *arguments: object, **options: object) -> Deferred[Any]:
         self.requests.append((name, Deferred(lambda _: self.canceled.append(name))))
         return self.requests[-1][1]

@@ -46,6 +46,7 @@ ARGUMENTS = {
     "urgent": True,
     "command": CloseContract(account_id=ACCOUNT, contract_id=MNQ),
     "requests": 3,
+    "number": 4,
     "listener": None,
 }
 

@@ -95,6 +95,7 @@ class ScriptedGateway:
     def __init__(self, now: Callable[[], datetime] = lambda: NOON) -> None:
         self.now = now
         self.quotes_followed: list[str] = []
+        self.commands_expected: list[int] = []
         self.accounts_followed: list[int] = []
         self.room = 100
         self.positions: dict[int, list[Payload]] = {}
@@ -124,6 +125,9 @@ class ScriptedGateway:
 
     def follow_quotes(self, contract_id: str) -> None:
         self.quotes_followed.append(contract_id)
+
+    def expect_commands(self, number: int) -> None:
+        self.commands_expected.append(number)
 
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
