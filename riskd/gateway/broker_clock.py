@@ -18,7 +18,7 @@ The rules:
 2. A report that contradicts the bounds counts only when others confirm it: :data:`CONFIRMATIONS` reports
    that agree with one another, over :data:`CONFIRMED_AFTER` seconds, replace the bounds.  One does, if it
    contradicts them by as much as the wall clock has jumped: then the steady clock stood still while the
-   machine slept.
+   machine slept.  A contradiction, and a stamp of the future, call for a report at once.
 3. A stamp counts when another one agrees with it, received at least :data:`SPREAD` seconds earlier: both
    went along with the steady clock.  Stamps of the far future or past, old events that are sent again and
    a stamp that is repeated do not agree with one another in this way.
@@ -50,7 +50,7 @@ TOLERANCE: Final = timedelta(milliseconds=50)
 """How far two reports of one clock may contradict each other: a broker has several machines."""
 
 CONFIRMATIONS: Final = 3
-CONFIRMED_AFTER: Final = 10.0
+CONFIRMED_AFTER: Final = 5.0
 """How many reports, over how many seconds, show that the broker's clock was set."""
 
 SPREAD: Final = 1.0
@@ -98,6 +98,7 @@ class BrokerClock:
         self._contradicting: _Bounds | None = None
         self._wall_jump = timedelta()
         self._groups: list[_Group] = []
+        self._is_doubtful = False
 
     def now(self) -> datetime:
         """Return the broker's time, or the wall clock's until that is known."""
@@ -107,7 +108,8 @@ class BrokerClock:
         """Return the broker's time at a second of the steady clock."""
         if not self.is_known:
             return self._wall()
-        return max(self._epoch + timedelta(seconds=seconds), self._floor)
+        moment = self._epoch + timedelta(seconds=seconds)
+        return moment if moment >= self._floor else self._floor
 
     def passed(self) -> datetime:
         """Return the latest moment that has passed for sure, by which locks and days end.
@@ -132,6 +134,7 @@ class BrokerClock:
             return
         seconds = self._seconds()
         low = at - timedelta(seconds=seconds)
+        self._is_doubtful = False
         report = _Bounds(low, low + timedelta(seconds=precision + delay), seconds, delay)
         if self._bounds is None or self._bounds.agrees(report):
             self._contradicting, self._wall_jump = None, timedelta()
@@ -165,11 +168,13 @@ class BrokerClock:
     def best_report_in(self) -> float | None:
         """Return in how many seconds to ask the broker, so that its report narrows the bounds most.
 
-        ``None``: they are narrow enough, or nothing is known.
+        At once, if a reading contradicts them; ``None``: they are narrow enough, or nothing is known.
         """
         bounds, seconds = self._bounds, self._seconds()
         if bounds is None:
             return None
+        if self._is_doubtful or self._contradicting is not None:
+            return 0.0
         bounds.widen_until(seconds)
         round_trip = timedelta(seconds=bounds.least_delay)
         if bounds.high - bounds.low <= PRECISE + round_trip:
@@ -184,6 +189,9 @@ class BrokerClock:
             return
         seconds = self._seconds()
         epoch = stamp - timedelta(seconds=seconds)
+        # The broker's clock may have been set.
+        if self._bounds is not None and epoch > self._bounds.high + NEAR:
+            self._is_doubtful = True
         group = next((each for each in self._groups if each.agrees(epoch, seconds)), None)
         if group is None:
             self._groups.append(_Group(epoch, seconds))

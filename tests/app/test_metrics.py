@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from datetime import timedelta
 from typing import Any
@@ -176,6 +177,11 @@ class MetricsTests(SynchronousTestCase):
         samples = self.samples()
         self.assertEqual(samples["riskd_queue_bytes"], 1000)
         self.assertEqual(samples["riskd_conflated_quotes_total"], 7)
+
+    def test_the_clocks_offset_is_shown(self) -> None:
+        self.assertTrue(math.isnan(self.samples()["riskd_clock_offset_seconds"]))
+        self.engine.clock_offset = timedelta(seconds=-1.25)
+        self.assertEqual(self.samples()["riskd_clock_offset_seconds"], -1.25)
 
     def test_whether_the_gateway_is_followed_is_shown(self) -> None:
         self.assertEqual(self.samples()["riskd_gateway_in_step"], 1)

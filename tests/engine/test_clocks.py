@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent
 
+from riskd.config.settings import Faults
 from riskd.engine.clock_watch import SETTLING_SECONDS, SLEEP_SECONDS
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.journal.audit_log import LogLine, read_log
@@ -111,6 +112,34 @@ class CoarseReportTests(ClocksTestCase):
         self.answer("has_room", lambda _requests: False)
         daemon.advance(55)
         self.assertEqual(asked, [])
+
+
+class StepTests(ClocksTestCase):
+    """The broker's own clock is set while riskd runs."""
+
+    def test_it_is_followed_within_seconds_of_the_first_answer(self) -> None:
+        for step in (45.0, -45.0):
+            self.daemon = PracticeDaemon()
+            self.addCleanup(self.daemon.close)
+            self.daemon.advance(2)
+            self.daemon.gateway.faults = Faults(clock_offset_seconds=step)
+            self.daemon.engine.accounts[ACCOUNT].flatten("to ask the broker", "trader")
+            self.daemon.advance(20)
+            error = self.daemon.engine.now() - self.daemon.gateway.broker_time()
+            self.assertLess(abs(error.total_seconds()), 0.3)
+            self.assertIn(
+                f"The broker's clock is 45.0 s {'ahead of' if step > 0 else 'behind'} riskd's estimate; "
+                "riskd follows the broker's clock",
+                self.clock_notes(),
+            )
+
+    def test_a_stamp_of_the_future_makes_it_ask(self) -> None:
+        self.daemon.advance(2)
+        self.daemon.gateway.faults = Faults(clock_offset_seconds=45.0)
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(20)
+        error = self.daemon.engine.now() - self.daemon.gateway.broker_time()
+        self.assertLess(abs(error.total_seconds()), 0.3)
 
 
 class OffsetTests(ClocksTestCase):
