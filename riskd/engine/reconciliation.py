@@ -6,8 +6,9 @@ Events may be lost, and a daemon may start in the middle of a day.  What the bro
 has ended, though no event said so.  Its searches trail what it did by a moment.  So a position or an order
 that an event has just reported is newer than the answer to a search, and is left as it is.
 
-A locked account is reconciled every five seconds and any account once a minute, because an event may be
-lost on the way.  While events are known to be lost, every account is reconciled every five seconds, and
+A locked account is reconciled every five seconds, one whose news are in doubt
+(:mod:`riskd.engine.order_of_truth`) in the next five, and any account once a minute, because an event may be lost
+on the way.  While events are known to be lost, every account is reconciled every five seconds, and
 its rules are evaluated only then, once: what is known in between may be wrong.
 
 Some of the requests that the broker answers in a minute are kept for enforcement; reconciliation waits.
@@ -162,7 +163,10 @@ class ReconciliationLoop:
                 self.is_feed_lost and account_id not in self._given_up
             )
             if is_guarded and (
-                is_full_round or self.is_feed_lost or guarded.risk_engine.needs_reconciliation()
+                is_full_round
+                or self.is_feed_lost
+                or guarded.account.truth.doubt_since is not None
+                or guarded.risk_engine.needs_reconciliation()
             ):
                 if not self._broker.gateway.has_room(REQUESTS):
                     return
