@@ -21,7 +21,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
-from riskd.model.account import Charge
+from riskd.model.account import Charge, with_earlier_trade
 from riskd.model.broker import (
     BrokerAccount,
     BrokerNews,
@@ -228,11 +228,15 @@ class Intake:
         if trade.is_voided:
             self._void_trade(guarded, known, trade.id)
             return
-        if is_placeholder(trade.execution_time):
-            # A loss without a date belongs to the day in which it is reported.
-            executed = self._now() if known is None else known.execution_time
-            trade = msgspec.structs.replace(trade, execution_time=executed)
+        trade = self._dated(trade, known)
         if known is not None and not self._is_last_word(account, known, trade, is_event=is_event):
+            return
+        is_of_day = account.state.is_of_trading_day(trade.execution_time)
+        if known is None and not is_of_day and not is_event:
+            # Searches go back further than the day; clients have had those trades.
+            after = with_earlier_trade(account.state, trade)
+            if after is not account.state:
+                account.change_risk(earlier_trades=after.risk.earlier_trades)
             return
         charges = account.state.risk.charges
         charge = Charge(trade.execution_time, trade.charges)
@@ -248,6 +252,16 @@ class Intake:
         elif is_charged:
             # Half of a round turn is not broadcast as a trade, but its fees count.
             guarded.risk_engine.review()
+
+    def _dated(self, trade: BrokerTrade, known: BrokerTrade | None) -> BrokerTrade:
+        """Return a trade with the time of its execution.
+
+        A loss without a date belongs to the day in which it is reported.
+        """
+        if not is_placeholder(trade.execution_time):
+            return trade
+        executed = self._now() if known is None else known.execution_time
+        return msgspec.structs.replace(trade, execution_time=executed)
 
     def _void_trade(
         self, guarded: GuardedAccount, known: BrokerTrade | None, trade_id: int

@@ -238,7 +238,9 @@ async def reconcile(guarded: GuardedAccount, broker: Broker, trail: float) -> No
     orders_at = broker.clock.seconds()
     working = await broker.ask("Order/searchOpen", gateway.search_open_orders(account_id))
     trades_at = broker.clock.seconds()
-    since = account.state.day_began or broker.now() - _DAY
+    # A time window of a rule may have begun before the trading day, and trades of then may be voided now.
+    day_ago = broker.now() - _DAY
+    since = min(account.state.day_began or day_ago, day_ago)
     trades = await broker.ask("Trade/search", gateway.search_trades(account_id, since))
     for trade in trades.items:
         broker.apply(account_id, trade, trades_at)

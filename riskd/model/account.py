@@ -374,6 +374,19 @@ def with_trades(state: AccountState, trades: dict[int, BrokerTrade]) -> AccountS
     )
 
 
+def with_earlier_trade(state: AccountState, trade: BrokerTrade) -> AccountState:
+    """Return the state with a full-turn trade of the day before; it is in time windows alone.
+
+    The same object if it is not of that day, or known, or no full turn.
+    """
+    began, at, earlier = state.day_began, trade.execution_time, state.risk.earlier_trades
+    is_of_day_before = began is not None and began - _A_DAY <= at < began
+    is_counted = trade.is_full_turn and trade.id not in earlier
+    if not is_of_day_before or not is_counted or trade.id in state.risk.voided:
+        return state
+    return with_risk(state, earlier_trades={**earlier, trade.id: at})
+
+
 def without_trade(state: AccountState, trade_id: int) -> AccountState:
     """Return the state without a trade that the broker voided, nor its charges.
 

@@ -200,6 +200,58 @@ class VoidTests(CorrectionTestCase):
         self.assertEqual(len(self.messages()), told)
 
 
+class EarlierDayTests(CorrectionTestCase):
+    """Trades from before the daily reset, in windows that span it."""
+
+    def before_reset(self, config: str) -> None:
+        self.start(config)
+        # The day ends in a minute.
+        self.daemon.clock.advance(5 * 3600 - 20 - 60)
+        self.daemon.advance(2)
+
+    def test_a_restart_after_the_reset_forgets_no_window(self) -> None:
+        self.before_reset(FREQUENCY)
+        self.listed = [self.receive(number) for number in range(3)]
+        self.daemon.advance(60)
+        self.assertEqual(self.daemon.state.trade_count, 0)
+        before = len(self.daemon.news(GatewayUserTrade))
+        self.restart()
+        self.assertEqual(self.locks, [])
+        self.assertEqual(len(self.daemon.news(GatewayUserTrade)), before)
+        self.assertEqual((self.daemon.state.trade_count, dict(self.daemon.state.trades)), (0, {}))
+        self.receive(9)
+        self.daemon.advance(1)
+        self.assertEqual(self.locks, ["RULE-006"])
+
+    def test_a_void_of_the_day_before_that_only_a_search_knows(self) -> None:
+        for config in (FREQUENCY, COOLDOWN):
+            for is_restarted in (False, True):
+                self.before_reset(config)
+                trades = [self.receive(number, "-100") for number in range(4)]
+                if config is COOLDOWN:
+                    trades = trades[:1]
+                    for trade in self.daemon.state.trades.values():
+                        if trade.id:
+                            self.void(trade)
+                self.daemon.advance(65)
+                self.assertEqual(len(self.locks), 1)
+                self.listed = [msgspec.structs.replace(trades[0], is_voided=True), *trades[1:]]
+                if is_restarted:
+                    self.restart()
+                self.daemon.advance(10)
+                self.assertEqual(self.locks, [], (config, is_restarted))
+
+    def test_charges_of_the_day_before_count_on_no_other_day(self) -> None:
+        self.before_reset(FEES)
+        self.listed = [
+            self.receive(1, "-1", fees=Decimal(400)),
+            self.receive(2, "0", fees=Decimal(400), is_full_turn=False),
+        ]
+        self.daemon.advance(70)
+        self.restart()
+        self.assertEqual(dict(self.daemon.state.risk.charges), {})
+
+
 class AmendmentTests(CorrectionTestCase):
     def test_the_brokers_last_word_counts(self) -> None:
         self.start(DAILY_LOSS)
