@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -227,16 +228,22 @@ class RecoveryTests(EngineTestCase):
         self.assertEqual([event.data.state for event in self.told[3:5]], [2, 3])
         self.assertEqual(state.realized_pnl, Decimal("12.50"))
 
-    def test_trades_are_requested_since_the_day_began(self) -> None:
+    def test_trades_of_a_day_are_requested_although_the_trading_day_has_just_begun(self) -> None:
         self.start()
-        # 17:00 in Chicago, the evening before.
-        began = datetime(2025, 1, 16, 23, tzinfo=UTC)
-        self.assertEqual(self.gateway.trades_since[123], began)
+        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(days=1))
         reset = make_event("daily_reset", {"reset_time": "2025-01-17T11:00:00Z"})
         self.engine.announce(reset)
         self.restart()
         self.start()
-        self.assertEqual(self.gateway.trades_since[123], NOON - timedelta(hours=1))
+        self.assertLess(self.gateway.trades_since[123], NOON - timedelta(hours=23))
+
+    def test_trades_are_requested_since_the_trading_day_began(self) -> None:
+        self.start()
+        account = self.engine.accounts[123].account
+        began = NOON - timedelta(hours=25)
+        account.state = msgspec.structs.replace(account.state, day_began=began)
+        self.clock.advance(61)
+        self.assertEqual(self.gateway.trades_since[123], began)
 
     def test_a_damaged_journal_is_announced_as_an_error_before_running(self) -> None:
         self.start()
