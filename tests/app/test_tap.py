@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -17,9 +18,10 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app import tap
+from riskd.app.daemon_file import DaemonFileService
 from riskd.app.launch import Daemon
-from riskd.app.tap import Options, Reloader, check_ports, makeService
-from riskd.config.settings import Settings
+from riskd.app.tap import Options, Reloader, check_ports, gateway_of, makeService, open_state
+from riskd.config.settings import GatewaySettings, Settings
 from riskd.engine.service import EngineService
 from riskd.host.errors import UserError
 from riskd.host.loopback import LoopbackServer
@@ -29,6 +31,7 @@ from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
+from tests.support.state_directories import PAPER, REAL, URL, write_state
 
 
 class OptionsTests(SynchronousTestCase):
@@ -137,6 +140,33 @@ class ServiceTests(SynchronousTestCase):
             SystemExit, self.make_service, "--state", str(service.state.path)
         )
         self.assertIn("another riskd uses the state directory", str(refusal.code))
+
+    def test_the_state_of_another_gateway_is_refused_and_released(self) -> None:
+        state = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        write_state(state, REAL)
+        for _ in range(2):
+            refusal = self.assertRaises(SystemExit, self.make_service, "--state", str(state))
+            (line,) = str(refusal.code).splitlines()
+            self.assertTrue(line.startswith(f"riskd: the state directory {state} belongs to"))
+            self.assertIn(f"{REAL}, by its riskd.db, and not to the practice gateway", line)
+
+    def test_without_state_each_gateway_has_a_directory(self) -> None:
+        home = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(home)})
+        for gateway in (PAPER, REAL):
+            state = open_state(None, gateway)
+            self.assertEqual(state.path, home / "riskd" / gateway.key)
+            state.release()
+
+    def test_what_the_settings_say_is_the_gateway(self) -> None:
+        self.assertEqual(gateway_of(GatewaySettings()), PAPER)
+        settings = GatewaySettings(kind="projectx", user_name="jane", rest_url=URL)
+        self.assertEqual(gateway_of(settings), REAL)
+
+    def test_the_daemon_announces_itself_last_and_leaves_first(self) -> None:
+        self.assertEqual(type(list(self.make_service())[5]), DaemonFileService)
 
     def test_without_a_recording_the_engine_is_the_plain_one(self) -> None:
         self.assertEqual([type(part) for part in self.make_service()][2], EngineService)
