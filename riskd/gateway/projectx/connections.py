@@ -12,8 +12,8 @@ that was silent for 30 s is closed and replaced, which takes no request.
 
 **Urgent requests** take the connection that the broker answered on last.  Without an idle one they take
 whichever is first: a connection that another request returns, or a new one.  **Other requests** take the one
-that was silent for longest, which saves its ping, and leave the last idle one to the commands that are
-expected; they would rather wait for a new connection.
+that was silent for longest, which saves its ping, and leave the last idle one to a command that may come: they
+wait for a new connection, if there can be one.
 
 **Doubt.**  When a request gets no answer on a connection that had been idle, the broker or a router in between
 may have dropped the others too.  Those without an answer since the request was sent are closed and replaced.
@@ -220,7 +220,8 @@ class Connections:
         if urgent:
             # One whose handshake is under way is still ahead of a new one.
             return ready[-1] if ready else next(iter(self._idle), None)
-        reserved = bool(self._expected) + len(self._urgent)
+        can_dial = self._not_before <= self._clock.seconds()
+        reserved = len(self._urgent) + (1 if self._wanted and can_dial else 0)
         return ready[0] if len(ready) > reserved else None
 
     def _lend(self, connection: _Connection) -> _Connection:
@@ -298,6 +299,8 @@ class Connections:
             return
         self._dials.remove(dial)
         self._postpone()
+        # Requests that wait for a new connection may have the last idle one, now that there is no other.
+        self._serve()
         if self._waiting > len(self._dials):
             (self._ordinary or self._urgent).pop().errback(failure)
 

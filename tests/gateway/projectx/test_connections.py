@@ -354,26 +354,36 @@ class ChoiceTests(ConnectionsTestCase):
         self.post("Account/search")
         self.assertIs(self.on("Account/search"), order[0])
 
-    def test_reads_leave_the_last_one_to_the_commands(self) -> None:
-        for commands in (0, 1):
-            self.setUp()
-            self.warm_up(commands)
-            reads = [self.post(f"Account/{number}") for number in range(2)]
-            self.assertEqual(self.broker.tries, 2 + commands)
-            if commands:
-                self.post("Position/closeContract", urgent=True)
-                self.assertEqual(self.broker.tries, 3)
-                self.assertEqual(len(self.on("Position/closeContract").requests), 1)
-                self.broker.accept_all()
-            for number, read in enumerate(reads):
-                self.on(f"Account/{number}").succeed()
-                self.successResultOf(read)
+    def test_reads_leave_the_last_one_to_a_command(self) -> None:
+        self.warm_up()
+        reads = [self.post(f"Account/{number}") for number in range(2)]
+        self.assertEqual(self.broker.tries, 3)
+        self.post("Position/closeContract", urgent=True)
+        self.assertEqual(len(self.on("Position/closeContract").requests), 1)
+        self.assertEqual(self.broker.tries, 3)
+        self.broker.accept_all()
+        for number, read in enumerate(reads):
+            self.on(f"Account/{number}").succeed()
+            self.successResultOf(read)
+
+    def test_reads_take_the_last_one_if_no_other_can_be_opened(self) -> None:
+        self.keep_warm()
+        login = self.post("Auth/loginKey")
+        connection = self.broker.accept()
+        connection.succeed()
+        self.successResultOf(login)
+        for number in range(60):
+            asked = self.post(f"Account/{number}/")
+            self.broker.refuse_all()
+            self.assertIs(self.on(f"Account/{number}/"), connection)
+            connection.succeed()
+            self.successResultOf(asked)
 
     def test_an_urgent_request_takes_whichever_comes_first(self) -> None:
         for comes_back in (False, True):
             self.setUp()
             before = self.warm_up()
-            reads = [self.post(f"Account/{number}") for number in range(2)]
+            reads = [self.post(f"Account/{number}", urgent=True) for number in range(2)]
             closing = self.post("Position/closeContract", urgent=True)
             if comes_back:
                 self.on("Account/0").succeed()
@@ -389,7 +399,7 @@ class ChoiceTests(ConnectionsTestCase):
     def test_an_urgent_request_comes_before_others_that_wait(self) -> None:
         self.warm_up()
         for number in range(2):
-            self.post(f"Account/{number}")
+            self.post(f"Account/{number}", urgent=True)
         self.post("Account/waits")
         self.post("Position/closeContract", urgent=True)
         self.on("Account/0").succeed()
@@ -399,7 +409,7 @@ class ChoiceTests(ConnectionsTestCase):
     def test_a_request_that_gives_up_takes_its_new_connection_along(self) -> None:
         self.warm_up()
         for number in range(2):
-            self.post(f"Account/{number}")
+            self.post(f"Account/{number}", urgent=True)
         waiting = self.post("Account/waits")
         waiting.addErrback(lambda _: None)
         waiting.cancel()
@@ -482,14 +492,13 @@ class HandshakeTests(ConnectionsTestCase):
         self.assertIs(self.on("Order/cancel1"), new)
 
     def test_another_request_waits_for_one_that_is_ready(self) -> None:
-        self.agent.expect_commands(0)
         new = self.lose_one()
-        for number in range(2):
-            self.post(f"Account/{number}")
-        self.assertEqual(new.requests, [])
+        self.post("Account/waits")
+        self.broker.flush()
+        self.assertEqual((new.requests, self.ready[0].requests), ([], []))
         new.shake_hands()
         self.broker.flush()
-        self.assertIs(self.on("Account/1"), new)
+        self.assertIs(self.on("Account/waits"), self.ready[0])
 
     def test_after_its_handshake_it_is_the_one_heard_last(self) -> None:
         new = self.lose_one()
