@@ -27,8 +27,8 @@ def test_a_day_at_the_console(terminal: PseudoTerminal, harness: DaemonHarness, 
     assert not terminal.is_as_before
 
     trigger = harness.trigger_test_event
-    trigger("MarketQuote", {"last": 21010.75})
     trigger("GatewayUserPosition", {"type": 1, "size": 3, "averagePrice": 21000.50})
+    trigger("MarketQuote", {"last": 21010.75})
     trigger("GatewayUserOrder", {"type": 3, "side": 2, "limitPrice": None, "stopPrice": 20990.25})
     trigger("GatewayUserTrade", {"profitAndLoss": -45.50})
     trigger("GatewayUserTrade", {"accountId": 456, "profitAndLoss": -7777.77})
@@ -113,8 +113,8 @@ def test_without_a_daemon_the_last_known_state_is_on_the_screen(
     end = datetime.now(UTC) + timedelta(minutes=50)
     publish(
         tmp_path,
-        make_event("MarketQuote", {"last": 21010.75}),
         make_event("GatewayUserPosition", {"type": 1, "size": 3, "averagePrice": 21000.50}),
+        make_event("MarketQuote", {"last": 21010.75}),
         make_event("GatewayUserTrade", {"profitAndLoss": -45.50}),
         make_event("enforcement_action", {"reason": "Daily loss"}),
         make_event("lockout_set", {"reason": "Daily loss", "locked_until": end.isoformat()}),
@@ -322,6 +322,7 @@ def test_an_event_that_fails_is_a_line_in_the_feed(
     )
     terminal.start("123", "--url", shared_url, script=run_sabotaged(sabotage))
     terminal.wait_for("LIVE")
+    shared_harness.trigger_test_event("lockout_set", {})
     shared_harness.trigger_test_event("lockout_cleared", {})
     shared_harness.trigger_test_event("daily_reset", {})
     shared_harness.trigger_test_event("GatewayUserTrade", {"profitAndLoss": -45.50})
