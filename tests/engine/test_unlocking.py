@@ -212,7 +212,7 @@ class HeldTests(UnlockTestCase):
     """Rules that look at what the account holds."""
 
     def hold_off_closing(self) -> None:
-        self.daemon.gateway.faults = Faults(lost_requests=1.0)
+        self.daemon.gateway.faults = Faults(refuse=1.0)
 
     def start(self, config: str) -> None:
         self.daemon.close()
@@ -250,18 +250,20 @@ class HeldTests(UnlockTestCase):
             self.daemon.advance(2)
             self.assertTrue(self.is_locked, config)
 
-    def test_another_position_beside_the_old_one_locks_again(self) -> None:
-        self.start(HOURS)
-        self.daemon.trade(BUY, 2)
-        self.hold_off_closing()
-        self.daemon.advance(7)
-        self.unlock()
-        self.daemon.advance(5)
-        self.assertFalse(self.is_locked)
-        self.daemon.gateway.faults = Faults()
-        self.daemon.trade(BUY, 1, ES)
-        self.daemon.advance(2)
-        self.assertTrue(self.is_locked)
+    def test_more_than_was_held_locks_again(self) -> None:
+        for contract_id, size in ((ES, 1), (MNQ, 1)):
+            self.start(HOURS.replace("11:00", "12:01"))
+            self.daemon.trade(BUY, 2)
+            self.hold_off_closing()
+            self.daemon.advance(67)
+            self.unlock()
+            self.daemon.advance(5)
+            self.assertEqual((self.is_locked, self.daemon.held), (False, {MNQ: 2}))
+            self.assertEqual(self.beyond(), ("RULE-009",))
+            self.daemon.gateway.faults = Faults()
+            self.daemon.trade(BUY, size, contract_id)
+            self.daemon.advance(7)
+            self.assertEqual((self.is_locked, self.daemon.held), (True, {}), contract_id)
 
     def test_strict_mode(self) -> None:
         self.start('strict_mode = true\n[rules.symbol_blocks]\nblocked_symbols = ["MNQ"]\n')
