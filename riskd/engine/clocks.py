@@ -127,7 +127,7 @@ class Clocks:
         changes = self._watch.compare()
         if changes.slept:
             self.report(
-                f"This machine slept for {span_words(changes.slept)}; "
+                f"This machine slept, or riskd was stopped, for {span_words(changes.slept)}; "
                 "riskd reconciles all accounts before it evaluates the rules",
                 changes.slept,
             )

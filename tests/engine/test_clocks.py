@@ -266,7 +266,7 @@ class SleepTests(ClocksTestCase):
     def test_a_sleep_is_journaled_and_broadcast(self) -> None:
         self.daemon.sleep(hours=2)
         note = (
-            "This machine slept for 2:00:00; "
+            "This machine slept, or riskd was stopped, for 2:00:00; "
             "riskd reconciles all accounts before it evaluates the rules"
         )
         self.assertEqual(self.clock_notes(), [note])
