@@ -199,6 +199,25 @@ class DayTests(RecordedTestCase):
             self.lose(daemon)
         self.check(daemon)
 
+    def test_a_wrong_clock_that_jumps_and_a_sleep(self) -> None:
+        """The broker's clock goes its own way, and each answer brings its time."""
+        daemon = self.quiet(faults=Faults(clock_offset_seconds=47.3, latency_seconds=0.1))
+        daemon.gateway._time_of_day = lambda: (
+            MONDAY_NOON + timedelta(seconds=daemon.clock.seconds())
+        )
+        daemon.advance(10)
+        self.lose(daemon)
+        for hours in (24, -25):
+            daemon.jump(hours=hours)
+            daemon.advance(10)
+        daemon.clock.advance(7200)
+        daemon.advance(10)
+        error = daemon.engine.now() - daemon.gateway.broker_time()
+        self.assertLess(abs(error.total_seconds()), 0.3)
+        assert daemon.engine.clock_offset is not None
+        self.assertLess(abs(daemon.engine.clock_offset.total_seconds() - 3647.3), 0.3)
+        self.check(daemon)
+
     def test_fractions_of_seconds(self) -> None:
         daemon = self.quiet(seconds=1795460000.123456)
         daemon.advance(10, step=0.1)
