@@ -67,8 +67,7 @@ class Exchange:
     :param accounts: names of the accounts, by id.
     :param contracts: the listed contracts.
     :param fees: dollars per contract and half-turn, by contract id.
-    :param injector: decides about partial fills, fills during a cancellation, dates that are wrong, and
-        commissions, and whether an exit is reported as two trades.
+    :param injector: decides how orders are filled, what trades cost, and which dates are wrong.
     :param first_id: the first id for orders, positions and trades.
     :ivar store: what the accounts have; answers all searches.
     """

@@ -17,7 +17,7 @@ from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.journal.state_directory import StateDirectory, StateDirectoryError
 from riskd.journal.store import Store
-from riskd.practice import gateway as practice_gateway
+from riskd.practice import broker as practice_broker
 from tests.support.journal import NOON, write_version_1
 from tests.support.state_directories import (
     OTHER_LOGIN,
@@ -107,7 +107,7 @@ class StartTests(OwnershipTestCase):
         self.assertFalse({"gateway_url", "gateway_login", "directory"} & set(facts))
 
     def test_the_ledger_is_that_of_the_practice_gateway(self) -> None:
-        self.assertEqual(LEDGER_NAME, practice_gateway.LEDGER_NAME)
+        self.assertEqual(LEDGER_NAME, practice_broker.LEDGER_NAME)
 
 
 class EarlierStateTests(OwnershipTestCase):

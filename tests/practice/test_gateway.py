@@ -20,7 +20,8 @@ from riskd.gateway.interface import (
 from riskd.gateway.quote_book import QuoteBook
 from riskd.model.events import PositionType
 from riskd.practice.account_store import AccountStore
-from riskd.practice.gateway import LEDGER_NAME, PracticeGateway
+from riskd.practice.broker import LEDGER_NAME
+from riskd.practice.gateway import PracticeGateway
 from riskd.practice.ledger_format import Note, read_lines
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,

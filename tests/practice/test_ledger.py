@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.practice import ledger as ledger_module
 from riskd.practice.account_store import ExchangeState
-from riskd.practice.gateway import LEDGER_NAME
+from riskd.practice.broker import LEDGER_NAME
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
 from tests.support.practice_exchange import (
