@@ -90,7 +90,7 @@ class Console:
         self._screen = Screen(
             self._view,
             lambda: self._ui_state,
-            self._session.now,
+            _now,
             [(key.label, key.effect) for key in KEYS],
         )
         self._event_loop = urwid.TwistedEventLoop(reactor)

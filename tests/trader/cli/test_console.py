@@ -23,6 +23,7 @@ from riskd.testing import make_event
 from tests.support.clocks import most_in_a_second
 from trader.cli.console import KEYS, Console
 from trader.client import DEFAULT_URL
+from trader.model.formatting import clock
 from trader.model.ui_state import FILTERS
 from trader.ui.pages import PAGES
 from trader.ui.palette import MONO, THEMES
@@ -264,6 +265,19 @@ class LastKnownTests(ConsoleTestCase):
         self.assertIn("Trades 2", self.terminal.picture)
         self.assertIn("Trade -4.50", self.terminal.picture)
         self.assertNotIn("Trade -45.50", self.terminal.picture)
+
+    def test_the_time_is_the_brokers_by_the_offset_in_the_file(self) -> None:
+        store = Store(self.state)
+        now = datetime.now(UTC)
+        store.open((123,), now)
+        store.write([AccountState(account_id=123)], "practice", now, clock_offset="7200.5")
+        store.publish()
+        store.close()
+        self.tick()
+        broker = datetime.now(UTC) + timedelta(seconds=7200.5)
+        shown = {clock(broker + timedelta(seconds=late)) for late in range(-30, 2)}
+        self.assertIn(self.terminal.picture.split("\n")[0].split()[-1], shown)
+        self.assertRegex(self.terminal.picture, r"Last known state, [\d:]+, \d s ago")
 
     def test_an_account_missing_from_the_file_is_reported(self) -> None:
         self.publish()
