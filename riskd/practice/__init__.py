@@ -4,7 +4,10 @@
   :mod:`.account_store` keeps accounts and answers searches; :mod:`.records` has their data,
   :mod:`.refusals` the error codes.
 - :mod:`.market` moves prices, :mod:`.traders` decide what to trade.
-- :mod:`.gateway` runs both and is the broker interface over them.  :mod:`.fault_injection` decides what goes wrong,
-  :mod:`.network` does it, and :mod:`.ledger` keeps accounts and orders over a restart.
+- :mod:`.broker` runs both; :mod:`.gateway` is the broker interface over it.  :mod:`.ledger` keeps accounts and
+  orders over a restart.
+- :mod:`.fault_injection` decides what goes wrong with requests and fills, :mod:`.payload_faults` with what events
+  and answers say, :mod:`.event_schedule` with when events arrive, :mod:`.trailing_store` with how old searches
+  are, and :mod:`.corrections` which trades are amended or voided later.  :mod:`.network` does it.
 - :mod:`.server` serves the gateway to other programs.
 """
