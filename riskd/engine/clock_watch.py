@@ -21,6 +21,9 @@ JUMP: Final = timedelta(seconds=1)
 SETTLING_SECONDS: Final = 5.0
 """How long after a jump its offset is not judged: the broker is being asked for its time."""
 
+EXACT_AFTER_SECONDS: Final = 10.0
+"""How long the broker's first times may be wrong by as much as the warning's threshold."""
+
 _SHOWN_STEP: Final = timedelta(milliseconds=100)
 
 
@@ -58,7 +61,7 @@ class ClockWatch:
         self._wall = wall
         self._compared_at = seconds()
         self._wall_then = wall()
-        self._settled_at = self._compared_at
+        self._settled_at = self._known_at = self._compared_at
         self.offset: timedelta | None = None
         self.is_warning = False
         self.is_error = False
@@ -89,9 +92,12 @@ class ClockWatch:
         offset = self._broker_clock.offset
         if offset is None:
             return
+        if self.offset is None:
+            self._known_at = self._seconds()
         if self.offset is None or abs(offset - self.offset) >= _SHOWN_STEP:
             self.offset = offset
         if self._seconds() < self._settled_at:
             return
-        self.is_warning = exceeds(offset, WARNING, has_exceeded=self.is_warning)
+        if self._seconds() >= self._known_at + EXACT_AFTER_SECONDS:
+            self.is_warning = exceeds(offset, WARNING, has_exceeded=self.is_warning)
         self.is_error = exceeds(offset, ERROR, has_exceeded=self.is_error)

@@ -267,9 +267,10 @@ class RiskEngine:
         if not self.is_active:
             return
         now = self._now()
-        passed = self._broker_clock.passed()
+        is_known = self._broker_clock.is_known
+        passed = now if is_known else self._broker_clock.passed()
         counted = self._account.state.risk.day_key
-        if passed == now and counted is not None and counted != self.rules.day_of(now).key:
+        if is_known and counted is not None and counted != self.rules.day_of(now).key:
             # A loss of the day that is over must not lock the account in the next one.
             self._end_due(now)
         state = self._account.state_with_pending

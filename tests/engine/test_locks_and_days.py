@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from riskd.config.settings import Faults
 from riskd.model.events import (
     Action,
@@ -13,6 +15,7 @@ from riskd.model.events import (
     DailyReset,
     GatewayUserTrade,
 )
+from tests.support import practice_daemon
 from tests.support.guarded_account import (
     COOLDOWN,
     DAILY_LOSS,
@@ -256,6 +259,30 @@ class FirstMomentTests(ClockTestCase):
         self.assertEqual(reset.previous_trade_count, 1)
         self.assertEqual(self.daemon.state.trade_count, 1)
         self.assertEqual(self.daemon.state.lockouts, {})
+
+
+class MovingClock(Clock):
+    """A clock that moves between two readings, as real ones do."""
+
+    def seconds(self) -> float:
+        self.rightNow += 1e-6
+        return self.rightNow
+
+
+class MovingClockTests(GuardTestCase):
+    config = DAILY_LOSS
+
+    def setUp(self) -> None:
+        self.patch(practice_daemon, "Clock", MovingClock)
+        super().setUp()
+
+    def test_an_event_after_the_reset_and_before_a_timer_begins_the_day(self) -> None:
+        daemon = self.daemon
+        daemon.advance(TO_THE_RESET - 0.5 - daemon.clock.seconds(), step=20)
+        self.assertEqual(daemon.news(DailyReset), [])
+        daemon.clock.rightNow += 0.6
+        daemon.trade(BUY, 1)
+        self.assertEqual(len(daemon.news(DailyReset)), 1)
 
 
 class SleepTests(ClockTestCase):
