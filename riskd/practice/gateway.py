@@ -25,7 +25,6 @@ from riskd.gateway.interface import Found, IGateway, IGatewayListener
 from riskd.gateway.payload_listener import PayloadListener, found, readable
 from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
-from riskd.practice.account_store import AccountStore
 from riskd.practice.broker import PracticeBroker
 
 _CHANGES: Final = {
@@ -65,7 +64,7 @@ class PracticeGateway(PracticeBroker):
 
     def search_account(self, account_id: int) -> Deferred[BrokerAccount]:
         """Return an account."""
-        return self.ask("Account/search", AccountStore.account, account_id).addCallback(
+        return self.ask("Account/search", lambda store: store.account(account_id)).addCallback(
             partial(readable, "Account/search", read=mapping.account)
         )
 
@@ -76,7 +75,7 @@ class PracticeGateway(PracticeBroker):
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[Found[BrokerPosition]]:
         """Return the account's open positions."""
-        answer = self.ask("Position/searchOpen", AccountStore.open_positions, account_id)
+        answer = self.ask("Position/searchOpen", lambda store: store.open_positions(account_id))
         return answer.addCallback(partial(found, mapping.POSITION, kind=BrokerPosition))
 
     def search_open_orders(
@@ -86,7 +85,7 @@ class PracticeGateway(PracticeBroker):
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's working orders."""
-        answer = self.ask("Order/searchOpen", AccountStore.open_orders, account_id)
+        answer = self.ask("Order/searchOpen", lambda store: store.open_orders(account_id))
         return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
 
     def search_orders(
@@ -97,7 +96,7 @@ class PracticeGateway(PracticeBroker):
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's orders placed at ``since`` or later, working or ended."""
-        answer = self.ask("Order/search", AccountStore.orders, account_id, since)
+        answer = self.ask("Order/search", lambda store: store.orders(account_id, since))
         return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
 
     def search_order(
@@ -108,20 +107,20 @@ class PracticeGateway(PracticeBroker):
         urgent: bool = False,  # noqa: ARG002
     ) -> Deferred[BrokerOrder]:
         """Return an order, working or ended."""
-        return self.ask("Order/searchById", AccountStore.order, account_id, order_id).addCallback(
-            partial(readable, "Order/searchById", read=mapping.order)
-        )
+        return self.ask(
+            "Order/searchById", lambda store: store.order(account_id, order_id)
+        ).addCallback(partial(readable, "Order/searchById", read=mapping.order))
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return the account's trades made at ``since`` or later, up to two days old."""
-        answer = self.ask("Trade/search", AccountStore.trades, account_id, since)
+        answer = self.ask("Trade/search", lambda store: store.trades(account_id, since))
         return answer.addCallback(partial(found, mapping.TRADE, kind=BrokerTrade))
 
     def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Return a contract."""
-        return self.ask("Contract/searchById", AccountStore.contract, contract_id).addCallback(
-            partial(readable, "Contract/searchById", read=mapping.contract)
-        )
+        return self.ask(
+            "Contract/searchById", lambda store: store.contract(contract_id)
+        ).addCallback(partial(readable, "Contract/searchById", read=mapping.contract))
 
     def carry_out(self, command: Command) -> Deferred[int | None]:
         """Carry out a command."""
