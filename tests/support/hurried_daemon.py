@@ -25,6 +25,7 @@ from riskd.engine.service import EngineService
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
+from riskd.model.broker import on_wire
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event, unguarded_settings
 
@@ -35,8 +36,15 @@ ANNOUNCE_SECONDS = 0.02
 def plain(state: AccountState) -> Any:
     """Return a state as plain values that can be compared across processes."""
     # The published copy may have older quotes, and has nothing that is private to the daemon.
-    known = msgspec.structs.replace(state, final_orders={}, quotes={}, risk=RiskState())
-    return msgspec.to_builtins(known, str_keys=True)
+    known = msgspec.structs.replace(
+        state, final_orders={}, quotes={}, outdated_quotes={}, risk=RiskState()
+    )
+    fields = msgspec.to_builtins(known, str_keys=True)
+    # Of what the broker said, a client that follows the stream knows what the wire has.
+    for name in ("positions", "orders", "trades"):
+        reported = getattr(state, name).items()
+        fields[name] = {str(key): msgspec.to_builtins(on_wire(each)) for key, each in reported}
+    return fields
 
 
 class HastyClock:

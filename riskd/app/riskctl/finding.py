@@ -93,7 +93,7 @@ def journal_directory(named: Path | None, account_id: int, say: Say) -> Path:
 def _choose(
     daemons: list[RunningDaemon], account_id: int | None, say: Say
 ) -> RunningDaemon | None:
-    """Return the riskd to use, as :func:`choose_daemon` does; say which if there are others."""
+    """Return the riskd to use; say which if there are others."""
     try:
         chosen = choose_daemon(daemons, account_id)
     except SeveralDaemonsError as error:
