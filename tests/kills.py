@@ -88,6 +88,8 @@ class Victim:
         for account, console in self.consoles.items():
             seen = plain(console.view().account)
             assert json.loads(msgspec.json.encode(seen)) == states[str(account)]
+        self.process.stdin.write(b"go on\n")
+        self.process.stdin.flush()
 
     def kill(self) -> None:
         """Kill the daemon as a power cut would."""

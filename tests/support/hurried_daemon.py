@@ -81,6 +81,16 @@ class Control(LineOnlyReceiver):
         self._engine.announce(make_event("lockout_set", {"accountId": account, "rule_id": rule}))
 
     def lineReceived(self, line: bytes) -> None:
+        if line == b"go on":
+            self._announcing.start(ANNOUNCE_SECONDS)
+            return
+        if self._announcing.running:
+            self._announcing.stop()
+        accounts = [each.account for each in self._engine.accounts.values()]
+        if any(each.state is not each.state_with_pending for each in accounts):
+            # The published copy has what is about to be broadcast, and consoles read it again.
+            reactor.callLater(ANNOUNCE_SECONDS, self.lineReceived, line)
+            return
         # Applied and broadcast in one turn, so a console that has seen this has seen what is written here.
         self._engine.announce(make_event("daemon_status", {"message": line.decode()}))
         states = {
