@@ -453,7 +453,7 @@ async def test_the_daily_reset_ends_the_lock_of_the_day(guard: Guard, clock: Wal
 
 def limits(state_home: Path, account_id: int = 123) -> dict[str, dict[str, Any]]:
     """Return the settings of the rules in force from the published copy."""
-    account: AccountState = read_published(state_home / "riskd").accounts[account_id]
+    account: AccountState = read_published(state_home / "riskd" / "practice").accounts[account_id]
     return {limit.key: json.loads(limit.settings) for limit in account.limits.values()}
 
 
