@@ -16,12 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from riskd.engine.clock_watch import TICK_SECONDS, ClockWatch
-from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
 from riskd.host.timing import lasting_loop
-from riskd.journal.audit_log import CLOCK
 from riskd.model.clock_offset import REMEDY, error_sentence, offset_words, span_words
-from riskd.model.exact_json import encode_json
 
 _log = Logger()
 
@@ -170,9 +167,3 @@ class Clocks:
             # A clock that drifts must not change the sentence all the time.
             self._problem_offset = offset
             self._report_problem("clock", error_sentence(offset))
-
-
-def journal_entry(account: TrackedAccount, at: datetime, sentence: str, span: timedelta) -> None:
-    """Add what happened to the clocks to the audit log of an account."""
-    data = encode_json({"reason": sentence, "seconds": round(span.total_seconds(), 3)})
-    account.log(at, CLOCK, data.decode())

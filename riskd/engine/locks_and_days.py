@@ -43,6 +43,12 @@ def count_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -
     account.change_risk(day_key=schedule.day_key(now))
 
 
+def count_first_day(account: TrackedAccount, schedule: ResetSchedule, now: datetime) -> None:
+    """Count the trading day of ``now``, if none is counted yet."""
+    if account.state.risk.day_key is None:
+        count_day(account, schedule, now)
+
+
 def end_early_locks(
     account: TrackedAccount, schedule: ResetSchedule, now: datetime, *, is_dry_run: bool
 ) -> ClearedBy | None:

@@ -30,7 +30,7 @@ from riskd.engine.enforcement.enforcer import Enforcer
 from riskd.engine.enforcement.flattening import concerns, flattening_of
 from riskd.engine.limits_in_force import LimitsInForce
 from riskd.engine.locks_and_days import (
-    count_day,
+    count_first_day,
     drop_pending_locks,
     end_day,
     end_early_locks,
@@ -104,10 +104,8 @@ class RiskEngine:
         self._reconcile = reconcile
         self._confirming: set[str] = set()
         self._memory_before: Mapping[str, str] = {}
-        self.is_active = False
-        self._is_waiting = False
+        self.is_active = self._is_waiting = self._is_newly_settled = False
         self._missed: list[BrokerTrade] = []
-        self._is_newly_settled = False
         self._timer: IDelayedCall | None = None
 
     # From start to stop.
@@ -124,21 +122,12 @@ class RiskEngine:
         if not self.rules.limits.rules:
             _log.warn("account {account} is guarded by no rule", account=self._account.account_id)
         if self._broker_clock.is_known:
-            self.count_day()
+            count_first_day(self._account, self.rules.limits.schedule, self._now())
         self.rules.hold_to(self.rules.limits)
-
-    def count_day(self) -> None:
-        """Begin to count the trading day, if none is counted yet.
-
-        A wrong wall clock must not say which day it is, so this waits for the broker's time.
-        """
-        if self._account.state.risk.day_key is None:
-            count_day(self._account, self.rules.limits.schedule, self._now())
 
     def begin(self) -> None:
         """Evaluate the rules from now on: the account is reconciled."""
-        # Even if the broker sends no time.
-        self.count_day()
+        count_first_day(self._account, self.rules.limits.schedule, self._now())
         self.is_active = True
         self._is_waiting = False
         self.resume()
@@ -191,8 +180,7 @@ class RiskEngine:
 
     def reload(self, configured: LimitsInForce) -> None:
         """Apply new limits; a lock holds the old ones beside them until it ends."""
-        is_locked = self._is_locked()
-        if is_locked:
+        if is_locked := self._is_locked():
             _log.warn(
                 "account {account} is locked: its limits stay in force beside the new settings "
                 "until the lock ends",
@@ -234,8 +222,7 @@ class RiskEngine:
 
     def needs_reconciliation(self) -> bool:
         """Return whether to reconcile in this round: a lost event would be urgent."""
-        is_new = self._is_newly_settled
-        self._is_newly_settled = False
+        is_new, self._is_newly_settled = self._is_newly_settled, False
         return is_new or self._is_locked()
 
     def _settled(self, did_something: bool) -> None:
@@ -415,12 +402,7 @@ class RiskEngine:
 
     def _set_timer(self, now: datetime) -> None:
         """Check again when something is due, and once a second in any case."""
-        moments = list(self.rules.wakes.values())
-        if self._account.state.lockouts:
-            end = locked_until(self._account.state_with_pending, now)
-            moments += [] if end is None else [end]
-        soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
-        delay = min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
+        delay = _delay(self.rules.wakes.values(), self._account, now)
         if self._timer is None or not self._timer.active():
             self._timer = self._clock.callLater(delay, self._tick)
         elif self._timer.getTime() > self._clock.seconds() + delay:
@@ -435,6 +417,16 @@ class RiskEngine:
         """
         state = self._account.state_with_pending
         return state if self._dry_run is None else with_risk(state, memory=self._memory_before)
+
+
+def _delay(wakes: Iterable[datetime], account: TrackedAccount, now: datetime) -> float:
+    """Return the seconds until something is due, and until the next tick at most."""
+    moments = list(wakes)
+    if account.state.lockouts:
+        end = locked_until(account.state_with_pending, now)
+        moments += [] if end is None else [end]
+    soonest = min((moment - now for moment in moments), default=timedelta(seconds=1))
+    return min(max(soonest.total_seconds(), 0.001), TICK_SECONDS)
 
 
 def _is_effect_of(plan: Flattening | None, subject: EventData | None) -> bool:

@@ -28,7 +28,8 @@ from zope.interface import implementer
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.account_rules import AccountRules
 from riskd.engine.broker import Broker
-from riskd.engine.clocks import Clocks, journal_entry
+from riskd.engine.clock_effects import ClockEffects
+from riskd.engine.clocks import Clocks
 from riskd.engine.corrections import Corrections
 from riskd.engine.enforcement.dry_run import DryRun
 from riskd.engine.enforcement.enforcer import Enforcer
@@ -41,7 +42,7 @@ from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.engine.risk import RiskEngine
 from riskd.engine.status import Problems, running_message
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import GatewayError, IGateway, IGatewayListener
+from riskd.gateway.interface import IGateway, IGatewayListener
 from riskd.host.timing import done_within
 from riskd.journal.interface import IJournal
 from riskd.journal.store import Recovery
@@ -113,12 +114,7 @@ class EngineService(Service):
         self._journal = journal
         self._broadcast = broadcast
         self.clocks = Clocks(clock, wall, self.report_problem)
-        self.clocks.became_known = self._count_days
-        self.clocks.slept = self._slept
-        self.clocks.jumped = self._wall_jumped
         self.clocks.offset_changed = journal.changed
-        self.clocks.ask_time = self._ask_time
-        self.clocks.report = self._report_clocks
         self.now = self.clocks.broker.now
         self.passed = self.clocks.broker.passed
         self._is_strict = settings.strict_mode
@@ -137,6 +133,9 @@ class EngineService(Service):
         self.receive_quote = intake.receive_quote
         self._broker = Broker(gateway, clock, self.now, intake.apply_answer, self.report_problem)
         self._reconciliation = ReconciliationLoop(self.accounts, self._configured, self._broker)
+        ClockEffects(
+            self.clocks, self.accounts, self._reconciliation, gateway, self._announce_note
+        )
         for each in settings.accounts:
             self._follow(each)
         self._starting: Deferred[None] | None = None
@@ -295,44 +294,6 @@ class EngineService(Service):
         # An error here must not cost the answer that brought the time.
         with errors_logged("the broker's time"):
             self.clocks.reported(at, precision, delay)
-
-    def _count_days(self) -> None:
-        """Begin to count the trading days: the broker's time is known."""
-        if self._progress >= _Progress.PREPARED:
-            for each in self.accounts.values():
-                each.risk_engine.count_day()
-
-    def _slept(self) -> None:
-        """Let the rules wait until each account is reconciled: what is known of it is old."""
-        if self._progress is not _Progress.RECONCILED or self._reconciliation.is_feed_lost:
-            # They wait already.
-            return
-        for each in self.accounts.values():
-            if each.risk_engine.is_active:
-                each.risk_engine.wait()
-                self._reconciliation.begin(each)
-
-    def _wall_jumped(self) -> None:
-        """Reconcile the accounts: the answers bring the broker's time."""
-        for each in self.accounts.values():
-            if each.risk_engine.is_active:
-                self._reconciliation.request(each)
-
-    def _ask_time(self) -> None:
-        """Make a request whose answer brings the broker's time."""
-        active = (number for number, each in self.accounts.items() if each.risk_engine.is_active)
-        account_id = next(active, None)
-        if account_id is not None and self._gateway.has_room(1):
-            asked = self._gateway.search_account(account_id)
-            # Without an answer, the next one brings the time as well.
-            asked.addErrback(lambda failure: failure.trap(GatewayError, CancelledError))
-
-    def _report_clocks(self, sentence: str, span: timedelta) -> None:
-        """Log, journal and announce what happened to a clock."""
-        _log.warn("{sentence}", sentence=sentence)
-        for each in self.accounts.values():
-            journal_entry(each.account, self.now(), sentence, span)
-        self._announce_note(sentence)
 
     # The start.
 

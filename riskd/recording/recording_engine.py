@@ -69,6 +69,9 @@ class RecordingEngine(Environment, Service):
     Its parameters are those of the engine.
 
     :param writer: writes the recording.
+    :ivar gateway_name: the kind of gateway.
+    :ivar enforces: whether the engine acts at the broker; if not, this is a dry run.
+    :ivar passed: gives the latest moment that has passed for sure.
     """
 
     def __init__(
@@ -105,6 +108,9 @@ class RecordingEngine(Environment, Service):
         )
         writer.write(header)
         self._sandbox = Sandbox(self, header, settings, catalogue, observe_reaction)
+        self.gateway_name = gateway.name
+        self.enforces = settings.enforce
+        self.passed = self._sandbox.engine.passed
 
     # Inputs from the gateway.
 
@@ -155,11 +161,6 @@ class RecordingEngine(Environment, Service):
         return self._handle(Reloaded(settings.text), lambda: self._sandbox.engine.reload(settings))
 
     @property
-    def gateway_name(self) -> str:
-        """The kind of gateway."""
-        return self._sandbox.engine.gateway_name
-
-    @property
     def is_reconciled(self) -> bool:
         """Whether the engine follows the gateway, and no event may be missing."""
         return self._sandbox.engine.is_reconciled
@@ -168,11 +169,6 @@ class RecordingEngine(Environment, Service):
     def is_recovered(self) -> bool:
         """Whether the engine has taken over the states of the journal."""
         return self._sandbox.engine.is_recovered
-
-    @property
-    def enforces(self) -> bool:
-        """Whether the engine acts at the broker; if not, this is a dry run."""
-        return self._sandbox.engine.enforces
 
     @property
     def clock_offset(self) -> timedelta | None:
@@ -184,10 +180,6 @@ class RecordingEngine(Environment, Service):
         # Between turns the sandbox's own clocks stand still.
         broker_clock = self._sandbox.engine.clocks.broker
         return broker_clock.at(self._clock.seconds()) if broker_clock.is_known else self._now()
-
-    def passed(self) -> datetime:
-        """Return the latest moment that has passed for sure."""
-        return self._sandbox.engine.passed()
 
     @property
     def operated_accounts(self) -> Mapping[int, IOperatedAccount]:
