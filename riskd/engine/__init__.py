@@ -11,8 +11,9 @@ A gateway's message passes through these modules, in this order:
 - :mod:`~riskd.engine.enforcement` carries out what the rules decide, or only announces it in a dry run.
 
 :mod:`~riskd.engine.reconciliation` takes over what the broker (:mod:`~riskd.engine.broker`) says an account
-holds.
-All times are the broker's; :mod:`~riskd.engine.clocks` estimates them and watches this machine's clocks, and
-:mod:`~riskd.engine.clock_effects` acts on what happens to those.  An operator acts on a :mod:`~riskd.engine.guarded_account`.  Other packages use the interfaces in
+holds.  All times are the broker's: :mod:`~riskd.engine.clocks` estimates them and watches this machine's
+clocks, and :mod:`~riskd.engine.clock_effects` acts on what happens to those.
+
+An operator acts on a :mod:`~riskd.engine.guarded_account`.  Other packages use the interfaces in
 :mod:`~riskd.engine.interface`.
 """
