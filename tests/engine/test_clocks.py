@@ -15,6 +15,7 @@ from riskd.journal.audit_log import LogLine, read_log
 from riskd.journal.reader import read_published
 from riskd.model.events import ClearedBy, DaemonStatus, DailyReset, LockoutCleared, Status
 from riskd.practice.gateway import PracticeGateway
+from riskd.practice.network import Network
 from tests.support.broker import logged, observed
 from tests.support.guarded_account import COOLDOWN, DAILY_LOSS, MAX_CONTRACTS, BrokerTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, MONDAY_NOON, PracticeDaemon
@@ -379,6 +380,17 @@ class WrongStartTests(ClocksTestCase):
         self.daemon.advance(5)
         self.assertEqual(self.daemon.held, {})
         self.assertEqual(self.daemon.news(DailyReset, LockoutCleared), [])
+
+    def test_a_broker_that_answers_without_a_time_changes_nothing_in_that(self) -> None:
+        self.daemon.set_wall_clock(days=1, hours=6)
+        self.patch(Network, "_report_clock", lambda *_: None)
+        self.daemon.restart()
+        self.daemon.advance(30)
+        self.assertTrue(self.daemon.engine.accounts[ACCOUNT].risk_engine.is_active)
+        self.assertEqual(self.daemon.news(DailyReset, LockoutCleared), [])
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(10)
+        self.assertEqual(self.daemon.held, {})
 
     def test_a_lock_whose_end_has_passed_ends_when_the_broker_says_so(self) -> None:
         self.daemon.stopped_for(hours=6)
