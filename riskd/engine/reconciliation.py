@@ -17,9 +17,10 @@ Some of the requests that the broker answers in a minute are kept for enforcemen
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -27,14 +28,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from riskd.engine.broker import Broker
+from riskd.engine.enforcement.flattening import Listing
 from riskd.engine.enforcement.orders import UNKNOWN_ORDER
 from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.intake import errors_logged
 from riskd.engine.order_of_truth import thing_of
+from riskd.engine.together import together
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnreadableError
-from riskd.host.timing import lasting_loop
-from riskd.model.broker import BrokerOrder
+from riskd.gateway.interface import (
+    Found,
+    GatewayError,
+    GatewayRefusedError,
+    GatewayUnreadableError,
+)
+from riskd.host.timing import done_within, lasting_loop
+from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 
 _log = Logger()
 
@@ -51,6 +59,8 @@ ROUND_SECONDS: Final = 5.0
 
 FULL_ROUND: Final = 12
 """Any account is reconciled once in this many rounds."""
+
+_FULL_SECONDS: Final = (FULL_ROUND - 0.5) * ROUND_SECONDS
 
 _SOURCES: Final = ("begin", "reconciliation", "permission", "reading")
 """How the sources of this module's problems begin; the account id follows."""
@@ -79,7 +89,6 @@ class ReconciliationLoop:
         self.is_feed_lost = False
         self.search_lag = 0.0
         self._loop = lasting_loop(broker.clock, self._round, _log)
-        self._rounds = 0
         self._queue: list[int] = []
         self._given_up: set[int] = set()
         self._failing: set[int] = set()
@@ -87,6 +96,9 @@ class ReconciliationLoop:
         self._beginning: dict[int, Deferred[None]] = {}
         self._reconciling: dict[int, Deferred[None]] = {}
         self._waiting: dict[int, list[Deferred[None]]] = {}
+        # Enforcement that waits for the next reconciliation to begin.
+        self._verifying: dict[int, list[Deferred[Listing | None]]] = {}
+        self._asked_at: dict[int, float] = {}
 
     def start(self) -> None:
         """Begin the rounds; the first one is in five seconds."""
@@ -124,7 +136,7 @@ class ReconciliationLoop:
         account_id = guarded.account.account_id
         for attempt in itertools.count():
             try:
-                await reconcile(guarded, self._broker, self.search_lag)
+                await self._ask(guarded)
                 break
             except GatewayError as error:
                 if account_id not in self._configured and isinstance(error, GatewayRefusedError):
@@ -152,8 +164,7 @@ class ReconciliationLoop:
     # Reconciling again.
 
     def _round(self) -> None:
-        self._rounds += 1
-        is_full_round = self._rounds % FULL_ROUND == 0
+        now = self._broker.clock.seconds()
         self._queue += [each for each in self._accounts if each not in self._queue]
         # An account that is reconciled goes to the end of the queue.  So all have their turn, though the
         # broker may have no room for all of them in one round.
@@ -162,8 +173,10 @@ class ReconciliationLoop:
             is_guarded = guarded.risk_engine.is_active or (
                 self.is_feed_lost and account_id not in self._given_up
             )
+            # Rounds come a little early or late.
+            is_due = now - self._asked_at.get(account_id, -math.inf) > _FULL_SECONDS
             if is_guarded and (
-                is_full_round
+                is_due
                 or self.is_feed_lost
                 or guarded.account.truth.doubt_since is not None
                 or guarded.risk_engine.needs_reconciliation()
@@ -173,6 +186,34 @@ class ReconciliationLoop:
                 self._queue.remove(account_id)
                 self._queue.append(account_id)
                 self.request(guarded)
+
+    async def verify(self, guarded: GuardedAccount, *, at_once: bool) -> Listing:
+        """Reconcile an account by requests that are sent from now on; return what the broker lists.
+
+        :param at_once: whether to ask now, if the broker has room for more requests; otherwise the next
+            reconciliation that is due serves, if one begins within the time of a round.
+        :raises GatewayError: the broker does not say.
+        """
+        account_id = guarded.account.account_id
+        if not at_once or not self._broker.gateway.has_room(REQUESTS):
+            next_one: Deferred[Listing | None] = Deferred()
+            verifying = self._verifying.setdefault(account_id, [])
+            verifying.append(next_one)
+            if await done_within(ROUND_SECONDS + 1, next_one, self._broker.clock):
+                listing = await next_one
+                if listing is not None:
+                    return listing
+            elif next_one in verifying:
+                verifying.remove(next_one)
+        return await self._ask(guarded, urgent=True)
+
+    async def _ask(self, guarded: GuardedAccount, *, urgent: bool = False) -> Listing:
+        """Reconcile an account, and note that."""
+        account_id, began = guarded.account.account_id, self._broker.clock.seconds()
+        listing = await reconcile(guarded, self._broker, self.search_lag, urgent=urgent)
+        if listing.is_complete:
+            self._asked_at[account_id] = began
+        return listing
 
     def request(self, guarded: GuardedAccount) -> Deferred[None]:
         """Reconcile an account, or join the reconciliation that is under way.
@@ -196,8 +237,10 @@ class ReconciliationLoop:
 
     async def _reconcile(self, guarded: GuardedAccount) -> None:
         account_id = guarded.account.account_id
+        verifying, self._verifying[account_id] = self._verifying.get(account_id, []), []
+        listing: Listing | None = None
         try:
-            await reconcile(guarded, self._broker, self.search_lag)
+            listing = await self._ask(guarded)
         except GatewayError as error:
             if account_id in self._given_up:
                 # It was given up while this request was under way.
@@ -212,6 +255,9 @@ class ReconciliationLoop:
                 f"{guard} account {account_id}, the broker does not say what it holds",
             )
             return
+        finally:
+            for each in verifying:
+                each.callback(listing)
         self._end_problems(account_id, ("reconciliation",))
         if self.is_feed_lost:
             guarded.risk_engine.visit()
@@ -224,47 +270,116 @@ def _log_failure(failure: Failure, account_id: int) -> None:
         _log.failure("reconciling account {id}: internal error", failure, id=account_id)
 
 
-async def reconcile(guarded: GuardedAccount, broker: Broker, trail: float) -> None:
+class _Answers(NamedTuple):
+    """What the broker says of an account.
+
+    :ivar began: when the first request was sent, in steady seconds.
+    :ivar unlisted: why it is unknown whether the account may trade; "" if it is known.
+    :ivar trades: ``None`` if they were not asked for, or not answered.
+    """
+
+    began: float
+    unlisted: str
+    positions_at: float
+    positions: Found[BrokerPosition]
+    orders_at: float
+    orders: Found[BrokerOrder]
+    trades_at: float
+    trades: Found[BrokerTrade] | None
+
+
+async def reconcile(
+    guarded: GuardedAccount, broker: Broker, trail: float, *, urgent: bool = False
+) -> Listing:
     """Make an account's state what the gateway says, and evaluate each difference.
 
     :param trail: by how many seconds searches may trail events.
+    :param urgent: whether to send all requests at once, for enforcement waits for the positions and orders; the
+        other two are left out while the broker has no room for them.
+    :return: what the broker lists as open.
     :raises GatewayError: a request was refused or not answered; the answers before it are applied.
     """
-    account, account_id, gateway = guarded.account, guarded.account.account_id, broker.gateway
-    began = broker.clock.seconds()
+    ask = _ask_at_once if urgent else _ask_in_turn
+    answers = await ask(guarded.account, broker)
+    await _apply(guarded, broker, answers, trail)
+    return Listing(answers.began, answers.positions, answers.orders, answers.trades is not None)
+
+
+async def _ask_in_turn(account: TrackedAccount, broker: Broker) -> _Answers:
+    account_id, gateway, seconds = account.account_id, broker.gateway, broker.clock.seconds
+    began = seconds()
     unlisted = await _reconcile_permission(account, broker)
-    positions_at = broker.clock.seconds()
+    positions_at = seconds()
     held = await broker.ask("Position/searchOpen", gateway.search_open_positions(account_id))
-    orders_at = broker.clock.seconds()
+    orders_at = seconds()
     working = await broker.ask("Order/searchOpen", gateway.search_open_orders(account_id))
-    trades_at = broker.clock.seconds()
+    trades_at = seconds()
+    trades = await _search_trades(account, broker)
+    return _Answers(began, unlisted, positions_at, held, orders_at, working, trades_at, trades)
+
+
+async def _ask_at_once(account: TrackedAccount, broker: Broker) -> _Answers:
+    account_id, gateway, began = account.account_id, broker.gateway, broker.clock.seconds()
+    positions: Any = broker.ask(
+        "Position/searchOpen", gateway.search_open_positions(account_id, urgent=True)
+    )
+    orders: Any = broker.ask(
+        "Order/searchOpen", gateway.search_open_orders(account_id, urgent=True)
+    )
+    if not broker.gateway.has_room(REQUESTS):
+        held, working = await together(positions, orders)
+        return _Answers(began, "", began, held, began, working, began, None)
+    unlisted, held, working, trades = await together(
+        _reconcile_permission(account, broker), positions, orders, _trades_if_any(account, broker)
+    )
+    return _Answers(began, unlisted, began, held, began, working, began, trades)
+
+
+async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[BrokerTrade]:
     # A time window of a rule may have begun before the trading day, and trades of then may be voided now.
     day_ago = broker.now() - _DAY
     since = min(account.state.day_began or day_ago, day_ago)
-    trades = await broker.ask("Trade/search", gateway.search_trades(account_id, since))
+    answer = broker.gateway.search_trades(account.account_id, since)
+    return await broker.ask("Trade/search", answer)
+
+
+async def _trades_if_any(account: TrackedAccount, broker: Broker) -> Found[BrokerTrade] | None:
+    """Return the trades; ``None`` if the broker does not say: what is open is more urgent."""
+    try:
+        return await _search_trades(account, broker)
+    except GatewayError as error:
+        _log.warn("account {id}: {error}", id=account.account_id, error=error)
+        return None
+
+
+async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, trail: float) -> None:
+    account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
+    trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
     for trade in trades.items:
-        broker.apply(account_id, trade, trades_at)
-    truth = account.truth
+        broker.apply(account_id, trade, answers.trades_at)
     closed = [
-        account.close_vanished(position, positions_at)
-        for position in account.missing_positions(held)
-        if truth.covers(thing_of(position), positions_at, trail)
+        account.close_vanished(position, answers.positions_at)
+        for position in account.missing_positions(answers.positions)
+        if truth.covers(thing_of(position), answers.positions_at, trail)
     ]
     # Only when all are closed: the rules must not see a position that is gone.
     for position in closed:
         guarded.risk_engine.receive(position)
-    for position in held.items:
-        broker.apply(account_id, position, positions_at)
+    for position in answers.positions.items:
+        broker.apply(account_id, position, answers.positions_at)
     ends = [
         await _reconcile_vanished(account, order, broker)
-        for order in account.missing_orders(working)
-        if truth.covers(thing_of(order), orders_at, trail)
+        for order in account.missing_orders(answers.orders)
+        if truth.covers(thing_of(order), answers.orders_at, trail)
     ]
-    for order in working.items:
-        broker.apply(account_id, order, orders_at)
-    truth.settled(began, trail)
-    broker.report_problem(f"permission {account_id}", unlisted)
-    is_all_read = all(ends) and not (held.unreadable or working.unreadable or trades.unreadable)
+    for order in answers.orders.items:
+        broker.apply(account_id, order, answers.orders_at)
+    if answers.trades is None:
+        return
+    truth.settled(answers.began, trail)
+    broker.report_problem(f"permission {account_id}", answers.unlisted)
+    unreadable = (*answers.positions.unreadable, *answers.orders.unreadable, *trades.unreadable)
+    is_all_read = all(ends) and not unreadable
     broker.report_problem(
         f"reading {account_id}",
         ""

@@ -200,7 +200,9 @@ class RiskEngine:
         if self._is_waiting and not self.is_active and isinstance(data, BrokerTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
-        if isinstance(data, MarketQuote):
+        if isinstance(data, (GatewayUserPosition, GatewayUserOrder)):
+            self._enforcer.receive(data)
+        elif isinstance(data, MarketQuote):
             held = self._account.state.positions.get(data.contract_id)
             if held is None or not held.size:
                 return
@@ -226,7 +228,6 @@ class RiskEngine:
         return is_new or self._is_locked()
 
     def _settled(self, did_something: bool) -> None:
-        self._is_newly_settled = True
         # If there was nothing to do, wait: a rule that decides the same again would run in circles.
         self._clock.callLater(0 if did_something else TICK_SECONDS, self._check_again)
 

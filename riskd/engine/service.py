@@ -158,7 +158,12 @@ class EngineService(Service):
         )
         enforcer: Enforcer | DryRun
         if self.enforces:
-            enforcer = Enforcer(account, self._broker, self._observe_reaction)
+            enforcer = Enforcer(
+                account,
+                self._broker,
+                lambda at_once: self._reconciliation.verify(guarded, at_once=at_once),
+                self._observe_reaction,
+            )
         else:
             enforcer = DryRun(account, self._clock, self.now)
         limits = LimitsInForce(settings.rules, self._is_strict, settings.schedule)

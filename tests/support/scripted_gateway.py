@@ -107,6 +107,7 @@ class ScriptedGateway:
         self.contracts_asked: list[str] = []
         self.started: Deferred[None] = succeed(None)
         self.is_stopped = False
+        self.commands: list[Command] = []
 
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         self.listener = listener
@@ -173,7 +174,8 @@ class ScriptedGateway:
         return succeed(BrokerAccount(can_trade=True))
 
     def carry_out(self, command: Command) -> Deferred[int | None]:
-        raise NotImplementedError
+        self.commands.append(command)
+        return succeed(None)
 
 
 class EngineTestCase(SynchronousTestCase):

@@ -34,7 +34,7 @@ from riskd.engine.enforcement.reported_breaches import ReportedBreaches
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import Found
 from riskd.model.account import AccountState, Flattening
-from riskd.model.events import LockoutSet
+from riskd.model.events import EventData, LockoutSet
 from riskd.model.lockouts import forbidden_orders
 from riskd.rules.evaluation import Decision, RuleInForce
 from riskd.rules.interface import (
@@ -94,6 +94,9 @@ class DryRun:
                 account=self._account.account_id,
                 reason=plan.reason,
             )
+
+    def receive(self, news: EventData) -> None:
+        """Do nothing about a position or an order: there is no flatten under way."""
 
     def stop(self) -> None:
         """Announce nothing more."""

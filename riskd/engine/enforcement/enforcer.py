@@ -1,23 +1,40 @@
 """Carry out one account's commands at the broker, and verify that they were done.
 
-Commands fail, are half done, or are overtaken.  So a flatten is journaled, acted on, verified by asking
-the broker, and repeated until the broker says that the account is flat.  An account has one flatten
-under way at a time; a breach that comes meanwhile merges into it.
+Commands fail, are half done, or are overtaken.  So a flatten is journaled, acted on, verified by asking the
+broker, and repeated until the broker says that the account is flat.  An account has one flatten under way at a
+time; a breach that comes meanwhile merges into it.
 
-The broker decides what is flat.  A read that failed does not mean flat; a position that the broker no
-longer lists is gone, whatever late events say.  What the broker says is applied before the rules are
-evaluated again.
+**Close first.**  What is to be closed in full, and what is to be canceled, is known from the account's state and
+needs no read.  All of it leaves at once when the intent is on the disk, after 5 ms at the latest; and so does what
+another breach or an event adds meanwhile (:mod:`.full_closes`).  Of what the broker accepted, nothing is repeated
+until a search that was sent a second later still lists it; what it refused or did not answer is sent again after
+0.25, 0.5, 1, 2, 5, 5, ... seconds (:mod:`.sent_commands`).  Only where a part of a position is kept, the broker is
+asked before each close (:mod:`.partial_closes`).
+
+**Then verify.**  When the commands are answered, and events have reported what they did or 0.2 s are over, the
+account is reconciled, which tells whether it is flat: four reads at once.  So a flatten of one position takes five
+requests, of two positions and two orders eight.  Events alone do not verify; an answer that failed does not mean
+flat.
+
+**A locked account** is reconciled every five seconds anyway, and that verifies what was closed since: a program that
+enters again every second has each position closed at once, and one reconciliation in five seconds verifies five
+closes.  What was closed after it was sent is left to the next one, and is a flatten of its own.  Only the flatten with
+which a lock begins, since the lock is announced after it, and the first one in half a minute are verified at once.
+
+The broker decides what is flat.  A position that it no longer lists is gone, whatever late events say.  Positions are
+never inferred from fills.  What the broker says is applied before the rules are evaluated again.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Coroutine, Iterable
+import math
+from collections.abc import Awaitable, Callable
 from functools import reduce
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,29 +42,35 @@ from twisted.python.failure import Failure
 from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, flatten_action, rejection_action
 from riskd.engine.enforcement.flattening import (
-    Closing,
+    Listing,
     closes_all_of,
-    concerns,
     covers,
     flattening_of_locked,
     merged,
     rejection_of_locked,
     still_open,
-    to_cancel,
-    to_close,
-    to_resize,
+    things,
 )
-from riskd.engine.enforcement.orders import OrderRequests
+from riskd.engine.enforcement.full_closes import FullCloses
+from riskd.engine.enforcement.orders import EVENT_SECONDS, OrderRequests
+from riskd.engine.enforcement.partial_closes import PartialCloses
+from riskd.engine.enforcement.sent_commands import MAY_BE_DONE, RETRY_SECONDS, Outcome
 from riskd.engine.enforcement.stop_orders import StopOrders
-from riskd.engine.order_of_truth import SETTLED_SECONDS, thing_of
+from riskd.engine.order_of_truth import SETTLED_SECONDS
+from riskd.engine.together import together
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.commands import ModifyOrder
 from riskd.gateway.interface import Found, GatewayError, GatewayUnansweredError
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
-from riskd.model.broker import BrokerOrder, BrokerPosition
-from riskd.model.events import LockoutSet, OrderState
-from riskd.model.lockouts import forbidden_orders, lock_announcements
+from riskd.model.broker import BrokerOrder
+from riskd.model.events import EventData, LockoutSet, OrderState
+from riskd.model.lockouts import (
+    OPERATOR,
+    forbidden_orders,
+    is_locked,
+    lock_announcements,
+    locks_in_force,
+)
 from riskd.rules.evaluation import Decision
 from riskd.rules.interface import (
     ChangeStop,
@@ -60,11 +83,11 @@ from riskd.rules.interface import (
 
 _log = Logger()
 
-RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""How long to wait before each repetition; the last is repeated for as long as it takes."""
-
 OVERDUE_SECONDS: Final = 5.0
 """A flatten that is not verified by then is announced as failed, and goes on."""
+
+AGAIN_SECONDS: Final = 30.0
+"""How long after a position of a locked account the next ones are verified by the rounds of reconciliation."""
 
 WRITE_SECONDS: Final = 0.005
 """How long a flatten waits for its intent to be on the disk.
@@ -78,6 +101,8 @@ class Enforcer:
 
     :param account: the account.
     :param broker: the broker.
+    :param reconcile: reconciles the account by requests that are sent from now on, and returns what the broker
+        lists; with True at once, with False together with the next reconciliation that is due.
     :param observe_reaction: receives the seconds from deciding on a flatten to its first request that
         closes or cancels.
     :ivar on_settled: called when a flatten is done and verified, with whether there was anything to do.
@@ -87,21 +112,28 @@ class Enforcer:
         self,
         account: TrackedAccount,
         broker: Broker,
+        reconcile: Callable[[bool], Awaitable[Listing]],
         observe_reaction: Callable[[float], None] | None = None,
     ) -> None:
         self._account = account
         self._broker = broker
         self._clock = broker.clock
         self._now = broker.now
+        self._reconcile = reconcile
         self.on_settled: Callable[[bool], None] | None = None
         self._observe_reaction = observe_reaction
         self._orders = OrderRequests(account, broker)
         self._stops = StopOrders(account, broker, self._orders, self.flatten)
+        self._full = FullCloses(
+            account, self._orders, self._clock, self._now, self._note_action, self._react
+        )
+        self._partial = PartialCloses(account, self._orders, self._clock, self._note_action)
         self._decided_at: float | None = None
         self._flattening: Deferred[None] | None = None
-        self._closed: set[str] = set()
-        self._canceled: set[int] = set()
-        self._reduced_at: dict[str, float] = {}
+        self._is_acting = False
+        self._did_something = False
+        self._entered_again_at = -math.inf
+        self._event: Deferred[None] | None = None
 
     @property
     def is_flattening(self) -> bool:
@@ -113,9 +145,12 @@ class Enforcer:
 
         A flatten that is under way is in the journal, and goes on at the next start.
         """
-        self._orders.stop()
+        # First: to cancel a request lets the flatten that waits for it go on.
+        self._orders.is_stopped = True
+        self._full.stop()
         if self._flattening is not None:
             self._flattening.cancel()
+        self._orders.stop()
 
     def is_handling(self, decision: Decision) -> bool:
         """Return whether the flatten under way does a decision, or makes it needless."""
@@ -150,13 +185,20 @@ class Enforcer:
             self._account.change_risk(flattening=plan)
             if self.is_flattening:
                 # One that begins waits for the disk by itself.
-                self._account.make_durable()
+                self._orders.begin(object(), self._extend())
         self.resume()
+
+    async def _extend(self) -> None:
+        """Act on a breach that has merged into the flatten under way."""
+        await done_within(WRITE_SECONDS, self._account.make_durable(), self._clock)
+        plan = self._plan
+        if self._is_acting and plan is not None:
+            self._full.extend(plan)
 
     def resume(self) -> None:
         """Go on with the flatten that is in the account's state, if it is not under way."""
         if self._flattening is None and self._plan is not None and not self._orders.is_stopped:
-            self._closed, self._canceled = set(), set()
+            self._full.begin()
             # The coroutine may end before fromCoroutine returns; then it is not under way.
             beginning: Deferred[None] = Deferred()
             self._flattening = beginning
@@ -164,6 +206,21 @@ class Enforcer:
             if self._flattening is beginning:
                 self._flattening = under_way
             under_way.addErrback(self._flatten_failed)
+
+    def receive(self, news: EventData) -> None:
+        """Act on a position or an order as it is now; the rules are evaluated afterwards."""
+        if isinstance(news, BrokerOrder):
+            self._orders.receive(news)
+            self._full.receive(news)
+        self._react()
+        if self._event is not None and not self._event.called:
+            self._event.callback(None)
+
+    def _react(self) -> None:
+        """Send what the flatten under way needs by what is known now."""
+        plan = self._plan
+        if self._is_acting and plan is not None and not self._orders.is_stopped:
+            self._full.send(plan)
 
     def carry_out(
         self, rule_id: str, command: RejectOrder | PlaceStop | ChangeStop | WithdrawStop
@@ -181,47 +238,74 @@ class Enforcer:
         return self._account.state.risk.flattening
 
     async def _flatten(self) -> None:
-        begun = self._clock.seconds()
+        self._did_something = False
         await done_within(WRITE_SECONDS, self._account.make_durable(), self._clock)
+        self._is_acting = True
+        while self._plan is not None:
+            await self._finish()
+        self._is_acting = False
+        self._flattening = None
+        self._report_not_flat("")
+        self._orders.end_refusal()
+        if self.on_settled is not None:
+            self.on_settled(self._did_something)
+
+    async def _finish(self) -> None:
+        """Try until the flatten is done and announced."""
+        begun = self._clock.seconds()
         for attempt in itertools.count():
             plan = self._plan
             if plan is None:
-                break
-            left = await self._try(plan)
-            # A plan that another breach has merged into meanwhile is not done yet.
-            if not left and plan is self._plan:
-                self._conclude(plan, success=True)
-                break
+                return
+            is_at_once = self._is_verified_at_once(plan)
+            tried = await self._try(plan, is_at_once=is_at_once)
+            # What another breach has added is not verified yet.
+            is_whole = plan is self._plan
+            if isinstance(tried, Listing) and is_whole:
+                self._conclude(plan, success=True, until=tried.sent_at)
+                self._begin_next(tried.sent_at)
+                return
+            if not is_at_once:
+                # It has waited for its turn, not for the broker.
+                begun = self._clock.seconds()
             is_overdue = (
                 attempt >= len(RETRY_SECONDS) - 1
                 or self._clock.seconds() - begun >= OVERDUE_SECONDS
             )
-            plan = self._plan
-            if is_overdue and plan is not None:
+            if is_overdue and is_whole:
                 self._report_not_flat(
-                    f"Account {self._account.account_id} is not flat yet ({left or 'more is to be closed now'}), "
+                    f"Account {self._account.account_id} is not flat yet ({tried}), "
                     f"riskd keeps trying: {plan.reason}"
                 )
                 if not plan.is_announced:
                     self._conclude(plan, success=False)
             await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        self._flattening = None
-        self._report_not_flat("")
-        self._orders.end_refusal()
-        if self.on_settled is not None:
-            self.on_settled(bool(self._closed or self._canceled))
 
-    async def _try(self, plan: Flattening) -> str:
-        """Try to flatten; return why it is not done, or an empty string.
+    def _is_verified_at_once(self, plan: Flattening) -> bool:
+        """Return whether a flatten is verified as soon as possible.
+
+        If not, an account that is locked is entered again and again.
+        """
+        state, now = self._account.state_with_pending, self._clock.seconds()
+        is_new_lock = bool(plan.locks) and not plan.is_announced
+        if is_new_lock or plan.rule_id == OPERATOR or not is_locked(state, self._now()):
+            return True
+        if now - self._entered_again_at < AGAIN_SECONDS:
+            return False
+        self._entered_again_at = now
+        return True
+
+    async def _try(self, plan: Flattening, *, is_at_once: bool) -> Listing | str:
+        """Try to flatten; return the listing that shows that it is done, or why it is not.
 
         Only a cancellation prevents the next try.
         """
         try:
-            return await self._try_to_flatten(plan)
+            return await self._try_to_flatten(plan, is_at_once=is_at_once)
         except GatewayError as error:
             # A read that failed does not mean flat.
             _log.warn("account {account}: {error}", account=self._account.account_id, error=error)
-        except Exception:  # an unexpected payload, perhaps; the next may be sound
+        except Exception:  # an unexpected answer, perhaps; the next may be sound
             # A cancellation may come wrapped in another error: nothing goes on after stop().
             if self._orders.is_stopped:
                 raise
@@ -229,85 +313,51 @@ class Enforcer:
             return "internal error, see the log"
         return "the broker does not say what is open"
 
-    async def _try_to_flatten(self, plan: Flattening) -> str:
-        """Close and cancel; return what is left, or an empty string."""
-        held, working, began = await self._orders.search_open()
-        if await self._act(plan, held, working):
-            held, working, began = await self._orders.search_open()
-        if self._is_contradicted(plan, held, began):
+    async def _try_to_flatten(self, plan: Flattening, *, is_at_once: bool) -> Listing | str:
+        self._full.extend(plan)
+        await together(self._full.wait(), self._partial.act(plan))
+        await self._wait_for_events(plan)
+        if not is_at_once and self._full.has_failed:
+            # A search would only show what the broker has refused to close.
+            state = self._account.state
+            return f"{still_open(plan, Found(state.open_positions), Found(state.working_orders))} open"
+        listing = await self._reconcile(is_at_once)
+        left = self._full.pursue(plan, listing)
+        partial = self._partial.left(plan, listing)
+        if partial or any(left):
+            return f"{' and '.join(filter(None, (things(*left), partial)))} open"
+        await self._apply_ends(listing)
+        if self._is_contradicted(plan, listing):
             return "the broker has reported a position that it does not list"
-        if left := still_open(plan, held, working):
-            return f"{left} open"
-        await self._apply_result(plan, held, working, began)
-        return ""
+        if self._full.is_unverified(listing.sent_at) and is_at_once:
+            return "what was closed last is not verified"
+        return listing
 
-    async def _apply_result(
-        self,
-        plan: Flattening,
-        held: Found[BrokerPosition],
-        working: Found[BrokerOrder],
-        began: float,
-    ) -> None:
-        """Apply the broker's answers: its events may come late, or never."""
-        for position in self._account.missing_positions(held):
-            if concerns(plan, position.contract_id):
-                self._account.close_vanished(position, began)
-        for position in held.items:
-            if concerns(plan, position.contract_id):
-                self._broker.apply(self._account.account_id, position, began)
-        for order in self._account.missing_orders(working):
-            if concerns(plan, order.contract_id):
-                await self._orders.look_up(order.id)
+    async def _wait_for_events(self, plan: Flattening) -> None:
+        """Wait until events have reported what the commands did, but not for long: searches trail them."""
+        until = self._clock.seconds() + EVENT_SECONDS
+        while not (self._full.is_confirmed and self._partial.is_confirmed(plan)):
+            left = until - self._clock.seconds()
+            if left <= 0:
+                return
+            self._event = Deferred()
+            await done_within(left, self._event, self._clock)
 
-    def _is_contradicted(
-        self, plan: Flattening, held: Found[BrokerPosition], began: float
-    ) -> bool:
-        """Return whether an event is so recent that searches may not show it yet."""
+    async def _apply_ends(self, listing: Listing) -> None:
+        """Apply what the broker's events of what was closed have not said: they may come late, or never."""
+        positions, orders = self._full.ended(listing)
+        for position in positions:
+            self._account.close_vanished(position, listing.sent_at)
+        for order in orders:
+            await self._orders.look_up(order.id)
+
+    def _is_contradicted(self, plan: Flattening, listing: Listing) -> bool:
+        """Return whether a position is open by an event that is newer than the listing."""
+        keep = plan.keep or {}
         return any(
-            position.contract_id not in self._closed
-            and concerns(plan, position.contract_id)
-            and not self._account.truth.covers(thing_of(position), began)
-            for position in self._account.missing_positions(held)
-        )
-
-    async def _act(
-        self, plan: Flattening, held: Found[BrokerPosition], working: Found[BrokerOrder]
-    ) -> bool:
-        """Close and cancel; return whether there was anything to do.
-
-        Close first: a position loses money, an order does not yet.
-        """
-        closings = [one for one in to_close(plan, held) if not self._is_being_reduced(one)]
-        cancels = to_cancel(plan, working)
-        if closings or cancels:
-            self._note_action()
-        await _all(self._close(closing) for closing in closings)
-        await _all(self._cancel(order_id) for order_id in cancels)
-        resizings = to_resize(plan, working, held)
-        await _all(
-            self._orders.modify(
-                ModifyOrder(
-                    account_id=self._account.account_id,
-                    order_id=resizing.order_id,
-                    size=resizing.size,
-                )
-            )
-            if resizing.size
-            else self._cancel(resizing.order_id)
-            for resizing in resizings
-        )
-        return bool(closings or cancels or resizings)
-
-    def _is_being_reduced(self, closing: Closing) -> bool:
-        """Return whether a part was closed so recently that searches may not show it.
-
-        To close all of a position may be repeated; a part that is closed twice is too much.
-        """
-        at = self._reduced_at.get(closing.contract_id)
-        return (
-            closing.size is not None
-            and at is not None
-            and self._clock.seconds() - at < SETTLED_SECONDS
+            held.size > keep.get(held.contract_id, 0)
+            and self._full.is_of_flatten(plan, held, listing.sent_at)
+            for held in self._account.state.open_positions
         )
 
     def _note_action(self) -> None:
@@ -316,31 +366,22 @@ class Enforcer:
             self._observe_reaction(self._clock.seconds() - self._decided_at)
         self._decided_at = None
 
-    async def _close(self, closing: Closing) -> None:
-        if await self._orders.close(closing):
-            self._closed.add(closing.contract_id)
-            self._reduced_at[closing.contract_id] = self._clock.seconds()
+    def _conclude(self, plan: Flattening, *, success: bool, until: float = math.inf) -> None:
+        """Announce the result of a flatten, once, and then the locks that begin with it.
 
-    async def _cancel(self, order_id: int) -> None:
-        if await self._orders.cancel(order_id):
-            self._canceled.add(order_id)
-
-    def _conclude(self, plan: Flattening, *, success: bool) -> None:
-        """Announce the result of a flatten, once, and then the locks that begin with it."""
+        :param until: what was closed later is announced with the next one.
+        """
         now = self._now()
-        is_news = not plan.is_announced and bool(
-            plan.locks or self._closed or self._canceled or not success
-        )
+        full, partial = self._full.take_done(until), self._partial.take_done()
+        closed, canceled = full.closed + partial.closed, full.canceled + partial.canceled
+        self._did_something |= bool(closed or canceled)
+        is_news = not plan.is_announced and bool(plan.locks or closed or canceled or not success)
         state = self._account.state_with_pending
         done = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
         self._account.change_risk(flattening=done)
         if is_news:
             action = flatten_action(
-                plan,
-                success=success,
-                closed=len(self._closed),
-                canceled=len(self._canceled),
-                now=now,
+                plan, success=success, closed=closed, canceled=canceled, now=now
             )
             try:
                 announce(self._account, action, *lock_announcements(plan.locks, state, now))
@@ -348,6 +389,13 @@ class Enforcer:
                 # What was not announced is not done: the next try announces it.
                 self._account.change_risk(flattening=plan)
                 raise
+
+    def _begin_next(self, verified_at: float) -> None:
+        """Go on with what was closed in a locked account after the listing was asked for."""
+        state, now = self._account.state_with_pending, self._now()
+        locks = locks_in_force(state, now)
+        if locks and self._full.is_unverified(verified_at):
+            self._account.change_risk(flattening=flattening_of_locked(locks[0], now))
 
     def _report_not_flat(self, sentence: str) -> None:
         self._broker.report_problem(f"enforcement {self._account.account_id}", sentence)
@@ -369,12 +417,21 @@ class Enforcer:
 
     async def _reject(self, rule_id: str, command: RejectOrder) -> None:
         """Cancel an order until the broker says that it has ended; announce the result."""
-        is_announced = False
-        has_canceled = False
+        is_announced = has_canceled = False
+        order: BrokerOrder | None = None
+        accepted_at = math.inf
         for attempt in itertools.count():
-            has_canceled |= await self._orders.cancel(command.order_id)
             try:
-                order = await self._orders.fetch(command.order_id)
+                asked_at = self._clock.seconds()
+                if accepted_at <= asked_at < accepted_at + SETTLED_SECONDS:
+                    # The broker has accepted it, and its searches may trail.
+                    order = await self._orders.fetch(command.order_id)
+                else:
+                    outcome = await self._orders.cancel(command.order_id)
+                    has_canceled |= outcome in MAY_BE_DONE
+                    if outcome is Outcome.ACCEPTED:
+                        accepted_at = self._clock.seconds()
+                    order = await self._orders.follow(command.order_id, outcome)
                 if order is None or order.has_ended:
                     break
             except GatewayUnansweredError as error:
@@ -393,8 +450,3 @@ class Enforcer:
             rule_id, command, success=bool(canceled), canceled=canceled, now=self._now()
         )
         announce(self._account, action)
-
-
-async def _all(acts: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines at the same time, and wait for all of them."""
-    await gatherResults([Deferred.fromCoroutine(act) for act in acts], consumeErrors=True)

@@ -34,6 +34,19 @@ _SEVERITY: Final = (
 )
 
 
+class Listing(NamedTuple):
+    """What the broker lists as open.
+
+    :ivar sent_at: when the first of the requests was sent, in steady seconds.
+    :ivar is_complete: whether the account and its trades were asked for, too.
+    """
+
+    sent_at: float
+    positions: Found[BrokerPosition]
+    orders: Found[BrokerOrder]
+    is_complete: bool = True
+
+
 class Closing(NamedTuple):
     """A position that is to be closed, in full or in part.
 
@@ -186,6 +199,11 @@ def still_open(
     unknown = sum(each.contract_id is None for each in held.unreadable)
     positions = len(to_close(flattening, held)) + (unknown if flattening.keep is None else 0)
     orders = len(to_cancel(flattening, working)) + len(to_resize(flattening, working, held))
+    return things(positions, orders)
+
+
+def things(positions: int, orders: int) -> str:
+    """Return as text how many positions and orders there are; "" if there is none."""
     counts = ((positions, "position"), (orders, "order"))
     return " and ".join(counted(number, thing) for number, thing in counts if number)
 

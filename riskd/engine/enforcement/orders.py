@@ -15,7 +15,9 @@ from twisted.python.failure import Failure
 
 from riskd.engine.broker import Broker
 from riskd.engine.enforcement.flattening import Closing
+from riskd.engine.enforcement.sent_commands import Outcome
 from riskd.engine.order_of_truth import thing_of
+from riskd.engine.together import together
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.commands import (
     CancelOrder,
@@ -31,6 +33,7 @@ from riskd.gateway.interface import (
     GatewayRefusedError,
     GatewayUnansweredError,
 )
+from riskd.host.timing import done_within
 from riskd.model.broker import BrokerOrder, BrokerPosition
 
 _log = Logger()
@@ -38,14 +41,23 @@ _T = TypeVar("_T")
 
 # The gateway's error codes differ from request to request.  These say that riskd may not act for the
 # account at all: a problem that only an operator can solve.
-_CANCEL_FORBIDDEN: Final = 6
-_CLOSE_FORBIDDEN: Final = {
-    "Position/closeContract": 8,
-    "Position/partialCloseContract": 9,
+_FORBIDDEN: Final[dict[type, int]] = {
+    CancelOrder: 6,
+    CloseContract: 8,
+    PartialCloseContract: 9,
 }
 
-_CANCEL_UNKNOWN_ORDER: Final = 2
-"""``Order/cancel``: the order is not working (any more)."""
+_NOT_FOUND: Final = 2
+"""Of the same three requests: the position is closed already, or the order does not work any more."""
+
+EVENT_SECONDS: Final = 0.2
+"""How long an event may take that reports what a command did, after its answer.
+
+Source: captures by clients of the live gateway, which sends positions about 0.1 s after a fill.
+"""
+
+_MAX_ENDED: Final = 256
+"""How many ended orders are remembered."""
 
 UNKNOWN_ORDER: Final = 1
 """``Order/searchById``: there is no order of that id."""
@@ -64,6 +76,9 @@ class OrderRequests:
         self._broker = broker
         self._gateway = broker.gateway
         self._busy: dict[object, Deferred[None]] = {}
+        self._ends: dict[int, Deferred[None]] = {}
+        self._ended: dict[int, BrokerOrder] = {}
+        self._forbidden: set[type] = set()
         self.is_stopped = False
 
     def stop(self) -> None:
@@ -107,19 +122,20 @@ class OrderRequests:
             if self.is_stopped:
                 raise CancelledError
 
-    async def search_open(self) -> tuple[Found[BrokerPosition], Found[BrokerOrder], float]:
-        """Return the open positions, the working orders, and when the search began.
+    async def search_open(self) -> tuple[Found[BrokerPosition], Found[BrokerOrder]]:
+        """Return the open positions and the working orders, from two searches at once.
 
         :raises GatewayError: the gateway did not say.
         """
-        account_id, began = self._account.account_id, self._broker.clock.seconds()
-        positions = await self.ask(
+        account_id = self._account.account_id
+        positions: Any = self.ask(
             "Position/searchOpen", self._gateway.search_open_positions(account_id, urgent=True)
         )
-        orders = await self.ask(
+        orders: Any = self.ask(
             "Order/searchOpen", self._gateway.search_open_orders(account_id, urgent=True)
         )
-        return positions, orders, began
+        held, working = await together(positions, orders)
+        return held, working
 
     async def carry_out(self, command: Command) -> int | None:
         """Carry out a command; return the id of a placed order.
@@ -128,43 +144,72 @@ class OrderRequests:
         """
         return await self.ask(request_name(command), self._gateway.carry_out(command))
 
-    async def close(self, closing: Closing) -> bool:
-        """Close a position or a part of it; return whether that was done, if known."""
+    async def close(self, closing: Closing) -> Outcome:
+        """Close a position or a part of it."""
         account_id, contract_id = self._account.account_id, closing.contract_id
-        command: Command
         if closing.size is None:
-            command = CloseContract(account_id=account_id, contract_id=contract_id)
-        else:
-            command = PartialCloseContract(
-                account_id=account_id, contract_id=contract_id, size=closing.size
+            return await self._change(
+                CloseContract(account_id=account_id, contract_id=contract_id)
             )
+        return await self._change(
+            PartialCloseContract(account_id=account_id, contract_id=contract_id, size=closing.size)
+        )
+
+    async def cancel(self, order_id: int) -> Outcome:
+        """Cancel an order."""
+        return await self._change(
+            CancelOrder(account_id=self._account.account_id, order_id=order_id)
+        )
+
+    async def _change(self, command: Command) -> Outcome:
+        """Carry out a command that may be repeated."""
         try:
             await self.carry_out(command)
         except GatewayRefusedError as refusal:
-            self._note_refusal(refusal, _CLOSE_FORBIDDEN.get(refusal.request))
-            return False
+            if refusal.code == _NOT_FOUND:
+                self._note_permission(type(command))
+                return Outcome.NOT_FOUND
+            _log.warn("{refusal}", refusal=refusal)
+            if refusal.code == _FORBIDDEN[type(command)]:
+                self._forbidden.add(type(command))
+                self._report_refusal(
+                    f"The broker refuses to let riskd act for account {self._account.account_id}: "
+                    f"{refusal.why}"
+                )
+            return Outcome.REFUSED
         except GatewayUnansweredError as error:
-            _log.warn("closing {contract}: {error}", contract=contract_id, error=error)
-        else:
-            self.end_refusal()
-        return True
+            # It may have been carried out.
+            _log.warn("account {account}: {error}", account=self._account.account_id, error=error)
+            return Outcome.UNANSWERED
+        self._note_permission(type(command))
+        return Outcome.ACCEPTED
 
-    async def cancel(self, order_id: int) -> bool:
-        """Cancel an order; return whether it was working, as far as is known."""
-        try:
-            await self.carry_out(
-                CancelOrder(account_id=self._account.account_id, order_id=order_id)
-            )
-        except GatewayRefusedError as refusal:
-            if refusal.code == _CANCEL_UNKNOWN_ORDER:
-                self.end_refusal()
-                return False
-            self._note_refusal(refusal, _CANCEL_FORBIDDEN)
-        except GatewayUnansweredError as error:
-            _log.warn("canceling {order}: {error}", order=order_id, error=error)
-        else:
-            self.end_refusal()
-        return True
+    async def follow(self, order_id: int, outcome: Outcome) -> BrokerOrder | None:
+        """Return what became of an order that was canceled; ``None`` if the broker does not know it.
+
+        The broker is asked for it only if no event reports its end soon.
+
+        :param outcome: of the cancel.
+        :raises GatewayUnansweredError: the broker does not say.
+        """
+        if order_id not in self._ended and outcome in (Outcome.ACCEPTED, Outcome.NOT_FOUND):
+            ending: Deferred[None] = Deferred()
+            self._ends[order_id] = ending
+            await done_within(EVENT_SECONDS, ending, self._broker.clock)
+            del self._ends[order_id]
+        ended = self._ended.get(order_id)
+        return await self.fetch(order_id) if ended is None else ended
+
+    def receive(self, order: BrokerOrder) -> None:
+        """Note an order that has ended."""
+        if not order.has_ended:
+            return
+        self._ended[order.id] = order
+        if len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        ending = self._ends.get(order.id)
+        if ending is not None and not ending.called:
+            ending.callback(None)
 
     async def modify(self, command: ModifyOrder) -> None:
         """Modify an order, and apply what the broker says of it then."""
@@ -175,10 +220,13 @@ class OrderRequests:
             _log.warn("changing {order}: {error}", order=command.order_id, error=error)
         await self.look_up(command.order_id)
 
-    async def look_up(self, order_id: int) -> None:
-        """Apply what the broker says of an order; without an answer, events and searches will."""
+    async def look_up(self, order_id: int, outcome: Outcome = Outcome.UNANSWERED) -> None:
+        """Apply what the broker says of an order; without an answer, events and searches will.
+
+        :param outcome: of a cancel: an event may make it needless to ask.
+        """
         try:
-            await self.fetch(order_id)
+            await self.follow(order_id, outcome)
         except GatewayUnansweredError as error:
             _log.warn("asking for {order}: {error}", order=order_id, error=error)
 
@@ -206,16 +254,15 @@ class OrderRequests:
         self._broker.apply(self._account.account_id, order, sent_at)
         return order
 
-    def _note_refusal(self, refusal: GatewayRefusedError, forbidden: int | None) -> None:
-        _log.warn("{refusal}", refusal=refusal)
-        if refusal.code == forbidden:
-            self._report_refusal(
-                f"The broker refuses to let riskd act for account {self._account.account_id}: "
-                f"{refusal.why}"
-            )
+    def _note_permission(self, command: type) -> None:
+        """Note that the broker carries out commands of a kind: others may be refused all the same."""
+        self._forbidden.discard(command)
+        if not self._forbidden:
+            self._report_refusal("")
 
     def end_refusal(self) -> None:
         """Report that the broker lets riskd act for the account."""
+        self._forbidden.clear()
         self._report_refusal("")
 
     def _report_refusal(self, sentence: str) -> None:

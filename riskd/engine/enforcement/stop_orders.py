@@ -164,5 +164,5 @@ class StopOrders:
                 )
             )
         else:
-            await self._orders.cancel(command.order_id)
-            await self._orders.look_up(command.order_id)
+            outcome = await self._orders.cancel(command.order_id)
+            await self._orders.look_up(command.order_id, outcome)

@@ -1,0 +1,300 @@
+"""Close positions and cancel orders in full, all at once, from what is known of the account.
+
+A full close needs no read: whatever the size is by then, the broker closes all of it.  So each command leaves
+as soon as it is known to be needed: when a flatten begins, when another breach merges into it, and when an
+event or a listing shows something more.
+
+What comes up during a flatten need not belong to it.  A position that was opened after another one in the same
+contract was sent a close for is closed at once while the account is locked.  In an account that is not locked it
+is the trader's next trade, with which only the rules may find fault; except where an order that was to be
+canceled was filled: then the position is an effect of the flatten.  An order that comes up during a flatten is
+canceled while the account is locked, or when the broker lists it in a contract without such a next trade.
+
+An order at the market that closes a position is left to do so, for as long as a close may take: it may be what
+the broker made of the close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from riskd.engine.enforcement.flattening import Closing, Listing, closes_all_of, concerns
+from riskd.engine.enforcement.orders import OrderRequests
+from riskd.engine.enforcement.sent_commands import Done, Outcome, SentCommands
+from riskd.engine.order_of_truth import Thing, thing_of
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.model.account import Flattening
+from riskd.model.broker import BrokerOrder, BrokerPosition, Unreadable
+from riskd.model.events import OrderState, OrderType
+from riskd.model.lockouts import is_exit, is_locked
+
+
+class Left(NamedTuple):
+    """What is still to be closed.
+
+    :ivar positions: their number.
+    :ivar orders: their number.
+    """
+
+    positions: int
+    orders: int
+
+
+class FullCloses:
+    """Closes and cancels for one account.
+
+    :param account: the account.
+    :param orders: sends the requests.
+    :param clock: times them.
+    :param now: gives the broker's time, aware.
+    :param sending: called before each command.
+    :param answered: called when more may be sent: after each answer, and when one that failed is due again.
+    """
+
+    def __init__(
+        self,
+        account: TrackedAccount,
+        orders: OrderRequests,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        sending: Callable[[], None],
+        answered: Callable[[], None],
+    ) -> None:
+        self._account = account
+        self._orders = orders
+        self._clock = clock
+        self._now = now
+        self._sending = sending
+        self._answered = answered
+        self._sent = SentCommands()
+        # The orders to cancel, with the number of contracts that were filled when they were found.
+        self._to_cancel: dict[int, int] = {}
+        self._reversed: set[str] = set()
+        self._idle: Deferred[None] | None = None
+        self._repetitions: list[IDelayedCall] = []
+
+    def begin(self) -> None:
+        """Forget earlier flattens."""
+        self._sent.forget()
+        self._to_cancel.clear()
+        self._reversed.clear()
+
+    # Sending.
+
+    def stop(self) -> None:
+        """Repeat nothing any more."""
+        for repetition in self._repetitions:
+            if repetition.active():
+                repetition.cancel()
+
+    def extend(self, plan: Flattening) -> None:
+        """Send what is needed by what is known now, also of a breach that has just been added."""
+        for order in self._account.state.working_orders:
+            if closes_all_of(plan, order.contract_id) and not self._has_next_trade(
+                order.contract_id
+            ):
+                self._to_cancel.setdefault(order.id, order.filled)
+        self.send(plan)
+
+    def send(self, plan: Flattening) -> None:
+        """Send what is needed and was not sent: the closes, then the cancels."""
+        # A gateway may carry a command out, and report what follows, within the call that sends it.
+        for position in self._account.state.open_positions:
+            contract_id, opened = position.contract_id, position.created_at
+            if closes_all_of(plan, contract_id) and self._belongs(contract_id, opened):
+                self._send_close(contract_id, opened)
+        for order in self._account.state.working_orders:
+            if (
+                closes_all_of(plan, order.contract_id)
+                and (order.id in self._to_cancel or self._is_locked)
+                and not self._is_closing(order)
+            ):
+                self._send_cancel(order.id)
+
+    @property
+    def _is_locked(self) -> bool:
+        return is_locked(self._account.state_with_pending, self._now())
+
+    def _belongs(self, contract_id: str, opened: datetime | None) -> bool:
+        """Return whether a position is to be closed, and not the trader's next trade."""
+        is_another = self._sent.is_another(("position", contract_id), opened)
+        return not is_another or contract_id in self._reversed or self._is_locked
+
+    def _has_next_trade(self, contract_id: str) -> bool:
+        held = self._account.state.positions.get(contract_id)
+        return (
+            held is not None
+            and bool(held.size)
+            and not self._belongs(contract_id, held.created_at)
+        )
+
+    def _is_closing(self, order: BrokerOrder | Unreadable) -> bool:
+        """Return whether an order closes a position at the market, and may still be about to."""
+        return (
+            isinstance(order, BrokerOrder)
+            and order.type is OrderType.MARKET
+            and is_exit(self._account.state, order)
+            and self._sent.is_awaited(("position", order.contract_id))
+        )
+
+    def _send_close(self, contract_id: str, opened: datetime | None) -> None:
+        thing = ("position", contract_id)
+        if self._sent.may_send(thing, opened):
+            self._begin(thing, opened, self._orders.close(Closing(contract_id, None)))
+
+    def _send_cancel(self, order_id: int) -> None:
+        thing = ("order", order_id)
+        if self._sent.may_send(thing):
+            self._begin(thing, None, self._orders.cancel(order_id))
+
+    def _begin(self, thing: Thing, identity: object, act: Coroutine[Any, Any, Outcome]) -> None:
+        self._sending()
+        self._sent.begin(thing, identity)
+        # Not by its thing: the next one may begin before this one has quite ended.
+        self._orders.begin(object(), self._carry_out(thing, act))
+
+    async def _carry_out(self, thing: Thing, act: Coroutine[Any, Any, Outcome]) -> None:
+        outcome = Outcome.UNANSWERED
+        try:
+            outcome = await act
+        finally:
+            again_after = self._sent.end(thing, outcome, self._clock.seconds())
+            if again_after is not None and not self._orders.is_stopped:
+                self._repetitions = [each for each in self._repetitions if each.active()]
+                self._repetitions.append(self._clock.callLater(again_after, self._repeat, thing))
+            if self._idle is not None and not self._sent.is_any_under_way:
+                idle, self._idle = self._idle, None
+                idle.callback(None)
+        self._answered()
+
+    def _repeat(self, thing: Thing) -> None:
+        self._sent.repeat(thing)
+        self._answered()
+
+    async def wait(self) -> None:
+        """Wait until every command is answered, or will not be."""
+        while self._sent.is_any_under_way:
+            self._idle = Deferred()
+            await self._idle
+
+    # What became of it.
+
+    def receive(self, order: BrokerOrder) -> None:
+        """Note that an order which was to be canceled has opened a position instead."""
+        filled = self._to_cancel.get(order.id)
+        if filled is None or not order.has_ended:
+            return
+        if order.state is OrderState.FILLED or order.filled > filled:
+            self._reversed.add(order.contract_id)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether events have reported the end of all that commands were sent for."""
+        state = self._account.state
+        return not any(
+            self._sent.is_accepted(thing_of(held), held.created_at)
+            for held in state.open_positions
+        ) and not any(self._sent.is_accepted(thing_of(order)) for order in state.working_orders)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the broker refused or did not answer a command, and what it is about is still open."""
+        state = self._account.state
+        return any(
+            self._sent.has_failed(thing_of(held), held.created_at) for held in state.open_positions
+        ) or any(self._sent.has_failed(thing_of(order)) for order in state.working_orders)
+
+    def pursue(self, plan: Flattening, listing: Listing) -> Left:
+        """Send for what a listing shows, and return what is still to be closed of it."""
+        held = [(each.contract_id, each.created_at) for each in listing.positions.items]
+        unread = [(each.contract_id, None) for each in listing.positions.unreadable]
+        working: list[BrokerOrder | Unreadable] = [*listing.orders.items]
+        working += listing.orders.unreadable
+        return Left(
+            sum(
+                self._is_position_left(plan, contract_id, opened, listing.sent_at)
+                for contract_id, opened in (*held, *unread)
+            ),
+            sum(self._is_order_left(plan, order, listing.sent_at) for order in working),
+        )
+
+    def _is_position_left(
+        self, plan: Flattening, contract_id: str | None, opened: datetime | None, sent_at: float
+    ) -> bool:
+        if contract_id is None:
+            # It cannot be closed, and is not gone.
+            return plan.keep is None
+        if not closes_all_of(plan, contract_id):
+            return False
+        if not self._belongs(contract_id, opened):
+            return False
+        is_new = self._is_new(contract_id, opened, sent_at)
+        self._sent.listed(("position", contract_id), opened, sent_at)
+        self._send_close(contract_id, opened)
+        # While the account is locked, what came up since is left to the next flatten.
+        return not (is_new and self._is_locked)
+
+    def _is_order_left(
+        self, plan: Flattening, order: BrokerOrder | Unreadable, sent_at: float
+    ) -> bool:
+        if order.id is None:
+            return plan.keep is None
+        contract_id = order.contract_id
+        if contract_id is None:
+            is_concerned = plan.keep is None
+        else:
+            is_concerned = closes_all_of(plan, contract_id) and (
+                order.id in self._to_cancel or not self._has_next_trade(contract_id)
+            )
+        if not is_concerned:
+            return False
+        if not self._is_closing(order):
+            self._to_cancel.setdefault(order.id, getattr(order, "filled", 0))
+            self._sent.listed(("order", order.id), None, sent_at)
+            self._send_cancel(order.id)
+        return True
+
+    def ended(self, listing: Listing) -> tuple[list[BrokerPosition], list[BrokerOrder]]:
+        """Return the positions and orders that are gone by a listing, and by no event yet."""
+        account = self._account
+        positions = [
+            held
+            for held in account.missing_positions(listing.positions)
+            if self._sent.was_sent(thing_of(held), held.created_at)
+        ]
+        orders = [
+            order
+            for order in account.missing_orders(listing.orders)
+            if self._sent.was_sent(thing_of(order))
+        ]
+        return positions, orders
+
+    def is_of_flatten(self, plan: Flattening, held: BrokerPosition, sent_at: float) -> bool:
+        """Return whether a flatten is not done while a position is open that a listing does not have.
+
+        :param sent_at: when the listing was asked for.
+        """
+        contract_id, opened = held.contract_id, held.created_at
+        return (
+            concerns(plan, contract_id)
+            and self._belongs(contract_id, opened)
+            and not (self._is_new(contract_id, opened, sent_at) and self._is_locked)
+        )
+
+    def _is_new(self, contract_id: str, opened: datetime | None, sent_at: float) -> bool:
+        """Return whether a position came up, or was closed, after a listing was asked for."""
+        thing = ("position", contract_id)
+        return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
+
+    def is_unverified(self, sent_at: float) -> bool:
+        """Return whether a command was answered after that, or is under way."""
+        return self._sent.is_any_after(sent_at)
+
+    def take_done(self, until: float) -> Done:
+        """Return how many positions and orders were closed until then, each once."""
+        return self._sent.take_done(until)
