@@ -40,6 +40,9 @@ MES = "CON.F.US.MES.Z26"
 PATIENCE = timedelta(seconds=5 + 5 + 4)
 """The longest wait between two tries, one round of reconciliation, and the first tries."""
 
+LIFTED = ("RULE-003", "RULE-006", "RULE-007", "RULE-010")
+"""The rules whose locks may end early."""
+
 SETTLING_SECONDS = 75
 """Long enough for reconciliation to find everything that was lost."""
 
@@ -216,11 +219,10 @@ class RandomTrading(RuleBasedStateMachine):
         data = event.data
         if isinstance(data, LockoutSet):
             known = self.ends.get(data.rule_id)
-            if data.rule_id in ("RULE-007", "RULE-010") and not is_in_force(
-                data, self.daemon.now()
-            ):
-                # Lifted: the trade was voided, or the broker lets the account trade again.
+            if data.rule_id in LIFTED and not is_in_force(data, self.daemon.now()):
+                # Its trades were voided, or the broker lets the account trade again.
                 self.ends.pop(data.rule_id, None)
+                self.breaches.pop(data.rule_id, None)
                 return
             if known is not None and data != known and known.locked_until is not None:
                 assert data.locked_until is None or data.locked_until >= known.locked_until
