@@ -164,6 +164,10 @@ class RandomTrading(RuleBasedStateMachine):
 
     def quieten(self) -> None:
         self.daemon.gateway.faults = QUIET
+        for contract_id in PRICES:
+            # What is left of an order that was filled in part waits for a quote.
+            quote = self.daemon.gateway.exchange.quote(contract_id)
+            self.daemon.move(contract_id, str(quote.last))
         self.pass_time(SETTLING_SECONDS)
 
     def pass_time(self, seconds: float) -> None:
