@@ -22,7 +22,7 @@ class Broker(NamedTuple):
 
     :ivar gateway: the gateway.
     :ivar clock: times answers and repetitions.
-    :ivar now: gives the time of day, aware.
+    :ivar now: gives the broker's time, aware.
     :ivar apply: applies what an answer says of an account; takes the account's id and the steady seconds when
         the request was sent.
     :ivar report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.

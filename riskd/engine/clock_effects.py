@@ -14,7 +14,6 @@ from riskd.engine.locks_and_days import count_first_day
 from riskd.engine.reconciliation import ReconciliationLoop
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.journal.audit_log import CLOCK
-from riskd.model.exact_json import encode_json
 
 _log = Logger()
 
@@ -80,7 +79,6 @@ class ClockEffects:
     def _report(self, sentence: str, span: timedelta) -> None:
         """Log, journal and announce what happened to a clock."""
         _log.warn("{sentence}", sentence=sentence)
-        data = encode_json({"reason": sentence, "seconds": round(span.total_seconds(), 3)})
         for each in self._accounts.values():
-            each.account.log(self._clocks.broker.now(), CLOCK, data.decode())
+            each.account.note(CLOCK, reason=sentence, seconds=round(span.total_seconds(), 3))
         self._announce_note(sentence)

@@ -19,10 +19,10 @@ JUMP: Final = timedelta(seconds=1)
 """The smallest jump of the wall clock; time servers set a clock in smaller steps or gradually."""
 
 SETTLING_SECONDS: Final = 5.0
-"""How long after a jump its offset is not judged: the broker is being asked for its time."""
+"""How long after a jump the offset is not evaluated: riskd is asking the broker for its time."""
 
 EXACT_AFTER_SECONDS: Final = 10.0
-"""How long the broker's first times may be wrong by as much as the warning's threshold."""
+"""How long the first estimate of the broker's time may be wrong by more than :data:`WARNING`."""
 
 _SHOWN_STEP: Final = timedelta(milliseconds=100)
 
@@ -72,7 +72,7 @@ class ClockWatch:
         return self._seconds() - self._compared_at > SLEEP_SECONDS + TICK_SECONDS
 
     def compare(self) -> Changes:
-        """Return what has happened since the last comparison; tell the broker's clock."""
+        """Return what has happened since the last comparison; notify the broker's clock."""
         seconds, wall = self._seconds(), self._wall()
         passed = timedelta(seconds=seconds - self._compared_at)
         slept = passed if self.has_slept else timedelta()
@@ -87,8 +87,8 @@ class ClockWatch:
         self._settled_at = seconds + SETTLING_SECONDS
         return Changes(slept, jumped)
 
-    def judge(self) -> None:
-        """Take the present offset, and judge it unless the clocks are settling."""
+    def evaluate_offset(self) -> None:
+        """Update the offset, and whether it is a warning or an error, unless the clocks settle."""
         offset = self._broker_clock.offset
         if offset is None:
             return

@@ -67,11 +67,11 @@ class Clocks:
         self.report: Callable[[str, timedelta], None] = lambda _sentence, _span: None
 
     def start(self) -> None:
-        """Compare the clocks every second from now on."""
+        """Compare the clocks every second."""
         self._loop.start(TICK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Compare them no more."""
+        """Stop comparing the clocks."""
         if self._loop.running:
             self._loop.stop()
         if self._asking is not None and self._asking.active():
@@ -102,7 +102,7 @@ class Clocks:
             return
         correction = self.broker.now() - before
         if not was_known:
-            self._judge_offset()
+            self._evaluate_offset()
             self.became_known()
         elif abs(correction) > CORRECTION:
             way = "ahead of" if correction > timedelta() else "behind"
@@ -115,12 +115,12 @@ class Clocks:
     # This machine's clocks.
 
     def notice_sleep(self) -> None:
-        """Compare the clocks now if the machine has slept: before a rule sees what is known."""
+        """Compare the clocks if the machine has slept; called before rules are evaluated."""
         if self._watch.has_slept:
             self.check()
 
     def check(self) -> None:
-        """Compare the clocks; report what has changed."""
+        """Compare the clocks and report each change."""
         changes = self._watch.compare()
         if changes.slept:
             self.report(
@@ -137,11 +137,11 @@ class Clocks:
                 changes.jumped,
             )
             self.jumped()
-        self._judge_offset()
+        self._evaluate_offset()
         self._ask_time_later()
 
     def _ask_time_later(self) -> None:
-        """Ask the broker at the best moment, if its time is not exact; wait longer each time."""
+        """Schedule a request for the broker's time, if it is not exact; wait longer each time."""
         wait = self.broker.best_report_in()
         if wait is None:
             self._ask_pause = ASK_SECONDS[0]
@@ -150,9 +150,9 @@ class Clocks:
             self._ask_pause = min(2 * self._ask_pause, ASK_SECONDS[1])
             self._asking = self._clock.callLater(wait, self.ask_time)
 
-    def _judge_offset(self) -> None:
+    def _evaluate_offset(self) -> None:
         was_warning, before = self._watch.is_warning, self._watch.offset
-        self._watch.judge()
+        self._watch.evaluate_offset()
         offset = self._watch.offset
         if offset is None:
             return

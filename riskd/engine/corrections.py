@@ -1,7 +1,7 @@
-"""Report that the broker took back or changed a trade that was broadcast.
+"""Report that the broker voided or amended a trade that was broadcast.
 
-A trade is sent once, so clients cannot learn of it from a trade event.  The published copy is corrected first;
-then a ``daemon_status`` says it in a sentence, and a client reads the copy again.
+A trade is broadcast once, so no trade event can report it.  The published copy is corrected first; then a
+``daemon_status`` reports the correction in a sentence, and clients read the copy again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_VERSIONS: Final = 16
 
 
 def voided_sentence(account_id: int, trade: GatewayUserTrade) -> str:
-    """Return that the broker voided a trade, for a trader."""
+    """Return the sentence that the broker voided a trade, for a trader."""
     return (
         f"The broker voided trade {trade.id} of account {account_id} "
         f"({dollars(trade.profit_and_loss)}); it does not count any more"
@@ -33,7 +33,7 @@ def voided_sentence(account_id: int, trade: GatewayUserTrade) -> str:
 
 
 def amended_sentence(account_id: int, known: GatewayUserTrade, trade: GatewayUserTrade) -> str:
-    """Return that the broker changed a trade, for a trader."""
+    """Return the sentence that the broker changed a trade, for a trader."""
     if known.profit_and_loss == trade.profit_and_loss:
         return f"The broker changed trade {trade.id} of account {account_id}"
     return (
@@ -43,7 +43,7 @@ def amended_sentence(account_id: int, known: GatewayUserTrade, trade: GatewayUse
 
 
 def is_amended(known: GatewayUserTrade, trade: GatewayUserTrade) -> bool:
-    """Return whether clients know a trade otherwise than the broker reports it now."""
+    """Return whether clients know other figures of a trade than the broker reports now."""
     return _on_wire(known) != _on_wire(trade)
 
 
@@ -53,10 +53,10 @@ def _on_wire(trade: GatewayUserTrade) -> tuple[object, ...]:
 
 
 class Versions:
-    """What the broker said of its trades before it amended them.
+    """The earlier versions of amended trades.
 
-    A copy of an earlier version that comes late as an event is no amendment; an answer to a later request may
-    bring a version back.
+    A late event may repeat an earlier version, which is no amendment; the answer to a later request may
+    restore one.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Versions:
         return any(not is_amended(each, trade) for each in self._earlier.get(trade.id, ()))
 
     def amend(self, known: GatewayUserTrade, trade: GatewayUserTrade) -> None:
-        """Remember that ``trade`` is the broker's last word, and no more ``known``."""
+        """Remember that ``trade`` has replaced ``known``."""
         earlier = self._earlier.pop(trade.id, [])
         self._earlier[trade.id] = [
             *(each for each in earlier if is_amended(each, trade)),
@@ -92,7 +92,7 @@ class Corrections:
         self._sentences: list[str] = []
 
     def report(self, sentence: str) -> None:
-        """Announce a correction that is in the account's state by now."""
+        """Announce a correction that the account's state already has."""
         _log.warn("{sentence}", sentence=sentence)
         self._sentences.append(sentence)
         if len(self._sentences) == 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -12,6 +11,7 @@ from riskd.engine.interface import IOperatedAccount
 from riskd.engine.risk import RiskEngine
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.broker_clock import BrokerClock
+from riskd.journal.audit_log import OPERATOR_COMMAND
 from riskd.model.account import AccountState
 from riskd.model.lockouts import OPERATOR, Lock, is_locked
 from riskd.rules.evaluation import Decision, RuleInForce
@@ -76,7 +76,6 @@ class GuardedAccount:
             account=self.account.account_id,
             reason=reason,
         )
-        data = msgspec.json.encode(
-            {"command": command, "reason": reason, "operator": operator, **more}
+        self.account.note(
+            OPERATOR_COMMAND, command=command, reason=reason, operator=operator, **more
         )
-        self.account.log(self._now(), "operator", data.decode())

@@ -21,6 +21,7 @@ from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
+from riskd.journal.audit_log import CORRECTION
 from riskd.model.account import Charge, with_earlier_trade
 from riskd.model.broker import (
     BrokerAccount,
@@ -59,9 +60,9 @@ def _log_dropped(what: str) -> None:
 
 
 def stamp_of(news: BrokerNews) -> datetime | None:
-    """Return when the broker stamped an event, as far as it did.
+    """Return the broker's stamp of an event; ``None`` without one.
 
-    An event without a stamp of its own has the time of opening or placing, which it may be much later than.
+    In place of a missing stamp, it is the time of opening or placing, which may be much earlier.
     """
     if isinstance(news, BrokerTrade):
         return news.execution_time
@@ -165,7 +166,7 @@ class Intake:
                 _log_dropped("quote")
 
     def _note_doubt(self, quote: MarketQuote) -> None:
-        """Log once a contract and kind that a last price is not believed."""
+        """Log that a last price is not believed, once for each contract and kind of doubt."""
         contracts = (
             each.account.state.contract(quote.contract_id) for each in self._accounts.values()
         )
@@ -185,7 +186,7 @@ class Intake:
         )
 
     def _give_latest(self, account: TrackedAccount, contract_id: str) -> None:
-        """Give an account the latest that the feed knows of a contract."""
+        """Give an account the latest quote of a contract, or its bid and ask."""
         quote = self._quotes.latest(contract_id)
         if quote is not None:
             account.update_quote(quote)
@@ -275,7 +276,7 @@ class Intake:
     def _is_last_word(
         self, account: TrackedAccount, known: BrokerTrade, trade: BrokerTrade, *, is_event: bool
     ) -> bool:
-        """Return whether a trade is the broker's last word on one that is known."""
+        """Return whether a trade replaces the known version of it."""
         if not is_amended(known, trade):
             return True
         if is_event:
@@ -287,8 +288,8 @@ class Intake:
         return True
 
     def _correct(self, account: TrackedAccount, known: BrokerTrade, sentence: str) -> None:
-        """Report that a trade is not what clients have received."""
-        account.log(self._now(), "correction", msgspec.json.encode({"message": sentence}).decode())
+        """Journal and report that clients have received an outdated version of a trade."""
+        account.note(CORRECTION, message=sentence)
         if account.state.is_of_trading_day(known.execution_time):
             self._report_correction(sentence)
         else:
@@ -305,7 +306,7 @@ class Intake:
             guarded.risk_engine.receive(position)
 
     def _expect_commands(self) -> None:
-        """Tell the gateway how many commands would flatten all accounts."""
+        """Let the gateway prepare for the commands that would flatten all accounts."""
         states = [each.account.state for each in self._accounts.values()]
         number = sum(len(each.open_positions) + len(each.orders) for each in states)
         if number != self._expected:

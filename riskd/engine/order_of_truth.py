@@ -1,25 +1,26 @@
 """Decide which news of the broker supersede what is known.
 
-The broker says the same thing in two streams, its events and its answers, and both may be late, doubled, lost
-or out of order.  Its clock is not ours, and many of its messages carry no stamp.  So order is by receipt and by
-request:
+The broker reports in two streams, events and answers, and both may be late, doubled, lost or out of order.
+Its clock is not ours, and many of its messages carry no stamp.  So the order of receipt and of requests
+decides:
 
 1. **Events of one thing apply in the order of receipt.**  A thing is an order, a trade, or the position in a
    contract.  An event whose stamp is before that of an event of the same thing that was received earlier is a
    late copy, and does not apply.  Stamps order nothing else: not an event against an answer, and no stamp
    against any clock of ours.
-2. **A final state is final.**  An order that has ended works no more, a closed position is not open again, a
-   voided trade counts no more: the event applies whatever its stamp, and no later event undoes it.  A position
-   is known by its contract and the time of its opening, so the next one in the contract is another thing.
-3. **An answer covers what was received before its request was sent**, less the moment by which searches trail
-   (:data:`SETTLED_SECONDS`).  It does not apply to a thing of which an event came later, or which an answer to
-   a later request has covered.  Where it covers a thing it outranks all events before it: also a close that
-   was reported of a position that the broker still lists.
+2. **A final state is final.**  An ended order does not work again, a closed position does not open again, a
+   voided trade does not count again: the event applies whatever its stamp, and no later event undoes it.  A
+   position is identified by its contract and the time of its opening, so the next one is another thing.
+3. **An answer covers what was received before its request was sent**, less the time by which searches trail
+   events (:data:`SETTLED_SECONDS`).  It does not apply to a thing if an event about it came later, or an
+   answer to a later request has covered it.  An answer that covers a thing outranks all earlier events about
+   it: a position that the broker still lists is open, even if an event has reported its close.
 4. **What an answer covers and does not list has ended.**
 
-News that cannot be put in order leave doubt: what is known may be wrong until an answer to a later request
-settles it.  The reconciliation loop asks soon.  This is so after an event that did not apply, after one that
-could not be read, after one that amends a trade, and when two events of one position come so close together that they may have been swapped.
+News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
+settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
+that cannot be read or that amends a trade, and with two events of one position that come so close together
+that they may have been swapped.
 
 This is pure: the steady clock's seconds come in.
 """
@@ -43,7 +44,7 @@ SWAPPED_SECONDS: Final = 0.5
 """Two events of one position that come within this time may have been swapped on the way."""
 
 _MAX_REMEMBERED: Final = 4096
-"""How many things are remembered: a late copy of an event must not be taken for news."""
+"""How many things are remembered, so that a late copy of an event is not taken for news."""
 
 Thing = tuple[str, object]
 """What news are about: ``("order", id)``, ``("trade", id)`` or ``("position", contract id)``."""
@@ -84,7 +85,7 @@ def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
 class OrderOfTruth:
     """Decides for one account; the module's docstring has the rules.
 
-    :ivar doubt_since: when what is known became doubtful, in steady seconds; ``None`` while it is not.
+    :ivar doubt_since: when doubt last began, in steady seconds; ``None`` without doubt.
     """
 
     def __init__(self) -> None:
@@ -100,7 +101,7 @@ class OrderOfTruth:
         return past
 
     def doubt(self, now: float) -> None:
-        """Note that what is known may be wrong, until a later request is answered."""
+        """Note that the state may be wrong until a later request is answered."""
         self.doubt_since = now
 
     def accepts_event(self, news: BrokerNews, state: AccountState, now: float) -> bool:
@@ -124,7 +125,7 @@ class OrderOfTruth:
             if not news.size:
                 past.closed = news.created_at
                 return True
-            # Without stamps, nothing tells which of the two came first.
+            # Without stamps, the two may have been swapped.
             if news.stamp is None and since < SWAPPED_SECONDS:
                 self.doubt(now)
         applies = not _is_late(news, past)
@@ -144,7 +145,7 @@ class OrderOfTruth:
         return past is None or (past.event_at <= sent_at - trail and past.asked_at <= sent_at)
 
     def answered(self, news: BrokerOrder | BrokerPosition | BrokerTrade, sent_at: float) -> None:
-        """Remember that an answer said something of a thing, and applies to it."""
+        """Remember an answer that applies to a thing."""
         past = self._past_of(thing_of(news))
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.

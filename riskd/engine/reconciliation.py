@@ -2,16 +2,16 @@
 
 That is done at the start, regularly, and on request.
 
-Events may be lost, and a daemon may start in the middle of a day.  What the broker does not list any more
-has ended, though no event said so.  Its searches trail what it did by a moment.  So a position or an order
-that an event has just reported is newer than the answer to a search, and is left as it is.
+Events may be lost, and a daemon may start in the middle of a day.  What the broker no longer lists has
+ended, although no event reported it.  The broker's searches trail its events by a moment, so a position or an
+order that an event has just reported is newer than the answer to a search, and stays as it is.
 
-A locked account is reconciled every five seconds, one whose news are in doubt
-(:mod:`riskd.engine.order_of_truth`) in the next five, and any account once a minute, because an event may be lost
-on the way.  While events are known to be lost, every account is reconciled every five seconds, and
-its rules are evaluated only then, once: what is known in between may be wrong.
+A locked account is reconciled every five seconds, an account in doubt (:mod:`riskd.engine.order_of_truth`)
+within the next five, and any account once a minute, because an event may be lost.  While events are known to
+be lost, every account is reconciled every five seconds, and its rules are evaluated once after each
+reconciliation: in between the state may be wrong.
 
-Some of the requests that the broker answers in a minute are kept for enforcement; reconciliation waits.
+Enforcement has its share of the requests that the broker answers in a minute; reconciliation waits.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ from riskd.model.events import (
     MarketQuote,
     OrderState,
 )
+from riskd.model.exact_json import encode_json
 from riskd.model.moments import is_placeholder
 from riskd.model.open_pnl import STALE_AFTER
 from riskd.model.wire import encode_data
@@ -71,10 +72,10 @@ _DURABLE_FIRST: Final[dict[type, str]] = {
     DailyReset: "reset_time",
     EnforcementAction: "timestamp",
 }
-"""What only riskd knows, with the field that says when it happened: it is on the disk before it is broadcast."""
+"""What only riskd knows, and the field with its time; the journal has it before it is broadcast."""
 
 _MAX_REMEMBERED: Final = 4096
-"""How many trades of earlier days are remembered: a late copy of one must not be taken for news."""
+"""How many trades of earlier days are remembered, so that a late copy is not taken for news."""
 
 _MAX_LOG: Final = 256
 """How many entries of the audit log are kept in memory, long after they were written."""
@@ -141,7 +142,7 @@ class TrackedAccount:
     def update(self, reported: BrokerTrade | BrokerPosition | BrokerOrder) -> bool:
         """Apply what the broker reported; return whether it is news to the rules.
 
-        It is broadcast if it is news to the clients: a part of what the broker says is not on the wire.
+        It is broadcast if it is news to the clients; the wire lacks some of the broker's fields.
         """
         if isinstance(reported, BrokerTrade):
             return self._update_trade(reported)
@@ -193,8 +194,7 @@ class TrackedAccount:
     def _update_trade(self, reported: BrokerTrade) -> bool:
         """Apply a full-turn trade, or the broker's last word on it; it is broadcast once.
 
-        What the wire does not carry of a trade is no news to the rules, but for its charges, which are kept
-        apart.
+        A change of a field that the wire lacks is no news to the rules; charges are kept apart.
         """
         if reported.id in self._past_trades:
             return False
@@ -217,7 +217,7 @@ class TrackedAccount:
     ) -> BrokerPosition | BrokerOrder:
         """Return a position or an order with the time that the wire carries.
 
-        That of one position and of one order never goes back.
+        The time of one position or one order never goes back.
         """
         changes: dict[str, Any] = {"updated_at": reported.stamp or self._now()}
         if known is not None:
@@ -370,6 +370,13 @@ class TrackedAccount:
         """Add an entry to the audit log; ``data`` is a JSON object."""
         entries = (*self.state.risk.log, LogEntry(at, kind, data))
         self.change_risk(log=entries[-_MAX_LOG:])
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Add an entry with the present time to the audit log.
+
+        :param kind: see :class:`riskd.journal.audit_log.LogLine`.
+        """
+        self.log(self._now(), kind, encode_json(facts).decode())
 
     def change_risk(self, **changes: Any) -> None:
         """Change what only the daemon needs; see :class:`riskd.model.account.RiskState`."""

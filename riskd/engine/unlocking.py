@@ -1,9 +1,9 @@
 """What an operator's unlock means for the rules.
 
 An unlock is a baseline: what led to the lock does not lock the account again by itself, neither after a
-reconciliation nor after a restart.  Rules that count trades keep that baseline themselves, for they know which
-trade is new.  Any other rule whose limit is still exceeded is excused until that has ended once, the account
-holds or works more than at the unlock, or the rule has other settings.
+reconciliation nor after a restart.  Rules that count trades keep that baseline themselves: they know which
+trade is new.  Any other rule whose limit is still exceeded is excused until the limit has been kept once, the
+account holds or works more than at the unlock, or the rule has other settings.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def without_rules(unlock: Unlock, rule_ids: Collection[str]) -> Unlock:
 
 
 def without_excuses(unlock: Unlock, rule_ids: Collection[str]) -> Unlock:
-    """Return the baseline after limits were kept again for a time."""
+    """Return the baseline after the limits of these rules have been kept."""
     excused = tuple(each for each in unlock.excused if each not in rule_ids)
     return msgspec.structs.replace(unlock, excused=excused)
 

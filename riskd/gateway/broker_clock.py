@@ -1,7 +1,7 @@
 """Estimate the broker's time from what the broker sends.
 
 The broker's time is the steady clock plus an offset.  The module calls the broker's time at second 0 of the
-steady clock the *epoch*, and estimates that.  The wall clock only stands in until the broker is heard.
+steady clock the *epoch*, and estimates that.  Until the broker reports its time, the wall clock stands in.
 
 There are two kinds of readings:
 
@@ -16,22 +16,22 @@ The rules:
 1. Reports that agree are intersected.  As time passes, the bounds widen by :data:`DRIFT`, so that newer
    readings replace older ones.
 2. A report that contradicts the bounds counts only when others confirm it: :data:`CONFIRMATIONS` reports
-   that agree with one another, over :data:`CONFIRMED_AFTER` seconds, replace the bounds.  One does, if it
-   contradicts them by as much as the wall clock has jumped: then the steady clock stood still while the
-   machine slept.  A contradiction, and a stamp of the future, call for a report at once.
-3. A stamp counts when another one agrees with it, received at least :data:`SPREAD` seconds earlier: both
-   went along with the steady clock.  Stamps of the far future or past, old events that are sent again and
-   a stamp that is repeated do not agree with one another in this way.
+   that agree with one another, over :data:`CONFIRMED_AFTER` seconds, replace the bounds.  A single report
+   does if it contradicts them by as much as the wall clock has jumped: then the steady clock stood still
+   while the machine slept.  A contradiction or a stamp of the future calls for a report at once.
+3. A stamp counts when another one agrees with it that was received at least :data:`SPREAD` seconds earlier:
+   the broker's clock advanced with the steady clock between the two.  Stamps of the far future or past,
+   repeated events and repeated stamps do not agree in this way.
 4. A stamp beyond the upper bound of the reports does not count.
 5. The estimate is the highest stamp that counts, plus half of the shortest round trip, within the bounds;
    without a stamp near the lower bound, it is the middle of the bounds.
 6. A correction back by less than :data:`STANDSTILL` makes the time stand still until it has caught up.  A
-   larger one is followed at once, because a clock that stands still for long delays every timer.
+   larger one takes effect at once, because a clock that stands still for long delays every timer.
 7. A report with whole seconds narrows the bounds most if it is made when their middle begins a second.
    While they are wider than :data:`PRECISE` and a round trip, :meth:`BrokerClock.best_report_in` says when
    that is.
-8. After a sleep of the machine the bounds widen by :data:`AFTER_SLEEP`: hardware clocks that count the
-   sleep are that coarse.
+8. After a sleep of the machine the bounds widen by :data:`AFTER_SLEEP`: hardware clocks measure a sleep no
+   better.
 
 With reports and stamps the error is below half the round trip, as a rule; it is below 0.3 s with a round
 trip of up to 0.3 s, and stays so while the steady clock drifts by 100 parts per million.
@@ -57,7 +57,7 @@ SPREAD: Final = 1.0
 """Two stamps confirm each other if so many seconds lie between their receipts."""
 
 AGREEMENT: Final = timedelta(milliseconds=500)
-"""Two stamps confirm each other if their delays differ by no more."""
+"""Two stamps confirm each other if their delays differ by at most this."""
 
 FORGOTTEN_AFTER: Final = 300.0
 """Stamps that are not confirmed again for so many seconds give way to others."""
@@ -69,7 +69,7 @@ STANDSTILL: Final = timedelta(seconds=1)
 """The longest correction for which the time stands still."""
 
 PRECISE: Final = timedelta(milliseconds=250)
-"""Bounds that are no wider need no report for their sake."""
+"""Bounds that are no wider than this need no further report."""
 
 AFTER_SLEEP: Final = timedelta(seconds=2)
 """The error of the steady clock over a sleep of the machine."""
@@ -166,7 +166,7 @@ class BrokerClock:
 
     def _replace_bounds(self, bounds: _Bounds | None = None) -> None:
         self._bounds, self._contradicting, self._wall_jump = bounds, None, timedelta()
-        # They were confirmed under the bounds before.
+        # The earlier bounds confirmed them.
         self._groups = []
 
     def best_report_in(self) -> float | None:

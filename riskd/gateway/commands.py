@@ -1,4 +1,4 @@
-"""What riskd has the broker do, as values for :meth:`IGateway.carry_out`."""
+"""Commands to the broker, as values for :meth:`IGateway.carry_out`."""
 
 from __future__ import annotations
 

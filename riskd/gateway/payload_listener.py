@@ -1,4 +1,4 @@
-"""The edge: a broker's payloads in, values out."""
+"""Map a broker's payloads to values for a listener, and log those that cannot be read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _T = TypeVar("_T")
 class PayloadListener:
     """Maps the payloads of events for a listener.
 
-    What cannot be read is logged; a listener gets it as :class:`~riskd.model.broker.Unreadable`.
+    The listener receives an unreadable payload as :class:`~riskd.model.broker.Unreadable`.
     """
 
     def __init__(self, listener: IGatewayListener) -> None:
         self._listener = listener
 
     def user_event(self, target: str, payload: Payload) -> None:
-        """Pass on an event of an account; one that names none is about no account of riskd's."""
+        """Pass on an event of an account; drop one that names no account."""
         account_id = mapping.account_of(target, payload)
         if account_id is None:
             return

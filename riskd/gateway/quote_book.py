@@ -18,11 +18,11 @@ from riskd.model.money import ZERO
 from riskd.model.open_pnl import STALE_AFTER
 
 MAX_AHEAD: Final = timedelta(seconds=2)
-"""A quote is dated at most this far ahead of our clock, whatever stamp the broker gives it."""
+"""A quote is dated at most this far ahead of the broker's time, whatever its stamp."""
 
 
 class _Prices(msgspec.Struct, frozen=True):
-    """The prices of a contract of which some are still unknown.
+    """The prices of a contract while some are still unknown.
 
     :ivar at: when the latest of them was reported.
     """
@@ -43,8 +43,8 @@ class QuoteBook:
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
 
-    Trades may be reported while bid and ask are not.  A trade far outside of a bid and ask that are stale
-    replaces both, or the quote would show the market of before.
+    A feed may report trades without bid and ask.  A trade far outside stale bid and ask replaces both, so
+    that the quote does not show the earlier market.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class QuoteBook:
 
         It is ``None`` until bid, ask and last are known.
 
-        :param now: gives the time of day, aware; it dates an update that has no time.
+        :param now: gives the broker's time, aware; it dates an update that has no stamp.
         """
         contract_id = update.contract_id
         known = self._known.get(contract_id, _NO_PRICES)
@@ -104,5 +104,5 @@ def _without_old_market(quote: MarketQuote) -> MarketQuote:
 
 
 def _time_without_stamp(known: MarketQuote | _Prices, received: datetime) -> datetime:
-    # What is received later is newer, also when our clock was set back in between.
+    # What is received later is newer, also when the estimate of the broker's time was corrected back.
     return max(received, known.timestamp) if isinstance(known, MarketQuote) else received

@@ -34,17 +34,21 @@ _ENTRIES: Final = (
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
-
 CLOCK: Final = "clock"
-"""The kind of the lines about this machine's clocks: a jump, or a sleep."""
+"""The kind of the lines about clocks: a jump, a sleep, or a correction of the broker's time."""
+
+CORRECTION: Final = "correction"
+"""The kind of the lines about trades that the broker voided or amended."""
+
+OPERATOR_COMMAND: Final = "operator"
+"""The kind of the lines about operators' commands."""
 
 
 class LogLine(msgspec.Struct, frozen=True):
     """One line of the log.
 
     :ivar at: when it happened, in UTC.
-    :ivar kind: an event type of the wire, ``operator`` for an operator's action, ``correction`` for a trade that
-        the broker voided or amended, or :data:`CLOCK`.
+    :ivar kind: an event type of the wire, :data:`OPERATOR_COMMAND`, :data:`CORRECTION` or :data:`CLOCK`.
     :ivar data: the details, with every fraction as a ``Decimal``.
     """
 

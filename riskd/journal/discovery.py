@@ -16,11 +16,12 @@ import msgspec
 
 from riskd.host.errors import UserError
 from riskd.journal.daemon_file import DaemonRecord, is_running, read_daemon
+from riskd.journal.gateway_identity import PRACTICE
 from riskd.journal.reader import Snapshot, StateFileError, read_published
 from riskd.journal.schema import PUBLISHED_NAME
 
 USUAL_PORT: Final = 8765
-"""The port of a daemon that is told no other."""
+"""The port of a daemon that is started without ``--port``."""
 
 
 class SeveralDaemonsError(UserError):
@@ -54,7 +55,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
 
 def gateway_words(kind: str | None) -> str:
     """Return a gateway's kind as screens show it: ``PRACTICE`` in capitals."""
-    return "an unknown gateway" if not kind else kind.upper() if kind == "practice" else kind
+    return "an unknown gateway" if not kind else kind.upper() if kind == PRACTICE else kind
 
 
 def state_directories(root: Path) -> list[Path]:

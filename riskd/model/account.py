@@ -95,8 +95,7 @@ class Flattening(msgspec.Struct, frozen=True, kw_only=True):
 class LogEntry(msgspec.Struct, frozen=True):
     """A line of the journal's log that is in no other table.
 
-    :ivar kind: an event's name on the wire, ``operator`` for an operator's command, or ``correction`` for a
-        trade that the broker voided or amended.
+    :ivar kind: see :class:`riskd.journal.audit_log.LogLine`.
     :ivar data: a JSON object.
     """
 
@@ -113,7 +112,7 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     :ivar charges: of the trading day, by trade id.
     :ivar earlier_trades: the execution times of full-turn trades in the 24 hours before the trading
         day, by trade id, since a rule's time window may span the daily reset.
-    :ivar voided: the ids of trades, full or half turns, that the broker voided; the broker's searches list them again.
+    :ivar voided: the ids of voided trades, full or half turns; the broker's searches list them again.
     :ivar memory: the text that each rule wants to find at its next check, by rule id.
     :ivar flattening: the flatten in progress.
     :ivar day_key: the trading day's date, on which it ends.
@@ -524,7 +523,7 @@ def _apply_order(state: AccountState, data: GatewayUserOrder) -> AccountState:
 
 
 def _as_broker(data: Any, kind: type[_Reported]) -> _Reported:
-    """Return an event as ``kind``: clients know no more of it than the wire says."""
+    """Return an event as ``kind``; what the wire lacks has its default."""
     if isinstance(data, kind):
         return data
     return kind(**msgspec.structs.asdict(data))

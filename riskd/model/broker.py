@@ -1,8 +1,8 @@
-"""What the broker says of accounts and markets, as values.
+"""What the broker reports of accounts and markets, as values.
 
 A gateway maps each message of its broker to one of these, once.  Positions, orders and trades are the wire's
-events with what the wire drops: so rules and clients read the same fields, and :func:`on_wire` is all that it
-takes to broadcast one.
+events and the broker's fields that the wire lacks: rules and clients read the same fields, and
+:func:`on_wire` returns what is broadcast.
 
 A stamp is the time that the broker's clock put on a message; ``None`` where it put none.
 """
@@ -29,7 +29,7 @@ from riskd.model.money import ZERO
 
 
 class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account, as far as the broker says.
+    """The broker's data of an account.
 
     :ivar can_trade: the broker's permission to trade; ``None``: not said.
     :ivar balance: dollars; ``None``: not said.
@@ -68,7 +68,7 @@ class BrokerOrder(GatewayUserOrder, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the order works no more."""
+        """Whether the order is filled, canceled or rejected."""
         return self.state is not OrderState.ACTIVE
 
     @property

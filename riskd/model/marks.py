@@ -3,17 +3,17 @@
 A mark is the last price, if it is believed, and otherwise the best bid for a long position and the best ask
 for a short one.
 
-What was received before a position was opened, reversed or increased is older than its entry, and no mark of
-it: fills and quotes arrive on different ways, and a fast market would show a profit or a loss that nobody has
-made.  Only the order of receipt decides, because different clocks may have stamped the two.
+A price received before a position was opened, reversed or increased is older than the entry and does not
+value it: fills and quotes arrive in different streams, and in a fast market an old price would show a profit
+or a loss that does not exist.  The order of receipt alone decides, because two clocks may have stamped them.
 
-A last price is compared with the bid and ask beside it, because feeds say zero for "none", name another
-expiry's price, or repeat one from before a move:
+A last price is compared with the bid and ask beside it, because feeds send zero for "none", the price of
+another expiry, or one from before a move:
 
 - Zero is believed only between bid and ask, or where no market is near.  Other prices may be negative.
 - Any other last price is believed if it is no further from bid and ask than the largest of
-  :data:`FAR_SHARE` of their price, :data:`FAR_TICKS` ticks and their spread.  No exchange lets a trade stand that
-  is so far from the market, and a wide spread is that of a thin market.
+  :data:`FAR_SHARE` of their price, :data:`FAR_TICKS` ticks and their spread.  Exchanges cancel trades that are
+  further from the market; a wide spread means a thin market.
 - Beside a bid without an ask, or an ask without a bid, as at a price limit, it may be ten times as far.
 """
 
@@ -102,7 +102,7 @@ def doubt_of(quote: MarketQuote, tick_size: Decimal) -> Doubt | None:
 def outdates_market(quote: MarketQuote, tick_size: Decimal) -> bool:
     """Return whether a trade outdates bid and ask, which are older.
 
-    It does if it is far from them.  A last price that is zero, or many times as far from them as a market moves, does not.
+    It does if it is far from them, but neither zero nor further away than a market moves.
 
     :param tick_size: 0 if it is unknown.
     """
@@ -137,7 +137,7 @@ def _closing_price(
 ) -> Decimal | None:
     """Return the price of an exit; ``None`` if bid and ask do not say.
 
-    They do not when they are far from each other: one of them is no more than a wish.
+    They do not when they are far from each other: contracts do not trade at both.
     """
     prices = _market(bid, ask, tick_size)
     price = bid if side is PositionType.LONG else ask

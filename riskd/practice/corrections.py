@@ -74,7 +74,7 @@ class Corrections:
             )
 
     def stop(self) -> None:
-        """Correct nothing any more of what was considered so far."""
+        """Cancel all corrections that are due later."""
         for call in self._calls:
             if call.active():
                 call.cancel()

@@ -89,7 +89,7 @@ class EventSchedule:
             return
         for _ in range(copies):
             self._put(message, at)
-        # One that has arrived already, because no neighbor came in time, changes places no more.
+        # A swap is void if the event has arrived meanwhile, because no neighbor came in time.
         if neighbor is not None and neighbor.message is not None:
             self._put(neighbor.message, at)
             neighbor.message = None

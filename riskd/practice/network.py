@@ -60,7 +60,7 @@ class Network:
         self._schedule.clear()
 
     def stop(self) -> None:
-        """Give up all requests that are not answered yet, and deliver no more events."""
+        """Give up all unanswered requests and stop delivering events."""
         self.is_running = False
         self._schedule.clear()
         self._await_arrival()

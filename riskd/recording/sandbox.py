@@ -205,7 +205,7 @@ class _SandboxGateway:
         return self._ask("gateway.start")
 
     def stop(self) -> Deferred[None]:
-        """Request no more events."""
+        """Request the end of events."""
         return self._ask("gateway.stop")
 
     def has_room(self, requests: int) -> bool:

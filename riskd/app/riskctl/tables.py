@@ -18,7 +18,7 @@ from riskd.control.reports import (
     RulesReport,
     StatusReport,
 )
-from riskd.journal.audit_log import CLOCK, LogLine
+from riskd.journal.audit_log import CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
 from riskd.model.events import EnforcementAction, EventError
 from riskd.model.exact_json import encode_json
@@ -203,9 +203,9 @@ def _describe(line: LogLine) -> str:
     A line that another version of riskd wrote is returned as JSON.
     """
     try:
-        if line.kind == "correction":
+        if line.kind == CORRECTION:
             return str(line.data["message"])
-        if line.kind == "operator":
+        if line.kind == OPERATOR_COMMAND:
             beyond = line.data.get("beyond")
             note = f" {beyond_limits(beyond)}" if beyond else ""
             return (

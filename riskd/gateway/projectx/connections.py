@@ -3,20 +3,20 @@
 A new connection takes a round trip, and TLS one or two more; a close must not wait for them.
 
 **Number.**  Once the broker has answered a first request, the pool holds a connection for each command that
-may have to leave at once, from 2 to 8: see :meth:`Connections.expect_commands`.  One that is lost is replaced
-at once, and after a failure with growing waits.
+may have to leave at once, from 2 to 8: see :meth:`Connections.expect_commands`.  A lost connection is replaced
+at once, or after growing waits if connecting fails.
 
-**Alive.**  Servers close idle connections.  The pool asks ``Status/ping`` on each connection that was silent
-for 15 s, on one at a time, so that the others stay free.  A ping gives way to all other requests; a connection
-that was silent for 30 s is closed and replaced, which takes no request.
+**Pings.**  Servers close idle connections.  The pool requests ``Status/ping`` on each connection that has been
+silent for 15 s, on one at a time, so that the others stay free.  A ping gives way to all other requests; a
+connection that has been silent for 30 s is closed and replaced, which takes no request.
 
-**Urgent requests** take the connection that the broker answered on last.  Without an idle one they take
-whichever is first: a connection that another request returns, or a new one.  **Other requests** take the one
-that was silent for longest, which saves its ping, and leave the last idle one to a command that may come: they
-wait for a new connection, if there can be one.
+**Urgent requests** take the idle connection on which the broker answered last, or else the first that becomes
+free: one that another request returns, or a new one.  **Other requests** take the idle connection that has
+been silent longest, which saves its ping.  They leave the last idle one to a command, and wait for a new
+connection if one can be opened.
 
-**Doubt.**  When a request gets no answer on a connection that had been idle, the broker or a router in between
-may have dropped the others too.  Those without an answer since the request was sent are closed and replaced.
+**Doubt.**  When a request gets no answer on a connection that had been idle, the broker or a router may have
+dropped the others too.  Those without an answer since the request was sent are closed and replaced.
 
 The pool never sends a request twice; see :meth:`riskd.gateway.projectx.rest.BrokerRequests.change`.
 """
@@ -78,7 +78,7 @@ class _Connection(HTTP11ClientProtocol):
 
     :ivar is_ready: whether a request that is written leaves at once.
     :ivar opened_at: when it was opened.
-    :ivar heard_at: when the broker last answered on it, at first when it was opened.
+    :ivar active_at: when the broker last answered on it; before the first answer, when it was opened.
     :ivar lent_at: when it was last taken for a request.
     :ivar was_kept: whether it has been idle.
     :ivar is_useful: whether the broker has answered on it, or riskd has closed it by itself.
@@ -88,7 +88,7 @@ class _Connection(HTTP11ClientProtocol):
         super().__init__(pool.put)
         self._pool = pool
         self.is_ready = False
-        self.opened_at = self.heard_at = self.lent_at = 0.0
+        self.opened_at = self.active_at = self.lent_at = 0.0
         self.was_kept = self.is_useful = False
 
     def handshakeCompleted(self) -> None:  # noqa: N802  # Twisted's name
@@ -137,7 +137,7 @@ class Connections:
         self._factory = _Factory(self)
         self._key: Hashable | None = None
         self._endpoint: IStreamClientEndpoint | None = None
-        # In the order in which the broker was heard on them.
+        # The one on which the broker answered last comes last.
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._dials: list[Deferred[_Connection]] = []
@@ -240,7 +240,7 @@ class Connections:
     def put(self, connection: _Connection) -> None:
         """Take back a connection whose request was answered."""
         self._busy.discard(connection)
-        connection.heard_at = self._clock.seconds()
+        connection.active_at = self._clock.seconds()
         connection.is_useful = self._has_answered = True
         self._backoff.succeeded()
         self._not_before = 0.0
@@ -286,7 +286,7 @@ class Connections:
 
     def _dialed(self, connection: _Connection, dial: Deferred[_Connection]) -> None:
         self._dials.remove(dial)
-        connection.opened_at = connection.heard_at = self._clock.seconds()
+        connection.opened_at = connection.active_at = self._clock.seconds()
         connection.is_ready = not ISSLTransport.providedBy(connection.transport)
         if self._waiting:
             (self._urgent or self._ordinary).popleft().callback(self._lend(connection))
@@ -330,13 +330,13 @@ class Connections:
         self._busy.discard(connection)
         if not was_answered and connection.was_kept:
             for each in tuple(self._idle):
-                if each.heard_at <= connection.lent_at:
+                if each.active_at <= connection.lent_at:
                     self.drop(each)
         if (
             not connection.is_useful
             and self._clock.seconds() < connection.opened_at + CONNECT_SECONDS
         ):
-            # The next one would be of no more use than this one.
+            # A new connection would end the same way.
             self._postpone()
         self._fill()
 
@@ -361,11 +361,11 @@ class Connections:
         now = self._clock.seconds()
         for connection in tuple(self._idle):
             limit = IDLE_SECONDS if connection.is_ready else CONNECT_SECONDS
-            if connection.heard_at + limit <= now:
+            if connection.active_at + limit <= now:
                 self.drop(connection)
 
     def _close_stuck(self) -> None:
-        """Close the connections whose request has ended long ago, and which the peer does not close."""
+        """Close connections whose request ended long ago and which the peer does not close."""
         lent_before = self._clock.seconds() - IDLE_SECONDS
         for connection in tuple(self._busy):
             if connection.lent_at <= lent_before:
@@ -378,7 +378,7 @@ class Connections:
             return
         silent_since = self._clock.seconds() - PING_AFTER_SECONDS
         for connection in self._idle[-wanted:]:
-            if connection.is_ready and connection.heard_at <= silent_since:
+            if connection.is_ready and connection.active_at <= silent_since:
                 if self._may_ping():
                     self._is_pinging = True
                     pinged = self._ping(self._lend(connection))
@@ -395,7 +395,7 @@ def _log_failure(failure: Failure) -> None:
 
 
 class _Lane:
-    """A way for an agent to take connections: in place of Twisted's own pool."""
+    """Lets an agent take connections of the pool, in place of Twisted's own."""
 
     persistent = True
 
@@ -407,7 +407,7 @@ class _Lane:
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """The broker's endpoint, made once: reading the certificates of all authorities takes milliseconds."""
+    """The broker's endpoint, made once: loading the trusted certificates takes milliseconds."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

@@ -106,7 +106,7 @@ class Hub:
         self._staying_connected = Deferred.fromCoroutine(self._stay_connected())
 
     def stop(self) -> None:
-        """End the connection, and connect no more."""
+        """Close the connection and stop reconnecting."""
         # First of all: what ends below must not be reported or tried again.
         self._is_stopped = True
         self.is_up = False

@@ -91,7 +91,7 @@ _DEFAULT_RETRY_AFTER: Final = 10.0
 
 
 class TooManyRequestsError(GatewayUnansweredError):
-    """The broker answers no more requests for a while.
+    """The broker refuses requests for a while: there were too many.
 
     :ivar seconds: how long.
     """

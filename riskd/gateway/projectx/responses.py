@@ -36,7 +36,7 @@ def read_answer(
     :param date: the ``Date`` header, which is the broker's clock; without it, dates are by this machine's.
     :raises GatewayRefusedError: the broker understood and refused.
     :raises TokenRefusedError: the broker does not accept the token.
-    :raises TooManyRequestsError: the broker answers no more requests for a while.
+    :raises TooManyRequestsError: the broker refuses requests for a while.
     :raises GatewayUnansweredError: the response does not say what became of the request.
     """
     if status == HTTPStatus.UNAUTHORIZED:
