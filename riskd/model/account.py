@@ -33,6 +33,7 @@ from riskd.model.events import (
     LockoutSet,
     MarketQuote,
 )
+from riskd.model.moments import is_placeholder
 from riskd.model.money import ZERO
 
 _Reported = TypeVar("_Reported", BrokerTrade, BrokerPosition, BrokerOrder)
@@ -307,7 +308,7 @@ def is_opened(known: GatewayUserPosition | None, position: GatewayUserPosition) 
         or not known.size
         or known.type is not position.type
         # It was closed and opened again, and the end of the former was not reported.
-        or known.created_at < position.created_at
+        or (known.created_at < position.created_at and not is_placeholder(known.created_at))
     )
 
 
