@@ -1,0 +1,715 @@
+"""Random trading, faults, clocks, distance, kills and sleep, and what must hold after every step.
+
+``python -m tests.random_trading 500`` plays 500 courses of 50 steps; the test suite plays 50.
+
+riskd cannot force a broker that refuses its requests or does not answer.  So the time for which something
+may stay that a rule forbids is counted only while the broker answers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.python.monkey import MonkeyPatcher
+
+from riskd.config.settings import NO_FAULTS, Faults
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.journal.reader import read_published
+from riskd.model.events import (
+    Action,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    LockoutCleared,
+    LockoutSet,
+)
+from riskd.model.lockouts import is_in_force
+from riskd.model.wire import decode_data
+from riskd.practice.records import POSITION, QUOTE, Message
+from tests.support.exchange_oracle import (
+    COOLDOWN_SECONDS,
+    LARGE_LOSS,
+    LOSS_LIMIT,
+    MAX_CONTRACTS,
+    MAX_ES,
+    MAX_TRADES,
+    OPEN_LOSS_LIMIT,
+    PROFIT_TARGET,
+    Breach,
+    ExchangeOracle,
+    signed,
+)
+from tests.support.journal import as_published
+from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, PracticeDaemon
+
+MES = "CON.F.US.MES.Z26"
+PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
+STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
+"""What a contract moves by; it makes a few dollars with one contract."""
+
+ALWAYS = f"""
+[rules.max_contracts]
+limit = {MAX_CONTRACTS}
+[rules.max_contracts_per_instrument]
+limits = {{ ES = {MAX_ES} }}
+unknown_symbol_action = "allow_unlimited"
+[rules.daily_realized_loss]
+loss_limit = {LOSS_LIMIT}
+[rules.auth_loss_guard]
+[rules.symbol_blocks]
+blocked_symbols = ["MES"]
+"""
+OF_TRADES = f"""
+[rules.trade_frequency_limit]
+max_trades = {MAX_TRADES}
+time_window_minutes = 5
+cooldown_seconds = {COOLDOWN_SECONDS:g}
+[rules.cooldown_after_loss]
+loss_threshold = {LARGE_LOSS}
+cooldown_seconds = {COOLDOWN_SECONDS:g}
+"""
+OF_PRICES = f"""
+[rules.daily_unrealized_loss]
+loss_limit = {OPEN_LOSS_LIMIT}
+[rules.max_unrealized_profit]
+profit_target = {PROFIT_TARGET}
+"""
+OF_STOPS = """
+[rules.no_stop_loss_grace]
+grace_period_seconds = 30
+"""
+OPTIONAL = {
+    OF_TRADES: {"RULE-006", "RULE-007"},
+    OF_PRICES: {"RULE-004", "RULE-005"},
+    OF_STOPS: {"RULE-008"},
+}
+
+OF_REQUESTS = [
+    {"refuse": 0.5},
+    {"pending": 0.5},
+    {"unanswered": 0.5},
+    {"lost_requests": 0.5},
+    {"failed_reads": 0.4},
+    {"slow_seconds": 3.0},
+    {"fill_while_cancelled": 0.7},
+    {
+        "lost_events": 0.2,
+        "unanswered": 0.2,
+        "pending": 0.2,
+        "failed_reads": 0.2,
+        "slow_seconds": 1.0,
+    },
+]
+OF_EVENTS = [
+    {"lost_events": 0.4},
+    {"lost_events": 0.8},
+    {"doubled_events": 0.5},
+    {"late_events": 0.5, "late_seconds": 3.0},
+    {"swapped_events": 0.5},
+    {
+        "swapped_events": 0.3,
+        "late_events": 0.3,
+        "doubled_events": 0.3,
+        "searches_trail_seconds": 0.8,
+    },
+    {"events_without_stamp": 0.7, "searches_without_stamp": 0.7},
+    {"searches_without_stamp": 1.0, "swapped_events": 0.3},
+    {"ends_stamped_early": 0.7},
+    {"searches_trail_seconds": 0.9},
+    {"position_delay_seconds": 0.1},
+]
+OF_FACTS = [
+    {"opening_half_again": True},
+    {"partial_fills": 0.7},
+    {"split_fills": 0.7},
+    {"positions_dated_ahead": 0.7},
+    {"positions_without_date": 0.7},
+    {"amended_trades": 0.4, "voided_trades": 0.2, "commissions": True, "correction_seconds": 20.0},
+    {"binary_noise": 0.7},
+]
+OF_QUOTES = [
+    {"repeated_quotes": 0.5},
+    {"old_quote_stamps": 0.5},
+    {"zero_last_prices": 0.5},
+    {"wild_last_prices": 0.5},
+    {"quote_freezes": 0.2, "freeze_seconds": 20.0},
+]
+FAULTS = st.sampled_from([{}, *OF_REQUESTS, *OF_EVENTS, *OF_FACTS, *OF_QUOTES])
+
+UNANSWERED = frozenset().union(*OF_REQUESTS) - {"lost_events"}
+"""The faults for which riskd's requests may come to nothing."""
+
+BAD_QUOTES = frozenset().union(*OF_QUOTES)
+
+LADDER_SECONDS = 5 + 5 + 4
+"""The longest wait between two tries, one round of reconciliation, and the first tries."""
+
+SETTLING_SECONDS = 75
+"""Long enough for reconciliation to find everything that was lost."""
+
+SOON_SECONDS = 6.0
+"""How long after a breach riskd may act on it while nothing is lost or late."""
+
+OF_POSITIONS = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011")
+PRICED = ("RULE-004", "RULE-005")
+COOLDOWNS = ("RULE-006", "RULE-007")
+LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
+
+CONTRACTS = st.sampled_from([MNQ, MNQ, MNQ, ES, ES, MES])
+SIDES = st.sampled_from([BUY, SELL])
+OFFSETS = [0.0, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0]
+"""How far the machine's clock is ahead of the exchange's, in seconds."""
+
+
+class World(PracticeDaemon):
+    """A daemon, and traders who are nearer to the exchange than riskd."""
+
+    @contextmanager
+    def quotes_late(self) -> Iterator[None]:
+        """Send the quotes of the block only at its end."""
+        gateway, late = self.gateway, list[Message]()
+        events = gateway.payload_faults.events
+
+        def without_quotes(message: Message, seconds: float) -> Iterable[Message]:
+            if message.target == QUOTE:
+                late.append(message)
+                return ()
+            return events(message, seconds)
+
+        patch = MonkeyPatcher((gateway.payload_faults, "events", without_quotes))
+        patch.patch()
+        try:
+            yield
+        finally:
+            patch.restore()
+            gateway._network.deliver(late)
+
+    def at_exchange(self, act: Callable[..., Any], *args: object) -> None:
+        """Do what a trader does, at once."""
+        try:
+            act(*args, self.gateway.broker_time())
+        except GatewayRefusedError:
+            pass
+        finally:
+            self.gateway._publish()
+
+
+class RandomTrading(RuleBasedStateMachine):
+    @initialize(
+        rules=st.sets(st.sampled_from(sorted(OPTIONAL))),
+        latency=st.sampled_from([0.0, 0.0, 0.02, 0.08, 0.3]),
+        jitter=st.sampled_from([0.0, 0.1]),
+        offset=st.sampled_from(OFFSETS),
+    )
+    def begin(self, rules: set[str], latency: float, jitter: float, offset: float) -> None:
+        config = ALWAYS + "".join(sorted(rules))
+        self.daemon = daemon = World(config, wall_ahead=offset)
+        self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
+        self.faults: dict[str, Any] = {}
+        self.seen = 0
+        self.violations: list[object] = []
+        self.ends: dict[str, LockoutSet] = {}
+        self.locked: list[LockoutSet] = []
+        self.lifted: Counter[str] = Counter()
+        self.ended: list[LockoutSet] = []
+        self.lock_actions: set[tuple[object, ...]] = set()
+        self.forbidden_since: float | None = None
+        self.unanswered_at = self.late_at = self.lost_at = self.bad_quotes_at = float("-inf")
+        optional = set[str]().union(*(OPTIONAL[each] for each in rules))
+        self.rule_ids = frozenset({"RULE-001", "RULE-002", "RULE-003", "RULE-010", "RULE-011"})
+        self.rule_ids |= optional
+        exchange = daemon.gateway.exchange
+        self.oracle = ExchangeOracle(
+            exchange,
+            ACCOUNT,
+            daemon.broker_time,
+            self.rule_ids,
+            limited=ES,
+            blocked=MES,
+        )
+        daemon.gateway.observe(self.observe, before_faults=True)
+        # The traders' ways to the exchange, before riskd's are watched.
+        self.place_order, self.cancel_order = exchange.place_order, exchange.cancel_order
+        self.watch_riskd()
+        self.inject({})
+        self.prices = dict(PRICES)
+        for contract_id in PRICES:
+            self.quote(contract_id)
+        self.pass_time(2)
+
+    def teardown(self) -> None:
+        if hasattr(self, "daemon"):
+            try:
+                self.settle()
+                self.locks_hold()
+            finally:
+                self.daemon.close()
+
+    # What traders, brokers and machines do.
+
+    @rule(
+        side=SIDES,
+        size=st.integers(1, 5),
+        contract_id=CONTRACTS,
+        stop=st.sampled_from([None, 20, 40]),
+    )
+    def trade_at_the_market(
+        self, side: int, size: int, contract_id: str, stop: int | None
+    ) -> None:
+        self.place(contract_id, {"type": 2, "side": int(side), "size": size})
+        if stop is not None:
+            self.protect(contract_id, stop)
+
+    @rule(side=SIDES, size=st.integers(1, 3), steps=st.integers(-20, 20), contract_id=CONTRACTS)
+    def trade_at_a_limit(self, side: int, size: int, steps: int, contract_id: str) -> None:
+        price = self.prices[contract_id] + steps * STEP[contract_id]
+        self.place(contract_id, {"type": 1, "side": int(side), "size": size, "limitPrice": price})
+
+    @rule(contract_id=CONTRACTS, steps=st.integers(5, 40))
+    def protect(self, contract_id: str, steps: int) -> None:
+        """Place a stop for all of a position."""
+        position = self.oracle.positions().get(contract_id)
+        if position is not None:
+            sign = 1 if signed(position) > 0 else -1
+            price = self.prices[contract_id] - sign * steps * STEP[contract_id]
+            side = SELL if sign > 0 else BUY
+            self.place(
+                contract_id,
+                {"type": 4, "side": int(side), "size": position["size"], "stopPrice": price},
+            )
+
+    @rule(side=SIDES, contract_id=st.sampled_from([MNQ, ES]), seconds=st.sampled_from([1, 61]))
+    def lose_the_stop(self, side: int, contract_id: str, seconds: float) -> None:
+        """Open a position with a stop, and cancel the stop when it is the only protection."""
+        known = {order["id"] for order in self.oracle.orders()}
+        self.trade_at_the_market(side, 1, contract_id, 40)
+        self.pass_time(seconds)
+        for order in self.oracle.orders():
+            if order["id"] not in known:
+                self.daemon.at_exchange(self.cancel_order, ACCOUNT, order["id"])
+        self.look()
+        self.pass_time(61)
+
+    @rule(index=st.integers(0, 10))
+    def cancel(self, index: int) -> None:
+        orders = self.oracle.orders()
+        if orders:
+            order_id = orders[index % len(orders)]["id"]
+            self.daemon.at_exchange(self.cancel_order, ACCOUNT, order_id)
+            self.look()
+
+    @rule(
+        size=st.integers(1, 4),
+        steps=st.integers(-24, 12),
+        faults=FAULTS,
+        contract_id=st.sampled_from([MNQ, ES]),
+    )
+    def make_a_round_trip(
+        self, size: int, steps: int, faults: dict[str, Any], contract_id: str
+    ) -> None:
+        """Open, move the market, and close: most losses are made like this."""
+        self.inject(faults)
+        self.place(contract_id, {"type": 2, "side": int(BUY), "size": size})
+        self.move(steps, contract_id)
+        self.place(contract_id, {"type": 2, "side": int(SELL), "size": size})
+        self.move(-steps, contract_id)
+
+    @rule(steps=st.integers(-16, 16), contract_id=CONTRACTS)
+    def move(self, steps: int, contract_id: str) -> None:
+        self.prices[contract_id] += steps * STEP[contract_id]
+        self.quote(contract_id)
+
+    @rule(
+        steps=st.integers(-40, 40),
+        contract_id=CONTRACTS,
+        seconds=st.sampled_from([0, 0.25, 0.5]),
+    )
+    def move_fast(self, steps: int, contract_id: str, seconds: float) -> None:
+        """Let a trader turn at the end of a move whose quotes are still on their way."""
+        with self.daemon.quotes_late():
+            self.move(steps, contract_id)
+            self.place(
+                contract_id, {"type": 2, "side": int(BUY if steps < 0 else SELL), "size": 2}
+            )
+            self.pass_time(seconds)
+        self.look()
+
+    @rule(seconds=st.sampled_from([0.25, 0.5, 1, 5, 20, 61]))
+    def wait(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
+    @rule(faults=FAULTS, more=FAULTS)
+    def break_something(self, faults: dict[str, Any], more: dict[str, Any]) -> None:
+        self.inject({**faults, **more})
+
+    @rule(may_trade=st.booleans())
+    def restrict(self, may_trade: bool) -> None:
+        self.daemon.gateway.set_can_trade(ACCOUNT, may_trade)
+        self.look()
+
+    @rule(steps=st.sampled_from([0, 0, -12, 12]), seconds=st.sampled_from([0, 0, 10, 100]))
+    def kill(self, steps: int, seconds: float) -> None:
+        """Kill the daemon; time may pass and the market move while it is down."""
+        self.daemon.kill()
+        self.daemon.stopped_for(seconds=seconds)
+        self.late_at = self.seconds
+        self.prices[MNQ] += steps * STEP[MNQ]
+        # On a broker that answers; a start without answers is tested elsewhere.
+        faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
+        self.daemon.restart()
+        for contract_id in PRICES:
+            self.quote(contract_id)
+        self.daemon.gateway.faults = faults
+        self.look()
+
+    @rule(hours=st.sampled_from([0.001, 0.5, 7, 30, 75]))
+    def sleep(self, hours: float) -> None:
+        """Let the machine sleep while the world goes on."""
+        self.look()
+        self.oracle.sleep(hours * 3600)
+        self.daemon.sleep(hours=hours)
+        self.oracle.forgive()
+        self.forbidden_since = None
+        self.late_at = self.seconds
+        self.pass_time(1)
+
+    @rule(seconds=st.sampled_from([-86400.0, -7200.0, -45.0, -2.0, 2.0, 45.0, 7200.0, 86400.0]))
+    def set_the_clock(self, seconds: float) -> None:
+        """Let somebody set the machine's clock."""
+        self.daemon.wall_ahead += timedelta(seconds=seconds)
+        self.pass_time(1)
+
+    @rule(index=st.integers(0, 10), is_reported=st.booleans())
+    def void(self, index: int, is_reported: bool) -> None:
+        trades = self.oracle.trades()
+        if trades:
+            self.note_trouble(late=True)
+            trade_id = trades[-1 - index % len(trades)]["id"]
+            self.daemon.gateway.void_trade(ACCOUNT, trade_id, is_reported=is_reported)
+            self.look()
+
+    @rule(
+        index=st.integers(0, 10),
+        pnl=st.integers(-20000, 5000).map(lambda cents: Decimal(cents) / 100),
+        is_reported=st.booleans(),
+    )
+    def amend(self, index: int, pnl: Decimal, is_reported: bool) -> None:
+        trades = self.oracle.trades()
+        if trades:
+            self.note_trouble(late=True)
+            trade_id = trades[-1 - index % len(trades)]["id"]
+            self.daemon.gateway.amend_trade(ACCOUNT, trade_id, pnl=pnl, is_reported=is_reported)
+            self.look()
+
+    @rule()
+    def settle_soon(self) -> None:
+        """What was late, twice or out of order is soon put right; only what was lost takes longer."""
+        self.inject({})
+        self.pass_time(LADDER_SECONDS)
+        if self.seconds - self.lost_at > SETTLING_SECONDS:
+            self.check_state()
+
+    def check_state(self) -> None:
+        state = self.daemon.state
+        held = {
+            position.contract_id: position.size * position.type.sign
+            for position in state.open_positions
+        }
+        assert held == self.daemon.held, (held, self.daemon.held)
+        working = self.daemon.working
+        assert sorted(state.orders) == sorted(working), (state.orders, working)
+
+    @rule()
+    def settle(self) -> None:
+        """Once all is quiet, riskd and the published copy know what the broker knows."""
+        self.inject({})
+        self.pass_time(SETTLING_SECONDS)
+        daemon, state = self.daemon, self.daemon.state
+        realized, trades = self.oracle.realized(), self.oracle.trades()
+        assert state.realized_pnl == realized, (state.realized_pnl, realized)
+        assert state.trade_count == len(trades), (state.trade_count, len(trades))
+        self.check_state()
+        published = read_published(daemon.directory)
+        assert published is not None
+        # Quotes are published within some seconds.
+        copy = msgspec.structs.replace(published.accounts[ACCOUNT], quotes={})
+        assert copy == msgspec.structs.replace(as_published(state), quotes={})
+
+    # Helpers.
+
+    @property
+    def seconds(self) -> float:
+        return self.oracle.awake()
+
+    def inject(self, faults: dict[str, Any]) -> None:
+        """Put faults in force, at the distance of this course."""
+        self.note_trouble()
+        self.daemon.gateway.faults = Faults(**{**self.distance, **faults})
+        self.faults = faults
+        self.note_trouble()
+
+    def note_trouble(self, *, late: bool = False) -> None:
+        """Note what may keep riskd from acting at once, or acting at all."""
+        if self.faults or late:
+            self.late_at = self.seconds
+        if not BAD_QUOTES.isdisjoint(self.faults):
+            self.bad_quotes_at = self.seconds
+        if "lost_events" in self.faults:
+            self.lost_at = self.seconds
+        if not self.faults.keys().isdisjoint(UNANSWERED):
+            self.unanswered_at = self.seconds
+
+    def place(self, contract_id: str, order: dict[str, object]) -> None:
+        self.daemon.at_exchange(self.place_order, ACCOUNT, {"contractId": contract_id, **order})
+        self.look()
+
+    def quote(self, contract_id: str) -> None:
+        self.daemon.move(contract_id, str(self.prices[contract_id]))
+        self.look()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; what is held is quoted every second, as a market does."""
+        while seconds > 0:
+            self.daemon.advance(min(seconds, 1.0), step=0.5)
+            seconds -= 1.0
+            for contract_id in self.oracle.positions():
+                self.quote(contract_id)
+            self.look()
+            self.check_exposure()
+
+    def look(self) -> None:
+        self.note_trouble()
+        self.oracle.look()
+        self.current_locks()
+
+    def observe(self, message: Message) -> None:
+        """Note what the exchange reports, as it happens."""
+        if message.target == POSITION and message.payload["accountId"] == ACCOUNT:
+            self.oracle.note_size(message.payload)
+
+    # What must hold.
+
+    def watch_riskd(self) -> None:
+        """Check each close and cancellation that reaches the exchange from riskd."""
+        exchange = self.daemon.gateway.exchange
+        close, reduce, cancel = (
+            exchange.close_contract,
+            exchange.partial_close_contract,
+            exchange.cancel_order,
+        )
+
+        def close_contract(account_id: int, contract_id: str, now: datetime) -> None:
+            self.check_sound(contract_id)
+            close(account_id, contract_id, now)
+
+        def partial_close_contract(
+            account_id: int, contract_id: str, size: int, now: datetime
+        ) -> None:
+            self.check_sound(contract_id)
+            reduce(account_id, contract_id, size, now)
+
+        def cancel_order(account_id: int, order_id: int, now: datetime) -> None:
+            for order in self.oracle.orders():
+                if order["id"] == order_id:
+                    self.check_sound(order["contractId"])
+            cancel(account_id, order_id, now)
+
+        MonkeyPatcher(
+            (exchange, "close_contract", close_contract),
+            (exchange, "partial_close_contract", partial_close_contract),
+            (exchange, "cancel_order", cancel_order),
+        ).patch()
+
+    def check(self, holds: bool, *what: object) -> None:
+        """Note what does not hold; riskd would log an exception that passes through it."""
+        if not holds:
+            self.violations.append((self.seconds, *what))
+
+    def check_sound(self, contract_id: str) -> None:
+        """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
+        self.look()
+        now = self.daemon.broker_time()
+        is_locked = any(is_in_force(lock, now) for lock in self.current_locks())
+        self.check(
+            is_locked or self.oracle.is_justified(contract_id, self.reach(), self.under_way()),
+            "closed or canceled",
+            contract_id,
+        )
+
+    def current_locks(self) -> list[LockoutSet]:
+        while self.seen < len(self.daemon.told):
+            self.seen += 1
+            self.check_event(self.daemon.told[self.seen - 1])
+        return list(self.ends.values())
+
+    def reach(self) -> float:
+        """Return for how many seconds back a breach may be that riskd acts on."""
+        return SOON_SECONDS if self.seconds - self.late_at > SETTLING_SECONDS else 150.0
+
+    def under_way(self) -> float:
+        """Return for how many seconds a close may be under way and meet the next position."""
+        return self.reach() if self.seconds - self.unanswered_at < SETTLING_SECONDS else 3.0
+
+    def check_exposure(self) -> None:
+        """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
+        now = self.daemon.broker_time()
+        in_force = {lock.rule_id for lock in self.ends.values() if is_in_force(lock, now)}
+        is_busy = bool(self.oracle.positions()) or self.oracle.holds_forbidden_order()
+        if not (in_force and is_busy):
+            self.forbidden_since = None
+        elif self.forbidden_since is None:
+            self.forbidden_since = self.seconds
+        if self.seconds - self.unanswered_at < LADDER_SECONDS:
+            self.oracle.forgive()
+            self.forbidden_since = None
+            return
+        is_late = self.seconds - self.late_at < SETTLING_SECONDS
+        longest = LADDER_SECONDS + (SETTLING_SECONDS if is_late else 0)
+        if self.forbidden_since is not None:
+            self.check(self.seconds - self.forbidden_since <= longest, "held in a lock", in_force)
+        self.check_positions(longest)
+        for rule_id, seconds, executed in self.oracle.locks_due(self.rule_ids):
+            if executed is None:
+                self.check(seconds <= longest or rule_id in in_force, "not locked", rule_id)
+            elif not self.was_locked(executed):
+                self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
+
+    def check_positions(self, longest: float) -> None:
+        held = self.oracle.positions()
+        has_prices = self.seconds - self.bad_quotes_at > SETTLING_SECONDS
+        for breach, seconds in self.oracle.exposed().items():
+            if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
+                is_held = breach.contract_id is None or breach.contract_id in held
+                self.check(seconds <= longest or not is_held, breach, seconds)
+
+    def was_locked(self, at: datetime) -> bool:
+        """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
+        return any(
+            lock.locked_at - timedelta(seconds=5) <= at and is_in_force(lock, at)
+            for lock in self.locked
+        )
+
+    @invariant()
+    def locks_hold(self) -> None:
+        """No lock is shortened, and each that was broadcast is in the journal."""
+        if not hasattr(self, "daemon"):
+            return
+        self.current_locks()
+        self.check_ended()
+        assert not self.violations, self.violations
+        kept = self.locks_in_journal()
+        for lock in self.ends.values():
+            if is_in_force(lock, self.daemon.broker_time()):
+                assert self.daemon.state.lockouts.get(lock.rule_id) == lock
+                assert lock in kept
+
+    def check_event(self, event: Event) -> None:
+        data, now = event.data, self.daemon.broker_time()
+        if isinstance(data, LockoutSet):
+            self.check_lock(data, now)
+        elif isinstance(data, LockoutCleared) or (
+            isinstance(data, DailyReset) and data.lockouts_cleared
+        ):
+            self.end_locks(now)
+        elif isinstance(data, EnforcementAction):
+            self.check_action(data)
+
+    def check_lock(self, lock: LockoutSet, now: datetime) -> None:
+        known = self.ends.get(lock.rule_id)
+        if not is_in_force(lock, now):
+            # Lifted: the trade was voided or amended, or the broker lets the account trade again.
+            self.end_locks(now, lock.rule_id)
+            return
+        if known is not None and lock != known and is_in_force(known, now):
+            self.check(
+                known.locked_until is not None
+                and (lock.locked_until is None or lock.locked_until >= known.locked_until),
+                "shortened",
+                known,
+                lock,
+            )
+        self.ends[lock.rule_id] = lock
+        self.locked.append(lock)
+
+    def end_locks(self, now: datetime, *rule_ids: str) -> None:
+        """Forget the locks of these rules, or of all; note those whose time is not over."""
+        for rule_id in rule_ids or tuple(self.ends):
+            lock = self.ends.pop(rule_id, None)
+            self.lifted[rule_id] += 1
+            if lock is not None and is_in_force(lock, now + timedelta(seconds=0.5)):
+                self.ended.append(lock)
+
+    def check_ended(self) -> None:
+        """Check that the breaches of the locks that ended early were taken back, or lock again."""
+        ended, self.ended = self.ended, []
+        now = self.daemon.broker_time()
+        in_force = {lock.rule_id for lock in self.ends.values() if is_in_force(lock, now)}
+        for lock in ended:
+            since = self.oracle.since.get(Breach(lock.rule_id), self.seconds)
+            is_locked = lock.rule_id in in_force or (in_force and lock.rule_id in COOLDOWNS)
+            is_old = self.seconds - since > self.reach()
+            self.check(is_locked or not is_old, "ended early", lock)
+
+    def check_action(self, action: EnforcementAction) -> None:
+        """Check that a rule is breached that riskd says is, and that this is told once."""
+        contract_id = action.details.contract_id
+        name = contract_id if isinstance(contract_id, str) else None
+        in_force = action.rule_id in self.ends
+        self.check(
+            in_force or self.oracle.was_breached(action.rule_id, self.reach() + 60, name),
+            "no breach",
+            action,
+        )
+        until = action.details.locked_until
+        if action.action in LOCKING and isinstance(until, datetime):
+            # A lock of the day that the broker's correction lifted may be needed once more.
+            key = (action.action, action.rule_id, until, self.lifted[action.rule_id])
+            self.check(key not in self.lock_actions, "told again", action)
+            self.lock_actions.add(key)
+
+    def locks_in_journal(self) -> list[LockoutSet]:
+        journal = sqlite3.connect(f"file:{self.daemon.directory}/riskd.db?mode=ro", uri=True)
+        try:
+            rows = journal.execute("SELECT data FROM lockouts WHERE account_id = ?", (ACCOUNT,))
+            found = [decode_data("lockout_set", ACCOUNT, data).data for (data,) in rows]
+            return [lock for lock in found if isinstance(lock, LockoutSet)]
+        finally:
+            journal.close()
+
+
+COURSE = settings(stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def main() -> None:
+    """Play as many courses as the command line says."""
+    examples = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    shrinks = "--no-shrinking" not in sys.argv
+    phases = [
+        each
+        for each in Phase
+        if shrinks or (each is not Phase.shrink and each is not Phase.explain)
+    ]
+    chosen = settings(COURSE, max_examples=examples, phases=phases, database=None)
+    run_state_machine_as_test(RandomTrading, settings=chosen)
+    print(f"{examples} courses, nothing lost")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""What the rules demand of an account, by the exchange's own positions, orders, trades and prices.
+
+The oracle knows nothing of riskd's state.  It reads the practice exchange itself, by its clock, and remembers
+for each breach when it was last there and since when it has been there without a break.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
+from riskd.gateway.fields import Payload
+from riskd.practice.exchange import Exchange
+
+CHICAGO: Final = ZoneInfo("America/Chicago")
+DAY_BEGINS: Final = time(17)
+
+LOSS_LIMIT: Final = Decimal(1000)
+OPEN_LOSS_LIMIT: Final = Decimal(200)
+PROFIT_TARGET: Final = Decimal(240)
+LARGE_LOSS: Final = Decimal(100)
+COOLDOWN_SECONDS: Final = 240.0
+MAX_TRADES: Final = 8
+WINDOW: Final = timedelta(minutes=5)
+MAX_CONTRACTS: Final = 4
+MAX_ES: Final = 2
+GRACE_SECONDS: Final = 30.0
+
+NEWS_SECONDS: Final = 150.0
+"""How long riskd may not know what happened to a trade."""
+
+_STOPS: Final = (
+    GatewayOrderType.STOP,
+    GatewayOrderType.STOP_LIMIT,
+    GatewayOrderType.TRAILING_STOP,
+)
+_OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008")
+
+
+class Breach(NamedTuple):
+    """A rule that is breached, by all positions together or by that in one contract."""
+
+    rule_id: str
+    contract_id: str | None = None
+
+
+class Sighting(NamedTuple):
+    """When a breach was there last, and in which of the contract's positions."""
+
+    at: float
+    life: int
+
+
+class ExchangeOracle:
+    """What the rules demand of an account.
+
+    :param exchange: the practice exchange.
+    :param account_id: the account.
+    :param time: gives the exchange's time, aware.
+    :param rules: the ids of the rules in force.
+    :param names: the contract ids of ES and of the ticker that is blocked.
+    :ivar seen: when each breach was there last.
+    :ivar since: since when each breach has been there without a break.
+    :ivar cooldowns: the trades that have begun one, by rule id.
+    :ivar forgiven_at: until when nothing could be done about any breach.
+    :ivar lives: how many positions each contract has had.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        account_id: int,
+        time: Callable[[], datetime],
+        rules: frozenset[str],
+        *,
+        limited: str,
+        blocked: str,
+    ) -> None:
+        self._store = exchange.store
+        self._quote = exchange.quote
+        self._account_id = account_id
+        self._time = time
+        self._began = time()
+        self._slept = 0.0
+        self._rules = rules
+        self._limited = limited
+        self._blocked = blocked
+        self._trade_seen: dict[int, float] = {}
+        self._versions: dict[int, list[tuple[float, Decimal | None]]] = defaultdict(list)
+        self._opened: dict[str, tuple[object, float]] = {}
+        self._unprotected: dict[str, float] = {}
+        self._busy_since: float | None = None
+        self.forgiven_at = 0.0
+        self._culprits: dict[tuple[str, int], float] = {}
+        self.cooldowns: dict[str, list[Payload]] = {}
+        self.seen: dict[Breach, Sighting] = {}
+        self.since: dict[Breach, float] = {}
+        self.lives: dict[str, int] = defaultdict(int)
+
+    def seconds(self) -> float:
+        """Return the seconds that have passed at the exchange."""
+        return (self._time() - self._began).total_seconds()
+
+    def awake(self) -> float:
+        """Return the seconds that the daemon's machine was not asleep."""
+        return self.seconds() - self._slept
+
+    def sleep(self, seconds: float) -> None:
+        """Note that the machine is about to sleep."""
+        self._slept += seconds
+
+    # What the exchange has.
+
+    def positions(self) -> dict[str, Payload]:
+        return {each["contractId"]: each for each in self._store.open_positions(self._account_id)}
+
+    def orders(self) -> list[Payload]:
+        return self._store.open_orders(self._account_id)
+
+    def trades(self) -> list[Payload]:
+        """Return the trades of the trading day that closed contracts and are not voided."""
+        return [
+            each
+            for each in self._store.trades(self._account_id, self.day_began())
+            if each.get("profitAndLoss") is not None and not each["voided"]
+        ]
+
+    def day_began(self) -> datetime:
+        now = self._time().astimezone(CHICAGO)
+        began = datetime.combine(now.date(), DAY_BEGINS, CHICAGO)
+        return (
+            began
+            if began <= now
+            else datetime.combine(now.date() - timedelta(days=1), DAY_BEGINS, CHICAGO)
+        )
+
+    def realized(self) -> Decimal:
+        return sum((to_cents(each["profitAndLoss"]) for each in self.trades()), Decimal("0.00"))
+
+    def holds_forbidden_order(self) -> bool:
+        """Return whether an order works that would not close a position."""
+        held = {name: signed(each) for name, each in self.positions().items()}
+        return any(
+            held.get(each["contractId"], 0) * direction(each) >= 0 for each in self.orders()
+        )
+
+    # What follows from that.
+
+    def look(self) -> None:
+        """Note the breaches of this moment."""
+        self._note_lives(self.seconds())
+        breaches = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        now = self.awake()
+        possible = self._breaches_of(list(self._trades_as_known()), self.seconds())
+        for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
+            self.seen[each] = Sighting(now, self.lives[each.contract_id or ""])
+        for each in breaches:
+            self.since.setdefault(each, now)
+        for each in [each for each in self.since if each not in breaches]:
+            del self.since[each]
+        if not self.positions() and not self.holds_forbidden_order():
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = now
+
+    def forgive(self) -> None:
+        """Let every breach begin now: until now nothing could be done about it."""
+        now = self.forgiven_at = self.awake()
+        self.since = dict.fromkeys(self.since, now)
+        if self._busy_since is not None:
+            self._busy_since = now
+
+    def note_size(self, position: Payload) -> None:
+        """Note a size that a position had for a moment, between two looks."""
+        held = {**self.positions(), position["contractId"]: position}
+        for each in self._size_breaches(held):
+            if each.rule_id in self._rules:
+                self.seen[each] = Sighting(self.awake(), self.lives[each.contract_id or ""])
+
+    def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
+        """Return whether a rule was breached in the last seconds, by any or one contract."""
+        oldest = self.awake() - within
+        return any(
+            sighting.at >= oldest
+            for breach, sighting in self.seen.items()
+            if breach.rule_id == rule_id
+            and (contract_id is None or breach.contract_id in (None, contract_id))
+        )
+
+    def exposed(self) -> dict[Breach, float]:
+        """Return for how many seconds each breach has been there for everyone to see.
+
+        A position without a stop has its grace first; what only bid, ask or last price breaches alone is
+        left out.
+        """
+        now = self.awake()
+        busy = now - (now if self._busy_since is None else self._busy_since)
+        exposed = {
+            breach: min(now - since, busy if breach.contract_id is None else now)
+            for breach, since in self.since.items()
+        }
+        for name, position in self.positions().items():
+            least, most = self.open_pnl(position)
+            if most > -OPEN_LOSS_LIMIT:
+                exposed.pop(Breach("RULE-004", name), None)
+            if least < PROFIT_TARGET:
+                exposed.pop(Breach("RULE-005", name), None)
+            seconds = self.seconds()
+            unprotected = seconds - self._unprotected.get(name, seconds) - GRACE_SECONDS
+            since = exposed.pop(Breach("RULE-008", name), None)
+            if since is not None and unprotected > 0:
+                exposed[Breach("RULE-008", name)] = min(since, unprotected)
+        return exposed
+
+    def is_justified(self, contract_id: str, within: float, under_way: float) -> bool:
+        """Return whether any rule wanted the position in a contract closed in the last seconds.
+
+        :param under_way: for how many seconds the breach of the position before still counts.
+        """
+        now, life = self.awake(), self.lives[contract_id]
+        return any(
+            now - at <= (within if rule_id not in _OF_ONE_POSITION or life == of else under_way)
+            for (rule_id, name), (at, of) in self.seen.items()
+            if name in (None, contract_id)
+        )
+
+    def _note_lives(self, now: float) -> None:
+        """Note since when each position is held, and since when without a stop for all of it."""
+        positions = self.positions()
+        for name, position in positions.items():
+            key = (position["id"], position["type"])
+            if self._opened.get(name, (None, 0.0))[0] != key:
+                self._opened[name] = (key, now)
+                self.lives[name] += 1
+                self._unprotected.pop(name, None)
+            if self._protected(position) >= position["size"]:
+                self._unprotected.pop(name, None)
+            else:
+                self._unprotected.setdefault(name, now)
+        for name in [name for name in self._opened if name not in positions]:
+            del self._opened[name]
+            self._unprotected.pop(name, None)
+
+    def _protected(self, position: Payload) -> int:
+        return sum(
+            each["size"] - each.get("fillVolume", 0)
+            for each in self.orders()
+            if each["contractId"] == position["contractId"]
+            and each["type"] in _STOPS
+            and direction(each) * signed(position) < 0
+        )
+
+    def _breaches(self, now: float) -> Iterator[Breach]:
+        positions = self.positions()
+        yield from self._size_breaches(positions)
+        for name, position in positions.items():
+            worst, best = self.open_pnl(position)
+            if worst <= -OPEN_LOSS_LIMIT:
+                yield Breach("RULE-004", name)
+            if best >= PROFIT_TARGET:
+                yield Breach("RULE-005", name)
+            # A stop that is gone before the grace is over gets no new one, so the position's age counts.
+            if name in self._unprotected and now - self._opened[name][1] >= GRACE_SECONDS - 1:
+                yield Breach("RULE-008", name)
+        if any(each["contractId"] == self._blocked for each in self.orders()):
+            yield Breach("RULE-011", self._blocked)
+        if not self._store.account(self._account_id)["canTrade"]:
+            yield Breach("RULE-010")
+        yield from self._trade_breaches(now)
+
+    def _trade_breaches(self, now: float) -> Iterator[Breach]:
+        trades = self.trades()
+        for each in trades:
+            self._trade_seen.setdefault(each["id"], now)
+        self.cooldowns = {
+            "RULE-006": list(self._too_many(trades)),
+            "RULE-007": list(self._large_losses(trades)),
+        }
+        return self._breaches_of(trades, now)
+
+    def _breaches_of(self, trades: list[Payload], now: float) -> Iterator[Breach]:
+        if sum(to_cents(each["profitAndLoss"]) for each in trades) <= -LOSS_LIMIT:
+            yield Breach("RULE-003")
+        for rule_id, culprits in (
+            ("RULE-006", self._too_many(trades)),
+            ("RULE-007", self._large_losses(trades)),
+        ):
+            if any(now - self._trade_seen[each["id"]] < COOLDOWN_SECONDS for each in culprits):
+                yield Breach(rule_id)
+
+    def _trades_as_known(self) -> Iterator[Payload]:
+        """Yield the trades as they look worst to somebody who has not heard all of the last minutes."""
+        now = self.seconds()
+        for each in self._store.trades(self._account_id, self.day_began()):
+            if each.get("profitAndLoss") is None:
+                continue
+            version = None if each["voided"] else to_cents(each["profitAndLoss"])
+            versions = self._versions[each["id"]]
+            if not versions or versions[-1][1] != version:
+                versions.append((now, version))
+            ends = [at for at, _version in versions[1:]] + [now]
+            recent = [
+                version
+                for (_at, version), end in zip(versions, ends, strict=True)
+                if now - end <= NEWS_SECONDS
+            ]
+            pnls = [version for version in recent if version is not None]
+            if pnls:
+                is_certain = len(pnls) == len(recent) and now - versions[0][0] > NEWS_SECONDS
+                least = min(pnls) if is_certain else min(*pnls, Decimal(0))
+                yield {**each, "profitAndLoss": least, "voided": False}
+
+    def _size_breaches(self, positions: dict[str, Payload]) -> Iterator[Breach]:
+        sizes = {name: signed(each) for name, each in positions.items()}
+        if sum(map(abs, sizes.values())) > MAX_CONTRACTS:
+            yield Breach("RULE-001")
+        if abs(sizes.get(self._limited, 0)) > MAX_ES:
+            yield Breach("RULE-002", self._limited)
+        if sizes.get(self._blocked):
+            yield Breach("RULE-011", self._blocked)
+
+    def open_pnl(self, position: Payload) -> tuple[Decimal, Decimal]:
+        """Return the least and the most that a position makes at bid, ask or last price."""
+        contract = self._store.listed[position["contractId"]]
+        quote = self._quote(contract.id)
+        assert quote is not None
+        pnls = [
+            (price - position["averagePrice"])
+            / contract.tick_size
+            * contract.tick_value
+            * signed(position)
+            for price in (quote.bid, quote.ask, quote.last)
+        ]
+        return min(pnls), max(pnls)
+
+    def _large_losses(self, trades: list[Payload]) -> Iterator[Payload]:
+        """Yield the last trade of each exit that lost too much."""
+        exits: dict[int, list[Payload]] = defaultdict(list)
+        for each in trades:
+            exits[each["orderId"]].append(each)
+        for parts in exits.values():
+            if sum(to_cents(each["profitAndLoss"]) for each in parts) <= -LARGE_LOSS:
+                yield parts[-1]
+
+    def _too_many(self, trades: list[Payload]) -> Iterator[Payload]:
+        """Yield each trade that is one too many in its time window."""
+        known = sorted(trades, key=executed)
+        for first, last in zip(known, known[MAX_TRADES:], strict=False):
+            if executed(last) - executed(first) < WINDOW:
+                yield last
+
+    def locks_due(self, rules: frozenset[str]) -> Iterator[tuple[str, float, datetime | None]]:
+        """Yield the rules that have to lock the account now, and for how many seconds they have had to.
+
+        Of a cooldown also when the trade was executed that began it.
+        """
+        now, awake = self.seconds(), self.awake()
+        known = {
+            (rule_id, each["id"]) for rule_id in rules for each in self.cooldowns.get(rule_id, ())
+        }
+        self._culprits = {key: self._culprits.get(key, awake) for key in known}
+        for rule_id in ("RULE-003", "RULE-010"):
+            if Breach(rule_id) in self.since:
+                yield rule_id, awake - self.since[Breach(rule_id)], None
+        for rule_id, trades in self.cooldowns.items():
+            for each in trades if rule_id in rules else ():
+                if now - self._trade_seen[each["id"]] < COOLDOWN_SECONDS - 10:
+                    since = max(self._culprits[rule_id, each["id"]], self.forgiven_at)
+                    yield rule_id, awake - since, executed(each)
+
+
+def executed(trade: Payload) -> datetime:
+    return datetime.fromisoformat(trade["creationTimestamp"])
+
+
+def signed(position: Payload) -> int:
+    """Return the contracts of a position, negative when it is short."""
+    size: int = position["size"]
+    return size if position["type"] == GatewayPositionType.LONG else -size
+
+
+def direction(order: Payload) -> int:
+    """Return 1 for an order that buys, -1 for one that sells."""
+    return 1 if order["side"] == GatewayOrderSide.BID else -1
+
+
+def to_cents(amount: Decimal) -> Decimal:
+    """Return an amount without the noise of a binary fraction."""
+    return round(amount, 2)
