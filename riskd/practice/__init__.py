@@ -8,6 +8,7 @@
   orders over a restart.
 - :mod:`.fault_injection` decides what goes wrong with requests and fills, :mod:`.payload_faults` with what events
   and answers say, :mod:`.event_schedule` with when events arrive, :mod:`.trailing_store` with how old searches
-  are, and :mod:`.corrections` which trades are amended or voided later.  :mod:`.network` does it.
+  are, and :mod:`.corrections` which trades are amended or voided later.  :mod:`.network` carries out requests and
+  delivers events accordingly.
 - :mod:`.server` serves the gateway to other programs.
 """
