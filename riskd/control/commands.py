@@ -108,7 +108,10 @@ class Commands(CommandLocator):
         return self._operated.make_durable().addCallback(answer)
 
     def _end_of_lock(self, request: Request) -> datetime | None:
-        """Return when a lock ends, in the broker's time; ``None``: when an operator unlocks."""
+        """Return when a lock ends, in the broker's time.
+
+        :return: ``None`` for a lock that only an operator ends.
+        """
         if request.seconds is None and request.until is None:
             return None
         if self._operated.clock_offset is None:

@@ -48,13 +48,13 @@ class ClockEffects:
         clocks.report = self._report
 
     def _count_days(self) -> None:
-        """Begin to count the trading days; a wrong wall clock must not say which they are."""
+        """Begin to count the trading days, by the broker's time alone."""
         for each in self._accounts.values():
             schedule = each.risk_engine.rules.limits.schedule
             count_first_day(each.account, schedule, self._clocks.broker.now())
 
     def _slept(self) -> None:
-        """Let the rules wait until each account is reconciled: what is known of it is old."""
+        """Pause the rules until each account is reconciled: its state is old."""
         for each in self._accounts.values():
             # Those that are not active, or all while events are missing, wait already.
             if not self._reconciliation.is_feed_lost and each.risk_engine.is_active:

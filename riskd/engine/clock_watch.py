@@ -1,4 +1,4 @@
-"""Watch this machine's clocks: sleeps, jumps of the wall clock, its offset from the broker's."""
+"""Watch this machine's clocks: sleeps, jumps, the offset from the broker's."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class ClockWatch:
         return Changes(slept, jumped)
 
     def evaluate_offset(self) -> None:
-        """Update the offset, and whether it is a warning or an error, unless the clocks settle."""
+        """Update the offset, and whether it is a warning or an error.
+
+        While the clocks settle, only the offset is updated.
+        """
         offset = self._broker_clock.offset
         if offset is None:
             return

@@ -1,4 +1,4 @@
-"""The engine's clocks: the broker's time, and what happens to this machine's clocks.
+"""The engine's clocks: the broker's time, and the watch over this machine's.
 
 All times in the engine are the broker's.  A sleep of the machine, a jump of the wall clock and a correction
 of the broker's time are logged, journaled for each account and broadcast; none of them ends a lock or
@@ -79,7 +79,7 @@ class Clocks:
 
     @property
     def offset(self) -> timedelta | None:
-        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        """How far the broker's clock is ahead of the wall clock; ``None``: unknown."""
         return self._watch.offset
 
     # The broker's clock.
@@ -141,7 +141,10 @@ class Clocks:
         self._ask_time_later()
 
     def _ask_time_later(self) -> None:
-        """Schedule a request for the broker's time, if it is not exact; wait longer each time."""
+        """Schedule a request for the broker's time, if the estimate is not exact.
+
+        Each request waits longer than the one before.
+        """
         wait = self.broker.best_report_in()
         if wait is None:
             self._ask_pause = ASK_SECONDS[0]

@@ -43,7 +43,7 @@ def amended_sentence(account_id: int, known: GatewayUserTrade, trade: GatewayUse
 
 
 def is_amended(known: GatewayUserTrade, trade: GatewayUserTrade) -> bool:
-    """Return whether clients know other figures of a trade than the broker reports now."""
+    """Return whether the broker reports other figures than clients have."""
     return _on_wire(known) != _on_wire(trade)
 
 

@@ -166,7 +166,7 @@ class Intake:
                 _log_dropped("quote")
 
     def _note_doubt(self, quote: MarketQuote) -> None:
-        """Log that a last price is not believed, once for each contract and kind of doubt."""
+        """Log that a last price is not believed, once a contract and kind of doubt."""
         contracts = (
             each.account.state.contract(quote.contract_id) for each in self._accounts.values()
         )

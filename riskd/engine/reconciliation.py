@@ -188,7 +188,7 @@ class ReconciliationLoop:
                 self.request(guarded)
 
     async def verify(self, guarded: GuardedAccount, *, at_once: bool) -> Listing:
-        """Reconcile an account by requests that are sent from now on; return what the broker lists.
+        """Reconcile an account by new requests; return what the broker lists.
 
         :param at_once: whether to ask now, if the broker has room for more requests; otherwise the next
             reconciliation that is due serves, if one begins within the time of a round.
@@ -344,7 +344,7 @@ async def _search_trades(account: TrackedAccount, broker: Broker) -> Found[Broke
 
 
 async def _trades_if_any(account: TrackedAccount, broker: Broker) -> Found[BrokerTrade] | None:
-    """Return the trades; ``None`` if the broker does not say: what is open is more urgent."""
+    """Return the trades; ``None`` without an answer: what is open is more urgent."""
     try:
         return await _search_trades(account, broker)
     except GatewayError as error:

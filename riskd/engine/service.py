@@ -291,7 +291,7 @@ class EngineService(Service):
 
     @property
     def clock_offset(self) -> timedelta | None:
-        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        """How far the broker's clock is ahead of the wall clock; ``None``: unknown."""
         return self.clocks.offset
 
     def clock_reported(self, at: datetime, precision: float, delay: float) -> None:

@@ -30,7 +30,10 @@ class Problems:
 
     @property
     def gravest(self) -> str:
-        """The sentence of the gravest problem, of equals the latest; empty if there is none."""
+        """The sentence of the gravest problem; empty if there is none.
+
+        Of equally grave problems, it is the latest.
+        """
         source = max(reversed(self._sentences), key=_gravity, default="")
         return self._sentences.get(source, "")
 

@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 async def together(*acts: Coroutine[Any, Any, _T]) -> list[_T]:
-    """Run coroutines at the same time, wait for all of them, and return their results in order.
+    """Run coroutines at the same time; return their results in order.
 
     :raises Exception: that of the first in the order of the arguments that failed.
     """

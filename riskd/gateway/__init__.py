@@ -1,4 +1,4 @@
-"""The broker as values: its interface, and what every gateway needs to provide it.
+"""The broker as values: the interface of a gateway, and what all gateways share.
 
 - :mod:`.interface` is what a gateway provides and reports; :mod:`.commands` are the commands that it takes.
 - :mod:`.mapping` makes values of ProjectX payloads (:mod:`.fields` reads them), and request bodies of commands.

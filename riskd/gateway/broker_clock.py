@@ -124,7 +124,7 @@ class BrokerClock:
 
     @property
     def offset(self) -> timedelta | None:
-        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        """How far the broker's clock is ahead of the wall clock; ``None``: unknown."""
         return self.now() - self._wall() if self.is_known else None
 
     # Readings.
@@ -170,7 +170,7 @@ class BrokerClock:
         self._groups = []
 
     def best_report_in(self) -> float | None:
-        """Return in how many seconds to ask the broker, so that its report narrows the bounds most.
+        """Return in how many seconds a report would narrow the bounds most.
 
         At once, if a reading contradicts them; ``None``: they are narrow enough, or nothing is known.
         """
@@ -284,7 +284,7 @@ class _Bounds:
         self.at = seconds
 
     def shifted(self, by: timedelta) -> _Bounds:
-        """Return the bounds after the steady clock stood still, as coarse as after a sleep."""
+        """Return the bounds after the steady clock stood still, as after a sleep."""
         return _Bounds(
             self.low + by - AFTER_SLEEP, self.high + by + AFTER_SLEEP, self.at, self.least_delay
         )

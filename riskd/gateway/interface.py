@@ -1,4 +1,4 @@
-"""The interface of a broker's gateway: news and answers in, commands out, all of them values.
+"""The interface of a gateway: news and answers in, commands out, as values.
 
 A gateway maps what its broker says to the values of :mod:`riskd.model.broker`, and the commands of
 :mod:`riskd.gateway.commands` to its broker's requests.  Nothing behind it sees the broker's own fields.
@@ -154,7 +154,10 @@ class IGateway(Interface):
         """Report the quotes of a contract from now on, for as long as the gateway runs."""
 
     def expect_commands(number: int) -> None:
-        """Be ready for so many commands at once: one for each open position and working order."""
+        """Be ready for so many commands at once.
+
+        There is one for each open position and working order.
+        """
 
     def search_account(account_id: int) -> Deferred[BrokerAccount]:
         """Return a Deferred of an account."""

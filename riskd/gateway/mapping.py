@@ -221,7 +221,7 @@ def news(target: str, payload: Payload) -> BrokerNews:
 
 
 def account_of(target: str, payload: Payload) -> int | None:
-    """Return the id of the account that a payload is about; ``None`` if it does not say."""
+    """Return the id of the account that a payload is about; ``None`` without one."""
     # Only GatewayUserAccount has its account under another name.
     return whole(payload.get("id" if target == ACCOUNT else "accountId"))
 

@@ -1,4 +1,4 @@
-"""Map a broker's payloads to values for a listener, and log those that cannot be read."""
+"""Map a broker's payloads to values, and log those that cannot be read."""
 
 from __future__ import annotations
 

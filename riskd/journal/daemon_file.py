@@ -1,4 +1,4 @@
-"""``daemon.json``: how programs on this machine find a running daemon by its state directory.
+"""``daemon.json``: how programs find a running daemon by its state directory.
 
 A daemon writes the file when it serves, and removes it at a clean stop.  A killed daemon leaves it behind,
 so a reader takes the file for true only while the process that wrote it lives.
@@ -51,7 +51,9 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def directory_mark(directory: Path) -> str:
-    """Return a text that a copy of ``directory`` does not have, and a renamed one keeps.
+    """Return a text that identifies ``directory``: a copy has another one.
+
+    A renamed directory keeps it.
 
     :raises OSError: the directory cannot be examined.
     """

@@ -1,4 +1,4 @@
-"""The state directory of a gateway when none is named, and the move of an earlier riskd's state into it.
+"""The default state directory of a gateway, and the move of earlier state to it.
 
 Earlier, all gateways shared the directory that now has a directory for each.  Its state is moved to the
 first start of the kind of gateway that it records.  A kill at any moment of the move loses nothing: a file,
@@ -58,7 +58,7 @@ def open_default(gateway: GatewayIdentity) -> tuple[StateDirectory, list[str]]:
 
 
 def _take_over(root: Path, target: Path, gateway: GatewayIdentity) -> list[str]:
-    """Move an earlier riskd's state from ``root`` to ``target`` if it is of ``gateway``.
+    """Move an earlier riskd's state to ``target`` if it is of ``gateway``.
 
     :return: sentences for the log.
     """
@@ -150,7 +150,7 @@ def _write_mark(mark: Path, gateway: GatewayIdentity) -> None:
 
 
 def _merge_log(journal: Path) -> None:
-    """Write the commits in the journal's log into the journal, so that it is one file."""
+    """Write the commits in the write-ahead log into the journal itself."""
     if journal.exists():
         with closing(sqlite3.connect(journal)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -59,7 +59,7 @@ def gateway_words(kind: str | None) -> str:
 
 
 def state_directories(root: Path) -> list[Path]:
-    """Return the state directories under ``root``, each once, though links may lead to it.
+    """Return the state directories under ``root``, each once despite links.
 
     ``root`` is one of them, because an earlier riskd kept its state there.
     """
@@ -91,7 +91,7 @@ def running_daemons(root: Path) -> list[RunningDaemon]:
 def choose_daemon(
     daemons: Collection[RunningDaemon], account_id: int | None = None
 ) -> RunningDaemon | None:
-    """Return the daemon to use for an account: the one on the usual port, or the only one.
+    """Return the daemon for an account: the one on the usual port, or the only one.
 
     :param account_id: ``None`` if no account is meant.
     :return: ``None`` if no daemon runs, or none of several follows the account.
@@ -115,7 +115,7 @@ def listed(daemons: Iterable[RunningDaemon]) -> str:
 
 
 def published_copies(root: Path, account_id: int | None = None) -> list[Copy]:
-    """Return the copies under ``root`` that know an account, the one published last first.
+    """Return the copies under ``root`` that know an account, latest first.
 
     :param account_id: ``None`` for all copies that know any account.
     """

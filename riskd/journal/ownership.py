@@ -190,7 +190,7 @@ def write_lock(descriptor: int, owner: Owner) -> None:
 
 
 def decide(found: Found, gateway: GatewayIdentity, directory: Path) -> tuple[Owner, list[str]]:
-    """Return the owner of a directory that is started for ``gateway``, and sentences for the log.
+    """Return a directory's owner for a start for ``gateway``, and log sentences.
 
     :raises OtherGatewayError: it belongs to another gateway, or it is unknown to which.
     """

@@ -132,7 +132,9 @@ def create(path: Path) -> None:
 
 
 def check_safe(path: Path) -> None:
-    """Check that no other user can replace files in ``path``, and so remove a lockout.
+    """Check that no other user can replace files in ``path``.
+
+    Another file could lack a lockout.
 
     :raises StateDirectoryError: another user can.
     """

@@ -375,7 +375,7 @@ def with_trades(state: AccountState, trades: dict[int, BrokerTrade]) -> AccountS
 
 
 def with_earlier_trade(state: AccountState, trade: BrokerTrade) -> AccountState:
-    """Return the state with a full-turn trade of the day before; it is in time windows alone.
+    """Return the state with a trade of the day before, for time windows alone.
 
     The same object if it is not of that day, or known, or no full turn.
     """

@@ -53,7 +53,7 @@ class BrokerPosition(GatewayUserPosition, frozen=True, kw_only=True, rename="cam
 
 
 class BrokerOrder(GatewayUserOrder, frozen=True, kw_only=True, rename="camel"):
-    """An order, working or ended; its ``size`` is the original one, also after partial fills.
+    """An order, working or ended; partial fills do not change its ``size``.
 
     :ivar updated_at: see :class:`BrokerPosition`.
     :ivar filled: the number of its contracts that are filled.
@@ -114,7 +114,7 @@ class BrokerQuote(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A position, order or trade that the broker reported and the gateway could not read.
+    """A reported position, order or trade that the gateway could not read.
 
     :ivar what: what it is, as the gateway calls it, such as ``GatewayUserOrder``.
     :ivar id: its id, if that could be read.

@@ -1,4 +1,4 @@
-"""How far this machine's clock is from the broker's, in words; and when that is a problem."""
+"""The offset of this machine's clock, in words, and when it is a problem."""
 
 from __future__ import annotations
 

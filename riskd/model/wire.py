@@ -138,7 +138,7 @@ def decode_data(event_type: str, account_id: int | None, data: str) -> Event:
 
 
 def decode_reported(kind: type[_Reported], data: str) -> _Reported:
-    """Return the value that :func:`encode_data` has written; what the wire lacks may be missing.
+    """Return the value that :func:`encode_data` wrote; wire fields suffice.
 
     :raises EventError: ``data`` is not that of such a value.
     """

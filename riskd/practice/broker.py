@@ -1,4 +1,4 @@
-"""The practice broker: an exchange with a market, traders, a network and a ledger, in this process.
+"""The practice broker: an exchange with market, traders, network and ledger.
 
 It takes and yields the gateway's own payloads; :mod:`.gateway` makes a gateway of it.
 """

@@ -33,7 +33,7 @@ class TrailingStore:
         self._changes: deque[tuple[float, Message]] = deque()
 
     def begin(self, now: datetime, *, anew: bool = False) -> None:
-        """Trail from now on what is there now, if the fault is set; otherwise drop the copy.
+        """Begin a trailing copy if the fault is set; otherwise drop the copy.
 
         :param now: the time on the exchange's clock.
         :param anew: whether a copy that trails already is replaced.

@@ -172,7 +172,7 @@ class RecordingEngine(Environment, Service):
 
     @property
     def clock_offset(self) -> timedelta | None:
-        """How far the broker's clock is ahead of the wall clock; ``None`` while that is unknown."""
+        """How far the broker's clock is ahead of the wall clock; ``None``: unknown."""
         return self._sandbox.engine.clock_offset
 
     def now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""A terminal that takes no output: the reactor goes on, and the rest is written later."""
+"""A terminal that takes no output: the rest is written later."""
 
 from __future__ import annotations
 

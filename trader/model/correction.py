@@ -1,4 +1,4 @@
-"""A live account corrected by the published copy, which has the broker's last word.
+"""A live account, corrected by the published copy.
 
 A trade that the broker voids or amends was broadcast before, and cannot be unsent: the copy is corrected, and then
 a ``daemon_status`` says so.  The copy may be a moment older than that status, so the events that it may lack are
@@ -30,7 +30,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class Correction:
-    """The events since the last copy, and what becomes of an account when the next one is read."""
+    """The events since the last copy, to apply again to the next one."""
 
     def __init__(self) -> None:
         self._kept: deque[_Kept] = deque(maxlen=_MAX_KEPT)
@@ -99,7 +99,7 @@ def _trades_of_day(live: AccountState, account: AccountState) -> list[int]:
 
 
 def _with_ended_orders(copy: AccountState, live: AccountState) -> AccountState:
-    """Return ``copy`` without the orders that have ended by the stream: a final state is final."""
+    """Return ``copy`` without the orders that have ended by the stream."""
     final_orders = {**copy.final_orders, **live.final_orders}
     orders = {key: order for key, order in copy.orders.items() if key not in final_orders}
     return msgspec.structs.replace(copy, final_orders=final_orders, orders=orders)

@@ -189,7 +189,7 @@ class FollowedDaemon:
         raise StateFileError(f"no last known state: there is none under {self._root}")
 
     def _directory_of_port(self) -> Path | None:
-        """Return the directory whose daemon serves, or served until it was killed, at the named URL."""
+        """Return the directory whose daemon serves, or was killed, at the named URL."""
         port = urlsplit(self.url).port
         for directory in state_directories(self._root):
             record = read_daemon(directory)

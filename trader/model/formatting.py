@@ -112,7 +112,7 @@ _terminal_forms: Final = _TerminalForms()
 
 
 def terminal_text(text: str) -> str:
-    """Return ``text`` with blanks for white space, ``?`` for what is not safe to show.
+    """Return ``text`` with blanks for white space and ``?`` for unsafe characters.
 
     All text from elsewhere passes here on its way to the terminal.  What passes has no effect but to fill
     one or two columns, the same on every terminal: it cannot break a row, command the terminal, reverse
@@ -166,7 +166,7 @@ def cut_text(text: str, columns: int) -> str:
 
 
 def pad_text(text: str, columns: int) -> str:
-    """Return ``text`` filled with blanks to ``columns``: after it, or before it if negative."""
+    """Return ``text`` filled with blanks to ``columns``; negative: blanks first."""
     blanks = " " * (abs(columns) - text_width(text))
     return f"{blanks}{text}" if columns < 0 else f"{text}{blanks}"
 

@@ -133,7 +133,7 @@ def is_strict(state: AccountState) -> bool:
 
 
 def unlocked_beyond(state: AccountState) -> tuple[str, ...]:
-    """Return the rules beyond whose limits an operator has unlocked the account today."""
+    """Return the rules whose exceeded limits an operator has unlocked today."""
     unlock = last_unlock(state)
     return () if unlock is None else unlock.beyond
 

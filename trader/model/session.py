@@ -432,7 +432,7 @@ class Session:
 
 
 def _time_of(snapshot: Snapshot) -> datetime | None:
-    """Return when a file was written, by the broker's clock; it is dated by this machine's."""
+    """Return when a file was written, in the broker's time."""
     if snapshot.as_of is None:
         return None
     return snapshot.as_of + (snapshot.clock_offset or timedelta())

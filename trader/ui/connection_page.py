@@ -89,7 +89,7 @@ def _enforcement(view: View) -> str:
 
 
 def _clock(offset: timedelta) -> str:
-    """Return how far this machine's clock is from the broker's, and what to do about it."""
+    """Return the offset of this machine's clock, and what to do about it."""
     where = "behind" if offset > timedelta() else "ahead of"
     seconds = f"{abs(offset.total_seconds()):,.1f}"
     if seconds == "0.0":

@@ -63,7 +63,7 @@ def _lockouts(view: View, now: datetime, columns: int, room: int) -> list[Styled
 
 
 def _unlocked(view: View, columns: int) -> list[StyledLine]:
-    """Return beyond which limits an operator has unlocked the account, and what follows."""
+    """Return the limits beyond which the account is unlocked, and what follows."""
     beyond = unlocked_beyond(view.account)
     if not beyond:
         return []

@@ -66,7 +66,7 @@ class TerminalOutput:
             self._is_congested = False
 
     def settle(self) -> None:
-        """Write the rest within :data:`SETTLE_SECONDS`; discard what the terminal did not take.
+        """Write the rest within :data:`SETTLE_SECONDS`, and discard what is left then.
 
         What is discarded makes room for the few bytes that give the terminal back.
         """

@@ -1,4 +1,4 @@
-"""Lines of styled text, painted on an urwid canvas and written to the terminal; what is typed there.
+"""Styled text, painted on an urwid canvas and written to the terminal; keys.
 
 Most lines are the same from one draw to the next, so painted lines are cached.  The terminal rewrites only the
 cells that changed: urwid compares and writes whole rows.  A quote changes a few digits of a row many times a
@@ -111,7 +111,7 @@ _SIGNAL_KEYS: Final = (
 
 
 class Terminal(urwid.display.raw.Screen):
-    """urwid's terminal, with drawing by cell, and without the traps of its line discipline.
+    """urwid's terminal, drawn by cell, without the traps of line discipline.
 
     :param input_file: what is typed.
     :param output: what is shown; a :class:`TerminalOutput` never blocks.

@@ -1,4 +1,4 @@
-"""The connections to the broker's REST API, which are open before a request needs them.
+"""The connections to the broker's REST API, open before a request needs them.
 
 A new connection takes a round trip, and TLS one or two more; a close must not wait for them.
 
@@ -365,7 +365,7 @@ class Connections:
                 self.drop(connection)
 
     def _close_stuck(self) -> None:
-        """Close connections whose request ended long ago and which the peer does not close."""
+        """Close connections whose request ended long ago and that are still open."""
         lent_before = self._clock.seconds() - IDLE_SECONDS
         for connection in tuple(self._busy):
             if connection.lent_at <= lent_before:
@@ -407,7 +407,7 @@ class _Lane:
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """The broker's endpoint, made once: loading the trusted certificates takes milliseconds."""
+    """The broker's endpoint, made once: loading certificates takes milliseconds."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

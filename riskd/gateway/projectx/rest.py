@@ -133,7 +133,10 @@ class Rest:
         return read_answer(request, response.code, retry_after, await content.whole, date)
 
     def report_clock(self, response: IResponse, sent_at: float) -> None:
-        """Report the time that a response states, to a request that was sent at ``sent_at``."""
+        """Report the time that a response states.
+
+        :param sent_at: when its request was sent, in steady seconds.
+        """
         stated = read_http_date(_header(response, "Date"))
         if stated is not None and self._clock_reported is not None:
             self._clock_reported(stated, DATE_PRECISION, self._clock.seconds() - sent_at)
