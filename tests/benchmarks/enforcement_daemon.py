@@ -23,11 +23,13 @@ from zope.interface import implementer
 from riskd.app import tap
 from riskd.config.loader import parse_settings
 from riskd.engine.service import EngineService
+from riskd.gateway.commands import CloseContract, Command
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
-from riskd.gateway.fields import Payload
 from riskd.gateway.interface import IGatewayListener
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
+from riskd.model.broker import BrokerNews, BrokerPosition, BrokerQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.rules.registry import RULES
 from tests.benchmarks import journal_daemon
@@ -77,13 +79,13 @@ class Watched:
         self._listener = listener
         self._breached = breached
 
-    def user_event(self, target: str, payload: Payload) -> None:
-        if target == "GatewayUserPosition" and payload["size"] > _LIMIT:
+    def receive(self, account_id: int, news: BrokerNews) -> None:
+        if isinstance(news, BrokerPosition) and news.size > _LIMIT:
             self._breached()
-        self._listener.user_event(target, payload)
+        self._listener.receive(account_id, news)
 
-    def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
-        self._listener.market_event(target, contract_id, payload)
+    def receive_quote(self, quote: BrokerQuote) -> None:
+        self._listener.receive_quote(quote)
 
     def feed_lost(self, sentence: str) -> None:
         self._listener.feed_lost(sentence)
@@ -112,11 +114,11 @@ class TimedGateway(PracticeGateway):
     def start(self, listener: IGatewayListener) -> Deferred[None]:
         return super().start(Watched(listener, self._breached))
 
-    def close_contract(self, account_id: int, contract_id: str) -> Deferred[None]:
-        if self._breached_at is not None:
+    def carry_out(self, command: Command) -> Deferred[int | None]:
+        if self._breached_at is not None and isinstance(command, CloseContract):
             self.latencies.append(time.perf_counter() - self._breached_at)
             self._breached_at = None
-        return super().close_contract(account_id, contract_id)
+        return super().carry_out(command)
 
     def _breached(self) -> None:
         if self._breached_at is None:
@@ -131,7 +133,7 @@ class Market:
     """
 
     def __init__(self, engine: EngineService, contract_id: str) -> None:
-        self._engine = engine
+        self._payloads = PayloadListener(engine)
         self._contract_id = contract_id
         self.count = 0
         self.longest = 0.0
@@ -150,7 +152,7 @@ class Market:
                 "lastUpdated": stamp,
                 "timestamp": stamp,
             }
-            self._engine.market_event("GatewayQuote", self._contract_id, payload)
+            self._payloads.market_event("GatewayQuote", self._contract_id, payload)
         self.longest = max(self.longest, time.perf_counter() - begun)
 
 

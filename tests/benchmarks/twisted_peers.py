@@ -19,6 +19,7 @@ from riskd.app import tap
 from riskd.app.launch import freeze_garbage
 from riskd.broadcast.server import BroadcastServerFactory, BroadcastService
 from riskd.config.loader import parse_settings
+from riskd.gateway.payload_listener import PayloadListener
 from riskd.gateway.signalr import Invocation, RecordReader, decode, encode
 from riskd.host.loopback import listen
 from riskd.journal.state_directory import StateDirectory
@@ -148,6 +149,7 @@ class Riskd(TwistedPeer):
         daemon, self._engine = tap.assemble(
             tap.EngineService, self.reactor, gateway, sockets, state, settings, {}
         )
+        self._payloads = PayloadListener(self._engine)
         self._factory: BroadcastServerFactory = self._engine._broadcast.__self__
         self._records = RecordReader()
         globalLogPublisher.addObserver(self._logged)
@@ -167,7 +169,7 @@ class Riskd(TwistedPeer):
             message = decode(record)
             if isinstance(message, Invocation):
                 contract_id, payload = message.arguments
-                self._engine.market_event(message.target, contract_id, payload)
+                self._payloads.market_event(message.target, contract_id, payload)
         # With bytes from a socket the reactor would do this before it polls again.
         self._factory.flush()
 
@@ -181,7 +183,7 @@ class Positions(Riskd):
 
     async def emit(self, stamps: Sequence[int]) -> None:
         for stamp in stamps:
-            self._engine.user_event("GatewayUserPosition", position(stamp))
+            self._payloads.user_event("GatewayUserPosition", position(stamp))
 
 
 class Mixture(Riskd):
@@ -190,7 +192,7 @@ class Mixture(Riskd):
     async def emit(self, stamps: Sequence[int]) -> None:
         await super().emit(stamps[: len(stamps) * 9 // 10])
         for stamp in stamps[len(stamps) * 9 // 10 :]:
-            self._engine.user_event("GatewayUserPosition", position(stamp))
+            self._payloads.user_event("GatewayUserPosition", position(stamp))
 
 
 def _hub_record(last: int) -> bytes:
