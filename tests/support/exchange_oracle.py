@@ -25,7 +25,7 @@ OPEN_LOSS_LIMIT: Final = Decimal(200)
 PROFIT_TARGET: Final = Decimal(240)
 LARGE_LOSS: Final = Decimal(100)
 COOLDOWN_SECONDS: Final = 240.0
-MAX_TRADES: Final = 8
+MAX_TRADES: Final = 5
 WINDOW: Final = timedelta(minutes=5)
 MAX_CONTRACTS: Final = 4
 MAX_ES: Final = 2
@@ -67,6 +67,7 @@ class ExchangeOracle:
     :ivar seen: when each breach was there last.
     :ivar since: since when each breach has been there without a break.
     :ivar cooldowns: the trades that have begun one, by rule id.
+    :ivar lag: for how many seconds riskd may not know what happened to a position.
     :ivar forgiven_at: until when nothing could be done about any breach.
     :ivar lives: how many positions each contract has had.
     """
@@ -96,6 +97,8 @@ class ExchangeOracle:
         self._unprotected: dict[str, float] = {}
         self._busy_since: float | None = None
         self.forgiven_at = 0.0
+        self.lag = 1.0
+        self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._culprits: dict[tuple[str, int], float] = {}
         self.cooldowns: dict[str, list[Payload]] = {}
         self.seen: dict[Breach, Sighting] = {}
@@ -156,7 +159,10 @@ class ExchangeOracle:
         self._note_lives(self.seconds())
         breaches = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
         now = self.awake()
-        possible = self._breaches_of(list(self._trades_as_known()), self.seconds())
+        possible = [
+            *self._breaches_of(list(self._trades_as_known()), self.seconds()),
+            *self._size_breaches_as_known(now),
+        ]
         for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self.lives[each.contract_id or ""])
         for each in breaches:
@@ -314,6 +320,23 @@ class ExchangeOracle:
                 is_certain = len(pnls) == len(recent) and now - versions[0][0] > NEWS_SECONDS
                 least = min(pnls) if is_certain else min(*pnls, Decimal(0))
                 yield {**each, "profitAndLoss": least, "voided": False}
+
+    def _size_breaches_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield whether there are too many contracts for somebody who knows each position late."""
+        positions = self.positions()
+        total = 0
+        for name in {*positions, *self._sizes}:
+            size = abs(signed(positions[name])) if name in positions else 0
+            sizes = self._sizes[name]
+            if not sizes or sizes[-1][1] != size:
+                sizes.append((now, size))
+            ends = [at for at, _size in sizes[1:]] + [now]
+            recent = [
+                size for (_at, size), end in zip(sizes, ends, strict=True) if now - end <= self.lag
+            ]
+            total += max(recent)
+        if total > MAX_CONTRACTS:
+            yield Breach("RULE-001")
 
     def _size_breaches(self, positions: dict[str, Payload]) -> Iterator[Breach]:
         sizes = {name: signed(each) for name, each in positions.items()}
