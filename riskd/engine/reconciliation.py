@@ -237,10 +237,16 @@ class ReconciliationLoop:
 
     async def _reconcile(self, guarded: GuardedAccount) -> None:
         account_id = guarded.account.account_id
-        verifying, self._verifying[account_id] = self._verifying.get(account_id, []), []
-        listing: Listing | None = None
+        verifying = self._verifying.pop(account_id, [])
+
+        def hand_on(result: Any) -> Any:
+            for each in verifying:
+                each.callback(result if isinstance(result, Listing) else None)
+            return result
+
         try:
-            listing = await self._ask(guarded)
+            # Not in a finally clause: that also runs when an engine that was given up is collected.
+            await Deferred.fromCoroutine(self._ask(guarded)).addBoth(hand_on)
         except GatewayError as error:
             if account_id in self._given_up:
                 # It was given up while this request was under way.
@@ -255,9 +261,6 @@ class ReconciliationLoop:
                 f"{guard} account {account_id}, the broker does not say what it holds",
             )
             return
-        finally:
-            for each in verifying:
-                each.callback(listing)
         self._end_problems(account_id, ("reconciliation",))
         if self.is_feed_lost:
             guarded.risk_engine.visit()

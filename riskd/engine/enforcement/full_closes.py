@@ -159,18 +159,23 @@ class FullCloses:
         self._orders.begin(object(), self._carry_out(thing, act))
 
     async def _carry_out(self, thing: Thing, act: Coroutine[Any, Any, Outcome]) -> None:
-        outcome = Outcome.UNANSWERED
         try:
             outcome = await act
-        finally:
-            again_after = self._sent.end(thing, outcome, self._clock.seconds())
-            if again_after is not None and not self._orders.is_stopped:
-                self._repetitions = [each for each in self._repetitions if each.active()]
-                self._repetitions.append(self._clock.callLater(again_after, self._repeat, thing))
-            if self._idle is not None and not self._sent.is_any_under_way:
-                idle, self._idle = self._idle, None
-                idle.callback(None)
+        # Not finally: that would also run when an engine that was given up is collected.
+        except Exception:
+            self._end(thing, Outcome.UNANSWERED)
+            raise
+        self._end(thing, outcome)
         self._answered()
+
+    def _end(self, thing: Thing, outcome: Outcome) -> None:
+        again_after = self._sent.end(thing, outcome, self._clock.seconds())
+        if again_after is not None and not self._orders.is_stopped:
+            self._repetitions = [each for each in self._repetitions if each.active()]
+            self._repetitions.append(self._clock.callLater(again_after, self._repeat, thing))
+        if self._idle is not None and not self._sent.is_any_under_way:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
 
     def _repeat(self, thing: Thing) -> None:
         self._sent.repeat(thing)
