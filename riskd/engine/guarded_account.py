@@ -49,7 +49,7 @@ class GuardedAccount:
 
     def unlock(self, reason: str, operator: str) -> bool:
         """End all locks; return whether there were any."""
-        beyond = self.risk_engine.exceeded()
+        beyond = self.risk_engine.rules.exceeded(self._now())
         # Before the locks end: the audit log must have the cause before the effect.
         if is_locked(self.account.state_with_pending, self._broker_clock.passed()):
             self._log_command("unlock", reason, operator, **({"beyond": beyond} if beyond else {}))

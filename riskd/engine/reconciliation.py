@@ -74,7 +74,7 @@ class ReconciliationLoop:
         they are unlocked, and given up when the broker does not know them.
     :param broker: the broker.
     :ivar is_feed_lost: whether the gateway's events are being lost.
-    :ivar search_lag: how many seconds searches may trail events.
+    :ivar trail: how many seconds searches may trail events.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ReconciliationLoop:
         self._configured = configured
         self._broker = broker
         self.is_feed_lost = False
-        self.search_lag = 0.0
+        self.trail = 0.0
         self._loop = lasting_loop(broker.clock, self._round, _log)
         self._queue: list[int] = []
         self._given_up: set[int] = set()
@@ -210,7 +210,7 @@ class ReconciliationLoop:
     async def _ask(self, guarded: GuardedAccount, *, urgent: bool = False) -> Listing:
         """Reconcile an account, and note that."""
         account_id, began = guarded.account.account_id, self._broker.clock.seconds()
-        listing = await reconcile(guarded, self._broker, self.search_lag, urgent=urgent)
+        listing = await reconcile(guarded, self._broker, self.trail, urgent=urgent)
         if listing.is_complete:
             self._asked_at[account_id] = began
         return listing

@@ -378,10 +378,6 @@ class RiskEngine:
             self._clear(cleared_by, now)
         self.decide(decisions, now)
 
-    def exceeded(self) -> tuple[str, ...]:
-        """Return the rules that would lock the account again at once after an unlock."""
-        return self.rules.exceeded(self._now())
-
     def unlock(self, beyond: tuple[str, ...] = ()) -> bool:
         """End all locks; return whether there were any.
 

@@ -330,7 +330,7 @@ class EngineService(Service):
             # Stopping cancels the beginnings, and a canceled one ends like one that succeeded.
             return
         self._progress = _Progress.RECONCILED
-        self._reconciliation.search_lag = SETTLED_SECONDS
+        self._reconciliation.trail = SETTLED_SECONDS
         self._announce_running()
         self.started.callback(None)
 
@@ -401,8 +401,7 @@ class EngineService(Service):
             self._announce_running()
 
     def _announce_running(self) -> None:
-        is_reconciled = self._progress is _Progress.RECONCILED
-        if is_reconciled and not self._problems and self.running:
+        if self._progress is _Progress.RECONCILED and not self._problems and self.running:
             message = running_message(
                 self.gateway_name, is_first=not self._was_running, enforces=self.enforces
             )
@@ -413,8 +412,7 @@ class EngineService(Service):
         """Announce a sentence with the status as it stands."""
         standing = self._standing
         if standing is None or not self.running:
-            # Each client reads the copy when the first status comes.
-            return
+            return  # Each client reads the copy when the first status comes.
         note = "" if self.enforces else f" {DRY_RUN_NOTE}"
         self._announce_status(standing.status, f"{sentence}{note}")
         if standing.status is not Status.RUNNING:

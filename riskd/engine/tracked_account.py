@@ -129,8 +129,8 @@ class TrackedAccount:
 
     def update_quote(self, quote: MarketQuote) -> None:
         """Apply a quote; broadcast it if it is news."""
-        if self._journaled_quotes and self._is_of_journal(quote.contract_id):
-            self._forget_quote(quote.contract_id)
+        if self._journaled_quotes:
+            self._forget_journaled_quote(quote.contract_id)
         if self._entered_at and self._is_older_than_entry(quote):
             return
         after = apply_quote(self.state, quote)
@@ -290,17 +290,15 @@ class TrackedAccount:
         is_watched = contract is not None and contract.root in self.watch
         return is_watched or self.state.holds_or_works(contract_id)
 
-    def _is_of_journal(self, contract_id: str) -> bool:
-        journaled = self._journaled_quotes.pop(contract_id, None)
-        return journaled is not None and self.state.quotes.get(contract_id) is journaled
-
-    def _forget_quote(self, contract_id: str) -> None:
-        """Forget a quote of an earlier run.
+    def _forget_journaled_quote(self, contract_id: str) -> None:
+        """Forget a quote of an earlier run, if it is still the latest.
 
         What is received now is newer, whatever the two stamps say.
         """
-        others = {key: each for key, each in self.state.quotes.items() if key != contract_id}
-        self.state = msgspec.structs.replace(self.state, quotes=others)
+        journaled = self._journaled_quotes.pop(contract_id, None)
+        if journaled is not None and self.state.quotes.get(contract_id) is journaled:
+            others = {key: each for key, each in self.state.quotes.items() if key != contract_id}
+            self.state = msgspec.structs.replace(self.state, quotes=others)
 
     def _is_older_than_entry(self, quote: MarketQuote) -> bool:
         """Return whether a quote is late: it is stamped before its position was opened.

@@ -115,6 +115,9 @@ class IGatewayListener(Interface):
         :param delay: ... at a moment within the last ``delay`` seconds.
         """
 
+    def now() -> datetime:
+        """Return the broker's time, or the wall clock's while that is unknown."""
+
     def gateway_problem(source: str, sentence: str) -> None:
         """Note another problem at the gateway; events of accounts still arrive.
 

@@ -96,6 +96,9 @@ class Watched:
     def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
         self._listener.clock_reported(at, precision, delay)
 
+    def now(self) -> datetime:
+        return self._listener.now()
+
     def gateway_problem(self, source: str, sentence: str) -> None:
         self._listener.gateway_problem(source, sentence)
 

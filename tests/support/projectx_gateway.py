@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -34,7 +35,8 @@ FIRST, SECOND, THIRD = (make_token(name) for name in ("first", "second", "third"
 class Listener:
     """Keeps what it receives."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.now = now
         self.received: list[tuple[Any, ...]] = []
         self.clock_reports: list[tuple[datetime, float, float]] = []
 
@@ -78,7 +80,7 @@ class GatewayTestCase(SynchronousTestCase):
         self.broker = MemoryBroker(self)
         self.reactor: MemoryReactorClock = self.broker.reactor
         self.user, self.market = MemoryHub(self.reactor), MemoryHub(self.reactor)
-        self.listener = Listener()
+        self.listener = Listener(TimeOfDay(self.reactor))
         self.credentials: Credentials | Exception = CREDENTIALS
         self.gateway = ProjectXGateway(
             self.reactor,

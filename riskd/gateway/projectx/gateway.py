@@ -15,7 +15,6 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from riskd.gateway.broker_clock import BrokerClock
 from riskd.gateway.interface import IGateway, IGatewayListener
 from riskd.gateway.mapping import QUOTE
 from riskd.gateway.payload_listener import PayloadListener
@@ -66,12 +65,16 @@ class ProjectXGateway(BrokerApi):
         random: Random,
     ) -> None:
         self._now = wall
-        self._broker_clock = BrokerClock(reactor.seconds, wall)
         self._started: Deferred[None] = Deferred()
         self._down_since: datetime | None = None
         self._agent, self._ping_url = agent, rest_url + _PING
         self._rest, urgent_rest = (
-            Rest(HTTPClient(each), rest_url, reactor, self._clock_reported)
+            Rest(
+                HTTPClient(each),
+                rest_url,
+                reactor,
+                lambda at, precision, delay: self._listener.clock_reported(at, precision, delay),  # noqa: PLW0108
+            )
             for each in (agent, agent.urgent)
         )
         self._login = Login(
@@ -101,7 +104,8 @@ class ProjectXGateway(BrokerApi):
         self._quotes = QuoteFeed(
             self._requests,
             reactor,
-            self._broker_clock.now,
+            # Markets open and close by the broker's time.
+            lambda: self._listener.now(),  # noqa: PLW0108  # looked up at the call
             watch,
             subscribe=lambda contract_id: self._market_hub.subscribe(
                 "SubscribeContractQuotes", contract_id
@@ -158,11 +162,6 @@ class ProjectXGateway(BrokerApi):
     def follow_quotes(self, contract_id: str) -> None:
         """Report the quotes of a contract from now on."""
         self._quotes.follow(contract_id)
-
-    def _clock_reported(self, at: datetime, precision: float, delay: float) -> None:
-        # Markets open and close by the broker's time.
-        self._broker_clock.reported(at, precision, delay)
-        self._listener.clock_reported(at, precision, delay)
 
     def _receive_user(self, invocation: Invocation, token: Secret) -> None:
         if is_logout(invocation):

@@ -77,7 +77,7 @@ class QuoteFeed:
 
     :param requests: makes requests of the broker.
     :param clock: times silence.
-    :param now: gives the time of day, aware.
+    :param now: gives the broker's time, aware.
     :param watch: tickers whose quotes are reported, whatever is held.
     :param subscribe: subscribes to a contract's quotes at the market hub.
     :param reconnect: connects that hub again, for a reason.
