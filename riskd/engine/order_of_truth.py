@@ -33,6 +33,7 @@ from typing import Final
 
 from riskd.model.account import AccountState
 from riskd.model.broker import BrokerNews, BrokerOrder, BrokerPosition, BrokerTrade, Unreadable
+from riskd.model.moments import is_placeholder
 
 SETTLED_SECONDS: Final = 1.0
 """How long the gateway's searches may trail what the broker did.
@@ -82,6 +83,17 @@ def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
     return news.stamp is not None and past.stamp is not None and news.stamp < past.stamp
 
 
+def _is_of_earlier(closed: BrokerPosition, state: AccountState) -> bool:
+    """Return whether a position that is closed came before the one that is known in its contract."""
+    known = state.positions.get(closed.contract_id)
+    return (
+        known is not None
+        and bool(known.size)
+        and not is_placeholder(closed.created_at)
+        and closed.created_at < known.created_at
+    )
+
+
 class OrderOfTruth:
     """Decides for one account; the module's docstring has the rules.
 
@@ -123,8 +135,7 @@ class OrderOfTruth:
             return news.has_ended
         if isinstance(news, BrokerPosition):
             if not news.size:
-                past.closed = news.created_at
-                return True
+                return self._accepts_end(news, past, state, now)
             # Without stamps, the two may have been swapped.
             if news.stamp is None and since < SWAPPED_SECONDS:
                 self.doubt(now)
@@ -133,6 +144,16 @@ class OrderOfTruth:
             self.doubt(now)
         elif news.stamp is not None:
             past.stamp = news.stamp
+        return applies
+
+    def _accepts_end(
+        self, closed: BrokerPosition, past: _Past, state: AccountState, now: float
+    ) -> bool:
+        """Return whether the end of a position applies to the one that is known."""
+        past.closed = closed.created_at
+        applies = not _is_of_earlier(closed, state)
+        if not applies:
+            self.doubt(now)
         return applies
 
     def covers(self, thing: Thing, sent_at: float, trail: float = SETTLED_SECONDS) -> bool:

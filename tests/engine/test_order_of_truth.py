@@ -107,6 +107,34 @@ class EventTests(SynchronousTestCase):
         ended = apply(EMPTY, Event(ACCOUNT, order(state=OrderState.FILLED)))
         self.assertFalse(self.accepts(order(stamp=9), 1, ended))
 
+    def test_the_late_end_of_a_position_leaves_the_next_one_open(self) -> None:
+        truth = OrderOfTruth()
+        state = apply(EMPTY, Event(ACCOUNT, position(1, opened=5)))
+        self.assertFalse(truth.accepts_event(position(0), state, 10))
+        self.assertEqual(truth.doubt_since, 10)
+        self.assertFalse(truth.accepts_event(position(1), state, 11))
+        self.assertTrue(truth.accepts_event(position(0, opened=5), state, 12))
+        # Neither date says which position it was: an end counts.
+        undated = msgspec.structs.replace(position(0), created_at=datetime(1, 1, 1, tzinfo=UTC))
+        self.assertTrue(OrderOfTruth().accepts_event(undated, state, 10))
+
+    def test_a_position_whose_end_is_reported_late_is_guarded_all_the_time(self) -> None:
+        daemon = PracticeDaemon("[rules.no_stop_loss_grace]\ngrace_period_seconds = 30\n")
+        self.addCleanup(daemon.close)
+        daemon.move(MNQ, "21000")
+        daemon.trade(BUY, 1)
+        [first] = daemon.gateway.exchange.store.open_positions(ACCOUNT)
+        daemon.advance(3)
+        daemon.gateway.faults = Faults(lost_events=1.0)
+        daemon.trade(SELL, 1)
+        daemon.trade(BUY, 1)
+        daemon.gateway.faults = NO_FAULTS
+        [second] = daemon.gateway.exchange.store.open_positions(ACCOUNT)
+        for payload in (second, {**first, "size": 0, "type": 0}):
+            daemon.payloads.user_event("GatewayUserPosition", payload)
+        daemon.advance(33)
+        self.assertEqual(daemon.held, {})
+
     def test_a_closed_position_is_not_open_again(self) -> None:
         self.assertTrue(self.accepts(position(2), 0))
         self.assertTrue(self.accepts(position(0), 10))
