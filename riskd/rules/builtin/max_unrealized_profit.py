@@ -67,9 +67,11 @@ class _Memory(msgspec.Struct, frozen=True):
     """The positions that have been in profit.
 
     :ivar armed: the side of each position that was a tick in profit, by contract id.
+    :ivar opened: when these positions were opened; memories of earlier versions do not say.
     """
 
     armed: Mapping[str, PositionType] = {}
+    opened: Mapping[str, datetime] = {}
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -132,7 +134,8 @@ def _check_breakeven(state: AccountState, trigger: Trigger) -> tuple[list[Comman
             commands.append(close_position(position, reason))
         elif pnl >= contract.tick_value * position.size:
             armed[position.contract_id] = position.type
-    return commands, remember(_Memory(armed), known)
+    opened = {each: state.positions[each].created_at for each in armed}
+    return commands, remember(_Memory(armed, opened), known)
 
 
 def _fresh_pnl(
@@ -145,12 +148,18 @@ def _fresh_pnl(
 
 
 def _armed(state: AccountState, known: _Memory) -> dict[str, PositionType]:
-    """Return the armed positions that are still held on the same side, in any size."""
-    held = {position.contract_id: position.type for position in state.open_positions}
+    """Return the armed positions that are still held on the same side, in any size.
+
+    One that was opened later is another position, even if no event has reported the end of the first.
+    """
+    held = {position.contract_id: position for position in state.open_positions}
     return {
         contract_id: side
         for contract_id, side in known.armed.items()
-        if held.get(contract_id) is side
+        if contract_id in held
+        and held[contract_id].type is side
+        and held[contract_id].created_at
+        == known.opened.get(contract_id, held[contract_id].created_at)
     }
 
 

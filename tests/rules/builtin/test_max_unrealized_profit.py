@@ -192,6 +192,20 @@ class BreakevenTests(SynchronousTestCase):
         self.receive(TWO_MNQ)
         self.assertEqual(self.closes_at("21000"), [False])
 
+    def test_the_next_position_is_not_armed_even_if_the_end_of_the_first_was_not_reported(
+        self,
+    ) -> None:
+        self.receive(TWO_MNQ)
+        self.closes_at("21001")
+        self.receive(position(MNQ, 2, price="21000", opened=5))
+        self.assertEqual(self.closes_at("20999"), [False])
+
+    def test_a_memory_of_an_earlier_version_stays_armed(self) -> None:
+        self.receive(TWO_MNQ)
+        armed = RuleResult(memory='{"armed":{"CON.F.US.MNQ.U25":1}}')
+        self.state = with_memory(self.state, "RULE-005", armed)
+        self.assertEqual(self.closes_at("21000"), [True])
+
     def test_a_reversed_position_is_disarmed(self) -> None:
         self.receive(TWO_MNQ)
         self.closes_at("21001")
