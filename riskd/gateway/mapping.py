@@ -35,7 +35,7 @@ from riskd.model.broker import (
 )
 from riskd.model.contracts import Contract
 from riskd.model.events import OrderSide, OrderState, OrderType, PositionType, plain_number
-from riskd.model.moments import is_placeholder
+from riskd.model.moments import NEVER, is_placeholder
 from riskd.model.money import ZERO
 
 ACCOUNT: Final = "GatewayUserAccount"
@@ -131,7 +131,7 @@ def position(payload: Payload) -> BrokerPosition:
         side = PositionType.LONG
     else:
         side = read.choice("type", POSITION_TYPES)
-    created, stamp = read.time("creationTimestamp"), read.optional_time("updateTimestamp")
+    created, stamp = _created(read, payload), read.optional_time("updateTimestamp")
     return BrokerPosition(
         id=read.whole("id"),
         contract_id=read.contract_id(),
@@ -152,7 +152,7 @@ def order(payload: Payload) -> BrokerOrder:
     read = FieldReader(ORDER, payload)
     limit_price = read.optional_number("limitPrice")
     stop_price = read.optional_number("stopPrice")
-    created, stamp = read.time("creationTimestamp"), read.optional_time("updateTimestamp")
+    created, stamp = _created(read, payload), read.optional_time("updateTimestamp")
     order_type = ORDER_TYPES.get(payload.get("type", 0))
     if order_type is None:
         order_type = _type_by_prices(limit_price, stop_price)
@@ -183,8 +183,9 @@ def trade(payload: Payload) -> BrokerTrade:
     # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out
     # keys that are null, and a scratch trade has a P&L of 0: test for None alone.
     profit_and_loss = read.optional_amount("profitAndLoss")
-    executed = read.time("creationTimestamp")
-    order_id = payload.get("orderId")
+    executed = _created(read, payload)
+    # A trade of no order: 0 is no order's id, and such trades have no exit in common.
+    order_id = payload.get("orderId") or None
     return BrokerTrade(
         id=read.whole("id"),
         contract_id=read.contract_id(),
@@ -237,6 +238,15 @@ def body_of(command: Command) -> Payload:
         body["type"] = int(_PLACED_TYPES[command.type])
         body["side"] = int(_PLACED_SIDES[command.side])
     return body
+
+
+def _created(read: FieldReader, payload: Payload) -> datetime:
+    """Return when something was created.
+
+    Nobody can guard a position that cannot be read, so a missing date is as good as .NET's empty one.
+    """
+    name = "creationTimestamp"
+    return NEVER if payload.get(name) is None else read.time(name)
 
 
 def _type_by_prices(limit_price: Decimal | None, stop_price: Decimal | None) -> OrderType:

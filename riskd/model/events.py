@@ -24,6 +24,7 @@ Longer sentences are cut rather than rejected: no event is lost because its reas
 """
 
 _MAX_DECIMAL_PLACES: Final = 12
+_CENT_PLACES: Final = 2
 MAX_DIGITS_BEFORE_POINT: Final = 15
 
 ContractId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$")]
@@ -137,21 +138,34 @@ def to_milliseconds(moment: datetime) -> datetime:
 def plain_number(number: Decimal) -> Decimal:
     """Return ``number`` without an exponent, cut to the wire's 12 decimal places.
 
+    Brokers write ``5138.000000000``; such zeros say nothing, and go.
+
     :raises ValueError: the number is not finite, or has more than 15 digits before the point.
     """
     text = str(number)
     # The cheapest check settles nearly every number: one as short as this is within both limits.
     if len(text) <= _MAX_DECIMAL_PLACES + len("0.") and "E" not in text and number.is_finite():
-        return number
+        return _without_zeros(number, text) if text.endswith("0") else number
     if not number.is_finite() or number.adjusted() >= MAX_DIGITS_BEFORE_POINT:
         raise ValueError(f"expected a number below 10^{MAX_DIGITS_BEFORE_POINT}, got {text}")
     # Only an infinity or NaN has an exponent that is a letter.
     exponent = int(number.as_tuple().exponent)
     wanted = max(-_MAX_DECIMAL_PLACES, min(exponent, 0))
-    if exponent == wanted:
+    if exponent != wanted:
+        # Towards zero, so that the largest number stays below its limit.
+        number = number.quantize(Decimal(1).scaleb(wanted), ROUND_DOWN)
+    return _without_zeros(number, f"{number:f}")
+
+
+def _without_zeros(number: Decimal, text: str) -> Decimal:
+    """Return ``number`` without the zeros at the end of a fraction that is longer than cents.
+
+    :param text: the number, without an exponent.
+    """
+    _whole, _point, fraction = text.partition(".")
+    if len(fraction) <= _CENT_PLACES or not fraction.endswith("0"):
         return number
-    # Towards zero, so that the largest number stays below its limit.
-    return number.quantize(Decimal(1).scaleb(wanted), ROUND_DOWN)
+    return Decimal(text.rstrip("0").rstrip("."))
 
 
 def _cut(text: str) -> str:

@@ -7,8 +7,11 @@ calculated with: a day before or after it may not exist.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
+
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+"""The moment that .NET writes for a date that was never set."""
 
 _FIRST_YEAR: Final = 2000
 _LAST_YEAR: Final = 2999

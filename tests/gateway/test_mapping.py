@@ -26,6 +26,7 @@ from riskd.model.broker import (
     Unreadable,
 )
 from riskd.model.events import OrderSide, OrderState, OrderType, PositionType
+from riskd.model.moments import NEVER
 
 CREATED = "2025-01-17T14:45:15.1234567+00:00"
 UPDATED = "2025-01-17T14:45:15.5Z"
@@ -167,7 +168,6 @@ class OrderTests(SynchronousTestCase):
             ({"limitPrice": "21000"}, "limitPrice"),
             ({"limitPrice": Decimal("NaN")}, "limitPrice"),
             ({"limitPrice": Decimal("1e99")}, "limitPrice"),
-            ({"creationTimestamp": None}, "creationTimestamp"),
             ({"creationTimestamp": "soon"}, "creationTimestamp"),
         ):
             error = self.assertRaises(MappingError, mapping.order, order_payload(**changes))
@@ -238,6 +238,29 @@ class TradeTests(SynchronousTestCase):
             trade = mapping.trade(payload)
             self.assertEqual((trade.is_full_turn, trade.profit_and_loss), (False, 0))
             self.assertEqual(trade.charges, Decimal("0.74"))
+
+    def test_a_trade_of_no_order_has_no_order_id(self) -> None:
+        for nothing in (None, 0, Decimal("0E-9")):
+            self.assertIsNone(mapping.trade(trade_payload(orderId=nothing)).order_id)
+
+    def test_amounts_have_no_superfluous_zeros(self) -> None:
+        for written, expected in (
+            ("-400.000000000", "-400"),
+            ("-45.500000000", "-45.5"),
+            ("-45.50", "-45.50"),
+            ("100", "100"),
+            ("1E+2", "100"),
+            ("-1234567890.250000000000", "-1234567890.25"),
+        ):
+            trade = mapping.trade(trade_payload(profitAndLoss=Decimal(written)))
+            self.assertEqual(str(trade.profit_and_loss), expected)
+
+    def test_a_missing_date_is_the_empty_one(self) -> None:
+        payload = trade_payload(creationTimestamp=None)
+        self.assertEqual(mapping.trade(payload).execution_time, NEVER)
+        self.assertEqual(mapping.order(order_payload(creationTimestamp=None)).created_at, NEVER)
+        del payload["creationTimestamp"]
+        self.assertEqual(mapping.trade(payload).execution_time, NEVER)
 
     def test_a_voided_trade_says_so(self) -> None:
         self.assertTrue(mapping.trade(trade_payload(voided=True)).is_voided)
