@@ -84,7 +84,7 @@ def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
 
 
 def _is_of_earlier(closed: BrokerPosition, state: AccountState) -> bool:
-    """Return whether a position that is closed came before the one that is known in its contract."""
+    """Return whether a closed position came before the known one in its contract."""
     known = state.positions.get(closed.contract_id)
     return (
         known is not None

@@ -158,7 +158,7 @@ def plain_number(number: Decimal) -> Decimal:
 
 
 def _without_zeros(number: Decimal, text: str) -> Decimal:
-    """Return ``number`` without the zeros at the end of a fraction that is longer than cents.
+    """Return ``number`` without the zeros at its end, beyond cents.
 
     :param text: the number, without an exponent.
     """

@@ -296,7 +296,7 @@ class Enforcer:
         return True
 
     async def _try(self, plan: Flattening, *, is_at_once: bool) -> Listing | str:
-        """Try to flatten; return the listing that shows that it is done, or why it is not.
+        """Try to flatten; return the listing that shows it done, or why it is not.
 
         Only a cancellation prevents the next try.
         """
@@ -334,7 +334,7 @@ class Enforcer:
         return listing
 
     async def _wait_for_events(self, plan: Flattening) -> None:
-        """Wait until events have reported what the commands did, but not for long: searches trail them."""
+        """Wait a moment for events of what the commands did: searches trail them."""
         until = self._clock.seconds() + EVENT_SECONDS
         while not (self._full.is_confirmed and self._partial.is_confirmed(plan)):
             left = until - self._clock.seconds()
@@ -344,7 +344,7 @@ class Enforcer:
             await done_within(left, self._event, self._clock)
 
     async def _apply_ends(self, listing: Listing) -> None:
-        """Apply what the broker's events of what was closed have not said: they may come late, or never."""
+        """Apply the ends that no event has reported: events may be late or lost."""
         positions, orders = self._full.ended(listing)
         for position in positions:
             self._account.close_vanished(position, listing.sent_at)

@@ -1,4 +1,4 @@
-"""Close positions and cancel orders in full, all at once, from what is known of the account.
+"""Close positions and cancel orders in full, all at once, without a read.
 
 A full close needs no read: whatever the size is by then, the broker closes all of it.  So each command leaves
 as soon as it is known to be needed: when a flatten begins, when another breach merges into it, and when an
@@ -93,7 +93,7 @@ class FullCloses:
                 repetition.cancel()
 
     def extend(self, plan: Flattening) -> None:
-        """Send what is needed by what is known now, also of a breach that has just been added."""
+        """Send what is needed now, also for a breach that has just been added."""
         for order in self._account.state.working_orders:
             if closes_all_of(plan, order.contract_id) and not self._has_next_trade(
                 order.contract_id
@@ -134,7 +134,7 @@ class FullCloses:
         )
 
     def _is_closing(self, order: BrokerOrder | Unreadable) -> bool:
-        """Return whether an order closes a position at the market, and may still be about to."""
+        """Return whether an order at the market may still close a position."""
         return (
             isinstance(order, BrokerOrder)
             and order.type is OrderType.MARKET
@@ -208,7 +208,7 @@ class FullCloses:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the broker refused or did not answer a command, and what it is about is still open."""
+        """Whether a command was refused or unanswered, and its thing is still open."""
         state = self._account.state
         return any(
             self._sent.has_failed(thing_of(held), held.created_at) for held in state.open_positions
@@ -265,7 +265,7 @@ class FullCloses:
         return True
 
     def ended(self, listing: Listing) -> tuple[list[BrokerPosition], list[BrokerOrder]]:
-        """Return the positions and orders that are gone by a listing, and by no event yet."""
+        """Return what a listing no longer has, and no event has ended yet."""
         account = self._account
         positions = [
             held
@@ -280,7 +280,7 @@ class FullCloses:
         return positions, orders
 
     def is_of_flatten(self, plan: Flattening, held: BrokerPosition, sent_at: float) -> bool:
-        """Return whether a flatten is not done while a position is open that a listing does not have.
+        """Return whether an open position that a listing lacks is of a flatten.
 
         :param sent_at: when the listing was asked for.
         """
@@ -292,7 +292,7 @@ class FullCloses:
         )
 
     def _is_new(self, contract_id: str, opened: datetime | None, sent_at: float) -> bool:
-        """Return whether a position came up, or was closed, after a listing was asked for."""
+        """Return whether a position was opened or closed after a listing's request."""
         thing = ("position", contract_id)
         return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
 

@@ -185,7 +185,7 @@ class OrderRequests:
         return Outcome.ACCEPTED
 
     async def follow(self, order_id: int, outcome: Outcome) -> BrokerOrder | None:
-        """Return what became of an order that was canceled; ``None`` if the broker does not know it.
+        """Return what became of a canceled order; ``None``: unknown to the broker.
 
         The broker is asked for it only if no event reports its end soon.
 
@@ -221,7 +221,7 @@ class OrderRequests:
         await self.look_up(command.order_id)
 
     async def look_up(self, order_id: int, outcome: Outcome = Outcome.UNANSWERED) -> None:
-        """Apply what the broker says of an order; without an answer, events and searches will.
+        """Apply the broker's answer about an order; without one, events will report.
 
         :param outcome: of a cancel: an event may make it needless to ask.
         """
@@ -255,7 +255,7 @@ class OrderRequests:
         return order
 
     def _note_permission(self, command: type) -> None:
-        """Note that the broker carries out commands of a kind: others may be refused all the same."""
+        """Note that the broker carries out commands of a kind."""
         self._forbidden.discard(command)
         if not self._forbidden:
             self._report_refusal("")

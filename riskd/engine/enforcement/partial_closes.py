@@ -1,4 +1,4 @@
-"""Close parts of positions, and reduce the orders that would close more than what is kept.
+"""Close parts of positions, and reduce orders that would close too much.
 
 How much is to be closed depends on the size, so the broker is asked for it right before each close.  To close all
 of a position may be repeated; a part that is closed twice is too much.

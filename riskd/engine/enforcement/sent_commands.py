@@ -1,4 +1,4 @@
-"""What a flatten has sent to close positions and cancel orders, and what may be sent again.
+"""The closes and cancels that a flatten has sent, and which may be repeated.
 
 A command is sent at once, from what is known of the account, and its answer says little: an accepted close may
 not be filled yet, and searches trail what the broker did.  So for each position and each order:
@@ -44,7 +44,7 @@ _FAILED: Final = (Outcome.REFUSED, Outcome.UNANSWERED)
 
 
 class Done(NamedTuple):
-    """How many commands were carried out, as far as is known: those without an answer count.
+    """How many commands were carried out; those without an answer count.
 
     :ivar closed: positions.
     :ivar canceled: orders.
@@ -152,14 +152,14 @@ class SentCommands:
             sent.may_repeat = True
 
     def was_sent(self, thing: Thing, identity: object = None) -> bool:
-        """Return whether a command for this very position or order may have been carried out."""
+        """Return whether a command for this position or order may have been done."""
         sent = self._sent.get(thing)
         return (
             sent is not None and sent.identity == identity and sent.outcome is not Outcome.REFUSED
         )
 
     def is_accepted(self, thing: Thing, identity: object = None) -> bool:
-        """Return whether the broker has accepted the command for this very position or order."""
+        """Return whether the broker accepted the command for this position or order."""
         sent = self._sent.get(thing)
         return sent is not None and sent.identity == identity and sent.outcome in _ANSWERED
 
@@ -179,12 +179,12 @@ class SentCommands:
         return any(sent.outcome is Outcome.UNDER_WAY for sent in self._sent.values())
 
     def is_after(self, thing: Thing, identity: object, seconds: float) -> bool:
-        """Return whether the command for this very position was answered later, or is under way."""
+        """Return whether the position's command was answered later or is under way."""
         sent = self._sent.get(thing)
         return sent is not None and sent.identity == identity and sent.answered_at > seconds
 
     def is_any_after(self, seconds: float) -> bool:
-        """Return whether a command that may have been done was answered later, or is under way."""
+        """Return whether one that may be done was answered later, or is under way."""
         return any(
             sent.outcome is Outcome.UNDER_WAY or (sent.counts and sent.answered_at > seconds)
             for sent in (*self._sent.values(), *(sent for _thing, sent in self._earlier))
