@@ -15,7 +15,7 @@ import msgspec
 from riskd.model.account import AccountState
 from riskd.model.events import GatewayUserPosition, MarketQuote
 from riskd.model.formatting import contract_name
-from riskd.model.marks import mark
+from riskd.model.marks import Mark, mark
 from riskd.model.money import ZERO, profit
 
 STALE_AFTER: Final = timedelta(seconds=10)
@@ -67,7 +67,11 @@ def is_stale(quote: MarketQuote, now: datetime) -> bool:
 def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: datetime) -> bool:
     """Return whether the position has a mark, and that mark is stale."""
     found = mark(state, position)
-    return found is not None and found.at is not None and now - found.at > STALE_AFTER
+    return found is not None and _is_stale_mark(found, now)
+
+
+def _is_stale_mark(found: Mark, now: datetime) -> bool:
+    return found.at is not None and now - found.at > STALE_AFTER
 
 
 def fresh_mark(
@@ -75,9 +79,7 @@ def fresh_mark(
 ) -> Decimal | None:
     """Return the price of a position's mark; ``None`` without one, or a stale one."""
     found = mark(state, position)
-    if found is None or (found.at is not None and now - found.at > STALE_AFTER):
-        return None
-    return found.price
+    return None if found is None or _is_stale_mark(found, now) else found.price
 
 
 def pnl_warnings(state: AccountState, now: datetime) -> tuple[str, ...]:
@@ -101,5 +103,5 @@ def _pnl_warning(state: AccountState, position: GatewayUserPosition, now: dateti
     found = mark(state, position)
     if found is None:
         return "no quote yet, its P&L is unknown"
-    is_old = found.at is not None and now - found.at > STALE_AFTER
-    return f"the last quote is more than {STALE_AFTER.seconds} s old" if is_old else ""
+    is_stale = _is_stale_mark(found, now)
+    return f"the last quote is more than {STALE_AFTER.seconds} s old" if is_stale else ""
