@@ -135,6 +135,48 @@ class DailyLossTests(UnlockTestCase):
         self.assertNotIn("beyond", self.daemon.state.risk.log[-2].data)
 
 
+class FeesTests(UnlockTestCase):
+    """A daily loss that includes fees."""
+
+    config = DAILY_LOSS + "include_fees = true\n"
+
+    def report(self, number: int, pnl: int | None, fees: int) -> None:
+        self.daemon.payloads.user_event(
+            "GatewayUserTrade",
+            {
+                "id": number,
+                "accountId": ACCOUNT,
+                "contractId": MNQ,
+                "creationTimestamp": self.daemon.broker_time().isoformat(),
+                "price": 21000,
+                "profitAndLoss": pnl,
+                "fees": fees,
+                "size": 1,
+                "side": 1,
+                "voided": False,
+                "orderId": number,
+            },
+        )
+        self.daemon.advance(1)
+
+    def test_the_fees_of_an_entry_do_not_lock_again(self) -> None:
+        self.report(1, -600, 2)
+        # Also those that came during the lock.
+        self.report(2, None, 2)
+        self.unlock()
+        self.report(3, None, 2)
+        self.settle()
+        self.assertFalse(self.is_locked)
+        self.report(4, 50, 2)
+        self.assertTrue(self.is_locked)
+
+    def test_higher_fees_of_a_trade_from_before_lock_again(self) -> None:
+        self.report(1, -600, 2)
+        self.unlock()
+        self.report(1, -600, 3)
+        self.assertTrue(self.is_locked)
+
+
 class CountingTests(UnlockTestCase):
     """Rules that count trades."""
 

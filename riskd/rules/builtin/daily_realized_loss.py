@@ -116,7 +116,12 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         counted=fired.counted if is_locked and fired is not None else tuple(amounts),
         first=fired.first if is_locked and fired is not None else len(amounts),
     )
-    if remembered.fired is not None and not _is_new(breach, remembered.fired, state):
+    if remembered.fired is not None and not _is_new(
+        breach,
+        result if is_locked else _result_of(remembered.fired, amounts),
+        remembered.fired,
+        state,
+    ):
         return RuleResult(memory=remember(_Memory(fired), remembered))
     reason = f"Daily loss limit hit: {dollars(result)} (limit {dollars(settings.loss_limit)})"
     locks = settings.action is Action.CLOSE_ALL_AND_LOCKOUT
@@ -127,9 +132,23 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     )
 
 
-def _is_new(breach: _Breach, known: _Breach, state: AccountState) -> bool:
-    """Return whether a breach is another one than the last that the rule acted on."""
-    if breach.day_began != known.day_began or breach.result < known.result:
+def _result_of(known: _Breach, amounts: Mapping[int, Decimal]) -> Decimal:
+    """Return what the trades and charges of an earlier breach result in now.
+
+    After an unlock, the fees of an entry are no reason to lock again: an entry is no trade.
+    """
+    if known.limit is None:
+        # A memory of an earlier version does not say which they were.
+        return sum(amounts.values(), ZERO)
+    return sum((amounts.get(number, ZERO) for number in known.counted), ZERO)
+
+
+def _is_new(breach: _Breach, result: Decimal, known: _Breach, state: AccountState) -> bool:
+    """Return whether a breach is another one than the last that the rule acted on.
+
+    :param result: what is compared with the result of that one.
+    """
+    if breach.day_began != known.day_began or result < known.result:
         return True
     if known.limit is None:
         return breach.trades != known.trades
