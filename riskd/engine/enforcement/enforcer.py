@@ -329,7 +329,8 @@ class Enforcer:
         await self._apply_ends(listing)
         if self._is_contradicted(plan, listing):
             return "the broker has reported a position that it does not list"
-        if self._full.is_unverified(listing.sent_at) and is_at_once:
+        is_free = not is_locked(self._account.state_with_pending, self._now())
+        if is_free and self._full.is_unverified(listing.sent_at):
             return "what was closed last is not verified"
         return listing
 

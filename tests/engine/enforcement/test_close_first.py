@@ -55,6 +55,24 @@ class CloseFirstTestCase(BrokerTestCase):
         daemon.gateway._publish()
         return placed
 
+    def hold(self, method: str) -> Any:
+        """Hold the first request of a kind back; return a function that answers it."""
+        real = getattr(self.daemon.gateway, method)
+        held: list[tuple[Deferred[Any], Any, Any]] = []
+
+        def wait(*arguments: Any, **more: Any) -> Deferred[Any]:
+            held.append((Deferred(), arguments, more))
+            return held[-1][0]
+
+        patch = self.answer(method, wait)
+
+        def answer() -> None:
+            patch.restore()
+            for waiting, arguments, more in held:
+                real(*arguments, **more).chainDeferred(waiting)
+
+        return answer
+
     def lock(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(3)
@@ -190,24 +208,6 @@ class ReopenedTests(CloseFirstTestCase):
         self.assertEqual(self.daemon.held, {})
         self.assertEqual(self.names.count(CLOSE), 2)
 
-    def hold(self, method: str) -> Any:
-        """Hold the first request of a kind back; return a function that answers it."""
-        real = getattr(self.daemon.gateway, method)
-        held: list[tuple[Deferred[Any], Any, Any]] = []
-
-        def wait(*arguments: Any, **more: Any) -> Deferred[Any]:
-            held.append((Deferred(), arguments, more))
-            return held[-1][0]
-
-        patch = self.answer(method, wait)
-
-        def answer() -> None:
-            patch.restore()
-            for waiting, arguments, more in held:
-                real(*arguments, **more).chainDeferred(waiting)
-
-        return answer
-
 
 class LockedTests(CloseFirstTestCase):
     """A program that enters a locked account again and again."""
@@ -269,6 +269,20 @@ class LockedTests(CloseFirstTestCase):
             self.assertEqual(self.daemon.held, {})
             self.daemon.advance(0.1)
         self.assertEqual(self.names.count(CLOSE), 3)
+
+    def test_what_is_closed_after_the_listing_was_asked_for_is_verified_by_the_next(self) -> None:
+        self.lock()
+        answers = self.hold("search_open_positions")
+        self.daemon.told.clear()
+        for _ in range(2):
+            self.trade_directly(BUY, 1)
+            self.daemon.advance(0.1)
+        answers()
+        closed = [action.details.positions_closed for action in self.daemon.actions]
+        self.assertEqual(closed, [1])
+        self.daemon.advance(8)
+        closed = [action.details.positions_closed for action in self.daemon.actions]
+        self.assertEqual(closed, [1, 1])
 
     def test_a_position_that_is_opened_while_a_close_is_under_way_is_closed_after_it(self) -> None:
         self.lock()
