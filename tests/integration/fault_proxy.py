@@ -226,6 +226,8 @@ class _Requests(Resource):
         status = 401 if token in proxy.expired else proxy.status
         if status is not None:
             proxy.hits += 1
+            # Twisted would date it by the real clock, and a test's broker has its own.
+            request.setHeader("Date", "unknown")
             request.setResponseCode(status)
             if status == 429:
                 request.setHeader("Retry-After", "1")
@@ -245,6 +247,8 @@ class _Requests(Resource):
             return
         request.setResponseCode(answer.code)
         request.setHeader("Content-Type", "application/json")
+        for date in answer.headers.getRawHeaders("Date", []):
+            request.setHeader("Date", date)
         request.write(content)
         request.finish()
 

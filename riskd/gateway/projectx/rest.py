@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from random import Random
 from typing import Final, TypeVar
 
@@ -137,6 +138,9 @@ class Rest:
 
         :param sent_at: when its request was sent, in steady seconds.
         """
+        if response.code != HTTPStatus.OK:
+            # A proxy in between may send any other status, and date it by its own clock.
+            return
         stated = read_http_date(_header(response, "Date"))
         if stated is not None and self._clock_reported is not None:
             self._clock_reported(stated, DATE_PRECISION, self._clock.seconds() - sent_at)
