@@ -167,7 +167,7 @@ class Session:
                     file_as_of=_time_of(snapshot),
                     clock_offset=snapshot.clock_offset,
                 )
-            elif self._is_at_least_as_new(_time_of(snapshot)):
+            elif _is_at_least_as_new(self._view.known_at, self.now(), _time_of(snapshot)):
                 self._show(snapshot, account)
                 self._update(source=Source.LAST_KNOWN)
             elif self._view.events_only_since is None:
@@ -363,22 +363,7 @@ class Session:
         # The version is taken first, so that a file that is replaced during the read is read again.
         self._version_read, self._read_at = self._file_version(), self.now()
         snapshot = self._read_file()
-        account = snapshot.accounts.get(self._account_id)
-        if account is None:
-            known = ", ".join(str(account_id) for account_id in sorted(snapshot.accounts))
-            raise StateFileError(
-                f"account {self._account_id} is not in the last known state; "
-                f"it knows {known or 'none'}"
-            )
-        return snapshot, account
-
-    def _is_at_least_as_new(self, as_of: datetime | None) -> bool:
-        """Return whether a file written at ``as_of`` may replace the view."""
-        known_at = self._view.known_at
-        if known_at is None or as_of is None:
-            return known_at is None
-        # A time ahead of the clock dates from before the clock was set back, and proves nothing.
-        return as_of >= known_at or known_at > self.now()
+        return snapshot, _account_in(snapshot, self._account_id)
 
     def _show(self, snapshot: Snapshot, account: AccountState) -> None:
         """Replace the view's state by the file's."""
@@ -407,15 +392,10 @@ class Session:
 
         There, the account of this number may be another account.
         """
-        kind, instance = origin
-        old_kind, old_instance = self._origin
-        is_other = (kind and old_kind and kind != old_kind) or (
-            instance and old_instance and instance != old_instance
-        )
-        self._origin = origin
-        if not is_other:
-            self._origin = (kind or old_kind, instance or old_instance)
-        else:
+        is_other = _is_other(origin, self._origin)
+        (kind, instance), (old_kind, old_instance) = origin, self._origin
+        self._origin = origin if is_other else (kind or old_kind, instance or old_instance)
+        if is_other:
             old = self._view
             self._feed = Feed()
             self._view = View(
@@ -444,3 +424,30 @@ def _comes_from_broker(event: Event) -> bool:
     if isinstance(data, DaemonStatus):
         return data.status is Status.RUNNING
     return isinstance(data, (GatewayUserTrade, GatewayUserPosition, GatewayUserOrder))
+
+
+def _is_at_least_as_new(known_at: datetime | None, now: datetime, as_of: datetime | None) -> bool:
+    """Return whether a file written at ``as_of`` may replace what was known at ``known_at``."""
+    if known_at is None or as_of is None:
+        return known_at is None
+    # A time ahead of the clock dates from before the clock was set back, and proves nothing.
+    return as_of >= known_at or known_at > now
+
+
+def _account_in(snapshot: Snapshot, account_id: int) -> AccountState:
+    """Return a file's state of an account.
+
+    :raises StateFileError: the file does not know the account.
+    """
+    account = snapshot.accounts.get(account_id)
+    if account is None:
+        known = ", ".join(str(each) for each in sorted(snapshot.accounts))
+        raise StateFileError(
+            f"account {account_id} is not in the last known state; it knows {known or 'none'}"
+        )
+    return account
+
+
+def _is_other(origin: Origin, known: Origin) -> bool:
+    """Return whether two origins are certainly not the same riskd: both say what, and differ."""
+    return any(new and old and new != old for new, old in zip(origin, known, strict=True))
