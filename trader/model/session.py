@@ -240,7 +240,9 @@ class Session:
         elif isinstance(event.data, DaemonStatus):
             self._update(daemon=after.daemon)
             self._note_dry_run(event.data)
-        is_news = self._is_news(event, before, after)
+        is_news = _is_news(
+            event, before, after, is_file_known=self._view.events_only_since is None
+        )
         line = line_for(event, before, now) if is_news else None
         if line is not None:
             self._feed.add(line)
@@ -303,13 +305,6 @@ class Session:
                 event = Event(self._account_id, lock)
                 self._feed.insert(event, before, lock.locked_at)
                 self._alarm(event)
-
-    def _is_news(self, event: Event, before: AccountState, after: AccountState) -> bool:
-        """Return whether ``event`` changes more than a timestamp."""
-        if isinstance(event.data, LockoutCleared) and self._view.events_only_since is not None:
-            # Without the file, a lockout may end whose beginning this session never saw.
-            return True
-        return after is not before and not is_repeat(before, event)
 
     def _connected(self) -> None:
         now = self.now()
@@ -451,3 +446,13 @@ def _account_in(snapshot: Snapshot, account_id: int) -> AccountState:
 def _is_other(origin: Origin, known: Origin) -> bool:
     """Return whether two origins are certainly not the same riskd: both say what, and differ."""
     return any(new and old and new != old for new, old in zip(origin, known, strict=True))
+
+
+def _is_news(
+    event: Event, before: AccountState, after: AccountState, *, is_file_known: bool
+) -> bool:
+    """Return whether ``event`` changes more than a timestamp."""
+    if isinstance(event.data, LockoutCleared) and not is_file_known:
+        # Without the file, a lockout may end whose beginning this session never saw.
+        return True
+    return after is not before and not is_repeat(before, event)
