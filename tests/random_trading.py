@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import NO_FAULTS, Faults
@@ -254,6 +255,7 @@ class RandomTrading(RuleBasedStateMachine):
             blocked=MES,
         )
         daemon.gateway.observe(self.observe, before_faults=True)
+        globalLogPublisher.addObserver(self.note_error)  # type: ignore[arg-type]
         # The traders' ways to the exchange, before riskd's are watched.
         self.place_order, self.cancel_order = exchange.place_order, exchange.cancel_order
         self.watch_riskd()
@@ -269,6 +271,7 @@ class RandomTrading(RuleBasedStateMachine):
                 self.settle(is_quick=False)
                 self.locks_hold()
             finally:
+                globalLogPublisher.removeObserver(self.note_error)  # type: ignore[arg-type]
                 self.daemon.close()
 
     # What traders, brokers and machines do.
@@ -570,6 +573,11 @@ class RandomTrading(RuleBasedStateMachine):
         """Note what does not hold; riskd would log an exception that passes through it."""
         if not holds:
             self.violations.append((self.seconds, *what))
+
+    def note_error(self, event: LogEvent) -> None:
+        """Note an internal error of riskd."""
+        if event.get("log_level") is LogLevel.critical:
+            self.violations.append((self.seconds, event["log_failure"].getTraceback()))
 
     def check_sound(self, contract_id: str) -> None:
         """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
