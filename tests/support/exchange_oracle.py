@@ -95,6 +95,8 @@ class ExchangeOracle:
         self._versions: dict[int, list[tuple[float, Decimal | None]]] = defaultdict(list)
         self._opened: dict[str, tuple[object, float]] = {}
         self._unprotected: dict[str, float] = {}
+        self._latest: dict[str, Payload] = {}
+        self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
         self._busy_since: float | None = None
         self.forgiven_at = 0.0
         self.lag = 1.0
@@ -162,6 +164,7 @@ class ExchangeOracle:
         possible = [
             *self._breaches_of(list(self._trades_as_known()), self.seconds()),
             *self._size_breaches_as_known(now),
+            *self._price_breaches_as_known(now),
         ]
         for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self.lives[each.contract_id or ""])
@@ -238,6 +241,10 @@ class ExchangeOracle:
     def _note_lives(self, now: float) -> None:
         """Note since when each position is held, and since when without a stop for all of it."""
         positions = self.positions()
+        for name, former in self._latest.items():
+            if positions.get(name) != former:
+                self._formers[name].append((self.awake(), former))
+        self._latest = positions
         for name, position in positions.items():
             key = (position["id"], position["type"])
             if self._opened.get(name, (None, 0.0))[0] != key:
@@ -265,11 +272,7 @@ class ExchangeOracle:
         positions = self.positions()
         yield from self._size_breaches(positions)
         for name, position in positions.items():
-            worst, best = self.open_pnl(position)
-            if worst <= -OPEN_LOSS_LIMIT:
-                yield Breach("RULE-004", name)
-            if best >= PROFIT_TARGET:
-                yield Breach("RULE-005", name)
+            yield from self._price_breaches(name, position)
             # A stop that is gone before the grace is over gets no new one, so the position's age counts.
             if name in self._unprotected and now - self._opened[name][1] >= GRACE_SECONDS - 1:
                 yield Breach("RULE-008", name)
@@ -320,6 +323,20 @@ class ExchangeOracle:
                 is_certain = len(pnls) == len(recent) and now - versions[0][0] > NEWS_SECONDS
                 least = min(pnls) if is_certain else min(*pnls, Decimal(0))
                 yield {**each, "profitAndLoss": least, "voided": False}
+
+    def _price_breaches_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield the limits that positions of a moment ago would breach by the prices of now."""
+        for name, formers in self._formers.items():
+            formers[:] = [each for each in formers if now - each[0] <= self.lag]
+            for _until, position in formers:
+                yield from self._price_breaches(name, position)
+
+    def _price_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
+        worst, best = self.open_pnl(position)
+        if worst <= -OPEN_LOSS_LIMIT:
+            yield Breach("RULE-004", name)
+        if best >= PROFIT_TARGET:
+            yield Breach("RULE-005", name)
 
     def _size_breaches_as_known(self, now: float) -> Iterator[Breach]:
         """Yield whether there are too many contracts for somebody who knows each position late."""
