@@ -352,6 +352,15 @@ class RandomTrading(RuleBasedStateMachine):
         self.move(steps, contract_id)
         self.place(contract_id, {"type": 2, "side": int(1 - side), "size": size})
 
+    @rule(count=st.integers(3, 8), faults=FAULTS | st.just({"lost_events": 1.0}))
+    def scalp(self, count: int, faults: dict[str, Any]) -> None:
+        """Trade often while something goes wrong, and once more when all is well."""
+        for number in range(count):
+            self.inject(faults if number < count - 1 else {})
+            for side in (BUY, SELL):
+                self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+            self.pass_time(2)
+
     @rule(steps=st.integers(-16, 16), contract_id=CONTRACTS)
     def move(self, steps: int, contract_id: str) -> None:
         self.prices[contract_id] += steps * STEP[contract_id]
