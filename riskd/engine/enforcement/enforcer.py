@@ -40,7 +40,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from riskd.engine.broker import Broker
-from riskd.engine.enforcement.actions import announce, flatten_action, rejection_action
+from riskd.engine.enforcement.actions import announce, flatten_action
 from riskd.engine.enforcement.flattening import (
     Listing,
     closes_all_of,
@@ -54,16 +54,16 @@ from riskd.engine.enforcement.flattening import (
 from riskd.engine.enforcement.full_closes import FullCloses
 from riskd.engine.enforcement.orders import EVENT_SECONDS, OrderRequests
 from riskd.engine.enforcement.partial_closes import PartialCloses
-from riskd.engine.enforcement.sent_commands import MAY_BE_DONE, RETRY_SECONDS, Outcome
+from riskd.engine.enforcement.rejections import Rejections
+from riskd.engine.enforcement.sent_commands import RETRY_SECONDS
 from riskd.engine.enforcement.stop_orders import StopOrders
-from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.together import together
 from riskd.engine.tracked_account import TrackedAccount
-from riskd.gateway.interface import Found, GatewayError, GatewayUnansweredError
+from riskd.gateway.interface import Found, GatewayError
 from riskd.host.timing import done_within
 from riskd.model.account import AccountState, Flattening
 from riskd.model.broker import BrokerOrder
-from riskd.model.events import EventData, LockoutSet, OrderState
+from riskd.model.events import EventData, LockoutSet
 from riskd.model.lockouts import (
     OPERATOR,
     forbidden_orders,
@@ -127,6 +127,7 @@ class Enforcer:
         self._full = FullCloses(
             account, self._orders, self._clock, self._now, self._note_action, self._react
         )
+        self._rejections = Rejections(account, broker, self._orders)
         self._partial = PartialCloses(account, self._orders, self._clock, self._note_action)
         self._decided_at: float | None = None
         self._flattening: Deferred[None] | None = None
@@ -227,7 +228,7 @@ class Enforcer:
     ) -> None:
         """Begin to do something about an order."""
         if isinstance(command, RejectOrder):
-            self._orders.begin(command.order_id, self._reject(rule_id, command))
+            self._orders.begin(command.order_id, self._rejections.reject(rule_id, command))
         else:
             self._stops.carry_out(rule_id, command)
 
@@ -413,41 +414,3 @@ class Enforcer:
             "internal error"
         )
         self._clock.callLater(RETRY_SECONDS[-1], self.resume)
-
-    # Orders that are rejected.
-
-    async def _reject(self, rule_id: str, command: RejectOrder) -> None:
-        """Cancel an order until the broker says that it has ended; announce the result."""
-        is_announced = has_canceled = False
-        order: BrokerOrder | None = None
-        accepted_at = math.inf
-        for attempt in itertools.count():
-            try:
-                asked_at = self._clock.seconds()
-                if accepted_at <= asked_at < accepted_at + SETTLED_SECONDS:
-                    # The broker has accepted it, and its searches may trail.
-                    order = await self._orders.fetch(command.order_id)
-                else:
-                    outcome = await self._orders.cancel(command.order_id)
-                    has_canceled |= outcome in MAY_BE_DONE
-                    if outcome is Outcome.ACCEPTED:
-                        accepted_at = self._clock.seconds()
-                    order = await self._orders.follow(command.order_id, outcome)
-                if order is None or order.has_ended:
-                    break
-            except GatewayUnansweredError as error:
-                _log.warn("asking for {order}: {error}", order=command.order_id, error=error)
-            if attempt >= len(RETRY_SECONDS) - 1 and not is_announced:
-                is_announced = True
-                self._announce_rejection(rule_id, command, canceled=0)
-            await deferLater(self._clock, RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-        was_filled = order is not None and order.state is OrderState.FILLED
-        # If it was filled before it could be canceled, other rules see the position that it opened.
-        if has_canceled and not was_filled and not is_announced:
-            self._announce_rejection(rule_id, command, canceled=1)
-
-    def _announce_rejection(self, rule_id: str, command: RejectOrder, *, canceled: int) -> None:
-        action = rejection_action(
-            rule_id, command, success=bool(canceled), canceled=canceled, now=self._now()
-        )
-        announce(self._account, action)
