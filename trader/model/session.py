@@ -444,7 +444,7 @@ def _account_in(snapshot: Snapshot, account_id: int) -> AccountState:
 
 
 def _is_other(origin: Origin, known: Origin) -> bool:
-    """Return whether two origins are certainly not the same riskd: both say what, and differ."""
+    """Return whether two origins say that they are not the same riskd."""
     return any(new and old and new != old for new, old in zip(origin, known, strict=True))
 
 
