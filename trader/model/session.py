@@ -422,7 +422,7 @@ def _comes_from_broker(event: Event) -> bool:
 
 
 def _is_at_least_as_new(known_at: datetime | None, now: datetime, as_of: datetime | None) -> bool:
-    """Return whether a file of ``as_of`` may replace what was known at ``known_at``."""
+    """Return whether a file of ``as_of`` may replace what ``known_at`` has."""
     if known_at is None or as_of is None:
         return known_at is None
     # A time ahead of the clock dates from before the clock was set back, and proves nothing.
