@@ -129,10 +129,10 @@ class TrackedAccount:
 
     def update_quote(self, quote: MarketQuote) -> None:
         """Apply a quote; broadcast it if it is news."""
-        if self._journaled_quotes:
-            self._forget_journaled_quote(quote.contract_id)
         if self._entered_at and self._is_older_than_entry(quote):
             return
+        if self._journaled_quotes:
+            self._forget_journaled_quote(quote.contract_id)
         after = apply_quote(self.state, quote)
         if after is not self.state:
             self.state = after

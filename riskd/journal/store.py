@@ -363,12 +363,13 @@ def _with_quotes_of(known: AccountState, state: AccountState) -> AccountState:
     """
     quotes = known.quotes
     if state.outdated_quotes is not known.outdated_quotes:
-        newer = {
-            key: state.quotes[key]
+        outdated = {
+            key
             for key, quote in state.outdated_quotes.items()
             if known.outdated_quotes.get(key) != quote
         }
-        quotes = {**quotes, **newer}
+        newer = {key: quote for key, quote in state.quotes.items() if key in outdated}
+        quotes = {key: quote for key, quote in quotes.items() if key not in outdated} | newer
     return msgspec.structs.replace(state, quotes=quotes)
 
 

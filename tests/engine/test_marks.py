@@ -250,6 +250,19 @@ class LatestQuoteTests(MarksTestCase):
         daemon.restart()
         self.assertNotIn(MNQ, daemon.state.quotes)
 
+    def test_a_quote_of_the_journal_stays_until_there_is_one_for_the_position(self) -> None:
+        daemon = self.start(LOSS)
+        daemon.move(MNQ, "21000")
+        daemon.advance(2)
+        daemon.kill()
+        daemon.restart()
+        daemon.trade(BUY, 1)
+        self.quote(MNQ, seconds=-2, bestBid="20800", bestAsk="20800.25", lastPrice="20800")
+        daemon.advance(2)
+        self.assert_sound({MNQ: 1})
+        self.assertEqual(daemon.state.quotes[MNQ].last, 21000)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_a_working_order_brings_the_latest_quote(self) -> None:
         daemon = self.start(LOSS)
         daemon.move(ES, "5000")
