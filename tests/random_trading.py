@@ -352,14 +352,19 @@ class RandomTrading(RuleBasedStateMachine):
         self.move(steps, contract_id)
         self.place(contract_id, {"type": 2, "side": int(1 - side), "size": size})
 
-    @rule(count=st.integers(3, 8), faults=FAULTS | st.just({"lost_events": 1.0}))
-    def scalp(self, count: int, faults: dict[str, Any]) -> None:
+    @rule(
+        count=st.sampled_from([3, MAX_TRADES + 1, MAX_TRADES + 1, 8]),
+        faults=FAULTS | st.just({"lost_events": 1.0}),
+        seconds=st.sampled_from([0, SETTLING_SECONDS + LADDER_SECONDS + 5]),
+    )
+    def scalp(self, count: int, faults: dict[str, Any], seconds: float) -> None:
         """Trade often while something goes wrong, and once more when all is well."""
         for number in range(count):
             self.inject(faults if number < count - 1 else {})
             for side in (BUY, SELL):
                 self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
-            self.pass_time(2)
+            self.pass_time(1)
+        self.pass_time(seconds)
 
     @rule(steps=st.integers(-16, 16), contract_id=CONTRACTS)
     def move(self, steps: int, contract_id: str) -> None:
@@ -367,7 +372,7 @@ class RandomTrading(RuleBasedStateMachine):
         self.quote(contract_id)
 
     @rule(
-        steps=st.integers(-40, 40),
+        steps=st.sampled_from([-40, -32, -24, -8, 8, 24, 32, 40]),
         contract_id=CONTRACTS,
         seconds=st.sampled_from([0, 0.25, 0.5]),
     )
