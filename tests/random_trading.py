@@ -168,6 +168,9 @@ RULES = [
     (),
 ]
 
+MOMENT = 0.002
+"""Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
+
 LADDER_SECONDS = 5 + 5 + 4
 """The longest wait between two tries, one round of reconciliation, and the first tries."""
 
@@ -372,17 +375,16 @@ class RandomTrading(RuleBasedStateMachine):
         self.quote(contract_id)
 
     @rule(
+        side=SIDES,
         steps=st.sampled_from([-40, -32, -24, -8, 8, 24, 32, 40]),
         contract_id=CONTRACTS,
         seconds=st.sampled_from([0, 0.25, 0.5]),
     )
-    def move_fast(self, steps: int, contract_id: str, seconds: float) -> None:
-        """Let a trader turn at the end of a move whose quotes are still on their way."""
+    def move_fast(self, side: int, steps: int, contract_id: str, seconds: float) -> None:
+        """Let a trader trade at the end of a move whose quotes are still on their way."""
         with self.daemon.quotes_late():
             self.move(steps, contract_id)
-            self.place(
-                contract_id, {"type": 2, "side": int(BUY if steps < 0 else SELL), "size": 2}
-            )
+            self.place(contract_id, {"type": 2, "side": int(side), "size": 2})
             self.pass_time(seconds)
         self.look()
 
@@ -518,22 +520,24 @@ class RandomTrading(RuleBasedStateMachine):
             self.unanswered_at = self.seconds
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
+        self.daemon.advance(MOMENT)
         self.daemon.at_exchange(self.place_order, ACCOUNT, {"contractId": contract_id, **order})
         self.look()
 
     def quote(self, contract_id: str) -> None:
+        self.daemon.advance(MOMENT)
         self.daemon.move(contract_id, str(self.prices[contract_id]))
         self.look()
 
     def pass_time(self, seconds: float, drift: int = 0) -> None:
-        """Let time pass; what is held is quoted every second, as a market does.
+        """Let time pass; what is held or watched is quoted every second.
 
         :param drift: by how many steps the prices move in a second.
         """
         while seconds > 0:
             self.daemon.advance(min(seconds, 1.0), step=0.5)
             seconds -= 1.0
-            for contract_id in self.oracle.positions():
+            for contract_id in {MNQ: None, **self.oracle.positions()}:
                 self.prices[contract_id] += drift * STEP[contract_id]
                 self.quote(contract_id)
             self.look()
