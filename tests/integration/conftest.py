@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -62,10 +63,14 @@ def terminal() -> Iterator[PseudoTerminal]:
 
 
 @pytest.fixture(autouse=True)
-def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep tests away from the state directory of the user who runs them."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path / "state"
+def state_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep tests away from the state directory of the user who runs them.
+
+    The path is short: that of a socket has 107 bytes, and tmp_path is long where tests run in parallel.
+    """
+    with TemporaryDirectory(prefix="riskd-") as directory:
+        monkeypatch.setenv("XDG_STATE_HOME", directory)
+        yield Path(directory)
 
 
 def daemons_in(directory: Path) -> Iterator[Callable[..., Twistd]]:
