@@ -25,7 +25,13 @@ class Twistd:
                 twistd_command(*arguments), cwd=directory, stdout=log, stderr=subprocess.STDOUT
             )
         begun = "status RUNNING" if waits else "listening on ws://[::1]"
-        wait_until(lambda: begun in self.log or self.process.poll() is not None)
+        try:
+            wait_until(lambda: begun in self.log or self.process.poll() is not None)
+        except AssertionError:
+            # Nobody else knows the process yet.
+            self.process.kill()
+            self.process.wait()
+            raise
         assert self.process.poll() is None, self.log
         self.port = int(re.findall(r"listening on ws://127\.0\.0\.1:(\d+)", self.log)[0])
 
