@@ -72,6 +72,10 @@ class FindingTests(SynchronousTestCase):
 
     def test_an_import_within_a_function(self) -> None:
         self.assert_found("def check(a, b, c):\n  import riskd.money", (2, "riskd.money"))
+        self.assert_found(
+            "def check(a, b, c):\n  from riskd.rules.memory import recall",
+            (2, "riskd.rules.memory"),
+        )
 
     def test_an_attribute_within_a_function(self) -> None:
         for head in (
