@@ -97,7 +97,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     is_locked = lock_of(state, RULE.rule_id, trigger.now) is not None
     if is_locked and fired is not None:
         # Whatever is counted while the lock is in force may be the reason for it later.
-        counted = (*fired.counted, *(each for each in amounts if each not in set(fired.counted)))
+        counted = tuple(dict.fromkeys((*fired.counted, *amounts)))
         fired = msgspec.structs.replace(fired, counted=counted)
     if result > -settings.loss_limit:
         if is_locked and fired is not None and not _is_taken_back(state, fired, amounts):
@@ -153,8 +153,9 @@ def _is_new(breach: _Breach, result: Decimal, known: _Breach, state: AccountStat
     if known.limit is None:
         return breach.trades != known.trades
     is_tighter = breach.limit is not None and breach.limit < known.limit
+    counted = set(known.counted)
     return is_tighter or any(
-        number not in set(known.counted)
+        number not in counted
         for number, trade in state.trades.items()
         if state.is_of_trading_day(trade.execution_time)
     )
