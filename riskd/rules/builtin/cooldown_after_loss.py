@@ -6,11 +6,9 @@ operator has ended does not start again, and one whose trade is voided can be en
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -24,6 +22,7 @@ from riskd.model.lockouts import is_locked, lock_of
 from riskd.model.moments import first_known, is_placeholder
 from riskd.model.money import ZERO
 from riskd.model.unlocks import Unlock, last_unlock
+from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -31,7 +30,6 @@ from riskd.rules.interface import (
     Gauge,
     Kind,
     LiftLock,
-    Lock,
     Rule,
     RuleResult,
     Trigger,
@@ -41,9 +39,6 @@ from riskd.rules.interface import (
 from riskd.rules.settings import RuleSettings, Seconds, Table, expect_no_repeats
 
 _DEFAULTS: Final = {"loss_threshold": Decimal("100.00"), "cooldown_seconds": 300}
-
-_LATE: Final = timedelta(seconds=10)
-"""A trade that arrives within this time was executed just now, as far as clocks agree."""
 
 
 class Tier(Table, frozen=True, kw_only=True):
@@ -157,10 +152,7 @@ class _Loss(NamedTuple):
     reason: str
 
     def flatten(self, now: datetime) -> Flatten:
-        until = self.cooldown.until
-        # The wire has whole seconds, and a cooldown must not look shorter than it is.
-        seconds = math.ceil((until - now).total_seconds())
-        return Flatten(reason=self.reason, lock=Lock(until=until, cooldown_seconds=seconds))
+        return start_cooldown(self.reason, self.cooldown.until, now)
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -180,8 +172,8 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     if trade is None:
         return NOTHING
     exit_ = _exit([each for each in state.trades.values() if _key(each) == _key(trade)])
-    executed = _executed(trade)
-    loss = _loss(settings, exit_, now if now - executed < _LATE else exit_.executed)
+    is_new = was_just_executed(_executed(trade), now)
+    loss = _loss(settings, exit_, now if is_new else exit_.executed)
     if loss is None or loss.cooldown.until <= now or _is_known(loss, known):
         return NOTHING
     if is_locked(state, now) and not _is_deeper(state, loss, known, now):
@@ -313,17 +305,9 @@ def _loss(settings: Settings, exit_: _Exit, begun: datetime) -> _Loss | None:
 def _is_tighter(settings: Settings, exit_: _Exit, unlock: Unlock | None) -> bool:
     """Return whether a loss reaches a threshold that it did not at the unlock."""
     tier = _tier(settings, exit_)
-    earlier = _journaled(unlock.settings.get(RULE.rule_id)) if unlock else None
+    earlier = settings_at(unlock, RULE.rule_id, Settings) if unlock else None
     known = None if earlier is None else _tier(earlier, exit_)
     return tier is not None and (known is None or tier.cooldown_duration > known.cooldown_duration)
-
-
-@lru_cache(maxsize=64)
-def _journaled(settings: str | None) -> Settings | None:
-    try:
-        return None if settings is None else msgspec.json.decode(settings, type=Settings)
-    except (msgspec.MsgspecError, ValueError):
-        return None
 
 
 RULE: Final = Rule(

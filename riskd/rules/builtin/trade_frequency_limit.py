@@ -6,12 +6,10 @@ an entry does not count.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,13 +20,13 @@ from riskd.model.formatting import counted
 from riskd.model.lockouts import lock_of, locks_in_force
 from riskd.model.moments import first_known
 from riskd.model.unlocks import Unlock, last_unlock
+from riskd.rules.cooldowns import settings_at, start_cooldown, was_just_executed
 from riskd.rules.interface import (
     Command,
     Flatten,
     Gauge,
     Kind,
     LiftLock,
-    Lock,
     Rule,
     RuleResult,
     Trigger,
@@ -38,9 +36,6 @@ from riskd.rules.interface import (
 from riskd.rules.settings import Minutes, RuleSettings, Seconds, Table, Trades
 
 _Value = TypeVar("_Value")
-
-_LATE: Final = timedelta(seconds=10)
-"""A trade that is known within this time was executed just now, as far as clocks agree."""
 
 
 class Limits(Table, frozen=True, kw_only=True):
@@ -193,10 +188,7 @@ class _Breach(NamedTuple):
     def flatten(self, now: datetime) -> Flatten:
         count = len(self.cooldown.trades)
         reason = f"Too many trades: {count} {self.window.name} (limit {self.window.limit})"
-        until = self.cooldown.until
-        # The wire has whole seconds, and a cooldown must not look shorter than it is.
-        seconds = math.ceil((until - now).total_seconds())
-        return Flatten(reason=reason, lock=Lock(until=until, cooldown_seconds=seconds))
+        return start_cooldown(reason, self.cooldown.until, now)
 
 
 def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResult:
@@ -277,7 +269,7 @@ def _breaches(
             trades = executed[window.first(state, times, end) : bisect_right(times, end)]
             if len(trades) <= window.limit or _were_known_at(baseline, state, trades):
                 continue
-            begun = now if now - end < _LATE else end
+            begun = now if was_just_executed(end, now) else end
             is_of_lock = locked_at is not None and end > locked_at
             cooldown = Cooldown(
                 window=window.name,
@@ -312,20 +304,9 @@ def _were_known_at(
 
 def _is_tighter(window: Window, unlock: Unlock) -> bool:
     """Return whether a window's limit is lower than when an operator unlocked."""
-    limits = _limits_of(unlock.settings.get(RULE.rule_id))
-    return window.name not in limits or window.limit < limits[window.name]
-
-
-@lru_cache(maxsize=64)
-def _limits_of(settings: str | None) -> Mapping[str, int]:
-    """Return the limits of journaled settings, by the names of the windows."""
-    if settings is None:
-        return {}
-    try:
-        windows = msgspec.json.decode(settings, type=Settings).windows
-    except (msgspec.MsgspecError, ValueError):
-        return {}
-    return {window.name: window.limit for window in windows}
+    earlier = settings_at(unlock, RULE.rule_id, Settings)
+    windows = earlier.windows if earlier else ()
+    return all(window.limit < each.limit for each in windows if each.name == window.name)
 
 
 def gauges(state: AccountState, settings: Settings, now: datetime) -> tuple[Gauge, ...]:
