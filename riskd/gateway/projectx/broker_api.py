@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from riskd.gateway import mapping
 from riskd.gateway.commands import Command, PlaceOrder, request_name
-from riskd.gateway.fields import FieldReader, MappingError, Payload, whole
+from riskd.gateway.fields import Payload
 from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.payload_listener import found, readable
-from riskd.gateway.projectx.responses import item, items, of_account
+from riskd.gateway.projectx.responses import check_account, item, items
 from riskd.gateway.projectx.rest import ANSWER_SECONDS, BrokerRequests
 from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
@@ -84,14 +83,16 @@ class BrokerApi:
         body = {"accountId": account_id, "orderId": order_id}
 
         def order_of(fields: Payload) -> BrokerOrder:
-            payload = of_account(request, item(request, fields, "order"), account_id)
+            payload = item(request, fields, "order")
+            check_account(request, payload, account_id)
             return readable(request, payload, mapping.order)
 
         return self._read(request, body, urgent=urgent).addCallback(order_of)
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return the account's trades made at ``since`` or later, oldest first."""
-        return self._list("Trade/search", account_id, _TRADES, since=since)
+        trades = self._list("Trade/search", account_id, _TRADES, since=since)
+        return trades.addCallback(_oldest_first)
 
     def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Return a contract."""
@@ -128,11 +129,10 @@ class BrokerApi:
             body["startTimestamp"] = since.astimezone(UTC).isoformat()
 
         def listed(fields: Payload) -> Found[_T]:
-            payloads = [
-                of_account(request, payload, account_id)
-                for payload in items(request, fields, listing.name)
-            ]
-            return found(listing.target, sorted(payloads, key=listing.order), listing.kind)
+            payloads = items(request, fields, listing.name)
+            for payload in payloads:
+                check_account(request, payload, account_id)
+            return found(listing.target, payloads, listing.kind)
 
         return self._read(request, body, urgent=urgent).addCallback(listed)
 
@@ -140,13 +140,9 @@ class BrokerApi:
         return Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))
 
 
-def _age(trade: Payload) -> tuple[datetime, int]:
-    try:
-        moment = FieldReader("GatewayUserTrade", trade).time("creationTimestamp")
-    except MappingError:
-        # Mapping it reports the field.
-        moment = datetime.min.replace(tzinfo=UTC)
-    return moment, whole(trade.get("id")) or 0
+def _oldest_first(trades: Found[BrokerTrade]) -> Found[BrokerTrade]:
+    in_order = sorted(trades.items, key=lambda trade: (trade.execution_time, trade.id))
+    return trades._replace(items=tuple(in_order))
 
 
 class _Listing(NamedTuple, Generic[_T]):
@@ -154,15 +150,13 @@ class _Listing(NamedTuple, Generic[_T]):
 
     :ivar name: the field of the response that holds the list.
     :ivar target: what its items are, as events call it.
-    :ivar order: the sort key of the items.
     """
 
     name: str
     target: str
     kind: type[_T]
-    order: Callable[[Payload], Any] = lambda _payload: 0
 
 
 _POSITIONS: Final = _Listing("positions", mapping.POSITION, BrokerPosition)
 _ORDERS: Final = _Listing("orders", mapping.ORDER, BrokerOrder)
-_TRADES: Final = _Listing("trades", mapping.TRADE, BrokerTrade, _age)
+_TRADES: Final = _Listing("trades", mapping.TRADE, BrokerTrade)

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
 
 from riskd.gateway.fields import Payload, whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json
-
-_WHOLE: Final = ("id", "orderId", "type", "side", "status", "size", "fillVolume")
 
 
 class TokenRefusedError(GatewayUnansweredError):
@@ -93,17 +90,14 @@ def item(request: str, fields: Payload, name: str) -> Payload:
     return found
 
 
-def of_account(request: str, payload: Payload, account_id: int) -> Payload:
-    """Return a payload of an account, with whole ids and sizes as ``int``.
+def check_account(request: str, payload: Payload, account_id: int) -> None:
+    """Check that a payload is of an account, if it says of which.
 
     :raises GatewayUnansweredError: the payload is of another account.
     """
-    numbers = {name: whole(payload.get(name)) for name in _WHOLE}
-    plain: Payload = {name: number for name, number in numbers.items() if number is not None}
     found = payload.get("accountId", account_id)
     if found is not None and whole(found) != account_id:
         raise GatewayUnansweredError(request, f"the answer is of account {_printable(found)}")
-    return {**payload, **plain, "accountId": account_id}
 
 
 def printable_reason(message: object) -> str:

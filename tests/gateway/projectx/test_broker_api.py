@@ -90,6 +90,13 @@ class ReadTests(GatewayTestCase):
         self.assertEqual([each.size for each in found.items], [2])
         self.assertEqual([each.contract_id for each in found.unreadable], [MNQ])
 
+    def test_whole_numbers_may_have_zeros_behind_the_point(self) -> None:
+        held = {"id": 5.0, "contractId": MNQ, "type": 1.0, "size": 2.0, "averagePrice": 7}
+        asked = self.gateway.search_open_positions(123)
+        self.answer("Position/searchOpen", positions=[held])
+        (found,) = self.successResultOf(asked).items
+        self.assertEqual(repr((found.id, found.size)), "(5, 2)")
+
     def test_a_list_that_is_missing_is_not_an_empty_one(self) -> None:
         asked = self.gateway.search_open_positions(123)
         self.answer("Position/searchOpen", positions=None)

@@ -17,9 +17,9 @@ from riskd.gateway.projectx.rate_limit import MAX_RETRY_AFTER
 from riskd.gateway.projectx.responses import (
     TokenRefusedError,
     TooManyRequestsError,
+    check_account,
     item,
     items,
-    of_account,
     read_answer,
 )
 
@@ -255,22 +255,8 @@ class AccountTests(SynchronousTestCase):
             {"accountId": Decimal("123.0")},
         ):
             with self.subTest(found=found):
-                self.assertEqual(
-                    of_account("A", {"id": 5, **found}, 123), {"id": 5, "accountId": 123}
-                )
-        for found in (124, "123", True, [], Decimal("123.5")):
-            with self.subTest(found=found):
-                payload = {"id": 5, "accountId": found}
-                self.assertRaises(GatewayUnansweredError, of_account, "A", payload, 123)
-
-    def test_whole_numbers_become_int(self) -> None:
-        payload = {"id": Decimal("5.0"), "size": Decimal("2.000000000"), "averagePrice": 7}
-        read = of_account("Position/searchOpen", payload, 123)
-        self.assertEqual(
-            json.dumps(read, sort_keys=True),
-            '{"accountId": 123, "averagePrice": 7, "id": 5, "size": 2}',
-        )
-
-    def test_values_that_are_no_numbers_stay(self) -> None:
-        read = of_account("A", {"size": None, "id": "five"}, 123)
-        self.assertEqual(read, {"size": None, "id": "five", "accountId": 123})
+                check_account("A", {"id": 5, **found}, 123)
+        for wrong in (124, "123", True, [], Decimal("123.5")):
+            with self.subTest(wrong=wrong):
+                payload = {"id": 5, "accountId": wrong}
+                self.assertRaises(GatewayUnansweredError, check_account, "A", payload, 123)
