@@ -153,7 +153,7 @@ def order(payload: Payload) -> BrokerOrder:
     limit_price = read.optional_number("limitPrice")
     stop_price = read.optional_number("stopPrice")
     created, stamp = _created(read, payload), read.optional_time("updateTimestamp")
-    order_type = ORDER_TYPES.get(payload.get("type", 0))
+    order_type = ORDER_TYPES.get(whole(payload.get("type")) or 0)
     if order_type is None:
         order_type = _type_by_prices(limit_price, stop_price)
     return BrokerOrder(

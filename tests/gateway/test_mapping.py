@@ -106,7 +106,7 @@ class OrderTests(SynchronousTestCase):
             ({"limitPrice": limit}, OrderType.LIMIT),
             ({}, OrderType.MARKET),
         ):
-            for unknown in (0, 8, 99):
+            for unknown in (0, 8, 99, None, True, "2", [2], {}):
                 payload = order_payload(type=unknown, **prices)
                 self.assertIs(mapping.order(payload).type, wire)
 
