@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserPosition, MarketQuote
+from riskd.model.events import GatewayUserPosition
 from riskd.model.formatting import contract_name
 from riskd.model.marks import Mark, mark
 from riskd.model.money import ZERO, profit
@@ -57,11 +57,6 @@ def total_pnl(state: AccountState) -> Decimal:
     """Return the dollars that all open positions make; an unknown P&L counts as zero."""
     amounts = (position_pnl(state, position).amount for position in state.open_positions)
     return sum([amount for amount in amounts if amount is not None], ZERO)
-
-
-def is_stale(quote: MarketQuote, now: datetime) -> bool:
-    """Return whether ``quote`` is too old to be relied on."""
-    return now - quote.timestamp > STALE_AFTER
 
 
 def has_stale_quote(state: AccountState, position: GatewayUserPosition, now: datetime) -> bool:

@@ -40,6 +40,7 @@ RENAMED: Final[dict[str, str]] = {
     "riskd.model.account.OrderDetail": "riskd.model.broker.BrokerOrder",
     "riskd.model.descriptions": "riskd.model.formatting",
     "riskd.model.merge": "riskd.model.account",
+    "riskd.model.open_pnl.is_stale": "riskd.model.open_pnl.has_stale_quote",
     "riskd.money": "riskd.model.money",
     "riskd.rules.discovery": "riskd.rules.plugins",
     "riskd.rules.affected": "riskd.rules.positions",

@@ -11,8 +11,8 @@ from riskd.model.account import AccountState, BestBidAsk
 from riskd.model.contracts import Contract
 from riskd.model.open_pnl import (
     OpenPnl,
+    fresh_mark,
     has_stale_quote,
-    is_stale,
     pnl_warnings,
     position_pnl,
     total_pnl,
@@ -75,7 +75,7 @@ class StaleQuoteTests(SynchronousTestCase):
         state = state_after(position(MNQ, 1), quote(MNQ, "21000"))
         (held,) = state.open_positions
         for seconds, expected in ((10, False), (10.001, True)):
-            self.assertIs(is_stale(state.quotes[MNQ], at(seconds)), expected)
+            self.assertIs(fresh_mark(state, held, at(seconds)) is None, expected)
             self.assertIs(has_stale_quote(state, held, at(seconds)), expected)
 
     def test_a_quote_that_is_missing_is_not_stale(self) -> None:
