@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
+from riskd.app.launch import utc_now
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.model.exact_json import decode_json
 from riskd.practice.gateway import PracticeGateway
@@ -63,7 +63,7 @@ class DistantBroker:
 
     def __init__(self, certificate: bytes = b"") -> None:
         self.gateway = PracticeGateway(
-            reactor, now, {ACCOUNT: ("MNQ", "MES")}, seed=1, is_open=True, is_quiet=True
+            reactor, utc_now, {ACCOUNT: ("MNQ", "MES")}, seed=1, is_open=True, is_quiet=True
         )
         self.site = practice_site(reactor, self.gateway)
         self.site.resource = _Counting(self.site.resource, self)
@@ -209,11 +209,6 @@ class GuardingDaemon:
         """End the daemon."""
         self._process.terminate()
         self._process.wait(_START_SECONDS)
-
-
-def now() -> datetime:
-    """Return the time of day."""
-    return datetime.now(UTC)
 
 
 async def until(

@@ -25,16 +25,9 @@ class DistantProxy:
     :ivar connections: how many connections were accepted.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        server: tuple[str, int],
-        interface: str,
-        round_trip: float = ROUND_TRIP,
-    ) -> None:
+    def __init__(self, reactor: Any, server: tuple[str, int], interface: str) -> None:
         self.reactor = reactor
         self.server = server
-        self.round_trip = round_trip
         self.connections = 0
         self.relays: dict[_ClientEnd, None] = {}
         factory = Factory.forProtocol(_ClientEnd)
@@ -85,9 +78,9 @@ class _ClientEnd(Protocol):
         self._proxy.connections += 1
         self._proxy.relays[self] = None
         self.transport.setTcpNoDelay(True)
-        reactor, round_trip = self._proxy.reactor, self._proxy.round_trip
-        self._to_server = DelayedPipe(reactor, round_trip / 2, first_after=round_trip)
-        self._to_client = DelayedPipe(reactor, round_trip / 2)
+        reactor = self._proxy.reactor
+        self._to_server = DelayedPipe(reactor, ROUND_TRIP / 2, first_after=ROUND_TRIP)
+        self._to_client = DelayedPipe(reactor, ROUND_TRIP / 2)
         self.local_port: int | None = None
         self._server: _ServerEnd | None = None
         self._unsent: list[bytes] = []
