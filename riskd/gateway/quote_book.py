@@ -43,8 +43,8 @@ class QuoteBook:
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
 
-    A feed may report trades without bid and ask.  A trade far outside stale bid and ask replaces both, so
-    that the quote does not show the earlier market.
+    A feed may report trades without bid and ask.  A trade far outside stale bid and ask replaces both: the wire
+    has one time for all three prices, so no client could see that bid and ask are those of an earlier market.
     """
 
     def __init__(self) -> None:
