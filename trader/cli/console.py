@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -45,28 +44,24 @@ class Console:
     """The client, the session that it feeds and the screen, on one reactor.
 
     :param account_id: the account to show.
-    :param url: the daemon's URL.
-    :param state: the directory in which the daemon publishes the state file.
+    :param followed: finds the daemon and its state file.
     :param ui_state: what is shown first, and how.
     :param hook: the command that runs on lockouts and enforcement, and its arguments; empty for none.
     :param bell: whether the terminal's bell rings then.
-    :param followed: finds the daemon and its state file; without it, they are at ``url`` and in ``state``.
     """
 
     def __init__(
         self,
         account_id: int,
-        url: str,
-        state: Path,
+        followed: FollowedDaemon,
         reactor: Any,
         ui_state: UiState | None = None,
         hook: Sequence[str] = (),
         *,
         bell: bool = True,
-        followed: FollowedDaemon | None = None,
     ) -> None:
         self._reactor = reactor
-        self._followed = followed = followed or FollowedDaemon(account_id, url, state, state)
+        self._followed = followed
         self._ui_state = ui_state or UiState()
         self._session = Session(
             account_id,
@@ -81,7 +76,7 @@ class Console:
         self._client = DaemonClient(
             account_id,
             self._session.receive_status,
-            url,
+            followed.url,
             reactor=reactor,
             take_event=self._session.receive,
             find_url=followed.locate,

@@ -24,16 +24,20 @@ from twisted.logger import (
 
 from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted
-from trader.cli.options import Options, followed_daemon
 from trader.client import CONNECTION_STATUS, DaemonClient, ReadEvent
+from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock, money, terminal_text
 from trader.model.session import Session
 from trader.model.view import View, unknown_reason
 from trader.model.wording import FeedLine
 
 
-def run_headless(account_id: int, options: Options, reactor: Any) -> None:
-    """Write events until a signal ends the program or the reader closes the pipe."""
+def run_headless(account_id: int, followed: FollowedDaemon, output: str, reactor: Any) -> None:
+    """Write events until a signal ends the program or the reader closes the pipe.
+
+    :param followed: finds the daemon and its state file.
+    :param output: ``plain`` or ``json``.
+    """
     # Standard output has the events alone, for programs that parse it.
     only_warnings = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_warnings])
@@ -41,12 +45,11 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
     # A character that the terminal's encoding lacks must not end the program.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     write = partial(_write, reactor)
-    followed = followed_daemon(account_id, options)
-    if options.output == "json":
+    if output == "json":
         client = DaemonClient(
             account_id,
             lambda event_type, data: write(json_line(account_id, event_type, data)),
-            options.url,
+            followed.url,
             reactor=reactor,
             find_url=followed.locate,
             admit=followed.admit,
@@ -64,7 +67,7 @@ def run_headless(account_id: int, options: Options, reactor: Any) -> None:
         client = DaemonClient(
             account_id,
             lines.receive_status,
-            options.url,
+            followed.url,
             reactor=reactor,
             find_url=followed.locate,
             admit=followed.admit,

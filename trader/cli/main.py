@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output == "screen":
         _run_screen(account_id, followed, options, reactor)
     else:
-        run_headless(account_id, options, reactor)
+        run_headless(account_id, followed, options.output, reactor)
     return 0
 
 
@@ -68,13 +68,11 @@ def check_choice(followed: FollowedDaemon) -> None:
 def _run_screen(account_id: int, followed: FollowedDaemon, options: Options, reactor: Any) -> None:
     console = Console(
         account_id,
-        options.url,
-        options.state,
+        followed,
         reactor,
         options.ui_state,
         options.settings.hook,
         bell=options.settings.bell,
-        followed=followed,
     )
     stdout, stderr = sys.stdout, sys.stderr
     # Log messages on the terminal would tear the screen, and so would print(); both go to the feed.

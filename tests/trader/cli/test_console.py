@@ -23,6 +23,7 @@ from riskd.testing import make_event
 from tests.support.clocks import most_in_a_second
 from trader.cli.console import KEYS, Console
 from trader.client import DEFAULT_URL
+from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock
 from trader.model.ui_state import FILTERS
 from trader.ui.pages import PAGES
@@ -99,13 +100,17 @@ class ConsoleTestCase(SynchronousTestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.state = Path(directory.name)
-        self.console = Console(123, DEFAULT_URL, self.state, self.clock)
+        self.console = Console(123, self.followed(123), self.clock)
         self.terminal = FakeTerminal(self.clock)
         self.console._main_loop.screen = self.terminal
         self.console._terminal = self.terminal
         self.console._colors = 16
         self.session = self.console._session
         self.begin()
+
+    def followed(self, account_id: int) -> FollowedDaemon:
+        """Return a daemon at the usual URL that publishes its state in the directory."""
+        return FollowedDaemon(account_id, DEFAULT_URL, self.state, self.state)
 
     def begin(self) -> None:
         """Report a completed handshake."""
@@ -281,7 +286,7 @@ class LastKnownTests(ConsoleTestCase):
 
     def test_an_account_missing_from_the_file_is_reported(self) -> None:
         self.publish()
-        console = Console(999, DEFAULT_URL, self.state, self.clock)
+        console = Console(999, self.followed(999), self.clock)
         console._main_loop.screen = self.terminal
         console._terminal = self.terminal
         console._tick()
@@ -461,7 +466,7 @@ class BellTests(ConsoleTestCase):
         self.assertEqual(self.terminal.written, ["\a"])
 
     def test_it_can_be_switched_off(self) -> None:
-        console = Console(123, DEFAULT_URL, self.state, self.clock, bell=False)
+        console = Console(123, self.followed(123), self.clock, bell=False)
         console._main_loop.screen = console._terminal = self.terminal
         event = decode(encode(make_event("lockout_set", {})))
         console._session.receive(event.type, lambda: event)

@@ -18,7 +18,7 @@ from tests.support.command_line import CommandLineTestCase
 from tests.support.console import BEGIN, DAY, SessionTestCase
 from trader.cli import headless
 from trader.cli.headless import PlainLines, json_line, run_headless
-from trader.cli.options import parse_options
+from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock
 
 
@@ -95,15 +95,15 @@ class HeadlessTests(CommandLineTestCase):
         self.output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
         self.patch(sys, "stdout", self.output)
 
-    def run_with(self, option: str) -> list[str]:
+    def run_with(self, output: str) -> list[str]:
         """Run the program; return the lines of its output."""
-        options = parse_options(["123", option, "--state", str(self.directory)])
-        run_headless(123, options, self.reactor)
+        followed = FollowedDaemon(123, None, self.directory, self.directory)
+        run_headless(123, followed, output, self.reactor)
         self.output.seek(0)
         return self.output.read().splitlines()
 
     def test_json_writes_events_and_the_status_of_the_connection(self) -> None:
-        lines = [json.loads(line) for line in self.run_with("--json")]
+        lines = [json.loads(line) for line in self.run_with("json")]
         self.assertEqual(
             [(line["type"], line["data"].get("reason")) for line in lines],
             [
@@ -114,16 +114,16 @@ class HeadlessTests(CommandLineTestCase):
         )
 
     def test_plain_writes_sentences(self) -> None:
-        self.assertEqual(self.run_with("--plain"), ["Cannot connect", "Disconnected"])
+        self.assertEqual(self.run_with("plain"), ["Cannot connect", "Disconnected"])
 
     def test_a_reader_that_closes_the_pipe_stops_the_reactor(self) -> None:
         discarded: list[bool] = []
         self.patch(headless, "discard_output", lambda: discarded.append(True))
-        options = parse_options(["123", "--json"])
+        followed = FollowedDaemon(123, None, None, self.directory)
         pipe = ClosedPipe()
         pipe.reconfigure = lambda **_: None  # type: ignore[attr-defined]
         self.patch(sys, "stdout", pipe)
-        run_headless(123, options, self.reactor)
+        run_headless(123, followed, "json", self.reactor)
         self.assertEqual((len(discarded), self.reactor.stops), (3, 3))
 
 
