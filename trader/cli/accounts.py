@@ -26,9 +26,9 @@ def find_account(options: Options, root: Path, ask: Ask | None, say: Say) -> int
     :return: ``None`` if no account was chosen; ``say`` has been given the reason.
     :raises SeveralDaemonsError: several riskd run, and none of them is the obvious one.
     """
-    if options.is_state_named:
+    if options.state is not None:
         return choose_account(options.state, ask, say)
-    daemon = None if options.is_url_named else choose_daemon(running_daemons(root))
+    daemon = None if options.url is not None else choose_daemon(running_daemons(root))
     if daemon is not None:
         words = gateway_words(daemon.record.kind)
         return choose_among(sorted(daemon.record.accounts), f" on {words}", ask, say)

@@ -101,20 +101,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The command line and the settings file together.
 
     :ivar account: ``None`` if neither names one.
-    :ivar url: the URL, or the usual one.
-    :ivar state: the state directory, or the one that holds those of all gateways.
-    :ivar is_url_named: whether the trader named the URL; otherwise the daemon is found.
-    :ivar is_state_named: whether the trader named the state directory.
+    :ivar url: the daemon's URL; ``None`` if neither names one, and the daemon is found.
+    :ivar state: the daemon's state directory; ``None`` likewise.
     :ivar output: ``screen``, ``plain`` or ``json``.
     :ivar ui_state: what the screen shows first, and how; its theme is ``mono`` if colors are off.
     :ivar settings: the settings file, for the keys that have no option.
     """
 
     account: int | None
-    url: str
-    state: Path
-    is_url_named: bool = False
-    is_state_named: bool = False
+    url: str | None
+    state: Path | None
     output: str
     ui_state: UiState
     settings: Settings
@@ -131,16 +127,12 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         settings = read_settings(given.config)
     except ConfigError as error:
         parser.error(str(error))
-    named_url = given.url or settings.url
-    named_state = given.state or (Path(settings.state).expanduser() if settings.state else None)
     # Source: https://no-color.org, which says that an empty NO_COLOR has no effect.
     is_mono = given.no_color or bool(os.environ.get("NO_COLOR"))
     return Options(
         account=settings.account if given.account is None else given.account,
-        url=named_url or DEFAULT_URL,
-        state=named_state or default_directory(),
-        is_url_named=named_url is not None,
-        is_state_named=named_state is not None,
+        url=given.url or settings.url,
+        state=given.state or (Path(settings.state).expanduser() if settings.state else None),
         output=given.output,
         ui_state=UiState(
             theme="mono" if is_mono else given.theme or settings.theme,
@@ -153,12 +145,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
 
 def followed_daemon(account_id: int, options: Options) -> FollowedDaemon:
     """Return the daemon to follow for an account, by what the trader named."""
-    return FollowedDaemon(
-        account_id,
-        options.url if options.is_url_named else None,
-        options.state if options.is_state_named else None,
-        default_directory(),
-    )
+    return FollowedDaemon(account_id, options.url, options.state, default_directory())
 
 
 def _parser() -> argparse.ArgumentParser:

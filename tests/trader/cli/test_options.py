@@ -12,11 +12,13 @@ from riskd.config.toml import ConfigError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from tests.support.command_line import CommandLineTestCase
+from tests.support.state_directories import PAPER, locked, write_state
 from trader.cli.options import (
     Settings,
     Theme,
     choose_account,
     default_file,
+    followed_daemon,
     parse_options,
     parse_settings,
     read_settings,
@@ -104,7 +106,8 @@ class ArgumentTests(CommandLineTestCase):
 
     def test_an_account_is_all_that_is_needed(self) -> None:
         options = parse_options(["123"])
-        self.assertEqual((options.account, options.url), (123, "ws://localhost:8765"))
+        self.assertEqual((options.account, options.url, options.state), (123, None, None))
+        self.assertEqual(followed_daemon(123, options).url, "ws://localhost:8765")
         self.assertEqual((options.ui_state.theme, options.ui_state.is_ascii), ("dark", False))
         self.assertEqual(options.output, "screen")
 
@@ -126,11 +129,13 @@ class ArgumentTests(CommandLineTestCase):
         self.assertEqual(parse_options(["1"]).ui_state.theme, "dark")
 
     def test_the_state_directory_is_that_of_the_daemon_unless_named(self) -> None:
-        self.environment["XDG_STATE_HOME"] = "/var/state"
-        self.assertEqual(parse_options(["123"]).state, Path("/var/state/riskd"))
-        self.assertEqual(
-            parse_options(["123", "--state", "/srv/elsewhere"]).state, Path("/srv/elsewhere")
-        )
+        self.environment["XDG_STATE_HOME"] = str(self.directory)
+        for name, number in (("riskd/practice", 123), ("elsewhere", 456)):
+            write_state(self.directory / name, PAPER, locked(number))
+        found = followed_daemon(123, parse_options(["123"]))
+        self.assertEqual(list(found.read().accounts), [123])
+        options = parse_options(["123", "--state", str(self.directory / "elsewhere")])
+        self.assertEqual(list(followed_daemon(123, options).read().accounts), [456])
 
     def test_lines_replace_the_screen(self) -> None:
         self.assertEqual(parse_options(["1", "--plain"]).output, "plain")
