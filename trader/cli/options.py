@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
 from riskd.config.toml import ConfigError, NoFileError, TableReader, read_text
-from riskd.journal.reader import StateFileError, read_published
 from riskd.journal.state_directory import default_directory
 from trader.client import DEFAULT_URL, check_url
 from trader.model.followed_daemon import FollowedDaemon
@@ -26,8 +25,6 @@ Account = Annotated[
 ]
 Theme = Literal["dark", "light", "colorblind", "mono"]
 """The names of the themes; see :mod:`trader.ui.palette`."""
-Ask = Callable[[str], str]
-Say = Callable[[str], object]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,44 +188,6 @@ def _parser() -> argparse.ArgumentParser:
 def _escaped(path: Path) -> str:
     # argparse formats a help text with the % operator.
     return str(path).replace("%", "%%")
-
-
-def choose_account(state: Path, ask: Ask | None, say: Say) -> int | None:
-    """Return the state file's account; if it has several, the one the trader chooses.
-
-    :param ask: asks a question and returns the answer; ``None`` without a terminal.
-    :param say: shows a sentence to the trader.
-    :return: ``None`` if no account was chosen; ``say`` has been given the reason.
-    """
-    try:
-        known = sorted(read_published(state).accounts)
-    except StateFileError as error:
-        say(f"name an account, such as 123; {error}")
-        return None
-    return choose_among(known, "", ask, say)
-
-
-def choose_among(known: Collection[int], where: str, ask: Ask | None, say: Say) -> int | None:
-    """Return one of ``known``; the parameters are those of :func:`choose_account`.
-
-    :param where: follows the accounts in a sentence.
-    """
-    if len(known) == 1:
-        return next(iter(known))
-    names = [str(account) for account in known]
-    if not known or ask is None:
-        listed = ", ".join(names) or "none"
-        say(f"name an account, such as 123; the state file knows {listed}{where}")
-        return None
-    say(f"accounts{where}: {', '.join(names)}")
-    try:
-        answer = ask("account: ").strip()
-    except (EOFError, KeyboardInterrupt):
-        return None
-    if answer in names:
-        return int(answer)
-    say(f"{answer!r} is none of them")
-    return None
 
 
 def _account(text: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 from riskd.journal.discovery import SeveralDaemonsError
 from riskd.journal.schema import PUBLISHED_NAME
+from riskd.journal.store import Store
+from riskd.model.account import AccountState
 from tests.support.command_line import CommandLineTestCase
 from tests.support.state_directories import PAPER, REAL, locked, write_record, write_state
-from trader.cli.accounts import find_account
+from trader.cli.accounts import choose_account, find_account
 from trader.cli.options import parse_options
 
 
@@ -74,3 +77,59 @@ class FindAccountTests(CommandLineTestCase):
     def test_without_any_state_it_says_so(self) -> None:
         self.assertIsNone(self.find())
         self.assertIn("no riskd runs, and there is no last known state under", self.shown[0])
+
+
+class ChooseAccountTests(CommandLineTestCase):
+    """The account when none is named."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.shown: list[str] = []
+        self.questions: list[str] = []
+
+    def publish(self, *accounts: int) -> None:
+        """Publish a state file with these accounts."""
+        store = Store(self.directory)
+        now = datetime.now(UTC)
+        store.open(accounts, now)
+        store.write([AccountState(account_id=number) for number in accounts], "practice", now)
+        store.publish()
+        store.close()
+
+    def choose(self, answer: str | None = None) -> int | None:
+        """Choose with this answer; ``None`` stands for no terminal, empty for its end."""
+
+        def ask(question: str) -> str:
+            self.questions.append(question)
+            if answer == "":
+                raise EOFError
+            return answer or ""
+
+        return choose_account(self.directory, None if answer is None else ask, self.shown.append)
+
+    def test_the_only_account_is_chosen_without_a_question(self) -> None:
+        self.publish(456)
+        self.assertEqual(self.choose("123"), 456)
+        self.assertEqual((self.shown, self.questions), ([], []))
+
+    def test_the_trader_chooses_among_several(self) -> None:
+        self.publish(456, 123)
+        self.assertEqual(self.choose(" 456 "), 456)
+        self.assertEqual(self.shown, ["accounts: 123, 456"])
+
+    def test_another_answer_chooses_none(self) -> None:
+        self.publish(456, 123)
+        self.assertIsNone(self.choose("789"))
+        self.assertEqual(self.shown[-1], "'789' is none of them")
+        self.assertIsNone(self.choose(""))
+
+    def test_without_a_terminal_the_known_accounts_are_listed(self) -> None:
+        self.publish(456, 123)
+        self.assertIsNone(self.choose())
+        self.assertEqual(
+            self.shown, ["name an account, such as 123; the state file knows 123, 456"]
+        )
+
+    def test_without_a_file_its_problem_is_reported(self) -> None:
+        self.assertIsNone(self.choose("123"))
+        self.assertIn("name an account, such as 123; no last known state: ", self.shown[0])
