@@ -39,9 +39,10 @@ def find_account(options: Options, root: Path, ask: Ask | None, say: Say) -> int
         return choose_among(sorted(daemon.record.accounts), f" on {words}", ask, say)
     copies = published_copies(root)
     if not copies:
-        say(
-            f"name an account, such as 123; no riskd runs, and there is no last known state under {root}"
-        )
+        problem = f"there is no last known state under {root}"
+        if options.url is None:
+            problem = f"no riskd runs, and {problem}"
+        say(f"name an account, such as 123; {problem}")
         return None
     snapshot = copies[0].snapshot
     words = f" on {gateway_words(snapshot.gateway_name)}"

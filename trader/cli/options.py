@@ -153,7 +153,8 @@ def _parser() -> argparse.ArgumentParser:
         "account",
         type=_account,
         nargs="?",
-        help="account id, such as 123; without it, the console offers the accounts of the state file",
+        help="account id, such as 123; without it, the console offers those of the riskd that runs, "
+        "or else of the last known state",
     )
     parser.add_argument(
         "--url",

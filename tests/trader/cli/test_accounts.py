@@ -77,6 +77,9 @@ class FindAccountTests(CommandLineTestCase):
     def test_without_any_state_it_says_so(self) -> None:
         self.assertIsNone(self.find())
         self.assertIn("no riskd runs, and there is no last known state under", self.shown[0])
+        write_record(self.root / "real", 999, kind="projectx", port=9000)
+        self.assertIsNone(self.find("--url", "ws://localhost:9001"))
+        self.assertIn("such as 123; there is no last known state under", self.shown[1])
 
 
 class ChooseAccountTests(CommandLineTestCase):
