@@ -173,12 +173,13 @@ class FollowedDaemon:
             directory = self._directory_of_port()
             if directory is not None:
                 return directory
-        copies = published_copies(self._root, self._account_id)
-        if copies:
-            return copies[0].directory
+        copies = published_copies(self._root)
+        for copy in copies:
+            if self._account_id in copy.snapshot.accounts:
+                return copy.directory
         known = [
             f"{account_id} ({gateway_words(copy.snapshot.gateway_name)})"
-            for copy in published_copies(self._root)
+            for copy in copies
             for account_id in sorted(copy.snapshot.accounts)
         ]
         if known:
