@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 from twisted.application.service import Service
 from twisted.logger import Logger
 
@@ -15,27 +14,31 @@ from riskd.host.same_host import url_host
 from riskd.journal.daemon_file import (
     LOCALHOST,
     DaemonRecord,
-    directory_mark,
     process_mark,
     remove_daemon,
     write_daemon,
 )
+from riskd.journal.ownership import Owner
 
 _log = Logger()
 
 
-def daemon_record(
-    address: tuple[str, int], instance: str, kind: str, accounts: Sequence[int]
-) -> DaemonRecord:
-    """Return the record of a daemon that listens at ``address``, without its process."""
+def daemon_record(address: tuple[str, int], owner: Owner, accounts: Sequence[int]) -> DaemonRecord:
+    """Return the record of this process as the daemon that listens at ``address``.
+
+    :param owner: that of its state directory.
+    """
     host, port = address
+    pid = os.getpid()
     return DaemonRecord(
         port=port,
-        instance=instance,
-        kind=kind,
-        pid=os.getpid(),
+        instance=owner.instance,
+        kind=owner.gateway.kind,
+        pid=pid,
         accounts=tuple(accounts),
         host=LOCALHOST if host in BOTH else url_host(host),
+        process=process_mark(pid),
+        directory=owner.directory,
     )
 
 
@@ -43,12 +46,15 @@ class DaemonFileService(Service):
     """Writes ``daemon.json`` when the daemon serves, and removes it at a clean stop.
 
     :param directory: the state directory.
-    :param record: the daemon; the service adds the process, which twistd has forked by then, and the directory.
+    :param record: returns the record; called when the daemon serves, because twistd forks before that.
     :param report_problem: receives a problem's source and its sentence.
     """
 
     def __init__(
-        self, directory: Path, record: DaemonRecord, report_problem: Callable[[str, str], None]
+        self,
+        directory: Path,
+        record: Callable[[], DaemonRecord],
+        report_problem: Callable[[str, str], None],
     ) -> None:
         self._directory = directory
         self._record = record
@@ -57,11 +63,8 @@ class DaemonFileService(Service):
     def startService(self) -> None:
         """Write the file; a daemon that cannot is guarding its accounts all the same."""
         super().startService()
-        pid = os.getpid()
-        record = msgspec.structs.replace(self._record, pid=pid, process=process_mark(pid))
         try:
-            mark = directory_mark(self._directory)
-            write_daemon(self._directory, msgspec.structs.replace(record, directory=mark))
+            write_daemon(self._directory, self._record())
         except OSError as error:
             problem = (
                 "riskctl and consoles find this riskd only with --state and --url: "

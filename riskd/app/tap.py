@@ -257,11 +257,8 @@ def assemble(
         # Last, because the others serve by then; so it is the first to stop.
         DaemonFileService(
             state.path,
-            daemon_record(
-                addresses[0],
-                owner.instance,
-                gateway.name,
-                [account.id for account in settings.accounts],
+            partial(
+                daemon_record, addresses[0], owner, [account.id for account in settings.accounts]
             ),
             engine.report_problem,
         ),

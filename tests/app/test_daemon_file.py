@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 
 from riskd.app.daemon_file import DaemonFileService, daemon_record
-from riskd.journal.daemon_file import DAEMON_NAME, is_running, read_daemon, remove_daemon
-from tests.support.state_directories import StateHomeTestCase
+from riskd.journal.daemon_file import (
+    DAEMON_NAME,
+    directory_mark,
+    is_running,
+    read_daemon,
+    remove_daemon,
+)
+from riskd.journal.ownership import Owner
+from tests.support.state_directories import PAPER, StateHomeTestCase
 
 
 class ServiceTests(StateHomeTestCase):
@@ -15,9 +22,11 @@ class ServiceTests(StateHomeTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.problems: list[tuple[str, str]] = []
-        record = daemon_record(("127.0.0.1", 9000), "one", "practice", [123, 456])
+        self.owner = Owner(gateway=PAPER, instance="one", directory=directory_mark(self.home))
         self.service = DaemonFileService(
-            self.home, record, lambda *problem: self.problems.append(problem)
+            self.home,
+            lambda: daemon_record(("127.0.0.1", 9000), self.owner, [123, 456]),
+            lambda *problem: self.problems.append(problem),
         )
 
     def test_the_file_is_there_while_the_service_runs(self) -> None:
@@ -60,5 +69,5 @@ class ServiceTests(StateHomeTestCase):
             ("::1", "localhost"),
             ("127.0.0.2", "127.0.0.2"),
         ):
-            record = daemon_record((address, 9000), "one", "practice", [])
+            record = daemon_record((address, 9000), self.owner, [])
             self.assertEqual(record.url, f"ws://{host}:9000")
