@@ -36,7 +36,6 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
-from riskd.journal.state_directory import default_directory
 from riskd.model.exact_json import encode_json
 from riskd.model.lockouts import OPERATOR
 
@@ -143,8 +142,7 @@ def run_with_daemon(reactor: Any, options: argparse.Namespace) -> Deferred[str]:
 
     :param options: their ``state`` names the daemon's state directory.
     """
-    directory: Path = options.state or default_directory()
-    path = directory.absolute() / SOCKET_NAME
+    path = options.state.absolute() / SOCKET_NAME
     asked: Deferred[str] = Deferred.fromCoroutine(
         options.ask(partial(_ask, reactor, path), options)
     )

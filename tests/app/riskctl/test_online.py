@@ -162,7 +162,7 @@ class ErrorTests(AskingTestCase):
         self.assertIn("bytes long", self.failure_text())
 
     def test_a_bug_in_riskctl_is_not_hidden(self) -> None:
-        options = parse(["status"], NOW)
+        options = parse(["--state", self.state, "status"], NOW)
         options.ask = broken
         self.failureResultOf(run_with_daemon(self.reactor, options), ZeroDivisionError)
 
