@@ -103,14 +103,18 @@ def choose_daemon(
             return each
     if len(serving) > 1:
         whose = "" if account_id is None else f" that follow account {account_id}"
-        raise SeveralDaemonsError(f"several riskd run{whose}: {listed(serving)}")
+        raise SeveralDaemonsError(f"several riskd run{whose}: {_listed(serving)}")
     if serving:
         return serving[0]
     return next(iter(daemons)) if len(daemons) == 1 else None
 
 
-def listed(daemons: Iterable[RunningDaemon]) -> str:
-    """Return the daemons in words."""
+def none_follows(daemons: Iterable[RunningDaemon], account_id: int | None) -> str:
+    """Return a sentence: none of the daemons follows the account."""
+    return f"no riskd that runs follows account {account_id}: {_listed(daemons)}"
+
+
+def _listed(daemons: Iterable[RunningDaemon]) -> str:
     return "; ".join(map(str, daemons))
 
 

@@ -18,7 +18,7 @@ from riskd.journal.discovery import (
     SeveralDaemonsError,
     choose_daemon,
     gateway_words,
-    listed,
+    none_follows,
     published_copies,
     running_daemons,
     state_directories,
@@ -68,9 +68,7 @@ class FollowedDaemon:
                 self.url = daemon.record.url
             elif any(each.record.port == USUAL_PORT for each in daemons):
                 # Otherwise a daemon that no file names may serve at the usual port.
-                raise SeveralDaemonsError(
-                    f"no riskd that runs follows account {self._account_id}: {listed(daemons)}"
-                )
+                raise SeveralDaemonsError(none_follows(daemons, self._account_id))
         return self.url
 
     def admit(self, handshake: Handshake) -> None:

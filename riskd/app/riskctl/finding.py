@@ -13,7 +13,7 @@ from riskd.journal.discovery import (
     SeveralDaemonsError,
     choose_daemon,
     gateway_words,
-    listed,
+    none_follows,
     published_copies,
     running_daemons,
 )
@@ -46,10 +46,7 @@ def daemon_directory(named: Path | None, account_id: int | None, say: Say) -> Pa
     if chosen is not None:
         return chosen.directory
     if daemons:
-        raise UserError(
-            f"no riskd that runs follows account {account_id}: {listed(daemons)}; "
-            "--state names another one"
-        )
+        raise UserError(f"{none_follows(daemons, account_id)}; --state names another one")
     # A riskd from before there was a directory for each gateway may still run.
     if (root / SOCKET_NAME).exists():
         return root
