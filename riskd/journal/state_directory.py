@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sqlite3
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +12,7 @@ from riskd.host.errors import UserError
 from riskd.journal.daemon_file import DAEMON_NAME, is_running, read_daemon
 from riskd.journal.gateway_identity import GatewayIdentity
 from riskd.journal.ownership import LOCK_NAME, Owner, decide, inspect, write_lock
-from riskd.journal.reader import uri_to_read
-from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME, DamagedError, check_version
+from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 
 _ANYBODY_WRITES: Final = 0o002
 
@@ -45,7 +42,6 @@ class StateDirectory:
 
     :param path: created if it does not exist, readable for every user.
     :raises StateDirectoryError: it cannot be created, is unsafe, or another riskd uses it.
-    :raises NewerSchemaError: a newer riskd wrote the journal.
     :ivar owner: the gateway that the directory belongs to; ``None`` before :meth:`claim`.
     """
 
@@ -73,10 +69,12 @@ class StateDirectory:
     def claim(self, gateway: GatewayIdentity) -> list[str]:
         """Use the directory for ``gateway`` from now on; return sentences for the log.
 
-        The lock file records it at once, and the journal when it is opened.
+        The lock file records it at once, and the journal when it is opened.  What is refused here is
+        refused on the terminal, and not in the log of a detached daemon.  A missing or damaged journal is
+        left to :meth:`riskd.journal.store.Store.open`.
 
         :raises OtherGatewayError: it belongs to another gateway.
-        :raises NewerSchemaError: a newer riskd wrote the published copy.
+        :raises NewerSchemaError: a newer riskd wrote the journal or its published copy.
         """
         self.owner, notes = decide(inspect(self.path), gateway, self.path)
         try:
@@ -105,20 +103,12 @@ class StateDirectory:
                 f"another riskd, process {other.pid}, uses the state directory {self.path}, by its "
                 f"{DAEMON_NAME} (--state takes another one)"
             )
-        journal = self.path / JOURNAL_NAME
-        for file in (journal, self.path / PUBLISHED_NAME):
+        for file in (self.path / JOURNAL_NAME, self.path / PUBLISHED_NAME):
             # The lock protects the files of this directory only.
             if file.is_symlink():
                 raise StateDirectoryError(
                     f"the state directory {self.path} cannot be used: its {file.name} is a symbolic link"
                 )
-        # Checked now, so that the person who starts riskd reads about a newer journal on the terminal and
-        # not in the log of a detached daemon.  A missing or damaged journal is left to Store.open.
-        with (
-            suppress(sqlite3.Error, DamagedError),
-            closing(sqlite3.connect(uri_to_read(journal), uri=True)) as connection,
-        ):
-            check_version(connection, journal)
 
 
 def create(path: Path) -> None:

@@ -14,6 +14,7 @@ from riskd.journal.schema import JOURNAL_NAME, NewerSchemaError
 from riskd.journal.state_directory import StateDirectory, StateDirectoryError, default_directory
 from riskd.journal.store import Store
 from tests.support.journal import NOON
+from tests.support.state_directories import PAPER
 
 
 class DefaultDirectoryTests(SynchronousTestCase):
@@ -61,19 +62,20 @@ class DirectoryTests(SynchronousTestCase):
             error = self.assertRaises(StateDirectoryError, StateDirectory, path)
             self.assertIn("cannot be used", str(error))
 
-    def test_a_newer_journal_is_refused_and_the_directory_is_released(self) -> None:
+    def test_a_newer_journal_is_refused(self) -> None:
         store = Store(self.base)
         store.open([123], NOON)
         store._journal.execute("PRAGMA user_version = 99")
         store.close()
-        error = self.assertRaises(NewerSchemaError, StateDirectory, self.base)
+        held = self.hold(self.base)
+        error = self.assertRaises(NewerSchemaError, held.claim, PAPER)
         self.assertIn("newer riskd", str(error))
         (self.base / JOURNAL_NAME).unlink()
-        self.hold(self.base)
+        self.assertEqual(held.claim(PAPER), [])
 
     def test_a_damaged_journal_is_left_to_the_store(self) -> None:
         (self.base / JOURNAL_NAME).write_bytes(b"x" * 5000)
-        self.hold(self.base)
+        self.assertEqual(self.hold(self.base).claim(PAPER), [])
 
     def test_a_directory_that_every_user_may_write_is_refused(self) -> None:
         self.base.chmod(0o777)
