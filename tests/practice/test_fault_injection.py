@@ -216,13 +216,10 @@ class EventTests(FaultsTestCase):
         self.driver.inject(doubled_events=1.0)
         self.hold(1)
         self.gateway.move_market(MNQ, PRICE)
-        received = [
-            target
-            for target, contract_id, _payload in self.driver.listener.received
-            if not contract_id
-        ]
         expected = (ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT)
-        self.assertEqual(received, [target for target in expected for _ in range(2)])
+        self.assertEqual(
+            self.driver.listener.targets(), [target for target in expected for _ in range(2)]
+        )
         self.assertEqual(len(self.driver.listener.quotes()), 1)
 
     def test_the_ledger_holds_lost_and_doubled_events_once(self) -> None:

@@ -192,11 +192,7 @@ class RequestTests(GatewayTestCase):
     def test_placing_returns_the_id_and_delivers_events(self) -> None:
         order_id = self.successResultOf(self.gateway.place_order(123, self.driver.order(0, 2)))
         self.assertEqual(
-            [
-                target
-                for target, contract_id, _payload in self.listener.received
-                if not contract_id
-            ],
+            self.listener.targets(),
             [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT],
         )
         self.assertEqual({order["id"] for order in self.listener.user_events(ORDER)}, {order_id})

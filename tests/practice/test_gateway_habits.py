@@ -52,9 +52,7 @@ class HabitsTestCase(FaultsTestCase):
 
     def targets(self) -> list[str]:
         """Return the kinds of the account events received since the last call."""
-        targets = [
-            target for target, contract, _payload in self.driver.listener.received if not contract
-        ]
+        targets = self.driver.listener.targets()
         self.driver.listener.received.clear()
         return targets
 
@@ -102,7 +100,7 @@ class ClockTests(HabitsTestCase):
     def test_it_stands_still_while_this_machines_is_set_back(self) -> None:
         self.driver.inject(clock_offset_seconds=10.0)
         before = self.gateway.broker_time()
-        self.gateway._time_of_day = lambda: START - timedelta(hours=1)
+        self.driver.origin -= timedelta(hours=1)
         self.assertEqual(self.gateway.broker_time(), before)
 
     def test_another_offset_holds_at_once_both_ways(self) -> None:
@@ -204,7 +202,7 @@ class LatencyTests(HabitsTestCase):
         self.gateway.place_order(123, self.driver.order(0)).addErrback(lambda _failure: None)
         self.driver.clock.advance(1)
         self.gateway.stop()
-        self.gateway.start(self.driver.listener)
+        self.driver.start()
         self.driver.clock.advance(5)
         self.assertEqual(self.events(), [])
 
@@ -212,7 +210,7 @@ class LatencyTests(HabitsTestCase):
         self.driver.inject(latency_seconds=1.0)
         self.gateway.place_order(123, self.driver.order(0)).addErrback(lambda _failure: None)
         self.driver.clock.advance(1)
-        self.gateway._network.start(self.driver.listener)
+        self.driver.start()
         self.driver.clock.advance(5)
         self.assertEqual(self.events(), [])
 
@@ -250,10 +248,8 @@ class OrderOfNewsTests(HabitsTestCase):
             driver.inject(latency_seconds=latency)
             driver.gateway.place_order(123, driver.order(0))
             driver.clock.pump([0.1] * 6)
-            received = driver.listener.received
-            targets = [target for target, contract, _payload in received if not contract]
             expected = [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT]
-            self.assertEqual(targets, expected * 2)
+            self.assertEqual(driver.listener.targets(), expected * 2)
 
     def close_once(self, _target: str, _payload: Payload) -> None:
         if self.closes:

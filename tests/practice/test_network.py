@@ -195,11 +195,7 @@ class ActingListenerTests(GatewayTestCase):
         driver = self.closing_driver(NOBODY_TRADES).start()
         self.successResultOf(driver.gateway.place_order(123, driver.order(0, 2)))
         self.assertEqual(
-            [
-                target
-                for target, contract_id, _payload in driver.listener.received
-                if not contract_id
-            ],
+            driver.listener.targets(),
             [ORDER, ORDER, TRADE, POSITION, ACCOUNT_EVENT] * 2,
         )
         opened, closed = driver.listener.user_events(ACCOUNT_EVENT)

@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -18,7 +17,6 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.payload_listener import PayloadListener
-from riskd.practice import gateway as practice_gateway
 from riskd.practice.account_store import AccountStore
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.market import STEP_SECONDS
@@ -77,6 +75,10 @@ class Recorder(PayloadListener):
             if contract_id is None and target in ("", kind)
         ]
 
+    def targets(self) -> list[str]:
+        """Return the kinds of the account events."""
+        return [target for target, contract_id, _payload in self.received if contract_id is None]
+
     def quotes(self) -> list[tuple[str, Payload]]:
         return [
             (contract_id, payload)
@@ -86,7 +88,10 @@ class Recorder(PayloadListener):
 
 
 class GatewayDriver:
-    """Drives a practice gateway: its clock and its listener."""
+    """Drives a practice gateway: its clock and its listener.
+
+    :ivar origin: the time of day when the clock was at zero.
+    """
 
     def __init__(
         self,
@@ -96,17 +101,17 @@ class GatewayDriver:
         hours: float = 0,
         **options: Any,
     ) -> None:
+        self.origin = START
         self.clock = Clock()
         self.clock.advance(hours * 3600)
         self.gateway = PracticeGateway(self.clock, self.now, accounts, seed=seed, **options)
         self.listener = Recorder(act)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.clock.seconds())
+        return self.origin + timedelta(seconds=self.clock.seconds())
 
     def start(self) -> GatewayDriver:
-        with patch.object(practice_gateway, "PayloadListener", lambda listener: listener):
-            self.gateway.start(self.listener)
+        self.gateway.open_market(self.listener)
         return self
 
     def run(self, seconds: float) -> None:
@@ -158,7 +163,7 @@ class FaultyGatewayDriver(GatewayDriver):
         return self.gateway.exchange.store.open_orders(123)
 
 
-class FaultsTestCase(SynchronousTestCase):
+class FaultsTestCase(GatewayTestCase):
     """A gateway with faults, and requests to it."""
 
     def setUp(self) -> None:
@@ -195,7 +200,3 @@ class FaultsTestCase(SynchronousTestCase):
             lambda: payloads_of(gateway, "Trade/search", 123, START),
             lambda: payloads_of(gateway, "Contract/searchById", MNQ),
         ]
-
-    def refusal(self, asked: Deferred[Any]) -> tuple[str, int]:
-        error = self.failureResultOf(asked, GatewayRefusedError).value
-        return error.request, error.code

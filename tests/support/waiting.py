@@ -13,6 +13,9 @@ DEADLINE_SECONDS = 60
 
 POLL_SECONDS = 0.01
 
+MAX_STEPS = 10_000
+"""When a test on a clock of its own gives up."""
+
 
 async def until(condition: Callable[[], object]) -> None:
     """Run the reactor until ``condition`` holds.
@@ -34,3 +37,15 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(POLL_SECONDS)
+
+
+def step_until(condition: Callable[[], object], step: Callable[[], object] = lambda: None) -> None:
+    """Take steps until ``condition`` holds, in tests on a clock of their own.
+
+    :raises AssertionError: the condition does not hold after very many steps.
+    """
+    for _ in range(MAX_STEPS):
+        if condition():
+            return
+        step()
+    raise AssertionError("the condition did not hold in time")
