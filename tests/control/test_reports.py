@@ -13,7 +13,8 @@ from riskd.control.reports import AccountReport, RuleReport, report_account, rep
 from riskd.model.account import Flattening, RiskState
 from riskd.model.events import Action, MarketQuote
 from riskd.rules.interface import Gauge
-from tests.support.control import MNQ, NOW, FakeAccount, a_rule, order, position
+from tests.support.broker_values import MNQ
+from tests.support.control import NOW, FakeAccount, a_rule, order, position
 
 
 class AccountTests(SynchronousTestCase):

@@ -28,6 +28,7 @@ from riskd.model.events import (
     GatewayUserTrade,
     Status,
 )
+from tests.support.broker_values import broker_trade
 from tests.support.guarded_account import DAILY_LOSS, GuardTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, MNQ, SELL, PracticeDaemon, settings_of
 
@@ -56,17 +57,7 @@ loss_thresholds = [
 
 
 def a_trade(number: int, pnl: str = "-5", **more: Any) -> BrokerTrade:
-    now = more.pop("at")
-    table: dict[str, Any] = {
-        "id": number,
-        "contract_id": MNQ,
-        "profit_and_loss": Decimal(pnl),
-        "quantity": 1,
-        "execution_time": now,
-        "timestamp": now,
-        **more,
-    }
-    return BrokerTrade(**table)
+    return broker_trade(id=number, profit_and_loss=Decimal(pnl), **more)
 
 
 class CorrectionTestCase(GuardTestCase):

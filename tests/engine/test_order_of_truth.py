@@ -15,19 +15,17 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.order_of_truth import SETTLED_SECONDS, OrderOfTruth, thing_of
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.model.account import AccountState, apply
-from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade, Unreadable
+from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, Unreadable
 from riskd.model.events import (
     Event,
     GatewayUserOrder,
     GatewayUserPosition,
     OrderSide,
     OrderState,
-    OrderType,
-    PositionType,
 )
+from tests.support.broker_values import NOON, broker_order, broker_position, broker_trade
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, PracticeDaemon
 
-NOON = datetime(2026, 11, 23, 18, tzinfo=UTC)
 EMPTY = AccountState(account_id=ACCOUNT)
 
 
@@ -38,43 +36,13 @@ def at(seconds: float) -> datetime:
 def order(
     number: int = 7, state: OrderState = OrderState.ACTIVE, stamp: float | None = None
 ) -> BrokerOrder:
-    return BrokerOrder(
-        id=number,
-        contract_id=MNQ,
-        type=OrderType.STOP,
-        side=OrderSide.SELL,
-        size=1,
-        limit_price=None,
-        stop_price=Decimal(20900),
-        state=state,
-        created_at=NOON,
-        updated_at=NOON,
-        stamp=None if stamp is None else at(stamp),
-    )
+    stamped = None if stamp is None else at(stamp)
+    return broker_order(id=number, state=state, stop_price=Decimal(20900), stamp=stamped)
 
 
 def position(size: int, opened: float = 0, stamp: float | None = None) -> BrokerPosition:
-    return BrokerPosition(
-        id=1,
-        contract_id=MNQ,
-        type=PositionType.LONG,
-        size=size,
-        average_price=Decimal(21000),
-        created_at=at(opened),
-        updated_at=NOON,
-        stamp=None if stamp is None else at(stamp),
-    )
-
-
-def trade(number: int = 9) -> BrokerTrade:
-    return BrokerTrade(
-        id=number,
-        contract_id=MNQ,
-        profit_and_loss=Decimal(-5),
-        quantity=1,
-        execution_time=NOON,
-        timestamp=NOON,
-    )
+    stamped = None if stamp is None else at(stamp)
+    return broker_position(size=size, created_at=at(opened), stamp=stamped)
 
 
 class EventTests(SynchronousTestCase):
@@ -156,7 +124,7 @@ class EventTests(SynchronousTestCase):
 
     def test_trades_apply_in_the_order_of_receipt(self) -> None:
         for seconds in range(3):
-            self.assertTrue(self.accepts(trade(), seconds))
+            self.assertTrue(self.accepts(broker_trade(), seconds))
 
     def test_what_cannot_be_read_leaves_doubt(self) -> None:
         self.assertFalse(self.accepts(Unreadable(what="GatewayUserOrder", why="?"), 3))

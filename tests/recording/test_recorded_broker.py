@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,52 +18,32 @@ from riskd.model.broker import (
     Unreadable,
 )
 from riskd.model.contracts import known_contract
-from riskd.model.events import OrderSide, OrderState, OrderType, PositionType
+from riskd.model.events import OrderState
 from riskd.recording.recorded_broker import RecordedBroker
+from tests.support.broker_values import (
+    MNQ,
+    NOON,
+    broker_order,
+    broker_position,
+    broker_trade,
+)
 
 ACCOUNT = 123
-MNQ, ES = "CON.F.US.MNQ.Z26", "CON.F.US.EP.Z26"
-NOON = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
+ES = "CON.F.US.EP.Z26"
 
 
 def position(contract: str = MNQ, size: int = 1) -> BrokerPosition:
-    return BrokerPosition(
-        id=1,
-        contract_id=contract,
-        type=PositionType.LONG,
-        size=size,
-        average_price=Decimal(21000),
-        created_at=NOON,
-        updated_at=NOON,
-    )
+    return broker_position(contract_id=contract, size=size)
 
 
 def order(
     number: int = 7, state: OrderState = OrderState.ACTIVE, at: datetime = NOON
 ) -> BrokerOrder:
-    return BrokerOrder(
-        id=number,
-        contract_id=MNQ,
-        type=OrderType.LIMIT,
-        side=OrderSide.BUY,
-        size=1,
-        limit_price=Decimal(21000),
-        stop_price=None,
-        state=state,
-        created_at=at,
-        updated_at=at,
-    )
+    return broker_order(id=number, state=state, at=at)
 
 
 def trade(number: int = 9, at: datetime = NOON) -> BrokerTrade:
-    return BrokerTrade(
-        id=number,
-        contract_id=MNQ,
-        profit_and_loss=Decimal(5),
-        quantity=1,
-        execution_time=at,
-        timestamp=at,
-    )
+    return broker_trade(id=number, at=at)
 
 
 def found(*items: Any) -> Found[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,24 +21,19 @@ from riskd.control.protocol import Request, RequestRefusedError
 from riskd.control.server import ControlFactory
 from riskd.engine.interface import IOperated, IOperatedAccount
 from riskd.model.account import AccountState, apply
+from riskd.model.broker import BrokerOrder, BrokerPosition
 from riskd.model.events import (
     DaemonStatus,
     Event,
-    GatewayUserOrder,
-    GatewayUserPosition,
     LockoutSet,
-    OrderSide,
-    OrderState,
-    OrderType,
-    PositionType,
 )
 from riskd.model.lockouts import is_locked
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Rule
 from riskd.rules.settings import RuleSettings
+from tests.support.broker_values import NOON, broker_order, broker_position
 
-NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
-MNQ = "CON.F.US.MNQ.Z26"
+NOW = NOON
 
 
 def a_rule(rule_id: str, gauges: Callable[..., Any]) -> RuleInForce:
@@ -167,28 +162,9 @@ class ControlTestCase(SynchronousTestCase):
         return str(self.failureResultOf(self.begin(command, request), RequestRefusedError).value)
 
 
-def position() -> GatewayUserPosition:
-    return GatewayUserPosition(
-        id=1,
-        contract_id=MNQ,
-        type=PositionType.LONG,
-        size=2,
-        average_price=Decimal("21000.00"),
-        created_at=NOW,
-        updated_at=NOW,
-    )
+def position() -> BrokerPosition:
+    return broker_position(size=2, average_price=Decimal("21000.00"))
 
 
-def order(number: int) -> GatewayUserOrder:
-    return GatewayUserOrder(
-        id=number,
-        contract_id=MNQ,
-        type=OrderType.STOP,
-        side=OrderSide.SELL,
-        size=2,
-        limit_price=None,
-        stop_price=Decimal("20990.00"),
-        state=OrderState.ACTIVE,
-        created_at=NOW,
-        updated_at=NOW,
-    )
+def order(number: int) -> BrokerOrder:
+    return broker_order(id=number, size=2, stop_price=Decimal("20990.00"))

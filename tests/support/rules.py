@@ -23,6 +23,7 @@ from riskd.model.events import (
 from riskd.rules.evaluation import RuleInForce
 from riskd.rules.interface import NOTHING, Flatten, Kind, Lock, Rule, RuleResult, Trigger
 from riskd.rules.settings import RuleSettings
+from tests.support.broker_values import broker_order, broker_position, broker_trade
 
 ACCOUNT = 123
 
@@ -65,8 +66,7 @@ def position(
     opened: float = 0,
 ) -> Event:
     """Return the event of a position ``seconds`` after noon; size 0 closes it."""
-    data = BrokerPosition(
-        id=1,
+    data = broker_position(
         contract_id=contract_id,
         type=side,
         size=size,
@@ -92,7 +92,7 @@ def order(
     """Return the event of an order ``seconds`` after noon."""
     has_stop = kind in (OrderType.STOP, OrderType.STOP_LIMIT)
     has_limit = kind in (OrderType.LIMIT, OrderType.STOP_LIMIT)
-    data = BrokerOrder(
+    data = broker_order(
         id=number,
         contract_id=contract_id,
         type=kind,
@@ -118,14 +118,7 @@ def canceled(event: Event, seconds: float = 0) -> Event:
 
 def trade(number: int, pnl: str, seconds: float = 0) -> Event:
     """Return the event of a full-turn trade executed ``seconds`` after noon."""
-    data = BrokerTrade(
-        id=number,
-        contract_id=MNQ,
-        profit_and_loss=Decimal(pnl),
-        quantity=1,
-        execution_time=at(seconds),
-        timestamp=at(seconds),
-    )
+    data = broker_trade(id=number, contract_id=MNQ, profit_and_loss=Decimal(pnl), at=at(seconds))
     return Event(ACCOUNT, data)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,15 +27,14 @@ from riskd.model.events import (
     Action,
     LockoutSet,
     OrderSide,
-    OrderState,
     OrderType,
     PositionType,
 )
+from tests.support.broker_values import NOON as NOW
+from tests.support.broker_values import broker_order, broker_position
 
 LONG, SHORT = PositionType.LONG, PositionType.SHORT
 BUY, SELL = OrderSide.BUY, OrderSide.SELL
-
-NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 
 
 def lock(rule_id: str, seconds: int | None) -> LockoutSet:
@@ -63,14 +62,8 @@ def flatten(
 
 
 def position(contract_id: str, size: int, kind: PositionType = LONG) -> BrokerPosition:
-    return BrokerPosition(
-        id=1,
-        contract_id=contract_id,
-        type=kind,
-        size=size,
-        average_price=Decimal(100),
-        created_at=NOW,
-        updated_at=NOW,
+    return broker_position(
+        contract_id=contract_id, size=size, type=kind, average_price=Decimal(100)
     )
 
 
@@ -85,7 +78,7 @@ def order(
     filled: int = 0,
 ) -> BrokerOrder:
     value = None if price is None else Decimal(price)
-    return BrokerOrder(
+    return broker_order(
         id=identifier,
         contract_id=contract_id,
         type=kind,
@@ -93,9 +86,6 @@ def order(
         size=size,
         limit_price=value if kind is OrderType.LIMIT else None,
         stop_price=value if kind is OrderType.STOP else None,
-        state=OrderState.ACTIVE,
-        created_at=NOW,
-        updated_at=NOW,
         filled=filled,
     )
 
