@@ -25,6 +25,7 @@ from riskd.model.events import (
 )
 from tests.support.broker_values import NOON, broker_order, broker_position, broker_trade
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, PracticeDaemon
+from tests.support.waiting import step_until
 
 EMPTY = AccountState(account_id=ACCOUNT)
 
@@ -214,8 +215,7 @@ class StopTests(SynchronousTestCase):
             return real(account_id, urgent=urgent)
 
         daemon.gateway.search_open_orders = search  # type: ignore[method-assign]
-        while not looks:
-            daemon.advance(0.25)
+        step_until(lambda: looks, lambda: daemon.advance(0.25))
 
     def test_it_is_canceled_after_a_look_without_stamps(self) -> None:
         for fast in (0, 3, 60, -3, -60):

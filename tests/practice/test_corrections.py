@@ -70,6 +70,7 @@ class CorrectionsTests(SynchronousTestCase):
         for number in range(1, 100):
             self.corrections.consider(trade(number))
         self.clock.advance(30)
+        self.assertEqual(len(self.done), 99)
         for _number, changes in self.done:
             assert changes is not None
             self.assertEqual(list(changes), ["fees"])

@@ -40,6 +40,7 @@ from tests.support.practice_gateway import (
     payloads_of,
     temporary_directory,
 )
+from tests.support.waiting import step_until
 
 
 class InterfaceTests(GatewayTestCase):
@@ -570,8 +571,10 @@ class RestartTests(GatewayTestCase):
     def test_traders_take_up_their_restored_positions(self) -> None:
         """They close them and open others."""
         killed = self.driver(ACCOUNTS)
-        while not all(all(self.knowledge(killed, account_id)[:2]) for account_id in ACCOUNTS):
-            killed.run(1)
+        step_until(
+            lambda: all(all(self.knowledge(killed, account_id)[:2]) for account_id in ACCOUNTS),
+            lambda: killed.run(1),
+        )
         held = {payload["id"] for key in ACCOUNTS for payload in self.knowledge(killed, key)[0]}
         after = self.driver(ACCOUNTS, hours=1)
         after.run(120)

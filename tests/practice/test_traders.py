@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ from tests.support.practice_gateway import (
     GatewayTestCase,
     payloads_of,
 )
+from tests.support.waiting import step_until
 
 ACCOUNT = 123
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -96,8 +97,7 @@ class TraderDriver:
             self.exchange.close_contract(ACCOUNT, position["contractId"], self.now)
 
     def run_until_it_holds(self) -> None:
-        while not self.positions():
-            self.step()
+        step_until(self.positions, self.step)
 
 
 class Step(NamedTuple):
@@ -310,8 +310,7 @@ class DecisionTests(SynchronousTestCase):
         held = [self.position(self.contracts["MNQ"], MAX_SIZE)]
         for seed in range(20):
             trader = self.trader(seed)
-            while not self.step(trader, held, []):
-                pass
+            step_until(partial(self.step, trader, held, []))
             for _ in range(7):
                 self.assertEqual(self.step(trader, [], []), [])
 
@@ -461,8 +460,7 @@ class InterferenceTests(SynchronousTestCase):
         """A daemon in the same process closes that fast."""
         for seed in SEEDS:
             driver = TraderDriver(seed)
-            while not driver.step():
-                pass
+            step_until(driver.step)
             driver.flatten()
             steps, _wishes = self.quiet_steps(driver)
             self.assertTrue(steps >= 5 / STEP_SECONDS - 1, steps)

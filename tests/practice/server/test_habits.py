@@ -22,6 +22,7 @@ from tests.support.practice_server import (
     Wire,
     read_reply,
 )
+from tests.support.waiting import step_until
 from tests.support.websocket_frames import handshake
 
 DAY = 86_400.0
@@ -187,10 +188,12 @@ class LatencyTests(HabitsTestCase):
         for delay, expected in ((0.0, 0.1), (0.05, 0.1), (0.1, 0.1), (0.4, 0.4)):
             self.inject(position_delay_seconds=delay)
             self.place()
-            waited = 0.0
-            while not data(client.events(), "GatewayUserPosition"):
-                self.clock.advance(0.01)
-                waited += 0.01
+            began = self.clock.seconds()
+            step_until(
+                lambda: data(client.events(), "GatewayUserPosition"),
+                lambda: self.clock.advance(0.01),
+            )
+            waited = self.clock.seconds() - began
             self.assertTrue(abs(waited - expected) < 0.011, (delay, waited))
             self.clock.advance(1)
             client.events()
