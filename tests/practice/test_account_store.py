@@ -47,12 +47,8 @@ class ListTests(SynchronousTestCase):
         )
 
 
-class OrderSearchTests(SynchronousTestCase):
+class OrderSearchTests(RefusalTestCase):
     """Searches for one order."""
-
-    def setUp(self) -> None:
-        self.driver = ExchangeDriver()
-        self.driver.move("21000.00")
 
     def status(self, order_id: int) -> int:
         order = self.driver.exchange.store.order(ACCOUNT, order_id)
@@ -65,11 +61,8 @@ class OrderSearchTests(SynchronousTestCase):
         status: int = order["status"]
         return status
 
-    def refusal(self, order_id: int, account_id: int = ACCOUNT) -> tuple[str, int]:
-        error = self.assertRaises(
-            GatewayRefusedError, self.driver.exchange.store.order, account_id, order_id
-        )
-        return error.request, error.code
+    def search_refusal(self, order_id: int, account_id: int = ACCOUNT) -> tuple[str, int]:
+        return self.refusal(self.driver.exchange.store.order, account_id, order_id)
 
     def test_an_order_is_found_in_every_state(self) -> None:
         """The payload is the one reported last."""
@@ -86,19 +79,19 @@ class OrderSearchTests(SynchronousTestCase):
         )
 
     def test_a_search_for_an_unknown_order_is_refused(self) -> None:
-        self.assertEqual(self.refusal(999), ("Order/searchById", 1))
+        self.assertEqual(self.search_refusal(999), ("Order/searchById", 1))
 
     def test_a_search_for_an_order_of_another_account_is_refused(self) -> None:
         for order_id in (
             self.driver.order(BUY, 1),
             self.driver.order(BUY, 1, LIMIT, **prices(limit="20990.00")),
         ):
-            self.assertEqual(self.refusal(order_id, OTHER_ACCOUNT), ("Order/searchById", 1))
+            self.assertEqual(self.search_refusal(order_id, OTHER_ACCOUNT), ("Order/searchById", 1))
 
     def test_the_oldest_ended_orders_are_forgotten(self) -> None:
         self.patch(account_store, "MAX_ENDED_ORDERS", 3)
         first, *others = (self.driver.order(BUY, 1) for _ in range(4))
-        self.assertEqual(self.refusal(first), ("Order/searchById", 1))
+        self.assertEqual(self.search_refusal(first), ("Order/searchById", 1))
         self.assertEqual([self.status(order_id) for order_id in others], [2] * 3)
 
     def test_a_found_payload_is_a_copy(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -248,17 +247,12 @@ class EventTests(SynchronousTestCase):
         )
 
 
-class RefusalTests(SynchronousTestCase):
+class RefusalTests(RefusalTestCase):
     """Refusals, with the codes that the gateway documents."""
 
     def setUp(self) -> None:
-        self.driver = ExchangeDriver()
-        self.driver.move("21000.00")
+        super().setUp()
         self.driver.clear()
-
-    def refusal(self, act: Callable[[], object]) -> tuple[str, int]:
-        error = self.assertRaises(GatewayRefusedError, act)
-        return error.request, error.code
 
     def test_every_request_for_an_unknown_account_is_refused(self) -> None:
         exchange = self.driver.exchange

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -33,7 +32,6 @@ from tests.support.practice_gateway import (
     FaultsTestCase,
     FaultyGatewayDriver,
     GatewayDriver,
-    payloads_of,
     temporary_directory,
 )
 
@@ -235,22 +233,6 @@ class EventTests(FaultsTestCase):
         self.assertEqual(len(after.gateway.exchange.store.trades(123, START)), 2)
 
 
-ANYTHING_WRONG = Faults(
-    refuse=0.1,
-    pending=0.1,
-    unanswered=0.1,
-    lost_requests=0.1,
-    failed_reads=0.1,
-    slow_seconds=2.0,
-    partial_fills=0.5,
-    fill_while_cancelled=0.3,
-    lost_events=0.1,
-    doubled_events=0.1,
-    requests_per_minute=100,
-    opening_half_again=True,
-)
-
-
 class TradersWithFaultsTests(SynchronousTestCase):
     """Practice traders at a gateway with many faults."""
 
@@ -276,34 +258,6 @@ class TradersWithFaultsTests(SynchronousTestCase):
                     for order in orders
                 )
             )
-
-    @given(st.integers(0, 10_000))
-    def test_the_balance_is_right_whatever_goes_wrong(self, seed: int) -> None:
-        driver = GatewayDriver({123: ("MNQ",)}, seed, faults=ANYTHING_WRONG).start()
-        failures: list[object] = []
-        for _ in range(10):
-            driver.run(3)
-            for asked in (
-                driver.gateway.place_order(123, driver.order(0, 3)),
-                driver.gateway.close_contract(123, MNQ),
-                payloads_of(driver.gateway, "Order/searchOpen", 123),
-            ):
-                asked.addErrback(failures.append)
-        driver.gateway.stop()
-        exchange = driver.gateway.exchange
-        trades = exchange.store.trades(123, START)
-        made = sum((trade.get("profitAndLoss", Decimal(0)) for trade in trades), Decimal(0))
-        fees = sum((trade["fees"] for trade in trades), Decimal(0))
-        self.assertEqual(exchange.store.account(123)["balance"], 50000 + made - fees)
-        self.assertEqual(driver.clock.getDelayedCalls(), [])
-
-    def test_the_same_seed_gives_the_same_events(self) -> None:
-        def received() -> list[object]:
-            driver = GatewayDriver(ACCOUNTS, faults=ANYTHING_WRONG).start()
-            driver.run(60)
-            return [*driver.listener.received]
-
-        self.assertEqual(received(), received())
 
     def test_faults_of_requests_do_not_change_the_traders_trades(self) -> None:
         def trades(faults: Faults) -> list[Payload]:

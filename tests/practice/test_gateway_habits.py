@@ -562,10 +562,26 @@ class QuoteTests(HabitsTestCase):
         self.assertEqual((len(right), len(sent)), (7, 1))
 
 
+ANYTHING_WRONG = Faults(
+    refuse=0.1,
+    pending=0.1,
+    unanswered=0.1,
+    lost_requests=0.1,
+    failed_reads=0.1,
+    slow_seconds=2.0,
+    partial_fills=0.5,
+    fill_while_cancelled=0.3,
+    lost_events=0.1,
+    doubled_events=0.1,
+    requests_per_minute=100,
+    opening_half_again=True,
+)
+
+
 class SwarmTests(SynchronousTestCase):
     """Any faults together."""
 
-    @given(some_faults(offset=86_400.0), st.integers(0, 1000))
+    @given(some_faults(offset=86_400.0) | st.just(ANYTHING_WRONG), st.integers(0, 1000))
     @settings(deadline=None)
     def test_the_exchange_stays_right_whatever_goes_wrong(self, faults: Faults, seed: int) -> None:
         driver = GatewayDriver({123: ("MNQ",)}, seed, faults=faults).start()
@@ -584,7 +600,7 @@ class SwarmTests(SynchronousTestCase):
         self.assertEqual(store.account(123)["balance"], STARTING_BALANCE + net(trades))
         self.assertEqual(driver.clock.getDelayedCalls(), [])
 
-    @given(some_faults(), st.integers(0, 1000))
+    @given(some_faults() | st.just(ANYTHING_WRONG), st.integers(0, 1000))
     @settings(max_examples=20, deadline=None)
     def test_the_same_seed_gives_the_same_events(self, faults: Faults, seed: int) -> None:
         def received() -> list[Any]:
