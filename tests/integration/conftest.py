@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,16 @@ from tests.integration.brokers import WallClock
 from tests.support.practice_daemon import MONDAY_NOON
 from tests.support.pseudo_terminal import PseudoTerminal
 from tests.support.twistd import Twistd
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sighup_reaches_programs() -> None:
+    """Let the programs that tests start receive SIGHUP, also where nohup runs the tests.
+
+    A program inherits that a signal is ignored, but not the handler that ignores it here.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture
