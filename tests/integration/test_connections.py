@@ -279,11 +279,10 @@ async def test_after_the_stop_no_connection_is_open(server: Server, warm_client:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("server", ["TLS"], indirect=True)
 async def test_a_certificate_of_another_authority_is_refused(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if server.certificate is None:
-        return
     path = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
