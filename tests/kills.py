@@ -82,8 +82,9 @@ class Victim:
         mark = f"mark {random.getrandbits(40):x}"
         self.process.stdin.write(mark.encode() + b"\n")
         self.process.stdin.flush()
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while self._take_one()["data"].get("message") != mark:
-            pass
+            assert time.monotonic() < deadline, "the daemon never announced the mark"
         states = json.loads(self.process.stdout.readline())
         for account, console in self.consoles.items():
             seen = plain(console.view().account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 KEY = "practice"
+OWN_KEY = "a-key-that-nobody-may-see"
+ACCOUNT = 123
 
 
 class Gateway:
@@ -104,3 +107,31 @@ class Broker:
         """Return an account's sizes by contract id."""
         positions = self.ask("Position/searchOpen", accountId=account)["positions"]
         return {held["contractId"]: held["size"] for held in positions}
+
+
+def key_file(directory: Path, key: str = OWN_KEY, mode: int = 0o600) -> None:
+    """Write the file of the API key."""
+    path = directory / "key"
+    path.write_text(f"{key}\n")
+    path.chmod(mode)
+
+
+def config(directory: Path, url: str, rules: str = "") -> str:
+    """Write a configuration of riskd for the gateway at ``url``; return its path."""
+    path = directory / "riskd.toml"
+    path.write_text(
+        f"""
+        {rules}
+        [gateway]
+        kind = "projectx"
+        user_name = "practice"
+        key_file = "key"
+        rest_url = "{url}"
+        user_hub_url = "{url}/hubs/user"
+        market_hub_url = "{url}/hubs/market"
+        [[accounts]]
+        id = {ACCOUNT}
+        watch = ["MNQ"]
+        """
+    )
+    return os.fspath(path)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import websocket
 
+from tests.integration.event_stream import EventStream
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 from tests.support.websocket_frames import handshake
@@ -68,16 +69,17 @@ def daemon(shared_twistd: Start, tmp_path_factory: pytest.TempPathFactory) -> Tw
 @pytest.fixture(scope="module")
 def messages(daemon: Twistd) -> list[str]:
     """Return the stream up to where both accounts have had a quote, an order and a position."""
-    told: list[str] = []
-    stream = connect(daemon)
+    stream = EventStream(daemon.port)
     seen: dict[int, set[str]] = {123: set(), 456: set()}
     wanted = {"MarketQuote", "GatewayUserOrder", "GatewayUserPosition"}
-    while not all(wanted <= seen[account] for account in (123, 456)):
-        told.append(stream.recv())
-        message = json.loads(told[-1])
+
+    def is_last(message: dict[str, Any]) -> bool:
         seen.setdefault(message["account_id"], set()).add(message["type"])
-    stream.shutdown()
-    return told
+        return all(wanted <= seen[account] for account in (123, 456))
+
+    stream.next_message(is_last)
+    stream.close()
+    return stream.texts
 
 
 def test_a_capture_matches_the_protocols_tables(messages: list[str]) -> None:

@@ -14,22 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import websocket
 
 from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.testing import DaemonHarness
 from tests import kills
+from tests.integration.event_stream import EventStream
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-def connect(port: int) -> websocket.WebSocket:
-    return websocket.create_connection(f"ws://localhost:{port}", timeout=DEADLINE_SECONDS)
 
 
 def test_kills_at_random_moments_lose_nothing() -> None:
@@ -45,11 +41,11 @@ def test_after_a_handshake_the_copy_has_everything_broadcast_before(
     for number in range(3):
         shared_harness.trigger_test_event("GatewayUserTrade", {"id": 1000 + number})
         shared_harness.trigger_test_event("lockout_set", {"rule_id": f"RULE-{number}"})
-        stream = connect(shared_harness.port)
+        stream = EventStream(shared_harness.port)
         account = read_published(shared_harness.state).accounts[123]
         assert 1000 + number in account.trades
         assert f"RULE-{number}" in account.lockouts
-        stream.shutdown()
+        stream.close()
 
 
 def test_a_second_daemon_in_the_same_state_directory_is_refused(
@@ -75,9 +71,9 @@ def test_a_restart_forgets_no_lockout_and_a_stop_publishes_stopping(
     # A console without a daemon shows it, and so does the restarted daemon.
     assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
     harness.start()
-    stream = connect(harness.port)
+    stream = EventStream(harness.port)
     assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
-    stream.shutdown()
+    stream.close()
     harness.stop()
     status = read_published(harness.state).accounts[123].daemon
     assert status is not None
@@ -139,7 +135,7 @@ def test_another_user_can_read_the_copy_and_nothing_else(open_directory: Path) -
     """While the daemon runs, after a kill, and after an orderly stop."""
     daemon = DaemonHarness(state=open_directory)
     daemon.start()
-    connect(daemon.port).shutdown()
+    EventStream(daemon.port).close()
     assert as_stranger(open_directory) == ONLY_READ
     daemon.kill()
     assert as_stranger(open_directory) == ONLY_READ
@@ -170,7 +166,7 @@ def test_a_full_disk_is_reported_the_stream_goes_on_and_the_journal_recovers(
 ) -> None:
     daemon = DaemonHarness(state=small_disk / "state")
     daemon.start()
-    stream = connect(daemon.port)
+    stream = EventStream(daemon.port)
     ballast = small_disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -178,28 +174,20 @@ def test_a_full_disk_is_reported_the_stream_goes_on_and_the_journal_recovers(
                 file.write(bytes(4096))
         except OSError:
             pass
-    told: list[dict[str, object]] = []
-
-    def told_since(event_type: str, **fields: object) -> bool:
-        while True:
-            message = json.loads(stream.recv())
-            told.append(message)
-            if message["type"] == event_type and fields.items() <= message["data"].items():
-                return True
-
     for number in range(20):
         daemon.trigger_test_event("GatewayUserTrade", {"id": number})
     daemon.trigger_test_event("lockout_set", {"rule_id": "RULE-003", "locked_until": None})
-    assert told_since("lockout_set", rule_id="RULE-003")
+    assert stream.next("lockout_set", rule_id="RULE-003")
+    told = [json.loads(text) for text in stream.texts]
     errors = [each for each in told if each["data"].get("status") == "ERROR"]
     assert errors, told
     assert "cannot be written" in errors[0]["data"]["message"]
     ballast.unlink()
-    assert told_since("daemon_status", status="RUNNING")
-    stream.shutdown()
+    assert stream.next("daemon_status", status="RUNNING")
+    stream.close()
     daemon.kill()
     daemon.start()
-    connect(daemon.port).shutdown()
+    EventStream(daemon.port).close()
     account = read_published(daemon.state).accounts[123]
     assert set(account.lockouts) == {"RULE-003"}
     assert len(account.trades) == 20
@@ -213,25 +201,23 @@ def test_a_damaged_journal_is_set_aside_and_the_daemon_starts(harness: DaemonHar
     content = journal.read_bytes()
     journal.write_bytes(content[: len(content) // 2])
     harness.start()
-    connect(harness.port).shutdown()
+    EventStream(harness.port).close()
     assert set(read_published(harness.state).accounts[123].lockouts) == {"RULE-003"}
     assert [path for path in harness.state.iterdir() if ".damaged-" in path.name]
 
 
 def test_paper_trading_goes_on_after_a_kill(twistd: Start, state_home: Path) -> None:
     daemon = twistd("--port", "0")
-    stream = connect(daemon.port)
-    held = None
-    while held is None:
-        message = json.loads(stream.recv())
-        if message["type"] == "GatewayUserPosition" and message["data"]["size"]:
-            held = message
+    stream = EventStream(daemon.port)
+    held = stream.next_message(
+        lambda message: message["type"] == "GatewayUserPosition" and message["data"]["size"]
+    )
     daemon.send_signal(signal.SIGKILL)
     daemon.process.wait()
-    stream.shutdown()
+    stream.close()
     begun = datetime.now(UTC)
     again = twistd("--port", "0")
-    connect(again.port).shutdown()
+    EventStream(again.port).close()
     wait_until(lambda: read_published(state_home / "riskd" / "practice").as_of > begun)
     account = read_published(state_home / "riskd" / "practice").accounts[held["account_id"]]
     position = account.positions[held["data"]["contractId"]]

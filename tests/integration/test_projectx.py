@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import websocket
 
 from riskd.journal.reader import read_published
-from tests.integration.practice_gateway import Broker, Gateway
+from tests.integration.event_stream import EventStream
+from tests.integration.practice_gateway import (
+    ACCOUNT,
+    OWN_KEY,
+    Broker,
+    Gateway,
+    config,
+    key_file,
+)
 from tests.support.twistd import Twistd
-from tests.support.waiting import DEADLINE_SECONDS, wait_until
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Twistd]
-
-KEY = "a-key-that-nobody-may-see"
-ACCOUNT = 123
 
 
 @pytest.fixture
@@ -34,55 +34,6 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     yield started
     started.process.kill()
     started.process.wait()
-
-
-def key_file(directory: Path, key: str = KEY, mode: int = 0o600) -> None:
-    path = directory / "key"
-    path.write_text(f"{key}\n")
-    path.chmod(mode)
-
-
-def config(directory: Path, url: str, rules: str = "") -> str:
-    """Write a configuration; return its path."""
-    path = directory / "riskd.toml"
-    path.write_text(
-        f"""
-        {rules}
-        [gateway]
-        kind = "projectx"
-        user_name = "practice"
-        key_file = "key"
-        rest_url = "{url}"
-        user_hub_url = "{url}/hubs/user"
-        market_hub_url = "{url}/hubs/market"
-        [[accounts]]
-        id = {ACCOUNT}
-        watch = ["MNQ"]
-        """
-    )
-    return os.fspath(path)
-
-
-class Stream:
-    """The stream as any WebSocket client receives it."""
-
-    def __init__(self, daemon: Twistd) -> None:
-        self._socket = websocket.create_connection(
-            f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS
-        )
-
-    def next(self, event_type: str, **fields: Any) -> dict[str, Any]:
-        """Return the data of the next event of a type with these fields."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            assert time.monotonic() < deadline, "waited in vain"
-            message = json.loads(self._socket.recv())
-            data: dict[str, Any] = message["data"]
-            if message["type"] == event_type and fields.items() <= data.items():
-                return data
-
-    def close(self) -> None:
-        self._socket.shutdown()
 
 
 TIGHT = """
@@ -99,8 +50,8 @@ def test_a_day_at_the_broker(
 ) -> None:
     file = config(tmp_path, gateway.url, TIGHT)
     daemon = twistd("--port", "0", "--config", file)
-    stream = Stream(daemon)
-    broker = Broker(gateway.port, KEY)
+    stream = EventStream(daemon.port)
+    broker = Broker(gateway.port, OWN_KEY)
     mnq = broker.contract("MNQ")
     stream.next("MarketQuote", contractId=mnq)
 
@@ -117,7 +68,7 @@ def test_a_day_at_the_broker(
     broker.trade(ACCOUNT, mnq, side=0)
     daemon = twistd("--port", "0", "--config", file)
     wait_until(lambda: broker.held(ACCOUNT) == {})
-    stream = Stream(daemon)
+    stream = EventStream(daemon.port)
     (state,) = state_home.glob("riskd/projectx-*")
     assert set(read_published(state).accounts[ACCOUNT].lockouts) == {"RULE-007"}
 
@@ -136,7 +87,7 @@ def test_a_day_at_the_broker(
     stream.close()
     for log in (daemon.log, gateway.log):
         assert "Traceback" not in log
-        for secret in (KEY, broker.token, "access_token=ey"):
+        for secret in (OWN_KEY, broker.token, "access_token=ey"):
             assert secret not in log
 
 
@@ -151,7 +102,7 @@ def test_a_refused_login_is_reported_and_can_be_mended_without_a_restart(
     # riskd tries again in half a minute; a restart tries at once.
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert KEY not in daemon.log
+    assert OWN_KEY not in daemon.log
 
     key_file(tmp_path, "another-key")
     daemon = twistd("--port", "0", "--config", file, waits=False)

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-import websocket
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
 from riskd.journal.reader import read_published
 from riskd.model.account import AccountState
 from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
+from tests.integration.event_stream import EventStream
 from tests.integration.guarded import GuardedDaemon
 from tests.support.practice_daemon import BUY, ES, M2K, MNQ, SELL
 from tests.support.twistd import Twistd, twistd_command
@@ -457,14 +457,6 @@ def limits(state_home: Path, account_id: int = 123) -> dict[str, dict[str, Any]]
     return {limit.key: json.loads(limit.settings) for limit in account.limits.values()}
 
 
-def next_status(stream: websocket.WebSocket) -> dict[str, str]:
-    while True:
-        message = json.loads(stream.recv())
-        if message["type"] == "daemon_status":
-            data: dict[str, str] = message["data"]
-            return data
-
-
 def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: Path) -> None:
     file = tmp_path / "riskd.toml"
 
@@ -473,7 +465,7 @@ def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: 
 
     write("limit = 5")
     daemon = twistd("--port", "0", "--config", os.fspath(file))
-    stream = websocket.create_connection(f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS)
+    stream = EventStream(daemon.port)
     assert limits(state_home)["max_contracts"]["limit"] == 5
 
     write("limit = 4")
@@ -482,16 +474,16 @@ def test_sighup_reads_the_file_again(twistd: Start, tmp_path: Path, state_home: 
 
     write("limitt = 3")
     daemon.send_signal(signal.SIGHUP)
-    status = next_status(stream)
+    status = stream.next("daemon_status")
     assert status["status"] == "ERROR"
     assert "rules.max_contracts.limitt" in status["message"]
     assert limits(state_home)["max_contracts"]["limit"] == 4
 
     write("limit = 3")
     daemon.send_signal(signal.SIGHUP)
-    assert next_status(stream)["status"] == "RUNNING"
+    assert stream.next("daemon_status")["status"] == "RUNNING"
     wait_until(lambda: limits(state_home)["max_contracts"]["limit"] == 3)
-    stream.shutdown()
+    stream.close()
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
     assert "Traceback" not in daemon.log
@@ -536,9 +528,7 @@ def test_a_daemon_starts_with_the_example_configuration(
     file = tmp_path / "riskd.toml"
     shutil.copy(EXAMPLE, file)
     daemon = twistd("--port", "0", "--config", os.fspath(file))
-    websocket.create_connection(
-        f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS
-    ).shutdown()
+    EventStream(daemon.port).close()
     first, second = limits(state_home, 123), limits(state_home, 456)
     assert first["max_contracts"]["limit"] == 3
     assert second["max_contracts"]["limit"] == 5

@@ -18,8 +18,14 @@ import pytest
 from riskd.journal.daemon_file import DAEMON_NAME, DaemonRecord, is_running, read_daemon
 from riskd.journal.reader import read_published
 from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
-from tests.integration.practice_gateway import Broker, Gateway
-from tests.integration.test_projectx import KEY, config, key_file
+from tests.integration.practice_gateway import (
+    ACCOUNT,
+    OWN_KEY,
+    Broker,
+    Gateway,
+    config,
+    key_file,
+)
 from tests.support.pseudo_terminal import MAIN, QUICK, PseudoTerminal
 from tests.support.state_directories import locked, locks_in, write_earlier_state
 from tests.support.twistd import Twistd, twistd_command
@@ -28,7 +34,6 @@ from tests.support.waiting import DEADLINE_SECONDS, wait_until
 Start = Callable[..., Twistd]
 Completed = subprocess.CompletedProcess[str]
 
-ACCOUNT = 123
 PAPER = "practice"
 
 
@@ -47,7 +52,7 @@ class Machine:
         self._start = start
         self.root = state_home / "riskd"
         self.paper = self.root / PAPER
-        self.broker = Broker(self._gateway.port, KEY)
+        self.broker = Broker(self._gateway.port, OWN_KEY)
 
     def close(self) -> None:
         self._gateway.process.kill()
