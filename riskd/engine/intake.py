@@ -30,7 +30,6 @@ from riskd.model.broker import (
     BrokerPosition,
     BrokerQuote,
     BrokerTrade,
-    Unreadable,
 )
 from riskd.model.events import MarketQuote
 from riskd.model.marks import Doubt, doubt_of
@@ -47,7 +46,7 @@ LOOKUP_RETRY_SECONDS: Final = 30.0
 def errors_logged(what: str) -> Iterator[None]:
     """Log any error of the block, and go on.
 
-    Neither an unreadable message nor an internal error may stop what follows.
+    An internal error must not stop what follows.
     """
     try:
         yield
@@ -109,14 +108,12 @@ class Intake:
         if guarded is None:
             return
         account = guarded.account
-        # Neither an unreadable message nor an internal error may stop what follows.
         with errors_logged(type(news).__name__):
             stamp = stamp_of(news)
             if stamp is not None:
                 self._stamped(stamp)
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
                 self._apply(guarded, news, is_event=True)
-                self._expect_commands()
 
     def apply_answer(self, account_id: int, news: BrokerNews, sent_at: float) -> None:
         """Apply what an answer says of an account, unless there is later news.
@@ -136,7 +133,6 @@ class Intake:
                     return
                 truth.answered(news, sent_at)
             self._apply(guarded, news, is_event=False)
-            self._expect_commands()
 
     def receive_quote(self, update: BrokerQuote) -> None:
         """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
@@ -208,20 +204,18 @@ class Intake:
                     each.risk_engine.receive_best_bid_ask()
 
     def _apply(self, guarded: GuardedAccount, news: BrokerNews, *, is_event: bool) -> None:
-        if isinstance(news, BrokerAccount):
-            guarded.risk_engine.receive_account(may_trade=news.can_trade)
-            return
-        if isinstance(news, Unreadable):
-            return
         if isinstance(news, BrokerTrade):
             self._apply_trade(guarded, news, is_event=is_event)
         elif isinstance(news, BrokerPosition):
             self._apply_position(guarded, news, is_event=is_event)
-        elif guarded.account.update(news):
-            if not news.has_ended:
-                self._give_latest(guarded.account, news.contract_id)
-            guarded.risk_engine.receive(news)
-        self._ensure_contract(news.contract_id)
+        elif isinstance(news, BrokerOrder):
+            self._apply_order(guarded, news)
+        elif isinstance(news, BrokerAccount):
+            guarded.risk_engine.receive_account(may_trade=news.can_trade)
+        if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+            self._ensure_contract(news.contract_id)
+        if not isinstance(news, BrokerTrade):
+            self._expect_commands()
 
     def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade, *, is_event: bool) -> None:
         account = guarded.account
@@ -304,6 +298,12 @@ class Intake:
             self._give_latest(account, position.contract_id)
         if account.update(position) if is_event else account.update_found_position(position):
             guarded.risk_engine.receive(position)
+
+    def _apply_order(self, guarded: GuardedAccount, order: BrokerOrder) -> None:
+        if guarded.account.update(order):
+            if not order.has_ended:
+                self._give_latest(guarded.account, order.contract_id)
+            guarded.risk_engine.receive(order)
 
     def _expect_commands(self) -> None:
         """Let the gateway prepare for the commands that would flatten all accounts."""
