@@ -22,7 +22,7 @@ from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
-from riskd.model.account import Charge, with_earlier_trade
+from riskd.model.account import Charge, is_same_trade, with_earlier_trade
 from riskd.model.broker import (
     BrokerAccount,
     BrokerNews,
@@ -224,6 +224,9 @@ class Intake:
             self._void_trade(guarded, known, trade.id)
             return
         trade = self._dated(trade, known)
+        # Each reconciliation lists the trades of a day.
+        if known is not None and is_same_trade(trade, known):
+            return
         if known is not None and not self._is_last_word(account, known, trade, is_event=is_event):
             return
         is_of_day = account.state.is_of_trading_day(trade.execution_time)

@@ -287,6 +287,11 @@ def says_the_same(one: BrokerPosition | BrokerOrder, other: BrokerPosition | Bro
     return msgspec.structs.replace(one, updated_at=other.updated_at, stamp=other.stamp) == other
 
 
+def is_same_trade(one: BrokerTrade, other: BrokerTrade) -> bool:
+    """Return whether two versions of a trade differ in the time of receipt alone."""
+    return msgspec.structs.replace(one, timestamp=other.timestamp) == other
+
+
 def is_repeat(state: AccountState, event: Event) -> bool:
     """Return whether ``event`` repeats a known position or order at a later time."""
     data = event.data
@@ -481,7 +486,7 @@ def _apply_trade(state: AccountState, data: GatewayUserTrade) -> AccountState:
     if data.id in state.risk.voided or (known and not isinstance(data, BrokerTrade)):
         return state
     trade = _as_broker(data, BrokerTrade)
-    if known and msgspec.structs.replace(trade, timestamp=known.timestamp) == known:
+    if known and is_same_trade(trade, known):
         return state
     after = with_trades(state, {**state.trades, trade.id: trade})
     earlier = after.risk.earlier_trades
