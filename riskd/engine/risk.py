@@ -196,16 +196,16 @@ class RiskEngine:
 
     def receive(self, data: EventData) -> None:
         """Evaluate the rules that listen to an event; it is applied and broadcast."""
+        if isinstance(data, MarketQuote):
+            held = self._account.state.positions.get(data.contract_id)
+            if held is None or not held.size:
+                return
         self._notice_sleep()
         if self._is_waiting and not self.is_active and isinstance(data, BrokerTrade):
             # A review sees all else in the state; a trade is evaluated as an event, once.
             self._missed.append(data)
         if isinstance(data, (GatewayUserPosition, GatewayUserOrder)):
             self._enforcer.receive(data)
-        elif isinstance(data, MarketQuote):
-            held = self._account.state.positions.get(data.contract_id)
-            if held is None or not held.size:
-                return
         self._evaluate(_KINDS[type(data)], data)
 
     def receive_best_bid_ask(self) -> None:
@@ -284,7 +284,8 @@ class RiskEngine:
             is_locked=locked,
             due=due,
         )
-        self.decide(decisions, now, is_confirmed=is_confirmed)
+        if decisions:
+            self.decide(decisions, now, is_confirmed=is_confirmed)
         self._set_timer(now)
 
     def decide(
