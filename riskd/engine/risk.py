@@ -104,7 +104,7 @@ class RiskEngine:
         self._reconcile = reconcile
         self._confirming: set[str] = set()
         self._memory_before: Mapping[str, str] = {}
-        self.is_active = self._is_waiting = self._is_newly_settled = False
+        self.is_active = self._is_waiting = False
         self._missed: list[BrokerTrade] = []
         self._timer: IDelayedCall | None = None
 
@@ -224,8 +224,7 @@ class RiskEngine:
 
     def needs_reconciliation(self) -> bool:
         """Return whether to reconcile in this round: a lost event would be urgent."""
-        is_new, self._is_newly_settled = self._is_newly_settled, False
-        return is_new or self._is_locked()
+        return self._is_locked()
 
     def _settled(self, did_something: bool) -> None:
         # If there was nothing to do, wait: a rule that decides the same again would run in circles.
@@ -359,7 +358,7 @@ class RiskEngine:
             self.rules.forget_unlock()
         if key is not None and counted is not None and key < counted:
             # The clock had been ahead: the broker still has trades that ended with the wrong day.
-            self._is_newly_settled = True
+            account.truth.doubt(self._clock.seconds())
         due = self.rules.pop_due(now)
         if due:
             self._evaluate(Kind.TIMER, due=due)

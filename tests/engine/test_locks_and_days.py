@@ -19,6 +19,7 @@ from tests.support import practice_daemon
 from tests.support.guarded_account import (
     COOLDOWN,
     DAILY_LOSS,
+    ONE_ROUND,
     GuardTestCase,
 )
 from tests.support.practice_daemon import (
@@ -27,6 +28,7 @@ from tests.support.practice_daemon import (
     MNQ,
     MONDAY_NOON,
     SELL,
+    settings_of,
 )
 
 TO_THE_RESET = 5 * 3600
@@ -163,6 +165,20 @@ class DayTests(GuardTestCase):
         self.daemon.stopped_for(hours=4)
         self.daemon.restart()
         self.assertEqual(self.daemon.news(DailyReset), [])
+        self.assertEqual(str(self.daemon.state.realized_pnl), "-42.00")
+
+    def test_a_day_that_goes_on_after_all_has_its_trades_again(self) -> None:
+        """New settings had ended it; at first there is no room to ask for the trades."""
+        self.lose(10, 2)
+        self.daemon.engine.reload(settings_of(self.config + '[defaults]\nreset_time = "12:01"\n'))
+        self.daemon.advance(70)
+        self.assertEqual((self.daemon.state.trade_count, self.daemon.state.realized_pnl), (0, 0))
+        crowded = self.patch(self.daemon.gateway, "has_room", lambda _requests: False)
+        self.daemon.engine.reload(settings_of(self.config))
+        self.daemon.advance(ONE_ROUND)
+        crowded.restore()
+        self.daemon.advance(ONE_ROUND)
+        self.assertEqual(self.daemon.state.trade_count, 1)
         self.assertEqual(str(self.daemon.state.realized_pnl), "-42.00")
 
 
