@@ -16,7 +16,7 @@ the broker made of the close.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -200,19 +200,19 @@ class FullCloses:
     @property
     def is_confirmed(self) -> bool:
         """Whether events have reported the end of all that commands were sent for."""
-        state = self._account.state
-        return not any(
-            self._sent.is_accepted(thing_of(held), held.created_at)
-            for held in state.open_positions
-        ) and not any(self._sent.is_accepted(thing_of(order)) for order in state.working_orders)
+        return not any(self._sent.is_accepted(*each) for each in self._open)
 
     @property
     def has_failed(self) -> bool:
         """Whether a command was refused or unanswered, and its thing is still open."""
+        return any(self._sent.has_failed(*each) for each in self._open)
+
+    @property
+    def _open(self) -> Iterator[tuple[Thing, object]]:
+        """The open positions and working orders by what is known, each with its identity."""
         state = self._account.state
-        return any(
-            self._sent.has_failed(thing_of(held), held.created_at) for held in state.open_positions
-        ) or any(self._sent.has_failed(thing_of(order)) for order in state.working_orders)
+        yield from ((thing_of(held), held.created_at) for held in state.open_positions)
+        yield from ((thing_of(order), None) for order in state.working_orders)
 
     def pursue(self, plan: Flattening, listing: Listing) -> Left:
         """Send for what a listing shows, and return what is still to be closed of it."""

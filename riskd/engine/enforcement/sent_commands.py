@@ -153,20 +153,20 @@ class SentCommands:
 
     def was_sent(self, thing: Thing, identity: object = None) -> bool:
         """Return whether a command for this position or order may have been done."""
-        sent = self._sent.get(thing)
-        return (
-            sent is not None and sent.identity == identity and sent.outcome is not Outcome.REFUSED
-        )
+        return self._outcome(thing, identity) not in (None, Outcome.REFUSED)
 
     def is_accepted(self, thing: Thing, identity: object = None) -> bool:
         """Return whether the broker accepted the command for this position or order."""
-        sent = self._sent.get(thing)
-        return sent is not None and sent.identity == identity and sent.outcome in _ANSWERED
+        return self._outcome(thing, identity) in _ANSWERED
 
     def has_failed(self, thing: Thing, identity: object = None) -> bool:
         """Return whether the command was refused or not answered."""
+        return self._outcome(thing, identity) in _FAILED
+
+    def _outcome(self, thing: Thing, identity: object) -> Outcome | None:
+        """Return the outcome of the command for this position or order, if one was sent."""
         sent = self._sent.get(thing)
-        return sent is not None and sent.identity == identity and sent.outcome in _FAILED
+        return sent.outcome if sent is not None and sent.identity == identity else None
 
     def is_awaited(self, thing: Thing) -> bool:
         """Return whether a command was sent whose effect may still come."""
