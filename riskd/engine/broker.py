@@ -9,7 +9,6 @@ from typing import NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from riskd.gateway.commands import Command, request_name
 from riskd.gateway.interface import IGateway
 from riskd.gateway.timeouts import answer_in_time
 from riskd.model.broker import BrokerNews
@@ -40,10 +39,3 @@ class Broker(NamedTuple):
         :raises GatewayError: the gateway refused the request, or did not answer it in time.
         """
         return await answer_in_time(request, answer, self.clock, self.gateway.answer_seconds)
-
-    async def carry_out(self, command: Command) -> int | None:
-        """Carry out a command; return the id of a placed order.
-
-        :raises GatewayError: the gateway refused it, or did not answer in time.
-        """
-        return await self.ask(request_name(command), self.gateway.carry_out(command))

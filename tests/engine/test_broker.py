@@ -19,7 +19,7 @@ class BrokerTests(SynchronousTestCase):
             gateway,
             clock,
             lambda: NOON,
-            lambda _target, _payload: True,
+            lambda _account, _news, _sent_at: None,
             lambda _source, _text: None,
         )
         answer: Deferred[None] = Deferred()
