@@ -10,6 +10,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.gateway.enums import GatewayOrderSide
 from riskd.model.events import LockoutSet, MarketQuote
 from riskd.model.marks import mark
 from riskd.model.open_pnl import position_pnl
@@ -25,6 +26,14 @@ class MarksTestCase(SynchronousTestCase):
     def start(self, config: str) -> PracticeDaemon:
         daemon = self.daemon = PracticeDaemon(config)
         self.addCleanup(daemon.close)
+        return daemon
+
+    def hold(self, config: str, side: GatewayOrderSide = BUY) -> PracticeDaemon:
+        """Start with one contract that was traded at 21,000."""
+        daemon = self.start(config)
+        daemon.move(MNQ, "21000")
+        daemon.trade(side, 1)
+        daemon.advance(2)
         return daemon
 
     def quote(self, contract_id: str, *, seconds: float = 0, **prices: str) -> None:
@@ -110,11 +119,8 @@ class OldQuoteTests(MarksTestCase):
         self.daemon.engine.receive_quote = receive_quote
 
     def test_contracts_are_added_before_the_quotes_that_led_to_it(self) -> None:
-        daemon = self.start(LOSS)
+        daemon = self.hold(LOSS)
         daemon.move(MNQ, "21000")
-        daemon.trade(BUY, 1)
-        daemon.move(MNQ, "21000")
-        daemon.advance(1)
         self.advance_without_quotes("21200")
         daemon.trade(BUY, 4)
         daemon.advance(1)
@@ -124,11 +130,8 @@ class OldQuoteTests(MarksTestCase):
         self.assertEqual(daemon.held, {})
 
     def test_a_reversal_before_the_quotes_that_led_to_it(self) -> None:
-        daemon = self.start(LOSS)
+        daemon = self.hold(LOSS)
         daemon.move(MNQ, "21000")
-        daemon.trade(BUY, 1)
-        daemon.move(MNQ, "21000")
-        daemon.advance(1)
         self.advance_without_quotes("20800")
         daemon.trade(SELL, 2)
         daemon.advance(1)
@@ -226,10 +229,7 @@ class LatestQuoteTests(MarksTestCase):
         self.assert_sound({MNQ: 1})
 
     def test_a_later_run_believes_what_it_receives_whatever_the_stamps_say(self) -> None:
-        daemon = self.start(LOSS)
-        daemon.move(MNQ, "21000")
-        daemon.trade(BUY, 1)
-        daemon.advance(2)
+        daemon = self.hold(LOSS)
         self.quote(MNQ, seconds=2, bestBid="21000", bestAsk="21000.25", lastPrice="21000")
         daemon.advance(0.5)
         daemon.kill()
@@ -275,13 +275,6 @@ class LatestQuoteTests(MarksTestCase):
 
 class UnbelievedPriceTests(MarksTestCase):
     """A last price far from bid and ask, or zero, values nothing."""
-
-    def hold(self, config: str, side: int = BUY) -> PracticeDaemon:
-        daemon = self.start(config)
-        daemon.move(MNQ, "21000")
-        daemon.trade(BUY if side == BUY else SELL, 1)
-        daemon.advance(2)
-        return daemon
 
     def test_it_closes_nothing_and_is_logged_once(self) -> None:
         for config in (LOSS, TOTAL_LOSS, TARGET):
