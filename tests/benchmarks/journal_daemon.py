@@ -25,7 +25,8 @@ from riskd.journal.service import JournalService
 from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Recovery
 from riskd.model.account import AccountState
-from riskd.model.events import GatewayUserPosition, MarketQuote, PositionType
+from riskd.model.broker import BrokerPosition
+from riskd.model.events import MarketQuote, PositionType
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import unguarded_settings
 
@@ -81,9 +82,9 @@ class Source:
             quote = MarketQuote(
                 contract_id=contract, bid=stamp, ask=stamp, last=Decimal(1), timestamp=now
             )
-            self._account.update(quote)
+            self._account.update_quote(quote)
             return
-        position = GatewayUserPosition(
+        position = BrokerPosition(
             id=self.count,
             contract_id=contract,
             type=PositionType.LONG,
@@ -91,6 +92,7 @@ class Source:
             average_price=stamp,
             created_at=now,
             updated_at=now,
+            stamp=now,
         )
         self._account.update(position)
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from riskd.app.launch import utc_now
+from riskd.engine.tracked_account import TrackedAccount
+from riskd.model.events import Event
 from tests.benchmarks import enforcement, goals, link
 from tests.benchmarks.goals import COMPLETE, CPU, P99, RATE, Ratio, median, paired_ratio
+from tests.benchmarks.journal_daemon import Source
 from tests.benchmarks.link_proxy import DelayedPipe
 from tests.benchmarks.peer import PICOWS, RISKD, UVLOOP, WEBSOCKETS
 from tests.benchmarks.receiver import Ages, percentiles
@@ -100,6 +106,19 @@ class EnforcementTests(SynchronousTestCase):
         self.assertEqual(enforcement.table([full, full])["breaches"], 4)
         with self.assertRaisesRegex(SystemExit, "expected 100 clients at the end, got 99"):
             enforcement.table([full, self.result(enforcement.CLIENTS - 1)])
+
+
+class JournalTests(SynchronousTestCase):
+    """The events that measure the cost of the journal."""
+
+    def test_each_event_is_broadcast(self) -> None:
+        told: list[Event] = []
+        journal: Any = SimpleNamespace(changed=lambda **_: None)
+        source = Source(TrackedAccount(123, [], journal, told.append, utc_now, Clock().seconds))
+        for _ in range(200):
+            source.emit()
+        kinds = Counter(event.type for event in told)
+        self.assertEqual(kinds, {"MarketQuote": 180, "GatewayUserPosition": 20})
 
 
 class EventTests(SynchronousTestCase):
