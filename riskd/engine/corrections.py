@@ -12,6 +12,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from riskd.journal.interface import IJournal
+from riskd.model.broker import BrokerTrade, is_same_on_wire
 from riskd.model.events import GatewayUserTrade
 from riskd.model.formatting import counted, dollars
 
@@ -42,14 +43,9 @@ def amended_sentence(account_id: int, known: GatewayUserTrade, trade: GatewayUse
     )
 
 
-def is_amended(known: GatewayUserTrade, trade: GatewayUserTrade) -> bool:
+def is_amended(known: BrokerTrade, trade: BrokerTrade) -> bool:
     """Return whether the broker reports other figures than clients have."""
-    return _on_wire(known) != _on_wire(trade)
-
-
-def _on_wire(trade: GatewayUserTrade) -> tuple[object, ...]:
-    """Return what clients know of a trade, but for the time of its receipt."""
-    return (trade.profit_and_loss, trade.quantity, trade.contract_id, trade.execution_time)
+    return not is_same_on_wire(known, trade)
 
 
 class Versions:
@@ -60,13 +56,13 @@ class Versions:
     """
 
     def __init__(self) -> None:
-        self._earlier: dict[int, list[GatewayUserTrade]] = {}
+        self._earlier: dict[int, list[BrokerTrade]] = {}
 
-    def is_late_copy(self, trade: GatewayUserTrade) -> bool:
+    def is_late_copy(self, trade: BrokerTrade) -> bool:
         """Return whether an event repeats an earlier version of a trade."""
         return any(not is_amended(each, trade) for each in self._earlier.get(trade.id, ()))
 
-    def amend(self, known: GatewayUserTrade, trade: GatewayUserTrade) -> None:
+    def amend(self, known: BrokerTrade, trade: BrokerTrade) -> None:
         """Remember that ``trade`` has replaced ``known``."""
         earlier = self._earlier.pop(trade.id, [])
         self._earlier[trade.id] = [

@@ -42,15 +42,19 @@ from riskd.model.account import (
     says_the_same,
     without_trade,
 )
-from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade, on_wire
+from riskd.model.broker import (
+    BrokerOrder,
+    BrokerPosition,
+    BrokerTrade,
+    is_same_on_wire,
+    on_wire,
+)
 from riskd.model.contracts import Contract
 from riskd.model.events import (
     DailyReset,
     EnforcementAction,
     Event,
     EventData,
-    GatewayUserOrder,
-    GatewayUserPosition,
     LockoutCleared,
     LockoutSet,
     MarketQuote,
@@ -165,7 +169,7 @@ class TrackedAccount:
         self._journal.changed()
         if known is not None and says_the_same(known, data):
             return False
-        if known is None or not _is_same_on_wire(known, data):
+        if known is None or not is_same_on_wire(known, data):
             self._broadcast(Event(self.account_id, on_wire(data)))
         return True
 
@@ -420,18 +424,6 @@ class TrackedAccount:
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
         self._journal.changed()
-
-
-def _is_same_on_wire(
-    known: BrokerPosition | BrokerOrder, data: BrokerPosition | BrokerOrder
-) -> bool:
-    """Return whether clients would learn nothing from ``data`` but a later time."""
-    wire = GatewayUserPosition if isinstance(known, BrokerPosition) else GatewayUserOrder
-    return all(
-        getattr(known, name) == getattr(data, name)
-        for name in wire.__struct_fields__
-        if name != "updated_at"
-    )
 
 
 def _moment(data: EventData) -> datetime:

@@ -140,6 +140,21 @@ def on_wire(
     return wire(**{name: getattr(data, name) for name in wire.__struct_fields__})
 
 
+def is_same_on_wire(
+    one: BrokerOrder | BrokerPosition | BrokerTrade,
+    other: BrokerOrder | BrokerPosition | BrokerTrade,
+) -> bool:
+    """Return whether clients would learn nothing from ``other`` but a later time."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in _ON_WIRE[type(one)].__struct_fields__
+        if name not in _TIMES_OF_NEWS
+    )
+
+
+_TIMES_OF_NEWS: Final = ("timestamp", "updated_at")
+"""The fields of the wire with the time of the news itself."""
+
 _ON_WIRE: Final[
     dict[type, type[GatewayUserOrder] | type[GatewayUserPosition] | type[GatewayUserTrade]]
 ] = {
