@@ -299,7 +299,6 @@ class LockedTests(CloseFirstTestCase):
         self.lock()
         for faults, asked in ((NO_FAULTS, 0), (Faults(lost_events=1.0), 1)):
             self.requests.clear()
-            self.daemon.gateway.faults = NO_FAULTS
             self.daemon.gateway.faults = faults
             order = self.trade_directly(BUY, 1, type=1, limitPrice=20000)
             # Without its event, the next round finds it.
