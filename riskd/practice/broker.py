@@ -31,7 +31,7 @@ from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
-from riskd.practice.network import Network
+from riskd.practice.network import Network, notify
 from riskd.practice.payload_faults import PayloadFaults
 from riskd.practice.records import TRADE, Message, Quote, without_nulls
 from riskd.practice.traders import Trader, carry_out
@@ -350,8 +350,7 @@ class PracticeBroker:
         for message in messages if with_quotes else of_accounts:
             if message.target == TRADE:
                 self._corrections.consider(message.payload)
-            for observer in self._exchange_observers:
-                observer(message)
+            notify(self._exchange_observers, message)
             sent += self.payload_faults.events(message, self._clock.seconds())
         # All at once, because a listener may act on the first, and what follows from that comes later.
         self._network.deliver(sent)

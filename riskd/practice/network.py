@@ -157,8 +157,13 @@ class Network:
                 self._listener.user_event(target, payload)
             else:
                 self._listener.market_event(target, contract_id, payload)
-        for observer in self._observers:
-            try:
-                observer(message)
-            except Exception:  # noqa: BLE001  # one failing observer must not silence the others
-                _log.failure("an observer of the practice gateway failed")
+        notify(self._observers, message)
+
+
+def notify(observers: Iterable[Callable[[Message], None]], message: Message) -> None:
+    """Call each observer with a message; if one fails, the failure is logged."""
+    for observer in observers:
+        try:
+            observer(message)
+        except Exception:  # noqa: BLE001  # one failing observer must not silence the others
+            _log.failure("an observer of the practice gateway failed")

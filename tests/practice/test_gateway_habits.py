@@ -561,6 +561,19 @@ class QuoteTests(HabitsTestCase):
         self.hold(1)
         self.assertEqual((len(right), len(sent)), (7, 1))
 
+    def test_a_failing_observer_of_the_exchange_disturbs_nothing(self) -> None:
+        right: list[object] = []
+
+        def fail(_message: object) -> None:
+            raise ZeroDivisionError
+
+        self.gateway.observe(fail, before_faults=True)
+        self.gateway.observe(right.append, before_faults=True)
+        self.gateway.move_market(MNQ, PRICE + 1)
+        self.hold(1)
+        self.assertEqual((len(right), len(self.driver.listener.received)), (6, 6))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 6)
+
 
 ANYTHING_WRONG = Faults(
     refuse=0.1,
