@@ -246,14 +246,13 @@ class RandomTrading(RuleBasedStateMachine):
         self.forbidden_since: float | None = None
         self.unanswered_at = self.late_at = self.lost_at = self.bad_quotes_at = float("-inf")
         optional = set[str]().union(*(OPTIONAL[each] for each in rules))
-        self.rule_ids = frozenset({"RULE-001", "RULE-002", "RULE-003", "RULE-010", "RULE-011"})
-        self.rule_ids |= optional
+        always = {"RULE-001", "RULE-002", "RULE-003", "RULE-010", "RULE-011"}
         exchange = daemon.gateway.exchange
         self.oracle = ExchangeOracle(
             exchange,
             ACCOUNT,
             daemon.broker_time,
-            self.rule_ids,
+            frozenset(always | optional),
             limited=ES,
             blocked=MES,
         )
@@ -640,7 +639,7 @@ class RandomTrading(RuleBasedStateMachine):
         if self.forbidden_since is not None:
             self.check(self.seconds - self.forbidden_since <= longest, "held in a lock", in_force)
         self.check_positions(longest)
-        for rule_id, seconds, executed in self.oracle.locks_due(self.rule_ids):
+        for rule_id, seconds, executed in self.oracle.locks_due():
             if executed is None:
                 self.check(seconds <= longest or rule_id in in_force, "not locked", rule_id)
             elif not self.was_locked(executed):

@@ -66,10 +66,7 @@ class ExchangeOracle:
     :param names: the contract ids of ES and of the ticker that is blocked.
     :ivar seen: when each breach was there last.
     :ivar since: since when each breach has been there without a break.
-    :ivar cooldowns: the trades that have begun one, by rule id.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
-    :ivar forgiven_at: until when nothing could be done about any breach.
-    :ivar lives: how many positions each contract has had.
     """
 
     def __init__(
@@ -98,14 +95,17 @@ class ExchangeOracle:
         self._latest: dict[str, Payload] = {}
         self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
         self._busy_since: float | None = None
-        self.forgiven_at = 0.0
+        # Until when nothing could be done about any breach.
+        self._forgiven_at = 0.0
         self.lag = 1.0
         self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._culprits: dict[tuple[str, int], float] = {}
-        self.cooldowns: dict[str, list[Payload]] = {}
+        # The trades that have begun a cooldown, by rule id.
+        self._cooldowns: dict[str, list[Payload]] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
-        self.lives: dict[str, int] = defaultdict(int)
+        # How many positions each contract has had.
+        self._lives: dict[str, int] = defaultdict(int)
 
     def seconds(self) -> float:
         """Return the seconds that have passed at the exchange."""
@@ -167,7 +167,7 @@ class ExchangeOracle:
             *self._price_breaches_as_known(now),
         ]
         for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
-            self.seen[each] = Sighting(now, self.lives[each.contract_id or ""])
+            self.seen[each] = Sighting(now, self._lives[each.contract_id or ""])
         for each in breaches:
             self.since.setdefault(each, now)
         for each in [each for each in self.since if each not in breaches]:
@@ -179,7 +179,7 @@ class ExchangeOracle:
 
     def forgive(self) -> None:
         """Let every breach begin now: until now nothing could be done about it."""
-        now = self.forgiven_at = self.awake()
+        now = self._forgiven_at = self.awake()
         self.since = dict.fromkeys(self.since, now)
         if self._busy_since is not None:
             self._busy_since = now
@@ -189,7 +189,7 @@ class ExchangeOracle:
         held = {**self.positions(), position["contractId"]: position}
         for each in self._size_breaches(held):
             if each.rule_id in self._rules:
-                self.seen[each] = Sighting(self.awake(), self.lives[each.contract_id or ""])
+                self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
 
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
         """Return whether a rule was breached in the last seconds, by any or one contract."""
@@ -231,7 +231,7 @@ class ExchangeOracle:
 
         :param under_way: for how many seconds the breach of the position before still counts.
         """
-        now, life = self.awake(), self.lives[contract_id]
+        now, life = self.awake(), self._lives[contract_id]
         return any(
             now - at <= (within if rule_id not in _OF_ONE_POSITION or life == of else under_way)
             for (rule_id, name), (at, of) in self.seen.items()
@@ -249,7 +249,7 @@ class ExchangeOracle:
             key = (position["id"], position["type"])
             if self._opened.get(name, (None, 0.0))[0] != key:
                 self._opened[name] = (key, now)
-                self.lives[name] += 1
+                self._lives[name] += 1
                 self._unprotected.pop(name, None)
             if self._protected(position) >= position["size"]:
                 self._unprotected.pop(name, None)
@@ -286,7 +286,7 @@ class ExchangeOracle:
         trades = self.trades()
         for each in trades:
             self._trade_seen.setdefault(each["id"], now)
-        self.cooldowns = {
+        self._cooldowns = {
             "RULE-006": list(self._too_many(trades)),
             "RULE-007": list(self._large_losses(trades)),
         }
@@ -394,23 +394,26 @@ class ExchangeOracle:
             if executed(last) - executed(first) < WINDOW:
                 yield last
 
-    def locks_due(self, rules: frozenset[str]) -> Iterator[tuple[str, float, datetime | None]]:
+    def locks_due(self) -> Iterator[tuple[str, float, datetime | None]]:
         """Yield the rules that have to lock the account now, and for how many seconds they have had to.
 
         Of a cooldown also when the trade was executed that began it.
         """
         now, awake = self.seconds(), self.awake()
         known = {
-            (rule_id, each["id"]) for rule_id in rules for each in self.cooldowns.get(rule_id, ())
+            (rule_id, each["id"])
+            for rule_id, trades in self._cooldowns.items()
+            for each in trades
+            if rule_id in self._rules
         }
         self._culprits = {key: self._culprits.get(key, awake) for key in known}
         for rule_id in ("RULE-003", "RULE-010"):
             if Breach(rule_id) in self.since:
                 yield rule_id, awake - self.since[Breach(rule_id)], None
-        for rule_id, trades in self.cooldowns.items():
-            for each in trades if rule_id in rules else ():
+        for rule_id, trades in self._cooldowns.items():
+            for each in trades if rule_id in self._rules else ():
                 if now - self._trade_seen[each["id"]] < COOLDOWN_SECONDS - 10:
-                    since = max(self._culprits[rule_id, each["id"]], self.forgiven_at)
+                    since = max(self._culprits[rule_id, each["id"]], self._forgiven_at)
                     yield rule_id, awake - since, executed(each)
 
 
