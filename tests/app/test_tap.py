@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from riskd.model.events import DaemonStatus, Status
 from riskd.practice.server.site import PracticeServer
 from riskd.recording.recording_engine import RecordingEngine
 from tests.support.clocks import has_steady_clock, keep_clock
+from tests.support.directories import temporary_directory
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, CATALOGUE, PracticeDaemon
 from tests.support.state_directories import PAPER, REAL, URL, write_state
@@ -95,8 +95,7 @@ class ServiceTests(SynchronousTestCase):
         options = Options()
         options.parent = BaseOptions()
         options.parent.update({"nodaemon": True, "logfile": None, **twistd})
-        state = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        state = str(temporary_directory(self))
         options.parseOptions(["--port", "0", "--state", state, *arguments])
         keep_clock(self)
         # Not of these tests, wherever the reactor runs already.
@@ -142,8 +141,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("another riskd uses the state directory", str(refusal.code))
 
     def test_the_state_of_another_gateway_is_refused_and_released(self) -> None:
-        state = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, state, ignore_errors=True)
+        state = temporary_directory(self)
         write_state(state, REAL)
         for _ in range(2):
             refusal = self.assertRaises(SystemExit, self.make_service, "--state", str(state))
@@ -152,8 +150,7 @@ class ServiceTests(SynchronousTestCase):
             self.assertIn(f"{REAL}, by its riskd.db, and not to the practice gateway", line)
 
     def test_without_state_each_gateway_has_a_directory(self) -> None:
-        home = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
+        home = temporary_directory(self)
         self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(home)})
         for gateway in (PAPER, REAL):
             state = open_state(None, gateway)

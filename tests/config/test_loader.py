@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +23,7 @@ from riskd.config.settings import (
 from riskd.config.toml import ConfigError
 from riskd.model.trading_day import ResetSchedule
 from tests.support.configuration import ACCOUNT, CATALOGUE, only_account, parse, rules_of
+from tests.support.directories import temporary_directory
 
 
 class ValidTests(SynchronousTestCase):
@@ -301,9 +300,7 @@ class LoadTests(SynchronousTestCase):
     """Loading a file."""
 
     def setUp(self) -> None:
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        self.path = Path(directory, "riskd.toml")
+        self.path = temporary_directory(self) / "riskd.toml"
 
     def test_a_file_gives_the_settings_of_its_text(self) -> None:
         self.path.write_text(ACCOUNT.replace("\n", "\r\n"), encoding="utf-8")

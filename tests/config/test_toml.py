@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +18,14 @@ from riskd.config.toml import (
     path_text,
     read_text,
 )
+from tests.support.directories import temporary_directory
 
 
 class ReadTextTests(SynchronousTestCase):
     """Files that are configurations, and files that are not."""
 
     def setUp(self) -> None:
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        self.path = Path(directory, "riskd.toml")
+        self.path = temporary_directory(self) / "riskd.toml"
 
     def problem(self) -> str:
         (problem,) = self.assertRaises(ConfigError, read_text, self.path).problems

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
-from pathlib import Path
 
 from twisted.python.monkey import MonkeyPatcher
 
@@ -15,6 +12,7 @@ from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Status
 from riskd.model.lockouts import is_locked
+from tests.support.directories import temporary_directory
 from tests.support.guarded_account import (
     DAILY_LOSS,
     LONG_PAUSE,
@@ -58,8 +56,7 @@ class JournalTestCase(GuardTestCase):
 
     def journal(self) -> AccountState:
         """The state that a daemon would recover if it started now."""
-        copy = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, copy)
+        copy = temporary_directory(self)
         for path in self.daemon.directory.glob("riskd.db*"):
             (copy / path.name).write_bytes(path.read_bytes())
         store = Store(copy)

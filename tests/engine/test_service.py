@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from twisted.internet.defer import Deferred, fail
@@ -22,6 +19,7 @@ from riskd.model.account import AccountState
 from riskd.model.events import DaemonStatus, Event, MarketQuote
 from riskd.practice.gateway import PracticeGateway
 from riskd.testing import make_event, unguarded_settings
+from tests.support.directories import temporary_directory
 from tests.support.disk import SlowDisk
 from tests.support.scripted_gateway import (
     ES,
@@ -292,8 +290,7 @@ class PracticeTests(SynchronousTestCase):
         settings = unguarded_settings()
         accounts = {account.id: account.watch for account in settings.accounts}
         gateway = PracticeGateway(clock, now, accounts, seed=seed)
-        directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        directory = temporary_directory(self)
         journal = JournalService(clock, Store(directory), SlowDisk(), now, "practice")
         engine = EngineService(clock, gateway, settings, journal, told.append, now)
         journal.startService()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +18,7 @@ from riskd.journal.store import Recovery, Store
 from riskd.model.account import AccountState, LogEntry, RiskState, apply
 from riskd.model.events import Event
 from riskd.testing import make_event
+from tests.support.directories import temporary_directory
 from tests.support.disk import SlowDisk
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
@@ -51,8 +49,7 @@ class ServiceTestCase(SynchronousTestCase):
     """A journal service on a clock, over a real store."""
 
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.directory = temporary_directory(self)
         self.clock = Clock()
         self.disk = SlowDisk()
         self.state = AccountState(account_id=123)
@@ -581,6 +578,5 @@ class BeginningAndEndTests(ServiceTestCase):
         self.assertEqual(self.problems[-1], "")
 
     def test_reading_before_the_first_publication_is_an_error(self) -> None:
-        empty = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, empty)
+        empty = temporary_directory(self)
         self.assertRaises(StateFileError, read_published, empty)

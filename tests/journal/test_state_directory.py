@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from riskd.journal.schema import JOURNAL_NAME, NewerSchemaError
 from riskd.journal.state_directory import StateDirectory, StateDirectoryError, default_directory
 from riskd.journal.store import Store
+from tests.support.directories import temporary_directory
 from tests.support.journal import NOON
 from tests.support.state_directories import PAPER
 
@@ -34,8 +33,7 @@ class DirectoryTests(SynchronousTestCase):
     """A directory for one daemon at a time."""
 
     def setUp(self) -> None:
-        self.base = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.base = temporary_directory(self)
 
     def hold(self, path: Path) -> StateDirectory:
         held = StateDirectory(path)

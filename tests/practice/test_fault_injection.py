@@ -15,6 +15,7 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.fault_injection import FaultInjector, RequestPlan
+from tests.support.directories import temporary_directory
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
     ACCOUNTS,
@@ -32,7 +33,6 @@ from tests.support.practice_gateway import (
     FaultsTestCase,
     FaultyGatewayDriver,
     GatewayDriver,
-    temporary_directory,
 )
 
 CHANGES = (PLACE, CANCEL, CHANGE, CLOSE, PARTIAL_CLOSE)

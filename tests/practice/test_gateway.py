@@ -23,6 +23,7 @@ from riskd.practice.account_store import AccountStore
 from riskd.practice.broker import LEDGER_NAME
 from riskd.practice.gateway import PracticeGateway
 from riskd.practice.ledger_format import Note, read_lines
+from tests.support.directories import temporary_directory
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
     ACCOUNTS,
@@ -38,7 +39,6 @@ from tests.support.practice_gateway import (
     GatewayTestCase,
     Recorder,
     payloads_of,
-    temporary_directory,
 )
 from tests.support.waiting import step_until
 

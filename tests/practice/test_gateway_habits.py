@@ -16,6 +16,7 @@ from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import STARTING_BALANCE
+from tests.support.directories import temporary_directory
 from tests.support.practice_gateway import (
     ACCOUNT_EVENT,
     ACCOUNTS,
@@ -29,7 +30,6 @@ from tests.support.practice_gateway import (
     FaultyGatewayDriver,
     GatewayDriver,
     payloads_of,
-    temporary_directory,
 )
 from tests.support.swarm import some_faults
 from tests.support.waiting import step_until

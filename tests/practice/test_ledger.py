@@ -17,6 +17,7 @@ from riskd.practice.account_store import ExchangeState
 from riskd.practice.broker import LEDGER_NAME
 from riskd.practice.ledger import Ledger
 from riskd.practice.ledger_format import Note
+from tests.support.directories import temporary_directory
 from tests.support.practice_exchange import (
     ACCOUNT,
     BUY,
@@ -26,7 +27,6 @@ from tests.support.practice_exchange import (
     TRADE,
     ExchangeDriver,
 )
-from tests.support.practice_gateway import temporary_directory
 
 
 class FileTests(SynchronousTestCase):

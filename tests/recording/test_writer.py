@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -30,6 +27,7 @@ from riskd.recording.format import (
     Turn,
 )
 from riskd.recording.writer import FLUSH_SECONDS, RecordingWriter
+from tests.support.directories import temporary_directory
 from tests.support.disk import SlowDisk
 
 NOW = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
@@ -53,8 +51,7 @@ class FullDisk(SlowDisk):
 
 class RecordingWriterTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = temporary_directory(self)
         self.path = self.directory / "day.jsonl"
         self.clock = Clock()
         self.disk = SlowDisk()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +30,7 @@ from riskd.model.account import (
 from riskd.model.contracts import known_contract
 from riskd.model.events import Action, LockoutSet
 from riskd.testing import make_event
+from tests.support.directories import temporary_directory
 
 NOON = datetime(2025, 1, 17, 12, 0, tzinfo=UTC)
 MNQ = "CON.F.US.MNQ.U25"
@@ -117,8 +117,7 @@ class StoreTestCase(SynchronousTestCase):
     """A state directory, and a journal that is open there."""
 
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.directory = temporary_directory(self)
         self.store = self.open()
 
     @property
@@ -145,8 +144,7 @@ class StoreTestCase(SynchronousTestCase):
 
     def crash(self) -> None:
         """Leave the files as a killed process leaves them: without a checkpoint."""
-        aside = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, aside, ignore_errors=True)
+        aside = temporary_directory(self)
         copy = aside / "copy"
         shutil.copytree(self.directory, copy)
         self.store.close()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from twisted.plugin import pluginPackagePaths
 from twisted.trial.unittest import SynchronousTestCase
 
 import twisted.plugins
+from tests.support.directories import temporary_directory
 
 RULE = """
 from twisted.plugin import IPlugin
@@ -37,8 +36,7 @@ class PluginFolder:
     """A directory on Python's path with a folder ``twisted/plugins`` in it, as users make one."""
 
     def __init__(self, case: SynchronousTestCase) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        case.addCleanup(shutil.rmtree, self.directory)
+        self.directory = temporary_directory(case)
         self._folder = self.directory / "twisted" / "plugins"
         self._folder.mkdir(parents=True)
         self._case = case

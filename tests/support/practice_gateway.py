@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -120,13 +118,6 @@ class GatewayDriver:
 
     def order(self, side: int, size: int = 1, contract_id: str = MNQ, **fields: Any) -> Payload:
         return {"contractId": contract_id, "type": 2, "side": side, "size": size, **fields}
-
-
-def temporary_directory(test: SynchronousTestCase) -> Path:
-    """Return a directory that is gone after ``test``."""
-    directory = TemporaryDirectory()
-    test.addCleanup(directory.cleanup)
-    return Path(directory.name)
 
 
 class GatewayTestCase(SynchronousTestCase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,13 +19,6 @@ from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.server import ControlFactory
 from riskd.host.errors import UserError
 from tests.support.control import AbortableTransport, FakeAccount, FakeDaemon
-
-
-def temporary_directory(test: SynchronousTestCase) -> str:
-    """Return a new directory that is removed after the test."""
-    directory = TemporaryDirectory()
-    test.addCleanup(directory.cleanup)
-    return directory.name
 
 
 class ZonedTestCase(SynchronousTestCase):

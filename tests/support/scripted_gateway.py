@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -33,6 +30,7 @@ from riskd.journal.store import Store
 from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 from riskd.model.events import Event, EventData
+from tests.support.directories import temporary_directory
 from tests.support.disk import SlowDisk
 
 MNQ, ES, MCL = "CON.F.US.MNQ.H25", "CON.F.US.EP.H25", "CON.F.US.MCLE.G25"
@@ -184,8 +182,7 @@ class EngineTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.time = NOON
         self.clock = Clock()
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.directory = temporary_directory(self)
         self.disk = SlowDisk()
         self.make()
 

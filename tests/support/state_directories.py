@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from riskd.journal.state_directory import StateDirectory
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
 from riskd.model.events import LockoutSet
+from tests.support.directories import temporary_directory
 
 NOON = datetime(2025, 1, 17, 18, tzinfo=UTC)
 URL = "https://api.topstepx.com"
@@ -111,8 +110,7 @@ class StateHomeTestCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.home = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.home = temporary_directory(self)
         self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": str(self.home)})
         self.root = self.home / "riskd"
 

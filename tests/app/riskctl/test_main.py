@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main, parse, seconds_of_minutes, since, until
 from tests.support.control import NOW
-from tests.support.riskctl import ZonedTestCase, temporary_directory
+from tests.support.directories import temporary_directory
+from tests.support.riskctl import ZonedTestCase
 
 
 class MomentTests(ZonedTestCase):

@@ -9,10 +9,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.app.riskctl.main import main
+from tests.support.directories import temporary_directory
 from tests.support.plugins import PluginFolder
 from tests.support.practice_daemon import ACCOUNT, MNQ
 from tests.support.recorded_daemon import RecordedDaemon
-from tests.support.riskctl import ZonedTestCase, temporary_directory
+from tests.support.riskctl import ZonedTestCase
 
 
 class CheckConfigTests(SynchronousTestCase):
@@ -46,7 +47,7 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertTrue(all(self.path in line for line in out.splitlines()))
 
     def test_a_key_file_that_others_may_read_is_a_problem_and_never_shown(self) -> None:
-        key = Path(temporary_directory(self), "key")
+        key = temporary_directory(self) / "key"
         key.write_text("secret\n")
         text = (
             f'[gateway]\nkind = "projectx"\nuser_name = "jane"\nkey_file = "{key}"\n'
@@ -71,7 +72,9 @@ class CheckConfigTests(SynchronousTestCase):
         self.assertIn("/nowhere/riskd.toml", out)
 
     def test_a_missing_journal_is_an_error(self) -> None:
-        status, out, err = self.run_main("--state", temporary_directory(self), "journal", "123")
+        status, out, err = self.run_main(
+            "--state", str(temporary_directory(self)), "journal", "123"
+        )
         self.assertEqual((status, out), (1, ""))
         self.assertTrue(err.startswith("riskctl: no log: "))
 
@@ -81,7 +84,7 @@ class ReplayTests(ZonedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.directory = Path(temporary_directory(self))
+        self.directory = temporary_directory(self)
         self.path = self.directory / "day.jsonl"
         self.path.write_bytes(self.record())
         self.other = self.directory / "other.toml"

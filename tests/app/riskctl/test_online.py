@@ -21,7 +21,8 @@ from riskd.model.events import Action, LockoutSet
 from riskd.model.unlocks import UNLOCKED, Unlock
 from riskd.rules.interface import Gauge
 from tests.support.control import NOW, AbortableTransport, a_rule
-from tests.support.riskctl import AskingTestCase, temporary_directory
+from tests.support.directories import temporary_directory
+from tests.support.riskctl import AskingTestCase
 
 
 class OnlineTests(AskingTestCase):
@@ -109,7 +110,7 @@ class ErrorTests(AskingTestCase):
             )
 
     def test_permission_denied_names_the_users_who_may(self) -> None:
-        self.state = temporary_directory(self)
+        self.state = str(temporary_directory(self))
         (Path(self.state) / "riskd.sock").touch()
         self.begin("status")
         self.fail_to_connect(errno.EACCES)

@@ -7,11 +7,9 @@ import json
 import logging
 import os
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -30,6 +28,7 @@ from riskd.gateway.projectx.credentials import (
     Secret,
     find_credentials,
 )
+from tests.support.directories import temporary_directory
 
 KEY = "hunter2+/AbC="
 
@@ -95,8 +94,7 @@ class SecretTests(SynchronousTestCase):
 
 class CredentialsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory)
+        self.directory = temporary_directory(self)
         self.path = self.directory / "top step.key"
         self.environ: dict[str, str] = {}
         self.patch(credentials, "_from_environment", {})
