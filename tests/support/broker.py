@@ -205,17 +205,18 @@ class HttpConnection:
     @property
     def requests(self) -> list[tuple[str, dict[str, str], bytes]]:
         """The first line, headers and body of each request received, pings aside."""
-        return [each for each in self._received if each[0] != PING]
+        return [each for each in self.received if each[0] != PING]
 
     def answer_pings(self, *headers: str) -> None:
         """Answer each ping received."""
-        pings = len(self._received) - len(self.requests)
+        pings = sum(first == PING for first, _, _ in self.received)
         while self._pongs < pings and self.transport.connected:
             self._pongs += 1
             self.answer(b'"pong"', "200 OK", *headers)
 
     @property
-    def _received(self) -> list[tuple[str, dict[str, str], bytes]]:
+    def received(self) -> list[tuple[str, dict[str, str], bytes]]:
+        """The first line, headers and body of each request received, pings too."""
         found, data = [], self.transport.value()
         while data:
             head, _, data = data.partition(b"\r\n\r\n")

@@ -26,6 +26,7 @@ from tests.support.broker import (
     make_token,
     observed,
 )
+from tests.support.waiting import step_until
 
 MNQ = "CON.F.US.MNQ.U25"
 FIRST, SECOND, THIRD = (make_token(name) for name in ("first", "second", "third"))
@@ -150,8 +151,7 @@ class GatewayTestCase(SynchronousTestCase):
         return self.answer("Auth/loginKey", token=token)
 
     def pass_until_login(self) -> None:
-        while "Auth/loginKey" not in self.waiting:
-            self.pass_time(0.25)
+        step_until(lambda: "Auth/loginKey" in self.waiting, lambda: self.pass_time(0.25))
 
     def start(self) -> tuple[HubEnd, HubEnd]:
         """Start, and bring everything up; return the broker's ends of both hubs."""
