@@ -194,9 +194,9 @@ def test_a_reader_may_close_the_pipe_early(daemon: Twistd, state: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_lock_and_unlock(twistd: Start, tmp_path: Path) -> None:
+async def test_lock_and_unlock(twistd: Start, state_home: Path) -> None:
     """A lock closes positions, holds, ends on command, and is in the log."""
-    state = tmp_path / "s"
+    state = state_home / "s"
     daemon = start(twistd, state)
     await wait_for_status(state, 123, positions=True)
     assert "is locked until" in output_of(
@@ -221,9 +221,9 @@ async def test_lock_and_unlock(twistd: Start, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_answered_command_survives_a_kill_and_the_socket_goes_with_the_daemon(
-    twistd: Start, tmp_path: Path
+    twistd: Start, state_home: Path
 ) -> None:
-    own = tmp_path / "s"
+    own = state_home / "s"
     path = own / SOCKET_NAME
     daemon = start(twistd, own)
     assert path.is_socket()

@@ -123,8 +123,10 @@ def record_in(directory: Path) -> DaemonRecord:
     return record
 
 
-def test_a_paper_lock_never_acts_on_a_brokers_account(machine: Machine, tmp_path: Path) -> None:
-    state = tmp_path / "shared"
+def test_a_paper_lock_never_acts_on_a_brokers_account(
+    machine: Machine, tmp_path: Path, state_home: Path
+) -> None:
+    state = state_home / "shared"
     paper = machine.start_paper("--state", str(state))
     assert riskctl("--state", str(state), "lock", "123", "--reason", "lunch").returncode == 0
     end(paper, signal.SIGKILL)
@@ -210,22 +212,21 @@ def test_both_run_at_once_and_are_found(
 
 
 def test_a_new_directory_behind_the_same_port_is_followed(
-    machine: Machine, terminal: PseudoTerminal, tmp_path: Path
+    machine: Machine, terminal: PseudoTerminal, state_home: Path
 ) -> None:
-    paper = machine.start_paper("--state", str(tmp_path / "first"))
+    first, second = state_home / "first", state_home / "second"
+    paper = machine.start_paper("--state", str(first))
     url = f"ws://localhost:{paper.port}"
-    riskctl("--state", str(tmp_path / "first"), "lock", "123", "--reason", "the first lock")
+    riskctl("--state", str(first), "lock", "123", "--reason", "the first lock")
     terminal.start("123", "--url", url, script=QUICK)
     terminal.wait_for("LIVE", "LOCKED OUT until an operator unlocks it: the first lock")
     end(paper)
-    paper = machine.start_paper("--state", str(tmp_path / "second"), port=paper.port)
+    paper = machine.start_paper("--state", str(second), port=paper.port)
     terminal.wait_for("LIVE")
     terminal.wait_until(
         lambda: "the first lock" not in terminal.shown, "a screen without the lock"
     )
-    assert (
-        read_published(tmp_path / "first").instance != read_published(tmp_path / "second").instance
-    )
+    assert read_published(first).instance != read_published(second).instance
     terminal.press("q")
     assert terminal.exit_status() == 0
 
