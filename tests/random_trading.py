@@ -31,6 +31,7 @@ from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.targets import POSITION, QUOTE
 from riskd.journal.reader import read_published
 from riskd.model.events import (
     Action,
@@ -42,7 +43,7 @@ from riskd.model.events import (
 )
 from riskd.model.lockouts import is_in_force
 from riskd.model.wire import decode_data
-from riskd.practice.records import POSITION, QUOTE, Message
+from riskd.practice.records import Message
 from tests.support.exchange_oracle import (
     COOLDOWN_SECONDS,
     LARGE_LOSS,

@@ -24,6 +24,7 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.fields import FieldReader, MappingError, Payload, in_utc, is_contract_id, whole
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 from riskd.model.broker import (
     BrokerAccount,
     BrokerNews,
@@ -37,12 +38,6 @@ from riskd.model.contracts import Contract
 from riskd.model.events import OrderSide, OrderState, OrderType, PositionType, plain_number
 from riskd.model.moments import NEVER, is_placeholder
 from riskd.model.money import ZERO
-
-ACCOUNT: Final = "GatewayUserAccount"
-POSITION: Final = "GatewayUserPosition"
-ORDER: Final = "GatewayUserOrder"
-TRADE: Final = "GatewayUserTrade"
-QUOTE: Final = "GatewayQuote"
 
 ORDER_TYPES: Final[dict[int, OrderType]] = {
     GatewayOrderType.LIMIT: OrderType.LIMIT,

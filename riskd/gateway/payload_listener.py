@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from riskd.gateway import mapping
+from riskd.gateway import mapping, targets
 from riskd.gateway.fields import MappingError, Payload, whole
 from riskd.gateway.interface import Found, GatewayUnreadableError, IGatewayListener
 from riskd.model.broker import BrokerNews, BrokerOrder, Unreadable
@@ -35,7 +35,7 @@ class PayloadListener:
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Pass on an event of a market; riskd needs only quotes."""
-        if target != mapping.QUOTE:
+        if target != targets.QUOTE:
             return
         try:
             quote = mapping.quote(contract_id, payload)

@@ -21,6 +21,7 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.payload_listener import PayloadListener
+from riskd.gateway.targets import TRADE
 from riskd.host.timing import lasting_loop
 from riskd.model.money import is_on_tick
 from riskd.practice.account_store import AccountStore
@@ -33,7 +34,7 @@ from riskd.practice.ledger_format import Note
 from riskd.practice.market import STEP_SECONDS, Market
 from riskd.practice.network import Network, notify
 from riskd.practice.payload_faults import PayloadFaults
-from riskd.practice.records import TRADE, Message, Quote, without_nulls
+from riskd.practice.records import Message, Quote, without_nulls
 from riskd.practice.traders import Trader, carry_out
 from riskd.practice.trailing_store import TrailingStore
 

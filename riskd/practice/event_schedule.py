@@ -15,8 +15,9 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from riskd.gateway.targets import ACCOUNT, POSITION
 from riskd.practice.fault_injection import FaultInjector
-from riskd.practice.records import ACCOUNT, POSITION, Message
+from riskd.practice.records import Message
 
 SWAP_SECONDS: Final = 1.0
 """How long an event that is to change places waits for its neighbor."""

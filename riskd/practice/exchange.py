@@ -18,6 +18,7 @@ from typing import Final
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderStatus, GatewayOrderType
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 from riskd.model.contracts import Contract
 from riskd.practice.account_store import AccountStore, net_result
 from riskd.practice.fault_injection import FaultInjector
@@ -28,19 +29,7 @@ from riskd.practice.matching import (
     find_problem,
     waits_for_stop,
 )
-from riskd.practice.records import (
-    ACCOUNT,
-    ORDER,
-    POSITION,
-    QUOTE,
-    TRADE,
-    Message,
-    Order,
-    Position,
-    Quote,
-    symbol_id,
-    without_nulls,
-)
+from riskd.practice.records import Message, Order, Position, Quote, symbol_id, without_nulls
 from riskd.practice.refusals import refusal
 
 COMMISSION: Final = Decimal("0.25")

@@ -12,7 +12,7 @@ from typing import Final
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from riskd.gateway import mapping
+from riskd.gateway import mapping, targets
 from riskd.gateway.commands import (
     CancelOrder,
     CloseContract,
@@ -76,7 +76,7 @@ class PracticeGateway(PracticeBroker):
     ) -> Deferred[Found[BrokerPosition]]:
         """Return the account's open positions."""
         answer = self.ask("Position/searchOpen", lambda store: store.open_positions(account_id))
-        return answer.addCallback(partial(found, mapping.POSITION, kind=BrokerPosition))
+        return answer.addCallback(partial(found, targets.POSITION, kind=BrokerPosition))
 
     def search_open_orders(
         self,
@@ -86,7 +86,7 @@ class PracticeGateway(PracticeBroker):
     ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's working orders."""
         answer = self.ask("Order/searchOpen", lambda store: store.open_orders(account_id))
-        return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
+        return answer.addCallback(partial(found, targets.ORDER, kind=BrokerOrder))
 
     def search_orders(
         self,
@@ -97,7 +97,7 @@ class PracticeGateway(PracticeBroker):
     ) -> Deferred[Found[BrokerOrder]]:
         """Return the account's orders placed at ``since`` or later, working or ended."""
         answer = self.ask("Order/search", lambda store: store.orders(account_id, since))
-        return answer.addCallback(partial(found, mapping.ORDER, kind=BrokerOrder))
+        return answer.addCallback(partial(found, targets.ORDER, kind=BrokerOrder))
 
     def search_order(
         self,
@@ -114,7 +114,7 @@ class PracticeGateway(PracticeBroker):
     def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         """Return the account's trades made at ``since`` or later, up to two days old."""
         answer = self.ask("Trade/search", lambda store: store.trades(account_id, since))
-        return answer.addCallback(partial(found, mapping.TRADE, kind=BrokerTrade))
+        return answer.addCallback(partial(found, targets.TRADE, kind=BrokerTrade))
 
     def search_contract(self, contract_id: str) -> Deferred[Contract]:
         """Return a contract."""

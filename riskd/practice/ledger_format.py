@@ -22,9 +22,10 @@ from riskd.gateway.enums import (
     GatewayPositionType,
 )
 from riskd.gateway.fields import Payload
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, TRADE
 from riskd.model.exact_json import NOT_JSON, encode_json
 from riskd.practice.account_store import ExchangeState
-from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, without_nulls
+from riskd.practice.records import Message, without_nulls
 
 _HIGHEST_ID: Final = "HighestId"
 """A line beside the messages: it keeps the highest id when the message that had it is dropped."""

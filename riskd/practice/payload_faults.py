@@ -15,8 +15,9 @@ from random import Random
 from typing import Any, Final, TypeVar, cast
 
 from riskd.gateway.fields import Payload
+from riskd.gateway.targets import ORDER, TRADE
 from riskd.practice.fault_injection import FaultInjector
-from riskd.practice.records import ORDER, TRADE, Message
+from riskd.practice.records import Message
 
 _T = TypeVar("_T")
 

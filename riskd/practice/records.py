@@ -22,19 +22,13 @@ from riskd.model.money import to_cents
 
 STARTING_BALANCE: Final = Decimal("50000.00")
 
-ACCOUNT: Final = "GatewayUserAccount"
-ORDER: Final = "GatewayUserOrder"
-POSITION: Final = "GatewayUserPosition"
-TRADE: Final = "GatewayUserTrade"
-QUOTE: Final = "GatewayQuote"
-
 _CENT: Final = Decimal("0.01")
 
 
 class Message(NamedTuple):
     """An event that the exchange reports.
 
-    :ivar target: the kind of event, such as :data:`ORDER`.
+    :ivar target: the kind of event, such as :data:`riskd.gateway.targets.ORDER`.
     :ivar contract_id: the contract of a market event; ``None`` for an event of an account.
     """
 

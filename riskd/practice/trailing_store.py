@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from riskd.gateway.enums import GatewayOrderStatus
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, TRADE
 from riskd.practice.account_store import AccountStore
 from riskd.practice.fault_injection import FaultInjector
-from riskd.practice.records import ACCOUNT, ORDER, POSITION, TRADE, Message, Order, Position
+from riskd.practice.records import Message, Order, Position
 
 _SOON: Final = 1e-6
 """Sums of seconds are not exact."""

@@ -16,9 +16,10 @@ from twisted.web.resource import Resource
 
 from riskd.app.launch import utc_now
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.gateway.targets import ORDER, POSITION
 from riskd.model.exact_json import decode_json
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.records import ORDER, POSITION, Message
+from riskd.practice.records import Message
 from riskd.practice.server.hub_conversation import Topic
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, HUBS, practice_site
 from tests.benchmarks.link_proxy import DistantProxy

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway import mapping
+from riskd.gateway import mapping, targets
 from riskd.gateway.commands import (
     CancelOrder,
     CloseContract,
@@ -323,10 +323,10 @@ class NewsTests(SynchronousTestCase):
 
     def test_each_target_has_its_value(self) -> None:
         for target, payload, kind in (
-            (mapping.ORDER, order_payload(), BrokerOrder),
-            (mapping.POSITION, position_payload(), BrokerPosition),
-            (mapping.TRADE, trade_payload(), BrokerTrade),
-            (mapping.ACCOUNT, {"id": 123, "canTrade": False}, BrokerAccount),
+            (targets.ORDER, order_payload(), BrokerOrder),
+            (targets.POSITION, position_payload(), BrokerPosition),
+            (targets.TRADE, trade_payload(), BrokerTrade),
+            (targets.ACCOUNT, {"id": 123, "canTrade": False}, BrokerAccount),
         ):
             self.assertIsInstance(mapping.news(target, payload), kind)
             self.assertEqual(mapping.account_of(target, payload), 123)
@@ -334,7 +334,7 @@ class NewsTests(SynchronousTestCase):
     def test_what_cannot_be_read_keeps_what_can(self) -> None:
         payload = position_payload(size="two")
         self.assertEqual(
-            mapping.news(mapping.POSITION, payload),
+            mapping.news(targets.POSITION, payload),
             Unreadable(
                 what="GatewayUserPosition",
                 why="GatewayUserPosition.size: expected a whole number, got 'two'",
@@ -342,18 +342,18 @@ class NewsTests(SynchronousTestCase):
                 contract_id=MNQ,
             ),
         )
-        unknown = mapping.news(mapping.ORDER, {"id": "x", "contractId": ["y"]})
+        unknown = mapping.news(targets.ORDER, {"id": "x", "contractId": ["y"]})
         assert isinstance(unknown, Unreadable)
         self.assertEqual((unknown.id, unknown.contract_id), (None, None))
 
     def test_a_permission_that_is_neither_yes_nor_no_cannot_be_read(self) -> None:
         self.assertIsInstance(
-            mapping.news(mapping.ACCOUNT, {"id": 1, "canTrade": "yes"}), Unreadable
+            mapping.news(targets.ACCOUNT, {"id": 1, "canTrade": "yes"}), Unreadable
         )
 
     def test_a_payload_without_an_account_is_of_none(self) -> None:
         for account_id in (None, "123", ["123"], True):
-            self.assertIsNone(mapping.account_of(mapping.ORDER, {"accountId": account_id}))
+            self.assertIsNone(mapping.account_of(targets.ORDER, {"accountId": account_id}))
 
 
 class QuoteTests(SynchronousTestCase):

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 from riskd.practice.event_schedule import SWAP_SECONDS, EventSchedule
 from riskd.practice.fault_injection import FaultInjector
-from riskd.practice.records import ACCOUNT, ORDER, POSITION, QUOTE, TRADE, Message
+from riskd.practice.records import Message
 from tests.support.swarm import some_faults
 
 MNQ = "CON.F.US.MNQ.M26"

@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.config.settings import Faults
 from riskd.gateway.fields import Payload
+from riskd.gateway.targets import ACCOUNT, ORDER, QUOTE, TRADE
 from riskd.model.money import is_on_tick, to_cents
 from riskd.practice.fault_injection import FaultInjector
 from riskd.practice.payload_faults import PayloadFaults
-from riskd.practice.records import ACCOUNT, ORDER, QUOTE, TRADE, Message, Quote
+from riskd.practice.records import Message, Quote
 from tests.support.practice_gateway import MNQ, START
 from tests.support.swarm import some_faults
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from riskd.config.settings import AccountSettings, Settings
 from riskd.engine.service import EngineService
-from riskd.gateway import mapping
+from riskd.gateway import mapping, targets
 from riskd.gateway.commands import Command
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import (
@@ -131,12 +131,12 @@ class ScriptedGateway:
     def search_open_positions(
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[Found[BrokerPosition]]:
-        return succeed(found(mapping.POSITION, self.positions.get(account_id, []), BrokerPosition))
+        return succeed(found(targets.POSITION, self.positions.get(account_id, []), BrokerPosition))
 
     def search_open_orders(
         self, account_id: int, *, urgent: bool = False
     ) -> Deferred[Found[BrokerOrder]]:
-        return succeed(found(mapping.ORDER, self.orders.get(account_id, []), BrokerOrder))
+        return succeed(found(targets.ORDER, self.orders.get(account_id, []), BrokerOrder))
 
     def search_orders(
         self, account_id: int, since: datetime, *, urgent: bool = False
@@ -155,7 +155,7 @@ class ScriptedGateway:
 
     def search_trades(self, account_id: int, since: datetime) -> Deferred[Found[BrokerTrade]]:
         self.trades_since[account_id] = since
-        return succeed(found(mapping.TRADE, self.trades.get(account_id, []), BrokerTrade))
+        return succeed(found(targets.TRADE, self.trades.get(account_id, []), BrokerTrade))
 
     def search_contract(self, contract_id: str) -> Deferred[Contract]:
         self.contracts_asked.append(contract_id)

@@ -7,7 +7,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from riskd.gateway import mapping
+from riskd.gateway import mapping, targets
 from riskd.gateway.commands import Command, PlaceOrder, request_name
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
@@ -157,6 +157,6 @@ class _Listing(NamedTuple, Generic[_T]):
     kind: type[_T]
 
 
-_POSITIONS: Final = _Listing("positions", mapping.POSITION, BrokerPosition)
-_ORDERS: Final = _Listing("orders", mapping.ORDER, BrokerOrder)
-_TRADES: Final = _Listing("trades", mapping.TRADE, BrokerTrade)
+_POSITIONS: Final = _Listing("positions", targets.POSITION, BrokerPosition)
+_ORDERS: Final = _Listing("orders", targets.ORDER, BrokerOrder)
+_TRADES: Final = _Listing("trades", targets.TRADE, BrokerTrade)

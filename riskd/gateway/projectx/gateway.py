@@ -16,7 +16,6 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from riskd.gateway.interface import IGateway, IGatewayListener
-from riskd.gateway.mapping import QUOTE
 from riskd.gateway.payload_listener import PayloadListener
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.broker_api import BrokerApi
@@ -28,6 +27,7 @@ from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.market_data import QuoteFeed
 from riskd.gateway.projectx.rest import BrokerRequests, Rest
 from riskd.gateway.signalr import Invocation
+from riskd.gateway.targets import QUOTE
 
 _PING: Final = "/api/Status/ping"
 

@@ -14,16 +14,11 @@ from typing import Any, Final
 
 from riskd.gateway.fields import Payload
 from riskd.gateway.signalr import Invocation
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 
-_USER_TARGETS: Final = {
-    target.lower(): target
-    for target in (
-        "GatewayUserAccount",
-        "GatewayUserPosition",
-        "GatewayUserOrder",
-        "GatewayUserTrade",
-    )
-}
+_USER_TARGETS: Final = {target.lower(): target for target in (ACCOUNT, POSITION, ORDER, TRADE)}
+_QUOTE_TARGET: Final = QUOTE.lower()
+
 _DELETED: Final = 2
 """The wrapper's action for something that is gone; 0 creates, 1 updates."""
 
@@ -46,13 +41,13 @@ def user_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
         for argument in invocation.arguments:
             for action, payload in _unwrapped(argument, None, _MAX_NESTING):
                 # The wrapper says that the position is gone; the payload has its last size.
-                is_closed = target == "GatewayUserPosition" and action == _DELETED
+                is_closed = target == POSITION and action == _DELETED
                 yield target, {**payload, "size": 0} if is_closed else payload
 
 
 def quote_events(invocation: Invocation) -> Iterator[tuple[str, Payload]]:
     """Yield contract id and payload of each quote."""
-    if invocation.target.lower() == "gatewayquote" and invocation.arguments:
+    if invocation.target.lower() == _QUOTE_TARGET and invocation.arguments:
         contract_id, *arguments = invocation.arguments
         if isinstance(contract_id, str):
             for _action, payload in _unwrapped(arguments, None, _MAX_NESTING + 1):

@@ -14,9 +14,10 @@ from twisted.logger import Logger
 
 from riskd.gateway.fields import Payload
 from riskd.gateway.signalr import Invocation, encode
+from riskd.gateway.targets import ACCOUNT, QUOTE
 from riskd.host.timing import lasting_loop
 from riskd.practice.gateway import PracticeGateway
-from riskd.practice.records import ACCOUNT, QUOTE, Message
+from riskd.practice.records import Message
 from riskd.practice.server.hub_conversation import DEPTH, MARKET_TRADE, Topic
 from riskd.practice.server.live_events import Quirks, QuoteChanges, depth, trades
 

@@ -23,7 +23,7 @@ from riskd.gateway.signalr import (
     encode,
     encode_handshake_response,
 )
-from riskd.practice.records import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION, QUOTE, TRADE
 
 LOGOUT_TARGET: Final = "GatewayLogout"
 MARKET_TRADE: Final = "GatewayTrade"

@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 from riskd.gateway.enums import GatewayOrderSide
 from riskd.gateway.fields import Payload
+from riskd.gateway.targets import ACCOUNT, ORDER, POSITION
 from riskd.model.money import ZERO
-from riskd.practice.records import ACCOUNT, ORDER, POSITION
 
 CREATED: Final = 0
 UPDATED: Final = 1
@@ -72,7 +72,7 @@ class Quirks:
     def account_event(self, target: str, payload: Payload) -> HubEvent:
         """Return an event as the user hub sends it.
 
-        :param target: the kind of event, such as :data:`~riskd.practice.records.ORDER`.
+        :param target: the kind of event, such as :data:`~riskd.gateway.targets.ORDER`.
         """
         after, times = 0.0, 1
         if target == ACCOUNT:
