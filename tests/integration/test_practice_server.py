@@ -24,6 +24,7 @@ from riskd.practice.gateway import PracticeGateway
 from riskd.practice.server.hub_sockets import MAX_UNSENT_BYTES
 from riskd.practice.server.site import DEFAULT_API_KEY, DEFAULT_USER_NAME, practice_site
 from riskd.practice.server.tokens import Tokens
+from tests.integration.event_stream import EventStream
 from tests.integration.practice_gateway import Broker, Gateway, practice_command
 from tests.support.twistd import Twistd
 from tests.support.waiting import DEADLINE_SECONDS, until, wait_until
@@ -172,16 +173,15 @@ def test_riskd_guards_what_is_traded_through_its_practice_port(
     )
     daemon = twistd("--port", "0", "--practice-port", "0", "--config", str(config))
     port = int(daemon.log.rpartition("http://127.0.0.1:")[2].split("/")[0].split(":")[0])
-    stream = websocket.create_connection(f"ws://localhost:{daemon.port}", timeout=DEADLINE_SECONDS)
+    stream = EventStream(daemon.port)
     broker = Broker(port)
     contract = broker.contract("MNQ")
     broker.trade(7, contract, side=0, size=3)
     wait_until(lambda: broker.held(7) == {contract: 1})
-    told = set()
-    while "enforcement_action" not in told:
-        told.add(json.loads(stream.recv())["type"])
+    stream.next("enforcement_action")
+    told = {json.loads(text)["type"] for text in stream.texts}
     assert {"GatewayUserOrder", "GatewayUserPosition"} <= told
-    stream.shutdown()
+    stream.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -41,10 +41,9 @@ cooldown_seconds = 60
 blocked_symbols = ["MES"]
 """
 
-QUIET = Faults()
 FAULTS = st.sampled_from(
     [
-        QUIET,
+        NO_FAULTS,
         Faults(refuse=0.5),
         Faults(pending=0.5),
         Faults(unanswered=0.5),
