@@ -19,7 +19,7 @@ from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, IGateway
-from riskd.gateway.quote_book import QuoteBook
+from riskd.gateway.quote_book import MAX_AHEAD, QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
 from riskd.model.account import Charge, is_same_trade, with_earlier_trade
@@ -112,8 +112,19 @@ class Intake:
             stamp = stamp_of(news)
             if stamp is not None:
                 self._stamped(stamp)
+            news = self._without_future_stamp(news)
             if account.truth.accepts_event(news, account.state, self._clock.seconds()):
                 self._apply(guarded, news, is_event=True)
+
+    def _without_future_stamp(self, news: BrokerNews) -> BrokerNews:
+        """Return news without a stamp that cannot be: what follows would look late beside it."""
+        if (
+            isinstance(news, (BrokerOrder, BrokerPosition))
+            and news.stamp is not None
+            and news.stamp > self._now() + MAX_AHEAD
+        ):
+            return msgspec.structs.replace(news, stamp=None)
+        return news
 
     def apply_answer(self, account_id: int, news: BrokerNews, sent_at: float) -> None:
         """Apply what an answer says of an account, unless there is later news.
@@ -125,6 +136,7 @@ class Intake:
             return
         truth = guarded.account.truth
         with errors_logged(type(news).__name__):
+            news = self._without_future_stamp(news)
             if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
                 is_final = (isinstance(news, BrokerOrder) and news.has_ended) or (
                     isinstance(news, BrokerTrade) and news.is_voided

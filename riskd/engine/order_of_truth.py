@@ -7,10 +7,12 @@ decides:
 1. **Events of one thing apply in the order of receipt.**  A thing is an order, a trade, or the position in a
    contract.  An event whose stamp is before that of an event of the same thing that was received earlier is a
    late copy, and does not apply.  Stamps order nothing else: not an event against an answer, and no stamp
-   against any clock of ours.
+   against any clock of ours.  (The intake has dropped stamps from the future, which would make all that
+   follows look late.)
 2. **A final state is final.**  An ended order does not work again, a closed position does not open again, a
    voided trade does not count again: the event applies whatever its stamp, and no later event undoes it.  A
-   position is identified by its contract and the time of its opening, so the next one is another thing.
+   position is identified by its contract, its id and the time of its opening (:attr:`BrokerPosition.opening`),
+   so the next one is another thing.
 3. **An answer covers what was received before its request was sent**, less the time by which searches trail
    events (:data:`SETTLED_SECONDS`).  It does not apply to a thing if an event about it came later, or an
    answer to a later request has covered it.  An answer that covers a thing outranks all earlier events about
@@ -19,8 +21,8 @@ decides:
 
 News that cannot be put in order leave doubt: the state may be wrong until the answer to a later request
 settles it, and the reconciliation loop asks within seconds.  Doubt begins with an event that does not apply,
-that cannot be read or that amends a trade, and with two events of one position that come so close together
-that they may have been swapped.
+that cannot be read or that amends a trade, with the end of another position than the known one, and with two
+events of one position that come so close together that they may have been swapped.
 
 This is pure: the steady clock's seconds come in.
 """
@@ -32,7 +34,14 @@ from datetime import datetime
 from typing import Final
 
 from riskd.model.account import AccountState
-from riskd.model.broker import BrokerNews, BrokerOrder, BrokerPosition, BrokerTrade, Unreadable
+from riskd.model.broker import (
+    BrokerNews,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerTrade,
+    Opening,
+    Unreadable,
+)
 from riskd.model.moments import is_placeholder
 
 SETTLED_SECONDS: Final = 1.0
@@ -64,7 +73,7 @@ class _Past:
     :ivar event_at: when the last event came, in steady seconds.
     :ivar stamp: the latest stamp of its events.
     :ivar asked_at: when the latest request was sent whose answer covered it.
-    :ivar closed: the opening time of the position that was closed last.
+    :ivar closed: the opening of the position that was closed last.
     """
 
     __slots__ = ("asked_at", "closed", "event_at", "stamp")
@@ -73,25 +82,19 @@ class _Past:
         self.event_at = -math.inf
         self.stamp: datetime | None = None
         self.asked_at = -math.inf
-        self.closed: datetime | None = None
+        self.closed: Opening | None = None
 
 
 def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
     """Return whether news of something open are older than what was received before."""
-    if isinstance(news, BrokerPosition) and past.closed == news.created_at:
+    if isinstance(news, BrokerPosition) and past.closed == news.opening:
         return True
     return news.stamp is not None and past.stamp is not None and news.stamp < past.stamp
 
 
-def _is_of_earlier(closed: BrokerPosition, state: AccountState) -> bool:
-    """Return whether a closed position came before the known one in its contract."""
-    known = state.positions.get(closed.contract_id)
-    return (
-        known is not None
-        and bool(known.size)
-        and not is_placeholder(closed.created_at)
-        and closed.created_at < known.created_at
-    )
+def _is_earlier(closed: BrokerPosition, known: BrokerPosition) -> bool:
+    """Return whether a position that has ended came before another one in its contract."""
+    return not is_placeholder(closed.created_at) and closed.created_at < known.created_at
 
 
 class OrderOfTruth:
@@ -150,11 +153,13 @@ class OrderOfTruth:
         self, closed: BrokerPosition, past: _Past, state: AccountState, now: float
     ) -> bool:
         """Return whether the end of a position applies to the one that is known."""
-        past.closed = closed.created_at
-        applies = not _is_of_earlier(closed, state)
-        if not applies:
-            self.doubt(now)
-        return applies
+        is_repeat, past.closed = past.closed == closed.opening, closed.opening
+        known = state.positions.get(closed.contract_id)
+        if known is None or not known.size or known.opening == closed.opening:
+            return True
+        # One of the events in between was lost, or this one is late.
+        self.doubt(now)
+        return not (is_repeat or _is_earlier(closed, known))
 
     def covers(self, thing: Thing, sent_at: float, trail: float = SETTLED_SECONDS) -> bool:
         """Return whether the answer to a request covers a thing.
@@ -170,18 +175,18 @@ class OrderOfTruth:
         past = self._past_of(thing_of(news))
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
-        if isinstance(news, BrokerPosition) and past.closed == news.created_at:
+        if isinstance(news, BrokerPosition) and past.closed == news.opening:
             past.closed = None
 
-    def ended(self, thing: Thing, sent_at: float, opened: datetime | None = None) -> None:
+    def ended(self, thing: Thing, sent_at: float, opening: Opening | None = None) -> None:
         """Remember that an answer did not list a thing that it covers.
 
-        :param opened: when a position was opened: late events must not open it again.
+        :param opening: of a position: late events must not open it again.
         """
         past = self._past_of(thing)
         past.asked_at = sent_at
-        if opened is not None:
-            past.closed = opened
+        if opening is not None:
+            past.closed = opening
 
     def settled(self, sent_at: float, trail: float = SETTLED_SECONDS) -> None:
         """Note that all requests of a reconciliation were answered.

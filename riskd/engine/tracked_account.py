@@ -257,7 +257,7 @@ class TrackedAccount:
 
         :param sent_at: when the request for the list was sent, in steady seconds.
         """
-        self.truth.ended(("position", position.contract_id), sent_at, position.created_at)
+        self.truth.ended(("position", position.contract_id), sent_at, position.opening)
         self.update(msgspec.structs.replace(position, size=0, stamp=None))
         return self.state.positions[position.contract_id]
 

@@ -9,6 +9,7 @@ A stamp is the time that the broker's clock put on a message; ``None`` where it 
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -50,6 +51,18 @@ class BrokerPosition(GatewayUserPosition, frozen=True, kw_only=True, rename="cam
     """
 
     stamp: Timestamp | None = None
+
+    @property
+    def opening(self) -> Opening:
+        """What tells it from other positions in its contract; one of the two is not enough.
+
+        A broker may give all positions of a contract one id, or leave out the time.
+        """
+        return self.id, self.created_at
+
+
+Opening = tuple[int, datetime]
+"""The id of a position and the time of its opening."""
 
 
 class BrokerOrder(GatewayUserOrder, frozen=True, kw_only=True, rename="camel"):

@@ -35,15 +35,20 @@ def at(seconds: float) -> datetime:
 
 
 def order(
-    number: int = 7, state: OrderState = OrderState.ACTIVE, stamp: float | None = None
+    number: int = 7,
+    state: OrderState = OrderState.ACTIVE,
+    stamp: float | None = None,
+    size: int = 1,
 ) -> BrokerOrder:
     stamped = None if stamp is None else at(stamp)
-    return broker_order(id=number, state=state, stop_price=Decimal(20900), stamp=stamped)
+    return broker_order(id=number, state=state, size=size, stop_price=Decimal(20900), stamp=stamped)
 
 
-def position(size: int, opened: float = 0, stamp: float | None = None) -> BrokerPosition:
+def position(
+    size: int, opened: float = 0, stamp: float | None = None, number: int = 1
+) -> BrokerPosition:
     stamped = None if stamp is None else at(stamp)
-    return broker_position(size=size, created_at=at(opened), stamp=stamped)
+    return broker_position(id=number, size=size, created_at=at(opened), stamp=stamped)
 
 
 class EventTests(SynchronousTestCase):
@@ -111,6 +116,28 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(self.truth.doubt_since, 20)
         self.assertTrue(self.accepts(position(1, opened=15), 21))
 
+    def test_a_position_without_a_date_is_known_by_its_id(self) -> None:
+        def undated(number: int, size: int) -> BrokerPosition:
+            return msgspec.structs.replace(
+                position(size, number=number), created_at=datetime(1, 1, 1, tzinfo=UTC)
+            )
+
+        self.assertTrue(self.accepts(undated(1, 2), 0))
+        self.assertTrue(self.accepts(undated(1, 0), 10))
+        self.assertTrue(self.accepts(undated(2, 2), 20))
+        self.assertIsNone(self.truth.doubt_since)
+        second = apply(EMPTY, Event(ACCOUNT, undated(2, 2)))
+        self.assertFalse(self.accepts(undated(1, 0), 30, second))
+        self.assertEqual(self.truth.doubt_since, 30)
+
+    def test_the_end_of_another_position_leaves_doubt(self) -> None:
+        later = apply(EMPTY, Event(ACCOUNT, position(1, opened=5)))
+        self.assertFalse(self.accepts(position(0, opened=1), 6, later))
+        self.assertEqual(self.truth.doubt_since, 6)
+        # Its beginning was lost: the one that was known has ended before.
+        self.assertTrue(self.accepts(position(0, opened=9), 10, later))
+        self.assertEqual(self.truth.doubt_since, 10)
+
     def test_events_of_one_position_that_come_together_leave_doubt(self) -> None:
         self.accepts(position(2), 0)
         self.accepts(position(3), 5)
@@ -174,7 +201,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_a_position_that_the_broker_lists_no_more_is_not_opened_by_a_late_event(self) -> None:
         self.truth.accepts_event(position(2), EMPTY, 0)
-        self.truth.ended(thing_of(position(2)), 5, NOON)
+        self.truth.ended(thing_of(position(2)), 5, position(2).opening)
         self.assertFalse(self.truth.accepts_event(position(2), EMPTY, 6))
 
     def test_doubt_ends_with_a_later_reconciliation(self) -> None:
@@ -307,6 +334,34 @@ class PhantomTests(SynchronousTestCase):
         daemon.advance(60)
         self.assertEqual(list(daemon.state.orders), [])
         self.assertLessEqual(len(requests), 2)
+
+    def test_a_stamp_from_the_future_makes_nothing_after_it_look_late(self) -> None:
+        daemon = PracticeDaemon("")
+        self.addCleanup(daemon.close)
+        daemon.move(MNQ, "21000")
+        daemon.advance(2)
+        for seconds, size in ((86_400, 1), (1, 2), (1, 3)):
+            stamp = daemon.now() + timedelta(seconds=seconds)
+            for news in (position(size), order(size=size)):
+                daemon.engine.receive(ACCOUNT, msgspec.structs.replace(news, stamp=stamp))
+            daemon.advance(0.25)
+            self.assertEqual([each.size for each in daemon.state.open_positions], [size])
+            self.assertEqual([each.size for each in daemon.state.working_orders], [size])
+        for told in daemon.news(GatewayUserOrder, GatewayUserPosition):
+            self.assertLess(told.updated_at, daemon.now() + timedelta(seconds=2))
+
+    def test_a_position_without_a_date_is_entered_again(self) -> None:
+        daemon = PracticeDaemon("")
+        self.addCleanup(daemon.close)
+        daemon.move(MNQ, "21000")
+        daemon.gateway.faults = Faults(positions_without_date=1.0)
+        for _ in range(3):
+            daemon.trade(BUY, 1)
+            daemon.advance(1)
+            self.assertEqual(len(daemon.state.open_positions), 1)
+            daemon.trade(SELL, 1)
+            daemon.advance(1)
+            self.assertEqual(daemon.state.open_positions, ())
 
     def test_a_position_that_is_dated_ahead_is_closed_like_any_other(self) -> None:
         for faults in (Faults(positions_dated_ahead=1.0), Faults(positions_without_date=1.0)):

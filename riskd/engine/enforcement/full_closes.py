@@ -29,7 +29,7 @@ from riskd.engine.enforcement.sent_commands import Done, Outcome, SentCommands
 from riskd.engine.order_of_truth import Thing, thing_of
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.model.account import Flattening
-from riskd.model.broker import BrokerOrder, BrokerPosition, Unreadable
+from riskd.model.broker import BrokerOrder, BrokerPosition, Opening, Unreadable
 from riskd.model.events import OrderState, OrderType
 from riskd.model.lockouts import is_exit, is_locked
 
@@ -105,7 +105,7 @@ class FullCloses:
         """Send what is needed and was not sent: the closes, then the cancels."""
         # A gateway may carry a command out, and report what follows, within the call that sends it.
         for position in self._account.state.open_positions:
-            contract_id, opened = position.contract_id, position.created_at
+            contract_id, opened = position.contract_id, position.opening
             if closes_all_of(plan, contract_id) and self._belongs(contract_id, opened):
                 self._send_close(contract_id, opened)
         for order in self._account.state.working_orders:
@@ -120,7 +120,7 @@ class FullCloses:
     def _is_locked(self) -> bool:
         return is_locked(self._account.state_with_pending, self._now())
 
-    def _belongs(self, contract_id: str, opened: datetime | None) -> bool:
+    def _belongs(self, contract_id: str, opened: Opening | None) -> bool:
         """Return whether a position is to be closed, and not the trader's next trade."""
         is_another = self._sent.is_another(("position", contract_id), opened)
         return not is_another or contract_id in self._reversed or self._is_locked
@@ -128,9 +128,7 @@ class FullCloses:
     def _has_next_trade(self, contract_id: str) -> bool:
         held = self._account.state.positions.get(contract_id)
         return (
-            held is not None
-            and bool(held.size)
-            and not self._belongs(contract_id, held.created_at)
+            held is not None and bool(held.size) and not self._belongs(contract_id, held.opening)
         )
 
     def _is_closing(self, order: BrokerOrder | Unreadable) -> bool:
@@ -142,7 +140,7 @@ class FullCloses:
             and self._sent.is_awaited(("position", order.contract_id))
         )
 
-    def _send_close(self, contract_id: str, opened: datetime | None) -> None:
+    def _send_close(self, contract_id: str, opened: Opening | None) -> None:
         thing = ("position", contract_id)
         if self._sent.may_send(thing, opened):
             self._begin(thing, opened, self._orders.close(Closing(contract_id, None)))
@@ -211,12 +209,12 @@ class FullCloses:
     def _open(self) -> Iterator[tuple[Thing, object]]:
         """The open positions and working orders by what is known, each with its identity."""
         state = self._account.state
-        yield from ((thing_of(held), held.created_at) for held in state.open_positions)
+        yield from ((thing_of(held), held.opening) for held in state.open_positions)
         yield from ((thing_of(order), None) for order in state.working_orders)
 
     def pursue(self, plan: Flattening, listing: Listing) -> Left:
         """Send for what a listing shows, and return what is still to be closed of it."""
-        held = [(each.contract_id, each.created_at) for each in listing.positions.items]
+        held = [(each.contract_id, each.opening) for each in listing.positions.items]
         unread = [(each.contract_id, None) for each in listing.positions.unreadable]
         working: list[BrokerOrder | Unreadable] = [*listing.orders.items]
         working += listing.orders.unreadable
@@ -229,7 +227,7 @@ class FullCloses:
         )
 
     def _is_position_left(
-        self, plan: Flattening, contract_id: str | None, opened: datetime | None, sent_at: float
+        self, plan: Flattening, contract_id: str | None, opened: Opening | None, sent_at: float
     ) -> bool:
         if contract_id is None:
             # It cannot be closed, and is not gone.
@@ -270,7 +268,7 @@ class FullCloses:
         positions = [
             held
             for held in account.missing_positions(listing.positions)
-            if self._sent.was_sent(thing_of(held), held.created_at)
+            if self._sent.was_sent(thing_of(held), held.opening)
         ]
         orders = [
             order
@@ -284,14 +282,14 @@ class FullCloses:
 
         :param sent_at: when the listing was asked for.
         """
-        contract_id, opened = held.contract_id, held.created_at
+        contract_id, opened = held.contract_id, held.opening
         return (
             concerns(plan, contract_id)
             and self._belongs(contract_id, opened)
             and not (self._is_new(contract_id, opened, sent_at) and self._is_locked)
         )
 
-    def _is_new(self, contract_id: str, opened: datetime | None, sent_at: float) -> bool:
+    def _is_new(self, contract_id: str, opened: Opening | None, sent_at: float) -> bool:
         """Return whether a position was opened or closed after a listing's request."""
         thing = ("position", contract_id)
         return self._sent.is_another(thing, opened) or self._sent.is_after(thing, opened, sent_at)
