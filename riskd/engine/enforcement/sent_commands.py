@@ -9,7 +9,7 @@ not be filled yet, and searches trail what the broker did.  So for each position
   acceptance, too: there is nothing left to do.
 - One that was refused or not answered is sent again after :data:`RETRY_SECONDS`.
 - A position that was opened after another one in the contract was closed needs a close of its own.  It is
-  another one if it was opened at another time.
+  another one if its id or the time of its opening is another.
 
 This is pure: the steady clock's seconds come in.
 """
