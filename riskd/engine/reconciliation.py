@@ -94,8 +94,8 @@ class ReconciliationLoop:
         self._failing: set[int] = set()
         # The latest of each account; to cancel one that is done does nothing.
         self._beginning: dict[int, Deferred[None]] = {}
-        self._reconciling: dict[int, Deferred[None]] = {}
-        self._waiting: dict[int, list[Deferred[None]]] = {}
+        self._reconciling: dict[int, Deferred[bool | None]] = {}
+        self._waiting: dict[int, list[Deferred[bool]]] = {}
         # Enforcement that waits for the next reconciliation to begin.
         self._verifying: dict[int, list[Deferred[Listing | None]]] = {}
         self._asked_at: dict[int, float] = {}
@@ -215,27 +215,28 @@ class ReconciliationLoop:
             self._asked_at[account_id] = began
         return listing
 
-    def request(self, guarded: GuardedAccount) -> Deferred[None]:
+    def request(self, guarded: GuardedAccount) -> Deferred[bool]:
         """Reconcile an account, or join the reconciliation that is under way.
 
-        The Deferred fires when that is done, or when the broker does not say what the account holds.
+        The Deferred fires with whether the broker said what the account holds.
         """
         account_id = guarded.account.account_id
-        done: Deferred[None] = Deferred()
+        done: Deferred[bool] = Deferred()
         # Before it begins: it may be done, or requested again, within this call.
         self._waiting.setdefault(account_id, []).append(done)
         if len(self._waiting[account_id]) > 1:
             return done
 
-        def reconciled(_result: object) -> None:
+        def reconciled(is_answered: bool | None) -> None:
             for waiting in self._waiting.pop(account_id):
-                waiting.callback(None)
+                waiting.callback(bool(is_answered))
 
         self._reconciling[account_id] = Deferred.fromCoroutine(self._reconcile(guarded))
         self._reconciling[account_id].addErrback(_log_failure, account_id).addBoth(reconciled)
         return done
 
-    async def _reconcile(self, guarded: GuardedAccount) -> None:
+    async def _reconcile(self, guarded: GuardedAccount) -> bool:
+        """Reconcile an account; return whether the broker said what it holds."""
         account_id = guarded.account.account_id
         verifying = self._verifying.pop(account_id, [])
 
@@ -250,7 +251,7 @@ class ReconciliationLoop:
         except GatewayError as error:
             if account_id in self._given_up:
                 # It was given up while this request was under way.
-                return
+                return False
             if account_id not in self._failing:
                 # A long outage is not a line of the log every few seconds.
                 _log.warn("reconciling account {id}: {error}", id=account_id, error=error)
@@ -260,12 +261,13 @@ class ReconciliationLoop:
                 f"reconciliation {account_id}",
                 f"{guard} account {account_id}, the broker does not say what it holds",
             )
-            return
+            return False
         self._end_problems(account_id, ("reconciliation",))
         if self.is_feed_lost:
             guarded.risk_engine.visit()
         else:
             guarded.risk_engine.review()
+        return True
 
 
 def _log_failure(failure: Failure, account_id: int) -> None:

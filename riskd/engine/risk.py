@@ -59,6 +59,9 @@ _log = Logger()
 TICK_SECONDS: Final = 1.0
 """How often the clock is read, whatever the timers say: a machine may sleep, an estimate may change."""
 
+CONFIRM_AGAIN_SECONDS: Final = 1.0
+"""How long after a failed read the broker is asked again, for a rule that acts because something is missing."""
+
 _KINDS: Final[dict[type, Kind]] = {
     BrokerTrade: Kind.TRADE,
     BrokerPosition: Kind.POSITION,
@@ -76,7 +79,7 @@ class RiskEngine:
     :param clock: times what is due.
     :param broker_clock: gives the broker's time.
     :param notice_sleep: called before a rule is evaluated; if the machine slept, it lets the engine wait.
-    :param reconcile: reconciles the account; its Deferred fires when that is done, or cannot be done now.
+    :param reconcile: reconciles the account; its Deferred fires with whether the broker answered.
     :ivar is_active: whether the rules are evaluated.
     :ivar rules: see the parameter.
     """
@@ -89,7 +92,7 @@ class RiskEngine:
         clock: IReactorTime,
         broker_clock: BrokerClock,
         notice_sleep: Callable[[], None],
-        reconcile: Callable[[], Deferred[None]],
+        reconcile: Callable[[], Deferred[bool]],
     ) -> None:
         self._account = account
         self._enforcer = enforcer
@@ -320,16 +323,24 @@ class RiskEngine:
             self._enforcer.flatten(*plans)
 
     def _confirm(self, rule_id: str) -> None:
-        """Reconcile the account, then evaluate the rule once more."""
+        """Reconcile the account, then evaluate the rule once more; repeat it until the broker answers."""
         if rule_id in self._confirming:
             return
 
-        def confirmed(_result: object) -> None:
+        def reconciled(is_answered: bool) -> None:
             self._confirming.discard(rule_id)
-            self._evaluate(Kind.TIMER, due=self.rules.slots_of(rule_id), is_confirmed=True)
+            slots = self.rules.slots_of(rule_id)
+            if is_answered:
+                self._evaluate(Kind.TIMER, due=slots, is_confirmed=True)
+                return
+            # That a read has failed does not show that anything is missing.
+            again = self._now() + timedelta(seconds=CONFIRM_AGAIN_SECONDS)
+            self.rules.wakes.update(dict.fromkeys(slots, again))
+            if self.is_active:
+                self._set_timer(self._now())
 
         self._confirming.add(rule_id)
-        self._reconcile().addCallback(confirmed)
+        self._reconcile().addCallback(reconciled)
 
     # Locks and days.
 

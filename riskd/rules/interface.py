@@ -67,7 +67,8 @@ class Flatten(msgspec.Struct, frozen=True, kw_only=True):
     :ivar keep: how many contracts may stay, by contract id; other contracts are not touched.  ``None``:
         close everything.
     :ivar asks_broker_first: fetch the account's state from the broker and evaluate the rule again before
-        anything is closed.  For rules that act because something is missing: its event may be lost.
+        anything is closed; repeat that until the broker answers.  For rules that act because something is
+        missing: its event may be lost.
     """
 
     reason: str

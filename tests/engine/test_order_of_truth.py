@@ -41,7 +41,9 @@ def order(
     size: int = 1,
 ) -> BrokerOrder:
     stamped = None if stamp is None else at(stamp)
-    return broker_order(id=number, state=state, size=size, stop_price=Decimal(20900), stamp=stamped)
+    return broker_order(
+        id=number, state=state, size=size, stop_price=Decimal(20900), stamp=stamped
+    )
 
 
 def position(

@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from riskd.config.settings import Faults
+from riskd.config.settings import NO_FAULTS, Faults
 from riskd.engine.reconciliation import FULL_ROUND, ROUND_SECONDS
+from riskd.engine.risk import CONFIRM_AGAIN_SECONDS
 from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnreadableError
 from riskd.journal.store import Store
 from riskd.model.account import AccountState
@@ -304,6 +305,37 @@ class UnreadableEndTests(BrokerTestCase):
         self.daemon.advance(60)
         (working,) = self.daemon.state.working_orders
         self.assertEqual(working.stop_price, 20950)
+
+
+class UnansweredLookTests(BrokerTestCase):
+    """A position has no stop in time, as far as is known, and the broker cannot be asked about it."""
+
+    config = "[rules.no_stop_loss_grace]\ngrace_period_seconds = 10\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon.trade(BUY, 1)
+        self.daemon.advance(1)
+
+    def test_a_stop_whose_event_was_lost_protects(self) -> None:
+        self.daemon.gateway.faults = Faults(lost_events=1.0, failed_reads=1.0)
+        self.daemon.trade(SELL, 1, stopPrice="20900")
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(CONFIRM_AGAIN_SECONDS)
+        self.assertEqual(len(self.daemon.state.working_orders), 1)
+        self.daemon.advance(70)
+        self.assertEqual((self.daemon.held, self.daemon.actions), ({MNQ: 1}, []))
+
+    def test_without_a_stop_it_is_closed_as_soon_as_the_broker_answers(self) -> None:
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.daemon.advance(20)
+        self.assertEqual(self.daemon.held, {MNQ: 1})
+        self.daemon.gateway.faults = NO_FAULTS
+        self.daemon.advance(CONFIRM_AGAIN_SECONDS)
+        self.assertEqual(self.daemon.held, {})
+        self.assertEqual([action.rule_id for action in self.daemon.actions], ["RULE-008"])
 
 
 class UnlistedAccountTests(BrokerTestCase):

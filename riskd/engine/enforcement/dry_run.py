@@ -132,7 +132,7 @@ class DryRun:
 
         Each position and order is announced once.
         """
-        positions = {(held.contract_id, held.created_at) for held in state.open_positions}
+        positions = {(held.contract_id, held.opening) for held in state.open_positions}
         self._held_to &= {*positions, *state.orders}
         if not positions <= self._held_to:
             self._held_to |= {*positions, *state.orders}
