@@ -138,7 +138,7 @@ def to_milliseconds(moment: datetime) -> datetime:
 def plain_number(number: Decimal) -> Decimal:
     """Return ``number`` without an exponent, cut to the wire's 12 decimal places.
 
-    Brokers write ``5138.000000000``; such zeros say nothing, and go.
+    Brokers write ``5138.000000000``; such zeros say nothing, and go, and so does the sign of ``-0``.
 
     :raises ValueError: the number is not finite, or has more than 15 digits before the point.
     """
@@ -158,10 +158,12 @@ def plain_number(number: Decimal) -> Decimal:
 
 
 def _without_zeros(number: Decimal, text: str) -> Decimal:
-    """Return ``number`` without the zeros at its end, beyond cents.
+    """Return ``number`` without the zeros at its end, beyond cents; zero has no sign.
 
     :param text: the number, without an exponent.
     """
+    if number.is_zero() and number.is_signed():
+        number, text = number.copy_abs(), text.removeprefix("-")
     _whole, _point, fraction = text.partition(".")
     if len(fraction) <= _CENT_PLACES or not fraction.endswith("0"):
         return number

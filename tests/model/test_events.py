@@ -7,7 +7,15 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.events import DaemonStatus, Event, EventError, LockoutSet, MarketQuote, Status
+from riskd.model.events import (
+    DaemonStatus,
+    Event,
+    EventError,
+    LockoutSet,
+    MarketQuote,
+    Status,
+    plain_number,
+)
 from riskd.model.wire import MAX_MESSAGE_BYTES, encode
 
 MOMENT = datetime(2025, 1, 17, 14, 45, 15, 123456, UTC)
@@ -37,3 +45,8 @@ class EventTests(SynchronousTestCase):
         )
         self.assertEqual(str(data.bid), "0.333333333333")
         self.assertEqual(str(data.ask), "1000")
+
+    def test_zero_has_no_sign(self) -> None:
+        for written in ("-0", "-0.000", "-0E+5", "-0.0000000000009", "-0E-20"):
+            self.assertEqual(str(plain_number(Decimal(written))), "0", written)
+        self.assertEqual(str(plain_number(Decimal("-0.00"))), "0.00")
