@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -19,7 +19,7 @@ from riskd.engine.guarded_account import GuardedAccount
 from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, IGateway
-from riskd.gateway.quote_book import MAX_AHEAD, QuoteBook
+from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
 from riskd.model.account import Charge, is_same_trade, with_earlier_trade
@@ -40,6 +40,12 @@ _log = Logger()
 
 LOOKUP_RETRY_SECONDS: Final = 30.0
 """How long after a failure the gateway is asked for a contract again."""
+
+MAX_STAMP_AHEAD: Final = timedelta(minutes=1)
+"""A stamp further ahead of the broker's time is no stamp: it would make all that follows look late.
+
+The estimate of that time may be seconds off, and so may one of the broker's machines.
+"""
 
 
 @contextmanager
@@ -121,7 +127,7 @@ class Intake:
         if (
             isinstance(news, (BrokerOrder, BrokerPosition))
             and news.stamp is not None
-            and news.stamp > self._now() + MAX_AHEAD
+            and news.stamp > self._now() + MAX_STAMP_AHEAD
         ):
             return msgspec.structs.replace(news, stamp=None)
         return news
