@@ -20,6 +20,7 @@ import pytest
 import websocket
 
 from tests.integration.event_stream import EventStream
+from tests.integration.programs import run
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, wait_until
 from tests.support.websocket_frames import handshake
@@ -290,11 +291,5 @@ def test_a_node_client_receives_the_stream(daemon: Twistd) -> None:
         const stream = new WebSocket("ws://localhost:{daemon.port}");
         stream.onmessage = message => {{ console.log(message.data); stream.close(); }};
     """
-    result = subprocess.run(
-        ["node", "--experimental-websocket", "-e", program],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    result = run("node", "--experimental-websocket", "-e", program)
     assert json.loads(result.stdout.splitlines()[0])["type"] == "MarketQuote"

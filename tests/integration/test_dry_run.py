@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest_twisted
 
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.guarded import GuardedDaemon
+from tests.integration.programs import riskctl
 from tests.support.practice_daemon import BUY, ES, MNQ, MONDAY_NOON, SELL
 from tests.support.twistd import Twistd
 from tests.support.waiting import DEADLINE_SECONDS
@@ -112,16 +111,6 @@ async def test_a_dry_run_reports_an_earlier_lock_and_does_not_enforce_it(guard: 
     assert daemon.held == {MNQ: 1}
 
 
-def riskctl(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [os.fspath(Path(sys.executable).with_name("riskctl")), "--state", state, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-
-
 def test_the_operator_sees_that_it_is_a_dry_run(
     twistd: Start, tmp_path: Path, state_home: Path
 ) -> None:
@@ -133,13 +122,13 @@ def test_the_operator_sees_that_it_is_a_dry_run(
         console.sendall(handshake(f"localhost:{daemon.port}"))
         assert b"\r\nRiskd-Dry-Run: yes\r\n" in console.recv(4096)
     state = state_home / "riskd" / "practice"
-    status = riskctl(state, "status").stdout
+    status = riskctl("--state", str(state), "status").stdout
     assert status.splitlines()[0].startswith(
         "riskd 0.1.0 on the practice gateway (dry run): RUNNING"
     )
-    assert json.loads(riskctl(state, "status", "--json").stdout)["dry_run"] is True
+    assert json.loads(riskctl("--state", str(state), "status", "--json").stdout)["dry_run"] is True
     for command in (("lock", "123", "--reason", "lunch"), ("flatten", "123")):
-        refused = riskctl(state, *command)
+        refused = riskctl("--state", str(state), *command)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr == (
             "riskctl: this is a dry run (enforce = false): "

@@ -20,8 +20,9 @@ from riskd.journal.schema import JOURNAL_NAME, PUBLISHED_NAME
 from riskd.testing import DaemonHarness
 from tests import kills
 from tests.integration.event_stream import EventStream
+from tests.integration.programs import run
 from tests.support.twistd import Twistd, twistd_command
-from tests.support.waiting import DEADLINE_SECONDS, wait_until
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Twistd]
 
@@ -51,13 +52,7 @@ def test_after_a_handshake_the_copy_has_everything_broadcast_before(
 def test_a_second_daemon_in_the_same_state_directory_is_refused(
     shared_harness: DaemonHarness,
 ) -> None:
-    result = subprocess.run(
-        twistd_command("--port", "0", "--state", str(shared_harness.state)),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    result = run(*twistd_command("--port", "0", "--state", str(shared_harness.state)))
     assert result.returncode != 0
     (line,) = result.stderr.splitlines()
     assert "another riskd uses the state directory" in line

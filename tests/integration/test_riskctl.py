@@ -28,30 +28,19 @@ from riskd.app.riskctl.main import main, parse
 from riskd.app.riskctl.online import run_with_daemon
 from riskd.control.protocol import MAX_PATH_BYTES, SOCKET_NAME
 from riskd.host.errors import UserError
+from tests.integration.programs import riskctl, run
 from tests.support.twistd import Twistd, twistd_command
 from tests.support.waiting import DEADLINE_SECONDS, POLL_SECONDS, wait_until
 
 Start = Callable[..., Twistd]
-Completed = subprocess.CompletedProcess[str]
 
 STRANGER = 54321
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
-def riskctl(state: Path, *arguments: str, **options: Any) -> Completed:
-    return subprocess.run(
-        [sys.executable, "-m", "riskd.app.riskctl.main", "--state", str(state), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-        **options,
-    )
-
-
 def output_of(state: Path, *arguments: str) -> str:
     """Return the output of a command that must succeed."""
-    result = riskctl(state, *arguments)
+    result = riskctl("--state", str(state), *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -151,9 +140,7 @@ from riskd.app.riskctl.main import main
 os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})
 sys.exit(main(["--state", {str(state)!r}, "flatten", "123"]))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    result = run(sys.executable, "-c", program)
     assert result.returncode == 1
     assert "permission denied: only root" in result.stderr
     assert "flatten account 123" not in daemon.log
@@ -173,7 +160,7 @@ async def test_garbage_on_the_socket_does_not_harm_the_daemon(daemon: Twistd, st
 
 
 def test_an_account_that_riskd_does_not_follow_is_refused(daemon: Twistd, state: Path) -> None:
-    result = riskctl(state, "flatten", "99")
+    result = riskctl("--state", str(state), "flatten", "99")
     assert result.returncode == 1
     assert result.stderr == "riskctl: riskd does not follow account 99, only 123, 456\n"
 
@@ -210,7 +197,7 @@ async def test_lock_and_unlock(twistd: Start, state_home: Path) -> None:
 
     assert output_of(state, "unlock", "123", "--reason", "back") == "account 123 is unlocked\n"
     assert (await status_of(state, 123))["locks"] == []
-    again = riskctl(state, "unlock", "123", "--reason", "back")
+    again = riskctl("--state", str(state), "unlock", "123", "--reason", "back")
     assert (again.returncode, again.stderr) == (1, "riskctl: account 123 is not locked\n")
 
     me = getpass.getuser()
@@ -240,7 +227,7 @@ async def test_an_answered_command_survives_a_kill_and_the_socket_goes_with_the_
     again.send_signal(signal.SIGTERM)
     assert again.wait() == 0
     assert not path.exists()
-    result = riskctl(own, "status")
+    result = riskctl("--state", str(own), "status")
     assert result.returncode == 1
     assert result.stderr == f"riskctl: riskd is not running (no answer at {path})\n"
     # riskctl reads the journal without a daemon, too.
@@ -273,6 +260,6 @@ async def test_a_path_too_long_for_a_socket_stops_only_the_socket(tmp_path: Path
 
 
 def test_wrong_usage_is_2(tmp_path: Path) -> None:
-    result = riskctl(tmp_path, "unlock", "123")
+    result = riskctl("--state", str(tmp_path), "unlock", "123")
     assert result.returncode == 2
     assert result.stderr.startswith("usage: riskctl")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,9 +22,10 @@ from riskd.practice.market import front_contract
 from tests.integration.brokers import EmbeddedBroker, RemoteBroker, WallClock
 from tests.integration.event_stream import EventStream
 from tests.integration.guarded import GuardedDaemon
+from tests.integration.programs import run
 from tests.support.practice_daemon import BUY, ES, M2K, MNQ, SELL
 from tests.support.twistd import Twistd, twistd_command
-from tests.support.waiting import DEADLINE_SECONDS, until, wait_until
+from tests.support.waiting import until, wait_until
 
 Guard = Callable[[str], Awaitable[GuardedDaemon]]
 Start = Callable[..., Twistd]
@@ -501,14 +501,7 @@ def test_a_wrong_file_gives_one_line_for_each_mistake(tmp_path: Path) -> None:
         id = 0
         """
     )
-    result = subprocess.run(
-        twistd_command("--port", "0", "--config", os.fspath(file)),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    result = run(*twistd_command("--port", "0", "--config", os.fspath(file)), cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     lines = result.stderr.splitlines()
     assert all(line.startswith(f"riskd: {file}") for line in lines), result.stderr

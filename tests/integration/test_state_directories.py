@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,13 +25,13 @@ from tests.integration.practice_gateway import (
     config,
     key_file,
 )
+from tests.integration.programs import riskctl, run
 from tests.support.pseudo_terminal import MAIN, QUICK, PseudoTerminal
 from tests.support.state_directories import locked, locks_in, write_earlier_state
 from tests.support.twistd import Twistd, twistd_command
-from tests.support.waiting import DEADLINE_SECONDS, wait_until
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Twistd]
-Completed = subprocess.CompletedProcess[str]
 
 PAPER = "practice"
 
@@ -95,16 +94,6 @@ def machine(tmp_path: Path, state_home: Path, twistd: Start) -> Iterator[Machine
     made = Machine(tmp_path, state_home, twistd)
     yield made
     made.close()
-
-
-def run(*command: str) -> Completed:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
-    )
-
-
-def riskctl(*arguments: str) -> Completed:
-    return run(sys.executable, "-m", "riskd.app.riskctl.main", *arguments)
 
 
 def end(daemon: Twistd, number: signal.Signals = signal.SIGTERM) -> None:
