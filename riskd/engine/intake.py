@@ -123,7 +123,7 @@ class Intake:
                 self._apply(guarded, news, is_event=True)
 
     def _without_future_stamp(self, news: BrokerNews) -> BrokerNews:
-        """Return news without a stamp that cannot be: what follows would look late beside it."""
+        """Return news without a stamp that is too far ahead: later news would look late."""
         if (
             isinstance(news, (BrokerOrder, BrokerPosition))
             and news.stamp is not None
