@@ -94,7 +94,7 @@ def _is_late(news: BrokerOrder | BrokerPosition, past: _Past) -> bool:
 
 
 def _is_earlier(closed: BrokerPosition, known: BrokerPosition) -> bool:
-    """Return whether a position that has ended came before another one in its contract."""
+    """Return whether an ended position came before another one in its contract."""
     return not is_placeholder(closed.created_at) and closed.created_at < known.created_at
 
 

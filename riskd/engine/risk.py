@@ -323,7 +323,7 @@ class RiskEngine:
             self._enforcer.flatten(*plans)
 
     def _confirm(self, rule_id: str) -> None:
-        """Reconcile the account, then evaluate the rule once more; repeat it until the broker answers."""
+        """Reconcile the account, until the broker answers; then evaluate the rule again."""
         if rule_id in self._confirming:
             return
 

@@ -54,7 +54,7 @@ class BrokerPosition(GatewayUserPosition, frozen=True, kw_only=True, rename="cam
 
     @property
     def opening(self) -> Opening:
-        """What tells it from other positions in its contract; one of the two is not enough.
+        """What tells it from other positions in its contract; neither part is enough.
 
         A broker may give all positions of a contract one id, or leave out the time.
         """
