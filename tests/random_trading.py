@@ -1,16 +1,12 @@
 """Random trading, faults, clocks, distance, kills and sleep, and what must hold after every step.
 
 ``python -m tests.random_trading 500`` plays 500 courses of 50 steps; the test suite plays 50.
-
-riskd cannot force a broker that refuses its requests or does not answer.  So the time for which something
-may stay that a rule forbids is counted only while the broker answers.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -34,29 +30,21 @@ from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.targets import POSITION, QUOTE
 from riskd.journal.reader import read_published
 from riskd.model.events import (
-    Action,
-    DailyReset,
-    EnforcementAction,
-    Event,
-    LockoutCleared,
     LockoutSet,
 )
 from riskd.model.lockouts import is_in_force
 from riskd.model.wire import decode_data
 from riskd.practice.records import Message
 from tests.support.exchange_oracle import (
-    COOLDOWN_SECONDS,
-    LARGE_LOSS,
-    LOSS_LIMIT,
-    MAX_CONTRACTS,
+    ALWAYS,
     MAX_ES,
     MAX_TRADES,
-    OPEN_LOSS_LIMIT,
-    PROFIT_TARGET,
-    Breach,
+    RULE_SETS,
     ExchangeOracle,
+    rule_ids,
     signed,
 )
+from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS, Invariants
 from tests.support.journal import as_published
 from tests.support.practice_daemon import ACCOUNT, BUY, ES, MNQ, SELL, PracticeDaemon
 
@@ -64,43 +52,6 @@ MES = "CON.F.US.MES.Z26"
 PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
-
-ALWAYS = f"""
-[rules.max_contracts]
-limit = {MAX_CONTRACTS}
-[rules.max_contracts_per_instrument]
-limits = {{ ES = {MAX_ES} }}
-unknown_symbol_action = "allow_unlimited"
-[rules.daily_realized_loss]
-loss_limit = {LOSS_LIMIT}
-[rules.auth_loss_guard]
-[rules.symbol_blocks]
-blocked_symbols = ["MES"]
-"""
-OF_TRADES = f"""
-[rules.trade_frequency_limit]
-max_trades = {MAX_TRADES}
-time_window_minutes = 5
-cooldown_seconds = {COOLDOWN_SECONDS:g}
-[rules.cooldown_after_loss]
-loss_threshold = {LARGE_LOSS}
-cooldown_seconds = {COOLDOWN_SECONDS:g}
-"""
-OF_PRICES = f"""
-[rules.daily_unrealized_loss]
-loss_limit = {OPEN_LOSS_LIMIT}
-[rules.max_unrealized_profit]
-profit_target = {PROFIT_TARGET}
-"""
-OF_STOPS = """
-[rules.no_stop_loss_grace]
-grace_period_seconds = 30
-"""
-OPTIONAL = {
-    OF_TRADES: {"RULE-006", "RULE-007"},
-    OF_PRICES: {"RULE-004", "RULE-005"},
-    OF_STOPS: {"RULE-008"},
-}
 
 OF_REQUESTS = [
     {"refuse": 0.5},
@@ -154,37 +105,8 @@ OF_QUOTES = [
 ]
 FAULTS = st.sampled_from([{}, *OF_REQUESTS, *OF_EVENTS, *OF_FACTS, *OF_QUOTES])
 
-UNANSWERED = frozenset().union(*OF_REQUESTS) - {"lost_events"}
-"""The faults for which riskd's requests may come to nothing."""
-
-BAD_QUOTES = frozenset().union(*OF_QUOTES)
-
-RULES = [
-    (OF_TRADES, OF_PRICES, OF_STOPS),
-    (OF_PRICES, OF_STOPS),
-    (OF_TRADES, OF_PRICES),
-    (OF_PRICES,),
-    (OF_TRADES,),
-    (OF_STOPS,),
-    (),
-]
-
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
-
-LADDER_SECONDS = 5 + 5 + 4
-"""The longest wait between two tries, one round of reconciliation, and the first tries."""
-
-SETTLING_SECONDS = 75
-"""Long enough for reconciliation to find everything that was lost."""
-
-SOON_SECONDS = 6.0
-"""How long after a breach riskd may act on it while nothing is lost or late."""
-
-OF_POSITIONS = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011")
-PRICED = ("RULE-004", "RULE-005")
-COOLDOWNS = ("RULE-006", "RULE-007")
-LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
 
 CONTRACTS = st.sampled_from([MNQ] * 6 + [ES] * 4 + [MES])
 SIDES = st.sampled_from([BUY, SELL])
@@ -227,7 +149,7 @@ class World(PracticeDaemon):
 
 class RandomTrading(RuleBasedStateMachine):
     @initialize(
-        rules=st.sampled_from(RULES),
+        rules=st.sampled_from(RULE_SETS),
         latency=st.sampled_from([0.0, 0.0, 0.02, 0.08, 0.3]),
         jitter=st.sampled_from([0.0, 0.1]),
         offset=st.sampled_from(OFFSETS),
@@ -238,25 +160,16 @@ class RandomTrading(RuleBasedStateMachine):
         self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
         self.faults: dict[str, Any] = {}
         self.seen = 0
-        self.violations: list[object] = []
-        self.ends: dict[str, LockoutSet] = {}
-        self.locked: list[LockoutSet] = []
-        self.lifted: Counter[str] = Counter()
-        self.ended: list[LockoutSet] = []
-        self.lock_actions: set[tuple[object, ...]] = set()
-        self.forbidden_since: float | None = None
-        self.unanswered_at = self.late_at = self.lost_at = self.bad_quotes_at = float("-inf")
-        optional = set[str]().union(*(OPTIONAL[each] for each in rules))
-        always = {"RULE-001", "RULE-002", "RULE-003", "RULE-010", "RULE-011"}
         exchange = daemon.gateway.exchange
         self.oracle = ExchangeOracle(
             exchange,
             ACCOUNT,
             daemon.broker_time,
-            frozenset(always | optional),
+            rule_ids(ALWAYS, *rules),
             limited=ES,
             blocked=MES,
         )
+        self.checks = Invariants(self.oracle, daemon.broker_time)
         daemon.gateway.observe(self.observe, before_faults=True)
         globalLogPublisher.addObserver(self.note_error)  # type: ignore[arg-type]
         # The traders' ways to the exchange, before riskd's are watched.
@@ -409,7 +322,7 @@ class RandomTrading(RuleBasedStateMachine):
         """Kill the daemon; time may pass and the market move while it is down."""
         self.daemon.kill()
         self.daemon.stopped_for(seconds=seconds)
-        self.late_at = self.seconds
+        self.note_trouble(late=True)
         self.prices[MNQ] += steps * STEP[MNQ]
         # On a broker that answers; a start without answers is tested elsewhere.
         faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
@@ -425,9 +338,8 @@ class RandomTrading(RuleBasedStateMachine):
         self.look()
         self.oracle.sleep(hours * 3600)
         self.daemon.sleep(hours=hours)
-        self.oracle.forgive()
-        self.forbidden_since = None
-        self.late_at = self.seconds
+        self.checks.forgive()
+        self.note_trouble(late=True)
         self.pass_time(1)
 
     @rule(seconds=st.sampled_from([-86400.0, -7200.0, -45.0, -2.0, 2.0, 45.0, 7200.0, 86400.0]))
@@ -465,7 +377,7 @@ class RandomTrading(RuleBasedStateMachine):
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if not is_quick:
             self.check_day()
-        elif self.seconds - self.lost_at > SETTLING_SECONDS:
+        elif self.oracle.awake() - self.checks.lost_at > SETTLING_SECONDS:
             self.check_state()
 
     def check_state(self) -> None:
@@ -497,10 +409,6 @@ class RandomTrading(RuleBasedStateMachine):
 
     # Helpers.
 
-    @property
-    def seconds(self) -> float:
-        return self.oracle.awake()
-
     def inject(self, faults: dict[str, Any]) -> None:
         """Put faults in force, at the distance of this course."""
         self.note_trouble()
@@ -510,14 +418,7 @@ class RandomTrading(RuleBasedStateMachine):
 
     def note_trouble(self, *, late: bool = False) -> None:
         """Note what may keep riskd from acting at once, or acting at all."""
-        if self.faults or late:
-            self.late_at = self.seconds
-        if not BAD_QUOTES.isdisjoint(self.faults):
-            self.bad_quotes_at = self.seconds
-        if "lost_events" in self.faults:
-            self.lost_at = self.seconds
-        if not self.faults.keys().isdisjoint(UNANSWERED):
-            self.unanswered_at = self.seconds
+        self.checks.note_trouble(self.faults, late=late)
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
         self.daemon.advance(MOMENT)
@@ -541,13 +442,13 @@ class RandomTrading(RuleBasedStateMachine):
                 self.prices[contract_id] += drift * STEP[contract_id]
                 self.quote(contract_id)
             self.look()
-            self.check_exposure()
+            self.checks.check_exposure()
 
     def look(self) -> None:
         self.note_trouble()
-        self.oracle.lag = self.reach()
+        self.oracle.lag = self.checks.reach()
         self.oracle.look()
-        self.current_locks()
+        self.receive_events()
 
     def observe(self, message: Message) -> None:
         """Note what the exchange reports, as it happens."""
@@ -587,157 +488,34 @@ class RandomTrading(RuleBasedStateMachine):
             (exchange, "cancel_order", cancel_order),
         ).patch()
 
-    def check(self, holds: bool, *what: object) -> None:
-        """Note what does not hold; riskd would log an exception that passes through it."""
-        if not holds:
-            self.violations.append((self.seconds, *what))
-
     def note_error(self, event: LogEvent) -> None:
         """Note an internal error of riskd."""
         if event.get("log_level") is LogLevel.critical:
-            self.violations.append((self.seconds, event["log_failure"].getTraceback()))
+            self.checks.check(False, event["log_failure"].getTraceback())
 
     def check_sound(self, contract_id: str) -> None:
         """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
         self.look()
-        now = self.daemon.broker_time()
-        is_locked = any(is_in_force(lock, now) for lock in self.current_locks())
-        self.check(
-            is_locked or self.oracle.is_justified(contract_id, self.reach(), self.under_way()),
-            "closed or canceled",
-            contract_id,
-        )
+        self.checks.check_sound(contract_id)
 
-    def current_locks(self) -> list[LockoutSet]:
+    def receive_events(self) -> None:
         while self.seen < len(self.daemon.told):
             self.seen += 1
-            self.check_event(self.daemon.told[self.seen - 1])
-        return list(self.ends.values())
-
-    def reach(self) -> float:
-        """Return for how many seconds back a breach may be that riskd acts on."""
-        return SOON_SECONDS if self.seconds - self.late_at > SETTLING_SECONDS else 150.0
-
-    def under_way(self) -> float:
-        """Return for how many seconds a close may be under way and meet the next position."""
-        return self.reach() if self.seconds - self.unanswered_at < SETTLING_SECONDS else 3.0
-
-    def check_exposure(self) -> None:
-        """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
-        now = self.daemon.broker_time()
-        in_force = {lock.rule_id for lock in self.ends.values() if is_in_force(lock, now)}
-        is_busy = bool(self.oracle.positions()) or self.oracle.holds_forbidden_order()
-        if not (in_force and is_busy):
-            self.forbidden_since = None
-        elif self.forbidden_since is None:
-            self.forbidden_since = self.seconds
-        if self.seconds - self.unanswered_at < LADDER_SECONDS:
-            self.oracle.forgive()
-            self.forbidden_since = None
-            return
-        is_late = self.seconds - self.late_at < SETTLING_SECONDS
-        longest = LADDER_SECONDS + (SETTLING_SECONDS if is_late else 0)
-        if self.forbidden_since is not None:
-            self.check(self.seconds - self.forbidden_since <= longest, "held in a lock", in_force)
-        self.check_positions(longest)
-        for rule_id, seconds, executed in self.oracle.locks_due():
-            if executed is None:
-                self.check(seconds <= longest or rule_id in in_force, "not locked", rule_id)
-            elif not self.was_locked(executed):
-                self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
-
-    def check_positions(self, longest: float) -> None:
-        held = self.oracle.positions()
-        has_prices = self.seconds - self.bad_quotes_at > SETTLING_SECONDS
-        for breach, seconds in self.oracle.exposed().items():
-            if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
-                is_held = breach.contract_id is None or breach.contract_id in held
-                self.check(seconds <= longest or not is_held, breach, seconds)
-
-    def was_locked(self, at: datetime) -> bool:
-        """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
-        return any(
-            lock.locked_at - timedelta(seconds=5) <= at and is_in_force(lock, at)
-            for lock in self.locked
-        )
+            self.checks.receive(self.daemon.told[self.seen - 1])
 
     @invariant()
     def locks_hold(self) -> None:
         """No lock is shortened, and each that was broadcast is in the journal."""
         if not hasattr(self, "daemon"):
             return
-        self.current_locks()
-        self.check_ended()
-        assert not self.violations, self.violations
+        self.receive_events()
+        self.checks.check_ended()
+        assert not self.checks.violations, self.checks.violations
         kept = self.locks_in_journal()
-        for lock in self.ends.values():
+        for lock in self.checks.ends.values():
             if is_in_force(lock, self.daemon.broker_time()):
                 assert self.daemon.state.lockouts.get(lock.rule_id) == lock
                 assert lock in kept
-
-    def check_event(self, event: Event) -> None:
-        data, now = event.data, self.daemon.broker_time()
-        if isinstance(data, LockoutSet):
-            self.check_lock(data, now)
-        elif isinstance(data, LockoutCleared) or (
-            isinstance(data, DailyReset) and data.lockouts_cleared
-        ):
-            self.end_locks(now)
-        elif isinstance(data, EnforcementAction):
-            self.check_action(data)
-
-    def check_lock(self, lock: LockoutSet, now: datetime) -> None:
-        known = self.ends.get(lock.rule_id)
-        if not is_in_force(lock, now):
-            # Lifted: the trade was voided or amended, or the broker lets the account trade again.
-            self.end_locks(now, lock.rule_id)
-            return
-        if known is not None and lock != known and is_in_force(known, now):
-            self.check(
-                known.locked_until is not None
-                and (lock.locked_until is None or lock.locked_until >= known.locked_until),
-                "shortened",
-                known,
-                lock,
-            )
-        self.ends[lock.rule_id] = lock
-        self.locked.append(lock)
-
-    def end_locks(self, now: datetime, *rule_ids: str) -> None:
-        """Forget the locks of these rules, or of all; note those whose time is not over."""
-        for rule_id in rule_ids or tuple(self.ends):
-            lock = self.ends.pop(rule_id, None)
-            self.lifted[rule_id] += 1
-            if lock is not None and is_in_force(lock, now + timedelta(seconds=0.5)):
-                self.ended.append(lock)
-
-    def check_ended(self) -> None:
-        """Check that the breaches of the locks that ended early were taken back, or lock again."""
-        ended, self.ended = self.ended, []
-        now = self.daemon.broker_time()
-        in_force = {lock.rule_id for lock in self.ends.values() if is_in_force(lock, now)}
-        for lock in ended:
-            since = self.oracle.since.get(Breach(lock.rule_id), self.seconds)
-            is_locked = lock.rule_id in in_force or (in_force and lock.rule_id in COOLDOWNS)
-            is_old = self.seconds - since > self.reach()
-            self.check(is_locked or not is_old, "ended early", lock)
-
-    def check_action(self, action: EnforcementAction) -> None:
-        """Check that a rule is breached that riskd says is, and that this is told once."""
-        contract_id = action.details.contract_id
-        name = contract_id if isinstance(contract_id, str) else None
-        in_force = action.rule_id in self.ends
-        self.check(
-            in_force or self.oracle.was_breached(action.rule_id, self.reach() + 60, name),
-            "no breach",
-            action,
-        )
-        until = action.details.locked_until
-        if action.action in LOCKING and isinstance(until, datetime):
-            # A lock of the day that the broker's correction lifted may be needed once more.
-            key = (action.action, action.rule_id, until, self.lifted[action.rule_id])
-            self.check(key not in self.lock_actions, "told again", action)
-            self.lock_actions.add(key)
 
     def locks_in_journal(self) -> list[LockoutSet]:
         journal = sqlite3.connect(f"file:{self.daemon.directory}/riskd.db?mode=ro", uri=True)

@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, time, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
 from riskd.gateway.fields import Payload
-from riskd.practice.exchange import Exchange
+from riskd.practice.account_store import AccountStore
+from riskd.practice.records import Quote
 
 CHICAGO: Final = ZoneInfo("America/Chicago")
 DAY_BEGINS: Final = time(17)
@@ -30,6 +31,55 @@ WINDOW: Final = timedelta(minutes=5)
 MAX_CONTRACTS: Final = 4
 MAX_ES: Final = 2
 GRACE_SECONDS: Final = 30.0
+
+ALWAYS: Final = f"""
+[rules.max_contracts]
+limit = {MAX_CONTRACTS}
+[rules.max_contracts_per_instrument]
+limits = {{ ES = {MAX_ES} }}
+unknown_symbol_action = "allow_unlimited"
+[rules.daily_realized_loss]
+loss_limit = {LOSS_LIMIT}
+[rules.auth_loss_guard]
+[rules.symbol_blocks]
+blocked_symbols = ["MES"]
+"""
+OF_TRADES: Final = f"""
+[rules.trade_frequency_limit]
+max_trades = {MAX_TRADES}
+time_window_minutes = 5
+cooldown_seconds = {COOLDOWN_SECONDS:g}
+[rules.cooldown_after_loss]
+loss_threshold = {LARGE_LOSS}
+cooldown_seconds = {COOLDOWN_SECONDS:g}
+"""
+OF_PRICES: Final = f"""
+[rules.daily_unrealized_loss]
+loss_limit = {OPEN_LOSS_LIMIT}
+[rules.max_unrealized_profit]
+profit_target = {PROFIT_TARGET}
+"""
+OF_STOPS: Final = f"""
+[rules.no_stop_loss_grace]
+grace_period_seconds = {GRACE_SECONDS:g}
+"""
+RULE_SETS: Final = (
+    (OF_TRADES, OF_PRICES, OF_STOPS),
+    (OF_PRICES, OF_STOPS),
+    (OF_TRADES, OF_PRICES),
+    (OF_PRICES,),
+    (OF_TRADES,),
+    (OF_STOPS,),
+    (),
+)
+"""What may be in force beside :data:`ALWAYS`, as TOML tables."""
+
+_RULE_IDS: Final = {
+    ALWAYS: {"RULE-001", "RULE-002", "RULE-003", "RULE-010", "RULE-011"},
+    OF_TRADES: {"RULE-006", "RULE-007"},
+    OF_PRICES: {"RULE-004", "RULE-005"},
+    OF_STOPS: {"RULE-008"},
+}
 
 NEWS_SECONDS: Final = 150.0
 """How long riskd may not know what happened to a trade."""
@@ -56,6 +106,20 @@ class Sighting(NamedTuple):
     life: int
 
 
+def rule_ids(*tables: str) -> frozenset[str]:
+    """Return the ids of the rules in these tables."""
+    return frozenset().union(*(_RULE_IDS[each] for each in tables))
+
+
+class Truth(Protocol):
+    """What the exchange has, as :class:`~riskd.practice.exchange.Exchange` shows it."""
+
+    store: AccountStore
+
+    def quote(self, contract_id: str) -> Quote | None:
+        """Return the contract's last quote; ``None`` before its first."""
+
+
 class ExchangeOracle:
     """What the rules demand of an account.
 
@@ -71,7 +135,7 @@ class ExchangeOracle:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: Truth,
         account_id: int,
         time: Callable[[], datetime],
         rules: frozenset[str],
@@ -79,8 +143,7 @@ class ExchangeOracle:
         limited: str,
         blocked: str,
     ) -> None:
-        self._store = exchange.store
-        self._quote = exchange.quote
+        self._exchange = exchange
         self._account_id = account_id
         self._time = time
         self._began = time()
@@ -122,16 +185,19 @@ class ExchangeOracle:
     # What the exchange has.
 
     def positions(self) -> dict[str, Payload]:
-        return {each["contractId"]: each for each in self._store.open_positions(self._account_id)}
+        return {
+            each["contractId"]: each
+            for each in self._exchange.store.open_positions(self._account_id)
+        }
 
     def orders(self) -> list[Payload]:
-        return self._store.open_orders(self._account_id)
+        return self._exchange.store.open_orders(self._account_id)
 
     def trades(self) -> list[Payload]:
         """Return the trades of the trading day that closed contracts and are not voided."""
         return [
             each
-            for each in self._store.trades(self._account_id, self.day_began())
+            for each in self._exchange.store.trades(self._account_id, self.day_began())
             if each.get("profitAndLoss") is not None and not each["voided"]
         ]
 
@@ -278,7 +344,7 @@ class ExchangeOracle:
                 yield Breach("RULE-008", name)
         if any(each["contractId"] == self._blocked for each in self.orders()):
             yield Breach("RULE-011", self._blocked)
-        if not self._store.account(self._account_id)["canTrade"]:
+        if not self._exchange.store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
         yield from self._trade_breaches(now)
 
@@ -305,7 +371,7 @@ class ExchangeOracle:
     def _trades_as_known(self) -> Iterator[Payload]:
         """Yield the trades as they look worst to somebody who has not heard all of the last minutes."""
         now = self.seconds()
-        for each in self._store.trades(self._account_id, self.day_began()):
+        for each in self._exchange.store.trades(self._account_id, self.day_began()):
             if each.get("profitAndLoss") is None:
                 continue
             version = None if each["voided"] else to_cents(each["profitAndLoss"])
@@ -366,8 +432,8 @@ class ExchangeOracle:
 
     def open_pnl(self, position: Payload) -> tuple[Decimal, Decimal]:
         """Return the least and the most that a position makes at bid, ask or last price."""
-        contract = self._store.listed[position["contractId"]]
-        quote = self._quote(contract.id)
+        contract = self._exchange.store.listed[position["contractId"]]
+        quote = self._exchange.quote(contract.id)
         assert quote is not None
         pnls = [
             (price - position["averagePrice"])

@@ -1,0 +1,241 @@
+"""What must hold while riskd guards an account, by an oracle on the exchange and by riskd's own words.
+
+riskd cannot force a broker that refuses its requests or does not answer.  So the time for which something
+may stay that a rule forbids is counted only while the broker answers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+
+from riskd.model.events import (
+    Action,
+    DailyReset,
+    EnforcementAction,
+    Event,
+    LockoutCleared,
+    LockoutSet,
+)
+from riskd.model.lockouts import is_in_force
+from tests.support.exchange_oracle import Breach, ExchangeOracle
+
+UNANSWERED = frozenset(
+    {
+        *("refuse", "pending", "unanswered", "lost_requests", "failed_reads", "slow_seconds"),
+        "fill_while_cancelled",
+    }
+)
+"""The faults for which riskd's requests may come to nothing."""
+
+BAD_QUOTES = frozenset(
+    {
+        *("repeated_quotes", "old_quote_stamps", "zero_last_prices", "wild_last_prices"),
+        *("quote_freezes", "freeze_seconds"),
+    }
+)
+
+LADDER_SECONDS = 5 + 5 + 4
+"""The longest wait between two tries, one round of reconciliation, and the first tries."""
+
+SETTLING_SECONDS = 75
+"""Long enough for reconciliation to find everything that was lost."""
+
+SOON_SECONDS = 6.0
+"""How long after a breach riskd may act on it while nothing is lost or late."""
+
+NEVER = float("-inf")
+
+OF_POSITIONS = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011")
+PRICED = ("RULE-004", "RULE-005")
+COOLDOWNS = ("RULE-006", "RULE-007")
+LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
+
+
+class Invariants:
+    """Checks what riskd broadcasts and what stays at the exchange; keeps what does not hold.
+
+    :param oracle: looks at the exchange when the caller says so.
+    :param now: gives the exchange's time, aware.
+    :ivar violations: what did not hold, each with the oracle's seconds.
+    :ivar ends: the locks in force as broadcast, by rule id.
+    :ivar lost_at: when events may have been lost last, in the oracle's seconds.
+    :ivar late_at: when riskd may have known something late.
+    """
+
+    def __init__(self, oracle: ExchangeOracle, now: Callable[[], datetime]) -> None:
+        self._oracle = oracle
+        self._now = now
+        self.violations: list[object] = []
+        self.ends: dict[str, LockoutSet] = {}
+        self._locked: list[LockoutSet] = []
+        self._lifted: Counter[str] = Counter()
+        self._ended: list[LockoutSet] = []
+        self._lock_actions: set[tuple[object, ...]] = set()
+        self._forbidden_since: float | None = None
+        self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
+
+    @property
+    def seconds(self) -> float:
+        return self._oracle.awake()
+
+    # What may keep riskd from acting.
+
+    def note_trouble(self, faults: Collection[str], *, late: bool = False) -> None:
+        """Note what may keep riskd from acting at once, or acting at all.
+
+        :param faults: the names of the faults in force.
+        :param late: whether something else may be known late.
+        """
+        if faults or late:
+            self.late_at = self.seconds
+        if not BAD_QUOTES.isdisjoint(faults):
+            self._bad_quotes_at = self.seconds
+        if "lost_events" in faults:
+            self.lost_at = self.seconds
+        if not UNANSWERED.isdisjoint(faults):
+            self._unanswered_at = self.seconds
+
+    def forget_trouble(self) -> None:
+        """Note that riskd knows all that the exchange knows."""
+        self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
+
+    def forgive(self) -> None:
+        """Let every breach begin now: until now nothing could be done about it."""
+        self._oracle.forgive()
+        self._forbidden_since = None
+
+    def reach(self) -> float:
+        """Return for how many seconds back a breach may be that riskd acts on."""
+        return SOON_SECONDS if self.seconds - self.late_at > SETTLING_SECONDS else 150.0
+
+    def under_way(self) -> float:
+        """Return for how many seconds a close may be under way and meet the next position."""
+        return self.reach() if self.seconds - self._unanswered_at < SETTLING_SECONDS else 3.0
+
+    # What must hold.
+
+    def check(self, holds: bool, *what: object) -> None:
+        """Note what does not hold; riskd would log an exception that passes through it."""
+        if not holds:
+            self.violations.append((self.seconds, *what))
+
+    def in_force(self) -> set[str]:
+        """Return the rules whose locks are in force, as broadcast."""
+        now = self._now()
+        return {lock.rule_id for lock in self.ends.values() if is_in_force(lock, now)}
+
+    def is_held_in_lock(self) -> bool:
+        """Return whether the exchange has what no lock allows, while one is in force."""
+        is_busy = bool(self._oracle.positions()) or self._oracle.holds_forbidden_order()
+        return is_busy and bool(self.in_force())
+
+    def check_sound(self, contract_id: str) -> None:
+        """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
+        is_justified = self._oracle.is_justified(contract_id, self.reach(), self.under_way())
+        self.check(bool(self.in_force()) or is_justified, "closed or canceled", contract_id)
+
+    def check_exposure(self) -> None:
+        """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
+        in_force = self.in_force()
+        if not self.is_held_in_lock():
+            self._forbidden_since = None
+        elif self._forbidden_since is None:
+            self._forbidden_since = self.seconds
+        if self.seconds - self._unanswered_at < LADDER_SECONDS:
+            self.forgive()
+            return
+        is_late = self.seconds - self.late_at < SETTLING_SECONDS
+        longest = LADDER_SECONDS + (SETTLING_SECONDS if is_late else 0)
+        if self._forbidden_since is not None:
+            held_for = self.seconds - self._forbidden_since
+            self.check(held_for <= longest, "held in a lock", in_force)
+        self._check_positions(longest)
+        for rule_id, seconds, executed in self._oracle.locks_due():
+            if executed is None:
+                self.check(seconds <= longest or rule_id in in_force, "not locked", rule_id)
+            elif not self._was_locked(executed):
+                self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
+
+    def _check_positions(self, longest: float) -> None:
+        held = self._oracle.positions()
+        has_prices = self.seconds - self._bad_quotes_at > SETTLING_SECONDS
+        for breach, seconds in self._oracle.exposed().items():
+            if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
+                is_held = breach.contract_id is None or breach.contract_id in held
+                self.check(seconds <= longest or not is_held, breach, seconds)
+
+    def _was_locked(self, at: datetime) -> bool:
+        """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
+        return any(
+            lock.locked_at - timedelta(seconds=5) <= at and is_in_force(lock, at)
+            for lock in self._locked
+        )
+
+    # What riskd broadcasts.
+
+    def receive(self, event: Event) -> None:
+        """Check an event that riskd has broadcast."""
+        data, now = event.data, self._now()
+        if isinstance(data, LockoutSet):
+            self._check_lock(data, now)
+        elif isinstance(data, LockoutCleared) or (
+            isinstance(data, DailyReset) and data.lockouts_cleared
+        ):
+            self.end_locks()
+        elif isinstance(data, EnforcementAction):
+            self._check_action(data)
+
+    def _check_lock(self, lock: LockoutSet, now: datetime) -> None:
+        known = self.ends.get(lock.rule_id)
+        if not is_in_force(lock, now):
+            # Lifted: the trade was voided or amended, or the broker lets the account trade again.
+            self.end_locks(lock.rule_id)
+            return
+        if known is not None and lock != known and is_in_force(known, now):
+            self.check(
+                known.locked_until is not None
+                and (lock.locked_until is None or lock.locked_until >= known.locked_until),
+                "shortened",
+                known,
+                lock,
+            )
+        self.ends[lock.rule_id] = lock
+        self._locked.append(lock)
+
+    def end_locks(self, *rule_ids: str) -> None:
+        """Forget the locks of these rules, or of all; note those whose time is not over."""
+        now = self._now()
+        for rule_id in rule_ids or tuple(self.ends):
+            lock = self.ends.pop(rule_id, None)
+            self._lifted[rule_id] += 1
+            if lock is not None and is_in_force(lock, now + timedelta(seconds=0.5)):
+                self._ended.append(lock)
+
+    def check_ended(self) -> None:
+        """Check that the breaches of the locks that ended early were taken back, or lock again."""
+        ended, self._ended = self._ended, []
+        in_force = self.in_force()
+        for lock in ended:
+            since = self._oracle.since.get(Breach(lock.rule_id), self.seconds)
+            is_locked = lock.rule_id in in_force or (in_force and lock.rule_id in COOLDOWNS)
+            is_old = self.seconds - since > self.reach()
+            self.check(is_locked or not is_old, "ended early", lock)
+
+    def _check_action(self, action: EnforcementAction) -> None:
+        """Check that a rule is breached that riskd says is, and that this is told once."""
+        contract_id = action.details.contract_id
+        name = contract_id if isinstance(contract_id, str) else None
+        self.check(
+            action.rule_id in self.ends
+            or self._oracle.was_breached(action.rule_id, self.reach() + 60, name),
+            "no breach",
+            action,
+        )
+        until = action.details.locked_until
+        if action.action in LOCKING and isinstance(until, datetime):
+            # A lock of the day that the broker's correction lifted may be needed once more.
+            key = (action.action, action.rule_id, until, self._lifted[action.rule_id])
+            self.check(key not in self._lock_actions, "told again", action)
+            self._lock_actions.add(key)
