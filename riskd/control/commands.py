@@ -23,8 +23,8 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import RulesReport, StatusReport, report_account, report_rule
 from riskd.engine.interface import IOperated, IOperatedAccount
-from riskd.model.formatting import printable
 from riskd.model.lockouts import is_locked
+from riskd.model.safe_text import printable
 
 MAX_REASON: Final = 200
 """Characters of a reason; the rest of a longer one is cut off."""

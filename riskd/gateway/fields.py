@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from riskd.gateway.broker_text import broker_text
+from riskd.host.secrets import redacted
 from riskd.model.events import ContractId, EventError, plain_number
 from riskd.model.moments import is_placeholder
 from riskd.model.money import without_noise
@@ -25,6 +27,14 @@ _Choice = TypeVar("_Choice")
 
 class MappingError(EventError):
     """A payload that riskd cannot read; names field, value and expectation."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        if isinstance(value, str):
+            value = redacted(value)
+        elif isinstance(value, (list, dict)):
+            # What is inside may be a secret, or nested too deeply to be shown.
+            value = f"a {type(value).__name__}"
+        super().__init__(field, value, expected)
 
 
 def whole(value: object) -> int | None:
@@ -124,7 +134,7 @@ class FieldReader:
         value = self._payload.get(name)
         if not isinstance(value, str) or not value:
             raise self._error(name, "a text")
-        return value
+        return broker_text(value)
 
     def contract_id(self, name: str = "contractId") -> str:
         """Return a contract id."""

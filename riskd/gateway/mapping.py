@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from riskd.gateway.broker_text import broker_text
 from riskd.gateway.commands import Command, PlaceOrder
 from riskd.gateway.enums import (
     GatewayOrderSide,
@@ -105,7 +106,7 @@ def account(payload: Payload) -> BrokerAccount:
     if can_trade is not None and not isinstance(can_trade, bool):
         raise MappingError(f"{ACCOUNT}.canTrade", can_trade, "true or false")
     return BrokerAccount(
-        name=str(payload.get("name") or ""),
+        name=broker_text(payload.get("name") or ""),
         can_trade=can_trade,
         balance=read.optional_amount("balance"),
     )
@@ -165,7 +166,7 @@ def order(payload: Payload) -> BrokerOrder:
         stamp=stamp,
         filled=0 if payload.get("fillVolume") is None else read.count("fillVolume"),
         is_open=payload.get("status") == GatewayOrderStatus.OPEN,
-        custom_tag=str(payload.get("customTag") or ""),
+        custom_tag=broker_text(payload.get("customTag") or ""),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from twisted.logger import Logger
 
 from riskd.gateway import mapping, targets
+from riskd.gateway.broker_text import broker_text
 from riskd.gateway.fields import MappingError, Payload, whole
 from riskd.gateway.interface import Found, GatewayUnreadableError, IGatewayListener
 from riskd.model.broker import BrokerNews, BrokerOrder, Unreadable
@@ -67,7 +68,11 @@ def _read(target: str, payload: Payload) -> BrokerNews:
     if isinstance(news, Unreadable):
         _log.error("{what} cannot be read: {why}", what=news.what, why=news.why)
     elif isinstance(news, BrokerOrder) and whole(payload.get("type")) not in mapping.ORDER_TYPES:
-        _log.warn("order {id} is of unknown type {type}", id=news.id, type=payload.get("type"))
+        _log.warn(
+            "order {id} is of unknown type {type}",
+            id=news.id,
+            type=broker_text(payload.get("type")),
+        )
     return news
 
 

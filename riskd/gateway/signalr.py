@@ -13,6 +13,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from riskd.host.secrets import redacted
 from riskd.model.exact_json import NOT_JSON, JsonError, decode_json, encode_json
 
 SEPARATOR: Final = b"\x1e"
@@ -22,6 +23,8 @@ MAX_RECORD_BYTES: Final = 1024 * 1024
 """The longest record; market depth has been seen with tens of kilobytes."""
 
 _MAX_SHOWN: Final = 80
+_MAX_READ: Final = 64 * 1024
+"""How much of a record is searched for secrets, to show its beginning."""
 
 
 class SignalRError(Exception):
@@ -171,5 +174,6 @@ def _fields(record: bytes) -> dict[str, Any]:
 
 def _shown(what: bytes | str) -> str:
     """Return the beginning of what the peer sent, fit for a line of the log."""
-    text = what.decode(errors="replace") if isinstance(what, bytes) else what
-    return ascii(text[:_MAX_SHOWN])
+    begin = what[:_MAX_READ]
+    text = begin.decode(errors="replace") if isinstance(begin, bytes) else begin
+    return ascii(redacted(text)[:_MAX_SHOWN])

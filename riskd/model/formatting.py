@@ -1,4 +1,4 @@
-"""Amounts, names and events in words, and text that is safe to show."""
+"""Amounts, names and events in words."""
 
 from __future__ import annotations
 
@@ -45,13 +45,6 @@ def dollars(amount: Decimal) -> str:
 def counted(number: int, thing: str) -> str:
     """Return ``1 contract``, ``2 contracts``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def printable(text: str) -> str:
-    """Return ``text`` without characters that command a terminal or break a line."""
-    return "".join(
-        letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text
-    )
 
 
 def contract_name(state: AccountState, contract_id: str) -> str:

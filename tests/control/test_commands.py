@@ -113,7 +113,7 @@ class ActionTests(ControlTestCase):
     def test_a_reason_becomes_one_printable_line_of_limited_length(self) -> None:
         self.ask(FlattenCommand, Request(account=123, reason="a\nb\x1b[2J" + "c" * 500))
         _, reason, _ = self.account.received[0]
-        self.assertTrue(str(reason).startswith("a b?[2Jccc"))
+        self.assertTrue(str(reason).startswith("a b\\x1b[2Jccc"))
         self.assertEqual((len(str(reason)), str(reason)[-1]), (MAX_REASON, "…"))
 
     def test_a_dry_run_refuses_lock_and_flatten_but_not_unlock(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway import mapping, targets
+from riskd.gateway.broker_text import MAX_LENGTH
 from riskd.gateway.commands import (
     CancelOrder,
     CloseContract,
@@ -17,6 +18,7 @@ from riskd.gateway.commands import (
     PlaceOrder,
 )
 from riskd.gateway.fields import MappingError
+from riskd.host.secrets import Secret
 from riskd.model.broker import (
     BrokerAccount,
     BrokerOrder,
@@ -354,6 +356,30 @@ class NewsTests(SynchronousTestCase):
     def test_a_payload_without_an_account_is_of_none(self) -> None:
         for account_id in (None, "123", ["123"], True):
             self.assertIsNone(mapping.account_of(targets.ORDER, {"accountId": account_id}))
+
+
+class TextTests(SynchronousTestCase):
+    """Texts of the broker, which reach logs, terminals, recordings and files."""
+
+    TEXT = "a\x1b[2J\x9b\x7f\u202eb\nc"
+    SHOWN = r"a\x1b[2J\x9b\x7f\u202eb c"
+
+    def test_texts_are_escaped_once_and_here(self) -> None:
+        contract = {"id": MNQ, "name": self.TEXT, "tickSize": 1, "tickValue": 1}
+        self.assertEqual(mapping.account({"name": self.TEXT}).name, self.SHOWN)
+        self.assertEqual(mapping.contract(contract).name, self.SHOWN)
+        order = mapping.order(order_payload(customTag=self.TEXT))
+        self.assertEqual(order.custom_tag, self.SHOWN)
+
+    def test_a_text_without_an_end_is_cut(self) -> None:
+        self.assertEqual(mapping.account({"name": "x" * 9_999_999}).name, "x" * MAX_LENGTH)
+
+    def test_an_echo_of_a_secret_is_removed_from_texts_and_errors(self) -> None:
+        echo = "a-key-that-only-the-broker-knows"
+        secret = Secret(echo)
+        for payload in (order_payload(customTag=f"x {echo}"), order_payload(size=echo)):
+            self.assertNotIn(secret.reveal(), repr(mapping.news(targets.ORDER, payload)))
+        self.assertNotIn(echo[:12], repr(mapping.news(targets.ORDER, order_payload(id=[echo]))))
 
 
 class QuoteTests(SynchronousTestCase):

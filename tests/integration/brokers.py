@@ -14,9 +14,10 @@ from twisted.internet import reactor
 
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import IGateway
-from riskd.gateway.projectx.credentials import Credentials, Secret
+from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
+from riskd.host.secrets import Secret
 from riskd.model.exact_json import decode_json, encode_json
 from riskd.practice.gateway import PracticeGateway
 from tests.support.practice_daemon import ACCOUNT

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 import trustme
-from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener
@@ -112,7 +111,7 @@ class Client:
     def __init__(self, server: Server) -> None:
         self.agent = BrokerAgent(reactor, Random(1))
         rest, urgent = (
-            Rest(HTTPClient(each), server.url, reactor) for each in (self.agent, self.agent.urgent)
+            Rest(each, server.url, reactor) for each in (self.agent, self.agent.urgent)
         )
         login: Any = MemoryLogin()
         self.requests = BrokerRequests(rest, login, reactor, Random(1), lambda: None, urgent)

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.model.formatting import RiskEvent, contract_name, counted, describe, dollars, printable
+from riskd.model.formatting import RiskEvent, contract_name, counted, describe, dollars
 from riskd.testing import make_event
 from tests.support.rules import MNQ, UNKNOWN, state_after
 
@@ -33,9 +33,6 @@ class FormattingTests(SynchronousTestCase):
     def test_a_contract_has_its_name_or_its_id(self) -> None:
         self.assertEqual(contract_name(state_after(), MNQ), "MNQU5")
         self.assertEqual(contract_name(state_after(), UNKNOWN), UNKNOWN)
-
-    def test_control_characters_are_replaced(self) -> None:
-        self.assertEqual(printable("a\x1b[2J\n\u202eb"), "a?[2J ?b")
 
 
 def described(event_type: str, **fields: object) -> str:

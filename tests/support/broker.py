@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from riskd.gateway.fields import Payload
-from riskd.gateway.projectx.credentials import Credentials, Secret
+from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError
 from riskd.gateway.signalr import (
     Completion,
@@ -35,6 +35,7 @@ from riskd.gateway.signalr import (
     encode,
     encode_handshake_response,
 )
+from riskd.host.secrets import Secret
 from tests.support.memory_transport import MemoryTransport
 
 THURSDAY = datetime(2025, 7, 17, 14, 0, tzinfo=UTC)

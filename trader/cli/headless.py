@@ -22,8 +22,8 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from riskd.model.exact_json import encode_json
 from riskd.model.formatting import counted
+from riskd.model.safe_text import json_text
 from trader.client import CONNECTION_STATUS, DaemonClient, ReadEvent
 from trader.model.followed_daemon import FollowedDaemon
 from trader.model.formatting import clock, money, terminal_text
@@ -102,7 +102,7 @@ def json_line(account_id: int, event_type: str, data: dict[str, Any]) -> str:
     """Return an event or connection status as a JSON object, as on the wire."""
     has_account = event_type not in ("daemon_status", CONNECTION_STATUS)
     event = {"type": event_type, "account_id": account_id if has_account else None, "data": data}
-    return encode_json(event).decode()
+    return json_text(event)
 
 
 class PlainLines:

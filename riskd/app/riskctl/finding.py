@@ -19,7 +19,7 @@ from riskd.journal.discovery import (
 )
 from riskd.journal.schema import JOURNAL_NAME
 from riskd.journal.state_directory import default_directory
-from riskd.model.formatting import printable
+from riskd.model.safe_text import printable
 
 Say = Callable[[str], object]
 """Writes a sentence to the operator."""

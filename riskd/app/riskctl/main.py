@@ -16,7 +16,7 @@ from typing import Final
 from riskd.app.riskctl import offline, online
 from riskd.app.riskctl.tables import journal_csv, journal_json_lines, journal_table
 from riskd.host.errors import UserError
-from riskd.model.formatting import printable
+from riskd.model.safe_text import printable
 
 _MAX_MINUTES: Final = 366 * 24 * 60
 _AGO: Final = re.compile(r"(\d{1,5})([dhm])")

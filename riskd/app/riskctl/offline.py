@@ -15,7 +15,8 @@ from riskd.config.loader import load_settings
 from riskd.gateway.projectx.credentials import CredentialsError, read_key_file
 from riskd.host.errors import UserError
 from riskd.journal.audit_log import read_log
-from riskd.model.formatting import counted, printable
+from riskd.model.formatting import counted
+from riskd.model.safe_text import printable
 from riskd.recording.format import Recording, TimerFired
 from riskd.recording.replay import replay
 from riskd.recording.what_if import what_if

@@ -36,8 +36,8 @@ from riskd.control.protocol import (
 )
 from riskd.control.reports import StatusReport
 from riskd.host.errors import UserError
-from riskd.model.exact_json import encode_json
 from riskd.model.lockouts import OPERATOR
+from riskd.model.safe_text import json_text
 
 ANSWER_SECONDS: Final = 5
 """riskd must answer within this time."""
@@ -68,7 +68,7 @@ async def show_status(ask: Ask, options: argparse.Namespace) -> str:
     """Return the status of the daemon and all accounts."""
     report = await ask(StatusCommand)
     return (
-        encode_json(report).decode()
+        json_text(report)
         if options.json
         else "\n".join(status_table(report, datetime.now(UTC) + _offset(report)))
     )
@@ -82,7 +82,7 @@ def _offset(report: StatusReport) -> timedelta:
 async def show_rules(ask: Ask, options: argparse.Namespace) -> str:
     """Return the rules in force for an account."""
     report = await ask(RulesCommand, Request(account=options.account))
-    return encode_json(report).decode() if options.json else "\n".join(rules_table(report))
+    return json_text(report) if options.json else "\n".join(rules_table(report))
 
 
 async def unlock(ask: Ask, options: argparse.Namespace) -> str:

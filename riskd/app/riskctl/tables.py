@@ -21,8 +21,8 @@ from riskd.control.reports import (
 from riskd.journal.audit_log import CLOCK, CORRECTION, OPERATOR_COMMAND, LogLine
 from riskd.model.clock_offset import REMEDY, WARNING, offset_words
 from riskd.model.events import EnforcementAction, EventError
-from riskd.model.exact_json import encode_json
-from riskd.model.formatting import RiskEvent, counted, describe, dollars, printable
+from riskd.model.formatting import RiskEvent, counted, describe, dollars
+from riskd.model.safe_text import json_text, printable
 from riskd.model.wire import from_fields
 
 _STATUS_HEADER: Final = ("ACCOUNT", "REALIZED", "OPEN", "TRADES", "POSITIONS", "ORDERS", "LOCKED")
@@ -187,7 +187,7 @@ def journal_table(lines: Iterable[LogLine]) -> list[str]:
 def journal_json_lines(lines: Iterable[LogLine]) -> Iterator[str]:
     """Yield the log as one JSON object per line."""
     for line in lines:
-        yield encode_json({"at": _stamp(line.at), "kind": line.kind, "data": line.data}).decode()
+        yield json_text({"at": _stamp(line.at), "kind": line.kind, "data": line.data})
 
 
 def journal_csv(lines: Iterable[LogLine]) -> Iterator[str]:
@@ -219,7 +219,7 @@ def _describe(line: LogLine) -> str:
             return describe(data, when)
     except (EventError, KeyError):
         pass
-    return encode_json(line.data).decode()
+    return json_text(line.data)
 
 
 def _cells(line: LogLine) -> list[str]:
@@ -246,7 +246,7 @@ def _stamp(moment: datetime) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else encode_json(value).decode()
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _csv_row(cells: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 
 from riskd.gateway import mapping, targets
+from riskd.gateway.broker_text import broker_text
 from riskd.gateway.commands import Command, PlaceOrder, request_name
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
@@ -20,6 +21,9 @@ from riskd.model.contracts import Contract
 _T = TypeVar("_T")
 
 _ACCOUNT_NOT_FOUND: Final = 1
+
+_MAX_NAMED: Final = 50
+"""How many accounts an error names."""
 
 
 class BrokerApi:
@@ -52,7 +56,10 @@ class BrokerApi:
             if account.get("id") == account_id:
                 return readable(request, account, mapping.account)
         # The platform shows names and not ids, so this list is how a user finds the id.
-        known = ", ".join(f"{each.get('id')} ({each.get('name')})" for each in accounts)
+        known = ", ".join(
+            f"{broker_text(each.get('id'))} ({broker_text(each.get('name'))})"
+            for each in accounts[:_MAX_NAMED]
+        )
         raise GatewayRefusedError(
             request, _ACCOUNT_NOT_FOUND, f"this login has no such account, but {known or 'none'}"
         )

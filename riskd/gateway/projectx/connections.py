@@ -42,7 +42,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
@@ -50,6 +50,7 @@ from zope.interface import implementer
 
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.http_body import Body
+from riskd.host.reads import bound_reads
 from riskd.host.timing import lasting_loop
 
 _log = Logger()
@@ -69,7 +70,17 @@ PING_SECONDS: Final = 2.5
 IDLE_SECONDS: Final = 30.0
 """A connection that was silent for so long is not used: it may be dead without showing it."""
 
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""How many bytes may arrive before the body of an answer."""
+
 _CHECK_SECONDS: Final = 1.0
+
+
+class HeadTooLargeError(Exception):
+    """The headers of an answer are longer than any that riskd reads."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the answer's headers are longer than {MAX_HEAD_BYTES // 1024} kB")
 
 
 @implementer(IHandshakeListener)
@@ -90,6 +101,17 @@ class _Connection(HTTP11ClientProtocol):
         self.is_ready = False
         self.opened_at = self.active_at = self.lent_at = 0.0
         self.was_kept = self.is_useful = False
+        self._head_bytes = 0
+
+    def connectionMade(self) -> None:
+        """Bound what one turn of the reactor reads."""
+        super().connectionMade()
+        bound_reads(self.transport)
+
+    def request(self, request: Any) -> Deferred[IResponse]:
+        """Send a request; the head of its answer is bounded, its body by the reader."""
+        self._head_bytes = 0
+        return super().request(request)
 
     def handshakeCompleted(self) -> None:  # noqa: N802  # Twisted's name
         """Note that requests leave at once from now on."""
@@ -105,8 +127,14 @@ class _Connection(HTTP11ClientProtocol):
         if self.state == "QUIESCENT":
             # Whatever it is, it answers no request; such as HTTP 408 before the server closes.
             self._pool.drop(self)
-        else:
-            super().dataReceived(data)
+            return
+        super().dataReceived(data)
+        if self._parser is not None and self._parser.state in (STATUS, HEADER):
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                # Endless headers, or endless answers before the answer.
+                self._giveUp(Failure(HeadTooLargeError()))
+                self.close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # First, so that a request that is sent again at once takes no connection that is in doubt.
@@ -499,9 +527,7 @@ class BrokerAgent:
         timeout = self._reactor.callLater(PING_SECONDS, connection.close)
         try:
             response = await agent.request(b"GET", url)
-            content = Body()
-            response.deliverBody(content)
-            await content.whole
+            await Body().read(response)
         except Exception:  # noqa: BLE001  # the connection is lost, which the pool sees
             return None
         finally:

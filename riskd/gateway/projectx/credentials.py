@@ -8,18 +8,18 @@ user of the machine can read.  It is never shown: not in a log, not in an error,
 from __future__ import annotations
 
 import errno
-import hmac
 import os
 import pwd
 import shlex
 import stat
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
 from riskd.host.errors import UserError
+from riskd.host.secrets import Secret
 
 KEY_VARIABLE: Final = "RISKD_API_KEY"
 """The environment variable that may hold the key."""
@@ -36,40 +36,6 @@ _ROOT: Final = 0
 
 class CredentialsError(UserError):
     """There is no key that can be used; the text says why, and what to do."""
-
-
-class Secret:
-    """A text that only :meth:`reveal` shows."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
-
-    def __format__(self, format_spec: str) -> str:
-        return format(repr(self), format_spec)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        # The time that the comparison takes must not show how much of a guess is right.
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a secret is not written anywhere")
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a secret is not written anywhere")
 
 
 class Credentials(msgspec.Struct, frozen=True):

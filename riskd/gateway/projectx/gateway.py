@@ -11,7 +11,6 @@ from datetime import datetime
 from random import Random
 from typing import Any, Final
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -20,7 +19,7 @@ from riskd.gateway.payload_listener import PayloadListener
 from riskd.gateway.projectx.backoff import Backoff
 from riskd.gateway.projectx.broker_api import BrokerApi
 from riskd.gateway.projectx.connections import BrokerAgent
-from riskd.gateway.projectx.credentials import Credentials, Secret
+from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.hub import Connect, Hub, Subscription
 from riskd.gateway.projectx.hub_events import is_logout, user_events
 from riskd.gateway.projectx.login import Login
@@ -28,6 +27,7 @@ from riskd.gateway.projectx.market_data import QuoteFeed
 from riskd.gateway.projectx.rest import BrokerRequests, Rest
 from riskd.gateway.signalr import Invocation
 from riskd.gateway.targets import QUOTE
+from riskd.host.secrets import Secret
 
 _PING: Final = "/api/Status/ping"
 
@@ -70,7 +70,7 @@ class ProjectXGateway(BrokerApi):
         self._agent, self._ping_url = agent, rest_url + _PING
         self._rest, urgent_rest = (
             Rest(
-                HTTPClient(each),
+                each,
                 rest_url,
                 reactor,
                 lambda at, precision, delay: self._listener.clock_reported(at, precision, delay),  # noqa: PLW0108

@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 
 from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.backoff import Backoff
-from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import (
     HubConnection,
     HubError,
@@ -30,6 +29,7 @@ from riskd.gateway.projectx.hub_connection import (
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.signalr import Invocation
 from riskd.gateway.timeouts import answer_in_time
+from riskd.host.secrets import Secret
 
 _log = Logger()
 

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from riskd.gateway.projectx.responses import printable_reason
+from riskd.gateway.projectx.responses import reason_of
 from riskd.gateway.signalr import (
     HANDSHAKE_REQUEST,
     Close,
@@ -137,7 +137,7 @@ class HubConnection:
         elif isinstance(message, Completion):
             self._complete(message)
         elif isinstance(message, Close):
-            why = f": {printable_reason(message.error)}" if message.error else ""
+            why = f": {reason_of(message.error)}" if message.error else ""
             self.end(f"the broker closed the connection{why}")
 
     def _complete(self, completion: Completion) -> None:
@@ -145,7 +145,7 @@ class HubConnection:
         if answer is not None and completion.error is None:
             answer.callback(completion.result)
         elif answer is not None:
-            answer.errback(HubRefusedError(printable_reason(completion.error)))
+            answer.errback(HubRefusedError(reason_of(completion.error)))
 
     def _send_record(self, record: bytes) -> None:
         self._sent_at = self._clock.seconds()

@@ -29,7 +29,8 @@ from twisted.python.failure import Failure
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.backoff import Backoff
-from riskd.gateway.projectx.credentials import Credentials, CredentialsError, Secret
+from riskd.gateway.projectx.credentials import Credentials, CredentialsError
+from riskd.host.secrets import Secret
 from riskd.host.timing import lasting_loop
 
 _log = Logger()

@@ -11,16 +11,29 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Final
 
+from riskd.gateway.broker_text import broker_text
 from riskd.gateway.fields import Payload, whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json
 
+_MAX_HINT: Final = 64 * 1024
+"""How many bytes of an error's body are read."""
+
 
 class TokenRefusedError(GatewayUnansweredError):
     """The broker does not accept the token; another login may help."""
+
+
+class UnsoundAnswerError(GatewayUnansweredError):
+    """The answer cannot be read; nothing else on its connection is to be trusted."""
+
+
+class AnswerTooLargeError(UnsoundAnswerError):
+    """The answer is larger than any that riskd reads."""
 
 
 def read_answer(
@@ -34,6 +47,7 @@ def read_answer(
     :raises GatewayRefusedError: the broker understood and refused.
     :raises TokenRefusedError: the broker does not accept the token.
     :raises TooManyRequestsError: the broker refuses requests for a while.
+    :raises UnsoundAnswerError: the response is no JSON, or nested too deeply.
     :raises GatewayUnansweredError: the response does not say what became of the request.
     """
     if status == HTTPStatus.UNAUTHORIZED:
@@ -45,7 +59,7 @@ def read_answer(
         raise TooManyRequestsError(request, seconds, HTTPStatus(status))
     if status == HTTPStatus.BAD_REQUEST:
         # The broker did not understand the request; repeating it would not help.
-        hint = printable_reason(body.decode(errors="replace").strip())
+        hint = reason_of(body[:_MAX_HINT].decode(errors="replace").strip())
         raise GatewayRefusedError(request, -status, f"HTTP {status}: {hint}")
     if status != HTTPStatus.OK:
         # A proxy in between may send any status, so 404 does not mean that an order was not found.
@@ -57,15 +71,15 @@ def _read_envelope(request: str, body: bytes) -> Payload:
     try:
         fields = decode_json(body)
     except JsonError as error:
-        raise GatewayUnansweredError(request, f"the answer is not JSON: {error}") from None
+        raise UnsoundAnswerError(request, f"the answer is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise GatewayUnansweredError(request, "the answer is not a JSON object")
     has_succeeded, code = fields.get("success"), fields.get("errorCode")
     if has_succeeded is True and code in (0, None):
         return fields
     if type(code) is not int or (code == 0 and has_succeeded is not False):
-        raise GatewayUnansweredError(request, f"the answer has no error code: {_printable(code)}")
-    raise GatewayRefusedError(request, code, printable_reason(fields.get("errorMessage")))
+        raise GatewayUnansweredError(request, f"the answer has no error code: {broker_text(code)}")
+    raise GatewayRefusedError(request, code, reason_of(fields.get("errorMessage")))
 
 
 def items(request: str, fields: Payload, name: str) -> list[Payload]:
@@ -97,13 +111,9 @@ def check_account(request: str, payload: Payload, account_id: int) -> None:
     """
     found = payload.get("accountId", account_id)
     if found is not None and whole(found) != account_id:
-        raise GatewayUnansweredError(request, f"the answer is of account {_printable(found)}")
+        raise GatewayUnansweredError(request, f"the answer is of account {broker_text(found)}")
 
 
-def printable_reason(message: object) -> str:
+def reason_of(message: object) -> str:
     """Return the reason that the broker gives, fit for a log and a console."""
-    return _printable(message) if message else "no reason given"
-
-
-def _printable(value: object) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in str(value))[:200]
+    return broker_text(message) if message else "no reason given"

@@ -13,24 +13,30 @@ from http import HTTPStatus
 from random import Random
 from typing import Final, TypeVar
 
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
+from riskd.gateway.broker_text import broker_text
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
-from riskd.gateway.projectx.credentials import Secret
-from riskd.gateway.projectx.http_body import Body
+from riskd.gateway.projectx.http_body import Body, BodyError, TooLargeError
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.rate_limit import RateLimit, TooManyRequestsError
-from riskd.gateway.projectx.responses import TokenRefusedError, read_answer
+from riskd.gateway.projectx.responses import (
+    AnswerTooLargeError,
+    TokenRefusedError,
+    UnsoundAnswerError,
+    read_answer,
+)
 from riskd.gateway.timeouts import answer_in_time
+from riskd.host.secrets import Secret
 from riskd.model.exact_json import encode_json
 
 _T = TypeVar("_T")
@@ -72,10 +78,29 @@ class ConnectionLostError(GatewayUnansweredError):
     """The connection was lost after the request was sent, and before it was answered."""
 
 
+@implementer(IBodyProducer)
+class _Sent:
+    """The body of a request, written at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Write all of it."""
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Do nothing: it is written."""
+
+    resumeProducing = stopProducing = pauseProducing
+
+
 class Rest:
     """Sends requests and reads their responses.
 
-    :param client: sends HTTP requests.
+    :param agent: sends HTTP requests.
     :param base_url: the URL of the API, without a slash at the end.
     :param clock: ends requests that take too long.
     :param clock_reported: receives the ``Date`` of each answer.
@@ -83,12 +108,12 @@ class Rest:
 
     def __init__(
         self,
-        client: HTTPClient,
+        agent: IAgent,
         base_url: str,
         clock: IReactorTime,
         clock_reported: ClockReported | None = None,
     ) -> None:
-        self._client = client
+        self._agent = agent
         self._base_url = base_url
         self._clock = clock
         self._clock_reported = clock_reported
@@ -115,23 +140,37 @@ class Rest:
             raise kind(request, _reason(error)) from None
 
     async def _exchange(self, request: str, body: Payload | None, token: Secret | None) -> Payload:
-        headers = Headers({"Content-Type": ["application/json"], "Accept": ["application/json"]})
+        headers = Headers(
+            {
+                "Content-Type": ["application/json"],
+                "Accept": ["application/json"],
+                "Accept-Encoding": ["gzip"],
+            }
+        )
         if token is not None:
             headers.setRawHeaders("Authorization", [f"Bearer {token.reveal()}"])
         sent_at = self._clock.seconds()
-        response = await self._client.post(
-            f"{self._base_url}/api/{request}",
-            data=b"" if body is None else encode_json(body),
-            headers=headers,
-            # Never show the token to another server.
-            allow_redirects=False,
-            unbuffered=True,
+        # The agent follows no redirect, which could show the token to another server.
+        response = await self._agent.request(
+            b"POST",
+            f"{self._base_url}/api/{request}".encode(),
+            headers,
+            None if body is None else _Sent(encode_json(body)),
         )
-        content = Body()
-        response.deliverBody(content)
         self.report_clock(response, sent_at)
         date, retry_after = _header(response, "Date"), _header(response, "Retry-After")
-        return read_answer(request, response.code, retry_after, await content.whole, date)
+        content = Body()
+        try:
+            whole = await content.read(response)
+            return read_answer(request, response.code, retry_after, whole, date)
+        except TooLargeError as error:
+            raise AnswerTooLargeError(request, str(error)) from None
+        except BodyError as error:
+            raise UnsoundAnswerError(request, str(error)) from None
+        except UnsoundAnswerError:
+            # Whatever sent it may go on in the same way.
+            content.drop()
+            raise
 
     def report_clock(self, response: IResponse, sent_at: float) -> None:
         """Report the time that a response states.
@@ -210,6 +249,9 @@ class BrokerRequests:
                 if has_logged_in or self._left(deadline) < LEAST_SECONDS:
                     raise
                 has_logged_in = True
+            except AnswerTooLargeError:
+                # The next one would be as large.
+                raise
             except GatewayUnansweredError as error:
                 wait = next(waits, None)
                 least = error.seconds if isinstance(error, TooManyRequestsError) else 0.0
@@ -293,4 +335,4 @@ def _reason(error: BaseException | None) -> str:
     if reasons:
         # One loss has several reasons, some of them without a text.
         return "; ".join(dict.fromkeys(_reason(one.value) for one in reasons if str(one.value)))
-    return str(error) or "something went wrong on the way"
+    return broker_text(error) or "something went wrong on the way"

@@ -23,10 +23,10 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from riskd import __version__
-from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
-from riskd.gateway.projectx.responses import printable_reason
+from riskd.gateway.projectx.responses import reason_of
 from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
+from riskd.host.secrets import Secret
 from riskd.host.websocket import ClientProtocol
 
 OPEN_SECONDS: Final = 10.0
@@ -70,13 +70,13 @@ class HubSocket(ClientProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Report the end."""
         if wasClean:
-            given = f": {printable_reason(reason)}" if reason else ""
+            given = f": {reason_of(reason)}" if reason else ""
             why = f"the broker closed the connection ({code}{given})"
         elif self.hub_connection is not None:
             # Autobahn's reasons are about TCP and closing handshakes, which say nothing to a trader.
             why = _LOST
         else:
-            why = printable_reason(self.wasNotCleanReason or _LOST)
+            why = reason_of(self.wasNotCleanReason or _LOST)
         self.factory.fail(_refusal(why))
         if self.hub_connection is not None:
             self.hub_connection.end(why)

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IResponse
@@ -34,8 +33,8 @@ class ConnectionsTestCase(SynchronousTestCase):
         self.pings = 0
         self.answers: list[tuple[int, float]] = []
         self.agent = BrokerAgent(self.reactor, Upper())
-        self.ordinary = Rest(HTTPClient(self.agent), URL, self.reactor)
-        self.urgent = Rest(HTTPClient(self.agent.urgent), URL, self.reactor)
+        self.ordinary = Rest(self.agent, URL, self.reactor)
+        self.urgent = Rest(self.agent.urgent, URL, self.reactor)
         self.seen: dict[int, int] = {}
 
     def keep_warm(self) -> None:
@@ -216,7 +215,7 @@ class NumberTests(ConnectionsTestCase):
 
     def test_no_request_goes_to_another_server(self) -> None:
         self.warm_up()
-        elsewhere = Rest(HTTPClient(self.agent), "http://127.0.0.1:9", self.reactor)
+        elsewhere = Rest(self.agent, "http://127.0.0.1:9", self.reactor)
         asked = Deferred.fromCoroutine(elsewhere.post("Order/cancel", {}, None, 4))
         self.failureResultOf(asked, GatewayUnansweredError)
 

@@ -25,9 +25,9 @@ from riskd.gateway.projectx.credentials import (
     MAX_BYTES,
     Credentials,
     CredentialsError,
-    Secret,
     find_credentials,
 )
+from riskd.host.secrets import Secret
 from tests.support.directories import temporary_directory
 
 KEY = "hunter2+/AbC="

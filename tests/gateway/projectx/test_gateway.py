@@ -17,9 +17,10 @@ from riskd.gateway.interface import (
     IGateway,
     IGatewayListener,
 )
-from riskd.gateway.projectx.credentials import CredentialsError, Secret
+from riskd.gateway.projectx.credentials import CredentialsError
 from riskd.gateway.projectx.hub_connection import TokenRejectedError
 from riskd.gateway.signalr import Close, encode
+from riskd.host.secrets import Secret
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerQuote, BrokerTrade, Unreadable
 from tests.support.broker import (
     API_KEY,

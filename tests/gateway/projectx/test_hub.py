@@ -11,7 +11,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.projectx.backoff import Backoff
-from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub import Hub, Subscription
 from riskd.gateway.projectx.hub_connection import HubError, TokenRejectedError
 from riskd.gateway.signalr import (
@@ -22,6 +21,7 @@ from riskd.gateway.signalr import (
     encode,
     encode_handshake_response,
 )
+from riskd.host.secrets import Secret
 from tests.support.broker import TOKEN, HubEnd, MemoryHub, MemoryLogin, Upper, logged, observed
 
 EVENT = Invocation("GatewayUserOrder", ({"id": 7},))

@@ -67,7 +67,7 @@ class EnvelopeTests(SynchronousTestCase):
             {"success": False, "errorCode": 2, "errorMessage": "Insufficient\n\x1b[31mmargin"},
         )
         self.assertEqual((refusal.request, refusal.code), ("Order/place", 2))
-        self.assertEqual(refusal.why, "Insufficient  [31mmargin")
+        self.assertEqual(refusal.why, "Insufficient \\x1b[31mmargin")
 
     def test_a_refusal_without_a_reason_is_a_refusal(self) -> None:
         for message in (None, ""):

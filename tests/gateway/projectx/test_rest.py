@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import tracemalloc
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -10,18 +12,19 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUnansweredError
-from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.gateway import make_agent
+from riskd.gateway.projectx.http_body import MAX_BYTES
 from riskd.gateway.projectx.responses import (
+    AnswerTooLargeError,
     TokenRefusedError,
     TooManyRequestsError,
+    UnsoundAnswerError,
 )
 from riskd.gateway.projectx.rest import (
     ANSWER_SECONDS,
@@ -30,6 +33,7 @@ from riskd.gateway.projectx.rest import (
     ConnectionLostError,
     Rest,
 )
+from riskd.host.secrets import Secret
 from tests.support.broker import (
     TOKEN,
     HttpConnection,
@@ -38,6 +42,7 @@ from tests.support.broker import (
     MemoryPost,
     Upper,
     logged,
+    make_token,
     observed,
 )
 
@@ -57,7 +62,7 @@ class RestTestCase(SynchronousTestCase):
         self.events = observed(self)
         self.broker = MemoryBroker(self)
         self.reactor = self.broker.reactor
-        client = HTTPClient(make_agent(self.reactor))
+        client = make_agent(self.reactor)
         self.clock_reports: list[tuple[datetime, float, float]] = []
         self.rest = Rest(
             client,
@@ -227,6 +232,118 @@ class PostTests(RestTestCase):
         connection.succeed()
         self.reactor.advance(30)
         self.assertFalse(connection.transport.connected)
+
+
+class BoundedTests(RestTestCase):
+    """Answers of a broker that misbehaves."""
+
+    def refused(self, answer: Deferred[Any], connection: HttpConnection) -> str:
+        """Return why a request failed; its connection has ended, and another one works."""
+        error = self.failureResultOf(answer, UnsoundAnswerError).value
+        self.assertFalse(connection.transport.connected)
+        again = self.post()
+        self.broker.accept().succeed()
+        self.assertEqual(self.successResultOf(again), OK)
+        return str(error)
+
+    def test_an_answer_that_states_too_large_a_size_is_refused_before_it_comes(self) -> None:
+        answer = self.post("Trade/search")
+        connection = self.broker.accept()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000000\r\n\r\n")
+        self.assertEqual(
+            self.refused(answer, connection),
+            "Trade/search was not answered: the answer is larger than 8 MB",
+        )
+
+    def test_an_answer_without_an_end_is_refused_at_the_limit(self) -> None:
+        for head, piece in (
+            ("Transfer-Encoding: chunked", b"10000\r\n" + b" " * 0x10000 + b"\r\n"),
+            ("Connection: close", b" " * 0x10000),
+        ):
+            answer = self.post("Trade/search")
+            connection = self.broker.accept()
+            connection.send(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+            for _ in range(MAX_BYTES // 0x10000):
+                connection.send(piece)
+            self.assertNoResult(answer)
+            connection.send(piece)
+            self.assertIn("Trade/search", self.refused(answer, connection))
+
+    def test_an_answer_of_the_largest_size_is_read(self) -> None:
+        for encode, more in ((bytes, ()), (gzip.compress, ("Content-Encoding: gzip",))):
+            self.setUp()
+            answer = self.post()
+            whole = b'{"success":true,"errorCode":0,"a":"' + b"x" * (MAX_BYTES - 37) + b'"}'
+            self.assertEqual(len(whole), MAX_BYTES)
+            self.broker.accept().answer(encode(whole), "200 OK", *more)
+            self.assertEqual(self.successResultOf(answer)["errorCode"], 0)
+
+    def test_a_bomb_of_gzip_is_refused_within_the_limit_of_memory(self) -> None:
+        bomb = gzip.compress(b" " * (64 * MAX_BYTES))
+        answer = self.post("Order/searchOpen")
+        connection = self.broker.accept()
+        tracemalloc.start()
+        connection.answer(bomb, "200 OK", "Content-Encoding: gzip")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        self.assertIn("Order/searchOpen", self.refused(answer, connection))
+        self.assertLess(peak, 3 * MAX_BYTES)
+
+    def test_gzip_that_is_not_sound_or_breaks_off_is_refused(self) -> None:
+        for body in (b"{}", gzip.compress(b"x" * 99)[:-9]):
+            answer = self.post()
+            connection = self.broker.accept()
+            connection.answer(body, "200 OK", "Content-Encoding: gzip")
+            self.assertIn("gzip", self.refused(answer, connection))
+
+    def test_another_encoding_is_refused(self) -> None:
+        for encoding in ("br", "gzip, gzip"):
+            answer = self.post()
+            connection = self.broker.accept()
+            connection.answer(b"x", "200 OK", f"Content-Encoding: {encoding}")
+            self.assertIn("encoding", self.refused(answer, connection))
+
+    def test_an_answer_that_is_nested_too_deeply_is_refused(self) -> None:
+        for body in (b"[" * 5_000_000, b'{"a":' * 1_000_000):
+            answer = self.post("Account/search")
+            connection = self.broker.accept()
+            connection.answer(body)
+            self.assertIn("Account/search", self.refused(answer, connection))
+
+    def test_endless_headers_end_the_connection(self) -> None:
+        for line in (b"X: y\r\n" * 100, b"x" * 600, b"HTTP/1.1 100 Continue\r\n\r\n" * 20):
+            answer = self.post()
+            connection = self.broker.accept()
+            if line[:1] == b"X":
+                connection.send(b"HTTP/1.1 200 OK\r\n")
+            for _ in range(200):
+                connection.send(line)
+            self.failureResultOf(answer, GatewayUnansweredError)
+            self.assertFalse(connection.transport.connected)
+
+    def test_a_reason_of_megabytes_is_cut(self) -> None:
+        answer = self.post()
+        body = b'{"success":false,"errorCode":2,"errorMessage":"' + b"\xc2\x9b" * 2_000_000 + b'"}'
+        self.broker.accept().answer(body)
+        refusal = self.failureResultOf(answer, GatewayRefusedError).value
+        self.assertEqual(refusal.why, "\\x9b" * 50)
+
+    def test_an_answer_that_echoes_a_secret_is_shown_without_it(self) -> None:
+        secret = Secret(make_token("echoed"))
+        echo = secret.reveal()
+        for status, body in (
+            ("200 OK", {"success": False, "errorCode": 2, "errorMessage": f"bad {echo}"}),
+            ("200 OK", {"success": True, "errorCode": echo}),
+            ("400 Bad Request", {"title": f"bad {echo}"}),
+            (f"200 OK {echo}\r\nnot: a\nheader", {}),
+        ):
+            self.setUp()
+            answer = self.post(token=secret)
+            connection = self.broker.accept()
+            connection.answer(json.dumps(body).encode(), status)
+            connection.transport.loseConnection()
+            error = self.failureResultOf(answer, GatewayError).value
+            self.assertNotIn(echo, f"{error} {logged(self.events)}")
 
 
 class UnansweredTests(RestTestCase):
@@ -437,6 +554,12 @@ class ChangeTests(RequestsTestCase):
         asked = self.post.answer(orderId=7)
         self.assertEqual(asked[:4], ("Order/place", {"size": 1}, TOKEN, CHANGE_SECONDS))
         self.assertEqual(self.successResultOf(answer)["orderId"], 7)
+
+    def test_a_read_whose_answer_is_too_large_is_not_repeated(self) -> None:
+        answer = self.read()
+        error = AnswerTooLargeError("Position/searchOpen", "the answer is larger than 8 MB")
+        self.post.fail(error)
+        self.assertIs(self.failureResultOf(answer).value, error)
 
     def test_a_change_is_sent_once_whatever_the_answer(self) -> None:
         for error in (FAULT, UNAUTHORIZED, TOO_MANY, TooManyRequestsError("A", 0.0), REFUSED):

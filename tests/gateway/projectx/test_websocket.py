@@ -14,10 +14,10 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.projectx.credentials import Secret
 from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
 from riskd.gateway.projectx.websocket import OPEN_SECONDS, HubConnector
 from riskd.gateway.signalr import Close, Invocation, encode, encode_handshake_response
+from riskd.host.secrets import Secret
 from tests.support.broker import logged, observed
 from tests.support.memory_transport import MemoryEndpoint, MemoryTransport
 from tests.support.websocket_frames import (
@@ -270,7 +270,7 @@ class CarryingTests(WebSocketTestCase):
 
     def test_the_reason_is_made_printable(self) -> None:
         self.send(self.transport, server_frame(CLOSE, struct.pack("!H", 1001) + b"a\n\x1b[2Jb"))
-        self.assertEqual(self.ended, ["the broker closed the connection (1001: a  [2Jb)"])
+        self.assertEqual(self.ended, ["the broker closed the connection (1001: a \\x1b[2Jb)"])
         self.settle()
 
     def test_the_end_of_the_conversation_closes_the_socket(self) -> None:
