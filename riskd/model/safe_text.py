@@ -15,7 +15,10 @@ _NOT_PLAIN: Final = re.compile(r"[^ -~]")
 
 
 def printable(text: str) -> str:
-    """Return ``text`` in one line; white space is a blank, the rest is escaped as in Python."""
+    """Return ``text`` in one line.
+
+    White space is a blank; other unsafe characters are escaped as in Python.
+    """
     if text.isprintable():
         return text
     return _NOT_PLAIN.sub(_shown, text)
