@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -173,8 +174,24 @@ def order(payload: Payload) -> BrokerOrder:
 def trade(payload: Payload) -> BrokerTrade:
     """Return a trade, a full turn or a half-turn.
 
+    Each reconciliation lists all trades of the day, so those that were read lately are not read again.
+
     :raises MappingError: the payload cannot be read.
     """
+    try:
+        return _known_trade(tuple(payload), *payload.values())
+    except TypeError:
+        # A value is a list or an object, which cannot be looked up.
+        return _read_trade(payload)
+
+
+# With the types, because 1, 1.0 and true are equal.
+@lru_cache(maxsize=1024, typed=True)
+def _known_trade(names: tuple[str, ...], *values: object) -> BrokerTrade:
+    return _read_trade(dict(zip(names, values, strict=True)))
+
+
+def _read_trade(payload: Payload) -> BrokerTrade:
     read = FieldReader(TRADE, payload)
     # An exit arrives as two trades: itself, and the entry once more, which has no P&L.  The gateway leaves out
     # keys that are null, and a scratch trade has a P&L of 0: test for None alone.
