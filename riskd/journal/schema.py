@@ -7,7 +7,9 @@ that they are found by.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -234,3 +236,11 @@ def upgrade(connection: sqlite3.Connection, version: int) -> None:
             f"BEGIN IMMEDIATE; {''.join(MIGRATIONS[version:])};"
             f" PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {len(MIGRATIONS)};"
         )
+
+
+@cache
+def empty_database() -> bytes:
+    """Return a database file of the current version, without rows."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        upgrade(database, 0)
+        return database.serialize()

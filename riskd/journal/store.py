@@ -35,6 +35,7 @@ from riskd.journal.schema import (
     PUBLISHED_TABLES,
     DamagedError,
     check_version,
+    empty_database,
     migrate,
 )
 from riskd.model.account import AccountState
@@ -234,11 +235,12 @@ class Store:
         Private rows are never written there, not even to be deleted again: SQLite leaves deleted rows in
         the file.
         """
+        # Creating the tables anew would be most of the work.
+        path.write_bytes(empty_database())
         with closing(sqlite3.connect(path, isolation_level=None, uri=True)) as copy:
             # Without protection against a crash: a crash only costs this temporary file.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
-            migrate(copy, path)
             copy.execute("ATTACH ? AS journal", (uri_to_read(self._path),))
             copy.execute("BEGIN")
             for table in PUBLISHED_TABLES:
