@@ -7,10 +7,11 @@ for each breach when it was last there and since when it has been there without 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, time, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple, Protocol
+from functools import cache
+from typing import Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
@@ -106,6 +107,15 @@ class Sighting(NamedTuple):
     life: int
 
 
+class Trade(NamedTuple):
+    """A trade that closed contracts."""
+
+    id: int
+    order_id: int
+    executed: datetime
+    pnl: Decimal
+
+
 def rule_ids(*tables: str) -> frozenset[str]:
     """Return the ids of the rules in these tables."""
     return frozenset().union(*(_RULE_IDS[each] for each in tables))
@@ -152,7 +162,15 @@ class ExchangeOracle:
         self._limited = limited
         self._blocked = blocked
         self._trade_seen: dict[int, float] = {}
-        self._versions: dict[int, list[tuple[float, Decimal | None]]] = defaultdict(list)
+        self._versions: dict[int, list[tuple[float, Decimal | None]]] = {}
+        self._day = self._began
+        self._has_new_trades = True
+        self._known_store: AccountStore | None = None
+        self._trades: list[Trade] = []
+        # The trades as they look worst to somebody who has not heard all of the last minutes.
+        self._worst: dict[int, Trade] = {}
+        self._unsettled: dict[int, Payload] = {}
+        self._settles_at = 0.0
         self._opened: dict[str, tuple[object, float]] = {}
         self._unprotected: dict[str, float] = {}
         self._latest: dict[str, Payload] = {}
@@ -163,12 +181,31 @@ class ExchangeOracle:
         self.lag = 1.0
         self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._culprits: dict[tuple[str, int], float] = {}
-        # The trades that have begun a cooldown, by rule id.
-        self._cooldowns: dict[str, list[Payload]] = {}
+        # The losses, and the trades that begin a cooldown by rule id: by all trades, and at worst.
+        self._loss = self._worst_loss = Decimal(0)
+        self._cooldowns: dict[str, list[Trade]] = {}
+        self._worst_cooldowns: dict[str, list[Trade]] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
+
+    @property
+    def _store(self) -> AccountStore:
+        """What the accounts have; a store notes here that its trades have changed."""
+        store = self._exchange.store
+        if store is not self._known_store:
+            self._known_store, self._has_new_trades = store, True
+            for name in ("add_trade", "void_trade", "amend_trade"):
+                setattr(store, name, self._noting(getattr(store, name)))
+        return store
+
+    def _noting(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        def note_and_change(*args: object) -> Any:
+            self._has_new_trades = True
+            return change(*args)
+
+        return note_and_change
 
     def seconds(self) -> float:
         """Return the seconds that have passed at the exchange."""
@@ -185,21 +222,15 @@ class ExchangeOracle:
     # What the exchange has.
 
     def positions(self) -> dict[str, Payload]:
-        return {
-            each["contractId"]: each
-            for each in self._exchange.store.open_positions(self._account_id)
-        }
+        return {each["contractId"]: each for each in self._store.open_positions(self._account_id)}
 
     def orders(self) -> list[Payload]:
-        return self._exchange.store.open_orders(self._account_id)
+        return self._store.open_orders(self._account_id)
 
-    def trades(self) -> list[Payload]:
+    def trades(self) -> list[Trade]:
         """Return the trades of the trading day that closed contracts and are not voided."""
-        return [
-            each
-            for each in self._exchange.store.trades(self._account_id, self.day_began())
-            if each.get("profitAndLoss") is not None and not each["voided"]
-        ]
+        self._read_trades()
+        return self._trades
 
     def day_began(self) -> datetime:
         now = self._time().astimezone(CHICAGO)
@@ -211,7 +242,7 @@ class ExchangeOracle:
         )
 
     def realized(self) -> Decimal:
-        return sum((to_cents(each["profitAndLoss"]) for each in self.trades()), Decimal("0.00"))
+        return sum((each.pnl for each in self.trades()), Decimal("0.00"))
 
     def holds_forbidden_order(self) -> bool:
         """Return whether an order works that would not close a position."""
@@ -224,11 +255,12 @@ class ExchangeOracle:
 
     def look(self) -> None:
         """Note the breaches of this moment."""
+        self._read_trades()
         self._note_lives(self.seconds())
         breaches = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
         now = self.awake()
         possible = [
-            *self._breaches_of(list(self._trades_as_known()), self.seconds()),
+            *self._trade_breaches(self._worst_loss, self._worst_cooldowns),
             *self._size_breaches_as_known(now),
             *self._price_breaches_as_known(now),
         ]
@@ -242,6 +274,10 @@ class ExchangeOracle:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
+
+    def want_flat(self, rule_id: str) -> None:
+        """Note that somebody wants all closed and canceled at this moment."""
+        self.seen[Breach(rule_id)] = Sighting(self.awake(), self._lives[""])
 
     def forgive(self) -> None:
         """Let every breach begin now: until now nothing could be done about it."""
@@ -344,40 +380,59 @@ class ExchangeOracle:
                 yield Breach("RULE-008", name)
         if any(each["contractId"] == self._blocked for each in self.orders()):
             yield Breach("RULE-011", self._blocked)
-        if not self._exchange.store.account(self._account_id)["canTrade"]:
+        if not self._store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
-        yield from self._trade_breaches(now)
+        yield from self._trade_breaches(self._loss, self._cooldowns)
 
-    def _trade_breaches(self, now: float) -> Iterator[Breach]:
-        trades = self.trades()
-        for each in trades:
-            self._trade_seen.setdefault(each["id"], now)
-        self._cooldowns = {
-            "RULE-006": list(self._too_many(trades)),
-            "RULE-007": list(self._large_losses(trades)),
-        }
-        return self._breaches_of(trades, now)
-
-    def _breaches_of(self, trades: list[Payload], now: float) -> Iterator[Breach]:
-        if sum(to_cents(each["profitAndLoss"]) for each in trades) <= -LOSS_LIMIT:
+    def _trade_breaches(self, pnl: Decimal, cooldowns: dict[str, list[Trade]]) -> Iterator[Breach]:
+        now = self.seconds()
+        if pnl <= -LOSS_LIMIT:
             yield Breach("RULE-003")
-        for rule_id, culprits in (
-            ("RULE-006", self._too_many(trades)),
-            ("RULE-007", self._large_losses(trades)),
-        ):
-            if any(now - self._trade_seen[each["id"]] < COOLDOWN_SECONDS for each in culprits):
+        for rule_id, culprits in cooldowns.items():
+            if any(now - self._trade_seen[each.id] < COOLDOWN_SECONDS for each in culprits):
                 yield Breach(rule_id)
 
-    def _trades_as_known(self) -> Iterator[Payload]:
-        """Yield the trades as they look worst to somebody who has not heard all of the last minutes."""
-        now = self.seconds()
-        for each in self._exchange.store.trades(self._account_id, self.day_began()):
-            if each.get("profitAndLoss") is None:
-                continue
-            version = None if each["voided"] else to_cents(each["profitAndLoss"])
-            versions = self._versions[each["id"]]
-            if not versions or versions[-1][1] != version:
-                versions.append((now, version))
+    def _read_trades(self) -> None:
+        """Read the trades of the day, if they are not those that were read before."""
+        now, day, store = self.seconds(), self.day_began(), self._store
+        if self._has_new_trades or day != self._day:
+            self._has_new_trades, self._day = False, day
+            # Time windows of RULE-006 may begin before the day.
+            found = store.trades(self._account_id, day - timedelta(days=1))
+            self._note_versions(found, now)
+            valid = [
+                as_trade(each, to_cents(each["profitAndLoss"]))
+                for each in found
+                if each.get("profitAndLoss") is not None and not each["voided"]
+            ]
+            self._trades = [each for each in valid if each.executed >= day]
+            self._loss, self._cooldowns = consequences(valid, day)
+            for each in valid:
+                self._trade_seen.setdefault(each.id, now)
+        elif now < self._settles_at:
+            return
+        self._note_worst(now, day)
+
+    def _note_versions(self, found: list[Payload], now: float) -> None:
+        """Note how the trades have changed."""
+        ids = {each["id"] for each in found}
+        self._worst = {key: each for key, each in self._worst.items() if key in ids}
+        self._unsettled = {key: each for key, each in self._unsettled.items() if key in ids}
+        for each in found:
+            if each.get("profitAndLoss") is not None:
+                version = None if each["voided"] else to_cents(each["profitAndLoss"])
+                versions = self._versions.setdefault(each["id"], [])
+                if not versions or versions[-1][1] != version:
+                    versions.append((now, version))
+                    self._unsettled[each["id"]] = each
+                elif each["id"] not in self._worst:
+                    self._unsettled[each["id"]] = each
+
+    def _note_worst(self, now: float, day: datetime) -> None:
+        """Note the trades as they look worst to somebody who has not heard all of the last minutes."""
+        self._settles_at = float("inf")
+        for key, each in tuple(self._unsettled.items()):
+            versions = self._versions[key]
             ends = [at for at, _version in versions[1:]] + [now]
             recent = [
                 version
@@ -385,10 +440,21 @@ class ExchangeOracle:
                 if now - end <= NEWS_SECONDS
             ]
             pnls = [version for version in recent if version is not None]
+            is_settled = len(recent) == 1 and now - versions[0][0] > NEWS_SECONDS
             if pnls:
                 is_certain = len(pnls) == len(recent) and now - versions[0][0] > NEWS_SECONDS
                 least = min(pnls) if is_certain else min(*pnls, Decimal(0))
-                yield {**each, "profitAndLoss": least, "voided": False}
+                self._worst[key] = as_trade(each, least)
+            else:
+                self._worst.pop(key, None)
+            if is_settled:
+                del self._unsettled[key]
+            else:
+                changes = [at + NEWS_SECONDS for at, _version in versions]
+                self._settles_at = min([self._settles_at, *(at for at in changes if at >= now)])
+        self._worst_loss, self._worst_cooldowns = consequences(self._worst.values(), day)
+        for each in self._worst:
+            self._trade_seen.setdefault(each, now)
 
     def _price_breaches_as_known(self, now: float) -> Iterator[Breach]:
         """Yield the limits that positions of a moment ago would breach by the prices of now."""
@@ -432,7 +498,7 @@ class ExchangeOracle:
 
     def open_pnl(self, position: Payload) -> tuple[Decimal, Decimal]:
         """Return the least and the most that a position makes at bid, ask or last price."""
-        contract = self._exchange.store.listed[position["contractId"]]
+        contract = self._store.listed[position["contractId"]]
         quote = self._exchange.quote(contract.id)
         assert quote is not None
         pnls = [
@@ -444,22 +510,6 @@ class ExchangeOracle:
         ]
         return min(pnls), max(pnls)
 
-    def _large_losses(self, trades: list[Payload]) -> Iterator[Payload]:
-        """Yield the last trade of each exit that lost too much."""
-        exits: dict[int, list[Payload]] = defaultdict(list)
-        for each in trades:
-            exits[each["orderId"]].append(each)
-        for parts in exits.values():
-            if sum(to_cents(each["profitAndLoss"]) for each in parts) <= -LARGE_LOSS:
-                yield parts[-1]
-
-    def _too_many(self, trades: list[Payload]) -> Iterator[Payload]:
-        """Yield each trade that is one too many in its time window."""
-        known = sorted(trades, key=executed)
-        for first, last in zip(known, known[MAX_TRADES:], strict=False):
-            if executed(last) - executed(first) < WINDOW:
-                yield last
-
     def locks_due(self) -> Iterator[tuple[str, float, datetime | None]]:
         """Yield the rules that have to lock the account now, and for how many seconds they have had to.
 
@@ -467,7 +517,7 @@ class ExchangeOracle:
         """
         now, awake = self.seconds(), self.awake()
         known = {
-            (rule_id, each["id"])
+            (rule_id, each.id)
             for rule_id, trades in self._cooldowns.items()
             for each in trades
             if rule_id in self._rules
@@ -478,13 +528,41 @@ class ExchangeOracle:
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
             for each in trades if rule_id in self._rules else ():
-                if now - self._trade_seen[each["id"]] < COOLDOWN_SECONDS - 10:
-                    since = max(self._culprits[rule_id, each["id"]], self._forgiven_at)
-                    yield rule_id, awake - since, executed(each)
+                if now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10:
+                    since = max(self._culprits[rule_id, each.id], self._forgiven_at)
+                    yield rule_id, awake - since, each.executed
 
 
-def executed(trade: Payload) -> datetime:
-    return datetime.fromisoformat(trade["creationTimestamp"])
+def consequences(trades: Iterable[Trade], day: datetime) -> tuple[Decimal, dict[str, list[Trade]]]:
+    """Return the P&L of the trading day, and the trades that begin a cooldown, by rule id.
+
+    :param day: when the trading day began.
+    """
+    known = sorted(trades, key=lambda each: each.executed)
+    exits: dict[int, list[Trade]] = defaultdict(list)
+    of_day = [each for each in known if each.executed >= day]
+    for each in of_day:
+        exits[each.order_id].append(each)
+    cooldowns = {
+        # Each trade that is one too many in its time window.
+        "RULE-006": [
+            last
+            for first, last in zip(known, known[MAX_TRADES:], strict=False)
+            if last.executed - first.executed < WINDOW
+        ],
+        # The last trade of each exit that lost too much.
+        "RULE-007": [
+            parts[-1] for parts in exits.values() if sum(each.pnl for each in parts) <= -LARGE_LOSS
+        ],
+    }
+    return sum((each.pnl for each in of_day), Decimal(0)), cooldowns
+
+
+def as_trade(payload: Payload, pnl: Decimal) -> Trade:
+    return Trade(payload["id"], payload["orderId"], moment_of(payload["creationTimestamp"]), pnl)
+
+
+moment_of = cache(datetime.fromisoformat)
 
 
 def signed(position: Payload) -> int:

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 
 from riskd.model.events import (
     Action,
+    DaemonStatus,
     DailyReset,
     EnforcementAction,
     Event,
     LockoutCleared,
     LockoutSet,
+    Status,
 )
 from riskd.model.lockouts import is_in_force
 from tests.support.exchange_oracle import Breach, ExchangeOracle
@@ -24,7 +26,7 @@ from tests.support.exchange_oracle import Breach, ExchangeOracle
 UNANSWERED = frozenset(
     {
         *("refuse", "pending", "unanswered", "lost_requests", "failed_reads", "slow_seconds"),
-        "fill_while_cancelled",
+        *("fill_while_cancelled", "requests_per_minute"),
     }
 )
 """The faults for which riskd's requests may come to nothing."""
@@ -45,6 +47,12 @@ SETTLING_SECONDS = 75
 SOON_SECONDS = 6.0
 """How long after a breach riskd may act on it while nothing is lost or late."""
 
+WRONG_SECONDS = 2.0
+"""A clock that is wrong by more is an ERROR."""
+
+HELPLESS_SECONDS = 60.0
+"""After so long without success riskd says ERROR."""
+
 NEVER = float("-inf")
 
 OF_POSITIONS = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011")
@@ -58,16 +66,26 @@ class Invariants:
 
     :param oracle: looks at the exchange when the caller says so.
     :param now: gives the exchange's time, aware.
+    :param counts: receives how often each action and lock was broadcast.
     :ivar violations: what did not hold, each with the oracle's seconds.
     :ivar ends: the locks in force as broadcast, by rule id.
+    :ivar status: the daemon's last status as broadcast.
     :ivar lost_at: when events may have been lost last, in the oracle's seconds.
     :ivar late_at: when riskd may have known something late.
     """
 
-    def __init__(self, oracle: ExchangeOracle, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        oracle: ExchangeOracle,
+        now: Callable[[], datetime],
+        counts: Counter[str] | None = None,
+    ) -> None:
         self._oracle = oracle
         self._now = now
-        self.violations: list[object] = []
+        self.violations: list[tuple[object, ...]] = []
+        self._counts: Counter[str] = Counter() if counts is None else counts
+        self._exposed_since: float | None = None
+        self.status: DaemonStatus | None = None
         self.ends: dict[str, LockoutSet] = {}
         self._locked: list[LockoutSet] = []
         self._lifted: Counter[str] = Counter()
@@ -143,6 +161,7 @@ class Invariants:
             self._forbidden_since = None
         elif self._forbidden_since is None:
             self._forbidden_since = self.seconds
+        self._check_helpless()
         if self.seconds - self._unanswered_at < LADDER_SECONDS:
             self.forgive()
             return
@@ -158,13 +177,33 @@ class Invariants:
             elif not self._was_locked(executed):
                 self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
 
+    def _check_helpless(self) -> None:
+        """Check that riskd says ERROR while it cannot end for long what may not stay."""
+        if not self.is_held_in_lock():
+            self._exposed_since = None
+        elif self._exposed_since is None:
+            self._exposed_since = self.seconds
+        elif self.seconds - self._exposed_since > HELPLESS_SECONDS:
+            has_error = self.status is not None and self.status.status is Status.ERROR
+            self.check(has_error, "no ERROR told", self.seconds - self._exposed_since)
+
+    def check_status(self, wall_ahead: float) -> None:
+        """Check that the status is ERROR if this machine's clock is wrong, and RUNNING otherwise.
+
+        :param wall_ahead: by how many seconds the machine's clock is ahead of the exchange's.
+        """
+        assert self.status is not None
+        if not WRONG_SECONDS - 0.5 < abs(wall_ahead) < WRONG_SECONDS + 0.5:
+            expected = Status.ERROR if abs(wall_ahead) > WRONG_SECONDS else Status.RUNNING
+            self.check(self.status.status is expected, "status", self.status, wall_ahead)
+
     def _check_positions(self, longest: float) -> None:
         held = self._oracle.positions()
         has_prices = self.seconds - self._bad_quotes_at > SETTLING_SECONDS
         for breach, seconds in self._oracle.exposed().items():
             if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
                 is_held = breach.contract_id is None or breach.contract_id in held
-                self.check(seconds <= longest or not is_held, breach, seconds)
+                self.check(seconds <= longest or not is_held, "held", breach, seconds)
 
     def _was_locked(self, at: datetime) -> bool:
         """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
@@ -186,6 +225,8 @@ class Invariants:
             self.end_locks()
         elif isinstance(data, EnforcementAction):
             self._check_action(data)
+        elif isinstance(data, DaemonStatus):
+            self.status = data
 
     def _check_lock(self, lock: LockoutSet, now: datetime) -> None:
         known = self.ends.get(lock.rule_id)
@@ -203,6 +244,7 @@ class Invariants:
             )
         self.ends[lock.rule_id] = lock
         self._locked.append(lock)
+        self._counts[f"lock {lock.rule_id}"] += 1
 
     def end_locks(self, *rule_ids: str) -> None:
         """Forget the locks of these rules, or of all; note those whose time is not over."""
@@ -225,6 +267,7 @@ class Invariants:
 
     def _check_action(self, action: EnforcementAction) -> None:
         """Check that a rule is breached that riskd says is, and that this is told once."""
+        self._counts[f"{action.action} {action.rule_id}"] += 1
         contract_id = action.details.contract_id
         name = contract_id if isinstance(contract_id, str) else None
         self.check(

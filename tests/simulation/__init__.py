@@ -1,0 +1,1 @@
+"""Trading days with everything that goes wrong, on a simulated clock."""

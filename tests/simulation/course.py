@@ -1,0 +1,499 @@
+"""A guarded account on a course of trading: what traders, brokers and machines do.
+
+The acts are methods; who plays a course draws them.  What must hold is checked after each.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.python.monkey import MonkeyPatcher
+
+from riskd.config.settings import NO_FAULTS, Faults
+from riskd.gateway.interface import GatewayRefusedError
+from riskd.gateway.targets import POSITION, QUOTE, TRADE
+from riskd.journal.reader import read_published
+from riskd.model.events import LockoutSet
+from riskd.model.lockouts import OPERATOR, is_in_force
+from riskd.model.wire import decode_data
+from riskd.practice.records import Message
+from tests.support.exchange_oracle import (
+    ALWAYS,
+    CHICAGO,
+    MAX_ES,
+    ExchangeOracle,
+    rule_ids,
+    signed,
+)
+from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS, Invariants
+from tests.support.journal import as_published
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    ES,
+    MNQ,
+    MONDAY_NOON,
+    SELL,
+    PracticeDaemon,
+)
+
+MES = "CON.F.US.MES.Z26"
+PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
+STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
+"""What a contract moves by; it makes a few dollars with one contract."""
+
+MOMENT = 0.002
+"""Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
+
+
+class World(PracticeDaemon):
+    """A daemon, and traders who are nearer to the exchange than riskd."""
+
+    @contextmanager
+    def quotes_late(self) -> Iterator[None]:
+        """Send the quotes of the block only at its end."""
+        gateway, late = self.gateway, list[Message]()
+        events = gateway.payload_faults.events
+
+        def without_quotes(message: Message, seconds: float) -> Iterable[Message]:
+            if message.target == QUOTE:
+                late.append(message)
+                return ()
+            return events(message, seconds)
+
+        patch = MonkeyPatcher((gateway.payload_faults, "events", without_quotes))
+        patch.patch()
+        try:
+            yield
+        finally:
+            patch.restore()
+            gateway._network.deliver(late)
+
+    def at_exchange(self, act: Callable[..., Any], *args: object) -> None:
+        """Do what a trader does, at once."""
+        try:
+            act(*args, self.gateway.broker_time())
+        except GatewayRefusedError:
+            pass
+        finally:
+            self.gateway._publish()
+
+
+class ViolationError(AssertionError):
+    """Something did not hold.
+
+    :ivar kind: the same for all that fail alike.
+    """
+
+    def __init__(self, violations: list[tuple[Any, ...]]) -> None:
+        super().__init__("\n".join(map(repr, violations)))
+        _seconds, what, *of = violations[0]
+        rule_id = getattr(of[0], "rule_id", of[0]) if of else ""
+        self.kind = f"{what} {rule_id}".strip()
+
+
+class Course:
+    """A course of trading on one account.
+
+    :ivar checks: what must hold.
+    :ivar fills: how many trades the exchange has made.
+    :ivar quotes: how many quotes it has sent.
+    :ivar counts: how often each fault, action and lock has been there.
+    """
+
+    def begin(
+        self,
+        rules: tuple[str, ...],
+        latency: float,
+        jitter: float,
+        offset: float,
+        now: datetime = MONDAY_NOON,
+    ) -> None:
+        config = ALWAYS + "".join(rules)
+        self.daemon = daemon = World(config, wall_ahead=offset, now=now)
+        self.fills = self.quotes = 0
+        self.counts: Counter[str] = Counter()
+        self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
+        self.faults: dict[str, Any] = {}
+        self.seen = 0
+        exchange = daemon.gateway.exchange
+        self.oracle = ExchangeOracle(
+            exchange,
+            ACCOUNT,
+            daemon.broker_time,
+            rule_ids(ALWAYS, *rules),
+            limited=ES,
+            blocked=MES,
+        )
+        self.checks = Invariants(self.oracle, daemon.broker_time, self.counts)
+        daemon.gateway.observe(self.observe, before_faults=True)
+        globalLogPublisher.addObserver(self.note_error)  # type: ignore[arg-type]
+        # The traders' ways to the exchange, before riskd's are watched.
+        self.place_order, self.cancel_order = exchange.place_order, exchange.cancel_order
+        self.watch_riskd()
+        self.inject({})
+        self.prices = dict(PRICES)
+        for contract_id in PRICES:
+            self.quote(contract_id)
+        self.pass_time(2)
+
+    def teardown(self) -> None:
+        if hasattr(self, "daemon"):
+            try:
+                self.settle(is_quick=False)
+                self.locks_hold()
+            finally:
+                self.end()
+
+    def end(self) -> None:
+        """Stop the daemon and remove its directory."""
+        globalLogPublisher.removeObserver(self.note_error)  # type: ignore[arg-type]
+        self.daemon.close()
+
+    # What traders, brokers and machines do.
+
+    def trade_at_the_market(
+        self, side: int, size: int, contract_id: str, stop: int | None
+    ) -> None:
+        self.place(contract_id, {"type": 2, "side": int(side), "size": size})
+        if stop is not None:
+            self.protect(contract_id, stop)
+
+    def trade_at_a_limit(self, side: int, size: int, steps: int, contract_id: str) -> None:
+        price = self.prices[contract_id] + steps * STEP[contract_id]
+        self.place(contract_id, {"type": 1, "side": int(side), "size": size, "limitPrice": price})
+
+    def protect(self, contract_id: str, steps: int) -> None:
+        """Place a stop for all of a position."""
+        position = self.oracle.positions().get(contract_id)
+        if position is not None:
+            sign = 1 if signed(position) > 0 else -1
+            price = self.prices[contract_id] - sign * steps * STEP[contract_id]
+            side = SELL if sign > 0 else BUY
+            self.place(
+                contract_id,
+                {"type": 4, "side": int(side), "size": position["size"], "stopPrice": price},
+            )
+
+    def lose_the_stop(self, side: int, contract_id: str, seconds: float) -> None:
+        """Open a position with a stop, and cancel the stop when it is the only protection."""
+        known = {order["id"] for order in self.oracle.orders()}
+        self.trade_at_the_market(side, 1, contract_id, 40)
+        self.pass_time(seconds)
+        for order in self.oracle.orders():
+            if order["id"] not in known:
+                self.daemon.at_exchange(self.cancel_order, ACCOUNT, order["id"])
+        self.look()
+        self.pass_time(61)
+
+    def cancel(self, index: int) -> None:
+        orders = self.oracle.orders()
+        if orders:
+            order_id = orders[index % len(orders)]["id"]
+            self.daemon.at_exchange(self.cancel_order, ACCOUNT, order_id)
+            self.look()
+
+    def make_a_round_trip(
+        self,
+        side: int,
+        size: int,
+        steps: int,
+        faults: dict[str, Any],
+        contract_id: str,
+        seconds: float,
+    ) -> None:
+        """Open, let the market move while something goes wrong, and close."""
+        self.inject(faults)
+        size = min(size, MAX_ES) if contract_id == ES else size
+        self.place(contract_id, {"type": 2, "side": int(side), "size": size})
+        self.pass_time(seconds, steps // 8)
+        self.move(steps, contract_id)
+        self.place(contract_id, {"type": 2, "side": int(1 - side), "size": size})
+
+    def scalp(self, count: int, faults: dict[str, Any], seconds: float) -> None:
+        """Trade often while something goes wrong, and once more when all is well."""
+        for number in range(count):
+            self.inject(faults if number < count - 1 else {})
+            for side in (BUY, SELL):
+                self.place(MNQ, {"type": 2, "side": int(side), "size": 1})
+            self.pass_time(1)
+        self.pass_time(seconds)
+
+    def move(self, steps: int, contract_id: str) -> None:
+        self.prices[contract_id] += steps * STEP[contract_id]
+        self.quote(contract_id)
+
+    def move_fast(self, side: int, steps: int, contract_id: str, seconds: float) -> None:
+        """Let a trader trade at the end of a move whose quotes are still on their way."""
+        with self.daemon.quotes_late():
+            self.move(steps, contract_id)
+            self.place(contract_id, {"type": 2, "side": int(side), "size": 2})
+            self.pass_time(seconds)
+        self.look()
+
+    def wait(self, seconds: float, drift: int) -> None:
+        self.pass_time(seconds, drift)
+
+    def break_something(self, faults: dict[str, Any], more: dict[str, Any]) -> None:
+        self.inject({**faults, **more})
+
+    def restrict(self, may_trade: bool) -> None:
+        self.daemon.gateway.set_can_trade(ACCOUNT, may_trade)
+        self.look()
+
+    def kill(self, steps: int, seconds: float) -> None:
+        """Kill the daemon; time may pass and the market move while it is down."""
+        self.daemon.kill()
+        self.daemon.stopped_for(seconds=seconds)
+        self.prices[MNQ] += steps * STEP[MNQ]
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the daemon on a broker that answers; a start without answers is tested elsewhere."""
+        self.note_trouble(late=True)
+        faults, self.daemon.gateway.faults = self.daemon.gateway.faults, NO_FAULTS
+        self.daemon.restart()
+        for contract_id in PRICES:
+            self.quote(contract_id)
+        self.daemon.gateway.faults = faults
+        self.look()
+
+    def skip(self, hour: float, kind: str) -> None:
+        """Skip the time until an hour of Chicago's day.
+
+        :param kind: ``sleep``: the machine sleeps; ``stop`` or ``kill``: no daemon runs.
+        """
+        now = self.daemon.broker_time().astimezone(CHICAGO)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        hours = (midnight + timedelta(hours=hour) - now).total_seconds() / 3600 % 24
+        if kind == "sleep":
+            self.sleep(hours)
+            return
+        self.look()
+        if kind == "stop":
+            self.daemon.stop()
+        else:
+            self.daemon.kill()
+        self.oracle.sleep(hours * 3600)
+        self.daemon.stopped_for(hours=hours)
+        self.checks.forgive()
+        self.restart()
+
+    def flatten_by_hand(self) -> None:
+        """Let the operator close and cancel everything."""
+        self.look()
+        self.oracle.want_flat(OPERATOR)
+        self.daemon.engine.accounts[ACCOUNT].flatten("enough", "operator")
+        self.look()
+
+    def lock_by_hand(self, minutes: float) -> None:
+        """Let the operator lock the account for some minutes."""
+        self.look()
+        self.oracle.want_flat(OPERATOR)
+        until = self.daemon.broker_time() + timedelta(minutes=minutes)
+        self.daemon.engine.accounts[ACCOUNT].lock("a walk", "operator", until)
+        self.look()
+
+    def sleep(self, hours: float) -> None:
+        """Let the machine sleep while the world goes on."""
+        self.look()
+        self.oracle.sleep(hours * 3600)
+        self.daemon.sleep(hours=hours)
+        self.checks.forgive()
+        self.note_trouble(late=True)
+        self.pass_time(1)
+
+    def set_the_clock(self, seconds: float) -> None:
+        """Let somebody set the machine's clock."""
+        self.daemon.wall_ahead += timedelta(seconds=seconds)
+        self.pass_time(1)
+
+    def correct(self, index: int, cents: int | None, is_reported: bool) -> None:
+        """Let the broker amend a trade to a P&L, or void it."""
+        trades = self.oracle.trades()
+        if not trades:
+            return
+        self.note_trouble(late=True)
+        trade_id = trades[-1 - index % len(trades)].id
+        gateway = self.daemon.gateway
+        if cents is None:
+            gateway.void_trade(ACCOUNT, trade_id, is_reported=is_reported)
+        else:
+            pnl = Decimal(cents) / 100
+            gateway.amend_trade(ACCOUNT, trade_id, pnl=pnl, is_reported=is_reported)
+        self.look()
+
+    def settle(self, is_quick: bool) -> None:
+        """Once all is quiet, riskd and the published copy know what the broker knows.
+
+        What was late, twice or out of order is soon put right; only what was lost takes longer.
+        """
+        self.inject({})
+        self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
+        if not is_quick:
+            self.check_day()
+            self.checks.check_status(self.daemon.wall_ahead.total_seconds())
+        elif self.oracle.awake() - self.checks.lost_at > SETTLING_SECONDS:
+            self.check_state()
+
+    def check_state(self) -> None:
+        state = self.daemon.state
+        held = {
+            position.contract_id: position.size * position.type.sign
+            for position in state.open_positions
+        }
+        assert held == self.daemon.held, (held, self.daemon.held)
+        working = self.daemon.working
+        assert sorted(state.orders) == sorted(working), (state.orders, working)
+
+    def check_day(self) -> None:
+        daemon, state = self.daemon, self.daemon.state
+        realized, trades = self.oracle.realized(), self.oracle.trades()
+        assert state.realized_pnl == realized, (state.realized_pnl, realized)
+        assert state.trade_count == len(trades), (state.trade_count, len(trades))
+        self.check_state()
+        published = read_published(daemon.directory)
+        assert published is not None
+        copy, expected = published.accounts[ACCOUNT], as_published(state)
+        differences = {
+            name: (getattr(copy, name), getattr(expected, name))
+            for name in copy.__struct_fields__
+            # Quotes are published within some seconds.
+            if name != "quotes" and getattr(copy, name) != getattr(expected, name)
+        }
+        assert not differences, differences
+
+    # Helpers.
+
+    @property
+    def hours(self) -> float:
+        """The hours that have passed at the exchange."""
+        return self.oracle.seconds() / 3600
+
+    def inject(self, faults: dict[str, Any]) -> None:
+        """Put faults in force, at the distance of this course."""
+        self.note_trouble()
+        self.daemon.gateway.faults = Faults(**{**self.distance, **faults})
+        self.faults = faults
+        self.counts.update(f"habit {name}" for name in faults)
+        self.note_trouble()
+
+    def note_trouble(self, *, late: bool = False) -> None:
+        """Note what may keep riskd from acting at once, or acting at all."""
+        self.checks.note_trouble(self.faults, late=late)
+
+    def place(self, contract_id: str, order: dict[str, object]) -> None:
+        self.daemon.advance(MOMENT)
+        self.daemon.at_exchange(self.place_order, ACCOUNT, {"contractId": contract_id, **order})
+        self.look()
+
+    def quote(self, contract_id: str) -> None:
+        self.daemon.advance(MOMENT)
+        self.daemon.move(contract_id, str(self.prices[contract_id]))
+        self.look()
+
+    def pass_time(self, seconds: float, drift: int = 0) -> None:
+        """Let time pass; what is held or watched is quoted every second.
+
+        :param drift: by how many steps the prices move in a second.
+        """
+        while seconds > 0:
+            self.daemon.advance(min(seconds, 1.0), step=0.5)
+            seconds -= 1.0
+            for contract_id in {MNQ: None, **self.oracle.positions()}:
+                self.prices[contract_id] += drift * STEP[contract_id]
+                self.quote(contract_id)
+            self.look()
+            self.checks.check_exposure()
+
+    def look(self) -> None:
+        self.note_trouble()
+        self.oracle.lag = self.checks.reach()
+        self.oracle.look()
+        self.receive_events()
+
+    def observe(self, message: Message) -> None:
+        """Note what the exchange reports, as it happens."""
+        self.quotes += message.target == QUOTE
+        self.fills += message.target == TRADE
+        if message.target == POSITION and message.payload["accountId"] == ACCOUNT:
+            self.oracle.note_size(message.payload)
+
+    # What must hold.
+
+    def watch_riskd(self) -> None:
+        """Check each close and cancellation that reaches the exchange from riskd."""
+        exchange = self.daemon.gateway.exchange
+        close, reduce, cancel = (
+            exchange.close_contract,
+            exchange.partial_close_contract,
+            exchange.cancel_order,
+        )
+
+        def close_contract(account_id: int, contract_id: str, now: datetime) -> None:
+            self.check_sound(contract_id)
+            close(account_id, contract_id, now)
+
+        def partial_close_contract(
+            account_id: int, contract_id: str, size: int, now: datetime
+        ) -> None:
+            self.check_sound(contract_id)
+            reduce(account_id, contract_id, size, now)
+
+        def cancel_order(account_id: int, order_id: int, now: datetime) -> None:
+            for order in self.oracle.orders():
+                if order["id"] == order_id:
+                    self.check_sound(order["contractId"])
+            cancel(account_id, order_id, now)
+
+        MonkeyPatcher(
+            (exchange, "close_contract", close_contract),
+            (exchange, "partial_close_contract", partial_close_contract),
+            (exchange, "cancel_order", cancel_order),
+        ).patch()
+
+    def note_error(self, event: LogEvent) -> None:
+        """Note an internal error of riskd."""
+        if event.get("log_level") is LogLevel.critical:
+            failure = event["log_failure"]
+            self.checks.check(False, repr(failure.value), failure.getTraceback())
+
+    def check_sound(self, contract_id: str) -> None:
+        """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
+        self.look()
+        self.checks.check_sound(contract_id)
+
+    def receive_events(self) -> None:
+        while self.seen < len(self.daemon.told):
+            self.seen += 1
+            self.checks.receive(self.daemon.told[self.seen - 1])
+
+    def locks_hold(self) -> None:
+        """No lock is shortened, and each that was broadcast is in the journal."""
+        if not hasattr(self, "daemon"):
+            return
+        self.receive_events()
+        self.checks.check_ended()
+        if self.checks.violations:
+            raise ViolationError(self.checks.violations)
+        kept = self.locks_in_journal()
+        for lock in self.checks.ends.values():
+            if is_in_force(lock, self.daemon.broker_time()):
+                assert self.daemon.state.lockouts.get(lock.rule_id) == lock
+                assert lock in kept
+
+    def locks_in_journal(self) -> list[LockoutSet]:
+        journal = sqlite3.connect(f"file:{self.daemon.directory}/riskd.db?mode=ro", uri=True)
+        try:
+            rows = journal.execute("SELECT data FROM lockouts WHERE account_id = ?", (ACCOUNT,))
+            found = [decode_data("lockout_set", ACCOUNT, data).data for (data,) in rows]
+            return [lock for lock in found if isinstance(lock, LockoutSet)]
+        finally:
+            journal.close()

@@ -1,0 +1,354 @@
+"""A trading day: drawn from a seed, played, and played again from its trace.
+
+A day begins shortly before the daily reset and ends after the next one.  It has sessions in which the trader
+trades, and idle hours between them, which are skipped: the machine sleeps or no daemon runs.  Each day draws
+which habits it has and how strong they are, so that rare ones meet (swarm testing).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from random import Random
+from time import process_time
+from traceback import extract_tb, format_exception
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tests.simulation.course import MES, Course, ViolationError
+from tests.simulation.habits import HABITS
+from tests.support.exchange_oracle import CHICAGO, MAX_TRADES, OF_PRICES, OF_STOPS, OF_TRADES
+from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS
+from tests.support.practice_daemon import BUY, ES, MNQ, SELL
+
+Arguments = dict[str, Any]
+
+LEAST_FILLS = 200
+LEAST_QUOTES = 3000
+MOST_ACTS = 2000
+
+OFFSETS = (0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0)
+"""How far this machine's clock is ahead of the exchange's, in seconds."""
+
+SESSIONS = ((17.1, 20.0), (2.0, 5.0), (7.5, 9.5), (10.0, 14.0))
+"""When sessions may begin, in hours of Chicago's day; the first is on the evening before."""
+
+BEGINNINGS = tuple(
+    datetime(year, month, day, 16, 50, tzinfo=CHICAGO).astimezone(UTC)
+    for year, month, day in (
+        # A Sunday, a weekday, a Friday, the eve of the change of the clock, and of a holiday.
+        (2026, 11, 22),
+        (2026, 11, 24),
+        (2026, 11, 20),
+        (2026, 10, 31),
+        (2026, 11, 25),
+    )
+)
+"""When days may begin: ten minutes before the daily reset."""
+
+LAST_MINUTE = 16 + 58 / 60
+
+
+class Act(NamedTuple):
+    """Something that happens: the name of a method of :class:`Course`, and its arguments."""
+
+    name: str
+    arguments: Arguments
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a day is like.
+
+    :ivar seed: the day's number.
+    :ivar rules: tables of rules beside those that every day has.
+    :ivar habits: the faults that the broker may have on this day, each with its strength.
+    """
+
+    seed: int
+    rules: tuple[str, ...]
+    begin: datetime
+    latency: float
+    jitter: float
+    offset: float
+    habits: dict[str, Any]
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """What did not hold, and the act at which that was seen."""
+
+    kind: str
+    text: str
+    at_act: int
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How a day went.
+
+    :ivar counts: how often each habit, act, rule and lock occurred.
+    :ivar seconds: the processor time that it cost.
+    """
+
+    seed: int
+    violation: Violation | None
+    fills: int
+    quotes: int
+    seconds: float
+    hours: float
+    counts: dict[str, int]
+
+
+def plan_of(seed: int) -> Plan:
+    """Return the plan of a day."""
+    random = Random(f"plan {seed}")
+    # A few habits at a time find more than all of them at once.
+    number = random.choice((0, 1, 2, 3, 5, 8, 13))
+    names = random.sample(sorted(HABITS), min(number, len(HABITS)))
+    return Plan(
+        seed,
+        tuple(each for each in (OF_TRADES, OF_PRICES, OF_STOPS) if random.random() < 0.6),
+        random.choice(BEGINNINGS),
+        random.choice((0.0, 0.0, 0.02, 0.08, 0.3)),
+        random.choice((0.0, 0.0, 0.1)),
+        random.choice(OFFSETS),
+        {name: random.choice(HABITS[name]) for name in names},
+    )
+
+
+class Day:
+    """Draws the acts of a day one by one; the next may depend on how far the day is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._random = Random(f"acts {plan.seed}")
+        # A trader of this day has his own weaknesses.
+        usual = (8, 2, 4, 1, 1, 4, 2, 3, 2)
+        self._weights = [each * self._random.choice((1, 1, 3)) for each in usual]
+
+    def acts(self, course: Course) -> Iterator[Act]:
+        """Yield acts until the day is over and enough has happened on it."""
+        random = self._random
+        sessions = [
+            SESSIONS[0],
+            *sorted(random.sample(SESSIONS[1:], random.choice((1, 2, 3)))),
+        ]
+        yield from self._session(course, len(sessions) + 1)
+        for number, (first, last) in enumerate(sessions):
+            yield self._skip(random.uniform(first, last))
+            yield from self._session(course, len(sessions) + 1 - number)
+        yield self._skip(LAST_MINUTE)
+        for _each in range(12):
+            yield self._trade()
+            yield self._wait()
+        yield from self._session(course, 1)
+        yield Act("settle", {"is_quick": False})
+
+    def _session(self, course: Course, left: int) -> Iterator[Act]:
+        """Yield acts until this session has its share of fills and quotes."""
+        random = self._random
+        fills = course.fills + max(0, LEAST_FILLS - course.fills) / left
+        quotes = course.quotes + max(0, LEAST_QUOTES - course.quotes) / left
+        number = 0
+        while (course.fills < fills or course.quotes < quotes) and number < MOST_ACTS:
+            number += 1
+            kind = random.random()
+            if course.fills < fills and kind < 0.55:
+                yield self._trade()
+            elif kind < 0.9:
+                yield self._wait()
+            else:
+                yield self._event()
+        yield Act("settle", {"is_quick": random.random() < 0.5})
+
+    # What traders do.
+
+    def _trade(self) -> Act:
+        random = self._random
+        kinds = (
+            self._market,
+            self._limit,
+            self._protect,
+            self._lose_stop,
+            self._cancel,
+            self._round_trip,
+            self._scalp,
+            self._move,
+            self._move_fast,
+        )
+        return random.choices(kinds, self._weights)[0]()
+
+    def _contract(self) -> str:
+        return self._random.choice([MNQ] * 6 + [ES] * 4 + [MES])
+
+    def _side(self) -> int:
+        return int(self._random.choice((BUY, SELL)))
+
+    def _market(self) -> Act:
+        return Act(
+            "trade_at_the_market",
+            {
+                "side": self._side(),
+                "size": self._random.choice((1, 1, 1, 2, 2, 3, 5)),
+                "contract_id": self._contract(),
+                "stop": self._random.choice((None, 20, 40, 40)),
+            },
+        )
+
+    def _limit(self) -> Act:
+        return Act(
+            "trade_at_a_limit",
+            {
+                "side": self._side(),
+                "size": self._random.randint(1, 3),
+                "steps": self._random.randint(-20, 20),
+                "contract_id": self._contract(),
+            },
+        )
+
+    def _protect(self) -> Act:
+        return Act(
+            "protect", {"contract_id": self._contract(), "steps": self._random.randint(5, 40)}
+        )
+
+    def _lose_stop(self) -> Act:
+        return Act(
+            "lose_the_stop",
+            {
+                "side": self._side(),
+                "contract_id": self._random.choice((MNQ, ES)),
+                "seconds": self._random.choice((1, 61)),
+            },
+        )
+
+    def _cancel(self) -> Act:
+        return Act("cancel", {"index": self._random.randint(0, 10)})
+
+    def _round_trip(self) -> Act:
+        return Act(
+            "make_a_round_trip",
+            {
+                "side": self._side(),
+                "size": self._random.randint(1, 4),
+                "steps": self._random.randint(-30, 30),
+                "faults": self._faults(),
+                "contract_id": self._random.choice((MNQ, MNQ, ES)),
+                "seconds": self._random.choice((0, 0, 3, 12)),
+            },
+        )
+
+    def _scalp(self) -> Act:
+        return Act(
+            "scalp",
+            {
+                "count": self._random.choice((3, MAX_TRADES + 1, 8)),
+                "faults": self._faults(),
+                "seconds": self._random.choice((0, 0, 0, SETTLING_SECONDS + LADDER_SECONDS + 5)),
+            },
+        )
+
+    def _move(self) -> Act:
+        return Act(
+            "move", {"steps": self._random.randint(-16, 16), "contract_id": self._contract()}
+        )
+
+    def _move_fast(self) -> Act:
+        return Act(
+            "move_fast",
+            {
+                "side": self._side(),
+                "steps": self._random.choice((-40, -32, -24, -8, 8, 24, 32, 40)),
+                "contract_id": self._contract(),
+                "seconds": self._random.choice((0, 0.25, 0.5)),
+            },
+        )
+
+    # What happens around them.
+
+    def _wait(self) -> Act:
+        return Act(
+            "wait",
+            {
+                "seconds": self._random.choice((0.25, 0.5, 1, 1, 5, 20)),
+                "drift": self._random.choice((-3, -1, 0, 0, 0, 1, 3)),
+            },
+        )
+
+    def _faults(self) -> Arguments:
+        """Return some of the day's habits."""
+        habits = self._plan.habits
+        chosen = self._random.sample(sorted(habits), self._random.randint(0, len(habits)))
+        return {name: habits[name] for name in chosen}
+
+    def _event(self) -> Act:
+        random = self._random
+        kinds = (
+            lambda: Act("break_something", {"faults": self._faults(), "more": {}}),
+            lambda: Act("settle", {"is_quick": True}),
+            lambda: Act(
+                "kill",
+                {"steps": random.choice((0, 0, -12, 12)), "seconds": random.choice((0, 0, 10))},
+            ),
+            lambda: Act("sleep", {"hours": random.choice((0.001, 0.02, 0.1))}),
+            lambda: Act(
+                "set_the_clock",
+                {"seconds": random.choice((-86400.0, -7200.0, -45.0, -2.0, 2.0, 45.0, 86400.0))},
+            ),
+            lambda: Act(
+                "correct",
+                {
+                    "index": random.randint(0, 10),
+                    "cents": random.choice((None, random.randint(-20000, 5000))),
+                    "is_reported": random.random() < 0.7,
+                },
+            ),
+            lambda: Act("restrict", {"may_trade": random.random() < 0.7}),
+            lambda: Act("flatten_by_hand", {}),
+            lambda: Act("lock_by_hand", {"minutes": random.choice((1, 5))}),
+        )
+        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1))[0]()
+
+    def _skip(self, hour: float) -> Act:
+        kind = self._random.choice(("sleep", "sleep", "stop", "kill"))
+        return Act("skip", {"hour": round(hour, 3), "kind": kind})
+
+
+def play(plan: Plan, acts: Iterable[Act] | None = None, trace: list[Act] | None = None) -> Result:
+    """Play a day.
+
+    :param acts: what happens; by default it is drawn.
+    :param trace: receives each act before it happens.
+    """
+    trace = [] if trace is None else trace
+    begun, course, violation = process_time(), Course(), None
+    try:
+        course.begin(plan.rules, plan.latency, plan.jitter, plan.offset, plan.begin)
+        for act in Day(plan).acts(course) if acts is None else acts:
+            trace.append(act)
+            getattr(course, act.name)(**act.arguments)
+            course.locks_hold()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the day has failed
+        kind, text = describe(error)
+        violation = Violation(kind, text, len(trace))
+    finally:
+        course.end()
+    counts = Counter(course.counts)
+    counts.update(f"act {act.name}" for act in trace)
+    return Result(
+        plan.seed,
+        violation,
+        course.fills,
+        course.quotes,
+        process_time() - begun,
+        course.hours,
+        dict(counts),
+    )
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """Return the kind of a violation, the same for all that fail alike, and all of its text."""
+    if isinstance(error, ViolationError):
+        return error.kind, str(error)
+    text = "".join(format_exception(error))
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name}", text

@@ -1,0 +1,132 @@
+"""Days on all cores, a file of those that are done, and what to print of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.simulation.day import Act, Plan, Result, plan_of, play
+from tests.simulation.shortening import shortened
+
+SHORTENING_SECONDS = 60.0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A day's result and, if it failed, the shortest trace that was found."""
+
+    result: Result
+    trace: tuple[Act, ...] = ()
+
+
+def play_day(seed: int, seconds: float = SHORTENING_SECONDS) -> Report:
+    """Play a day; if it fails, look for a shorter trace for so many seconds."""
+    plan, trace = plan_of(seed), list[Act]()
+    result = play(plan, trace=trace)
+    violation = result.violation
+    if violation is None:
+        return Report(result)
+
+    def fails(acts: Sequence[Act]) -> bool:
+        again = play(plan, acts).violation
+        return again is not None and again.kind == violation.kind
+
+    return Report(result, tuple(shortened(trace, fails, seconds)))
+
+
+def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Report]:
+    """Play days on so many cores; yield each report when it is there."""
+    # Sets are in the order of their hashes, so a seed shows the same only with the same hashes.
+    os.environ["PYTHONHASHSEED"] = "0"
+    memory = Path("/dev/shm")  # noqa: S108  # the directories in it are private
+    if memory.is_dir():
+        os.environ["TMPDIR"] = str(memory)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting = set[Future[Report]]()
+        for seed in seeds:
+            if len(waiting) >= 2 * jobs:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+            waiting.add(pool.submit(play_day, seed, seconds))
+        for each in waiting:
+            yield each.result()
+
+
+def known_results(progress: Path | None) -> dict[int, Result]:
+    """Return the results in a file of progress, by seed; none if there is no file."""
+    if progress is None or not progress.exists():
+        return {}
+    lines = progress.read_bytes().splitlines()
+    results = (msgspec.json.decode(line, type=Result) for line in lines)
+    return {each.seed: each for each in results}
+
+
+def failure_text(report: Report) -> str:
+    """Return what to print of a day that failed."""
+    violation = report.result.violation
+    assert violation is not None
+    lines = [
+        f"seed {report.result.seed}: {violation.kind}, after {violation.at_act} acts",
+        violation.text,
+        f"plan: {plan_text(plan_of(report.result.seed))}",
+        f"shortest trace found, {len(report.trace)} acts:",
+        *(f"    {act_text(each)}" for each in report.trace),
+    ]
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    tables = [line for rule in plan.rules for line in rule.split("\n") if line.startswith("[")]
+    fields: dict[str, Any] = {**msgspec.structs.asdict(plan), "rules": tables}
+    return ", ".join(f"{name} {value}" for name, value in fields.items())
+
+
+def act_text(act: Act) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in act.arguments.items())
+    return f"{act.name}({arguments})"
+
+
+def summary(results: Sequence[Result], elapsed: float) -> str:
+    """Return figures of all days, and how often each thing was drawn.
+
+    :param elapsed: seconds since the start of those days.
+    """
+    if not results:
+        return "no days"
+    seconds = sum(each.seconds for each in results)
+    counts: Counter[str] = Counter()
+    days: Counter[str] = Counter()
+    for each in results:
+        counts.update(each.counts)
+        days.update(each.counts.keys())
+    failed = [each.seed for each in results if each.violation is not None]
+    lines = [
+        (
+            f"{len(results)} days, {len(failed)} with a violation{': ' if failed else ''}"
+            f"{', '.join(map(str, failed))}"
+        ),
+        (
+            f"{len(results) * 3600 / elapsed:,.0f} days an hour; a day took "
+            f"{seconds / len(results):.2f} s of a core"
+        ),
+        f"fills a day: {least_and_mean([each.fills for each in results])}",
+        f"quotes a day: {least_and_mean([each.quotes for each in results])}",
+        (
+            f"{sum(each.hours for each in results) / 24:,.0f} days of the exchange's clock, "
+            f"{sum(each.hours for each in results) * 3600 / seconds:,.0f} times as fast as real"
+        ),
+        f"{'':48} times   days",
+        *(f"{name:48} {counts[name]:>7,} {days[name]:>6,}" for name in sorted(counts)),
+    ]
+    return "\n".join(lines)
+
+
+def least_and_mean(numbers: Sequence[int]) -> str:
+    return f"at least {min(numbers):,}, {sum(numbers) / len(numbers):,.0f} on average"
