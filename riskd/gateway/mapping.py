@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -178,17 +177,21 @@ def trade(payload: Payload) -> BrokerTrade:
 
     :raises MappingError: the payload cannot be read.
     """
-    try:
-        return _known_trade(tuple(payload), *payload.values())
-    except TypeError:
-        # A value is a list or an object, which cannot be looked up.
-        return _read_trade(payload)
+    # All of it is the key: 1 and true are equal, and so are 1.5 and 1.50.
+    key = repr(payload)
+    known = _TRADES.get(key)
+    if known is None:
+        known = _TRADES[key] = _read_trade(payload)
+        if len(_TRADES) > _MOST_TRADES:
+            del _TRADES[next(iter(_TRADES))]
+    return known
 
 
-# With the types, because 1, 1.0 and true are equal.
-@lru_cache(maxsize=1024, typed=True)
-def _known_trade(names: tuple[str, ...], *values: object) -> BrokerTrade:
-    return _read_trade(dict(zip(names, values, strict=True)))
+_TRADES: Final[dict[str, BrokerTrade]] = {}
+"""The trades that were read lately, by their payloads as text, oldest first."""
+
+_MOST_TRADES: Final = 2000
+"""More than an account makes in a day."""
 
 
 def _read_trade(payload: Payload) -> BrokerTrade:
