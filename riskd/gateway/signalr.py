@@ -8,6 +8,7 @@ Source: the hub protocol's specification (dotnet/aspnetcore, ``HubProtocol.md``,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, get_args
 
@@ -87,23 +88,29 @@ class RecordReader:
     def __init__(self) -> None:
         self._begun = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the records that ``data`` completes, without their separators.
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the records that ``data`` completes, without their separators.
+
+        One after the other, so that a message of a million records takes no more memory than itself.  All
+        must be taken before more data come.
 
         :raises SignalRError: a record is longer than :data:`MAX_RECORD_BYTES`.
         """
-        records = data.split(SEPARATOR)
-        rest = records.pop()
-        if records and self._begun:
-            records[0] = bytes(self._begun + records[0])
-            self._begun.clear()
-        self._begun += rest
-        if (
-            max(map(len, records), default=0) > MAX_RECORD_BYTES
-            or len(self._begun) > MAX_RECORD_BYTES
-        ):
+        begin = 0
+        while (end := data.find(SEPARATOR, begin)) >= 0:
+            self._check(len(self._begun) + end - begin)
+            record = data[begin:end]
+            if self._begun:
+                record = bytes(self._begun + record)
+                self._begun.clear()
+            begin = end + 1
+            yield record
+        self._check(len(self._begun) + len(data) - begin)
+        self._begun += data[begin:]
+
+    def _check(self, length: int) -> None:
+        if length > MAX_RECORD_BYTES:
             raise SignalRError(f"a record is longer than {MAX_RECORD_BYTES} bytes")
-        return records
 
 
 # Records into messages.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from decimal import Decimal
 from itertools import pairwise
 
@@ -74,16 +75,25 @@ class RecordTests(SynchronousTestCase):
 
     def test_bytes_without_a_separator_are_no_record_yet(self) -> None:
         reader = RecordReader()
-        self.assertEqual(reader.feed(b'{"type":'), [])
-        self.assertEqual(reader.feed(b"6}"), [])
-        self.assertEqual(reader.feed(b"\x1e"), [b'{"type":6}'])
+        self.assertEqual([*reader.feed(b'{"type":')], [])
+        self.assertEqual([*reader.feed(b"6}")], [])
+        self.assertEqual([*reader.feed(b"\x1e")], [b'{"type":6}'])
 
     def test_a_record_has_a_longest_length(self) -> None:
         reader = RecordReader()
-        self.assertEqual(reader.feed(b"x" * MAX_RECORD_BYTES), [])
-        self.assertEqual(len(reader.feed(b"\x1e")[0]), MAX_RECORD_BYTES)
-        reader.feed(b"x" * MAX_RECORD_BYTES)
-        self.assertRaises(SignalRError, reader.feed, b"x")
+        self.assertEqual([*reader.feed(b"x" * MAX_RECORD_BYTES)], [])
+        self.assertEqual([*map(len, reader.feed(b"\x1e"))], [MAX_RECORD_BYTES])
+        self.assertEqual([*reader.feed(b"x" * MAX_RECORD_BYTES)], [])
+        for more in (b"x", b"x\x1e"):
+            self.assertRaises(SignalRError, list, reader.feed(more))
+
+    def test_records_are_taken_one_after_the_other(self) -> None:
+        records = RecordReader().feed(b"\x1e" * MAX_RECORD_BYTES)
+        tracemalloc.start()
+        self.assertEqual(sum(1 for _ in records), MAX_RECORD_BYTES)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        self.assertLess(peak, 100_000)
 
     @given(st.lists(st.binary(max_size=60), max_size=8))
     def test_any_bytes_are_decoded_or_raise_signalr_error(self, chunks: list[bytes]) -> None:

@@ -6,7 +6,7 @@ events are lost, and the listener is notified.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from random import Random
 from typing import Any, Final
@@ -21,7 +21,7 @@ from riskd.gateway.projectx.broker_api import BrokerApi
 from riskd.gateway.projectx.connections import BrokerAgent
 from riskd.gateway.projectx.credentials import Credentials
 from riskd.gateway.projectx.hub import Connect, Hub, Subscription
-from riskd.gateway.projectx.hub_events import is_logout, user_events
+from riskd.gateway.projectx.hub_events import is_logout, quote_events, user_events
 from riskd.gateway.projectx.login import Login
 from riskd.gateway.projectx.market_data import QuoteFeed
 from riskd.gateway.projectx.rest import BrokerRequests, Rest
@@ -163,16 +163,19 @@ class ProjectXGateway(BrokerApi):
         """Report the quotes of a contract from now on."""
         self._quotes.follow(contract_id)
 
-    def _receive_user(self, invocation: Invocation, token: Secret) -> None:
+    def _receive_user(self, invocation: Invocation, token: Secret) -> Iterator[None]:
         if is_logout(invocation):
             self._logged_out(token)
         for target, payload in user_events(invocation):
             self._payloads.user_event(target, payload)
+            yield
 
-    def _receive_market(self, invocation: Invocation, token: Secret) -> None:
+    def _receive_market(self, invocation: Invocation, token: Secret) -> Iterator[None]:
         if is_logout(invocation):
             self._logged_out(token)
-        self._quotes.receive(invocation)
+        for contract_id, payload in quote_events(invocation):
+            self._quotes.receive(contract_id, payload)
+            yield
 
     def _logged_out(self, token: Secret) -> None:
         self._login.logged_out(token)

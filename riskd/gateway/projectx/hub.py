@@ -8,7 +8,7 @@ between a read and a later subscription would be lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from riskd.gateway.projectx.hub_connection import (
     HubConnection,
     HubError,
     HubRefusedError,
+    Receive,
     TokenRejectedError,
 )
 from riskd.gateway.projectx.login import Login
@@ -50,7 +51,7 @@ _INTERNAL_ERROR: Final = "internal error"
 Subscription = tuple[str, tuple[Any, ...]]
 """A method of the hub and its arguments."""
 
-Connect = Callable[[Secret, Callable[[Invocation], None]], Coroutine[Any, Any, HubConnection]]
+Connect = Callable[[Secret, Receive], Coroutine[Any, Any, HubConnection]]
 """Opens a connection with a token, for a receiver of invocations; raises HubError."""
 
 
@@ -62,7 +63,7 @@ class Hub:
     :param login: has the token.
     :param clock: times the tries.
     :param backoff: gives the waits between the tries.
-    :param receive: receives each invocation, with the token of its connection.
+    :param receive: receives each invocation, with the token of its connection; see :class:`HubConnection`.
     :param came_up: called when all required subscriptions are made.
     :param went_down: called with the reason when a connection has ended or could not be opened.
     :param refused: called with a subscription that the broker refuses, and the reason; with an empty
@@ -76,7 +77,7 @@ class Hub:
         login: Login,
         clock: IReactorTime,
         backoff: Backoff,
-        receive: Callable[[Invocation, Secret], None],
+        receive: Callable[[Invocation, Secret], Iterator[None] | None],
         came_up: Callable[[], None],
         went_down: Callable[[str], None],
         refused: Callable[[Subscription, str], None],

@@ -28,10 +28,8 @@ from twisted.python.failure import Failure
 
 from riskd.gateway.fields import FieldReader, MappingError, Payload
 from riskd.gateway.interface import GatewayError
-from riskd.gateway.projectx.hub_events import quote_events
 from riskd.gateway.projectx.responses import items
 from riskd.gateway.projectx.rest import BrokerRequests
-from riskd.gateway.signalr import Invocation
 from riskd.host.timing import lasting_loop
 
 _log = Logger()
@@ -133,11 +131,11 @@ class QuoteFeed:
             self._followed[contract_id] = -math.inf
             self._subscribe(contract_id)
 
-    def receive(self, invocation: Invocation) -> None:
-        """Receive what the market hub sends."""
-        for contract_id, payload in quote_events(invocation):
-            self._expect_quotes()
-            self._end_problem()
+    def receive(self, contract_id: str, payload: Payload) -> None:
+        """Receive a quote that the market hub sent, unless its contract is not followed."""
+        self._expect_quotes()
+        self._end_problem()
+        if contract_id in self._followed:
             self._receive(contract_id, payload)
 
     def connected(self) -> None:

@@ -6,8 +6,8 @@ neither here nor by Autobahn.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -18,19 +18,33 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from riskd import __version__
-from riskd.gateway.projectx.hub_connection import HubConnection, HubError, TokenRejectedError
+from riskd.gateway.projectx.hub_connection import (
+    TURN_SECONDS,
+    HubConnection,
+    HubError,
+    Receive,
+    TokenRejectedError,
+)
 from riskd.gateway.projectx.responses import reason_of
-from riskd.gateway.signalr import MAX_RECORD_BYTES, Invocation
+from riskd.gateway.signalr import MAX_RECORD_BYTES
+from riskd.host.reads import bound_reads
 from riskd.host.secrets import Secret
 from riskd.host.websocket import ClientProtocol
 
 OPEN_SECONDS: Final = 10.0
 """How long TCP, TLS and the WebSocket's handshake may take together."""
+
+_PIECE_BYTES: Final = 2048
+"""How many bytes Autobahn handles at once: they may be a thousand empty frames."""
+
+_PONG_SECONDS: Final = 0.1
+"""The least time between two answers to pings; the protocol wants only the latest answered."""
 
 _LOST: Final = "the connection was lost"
 _STATUS: Final = re.compile(r"\[(\d{3})\]")
@@ -42,6 +56,69 @@ class HubSocket(ClientProtocol):
 
     factory: _HubFactory
     hub_connection: HubConnection | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived = bytearray()
+        self._later: IDelayedCall | None = None
+        self._is_held = self._is_paused = False
+        self._answered_ping_at = -math.inf
+
+    def connectionMade(self) -> None:
+        """Bound what one turn of the reactor reads."""
+        bound_reads(self.transport)
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on in pieces, as many as a turn of the reactor has time for."""
+        self._arrived += data
+        if self._later is None and not self._is_held:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._later = None
+        clock = self.factory.reactor
+        until = clock.seconds() + TURN_SECONDS
+        while self._arrived and not self._is_held:
+            piece = bytes(self._arrived[:_PIECE_BYTES])
+            del self._arrived[:_PIECE_BYTES]
+            super().dataReceived(piece)
+            if clock.seconds() >= until and self._arrived and not self._is_held:
+                self._later = clock.callLater(0, self._pass_on)
+                break
+        self._read_more(may_read=self._later is None and not self._is_held)
+
+    def hold(self, is_held: bool) -> None:
+        """Hold back what arrives, or let it come again."""
+        self._is_held = is_held
+        if is_held:
+            self._read_more(may_read=False)
+        elif self._later is None:
+            self._pass_on()
+
+    def _read_more(self, *, may_read: bool) -> None:
+        transport: Any = self.transport
+        if self._is_paused is may_read and transport is not None:
+            self._is_paused = not may_read
+            if may_read:
+                transport.resumeProducing()
+            else:
+                transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget what was not passed on; the next connection begins with all of it."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._arrived.clear()
+        super().connectionLost(reason)
+
+    def onPing(self, payload: bytes) -> None:
+        """Answer, but not a flood: a broker that does not read would fill the memory."""
+        now = self.factory.reactor.seconds()
+        if now - self._answered_ping_at >= _PONG_SECONDS:
+            self._answered_ping_at = now
+            super().onPing(payload)
 
     def onConnecting(self, details: TransportDetails) -> ConnectingRequest:
         """Return the request, and keep this protocol for a connector that gives up."""
@@ -119,16 +196,14 @@ class HubConnector:
         self._url = f"ws{url.removeprefix('http')}"
         self._endpoint = endpoint
 
-    async def __call__(
-        self, token: Secret, receive: Callable[[Invocation], None]
-    ) -> HubConnection:
+    async def __call__(self, token: Secret, receive: Receive) -> HubConnection:
         """Return a conversation whose handshake was sent.
 
         :raises HubError: there is no WebSocket.
         """
         socket = await self._open(token)
         connection = socket.hub_connection = HubConnection(
-            self._reactor, socket.send, socket.drop, receive
+            self._reactor, socket.send, socket.drop, receive, socket.hold
         )
         connection.begin()
         return connection
@@ -140,8 +215,8 @@ class HubConnector:
         )
         factory.setProtocolOptions(
             # A message may hold several records.
-            maxFramePayloadSize=4 * MAX_RECORD_BYTES,
-            maxMessagePayloadSize=4 * MAX_RECORD_BYTES,
+            maxFramePayloadSize=2 * MAX_RECORD_BYTES,
+            maxMessagePayloadSize=2 * MAX_RECORD_BYTES,
             openHandshakeTimeout=OPEN_SECONDS,
             closeHandshakeTimeout=1,
         )

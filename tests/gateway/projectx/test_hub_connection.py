@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.gateway.projectx.hub_connection import HubError, HubRefusedError
+from riskd.gateway.projectx.hub_connection import HubConnection, HubError, HubRefusedError
 from riskd.gateway.signalr import (
+    MAX_RECORD_BYTES,
     Close,
     Completion,
     Invocation,
@@ -217,3 +222,83 @@ class HubConnectionTests(SynchronousTestCase):
             self.hub.send(chunk)
         self.assertTrue(len(self.ended) <= 1)
         self.connection.end("the test is over")
+
+
+class Busy(Clock):
+    """A clock that goes on while riskd works: each reading takes a millisecond.
+
+    :ivar turns: how many calls were asked for.
+    """
+
+    turns = 0
+
+    def callLater(self, delay: float, call: Callable[..., Any], *more: Any) -> IDelayedCall:
+        self.turns += 1
+        return super().callLater(delay, call, *more)
+
+    def seconds(self) -> float:
+        self.rightNow += 0.001
+        return super().seconds()
+
+
+class TurnTests(SynchronousTestCase):
+    """More records than one turn of the reactor has time for."""
+
+    def setUp(self) -> None:
+        self.clock = Busy()
+        self.received: list[object] = []
+        self.held: list[bool] = []
+        self.sent: list[bytes] = []
+        self.connection = HubConnection(
+            self.clock, self.sent.append, lambda: None, self.receive, self.held.append
+        )
+        self.connection.begin()
+        self.connection.received(encode_handshake_response())
+
+    def receive(self, invocation: Invocation) -> Iterator[None]:
+        for argument in invocation.arguments:
+            self.received.append(argument)
+            yield
+
+    def work_off(self) -> int:
+        """Let all be handled; return how many turns that took."""
+        before = self.clock.turns
+        while self.held and self.held[-1]:
+            self.clock.advance(0)
+        return self.clock.turns - before
+
+    def test_records_are_handled_in_order_over_many_turns(self) -> None:
+        for number in (0, 100):
+            events = (encode(Invocation("A", (number + each,))) for each in range(100))
+            self.connection.received(b"".join(events))
+        self.assertLess(len(self.received), 10)
+        self.assertEqual(self.held, [True])
+        self.assertGreater(self.work_off(), 20)
+        self.assertEqual(self.received, list(range(200)))
+        self.assertEqual(self.held, [True, False])
+
+    def test_one_record_of_many_events_takes_many_turns(self) -> None:
+        self.connection.received(encode(Invocation("A", tuple(range(100)))))
+        self.assertLess(len(self.received), 10)
+        self.assertGreater(self.work_off(), 20)
+        self.assertEqual(self.received, list(range(100)))
+
+    def test_the_end_drops_what_is_left(self) -> None:
+        self.connection.received(encode(Invocation("A", tuple(range(100)))) * 100)
+        handled = len(self.received)
+        self.connection.end("enough")
+        self.connection.received(encode(Invocation("A", (1,))))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.received), handled)
+
+    def test_an_error_in_a_later_turn_ends_the_conversation(self) -> None:
+        for garbage in (b"[" * 100_000 + b"\x1e", b"x" * (MAX_RECORD_BYTES + 1)):
+            self.setUp()
+            ended: list[str] = []
+            self.connection.ended.addCallback(ended.append)
+            self.connection.received(encode(Invocation("A", tuple(range(9)))) + garbage)
+            self.assertEqual(ended, [])
+            for _ in range(9):
+                self.clock.advance(0)
+            self.assertEqual(len(self.received), 9)
+            self.assertIn("cannot be read", ended[0])

@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.interface import GatewayUnansweredError
 from riskd.gateway.projectx.market_data import EXCHANGE_ZONE, QuoteFeed, is_market_open
-from riskd.gateway.signalr import Invocation
 from tests.support.broker import THURSDAY, TimeOfDay, use_zone
 
 MNQ = "CON.F.US.MNQ.U25"
@@ -92,7 +91,7 @@ class QuotesTestCase(SynchronousTestCase):
 
     def quote(self, contract_id: str = MNQ, **fields: Any) -> None:
         payload = fields or {"lastPrice": Decimal("21000.25")}
-        self.feed.receive(Invocation("GatewayQuote", (contract_id, payload)))
+        self.feed.receive(contract_id, payload)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -112,9 +111,11 @@ class FollowingTests(QuotesTestCase):
         self.assertEqual(self.subscribed, [MNQ, ES])
 
     def test_quotes_are_reported_as_they_arrive(self) -> None:
+        self.feed.follow(MNQ)
+        self.feed.follow(ES)
         self.quote(MNQ, bestBid=Decimal(1))
         self.quote(ES, bestAsk=Decimal(2))
-        self.feed.receive(Invocation("GatewayTrade", (MNQ, {"price": 3})))
+        self.quote("CON.F.US.NQ.U25", bestAsk=Decimal(3))
         self.assertEqual(
             self.quotes, [(MNQ, {"bestBid": Decimal(1)}), (ES, {"bestAsk": Decimal(2)})]
         )

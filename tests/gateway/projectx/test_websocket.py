@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any
 from urllib.parse import parse_qs
@@ -256,6 +257,42 @@ class CarryingTests(WebSocketTestCase):
     def test_pings_of_the_websocket_are_answered(self) -> None:
         self.send(self.transport, server_frame(PING, b"abc"))
         self.assertEqual(read_client_frames(self.transport.value()), [(PONG, b"abc")])
+
+    def test_a_flood_of_pings_is_answered_now_and_then(self) -> None:
+        for _ in range(3):
+            self.send(self.transport, server_frame(PING, b"abc") * 1000)
+            self.reactor.advance(0.1)
+        self.assertEqual(len(read_client_frames(self.transport.value())), 3)
+
+    def make_busy(self) -> None:
+        """Let each reading of the reactor's clock take a millisecond."""
+        ticks = itertools.count(self.reactor.seconds(), 0.001)
+        self.patch(self.reactor, "seconds", lambda: next(ticks))
+
+    def test_a_flood_of_frames_waits_for_the_next_turns_of_the_reactor(self) -> None:
+        for frames in (
+            server_frame(TEXT, encode(EVENT)) * 500,
+            server_frame(TEXT, encode(EVENT) * 500),
+        ):
+            self.setUp()
+            self.make_busy()
+            self.send(self.transport, frames)
+            self.assertLess(len(self.received), 100)
+            self.assertEqual(self.transport.producerState, "paused")
+            self.send(self.transport, server_frame(TEXT, encode(EVENT)))
+            while self.transport.producerState == "paused":
+                self.reactor.advance(0)
+            self.assertEqual(self.received, [EVENT] * 501)
+            self.assertEqual(self.ended, [])
+            self.doCleanups()
+
+    def test_the_loss_of_tcp_drops_what_waits(self) -> None:
+        self.make_busy()
+        self.send(self.transport, server_frame(TEXT, encode(EVENT)) * 500)
+        handled = len(self.received)
+        self.transport.loseConnection()
+        self.reactor.advance(0)
+        self.assertEqual((len(self.received), len(self.ended)), (handled, 1))
 
     def test_the_loss_of_tcp_ends_the_conversation(self) -> None:
         self.transport.loseConnection()
