@@ -17,6 +17,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.gateway.fields import Payload
 from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.targets import POSITION, QUOTE, TRADE
 from riskd.journal.reader import read_published
@@ -26,7 +27,6 @@ from riskd.model.wire import decode_data
 from riskd.practice.records import Message
 from tests.support.exchange_oracle import (
     ALWAYS,
-    CHICAGO,
     MAX_ES,
     ExchangeOracle,
     rule_ids,
@@ -43,6 +43,7 @@ from tests.support.practice_daemon import (
     SELL,
     PracticeDaemon,
 )
+from tests.support.trading_hours import CHICAGO
 
 MES = "CON.F.US.MES.Z26"
 PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
@@ -95,7 +96,8 @@ class ViolationError(AssertionError):
     def __init__(self, violations: list[tuple[Any, ...]]) -> None:
         super().__init__("\n".join(map(repr, violations)))
         _seconds, what, *of = violations[0]
-        rule_id = getattr(of[0], "rule_id", of[0]) if of else ""
+        first = of[0] if of else ""
+        rule_id = getattr(first, "rule_id", first if isinstance(first, str) else "")
         self.kind = f"{what} {rule_id}".strip()
 
 
@@ -352,6 +354,7 @@ class Course:
         assert held == self.daemon.held, (held, self.daemon.held)
         working = self.daemon.working
         assert sorted(state.orders) == sorted(working), (state.orders, working)
+        assert self.oracle.stops_hold(), (state.positions, state.orders)
 
     def check_day(self) -> None:
         daemon, state = self.daemon, self.daemon.state
@@ -431,10 +434,12 @@ class Course:
     def watch_riskd(self) -> None:
         """Check each close and cancellation that reaches the exchange from riskd."""
         exchange = self.daemon.gateway.exchange
-        close, reduce, cancel = (
+        close, reduce, cancel, place, modify = (
             exchange.close_contract,
             exchange.partial_close_contract,
             exchange.cancel_order,
+            exchange.place_order,
+            exchange.modify_order,
         )
 
         def close_contract(account_id: int, contract_id: str, now: datetime) -> None:
@@ -448,15 +453,29 @@ class Course:
             reduce(account_id, contract_id, size, now)
 
         def cancel_order(account_id: int, order_id: int, now: datetime) -> None:
+            self.look()
             for order in self.oracle.orders():
                 if order["id"] == order_id:
-                    self.check_sound(order["contractId"])
+                    self.checks.check_cancel(order)
             cancel(account_id, order_id, now)
+
+        def place_order(account_id: int, order: Payload, now: datetime) -> int:
+            self.look()
+            self.checks.check_placed(order)
+            return place(account_id, order, now)
+
+        def modify_order(account_id: int, order_id: int, changes: Payload, now: datetime) -> None:
+            for order in self.oracle.orders():
+                if order["id"] == order_id:
+                    self.checks.check_modified(order, changes)
+            modify(account_id, order_id, changes, now)
 
         MonkeyPatcher(
             (exchange, "close_contract", close_contract),
             (exchange, "partial_close_contract", partial_close_contract),
             (exchange, "cancel_order", cancel_order),
+            (exchange, "place_order", place_order),
+            (exchange, "modify_order", modify_order),
         ).patch()
 
     def note_error(self, event: LogEvent) -> None:

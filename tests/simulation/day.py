@@ -19,9 +19,17 @@ import msgspec
 
 from tests.simulation.course import MES, Course, ViolationError
 from tests.simulation.habits import HABITS
-from tests.support.exchange_oracle import CHICAGO, MAX_TRADES, OF_PRICES, OF_STOPS, OF_TRADES
+from tests.support.exchange_oracle import (
+    MAX_TRADES,
+    OF_HOURS,
+    OF_MANAGEMENT,
+    OF_PRICES,
+    OF_STOPS,
+    OF_TRADES,
+)
 from tests.support.invariants import LADDER_SECONDS, SETTLING_SECONDS
 from tests.support.practice_daemon import BUY, ES, MNQ, SELL
+from tests.support.trading_hours import CHICAGO
 
 Arguments = dict[str, Any]
 
@@ -31,6 +39,9 @@ MOST_ACTS = 2000
 
 OFFSETS = (0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0)
 """How far this machine's clock is ahead of the exchange's, in seconds."""
+
+RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAGEMENT: 0.35}
+"""How likely each table of rules is on a day."""
 
 SESSIONS = ((17.1, 20.0), (2.0, 5.0), (7.5, 9.5), (10.0, 14.0))
 """When sessions may begin, in hours of Chicago's day; the first is on the evening before."""
@@ -107,7 +118,7 @@ def plan_of(seed: int) -> Plan:
     names = random.sample(sorted(HABITS), min(number, len(HABITS)))
     return Plan(
         seed,
-        tuple(each for each in (OF_TRADES, OF_PRICES, OF_STOPS) if random.random() < 0.6),
+        tuple(table for table, chance in RULES.items() if random.random() < chance),
         random.choice(BEGINNINGS),
         random.choice((0.0, 0.0, 0.02, 0.08, 0.3)),
         random.choice((0.0, 0.0, 0.1)),

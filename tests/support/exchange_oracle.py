@@ -12,14 +12,14 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
-from zoneinfo import ZoneInfo
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
 from riskd.gateway.fields import Payload
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import Quote
+from riskd.rules.interface import OWN_STOP_TAG
+from tests.support.trading_hours import CHICAGO, HOLIDAYS, Hours
 
-CHICAGO: Final = ZoneInfo("America/Chicago")
 DAY_BEGINS: Final = time(17)
 
 LOSS_LIMIT: Final = Decimal(1000)
@@ -32,6 +32,12 @@ WINDOW: Final = timedelta(minutes=5)
 MAX_CONTRACTS: Final = 4
 MAX_ES: Final = 2
 GRACE_SECONDS: Final = 30.0
+
+NO_STOP: Final = "no stop"
+"""RULE-012 wants a stop for what others do not cover.  Where it closes instead, that is a breach of its own."""
+
+STOPS_TOO_MANY: Final = "stops too many"
+"""The stops of riskd would close more than is held."""
 
 ALWAYS: Final = f"""
 [rules.max_contracts]
@@ -64,6 +70,24 @@ OF_STOPS: Final = f"""
 [rules.no_stop_loss_grace]
 grace_period_seconds = {GRACE_SECONDS:g}
 """
+HOURS: Final = Hours(time(17, 30), time(15))
+ES_HOURS: Final = Hours(time(3), time(12))
+OF_HOURS: Final = f"""
+[rules.session_block_outside]
+allowed_hours = {HOURS.as_toml()}
+sessions = {{ ES = {ES_HOURS.as_toml()} }}
+holidays = [{", ".join(map(str, HOLIDAYS))}]
+"""
+STOP_TICKS: Final = 20
+BREAKEVEN_TICKS: Final = 12
+TRAIL_TICKS: Final = 20
+OF_MANAGEMENT: Final = f"""
+[rules.trade_management]
+enabled = true
+stop_loss_ticks = {STOP_TICKS}
+auto_breakeven = {{ enabled = true, profit_trigger_ticks = {BREAKEVEN_TICKS} }}
+trailing_stop = {{ enabled = true, activation_ticks = {TRAIL_TICKS}, trail_distance_ticks = {TRAIL_TICKS} }}
+"""
 RULE_SETS: Final = (
     (OF_TRADES, OF_PRICES, OF_STOPS),
     (OF_PRICES, OF_STOPS),
@@ -80,7 +104,12 @@ _RULE_IDS: Final = {
     OF_TRADES: {"RULE-006", "RULE-007"},
     OF_PRICES: {"RULE-004", "RULE-005"},
     OF_STOPS: {"RULE-008"},
+    OF_HOURS: {"RULE-009"},
+    OF_MANAGEMENT: {"RULE-012", NO_STOP, STOPS_TOO_MANY},
 }
+
+CLOCK_SECONDS: Final = 2.0
+"""How far riskd's idea of the exchange's time may be off."""
 
 NEWS_SECONDS: Final = 150.0
 """How long riskd may not know what happened to a trade."""
@@ -90,7 +119,7 @@ _STOPS: Final = (
     GatewayOrderType.STOP_LIMIT,
     GatewayOrderType.TRAILING_STOP,
 )
-_OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008")
+_OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008", "RULE-012")
 
 
 class Breach(NamedTuple):
@@ -189,6 +218,9 @@ class ExchangeOracle:
         self.since: dict[Breach, float] = {}
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
+        # The best price for each position since it was opened.
+        self._best: dict[str, Decimal] = {}
+        self._own_stops: dict[str, int] = {}
 
     @property
     def _store(self) -> AccountStore:
@@ -262,7 +294,7 @@ class ExchangeOracle:
         possible = [
             *self._trade_breaches(self._worst_loss, self._worst_cooldowns),
             *self._size_breaches_as_known(now),
-            *self._price_breaches_as_known(now),
+            *self._breaches_as_known(now),
         ]
         for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self._lives[each.contract_id or ""])
@@ -337,7 +369,7 @@ class ExchangeOracle:
         return any(
             now - at <= (within if rule_id not in _OF_ONE_POSITION or life == of else under_way)
             for (rule_id, name), (at, of) in self.seen.items()
-            if name in (None, contract_id)
+            if name in (None, contract_id) and rule_id not in (NO_STOP, STOPS_TOO_MANY)
         )
 
     def _note_lives(self, now: float) -> None:
@@ -353,6 +385,7 @@ class ExchangeOracle:
                 self._opened[name] = (key, now)
                 self._lives[name] += 1
                 self._unprotected.pop(name, None)
+                self._best.pop(name, None)
             if self._protected(position) >= position["size"]:
                 self._unprotected.pop(name, None)
             else:
@@ -360,14 +393,17 @@ class ExchangeOracle:
         for name in [name for name in self._opened if name not in positions]:
             del self._opened[name]
             self._unprotected.pop(name, None)
+        if "RULE-012" in self._rules:
+            self._note_stops()
 
-    def _protected(self, position: Payload) -> int:
+    def _protected(self, position: Payload, *, of_trader: bool = False) -> int:
         return sum(
             each["size"] - each.get("fillVolume", 0)
             for each in self.orders()
             if each["contractId"] == position["contractId"]
             and each["type"] in _STOPS
             and direction(each) * signed(position) < 0
+            and not (of_trader and is_own_stop(each))
         )
 
     def _breaches(self, now: float) -> Iterator[Breach]:
@@ -378,8 +414,15 @@ class ExchangeOracle:
             # A stop that is gone before the grace is over gets no new one, so the position's age counts.
             if name in self._unprotected and now - self._opened[name][1] >= GRACE_SECONDS - 1:
                 yield Breach("RULE-008", name)
-        if any(each["contractId"] == self._blocked for each in self.orders()):
+            if name in self._unprotected:
+                yield Breach(NO_STOP, name)
+            yield from self._stop_breaches(name, position)
+        if any(each["contractId"] == self._blocked for each in self._entries()):
             yield Breach("RULE-011", self._blocked)
+        yield from self._hours_breaches(positions, is_certain=True)
+        for name in self._own_stops:
+            if self._own_stops[name] > self._left_to_cover(name):
+                yield Breach(STOPS_TOO_MANY, name)
         if not self._store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
         yield from self._trade_breaches(self._loss, self._cooldowns)
@@ -456,12 +499,17 @@ class ExchangeOracle:
         for each in self._worst:
             self._trade_seen.setdefault(each, now)
 
-    def _price_breaches_as_known(self, now: float) -> Iterator[Breach]:
-        """Yield the limits that positions of a moment ago would breach by the prices of now."""
+    def _breaches_as_known(self, now: float) -> Iterator[Breach]:
+        """Yield what positions of a moment ago would breach by the prices and the time of now."""
         for name, formers in self._formers.items():
             formers[:] = [each for each in formers if now - each[0] <= self.lag]
             for _until, position in formers:
                 yield from self._price_breaches(name, position)
+                yield from self._stop_breaches(name, position)
+        known = {name: None for name, formers in self._formers.items() if formers}
+        yield from self._hours_breaches({**known, **self.positions()}, is_certain=False)
+        if any(each["contractId"] == self._blocked for each in self.orders()):
+            yield Breach("RULE-011", self._blocked)
 
     def _price_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
         worst, best = self.open_pnl(position)
@@ -496,6 +544,121 @@ class ExchangeOracle:
         if sizes.get(self._blocked):
             yield Breach("RULE-011", self._blocked)
 
+    # Trading hours.
+
+    def are_open(self, contract_id: str, *, is_certain: bool) -> bool:
+        """Return whether trading is allowed in a contract; if not, whether that is certain."""
+        hours = ES_HOURS if contract_id == self._limited else HOURS
+        now, off = self._time(), timedelta(seconds=CLOCK_SECONDS)
+        known = [hours.are_open(each) for each in (now - off, now, now + off)]
+        return any(known) if is_certain else all(known)
+
+    def _hours_breaches(self, held: Iterable[str], *, is_certain: bool) -> Iterator[Breach]:
+        """Yield what is held or entered outside the trading hours.
+
+        :param is_certain: whether only what riskd must see; otherwise all that it may see.
+        """
+        if "RULE-009" not in self._rules:
+            return
+        for name in held:
+            if not self.are_open(name, is_certain=is_certain):
+                yield Breach("RULE-009", name if name == self._limited else None)
+        for each in self._entries() if is_certain else self.orders():
+            if not self.are_open(each["contractId"], is_certain=is_certain):
+                yield Breach("RULE-009", each["contractId"])
+
+    def _entries(self) -> Iterator[Payload]:
+        """Yield the working orders that would not close a position."""
+        held = {name: signed(each) for name, each in self._latest.items()}
+        for each in self.orders():
+            if held.get(each["contractId"], 0) * direction(each) >= 0:
+                yield each
+
+    # Stops of riskd's.
+
+    def is_needed(self, order: Payload) -> bool:
+        """Return whether a stop of riskd's covers what no other stop does."""
+        position = self.positions().get(order["contractId"])
+        if position is None or direction(order) * signed(position) > 0:
+            return False
+        left = order["size"] - order.get("fillVolume", 0)
+        return self._protected(position) - left < position["size"]
+
+    def stops_hold(self) -> bool:
+        """Return whether no stop of riskd's is further from the entry than it may be."""
+        held = self.positions()
+        return all(
+            (each["stopPrice"] - self._farthest_stop(held[each["contractId"]]))
+            * signed(held[each["contractId"]])
+            >= 0
+            for each in self.orders()
+            if is_own_stop(each) and each["contractId"] in held
+        )
+
+    def may_place(self, order: Payload) -> bool:
+        """Return whether an order of riskd's is a stop that closes what is held, or was a moment ago."""
+        name = order["contractId"]
+        known = [each for _until, each in self._formers[name]]
+        known += [self.positions()[name]] if name in self.positions() else []
+        return (
+            "RULE-012" in self._rules
+            and is_own_stop(order)
+            and order["type"] == GatewayOrderType.STOP
+            and any(
+                direction(order) * signed(each) < 0 and order["size"] <= each["size"]
+                for each in known
+            )
+        )
+
+    def _tick(self, contract_id: str) -> Decimal:
+        return self._store.listed[contract_id].tick_size
+
+    def _farthest_stop(self, position: Payload) -> Decimal:
+        """Return the price at which the stop of a position has to be at least.
+
+        A stop is on a tick, so it may be almost one further.
+        """
+        sign = 1 if signed(position) > 0 else -1
+        price: Decimal = position["averagePrice"]
+        return price - sign * (STOP_TICKS + 1) * self._tick(position["contractId"])
+
+    def _stop_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
+        """Yield whether the market may have reached the price at which a stop is wanted."""
+        sign = 1 if signed(position) > 0 else -1
+        quote, tick, entry = self._exchange.quote(name), self._tick(name), position["averagePrice"]
+        assert quote is not None
+        prices = [price * sign for price in (quote.bid, quote.ask, quote.last)]
+        gained = max(*prices, self._best.get(name, entry) * sign) - entry * sign
+        targets = [entry * sign - STOP_TICKS * tick]
+        if gained >= BREAKEVEN_TICKS * tick:
+            targets.append(entry * sign)
+        if gained >= TRAIL_TICKS * tick:
+            targets.append(entry * sign + gained - TRAIL_TICKS * tick)
+        if min(prices) <= max(targets):
+            yield Breach("RULE-012", name)
+
+    def _note_stops(self) -> None:
+        """Note how much the stops of riskd's would close, and how far each position has come."""
+        self._own_stops = defaultdict(int)
+        for each in self.orders():
+            if is_own_stop(each):
+                self._own_stops[each["contractId"]] += each["size"] - each.get("fillVolume", 0)
+        for name in [name for name in self._best if name not in self._latest]:
+            del self._best[name]
+        for name, position in self._latest.items():
+            quote, sign = self._exchange.quote(name), 1 if signed(position) > 0 else -1
+            assert quote is not None
+            best = max(price * sign for price in (quote.bid, quote.ask, quote.last))
+            self._best[name] = max(best, self._best.get(name, best) * sign) * sign
+
+    def _left_to_cover(self, name: str) -> int:
+        """Return how many contracts of a position the trader's own stops do not cover."""
+        position = self._latest.get(name)
+        if position is None:
+            return 0
+        traders = self._protected(position, of_trader=True)
+        return max(0, position["size"] - traders)
+
     def open_pnl(self, position: Payload) -> tuple[Decimal, Decimal]:
         """Return the least and the most that a position makes at bid, ask or last price."""
         contract = self._store.listed[position["contractId"]]
@@ -523,7 +686,7 @@ class ExchangeOracle:
             if rule_id in self._rules
         }
         self._culprits = {key: self._culprits.get(key, awake) for key in known}
-        for rule_id in ("RULE-003", "RULE-010"):
+        for rule_id in ("RULE-003", "RULE-009", "RULE-010"):
             if Breach(rule_id) in self.since:
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
@@ -574,6 +737,11 @@ def signed(position: Payload) -> int:
 def direction(order: Payload) -> int:
     """Return 1 for an order that buys, -1 for one that sells."""
     return 1 if order["side"] == GatewayOrderSide.BID else -1
+
+
+def is_own_stop(order: Payload) -> bool:
+    """Return whether riskd has placed an order."""
+    return (order.get("customTag") or "").startswith(OWN_STOP_TAG)
 
 
 def to_cents(amount: Decimal) -> Decimal:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
+from riskd.gateway.fields import Payload
 from riskd.model.events import (
     Action,
     DaemonStatus,
@@ -21,7 +22,15 @@ from riskd.model.events import (
     Status,
 )
 from riskd.model.lockouts import is_in_force
-from tests.support.exchange_oracle import Breach, ExchangeOracle
+from tests.support.exchange_oracle import (
+    HOURS,
+    NO_STOP,
+    STOPS_TOO_MANY,
+    Breach,
+    ExchangeOracle,
+    direction,
+    is_own_stop,
+)
 
 UNANSWERED = frozenset(
     {
@@ -55,7 +64,10 @@ HELPLESS_SECONDS = 60.0
 
 NEVER = float("-inf")
 
-OF_POSITIONS = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011")
+OF_POSITIONS = (
+    *("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-009", "RULE-011"),
+    *(NO_STOP, STOPS_TOO_MANY),
+)
 PRICED = ("RULE-004", "RULE-005")
 COOLDOWNS = ("RULE-006", "RULE-007")
 LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
@@ -93,6 +105,7 @@ class Invariants:
         self._lock_actions: set[tuple[object, ...]] = set()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
+        self._refused_at = NEVER
 
     @property
     def seconds(self) -> float:
@@ -112,12 +125,15 @@ class Invariants:
             self._bad_quotes_at = self.seconds
         if "lost_events" in faults:
             self.lost_at = self.seconds
+        if "refuse" in faults:
+            self._refused_at = self.seconds
         if not UNANSWERED.isdisjoint(faults):
             self._unanswered_at = self.seconds
 
     def forget_trouble(self) -> None:
         """Note that riskd knows all that the exchange knows."""
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
+        self._refused_at = NEVER
 
     def forgive(self) -> None:
         """Let every breach begin now: until now nothing could be done about it."""
@@ -152,7 +168,36 @@ class Invariants:
     def check_sound(self, contract_id: str) -> None:
         """Check that what riskd ends is wanted ended by some rule, or by a lock in force."""
         is_justified = self._oracle.is_justified(contract_id, self.reach(), self.under_way())
+        if self.seconds - self._refused_at < SETTLING_SECONDS:
+            # A position whose stop the broker does not take is closed.
+            within = self.reach()
+            is_justified |= self._oracle.was_breached(NO_STOP, within, contract_id)
         self.check(bool(self.in_force()) or is_justified, "closed or canceled", contract_id)
+
+    def check_cancel(self, order: Payload) -> None:
+        """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
+        is_spare = is_own_stop(order) and (
+            not self._oracle.is_needed(order) or self.reach() > SOON_SECONDS
+        )
+        if not is_spare:
+            self.check_sound(order["contractId"])
+
+    def check_placed(self, order: Payload) -> None:
+        """Check that what riskd places is a stop for what is held."""
+        self.check(self._oracle.may_place(order), "placed", order)
+
+    def check_modified(self, order: Payload, changes: Payload) -> None:
+        """Check that riskd moves only stops of its own, and those never away from the market.
+
+        A trader's stop is made smaller with its position.
+        """
+        price = changes.get("stopPrice") or order["stopPrice"]
+        if is_own_stop(order):
+            is_right = (price - order["stopPrice"]) * direction(order) <= 0
+        else:
+            is_right = price == order["stopPrice"] and changes["size"] < order["size"]
+            self.check_sound(order["contractId"])
+        self.check(is_right, "modified", order, changes)
 
     def check_exposure(self) -> None:
         """Check that nothing stays for longer than the ladder that a rule or a lock forbids."""
@@ -173,7 +218,9 @@ class Invariants:
         self._check_positions(longest)
         for rule_id, seconds, executed in self._oracle.locks_due():
             if executed is None:
-                self.check(seconds <= longest or rule_id in in_force, "not locked", rule_id)
+                # In any lock nothing is held outside the hours, so that rule has nothing to lock for.
+                is_locked = rule_id in in_force or (rule_id == "RULE-009" and bool(in_force))
+                self.check(seconds <= longest or is_locked, "not locked", rule_id)
             elif not self._was_locked(executed):
                 self.check(seconds <= longest or bool(in_force), "not locked", rule_id)
 
@@ -198,12 +245,10 @@ class Invariants:
             self.check(self.status.status is expected, "status", self.status, wall_ahead)
 
     def _check_positions(self, longest: float) -> None:
-        held = self._oracle.positions()
         has_prices = self.seconds - self._bad_quotes_at > SETTLING_SECONDS
         for breach, seconds in self._oracle.exposed().items():
             if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
-                is_held = breach.contract_id is None or breach.contract_id in held
-                self.check(seconds <= longest or not is_held, "held", breach, seconds)
+                self.check(seconds <= longest, "held", breach, seconds)
 
     def _was_locked(self, at: datetime) -> bool:
         """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
@@ -242,6 +287,9 @@ class Invariants:
                 known,
                 lock,
             )
+        if lock.rule_id == "RULE-009":
+            until = lock.locked_until
+            self.check(until is not None and HOURS.start_at(until), "wrong end", lock)
         self.ends[lock.rule_id] = lock
         self._locked.append(lock)
         self._counts[f"lock {lock.rule_id}"] += 1
@@ -270,9 +318,11 @@ class Invariants:
         self._counts[f"{action.action} {action.rule_id}"] += 1
         contract_id = action.details.contract_id
         name = contract_id if isinstance(contract_id, str) else None
+        rule_id = NO_STOP if action.action is Action.AUTO_STOP_LOSS else action.rule_id
         self.check(
             action.rule_id in self.ends
-            or self._oracle.was_breached(action.rule_id, self.reach() + 60, name),
+            or self._oracle.was_breached(rule_id, self.reach() + 60, name)
+            or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240),
             "no breach",
             action,
         )
