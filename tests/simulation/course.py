@@ -295,12 +295,21 @@ class Course:
         self.daemon.engine.accounts[ACCOUNT].flatten("enough", "operator")
         self.look()
 
-    def lock_by_hand(self, minutes: float) -> None:
-        """Let the operator lock the account for some minutes."""
+    def lock_by_hand(self, minutes: float | None) -> None:
+        """Let the operator lock the account for some minutes, or until it is unlocked."""
         self.look()
         self.oracle.want_flat(OPERATOR)
-        until = self.daemon.broker_time() + timedelta(minutes=minutes)
+        until = None if minutes is None else self.daemon.broker_time() + timedelta(minutes=minutes)
         self.daemon.engine.accounts[ACCOUNT].lock("a walk", "operator", until)
+        self.look()
+
+    def unlock_by_hand(self) -> None:
+        """Let the operator end all locks."""
+        self.look()
+        if self.daemon.engine.accounts[ACCOUNT].unlock("enough", "operator"):
+            self.receive_events()
+            self.checks.unlock()
+            self.counts["unlock of a locked account"] += 1
         self.look()
 
     def sleep(self, hours: float) -> None:

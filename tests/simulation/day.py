@@ -315,9 +315,10 @@ class Day:
             ),
             lambda: Act("restrict", {"may_trade": random.random() < 0.7}),
             lambda: Act("flatten_by_hand", {}),
-            lambda: Act("lock_by_hand", {"minutes": random.choice((1, 5))}),
+            lambda: Act("lock_by_hand", {"minutes": random.choice((1, 5, None))}),
+            lambda: Act("unlock_by_hand", {}),
         )
-        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1))[0]()
+        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 4))[0]()
 
     def _skip(self, hour: float) -> Act:
         kind = self._random.choice(("sleep", "sleep", "stop", "kill"))

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
 from riskd.gateway.fields import Payload
+from riskd.model.lockouts import OPERATOR
 from riskd.practice.account_store import AccountStore
 from riskd.practice.records import Quote
 from riskd.rules.interface import OWN_STOP_TAG
@@ -111,6 +112,9 @@ _RULE_IDS: Final = {
 CLOCK_SECONDS: Final = 2.0
 """How far riskd's idea of the exchange's time may be off."""
 
+SOON_SECONDS: Final = 6.0
+"""How long after a breach riskd may act on it while nothing is lost or late."""
+
 NEWS_SECONDS: Final = 150.0
 """How long riskd may not know what happened to a trade."""
 
@@ -143,6 +147,23 @@ class Trade(NamedTuple):
     order_id: int
     executed: datetime
     pnl: Decimal
+
+
+class Unlock(NamedTuple):
+    """What the account had when an operator unlocked it.
+
+    :ivar at: in the exchange's seconds.
+    :ivar trades: the ids of the trades of the day.
+    :ivar held: the sizes of the positions, short ones negative, by contract id.
+    :ivar working: the ids of the working orders.
+    :ivar excused: the rules about what is held that were breached.
+    """
+
+    at: float
+    trades: frozenset[int]
+    held: dict[str, int]
+    working: frozenset[int]
+    excused: set[str]
 
 
 def rule_ids(*tables: str) -> frozenset[str]:
@@ -218,6 +239,8 @@ class ExchangeOracle:
         self.since: dict[Breach, float] = {}
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
+        # What no rule may lock the account for once more.
+        self._unlock: Unlock | None = None
         # The best price for each position since it was opened.
         self._best: dict[str, Decimal] = {}
         self._own_stops: dict[str, int] = {}
@@ -289,14 +312,18 @@ class ExchangeOracle:
         """Note the breaches of this moment."""
         self._read_trades()
         self._note_lives(self.seconds())
-        breaches = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        self._note_excuses(found)
+        breaches = {each for each in found if not self._is_excused(each)}
         now = self.awake()
         possible = [
-            *self._trade_breaches(self._worst_loss, self._worst_cooldowns),
+            *self._trade_breaches(self._worst_loss, self._worst_cooldowns, is_certain=False),
             *self._size_breaches_as_known(now),
             *self._breaches_as_known(now),
         ]
-        for each in (*breaches, *(each for each in possible if each.rule_id in self._rules)):
+        # What has grown since an unlock may be known late, and then be gone.
+        as_known = found if self.lag > SOON_SECONDS else breaches
+        for each in (*as_known, *(each for each in possible if each.rule_id in self._rules)):
             self.seen[each] = Sighting(now, self._lives[each.contract_id or ""])
         for each in breaches:
             self.since.setdefault(each, now)
@@ -425,15 +452,90 @@ class ExchangeOracle:
                 yield Breach(STOPS_TOO_MANY, name)
         if not self._store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
-        yield from self._trade_breaches(self._loss, self._cooldowns)
+        yield from self._trade_breaches(self._loss, self._cooldowns, is_certain=True)
 
-    def _trade_breaches(self, pnl: Decimal, cooldowns: dict[str, list[Trade]]) -> Iterator[Breach]:
+    def _trade_breaches(
+        self, pnl: Decimal, cooldowns: dict[str, list[Trade]], *, is_certain: bool
+    ) -> Iterator[Breach]:
         now = self.seconds()
-        if pnl <= -LOSS_LIMIT:
+        if pnl <= -LOSS_LIMIT and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         for rule_id, culprits in cooldowns.items():
-            if any(now - self._trade_seen[each.id] < COOLDOWN_SECONDS for each in culprits):
+            if any(
+                now - self._trade_seen[each.id] < COOLDOWN_SECONDS
+                and self._is_since_unlock(each, is_certain=is_certain)
+                for each in culprits
+            ):
                 yield Breach(rule_id)
+
+    # What an operator has unlocked.
+
+    def unlock(self) -> None:
+        """Note that an operator has unlocked the account: what there is now is no reason to lock it again."""
+        now = self.awake()
+        self.look()
+        self._unlock = Unlock(
+            self.seconds(),
+            frozenset(each.id for each in self._trades),
+            {name: signed(each) for name, each in self._latest.items()},
+            frozenset(each["id"] for each in self.orders()),
+            {rule_id for rule_id in ("RULE-009", "RULE-010") if Breach(rule_id) in self.since},
+        )
+        # A flatten goes on, and each sighting from now on is a new one.
+        self.seen = {
+            each: Sighting(min(at, now - 0.001), of) for each, (at, of) in self.seen.items()
+        }
+        self.seen[Breach(OPERATOR)] = Sighting(now, self._lives[""])
+        self.look()
+
+    def may_lock(self, rule_id: str, within: float) -> bool:
+        """Return whether a rule was breached in the last seconds, and since the last unlock."""
+        if self._unlock is not None:
+            within = min(within, self.seconds() - self._unlock.at)
+        return self.was_breached(rule_id, within)
+
+    def _has_traded_since_unlock(self, *, is_certain: bool) -> bool:
+        unlock = self._unlock
+        if unlock is None or self._is_of_past(unlock):
+            return True
+        if is_certain:
+            return any(each.id not in unlock.trades for each in self._trades)
+        return any(self._is_since_unlock(each, is_certain=False) for each in self._worst.values())
+
+    def _is_since_unlock(self, trade: Trade, *, is_certain: bool) -> bool:
+        """Return whether a trade was made since the last unlock; or else perhaps known only since then."""
+        if self._unlock is None:
+            return True
+        if is_certain:
+            return self._versions[trade.id][0][0] > self._unlock.at
+        return self._versions[trade.id][-1][0] > self._unlock.at - self.lag
+
+    def _note_excuses(self, breaches: Iterable[Breach]) -> None:
+        """Forget what is excused no more: its limit was kept once, or the day is over."""
+        unlock = self._unlock
+        if unlock is not None and unlock.excused:
+            kept = {each for each in unlock.excused if Breach(each) not in breaches}
+            unlock.excused.difference_update(unlock.excused if self._is_of_past(unlock) else kept)
+
+    def _is_excused(self, breach: Breach) -> bool:
+        """Return whether what is held was there at the last unlock, and breached the rule all the time."""
+        unlock = self._unlock
+        return (
+            unlock is not None
+            and breach.contract_id is None
+            and breach.rule_id in unlock.excused
+            and not self._has_grown(unlock)
+        )
+
+    def _is_of_past(self, unlock: Unlock) -> bool:
+        return unlock.at < (self._day - self._began).total_seconds()
+
+    def _has_grown(self, unlock: Unlock) -> bool:
+        sizes = {name: signed(each) for name, each in self._latest.items()}
+        return any(each["id"] not in unlock.working for each in self._entries()) or any(
+            size * unlock.held.get(name, 0) <= 0 or abs(size) > abs(unlock.held[name])
+            for name, size in sizes.items()
+        )
 
     def _read_trades(self) -> None:
         """Read the trades of the day, if they are not those that were read before."""
@@ -507,8 +609,10 @@ class ExchangeOracle:
                 yield from self._price_breaches(name, position)
                 yield from self._stop_breaches(name, position)
         known = {name: None for name, formers in self._formers.items() if formers}
-        yield from self._hours_breaches({**known, **self.positions()}, is_certain=False)
-        if any(each["contractId"] == self._blocked for each in self.orders()):
+        for each in self._hours_breaches({**known, **self.positions()}, is_certain=False):
+            if not self._is_excused(each) or self.lag > SOON_SECONDS:
+                yield each
+        if any(order["contractId"] == self._blocked for order in self.orders()):
             yield Breach("RULE-011", self._blocked)
 
     def _price_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
@@ -691,7 +795,8 @@ class ExchangeOracle:
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
             for each in trades if rule_id in self._rules else ():
-                if now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10:
+                is_due = now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10
+                if is_due and self._is_since_unlock(each, is_certain=True):
                     since = max(self._culprits[rule_id, each.id], self._forgiven_at)
                     yield rule_id, awake - since, each.executed
 

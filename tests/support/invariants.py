@@ -21,10 +21,11 @@ from riskd.model.events import (
     LockoutSet,
     Status,
 )
-from riskd.model.lockouts import is_in_force
+from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
 from tests.support.exchange_oracle import (
     HOURS,
     NO_STOP,
+    SOON_SECONDS,
     STOPS_TOO_MANY,
     Breach,
     ExchangeOracle,
@@ -52,9 +53,6 @@ LADDER_SECONDS = 5 + 5 + 4
 
 SETTLING_SECONDS = 75
 """Long enough for reconciliation to find everything that was lost."""
-
-SOON_SECONDS = 6.0
-"""How long after a breach riskd may act on it while nothing is lost or late."""
 
 WRONG_SECONDS = 2.0
 """A clock that is wrong by more is an ERROR."""
@@ -259,6 +257,16 @@ class Invariants:
 
     # What riskd broadcasts.
 
+    def unlock(self) -> None:
+        """Note that an operator has ended all locks."""
+        self._oracle.unlock()
+        self._ended.clear()
+        now = self._now()
+        self._locked = [
+            ended_lock(lock, lock.reason, now) if is_in_force(lock, now) else lock
+            for lock in self._locked
+        ]
+
     def receive(self, event: Event) -> None:
         """Check an event that riskd has broadcast."""
         data, now = event.data, self._now()
@@ -287,6 +295,9 @@ class Invariants:
                 known,
                 lock,
             )
+        if known is None and lock.rule_id != OPERATOR:
+            may_lock = self._oracle.may_lock(lock.rule_id, self.reach() + 60)
+            self.check(may_lock, "locked without a cause", lock)
         if lock.rule_id == "RULE-009":
             until = lock.locked_until
             self.check(until is not None and HOURS.start_at(until), "wrong end", lock)
