@@ -115,9 +115,11 @@ class AccountRules:
         if unlock is not None and (self._unlock is None or self._unlock.at < unlock.at):
             self._change_unlock(unlock)
 
-    def forget_unlock(self) -> None:
-        """Forget the unlock: its trading day has ended."""
+    def forget_unlock(self) -> bool:
+        """Forget the unlock, because its trading day has ended; return whether there was one."""
+        had_unlock = self._unlock is not None
         self._change_unlock(None)
+        return had_unlock
 
     def note_locked(self, rule_ids: Collection[str]) -> None:
         """Note that rules have locked the account again."""

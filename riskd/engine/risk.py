@@ -365,8 +365,9 @@ class RiskEngine:
             self._free(end_day(account, self.rules.limits.schedule, now), now)
             self._free(end_locks(account, now, is_dry_run=is_dry_run), now)
         key = account.state.risk.day_key
-        if key != counted:
-            self.rules.forget_unlock()
+        if key != counted and self.rules.forget_unlock():
+            # What was excused until the end of the day is excused no more.
+            self._clock.callLater(0, self._check_again)
         if key is not None and counted is not None and key < counted:
             # The clock had been ahead: the broker still has trades that ended with the wrong day.
             account.truth.doubt(self._clock.seconds())

@@ -235,6 +235,15 @@ class PermissionTests(UnlockTestCase):
         self.set_permission(False)
         self.assertTrue(self.is_locked)
 
+    def test_the_end_of_the_day_ends_the_excuse(self) -> None:
+        self.unlocked()
+        self.settle()
+        hours = timedelta(hours=5).total_seconds()
+        self.daemon.advance(hours - self.daemon.clock.seconds() - 1, step=30)
+        self.assertFalse(self.is_locked)
+        self.daemon.advance(3)
+        self.assertTrue(self.is_locked)
+
     def test_other_rules_go_on(self) -> None:
         self.daemon.close()
         self.daemon = PracticeDaemon(PERMISSION + OPEN_LOSS)

@@ -29,6 +29,8 @@ from tests.support.exchange_oracle import (
     ALWAYS,
     MAX_ES,
     ExchangeOracle,
+    Limits,
+    config_of,
     rule_ids,
     signed,
 )
@@ -42,6 +44,7 @@ from tests.support.practice_daemon import (
     MONDAY_NOON,
     SELL,
     PracticeDaemon,
+    settings_of,
 )
 from tests.support.trading_hours import CHICAGO
 
@@ -118,8 +121,8 @@ class Course:
         offset: float,
         now: datetime = MONDAY_NOON,
     ) -> None:
-        config = ALWAYS + "".join(rules)
-        self.daemon = daemon = World(config, wall_ahead=offset, now=now)
+        self.rules = rules
+        self.daemon = daemon = World(config_of(rules, Limits()), wall_ahead=offset, now=now)
         self.fills = self.quotes = 0
         self.counts: Counter[str] = Counter()
         self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
@@ -310,6 +313,17 @@ class Course:
             self.receive_events()
             self.checks.unlock()
             self.counts["unlock of a locked account"] += 1
+        self.look()
+
+    def reload(self, limits: dict[str, int]) -> None:
+        """Let the operator change limits; all others become what they were in the morning."""
+        self.look()
+        changed = Limits(**limits)
+        settings = settings_of(config_of(self.rules, changed))
+        # Before riskd has them: it acts on them at once.
+        self.oracle.set_limits(changed, is_locked=bool(self.checks.in_force()))
+        self.daemon.settings = settings
+        self.daemon.engine.reload(settings)
         self.look()
 
     def sleep(self, hours: float) -> None:

@@ -43,6 +43,14 @@ OFFSETS = (0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0)
 RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAGEMENT: 0.35}
 """How likely each table of rules is on a day."""
 
+OTHER_LIMITS: tuple[dict[str, int], ...] = (
+    {},
+    *({"loss": 600}, {"loss": 1500}, {"contracts": 3}, {"contracts": 6, "es": 3}, {"es": 1}),
+    *({"trades": 3}, {"trades": 8}, {"large_loss": 60}, {"large_loss": 160, "loss": 800}),
+    *({"open_loss": 120}, {"open_loss": 300, "profit": 160}),
+)
+"""What an operator may change the limits to."""
+
 SESSIONS = ((17.1, 20.0), (2.0, 5.0), (7.5, 9.5), (10.0, 14.0))
 """When sessions may begin, in hours of Chicago's day; the first is on the evening before."""
 
@@ -317,8 +325,9 @@ class Day:
             lambda: Act("flatten_by_hand", {}),
             lambda: Act("lock_by_hand", {"minutes": random.choice((1, 5, None))}),
             lambda: Act("unlock_by_hand", {}),
+            lambda: Act("reload", {"limits": random.choice(OTHER_LIMITS)}),
         )
-        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 4))[0]()
+        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 4, 2))[0]()
 
     def _skip(self, hour: float) -> Act:
         kind = self._random.choice(("sleep", "sleep", "stop", "kill"))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, time, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Final, NamedTuple, Protocol
 
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType, GatewayPositionType
@@ -23,15 +23,26 @@ from tests.support.trading_hours import CHICAGO, HOLIDAYS, Hours
 
 DAY_BEGINS: Final = time(17)
 
-LOSS_LIMIT: Final = Decimal(1000)
-OPEN_LOSS_LIMIT: Final = Decimal(200)
-PROFIT_TARGET: Final = Decimal(240)
-LARGE_LOSS: Final = Decimal(100)
+
+class Limits(NamedTuple):
+    """The limits of the rules; the lower, the tighter."""
+
+    loss: int = 1000
+    open_loss: int = 200
+    profit: int = 240
+    large_loss: int = 100
+    trades: int = 5
+    contracts: int = 4
+    es: int = 2
+
+    def tightest(self, other: Limits) -> Limits:
+        return Limits(*map(min, self, other))
+
+
 COOLDOWN_SECONDS: Final = 240.0
-MAX_TRADES: Final = 5
 WINDOW: Final = timedelta(minutes=5)
-MAX_CONTRACTS: Final = 4
-MAX_ES: Final = 2
+MAX_TRADES: Final = Limits().trades
+MAX_ES: Final = Limits().es
 GRACE_SECONDS: Final = 30.0
 
 NO_STOP: Final = "no stop"
@@ -40,33 +51,36 @@ NO_STOP: Final = "no stop"
 STOPS_TOO_MANY: Final = "stops too many"
 """The stops of riskd would close more than is held."""
 
-ALWAYS: Final = f"""
+_ALWAYS: Final = """
 [rules.max_contracts]
-limit = {MAX_CONTRACTS}
+limit = {contracts}
 [rules.max_contracts_per_instrument]
-limits = {{ ES = {MAX_ES} }}
+limits = {{ ES = {es} }}
 unknown_symbol_action = "allow_unlimited"
 [rules.daily_realized_loss]
-loss_limit = {LOSS_LIMIT}
+loss_limit = {loss}
 [rules.auth_loss_guard]
 [rules.symbol_blocks]
 blocked_symbols = ["MES"]
 """
-OF_TRADES: Final = f"""
+_OF_TRADES: Final = f"""
 [rules.trade_frequency_limit]
-max_trades = {MAX_TRADES}
+max_trades = {{trades}}
 time_window_minutes = 5
 cooldown_seconds = {COOLDOWN_SECONDS:g}
 [rules.cooldown_after_loss]
-loss_threshold = {LARGE_LOSS}
+loss_threshold = {{large_loss}}
 cooldown_seconds = {COOLDOWN_SECONDS:g}
 """
-OF_PRICES: Final = f"""
+_OF_PRICES: Final = """
 [rules.daily_unrealized_loss]
-loss_limit = {OPEN_LOSS_LIMIT}
+loss_limit = {open_loss}
 [rules.max_unrealized_profit]
-profit_target = {PROFIT_TARGET}
+profit_target = {profit}
 """
+ALWAYS, OF_TRADES, OF_PRICES = (
+    table.format(**Limits()._asdict()) for table in (_ALWAYS, _OF_TRADES, _OF_PRICES)
+)
 OF_STOPS: Final = f"""
 [rules.no_stop_loss_grace]
 grace_period_seconds = {GRACE_SECONDS:g}
@@ -149,6 +163,15 @@ class Trade(NamedTuple):
     pnl: Decimal
 
 
+def config_of(tables: Iterable[str], limits: Limits) -> str:
+    """Return these tables of rules, and those of every day, with other limits, as TOML."""
+    templates = {ALWAYS: _ALWAYS, OF_TRADES: _OF_TRADES, OF_PRICES: _OF_PRICES}
+    return "".join(
+        templates[table].format(**limits._asdict()) if table in templates else table
+        for table in (ALWAYS, *tables)
+    )
+
+
 class Unlock(NamedTuple):
     """What the account had when an operator unlocked it.
 
@@ -157,6 +180,7 @@ class Unlock(NamedTuple):
     :ivar held: the sizes of the positions, short ones negative, by contract id.
     :ivar working: the ids of the working orders.
     :ivar excused: the rules about what is held that were breached.
+    :ivar loss: the tightest limit of the day's loss.
     """
 
     at: float
@@ -164,6 +188,7 @@ class Unlock(NamedTuple):
     held: dict[str, int]
     working: frozenset[int]
     excused: set[str]
+    loss: int
 
 
 def rule_ids(*tables: str) -> frozenset[str]:
@@ -237,8 +262,14 @@ class ExchangeOracle:
         self._worst_cooldowns: dict[str, list[Trade]] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
+        # The breaches at the last look, those that an unlock excuses too.
+        self._found: set[Breach] = set()
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
+        self.limits = Limits()
+        # Until when they were in force.
+        self._former_limits: list[tuple[float, Limits]] = []
+        self._reloaded_at = float("-inf")
         # What no rule may lock the account for once more.
         self._unlock: Unlock | None = None
         # The best price for each position since it was opened.
@@ -313,13 +344,17 @@ class ExchangeOracle:
         self._read_trades()
         self._note_lives(self.seconds())
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        self._found = found
         self._note_excuses(found)
         breaches = {each for each in found if not self._is_excused(each)}
         now = self.awake()
+        tightest = self._tightest()
         possible = [
-            *self._trade_breaches(self._worst_loss, self._worst_cooldowns, is_certain=False),
-            *self._size_breaches_as_known(now),
-            *self._breaches_as_known(now),
+            *self._trade_breaches(
+                self._worst_loss, self._worst_cooldowns, tightest, is_certain=False
+            ),
+            *self._size_breaches_as_known(now, tightest),
+            *self._breaches_as_known(now, tightest),
         ]
         # What has grown since an unlock may be known late, and then be gone.
         as_known = found if self.lag > SOON_SECONDS else breaches
@@ -333,6 +368,28 @@ class ExchangeOracle:
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since = now
+
+    def set_limits(self, limits: Limits, *, is_locked: bool) -> None:
+        """Note that these limits are in force from now on.
+
+        :param is_locked: whether the earlier ones stay in force beside them until :meth:`release`.
+        """
+        self._former_limits.append((float("inf") if is_locked else self.awake(), self.limits))
+        self.limits = limits
+        self._reloaded_at = self.seconds()
+        self._has_new_trades = True
+        self.look()
+
+    def release(self) -> None:
+        """Note that no lock holds the account to earlier limits any more."""
+        now = self.awake()
+        self._former_limits = [(min(until, now), each) for until, each in self._former_limits]
+
+    def _tightest(self) -> Limits:
+        """Return the tightest of the limits that riskd may go by."""
+        oldest = self.awake() - self.lag
+        self._former_limits = [each for each in self._former_limits if each[0] >= oldest]
+        return reduce(Limits.tightest, (each for _until, each in self._former_limits), self.limits)
 
     def want_flat(self, rule_id: str) -> None:
         """Note that somebody wants all closed and canceled at this moment."""
@@ -348,7 +405,7 @@ class ExchangeOracle:
     def note_size(self, position: Payload) -> None:
         """Note a size that a position had for a moment, between two looks."""
         held = {**self.positions(), position["contractId"]: position}
-        for each in self._size_breaches(held):
+        for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
 
@@ -376,9 +433,9 @@ class ExchangeOracle:
         }
         for name, position in self.positions().items():
             least, most = self.open_pnl(position)
-            if most > -OPEN_LOSS_LIMIT:
+            if most > -self.limits.open_loss:
                 exposed.pop(Breach("RULE-004", name), None)
-            if least < PROFIT_TARGET:
+            if least < self.limits.profit:
                 exposed.pop(Breach("RULE-005", name), None)
             seconds = self.seconds()
             unprotected = seconds - self._unprotected.get(name, seconds) - GRACE_SECONDS
@@ -435,9 +492,9 @@ class ExchangeOracle:
 
     def _breaches(self, now: float) -> Iterator[Breach]:
         positions = self.positions()
-        yield from self._size_breaches(positions)
+        yield from self._size_breaches(positions, self.limits)
         for name, position in positions.items():
-            yield from self._price_breaches(name, position)
+            yield from self._price_breaches(name, position, self.limits)
             # A stop that is gone before the grace is over gets no new one, so the position's age counts.
             if name in self._unprotected and now - self._opened[name][1] >= GRACE_SECONDS - 1:
                 yield Breach("RULE-008", name)
@@ -452,13 +509,18 @@ class ExchangeOracle:
                 yield Breach(STOPS_TOO_MANY, name)
         if not self._store.account(self._account_id)["canTrade"]:
             yield Breach("RULE-010")
-        yield from self._trade_breaches(self._loss, self._cooldowns, is_certain=True)
+        yield from self._trade_breaches(self._loss, self._cooldowns, self.limits, is_certain=True)
 
     def _trade_breaches(
-        self, pnl: Decimal, cooldowns: dict[str, list[Trade]], *, is_certain: bool
+        self,
+        pnl: Decimal,
+        cooldowns: dict[str, list[Trade]],
+        limits: Limits,
+        *,
+        is_certain: bool,
     ) -> Iterator[Breach]:
         now = self.seconds()
-        if pnl <= -LOSS_LIMIT and self._has_traded_since_unlock(is_certain=is_certain):
+        if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         for rule_id, culprits in cooldowns.items():
             if any(
@@ -479,7 +541,8 @@ class ExchangeOracle:
             frozenset(each.id for each in self._trades),
             {name: signed(each) for name, each in self._latest.items()},
             frozenset(each["id"] for each in self.orders()),
-            {rule_id for rule_id in ("RULE-009", "RULE-010") if Breach(rule_id) in self.since},
+            {rule_id for rule_id in ("RULE-009", "RULE-010") if Breach(rule_id) in self._found},
+            self._tightest().loss,
         )
         # A flatten goes on, and each sighting from now on is a new one.
         self.seen = {
@@ -499,8 +562,12 @@ class ExchangeOracle:
         if unlock is None or self._is_of_past(unlock):
             return True
         if is_certain:
-            return any(each.id not in unlock.trades for each in self._trades)
-        return any(self._is_since_unlock(each, is_certain=False) for each in self._worst.values())
+            return self.limits.loss < unlock.loss or any(
+                each.id not in unlock.trades for each in self._trades
+            )
+        return self._reloaded_at > unlock.at - self.lag or any(
+            self._is_since_unlock(each, is_certain=False) for each in self._worst.values()
+        )
 
     def _is_since_unlock(self, trade: Trade, *, is_certain: bool) -> bool:
         """Return whether a trade was made since the last unlock; or else perhaps known only since then."""
@@ -508,7 +575,8 @@ class ExchangeOracle:
             return True
         if is_certain:
             return self._versions[trade.id][0][0] > self._unlock.at
-        return self._versions[trade.id][-1][0] > self._unlock.at - self.lag
+        since = self._unlock.at - self.lag
+        return self._reloaded_at > since or self._versions[trade.id][-1][0] > since
 
     def _note_excuses(self, breaches: Iterable[Breach]) -> None:
         """Forget what is excused no more: its limit was kept once, or the day is over."""
@@ -551,7 +619,7 @@ class ExchangeOracle:
                 if each.get("profitAndLoss") is not None and not each["voided"]
             ]
             self._trades = [each for each in valid if each.executed >= day]
-            self._loss, self._cooldowns = consequences(valid, day)
+            self._loss, self._cooldowns = consequences(valid, day, self.limits)
             for each in valid:
                 self._trade_seen.setdefault(each.id, now)
         elif now < self._settles_at:
@@ -597,17 +665,22 @@ class ExchangeOracle:
             else:
                 changes = [at + NEWS_SECONDS for at, _version in versions]
                 self._settles_at = min([self._settles_at, *(at for at in changes if at >= now)])
-        self._worst_loss, self._worst_cooldowns = consequences(self._worst.values(), day)
+        self._worst_loss, self._worst_cooldowns = consequences(
+            self._worst.values(), day, self._tightest()
+        )
         for each in self._worst:
             self._trade_seen.setdefault(each, now)
 
-    def _breaches_as_known(self, now: float) -> Iterator[Breach]:
+    def _breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield what positions of a moment ago would breach by the prices and the time of now."""
         for name, formers in self._formers.items():
             formers[:] = [each for each in formers if now - each[0] <= self.lag]
             for _until, position in formers:
-                yield from self._price_breaches(name, position)
+                yield from self._price_breaches(name, position, limits)
                 yield from self._stop_breaches(name, position)
+        if limits != self.limits:
+            for name, position in self.positions().items():
+                yield from self._price_breaches(name, position, limits)
         known = {name: None for name, formers in self._formers.items() if formers}
         for each in self._hours_breaches({**known, **self.positions()}, is_certain=False):
             if not self._is_excused(each) or self.lag > SOON_SECONDS:
@@ -615,14 +688,14 @@ class ExchangeOracle:
         if any(order["contractId"] == self._blocked for order in self.orders()):
             yield Breach("RULE-011", self._blocked)
 
-    def _price_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
+    def _price_breaches(self, name: str, position: Payload, limits: Limits) -> Iterator[Breach]:
         worst, best = self.open_pnl(position)
-        if worst <= -OPEN_LOSS_LIMIT:
+        if worst <= -limits.open_loss:
             yield Breach("RULE-004", name)
-        if best >= PROFIT_TARGET:
+        if best >= limits.profit:
             yield Breach("RULE-005", name)
 
-    def _size_breaches_as_known(self, now: float) -> Iterator[Breach]:
+    def _size_breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield whether there are too many contracts for somebody who knows each position late."""
         positions = self.positions()
         total = 0
@@ -636,14 +709,16 @@ class ExchangeOracle:
                 size for (_at, size), end in zip(sizes, ends, strict=True) if now - end <= self.lag
             ]
             total += max(recent)
-        if total > MAX_CONTRACTS:
+        if total > limits.contracts:
             yield Breach("RULE-001")
+        if limits != self.limits:
+            yield from self._size_breaches(positions, limits)
 
-    def _size_breaches(self, positions: dict[str, Payload]) -> Iterator[Breach]:
+    def _size_breaches(self, positions: dict[str, Payload], limits: Limits) -> Iterator[Breach]:
         sizes = {name: signed(each) for name, each in positions.items()}
-        if sum(map(abs, sizes.values())) > MAX_CONTRACTS:
+        if sum(map(abs, sizes.values())) > limits.contracts:
             yield Breach("RULE-001")
-        if abs(sizes.get(self._limited, 0)) > MAX_ES:
+        if abs(sizes.get(self._limited, 0)) > limits.es:
             yield Breach("RULE-002", self._limited)
         if sizes.get(self._blocked):
             yield Breach("RULE-011", self._blocked)
@@ -801,7 +876,9 @@ class ExchangeOracle:
                     yield rule_id, awake - since, each.executed
 
 
-def consequences(trades: Iterable[Trade], day: datetime) -> tuple[Decimal, dict[str, list[Trade]]]:
+def consequences(
+    trades: Iterable[Trade], day: datetime, limits: Limits
+) -> tuple[Decimal, dict[str, list[Trade]]]:
     """Return the P&L of the trading day, and the trades that begin a cooldown, by rule id.
 
     :param day: when the trading day began.
@@ -815,12 +892,14 @@ def consequences(trades: Iterable[Trade], day: datetime) -> tuple[Decimal, dict[
         # Each trade that is one too many in its time window.
         "RULE-006": [
             last
-            for first, last in zip(known, known[MAX_TRADES:], strict=False)
+            for first, last in zip(known, known[limits.trades :], strict=False)
             if last.executed - first.executed < WINDOW
         ],
         # The last trade of each exit that lost too much.
         "RULE-007": [
-            parts[-1] for parts in exits.values() if sum(each.pnl for each in parts) <= -LARGE_LOSS
+            parts[-1]
+            for parts in exits.values()
+            if sum(each.pnl for each in parts) <= -limits.large_loss
         ],
     }
     return sum((each.pnl for each in of_day), Decimal(0)), cooldowns

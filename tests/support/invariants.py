@@ -276,6 +276,7 @@ class Invariants:
             isinstance(data, DailyReset) and data.lockouts_cleared
         ):
             self.end_locks()
+            self._oracle.release()
         elif isinstance(data, EnforcementAction):
             self._check_action(data)
         elif isinstance(data, DaemonStatus):
