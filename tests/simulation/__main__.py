@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument(
         "--shorten", type=float, default=60.0, help="seconds to look for a shorter trace"
     )
+    parser.add_argument("--first", action="store_true", help="end with the first violation")
     options = parser.parse_args()
     first = int(time()) * 1000 if options.seed is None else options.seed
     known = known_results(options.progress)
@@ -41,6 +42,8 @@ def main() -> int:
         if options.progress is not None:
             with options.progress.open("ab") as file:
                 file.write(msgspec.json.encode(report.result) + b"\n")
+        if options.first and report.result.violation is not None:
+            break
     print(summary(results, (monotonic() - begun) / max(1, played) * len(results)))  # noqa: T201
     return 1 if any(each.violation is not None for each in results) else 0
 
