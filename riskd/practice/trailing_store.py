@@ -63,7 +63,7 @@ class TrailingStore:
             return self._store
         shown_until = seconds - self._injector.faults.searches_trail_seconds + _SOON
         while self._changes and self._changes[0][0] <= shown_until:
-            _apply(self._copy, self._changes.popleft()[1])
+            apply_message(self._copy, self._changes.popleft()[1])
         return self._copy
 
 
@@ -74,7 +74,7 @@ def _copied(store: AccountStore, now: datetime) -> AccountStore:
     return copy
 
 
-def _apply(store: AccountStore, message: Message) -> None:
+def apply_message(store: AccountStore, message: Message) -> None:
     """Do to a store what a message of another reports."""
     target, _contract, payload = message
     if target == ACCOUNT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import treq
 from treq.client import HTTPClient
@@ -18,7 +18,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from riskd.model.exact_json import encode_json
+from riskd.gateway.fields import Payload
+from riskd.model.exact_json import decode_json, encode_json
+from tests.integration.practice_gateway import Broker
 from tests.support.websocket_frames import TEXT, server_frame
 
 LOCALHOST = "127.0.0.1"
@@ -40,6 +42,7 @@ class FaultProxy:
     :ivar cuts_frames: whether a hub's connection ends inside its next message.
     :ivar expired: tokens that are no longer accepted.
     :ivar seen: tokens that clients have presented.
+    :ivar on_change: called with the name and the body of each request for a change, before the broker has it.
     """
 
     def __init__(self, broker_port: int) -> None:
@@ -52,6 +55,7 @@ class FaultProxy:
         self.mangle: Callable[[list[bytes]], list[bytes]] = list
         self.expired: set[str] = set()
         self.seen: set[str] = set()
+        self.on_change: Callable[[str, Payload], object] = lambda _name, _body: None
         self.relays: set[_Relay] = set()
         self._site = Site(_Requests(self))
         self._rest = reactor.listenTCP(0, self._site, interface=LOCALHOST)
@@ -73,6 +77,14 @@ class FaultProxy:
     def cut(self) -> None:
         self.is_cut = True
         self.drop_hubs()
+
+    def expire_tokens(self) -> None:
+        self.expired |= self.seen
+        self.drop_hubs()
+
+    def log_out(self) -> None:
+        """End every login, as the broker does when another program logs in."""
+        Broker(self.broker_port).ask("Practice/logout")
 
 
 class _Relay(Protocol):
@@ -236,6 +248,8 @@ class _Requests(Resource):
         if proxy.delay:
             proxy.hits += 1
             await deferLater(reactor, proxy.delay)
+        if _is_change(request.uri):
+            proxy.on_change(request.uri.rpartition(b"/")[2].decode(), decode_json(body))
         url = f"http://{LOCALHOST}:{proxy.broker_port}{request.uri.decode()}"
         answer = await self._client.request(
             request.method.decode(), url, data=body, headers=_headers(request)
@@ -306,3 +320,40 @@ def with_garbage(*garbage: bytes) -> Callable[[list[bytes]], list[bytes]]:
 
 
 GARBAGE = (b"\xff\xfe{", b'{"type":1}\x1e', b"null\x1e", encode_json({"type": 99}) + b"\x1e")
+
+
+class Fault(NamedTuple):
+    """A fault: how it begins, and how it ends."""
+
+    begin: Callable[[FaultProxy], object]
+    end: Callable[[FaultProxy], object] = lambda _proxy: None
+
+
+def _setting(name: str, wrong: Any, right: Any) -> Fault:
+    """Return a fault that sets an attribute of the proxy."""
+    return Fault(
+        lambda proxy: setattr(proxy, name, wrong), lambda proxy: setattr(proxy, name, right)
+    )
+
+
+FAULTS = {
+    "cut": Fault(FaultProxy.cut, lambda proxy: setattr(proxy, "is_cut", False)),
+    "cut in the middle of a record": _setting("cuts_frames", True, False),
+    "half-open": _setting("is_mute", True, False),
+    "silence": _setting("is_silent", True, False),
+    "delay": _setting("delay", 0.4, 0.0),
+    "401": _setting("status", 401, None),
+    "429": _setting("status", 429, None),
+    "500": _setting("status", 500, None),
+    "503": _setting("status", 503, None),
+    "lost answers": _setting("loses_answers", True, False),
+    "garbage": _setting("mangle", with_garbage(*GARBAGE), list),
+    "duplicates": _setting("mangle", twice, list),
+    "reversed": _setting("mangle", backwards, list),
+    "reordered": Fault(
+        lambda proxy: setattr(proxy, "mangle", swapped()),
+        lambda proxy: setattr(proxy, "mangle", list),
+    ),
+    "token expiry": Fault(FaultProxy.expire_tokens),
+    "logout": Fault(FaultProxy.log_out),
+}

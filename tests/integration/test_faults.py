@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -16,14 +13,7 @@ from twisted.internet import reactor
 from riskd.gateway.fields import Payload
 from riskd.rules.interface import OWN_STOP_TAG
 from tests.integration.brokers import ExchangeProcess, WallClock, remote_gateway
-from tests.integration.fault_proxy import (
-    GARBAGE,
-    FaultProxy,
-    backwards,
-    swapped,
-    twice,
-    with_garbage,
-)
+from tests.integration.fault_proxy import FAULTS, FaultProxy
 from tests.integration.guarded import GuardedDaemon
 from tests.support.practice_daemon import BUY, ES, M2K, MNQ, MONDAY_NOON, SELL
 from tests.support.waiting import until
@@ -51,25 +41,6 @@ class ProxiedBroker(ExchangeProcess):
         self.proxy = FaultProxy(self.port)
         self.gateway = remote_gateway(clock, self.proxy.rest_port, self.proxy.hub_port)
 
-    def log_out(self) -> None:
-        """End every login, as the broker does when another program logs in."""
-        token = self._post("Auth/loginKey", {"userName": "practice", "apiKey": "practice"})[
-            "token"
-        ]
-        self._post("Practice/logout", {}, token)
-
-    def _post(self, request: str, body: Any, token: str = "") -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        headers = {"Content-Type": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        connection.request("POST", f"/api/{request}", json.dumps(body), headers)
-        answer = connection.getresponse()
-        content = json.loads(answer.read())
-        connection.close()
-        assert content["success"], content
-        return content
-
     def orders(self) -> list[Payload]:
         found: list[Payload] = self.say("orders")
         return found
@@ -77,16 +48,6 @@ class ProxiedBroker(ExchangeProcess):
     def trades(self) -> list[Payload]:
         found: list[Payload] = self.say("trades")
         return found
-
-
-def has_hit(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
-    """Return whether enough faults were injected to matter."""
-    return broker.proxy.hits >= 3
-
-
-def has_reported(daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
-    """Return whether riskd has reported an ERROR."""
-    return bool(daemon.received("daemon_status", status="ERROR"))
 
 
 def is_in_error(daemon: GuardedDaemon) -> bool:
@@ -101,59 +62,20 @@ def reported_closings(daemon: GuardedDaemon) -> int:
     return sum(action["details"]["positions_closed"] for action in done)
 
 
-class Fault(NamedTuple):
-    """A fault: how it starts, when it has lasted long enough, and how it ends."""
-
-    begin: Callable[[ProxiedBroker], Any]
-    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = has_hit
-    end: Callable[[ProxiedBroker], Any] = lambda _broker: None
-
-
-def setting(
-    name: str,
-    wrong: Any,
-    right: Any,
-    is_felt: Callable[[GuardedDaemon, ProxiedBroker], bool] = has_hit,
-) -> Fault:
-    """Return a fault that sets an attribute of the proxy."""
-    return Fault(
-        lambda broker: setattr(broker.proxy, name, wrong),
-        is_felt,
-        lambda broker: setattr(broker.proxy, name, right),
-    )
+REPORTED = frozenset(
+    {
+        *("cut", "cut in the middle of a record", "half-open", "silence", "garbage"),
+        *("token expiry", "logout"),
+    }
+)
+"""The faults that riskd reports as an ERROR."""
 
 
-def expire(broker: ProxiedBroker) -> None:
-    broker.proxy.expired |= broker.proxy.seen
-    broker.proxy.drop_hubs()
-
-
-def uncut(broker: ProxiedBroker) -> None:
-    broker.proxy.is_cut = False
-
-
-FAULTS = {
-    "cut": Fault(lambda broker: broker.proxy.cut(), has_reported, uncut),
-    "cut in the middle of a record": setting("cuts_frames", True, False, has_reported),
-    "half-open": setting("is_mute", True, False, has_reported),
-    "silence": setting("is_silent", True, False, has_reported),
-    "delay": setting("delay", 0.4, 0.0),
-    "401": setting("status", 401, None),
-    "429": setting("status", 429, None),
-    "500": setting("status", 500, None),
-    "503": setting("status", 503, None),
-    "lost answers": setting("loses_answers", True, False),
-    "garbage": setting("mangle", with_garbage(*GARBAGE), list, has_reported),
-    "duplicates": setting("mangle", twice, list),
-    "reversed": setting("mangle", backwards, list),
-    "reordered": Fault(
-        lambda broker: setattr(broker.proxy, "mangle", swapped()),
-        has_hit,
-        lambda broker: setattr(broker.proxy, "mangle", list),
-    ),
-    "token expiry": Fault(expire, has_reported),
-    "logout": Fault(lambda broker: broker.log_out(), has_reported),
-}
+def is_felt(name: str, daemon: GuardedDaemon, broker: ProxiedBroker) -> bool:
+    """Return whether a fault has lasted long enough to matter."""
+    if name in REPORTED:
+        return bool(daemon.received("daemon_status", status="ERROR"))
+    return broker.proxy.hits >= 3
 
 
 @pytest.fixture
@@ -232,15 +154,15 @@ async def test_after_a_fault(name: str, clock: WallClock, tmp_path: Path) -> Non
         await until(lambda: own_stops(broker) == {MNQ: [1]})
         await daemon.trade(BUY, 1, M2K, limit="2000")
 
-        fault.begin(broker)
+        fault.begin(broker.proxy)
         # A loss, a breach of each kind, and a position without a stop.
         await daemon.trade(SELL, 1)
         await daemon.trade(SELL, 2, M2K)
         await daemon.trade(BUY, 5)
         await daemon.trade(BUY, 1, ES)
         daemon.move(MNQ, "21001")
-        await until(lambda: fault.is_felt(daemon, broker))
-        fault.end(broker)
+        await until(lambda: is_felt(name, daemon, broker))
+        fault.end(broker.proxy)
 
         returned = reactor.seconds()
         await until(lambda: is_reconciled(daemon, broker))

@@ -269,9 +269,9 @@ class Invariants:
 
     def receive(self, event: Event) -> None:
         """Check an event that riskd has broadcast."""
-        data, now = event.data, self._now()
+        data = event.data
         if isinstance(data, LockoutSet):
-            self._check_lock(data, now)
+            self.receive_lock(data)
         elif isinstance(data, LockoutCleared) or (
             isinstance(data, DailyReset) and data.lockouts_cleared
         ):
@@ -282,8 +282,9 @@ class Invariants:
         elif isinstance(data, DaemonStatus):
             self.status = data
 
-    def _check_lock(self, lock: LockoutSet, now: datetime) -> None:
-        known = self.ends.get(lock.rule_id)
+    def receive_lock(self, lock: LockoutSet) -> None:
+        """Check a lock that riskd has broadcast or published."""
+        known, now = self.ends.get(lock.rule_id), self._now()
         if not is_in_force(lock, now):
             # Lifted: the trade was voided or amended, or the broker lets the account trade again.
             self.end_locks(lock.rule_id)
