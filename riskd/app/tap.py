@@ -31,6 +31,7 @@ from riskd.gateway.interface import IGateway
 from riskd.gateway.projectx.credentials import find_credentials
 from riskd.gateway.projectx.gateway import ProjectXGateway, make_agent
 from riskd.gateway.projectx.websocket import HubConnector
+from riskd.host.core_dumps import forbid_core_dumps
 from riskd.host.disk_thread import DiskThread
 from riskd.host.errors import UserError
 from riskd.journal.default_state import open_default
@@ -60,6 +61,9 @@ class Options(launch.Options):
         "Without --config riskd trades paper on its embedded practice gateway, "
         "with the accounts 123 and 456 and a set of rules to watch at work."
     )
+    optFlags: Sequence[Sequence[Any]] = [
+        ["debuggable", None, "Allow core dumps and debuggers, which can read the API key."],
+    ]
     optParameters: Sequence[Sequence[Any]] = [
         launch.port_option(8765),
         launch.INTERFACE_OPTION,
@@ -95,6 +99,8 @@ class Options(launch.Options):
 
 def makeService(options: Options) -> Daemon:
     """Assemble the daemon from its options."""
+    if not options["debuggable"]:
+        forbid_core_dumps()
     reactor, catalogue, settings = launch.begin(options)
     # Resources first, while a refusal is still a line on the terminal; twistd detaches afterwards.
     make_engine: Callable[..., EngineService | RecordingEngine] = EngineService

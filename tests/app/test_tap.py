@@ -91,6 +91,9 @@ class OptionsTests(SynchronousTestCase):
 class ServiceTests(SynchronousTestCase):
     """The service that twistd runs."""
 
+    def setUp(self) -> None:
+        self.forbidden: list[str] = []
+
     def make_service(self, *arguments: str, **twistd: Any) -> Daemon:
         options = Options()
         options.parent = BaseOptions()
@@ -100,6 +103,7 @@ class ServiceTests(SynchronousTestCase):
         keep_clock(self)
         # Not of these tests, wherever the reactor runs already.
         self.patch(tap, "freeze_garbage", lambda: None)
+        self.patch(tap, "forbid_core_dumps", lambda: self.forbidden.append("core dumps"))
         service = makeService(options)
         for listening in sockets_of(service):
             self.addCleanup(listening.close)
@@ -117,6 +121,12 @@ class ServiceTests(SynchronousTestCase):
     def test_the_reactor_has_a_steady_clock(self) -> None:
         self.make_service()
         self.assertTrue(has_steady_clock())
+
+    def test_core_dumps_are_forbidden_unless_they_are_wanted(self) -> None:
+        self.make_service("--debuggable")
+        self.assertEqual(self.forbidden, [])
+        self.make_service()
+        self.assertEqual(self.forbidden, ["core dumps"])
 
     def test_garbage_is_frozen_when_the_program_runs(self) -> None:
         from twisted.internet import reactor  # noqa: PLC0415
