@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -16,21 +16,30 @@ from riskd.model.broker import BrokerNews
 _T = TypeVar("_T")
 
 
+class IApply(Protocol):
+    """Applies what an answer says."""
+
+    def __call__(
+        self, account_id: int, news: BrokerNews, sent_at: float, *, is_evaluated: bool = True
+    ) -> None:
+        """See :meth:`riskd.engine.intake.Intake.apply_answer`."""
+
+
 class Broker(NamedTuple):
     """A gateway, with a time limit for its answers and a place for what they say.
 
     :ivar gateway: the gateway.
     :ivar clock: times answers and repetitions.
     :ivar now: gives the broker's time, aware.
-    :ivar apply: applies what an answer says of an account; takes the account's id and the steady seconds when
-        the request was sent.
+    :ivar apply: applies what an answer says of an account; see
+        :meth:`riskd.engine.intake.Intake.apply_answer`.
     :ivar report_problem: takes a source and a sentence; an empty sentence ends the problem of that source.
     """
 
     gateway: IGateway
     clock: IReactorTime
     now: Callable[[], datetime]
-    apply: Callable[[int, BrokerNews, float], None]
+    apply: IApply
     report_problem: Callable[[str, str], None]
 
     async def ask(self, request: str, answer: Deferred[_T]) -> _T:

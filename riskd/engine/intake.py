@@ -23,6 +23,7 @@ from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
 from riskd.model.account import Charge, is_same_trade, with_earlier_trade
+from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import (
     BrokerAccount,
     BrokerNews,
@@ -107,6 +108,7 @@ class Intake:
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
         self._expected = 0
+        self._crowded: set[int] = set()
 
     def receive(self, account_id: int, news: BrokerNews) -> None:
         """Apply an event of an account; see ``IGatewayListener``."""
@@ -132,10 +134,14 @@ class Intake:
             return msgspec.structs.replace(news, stamp=None)
         return news
 
-    def apply_answer(self, account_id: int, news: BrokerNews, sent_at: float) -> None:
+    def apply_answer(
+        self, account_id: int, news: BrokerNews, sent_at: float, *, is_evaluated: bool = True
+    ) -> None:
         """Apply what an answer says of an account, unless there is later news.
 
         :param sent_at: when the request was sent, in steady seconds.
+        :param is_evaluated: whether the rules are evaluated on a position or an order; if not, the caller does
+            that once for many.
         """
         guarded = self._accounts.get(account_id)
         if guarded is None:
@@ -150,7 +156,7 @@ class Intake:
                 if not is_final and not truth.covers(thing_of(news), sent_at):
                     return
                 truth.answered(news, sent_at)
-            self._apply(guarded, news, is_event=False)
+            self._apply(guarded, news, is_event=False, is_evaluated=is_evaluated)
 
     def receive_quote(self, update: BrokerQuote) -> None:
         """Apply a quote; see :class:`~riskd.gateway.interface.IGatewayListener`.
@@ -221,19 +227,45 @@ class Intake:
                     each.account.update_best_bid_ask(contract_id, best_bid_ask)
                     each.risk_engine.receive_best_bid_ask()
 
-    def _apply(self, guarded: GuardedAccount, news: BrokerNews, *, is_event: bool) -> None:
+    def _apply(
+        self,
+        guarded: GuardedAccount,
+        news: BrokerNews,
+        *,
+        is_event: bool,
+        is_evaluated: bool = True,
+    ) -> None:
+        if isinstance(
+            news, (BrokerOrder, BrokerPosition, BrokerTrade)
+        ) and not guarded.account.has_room_for(news):
+            self._note_too_many(guarded.account)
+            return
         if isinstance(news, BrokerTrade):
             self._apply_trade(guarded, news, is_event=is_event)
         elif isinstance(news, BrokerPosition):
-            self._apply_position(guarded, news, is_event=is_event)
+            self._apply_position(guarded, news, is_event=is_event, is_evaluated=is_evaluated)
         elif isinstance(news, BrokerOrder):
-            self._apply_order(guarded, news)
+            self._apply_order(guarded, news, is_evaluated=is_evaluated)
         elif isinstance(news, BrokerAccount):
             guarded.risk_engine.receive_account(may_trade=news.can_trade)
         if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
             self._ensure_contract(news.contract_id)
         if not isinstance(news, BrokerTrade):
             self._expect_commands()
+
+    def _note_too_many(self, account: TrackedAccount) -> None:
+        """Log once that the broker reports more than riskd follows; ask it what there is."""
+        account.truth.doubt(self._clock.seconds())
+        if account.account_id not in self._crowded:
+            self._crowded.add(account.account_id)
+            _log.error(
+                "account {id}: the broker reports more than riskd follows, which is {positions} open "
+                "positions, {orders} working orders and {trades} trades. Logged once",
+                id=account.account_id,
+                positions=MOST_POSITIONS,
+                orders=MOST_ORDERS,
+                trades=MOST_TRADES,
+            )
 
     def _apply_trade(self, guarded: GuardedAccount, trade: BrokerTrade, *, is_event: bool) -> None:
         account = guarded.account
@@ -311,20 +343,27 @@ class Intake:
             _log.warn("{sentence}", sentence=sentence)
 
     def _apply_position(
-        self, guarded: GuardedAccount, position: BrokerPosition, *, is_event: bool
+        self,
+        guarded: GuardedAccount,
+        position: BrokerPosition,
+        *,
+        is_event: bool,
+        is_evaluated: bool,
     ) -> None:
         account = guarded.account
         if position.size:
             # Before the position: it is older, and the account must know that.
             self._give_latest(account, position.contract_id)
         if account.update(position) if is_event else account.update_found_position(position):
-            guarded.risk_engine.receive(position)
+            guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
 
-    def _apply_order(self, guarded: GuardedAccount, order: BrokerOrder) -> None:
+    def _apply_order(
+        self, guarded: GuardedAccount, order: BrokerOrder, *, is_evaluated: bool
+    ) -> None:
         if guarded.account.update(order):
             if not order.has_ended:
                 self._give_latest(guarded.account, order.contract_id)
-            guarded.risk_engine.receive(order)
+            guarded.risk_engine.receive(order, is_evaluated=is_evaluated)
 
     def _expect_commands(self) -> None:
         """Let the gateway prepare for the commands that would flatten all accounts."""
@@ -338,7 +377,10 @@ class Intake:
 
     def _ensure_contract(self, contract_id: str) -> None:
         """Subscribe to the quotes of a contract and look it up, unless that was done."""
-        if self._clock.seconds() < self._look_up_at.get(contract_id, 0.0):
+        known = self._look_up_at.get(contract_id)
+        if known is None and len(self._look_up_at) >= MOST_CONTRACTS:
+            return
+        if known is not None and self._clock.seconds() < known:
             return
         # Before the gateway is asked: it may answer within the call.
         self._look_up_at[contract_id] = math.inf

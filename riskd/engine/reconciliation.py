@@ -42,6 +42,7 @@ from riskd.gateway.interface import (
     GatewayUnreadableError,
 )
 from riskd.host.timing import done_within, lasting_loop
+from riskd.model.bounds import MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerTrade
 
 _log = Logger()
@@ -60,9 +61,15 @@ ROUND_SECONDS: Final = 5.0
 FULL_ROUND: Final = 12
 """Any account is reconciled once in this many rounds."""
 
+MOST_EVALUATED: Final = 100
+"""The most positions and orders of an answer on each of which the rules are evaluated by itself."""
+
+_WORK_A_TURN: Final = 1000
+"""How much of an answer is applied in one turn of the reactor; a change of a small account is 20."""
+
 _FULL_SECONDS: Final = (FULL_ROUND - 0.5) * ROUND_SECONDS
 
-_SOURCES: Final = ("begin", "reconciliation", "permission", "reading")
+_SOURCES: Final = ("begin", "reconciliation", "permission", "number", "reading")
 """How the sources of this module's problems begin; the account id follows."""
 
 
@@ -357,33 +364,73 @@ async def _trades_if_any(account: TrackedAccount, broker: Broker) -> Found[Broke
         return None
 
 
+class _Pace:
+    """Lets the reactor go on while a long answer is applied.
+
+    It counts what was done and not the time: a recorded day must take the same turns again.
+    """
+
+    def __init__(self, account: TrackedAccount, broker: Broker) -> None:
+        self._account = account
+        self._clock = broker.clock
+        self._before = account.state
+        self._work = 0
+
+    async def applied(self) -> None:
+        """Count what was applied, and wait for the next turn of the reactor if it is enough for this one."""
+        state = self._account.state
+        # What changes the state is copied into it and evaluated; what is known is compared.
+        things = len(state.orders) + len(state.positions) + len(state.risk.charges) // 8
+        self._work += 1 if state is self._before else 20 + things
+        self._before = state
+        if self._work >= _WORK_A_TURN:
+            self._work = 0
+            await deferLater(self._clock, 0)
+
+
 async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, trail: float) -> None:
     account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
     trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
+    held, working = answers.positions, answers.orders
+    # Of very many, the rules see all at once.
+    is_evaluated = len(held.items) + len(working.items) <= MOST_EVALUATED
+    pace = _Pace(account, broker)
     for trade in trades.items:
         broker.apply(account_id, trade, answers.trades_at)
+        await pace.applied()
     closed = [
         account.close_vanished(position, answers.positions_at)
-        for position in account.missing_positions(answers.positions)
+        for position in account.missing_positions(held)
         if truth.covers(thing_of(position), answers.positions_at, trail)
     ]
     # Only when all are closed: the rules must not see a position that is gone.
     for position in closed:
         guarded.risk_engine.receive(position)
-    for position in answers.positions.items:
-        broker.apply(account_id, position, answers.positions_at)
+    for position in held.items:
+        broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
+        await pace.applied()
     ends = [
         await _reconcile_vanished(account, order, broker)
-        for order in account.missing_orders(answers.orders)
+        for order in account.missing_orders(working)
         if truth.covers(thing_of(order), answers.orders_at, trail)
     ]
-    for order in answers.orders.items:
-        broker.apply(account_id, order, answers.orders_at)
+    for order in working.items:
+        broker.apply(account_id, order, answers.orders_at, is_evaluated=is_evaluated)
+        await pace.applied()
+    if not is_evaluated:
+        guarded.risk_engine.review()
     if answers.trades is None:
         return
     truth.settled(answers.began, trail)
     broker.report_problem(f"permission {account_id}", answers.unlisted)
-    unreadable = (*answers.positions.unreadable, *answers.orders.unreadable, *trades.unreadable)
+    broker.report_problem(
+        f"number {account_id}",
+        f"The broker lists more of account {account_id} than riskd follows ({MOST_POSITIONS} open positions, "
+        f"{MOST_ORDERS} working orders, {MOST_TRADES:,} trades), and the rules do not see the rest"
+        if any(each.beyond for each in (held, working, trades))
+        else "",
+    )
+    unreadable = (*held.unreadable, *working.unreadable, *trades.unreadable)
     is_all_read = all(ends) and not unreadable
     broker.report_problem(
         f"reading {account_id}",

@@ -197,8 +197,11 @@ class RiskEngine:
 
     # What happens.
 
-    def receive(self, data: EventData) -> None:
-        """Evaluate the rules that listen to an event; it is applied and broadcast."""
+    def receive(self, data: EventData, *, is_evaluated: bool = True) -> None:
+        """Evaluate the rules that listen to an event; it is applied and broadcast.
+
+        :param is_evaluated: whether to evaluate them now; if not, the caller has them reviewed soon.
+        """
         if isinstance(data, MarketQuote):
             held = self._account.state.positions.get(data.contract_id)
             if held is None or not held.size:
@@ -209,7 +212,8 @@ class RiskEngine:
             self._missed.append(data)
         if isinstance(data, (GatewayUserPosition, GatewayUserOrder)):
             self._enforcer.receive(data)
-        self._evaluate(_KINDS[type(data)], data)
+        if is_evaluated:
+            self._evaluate(_KINDS[type(data)], data)
 
     def receive_best_bid_ask(self) -> None:
         """Evaluate the rules: a contract without a last price has another bid or ask."""

@@ -42,6 +42,7 @@ from riskd.model.account import (
     says_the_same,
     without_trade,
 )
+from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import (
     BrokerOrder,
     BrokerPosition,
@@ -166,12 +167,21 @@ class TrackedAccount:
             self._entered_at[data.contract_id] = self._seconds()
         # A repeat is applied, too: what the wire carries next must not be older.
         self.state = after
+        if len(after.positions) > MOST_CONTRACTS:
+            self._forget_flat()
         self._journal.changed()
         if known is not None and says_the_same(known, data):
             return False
         if known is None or not is_same_on_wire(known, data):
             self._broadcast(Event(self.account_id, on_wire(data)))
         return True
+
+    def _forget_flat(self) -> None:
+        """Forget the contract in which the account was flat for longest."""
+        positions = self.state.positions
+        oldest = next(key for key, each in positions.items() if not each.size)
+        kept = {key: each for key, each in positions.items() if key != oldest}
+        self.state = msgspec.structs.replace(self.state, positions=kept)
 
     def update_found_position(self, position: BrokerPosition) -> bool:
         """Apply a position that the broker's answer lists, as :meth:`update` does.
@@ -242,15 +252,31 @@ class TrackedAccount:
 
     def missing_positions(self, held: Found[BrokerPosition]) -> list[BrokerPosition]:
         """Return the known open positions that the broker's answer does not list."""
-        found = {each.contract_id for each in held.items}
+        found: set[int | str] = {each.contract_id for each in held.items}
         found |= {each.contract_id for each in held.unreadable if each.contract_id is not None}
+        found.update(held.beyond)
         return [each for each in self.state.open_positions if each.contract_id not in found]
 
     def missing_orders(self, working: Found[BrokerOrder]) -> list[BrokerOrder]:
         """Return the known working orders that the broker's answer does not list."""
-        found = {each.id for each in working.items}
+        found: set[int | str] = {each.id for each in working.items}
         found |= {each.id for each in working.unreadable if each.id is not None}
+        found.update(working.beyond)
         return [order for order in self.state.working_orders if order.id not in found]
+
+    def has_room_for(self, news: BrokerTrade | BrokerPosition | BrokerOrder) -> bool:
+        """Return whether what is reported is known, or one of no more than riskd follows."""
+        state = self.state
+        if isinstance(news, BrokerOrder):
+            is_known = news.has_ended or news.id in state.orders
+            return is_known or len(state.orders) < MOST_ORDERS
+        if isinstance(news, BrokerTrade):
+            is_known = news.id in state.trades or news.id in state.risk.charges
+            kept = max(len(state.risk.charges), len(state.risk.earlier_trades))
+            return is_known or kept < MOST_TRADES
+        known = state.positions.get(news.contract_id)
+        is_known = known is not None and bool(known.size)
+        return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS
 
     def close_vanished(self, position: BrokerPosition, sent_at: float) -> BrokerPosition:
         """Close a position that the broker does not list; return it as it is now.

@@ -35,11 +35,14 @@ class Found(NamedTuple, Generic[_T]):
     """The answer to a search.
 
     :ivar items: all that could be read, in the broker's order.
-    :ivar unreadable: the rest: it exists, and the caller must not take it for gone.
+    :ivar unreadable: what exists and could not be read; the caller must not take it for gone.
+    :ivar beyond: the rest, which is more than riskd follows and exists, too: the ids of orders and trades, the
+        contract ids of positions.
     """
 
     items: tuple[_T, ...]
     unreadable: tuple[Unreadable, ...] = ()
+    beyond: tuple[int | str, ...] = ()
 
 
 class GatewayError(Exception):

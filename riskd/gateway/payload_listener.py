@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, Generic, TypeVar
 
 from twisted.logger import Logger
 
 from riskd.gateway import mapping, targets
 from riskd.gateway.broker_text import broker_text
-from riskd.gateway.fields import MappingError, Payload, whole
+from riskd.gateway.fields import MappingError, Payload, is_contract_id, whole
 from riskd.gateway.interface import Found, GatewayUnreadableError, IGatewayListener
+from riskd.model.bounds import MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import BrokerNews, BrokerOrder, Unreadable
 
 _log = Logger()
 _T = TypeVar("_T")
+
+_MOST: Final = {
+    targets.POSITION: MOST_POSITIONS,
+    targets.ORDER: MOST_ORDERS,
+    targets.TRADE: MOST_TRADES,
+}
+
+_MOST_LOGGED: Final = 10
+"""How many unreadable payloads of one answer are logged."""
 
 
 class PayloadListener:
@@ -50,21 +60,57 @@ class PayloadListener:
         self._listener.clock_reported(at, precision, delay)
 
 
-def found(target: str, payloads: Iterable[Payload], kind: type[_T]) -> Found[_T]:
-    """Return the answer to a search as values.
+class FoundReader(Generic[_T]):
+    """Reads the answer to a search, payload by payload.
 
     :param target: what was searched, such as ``GatewayUserOrder``.
     :param kind: the type of its values.
     """
-    read = [_read(target, payload) for payload in payloads]
-    return Found(
-        tuple(each for each in read if isinstance(each, kind)),
-        tuple(each for each in read if isinstance(each, Unreadable)),
-    )
+
+    def __init__(self, target: str, kind: type[_T]) -> None:
+        self._target = target
+        self._kind = kind
+        self.most = _MOST[target]
+        self._items: list[_T] = []
+        self._unreadable: list[Unreadable] = []
+        self._beyond: list[int | str] = []
+
+    def read(self, payload: Payload) -> None:
+        """Read the next one; of more than riskd follows, only what identifies it."""
+        if len(self._items) + len(self._unreadable) >= self.most:
+            key = _key_of(self._target, payload)
+            self._beyond += [] if key is None else [key]
+            return
+        news = _read(self._target, payload, is_logged=len(self._unreadable) < _MOST_LOGGED)
+        if isinstance(news, self._kind):
+            self._items.append(news)
+        elif isinstance(news, Unreadable):
+            self._unreadable.append(news)
+
+    def found(self) -> Found[_T]:
+        """Return what was read."""
+        return Found(tuple(self._items), tuple(self._unreadable), tuple(self._beyond))
 
 
-def _read(target: str, payload: Payload) -> BrokerNews:
+def found(target: str, payloads: Iterable[Payload], kind: type[_T]) -> Found[_T]:
+    """Return the answer to a search as values; see :class:`FoundReader`."""
+    reader = FoundReader(target, kind)
+    for payload in payloads:
+        reader.read(payload)
+    return reader.found()
+
+
+def _key_of(target: str, payload: Payload) -> int | str | None:
+    if target != targets.POSITION:
+        return whole(payload.get("id"))
+    contract_id = payload.get("contractId")
+    return contract_id if is_contract_id(contract_id) else None
+
+
+def _read(target: str, payload: Payload, *, is_logged: bool = True) -> BrokerNews:
     news = mapping.news(target, payload)
+    if not is_logged:
+        return news
     if isinstance(news, Unreadable):
         _log.error("{what} cannot be read: {why}", what=news.what, why=news.why)
     elif isinstance(news, BrokerOrder) and whole(payload.get("type")) not in mapping.ORDER_TYPES:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """``CLOCK_BOOTTIME`` goes on while the machine sleeps: what fell due meanwhile runs when it wakes up."""
+
+
+TURN_SECONDS: Final = 0.005
+"""How long one turn of the reactor may be kept busy by what can as well go on in the next one."""
 
 
 def use_steady_clock(reactor: Any) -> None:
@@ -45,6 +49,15 @@ def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> L
     loop = LoopingCall(act_once)
     loop.clock = clock
     return loop
+
+
+async def in_turns(steps: Iterator[object], clock: IReactorTime) -> None:
+    """Take all steps, as many in one turn of the reactor as fit into :data:`TURN_SECONDS`."""
+    until = clock.seconds() + TURN_SECONDS
+    for _ in steps:
+        if clock.seconds() >= until:
+            await deferLater(clock, 0)
+            until = clock.seconds() + TURN_SECONDS
 
 
 async def done_within(seconds: float, awaited: Deferred[Any], clock: IReactorTime) -> bool:

@@ -488,7 +488,18 @@ def _apply_trade(state: AccountState, data: GatewayUserTrade) -> AccountState:
     trade = _as_broker(data, BrokerTrade)
     if known and is_same_trade(trade, known):
         return state
-    after = with_trades(state, {**state.trades, trade.id: trade})
+    trades = {**state.trades, trade.id: trade}
+    if known:
+        after = with_trades(state, trades)
+    else:
+        # Not the sum of all: each of thousands of trades would cost as much as all of them.
+        is_counted = state.is_of_trading_day(trade.execution_time)
+        after = msgspec.structs.replace(
+            state,
+            trades=trades,
+            realized_pnl=state.realized_pnl + (trade.profit_and_loss if is_counted else ZERO),
+            trade_count=state.trade_count + is_counted,
+        )
     earlier = after.risk.earlier_trades
     if trade.id not in earlier:
         return after

@@ -140,9 +140,11 @@ class RecordedBroker:
     ) -> None:
         known = self._orders[account_id]
         working = {order.id: order for order in found.items}
+        beyond = frozenset(found.beyond)
         for order_id, order in list(known.items()):
             is_newer = self._is_newer(account_id, order, requested_at)
-            if order_id not in working and not is_newer and not order.has_ended:
+            is_listed = order_id in working or order_id in beyond
+            if not is_listed and not is_newer and not order.has_ended:
                 # Its end was lost on the way; if it was filled, an event or another answer says so.
                 known[order_id] = msgspec.structs.replace(order, state=OrderState.CANCELED)
             elif order_id in working and is_newer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from twisted.internet import base
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,7 +12,7 @@ from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from riskd.host.timing import done_within, lasting_loop, use_steady_clock
+from riskd.host.timing import TURN_SECONDS, done_within, in_turns, lasting_loop, use_steady_clock
 
 
 class SteadyClockTests(SynchronousTestCase):
@@ -46,6 +47,29 @@ class SteadyClockTests(SynchronousTestCase):
     def test_a_reactor_with_a_steady_clock_runs_calls_and_loops_on_time(self) -> None:
         use_steady_clock(self.reactor)
         self.assertEqual(self.calls_run(), ["called", "looped"])
+
+
+class TurnTests(SynchronousTestCase):
+    """Work that is too much for one turn of the reactor."""
+
+    def test_each_turn_takes_as_many_steps_as_it_has_time_for(self) -> None:
+        clock, taken = Clock(), 0
+
+        def steps() -> Iterator[None]:
+            nonlocal taken
+            for _ in range(10):
+                clock.rightNow += TURN_SECONDS / 3
+                taken += 1
+                yield
+
+        done = Deferred.fromCoroutine(in_turns(steps(), clock))
+        turns = [taken]
+        while not done.called:
+            (later,) = clock.getDelayedCalls()
+            clock.calls.remove(later)
+            later.func(*later.args)
+            turns.append(taken)
+        self.assertEqual(turns, [3, 6, 9, 10])
 
 
 class LastingLoopTests(SynchronousTestCase):

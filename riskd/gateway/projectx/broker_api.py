@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -12,9 +13,10 @@ from riskd.gateway.broker_text import broker_text
 from riskd.gateway.commands import Command, PlaceOrder, request_name
 from riskd.gateway.fields import Payload
 from riskd.gateway.interface import Found, GatewayRefusedError, GatewayUnansweredError
-from riskd.gateway.payload_listener import found, readable
-from riskd.gateway.projectx.responses import check_account, item, items
+from riskd.gateway.payload_listener import FoundReader, readable
+from riskd.gateway.projectx.responses import check_account, item, items, payloads
 from riskd.gateway.projectx.rest import ANSWER_SECONDS, BrokerRequests
+from riskd.host.timing import in_turns
 from riskd.model.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from riskd.model.contracts import Contract
 
@@ -135,13 +137,20 @@ class BrokerApi:
         if since is not None:
             body["startTimestamp"] = since.astimezone(UTC).isoformat()
 
-        def listed(fields: Payload) -> Found[_T]:
-            payloads = items(request, fields, listing.name)
-            for payload in payloads:
-                check_account(request, payload, account_id)
-            return found(listing.target, payloads, listing.kind)
+        async def listed() -> Found[_T]:
+            fields = await self._requests.read(request, body, urgent=urgent)
+            reader = FoundReader(listing.target, listing.kind)
 
-        return self._read(request, body, urgent=urgent).addCallback(listed)
+            def steps() -> Iterator[None]:
+                for payload in payloads(request, fields, listing.name, reader.most):
+                    check_account(request, payload, account_id)
+                    reader.read(payload)
+                    yield
+
+            await in_turns(steps(), self._requests.clock)
+            return reader.found()
+
+        return Deferred.fromCoroutine(listed())
 
     def _read(self, request: str, body: Payload, *, urgent: bool = False) -> Deferred[Payload]:
         return Deferred.fromCoroutine(self._requests.read(request, body, urgent=urgent))

@@ -9,6 +9,7 @@ Source: the ProjectX Gateway API documentation, and what its clients see of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +18,7 @@ from riskd.gateway.broker_text import broker_text
 from riskd.gateway.fields import Payload, whole
 from riskd.gateway.interface import GatewayRefusedError, GatewayUnansweredError
 from riskd.gateway.projectx.http_date import read_http_date
+from riskd.gateway.projectx.long_answer import LongList
 from riskd.gateway.projectx.rate_limit import TooManyRequestsError, retry_after_seconds
 from riskd.model.exact_json import JsonError, decode_json
 
@@ -71,9 +73,22 @@ def _read_envelope(request: str, body: bytes) -> Payload:
     try:
         fields = decode_json(body)
     except JsonError as error:
-        raise UnsoundAnswerError(request, f"the answer is not JSON: {error}") from None
+        raise unsound(request, error) from None
     if not isinstance(fields, dict):
         raise GatewayUnansweredError(request, "the answer is not a JSON object")
+    return checked(request, fields)
+
+
+def unsound(request: str, error: JsonError) -> UnsoundAnswerError:
+    """Return the error for an answer that cannot be read."""
+    return UnsoundAnswerError(request, f"the answer is not JSON: {error}")
+
+
+def checked(request: str, fields: Payload) -> Payload:
+    """Return the fields of an answer of HTTP 200.
+
+    :raises GatewayError: it is no success.
+    """
     has_succeeded, code = fields.get("success"), fields.get("errorCode")
     if has_succeeded is True and code in (0, None):
         return fields
@@ -88,9 +103,26 @@ def items(request: str, fields: Payload, name: str) -> list[Payload]:
     :raises GatewayUnansweredError: there is no list, which is not the same as an empty one.
     """
     found = fields.get(name)
+    if isinstance(found, LongList):
+        raise UnsoundAnswerError(request, f"the answer lists too many {name}")
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise GatewayUnansweredError(request, f"the answer has no list of {name}")
     return found
+
+
+def payloads(request: str, fields: Payload, name: str, most: int) -> Iterator[Payload]:
+    """Yield the payloads under ``name``; of those after the first ``most`` perhaps only id and contract id.
+
+    :raises GatewayUnansweredError: there is no list, which is not the same as an empty one.
+    """
+    found = fields.get(name)
+    if not isinstance(found, LongList):
+        yield from items(request, fields, name)
+        return
+    try:
+        yield from found.payloads(most)
+    except JsonError as error:
+        raise unsound(request, error) from None
 
 
 def item(request: str, fields: Payload, name: str) -> Payload:

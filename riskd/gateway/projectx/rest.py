@@ -28,16 +28,20 @@ from riskd.gateway.interface import GatewayError, GatewayRefusedError, GatewayUn
 from riskd.gateway.projectx.http_body import Body, BodyError, TooLargeError
 from riskd.gateway.projectx.http_date import read_http_date
 from riskd.gateway.projectx.login import Login
+from riskd.gateway.projectx.long_answer import LONG_BYTES, LongAnswer
 from riskd.gateway.projectx.rate_limit import RateLimit, TooManyRequestsError
 from riskd.gateway.projectx.responses import (
     AnswerTooLargeError,
     TokenRefusedError,
     UnsoundAnswerError,
+    checked,
     read_answer,
+    unsound,
 )
 from riskd.gateway.timeouts import answer_in_time
 from riskd.host.secrets import Secret
-from riskd.model.exact_json import encode_json
+from riskd.host.timing import in_turns
+from riskd.model.exact_json import JsonError, encode_json
 
 _T = TypeVar("_T")
 
@@ -162,6 +166,8 @@ class Rest:
         content = Body()
         try:
             whole = await content.read(response)
+            if response.code == HTTPStatus.OK and len(whole) > LONG_BYTES:
+                return await self._read_long(request, LongAnswer(whole))
             return read_answer(request, response.code, retry_after, whole, date)
         except TooLargeError as error:
             raise AnswerTooLargeError(request, str(error)) from None
@@ -171,6 +177,13 @@ class Rest:
             # Whatever sent it may go on in the same way.
             content.drop()
             raise
+
+    async def _read_long(self, request: str, answer: LongAnswer) -> Payload:
+        try:
+            await in_turns(answer.read(), self._clock)
+        except JsonError as error:
+            raise unsound(request, error) from None
+        return checked(request, answer.fields)
 
     def report_clock(self, response: IResponse, sent_at: float) -> None:
         """Report the time that a response states.
@@ -200,6 +213,7 @@ class BrokerRequests:
     :param random: spreads the tries.
     :param answered: called whenever the broker has executed or refused a request.
     :param urgent_rest: sends urgent requests, whose connections come first; ``None`` for the same as others.
+    :ivar clock: see the parameter.
     """
 
     def __init__(
@@ -214,18 +228,18 @@ class BrokerRequests:
         self._rest = rest
         self._urgent_rest = urgent_rest or rest
         self._login = login
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._answered = answered
         self._rate_limit = RateLimit()
 
     def has_room(self, requests: int) -> bool:
         """Return whether so many reads that are not urgent can be made now."""
-        return self._rate_limit.has_room(self._clock.seconds(), requests)
+        return self._rate_limit.has_room(self.clock.seconds(), requests)
 
     def may_ping(self) -> bool:
         """Count a ping, and return whether it may be sent now."""
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         if not self._rate_limit.may_ping(now):
             return False
         self._rate_limit.spend(now)
@@ -237,7 +251,7 @@ class BrokerRequests:
         :raises GatewayError: the request was refused, or not answered.
         """
         # The caller gives up by then, so a later answer would be useless.
-        deadline = self._clock.seconds() + ANSWER_SECONDS
+        deadline = self.clock.seconds() + ANSWER_SECONDS
         waits = iter(READ_AGAIN_SECONDS)
         seconds, later_seconds = READ_SECONDS
         has_logged_in = False
@@ -257,11 +271,11 @@ class BrokerRequests:
                 least = error.seconds if isinstance(error, TooManyRequestsError) else 0.0
                 if wait is None or wait < least or self._left(deadline) < wait + LEAST_SECONDS:
                     raise
-                await deferLater(self._clock, wait * self._random.uniform(0.6, 1.0))
+                await deferLater(self.clock, wait * self._random.uniform(0.6, 1.0))
             seconds = max(LEAST_SECONDS, min(later_seconds, self._left(deadline)))
 
     def _left(self, deadline: float) -> float:
-        return deadline - self._clock.seconds()
+        return deadline - self.clock.seconds()
 
     async def change(self, request: str, body: Payload) -> Payload:
         """Return the fields of the response to a change, which is sent once.
@@ -272,7 +286,7 @@ class BrokerRequests:
         :raises GatewayRefusedError: the broker refused it.
         :raises GatewayUnansweredError: what became of it is unknown.
         """
-        deadline = self._clock.seconds() + CHANGE_SECONDS
+        deadline = self.clock.seconds() + CHANGE_SECONDS
         try:
             return await self._send(request, body, CHANGE_SECONDS, urgent=True)
         except ConnectionLostError:
@@ -283,11 +297,11 @@ class BrokerRequests:
 
     async def _send(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
         token = await self._login.token()
-        while wait := self._rate_limit.wait(self._clock.seconds(), request, urgent=urgent):
-            await deferLater(self._clock, wait)
+        while wait := self._rate_limit.wait(self.clock.seconds(), request, urgent=urgent):
+            await deferLater(self.clock, wait)
             # The broker may have ended the token meanwhile.
             token = await self._login.token()
-        self._rate_limit.spend(self._clock.seconds(), request)
+        self._rate_limit.spend(self.clock.seconds(), request)
         try:
             rest = self._urgent_rest if urgent else self._rest
             fields = await rest.post(request, body, token, seconds)
@@ -295,7 +309,7 @@ class BrokerRequests:
             self._login.discard(token)
             raise
         except TooManyRequestsError as error:
-            self._rate_limit.hold(self._clock.seconds(), error.seconds)
+            self._rate_limit.hold(self.clock.seconds(), error.seconds)
             raise
         except GatewayRefusedError:
             self._answered()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -22,9 +23,11 @@ from riskd.gateway.interface import (
     GatewayUnansweredError,
     GatewayUnreadableError,
 )
+from riskd.model.bounds import MOST_ORDERS, MOST_POSITIONS
 from riskd.model.broker import BrokerAccount
 from riskd.model.events import OrderSide, OrderType
 from tests.support.broker import (
+    logged,
     make_token,
 )
 from tests.support.projectx_gateway import (
@@ -32,6 +35,9 @@ from tests.support.projectx_gateway import (
     MNQ,
     GatewayTestCase,
 )
+
+POSITION_ROW = {"type": 1, "size": 1, "averagePrice": 1}
+ORDER_ROW = {"side": 0, "size": 1, "status": 1}
 
 STOP = PlaceOrder(
     account_id=123,
@@ -89,6 +95,42 @@ class ReadTests(GatewayTestCase):
         found = self.successResultOf(asked)
         self.assertEqual([each.size for each in found.items], [2])
         self.assertEqual([each.contract_id for each in found.unreadable], [MNQ])
+
+    def test_very_many_rows_are_read_over_many_turns_and_the_rest_counted(self) -> None:
+        """The rows are small, as in the largest answer that riskd reads."""
+        ticks = itertools.count(0, 0.0001)
+        for search, request, name, row, most in (
+            (
+                "search_open_positions",
+                "Position/searchOpen",
+                "positions",
+                POSITION_ROW,
+                MOST_POSITIONS,
+            ),
+            ("search_open_orders", "Order/searchOpen", "orders", ORDER_ROW, MOST_ORDERS),
+        ):
+            asked = getattr(self.gateway, search)(123)
+            sent = self.take(request)
+            # From here on, each reading of the clock is a little later.
+            self.patch(self.reactor, "seconds", lambda: next(ticks) / 1000)
+            rows = [{**row, "id": number, "contractId": f"C{number}"} for number in range(20_000)]
+            sent.connection.succeed(**{name: rows})
+            turns = 0
+            while not asked.called:
+                self.reactor.advance(0)
+                turns += 1
+            found = self.successResultOf(asked)
+            self.assertEqual([each.id for each in found.items], list(range(most)))
+            keys = range(most, 20_000)
+            expected = [f"C{key}" for key in keys] if name == "positions" else [*keys]
+            self.assertEqual([*found.beyond], expected)
+            self.assertEqual(found.unreadable, ())
+
+    def test_of_very_many_unreadable_rows_a_few_are_logged(self) -> None:
+        asked = self.gateway.search_open_orders(123)
+        self.answer("Order/searchOpen", orders=[{"id": number} for number in range(400)])
+        self.assertEqual(len(self.successResultOf(asked).unreadable), 400)
+        self.assertEqual(logged(self.events).count("cannot be read"), 10 * 2)
 
     def test_whole_numbers_may_have_zeros_behind_the_point(self) -> None:
         held = {"id": 5.0, "contractId": MNQ, "type": 1.0, "size": 2.0, "averagePrice": 7}

@@ -273,7 +273,7 @@ class BoundedTests(RestTestCase):
         for encode, more in ((bytes, ()), (gzip.compress, ("Content-Encoding: gzip",))):
             self.setUp()
             answer = self.post()
-            whole = b'{"success":true,"errorCode":0,"a":"' + b"x" * (MAX_BYTES - 37) + b'"}'
+            whole = b'{"success":true,"errorCode":0' + b" " * (MAX_BYTES - 30) + b"}"
             self.assertEqual(len(whole), MAX_BYTES)
             self.broker.accept().answer(encode(whole), "200 OK", *more)
             self.assertEqual(self.successResultOf(answer)["errorCode"], 0)
@@ -321,12 +321,17 @@ class BoundedTests(RestTestCase):
             self.failureResultOf(answer, GatewayUnansweredError)
             self.assertFalse(connection.transport.connected)
 
-    def test_a_reason_of_megabytes_is_cut(self) -> None:
+    def test_a_long_reason_is_cut_and_one_of_megabytes_refused(self) -> None:
+        head = b'{"success":false,"errorCode":2,"errorMessage":"'
         answer = self.post()
-        body = b'{"success":false,"errorCode":2,"errorMessage":"' + b"\xc2\x9b" * 2_000_000 + b'"}'
-        self.broker.accept().answer(body)
+        connection = self.broker.accept()
+        connection.answer(head + b"\xc2\x9b" * 50_000 + b'"}')
         refusal = self.failureResultOf(answer, GatewayRefusedError).value
         self.assertEqual(refusal.why, "\\x9b" * 50)
+        answer = self.post()
+        self.broker.flush()
+        connection.answer(head + b"\xc2\x9b" * 2_000_000 + b'"}')
+        self.assertIn("Order/place", self.refused(answer, connection))
 
     def test_an_answer_that_echoes_a_secret_is_shown_without_it(self) -> None:
         secret = Secret(make_token("echoed"))
