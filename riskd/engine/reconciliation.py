@@ -377,7 +377,7 @@ class _Pace:
         self._work = 0
 
     async def applied(self) -> None:
-        """Count what was applied, and wait for the next turn of the reactor if it is enough for this one."""
+        """Count what was applied; if that is enough for a turn, wait for the next."""
         state = self._account.state
         # What changes the state is copied into it and evaluated; what is known is compared.
         things = len(state.orders) + len(state.positions) + len(state.risk.charges) // 8
