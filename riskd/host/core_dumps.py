@@ -15,7 +15,7 @@ PR_SET_DUMPABLE: Final = 4
 
 
 def forbid_core_dumps() -> None:
-    """Let nothing dump this process; on Linux, let no process of the same user trace it either.
+    """Let nothing dump this process, and on Linux let none of the same user trace it.
 
     A dump that is piped to a program ignores the limit of its size, but not that it is forbidden.
     """

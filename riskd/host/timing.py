@@ -52,7 +52,7 @@ def lasting_loop(clock: IReactorTime, act: Callable[[], None], log: Logger) -> L
 
 
 async def in_turns(steps: Iterator[object], clock: IReactorTime) -> None:
-    """Take all steps, as many in one turn of the reactor as fit into :data:`TURN_SECONDS`."""
+    """Take all steps, in each turn of the reactor for :data:`TURN_SECONDS`."""
     until = clock.seconds() + TURN_SECONDS
     for _ in steps:
         if clock.seconds() >= until:

@@ -92,8 +92,9 @@ class LongList:
         self._end = end.end()
 
     def payloads(self, most: int) -> Iterator[Payload]:
-        """Yield the objects of the list; of those after the first ``most`` only id and contract id.
+        """Yield the objects of the list.
 
+        :param most: of those after so many, only id and contract id.
         :raises JsonError: one of them is no JSON.
         """
         for number, row in enumerate(self._rows()):

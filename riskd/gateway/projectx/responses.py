@@ -111,8 +111,9 @@ def items(request: str, fields: Payload, name: str) -> list[Payload]:
 
 
 def payloads(request: str, fields: Payload, name: str, most: int) -> Iterator[Payload]:
-    """Yield the payloads under ``name``; of those after the first ``most`` perhaps only id and contract id.
+    """Yield the payloads that a response has under ``name``.
 
+    :param most: of those after so many, perhaps only id and contract id.
     :raises GatewayUnansweredError: there is no list, which is not the same as an empty one.
     """
     found = fields.get(name)
