@@ -53,6 +53,15 @@ PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
 
+UNREACHABLE = {
+    "lost_events": 1.0,
+    "lost_requests": 1.0,
+    "failed_reads": 1.0,
+    "quote_freezes": 1.0,
+    "freeze_seconds": 1.0,
+}
+"""What a broker is like that cannot be reached."""
+
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
 
@@ -260,6 +269,56 @@ class Course:
         self.prices[MNQ] += steps * STEP[MNQ]
         self.restart()
 
+    def stop(self, seconds: float) -> None:
+        """Stop the daemon in order, and start it again after a while."""
+        self.look()
+        self.daemon.stop()
+        self.daemon.stopped_for(seconds=seconds)
+        self.restart()
+
+    def slow_the_disk(self, seconds: float, order: dict[str, Any]) -> None:
+        """Let no write end for a while in which a trader trades."""
+        self.daemon.disk.is_slow = True
+        self.trade_at_the_market(**order)
+        self.pass_time(seconds)
+        self.daemon.disk.hurry()
+        self.look()
+
+    def fill_the_disk(self, seconds: float, order: dict[str, Any]) -> None:
+        """Let each write fail for a while in which a trader trades."""
+
+        def fail(*_arguments: object, **_more: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        store = self.daemon.journal._store
+        patch = MonkeyPatcher((store, "write", fail))
+        patch.patch()
+        self.trade_at_the_market(**order)
+        self.pass_time(seconds)
+        self.checks.check_error("the disk is full")
+        patch.restore()
+        # The next try is a second later.
+        self.pass_time(2)
+
+    def lose_the_broker(self, seconds: float, order: dict[str, Any]) -> None:
+        """Let the broker be unreachable for a while, in which a trader trades by another way."""
+        self.inject(UNREACHABLE)
+        self.daemon.engine.feed_lost("the broker cannot be reached")
+        self.trade_at_the_market(**order)
+        self.pass_time(seconds)
+        self.checks.check_error("the broker cannot be reached")
+        self.inject({})
+        self.daemon.engine.feed_restored()
+        self.look()
+
+    def answer_no_search(self, seconds: float, order: dict[str, Any]) -> None:
+        """Let the broker answer no search for minutes, while its events go on."""
+        self.inject({"failed_reads": 1.0})
+        self.trade_at_the_market(**order)
+        self.pass_time(seconds)
+        self.checks.check_error("the broker answers no search")
+        self.inject({})
+
     def restart(self) -> None:
         """Start the daemon on a broker that answers; a start without answers is tested elsewhere."""
         self.note_trouble(late=True)
@@ -413,7 +472,9 @@ class Course:
 
     def note_trouble(self, *, late: bool = False) -> None:
         """Note what may keep riskd from acting at once, or acting at all."""
-        self.checks.note_trouble(self.faults, late=late)
+        self.checks.note_trouble(self.faults, late=late or self.daemon.disk.is_slow)
+        if self.daemon.disk.is_slow:
+            self.checks.note_silence()
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
         self.daemon.advance(MOMENT)

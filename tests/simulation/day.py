@@ -43,6 +43,14 @@ OFFSETS = (0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0)
 RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAGEMENT: 0.35}
 """How likely each table of rules is on a day."""
 
+OUTAGES = (
+    ("slow_the_disk", 40),
+    ("fill_the_disk", 40),
+    ("lose_the_broker", 90),
+    ("answer_no_search", 130),
+)
+"""What fails for a time, and for how many seconds at most."""
+
 OTHER_LIMITS: tuple[dict[str, int], ...] = (
     {},
     *({"loss": 600}, {"loss": 1500}, {"contracts": 3}, {"contracts": 6, "es": 3}, {"es": 1}),
@@ -324,10 +332,17 @@ class Day:
             lambda: Act("restrict", {"may_trade": random.random() < 0.7}),
             lambda: Act("flatten_by_hand", {}),
             lambda: Act("lock_by_hand", {"minutes": random.choice((1, 5, None))}),
+            self._outage,
+            lambda: Act("stop", {"seconds": random.choice((0, 10))}),
             lambda: Act("unlock_by_hand", {}),
             lambda: Act("reload", {"limits": random.choice(OTHER_LIMITS)}),
         )
-        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 4, 2))[0]()
+        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 2, 1, 4, 2))[0]()
+
+    def _outage(self) -> Act:
+        name, longest = self._random.choice(OUTAGES)
+        seconds = self._random.choice((5, 20, longest)) if longest < 100 else longest
+        return Act(name, {"seconds": seconds, "order": self._market().arguments})
 
     def _skip(self, hour: float) -> Act:
         kind = self._random.choice(("sleep", "sleep", "stop", "kill"))

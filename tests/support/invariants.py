@@ -103,7 +103,7 @@ class Invariants:
         self._lock_actions: set[tuple[object, ...]] = set()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
-        self._refused_at = NEVER
+        self._refused_at = self._silent_at = self._error_at = NEVER
 
     @property
     def seconds(self) -> float:
@@ -127,6 +127,10 @@ class Invariants:
             self._refused_at = self.seconds
         if not UNANSWERED.isdisjoint(faults):
             self._unanswered_at = self.seconds
+
+    def note_silence(self) -> None:
+        """Note that what riskd does is announced late."""
+        self._silent_at = self.seconds
 
     def forget_trouble(self) -> None:
         """Note that riskd knows all that the exchange knows."""
@@ -214,6 +218,8 @@ class Invariants:
             held_for = self.seconds - self._forbidden_since
             self.check(held_for <= longest, "held in a lock", in_force)
         self._check_positions(longest)
+        if self.seconds - self._silent_at < LADDER_SECONDS:
+            return
         for rule_id, seconds, executed in self._oracle.locks_due():
             if executed is None:
                 # In any lock nothing is held outside the hours, so that rule has nothing to lock for.
@@ -224,13 +230,25 @@ class Invariants:
 
     def _check_helpless(self) -> None:
         """Check that riskd says ERROR while it cannot end for long what may not stay."""
+        if self._says_error:
+            self._error_at = self.seconds
         if not self.is_held_in_lock():
             self._exposed_since = None
         elif self._exposed_since is None:
             self._exposed_since = self.seconds
-        elif self.seconds - self._exposed_since > HELPLESS_SECONDS:
-            has_error = self.status is not None and self.status.status is Status.ERROR
-            self.check(has_error, "no ERROR told", self.seconds - self._exposed_since)
+        else:
+            exposed = self.seconds - self._exposed_since
+            # What became possible just now may be done within the ladder.
+            says_error = self.seconds - self._error_at <= LADDER_SECONDS
+            self.check(says_error or exposed <= HELPLESS_SECONDS, "no ERROR told", exposed)
+
+    @property
+    def _says_error(self) -> bool:
+        return self.status is not None and self.status.status is Status.ERROR
+
+    def check_error(self, why: str) -> None:
+        """Check that riskd says ERROR."""
+        self.check(self._says_error, "no ERROR while", why)
 
     def check_status(self, wall_ahead: float) -> None:
         """Check that the status is ERROR if this machine's clock is wrong, and RUNNING otherwise.
