@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,6 @@ from riskd.journal.reader import (
     may_pass,
     read_published,
     read_snapshot,
-    uri_to_read,
 )
 from riskd.journal.salvage import salvage
 from riskd.journal.schema import (
@@ -44,6 +42,9 @@ from riskd.model.wire import encode_data
 _QUOTES_EVERY: Final = timedelta(seconds=1)
 _TEMPORARY_NAME: Final = f".{PUBLISHED_NAME}.new"
 
+_COPY: Final = "copy"
+"""What the copy is called while it is made: another database of the journal's connection."""
+
 _NEW_NAME: Final = f"{JOURNAL_NAME}.new"
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
@@ -51,16 +52,16 @@ _PUT_FACT: Final = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 
 _PUBLISHED_ROWS: Final = {
     # Every user of the machine may read the copy.
-    "facts": f"SELECT name, value FROM journal.facts WHERE name NOT IN {PRIVATE_FACTS}",  # noqa: S608  # names of ours
+    "facts": f"SELECT name, value FROM main.facts WHERE name NOT IN {PRIVATE_FACTS}",  # noqa: S608  # names of ours
     # The last two columns of an account's row are private.
     "accounts": (
         "SELECT account_id, realized_pnl, trade_count, last_reset, day_began, NULL, NULL"
-        " FROM journal.accounts"
+        " FROM main.accounts"
     ),
     # The actions of the trading day.  -1e18 is BEFORE_ALL: of a day whose beginning is unknown, all are
     # published.  An OR in its place would keep SQLite from using the index, and the table only grows.
     "enforcement": (
-        "SELECT action.* FROM journal.accounts AS account JOIN journal.enforcement AS action"
+        "SELECT action.* FROM main.accounts AS account JOIN main.enforcement AS action"
         " ON action.account_id = account.account_id"
         " AND action.at >= ifnull(account.day_began, -1e18)"
     ),
@@ -203,10 +204,9 @@ class Store:
             return False
         temporary = self.directory / _TEMPORARY_NAME
         temporary.unlink(missing_ok=True)
-        self._copy_to(temporary)
+        temporary.write_bytes(self._copied())
         temporary.chmod(0o644)
-        # SQLite left the copy in the page cache.  After a power cut the new name must not stand for a file
-        # whose bytes were lost.
+        # After a power cut the new name must not stand for a file whose bytes were lost.
         sync(temporary)
         # A reader that has the copy before open keeps it.
         temporary.replace(self.directory / PUBLISHED_NAME)
@@ -229,24 +229,22 @@ class Store:
     def _known(self, state: AccountState) -> AccountState:
         return self._written.get(state.account_id) or AccountState(account_id=state.account_id)
 
-    def _copy_to(self, path: Path) -> None:
-        """Write the public rows to a new database at ``path``.
+    def _copied(self) -> bytes:
+        """Return a database file of the public rows.
 
-        Private rows are never written there, not even to be deleted again: SQLite leaves deleted rows in
+        Private rows are never written to it, not even to be deleted again: SQLite leaves deleted rows in
         the file.
         """
-        # Creating the tables anew would be most of the work.
-        path.write_bytes(empty_database())
-        with closing(sqlite3.connect(path, isolation_level=None, uri=True)) as copy:
-            # Without protection against a crash: a crash only costs this temporary file.
-            copy.execute("PRAGMA journal_mode = OFF")
-            copy.execute("PRAGMA synchronous = OFF")
-            copy.execute("ATTACH ? AS journal", (uri_to_read(self._path),))
-            copy.execute("BEGIN")
+        journal = self._journal
+        # In memory, and by the connection of the journal: opening files and creating tables would be most of
+        # the work.
+        journal.deserialize(empty_database(), name=_COPY)
+        with journal:
+            journal.execute("BEGIN")
             for table in PUBLISHED_TABLES:
-                rows = _PUBLISHED_ROWS.get(table, f"SELECT * FROM journal.{table}")  # noqa: S608  # names of ours
-                copy.execute(f"INSERT INTO main.{table} {rows}")
-            copy.execute("COMMIT")
+                rows = _PUBLISHED_ROWS.get(table, f"SELECT * FROM main.{table}")  # noqa: S608  # names of ours
+                journal.execute(f"INSERT INTO {_COPY}.{table} {rows}")
+        return journal.serialize(name=_COPY)
 
     def _has_fresh_quotes(self, now: datetime) -> bool:
         # If the clock was set back, quotes must not wait until it has caught up.
@@ -270,6 +268,7 @@ class Store:
         if result != "ok":
             raise DamagedError(result)
         migrate(journal, path)
+        journal.execute(f"ATTACH ':memory:' AS {_COPY}")
         return read_snapshot(journal)
 
     def _was_emptied(self) -> bool:
