@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import treq
@@ -43,6 +44,7 @@ class FaultProxy:
     :ivar expired: tokens that are no longer accepted.
     :ivar seen: tokens that clients have presented.
     :ivar on_change: called with the name and the body of each request for a change, before the broker has it.
+    :ivar on_changed: called with the name of each such request that the broker has carried out.
     """
 
     def __init__(self, broker_port: int) -> None:
@@ -56,6 +58,7 @@ class FaultProxy:
         self.expired: set[str] = set()
         self.seen: set[str] = set()
         self.on_change: Callable[[str, Payload], object] = lambda _name, _body: None
+        self.on_changed: Callable[[str], object] = lambda _name: None
         self.relays: set[_Relay] = set()
         self._site = Site(_Requests(self))
         self._rest = reactor.listenTCP(0, self._site, interface=LOCALHOST)
@@ -248,23 +251,33 @@ class _Requests(Resource):
         if proxy.delay:
             proxy.hits += 1
             await deferLater(reactor, proxy.delay)
-        if _is_change(request.uri):
-            proxy.on_change(request.uri.rpartition(b"/")[2].decode(), decode_json(body))
-        url = f"http://{LOCALHOST}:{proxy.broker_port}{request.uri.decode()}"
-        answer = await self._client.request(
-            request.method.decode(), url, data=body, headers=_headers(request)
-        )
-        content = await treq.content(answer)
-        if proxy.loses_answers and _is_change(request.uri):
+        change = _change(request.uri)
+        answer, content = await self._ask_broker(request, body, change)
+        if proxy.loses_answers and change:
             proxy.hits += 1
             request.transport.abortConnection()
             return
         request.setResponseCode(answer.code)
         request.setHeader("Content-Type", "application/json")
-        for date in answer.headers.getRawHeaders("Date", []):
-            request.setHeader("Date", date)
+        for name in ("Date", "Retry-After"):
+            for value in answer.headers.getRawHeaders(name, []):
+                request.setHeader(name, value)
         request.write(content)
         request.finish()
+
+    async def _ask_broker(self, request: Request, body: bytes, change: str) -> tuple[Any, bytes]:
+        """Return the broker's answer and its content."""
+        proxy = self._proxy
+        if change:
+            proxy.on_change(change, decode_json(body))
+        url = f"http://{LOCALHOST}:{proxy.broker_port}{request.uri.decode()}"
+        answer = await self._client.request(
+            request.method.decode(), url, data=body, headers=_headers(request)
+        )
+        content = await treq.content(answer)
+        if change and answer.code == HTTPStatus.OK and decode_json(content)["success"]:
+            proxy.on_changed(change)
+        return answer, content
 
 
 def _headers(request: Request) -> Headers:
@@ -273,14 +286,11 @@ def _headers(request: Request) -> Headers:
     return Headers({name: request.requestHeaders.getRawHeaders(name, []) for name in passed})
 
 
-def _is_change(path: bytes) -> bool:
-    return path.rpartition(b"/")[2] in (
-        b"place",
-        b"cancel",
-        b"modify",
-        b"closeContract",
-        b"partialCloseContract",
-    )
+def _change(path: bytes) -> str:
+    """Return the name of a request for a change; "" for another request."""
+    name = path.rpartition(b"/")[2].decode()
+    changes = ("place", "cancel", "modify", "closeContract", "partialCloseContract")
+    return name if name in changes else ""
 
 
 # What a fault does to a hub's frames.

@@ -39,14 +39,9 @@ async def test_all_agree_after_a_round_with_a_lost_link_and_a_kill(state_home: P
         await course.stop()
 
 
-@pytest.mark.parametrize(
-    "disobedience", [{"obeyed": ""}, {"settings": "enforce = false"}], ids=["no rules", "dry run"]
-)
 @pytest_twisted.ensureDeferred
-async def test_a_position_that_a_rule_forbids_is_found(
-    disobedience: dict[str, Any], state_home: Path
-) -> None:
-    async with course_in(state_home, **disobedience) as course:
+async def test_a_position_that_a_rule_forbids_is_found(state_home: Path) -> None:
+    async with course_in(state_home, settings="enforce = false") as course:
         await course.trader.place(course.trader.mnq, BUY, 5)
         with pytest.raises(ViolationError, match="RULE-001"):
             await course.settle(UNGUARDED_SECONDS)
