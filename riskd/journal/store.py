@@ -129,7 +129,7 @@ class Store:
             if isinstance(error, UserError) or may_pass(error):
                 raise
             return self._begin_anew(account_ids, now, str(error))
-        self._written = dict(snapshot.accounts)
+        self._written, self._facts = dict(snapshot.accounts), {}
         self._commits = snapshot.commits
         self._has_clock_offset = snapshot.clock_offset is not None
         return Recovery(snapshot.accounts)
@@ -177,7 +177,7 @@ class Store:
         if not statements and facts.items() <= self._facts.items():
             return False
         facts |= {"as_of": now.isoformat(), "commits": str(self._commits + 1)}
-        statements += [(_PUT_FACT, fact) for fact in facts.items()]
+        statements += [(_PUT_FACT, fact) for fact in facts.items() - self._facts.items()]
         journal = self._journal
         # The connection as a context commits at the end, and rolls back after an error.
         with journal:
@@ -185,7 +185,7 @@ class Store:
             for sql, values in statements:
                 journal.execute(sql, values)
         self._commits += 1
-        self._facts |= facts
+        self._facts = facts
         self._has_clock_offset = clock_offset is not None
         self._written |= {state.account_id: state for state in states}
         self._is_published = False
