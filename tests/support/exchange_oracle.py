@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, reduce
 from typing import Any, Final, NamedTuple, Protocol
@@ -129,6 +129,8 @@ CLOCK_SECONDS: Final = 2.0
 SOON_SECONDS: Final = 6.0
 """How long after a breach riskd may act on it while nothing is lost or late."""
 
+NEVER: Final = float("-inf")
+
 NEWS_SECONDS: Final = 150.0
 """How long riskd may not know what happened to a trade."""
 
@@ -231,16 +233,21 @@ class ExchangeOracle:
         self._exchange = exchange
         self._account_id = account_id
         self._time = time
-        self._began = time()
-        self._slept = 0.0
+        self._began = self._asked = time()
+        self._seconds = self._slept = 0.0
         self._rules = rules
         self._limited = limited
         self._blocked = blocked
         self._trade_seen: dict[int, float] = {}
         self._versions: dict[int, list[tuple[float, Decimal | None]]] = {}
-        self._day = self._began
+        self._day = self._day_began = self._day_ends = self._began
         self._has_new_trades = True
         self._known_store: AccountStore | None = None
+        # The payloads that were read last, and of what.
+        self._held: list[tuple[object, ...]] = []
+        self._positions: dict[str, Payload] = {}
+        self._working: list[tuple[object, ...]] = []
+        self._orders: list[Payload] = []
         self._trades: list[Trade] = []
         # The trades as they look worst to somebody who has not heard all of the last minutes.
         self._worst: dict[int, Trade] = {}
@@ -250,16 +257,21 @@ class ExchangeOracle:
         self._unprotected: dict[str, float] = {}
         self._latest: dict[str, Payload] = {}
         self._formers: dict[str, list[tuple[float, Payload]]] = defaultdict(list)
+        # What they breach, and by what; most looks find the same.
+        self._by_formers: dict[str, tuple[object, list[Breach]]] = {}
         self._busy_since: float | None = None
         # Until when nothing could be done about any breach.
         self._forgiven_at = 0.0
         self.lag = 1.0
         self._sizes: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._culprits: dict[tuple[str, int], float] = {}
+        self._known_cooldowns: dict[str, list[Trade]] = {}
         # The losses, and the trades that begin a cooldown by rule id: by all trades, and at worst.
         self._loss = self._worst_loss = Decimal(0)
         self._cooldowns: dict[str, list[Trade]] = {}
         self._worst_cooldowns: dict[str, list[Trade]] = {}
+        # When the last of these trades was seen first.
+        self._newest: dict[str, float] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
         # The breaches at the last look, those that an unlock excuses too.
@@ -295,7 +307,10 @@ class ExchangeOracle:
 
     def seconds(self) -> float:
         """Return the seconds that have passed at the exchange."""
-        return (self._time() - self._began).total_seconds()
+        now = self._time()
+        if now is not self._asked:
+            self._asked, self._seconds = now, (now - self._began).total_seconds()
+        return self._seconds
 
     def awake(self) -> float:
         """Return the seconds that the daemon's machine was not asleep."""
@@ -308,10 +323,22 @@ class ExchangeOracle:
     # What the exchange has.
 
     def positions(self) -> dict[str, Payload]:
-        return {each["contractId"]: each for each in self._store.open_positions(self._account_id)}
+        positions = self._store.records[self._account_id].positions
+        held = [(each.id, each.created, each.net, each.price_sum) for each in positions.values()]
+        if held != self._held:
+            found = self._store.open_positions(self._account_id)
+            self._held, self._positions = held, {each["contractId"]: each for each in found}
+        return self._positions
 
     def orders(self) -> list[Payload]:
-        return self._store.open_orders(self._account_id)
+        orders = self._store.records[self._account_id].orders
+        working = [
+            (each.id, each.type, each.size, each.filled, each.limit_price, each.stop_price)
+            for each in orders.values()
+        ]
+        if working != self._working:
+            self._working, self._orders = working, self._store.open_orders(self._account_id)
+        return self._orders
 
     def trades(self) -> list[Trade]:
         """Return the trades of the trading day that closed contracts and are not voided."""
@@ -319,13 +346,15 @@ class ExchangeOracle:
         return self._trades
 
     def day_began(self) -> datetime:
-        now = self._time().astimezone(CHICAGO)
-        began = datetime.combine(now.date(), DAY_BEGINS, CHICAGO)
-        return (
-            began
-            if began <= now
-            else datetime.combine(now.date() - timedelta(days=1), DAY_BEGINS, CHICAGO)
-        )
+        now = self._time()
+        # To ask the calendar at each look would take long.
+        if not self._day_began <= now < self._day_ends:
+            today = now.astimezone(CHICAGO).date()
+            days = [today + timedelta(days=number) for number in (-1, 0, 1)]
+            begins = [datetime.combine(each, DAY_BEGINS, CHICAGO).astimezone(UTC) for each in days]
+            self._day_began = max(each for each in begins if each <= now)
+            self._day_ends = min(each for each in begins if each > now)
+        return self._day_began
 
     def realized(self) -> Decimal:
         return sum((each.pnl for each in self.trades()), Decimal("0.00"))
@@ -523,7 +552,7 @@ class ExchangeOracle:
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         for rule_id, culprits in cooldowns.items():
-            if any(
+            if now - self._newest[rule_id] < COOLDOWN_SECONDS and any(
                 now - self._trade_seen[each.id] < COOLDOWN_SECONDS
                 and self._is_since_unlock(each, is_certain=is_certain)
                 for each in culprits
@@ -670,14 +699,18 @@ class ExchangeOracle:
         )
         for each in self._worst:
             self._trade_seen.setdefault(each, now)
+        self._newest = {
+            rule_id: max((self._trade_seen[each.id] for each in (*trades, *worst)), default=NEVER)
+            for (rule_id, trades), worst in zip(
+                self._cooldowns.items(), self._worst_cooldowns.values(), strict=True
+            )
+        }
 
     def _breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield what positions of a moment ago would breach by the prices and the time of now."""
         for name, formers in self._formers.items():
             formers[:] = [each for each in formers if now - each[0] <= self.lag]
-            for _until, position in formers:
-                yield from self._price_breaches(name, position, limits)
-                yield from self._stop_breaches(name, position)
+            yield from self._former_breaches(name, formers, limits)
         if limits != self.limits:
             for name, position in self.positions().items():
                 yield from self._price_breaches(name, position, limits)
@@ -687,6 +720,19 @@ class ExchangeOracle:
                 yield each
         if any(order["contractId"] == self._blocked for order in self.orders()):
             yield Breach("RULE-011", self._blocked)
+
+    def _former_breaches(
+        self, name: str, formers: list[tuple[float, Payload]], limits: Limits
+    ) -> list[Breach]:
+        key = (self._exchange.quote(name), self._best.get(name), limits, [*formers])
+        known, breaches = self._by_formers.get(name, (None, []))
+        if known != key:
+            breaches = []
+            for _until, position in formers:
+                breaches += self._price_breaches(name, position, limits)
+                breaches += self._stop_breaches(name, position)
+            self._by_formers[name] = key, breaches
+        return breaches
 
     def _price_breaches(self, name: str, position: Payload, limits: Limits) -> Iterator[Breach]:
         worst, best = self.open_pnl(position)
@@ -704,11 +750,13 @@ class ExchangeOracle:
             sizes = self._sizes[name]
             if not sizes or sizes[-1][1] != size:
                 sizes.append((now, size))
-            ends = [at for at, _size in sizes[1:]] + [now]
-            recent = [
-                size for (_at, size), end in zip(sizes, ends, strict=True) if now - end <= self.lag
-            ]
-            total += max(recent)
+            largest = size
+            # Each size until the next one was there.
+            for (_at, former), (end, _size) in zip(sizes[-2::-1], sizes[::-1], strict=False):
+                if now - end > self.lag:
+                    break
+                largest = max(largest, former)
+            total += largest
         if total > limits.contracts:
             yield Breach("RULE-001")
         if limits != self.limits:
@@ -858,18 +906,21 @@ class ExchangeOracle:
         Of a cooldown also when the trade was executed that began it.
         """
         now, awake = self.seconds(), self.awake()
-        known = {
-            (rule_id, each.id)
-            for rule_id, trades in self._cooldowns.items()
-            for each in trades
-            if rule_id in self._rules
-        }
-        self._culprits = {key: self._culprits.get(key, awake) for key in known}
+        if self._cooldowns is not self._known_cooldowns:
+            self._known_cooldowns = self._cooldowns
+            known = {
+                (rule_id, each.id)
+                for rule_id, trades in self._cooldowns.items()
+                for each in trades
+                if rule_id in self._rules
+            }
+            self._culprits = {key: self._culprits.get(key, awake) for key in known}
         for rule_id in ("RULE-003", "RULE-009", "RULE-010"):
             if Breach(rule_id) in self.since:
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
-            for each in trades if rule_id in self._rules else ():
+            is_over = now - self._newest[rule_id] >= COOLDOWN_SECONDS
+            for each in trades if rule_id in self._rules and not is_over else ():
                 is_due = now - self._trade_seen[each.id] < COOLDOWN_SECONDS - 10
                 if is_due and self._is_since_unlock(each, is_certain=True):
                     since = max(self._culprits[rule_id, each.id], self._forgiven_at)

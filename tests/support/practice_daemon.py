@@ -65,6 +65,8 @@ class PracticeDaemon:
     ) -> None:
         self.clock = Clock()
         self._origin = now
+        # The last answer of broker_time(), and the clock's seconds then.
+        self._shown_at, self._shown = 0.0, now
         self.wall_ahead = timedelta(seconds=wall_ahead)
         self.directory = directory or Path(tempfile.mkdtemp(prefix="riskd-"))
         self.settings = settings_of(config)
@@ -105,7 +107,10 @@ class PracticeDaemon:
         return self.broker_time() + self.wall_ahead
 
     def broker_time(self) -> datetime:
-        return self._origin + timedelta(seconds=self.clock.seconds())
+        seconds = self.clock.seconds()
+        if seconds != self._shown_at:
+            self._shown_at, self._shown = seconds, self._origin + timedelta(seconds=seconds)
+        return self._shown
 
     def set_wall_clock(self, **ahead: float) -> None:
         """Set this machine's clock; the broker's goes on."""
@@ -146,6 +151,7 @@ class PracticeDaemon:
     def stopped_for(self, **duration: Any) -> None:
         """Let time pass while no daemon runs."""
         self._origin += timedelta(**duration)
+        self._shown_at = -1.0
 
     def advance(self, seconds: float, step: float = 0.25) -> None:
         while seconds > 0:
