@@ -237,7 +237,7 @@ class Intake:
     ) -> None:
         if isinstance(
             news, (BrokerOrder, BrokerPosition, BrokerTrade)
-        ) and not guarded.account.has_room_for(news):
+        ) and not guarded.account.has_room_for(news, is_event=is_event):
             self._note_too_many(guarded.account)
             return
         if isinstance(news, BrokerTrade):

@@ -64,6 +64,9 @@ FULL_ROUND: Final = 12
 MOST_EVALUATED: Final = 100
 """The most positions and orders of an answer on each of which the rules are evaluated by itself."""
 
+MOST_LOOKED_UP: Final = 20
+"""How many orders that are gone are looked up, each by a request; what they were costs no more than a list."""
+
 _WORK_A_TURN: Final = 1000
 """How much of an answer is applied in one turn of the reactor; a change of a small account is 20."""
 
@@ -409,10 +412,22 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     for position in held.items:
         broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
         await pace.applied()
-    ends = [
-        await _reconcile_vanished(account, order, broker)
+    vanished = [
+        order
         for order in account.missing_orders(working)
         if truth.covers(thing_of(order), answers.orders_at, trail)
+    ]
+    for order in vanished[MOST_LOOKED_UP:]:
+        account.end_vanished(order, answers.orders_at)
+    if len(vanished) > MOST_LOOKED_UP:
+        _log.warn(
+            "account {id}: {number} orders are gone, and all but {most} count as canceled unasked",
+            id=account_id,
+            number=len(vanished),
+            most=MOST_LOOKED_UP,
+        )
+    ends = [
+        await _reconcile_vanished(account, order, broker) for order in vanished[:MOST_LOOKED_UP]
     ]
     for order in working.items:
         broker.apply(account_id, order, answers.orders_at, is_evaluated=is_evaluated)

@@ -42,7 +42,13 @@ from riskd.model.account import (
     says_the_same,
     without_trade,
 )
-from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
+from riskd.model.bounds import (
+    MORE_BY_EVENTS,
+    MOST_CONTRACTS,
+    MOST_ORDERS,
+    MOST_POSITIONS,
+    MOST_TRADES,
+)
 from riskd.model.broker import (
     BrokerOrder,
     BrokerPosition,
@@ -264,19 +270,21 @@ class TrackedAccount:
         found.update(working.beyond)
         return [order for order in self.state.working_orders if order.id not in found]
 
-    def has_room_for(self, news: BrokerTrade | BrokerPosition | BrokerOrder) -> bool:
+    def has_room_for(
+        self, news: BrokerTrade | BrokerPosition | BrokerOrder, *, is_event: bool
+    ) -> bool:
         """Return whether what is reported is known, or one of no more than riskd follows."""
-        state = self.state
+        state, more = self.state, MORE_BY_EVENTS if is_event else 0
         if isinstance(news, BrokerOrder):
             is_known = news.has_ended or news.id in state.orders
-            return is_known or len(state.orders) < MOST_ORDERS
+            return is_known or len(state.orders) < MOST_ORDERS + more
         if isinstance(news, BrokerTrade):
             is_known = news.id in state.trades or news.id in state.risk.charges
             kept = max(len(state.risk.charges), len(state.risk.earlier_trades))
-            return is_known or kept < MOST_TRADES
+            return is_known or kept < MOST_TRADES + more
         known = state.positions.get(news.contract_id)
         is_known = known is not None and bool(known.size)
-        return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS
+        return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS + more
 
     def close_vanished(self, position: BrokerPosition, sent_at: float) -> BrokerPosition:
         """Close a position that the broker does not list; return it as it is now.

@@ -12,6 +12,9 @@ MOST_POSITIONS: Final = 200
 MOST_ORDERS: Final = 500
 """How many open positions and working orders of an account are followed; more are counted, and reported."""
 
+MORE_BY_EVENTS: Final = 100
+"""How many more may be opened by events: what a trader does now must not find all room taken by a strange list."""
+
 MOST_TRADES: Final = 10_000
 """How many trades of a day are kept."""
 

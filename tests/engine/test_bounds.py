@@ -8,9 +8,15 @@ from typing import Any
 from twisted.logger import capturedLogs
 
 from riskd.engine import tracked_account
-from riskd.engine.reconciliation import MOST_EVALUATED
+from riskd.engine.reconciliation import MOST_EVALUATED, MOST_LOOKED_UP
 from riskd.gateway.interface import Found
-from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
+from riskd.model.bounds import (
+    MORE_BY_EVENTS,
+    MOST_CONTRACTS,
+    MOST_ORDERS,
+    MOST_POSITIONS,
+    MOST_TRADES,
+)
 from riskd.model.events import DaemonStatus, GatewayUserTrade, Status
 from riskd.rules.interface import Kind
 from tests.support.scripted_gateway import EngineTestCase, order, position, trade
@@ -96,11 +102,33 @@ class AnswerTests(EngineTestCase):
         self.reconcile()
         self.assertEqual(kinds.count(Kind.POSITION), MOST_EVALUATED)
 
+    def test_of_very_many_orders_that_are_gone_a_few_are_looked_up(self) -> None:
+        asked: list[int] = []
+        search = self.gateway.search_order
+        self.gateway.orders[123] = [order(1, each) for each in range(1, 101)]
+        self.begin()
+        self.gateway.orders[123] = []
+        self.clock.advance(2)
+        self.patch(
+            self.gateway,
+            "search_order",
+            lambda account_id, order_id: (asked.append(order_id), search(account_id, order_id))[1],
+        )
+        self.reconcile()
+        self.assertEqual(self.engine.accounts[123].account.state.orders, {})
+        self.assertEqual(len(asked), MOST_LOOKED_UP)
+
     def test_thousands_of_trades_are_summed_over_many_turns(self) -> None:
         self.gateway.trades[123] = [trade(each, "-0.5") for each in range(1, 3001)]
         self.begin()
         state = self.engine.accounts[123].account.state
         self.assertEqual((state.realized_pnl, state.trade_count), (Decimal(-1500), 3000))
+
+    def test_a_strange_list_leaves_room_for_what_the_trader_does(self) -> None:
+        self.gateway.positions[123] = positions(MOST_POSITIONS + 5)
+        self.begin()
+        self.user("GatewayUserPosition", position(3, "C9999"))
+        self.assertEqual(self.engine.accounts[123].account.state.positions["C9999"].size, 3)
 
     def test_an_account_with_more_than_is_followed_is_not_flat(self) -> None:
         self.begin()
@@ -122,17 +150,20 @@ class EventTests(EngineTestCase):
 
     def test_events_of_more_than_is_followed_are_dropped_and_the_broker_asked(self) -> None:
         with capturedLogs() as logs:
-            for each in range(MOST_POSITIONS + 50):
+            for each in range(MOST_POSITIONS + 2 * MORE_BY_EVENTS):
                 self.user("GatewayUserPosition", position(1, f"C{each}"))
-            for each in range(1, MOST_ORDERS + 50):
+            for each in range(1, MOST_ORDERS + 2 * MORE_BY_EVENTS):
                 self.user("GatewayUserOrder", order(1, each))
         state = self.account.state
-        self.assertEqual((len(state.positions), len(state.orders)), (MOST_POSITIONS, MOST_ORDERS))
+        self.assertEqual(
+            (len(state.positions), len(state.orders)),
+            (MOST_POSITIONS + MORE_BY_EVENTS, MOST_ORDERS + MORE_BY_EVENTS),
+        )
         self.assertIsNotNone(self.account.truth.doubt_since)
         self.assertEqual(sum("riskd follows" in each["log_format"] for each in logs), 1)
 
     def test_events_of_what_is_known_apply_also_when_there_is_no_room(self) -> None:
-        for each in range(MOST_POSITIONS + 1):
+        for each in range(MOST_POSITIONS + MORE_BY_EVENTS + 1):
             self.user("GatewayUserPosition", position(1, f"C{each}"))
         self.user("GatewayUserPosition", position(2, "C7"))
         self.user("GatewayUserPosition", position(0, "C8"))
@@ -152,7 +183,7 @@ class EventTests(EngineTestCase):
 
     def patch_most_trades(self, most: int) -> None:
         self.assertGreater(MOST_TRADES, most)
-        self.patch(tracked_account, "MOST_TRADES", most)
+        self.patch(tracked_account, "MOST_TRADES", most - MORE_BY_EVENTS)
 
     def test_contracts_in_which_the_account_is_flat_are_forgotten(self) -> None:
         for each in range(MOST_CONTRACTS + 20):

@@ -69,7 +69,9 @@ def server_frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> by
     first = opcode | (0x80 if final else 0)
     if len(payload) < 126:
         return bytes([first, len(payload)]) + payload
-    return bytes([first, 126]) + struct.pack("!H", len(payload)) + payload
+    if len(payload) < 65536:
+        return bytes([first, 126]) + struct.pack("!H", len(payload)) + payload
+    return bytes([first, 127]) + struct.pack("!Q", len(payload)) + payload
 
 
 def handshake_answer(request: bytes, *headers: str) -> bytes:

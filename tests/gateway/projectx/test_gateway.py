@@ -19,8 +19,8 @@ from riskd.gateway.interface import (
 )
 from riskd.gateway.projectx.credentials import CredentialsError
 from riskd.gateway.projectx.hub_connection import TokenRejectedError
-from riskd.gateway.signalr import Close, encode
-from riskd.host.secrets import Secret
+from riskd.gateway.signalr import SEPARATOR, Close, encode
+from riskd.host.secrets import REDACTED, Secret
 from riskd.model.broker import BrokerOrder, BrokerPosition, BrokerQuote, BrokerTrade, Unreadable
 from tests.support.broker import (
     API_KEY,
@@ -518,6 +518,44 @@ class SecrecyTests(GatewayTestCase):
         self.assertIn("logged in", seen)
         for secret in (API_KEY, FIRST, SECOND, THIRD):
             self.assertNotIn(secret, seen)
+
+    def test_an_echo_of_the_broker_is_in_no_log_sentence_value_or_error(self) -> None:
+        """What the listener receives is what riskd announces, writes and records."""
+        echo = f"no such key {API_KEY} or token {FIRST}"
+        refused = {"success": False, "errorCode": 99, "errorMessage": echo}
+        Secret(API_KEY)
+        self.gateway.start(self.listener)
+        self.answer("Auth/loginKey", **{**refused, "errorMessage": f"no such key {API_KEY}"})
+        self.pass_until_login()
+        self.log_in()
+        user, market = self.user.accept(), self.market.accept()
+        market.open()
+        user.shake_hands()
+        user.complete(echo)
+        user.complete_all()
+        errors = []
+        asked = self.gateway.carry_out(CancelOrder(account_id=123, order_id=1))
+        self.answer("Order/cancel", **refused)
+        errors.append(self.failureResultOf(asked, GatewayRefusedError).value)
+        found = self.gateway.search_open_orders(123)
+        row = {"id": 7, "contractId": MNQ, "side": 0, "size": 1, "status": 1}
+        self.answer("Order/searchOpen", orders=[{**row, "customTag": echo}, {**row, "size": echo}])
+        user.send_event("GatewayUserAccount", {"id": 123, "name": echo})
+        user.send_event("GatewayUserOrder", {**row, "accountId": 123, "side": FIRST})
+        market.send(encode(Close(echo)))
+        user.send(f"garbage {echo}".encode() + SEPARATOR)
+        seen = "".join(
+            (
+                logged(self.events),
+                repr(self.listener.received),
+                repr(errors),
+                repr(self.successResultOf(found)),
+            )
+        )
+        self.assertGreater(seen.count(REDACTED), 10)
+        for secret in (API_KEY, FIRST):
+            self.assertNotIn(secret, seen)
+            self.assertNotIn(secret[:-1], seen)
 
 
 class FreezeTests(GatewayTestCase):
