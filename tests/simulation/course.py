@@ -137,6 +137,8 @@ class Course:
         self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
         self.faults: dict[str, Any] = {}
         self.seen = 0
+        # When something happened last that only a search shows.
+        self.unreported_at = float("-inf")
         exchange = daemon.gateway.exchange
         self.oracle = ExchangeOracle(
             exchange,
@@ -405,6 +407,8 @@ class Course:
         if not trades:
             return
         self.note_trouble(late=True)
+        if not is_reported:
+            self.unreported_at = self.oracle.awake()
         trade_id = trades[-1 - index % len(trades)].id
         gateway = self.daemon.gateway
         if cents is None:
@@ -422,10 +426,12 @@ class Course:
         self.inject({})
         self.pass_time(LADDER_SECONDS if is_quick else SETTLING_SECONDS)
         if not is_quick:
-            self.check_day()
             self.checks.check_status(self.daemon.wall_ahead.total_seconds())
-        elif self.oracle.awake() - self.checks.lost_at > SETTLING_SECONDS:
+        if not is_quick or self.oracle.awake() - self.checks.lost_at > SETTLING_SECONDS:
             self.check_state()
+        if not is_quick or self.oracle.awake() - self.unreported_at > SETTLING_SECONDS:
+            self.check_day()
+        self.check_published()
 
     def check_state(self) -> None:
         state = self.daemon.state
@@ -439,21 +445,30 @@ class Course:
         assert self.oracle.stops_hold(), (state.positions, state.orders)
 
     def check_day(self) -> None:
-        daemon, state = self.daemon, self.daemon.state
-        realized, trades = self.oracle.realized(), self.oracle.trades()
+        state, realized, trades = self.daemon.state, self.oracle.realized(), self.oracle.trades()
         assert state.realized_pnl == realized, (state.realized_pnl, realized)
         assert state.trade_count == len(trades), (state.trade_count, len(trades))
-        self.check_state()
-        published = read_published(daemon.directory)
+
+    def check_published(self) -> None:
+        """The published copy is soon the state; a correction may have come just now."""
+        for _second in range(3):
+            differences = self.differences()
+            if not differences:
+                return
+            self.pass_time(1)
+        assert not differences, differences
+
+    def differences(self) -> dict[str, tuple[object, object]]:
+        """Return what the published copy and the state have, where they differ."""
+        published = read_published(self.daemon.directory)
         assert published is not None
-        copy, expected = published.accounts[ACCOUNT], as_published(state)
-        differences = {
+        copy, expected = published.accounts[ACCOUNT], as_published(self.daemon.state)
+        return {
             name: (getattr(copy, name), getattr(expected, name))
             for name in copy.__struct_fields__
             # Quotes are published within some seconds.
             if name != "quotes" and getattr(copy, name) != getattr(expected, name)
         }
-        assert not differences, differences
 
     # Helpers.
 
@@ -473,16 +488,21 @@ class Course:
     def note_trouble(self, *, late: bool = False) -> None:
         """Note what may keep riskd from acting at once, or acting at all."""
         self.checks.note_trouble(self.faults, late=late or self.daemon.disk.is_slow)
+        if "lost_events" in self.faults:
+            self.unreported_at = self.oracle.awake()
         if self.daemon.disk.is_slow:
             self.checks.note_silence()
 
     def place(self, contract_id: str, order: dict[str, object]) -> None:
         self.daemon.advance(MOMENT)
+        # What riskd has announced is about what was there until now.
+        self.receive_events()
         self.daemon.at_exchange(self.place_order, ACCOUNT, {"contractId": contract_id, **order})
         self.look()
 
     def quote(self, contract_id: str) -> None:
         self.daemon.advance(MOMENT)
+        self.receive_events()
         self.daemon.move(contract_id, str(self.prices[contract_id]))
         self.look()
 
@@ -529,12 +549,14 @@ class Course:
         def close_contract(account_id: int, contract_id: str, now: datetime) -> None:
             self.check_sound(contract_id)
             close(account_id, contract_id, now)
+            self.oracle.look()
 
         def partial_close_contract(
             account_id: int, contract_id: str, size: int, now: datetime
         ) -> None:
             self.check_sound(contract_id)
             reduce(account_id, contract_id, size, now)
+            self.oracle.look()
 
         def cancel_order(account_id: int, order_id: int, now: datetime) -> None:
             self.look()

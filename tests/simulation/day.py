@@ -311,7 +311,7 @@ class Day:
         random = self._random
         kinds = (
             lambda: Act("break_something", {"faults": self._faults(), "more": {}}),
-            lambda: Act("settle", {"is_quick": True}),
+            lambda: Act("settle", {"is_quick": random.random() < 0.8}),
             lambda: Act(
                 "kill",
                 {"steps": random.choice((0, 0, -12, 12)), "seconds": random.choice((0, 0, 10))},

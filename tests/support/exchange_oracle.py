@@ -6,7 +6,7 @@ for each breach when it was last there and since when it has been there without 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -217,6 +217,7 @@ class ExchangeOracle:
     :param names: the contract ids of ES and of the ticker that is blocked.
     :ivar seen: when each breach was there last.
     :ivar since: since when each breach has been there without a break.
+    :ivar times: how often each breach has come.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
     """
 
@@ -274,6 +275,7 @@ class ExchangeOracle:
         self._newest: dict[str, float] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
+        self.times: Counter[Breach] = Counter()
         # The breaches at the last look, those that an unlock excuses too.
         self._found: set[Breach] = set()
         # How many positions each contract has had.
@@ -287,6 +289,7 @@ class ExchangeOracle:
         # The best price for each position since it was opened.
         self._best: dict[str, Decimal] = {}
         self._own_stops: dict[str, int] = {}
+        self._needed_since: dict[int, float] = {}
 
     @property
     def _store(self) -> AccountStore:
@@ -373,6 +376,7 @@ class ExchangeOracle:
         self._read_trades()
         self._note_lives(self.seconds())
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
+        self.times.update(found - self._found)
         self._found = found
         self._note_excuses(found)
         breaches = {each for each in found if not self._is_excused(each)}
@@ -436,6 +440,7 @@ class ExchangeOracle:
         held = {**self.positions(), position["contractId"]: position}
         for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
+                self.times[each] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
 
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
@@ -447,6 +452,11 @@ class ExchangeOracle:
             if breach.rule_id == rule_id
             and (contract_id is None or breach.contract_id in (None, contract_id))
         )
+
+    def occurrence(self, rule_id: str, contract_id: str | None) -> tuple[object, ...]:
+        """Return what tells a breach from an earlier one of the same rule and contract."""
+        name = contract_id or ""
+        return (self.times[Breach(rule_id, contract_id)], self._lives[name])
 
     def exposed(self) -> dict[Breach, float]:
         """Return for how many seconds each breach has been there for everyone to see.
@@ -804,8 +814,13 @@ class ExchangeOracle:
     # Stops of riskd's.
 
     def is_needed(self, order: Payload) -> bool:
-        """Return whether a stop of riskd's covers what no other stop does."""
-        position = self.positions().get(order["contractId"])
+        """Return whether a stop of riskd's covers what no other stop does, for everyone to see."""
+        self._note_stops()
+        since = self._needed_since.get(order["id"])
+        return since is not None and self.awake() - since > self.lag
+
+    def _is_needed(self, order: Payload) -> bool:
+        position = self._latest.get(order["contractId"])
         if position is None or direction(order) * signed(position) > 0:
             return False
         left = order["size"] - order.get("fillVolume", 0)
@@ -866,9 +881,12 @@ class ExchangeOracle:
 
     def _note_stops(self) -> None:
         """Note how much the stops of riskd's would close, and how far each position has come."""
-        self._own_stops = defaultdict(int)
+        self._own_stops, known = defaultdict(int), self._needed_since
+        self._needed_since = {}
         for each in self.orders():
             if is_own_stop(each):
+                if self._is_needed(each):
+                    self._needed_since[each["id"]] = known.get(each["id"], self.awake())
                 self._own_stops[each["contractId"]] += each["size"] - each.get("fillVolume", 0)
         for name in [name for name in self._best if name not in self._latest]:
             del self._best[name]

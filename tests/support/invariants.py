@@ -7,7 +7,7 @@ may stay that a rule forbids is counted only while the broker answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 
 from riskd.gateway.fields import Payload
@@ -100,7 +100,7 @@ class Invariants:
         self._locked: list[LockoutSet] = []
         self._lifted: Counter[str] = Counter()
         self._ended: list[LockoutSet] = []
-        self._lock_actions: set[tuple[object, ...]] = set()
+        self._told: set[tuple[object, ...]] = set()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
         self._refused_at = self._silent_at = self._error_at = NEVER
@@ -178,10 +178,7 @@ class Invariants:
 
     def check_cancel(self, order: Payload) -> None:
         """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
-        is_spare = is_own_stop(order) and (
-            not self._oracle.is_needed(order) or self.reach() > SOON_SECONDS
-        )
-        if not is_spare:
+        if not is_own_stop(order) or self._oracle.is_needed(order):
             self.check_sound(order["contractId"])
 
     def check_placed(self, order: Payload) -> None:
@@ -193,11 +190,11 @@ class Invariants:
 
         A trader's stop is made smaller with its position.
         """
-        price = changes.get("stopPrice") or order["stopPrice"]
+        price = changes.get("stopPrice") or order.get("stopPrice")
         if is_own_stop(order):
             is_right = (price - order["stopPrice"]) * direction(order) <= 0
         else:
-            is_right = price == order["stopPrice"] and changes["size"] < order["size"]
+            is_right = price == order.get("stopPrice") and changes["size"] < order["size"]
             self.check_sound(order["contractId"])
         self.check(is_right, "modified", order, changes)
 
@@ -232,7 +229,7 @@ class Invariants:
         """Check that riskd says ERROR while it cannot end for long what may not stay."""
         if self._says_error:
             self._error_at = self.seconds
-        if not self.is_held_in_lock():
+        if not (self.is_held_in_lock() or any(self._held())):
             self._exposed_since = None
         elif self._exposed_since is None:
             self._exposed_since = self.seconds
@@ -240,7 +237,9 @@ class Invariants:
             exposed = self.seconds - self._exposed_since
             # What became possible just now may be done within the ladder.
             says_error = self.seconds - self._error_at <= LADDER_SECONDS
-            self.check(says_error or exposed <= HELPLESS_SECONDS, "no ERROR told", exposed)
+            is_late = self.seconds - self.late_at < SETTLING_SECONDS
+            longest = HELPLESS_SECONDS + (SETTLING_SECONDS if is_late else 0)
+            self.check(says_error or exposed <= longest, "no ERROR told", exposed)
 
     @property
     def _says_error(self) -> bool:
@@ -261,10 +260,15 @@ class Invariants:
             self.check(self.status.status is expected, "status", self.status, wall_ahead)
 
     def _check_positions(self, longest: float) -> None:
+        for breach, seconds in self._held():
+            self.check(seconds <= longest, "held", breach, seconds)
+
+    def _held(self) -> Iterator[tuple[Breach, float]]:
+        """Yield what is held that a rule forbids, and for how long, as far as riskd can see it."""
         has_prices = self.seconds - self._bad_quotes_at > SETTLING_SECONDS
         for breach, seconds in self._oracle.exposed().items():
             if breach.rule_id in OF_POSITIONS and (has_prices or breach.rule_id not in PRICED):
-                self.check(seconds <= longest, "held", breach, seconds)
+                yield breach, seconds
 
     def _was_locked(self, at: datetime) -> bool:
         """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
@@ -357,9 +361,25 @@ class Invariants:
             "no breach",
             action,
         )
-        until = action.details.locked_until
-        if action.action in LOCKING and isinstance(until, datetime):
+        self._check_told_once(action, name)
+
+    def _check_told_once(self, action: EnforcementAction, contract_id: str | None) -> None:
+        details, rule_id = action.details, action.rule_id
+        key: tuple[object, ...] = (action.action, rule_id, self._lifted[rule_id])
+        if action.action in LOCKING and rule_id != OPERATOR:
             # A lock of the day that the broker's correction lifted may be needed once more.
-            key = (action.action, action.rule_id, until, self._lifted[action.rule_id])
-            self.check(key not in self._lock_actions, "told again", action)
-            self._lock_actions.add(key)
+            is_cooldown = action.action is Action.COOLDOWN
+            key += (action.timestamp, action.reason) if is_cooldown else (details.locked_until,)
+        elif isinstance(details.order_id, int):
+            key = (action.action, details.order_id, action.success)
+        elif (
+            action.action is Action.CLOSE_ALL_POSITIONS
+            and rule_id != OPERATOR
+            and rule_id not in self.ends
+            and self.seconds - self.late_at > SETTLING_SECONDS
+        ):
+            key += (contract_id, *self._oracle.occurrence(rule_id, contract_id))
+        else:
+            return
+        self.check(key not in self._told, "told again", action)
+        self._told.add(key)

@@ -307,11 +307,14 @@ class Enforcer:
             # A read that failed does not mean flat.
             _log.warn("account {account}: {error}", account=self._account.account_id, error=error)
         except Exception:  # an unexpected answer, perhaps; the next may be sound
-            # A cancellation may come wrapped in another error: nothing goes on after stop().
             if self._orders.is_stopped:
                 raise
             _log.failure("a try to flatten failed: internal error")
             return "internal error, see the log"
+        finally:
+            # A cancellation may come as another error, or as no answer: nothing goes on after stop().
+            if self._orders.is_stopped:
+                raise CancelledError
         return "the broker does not say what is open"
 
     async def _try_to_flatten(self, plan: Flattening, *, is_at_once: bool) -> Listing | str:

@@ -45,6 +45,22 @@ class StubbornBrokerTests(GuardTestCase):
     def statuses(self) -> list[Status]:
         return [status.status for status in self.daemon.news(DaemonStatus)]
 
+    def test_nothing_goes_on_after_the_daemon_has_stopped(self) -> None:
+        # A gateway reports what stop() cancels as not answered; that is no reason for another try.
+        for at in (0.5, 0.9, 1.3):
+            with self.subTest(at=at):
+                self.daemon.close()
+                self.setUp()
+                self.daemon.trade(BUY, 2)
+                self.daemon.gateway.faults = Faults(latency_seconds=0.3)
+                self.breach_by_hand()
+                self.daemon.advance(at, step=0.05)
+                self.daemon.stop()
+                self.assertEqual(self.daemon.actions, [])
+                told = len(self.daemon.told)
+                self.daemon.advance(20)
+                self.assertEqual(len(self.daemon.told), told)
+
     def test_refusals_are_repeated_until_the_broker_gives_way(self) -> None:
         self.daemon.trade(BUY, 2)
         self.daemon.gateway.faults = Faults(lost_requests=1.0)
