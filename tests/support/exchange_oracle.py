@@ -565,7 +565,7 @@ class ExchangeOracle:
             if now - self._newest[rule_id] < COOLDOWN_SECONDS and any(
                 now - self._trade_seen[each.id] < COOLDOWN_SECONDS
                 and self._is_since_unlock(each, is_certain=is_certain)
-                for each in culprits
+                for each in reversed(culprits)
             ):
                 yield Breach(rule_id)
 
