@@ -6,6 +6,7 @@ A day is named after the date on which it ends: the day that begins on Monday at
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -33,15 +34,16 @@ class ResetSchedule(msgspec.Struct, frozen=True, kw_only=True):
         """Return the date on which the trading day of ``now`` ends."""
         return self.next_reset(now).astimezone(ZoneInfo(self.time_zone)).date()
 
-    def _resets_around(self, now: datetime) -> list[datetime]:
+    def _resets_around(self, now: datetime) -> tuple[datetime, ...]:
         zone = ZoneInfo(self.time_zone)
-        today = now.astimezone(zone).date()
-        # Two days either way: where clocks are set, a date's reset may lie on the other side of now.
-        # A wall-clock time that a change skips counts as if the clock had not been set yet, and one
-        # that it repeats counts the first time.
-        return [
-            datetime.combine(
-                today + timedelta(days=days), self.reset_time, tzinfo=zone
-            ).astimezone(UTC)
-            for days in (-2, -1, 0, 1, 2)
-        ]
+        return _resets_around(self.reset_time, zone, now.astimezone(zone).date())
+
+
+# Every account asks each second.
+@lru_cache
+def _resets_around(reset_time: time, zone: ZoneInfo, today: date) -> tuple[datetime, ...]:
+    # Two days either way: where clocks are set, a date's reset may lie on the other side of now.
+    # A wall-clock time that a change skips counts as if the clock had not been set yet, and one
+    # that it repeats counts the first time.
+    days = [today + timedelta(days=number) for number in (-2, -1, 0, 1, 2)]
+    return tuple([datetime.combine(day, reset_time, tzinfo=zone).astimezone(UTC) for day in days])

@@ -1,7 +1,13 @@
-"""The reactor's clock, for tests that start a program; and rates."""
+"""The reactor's clock, for tests that start a program; a simulated one; and rates."""
 
 from __future__ import annotations
 
+from bisect import insort_right
+from collections.abc import Callable
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.host import timing
@@ -25,3 +31,41 @@ def most_in_a_second(moments: list[float]) -> int:
     """Return how many of ``moments`` are in the fullest second, wherever it begins."""
     # The moments are sums of binary fractions, so their last digits are inexact.
     return max(sum(begin <= moment < begin + 1 - 1e-9 for moment in moments) for begin in moments)
+
+
+class MovableCall(DelayedCall):
+    """A call that reports each new time of it; Twisted's own reports none that is later."""
+
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803  # of Twisted
+        super().reset(secondsFromNow)
+        self.resetter(self)
+
+    def delay(self, secondsLater: float) -> None:  # noqa: N803  # of Twisted
+        super().delay(secondsLater)
+        self.resetter(self)
+
+
+class SortedClock(Clock):
+    """Twisted's clock, but it sorts its calls only after one was moved, and not at each advance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_sorted = True
+
+    def callLater(
+        self, delay: float, act: Callable[..., object], *args: object, **kw: object
+    ) -> IDelayedCall:
+        call = MovableCall(
+            self.rightNow + delay, act, args, kw, self.calls.remove, self._moved, self.seconds
+        )
+        self._sortCalls()
+        insort_right(self.calls, call, key=MovableCall.getTime)
+        return call
+
+    def _moved(self, _call: DelayedCall) -> None:
+        self._is_sorted = False
+
+    def _sortCalls(self) -> None:
+        if not self._is_sorted:
+            super()._sortCalls()
+            self._is_sorted = True

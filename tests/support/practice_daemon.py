@@ -9,8 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock
-
 from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
@@ -29,6 +27,7 @@ from riskd.model.events import (
     MarketQuote,
 )
 from riskd.practice.gateway import PracticeGateway
+from tests.support.clocks import SortedClock
 from tests.support.configuration import CATALOGUE
 from tests.support.disk import SlowDisk
 
@@ -63,7 +62,7 @@ class PracticeDaemon:
         directory: Path | None = None,
         wall_ahead: float = 0.0,
     ) -> None:
-        self.clock = Clock()
+        self.clock = SortedClock()
         self._origin = now
         # The last answer of broker_time(), and the clock's seconds then.
         self._shown_at, self._shown = 0.0, now
