@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -19,13 +17,13 @@ from twisted.python.monkey import MonkeyPatcher
 
 from riskd.config.settings import NO_FAULTS, Faults
 from riskd.gateway.fields import Payload
-from riskd.gateway.interface import GatewayRefusedError
 from riskd.gateway.targets import POSITION, QUOTE, TRADE
 from riskd.journal.reader import read_published
 from riskd.model.events import LockoutSet
 from riskd.model.lockouts import OPERATOR, is_in_force
 from riskd.model.wire import decode_data
 from riskd.practice.records import Message
+from tests.simulation.world import UNREACHABLE, NetworkedWorld, World
 from tests.support.exchange_oracle import (
     ALWAYS,
     MAX_ES,
@@ -44,7 +42,6 @@ from tests.support.practice_daemon import (
     MNQ,
     MONDAY_NOON,
     SELL,
-    PracticeDaemon,
     settings_of,
 )
 from tests.support.trading_hours import CHICAGO
@@ -54,50 +51,8 @@ PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
 
-UNREACHABLE = {
-    "lost_events": 1.0,
-    "lost_requests": 1.0,
-    "failed_reads": 1.0,
-    "quote_freezes": 1.0,
-    "freeze_seconds": 1.0,
-}
-"""What a broker is like that cannot be reached."""
-
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
-
-
-class World(PracticeDaemon):
-    """A daemon, and traders who are nearer to the exchange than riskd."""
-
-    @contextmanager
-    def quotes_late(self) -> Iterator[None]:
-        """Send the quotes of the block only at its end."""
-        gateway, late = self.gateway, list[Message]()
-        events = gateway.payload_faults.events
-
-        def without_quotes(message: Message, seconds: float) -> Iterable[Message]:
-            if message.target == QUOTE:
-                late.append(message)
-                return ()
-            return events(message, seconds)
-
-        patch = MonkeyPatcher((gateway.payload_faults, "events", without_quotes))
-        patch.patch()
-        try:
-            yield
-        finally:
-            patch.restore()
-            gateway._network.deliver(late)
-
-    def at_exchange(self, act: Callable[..., Any], *args: object) -> None:
-        """Do what a trader does, at once."""
-        try:
-            act(*args, self.gateway.broker_time())
-        except GatewayRefusedError:
-            pass
-        finally:
-            self.gateway._publish()
 
 
 class ViolationError(AssertionError):
@@ -130,13 +85,28 @@ class Course:
         jitter: float,
         offset: float,
         now: datetime = MONDAY_NOON,
+        *,
+        is_networked: bool = False,
     ) -> None:
         self.rules = rules
-        self.daemon = daemon = World(config_of(rules, Limits()), wall_ahead=offset, now=now)
+        config = config_of(rules, Limits())
+        self.daemon: World
+        if is_networked:
+            self.daemon = NetworkedWorld(
+                config, latency=latency, jitter=jitter, wall_ahead=offset, now=now
+            )
+            self.distance = {}
+        else:
+            self.daemon = World(config, wall_ahead=offset, now=now)
+            self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
+        daemon = self.daemon
         self.fills = self.quotes = 0
-        self.counts: Counter[str] = Counter()
-        self.distance = {"latency_seconds": latency, "jitter_seconds": jitter}
+        self.counts: Counter[str] = Counter(
+            {"gateway ProjectX, over a network" if is_networked else "gateway in process": 1}
+        )
         self.faults: dict[str, Any] = {}
+        # Until when riskd may not have found the broker again.
+        self.away_until = float("-inf")
         self.seen = 0
         # When something happened last that only a search shows.
         self.unreported_at = float("-inf")
@@ -159,7 +129,7 @@ class Course:
         self.prices = dict(PRICES)
         for contract_id in PRICES:
             self.quote(contract_id)
-        self.pass_time(2)
+        self.pass_time(10 if is_networked else 2)
 
     def teardown(self) -> None:
         if hasattr(self, "daemon"):
@@ -304,14 +274,36 @@ class Course:
         self.pass_time(2)
 
     def lose_the_broker(self, seconds: float, order: dict[str, Any]) -> None:
-        """Let the broker be unreachable for a while, in which a trader trades by another way."""
-        self.inject(UNREACHABLE)
-        self.daemon.engine.feed_lost("the broker cannot be reached")
+        """Let the broker be out of reach for a while, in which a trader trades by another way."""
+        self.away_until = float("inf")
+        self.inject(self.daemon.lose_broker())
         self.trade_at_the_market(**order)
         self.pass_time(seconds)
-        self.checks.check_error("the broker cannot be reached")
+        if seconds > self.daemon.noticed_after:
+            self.checks.check_error("the broker cannot be reached")
         self.inject({})
-        self.daemon.engine.feed_restored()
+        self.daemon.find_broker()
+        self.away_until = self.oracle.awake() + self.daemon.back_after
+        self.look()
+
+    def break_connections(self, how: str, seconds: float, order: dict[str, Any]) -> None:
+        """Let all connections to the broker end, with a word or without, perhaps for a while.
+
+        :param how: ``cut``, ``silence`` or ``refuse``.
+        """
+        if not isinstance(self.daemon, NetworkedWorld):
+            return
+        network = self.daemon.network
+        self.away_until = float("inf")
+        if how == "silence":
+            network.silence()
+        else:
+            network.is_refusing = how == "refuse"
+            network.cut()
+        self.trade_at_the_market(**order)
+        self.pass_time(seconds)
+        network.is_refusing = False
+        self.away_until = self.oracle.awake() + self.daemon.back_after
         self.look()
 
     def answer_no_search(self, seconds: float, order: dict[str, Any]) -> None:
@@ -433,6 +425,7 @@ class Course:
         if not is_quick or self.oracle.awake() - self.unreported_at > SETTLING_SECONDS:
             self.check_day()
         self.check_published()
+        self.checks.settle()
 
     def check_state(self) -> None:
         state = self.daemon.state
@@ -488,8 +481,11 @@ class Course:
 
     def note_trouble(self, *, late: bool = False) -> None:
         """Note what may keep riskd from acting at once, or acting at all."""
-        self.checks.note_trouble(self.faults, late=late or self.daemon.disk.is_slow)
-        if "lost_events" in self.faults:
+        troubles = {*self.faults, *self.daemon.troubles()}
+        if self.oracle.awake() < self.away_until:
+            troubles |= UNREACHABLE.keys()
+        self.checks.note_trouble(troubles, late=late or self.daemon.disk.is_slow)
+        if "lost_events" in troubles:
             self.unreported_at = self.oracle.awake()
         if self.daemon.disk.is_slow:
             self.checks.note_silence()

@@ -36,12 +36,16 @@ Arguments = dict[str, Any]
 LEAST_FILLS = 200
 LEAST_QUOTES = 3000
 MOST_ACTS = 2000
+RESTRICTED_ACTS = 150
 
 OFFSETS = (0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, 31.0, -31.0, 60.0, -60.0)
 """How far this machine's clock is ahead of the exchange's, in seconds."""
 
 RULES = {OF_TRADES: 0.6, OF_PRICES: 0.6, OF_STOPS: 0.5, OF_HOURS: 0.25, OF_MANAGEMENT: 0.35}
 """How likely each table of rules is on a day."""
+
+NETWORKED = 0.2
+"""How likely the daemon's gateway is the ProjectX client, over a network in memory."""
 
 OUTAGES = (
     ("slow_the_disk", 40),
@@ -91,6 +95,7 @@ class Plan(msgspec.Struct, frozen=True):
     :ivar seed: the day's number.
     :ivar rules: tables of rules beside those that every day has.
     :ivar habits: the faults that the broker may have on this day, each with its strength.
+    :ivar is_networked: whether the daemon's gateway is the ProjectX client.
     """
 
     seed: int
@@ -100,6 +105,7 @@ class Plan(msgspec.Struct, frozen=True):
     jitter: float
     offset: float
     habits: dict[str, Any]
+    is_networked: bool = False
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -140,6 +146,7 @@ def plan_of(seed: int) -> Plan:
         random.choice((0.0, 0.0, 0.1)),
         random.choice(OFFSETS),
         {name: random.choice(HABITS[name]) for name in names},
+        random.random() < NETWORKED,
     )
 
 
@@ -180,7 +187,10 @@ class Day:
         while (course.fills < fills or course.quotes < quotes) and number < MOST_ACTS:
             number += 1
             kind = random.random()
-            if course.fills < fills and kind < 0.55:
+            if number % RESTRICTED_ACTS == 0:
+                # An account that may not trade makes no fills.
+                yield Act("restrict", {"may_trade": True})
+            elif course.fills < fills and kind < 0.55:
                 yield self._trade()
             elif kind < 0.9:
                 yield self._wait()
@@ -340,6 +350,15 @@ class Day:
         return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 2, 1, 4, 2))[0]()
 
     def _outage(self) -> Act:
+        if self._plan.is_networked and self._random.random() < 0.5:
+            return Act(
+                "break_connections",
+                {
+                    "how": self._random.choice(("cut", "cut", "silence", "refuse")),
+                    "seconds": self._random.choice((1, 5, 20, 60)),
+                    "order": self._market().arguments,
+                },
+            )
         name, longest = self._random.choice(OUTAGES)
         seconds = self._random.choice((5, 20, longest)) if longest < 100 else longest
         return Act(name, {"seconds": seconds, "order": self._market().arguments})
@@ -358,7 +377,14 @@ def play(plan: Plan, acts: Iterable[Act] | None = None, trace: list[Act] | None 
     trace = [] if trace is None else trace
     begun, course, violation = process_time(), Course(), None
     try:
-        course.begin(plan.rules, plan.latency, plan.jitter, plan.offset, plan.begin)
+        course.begin(
+            plan.rules,
+            plan.latency,
+            plan.jitter,
+            plan.offset,
+            plan.begin,
+            is_networked=plan.is_networked,
+        )
         for act in Day(plan).acts(course) if acts is None else acts:
             trace.append(act)
             getattr(course, act.name)(**act.arguments)

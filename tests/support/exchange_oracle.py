@@ -217,7 +217,7 @@ class ExchangeOracle:
     :param names: the contract ids of ES and of the ticker that is blocked.
     :ivar seen: when each breach was there last.
     :ivar since: since when each breach has been there without a break.
-    :ivar times: how often each breach has come.
+    :ivar times: how often each rule came to be breached, of all contracts together.
     :ivar lag: for how many seconds riskd may not know what happened to a position.
     """
 
@@ -275,9 +275,11 @@ class ExchangeOracle:
         self._newest: dict[str, float] = {}
         self.seen: dict[Breach, Sighting] = {}
         self.since: dict[Breach, float] = {}
-        self.times: Counter[Breach] = Counter()
+        self.times: Counter[str] = Counter()
         # The breaches at the last look, those that an unlock excuses too.
         self._found: set[Breach] = set()
+        # The same, each with the position that it is about.
+        self._occurred: set[tuple[Breach, int]] = set()
         # How many positions each contract has had.
         self._lives: dict[str, int] = defaultdict(int)
         self.limits = Limits()
@@ -376,8 +378,9 @@ class ExchangeOracle:
         self._read_trades()
         self._note_lives(self.seconds())
         found = {each for each in self._breaches(self.seconds()) if each.rule_id in self._rules}
-        self.times.update(found - self._found)
-        self._found = found
+        occurred = {(each, self._lives[each.contract_id or ""]) for each in found}
+        self.times.update(each.rule_id for each, _life in occurred - self._occurred)
+        self._found, self._occurred = found, occurred
         self._note_excuses(found)
         breaches = {each for each in found if not self._is_excused(each)}
         now = self.awake()
@@ -440,7 +443,7 @@ class ExchangeOracle:
         held = {**self.positions(), position["contractId"]: position}
         for each in self._size_breaches(held, self._tightest()):
             if each.rule_id in self._rules:
-                self.times[each] += each not in self._found
+                self.times[each.rule_id] += each not in self._found
                 self.seen[each] = Sighting(self.awake(), self._lives[each.contract_id or ""])
 
     def was_breached(self, rule_id: str, within: float, contract_id: str | None = None) -> bool:
@@ -452,11 +455,6 @@ class ExchangeOracle:
             if breach.rule_id == rule_id
             and (contract_id is None or breach.contract_id in (None, contract_id))
         )
-
-    def occurrence(self, rule_id: str, contract_id: str | None) -> tuple[object, ...]:
-        """Return what tells a breach from an earlier one of the same rule and contract."""
-        name = contract_id or ""
-        return (self.times[Breach(rule_id, contract_id)], self._lives[name])
 
     def exposed(self) -> dict[Breach, float]:
         """Return for how many seconds each breach has been there for everyone to see.

@@ -101,6 +101,7 @@ class Invariants:
         self._lifted: Counter[str] = Counter()
         self._ended: list[LockoutSet] = []
         self._told: set[tuple[object, ...]] = set()
+        self._announced: Counter[str] = Counter()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
         self._refused_at = self._silent_at = self._error_at = NEVER
@@ -127,6 +128,10 @@ class Invariants:
             self._refused_at = self.seconds
         if not UNANSWERED.isdisjoint(faults):
             self._unanswered_at = self.seconds
+
+    def settle(self) -> None:
+        """Note that riskd has announced all that was breached until now."""
+        self._announced.update(self._oracle.times - self._announced)
 
     def note_silence(self) -> None:
         """Note that what riskd does is announced late."""
@@ -361,9 +366,9 @@ class Invariants:
             "no breach",
             action,
         )
-        self._check_told_once(action, name)
+        self._check_told_once(action)
 
-    def _check_told_once(self, action: EnforcementAction, contract_id: str | None) -> None:
+    def _check_told_once(self, action: EnforcementAction) -> None:
         details, rule_id = action.details, action.rule_id
         key: tuple[object, ...] = (action.action, rule_id, self._lifted[rule_id])
         if action.action in LOCKING and rule_id != OPERATOR:
@@ -378,7 +383,11 @@ class Invariants:
             and rule_id not in self.ends
             and self.seconds - self.late_at > SETTLING_SECONDS
         ):
-            key += (contract_id, *self._oracle.occurrence(rule_id, contract_id))
+            # What riskd announces may be about a breach before the present one, so they are counted.
+            self._announced[rule_id] += 1
+            announced, occurred = self._announced[rule_id], self._oracle.times[rule_id]
+            self.check(announced <= occurred, "told again", action, announced, occurred)
+            return
         else:
             return
         self.check(key not in self._told, "told again", action)

@@ -13,6 +13,7 @@ from riskd.config.loader import parse_settings
 from riskd.config.settings import Settings
 from riskd.engine.service import EngineService
 from riskd.gateway.enums import GatewayOrderSide, GatewayOrderType
+from riskd.gateway.interface import IGateway
 from riskd.gateway.payload_listener import PayloadListener
 from riskd.journal.service import JournalService
 from riskd.journal.store import Store
@@ -62,7 +63,7 @@ class PracticeDaemon:
         directory: Path | None = None,
         wall_ahead: float = 0.0,
     ) -> None:
-        self.clock = SortedClock()
+        self.clock = self.make_clock()
         self._origin = now
         # The last answer of broker_time(), and the clock's seconds then.
         self._shown_at, self._shown = 0.0, now
@@ -82,13 +83,21 @@ class PracticeDaemon:
         self.disk = SlowDisk()
         self._begin()
 
+    def make_clock(self) -> SortedClock:
+        return SortedClock()
+
+    def connect(self) -> tuple[Any, IGateway]:
+        """Return the reactor of the daemon's machine, and the gateway that it is to use."""
+        return self.clock, self.gateway
+
     def _begin(self) -> None:
+        reactor, gateway = self.connect()
         self.journal = JournalService(
-            self.clock, Store(self.directory), self.disk, self.now, "practice"
+            reactor, Store(self.directory), self.disk, self.now, "practice"
         )
         self.engine = EngineService(
-            self.clock,
-            self.gateway,
+            reactor,
+            gateway,
             self.settings,
             self.journal,
             self.told.append,

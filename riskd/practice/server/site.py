@@ -44,6 +44,7 @@ def practice_site(
     gateway: PracticeGateway,
     user_name: str = DEFAULT_USER_NAME,
     api_key: str = DEFAULT_API_KEY,
+    random: Random | None = None,
 ) -> PracticeSite:
     """Return a site that serves ``gateway``; listen with it on a loopback address.
 
@@ -53,10 +54,11 @@ def practice_site(
     :param gateway: the caller starts and stops it.
     :param user_name: the only user.
     :param api_key: that user's key.
+    :param random: makes the choices of the hubs' quirks.
     """
     backend = Backend(gateway)
     tokens = Tokens(user_name, api_key, gateway.broker_time)
-    feed = EventFeed(reactor, gateway, Random())
+    feed = EventFeed(reactor, gateway, random or Random())
     hubs = {
         f"{HUBS}{name}": HubFactory(reactor, name, streams, feed)
         for name, streams in (("user", USER_HUB), ("market", MARKET_HUB))
