@@ -89,14 +89,19 @@ _RULES = {OF_TRADES: 0.5, OF_PRICES: 0.5, OF_STOPS: 0.4, OF_MANAGEMENT: 0.4, OF_
 """The chance of each group of rules to be in force."""
 
 _LATE = ("delay", "duplicates", "reversed")
-_LOST = ("silence", "reordered", "garbage")
+_LOST = ("silence", "reordered")
 
 
 def trouble_of(fault: str) -> set[str]:
-    """Return what a fault of the network does, in the names of the broker's faults."""
+    """Return what a fault of the network does, in the names of the broker's faults.
+
+    Where a connection ends, too, the next one begins with all that the broker has.
+    """
     if fault in _LATE:
         return {"late_events"}
-    return {"lost_events"} if fault in _LOST else {"lost_events", "unanswered"}
+    if fault in _LOST:
+        return {"lost_events"}
+    return {"lost_events", "unanswered"} if fault == "half-open" else {"unanswered"}
 
 
 def draw_habits(random: Random) -> dict[str, Any]:
@@ -175,6 +180,7 @@ class NetworkCourse:
         )
         self._faults: set[str] = set()
         self._corrected = False
+        self._has_lost = False
         self._closed_at: datetime | None = None
         self._daemons: list[Twistd] = []
         self._is_up = False
@@ -350,7 +356,9 @@ class NetworkCourse:
         trouble = set(self.habits) - HARMLESS
         for fault in self._faults:
             trouble |= trouble_of(fault)
-        if not self._is_up or len(self.proxy.relays) < _HUBS:
+        self._has_lost |= "lost_events" in trouble
+        if not self._is_linked:
+            # A new connection begins with all that the broker has.
             trouble |= {"lost_events", "unanswered"}
         return trouble
 
@@ -447,28 +455,37 @@ class NetworkCourse:
         self._faults.remove(name)
         self.trace(f"network: {name} is over")
 
-    async def settle(self, seconds: float = SETTLING_SECONDS + LADDER_SECONDS) -> float:
+    async def settle(self, seconds: float | None = None) -> float:
         """Wait until all agree; return after how many seconds they did.
 
         A broker that refuses requests or does not answer gets well if it takes too long.
 
+        :param seconds: how long that may take once riskd is connected; by default it depends on what was lost.
         :raises ViolationError: they did not, or something else did not hold.
         """
         began = time.monotonic()
+        if seconds is None:
+            seconds = LADDER_SECONDS + (SETTLING_SECONDS if self._has_lost else LADDER_SECONDS)
         try:
             await self._agree(seconds)
-        except ViolationError:
+        except ViolationError as error:
             if self.invariants.violations or UNANSWERED.isdisjoint(self.habits):
                 raise
-            self.trace("the broker gets well")
+            self.counts["brokers that had to get well"] += 1
+            self.trace(f"the broker gets well; until now: {error}")
             await self.restart_gateway({})
             await self._agree(seconds)
+        self._has_lost = False
         self.invariants.forget_trouble()
         self._check_logs()
         self.check()
         return time.monotonic() - began
 
     async def _agree(self, seconds: float) -> None:
+        # A login that was refused is tried again after a minute.
+        linked_by = time.monotonic() + SETTLING_SECONDS
+        while not self._is_linked and time.monotonic() < linked_by:
+            await deferLater(reactor, _POLL_SECONDS)
         deadline = time.monotonic() + seconds
         while True:
             differences = list(self._differences())
@@ -480,6 +497,11 @@ class NetworkCourse:
             if time.monotonic() > deadline:
                 raise ViolationError(f"no agreement after {seconds} s", *differences)
             await deferLater(reactor, _POLL_SECONDS)
+
+    @property
+    def _is_linked(self) -> bool:
+        """Whether riskd is connected to the broker."""
+        return self._is_up and len(self.proxy.relays) >= _HUBS
 
     def _differences(self) -> Iterator[object]:
         """Yield in what exchange, published copy and stream do not agree."""
@@ -611,15 +633,15 @@ async def play_course(seed: int, end: float, counts: Counter[str]) -> None:
         for _ in range(random.randint(2, 6)):
             if time.monotonic() > end:
                 break
-            habits = draw_habits(random)
             if random.random() < 0.8:
-                await course.restart_gateway(habits)
-            is_disturbed = bool(course.habits) or random.random() < 0.5
+                await course.restart_gateway(draw_habits(random))
+            habits = tuple(course.habits)
+            is_disturbed = bool(habits) or random.random() < 0.5
             await course.play(random.uniform(25, 45), is_disturbed=is_disturbed)
             seconds = await course.settle()
             _say(
                 f"seed {seed}, minute {course.minute}: settled after {seconds:.1f} s; "
-                f"habits {', '.join(course.habits) or 'none'}"
+                f"habits {', '.join(habits) or 'none'}"
             )
         await course.stop()
     except BaseException:

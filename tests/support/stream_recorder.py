@@ -63,7 +63,8 @@ class StreamRecorder(DaemonClient):
             lambda: published_mark(state),
         )
         self.status: Status | None = None
-        self._rules_acted: set[str] = set()
+        self._has_just_locked = False
+        self._locked: set[str] = set()
         self._stamps: dict[tuple[str, int], datetime] = {}
         self._ended: set[int] = set()
         self._trades: set[int] = set()
@@ -79,7 +80,7 @@ class StreamRecorder(DaemonClient):
             # A new daemon may send again what the last one sent.
             self._trades, self._closed = set(), set()
             copy = self._read().accounts[ACCOUNT]
-            self._rules_acted |= {each.rule_id for each in copy.enforcement}
+            self._locked |= copy.lockouts.keys() | {each.rule_id for each in copy.enforcement}
             self.status = None if copy.daemon is None else copy.daemon.status
             self._on_connected(copy)
 
@@ -96,6 +97,7 @@ class StreamRecorder(DaemonClient):
             if not isinstance(event.data, MarketQuote):
                 self._trace(f"stream: {message.decode()}")
                 self._look()
+                self._check_lock(event.data)
             self._check_order(event.data)
             self._invariants.receive(event)
         super().message_received(message)
@@ -123,11 +125,15 @@ class StreamRecorder(DaemonClient):
             self._trades.add(data.id)
         elif isinstance(data, DaemonStatus):
             self.status = data.status
-        elif isinstance(data, EnforcementAction):
-            if data.action in LOCKING:
-                self._rules_acted.add(data.rule_id)
-        elif isinstance(data, LockoutSet):
-            self._check(data.rule_id in self._rules_acted, "locked without an action", data)
+
+    def _check_lock(self, data: Any) -> None:
+        """Check that each lock follows an action; breaches that come together are one."""
+        if isinstance(data, LockoutSet):
+            is_known = self._has_just_locked or data.rule_id in self._locked
+            self._check(is_known, "locked without an action", data)
+            self._locked.add(data.rule_id)
+        else:
+            self._has_just_locked = isinstance(data, EnforcementAction) and data.action in LOCKING
 
     def _check_stamp(self, kind: str, number: int, stamp: datetime) -> None:
         last = self._stamps.get((kind, number), stamp)
