@@ -43,6 +43,7 @@ from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, flatten_action
 from riskd.engine.enforcement.flattening import (
     Listing,
+    closed_since_begun,
     closes_all_of,
     covers,
     flattening_of_locked,
@@ -133,6 +134,8 @@ class Enforcer:
         self._flattening: Deferred[None] | None = None
         self._is_acting = False
         self._did_something = False
+        # Whether an earlier daemon has begun the flatten.
+        self._is_resumed = True
         self._entered_again_at = -math.inf
         self._event: Deferred[None] | None = None
 
@@ -180,6 +183,7 @@ class Enforcer:
         """Begin one flatten that does all of these, or extend the one under way."""
         if self._plan is None:
             self._decided_at = self._clock.seconds()
+            self._is_resumed = False
         known, new = self._plan, reduce(merged, wanted)
         plan = new if known is None else merged(known, new)
         if plan is not known:
@@ -379,9 +383,11 @@ class Enforcer:
         now = self._now()
         full, partial = self._full.take_done(until), self._partial.take_done()
         closed, canceled = full.closed + partial.closed, full.canceled + partial.canceled
+        state = self._account.state_with_pending
+        if self._is_resumed:
+            closed = max(closed, closed_since_begun(plan, state))
         self._did_something |= bool(closed or canceled)
         is_news = not plan.is_announced and bool(plan.locks or closed or canceled or not success)
-        state = self._account.state_with_pending
         done = None if success else msgspec.structs.replace(plan, is_announced=True, locks=())
         self._account.change_risk(flattening=done)
         if is_news:
@@ -400,6 +406,7 @@ class Enforcer:
         state, now = self._account.state_with_pending, self._now()
         locks = locks_in_force(state, now)
         if locks and self._full.is_unverified(verified_at):
+            self._is_resumed = False
             self._account.change_risk(flattening=flattening_of_locked(locks[0], now))
 
     def _report_not_flat(self, sentence: str) -> None:

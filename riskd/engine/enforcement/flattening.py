@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from riskd.gateway.interface import Found
-from riskd.model.account import Flattening, with_locks
+from riskd.model.account import AccountState, Flattening, with_locks
 from riskd.model.broker import BrokerOrder, BrokerPosition, Unreadable
 from riskd.model.events import (
     Action,
@@ -200,6 +200,20 @@ def still_open(
     positions = len(to_close(flattening, held)) + (unknown if flattening.keep is None else 0)
     orders = len(to_cancel(flattening, working)) + len(to_resize(flattening, working, held))
     return things(positions, orders)
+
+
+def closed_since_begun(flattening: Flattening, state: AccountState) -> int:
+    """Return how many positions of a flatten have been closed or reduced since it was decided.
+
+    What an earlier daemon has closed for it is known in no other way.
+    """
+    keep = flattening.keep or {}
+    return sum(
+        concerns(flattening, held.contract_id)
+        and held.size <= keep.get(held.contract_id, 0)
+        and held.updated_at >= flattening.begun
+        for held in state.positions.values()
+    )
 
 
 def things(positions: int, orders: int) -> str:

@@ -116,6 +116,40 @@ class StubbornBrokerTests(GuardTestCase):
         self.assertEqual((action.rule_id, action.success), ("RULE-001", True))
         self.assertEqual(self.daemon.held, {})
 
+    def close_and_kill(self, seconds: float) -> None:
+        """Let riskd close a breach, and kill it before the broker has said that the account is flat."""
+        self.daemon.trade(BUY, 2)
+        self.daemon.gateway.faults = Faults(failed_reads=1.0)
+        self.breach_by_hand()
+        self.daemon.advance(seconds)
+        self.assertEqual((self.daemon.held, self.daemon.actions), ({}, []))
+        self.daemon.kill()
+        self.daemon.gateway.faults = Faults()
+        self.daemon.restart()
+        self.daemon.advance(1)
+
+    def assert_reported(self) -> None:
+        (action,) = self.daemon.actions
+        self.assertEqual(
+            (action.rule_id, action.success, action.details.positions_closed),
+            ("RULE-001", True, 1),
+        )
+
+    def test_what_a_killed_daemon_has_closed_is_reported_by_the_next_one(self) -> None:
+        self.close_and_kill(seconds=0.25)
+        self.assert_reported()
+
+    def test_it_is_reported_where_the_killed_daemon_has_journaled_the_end(self) -> None:
+        self.close_and_kill(seconds=3)
+        self.assert_reported()
+
+    def test_what_was_closed_before_is_not_counted_again_after_a_kill(self) -> None:
+        self.daemon.trade(BUY, 1, M2K)
+        self.daemon.trade(SELL, 1, M2K)
+        self.daemon.advance(3)
+        self.close_and_kill(seconds=0.25)
+        self.assert_reported()
+
 
 class SlowDiskTests(GuardTestCase):
     config = DAILY_LOSS
