@@ -116,7 +116,7 @@ class AccountRules:
             self._change_unlock(unlock)
 
     def forget_unlock(self) -> bool:
-        """Forget the unlock, because its trading day has ended; return whether there was one."""
+        """Forget the unlock: its trading day has ended; return whether there was one."""
         had_unlock = self._unlock is not None
         self._change_unlock(None)
         return had_unlock

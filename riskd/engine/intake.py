@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -41,6 +42,10 @@ _log = Logger()
 
 LOOKUP_RETRY_SECONDS: Final = 30.0
 """How long after a failure the gateway is asked for a contract again."""
+
+LOOKUPS: Final = 30
+LOOKUP_SECONDS: Final = 60.0
+"""How many contracts are looked up in how many seconds, each by a request."""
 
 MAX_STAMP_AHEAD: Final = timedelta(minutes=1)
 """A stamp further ahead of the broker's time is no stamp: it would make all that follows look late.
@@ -107,6 +112,7 @@ class Intake:
         self._quotes = QuoteBook()
         self._doubted: set[tuple[str, Doubt]] = set()
         self._look_up_at: dict[str, float] = {}
+        self._looked_up: deque[float] = deque(maxlen=LOOKUPS)
         self._expected = 0
         self._crowded: set[int] = set()
 
@@ -385,6 +391,12 @@ class Intake:
         # Before the gateway is asked: it may answer within the call.
         self._look_up_at[contract_id] = math.inf
         self._gateway.follow_quotes(contract_id)
+        now = self._clock.seconds()
+        if len(self._looked_up) == LOOKUPS and now < self._looked_up[0] + LOOKUP_SECONDS:
+            # Enforcement needs the requests; the contract will be mentioned again.
+            self._look_up_at[contract_id] = self._looked_up[0] + LOOKUP_SECONDS
+            return
+        self._looked_up.append(now)
         looked_up = Deferred.fromCoroutine(self._look_up(contract_id))
         looked_up.addErrback(self._lookup_failed, contract_id)
 

@@ -250,8 +250,10 @@ class ServiceTests(SynchronousTestCase):
         self.addCleanup(observer._outFile.close)
         log = Logger(namespace="riskd.test", observer=observer)
         log.info("client {peer}", peer="tcp4:127.0.0.1:1")
-        log.warn("more")
-        first, second = (json.loads(line) for line in path.read_text().splitlines())
+        log.warn("more \x7f\x9b")
+        lines = path.read_text().splitlines()
+        self.assertTrue(all(line.isprintable() for line in lines))
+        first, second = map(json.loads, lines)
         self.assertEqual(
             (first["peer"], first["log_namespace"]), ("tcp4:127.0.0.1:1", "riskd.test")
         )

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.logger import capturedLogs
 
 from riskd.engine import tracked_account
+from riskd.engine.intake import LOOKUP_SECONDS, LOOKUPS
 from riskd.engine.reconciliation import MOST_EVALUATED, MOST_LOOKED_UP
 from riskd.gateway.interface import Found
 from riskd.model.bounds import (
@@ -192,8 +193,16 @@ class EventTests(EngineTestCase):
         self.assertEqual(len(self.account.state.positions), MOST_CONTRACTS)
         self.assertNotIn("C5", self.account.state.positions)
 
-    def test_no_more_contracts_are_looked_up_than_are_known(self) -> None:
+    def test_no_more_contracts_are_followed_than_are_known(self) -> None:
         for each in range(MOST_CONTRACTS + 20):
             self.user("GatewayUserTrade", trade(each + 1, None, contractId=f"C{each}"))
-        self.assertEqual(len(self.gateway.contracts_asked), MOST_CONTRACTS)
         self.assertEqual(len(self.gateway.quotes_followed), MOST_CONTRACTS)
+
+    def test_contracts_are_looked_up_a_few_a_minute(self) -> None:
+        for each in range(2 * LOOKUPS):
+            self.user("GatewayUserPosition", position(1, f"C{each}"))
+        self.assertEqual(len(self.gateway.contracts_asked), LOOKUPS)
+        self.clock.advance(LOOKUP_SECONDS)
+        for each in range(3 * LOOKUPS):
+            self.user("GatewayUserTrade", trade(each + 1, None, contractId=f"C{each}"))
+        self.assertEqual(len(self.gateway.contracts_asked), 2 * LOOKUPS)

@@ -34,7 +34,7 @@ PING_SECONDS: Final = 15.0
 SILENCE_SECONDS: Final = 30.0
 """When nothing has arrived for so long the connection is dead, whatever TCP reports."""
 
-TURN_SECONDS: Final = 0.002
+TURN_SECONDS: Final = 0.001
 """How long a hub's records are handled in one turn of the reactor.
 
 A flood of quotes comes on one connection, and the breach of a limit on another one.

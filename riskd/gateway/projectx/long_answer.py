@@ -19,7 +19,7 @@ from riskd.model.exact_json import NOT_JSON, JsonError, decode_json
 LONG_BYTES: Final = 256 * 1024
 """A shorter answer is decoded at once, in a few milliseconds."""
 
-MAX_PIECE_BYTES: Final = 16 * 1024
+MAX_PIECE_BYTES: Final = 32 * 1024
 """The longest field, and the longest object in a list."""
 
 MAX_FIELDS: Final = 64
@@ -40,7 +40,20 @@ _NAME: Final = re.compile(_BLANK + rb"[{,]" + _BLANK + rb"(" + _TEXT + rb")" + _
 _VALUE: Final = re.compile(
     _BLANK + rb"(" + _TEXT + rb"|\{" + _INSIDE + rb'\}|[^\]\[{},"]++)', re.DOTALL
 )
-_ROW: Final = re.compile(_BLANK + rb"([\[,])" + _BLANK + rb"(\{" + _INSIDE + rb"\})", re.DOTALL)
+_OBJECT: Final = rb"\{" + _INSIDE + rb"\}"
+_OBJECTS: Final = re.compile(
+    _BLANK
+    + rb"([\[,])("
+    + _BLANK
+    + _OBJECT
+    + rb"(?:"
+    + _BLANK
+    + rb","
+    + _BLANK
+    + _OBJECT
+    + rb"){0,99}+)",
+    re.DOTALL,
+)
 _LIST_END: Final = re.compile(_BLANK + rb"\]")
 _EMPTY_LIST: Final = re.compile(_BLANK + rb"\[" + _BLANK + rb"\]")
 _LIST: Final = re.compile(_BLANK + rb"\[")
@@ -54,61 +67,63 @@ class _Key(msgspec.Struct):
     contract_id: str | None = msgspec.field(name="contractId", default=None)
 
 
+_keys_decoder = msgspec.json.Decoder(list[_Key])
+
+
 class LongList:
     """A list of objects in a long answer.
 
     :param body: the answer.
     :param at: where the list begins.
+    :ivar end: where it ends, once :meth:`find_end` is done.
     """
 
     def __init__(self, body: bytes, at: int) -> None:
         self._body = body
-        self._at = self._end = at
+        self.end = at
+        # Where each piece begins and ends, of up to a hundred objects.
+        self._pieces: list[tuple[int, int]] = []
 
     def find_end(self) -> Iterator[None]:
-        """Find the end of the list, one object at each step; :attr:`end` has it.
+        """Find the end of the list, one piece at each step.
 
         :raises JsonError: it is no list of small objects.
         """
-        for _row in self._rows():
-            yield
-
-    @property
-    def end(self) -> int:
-        """Where the list ends, once :meth:`find_end` is done."""
-        return self._end
-
-    def _rows(self) -> Iterator[bytes]:
-        body, at, expected = self._body, self._at, b"["
+        body, at, expected = self._body, self.end, b"["
         if empty := _EMPTY_LIST.match(body, at):
-            self._end = empty.end()
+            self.end = empty.end()
             return
-        while (row := _ROW.match(body, at, at + MAX_PIECE_BYTES)) and row[1] == expected:
-            at, expected = row.end(), b","
-            yield row[2]
+        while (found := _OBJECTS.match(body, at, at + MAX_PIECE_BYTES)) and found[1] == expected:
+            self._pieces.append(found.span(2))
+            at, expected = found.end(), b","
+            yield
         end = _LIST_END.match(body, at)
         if end is None or expected == b"[":
             raise JsonError(f"what is at byte {at} is no list of small objects")
-        self._end = end.end()
+        self.end = end.end()
 
     def payloads(self, most: int) -> Iterator[Payload]:
         """Yield the objects of the list.
 
-        :param most: of those after so many, only id and contract id.
+        :param most: of those after so many, only id and contract id, a few more aside.
         :raises JsonError: one of them is no JSON.
         """
-        for number, row in enumerate(self._rows()):
-            yield decode_json(row) if number < most else _key_of(row)
+        number = 0
+        for begin, end in self._pieces:
+            text = b"[%s]" % self._body[begin:end]
+            objects = decode_json(text) if number < most else _keys_of(text)
+            number += len(objects)
+            yield from objects
 
 
-def _key_of(row: bytes) -> Payload:
+def _keys_of(text: bytes) -> list[Payload]:
     try:
-        key = msgspec.json.decode(row, type=_Key)
+        keys = _keys_decoder.decode(text)
     except msgspec.ValidationError:
-        return {}
+        return decode_json(text)  # type: ignore[no-any-return]  # an array of objects
     except NOT_JSON as error:
         raise JsonError(str(error)) from None
-    return {"id": key.id, "contractId": key.contract_id}
+    return [{"id": key.id, "contractId": key.contract_id} for key in keys]
 
 
 class LongAnswer:

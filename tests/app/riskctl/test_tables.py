@@ -241,6 +241,11 @@ class JournalTests(ZonedTestCase):
         self.assertEqual(rows[-1]["data"], {"x": 1.5})
         self.assertEqual(rows[0]["at"], "2026-11-23T18:00:00.000Z")
 
+    def test_json_lines_command_no_terminal(self) -> None:
+        (line,) = journal_json_lines([LogLine(NOW, "x", {"reason": "\x9b2J\x7f\u202e"})])
+        self.assertTrue(line.isprintable())
+        self.assertEqual(json.loads(line)["data"], {"reason": "\x9b2J\x7f\u202e"})
+
     def test_csv_has_a_header_and_a_column_for_each_common_field(self) -> None:
         header, *rows = csv.reader(journal_csv(self.lines))
         self.assertEqual(header[:4], ["at", "kind", "rule_id", "action"])

@@ -223,6 +223,12 @@ class JsonLineTests(SynchronousTestCase):
             self.assertEqual(json.loads(line), json.loads(message))
             self.assertNotIn("\n", line)
 
+    def test_control_characters_are_escaped(self) -> None:
+        reason = "\x9b2J\x7f\u202e"
+        line = json_line(123, "lockout_set", {"reason": reason})
+        self.assertTrue(line.isprintable())
+        self.assertEqual(json.loads(line)["data"]["reason"], reason)
+
     def test_a_connection_status_is_an_object_too(self) -> None:
         line = json_line(123, "connection_status", {"connected": False, "reason": "gone"})
         self.assertEqual(
