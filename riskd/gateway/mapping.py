@@ -37,6 +37,7 @@ from riskd.model.broker import (
 )
 from riskd.model.contracts import Contract
 from riskd.model.events import OrderSide, OrderState, OrderType, PositionType, plain_number
+from riskd.model.exact_json import encode_json
 from riskd.model.moments import NEVER, is_placeholder
 from riskd.model.money import ZERO
 
@@ -178,7 +179,11 @@ def trade(payload: Payload) -> BrokerTrade:
     :raises MappingError: the payload cannot be read.
     """
     # All of it is the key: 1 and true are equal, and so are 1.5 and 1.50.
-    key = repr(payload)
+    try:
+        key = encode_json(payload)
+    except ValueError:
+        # A text that is no Unicode.
+        return _read_trade(payload)
     known = _TRADES.get(key)
     if known is None:
         known = _TRADES[key] = _read_trade(payload)
@@ -187,8 +192,8 @@ def trade(payload: Payload) -> BrokerTrade:
     return known
 
 
-_TRADES: Final[dict[str, BrokerTrade]] = {}
-"""The trades that were read lately, by their payloads as text, oldest first."""
+_TRADES: Final[dict[bytes, BrokerTrade]] = {}
+"""The trades that were read lately, by their payloads as JSON, oldest first."""
 
 _MOST_TRADES: Final = 2000
 """More than an account makes in a day."""
