@@ -7,6 +7,7 @@ as has changed since the write before.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from operator import attrgetter, is_
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,18 +37,14 @@ class _Table(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ("data",)
     values: Callable[[Any], tuple[Any, ...]] = lambda data: (encode_data(data),)
 
-    def differences(self, before: AccountState, after: AccountState) -> list[Statement]:
-        """Return the statements that turn the rows of ``before`` into those of ``after``."""
-        old, new = self.rows(before), self.rows(after)
-        # By identity: comparing two mappings of hundreds of trades at each write would cost more than
-        # the write.
-        if old is new:
-            return []
+    def differences(
+        self, account_id: int, old: Mapping[Any, Any], new: Mapping[Any, Any]
+    ) -> list[Statement]:
+        """Return the statements that turn the rows of ``old`` into those of ``new``."""
         columns = ("account_id", self.key, *self.columns)
         places = ", ".join("?" * len(columns))
         put = f"INSERT OR REPLACE INTO {self.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  # names of ours
         drop = f"DELETE FROM {self.name} WHERE account_id = ? AND {self.key} = ?"  # noqa: S608  # names of ours
-        account_id = after.account_id
         return [
             (put, (account_id, key, *self.values(entry)))
             for key, entry in new.items()
@@ -56,26 +53,30 @@ class _Table(msgspec.Struct, frozen=True):
 
 
 _TABLES: Final = (
-    _Table("positions", "contract_id", lambda state: state.positions),
-    _Table("orders", "order_id", lambda state: state.orders),
-    _Table("trades", "trade_id", lambda state: state.trades),
+    _Table("positions", "contract_id", attrgetter("positions")),
+    _Table("orders", "order_id", attrgetter("orders")),
+    _Table("trades", "trade_id", attrgetter("trades")),
     _Table("quotes", "contract_id", current_quotes),
-    _Table("lockouts", "rule_id", lambda state: state.lockouts),
+    _Table("lockouts", "rule_id", attrgetter("lockouts")),
     _Table(
         "limits",
         "rule_id",
-        lambda state: state.limits,
+        attrgetter("limits"),
         ("key", "settings"),
         lambda limit: (limit.key, limit.settings),
     ),
-    _Table("rule_memory", "rule_id", lambda state: state.risk.memory, values=lambda data: (data,)),
+    _Table("rule_memory", "rule_id", attrgetter("risk.memory"), values=lambda data: (data,)),
     _Table(
         "charges",
         "trade_id",
-        lambda state: state.risk.charges,
+        attrgetter("risk.charges"),
         ("at", "amount"),
         lambda charge: (as_stamp(charge.at), str(charge.amount)),
     ),
+)
+
+_ACCOUNT_VALUES: Final = attrgetter(
+    *("realized_pnl", "trade_count", "last_reset", "day_began", "risk.day_key", "risk.can_trade")
 )
 
 _PUT_CONTRACT: Final = (
@@ -100,7 +101,13 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
     """
     account_id = state.account_id
     old = written or AccountState(account_id=account_id)
-    statements = [statement for table in _TABLES for statement in table.differences(old, state)]
+    statements: list[Statement] = []
+    for table in _TABLES:
+        before, after = table.rows(old), table.rows(state)
+        # By identity: comparing two mappings of hundreds of trades at each write would cost more than
+        # the write.
+        if before is not after:
+            statements += table.differences(account_id, before, after)
     if old.contracts is not state.contracts:
         # Accounts share this table, so a contract that one account drops stays for the others.
         statements += [
@@ -124,7 +131,9 @@ def differences(written: AccountState | None, state: AccountState) -> list[State
         (_ADD_LOG_ENTRY, (account_id, as_stamp(entry.at), entry.kind, entry.data))
         for entry in _added(old.risk.log, state.risk.log)
     ]
-    if written is None or _account_row(old) != _account_row(state):
+    # Made only of other values: the two texts in it cost as much as the rest of a small write.
+    is_same = all(map(is_, _ACCOUNT_VALUES(old), _ACCOUNT_VALUES(state)))
+    if written is None or not (is_same or _account_row(old) == _account_row(state)):
         statements.append((_PUT_ACCOUNT, _account_row(state)))
     return statements
 
