@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Final
@@ -333,7 +334,11 @@ def _created_since(since: datetime, account_id: int, payloads: Iterable[Payload]
 
 
 def _time(payload: Payload, name: str) -> datetime:
-    return datetime.fromisoformat(payload[name])
+    return _moment(payload[name])
+
+
+# Each search compares all orders or trades of two days.
+_moment = lru_cache(maxsize=10_000)(datetime.fromisoformat)
 
 
 def _unlisted(kind: str, payload: Payload) -> str:
