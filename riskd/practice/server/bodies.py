@@ -43,10 +43,11 @@ class Body(msgspec.Struct, rename="camel", frozen=True):
 
         The exchange could not compute with such numbers.
         """
-        for known in msgspec.structs.fields(self):
-            name, value = known.encode_name, getattr(self, known.name)
+        # Not of structs.fields(), which reads all annotations again.
+        for key, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, key)
             if isinstance(value, datetime) and value.tzinfo is None:
-                msgspec.structs.force_setattr(self, known.name, value.replace(tzinfo=UTC))
+                msgspec.structs.force_setattr(self, key, value.replace(tzinfo=UTC))
             elif isinstance(value, Decimal):
                 try:
                     plain_number(value)

@@ -6,6 +6,7 @@ Source: the ProjectX Gateway API documentation.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from riskd.gateway.fields import Payload
@@ -73,8 +74,12 @@ def full_position(payload: Payload, contract: Payload) -> Payload:
 def _with_rest_times(payload: Payload) -> Payload:
     """Return ``payload`` with times in UTC, to the microsecond, with an offset."""
     return {
-        name: datetime.fromisoformat(value).astimezone(UTC).isoformat(timespec="microseconds")
-        if name.endswith("Timestamp") and value is not None
-        else value
+        name: _rest_time(value) if name.endswith("Timestamp") and value is not None else value
         for name, value in payload.items()
     }
+
+
+# Clients ask for the trades of a day again and again.
+@lru_cache(maxsize=10_000)
+def _rest_time(time: str) -> str:
+    return datetime.fromisoformat(time).astimezone(UTC).isoformat(timespec="microseconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
@@ -35,6 +36,8 @@ class Tokens:
         self._now = now
         self._signing_key = hmac.digest(api_key.encode(), _KEY_PURPOSE, sha256)
         self._revoked: dict[str, int] = {}
+        # A client sends one token with each request.
+        self._claims = lru_cache(maxsize=64)(self._read)
 
     def log_in(self, user_name: str, api_key: str) -> str | None:
         """Return a new token, or ``None`` for a wrong name or key."""
@@ -74,7 +77,8 @@ class Tokens:
         self._revoked = {key: expiry for key, expiry in self._revoked.items() if now < expiry}
         self._revoked[claims["jti"]] = claims["exp"]
 
-    def _claims(self, token: str) -> dict[str, Any] | None:
+    def _read(self, token: str) -> dict[str, Any] | None:
+        """Return what a token says; ``None`` if it was not issued here."""
         try:
             return jwt.decode(
                 token,
