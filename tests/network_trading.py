@@ -81,6 +81,8 @@ HARMLESS = frozenset(
         *("opening_half_again", "commissions", "binary_noise", "split_fills"),
         *("positions_dated_ahead", "positions_without_date", "position_delay_seconds"),
         *("latency_seconds", "jitter_seconds"),
+        # These say how long others last.
+        *("late_seconds", "correction_seconds", "freeze_seconds"),
     }
 )
 """The habits with which riskd acts as soon as without."""

@@ -199,7 +199,7 @@ class Invariants:
         if is_own_stop(order):
             is_right = (price - order["stopPrice"]) * direction(order) <= 0
         else:
-            is_right = price == order.get("stopPrice") and changes["size"] < order["size"]
+            is_right = price == order.get("stopPrice") and changes["size"] <= order["size"]
             self.check_sound(order["contractId"])
         self.check(is_right, "modified", order, changes)
 
