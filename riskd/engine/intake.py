@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 
 from riskd.engine.corrections import Versions, amended_sentence, is_amended, voided_sentence
 from riskd.engine.guarded_account import GuardedAccount
-from riskd.engine.order_of_truth import thing_of
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
@@ -152,17 +151,10 @@ class Intake:
         guarded = self._accounts.get(account_id)
         if guarded is None:
             return
-        truth = guarded.account.truth
         try:
             news = self._without_future_stamp(news)
-            if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
-                is_final = (isinstance(news, BrokerOrder) and news.has_ended) or (
-                    isinstance(news, BrokerTrade) and news.is_voided
-                )
-                if not is_final and not truth.covers(thing_of(news), sent_at):
-                    return
-                truth.answered(news, sent_at)
-            self._apply(guarded, news, is_event=False, is_evaluated=is_evaluated)
+            if guarded.account.truth.accepts_answer(news, sent_at):
+                self._apply(guarded, news, is_event=False, is_evaluated=is_evaluated)
         except Exception:  # noqa: BLE001  # see errors_logged, which would cost a fifth of a known trade
             _log_dropped(type(news).__name__)
 
@@ -243,21 +235,19 @@ class Intake:
         is_event: bool,
         is_evaluated: bool = True,
     ) -> None:
-        if isinstance(
-            news, (BrokerOrder, BrokerPosition, BrokerTrade)
-        ) and not guarded.account.has_room_for(news, is_event=is_event):
-            self._note_too_many(guarded.account)
-            return
-        if isinstance(news, BrokerTrade):
-            self._apply_trade(guarded, news, is_event=is_event)
-        elif isinstance(news, BrokerPosition):
-            self._apply_position(guarded, news, is_event=is_event, is_evaluated=is_evaluated)
-        elif isinstance(news, BrokerOrder):
-            self._apply_order(guarded, news, is_evaluated=is_evaluated)
+        if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+            if not guarded.account.has_room_for(news, is_event=is_event):
+                self._note_too_many(guarded.account)
+                return
+            if isinstance(news, BrokerTrade):
+                self._apply_trade(guarded, news, is_event=is_event)
+            elif isinstance(news, BrokerPosition):
+                self._apply_position(guarded, news, is_event=is_event, is_evaluated=is_evaluated)
+            else:
+                self._apply_order(guarded, news, is_evaluated=is_evaluated)
+            self._ensure_contract(news.contract_id)
         elif isinstance(news, BrokerAccount):
             guarded.risk_engine.receive_account(may_trade=news.can_trade)
-        if isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
-            self._ensure_contract(news.contract_id)
         if not isinstance(news, BrokerTrade):
             self._expect_commands()
 

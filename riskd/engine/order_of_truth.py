@@ -171,13 +171,27 @@ class OrderOfTruth:
         past = self._past.get(thing)
         return past is None or (past.event_at <= sent_at - trail and past.asked_at <= sent_at)
 
-    def answered(self, news: BrokerOrder | BrokerPosition | BrokerTrade, sent_at: float) -> None:
-        """Remember an answer that applies to a thing."""
-        past = self._past_of(thing_of(news))
+    def accepts_answer(self, news: BrokerNews, sent_at: float) -> bool:
+        """Return whether what an answer says applies, and remember it.
+
+        :param sent_at: the steady seconds when the request was sent.
+        """
+        if not isinstance(news, (BrokerOrder, BrokerPosition, BrokerTrade)):
+            return True
+        thing = thing_of(news)
+        is_final = (
+            news.is_voided
+            if isinstance(news, BrokerTrade)
+            else isinstance(news, BrokerOrder) and news.has_ended
+        )
+        if not (is_final or self.covers(thing, sent_at)):
+            return False
+        past = self._past_of(thing)
         past.asked_at = sent_at
         # The broker lists it, so it is open again, or still.
         if isinstance(news, BrokerPosition) and past.closed == news.opening:
             past.closed = None
+        return True
 
     def ended(self, thing: Thing, sent_at: float, opening: Opening | None = None) -> None:
         """Remember that an answer did not list a thing that it covers.

@@ -383,9 +383,12 @@ class _Pace:
         """Count what was applied; if that is enough for a turn, wait for the next."""
         state = self._account.state
         # What changes the state is copied into it and evaluated; what is known is compared.
-        things = len(state.orders) + len(state.positions) + len(state.risk.charges) // 8
-        self._work += 1 if state is self._before else 20 + things
-        self._before = state
+        if state is self._before:
+            self._work += 1
+        else:
+            things = len(state.orders) + len(state.positions) + len(state.risk.charges) // 8
+            self._work += 20 + things
+            self._before = state
         if self._work >= _WORK_A_TURN:
             self._work = 0
             await deferLater(self._clock, 0)

@@ -275,13 +275,14 @@ class TrackedAccount:
     ) -> bool:
         """Return whether what is reported is known, or one of no more than riskd follows."""
         state, more = self.state, MORE_BY_EVENTS if is_event else 0
+        if isinstance(news, BrokerTrade):
+            if news.id in state.trades or news.id in state.risk.charges:
+                return True
+            kept = max(len(state.risk.charges), len(state.risk.earlier_trades))
+            return kept < MOST_TRADES + more
         if isinstance(news, BrokerOrder):
             is_known = news.has_ended or news.id in state.orders
             return is_known or len(state.orders) < MOST_ORDERS + more
-        if isinstance(news, BrokerTrade):
-            is_known = news.id in state.trades or news.id in state.risk.charges
-            kept = max(len(state.risk.charges), len(state.risk.earlier_trades))
-            return is_known or kept < MOST_TRADES + more
         known = state.positions.get(news.contract_id)
         is_known = known is not None and bool(known.size)
         return is_known or not news.size or len(state.open_positions) < MOST_POSITIONS + more

@@ -186,19 +186,19 @@ class AnswerTests(SynchronousTestCase):
     def test_a_stamp_is_never_compared_with_an_answer(self) -> None:
         self.truth.accepts_event(order(stamp=3600), EMPTY, 10)
         self.assertTrue(self.truth.covers(("order", 7), 20))
-        self.truth.answered(order(), 20)
+        self.assertTrue(self.truth.accepts_answer(order(), 20))
         self.assertTrue(self.truth.accepts_event(order(stamp=3601), EMPTY, 21))
 
     def test_an_answer_to_an_earlier_request_does_not_apply_later(self) -> None:
-        self.truth.answered(order(), 20)
-        self.assertFalse(self.truth.covers(("order", 7), 19))
+        self.assertTrue(self.truth.accepts_answer(order(), 20))
+        self.assertFalse(self.truth.accepts_answer(order(), 19))
         self.truth.ended(("order", 8), 20)
         self.assertFalse(self.truth.covers(("order", 8), 19))
 
     def test_a_position_that_the_broker_still_lists_is_open(self) -> None:
         self.truth.accepts_event(position(2), EMPTY, 0)
         self.truth.accepts_event(position(0), EMPTY, 1)
-        self.truth.answered(position(2), 5)
+        self.truth.accepts_answer(position(2), 5)
         self.assertTrue(self.truth.accepts_event(position(3), EMPTY, 6))
 
     def test_a_position_that_the_broker_lists_no_more_is_not_opened_by_a_late_event(self) -> None:
