@@ -203,7 +203,7 @@ def still_open(
 
 
 def closed_since_begun(flattening: Flattening, state: AccountState) -> int:
-    """Return how many positions of a flatten have been closed or reduced since it was decided.
+    """Return how many positions were closed or reduced since a flatten was decided.
 
     What an earlier daemon has closed for it is known in no other way.
     """
