@@ -99,6 +99,7 @@ class Invariants:
         self.ends: dict[str, LockoutSet] = {}
         self._locked: list[LockoutSet] = []
         self._lifted: Counter[str] = Counter()
+        self._lifted_at: dict[str, float] = {}
         self._ended: list[LockoutSet] = []
         self._told: set[tuple[object, ...]] = set()
         self._announced: Counter[str] = Counter()
@@ -340,6 +341,7 @@ class Invariants:
         for rule_id in rule_ids or tuple(self.ends):
             lock = self.ends.pop(rule_id, None)
             self._lifted[rule_id] += 1
+            self._lifted_at[rule_id] = self.seconds
             if lock is not None and is_in_force(lock, now + timedelta(seconds=0.5)):
                 self._ended.append(lock)
 
@@ -360,13 +362,18 @@ class Invariants:
         name = contract_id if isinstance(contract_id, str) else None
         rule_id = NO_STOP if action.action is Action.AUTO_STOP_LOSS else action.rule_id
         self.check(
-            action.rule_id in self.ends
+            self._was_locked_by(action.rule_id)
             or self._oracle.was_breached(rule_id, self.reach() + 60, name)
             or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240),
             "no breach",
             action,
         )
         self._check_told_once(action)
+
+    def _was_locked_by(self, rule_id: str) -> bool:
+        """Return whether a lock of a rule is in force, or ended while its flatten was under way."""
+        ended_at = self._lifted_at.get(rule_id, NEVER)
+        return rule_id in self.ends or self.seconds - ended_at < SETTLING_SECONDS
 
     def _check_told_once(self, action: EnforcementAction) -> None:
         details, rule_id = action.details, action.rule_id
@@ -380,7 +387,7 @@ class Invariants:
         elif (
             action.action is Action.CLOSE_ALL_POSITIONS
             and rule_id != OPERATOR
-            and rule_id not in self.ends
+            and not self._was_locked_by(rule_id)
             and self.seconds - self.late_at > SETTLING_SECONDS
         ):
             # What riskd announces may be about a breach before the present one, so they are counted.
