@@ -280,7 +280,7 @@ class Invariants:
         """Return whether a lock was in force or just beginning, in which a trade begins no cooldown."""
         return any(
             lock.locked_at - timedelta(seconds=5) <= at and is_in_force(lock, at)
-            for lock in self._locked
+            for lock in reversed(self._locked)
         )
 
     # What riskd broadcasts.
