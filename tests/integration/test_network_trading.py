@@ -22,7 +22,6 @@ async def course_in(directory: Path, **options: Any) -> AsyncIterator[NetworkCou
     course = NetworkCourse(directory, 1, rules=(), offset=0.0, **options)
     try:
         await course.start()
-        await course.settle()
         yield course
     finally:
         await course.clean_up()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from riskd.journal.reader import published_mark, read_published
-from riskd.model.account import AccountState
+from riskd.journal.reader import read_published
+from riskd.model.account import AccountState, apply
 from riskd.model.events import (
     DaemonStatus,
     EnforcementAction,
@@ -24,8 +24,8 @@ from riskd.model.events import (
 from riskd.model.wire import MAX_MESSAGE_BYTES, decode, encode
 from tests.support.invariants import LOCKING, Invariants
 from tests.support.practice_daemon import ACCOUNT
-from trader.client import DaemonClient
-from trader.model.session import Session
+from trader.client import CONNECTION_STATUS, DaemonClient
+from trader.model.correction import in_order_of_arrival
 
 
 class StreamRecorder(DaemonClient):
@@ -34,7 +34,7 @@ class StreamRecorder(DaemonClient):
     :param directory: has riskd's state directory, and gets the record.
     :param look: has the oracle look at the exchange, before it judges an event.
     :param on_connected: called with the published copy after each handshake.
-    :ivar session: a console that this client feeds.
+    :ivar account: what the stream has said since the published copy that was found after the handshake.
     :ivar status: the daemon's status, as it said last.
     """
 
@@ -47,21 +47,14 @@ class StreamRecorder(DaemonClient):
         look: Callable[[], object],
         on_connected: Callable[[AccountState], object],
     ) -> None:
-        super().__init__(ACCOUNT, self._status, f"ws://127.0.0.1:{port}", take_event=self._take)
-        state = directory / "state"
+        super().__init__(ACCOUNT, self._status, f"ws://127.0.0.1:{port}")
+        self._state = directory / "state"
         self._file = (directory / "stream.jsonl").open("ab")
         self._invariants = invariants
         self._trace = trace
         self._look = look
         self._on_connected = on_connected
-        self._read = lambda: read_published(state)
-        self.session = Session(
-            ACCOUNT,
-            lambda: datetime.now(UTC),
-            lambda _important: None,
-            self._read,
-            lambda: published_mark(state),
-        )
+        self.account = AccountState(account_id=ACCOUNT)
         self.status: Status | None = None
         self._has_just_locked = False
         self._locked: set[str] = set()
@@ -74,12 +67,13 @@ class StreamRecorder(DaemonClient):
         self._invariants.check(holds, *what)
 
     def _status(self, event_type: str, status: dict[str, Any]) -> None:
+        if event_type != CONNECTION_STATUS:
+            return
         self._trace(f"client: {status}")
-        self.session.receive_status(event_type, status)
         if status["connected"]:
             # A new daemon may send again what the last one sent.
             self._trades, self._closed = set(), set()
-            copy = self._read().accounts[ACCOUNT]
+            self.account = copy = read_published(self._state).accounts[ACCOUNT]
             self._locked |= copy.lockouts.keys() | {each.rule_id for each in copy.enforcement}
             self.status = None if copy.daemon is None else copy.daemon.status
             self._on_connected(copy)
@@ -99,11 +93,9 @@ class StreamRecorder(DaemonClient):
                 self._look()
                 self._check_lock(event.data)
             self._check_order(event.data)
+            self.account = apply(self.account, in_order_of_arrival(self.account, event))
             self._invariants.receive(event)
         super().message_received(message)
-
-    def _take(self, event_type: str, read: Any) -> None:
-        self.session.receive(event_type, read)
 
     def _check_order(self, data: Any) -> None:
         """Check what the contract says of the order of events."""

@@ -48,6 +48,20 @@ class UndisciplinedTrader:
         self._trace = trace
         self.mnq, self._es, self._mes = contracts
         self._steps = dict(zip(contracts, map(Decimal, ("2.5", "0.25", "0.25")), strict=True))
+        acts = {
+            self._work_a_limit: 3,
+            self._protect: 2,
+            self._cancel: 3,
+            self._close: 3,
+            self._scalp: 1,
+            self._lose: 2,
+            self._jump: 4,
+            self._be_restricted: 0.3,
+        }
+        # Each trader has habits: one who does it all is locked out within a minute, and the rest is less seen.
+        self._acts = {act: weight * random.choice((0, 1, 1, 2)) for act, weight in acts.items()}
+        self._acts[self._trade] = 6
+        self._largest = random.choice((1, 2, 5))
         prices = (Decimal(21000), Decimal(5800), Decimal(5800))
         exchange.prices.update(zip(contracts, prices, strict=True))
 
@@ -70,18 +84,7 @@ class UndisciplinedTrader:
 
     async def act(self) -> None:
         """Do one of the things that such a trader does."""
-        acts = {
-            self._trade: 6,
-            self._work_a_limit: 3,
-            self._protect: 2,
-            self._cancel: 3,
-            self._close: 3,
-            self._scalp: 1,
-            self._lose: 2,
-            self._jump: 4,
-            self._be_restricted: 0.3,
-        }
-        (act,) = self._random.choices(list(acts), list(acts.values()))
+        (act,) = self._random.choices(list(self._acts), list(self._acts.values()))
         await act()
 
     def _contract(self) -> str:
@@ -112,7 +115,7 @@ class UndisciplinedTrader:
 
     async def _trade(self) -> None:
         contract_id = self._contract()
-        await self.place(contract_id, self._side(), self._random.randint(1, 5))
+        await self.place(contract_id, self._side(), self._random.randint(1, self._largest))
         if self._random.random() < 0.4:
             await self._protect(contract_id)
 
@@ -163,7 +166,9 @@ class UndisciplinedTrader:
 
     async def _jump(self) -> None:
         contract_id = self._contract()
-        steps = self._random.choice((-40, -16, -8, 8, 16, 40))
+        steps = self._random.choice(
+            (-16, -8, 8, 16, -40, 40) if contract_id == self.mnq else (-4, 4)
+        )
         self._exchange.prices[contract_id] += steps * self._steps[contract_id]
         self._trace(f"market: {contract_id} jumps to {self._exchange.prices[contract_id]}")
         await self._move_market(contract_id)
