@@ -159,6 +159,10 @@ class Day:
         # A trader of this day has his own weaknesses.
         usual = (8, 2, 4, 1, 1, 4, 2, 3, 2)
         self._weights = [each * self._random.choice((1, 1, 3)) for each in usual]
+        # And each day its own mishaps.
+        usual = (8, 4, 2, 1, 1, 2, 1, 1, 1, 3, 1, 4, 2)
+        self._event_weights = [each * self._random.choice((1, 1, 4)) for each in usual]
+        self._unrest = self._random.choice((0.1, 0.1, 0.2))
 
     def acts(self, course: Course) -> Iterator[Act]:
         """Yield acts until the day is over and enough has happened on it."""
@@ -192,10 +196,10 @@ class Day:
                 yield Act("restrict", {"may_trade": True})
             elif course.fills < fills and kind < 0.55:
                 yield self._trade()
-            elif kind < 0.9:
+            elif kind < 1 - self._unrest:
                 yield self._wait()
             else:
-                yield self._event()
+                yield from self._events()
         yield Act("settle", {"is_quick": random.random() < 0.5})
 
     # What traders do.
@@ -317,6 +321,13 @@ class Day:
         chosen = self._random.sample(sorted(habits), self._random.randint(0, len(habits)))
         return {name: habits[name] for name in chosen}
 
+    def _events(self) -> Iterator[Act]:
+        """Yield something that happens; after an outage, sometimes the time in which all must be well again."""
+        event = self._event()
+        yield event
+        if "order" in event.arguments and self._random.random() < 0.4:
+            yield Act("settle", {"is_quick": False})
+
     def _event(self) -> Act:
         random = self._random
         kinds = (
@@ -347,7 +358,7 @@ class Day:
             lambda: Act("unlock_by_hand", {}),
             lambda: Act("reload", {"limits": random.choice(OTHER_LIMITS)}),
         )
-        return random.choices(kinds, (8, 4, 2, 1, 1, 2, 1, 1, 1, 2, 1, 4, 2))[0]()
+        return random.choices(kinds, self._event_weights)[0]()
 
     def _outage(self) -> Act:
         if self._plan.is_networked and self._random.random() < 0.5:
@@ -355,7 +366,7 @@ class Day:
                 "break_connections",
                 {
                     "how": self._random.choice(("cut", "cut", "silence", "refuse")),
-                    "seconds": self._random.choice((1, 5, 20, 60)),
+                    "seconds": self._random.choice((1, 5, 20, 40)),
                     "order": self._market().arguments,
                 },
             )
