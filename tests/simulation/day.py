@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from random import Random
 from time import process_time
 from traceback import extract_tb, format_exception
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from riskd.model.wire import encode
 from tests.simulation.course import MES, Course, ViolationError
 from tests.simulation.habits import HABITS
 from tests.support.exchange_oracle import (
@@ -121,6 +123,7 @@ class Result(msgspec.Struct, frozen=True):
 
     :ivar counts: how often each habit, act, rule and lock occurred.
     :ivar seconds: the processor time that it cost.
+    :ivar digest: of all that happened and that riskd broadcast; the same for the same day.
     """
 
     seed: int
@@ -130,6 +133,7 @@ class Result(msgspec.Struct, frozen=True):
     seconds: float
     hours: float
     counts: dict[str, int]
+    digest: str = ""
 
 
 def plan_of(seed: int) -> Plan:
@@ -415,7 +419,15 @@ def play(plan: Plan, acts: Iterable[Act] | None = None, trace: list[Act] | None 
         process_time() - begun,
         course.hours,
         dict(counts),
+        digest_of(trace, course),
     )
+
+
+def digest_of(trace: Iterable[Act], course: Course) -> str:
+    digest = sha256(msgspec.json.encode(list(trace)))
+    for event in course.daemon.told:
+        digest.update(encode(event))
+    return digest.hexdigest()
 
 
 def describe(error: Exception) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,8 @@ def play_day(seed: int, seconds: float = SHORTENING_SECONDS) -> Report:
 
 def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Report]:
     """Play days on so many cores; yield each report when it is there."""
-    # Sets are in the order of their hashes, so a seed shows the same only with the same hashes.
-    os.environ["PYTHONHASHSEED"] = "0"
-    memory = Path("/dev/shm")  # noqa: S108  # the directories in it are private
-    if memory.is_dir():
-        os.environ["TMPDIR"] = str(memory)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with environment_of_days(), ProcessPoolExecutor(jobs, mp_context=context) as pool:
         waiting = set[Future[Report]]()
         for seed in seeds:
             if len(waiting) >= 2 * jobs:
@@ -57,6 +53,32 @@ def play_days(seeds: Iterable[int], jobs: int, seconds: float) -> Iterator[Repor
             waiting.add(pool.submit(play_day, seed, seconds))
         for each in waiting:
             yield each.result()
+
+
+@contextmanager
+def environment_of_days() -> Iterator[None]:
+    """Let processes that are started in the block play days."""
+    # Sets are in the order of their hashes, so a seed shows the same only with the same hashes.
+    wanted = {"PYTHONHASHSEED": "0"}
+    memory = Path("/dev/shm")  # noqa: S108  # the directories in it are private
+    if memory.is_dir():
+        wanted["TMPDIR"] = str(memory)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def known_seeds(file: Path) -> list[int]:
+    """Return the seeds in a file that has one a line, each with a word on it."""
+    lines = (line.split("#")[0].split() for line in file.read_text("utf-8").splitlines())
+    return [int(words[0]) for words in lines if words]
 
 
 def known_results(progress: Path | None) -> dict[int, Result]:

@@ -66,6 +66,9 @@ OF_POSITIONS = (
     *("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-009", "RULE-011"),
     *(NO_STOP, STOPS_TOO_MANY),
 )
+CLOSING = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011", "RULE-012")
+"""The rules that close without a lock."""
+
 PRICED = ("RULE-004", "RULE-005")
 COOLDOWNS = ("RULE-006", "RULE-007")
 LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
@@ -386,8 +389,7 @@ class Invariants:
             key = (action.action, details.order_id, action.success)
         elif (
             action.action is Action.CLOSE_ALL_POSITIONS
-            and rule_id != OPERATOR
-            and not self._was_locked_by(rule_id)
+            and rule_id in CLOSING
             and self.seconds - self.late_at > SETTLING_SECONDS
         ):
             # What riskd announces may be about a breach before the present one, so they are counted.
