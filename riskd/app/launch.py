@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from twisted.application.service import MultiService, Service
-from twisted.logger import FileLogObserver, ILogObserver, Logger, eventAsJSON
+from twisted.logger import FileLogObserver, ILogObserver, Logger, jsonFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
@@ -24,7 +24,6 @@ from riskd.host.errors import UserError
 from riskd.host.loopback import check_interface, listen
 from riskd.host.timing import use_steady_clock
 from riskd.journal.state_directory import StateDirectory
-from riskd.model.safe_text import printable_json
 from riskd.practice.gateway import PracticeGateway
 from riskd.rules.interface import IRule
 from riskd.rules.plugins import find_rules
@@ -196,9 +195,9 @@ def finish(
 def _json_log(twistd: BaseOptions) -> FileLogObserver:
     """Return an observer that writes JSON lines to the place of twistd's text."""
     filename = twistd["logfile"]
-    is_terminal = twistd["nodaemon"] and filename in (None, "-")
-    file = sys.stdout if is_terminal else LogFile.fromFullPath(filename or "twistd.log")
-    return FileLogObserver(file, lambda event: f"{printable_json(eventAsJSON(event))}\n")
+    if twistd["nodaemon"] and filename in (None, "-"):
+        return jsonFileLogObserver(sys.stdout, recordSeparator="")
+    return jsonFileLogObserver(LogFile.fromFullPath(filename or "twistd.log"), recordSeparator="")
 
 
 def utc_now() -> datetime:

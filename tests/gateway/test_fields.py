@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway.fields import FieldReader, MappingError, whole
+from riskd.host.secrets import Secret
 
 HUGE = (2**63, -(2**63), 10**30, Decimal("1E+999999999"))
 
@@ -39,6 +40,12 @@ class FieldReaderTests(SynchronousTestCase):
         self.assertEqual((error.field, error.value), ("Thing.field", "x"))
         error = self.assertRaises(MappingError, reader("x").whole, "other")
         self.assertEqual((error.field, error.value), ("Thing.other", None))
+
+    def test_an_error_shows_no_secret_and_nothing_of_a_list(self) -> None:
+        secret = Secret("the-API-key")
+        for value in (f"x {secret.reveal()}", [secret.reveal()], {"a": secret.reveal()}):
+            error = self.assertRaises(MappingError, reader(value).whole, "field")
+            self.assertNotIn(secret.reveal(), f"{error} {error.value}")
 
     def test_a_time_without_an_offset_is_utc(self) -> None:
         for text in ("2025-01-17T14:45:15", "2025-01-17T14:45:15Z", "2025-01-17T15:45:15+01:00"):

@@ -218,16 +218,14 @@ class FullCloses:
         unread = [(each.contract_id, None) for each in listing.positions.unreadable]
         working: list[BrokerOrder | Unreadable] = [*listing.orders.items]
         working += listing.orders.unreadable
-        positions = sum(
-            self._is_position_left(plan, contract_id, opened, listing.sent_at)
-            for contract_id, opened in (*held, *unread)
+        # What is beyond the number that riskd follows is listed when those before it are gone.
+        return Left(
+            sum(
+                self._is_position_left(plan, contract_id, opened, listing.sent_at)
+                for contract_id, opened in (*held, *unread)
+            ),
+            sum(self._is_order_left(plan, order, listing.sent_at) for order in working),
         )
-        orders = sum(self._is_order_left(plan, order, listing.sent_at) for order in working)
-        if plan.keep is None:
-            # What is beyond the number that riskd follows is listed when those before it are gone.
-            positions += len(listing.positions.beyond)
-            orders += len(listing.orders.beyond)
-        return Left(positions, orders)
 
     def _is_position_left(
         self, plan: Flattening, contract_id: str | None, opened: Opening | None, sent_at: float

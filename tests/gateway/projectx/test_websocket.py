@@ -286,6 +286,15 @@ class CarryingTests(WebSocketTestCase):
             self.assertEqual(self.ended, [])
             self.doCleanups()
 
+    def test_a_flood_of_pings_waits_too(self) -> None:
+        self.make_busy()
+        self.send(self.transport, server_frame(PING) * 50_000)
+        self.assertEqual(self.transport.producerState, "paused")
+        while self.transport.producerState == "paused":
+            self.reactor.advance(0)
+        self.send(self.transport, server_frame(TEXT, encode(EVENT)))
+        self.assertEqual(self.received, [EVENT])
+
     def test_the_loss_of_tcp_drops_what_waits(self) -> None:
         self.make_busy()
         self.send(self.transport, server_frame(TEXT, encode(EVENT)) * 500)
