@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, TypeVar
 
 from twisted.logger import Logger
@@ -25,7 +25,8 @@ _MOST: Final = {
 }
 
 _MOST_LOGGED: Final = 10
-"""How many unreadable payloads of one answer are logged."""
+_LOG_PERIOD: Final = timedelta(minutes=1)
+"""How many lines are logged about the payloads of one answer, and about the events of a minute."""
 
 
 class PayloadListener:
@@ -36,13 +37,15 @@ class PayloadListener:
 
     def __init__(self, listener: IGatewayListener) -> None:
         self._listener = listener
+        self._logged_since = datetime.min.replace(tzinfo=UTC)
+        self._logged = 0
 
     def user_event(self, target: str, payload: Payload) -> None:
         """Pass on an event of an account; drop one that names no account."""
         account_id = mapping.account_of(target, payload)
         if account_id is None:
             return
-        self._listener.receive(account_id, _read(target, payload))
+        self._listener.receive(account_id, _read(target, payload, self._may_log))
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Pass on an event of a market; riskd needs only quotes."""
@@ -51,9 +54,22 @@ class PayloadListener:
         try:
             quote = mapping.quote(contract_id, payload)
         except MappingError as error:
-            _log.error("dropped a quote that cannot be read: {error}", error=error)
+            if self._may_log():
+                _log.error("dropped a quote that cannot be read: {error}", error=error)
             return
         self._listener.receive_quote(quote)
+
+    def _may_log(self) -> bool:
+        """Return whether another line may be logged about what the broker has sent."""
+        now = self._listener.now()
+        if not timedelta() <= now - self._logged_since < _LOG_PERIOD:
+            self._logged_since, self._logged = now, 0
+        self._logged += 1
+        if self._logged == _MOST_LOGGED + 1:
+            _log.error(
+                "more of the broker's events cannot be read; the next minute leaves them out"
+            )
+        return self._logged <= _MOST_LOGGED
 
     def clock_reported(self, at: datetime, precision: float, delay: float) -> None:
         """Pass on what the broker's clock showed; see ``IGatewayListener``."""
@@ -74,6 +90,7 @@ class FoundReader(Generic[_T]):
         self._items: list[_T] = []
         self._unreadable: list[Unreadable] = []
         self._beyond: list[int | str] = []
+        self._logged = 0
 
     def read(self, payload: Payload) -> None:
         """Read the next one; of more than riskd follows, only what identifies it."""
@@ -81,11 +98,15 @@ class FoundReader(Generic[_T]):
             key = _key_of(self._target, payload)
             self._beyond += [] if key is None else [key]
             return
-        news = _read(self._target, payload, is_logged=len(self._unreadable) < _MOST_LOGGED)
+        news = _read(self._target, payload, self._may_log)
         if isinstance(news, self._kind):
             self._items.append(news)
         elif isinstance(news, Unreadable):
             self._unreadable.append(news)
+
+    def _may_log(self) -> bool:
+        self._logged += 1
+        return self._logged <= _MOST_LOGGED
 
     def found(self) -> Found[_T]:
         """Return what was read."""
@@ -107,13 +128,16 @@ def _key_of(target: str, payload: Payload) -> int | str | None:
     return contract_id if is_contract_id(contract_id) else None
 
 
-def _read(target: str, payload: Payload, *, is_logged: bool = True) -> BrokerNews:
+def _read(target: str, payload: Payload, may_log: Callable[[], bool]) -> BrokerNews:
     news = mapping.news(target, payload)
-    if not is_logged:
-        return news
     if isinstance(news, Unreadable):
-        _log.error("{what} cannot be read: {why}", what=news.what, why=news.why)
-    elif isinstance(news, BrokerOrder) and whole(payload.get("type")) not in mapping.ORDER_TYPES:
+        if may_log():
+            _log.error("{what} cannot be read: {why}", what=news.what, why=news.why)
+    elif (
+        isinstance(news, BrokerOrder)
+        and whole(payload.get("type")) not in mapping.ORDER_TYPES
+        and may_log()
+    ):
         _log.warn(
             "order {id} is of unknown type {type}",
             id=news.id,
