@@ -432,6 +432,8 @@ class NetworkCourse:
     async def _disturb(self, end: float) -> None:
         """Begin and end faults of the network, and kill riskd now and then."""
         random = self._random
+        # Not all of them: what few do together, many would hide.
+        names = random.sample(list(FAULTS), random.randint(1, 4))
         kill_at = time.monotonic() + random.uniform(0, 100)
         while time.monotonic() < end:
             await deferLater(reactor, random.uniform(0.5, 8))
@@ -439,8 +441,7 @@ class NetworkCourse:
                 kill_at = float("inf")
                 await self.kill_riskd(random.choice((0, 0, 3)))
             elif time.monotonic() < end:
-                name = random.choice(list(FAULTS))
-                await self.suffer(name, random.choice((0.5, 2, 5, 12)))
+                await self.suffer(random.choice(names), random.choice((0.5, 2, 5, 12)))
 
     async def suffer(self, name: str, seconds: float) -> None:
         """Have a fault of the network for some seconds, and perhaps a kill in it."""
