@@ -40,8 +40,8 @@ from riskd.host.websocket import ClientProtocol
 OPEN_SECONDS: Final = 10.0
 """How long TCP, TLS and the WebSocket's handshake may take together."""
 
-_PIECE_BYTES: Final = 2048
-"""How many bytes Autobahn handles at once: they may be a thousand empty frames."""
+_PIECE_BYTES: Final = 512
+"""How many bytes Autobahn handles at once: they may be hundreds of empty frames."""
 
 _PONG_SECONDS: Final = 0.1
 """The least time between two answers to pings; the protocol wants only the latest answered."""
