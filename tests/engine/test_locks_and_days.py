@@ -289,7 +289,7 @@ class MovingClockTests(GuardTestCase):
     config = DAILY_LOSS
 
     def setUp(self) -> None:
-        self.patch(practice_daemon, "Clock", MovingClock)
+        self.patch(practice_daemon, "SortedClock", MovingClock)
         super().setUp()
 
     def test_an_event_after_the_reset_and_before_a_timer_begins_the_day(self) -> None:
