@@ -36,12 +36,14 @@ from twisted.python.failure import Failure
 from riskd.gateway.targets import POSITION
 from riskd.journal.reader import StateFileError, read_published
 from riskd.model.account import AccountState
+from riskd.model.broker import on_wire
 from riskd.model.events import Status
 from riskd.practice.market import front_contract
 from tests.integration.fault_proxy import FAULTS, FaultProxy
 from tests.integration.practice_gateway import KEY, Broker, Gateway, key_file
 from tests.support.exchange_oracle import (
     ALWAYS,
+    CLOCK_SECONDS,
     OF_HOURS,
     OF_MANAGEMENT,
     OF_PRICES,
@@ -52,7 +54,6 @@ from tests.support.exchange_oracle import (
     signed,
 )
 from tests.support.followed_exchange import FollowedExchange
-from tests.support.hurried_daemon import plain
 from tests.support.invariants import (
     LADDER_SECONDS,
     OF_POSITIONS,
@@ -73,8 +74,6 @@ _POLL_SECONDS = 0.5
 _TRACE_LINES = 60
 _HUBS = 2
 _CLOSES = ("closeContract", "partialCloseContract")
-_MOMENT = timedelta(seconds=0.5)
-"""By how much riskd's estimate of the exchange's time may be off."""
 
 HARMLESS = frozenset(
     {
@@ -548,7 +547,11 @@ class NetworkCourse:
         last = copy.enforcement[-1] if copy.enforcement else None
         if self._closed_at is not None and (
             # What failed was reported as that, and goes on.
-            last is None or (last.success and last.timestamp < self._closed_at - _MOMENT)
+            last is None
+            or (
+                last.success
+                and last.timestamp < self._closed_at - timedelta(seconds=CLOCK_SECONDS)
+            )
         ):
             yield "a close that is not reported", self._closed_at, last
         # Of quotes that stop the daemon must complain.
@@ -598,17 +601,24 @@ class NetworkCourse:
         )
 
 
+_NEWS = {"positions": "updated_at", "orders": "updated_at", "trades": "timestamp"}
+_STREAMED = ("realized_pnl", "trade_count", "lockouts", "enforcement")
 _CORRECTED = ("trades", "realized_pnl", "trade_count")
 
 
 def _streamed(account: AccountState) -> dict[str, Any]:
     """Return what a client of the stream knows; what changes in its time alone is not broadcast again."""
-    fields = plain(account)
-    for name in ("positions", "orders", "trades"):
-        for each in fields[name].values():
-            del each["timestamp" if name == "trades" else "updatedAt"]
-    names = ("realized_pnl", "trade_count", "lockouts", "enforcement")
-    return {name: fields[name] for name in ("positions", "orders", "trades", *names)}
+    never = datetime.min.replace(tzinfo=UTC)
+    return {
+        **{
+            name: {
+                key: msgspec.structs.replace(on_wire(each), **{stamp: never})
+                for key, each in getattr(account, name).items()
+            }
+            for name, stamp in _NEWS.items()
+        },
+        **{name: getattr(account, name) for name in _STREAMED},
+    }
 
 
 def _known(copy: AccountState) -> dict[str, Any]:

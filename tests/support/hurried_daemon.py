@@ -27,6 +27,7 @@ from riskd.journal.state_directory import StateDirectory
 from riskd.model.account import AccountState, RiskState
 from riskd.model.broker import on_wire
 from riskd.practice.gateway import PracticeGateway
+from riskd.practice.market import STEP_SECONDS
 from riskd.testing import make_event, unguarded_settings
 
 SPEED = 50
@@ -62,9 +63,10 @@ class Control(LineOnlyReceiver):
 
     delimiter = b"\n"
 
-    def __init__(self, port: int, engine: EngineService) -> None:
+    def __init__(self, port: int, engine: EngineService, gateway: PracticeGateway) -> None:
         self._port = port
         self._engine = engine
+        self._market = gateway._loop
         self._announcing = LoopingCall(self._announce)
         self._random = random.Random()
 
@@ -83,9 +85,12 @@ class Control(LineOnlyReceiver):
     def lineReceived(self, line: bytes) -> None:
         if line == b"go on":
             self._announcing.start(ANNOUNCE_SECONDS)
+            self._market.start(STEP_SECONDS, now=False)
             return
-        if self._announcing.running:
-            self._announcing.stop()
+        # The market stands still, too: a console that is slow would read a copy that is newer than the states.
+        for loop in (self._announcing, self._market):
+            if loop.running:
+                loop.stop()
         accounts = [each.account for each in self._engine.accounts.values()]
         if any(each.state is not each.state_with_pending for each in accounts):
             # The published copy has what is about to be broadcast, and consoles read it again.
@@ -125,7 +130,7 @@ def main(port: int, state: Path) -> None:
     daemon.startService()
     # The announced locks must not flatten the practice traders, who make the load.
     engine.started.addCallback(lambda _: engine.pause())
-    engine.started.addCallback(lambda _: StandardIO(Control(port, engine)))
+    engine.started.addCallback(lambda _: StandardIO(Control(port, engine, gateway)))
     reactor.run()
 
 

@@ -60,6 +60,9 @@ WRONG_SECONDS = 2.0
 HELPLESS_SECONDS = 60.0
 """After so long without success riskd says ERROR."""
 
+_OVER = timedelta(seconds=0.5)
+"""A lock whose end is nearer than this may be over by riskd's idea of the exchange's time."""
+
 NEVER = float("-inf")
 
 OF_POSITIONS = (
@@ -316,7 +319,7 @@ class Invariants:
     def receive_lock(self, lock: LockoutSet) -> None:
         """Check a lock that riskd has broadcast or published."""
         known, now = self.ends.get(lock.rule_id), self._now()
-        if not is_in_force(lock, now):
+        if not is_in_force(lock, now + _OVER):
             # Lifted: the trade was voided or amended, or the broker lets the account trade again.
             self.end_locks(lock.rule_id)
             return
@@ -345,7 +348,7 @@ class Invariants:
             lock = self.ends.pop(rule_id, None)
             self._lifted[rule_id] += 1
             self._lifted_at[rule_id] = self.seconds
-            if lock is not None and is_in_force(lock, now + timedelta(seconds=0.5)):
+            if lock is not None and is_in_force(lock, now + _OVER):
                 self._ended.append(lock)
 
     def check_ended(self) -> None:
