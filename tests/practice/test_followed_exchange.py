@@ -1,0 +1,62 @@
+"""A practice exchange as its ledger shows it to another process."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from riskd.gateway.targets import POSITION
+from riskd.practice.broker import LEDGER_NAME
+from riskd.practice.gateway import PracticeGateway
+from tests.support.directories import temporary_directory
+from tests.support.followed_exchange import FollowedExchange
+from tests.support.practice_daemon import ACCOUNT, MNQ, MONDAY_NOON
+
+
+class FollowedExchangeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = temporary_directory(self)
+        self.ledger = self.directory / LEDGER_NAME
+        self.start()
+        self.followed = FollowedExchange(self.directory, [ACCOUNT], MONDAY_NOON.date())
+        self.changes()
+
+    def start(self) -> None:
+        self.gateway = PracticeGateway(
+            Clock(), lambda: MONDAY_NOON, {ACCOUNT: ()}, is_open=False, ledger=self.directory
+        )
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+
+    def buy(self) -> None:
+        order = {"contractId": MNQ, "type": 2, "side": 0, "size": 1}
+        self.successResultOf(self.gateway.place_order(ACCOUNT, order))
+
+    def changes(self) -> list[str]:
+        return [message.target for message in self.followed.changes()]
+
+    def held(self) -> list[int]:
+        return [each["size"] for each in self.followed.store.open_positions(ACCOUNT)]
+
+    def test_each_change_comes_once(self) -> None:
+        self.buy()
+        self.assertEqual((self.changes().count(POSITION), self.held()), (1, [1]))
+        self.assertEqual(self.changes(), [])
+
+    def test_a_restart_brings_no_change_and_loses_none(self) -> None:
+        self.buy()
+        self.gateway.stop()
+        self.start()
+        self.assertEqual((self.changes(), self.held()), ([], [1]))
+        self.buy()
+        self.assertEqual((self.changes().count(POSITION), self.held()), (1, [2]))
+
+    def test_what_is_being_written_is_read_when_it_is_whole(self) -> None:
+        before = self.ledger.read_bytes()
+        self.buy()
+        whole = self.ledger.read_bytes()
+        for end in range(len(before), len(whole) - 1, 50):
+            self.ledger.write_bytes(whole[:end])
+            self.assertEqual(self.changes(), [])
+        self.ledger.write_bytes(whole)
+        self.assertEqual((self.changes().count(POSITION), self.held()), (1, [1]))
