@@ -398,8 +398,6 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
     account, account_id, truth = guarded.account, guarded.account.account_id, guarded.account.truth
     trades = Found[BrokerTrade](()) if answers.trades is None else answers.trades
     held, working = answers.positions, answers.orders
-    # Of very many, the rules see all at once.
-    is_evaluated = len(held.items) + len(working.items) <= MOST_EVALUATED
     pace = _Pace(account, broker)
     for trade in trades.items:
         broker.apply(account_id, trade, answers.trades_at)
@@ -409,9 +407,11 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
         for position in account.missing_positions(held)
         if truth.covers(thing_of(position), answers.positions_at, trail)
     ]
+    # Of very many, the rules see all at once.
+    is_evaluated = len(closed) + len(held.items) + len(working.items) <= MOST_EVALUATED
     # Only when all are closed: the rules must not see a position that is gone.
     for position in closed:
-        guarded.risk_engine.receive(position)
+        guarded.risk_engine.receive(position, is_evaluated=is_evaluated)
     for position in held.items:
         broker.apply(account_id, position, answers.positions_at, is_evaluated=is_evaluated)
         await pace.applied()
@@ -421,7 +421,10 @@ async def _apply(guarded: GuardedAccount, broker: Broker, answers: _Answers, tra
         if truth.covers(thing_of(order), answers.orders_at, trail)
     ]
     for order in vanished[MOST_LOOKED_UP:]:
-        account.end_vanished(order, answers.orders_at)
+        # An event may have reported its end meanwhile.
+        if account.state.orders.get(order.id) is order:
+            account.end_vanished(order, answers.orders_at)
+        await pace.applied()
     if len(vanished) > MOST_LOOKED_UP:
         _log.warn(
             "account {id}: {number} orders are gone, and all but {most} count as canceled unasked",

@@ -124,6 +124,30 @@ class AnswerTests(EngineTestCase):
         self.assertEqual(self.engine.accounts[123].account.state.orders, {})
         self.assertEqual(len(asked), MOST_LOOKED_UP)
 
+    def test_very_many_orders_that_are_gone_end_over_many_turns(self) -> None:
+        self.gateway.orders[123] = [order(1, each) for each in range(1, MOST_ORDERS + 1)]
+        self.begin()
+        self.gateway.orders[123] = []
+        self.clock.advance(2)
+        self.engine._reconciliation.request(self.engine.accounts[123])
+        account = self.engine.accounts[123].account
+        self.assertGreater(len(account.state.orders), MOST_ORDERS // 2)
+        self.work_off()
+        self.assertEqual(account.state.orders, {})
+
+    def test_very_many_positions_that_are_gone_are_evaluated_at_once(self) -> None:
+        self.gateway.positions[123] = positions(MOST_POSITIONS)
+        self.begin()
+        kinds: list[Kind] = []
+        engine = self.engine.accounts[123].risk_engine
+        self.patch(engine, "_evaluate", lambda kind, *_: kinds.append(kind))
+        self.gateway.positions[123] = []
+        self.clock.advance(2)
+        self.reconcile()
+        self.assertEqual(self.engine.accounts[123].account.state.open_positions, ())
+        self.assertNotIn(Kind.POSITION, kinds)
+        self.assertIn(Kind.REVIEW, kinds)
+
     def test_thousands_of_trades_are_summed_over_many_turns(self) -> None:
         self.gateway.trades[123] = [trade(each, "-0.5") for each in range(1, 3001)]
         self.begin()
