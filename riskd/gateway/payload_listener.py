@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, TypeVar
 
+import msgspec
 from twisted.logger import Logger
 
 from riskd.gateway import mapping, targets
@@ -49,14 +50,24 @@ class PayloadListener:
 
     def market_event(self, target: str, contract_id: str, payload: Payload) -> None:
         """Pass on an event of a market; riskd needs only quotes."""
-        if target != targets.QUOTE:
-            return
+        if target == targets.QUOTE:
+            self._receive_quote(contract_id, payload)
+
+    def latest_trade(self, contract_id: str, payload: Payload) -> None:
+        """Pass on the price and the time of a contract's latest trade, in the fields of a quote."""
+        self._receive_quote(contract_id, payload, is_trade=True)
+
+    def _receive_quote(
+        self, contract_id: str, payload: Payload, *, is_trade: bool = False
+    ) -> None:
         try:
             quote = mapping.quote(contract_id, payload)
         except MappingError as error:
             if self._may_log():
                 _log.error("dropped a quote that cannot be read: {error}", error=error)
             return
+        if is_trade:
+            quote = msgspec.structs.replace(quote, is_trade=True)
         self._listener.receive_quote(quote)
 
     def _may_log(self) -> bool:

@@ -43,8 +43,9 @@ class QuoteBook:
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
 
-    A feed may report trades without bid and ask.  A trade far outside stale bid and ask replaces both: the wire
-    has one time for all three prices, so no client could see that bid and ask are those of an earlier market.
+    A quote without bid and ask says that they are as before.  A trade that was asked for in place of missing quotes
+    says nothing of them.  If it is far outside stale bid and ask, it replaces both: the wire has one time for all
+    three prices, so no client could see that bid and ask are those of an earlier market.
     """
 
     def __init__(self) -> None:
@@ -71,13 +72,13 @@ class QuoteBook:
         # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
         if isinstance(known, MarketQuote) and moment < known.timestamp:
             return known
-        if update.bid is not None or update.ask is not None:
+        if not update.is_trade:
             self._bid_ask_at[contract_id] = moment
         if bid is None or ask is None or last is None:
             self._known[contract_id] = _Prices(bid, ask, last, moment)
             return None
         quote = MarketQuote(contract_id=contract_id, bid=bid, ask=ask, last=last, timestamp=moment)
-        if moment - self._bid_ask_at[contract_id] > STALE_AFTER:
+        if moment - self._bid_ask_at.get(contract_id, moment) > STALE_AFTER:
             quote = _without_old_market(quote)
         self._known[contract_id] = quote
         return quote

@@ -117,13 +117,17 @@ class BrokerTrade(GatewayUserTrade, frozen=True, kw_only=True, rename="camel"):
 
 
 class BrokerQuote(msgspec.Struct, frozen=True):
-    """What has changed of a contract's quote; ``None``: unchanged."""
+    """What has changed of a contract's quote; ``None``: unchanged.
+
+    :ivar is_trade: whether it is the latest trade alone, which does not say whether bid and ask have changed.
+    """
 
     contract_id: ContractId
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
     stamp: Timestamp | None = None
+    is_trade: bool = False
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from riskd.gateway import mapping
@@ -23,9 +24,15 @@ def received() -> datetime:
 
 
 def merge(
-    book: QuoteBook, contract_id: str, payload: Payload, now: Callable[[], datetime]
+    book: QuoteBook,
+    contract_id: str,
+    payload: Payload,
+    now: Callable[[], datetime],
+    *,
+    is_trade: bool = False,
 ) -> MarketQuote | None:
-    return book.merge(mapping.quote(contract_id, payload), now)
+    update = msgspec.structs.replace(mapping.quote(contract_id, payload), is_trade=is_trade)
+    return book.merge(update, now)
 
 
 class QuoteBookTests(SynchronousTestCase):
@@ -118,6 +125,15 @@ class QuoteBookTests(SynchronousTestCase):
         self.assertIs(book.latest(MNQ), quote)
         self.assertEqual(book.best_bid_ask("CON.F.US.MNQ.Z25").at, None)
 
+    def test_a_quote_without_bid_and_ask_says_that_they_are_as_before(self) -> None:
+        book = QuoteBook()
+        merge(book, MNQ, {"bestBid": 21000, "bestAsk": 21001, "lastPrice": 21000}, received)
+        for seconds in (5, 15, 25):
+            later = RECEIVED + timedelta(seconds=seconds)
+            quote = merge(book, MNQ, {"lastPrice": 20000}, lambda later=later: later)  # type: ignore[misc]
+            assert quote is not None
+            self.assertEqual((quote.bid, quote.ask, quote.last), (21000, 21001, 20000))
+
     def test_a_trade_far_from_a_stale_bid_and_ask_replaces_them(self) -> None:
         full = {"bestBid": 21000, "bestAsk": 21001, "lastPrice": 21000}
         for seconds, last, bid, ask in (
@@ -130,7 +146,7 @@ class QuoteBookTests(SynchronousTestCase):
             book = QuoteBook()
             merge(book, MNQ, full, received)
             later = RECEIVED + timedelta(seconds=seconds)
-            quote = merge(book, MNQ, {"lastPrice": last}, lambda later=later: later)  # type: ignore[misc]
+            quote = merge(book, MNQ, {"lastPrice": last}, lambda later=later: later, is_trade=True)  # type: ignore[misc]
             assert quote is not None
             self.assertEqual((quote.bid, quote.ask, quote.last), (bid, ask, last))
             quote = merge(book, MNQ, {"bestBid": 5}, lambda later=later: later)  # type: ignore[misc]

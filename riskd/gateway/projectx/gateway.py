@@ -115,6 +115,9 @@ class ProjectXGateway(BrokerApi):
             receive=lambda contract_id, payload: self._payloads.market_event(
                 QUOTE, contract_id, payload
             ),
+            receive_trade=lambda contract_id, payload: self._payloads.latest_trade(  # noqa: PLW0108
+                contract_id, payload
+            ),
             report_problem=lambda sentence: self._listener.gateway_problem("quotes", sentence),
         )
         self._market_hub = Hub(

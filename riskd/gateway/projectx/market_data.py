@@ -81,6 +81,7 @@ class QuoteFeed:
     :param reconnect: connects that hub again, for a reason.
     :param receive: receives contract id and payload of each quote; the payload may hold only what
         changed.
+    :param receive_trade: receives contract id, price and time of a latest trade, as fields of a quote.
     :param report_problem: receives a problem as a sentence; an empty one ends it.
     """
 
@@ -94,6 +95,7 @@ class QuoteFeed:
         subscribe: Callable[[str], None],
         reconnect: Callable[[str], None],
         receive: Callable[[str, Payload], None],
+        receive_trade: Callable[[str, Payload], None],
         report_problem: Callable[[str], None],
     ) -> None:
         self._requests = requests
@@ -103,6 +105,7 @@ class QuoteFeed:
         self._subscribe = subscribe
         self._reconnect = reconnect
         self._receive = receive
+        self._receive_trade = receive_trade
         self._report_problem = report_problem
         # When the bar of each contract was last requested.
         self._followed: dict[str, float] = {}
@@ -230,7 +233,8 @@ class QuoteFeed:
         for bar in items(request, fields, "bars")[:1]:
             # A quote that arrived meanwhile is newer.
             if bar.get("c") is not None and self._quoted_at == quoted_at:
-                self._receive(contract_id, {"lastPrice": bar["c"], "timestamp": bar.get("t")})
+                trade = {"lastPrice": bar["c"], "timestamp": bar.get("t")}
+                self._receive_trade(contract_id, trade)
                 self._check_frozen(bar)
 
     def _check_frozen(self, bar: Payload) -> None:

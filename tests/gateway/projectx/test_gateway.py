@@ -577,6 +577,7 @@ class FreezeTests(GatewayTestCase):
                         MNQ,
                         last=Decimal("21000.5"),
                         stamp=datetime(2025, 7, 17, 14, 0, 29, tzinfo=UTC),
+                        is_trade=True,
                     ),
                 )
             ],

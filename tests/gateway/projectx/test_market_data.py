@@ -70,6 +70,7 @@ class QuotesTestCase(SynchronousTestCase):
         self.subscribed: list[str] = []
         self.reconnects: list[float] = []
         self.quotes: list[tuple[str, dict[str, Any]]] = []
+        self.trades: list[tuple[str, dict[str, Any]]] = []
         self.problems: list[str] = []
         self.feed = QuoteFeed(
             self.requests,
@@ -79,6 +80,7 @@ class QuotesTestCase(SynchronousTestCase):
             subscribe=self.subscribed.append,
             reconnect=self.reconnect,
             receive=lambda contract_id, payload: self.quotes.append((contract_id, payload)),
+            receive_trade=lambda contract_id, payload: self.trades.append((contract_id, payload)),
             report_problem=self.problems.append,
         )
         self.feed.start()
@@ -275,7 +277,7 @@ class BarTests(QuotesTestCase):
             ]
         )
         self.assertEqual(
-            self.quotes,
+            self.trades,
             [(MNQ, {"lastPrice": Decimal("21000.5"), "timestamp": "2025-07-17T14:00:29Z"})],
         )
         moment = THURSDAY + timedelta(seconds=30)
@@ -329,7 +331,7 @@ class BarTests(QuotesTestCase):
         for bars in ([], [{"t": "2025-07-17T14:00:29Z"}], [{"c": None}]):
             self.freeze()
             self.requests.answer(bars=bars)
-        self.assertEqual(self.quotes, [])
+        self.assertEqual(self.trades, [])
 
     def test_an_unanswered_bar_is_requested_again_later(self) -> None:
         self.feed.follow(ES)
@@ -339,7 +341,7 @@ class BarTests(QuotesTestCase):
         self.requests.answer(bars={"no": "list"})
         self.pass_time(10)
         self.requests.answer(bars=[{"c": 1}])
-        self.assertEqual([contract_id for contract_id, _ in self.quotes], [ES])
+        self.assertEqual([contract_id for contract_id, _ in self.trades], [ES])
 
     def test_unanswered_bars_do_not_pile_up(self) -> None:
         self.feed.lost("no connection")
