@@ -258,17 +258,20 @@ class TrackedAccount:
 
     def missing_positions(self, held: Found[BrokerPosition]) -> list[BrokerPosition]:
         """Return the known open positions that the broker's answer does not list."""
-        found: set[int | str] = {each.contract_id for each in held.items}
-        found |= {each.contract_id for each in held.unreadable if each.contract_id is not None}
-        found.update(held.beyond)
-        return [each for each in self.state.open_positions if each.contract_id not in found]
+        missing: set[int | str | None] = {each.contract_id for each in self.state.open_positions}
+        missing.difference_update([each.contract_id for each in held.items])
+        missing.difference_update([each.contract_id for each in held.unreadable])
+        # A set of these would take longer: there may be very many.
+        missing.difference_update(held.beyond)
+        return [each for each in self.state.open_positions if each.contract_id in missing]
 
     def missing_orders(self, working: Found[BrokerOrder]) -> list[BrokerOrder]:
         """Return the known working orders that the broker's answer does not list."""
-        found: set[int | str] = {each.id for each in working.items}
-        found |= {each.id for each in working.unreadable if each.id is not None}
-        found.update(working.beyond)
-        return [order for order in self.state.working_orders if order.id not in found]
+        missing: set[int | str | None] = set(self.state.orders)
+        missing.difference_update([each.id for each in working.items])
+        missing.difference_update([each.id for each in working.unreadable])
+        missing.difference_update(working.beyond)
+        return [order for order in self.state.working_orders if order.id in missing]
 
     def has_room_for(
         self, news: BrokerTrade | BrokerPosition | BrokerOrder, *, is_event: bool

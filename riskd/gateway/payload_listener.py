@@ -54,7 +54,7 @@ class PayloadListener:
             self._receive_quote(contract_id, payload)
 
     def latest_trade(self, contract_id: str, payload: Payload) -> None:
-        """Pass on the price and the time of a contract's latest trade, in the fields of a quote."""
+        """Pass on price and time of a contract's latest trade, in a quote's fields."""
         self._receive_quote(contract_id, payload, is_trade=True)
 
     def _receive_quote(
