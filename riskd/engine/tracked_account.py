@@ -246,7 +246,10 @@ class TrackedAccount:
             # The broker may leave out the side and the price of a closed position.
             last = self.state.positions[reported.contract_id]
             changes["type"] = last.type
-            changes["average_price"] = reported.average_price or last.average_price
+            # A position that is known to be closed is: a late event that has another price is no news.
+            is_final = not last.size and last.opening == reported.opening
+            if is_final or not reported.average_price:
+                changes["average_price"] = last.average_price
         return msgspec.structs.replace(reported, **changes)
 
     def update_best_bid_ask(self, contract_id: str, best_bid_ask: BestBidAsk) -> None:

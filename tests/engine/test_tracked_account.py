@@ -216,6 +216,16 @@ class NewsTests(TrackedAccountTestCase):
         self.assertEqual((self.told, self.journal.changes), ([told.data], [True]))
         self.assertEqual(self.state.quotes, {MNQ: told.data})
 
+    def test_a_late_end_of_a_vanished_position_is_no_news_whatever_its_price(self) -> None:
+        self.take(position(MNQ, 2))
+        (held,) = self.state.open_positions
+        self.account.close_vanished(held, self.clock.seconds())
+        self.clock.advance(1)
+        told = len(self.told)
+        late = msgspec.structs.replace(held, size=0, average_price=held.average_price + 1)
+        self.assertFalse(self.account.update(late))
+        self.assertEqual(len(self.told), told)
+
     def test_a_vanished_position_is_closed_even_by_a_clock_that_was_set_back(self) -> None:
         self.clock.advance(10)
         self.take(position(MNQ, 2))
