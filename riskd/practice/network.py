@@ -96,8 +96,10 @@ class Network:
                     error = error or refusal
             await self._wait(plan.answered_after)
         except CancelledError:
-            # By stop(), or by a caller whose own time limit is over.
-            raise GatewayUnansweredError(request, "the caller no longer waits for it") from None
+            if self.is_running:
+                # By the caller, who must not take it for an answer that is missing, and go on.
+                raise
+            raise GatewayUnansweredError(request, "the gateway has stopped") from None
         # A refusal brings the time as well.
         if not isinstance(error, GatewayUnansweredError):
             self._report_clock(shown, shown_at)

@@ -39,6 +39,29 @@ class LostFeedTests(FeedTestCase):
         self.assertEqual((action.rule_id, action.success), ("RULE-001", True))
         self.assertEqual(self.daemon.state.open_positions, ())
 
+    def test_a_beginning_that_is_cut_off_does_not_go_on(self) -> None:
+        # The practice gateway took a canceled request for an unanswered one, and the beginning tried again.
+        self.daemon.gateway.faults = Faults(latency_seconds=0.3)
+        self.daemon.engine.feed_lost(FEED_LOST)
+        self.daemon.engine.feed_restored()
+        self.daemon.advance(0.5)
+        self.daemon.engine.feed_lost(FEED_LOST)
+        guarded = self.daemon.engine.accounts[ACCOUNT]
+        for _second in range(60):
+            self.daemon.advance(1)
+            self.assertFalse(guarded.risk_engine.is_active)
+
+    def test_a_daemon_that_has_stopped_in_its_beginning_announces_nothing(self) -> None:
+        self.daemon.gateway.faults = Faults(latency_seconds=0.3)
+        self.daemon.engine.feed_lost(FEED_LOST)
+        self.daemon.engine.feed_restored()
+        self.daemon.advance(0.5)
+        self.daemon.stop()
+        self.assertEqual(self.statuses()[-1][0], Status.STOPPING)
+        told = len(self.daemon.told)
+        self.daemon.advance(60)
+        self.assertEqual(len(self.daemon.told), told)
+
     def test_what_happened_meanwhile_is_applied_before_running_is_announced(self) -> None:
         self.lose_feed()
         self.daemon.trade(BUY, 1)
