@@ -41,9 +41,6 @@ UNANSWERED = frozenset(
 )
 """The faults for which riskd's requests may come to nothing."""
 
-OLD_PRICES = frozenset({"old_quote_stamps", "repeated_quotes"})
-"""Together: of a quote that is dated too early, and an earlier one that comes again, riskd believes the earlier."""
-
 BAD_QUOTES = frozenset(
     {
         *("repeated_quotes", "old_quote_stamps", "zero_last_prices", "wild_last_prices"),
@@ -114,7 +111,7 @@ class Invariants:
         self._announced: Counter[str] = Counter()
         self._forbidden_since: float | None = None
         self.lost_at = self.late_at = self._unanswered_at = self._bad_quotes_at = NEVER
-        self._old_prices_at = self._refused_at = self._silent_at = self._error_at = NEVER
+        self._refused_at = self._silent_at = self._error_at = NEVER
 
     @property
     def seconds(self) -> float:
@@ -132,8 +129,6 @@ class Invariants:
             self.late_at = self.seconds
         if not BAD_QUOTES.isdisjoint(faults):
             self._bad_quotes_at = self.seconds
-        if OLD_PRICES.issubset(faults):
-            self._old_prices_at = self.seconds
         if "lost_events" in faults:
             self.lost_at = self.seconds
         if "refuse" in faults:
@@ -191,12 +186,7 @@ class Invariants:
             # A position whose stop the broker does not take is closed.
             within = self.reach()
             is_justified |= self._oracle.was_breached(NO_STOP, within, contract_id)
-        is_justified |= self._has_old_prices
         self.check(bool(self.in_force()) or is_justified, "closed or canceled", contract_id)
-
-    @property
-    def _has_old_prices(self) -> bool:
-        return self.seconds - self._old_prices_at < SETTLING_SECONDS
 
     def check_cancel(self, order: Payload) -> None:
         """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
@@ -380,8 +370,7 @@ class Invariants:
         self.check(
             self._was_locked_by(action.rule_id)
             or self._oracle.was_breached(rule_id, self.reach() + 60, name)
-            or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240)
-            or (action.rule_id in PRICED and self._has_old_prices),
+            or (action.rule_id == "RULE-012" and self.seconds - self._refused_at < 240),
             "no breach",
             action,
         )
