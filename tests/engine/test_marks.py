@@ -314,16 +314,29 @@ class UnbelievedPriceTests(MarksTestCase):
         self.quote(MNQ, lastPrice="0")
         self.assertEqual(daemon.news(MarketQuote)[-1].last, 0)
 
-    def test_a_trade_far_from_an_old_bid_and_ask_is_believed(self) -> None:
+    def test_the_latest_trade_far_from_an_old_bid_and_ask_is_believed(self) -> None:
+        """riskd asks for it while no quotes come, so it says nothing of bid and ask."""
         daemon = self.hold(LOSS)
+
+        def trade() -> None:
+            payload = {"lastPrice": Decimal(20000), "timestamp": daemon.now().isoformat()}
+            daemon.payloads.latest_trade(MNQ, payload)
+            daemon.advance(1)
+
         daemon.advance(8)
-        self.quote(MNQ, lastPrice="20000")
-        daemon.advance(1)
+        trade()
         self.assertEqual(daemon.held, {MNQ: 1})
         daemon.advance(2)
-        self.quote(MNQ, lastPrice="20000")
-        daemon.advance(1)
+        trade()
         self.assertEqual(daemon.held, {})
+
+    def test_a_last_price_far_from_an_unchanged_bid_and_ask_is_not_believed(self) -> None:
+        daemon = self.hold(LOSS)
+        for _ in range(3):
+            daemon.advance(15)
+            self.quote(MNQ, lastPrice="20000")
+            daemon.advance(1)
+        self.assert_sound({MNQ: 1})
 
     def test_crude_oil_below_zero(self) -> None:
         crude = "CON.F.US.MCLE.F27"
