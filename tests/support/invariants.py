@@ -69,8 +69,11 @@ OF_POSITIONS = (
     *("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-009", "RULE-011"),
     *(NO_STOP, STOPS_TOO_MANY),
 )
-CLOSING = ("RULE-001", "RULE-002", "RULE-004", "RULE-005", "RULE-008", "RULE-011", "RULE-012")
-"""The rules that close without a lock."""
+CLOSING = ("RULE-001", "RULE-002", "RULE-008", "RULE-011")
+"""The rules that close without a lock, by what the exchange had at some moment.
+
+The others go by prices: riskd may see the price of now and the position of a moment ago, which were never there together.
+"""
 
 PRICED = ("RULE-004", "RULE-005")
 COOLDOWNS = ("RULE-006", "RULE-007")
