@@ -289,11 +289,15 @@ class BrokerRequests:
         deadline = self.clock.seconds() + CHANGE_SECONDS
         try:
             return await self._send(request, body, CHANGE_SECONDS, urgent=True)
-        except ConnectionLostError:
+        except ConnectionLostError as lost:
             left = self._left(deadline)
             if request not in SAFE_TO_REPEAT or left < LEAST_SECONDS:
                 raise
-            return await self._send(request, body, left, urgent=True)
+            try:
+                return await self._send(request, body, left, urgent=True)
+            except GatewayRefusedError:
+                # What is gone may be gone because the first one was carried out.
+                raise lost from None
 
     async def _send(self, request: str, body: Payload, seconds: float, *, urgent: bool) -> Payload:
         token = await self._login.token()

@@ -793,6 +793,14 @@ class RepeatedChangeTests(RequestsTestCase):
         self.assertIs(self.failureResultOf(answer).value, LOST)
         self.assertEqual(self.post.count, 2)
 
+    def test_a_refusal_of_the_second_does_not_say_what_became_of_the_first(self) -> None:
+        for request in ("Position/closeContract", "Order/cancel"):
+            self.setUp()
+            answer = self.ask(request)
+            self.post.fail(LOST)
+            self.post.fail(REFUSED)
+            self.assertIs(self.failureResultOf(answer).value, LOST)
+
     def test_no_other_change_is_sent_again(self) -> None:
         for request in ("Order/place", "Order/modify", "Position/partialCloseContract"):
             self.setUp()
