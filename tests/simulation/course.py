@@ -51,6 +51,9 @@ PRICES = {MNQ: Decimal(21000), ES: Decimal(5800), MES: Decimal(5800)}
 STEP = {MNQ: Decimal("2.5"), ES: Decimal("0.25"), MES: Decimal("0.25")}
 """What a contract moves by; it makes a few dollars with one contract."""
 
+WOBBLE = (1, -1, 0)
+"""By how many steps the price of a contract goes up and down within a second, quote by quote."""
+
 MOMENT = 0.002
 """Seconds between two things at the exchange, which stamps in milliseconds tell apart."""
 
@@ -226,7 +229,7 @@ class Course:
         self.look()
 
     def wait(self, seconds: float, drift: int) -> None:
-        self.pass_time(seconds, drift)
+        self.pass_time(seconds, drift, is_busy=True)
 
     def break_something(self, faults: dict[str, Any], more: dict[str, Any]) -> None:
         self.inject({**faults, **more})
@@ -506,17 +509,22 @@ class Course:
         self.daemon.move(contract_id, str(self.prices[contract_id]))
         self.look()
 
-    def pass_time(self, seconds: float, drift: int = 0) -> None:
+    def pass_time(self, seconds: float, drift: int = 0, *, is_busy: bool = False) -> None:
         """Let time pass; what is held or watched is quoted every second.
 
         :param drift: by how many steps the prices move in a second.
+        :param is_busy: whether the market is: three quotes a second, up and down.
         """
+        wobbles = WOBBLE if is_busy else (0,)
         while seconds > 0:
-            self.daemon.advance(min(seconds, 1.0), step=0.5)
+            second = min(seconds, 1.0)
             seconds -= 1.0
-            for contract_id in {MNQ: None, **self.oracle.positions()}:
-                self.prices[contract_id] += drift * STEP[contract_id]
-                self.quote(contract_id)
+            for number, wobble in enumerate(wobbles):
+                self.daemon.advance(second / len(wobbles), step=0.5)
+                steps = (drift + number) // len(wobbles) + wobble
+                for contract_id in {MNQ: None, **self.oracle.positions()}:
+                    self.prices[contract_id] += steps * STEP[contract_id]
+                    self.quote(contract_id)
             self.checks.check_exposure()
 
     def look(self) -> None:
