@@ -139,6 +139,9 @@ _STOPS: Final = (
     GatewayOrderType.STOP_LIMIT,
     GatewayOrderType.TRAILING_STOP,
 )
+PRICED: Final = ("RULE-004", "RULE-005")
+"""The rules that go by open P&L."""
+
 _OF_ONE_POSITION: Final = ("RULE-004", "RULE-005", "RULE-008", "RULE-012")
 
 
@@ -560,7 +563,7 @@ class ExchangeOracle:
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         for rule_id, culprits in cooldowns.items():
-            if now - self._newest[rule_id] < COOLDOWN_SECONDS and any(
+            if culprits and now - self._newest[rule_id] < COOLDOWN_SECONDS and any(
                 now - self._trade_seen[each.id] < COOLDOWN_SECONDS
                 and self._is_since_unlock(each, is_certain=is_certain)
                 for each in reversed(culprits)
@@ -743,6 +746,8 @@ class ExchangeOracle:
         return breaches
 
     def _price_breaches(self, name: str, position: Payload, limits: Limits) -> Iterator[Breach]:
+        if self._rules.isdisjoint(PRICED):
+            return
         worst, best = self.open_pnl(position)
         if worst <= -limits.open_loss:
             yield Breach("RULE-004", name)
@@ -864,6 +869,8 @@ class ExchangeOracle:
 
     def _stop_breaches(self, name: str, position: Payload) -> Iterator[Breach]:
         """Yield whether the market may have reached the price at which a stop is wanted."""
+        if "RULE-012" not in self._rules:
+            return
         sign = 1 if signed(position) > 0 else -1
         quote, tick, entry = self._exchange.quote(name), self._tick(name), position["averagePrice"]
         assert quote is not None

@@ -25,6 +25,7 @@ from riskd.model.lockouts import OPERATOR, ended_lock, is_in_force
 from tests.support.exchange_oracle import (
     HOURS,
     NO_STOP,
+    PRICED,
     SOON_SECONDS,
     STOPS_TOO_MANY,
     Breach,
@@ -75,7 +76,6 @@ CLOSING = ("RULE-001", "RULE-002", "RULE-008", "RULE-011")
 The others go by prices: riskd may see the price of now and the position of a moment ago, which were never there together.
 """
 
-PRICED = ("RULE-004", "RULE-005")
 COOLDOWNS = ("RULE-006", "RULE-007")
 LOCKING = (Action.CLOSE_ALL_AND_LOCKOUT, Action.COOLDOWN)
 
