@@ -43,6 +43,9 @@ class QuoteBook:
     A quote never goes back in time, and none is dated further ahead than :data:`MAX_AHEAD`: one stamp
     from the far future would reject all quotes that follow it.
 
+    An update with an older stamp than the latest one's shows nothing.  The feed leaves out what its last update had, so
+    its prices count from the next update on.
+
     A quote without bid and ask says that they are as before.  A trade that was asked for in place of missing quotes
     says nothing of them.  If it is far outside stale bid and ask, it replaces both: the wire has one time for all
     three prices, so no client could see that bid and ask are those of an earlier market.
@@ -51,6 +54,8 @@ class QuoteBook:
     def __init__(self) -> None:
         self._known: dict[str, MarketQuote | _Prices] = {}
         self._bid_ask_at: dict[str, datetime] = {}
+        # The feed's prices where its last update was outdated.
+        self._outdated: dict[str, _Prices] = {}
         self._horizon = _LONG_AGO
 
     def merge(self, update: BrokerQuote, now: Callable[[], datetime]) -> MarketQuote | None:
@@ -62,18 +67,25 @@ class QuoteBook:
         """
         contract_id = update.contract_id
         known = self._known.get(contract_id, _NO_PRICES)
-        bid = known.bid if update.bid is None else update.bid
-        ask = known.ask if update.ask is None else update.ask
-        last = known.last if update.last is None else update.last
+        before = known if update.is_trade else self._outdated.pop(contract_id, known)
+        bid = before.bid if update.bid is None else update.bid
+        ask = before.ask if update.ask is None else update.ask
+        last = before.last if update.last is None else update.last
         moment = update.stamp or _time_without_stamp(known, now())
         if moment > self._horizon:
             self._horizon = now() + MAX_AHEAD
             moment = min(moment, self._horizon)
         # Two changes within a millisecond are common: of equal stamps, the later arrival counts.
         if isinstance(known, MarketQuote) and moment < known.timestamp:
+            if not update.is_trade:
+                self._outdated[contract_id] = _Prices(bid, ask, last)
             return known
         if not update.is_trade:
             self._bid_ask_at[contract_id] = moment
+        elif contract_id in self._outdated:
+            self._outdated[contract_id] = msgspec.structs.replace(
+                self._outdated[contract_id], last=last
+            )
         if bid is None or ask is None or last is None:
             self._known[contract_id] = _Prices(bid, ask, last, moment)
             return None

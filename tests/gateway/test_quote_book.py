@@ -105,9 +105,37 @@ class QuoteBookTests(SynchronousTestCase):
         quote = merge(book, MNQ, late, received)
         assert quote is not None
         self.assertEqual(quote.last, 1)
-        quote = merge(book, MNQ, {"bestBid": 2, "timestamp": "2025-01-17T14:45:16Z"}, received)
+        quote = merge(book, MNQ, late, received, is_trade=True)
         assert quote is not None
-        self.assertEqual((quote.bid, quote.last), (2, 1))
+        self.assertEqual(quote.last, 1)
+
+    def test_the_prices_of_an_older_update_count_from_the_next_one_on(self) -> None:
+        book = QuoteBook()
+        merge(
+            book, MNQ, {"bestBid": 1, "bestAsk": 2, "lastPrice": 1, "timestamp": UPDATED}, received
+        )
+        older = {"bestBid": 8, "bestAsk": 9, "lastPrice": 8, "timestamp": "2025-01-17T14:45:15Z"}
+        quote = merge(book, MNQ, older, received)
+        assert quote is not None
+        self.assertEqual((quote.bid, quote.ask, quote.last), (1, 2, 1))
+        # The feed repeats no bid and no last price, since it has sent them.
+        quote = merge(book, MNQ, {"bestAsk": 10, "timestamp": "2025-01-17T14:45:16Z"}, received)
+        assert quote is not None
+        self.assertEqual((quote.bid, quote.ask, quote.last), (8, 10, 8))
+
+    def test_a_trade_that_was_asked_for_shows_no_price_of_an_older_update(self) -> None:
+        book = QuoteBook()
+        full = {"bestBid": 1, "bestAsk": 3, "lastPrice": 1, "timestamp": UPDATED}
+        merge(book, MNQ, full, received)
+        older = {"bestBid": 2, "bestAsk": 4, "timestamp": "2025-01-17T14:45:15Z"}
+        merge(book, MNQ, older, received)
+        asked = {"lastPrice": 3, "timestamp": "2025-01-17T14:45:15.7Z"}
+        quote = merge(book, MNQ, asked, received, is_trade=True)
+        assert quote is not None
+        self.assertEqual((quote.bid, quote.ask, quote.last), (1, 3, 3))
+        quote = merge(book, MNQ, {"timestamp": "2025-01-17T14:45:16Z"}, received)
+        assert quote is not None
+        self.assertEqual((quote.bid, quote.ask, quote.last), (2, 4, 3))
 
     def test_prices_of_an_incomplete_quote_have_no_exponent(self) -> None:
         book = QuoteBook()

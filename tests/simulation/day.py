@@ -142,7 +142,7 @@ def plan_of(seed: int) -> Plan:
     # A few habits at a time find more than all of them at once.
     number = random.choice((0, 1, 2, 3, 5, 8, 13))
     names = random.sample(sorted(HABITS), min(number, len(HABITS)))
-    plan = Plan(
+    return Plan(
         seed,
         tuple(table for table, chance in RULES.items() if random.random() < chance),
         random.choice(BEGINNINGS),
@@ -152,10 +152,6 @@ def plan_of(seed: int) -> Plan:
         {name: random.choice(HABITS[name]) for name in names},
         random.random() < NETWORKED,
     )
-    if plan.is_networked:
-        # A feed of changes does not repeat what came with too old a date, so riskd never has that price.
-        plan.habits.pop("old_quote_stamps", None)
-    return plan
 
 
 class Day:

@@ -563,10 +563,14 @@ class ExchangeOracle:
         if pnl <= -limits.loss and self._has_traded_since_unlock(is_certain=is_certain):
             yield Breach("RULE-003")
         for rule_id, culprits in cooldowns.items():
-            if culprits and now - self._newest[rule_id] < COOLDOWN_SECONDS and any(
-                now - self._trade_seen[each.id] < COOLDOWN_SECONDS
-                and self._is_since_unlock(each, is_certain=is_certain)
-                for each in reversed(culprits)
+            if (
+                culprits
+                and now - self._newest[rule_id] < COOLDOWN_SECONDS
+                and any(
+                    now - self._trade_seen[each.id] < COOLDOWN_SECONDS
+                    and self._is_since_unlock(each, is_certain=is_certain)
+                    for each in reversed(culprits)
+                )
             ):
                 yield Breach(rule_id)
 

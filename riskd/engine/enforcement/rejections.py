@@ -46,7 +46,7 @@ class Rejections:
                 asked_at = self._clock.seconds()
                 if accepted_at <= asked_at < accepted_at + SETTLED_SECONDS:
                     # The broker has accepted it, and its searches may trail.
-                    order = await self._orders.fetch(command.order_id)
+                    order = await self._orders.follow(command.order_id, Outcome.UNANSWERED)
                 else:
                     outcome = await self._orders.cancel(command.order_id)
                     has_canceled |= outcome in MAY_BE_DONE
