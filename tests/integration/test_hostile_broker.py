@@ -156,6 +156,8 @@ async def test_a_list_of_very_many_does_not_hide_what_there_is(
     assert told["message"]
     await see_that_a_breach_is_ended(daemon)
     broker.answers.clear()
+    # Its searches are sent again when it is back, and otherwise within a minute.
+    await broker.site.close_hubs()
     await until(lambda: not daemon.state.orders and len(daemon.state.open_positions) == 1)
     assert daemon.held == {MNQ: 1}
     assert not [line for line in log if "internal error" in line or "Traceback" in line]
