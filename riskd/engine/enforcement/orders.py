@@ -233,24 +233,23 @@ class OrderRequests:
     async def fetch(self, order_id: int) -> BrokerOrder | None:
         """Apply and return the broker's answer about an order; ``None`` if it refuses.
 
-        :raises GatewayUnansweredError: the broker does not say, or its searches do not know an order yet that was
-            placed just now.
+        :raises GatewayUnansweredError: the broker does not say.
         """
-        request = "Order/searchById"
         sent_at = self._broker.clock.seconds()
         try:
             order = await self.ask(
-                request,
+                "Order/searchById",
                 self._gateway.search_order(self._account.account_id, order_id, urgent=True),
             )
         except GatewayRefusedError as refusal:
             known = self._account.state.orders.get(order_id)
             if refusal.code == UNKNOWN_ORDER and known is not None:
                 truth = self._account.truth
-                if not truth.covers(thing_of(known), sent_at):
+                if truth.covers(thing_of(known), sent_at):
+                    self._account.end_vanished(known, sent_at)
+                else:
+                    # The broker's searches do not know an order yet that was placed just now.
                     truth.doubt(sent_at)
-                    raise GatewayUnansweredError(request, "the order is too new") from refusal
-                self._account.end_vanished(known, sent_at)
             return None
         self._broker.apply(self._account.account_id, order, sent_at)
         return order

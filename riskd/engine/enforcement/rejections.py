@@ -11,7 +11,12 @@ from twisted.logger import Logger
 from riskd.engine.broker import Broker
 from riskd.engine.enforcement.actions import announce, rejection_action
 from riskd.engine.enforcement.orders import OrderRequests
-from riskd.engine.enforcement.sent_commands import MAY_BE_DONE, RETRY_SECONDS, Outcome
+from riskd.engine.enforcement.sent_commands import (
+    ANSWERED,
+    MAY_BE_DONE,
+    RETRY_SECONDS,
+    Outcome,
+)
 from riskd.engine.order_of_truth import SETTLED_SECONDS
 from riskd.engine.tracked_account import TrackedAccount
 from riskd.gateway.interface import GatewayUnansweredError
@@ -40,20 +45,21 @@ class Rejections:
         """Cancel an order until the broker says that it has ended; announce the result."""
         is_announced = has_canceled = False
         order: BrokerOrder | None = None
+        outcome = Outcome.UNANSWERED
         accepted_at = math.inf
         for attempt in itertools.count():
             try:
                 asked_at = self._clock.seconds()
                 if accepted_at <= asked_at < accepted_at + SETTLED_SECONDS:
                     # The broker has accepted it, and its searches may trail.
-                    order = await self._orders.follow(command.order_id, Outcome.UNANSWERED)
+                    order = await self._orders.fetch(command.order_id)
                 else:
                     outcome = await self._orders.cancel(command.order_id)
                     has_canceled |= outcome in MAY_BE_DONE
                     if outcome is Outcome.ACCEPTED:
                         accepted_at = self._clock.seconds()
                     order = await self._orders.follow(command.order_id, outcome)
-                if order is None or order.has_ended:
+                if self._has_ended(command.order_id, order, outcome):
                     break
             except GatewayUnansweredError as error:
                 _log.warn("asking for {order}: {error}", order=command.order_id, error=error)
@@ -65,6 +71,13 @@ class Rejections:
         # If it was filled before it could be canceled, other rules see the position that it opened.
         if has_canceled and not was_filled and not is_announced:
             self._announce_rejection(rule_id, command, canceled=1)
+
+    def _has_ended(self, order_id: int, order: BrokerOrder | None, outcome: Outcome) -> bool:
+        """Return whether an order has ended, by the broker's answers about it."""
+        if order is not None:
+            return order.has_ended
+        # A search may not know an order yet that was placed just now; a cancel does.
+        return outcome in ANSWERED or order_id not in self._account.state.orders
 
     def _announce_rejection(self, rule_id: str, command: RejectOrder, *, canceled: int) -> None:
         action = rejection_action(

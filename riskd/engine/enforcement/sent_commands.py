@@ -39,7 +39,9 @@ RETRY_SECONDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 MAY_BE_DONE: Final = (Outcome.ACCEPTED, Outcome.UNANSWERED)
 """The outcomes of commands that count as carried out, as long as the broker says nothing else."""
 
-_ANSWERED: Final = (Outcome.ACCEPTED, Outcome.NOT_FOUND)
+ANSWERED: Final = (Outcome.ACCEPTED, Outcome.NOT_FOUND)
+"""The outcomes after which there is nothing left to do, as soon as searches show it."""
+
 _FAILED: Final = (Outcome.REFUSED, Outcome.UNANSWERED)
 
 
@@ -145,7 +147,7 @@ class SentCommands:
         sent = self._sent.get(thing)
         if (
             sent is not None
-            and sent.outcome in _ANSWERED
+            and sent.outcome in ANSWERED
             and sent.identity == identity
             and sent_at >= sent.answered_at + SETTLED_SECONDS
         ):
@@ -157,7 +159,7 @@ class SentCommands:
 
     def is_accepted(self, thing: Thing, identity: object = None) -> bool:
         """Return whether the broker accepted the command for this position or order."""
-        return self._outcome(thing, identity) in _ANSWERED
+        return self._outcome(thing, identity) in ANSWERED
 
     def has_failed(self, thing: Thing, identity: object = None) -> bool:
         """Return whether the command was refused or not answered."""
