@@ -163,10 +163,12 @@ class Cooldown(msgspec.Struct, frozen=True, kw_only=True):
     def covers(self, window: Window, end: datetime) -> bool:
         """Return whether a breach of ``window`` at ``end`` belongs to this cooldown.
 
-        What riskd closes when the cooldown begins must not begin another one.
+        What riskd closes when the cooldown begins must not begin another one, nor must an earlier trade that is
+        known later.
         """
         is_within = self.begun <= end < self.until or end == self.begun
-        return window.name == self.window and is_within
+        is_earlier = end < self.begun and end + window.cooldown <= self.until
+        return window.name == self.window and (is_within or is_earlier)
 
     def is_void(self, state: AccountState) -> bool:
         """Return whether the broker has voided so many trades that there was no breach."""

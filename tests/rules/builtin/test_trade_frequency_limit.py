@@ -325,6 +325,14 @@ class OrderOfLearningTests(SynchronousTestCase):
         for seconds in (3, 12, 13, 60, 1802, 1803, 1804, 2000, 3700):
             self.assertEqual(account.check(review(seconds)).commands, (), seconds)
 
+    def test_an_earlier_trade_that_is_known_later_begins_no_other_cooldown(self) -> None:
+        account = Account(**THREE_A_MINUTE)
+        for number in (0, 1, 2, 5):
+            result = account.learn(number, number)
+        self.assertEqual(len(result.commands), 1)
+        self.assertEqual(account.learn(3, 3, 6).commands, ())
+        self.assertEqual(account.check(review(7)).commands, ())
+
     def test_what_the_flatten_closes_begins_no_other_cooldown(self) -> None:
         account = Account(**THREE_A_MINUTE, cooldown_seconds=30)
         for number in range(4):
