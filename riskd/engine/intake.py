@@ -22,7 +22,7 @@ from riskd.gateway.interface import GatewayError, IGateway
 from riskd.gateway.quote_book import QuoteBook
 from riskd.gateway.timeouts import answer_in_time
 from riskd.journal.audit_log import CORRECTION
-from riskd.model.account import Charge, is_same_trade, with_earlier_trade
+from riskd.model.account import Charge, is_outdated, is_same_trade, with_earlier_trade
 from riskd.model.bounds import MOST_CONTRACTS, MOST_ORDERS, MOST_POSITIONS, MOST_TRADES
 from riskd.model.broker import (
     BrokerAccount,
@@ -166,6 +166,7 @@ class Intake:
         """
         contract_id = update.contract_id
         try:
+            known = self._quotes.latest(contract_id)
             quote = self._quotes.merge(update, self._now)
             if quote is None:
                 self._apply_best_bid_ask(contract_id)
@@ -175,10 +176,14 @@ class Intake:
             return
         if doubt_of(quote, ZERO) is not None:
             self._note_doubt(quote)
+        is_price = update.has_prices and quote is not known
         for each in self._accounts.values():
             # An error with one account must not keep the quote from the next one.
             try:
                 if each.account.wants_quotes(contract_id):
+                    # The hub repeats prices from before a position, while newer ones may be on their way.
+                    if not is_price and is_outdated(each.account.state, contract_id):
+                        continue
                     each.account.update_quote(quote)
                     each.risk_engine.receive(quote)
                     self._ensure_contract(contract_id)

@@ -335,6 +335,13 @@ def _with_outdated_quote(state: AccountState, contract_id: str) -> AccountState:
     return msgspec.structs.replace(state, outdated_quotes=outdated_quotes)
 
 
+def is_outdated(state: AccountState, contract_id: str) -> bool:
+    """Return whether a contract's quote is older than its position."""
+    outdated = state.outdated_quotes.get(contract_id)
+    # By identity: a feed may come back to the same prices within a millisecond.
+    return outdated is not None and outdated is state.quotes.get(contract_id)
+
+
 def current_quotes(state: AccountState) -> Mapping[str, MarketQuote]:
     """Return the quotes that are not older than a position, by contract id."""
     quotes = state.quotes

@@ -129,6 +129,11 @@ class BrokerQuote(msgspec.Struct, frozen=True):
     stamp: Timestamp | None = None
     is_trade: bool = False
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether it is more than a sign that nothing has changed."""
+        return self.last is not None or self.bid is not None or self.ask is not None
+
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """A reported position, order or trade that the gateway could not read.

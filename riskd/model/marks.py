@@ -5,7 +5,8 @@ for a short one.
 
 A price received before a position was opened, reversed or increased is older than the entry and does not
 value it: fills and quotes arrive in different streams, and in a fast market an old price would show a profit
-or a loss that does not exist.  The order of receipt alone decides, because two clocks may have stamped them.
+or a loss that does not exist.  The order of receipt alone decides, because two clocks may have stamped them.  A quote that says that
+nothing has changed brings no newer price.
 
 A last price is compared with the bid and ask beside it, because feeds send zero for "none", the price of
 another expiry, or one from before a move:
@@ -26,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from riskd.model.account import AccountState
+from riskd.model.account import AccountState, is_outdated
 from riskd.model.events import GatewayUserPosition, MarketQuote, PositionType
 from riskd.model.money import ZERO
 
@@ -64,8 +65,7 @@ def mark(state: AccountState, position: GatewayUserPosition) -> Mark | None:
     contract = state.contract(contract_id)
     tick_size = ZERO if contract is None else contract.tick_size
     if quote is not None:
-        # By identity: a feed may come back to the same prices within a millisecond.
-        if state.outdated_quotes.get(contract_id) is quote:
+        if is_outdated(state, contract_id):
             return None
         if doubt_of(quote, tick_size) is None:
             return Mark(quote.last, quote.timestamp)

@@ -148,6 +148,17 @@ class OldQuoteTests(MarksTestCase):
         daemon.advance(1)
         self.assert_sound({MNQ: -1})
 
+    def test_a_quote_that_repeats_no_price_does_not_value_a_new_position(self) -> None:
+        daemon = self.start(LOSS)
+        daemon.move(MNQ, "21000")
+        self.advance_without_quotes("20800")
+        daemon.trade(SELL, 1)
+        daemon.advance(1)
+        self.quote(MNQ)
+        self.assertIsNone(self.price(MNQ))
+        self.quote(MNQ, bestAsk="20800.25", lastPrice="20800")
+        self.assertEqual(self.price(MNQ), Decimal(20800))
+
     def test_quotes_of_a_slow_clock_value_a_position_after_ten_seconds(self) -> None:
         daemon = self.start(LOSS)
         daemon.move(MNQ, "21000")

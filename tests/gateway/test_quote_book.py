@@ -123,6 +123,17 @@ class QuoteBookTests(SynchronousTestCase):
         assert quote is not None
         self.assertEqual((quote.bid, quote.ask, quote.last), (8, 10, 8))
 
+    def test_a_price_from_before_a_repeat_counts_at_once(self) -> None:
+        book = QuoteBook()
+        full = {"bestBid": 1, "bestAsk": 2, "lastPrice": 1, "timestamp": UPDATED}
+        merge(book, MNQ, full, received)
+        merge(book, MNQ, {"timestamp": "2025-01-17T14:45:15.9Z"}, received)
+        for milliseconds in (600, 700):
+            late = {"lastPrice": milliseconds, "timestamp": f"2025-01-17T14:45:15.{milliseconds}Z"}
+            quote = merge(book, MNQ, late, received)
+            assert quote is not None
+            self.assertEqual((quote.last, quote.timestamp.microsecond), (milliseconds, 900_000))
+
     def test_a_trade_that_was_asked_for_shows_no_price_of_an_older_update(self) -> None:
         book = QuoteBook()
         full = {"bestBid": 1, "bestAsk": 3, "lastPrice": 1, "timestamp": UPDATED}
