@@ -79,7 +79,7 @@ class Broker:
     def ask(self, path: str, **fields: Any) -> dict[str, Any]:
         """Return the reply to a request; it must succeed."""
         reply = self.reply(path, **fields)
-        assert reply["success"], reply
+        assert reply.get("success"), reply
         return reply
 
     def reply(self, path: str, **fields: Any) -> dict[str, Any]:
