@@ -352,6 +352,7 @@ class Course:
         """Let the operator close and cancel everything."""
         self.look()
         self.oracle.want_flat(OPERATOR)
+        self.checks.is_flattening = True
         self.daemon.engine.accounts[ACCOUNT].flatten("enough", "operator")
         self.look()
 

@@ -91,6 +91,7 @@ class Invariants:
     :ivar status: the daemon's last status as broadcast.
     :ivar lost_at: when events may have been lost last, in the oracle's seconds.
     :ivar late_at: when riskd may have known something late.
+    :ivar is_flattening: whether an operator's flatten is not announced as done; it goes on while a trader trades.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Invariants:
         self._exposed_since: float | None = None
         self.status: DaemonStatus | None = None
         self.ends: dict[str, LockoutSet] = {}
+        self.is_flattening = False
         self._locked: list[LockoutSet] = []
         self._lifted: Counter[str] = Counter()
         self._lifted_at: dict[str, float] = {}
@@ -140,7 +142,8 @@ class Invariants:
             self._unanswered_at = self.seconds
 
     def settle(self) -> None:
-        """Note that riskd has announced all that was breached until now."""
+        """Note that riskd has announced all that was breached until now, and ended all flattens."""
+        self.is_flattening = False
         self._announced.update(self._oracle.times - self._announced)
 
     def note_silence(self) -> None:
@@ -189,7 +192,8 @@ class Invariants:
             # A position whose stop the broker does not take is closed.
             within = self.reach()
             is_justified |= self._oracle.was_breached(NO_STOP, within, contract_id)
-        self.check(bool(self.in_force()) or is_justified, "closed or canceled", contract_id)
+        is_justified |= self.is_flattening or bool(self.in_force())
+        self.check(is_justified, "closed or canceled", contract_id)
 
     def check_cancel(self, order: Payload) -> None:
         """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
@@ -367,6 +371,12 @@ class Invariants:
     def _check_action(self, action: EnforcementAction) -> None:
         """Check that a rule is breached that riskd says is, and that this is told once."""
         self._counts[f"{action.action} {action.rule_id}"] += 1
+        if (
+            action.rule_id == OPERATOR
+            and action.action is Action.CLOSE_ALL_POSITIONS
+            and action.success
+        ):
+            self.is_flattening = False
         contract_id = action.details.contract_id
         name = contract_id if isinstance(contract_id, str) else None
         rule_id = NO_STOP if action.action is Action.AUTO_STOP_LOSS else action.rule_id
