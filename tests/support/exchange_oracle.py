@@ -607,10 +607,11 @@ class ExchangeOracle:
             return True
         if is_certain:
             return self.limits.loss < unlock.loss or any(
-                each.id not in unlock.trades for each in self._trades
+                each.id not in unlock.trades for each in reversed(self._trades)
             )
         return self._reloaded_at > unlock.at - self.lag or any(
-            self._is_since_unlock(each, is_certain=False) for each in self._worst.values()
+            self._is_since_unlock(each, is_certain=False)
+            for each in reversed(self._worst.values())
         )
 
     def _is_since_unlock(self, trade: Trade, *, is_certain: bool) -> bool:
@@ -724,15 +725,18 @@ class ExchangeOracle:
     def _breaches_as_known(self, now: float, limits: Limits) -> Iterator[Breach]:
         """Yield what positions of a moment ago would breach by the prices and the time of now."""
         for name, formers in self._formers.items():
-            formers[:] = [each for each in formers if now - each[0] <= self.lag]
-            yield from self._former_breaches(name, formers, limits)
+            if formers and now - formers[0][0] > self.lag:
+                formers[:] = [each for each in formers if now - each[0] <= self.lag]
+            if formers:
+                yield from self._former_breaches(name, formers, limits)
         if limits != self.limits:
             for name, position in self.positions().items():
                 yield from self._price_breaches(name, position, limits)
-        known = {name: None for name, formers in self._formers.items() if formers}
-        for each in self._hours_breaches({**known, **self.positions()}, is_certain=False):
-            if not self._is_excused(each) or self.lag > SOON_SECONDS:
-                yield each
+        if "RULE-009" in self._rules:
+            known = {name: None for name, formers in self._formers.items() if formers}
+            for each in self._hours_breaches({**known, **self.positions()}, is_certain=False):
+                if not self._is_excused(each) or self.lag > SOON_SECONDS:
+                    yield each
         if any(order["contractId"] == self._blocked for order in self.orders()):
             yield Breach("RULE-011", self._blocked)
 
