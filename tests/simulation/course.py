@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -446,18 +447,26 @@ class Course:
         assert self.oracle.stops_hold(), (state.positions, state.orders)
 
     def check_day(self) -> None:
-        state, realized, trades = self.daemon.state, self.oracle.realized(), self.oracle.trades()
-        assert state.realized_pnl == realized, (state.realized_pnl, realized)
-        assert state.trade_count == len(trades), (state.trade_count, len(trades))
+        """The day is the ledger's; a correction may be on its way."""
+        self.check_soon(
+            lambda: (
+                (self.daemon.state.realized_pnl, self.daemon.state.trade_count)
+                == (self.oracle.realized(), len(self.oracle.trades()))
+            )
+        )
 
     def check_published(self) -> None:
-        """The published copy is soon the state; a correction may have come just now."""
+        """The published copy is the state; a correction may have come just now."""
+        self.check_soon(lambda: not self.differences())
+
+    def check_soon(self, holds: Callable[[], bool]) -> None:
+        """Check that something holds within three seconds."""
         for _second in range(3):
-            differences = self.differences()
-            if not differences:
+            if holds():
                 return
             self.pass_time(1)
-        assert not differences, differences
+        state = self.daemon.state
+        assert holds(), (state.realized_pnl, self.oracle.realized(), self.differences())
 
     def differences(self) -> dict[str, tuple[object, object]]:
         """Return what the published copy and the state have, where they differ."""
