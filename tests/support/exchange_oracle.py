@@ -946,8 +946,10 @@ class ExchangeOracle:
                 if rule_id in self._rules
             }
             self._culprits = {key: self._culprits.get(key, awake) for key in known}
+        # By riskd's idea of the exchange's time, the day may have ended.
+        ends_soon = (self._day_ends - self._time()).total_seconds() < CLOCK_SECONDS
         for rule_id in ("RULE-003", "RULE-009", "RULE-010"):
-            if Breach(rule_id) in self.since:
+            if Breach(rule_id) in self.since and not (rule_id == "RULE-003" and ends_soon):
                 yield rule_id, awake - self.since[Breach(rule_id)], None
         for rule_id, trades in self._cooldowns.items():
             is_over = now - self._newest[rule_id] >= COOLDOWN_SECONDS
