@@ -192,8 +192,13 @@ class Invariants:
             # A position whose stop the broker does not take is closed.
             within = self.reach()
             is_justified |= self._oracle.was_breached(NO_STOP, within, contract_id)
-        is_justified |= self.is_flattening or bool(self.in_force())
+        is_justified |= self.is_flattening or bool(self.in_force()) or self._was_locked_just_now()
         self.check(is_justified, "closed or canceled", contract_id)
+
+    def _was_locked_just_now(self) -> bool:
+        """Return whether what riskd did in a lock may still be under way."""
+        before = self._now() - timedelta(seconds=self.under_way())
+        return any(is_in_force(lock, before) for lock in self._locked[-10:])
 
     def check_cancel(self, order: Payload) -> None:
         """Check that an order that riskd cancels is wanted canceled, or is a stop of riskd's beside others."""
