@@ -103,6 +103,25 @@ def close_position(
     return Flatten(reason=reason, keep=keep, asks_broker_first=asks_broker_first)
 
 
+def opened_by(order: BrokerOrder, contracts: int, held: int) -> int:
+    """Return how many contracts an order would open if it were filled alone.
+
+    It opens what it adds to a position, and what it has left after it has closed one.
+
+    :param contracts: how many contracts it would fill.
+    :param held: the signed size of the position in its contract.
+    """
+    if held * order.side.sign >= 0:
+        return contracts
+    return max(0, contracts - abs(held))
+
+
+def held_in(state: AccountState, contract_id: str) -> int:
+    """Return the signed size of the position in a contract."""
+    position = state.positions.get(contract_id)
+    return 0 if position is None else signed_size(position)
+
+
 def contracts_left(orders: Iterable[BrokerOrder]) -> int:
     """Return how many contracts of all ``orders`` are not filled yet."""
     return sum([order.remaining for order in orders])

@@ -1,4 +1,4 @@
-"""The twelve rules in the order of evaluation.
+"""riskd's own rules in the order of evaluation.
 
 A user's own rules follow them by their ids.
 """
@@ -16,6 +16,7 @@ from riskd.rules.builtin import (
     max_contracts_per_instrument,
     max_unrealized_profit,
     no_stop_loss_grace,
+    order_limits,
     session_block_outside,
     symbol_blocks,
     trade_frequency_limit,
@@ -35,4 +36,5 @@ RULES: Final = (
     auth_loss_guard.RULE,
     symbol_blocks.RULE,
     trade_management.RULE,
+    order_limits.RULE,
 )

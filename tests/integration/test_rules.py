@@ -51,7 +51,7 @@ async def guard(
         await each.stop()
 
 
-# The twelve rules, in the order of their ids.
+# The rules, in the order of their ids.
 
 
 @pytest_twisted.ensureDeferred
@@ -387,6 +387,24 @@ async def test_012_trade_management(guard: Guard) -> None:
     daemon.move(MNQ, "21007.50")
     await daemon.receives("GatewayUserTrade", profitAndLoss=Decimal("28.00"))
     assert daemon.is_flat
+
+
+@pytest_twisted.ensureDeferred
+async def test_019_order_limits(guard: Guard) -> None:
+    daemon = await guard("[rules.order_limits]\nmax_size = 3")
+    await daemon.hold_other_contracts()
+    order = await daemon.trade(BUY, 4, limit="20900")
+    await daemon.enforced(
+        "RULE-019", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 2)
+    # At the market, it is filled before it can be canceled.
+    await daemon.trade(BUY, 4)
+    await daemon.enforced(
+        "RULE-019", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {ES: 1, MNQ: 2}
+    await daemon.publishes()
 
 
 # Lockouts and trading days.
