@@ -60,6 +60,7 @@ class AccountRules:
         self._unlock: Unlock | None = None
         self.wakes: dict[str, datetime] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
+        self._problems: dict[str, str] = {}
         self._failing: list[str] = []
 
     # What the account is held to.
@@ -81,13 +82,15 @@ class AccountRules:
     def hold_to(self, limits: LimitsInForce) -> None:
         """Put these limits in force.
 
-        Timers, warnings and failures of rules that are not among them are forgotten.
+        Timers, warnings, problems and failures of rules that are not among them are forgotten.
         """
         self.limits = limits
         self._publish_limits()
         slots = {one.slot for one in limits.rules}
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
+        for slot in [slot for slot in self._problems if slot not in slots]:
+            self._note_problem(slot, "")
         for slot in [slot for slot in self._failing if slot not in slots]:
             self._note_success(slot)
 
@@ -190,6 +193,9 @@ class AccountRules:
         for slot, warnings in evaluation.warnings.items():
             self._note_warnings(slot, warnings)
             self._note_success(slot)
+        for slot, problem in evaluation.problems.items():
+            if problem != self._problems.get(slot, ""):
+                self._note_problem(slot, problem)
         for slot, error in evaluation.faults:
             self._note_failure(slot, error)
         return evaluation.decisions
@@ -213,6 +219,14 @@ class AccountRules:
                     # Twisted takes an argument called warning for one of Python's.
                     doubt=warning,
                 )
+
+    def _note_problem(self, slot: str, problem: str) -> None:
+        self._problems.pop(slot, None)
+        if problem:
+            self._problems[slot] = problem
+        account_id = self._account.account_id
+        sentence = f"Account {account_id}, {slot}: {problem}" if problem else ""
+        self._report_problem(f"{slot} {account_id} unguarded", sentence)
 
     def _note_success(self, slot: str) -> None:
         if slot in self._failing:

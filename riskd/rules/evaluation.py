@@ -76,6 +76,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     :ivar decisions: what to do, in this order.
     :ivar wakes: when each evaluated rule wants its next check, by slot.
     :ivar warnings: what each evaluated rule cannot check at present, by slot.
+    :ivar problems: why each evaluated rule does not guard the account, by slot.
     :ivar faults: the rules that failed.
     """
 
@@ -83,6 +84,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...] = ()
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
+    problems: dict[str, str] = {}
     faults: tuple[Fault, ...] = ()
 
 
@@ -110,6 +112,7 @@ def evaluate(
     decisions: list[Decision] = []
     wakes: dict[str, datetime | None] = {}
     warnings: dict[str, tuple[str, ...]] = {}
+    problems: dict[str, str] = {}
     faults: list[Fault] = []
     begun_with = state.risk.memory
     for each in _rules_to_evaluate(rules, trigger.kind, is_locked, due):
@@ -127,6 +130,7 @@ def evaluate(
             state = with_risk(state, memory={**memory, slot: result.memory})
         wakes[slot] = result.wake_at
         warnings[slot] = result.warnings
+        problems[slot] = result.problem
         if not result.commands:
             continue
         commands = _strict(result.commands) if is_strict else result.commands
@@ -142,6 +146,7 @@ def evaluate(
         decisions=tuple(decisions),
         wakes=wakes,
         warnings=warnings,
+        problems=problems,
         faults=tuple(faults),
     )
 
@@ -193,6 +198,8 @@ def _check(result: RuleResult) -> None:
     for warning in result.warnings:
         if not isinstance(warning, str):
             raise TypeError(f"warnings: expected texts, got {warning!r}")
+    if not isinstance(result.problem, str):
+        raise TypeError(f"problem: expected a text, got {result.problem!r}")
     for command in result.commands:
         if not isinstance(command, _COMMANDS) or not isinstance(command.reason, str):
             raise TypeError(f"expected a command with a reason, got {command!r}")

@@ -131,12 +131,15 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
         check; ``None`` leaves the present one.
     :ivar wake_at: when the rule wants its next ``TIMER`` check; replaces the time of earlier results.
     :ivar warnings: what the rule cannot check at present, in sentences for a trader.
+    :ivar problem: why the rule does not guard the account at all, in a sentence for a trader: the daemon's
+        status is ``ERROR`` until a result has none.
     """
 
     commands: tuple[Command, ...] = ()
     memory: str | None = None
     wake_at: datetime | None = None
     warnings: tuple[str, ...] = ()
+    problem: str = ""
 
 
 NOTHING = RuleResult()

@@ -15,6 +15,7 @@ from riskd.rules.builtin import (
     max_contracts,
     max_contracts_per_instrument,
     max_unrealized_profit,
+    news_blackout,
     no_stop_loss_grace,
     order_limits,
     session_block_outside,
@@ -36,5 +37,6 @@ RULES: Final = (
     auth_loss_guard.RULE,
     symbol_blocks.RULE,
     trade_management.RULE,
+    news_blackout.RULE,
     order_limits.RULE,
 )

@@ -390,6 +390,28 @@ async def test_012_trade_management(guard: Guard) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_017_news_blackout(guard: Guard) -> None:
+    daemon = await guard(
+        """
+        [rules.news_blackout]
+        [files."news.toml"]
+        text = "[[news]]\\nat = 2026-11-23T18:02:00Z\\ntickers = [\\"MNQ\\"]\\nname = \\"CPI\\""
+        """
+    )
+    await daemon.hold_other_contracts()
+    order = await daemon.trade(BUY, 1, limit="20900")
+    await daemon.enforced(
+        "RULE-017", "REJECT_ORDER", positions_closed=0, orders_canceled=1, order_id=order
+    )
+    await daemon.trade(BUY, 1)
+    await daemon.enforced(
+        "RULE-017", "CLOSE_ALL_POSITIONS", positions_closed=1, orders_canceled=0, contractId=MNQ
+    )
+    assert daemon.held == {ES: 1}
+    await daemon.publishes()
+
+
+@pytest_twisted.ensureDeferred
 async def test_019_order_limits(guard: Guard) -> None:
     daemon = await guard("[rules.order_limits]\nmax_size = 3")
     await daemon.hold_other_contracts()

@@ -206,7 +206,8 @@ class ExampleTests(SynchronousTestCase):
     def setUp(self) -> None:
         code = (DOCS / "example_rule.py").read_text(encoding="utf-8")
         PluginFolder(self).add("example_rule", code)
-        _, _, rest = (DOCS / "rules.md").read_text(encoding="utf-8").partition("```toml\n")
+        _, _, own = (DOCS / "rules.md").read_text(encoding="utf-8").partition("## Your own rules")
+        _, _, rest = own.partition("```toml\n")
         rules = find_rules()
         (account,) = parse_settings(rest.partition("```")[0], "rules.md", rules).accounts
         self.in_force = account.rules
