@@ -22,6 +22,7 @@ from riskd.model.contracts import MICROS
 from riskd.model.events import OrderState
 from riskd.model.formatting import contract_name, counted
 from riskd.model.marks import doubt_of, mark
+from riskd.rules.fills import Fills, with_order, with_positions
 from riskd.rules.interface import (
     NOTHING,
     Command,
@@ -37,12 +38,6 @@ from riskd.rules.interface import (
 )
 from riskd.rules.positions import affected_orders, by_root, held_in, net_size, opened_by
 from riskd.rules.settings import Contracts, RuleSettings, Ticks
-
-_SWAPPED: Final = timedelta(seconds=2)
-"""How long orders and positions may tell different stories.
-
-Brokers report the fill of an order first and the position a moment later, or the other way round.
-"""
 
 _REPORTED: Final = timedelta(seconds=5)
 """How long after its order the change of a position may be reported."""
@@ -67,24 +62,6 @@ class Settings(RuleSettings, frozen=True, kw_only=True):
     no_opposite_micros: bool = False
 
 
-class _Ledger(msgspec.Struct, frozen=True):
-    """What positions and orders have reported of one contract, in signed contracts.
-
-    :ivar size: the position as it was reported last.
-    :ivar ahead: what it contains of fills that no order has reported yet; below zero if orders were first.
-    :ivar at: when either was reported.
-    """
-
-    size: int
-    ahead: int
-    at: datetime
-
-    @property
-    def held(self) -> int:
-        """The size by the fills that orders have reported."""
-        return self.size - self.ahead
-
-
 class _Excess(msgspec.Struct, frozen=True):
     """What a forbidden order has filled.
 
@@ -102,14 +79,11 @@ class _Memory(msgspec.Struct, frozen=True):
     """What the rule remembers.
 
     :ivar prices: the limit price at which a working order was found within the band, by order id.
-    :ivar fills: how many contracts each working order has filled, by order id.
-    :ivar ledgers: by contract id.
     :ivar excesses: by contract id.
     """
 
     prices: dict[int, Decimal] = {}
-    fills: dict[int, int] = {}
-    ledgers: dict[str, _Ledger] = {}
+    fills: Fills = Fills()
     excesses: dict[str, _Excess] = {}
 
 
@@ -123,13 +97,12 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
         return NOTHING
     known, now = recall(state, RULE.rule_id, _Memory), trigger.now
     prices = {number: at for number, at in known.prices.items() if number in state.orders}
-    ledgers = _ledgers(state, known.ledgers, trigger)
+    fills = with_positions(known.fills, state, trigger)
     excesses = _excesses(state, known.excesses, now)
     commands: list[Command] = []
     warnings: list[str] = []
     for order in _orders(state, trigger):
-        ledger = ledgers.get(order.contract_id)
-        held = 0 if ledger is None else ledger.held
+        held = fills.held(order.contract_id)
         try:
             reason = _objection(order, held, state, settings, prices)
         except _UnknownPriceError:
@@ -140,9 +113,6 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(RejectOrder(reason=reason, order_id=order.id))
         if reason and order.filled:
             excesses.setdefault(order.contract_id, _Excess(held, reason, now))
-    fills = {order.id: order.filled for order in state.working_orders if order.filled}
-    if isinstance(trigger.subject, BrokerOrder):
-        _note_fills(trigger.subject, known.fills, ledgers, now)
     for contract_id, excess in excesses.items():
         if _is_beyond(held_in(state, contract_id), excess.allowed):
             excesses[contract_id] = msgspec.structs.replace(excess, was_seen=True)
@@ -150,7 +120,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
             commands.append(Flatten(reason=excess.reason, keep={contract_id: kept}))
     if settings.no_opposite_micros:
         commands += _opposite_positions(state)
-    memory = _Memory(prices, fills, ledgers, excesses)
+    memory = _Memory(prices, with_order(fills, state, trigger), excesses)
     return RuleResult(
         commands=tuple(commands),
         memory=remember(memory, known),
@@ -195,34 +165,6 @@ def _orders(state: AccountState, trigger: Trigger) -> Iterator[BrokerOrder]:
         yield from state.working_orders
     else:
         yield from affected_orders(state, trigger)
-
-
-def _ledgers(
-    state: AccountState, known: dict[str, _Ledger], trigger: Trigger
-) -> dict[str, _Ledger]:
-    """Return the ledgers with the positions as they are now."""
-    now, subject = trigger.now, trigger.subject
-    ledgers = dict(known)
-    for contract_id in state.positions:
-        size, last = held_in(state, contract_id), known.get(contract_id)
-        if last is None:
-            is_new = isinstance(subject, BrokerPosition) and subject.contract_id == contract_id
-            last = _Ledger(0 if is_new else size, 0, now)
-        ahead = last.ahead if now - last.at < _SWAPPED else 0
-        if size != last.size or ahead != last.ahead:
-            last = _Ledger(size, ahead + size - last.size, now)
-        ledgers[contract_id] = last
-    return ledgers
-
-
-def _note_fills(
-    order: BrokerOrder, known: dict[int, int], ledgers: dict[str, _Ledger], now: datetime
-) -> None:
-    """Add what an order has filled since its last event to its ledger."""
-    news = (order.filled - known.get(order.id, 0)) * order.side.sign
-    if news:
-        last = ledgers.get(order.contract_id) or _Ledger(0, 0, now)
-        ledgers[order.contract_id] = _Ledger(last.size, last.ahead - news, now)
 
 
 def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> dict[str, _Excess]:
