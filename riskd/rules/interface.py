@@ -133,6 +133,9 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     :ivar warnings: what the rule cannot check at present, in sentences for a trader.
     :ivar problem: why the rule does not guard the account at all, in a sentence for a trader: the daemon's
         status is ``ERROR`` until a result has none.
+    :ivar reduce_only: why the account may only close what it holds, in words without a full stop; it may
+        until a result has none.  The first words stand, so they need no figures that change.  See
+        :mod:`riskd.rules.reduce_only`.
     """
 
     commands: tuple[Command, ...] = ()
@@ -140,6 +143,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     wake_at: datetime | None = None
     warnings: tuple[str, ...] = ()
     problem: str = ""
+    reduce_only: str = ""
 
 
 NOTHING = RuleResult()

@@ -14,6 +14,7 @@ from riskd.rules.interface import Lock, Trigger
 Contracts = Annotated[int, msgspec.Meta(gt=0, le=10_000)]
 Trades = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
 Ticks = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
+Percent = Annotated[int, msgspec.Meta(gt=0, lt=100)]
 Seconds = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 3600)]
 Minutes = Annotated[int, msgspec.Meta(gt=0, le=31 * 24 * 60)]
 Ticker = Annotated[

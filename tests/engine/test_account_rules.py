@@ -53,6 +53,7 @@ class AccountRulesTests(SynchronousTestCase):
             limits,
             {},
             lambda source, sentence: self.problems.append((source, sentence)),
+            lambda _sentence: None,
         )
 
     def check(self, _state: AccountState, _settings: object, _trigger: Trigger) -> RuleResult:
