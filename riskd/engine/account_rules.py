@@ -92,7 +92,6 @@ class AccountRules:
         self.limits = limits
         self._publish_limits()
         slots = {one.slot for one in limits.rules}
-        self.reduce_only.drop_rules(slots)
         self.wakes = {slot: at for slot, at in self.wakes.items() if slot in slots}
         self._warnings = {slot: known for slot, known in self._warnings.items() if slot in slots}
         for slot in [slot for slot in self._problems if slot not in slots]:
@@ -228,7 +227,7 @@ class AccountRules:
         before = self.reduce_only.stage
         self.reduce_only.note(evaluation.reduce_only)
         decisions = self.reduce_only.update(
-            self._account.state_with_pending,
+            evaluation.state,
             trigger,
             self._reducing_rules,
             may_begin=not is_closing,

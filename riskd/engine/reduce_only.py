@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from riskd.model.account import AccountState, Limit
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly, reduce_only_stage
@@ -48,20 +48,13 @@ class ReduceOnlyStage:
         self._asked = {**stage.reasons, **self._asked}
         return True
 
-    def drop_rules(self, slots: Collection[str]) -> None:
-        """Forget what rules ask for that are not in force."""
-        self._asked = {slot: reason for slot, reason in self._asked.items() if slot in slots}
-
     def note(self, asked: Mapping[str, str]) -> None:
-        """Keep what evaluated rules ask for, by slot; an empty text asks for nothing.
-
-        The first reason stands: it says how the stage began.
-        """
+        """Keep what evaluated rules ask for, by slot; an empty text asks for nothing."""
         for slot, reason in asked.items():
-            if not reason:
-                self._asked.pop(slot, None)
-            elif slot not in self._asked:
+            if reason:
                 self._asked[slot] = reason
+            else:
+                self._asked.pop(slot, None)
 
     def update(
         self,
@@ -77,12 +70,11 @@ class ReduceOnlyStage:
         :param may_begin: whether it may begin: a locked account is held to more.
         """
         before = self.stage
-        if trigger.kind is not Kind.QUOTE:
+        begins = before is None and may_begin and bool(self._asked)
+        if trigger.kind is not Kind.QUOTE or begins:
             self._fills = with_positions(self._fills, state, trigger)
             self._fills = with_order(self._fills, state, trigger)
-        elif not self._asked and before is None:
-            return ()
-        if before is None and not (may_begin and self._asked):
+        if before is None and not begins:
             return ()
         rules = rule_ids()
         reasons = {rules[slot]: why for slot, why in self._asked.items() if slot in rules}

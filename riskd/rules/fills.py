@@ -24,12 +24,14 @@ class Ledger(msgspec.Struct, frozen=True):
     """What positions and orders have reported of one contract, in signed contracts.
 
     :ivar size: the position as it was reported last.
-    :ivar ahead: what it contains of fills that no order has reported yet; below zero if orders were first.
-    :ivar at: when either was reported.
+    :ivar ordered: fills that orders have reported, and the position not yet.
+    :ivar unordered: changes of the position that no order has reported yet.
+    :ivar at: when any of it was reported.
     """
 
     size: int
-    ahead: int
+    ordered: int
+    unordered: int
     at: datetime
 
 
@@ -44,9 +46,17 @@ class Fills(msgspec.Struct, frozen=True):
     parts: dict[int, int] = {}
 
     def held(self, contract_id: str) -> int:
-        """Return the signed number of contracts that are held by the fills of orders."""
+        """Return the signed number of contracts held, by all that was reported."""
         ledger = self.ledgers.get(contract_id)
-        return 0 if ledger is None else ledger.size - ledger.ahead
+        return 0 if ledger is None else ledger.size + ledger.ordered
+
+    def held_by_orders(self, contract_id: str) -> int:
+        """Return the signed number of contracts held, by what orders have reported.
+
+        That is the size before an order whose event is not counted yet.
+        """
+        ledger = self.ledgers.get(contract_id)
+        return 0 if ledger is None else ledger.size + ledger.ordered - ledger.unordered
 
 
 def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
@@ -57,10 +67,13 @@ def with_positions(known: Fills, state: AccountState, trigger: Trigger) -> Fills
         size, last = held_in(state, contract_id), ledgers.get(contract_id)
         if last is None:
             is_new = isinstance(subject, BrokerPosition) and subject.contract_id == contract_id
-            last = Ledger(0 if is_new else size, 0, now)
-        ahead = last.ahead if now - last.at < _APART else 0
-        if size != last.size or ahead != last.ahead:
-            last = Ledger(size, ahead + size - last.size, now)
+            last = Ledger(0 if is_new else size, 0, 0, now)
+        if now - last.at >= _APART and (last.ordered or last.unordered):
+            last = Ledger(last.size, 0, 0, now)
+        if change := size - last.size:
+            known_of = _overlap(last.ordered, change)
+            unordered = last.unordered + change - known_of
+            last = Ledger(size, last.ordered - known_of, unordered, now)
         ledgers[contract_id] = last
     return Fills(ledgers, known.parts)
 
@@ -74,6 +87,14 @@ def with_order(known: Fills, state: AccountState, trigger: Trigger) -> Fills:
     news = (order.filled - known.parts.get(order.id, 0)) * order.side.sign
     if not news:
         return Fills(known.ledgers, parts)
-    last = known.ledgers.get(order.contract_id) or Ledger(0, 0, trigger.now)
-    ledger = Ledger(last.size, last.ahead - news, trigger.now)
+    last = known.ledgers.get(order.contract_id) or Ledger(0, 0, 0, trigger.now)
+    known_of = _overlap(last.unordered, news)
+    ledger = Ledger(
+        last.size, last.ordered + news - known_of, last.unordered - known_of, trigger.now
+    )
     return Fills({**known.ledgers, order.contract_id: ledger}, parts)
+
+
+def _overlap(first: int, second: int) -> int:
+    """Return what two signed numbers of contracts have in common."""
+    return min(first, second, key=abs) if first * second > 0 else 0

@@ -134,7 +134,7 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     :ivar problem: why the rule does not guard the account at all, in a sentence for a trader: the daemon's
         status is ``ERROR`` until a result has none.
     :ivar reduce_only: why the account may only close what it holds, in words without a full stop; it may
-        until a result has none.  The first words stand, so they need no figures that change.  See
+        until a result has none.  Without figures that change often, since each change is journaled.  See
         :mod:`riskd.rules.reduce_only`.
     """
 

@@ -60,7 +60,7 @@ def stage_decisions(
 ) -> Iterator[Decision]:
     """Yield what is to be done about forbidden orders and what they have filled.
 
-    :param held: returns the signed number of contracts that are held by the fills of orders; by default, the
+    :param held: returns the signed number of contracts held, by all that was reported; by default, the
         positions.
     """
     closed: set[str] = set()

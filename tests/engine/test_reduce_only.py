@@ -6,7 +6,7 @@ from riskd.config.settings import NO_FAULTS, Faults
 from riskd.journal.reader import read_published
 from riskd.model.events import Action, DaemonStatus, Status
 from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
-from tests.support.guarded_account import GuardTestCase
+from tests.support.guarded_account import FEED_LOST, ONE_ROUND, GuardTestCase
 from tests.support.practice_daemon import ACCOUNT, BUY, M2K, MNQ, SELL, settings_of
 
 STAGE = """
@@ -136,6 +136,17 @@ class EnforcementTests(StageTestCase):
         self.assertEqual((self.daemon.held, self.stage.held), ({M2K: 1}, {M2K: 1}))
         self.assertEqual(self.daemon.actions, [])
 
+    def test_what_a_reconciliation_finds_with_the_loss_may_stay(self) -> None:
+        self.daemon.gateway.faults = Faults(lost_events=1.0)
+        self.daemon.engine.feed_lost(FEED_LOST)
+        self.daemon.trade(BUY, 2, M2K)
+        stop = self.daemon.trade(SELL, 2, M2K, stopPrice="2200")
+        self.lose(100, 2)
+        self.daemon.advance(ONE_ROUND)
+        assert self.stage is not None
+        self.assertEqual((self.daemon.held, self.stage.held), ({M2K: 2}, {M2K: 2}))
+        self.assertEqual((self.daemon.working, self.daemon.actions), ([stop], []))
+
     def test_the_limit_itself_locks(self) -> None:
         self.begin(holds=1)
         self.daemon.move(M2K, "2220")
@@ -184,6 +195,13 @@ class EndTests(StageTestCase):
             self.daemon.engine.reload(settings_of(text))
             self.assertEqual(self.stage is not None, is_stage, text)
 
+    def test_its_reason_follows_the_settings(self) -> None:
+        self.begin()
+        self.daemon.engine.reload(settings_of(STAGE.replace("80", "60")))
+        assert self.stage is not None
+        self.assertIn("reached 60 % of its limit of $500.00", self.stage.reason)
+        self.assertEqual(self.notices, [BEGUN])
+
     def test_an_unlock_beyond_the_limit_leaves_the_account_free(self) -> None:
         self.lose(125, 2)
         self.daemon.advance(1)
@@ -220,6 +238,22 @@ class RestartTests(StageTestCase):
             self.assertEqual((self.daemon.held, self.stage), ({M2K: 2}, before))
         # It was announced once: a client reads it in the copy.
         self.assertEqual(self.notices, [BEGUN])
+
+    def test_it_goes_on_where_another_rule_acts_first_after_a_start(self) -> None:
+        self.daemon.stop()
+        self.daemon.settings = settings_of(f"{STAGE}[rules.max_contracts]\nlimit = 4\n")
+        self.daemon.restart()
+        self.begin(holds=2)
+        before = self.stage
+        self.daemon.kill()
+        self.daemon.trade(BUY, 3, M2K)
+        self.daemon.restart()
+        self.daemon.advance(0.25)
+        self.assertEqual(self.notices, [BEGUN])
+        self.daemon.advance(3)
+        assert before is not None
+        assert self.stage is not None
+        self.assertEqual((self.daemon.held, self.stage.since), ({}, before.since))
 
     def test_a_close_that_a_kill_interrupts_is_finished(self) -> None:
         self.begin(holds=2)

@@ -34,7 +34,15 @@ class Account:
         trigger = trigger_of(event, seconds)
         self.fills = with_positions(self.fills, self.state, trigger)
         self.fills = with_order(self.fills, self.state, trigger)
+        return self.held
+
+    @property
+    def held(self) -> int:
         return self.fills.held(MNQ)
+
+    @property
+    def by_orders(self) -> int:
+        return self.fills.held_by_orders(MNQ)
 
 
 def filled(number: int, size: int, of: int | None = None, seconds: float = 0) -> Event:
@@ -59,8 +67,11 @@ class FillsTests(SynchronousTestCase):
         account = Account(held(2))
         self.assertEqual(account.then(filled(1, 3)), 5)
         self.assertEqual(account.then(held(5, 1), 1), 5)
-        self.assertEqual(account.then(held(1, 2), 2), 5)
+        self.assertEqual(account.by_orders, 5)
+        self.assertEqual(account.then(held(1, 2), 2), 1)
+        self.assertEqual(account.by_orders, 5)
         self.assertEqual(account.then(filled(2, -4), 2), 1)
+        self.assertEqual(account.by_orders, 1)
 
     def test_parts_count_once(self) -> None:
         account = Account(held(0))
@@ -71,13 +82,18 @@ class FillsTests(SynchronousTestCase):
     def test_after_two_seconds_the_position_is_right(self) -> None:
         account = Account(held(2))
         account.then(held(0, 1), 1)
-        self.assertEqual(account.then(held(0, 2), 2.999), 2)
-        self.assertEqual(account.then(held(0, 3), 3), 0)
+        account.then(held(0, 2), 2.999)
+        self.assertEqual(account.by_orders, 2)
+        account.then(held(0, 3), 3)
+        self.assertEqual(account.by_orders, 0)
+        account.then(filled(1, 1), 4)
+        self.assertEqual(account.then(held(0, 6), 6), 0)
 
     def test_what_is_held_at_first_is_known(self) -> None:
         self.assertEqual(Account(held(-3)).fills.held(MNQ), -3)
         # The first position of a contract is a change.
-        self.assertEqual(Account().then(held(3)), 0)
+        account = Account()
+        self.assertEqual((account.then(held(3)), account.by_orders), (3, 0))
 
     @given(st.lists(st.integers(-5, 5).filter(bool), max_size=6), st.randoms())
     def test_in_the_end_both_agree(self, sizes: list[int], random: object) -> None:
@@ -91,4 +107,4 @@ class FillsTests(SynchronousTestCase):
         while orders or positions:
             stream = random.choice([each for each in (orders, positions) if each])  # type: ignore[attr-defined]
             account.then(stream.pop(0))
-        self.assertEqual(account.fills.held(MNQ), size)
+        self.assertEqual((account.held, account.by_orders), (size, size))

@@ -102,7 +102,7 @@ def check(state: AccountState, settings: Settings, trigger: Trigger) -> RuleResu
     commands: list[Command] = []
     warnings: list[str] = []
     for order in _orders(state, trigger):
-        held = fills.held(order.contract_id)
+        held = fills.held_by_orders(order.contract_id)
         try:
             reason = _objection(order, held, state, settings, prices)
         except _UnknownPriceError:

@@ -296,6 +296,12 @@ class OppositeTests(SynchronousTestCase):
         reason = "Opposite sides of one market: order to sell 1 MESU5 against 2 ES long"
         self.assertEqual(command, RejectOrder(reason=reason, order_id=7))
 
+    def test_a_position_checks_the_orders_of_its_micro(self) -> None:
+        event = position(ES, 1)
+        (command,) = commands(OPPOSITE, event, market(7, SELL, 1, MES))
+        assert isinstance(command, RejectOrder)
+        self.assertEqual(command.order_id, 7)
+
     def test_an_exit_may_work(self) -> None:
         held = (position(ES, 1), position(MES, 3, seconds=1))
         self.assertEqual(commands(OPPOSITE, market(7, SELL, 3, MES), *held), ())
