@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
 from riskd.config.settings import NO_FAULTS, Faults
+from riskd.gateway.interface import GatewayRefusedError
 from riskd.journal.reader import read_published
 from riskd.model.events import Action, DaemonStatus, Status
 from riskd.model.reduce_only import ReduceOnly, reduce_only_stage
-from tests.support.guarded_account import FEED_LOST, ONE_ROUND, GuardTestCase
-from tests.support.practice_daemon import ACCOUNT, BUY, M2K, MNQ, SELL, settings_of
+from tests.support.guarded_account import FAULTS, FEED_LOST, ONE_ROUND, GuardTestCase
+from tests.support.practice_daemon import (
+    ACCOUNT,
+    BUY,
+    M2K,
+    MNQ,
+    SELL,
+    PracticeDaemon,
+    settings_of,
+)
 
 STAGE = """
 [rules.daily_realized_loss]
@@ -305,3 +318,58 @@ class DryRunTests(StageTestCase):
         self.daemon.advance(3)
         assert self.stage is not None
         self.assertEqual((self.daemon.held, self.stage.held), ({M2K: 1}, {M2K: 1}))
+
+
+class InvariantTests(SynchronousTestCase):
+    @settings(max_examples=25, deadline=None)
+    @given(
+        FAULTS,
+        st.integers(-3, 3),
+        st.lists(
+            st.tuples(st.sampled_from([MNQ, M2K]), st.integers(-4, 4).filter(bool)), max_size=8
+        ),
+        st.booleans(),
+    )
+    def test_whatever_fails_an_account_never_ends_with_more_than_it_held(
+        self, faults: Faults, held: int, orders: list[tuple[str, int]], is_killed: bool
+    ) -> None:
+        daemon = PracticeDaemon(STAGE.replace("500", "5000").replace("80", "1"))
+        self.addCleanup(daemon.close)
+
+        def trade(contract_id: str, size: int) -> None:
+            try:
+                daemon.gateway.exchange.place_order(
+                    ACCOUNT,
+                    {
+                        "contractId": contract_id,
+                        "type": 2,
+                        "side": int(BUY if size > 0 else SELL),
+                        "size": abs(size),
+                    },
+                    daemon.now(),
+                )
+            except GatewayRefusedError:
+                return
+            daemon.move(contract_id, {MNQ: "21000", M2K: "2250"}[contract_id])
+
+        daemon.move(MNQ, "21000")
+        daemon.move(M2K, "2250")
+        if held:
+            trade(M2K, held)
+        for size in (50, -50):
+            trade(MNQ, size)
+        daemon.advance(3)
+        self.assertIsNotNone(reduce_only_stage(daemon.state))
+        daemon.gateway.faults = faults
+        for number, (contract_id, size) in enumerate(orders):
+            trade(contract_id, size)
+            daemon.advance(0.5 * number)
+        if is_killed:
+            daemon.kill()
+            daemon.restart()
+        daemon.gateway.faults = NO_FAULTS
+        daemon.advance(130)
+        left = daemon.held
+        self.assertIn(left.pop(M2K, 0), range(min(held, 0), max(held, 0) + 1))
+        self.assertEqual(left, {})
+        self.assertFalse(daemon.locks)
