@@ -156,15 +156,21 @@ def gauges(state: AccountState, settings: Settings, _now: datetime) -> tuple[Gau
 
 
 def _orders(state: AccountState, trigger: Trigger) -> Iterator[BrokerOrder]:
-    """Yield the orders to check: the event's, even if it is filled, or all that work."""
+    """Yield the orders to check: the event's, even if it is filled, or all that work.
+
+    The exits of an entry are suspended until it is filled; until then they would look like entries.
+    """
     subject = trigger.subject
     if isinstance(subject, BrokerOrder) and subject.state is OrderState.FILLED:
         yield subject
-    elif isinstance(subject, BrokerPosition):
-        # It may be the other side of an order in its micro.
-        yield from state.working_orders
-    else:
-        yield from affected_orders(state, trigger)
+        return
+    # A position may be the other side of an order in its micro.
+    orders = (
+        state.working_orders
+        if isinstance(subject, BrokerPosition)
+        else affected_orders(state, trigger)
+    )
+    yield from (order for order in orders if order.is_open)
 
 
 def _excesses(state: AccountState, known: dict[str, _Excess], now: datetime) -> dict[str, _Excess]:

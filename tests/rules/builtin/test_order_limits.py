@@ -101,6 +101,18 @@ class SizeTests(SynchronousTestCase):
         rejected = [each.order_id for each in check(state, MAX, review()).commands]  # type: ignore[union-attr]
         self.assertEqual(rejected, [7, 9])
 
+    def test_the_suspended_exits_of_an_entry_are_no_entries(self) -> None:
+        held = position(ES, 1)
+        exit_ = order(8, MES, SELL, 1, is_open=False)
+        self.assertEqual(commands(OPPOSITE, exit_, held), ())
+        opened = order(8, MES, SELL, 1, seconds=1)
+        entered = filled(market(7, BUY, 1, MES))
+        course = Course(OPPOSITE, held, exit_)
+        course.then(entered)
+        # The position that it closes is reported last.
+        self.assertEqual(course.then(opened, 1), ())
+        self.assertEqual(len(commands(OPPOSITE, opened, held)), 1)
+
     def test_an_order_that_only_closes_may_have_any_size(self) -> None:
         self.assertEqual(commands(MAX, market(7, SELL, 8), position(MNQ, 8)), ())
         self.assertEqual(commands(MAX, market(7, BUY, 8), position(MNQ, 8, SHORT)), ())
