@@ -25,6 +25,7 @@ from riskd.engine.unlocking import (
 )
 from riskd.model.account import AccountState, Limit
 from riskd.model.events import EventData
+from riskd.model.reduce_only import REDUCE_ONLY
 from riskd.model.unlocks import UNLOCKED, Unlock, last_unlock
 from riskd.rules.evaluation import Decision, Evaluation, evaluate
 from riskd.rules.interface import Flatten, IRule, Kind, Trigger
@@ -232,6 +233,9 @@ class AccountRules:
             self._reducing_rules,
             may_begin=not is_closing,
         )
+        self.wakes.pop(REDUCE_ONLY, None)
+        if (wake_at := self.reduce_only.wake_at(trigger.now)) is not None:
+            self.wakes[REDUCE_ONLY] = wake_at
         if self.reduce_only.stage is not before:
             self._publish_limits()
             self.reduce_only.report_change(before)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
 
 from riskd.model.account import AccountState, Limit
 from riskd.model.reduce_only import REDUCE_ONLY, ReduceOnly, reduce_only_stage
 from riskd.rules.evaluation import Decision
 from riskd.rules.fills import Fills, with_order, with_positions
 from riskd.rules.interface import Kind, Trigger
+from riskd.rules.positions import opened_by
 from riskd.rules.reduce_only import next_stage, stage_decisions
+
+TO_RESIZE: Final = timedelta(seconds=2)
+"""How long an exit may be larger than its position after a part of that was closed.
+
+Brokers reduce or cancel the other exit of a pair when one is filled, in part or in full, and a moment passes.
+"""
 
 
 class ReduceOnlyStage:
@@ -28,6 +37,8 @@ class ReduceOnlyStage:
         self._asked: dict[str, str] = {}
         self.stage: ReduceOnly | None = None
         self._fills = Fills()
+        self._exits: set[int] = set()
+        self._outgrown: dict[int, datetime] = {}
         self.is_dry_run = False
 
     @property
@@ -74,6 +85,7 @@ class ReduceOnlyStage:
         if trigger.kind is not Kind.QUOTE or begins:
             self._fills = with_positions(self._fills, state, trigger)
             self._fills = with_order(self._fills, state, trigger)
+            self._follow_exits(state, trigger.now)
         if before is None and not begins:
             return ()
         rules = rule_ids()
@@ -84,7 +96,28 @@ class ReduceOnlyStage:
         )
         if stage is None or (trigger.kind is Kind.QUOTE and before is not None):
             return ()
-        return tuple(stage_decisions(state, stage, self._fills.held))
+        outgrown = [
+            number for number, at in self._outgrown.items() if trigger.now < at + TO_RESIZE
+        ]
+        return tuple(stage_decisions(state, stage, self._fills.held, outgrown))
+
+    def _follow_exits(self, state: AccountState, now: datetime) -> None:
+        """Note the orders that only close, or did before their position shrank."""
+        exits: set[int] = set()
+        outgrown: dict[int, datetime] = {}
+        for order in state.working_orders:
+            held = self._fills.held(order.contract_id)
+            if not opened_by(order, order.remaining, held):
+                exits.add(order.id)
+            elif order.id in self._exits and held * order.side.sign < 0:
+                exits.add(order.id)
+                outgrown[order.id] = self._outgrown.get(order.id, now)
+        self._exits, self._outgrown = exits, outgrown
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """Return when an exit has been too large for too long; ``None``: never."""
+        ends = [at + TO_RESIZE for at in self._outgrown.values() if now < at + TO_RESIZE]
+        return min(ends, default=None) if self.stage is not None else None
 
     def report_change(self, before: ReduceOnly | None) -> None:
         """Report that the stage has begun or ended since ``before``, if it has."""

@@ -7,7 +7,7 @@ when the stage began, or to what is left of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
@@ -56,12 +56,16 @@ def _nearer_to_zero(allowed: int, held: int) -> int:
 
 
 def stage_decisions(
-    state: AccountState, stage: ReduceOnly, held: Callable[[str], int] | None = None
+    state: AccountState,
+    stage: ReduceOnly,
+    held: Callable[[str], int] | None = None,
+    excused: Collection[int] = (),
 ) -> Iterator[Decision]:
     """Yield what is to be done about forbidden orders and what they have filled.
 
     :param held: returns the signed number of contracts held, by all that was reported; by default, the
         positions.
+    :param excused: the ids of orders to leave alone.
     """
     closed: set[str] = set()
     for position in state.open_positions:
@@ -76,7 +80,8 @@ def stage_decisions(
     for order in state.working_orders:
         size = held_in(state, order.contract_id) if held is None else held(order.contract_id)
         # Closing a position cancels the orders of its contract.
-        if opened_by(order, order.remaining, size) and order.contract_id not in closed:
+        is_handled = order.contract_id in closed or order.id in excused
+        if opened_by(order, order.remaining, size) and not is_handled:
             name = contract_name(state, order.contract_id)
             what = f"order to {order.side.name.lower()} {order.size} {name}"
             reason = f"Only exits are allowed: {what}; {stage.reason}"

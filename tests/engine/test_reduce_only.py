@@ -120,6 +120,38 @@ class EnforcementTests(StageTestCase):
         self.assertEqual(self.daemon.working, [stop])
         self.assertEqual(len(self.daemon.actions), 2)
 
+    def test_an_exit_that_its_position_has_outgrown_may_be_reduced_for_a_moment(self) -> None:
+        for is_reduced in (True, False):
+            with self.subTest(is_reduced=is_reduced):
+                self.daemon.close()
+                self.setUp()
+                self.begin(holds=3)
+                stop = self.daemon.trade(SELL, 3, M2K, stopPrice="2200")
+                # The exchange reduces the stop, and sends that with the next quote.
+                self.daemon.trade(SELL, 1, M2K)
+                self.resize(stop, 3)
+                self.daemon.advance(1.75)
+                self.assertEqual((self.daemon.working, self.daemon.actions), ([stop], []))
+                if is_reduced:
+                    self.resize(stop, 2)
+                self.daemon.advance(1)
+                self.assertEqual(self.daemon.working, [stop] if is_reduced else [])
+                self.assertEqual(
+                    self.actions(), [] if is_reduced else [(Action.REJECT_ORDER, True)]
+                )
+                self.assertEqual(self.daemon.held, {M2K: 2})
+
+    def resize(self, order_id: int, size: int) -> None:
+        exchange = self.daemon.gateway.exchange
+        exchange.modify_order(ACCOUNT, order_id, {"size": size}, self.daemon.now())
+        self.daemon.move(M2K, "2250")
+
+    def test_an_order_that_was_never_an_exit_has_no_such_moment(self) -> None:
+        self.begin(holds=1)
+        self.daemon.trade(SELL, 5, M2K, stopPrice="2200")
+        self.daemon.advance(0.5)
+        self.assertEqual(self.daemon.working, [])
+
     def test_what_is_filled_is_closed_back_to_what_was_held(self) -> None:
         self.begin(holds=2)
         for side, size, contract_id, left in (
@@ -368,7 +400,11 @@ class InvariantTests(SynchronousTestCase):
             daemon.kill()
             daemon.restart()
         daemon.gateway.faults = NO_FAULTS
-        daemon.advance(130)
+        for _ in range(4):
+            # A part of an order may wait for the next quote, also of a close.
+            daemon.move(MNQ, "21000")
+            daemon.move(M2K, "2250")
+            daemon.advance(40)
         left = daemon.held
         self.assertIn(left.pop(M2K, 0), range(min(held, 0), max(held, 0) + 1))
         self.assertEqual(left, {})
